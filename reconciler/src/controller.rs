@@ -1,0 +1,227 @@
+//! The loop: ingest, reconcile, observe, poll, sweep. Awaits ports and nothing else.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::class::{Class, ClassName};
+use crate::observation::Observation;
+use crate::ports::{ErrorKind, PortError, Ports, WaitingJob};
+use crate::run::{Phase, Reason, RunName, Secret};
+
+/// What the controller is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Value of the machine tag; part of every uid.
+    pub installation: String,
+    /// The forge's address as machines reach it.
+    pub instance_url: String,
+    /// For cloning over HTTPS on machines, where configured.
+    pub git_token: Option<Secret>,
+    /// In order: the first that serves a job's labels serves it.
+    pub classes: Vec<Class>,
+    /// How often the forge's job list is read.
+    pub poll_every: SignedDuration,
+    /// How often machines, registrations and seats are gone through.
+    pub sweep_every: SignedDuration,
+    /// This process, as the holder of the sweep's lease.
+    pub replica: String,
+}
+
+/// What a webhook may tell: never what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A job was seen waiting.
+    Queued(WaitingJob),
+    /// Something happened to a job: look at its run, and at the run whose slot the runner's name is.
+    Job {
+        /// The job's id.
+        job_id: i64,
+        /// The name of the runner that works on it, where told.
+        runner: Option<String>,
+    },
+}
+
+/// What came of a look. The controller counts and logs nothing itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The run.
+    pub name: RunName,
+    /// When the look began.
+    pub began_at: Timestamp,
+    /// How it went.
+    pub result: LookResult,
+    /// The run's phase before it; `None`: there was no record.
+    pub phase_before: Option<Phase>,
+    /// The run's phase after it; `None`: there is no record any more.
+    pub phase: Option<Phase>,
+    /// Why it is not further on.
+    pub reason: Option<Reason>,
+    /// The class that serves it.
+    pub class: Option<ClassName>,
+    /// The repository, `owner/name`; empty where there is no record.
+    pub repo: String,
+    /// What was done, in order.
+    pub effects: Vec<Effect>,
+    /// When to look again at the latest; `None`: never, on its own account.
+    pub due: Option<Timestamp>,
+    /// What kept it from going on.
+    pub error: Option<String>,
+    /// Things that happened and that are worth a histogram or a counter.
+    pub facts: Vec<Fact>,
+}
+
+/// How a look went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookResult {
+    /// Nothing was to be done.
+    Settled,
+    /// Something was done or written.
+    Acted,
+    /// Somebody else wrote first: it is looked at again.
+    Conflict,
+    /// A reading failed; or an effect did.
+    Error,
+}
+
+/// One call that changes the world, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    /// What.
+    pub action: ActionKind,
+    /// On what: a machine's id, a registration's id, a slot.
+    pub target: String,
+    /// The slot it is about, where it is about one.
+    pub slot: Option<String>,
+    /// The row of the heart that asked for it.
+    pub row: String,
+    /// `None`: it went well.
+    pub error: Option<(ErrorKind, String)>,
+}
+
+/// Which call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// `RunStore::seat`
+    Seat,
+    /// `RunStore::unseat`
+    Unseat,
+    /// `Forge::register`
+    Register,
+    /// `RunStore::put`
+    Put,
+    /// `Compute::launch`
+    Launch,
+    /// `Compute::terminate`
+    Terminate,
+    /// `Forge::retire`
+    Retire,
+    /// `RunStore::remove`
+    Remove,
+    /// `Queue::wake`
+    Wake,
+}
+
+/// A thing that happened, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// The job was seen running for the first time; it had waited so long.
+    Started {
+        /// In seconds.
+        waited_seconds: i64,
+    },
+    /// The run was finished.
+    Finished {
+        /// How.
+        outcome: crate::run::Outcome,
+    },
+    /// The run was made.
+    Created,
+}
+
+/// What came of a poll or a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Whether this replica holds the lease; without it nothing was read.
+    pub leader: bool,
+    /// Jobs that the forge's list holds.
+    pub waiting_jobs: usize,
+    /// Of those, jobs that no class serves.
+    pub unserved_jobs: usize,
+    /// Runs that were made: jobs that no webhook had announced.
+    pub created: usize,
+    /// Runs that were asked to be looked at.
+    pub woken: usize,
+    /// Machines seen.
+    pub machines: usize,
+    /// Registrations seen.
+    pub registrations: usize,
+    /// Seats seen.
+    pub seats: usize,
+    /// Readings that failed; the others were used.
+    pub errors: Vec<String>,
+}
+
+/// One replica's controller.
+pub struct Controller {
+    ports: Ports,
+    settings: std::sync::RwLock<Arc<Settings>>,
+}
+
+impl Controller {
+    /// A controller over these ports.
+    pub fn new(ports: Ports, settings: Settings) -> Self {
+        Self { ports, settings: std::sync::RwLock::new(Arc::new(settings)) }
+    }
+
+    /// The ports it uses.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().map(|s| s.clone()).unwrap_or_else(|e| e.into_inner().clone())
+    }
+
+    /// Replaces the settings.
+    pub fn configure(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up.
+    /// Makes a run for a waiting job that a class serves and that has none, and wakes it.
+    pub async fn ingest(&self, _hints: &[Hint]) -> Result<usize, PortError> {
+        todo!()
+    }
+
+    /// One look at a run: observe, plan, act, record. The caller sees to it that a name is
+    /// looked at by one task at a time in this process.
+    pub async fn reconcile(&self, _name: &RunName) -> Report {
+        todo!()
+    }
+
+    /// What a look would see now. Changes nothing.
+    pub async fn observe(&self, _name: &RunName) -> Result<Observation, PortError> {
+        todo!()
+    }
+
+    /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
+    pub async fn poll(&self) -> SweepReport {
+        todo!()
+    }
+
+    /// Every `sweep_every`: machines, registrations and seats wake the runs they name.
+    pub async fn sweep(&self) -> SweepReport {
+        todo!()
+    }
+
+    /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
+    pub async fn wake_due(&self) -> usize {
+        todo!()
+    }
+}

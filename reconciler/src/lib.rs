@@ -1,0 +1,16 @@
+//! The decision of tinqs-ci: what is seen, what is decided, what is written.
+//!
+//! The path, in reading order: a [`run::Run`] is one job's need for a machine; a [`class::Class`]
+//! says how it is served. [`controller`] reads both sides of the world through [`ports`] into an
+//! [`observation::Observation`]; [`plan`] and [`tidy`] decide from it, purely; the controller
+//! carries the decision out and [`record`] turns the outcomes into the next status, which is
+//! written by compare-and-set. Nothing here knows a vendor, a socket, a file, a clock or a thread.
+
+pub mod run;
+pub mod class;
+pub mod observation;
+pub mod plan;
+pub mod tidy;
+pub mod record;
+pub mod ports;
+pub mod controller;

@@ -1,0 +1,1 @@
+//! The place of the AWS adapters: DynamoDB, SQS, EC2. Not here yet; `config` says so.

@@ -1,0 +1,5 @@
+//! The forge: webhooks in, API and runner protocol out.
+
+pub mod client;
+pub mod demand;
+pub mod webhook;

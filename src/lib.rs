@@ -1,0 +1,19 @@
+//! The outer package: everything of tinqs-ci that touches the world.
+
+pub mod boot;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod doctor;
+pub mod embedded;
+pub mod eval;
+pub mod gitea;
+pub mod http;
+pub mod init;
+pub mod print;
+pub mod serve;
+pub mod settings;
+pub mod telemetry;
+#[cfg(feature = "aws")]
+pub mod aws;
