@@ -1,5 +1,6 @@
 //! The outer package: everything of tinqs-ci that touches the world.
 
+pub mod api;
 pub mod boot;
 pub mod cli;
 pub mod client;
