@@ -1,6 +1,8 @@
 //! The outer package: everything of tinqs-ci that touches the world.
 
 pub mod api;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod boot;
 pub mod cli;
 pub mod client;
@@ -16,5 +18,3 @@ pub mod print;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;
-#[cfg(feature = "aws")]
-pub mod aws;
