@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::class::Times;
 use crate::observation::{Instance, InstanceState, Job, Observation, Registrations};
-use crate::plan::{DRAIN_GRACE, LANDS_WITHIN, LAUNCH_WINDOW, LONGEST_BACKOFF, VISIBLE_WITHIN};
+use crate::plan::{DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN};
 use crate::run::{Attempt, End, Refusal, Run, Slot, Status, hash_hex};
 
 /// What is seen of the current attempt.
@@ -93,11 +93,13 @@ fn late(
         }
         Registrations::Unknown => machine.state == InstanceState::Up,
     };
-    if !online && !consumed && seen.now > since + times.boot_within {
+    if !online && !consumed && older(seen.now, since, times.boot_within) {
         return Some(End::NeverReady);
     }
-    let drained = since + times.boot_within + times.idle_within + DRAIN_GRACE;
-    (!consumed && seen.now > drained).then_some(End::NotAssigned)
+    // It drains itself by what it was told, not by what a new configuration says.
+    let drained =
+        times.boot_within.saturating_add(attempt.boot.idle_within).saturating_add(DRAIN_GRACE);
+    (!consumed && older(seen.now, since, drained)).then_some(End::NotAssigned)
 }
 
 fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
@@ -115,10 +117,8 @@ fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
         return Some(End::Refused(refused.why));
     }
     match &placement.answered {
-        Some(answer) if seen.now > answer.at + VISIBLE_WITHIN => Some(End::NeverSeen),
-        None if seen.now >= attempt.decided_at + LAUNCH_WINDOW + LANDS_WITHIN + VISIBLE_WITHIN => {
-            Some(End::NeverAnswered)
-        }
+        Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
+        None if seen.now >= after(attempt.decided_at, SHOWN_WITHIN) => Some(End::NeverAnswered),
         Some(_) | None => None,
     }
 }
@@ -164,7 +164,12 @@ pub(crate) fn describe_end(end: End) -> String {
     .to_owned()
 }
 
+/// A time so much later; the last one there is where a record or a configuration asks for more.
+pub(crate) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 /// Whether a time is longer ago than `wait`.
 pub(crate) fn older(now: Timestamp, at: Timestamp, wait: SignedDuration) -> bool {
-    now > at + wait
+    now > after(at, wait)
 }

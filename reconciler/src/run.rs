@@ -697,7 +697,7 @@ impl Run {
     pub fn delete(&mut self, now: Timestamp, terminate: bool) {
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
-        self.status.next += 1;
+        self.status.next = self.status.next.saturating_add(1);
         self.status.due = now;
     }
 
