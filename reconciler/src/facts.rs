@@ -35,11 +35,7 @@ impl Facts {
         let of_slot = || seen.machines.iter().filter(|m| m.slot == slot);
         facts.live = of_slot().any(Instance::is_live);
         facts.seen = of_slot().any(|m| m.placement == current);
-        let up = of_slot().any(|m| m.state == InstanceState::Up);
-        facts.busy = is_busy(seen, attempt.runner.id)
-            || (up
-                && seen.job == Job::Unobservable
-                && seen.registrations == Registrations::Unknown);
+        facts.busy = at_work(seen, &slot, attempt.runner.id);
         facts.consumed = consumed(seen, attempt, &slot);
         if let Some(machine) = of_slot().find(|m| m.is_live()) {
             facts.late = late(seen, attempt, machine, facts.consumed, times);
@@ -49,9 +45,19 @@ impl Facts {
     }
 }
 
-/// Whether a registration is at work.
-pub(crate) fn is_busy(seen: &Observation, registration: i64) -> bool {
-    seen.registrations.by_id(registration).is_some_and(|r| r.busy && r.missing_since.is_none())
+/// Whether an attempt is at work: its registration is busy. Where registrations cannot be seen in
+/// push mode, its machine is up.
+pub(crate) fn at_work(seen: &Observation, slot: &Slot, registration: i64) -> bool {
+    match &seen.registrations {
+        Registrations::Seen(_) => seen
+            .registrations
+            .by_id(registration)
+            .is_some_and(|r| r.busy && r.missing_since.is_none()),
+        Registrations::Unknown => {
+            seen.job == Job::Unobservable
+                && seen.machines.iter().any(|m| m.slot == *slot && m.state == InstanceState::Up)
+        }
+    }
 }
 
 /// Whether a machine of the slot is booting, up or on its way out.
@@ -59,24 +65,15 @@ pub(crate) fn remains(seen: &Observation, slot: &Slot) -> bool {
     seen.machines.iter().any(|m| m.slot == *slot && m.state != InstanceState::Gone)
 }
 
-/// Its registration is missing or busy, or a job is seen running on its name. Where registrations
-/// cannot be seen in push mode, a machine that is up counts as having got the job.
+/// Its registration is missing or busy, or a job is seen running on its name.
 fn consumed(seen: &Observation, attempt: &Attempt, slot: &Slot) -> bool {
     if let Job::Running { runner } = &seen.job
         && *runner == attempt.runner.name
     {
         return true;
     }
-    match &seen.registrations {
-        Registrations::Seen(_) => {
-            let row = seen.registrations.by_id(attempt.runner.id);
-            row.is_some_and(|r| r.busy || r.missing_since.is_some())
-        }
-        Registrations::Unknown => {
-            let up = seen.machines.iter().any(|m| m.slot == *slot && m.state == InstanceState::Up);
-            seen.job == Job::Unobservable && up
-        }
-    }
+    let row = seen.registrations.by_id(attempt.runner.id);
+    row.is_some_and(|r| r.missing_since.is_some()) || at_work(seen, slot, attempt.runner.id)
 }
 
 fn late(
