@@ -26,10 +26,10 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(seen: &Observation, run: &Run, times: &Times) -> Self {
+    pub(crate) fn new(seen: &Observation, run: &Run, status: &Status, times: &Times) -> Self {
         let mut facts =
             Self { live: false, seen: false, consumed: false, busy: false, late: None, end: None };
-        let Some(attempt) = &run.status.attempt else { return facts };
+        let Some(attempt) = &status.attempt else { return facts };
         let slot = run.slot(attempt.number);
         let current = attempt.current();
         let of_slot = || seen.machines.iter().filter(|m| m.slot == slot);

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod decide;
+mod heal;
 mod push;
 
 use jiff::{SignedDuration, Timestamp};
@@ -226,7 +227,15 @@ impl std::fmt::Display for Row {
 pub fn plan(seen: &Observation) -> Plan {
     let mut plan = decide::decide(seen);
     let mut actions = tidy::tidy(seen);
-    actions.append(&mut plan.actions);
+    for action in plan.actions {
+        // A machine is ended once, whatever the grounds.
+        let twice = matches!(&action, Action::Terminate { id, .. } if actions
+            .iter()
+            .any(|a| matches!(a, Action::Terminate { id: other, .. } if other == id)));
+        if !twice {
+            actions.push(action);
+        }
+    }
     plan.actions = actions;
     plan
 }

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, Plan, Row};
+use super::heal::heal;
+use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, Plan, Row};
 use crate::class::Times;
 use crate::facts::{self, Facts, after, older};
 use crate::observation::{Instance, Job, Observation};
@@ -26,31 +27,10 @@ pub(super) fn decide(seen: &Observation) -> Plan {
     };
     let times = seen.class.as_ref().map_or_else(Times::default, |class| class.times.clone());
     let mut status = run.status.clone();
-    clamp(&mut status, seen);
-    let facts = Facts::new(seen, run, &times);
+    heal(&mut status, run, seen);
+    let facts = Facts::new(seen, run, &status, &times);
     let decision = Decision { seen, run, facts, times, status };
     decision.first_rows()
-}
-
-/// Heals what a scrambled record may hold: times in the future, numbers out of order.
-fn clamp(status: &mut Status, seen: &Observation) {
-    let now = seen.now;
-    let longest =
-        if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_BACKOFF };
-    status.waiting_since = status.waiting_since.min(now);
-    status.finished_at = status.finished_at.map(|at| at.min(now));
-    status.retry_at = status.retry_at.map(|at| at.min(after(now, longest)));
-    if status.phase == Phase::Finished {
-        status.finished_at.get_or_insert(now);
-        status.outcome.get_or_insert(Outcome::JobGone);
-    } else {
-        status.finished_at = None;
-        status.outcome = None;
-    }
-    let used =
-        status.past.iter().map(|p| p.number).chain(status.attempt.as_ref().map(|a| a.number));
-    let least = used.max().map_or(1, |n| n.saturating_add(1));
-    status.next = status.next.max(least);
 }
 
 impl Decision<'_> {
