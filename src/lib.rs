@@ -15,6 +15,7 @@ pub mod gitea;
 pub mod http;
 pub mod init;
 pub mod print;
+pub mod schemas;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;

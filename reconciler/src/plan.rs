@@ -5,6 +5,7 @@
 
 mod attempt;
 mod decide;
+mod heal;
 mod push;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,11 @@ pub const LAUNCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 pub const VISIBLE_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// No launch lands later than this after its look began (60 s of look, 5 min of signature).
 pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
+/// A launch that was never answered shows its machine this long after its attempt was decided, or
+/// there is none.
+pub const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(
+    LAUNCH_WINDOW.as_secs() + LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs(),
+);
 /// An attempt decided longer ago than this, never answered and not seen, has no machine.
 pub const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(22);
 /// A machine that idles so much longer than it should has not drained itself.
@@ -221,7 +227,15 @@ impl std::fmt::Display for Row {
 pub fn plan(seen: &Observation) -> Plan {
     let mut plan = decide::decide(seen);
     let mut actions = tidy::tidy(seen);
-    actions.append(&mut plan.actions);
+    for action in plan.actions {
+        // A machine is ended once, whatever the grounds.
+        let twice = matches!(&action, Action::Terminate { id, .. } if actions
+            .iter()
+            .any(|a| matches!(a, Action::Terminate { id: other, .. } if other == id)));
+        if !twice {
+            actions.push(action);
+        }
+    }
     plan.actions = actions;
     plan
 }

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::{Action, LANDS_WITHIN, LAUNCH_WINDOW, Plan, Prepare, Row, SeatLimits, VISIBLE_WITHIN};
+use super::{Action, LAUNCH_WINDOW, Plan, Prepare, Row, SHOWN_WITHIN, SeatLimits, VISIBLE_WITHIN};
 use crate::class::{Class, Machine};
-use crate::facts;
+use crate::facts::{self, after, older};
 use crate::run::{Attempt, End, Ended, Phase, Placement, Reason, Refusal};
 
 impl<'a> Decision<'a> {
@@ -23,14 +23,15 @@ impl<'a> Decision<'a> {
             && let Some(placement) = attempt.placements.last()
             && !self.facts.seen
         {
-            let window_ends = attempt.decided_at + LAUNCH_WINDOW;
             match (&placement.answered, &placement.refused) {
-                (None, None) if now <= window_ends => return self.launch(&attempt),
-                (None, None) if now < window_ends + LANDS_WITHIN + VISIBLE_WITHIN => {
+                (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
+                    return self.launch(&attempt);
+                }
+                (None, None) if now < after(attempt.decided_at, SHOWN_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Row::Unseen);
                 }
-                (Some(answer), _) if now <= answer.at + VISIBLE_WITHIN => {
+                (Some(answer), _) if !older(now, answer.at, VISIBLE_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Row::Unseen);
                 }
@@ -75,7 +76,7 @@ impl<'a> Decision<'a> {
         self.end(end);
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
-            let until = at + self.times.assign_within;
+            let until = after(at, self.times.assign_within);
             if self.now() < until {
                 self.waiting(
                     Reason::SpareExpected,
@@ -95,8 +96,8 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) fn gives_up_at(&self) -> Timestamp {
-        (self.status.waiting_since + self.times.give_up_after + SignedDuration::from_secs(1))
-            .max(self.now())
+        let last = after(self.status.waiting_since, self.times.give_up_after);
+        after(last, SignedDuration::from_secs(1)).max(self.now())
     }
 
     /// Row 13: a definitive refusal of this look moves on to the class's next machine.
@@ -104,13 +105,13 @@ impl<'a> Decision<'a> {
         let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
-        // The waits of 22 minutes rest on `decided_at`: no placement is begun once its window closed.
-        let open = self.now() <= attempt.decided_at + LAUNCH_WINDOW;
+        // By this look, which also recorded it: nobody else has asked, and its window is open.
+        let here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
         if !refused
             || current.asked_again
             || self.facts.consumed
             || self.facts.live
-            || !open
+            || !here
             || attempt.class != class.name
         {
             return None;
@@ -136,8 +137,11 @@ impl<'a> Decision<'a> {
         let short: Vec<Option<Timestamp>> =
             class.machines.iter().map(|m| class.short_until(m, now)).collect();
         if short.iter().all(Option::is_some) {
-            let until =
-                short.into_iter().flatten().min().unwrap_or(now + SignedDuration::from_mins(5));
+            let until = short
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(after(now, SignedDuration::from_mins(5)));
             return Some((
                 Reason::NoCapacity,
                 format!("no capacity for any machine of class {}", class.name),
@@ -146,7 +150,7 @@ impl<'a> Decision<'a> {
         }
         if !self.seen.room {
             let message = "launches are paced below the cloud's own limit".to_owned();
-            return Some((Reason::Paced, message, now + SignedDuration::from_secs(5)));
+            return Some((Reason::Paced, message, after(now, SignedDuration::from_secs(5))));
         }
         None
     }
@@ -171,7 +175,7 @@ impl<'a> Decision<'a> {
             labels: class.runner_labels(&self.run.spec.runs_on),
             machine,
             idle_within: self.times.idle_within,
-            deadline: now + self.times.max_age,
+            deadline: after(now, self.times.max_age),
         };
         let row = if seat.is_some() { Row::Seat } else { Row::NextAttempt };
         self.status.phase = Phase::Waiting;

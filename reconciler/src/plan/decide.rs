@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, Plan, Row};
+use super::heal::heal;
+use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, Plan, Row};
 use crate::class::Times;
-use crate::facts::{self, Facts};
+use crate::facts::{self, Facts, after, older};
 use crate::observation::{Instance, Job, Observation};
 use crate::run::{Condition, End, Ended, Outcome, Phase, Reason, Run, Status};
 
@@ -26,31 +27,10 @@ pub(super) fn decide(seen: &Observation) -> Plan {
     };
     let times = seen.class.as_ref().map_or_else(Times::default, |class| class.times.clone());
     let mut status = run.status.clone();
-    clamp(&mut status, seen);
-    let facts = Facts::new(seen, run, &times);
+    heal(&mut status, run, seen);
+    let facts = Facts::new(seen, run, &status, &times);
     let decision = Decision { seen, run, facts, times, status };
     decision.first_rows()
-}
-
-/// Heals what a scrambled record may hold: times in the future, numbers out of order.
-fn clamp(status: &mut Status, seen: &Observation) {
-    let now = seen.now;
-    let longest =
-        if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_BACKOFF };
-    status.waiting_since = status.waiting_since.min(now);
-    status.finished_at = status.finished_at.map(|at| at.min(now));
-    status.retry_at = status.retry_at.map(|at| at.min(now + longest));
-    if status.phase == Phase::Finished {
-        status.finished_at.get_or_insert(now);
-        status.outcome.get_or_insert(Outcome::JobGone);
-    } else {
-        status.finished_at = None;
-        status.outcome = None;
-    }
-    let used =
-        status.past.iter().map(|p| p.number).chain(status.attempt.as_ref().map(|a| a.number));
-    let least = used.max().map_or(1, |n| n.saturating_add(1));
-    status.next = status.next.max(least);
 }
 
 impl Decision<'_> {
@@ -63,7 +43,7 @@ impl Decision<'_> {
     }
 
     pub(super) fn due_in(&mut self, wait: SignedDuration) {
-        self.status.due = self.now() + wait;
+        self.status.due = after(self.now(), wait);
     }
 
     /// Rows 1 to 9: the record and the job decide.
@@ -110,7 +90,7 @@ impl Decision<'_> {
             }
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);
-        if given_up || self.now() > self.status.waiting_since + self.times.give_up_after {
+        if given_up || older(self.now(), self.status.waiting_since, self.times.give_up_after) {
             return self.finish(Row::GiveUp, Outcome::GaveUp);
         }
         match &self.seen.class {
@@ -122,7 +102,7 @@ impl Decision<'_> {
     /// Row 1.
     fn may_be_removed(&self) -> bool {
         let wanted = matches!(self.seen.job, Job::Waiting | Job::Blocked);
-        let kept = |since: Timestamp| self.now() <= since + self.times.keep;
+        let kept = |since: Timestamp| !older(self.now(), since, self.times.keep);
         let over = match (self.run.deleted_at, self.status.finished_at) {
             (Some(deleted), _) if !wanted || !kept(deleted) => true,
             (_, Some(finished)) => !kept(finished),
@@ -168,13 +148,13 @@ impl Decision<'_> {
         let status = &mut self.status;
         if status.phase != Phase::Finished {
             status.phase = Phase::Finished;
-            status.next += 1;
+            status.next = status.next.saturating_add(1);
         }
         status.outcome = Some(outcome);
         status.retry_at = None;
         status.conditions.clear();
         let finished_at = *status.finished_at.get_or_insert(now);
-        status.due = finished_at + self.times.keep;
+        status.due = after(finished_at, self.times.keep);
         self.write(row)
     }
 
@@ -184,7 +164,7 @@ impl Decision<'_> {
         let status = &mut self.status;
         if status.phase != Phase::Running {
             status.phase = Phase::Running;
-            status.next += 1;
+            status.next = status.next.saturating_add(1);
         }
         status.finished_at = None;
         status.outcome = None;
@@ -230,7 +210,7 @@ impl Decision<'_> {
     /// Row 9.
     fn no_class(mut self) -> Plan {
         if self.status.phase != Phase::Waiting || self.status.reason() != Some(Reason::NoClass) {
-            self.status.next += 1;
+            self.status.next = self.status.next.saturating_add(1);
         }
         let labels = self.run.spec.runs_on.join(", ");
         self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]"));
@@ -275,9 +255,10 @@ impl Decision<'_> {
             return;
         }
         self.status.failures = self.status.failures.saturating_add(1);
-        self.status.retry_at = facts::backoff(self.status.failures, &slot).map(|wait| at + wait);
+        self.status.retry_at =
+            facts::backoff(self.status.failures, &slot).map(|wait| after(at, wait));
         if self.seen.job == Job::Unobservable && facts::idle_ends(&self.status) >= 3 {
-            self.status.retry_at = Some(at + LONGEST_BACKOFF_PUSH);
+            self.status.retry_at = Some(after(at, LONGEST_BACKOFF_PUSH));
         }
     }
 
@@ -302,6 +283,6 @@ pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
     let mut index = 0;
     status.past.retain(|past| {
         index += 1;
-        index > many || now <= past.decided_at + FORGOTTEN_AFTER
+        index > many || !older(now, past.decided_at, FORGOTTEN_AFTER)
     });
 }

@@ -13,44 +13,46 @@ impl<'a> Decision<'a> {
             let row = if outcome == Outcome::GaveUp { Row::GiveUp } else { Row::PushEnded };
             return Some(self.take().finish(row, outcome));
         }
-        let at = self.now();
-        let consumed = Ended { why: End::Consumed, at };
-        let mut newly = false;
+        let consumed = Ended { why: End::Consumed, at: self.now() };
+        let (mut at_work, mut newly) = (self.facts.busy, false);
         if let Some(attempt) = &mut self.status.attempt
-            && self.facts.consumed
             && attempt.ended.is_none_or(|e| e.why != End::Consumed)
-            && (attempt.ended.is_none() || self.facts.busy)
+            && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
         {
             attempt.ended = Some(consumed);
             newly = true;
         }
         for past in &mut self.status.past {
-            if past.ended.why != End::Consumed && facts::is_busy(self.seen, past.registration) {
+            let busy = facts::at_work(self.seen, &self.run.slot(past.number), past.registration);
+            at_work |= busy;
+            if busy && past.ended.why != End::Consumed {
                 past.ended = consumed;
                 newly = true;
             }
         }
         if newly {
             self.status.failures = 0;
+        }
+        if newly || at_work {
             return Some(self.take().running(Row::PushConsumed));
         }
-        let current = self
-            .status
-            .attempt
-            .iter()
-            .filter(|a| a.ended.is_some_and(|e| e.why == End::Consumed))
-            .map(|a| a.number);
-        let before =
-            self.status.past.iter().filter(|p| p.ended.why == End::Consumed).map(|p| p.number);
-        let taken: Vec<u32> = current.chain(before).collect();
-        let working = |number: u32| facts::remains(self.seen, &self.run.slot(number));
-        if taken.iter().any(|n| !working(*n)) {
+        let taken = self.taken();
+        if taken.is_empty() {
+            return None;
+        }
+        if taken.iter().any(|n| !facts::remains(self.seen, &self.run.slot(*n))) {
             return Some(self.take().finish(Row::PushEnded, Outcome::MachineEnded));
         }
-        if !taken.is_empty() {
-            return Some(self.take().running(Row::PushConsumed));
-        }
-        None
+        // Used, and its machine is still there: the job it got is over or nearly so.
+        Some(self.take().running(Row::PushConsumed))
+    }
+
+    /// Numbers of the attempts that got a job.
+    fn taken(&self) -> Vec<u32> {
+        let used = |ended: &Ended| ended.why == End::Consumed;
+        let current = self.status.attempt.iter().filter(|a| a.ended.as_ref().is_some_and(used));
+        let past = self.status.past.iter().filter(|p| used(&p.ended));
+        current.map(|a| a.number).chain(past.map(|p| p.number)).collect()
     }
 
     /// The decision itself, where only a reference to it is at hand.
