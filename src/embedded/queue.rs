@@ -109,7 +109,8 @@ impl Queue for MemoryQueue {
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
         let mut state = self.state();
         if state.waiting.len() >= MOST && !state.known.contains(name) {
-            let message = format!("{MOST} runs wait to be looked at already; {name} comes by its due time");
+            let message =
+                format!("{MOST} runs wait to be looked at already; {name} comes by its due time");
             return Err(PortError::new("queue", "wake", ErrorKind::Throttled, message));
         }
         state.push(name.clone());

@@ -68,7 +68,9 @@ pub enum OpenError {
         file: PathBuf,
     },
     /// The directory or the file cannot be made or opened.
-    #[error("cannot open the store `{file}`: check that this user may write there and that the disk has space")]
+    #[error(
+        "cannot open the store `{file}`: check that this user may write there and that the disk has space"
+    )]
     Io {
         /// The directory or file.
         file: PathBuf,
@@ -87,7 +89,9 @@ pub enum OpenError {
         reason: String,
     },
     /// A newer tinqs-ci wrote it.
-    #[error("`{file}` was written by a newer tinqs-ci (format {format}): run that one, or move the file away")]
+    #[error(
+        "`{file}` was written by a newer tinqs-ci (format {format}): run that one, or move the file away"
+    )]
     Newer {
         /// The file.
         file: PathBuf,
@@ -95,7 +99,9 @@ pub enum OpenError {
         format: u64,
     },
     /// The thread that writes cannot be started.
-    #[error("cannot start the thread that writes the store: raise the limit of threads of this process")]
+    #[error(
+        "cannot start the thread that writes the store: raise the limit of threads of this process"
+    )]
     Thread(#[source] std::io::Error),
 }
 
@@ -161,16 +167,23 @@ impl Store {
     /// Hands a write to the thread and waits until it is durable.
     async fn write(&self, operation: &'static str, op: Op) -> Result<Answer, PortError> {
         let (settled, answer) = oneshot::channel();
-        let ended = || unavailable(operation, format!("the store `{}` is closing", self.file.path.display()));
+        let ended = || {
+            unavailable(operation, format!("the store `{}` is closing", self.file.path.display()))
+        };
         let writes = self.writes.as_ref().ok_or_else(ended)?;
         let asked = async {
             writes.send(Ticket { op, settled }).await.map_err(|_| ended())?;
             answer.await.map_err(|_| ended())
         };
-        let answer = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))??;
+        let answer =
+            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))??;
         answer.map_err(|refused| match refused {
-            Refused::Conflict(message) => PortError::new("store", operation, ErrorKind::Conflict, message),
-            Refused::Invalid(message) => PortError::new("store", operation, ErrorKind::Invalid, message),
+            Refused::Conflict(message) => {
+                PortError::new("store", operation, ErrorKind::Conflict, message)
+            }
+            Refused::Invalid(message) => {
+                PortError::new("store", operation, ErrorKind::Invalid, message)
+            }
             Refused::Storage(message) => unavailable(operation, message),
         })
     }
@@ -192,7 +205,8 @@ impl Store {
             })
             .await
         };
-        let answer = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))?;
+        let answer =
+            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))?;
         let result = match answer {
             Ok(result) => result,
             Err(panicked) => Err(format!("reading failed: {panicked}")),
@@ -209,7 +223,13 @@ impl Store {
 
     fn late(&self, operation: &'static str) -> PortError {
         let path = self.file.path.display();
-        unavailable(operation, format!("`{path}` did not answer within {} s: is its disk hanging?", DEADLINE.as_secs()))
+        unavailable(
+            operation,
+            format!(
+                "`{path}` did not answer within {} s: is its disk hanging?",
+                DEADLINE.as_secs()
+            ),
+        )
     }
 }
 
@@ -265,9 +285,10 @@ impl RunStore for Store {
 
     /// Goes through at most 10,000 records, so a page may be short, even empty, with a `next`.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
-        let after = after.map(tables::Cursor::parse).transpose().map_err(|message| {
-            PortError::new("store", "page", ErrorKind::Invalid, message)
-        })?;
+        let after = after
+            .map(tables::Cursor::parse)
+            .transpose()
+            .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
         let filter = filter.clone();
         self.read("page", move |read| tables::page(read, &filter, after)).await
     }
@@ -287,7 +308,9 @@ impl RunStore for Store {
     }
 
     async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        self.write("unseat", Op::Unseat { class: class.clone(), slot: slot.clone() }).await.map(|_| ())
+        self.write("unseat", Op::Unseat { class: class.clone(), slot: slot.clone() })
+            .await
+            .map(|_| ())
     }
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {

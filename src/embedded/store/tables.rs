@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 /// Name → uid, version, created at, expires at, record. What guards a write and keeps the indexes
 /// stands before the record, so that a write never has to understand the record that it replaces.
-const RUNS: TableDefinition<&str, (u128, u64, i64, Option<i64>, &[u8])> = TableDefinition::new("runs");
+const RUNS: TableDefinition<&str, (u128, u64, i64, Option<i64>, &[u8])> =
+    TableDefinition::new("runs");
 /// Name → projection: the runs that are not finished.
 const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
 /// Due, name → projection: the finished ones, by when their `keep` is over.
@@ -48,10 +49,25 @@ pub(super) struct Record {
 /// A write.
 #[derive(Debug)]
 pub(super) enum Op {
-    Put { record: Box<Record>, expect: Expect },
-    Remove { name: RunName, uid: Uid, version: u64 },
-    Seat { class: ClassName, slot: Slot, repo: String, limits: Limits },
-    Unseat { class: ClassName, slot: Slot },
+    Put {
+        record: Box<Record>,
+        expect: Expect,
+    },
+    Remove {
+        name: RunName,
+        uid: Uid,
+        version: u64,
+    },
+    Seat {
+        class: ClassName,
+        slot: Slot,
+        repo: String,
+        limits: Limits,
+    },
+    Unseat {
+        class: ClassName,
+        slot: Slot,
+    },
     /// Writes a little, to see whether that works.
     Probe,
     /// Only has the file opened anew, should it be closed.
@@ -227,7 +243,8 @@ fn put(write: &WriteTransaction, record: &Record, expect: Expect) -> Applied {
     let there = guard(write, name.as_str())?;
     match (expect, &there) {
         (Expect::Absent, None) => {}
-        (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {}
+        (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {
+        }
         (Expect::Absent | Expect::At(..), _) => {
             return Ok((Err(conflict(name, there.as_ref())), false));
         }
@@ -246,7 +263,9 @@ fn put(write: &WriteTransaction, record: &Record, expect: Expect) -> Applied {
     write.open_table(RUNS)?.insert(name, row)?;
     write.open_table(CREATED)?.insert((*created, name), ())?;
     match expires {
-        Some(due) => write.open_table(EXPIRY)?.insert((*due, name), projection.as_slice())?.is_some(),
+        Some(due) => {
+            write.open_table(EXPIRY)?.insert((*due, name), projection.as_slice())?.is_some()
+        }
         None => write.open_table(OPEN)?.insert(name, projection.as_slice())?.is_some(),
     };
     Ok((Ok(Answer::Version(*version)), true))
@@ -372,7 +391,10 @@ impl Cursor {
         };
         let shown: String = text.chars().take(60).collect();
         parse().ok_or_else(|| {
-            format!("`{}` is not a cursor: take the `next` of the page before", shown.escape_debug())
+            format!(
+                "`{}` is not a cursor: take the `next` of the page before",
+                shown.escape_debug()
+            )
         })
     }
 
@@ -448,4 +470,21 @@ fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Curs
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
     Ok(found)
+}
+
+#[cfg(test)]
+impl Record {
+    /// Makes it unreadable.
+    pub(super) fn damage(&mut self) {
+        self.body = b"{\"name\": \"job-2\", \"uid\": 7".to_vec();
+        self.projection = b"[]".to_vec();
+    }
+}
+
+/// How many probes have written.
+#[cfg(test)]
+pub(super) fn probes(read: &ReadTransaction) -> Result<u64, redb::Error> {
+    let meta = read.open_table(META)?;
+    let count = meta.get("probe")?;
+    Ok(count.map_or(0, |count| count.value()))
 }

@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::OpenError;
@@ -91,9 +93,7 @@ pub(super) fn on_backend(path: &Path, backend: impl StorageBackend) -> Result<Da
         Ok(FORMAT) => Ok(database),
         Ok(format) => Err(OpenError::Newer { file: path.to_owned(), format }),
         Err(redb::Error::Io(source)) => Err(OpenError::Io { file: path.to_owned(), source }),
-        Err(error) => {
-            Err(OpenError::Damaged { file: path.to_owned(), reason: error.to_string() })
-        }
+        Err(error) => Err(OpenError::Damaged { file: path.to_owned(), reason: error.to_string() }),
     }
 }
 
@@ -169,7 +169,8 @@ impl File {
             }
             Err(error) => {
                 let source = std::error::Error::source(&error);
-                let why = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+                let why =
+                    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
                 *database = Err(Closed { why: why.clone(), since: Instant::now() });
                 Err(why)
             }
