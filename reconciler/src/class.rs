@@ -114,7 +114,9 @@ impl Machine {
 }
 
 /// How a machine is paid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Market {
@@ -167,7 +169,9 @@ impl Class {
         }
         if self.is_any() {
             // No runner can carry an empty label (`runs-on: ''`) or one with a colon.
-            return runs_on.iter().all(|label| label != HOST && !label.is_empty() && !label.contains(':'));
+            return runs_on
+                .iter()
+                .all(|label| label != HOST && !label.is_empty() && !label.contains(':'));
         }
         labels_match(&self.labels, runs_on)
     }
@@ -199,7 +203,11 @@ impl Class {
 
     /// Until when this machine is skipped for want of capacity.
     pub fn short_until(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
-        self.short.iter().filter(|s| s.machine.same_capacity(machine) && s.until > now).map(|s| s.until).max()
+        self.short
+            .iter()
+            .filter(|s| s.machine.same_capacity(machine) && s.until > now)
+            .map(|s| s.until)
+            .max()
     }
 }
 
@@ -214,13 +222,22 @@ pub mod friendly {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     /// Writes `5m`.
-    pub fn serialize<S: Serializer>(duration: &SignedDuration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        duration: &SignedDuration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{duration:#}"))
     }
 
     /// Reads `5m`.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SignedDuration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a duration: expected e.g. \"90s\", \"5m\", \"1h 30m\"")))
+        text.parse().map_err(|_| {
+            D::Error::custom(format!(
+                "`{text}` is not a duration: expected e.g. \"90s\", \"5m\", \"1h 30m\""
+            ))
+        })
     }
 }

@@ -1,14 +1,20 @@
 //! The loop: ingest, reconcile, observe, poll, sweep. Awaits ports and nothing else.
 
-use std::sync::Arc;
+mod look;
+mod memory;
+mod observe;
+mod sweep;
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::class::{Class, ClassName};
-use crate::observation::Observation;
-use crate::ports::{ErrorKind, PortError, Ports, WaitingJob};
-use crate::run::{Phase, Reason, RunName, Secret};
+use crate::class::{Class, ClassName, serving};
+use crate::ports::{ErrorKind, Expect, PortError, Ports, WaitingJob};
+use crate::run::{Phase, Reason, Run, RunName, Secret, Slot, Spec};
+
+use memory::Memory;
 
 /// What the controller is told at start.
 #[derive(Clone, Debug)]
@@ -169,13 +175,14 @@ pub struct SweepReport {
 /// One replica's controller.
 pub struct Controller {
     ports: Ports,
-    settings: std::sync::RwLock<Arc<Settings>>,
+    settings: RwLock<Arc<Settings>>,
+    memory: Memory,
 }
 
 impl Controller {
     /// A controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        Self { ports, settings: std::sync::RwLock::new(Arc::new(settings)) }
+        Self { ports, settings: RwLock::new(Arc::new(settings)), memory: Memory::default() }
     }
 
     /// The ports it uses.
@@ -185,43 +192,65 @@ impl Controller {
 
     /// The settings in force.
     pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().map(|s| s.clone()).unwrap_or_else(|e| e.into_inner().clone())
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the settings.
     pub fn configure(&self, settings: Settings) {
-        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up.
-    /// Makes a run for a waiting job that a class serves and that has none, and wakes it.
-    pub async fn ingest(&self, _hints: &[Hint]) -> Result<usize, PortError> {
-        todo!()
+    /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up. Makes a run for
+    /// a waiting job that a class serves and that has none. Answers how many runs it made.
+    ///
+    /// # Errors
+    /// The store's or the queue's, where a hint could not be made durable.
+    pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
+        let mut created = 0;
+        for hint in hints {
+            match hint {
+                Hint::Queued(job) => created += usize::from(self.ensure_run(job).await?),
+                Hint::Job { job_id, runner } => {
+                    let slot = runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
+                    let own = RunName::job(*job_id);
+                    let robbed = slot.map(|s| s.run).filter(|name| *name != own);
+                    for name in std::iter::once(own).chain(robbed) {
+                        if self.ports.store.get(&name).await?.is_some() {
+                            self.ports.queue.wake(&name).await?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(created)
     }
 
-    /// One look at a run: observe, plan, act, record. The caller sees to it that a name is
-    /// looked at by one task at a time in this process.
-    pub async fn reconcile(&self, _name: &RunName) -> Report {
-        todo!()
-    }
-
-    /// What a look would see now. Changes nothing.
-    pub async fn observe(&self, _name: &RunName) -> Result<Observation, PortError> {
-        todo!()
-    }
-
-    /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
-    pub async fn poll(&self) -> SweepReport {
-        todo!()
-    }
-
-    /// Every `sweep_every`: machines, registrations and seats wake the runs they name.
-    pub async fn sweep(&self) -> SweepReport {
-        todo!()
-    }
-
-    /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
-    pub async fn wake_due(&self) -> usize {
-        todo!()
+    /// Makes the run of a waiting job, if a class serves it and there is none, and wakes it.
+    async fn ensure_run(&self, job: &WaitingJob) -> Result<bool, PortError> {
+        let settings = self.settings();
+        if serving(&settings.classes, &job.runs_on).is_none() {
+            return Ok(false);
+        }
+        let name = RunName::job(job.job.job_id);
+        let there = self.ports.store.get(&name).await?;
+        let created = if there.is_none() {
+            let spec = Spec {
+                job: job.job.clone(),
+                runs_on: job.runs_on.clone(),
+                about: job.about.clone(),
+            };
+            let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
+            match self.ports.store.put(&run, Expect::Absent).await {
+                Ok(_) => true,
+                // Somebody else made it: that is as good.
+                Err(error) if error.kind == ErrorKind::Conflict => false,
+                Err(error) => return Err(error),
+            }
+        } else {
+            false
+        };
+        // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
+        let woken = self.ports.queue.wake(&name).await;
+        if created || there.is_some() { Ok(created) } else { woken.map(|()| false) }
     }
 }

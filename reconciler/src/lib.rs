@@ -6,11 +6,12 @@
 //! carries the decision out and [`record`] turns the outcomes into the next status, which is
 //! written by compare-and-set. Nothing here knows a vendor, a socket, a file, a clock or a thread.
 
-pub mod run;
 pub mod class;
+pub mod controller;
+mod facts;
 pub mod observation;
 pub mod plan;
-pub mod tidy;
-pub mod record;
 pub mod ports;
-pub mod controller;
+pub mod record;
+pub mod run;
+pub mod tidy;

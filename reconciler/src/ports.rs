@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::class::ClassName;
 use crate::observation::{Instance, Job, Registration, Registrations};
-use crate::run::{About, Attempt, InstanceId, JobRef, Outcome, Phase, Run, RunName, Runner, Slot, Uid};
+use crate::run::{
+    About, Attempt, InstanceId, JobRef, Outcome, Phase, Run, RunName, Runner, Slot, Uid,
+};
 
 /// The time.
 pub trait Clock: Send + Sync {
@@ -84,7 +86,9 @@ impl Filter {
     pub fn takes(&self, run: &Run) -> bool {
         let Self { phase, class, repo, limit: _ } = self;
         phase.is_none_or(|p| p == run.status.phase)
-            && class.as_ref().is_none_or(|c| run.status.attempt.as_ref().is_some_and(|a| a.class == *c))
+            && class
+                .as_ref()
+                .is_none_or(|c| run.status.attempt.as_ref().is_some_and(|a| a.class == *c))
             && repo.as_ref().is_none_or(|r| *r == run.spec.job.repo)
     }
 }
@@ -132,13 +136,25 @@ pub trait RunStore: Send + Sync {
     /// Runs, newest first. `Invalid` for a cursor that is not ours.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError>;
     /// Takes a seat, if both limits allow it or the slot has it already. One atomic step.
-    async fn seat(&self, class: &ClassName, slot: &Slot, repo: &str, limits: Limits) -> Result<bool, PortError>;
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: Limits,
+    ) -> Result<bool, PortError>;
     /// Gives a seat back; success where it is not held.
     async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError>;
     /// The seats that are taken.
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError>;
     /// Takes or extends a lease, if it is free, over, or the holder's own.
-    async fn lease(&self, what: &str, holder: &str, now: Timestamp, ttl: SignedDuration) -> Result<bool, PortError>;
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError>;
 }
 
 /// A wake-up taken from the queue.
@@ -170,7 +186,12 @@ pub trait Compute: Send + Sync {
     async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError>;
     /// Asks for the machine of a placement of a recorded attempt: same slot and placement, same
     /// machine. Its state is answered too: the token of an ended machine answers that machine.
-    async fn launch(&self, slot: &Slot, placement: u32, attempt: &Attempt) -> Result<Instance, PortError>;
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError>;
     /// Ends a machine of ours; success where it is gone.
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError>;
     /// Whether the launch pacer has a token to spare.
@@ -258,12 +279,20 @@ impl fmt::Display for ErrorKind {
 
 impl PortError {
     /// An error without a vendor's words.
-    pub fn new(port: &'static str, operation: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(
+        port: &'static str,
+        operation: &'static str,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
         Self { port, operation, kind, message: message.into(), source: None }
     }
 
     /// The same error with the vendor's words.
-    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.source = Some(source.into());
         self
     }

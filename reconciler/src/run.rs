@@ -393,7 +393,13 @@ text_id! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-pub struct RunName(#[cfg_attr(feature = "schemars", schemars(regex(pattern = "^(job-[0-9]{1,19}|push-[0-9a-f]{16})$")))] String);
+pub struct RunName(
+    #[cfg_attr(
+        feature = "schemars",
+        schemars(regex(pattern = "^(job-[0-9]{1,19}|push-[0-9a-f]{16})$"))
+    )]
+    String,
+);
 
 impl RunName {
     /// The run of a job that the forge lists.
@@ -544,7 +550,11 @@ impl FromStr for Slot {
             if !digits || uid.len() != 8 || !is_lower_hex(uid) {
                 return None;
             }
-            Some(Slot { run: run.parse().ok()?, uid: Uid8(uid.to_owned()), number: number.parse().ok()? })
+            Some(Slot {
+                run: run.parse().ok()?,
+                uid: Uid8(uid.to_owned()),
+                number: number.parse().ok()?,
+            })
         };
         parse().ok_or_else(|| ParseError {
             text: text.chars().take(60).collect(),
@@ -731,7 +741,10 @@ impl Attempt {
             registration: runner.id,
             placements: placements
                 .into_iter()
-                .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement { answered, refused })
+                .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement {
+                    answered,
+                    refused,
+                })
                 .collect(),
             ended: recorded.unwrap_or(ended),
         }

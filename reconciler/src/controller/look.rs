@@ -1,0 +1,464 @@
+//! One look: observe, then rounds of plan, free, prepare, put, act, record.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
+use crate::class::serving;
+use crate::observation::{Instance, InstanceState, Observation, Registrations};
+use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
+use crate::ports::{ErrorKind, Expect, PortError};
+use crate::record;
+use crate::run::{Phase, Run, RunName, Slot};
+
+/// Nothing lands late: what is left of a look after this is dropped.
+const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// A look goes on at most so often.
+const ROUNDS: usize = 6;
+
+/// A look under way.
+struct Look<'a> {
+    controller: &'a Controller,
+    seen: Observation,
+    /// The record as it is in the store.
+    stored: Option<Run>,
+    report: Report,
+    /// Effects issued, each at most once in a look.
+    issued: HashSet<String>,
+}
+
+/// Why a look ends before it is through.
+enum Stop {
+    /// It has taken too long.
+    Late,
+    /// A port failed where that ends the look.
+    Port(PortError),
+}
+
+impl From<PortError> for Stop {
+    fn from(error: PortError) -> Self {
+        Self::Port(error)
+    }
+}
+
+impl Controller {
+    /// One look at a run. The caller sees to it that a name is looked at by one task at a time in
+    /// this process.
+    pub async fn reconcile(&self, name: &RunName) -> Report {
+        let began_at = self.ports.clock.now();
+        let mut report = Report {
+            name: name.clone(),
+            began_at,
+            result: LookResult::Settled,
+            phase_before: None,
+            phase: None,
+            reason: None,
+            class: None,
+            repo: String::new(),
+            effects: Vec::new(),
+            due: None,
+            error: None,
+            facts: Vec::new(),
+        };
+        let seen = match self.observe(name).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                fail(&mut report, &error);
+                report.due = Some(began_at + SignedDuration::from_secs(10));
+                self.memory.remember_due(name, report.due);
+                return report;
+            }
+        };
+        report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
+        report.class = seen.class.as_ref().map(|c| c.name.clone());
+        report.repo = seen.run.as_ref().map(|r| r.spec.job.repo.clone()).unwrap_or_default();
+        let stored = seen.run.clone();
+        let mut look = Look { controller: self, seen, stored, report, issued: HashSet::new() };
+        match look.go().await {
+            Ok(()) => {}
+            Err(Stop::Late) => {
+                look.report.result = LookResult::Error;
+                look.report.error =
+                    Some("the look took longer than 60 s; the rest is left to the next".to_owned());
+            }
+            Err(Stop::Port(error)) => fail(&mut look.report, &error),
+        }
+        look.close()
+    }
+}
+
+fn fail(report: &mut Report, error: &PortError) {
+    report.result =
+        if error.kind == ErrorKind::Conflict { LookResult::Conflict } else { LookResult::Error };
+    report.error = Some(error.to_string());
+}
+
+impl Look<'_> {
+    async fn go(&mut self) -> Result<(), Stop> {
+        for _ in 0..ROUNDS {
+            let plan = plan::plan(&self.seen);
+            if !self.round(plan).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One round. Answers whether another may find more to do.
+    async fn round(&mut self, plan: Plan) -> Result<bool, Stop> {
+        let Plan { row, status, prepare, actions } = plan;
+        let (free, act): (Vec<Action>, Vec<Action>) =
+            actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
+        for action in free {
+            self.free(action).await?;
+        }
+        let Some(status) = status else {
+            for action in act {
+                if action == Action::Remove {
+                    self.remove().await?;
+                }
+            }
+            return Ok(false);
+        };
+        let Some(run) = &mut self.seen.run else { return Ok(false) };
+        run.status = status;
+        let mut more = matches!(row, Row::Reopen | Row::NextPlacement);
+        if let Some(prepare) = prepare {
+            more = self.prepare(prepare).await?;
+        }
+        self.put(row).await?;
+        if row == Row::NextPlacement {
+            self.recorded();
+        }
+        for action in act {
+            if let Action::Launch { slot, placement } = action {
+                more |= self.launch(slot, placement).await?;
+            }
+        }
+        Ok(more)
+    }
+
+    fn now_in_time(&self) -> Result<Timestamp, Stop> {
+        let now = self.controller.ports.clock.now();
+        if now > self.seen.now + LOOK_ENDS_AFTER { Err(Stop::Late) } else { Ok(now) }
+    }
+
+    fn note(
+        &mut self,
+        action: ActionKind,
+        target: String,
+        slot: Option<&Slot>,
+        row: Row,
+        error: Option<&PortError>,
+    ) {
+        self.report.effects.push(Effect {
+            action,
+            target,
+            slot: slot.map(Slot::to_string),
+            row: row.number().to_owned(),
+            error: error.map(|e| (e.kind, e.to_string())),
+        });
+        match error {
+            None if self.report.result == LookResult::Settled => {
+                self.report.result = LookResult::Acted;
+            }
+            Some(error) if !matches!(error.kind, ErrorKind::NoCapacity) => {
+                self.report.result = LookResult::Error;
+                self.report.error.get_or_insert_with(|| error.to_string());
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    /// Stops or frees one thing. A failure keeps nothing else from happening.
+    async fn free(&mut self, action: Action) -> Result<(), Stop> {
+        if !self.issued.insert(format!("{action:?}")) {
+            return Ok(());
+        }
+        self.now_in_time()?;
+        let ports = &self.controller.ports;
+        match action {
+            Action::Unseat { class, slot, row } => {
+                let result = ports.store.unseat(&class, &slot).await;
+                self.note(
+                    ActionKind::Unseat,
+                    class.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    self.seen.seats.retain(|(c, s)| !(*c == class && *s == slot));
+                    self.call_the_oldest(&class).await;
+                }
+            }
+            Action::Retire { id, slot, row } => {
+                let result = ports.forge.retire(id).await;
+                self.note(
+                    ActionKind::Retire,
+                    id.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if let (Ok(()), Registrations::Seen(rows)) = (result, &mut self.seen.registrations)
+                {
+                    rows.retain(|r| r.id != id);
+                }
+            }
+            Action::Terminate { id, slot, row } => {
+                let result = ports.compute.terminate(&id).await;
+                self.note(
+                    ActionKind::Terminate,
+                    id.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    let ended = self.seen.machines.iter_mut().filter(|m| m.id == id);
+                    ended.for_each(|m| m.state = InstanceState::Ending);
+                }
+            }
+            Action::Launch { .. } | Action::Remove => {}
+        }
+        Ok(())
+    }
+
+    /// A seat is free: the runs that have waited longest and now fit are looked at.
+    async fn call_the_oldest(&self, class: &crate::class::ClassName) {
+        let ports = &self.controller.ports;
+        let settings = self.controller.settings();
+        let Some(class) = settings.classes.iter().find(|c| c.name == *class) else { return };
+        let (Ok(open), Ok(seats)) =
+            (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
+        else {
+            // They are due within 5 minutes all the same.
+            return;
+        };
+        let mut waiting: Vec<_> = open
+            .into_iter()
+            .filter(|run| {
+                run.at_limit
+                    && serving(&settings.classes, &run.runs_on)
+                        .is_some_and(|c| c.name == class.name)
+            })
+            .collect();
+        waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
+        let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
+        for run in waiting {
+            let of_repo = taken.iter().filter(|repo| **repo == run.repo).count();
+            let full =
+                |limit: Option<u32>, count: usize| limit.is_some_and(|l| count >= l as usize);
+            if full(class.limit, taken.len()) {
+                break;
+            }
+            if !full(class.repo_limit, of_repo) {
+                taken.push(run.repo);
+                // A lost wake-up leaves the run to its due.
+                let _ = ports.queue.wake(&run.name).await;
+            }
+        }
+    }
+
+    async fn remove(&mut self) -> Result<(), Stop> {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        self.now_in_time()?;
+        let (name, uid, version) = (stored.name.clone(), stored.uid, stored.version);
+        let result = self.controller.ports.store.remove(&name, uid, version).await;
+        self.note(ActionKind::Remove, name.to_string(), None, Row::Remove, result.as_ref().err());
+        result?;
+        self.seen.run = None;
+        self.stored = None;
+        Ok(())
+    }
+
+    /// Seat and registration of the next attempt. Answers whether there is one to launch.
+    async fn prepare(&mut self, prepare: Prepare) -> Result<bool, Stop> {
+        let Some(mut run) = self.seen.run.take() else { return Ok(false) };
+        let result = self.prepare_for(&mut run, prepare).await;
+        self.seen.run = Some(run);
+        let prepared = result?;
+        if prepared {
+            self.recorded();
+        }
+        Ok(prepared)
+    }
+
+    async fn prepare_for(&mut self, run: &mut Run, prepare: Prepare) -> Result<bool, Stop> {
+        let ports = &self.controller.ports;
+        let now = self.seen.now;
+        if let Some(limits) = prepare.seat {
+            self.now_in_time()?;
+            let seat =
+                ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits.into()).await;
+            match seat {
+                Ok(true) => {
+                    self.note(
+                        ActionKind::Seat,
+                        prepare.class.to_string(),
+                        Some(&prepare.slot),
+                        Row::Seat,
+                        None,
+                    );
+                    self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
+                }
+                Ok(false) => {
+                    record::at_limit(&mut run.status, &prepare, now);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.note(
+                        ActionKind::Seat,
+                        prepare.class.to_string(),
+                        Some(&prepare.slot),
+                        Row::Seat,
+                        Some(&error),
+                    );
+                    record::not_prepared(&mut run.status, now);
+                    return Ok(false);
+                }
+            }
+        }
+        self.now_in_time()?;
+        let runner = ports.forge.register(&prepare.slot, &prepare.labels).await;
+        let target = runner.as_ref().map_or_else(|_| String::new(), |r| r.id.to_string());
+        self.note(
+            ActionKind::Register,
+            target,
+            Some(&prepare.slot),
+            Row::NextAttempt,
+            runner.as_ref().err(),
+        );
+        let Ok(runner) = runner else {
+            record::not_prepared(&mut run.status, now);
+            return Ok(false);
+        };
+        let settings = self.controller.settings();
+        let boot = (settings.instance_url.clone(), settings.git_token.clone());
+        record::prepared(&mut run.status, prepare, runner, boot, now);
+        Ok(true)
+    }
+
+    /// The current placement was recorded by this look.
+    fn recorded(&mut self) {
+        let attempt = self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref());
+        self.seen.recorded_here = attempt.map(|a| (a.number, a.current()));
+    }
+
+    /// Writes the record, if more than its due moved.
+    async fn put(&mut self, row: Row) -> Result<(), Stop> {
+        let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
+        if !worth_writing(stored, run, self.seen.now) {
+            return Ok(());
+        }
+        self.now_in_time()?;
+        let run = run.clone();
+        let result =
+            self.controller.ports.store.put(&run, Expect::At(stored.uid, stored.version)).await;
+        self.note(ActionKind::Put, run.name.to_string(), None, row, result.as_ref().err());
+        let version = result?;
+        let before = stored_phase(self.stored.as_ref());
+        self.facts(before, &run);
+        let run = Run { version, ..run };
+        self.seen.run = Some(run.clone());
+        self.stored = Some(run);
+        Ok(())
+    }
+
+    fn facts(&mut self, before: Option<Phase>, run: &Run) {
+        let after = run.status.phase;
+        if before == Some(after) {
+            return;
+        }
+        match (after, run.status.outcome) {
+            (Phase::Running, _) => {
+                let waited = self.seen.now.duration_since(run.status.waiting_since);
+                self.report.facts.push(Fact::Started { waited_seconds: waited.as_secs() });
+            }
+            (Phase::Finished, Some(outcome)) => self.report.facts.push(Fact::Finished { outcome }),
+            (Phase::Finished, None) | (Phase::Waiting | Phase::Starting, _) => {}
+        }
+    }
+
+    /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
+    async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
+        let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone()) else {
+            return Ok(false);
+        };
+        if !self.issued.insert(slot.token(placement)) {
+            return Ok(false);
+        }
+        self.now_in_time()?;
+        let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
+        let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
+        self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());
+        let now = self.now_in_time()?;
+        let Some(run) = &mut self.seen.run else { return Ok(false) };
+        match result {
+            Ok(instance) => {
+                record::launched(&mut run.status, placement, &instance, now);
+                self.sighted(instance);
+            }
+            Err(error) => {
+                record::not_launched(&mut run.status, placement, error.kind, now);
+                if error.kind == ErrorKind::NoCapacity {
+                    self.short_of(&attempt, placement, now);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn sighted(&mut self, instance: Instance) {
+        self.seen.machines.retain(|m| m.id != instance.id);
+        self.seen.machines.push(instance);
+    }
+
+    fn short_of(&mut self, attempt: &crate::run::Attempt, placement: u32, now: Timestamp) {
+        let index = usize::try_from(placement).unwrap_or(usize::MAX);
+        if let Some(placement) = attempt.placements.get(index) {
+            self.controller.memory.refused(&placement.machine, now);
+        }
+        if let Some(class) = &mut self.seen.class {
+            class.short = self.controller.memory.short(now);
+        }
+    }
+
+    /// The report; what it says of the next look is remembered.
+    fn close(self) -> Report {
+        let Self { controller, seen, stored, mut report, issued: _ } = self;
+        let run = seen.run.as_ref();
+        report.phase = stored_phase(stored.as_ref());
+        report.reason = run.and_then(|r| r.status.reason());
+        report.due = match report.result {
+            LookResult::Conflict => Some(seen.now),
+            LookResult::Error => {
+                let soon = seen.now + SignedDuration::from_secs(15);
+                run.map(|r| if r.is_open() { r.status.due.min(soon) } else { soon })
+            }
+            LookResult::Settled | LookResult::Acted => {
+                run.filter(|r| r.is_open()).map(|r| r.status.due)
+            }
+        };
+        controller.memory.remember_due(&report.name, report.due);
+        report
+    }
+}
+
+fn stored_phase(run: Option<&Run>) -> Option<Phase> {
+    run.map(|r| r.status.phase)
+}
+
+/// Whether more than the due moved, or the stored due is one that no record may hold.
+fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
+    let mut same_due = run.status.clone();
+    same_due.due = stored.status.due;
+    let scrambled = if run.is_open() {
+        stored.status.due > now + LONGEST_DUE
+    } else {
+        stored.status.due != run.status.due
+    };
+    same_due != stored.status || scrambled
+}

@@ -1,0 +1,158 @@
+//! What one process remembers between looks. Losing it costs calls, never safety.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::class::{ClassName, Machine, Shortage};
+use crate::observation::{Instance, Registration};
+use crate::ports::PortError;
+use crate::run::{RunName, Slot};
+
+/// How long a machine that was refused for capacity is skipped.
+const SHORT_FOR: SignedDuration = SignedDuration::from_mins(3);
+/// Nobody is woken twice by the sweep within this time.
+const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// Registrations known to be missing that are remembered at most.
+const MISSING_KEPT: usize = 10_000;
+
+/// Machines by the run their slot names.
+pub(super) type Machines = HashMap<RunName, Vec<Instance>>;
+/// Runner rows by the run their slot names; `None`: the token may not list them.
+pub(super) type Rows = Option<HashMap<RunName, Vec<Registration>>>;
+/// Seats by the run their slot names.
+pub(super) type Seats = HashMap<RunName, Vec<(ClassName, Slot)>>;
+
+/// One process's memory.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Orders readings: a listing serves a look if it was begun after the look read its record.
+    tickets: AtomicU64,
+    pub(super) machines: Listing<Machines>,
+    pub(super) rows: Listing<Rows>,
+    pub(super) seats: Listing<Seats>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    missing: HashMap<i64, Timestamp>,
+    short: Vec<Shortage>,
+    dues: BTreeMap<RunName, Timestamp>,
+    woken: HashMap<RunName, Timestamp>,
+}
+
+impl Memory {
+    /// A place in the order of readings.
+    pub(super) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A registration gave 404 by its id. Answers since when it does.
+    pub(super) fn missing(&self, registration: i64, now: Timestamp) -> Timestamp {
+        let mut inner = self.inner();
+        if inner.missing.len() >= MISSING_KEPT {
+            inner.missing.clear();
+        }
+        *inner.missing.entry(registration).or_insert(now)
+    }
+
+    /// A registration was seen.
+    pub(super) fn there(&self, registration: i64) {
+        self.inner().missing.remove(&registration);
+    }
+
+    /// A machine was refused for capacity.
+    pub(super) fn refused(&self, machine: &Machine, now: Timestamp) {
+        let mut inner = self.inner();
+        inner.short.retain(|s| s.until > now && !s.machine.same_capacity(machine));
+        inner.short.push(Shortage { machine: machine.clone(), until: now + SHORT_FOR });
+    }
+
+    /// Machines remembered as out of capacity.
+    pub(super) fn short(&self, now: Timestamp) -> Vec<Shortage> {
+        self.inner().short.iter().filter(|s| s.until > now).cloned().collect()
+    }
+
+    /// When a run is to be looked at again; `None`: not on its own account.
+    pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
+        let mut inner = self.inner();
+        match due {
+            Some(due) => inner.dues.insert(name.clone(), due),
+            None => inner.dues.remove(name),
+        };
+    }
+
+    /// The due of a run as this process knows it.
+    pub(super) fn due(&self, name: &RunName) -> Option<Timestamp> {
+        self.inner().dues.get(name).copied()
+    }
+
+    /// The runs that fell due, each put off for half a minute.
+    pub(super) fn take_due(&self, now: Timestamp) -> Vec<RunName> {
+        let mut inner = self.inner();
+        let due: Vec<RunName> = inner
+            .dues
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &due {
+            inner.dues.insert(name.clone(), now + WOKEN_FOR);
+        }
+        due
+    }
+
+    /// Whether the sweep may wake this run: not twice within 30 s.
+    pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
+        let mut inner = self.inner();
+        inner.woken.retain(|_, at| *at <= now && now < *at + WOKEN_FOR);
+        inner.woken.insert(name.clone(), now).is_none()
+    }
+
+    /// The earliest due that this process knows.
+    pub(super) fn earliest_due(&self) -> Option<Timestamp> {
+        self.inner().dues.values().min().copied()
+    }
+}
+
+/// A listing shared by all who look at the same time.
+pub(super) struct Listing<T> {
+    last: async_lock::Mutex<Option<(u64, Arc<T>)>>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { last: async_lock::Mutex::new(None) }
+    }
+}
+
+impl<T> Listing<T> {
+    /// A listing begun after `ticket`: the last one, or a new one that all who wait share.
+    pub(super) async fn after<F>(
+        &self,
+        memory: &Memory,
+        ticket: u64,
+        read: F,
+    ) -> Result<Arc<T>, PortError>
+    where
+        F: Future<Output = Result<T, PortError>>,
+    {
+        let mut last = self.last.lock().await;
+        if let Some((begun, listing)) = &*last
+            && *begun > ticket
+        {
+            return Ok(listing.clone());
+        }
+        let begun = memory.ticket();
+        let listing = Arc::new(read.await?);
+        *last = Some((begun, listing.clone()));
+        Ok(listing)
+    }
+}

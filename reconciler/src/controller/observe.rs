@@ -1,0 +1,259 @@
+//! One look's reading: the record first, then machines, registrations, job, seats.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::Controller;
+use super::memory::{Machines, Rows, Seats};
+use crate::class::{Class, serving};
+use crate::observation::{
+    EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
+};
+use crate::plan::VISIBLE_WITHIN;
+use crate::ports::{ErrorKind, PortError};
+use crate::run::{Answer, Attempt, PastAttempt, Phase, Run, RunName, Slot};
+
+/// How often a record may change while it is looked at.
+const READINGS: usize = 3;
+
+impl Controller {
+    /// What a look would see now. Changes nothing.
+    ///
+    /// # Errors
+    /// Any reading's: what was not read is not guessed.
+    pub async fn observe(&self, name: &RunName) -> Result<Observation, PortError> {
+        let now = self.ports.clock.now();
+        for _ in 0..READINGS {
+            let run = self.ports.store.get(name).await?;
+            let seen = self.read(name, run, now).await?;
+            if !seen.needs_second_reading() {
+                return Ok(seen);
+            }
+            let again = self.ports.store.get(name).await?;
+            if again.as_ref().map(|r| (r.uid, r.version))
+                == seen.run.as_ref().map(|r| (r.uid, r.version))
+            {
+                return Ok(seen);
+            }
+        }
+        Err(PortError::new(
+            "store",
+            "get",
+            ErrorKind::Conflict,
+            format!("{name} changed while it was looked at"),
+        ))
+    }
+
+    async fn read(
+        &self,
+        name: &RunName,
+        run: Option<Run>,
+        now: Timestamp,
+    ) -> Result<Observation, PortError> {
+        let settings = self.settings();
+        let ticket = self.memory.ticket();
+        let machines =
+            self.memory.machines.after(&self.memory, ticket, self.list_machines()).await?;
+        let rows = self.memory.rows.after(&self.memory, ticket, self.list_rows()).await?;
+        let job = match &run {
+            Some(run) => self.ports.forge.job(&run.spec.job).await?,
+            None => Job::Unobservable,
+        };
+        let seats = self.memory.seats.after(&self.memory, ticket, self.list_seats()).await?;
+        let class =
+            run.as_ref().and_then(|run| serving(&settings.classes, &run.spec.runs_on)).cloned();
+        let mut seen = Observation {
+            now,
+            name: name.clone(),
+            job,
+            recorded_here: None,
+            machines: machines.get(name).cloned().unwrap_or_default(),
+            registrations: match &*rows {
+                None => Registrations::Unknown,
+                Some(rows) => Registrations::Seen(rows.get(name).cloned().unwrap_or_default()),
+            },
+            seats: seats.get(name).cloned().unwrap_or_default(),
+            room: self.ports.compute.room(),
+            class: class.map(|class| Class { short: self.memory.short(now), ..class }),
+            run,
+        };
+        self.ask_for_registrations(&mut seen).await?;
+        self.ask_for_machines(&mut seen).await?;
+        Ok(seen)
+    }
+
+    pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
+        Ok(by_run(self.ports.compute.list().await?, |m| &m.slot))
+    }
+
+    pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
+        Ok(match self.ports.forge.registrations().await? {
+            Registrations::Unknown => None,
+            Registrations::Seen(rows) => Some(by_run(rows, |r| &r.slot)),
+        })
+    }
+
+    pub(super) async fn list_seats(&self) -> Result<Seats, PortError> {
+        let mut all = Vec::new();
+        for class in &self.settings().classes {
+            let seats = self.ports.store.seats(&class.name).await?;
+            all.extend(seats.into_iter().map(|seat| (class.name.clone(), seat.slot)));
+        }
+        Ok(by_run(all, |(_, slot)| slot))
+    }
+
+    /// Absence from the list is no evidence: what matters is asked for by its id.
+    async fn ask_for_registrations(&self, seen: &mut Observation) -> Result<(), PortError> {
+        let Registrations::Seen(rows) = &seen.registrations else { return Ok(()) };
+        let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
+        let attempt = open.and_then(|run| run.status.attempt.as_ref().map(|a| (run, a)));
+        let mut wanted: Vec<(i64, Slot)> = attempt
+            .filter(|(_, a)| a.ended.is_none() || seen.job == Job::Unobservable)
+            .map(|(run, a)| (a.runner.id, run.slot(a.number)))
+            .into_iter()
+            .chain(
+                seen.machines
+                    .iter()
+                    .filter(|m| m.is_live())
+                    .map(|m| (m.registration, m.slot.clone())),
+            )
+            .filter(|(id, _)| !rows.iter().any(|r| r.id == *id))
+            .collect();
+        for row in rows {
+            self.memory.there(row.id);
+        }
+        wanted.sort();
+        wanted.dedup_by_key(|(id, _)| *id);
+        let mut found = Vec::new();
+        for (id, slot) in wanted {
+            found.push(match self.ports.forge.registration(id).await? {
+                Some(row) => {
+                    self.memory.there(id);
+                    row
+                }
+                None => Registration {
+                    id,
+                    slot,
+                    uuid: None,
+                    online: false,
+                    busy: false,
+                    missing_since: Some(self.memory.missing(id, seen.now)),
+                },
+            });
+        }
+        if let Registrations::Seen(rows) = &mut seen.registrations {
+            rows.extend(found);
+        }
+        Ok(())
+    }
+
+    /// A machine that was answered and is on no list is asked for by its id, once it must be visible.
+    async fn ask_for_machines(&self, seen: &mut Observation) -> Result<(), PortError> {
+        for (slot, index, answer, like) in unlisted(seen) {
+            let found = self.ports.compute.find(&answer.id).await?;
+            seen.machines.push(found.unwrap_or(Instance {
+                id: answer.id,
+                slot,
+                placement: index,
+                state: InstanceState::Gone,
+                launched_at: answer.at,
+                ended_by: Some(EndedBy::Itself),
+                ..like
+            }));
+        }
+        Ok(())
+    }
+}
+
+impl Observation {
+    /// Things of no record, or of another incarnation, are judged only by a look that has read
+    /// the record after them.
+    fn needs_second_reading(&self) -> bool {
+        let Some(run) = &self.run else { return true };
+        let uid = run.uid.short();
+        let machines = self.machines.iter().map(|m| &m.slot);
+        let rows = self.registrations.seen().iter().map(|r| &r.slot);
+        let seats = self.seats.iter().map(|(_, slot)| slot);
+        machines.chain(rows).chain(seats).any(|slot| slot.uid != uid)
+    }
+}
+
+fn by_run<T>(items: Vec<T>, slot: impl Fn(&T) -> &Slot) -> HashMap<RunName, Vec<T>> {
+    let mut map: HashMap<RunName, Vec<T>> = HashMap::new();
+    for item in items {
+        map.entry(slot(&item).run.clone()).or_default().push(item);
+    }
+    map
+}
+
+/// Answered placements that are on no list though they must be visible, where that matters: the
+/// attempt is going on, or it holds a registration or a seat. With what a machine of it looks like.
+fn unlisted(seen: &Observation) -> Vec<(Slot, u32, Answer, Instance)> {
+    let Some(run) = &seen.run else { return Vec::new() };
+    let mut all: Vec<(Slot, u32, Answer, Instance)> = Vec::new();
+    let mut add = |slot: Slot, matters: bool, answers: Vec<Option<&Answer>>, like: &Instance| {
+        let held = seen.seats.iter().any(|(_, s)| *s == slot)
+            || seen
+                .registrations
+                .seen()
+                .iter()
+                .any(|r| r.slot == slot && r.missing_since.is_none());
+        if !matters && !held {
+            return;
+        }
+        for (index, answer) in answers.into_iter().enumerate() {
+            let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
+            let listed = seen.machines.iter().any(|m| m.slot == slot && m.placement == index);
+            if !listed && seen.now > answer.at + VISIBLE_WITHIN {
+                all.push((slot.clone(), index, answer.clone(), like.clone()));
+            }
+        }
+    };
+    if let Some(attempt) = &run.status.attempt {
+        let matters =
+            attempt.ended.is_none() && matches!(seen.job, Job::Waiting | Job::Unobservable);
+        let answers = attempt.placements.iter().map(|p| p.answered.as_ref()).collect();
+        add(run.slot(attempt.number), matters, answers, &machine_of(run, attempt));
+    }
+    for past in &run.status.past {
+        let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
+        add(run.slot(past.number), false, answers, &machine_of_past(run, past));
+    }
+    all
+}
+
+fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
+    let machine = attempt.placements.last().map(|p| &p.machine);
+    Instance {
+        id: crate::run::InstanceId(String::new()),
+        slot: run.slot(attempt.number),
+        placement: attempt.current(),
+        state: InstanceState::Gone,
+        launched_at: attempt.decided_at,
+        deadline: attempt.boot.deadline,
+        registration: attempt.runner.id,
+        ended_by: None,
+        class: attempt.class.clone(),
+        kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
+        zone: String::new(),
+        market: machine.map(|m| m.market).unwrap_or_default(),
+    }
+}
+
+fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
+    Instance {
+        id: crate::run::InstanceId(String::new()),
+        slot: run.slot(past.number),
+        placement: 0,
+        state: InstanceState::Gone,
+        launched_at: past.decided_at,
+        deadline: past.decided_at,
+        registration: past.registration,
+        ended_by: None,
+        class: past.class.clone(),
+        kind: String::new(),
+        zone: String::new(),
+        market: crate::class::Market::default(),
+    }
+}

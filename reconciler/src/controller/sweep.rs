@@ -1,0 +1,189 @@
+//! The sweep: both sides of the world name runs to look at. It decides nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Controller, SweepReport};
+use crate::class::serving;
+use crate::observation::InstanceState;
+use crate::plan::LONGEST_DUE;
+use crate::ports::{OpenRun, PortError, WaitingJob};
+use crate::run::{Outcome, Phase, RunName, Slot};
+
+impl Controller {
+    /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
+    pub async fn poll(&self) -> SweepReport {
+        let mut report = SweepReport::default();
+        let now = self.ports.clock.now();
+        if !self.leads(&mut report, now).await {
+            return report;
+        }
+        let open = match self.ports.store.open(now).await {
+            Ok(open) => open,
+            Err(error) => {
+                report.errors.push(error.to_string());
+                return report;
+            }
+        };
+        for run in open.iter().filter(|run| self.is_due(run, now)) {
+            self.wake(&run.name, now, &mut report).await;
+        }
+        match self.ports.forge.waiting().await {
+            Ok(jobs) => self.demand(jobs.unwrap_or_default(), &open, now, &mut report).await,
+            Err(error) => report.errors.push(error.to_string()),
+        }
+        report
+    }
+
+    /// Every `sweep_every`: machines, registrations and seats wake the runs they name.
+    pub async fn sweep(&self) -> SweepReport {
+        let mut report = SweepReport::default();
+        let now = self.ports.clock.now();
+        if !self.leads(&mut report, now).await {
+            return report;
+        }
+        let open = match self.ports.store.open(now).await {
+            Ok(open) => open,
+            Err(error) => {
+                report.errors.push(error.to_string());
+                return report;
+            }
+        };
+        let going_on: HashSet<&Slot> = open
+            .iter()
+            .filter(|r| r.phase != Phase::Finished)
+            .filter_map(|r| r.attempt.as_ref())
+            .collect();
+        let ticket = self.memory.ticket();
+        let mut slots: Vec<Slot> = Vec::new();
+        match self.memory.machines.after(&self.memory, ticket, self.list_machines()).await {
+            Ok(machines) => {
+                report.machines = machines.values().map(Vec::len).sum();
+                let there = machines.values().flatten().filter(|m| m.state != InstanceState::Gone);
+                slots.extend(there.map(|m| m.slot.clone()));
+            }
+            Err(error) => report.errors.push(error.to_string()),
+        }
+        match self.memory.rows.after(&self.memory, ticket, self.list_rows()).await {
+            Ok(rows) => {
+                let rows = rows.iter().flat_map(HashMap::values).flatten();
+                slots.extend(rows.inspect(|_| report.registrations += 1).map(|r| r.slot.clone()));
+            }
+            Err(error) => report.errors.push(error.to_string()),
+        }
+        match self.memory.seats.after(&self.memory, ticket, self.list_seats()).await {
+            Ok(seats) => {
+                report.seats = seats.values().map(Vec::len).sum();
+                slots.extend(seats.values().flatten().map(|(_, slot)| slot.clone()));
+            }
+            Err(error) => report.errors.push(error.to_string()),
+        }
+        let mut names: Vec<RunName> = slots
+            .into_iter()
+            .filter(|slot| !going_on.contains(slot))
+            .map(|slot| slot.run)
+            .collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            self.wake(&name, now, &mut report).await;
+        }
+        report
+    }
+
+    /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
+    pub async fn wake_due(&self) -> usize {
+        let due = self.memory.take_due(self.ports.clock.now());
+        let mut woken = 0;
+        for name in due {
+            // What could not be woken is due again in half a minute.
+            woken += usize::from(self.ports.queue.wake(&name).await.is_ok());
+        }
+        woken
+    }
+
+    /// The earliest due that this process knows; 0 runs: `None`.
+    pub fn earliest_due(&self) -> Option<Timestamp> {
+        self.memory.earliest_due()
+    }
+
+    async fn leads(&self, report: &mut SweepReport, now: Timestamp) -> bool {
+        let settings = self.settings();
+        let ttl = (settings.poll_every * 3).max(SignedDuration::from_secs(30));
+        match self.ports.store.lease("sweep", &settings.replica, now, ttl).await {
+            Ok(leads) => report.leader = leads,
+            Err(error) => report.errors.push(error.to_string()),
+        }
+        report.leader
+    }
+
+    /// The process's own word goes first: dues that only move are not written.
+    fn is_due(&self, run: &OpenRun, now: Timestamp) -> bool {
+        let due = self.memory.due(&run.name).unwrap_or(run.due);
+        due <= now || (run.phase != Phase::Finished && due > now + LONGEST_DUE)
+    }
+
+    /// A run for each waiting job that has none; a look at each that is finished and waits again.
+    async fn demand(
+        &self,
+        jobs: Vec<WaitingJob>,
+        open: &[OpenRun],
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) {
+        let settings = self.settings();
+        let open: HashSet<&RunName> =
+            open.iter().filter(|r| r.phase != Phase::Finished).map(|r| &r.name).collect();
+        report.waiting_jobs = jobs.len();
+        for job in jobs {
+            if serving(&settings.classes, &job.runs_on).is_none() {
+                report.unserved_jobs += 1;
+                continue;
+            }
+            let name = RunName::job(job.job.job_id);
+            if open.contains(&name) {
+                continue;
+            }
+            if let Err(error) = self.demanded(&job, &name, now, report).await {
+                report.errors.push(error.to_string());
+            }
+        }
+    }
+
+    async fn demanded(
+        &self,
+        job: &WaitingJob,
+        name: &RunName,
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) -> Result<(), PortError> {
+        match self.ports.store.get(name).await? {
+            None => {
+                if self.ensure_run(job).await? {
+                    report.created += 1;
+                    report.woken += 1;
+                }
+            }
+            Some(run) => {
+                let again = !run.is_open()
+                    && run.status.outcome != Some(Outcome::GaveUp)
+                    && run.deleted_at.is_none();
+                if again {
+                    self.wake(name, now, report).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn wake(&self, name: &RunName, now: Timestamp, report: &mut SweepReport) {
+        if !self.memory.may_wake(name, now) {
+            return;
+        }
+        match self.ports.queue.wake(name).await {
+            Ok(()) => report.woken += 1,
+            Err(error) => report.errors.push(error.to_string()),
+        }
+    }
+}
