@@ -1,127 +1,109 @@
-//! A plan as people and scripts read it. Pure.
+//! What a look would do, for people.
 
 use tinqs_ci_reconciler::observation::Observation;
-use tinqs_ci_reconciler::plan::{self, Action, Plan, Row};
-use tinqs_ci_reconciler::run::{Placement, Status};
+use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row};
+use tinqs_ci_reconciler::run::{Run, Status};
 
-use crate::api;
+use crate::api::{Change, Plan};
 
-/// What a look at what is seen would do. Nothing is done.
-pub fn plan_view(seen: &Observation) -> api::Plan {
-    let Plan { row, status, prepare, actions } = plan::plan(seen);
-    let stored = seen.run.as_ref();
-    let mut changes: Vec<api::Change> = actions.iter().filter_map(freed).collect();
-    if let (Some(before), Some(after)) = (stored.map(|r| &r.status), &status) {
-        changes.extend(written(before, after, row));
-    }
+/// The plan of what is seen, in the order in which it would be carried out. Shows one round: what
+/// follows from the answers is seen by asking again.
+pub fn plan_view(seen: &Observation) -> Plan {
+    let plan::Plan { row, status, prepare, actions } = plan::plan(seen);
+    let mut changes: Vec<Change> = Vec::new();
+    let (last, first): (Vec<&Action>, Vec<&Action>) = actions
+        .iter()
+        .partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
+    changes.extend(first.into_iter().map(|action| of_action(seen, action, row)));
     if let Some(prepare) = &prepare {
-        if prepare.seat.is_some() {
-            changes.push(change("+", format!("seat {}", prepare.class), "seat", &because(Row::Seat)));
-        }
-        let attempt = format!("attempt {}", prepare.slot.number);
-        let machine = &prepare.machine;
-        let why = format!(
-            "class {}, {} {}{} (row {})",
-            prepare.class,
-            machine.market,
-            machine.kind,
-            if machine.subnet.is_empty() { String::new() } else { format!(", {}", machine.subnet) },
-            Row::NextAttempt
-        );
-        changes.push(change("+", attempt.clone(), "register", &because(Row::NextAttempt)));
-        changes.push(change("+", attempt, "launch", &why));
+        changes.extend(of_prepare(prepare, row));
+    } else if let (Some(run), Some(status)) = (&seen.run, &status)
+        && differs(run, status)
+    {
+        changes.push(write(run, status, row));
     }
-    changes.extend(actions.iter().filter_map(done_last));
-    api::Plan {
+    changes.extend(last.into_iter().map(|action| of_action(seen, action, row)));
+    Plan {
         name: seen.name.to_string(),
         settled: changes.is_empty(),
-        phase: stored.map(|r| r.status.phase),
-        next_phase: status.as_ref().map(|s| s.phase),
+        phase: seen.run.as_ref().map(|run| run.status.phase),
+        next_phase: status.map(|status| status.phase),
         row: row.number().to_owned(),
         changes,
         observation: Some(seen.clone()),
     }
 }
 
-fn change(sign: &str, what: String, verb: &str, why: &str) -> api::Change {
-    api::Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why: why.to_owned() }
+fn change(sign: &str, what: String, verb: &str, why: String) -> Change {
+    Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why }
 }
 
-fn because(row: Row) -> String {
-    let why = match row {
-        Row::NoRecord => "there is no record",
-        Row::Remove => "nothing is left of it",
-        Row::Deleted => "a person deleted it",
-        Row::Done => "its job is done",
-        Row::JobGone => "its job is no longer at the forge",
-        Row::Running => "its job runs",
-        Row::Blocked => "the forge holds its job back",
-        Row::Reopen => "its job waits again",
-        Row::GiveUp => "it has waited too long",
-        Row::NoClass => "no class serves its labels",
-        Row::Live => "its machine is on its way or idle",
-        Row::Launch => "it is recorded and was not answered",
-        Row::Unseen => "the cloud may still show it",
-        Row::NextPlacement => "the machine before it was refused for capacity",
-        Row::Spare => "another job took its machine; that job's is expected",
-        Row::Hold => "not now",
-        Row::Seat => "places in its class are counted",
-        Row::NextAttempt => "its job waits and nothing is on its way",
-        Row::Overdue => "it lives past its deadline",
-        Row::Unregistered => "its registration is gone: it can never get a job again",
-        Row::Spent => "its machine is gone",
-        Row::Twin => "it stands beside the recorded one",
-        Row::Void => "nobody will ever launch its attempt",
-        Row::SeatFree => "nothing sits on it any more",
-        Row::PushConsumed => "its runner got a job",
-        Row::PushEnded => "the machine that got a job ended",
-    };
+fn because(row: Row, why: &str) -> String {
     format!("{why} (row {row})")
 }
 
-fn freed(action: &Action) -> Option<api::Change> {
-    Some(match action {
-        Action::Unseat { class, slot: _, row } => change("-", format!("seat {class}"), "unseat", &because(*row)),
-        Action::Retire { id, slot: _, row } => change("-", format!("registration {id}"), "retire", &because(*row)),
-        Action::Terminate { id, slot: _, row } => change("-", format!("machine {id}"), "terminate", &because(*row)),
-        Action::Launch { .. } | Action::Remove => return None,
-    })
-}
-
-fn done_last(action: &Action) -> Option<api::Change> {
-    Some(match action {
-        Action::Launch { slot, placement: _ } => {
-            change("+", format!("attempt {}", slot.number), "launch", &because(Row::Launch))
+fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
+    match action {
+        Action::Unseat { class, slot, row } => {
+            let why = because(*row, &format!("{slot} needs it no more"));
+            change("-", format!("seat {class}"), "unseat", why)
         }
-        Action::Remove => change("-", "run".to_owned(), "remove", &because(Row::Remove)),
-        Action::Unseat { .. } | Action::Retire { .. } | Action::Terminate { .. } => return None,
-    })
+        Action::Retire { id, slot, row } => {
+            let why = because(*row, &format!("nothing can use {slot} any more"));
+            change("-", format!("registration {id}"), "retire", why)
+        }
+        Action::Terminate { id, slot, row } => {
+            let why = because(*row, &format!("{slot} has no right to live any more"));
+            change("-", format!("machine {id}"), "terminate", why)
+        }
+        Action::Launch { slot, placement } => {
+            let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
+            let index = usize::try_from(*placement).unwrap_or(usize::MAX);
+            let placed = attempt.and_then(|attempt| attempt.placements.get(index));
+            let machine = placed.map(|p| format!("{}, {}: ", p.machine.kind, p.machine.market));
+            let why = format!("{}recorded and not there", machine.unwrap_or_default());
+            let what = format!("machine {}", slot.token(*placement));
+            change("+", what, "launch", because(Row::Launch, &why))
+        }
+        Action::Remove => {
+            let why = because(decided, "nothing is left of it");
+            change("-", "run".to_owned(), "remove", why)
+        }
+    }
 }
 
-/// What would be written: a due that only moves is not.
-fn written(before: &Status, after: &Status, row: Row) -> Option<api::Change> {
-    let mut same_due = after.clone();
-    same_due.due = before.due;
-    if same_due == *before {
-        return None;
+fn of_prepare(prepare: &Prepare, row: Row) -> Vec<Change> {
+    let Prepare { slot, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
+        prepare;
+    let mut changes = Vec::new();
+    if seat.is_some() {
+        let why = because(Row::Seat, "places of the class are counted");
+        changes.push(change("+", format!("seat {class}"), "seat", why));
     }
-    let mut what = Vec::new();
-    if before.phase != after.phase {
-        what.push(format!("{:?} → {:?}", before.phase, after.phase));
-    }
-    if let (None, Some(reason)) = (before.reason().filter(|r| Some(*r) == after.reason()), after.reason()) {
-        what.push(format!("{reason:?}"));
-    }
-    let placements = |s: &Status| s.attempt.as_ref().map_or(0, |a| a.placements.len());
-    if placements(after) > placements(before)
-        && let Some(Placement { machine, .. }) = after.attempt.as_ref().and_then(|a| a.placements.last())
-    {
-        what.push(format!("placement {} on {} {}", placements(after), machine.market, machine.kind));
-    }
-    let ended = |s: &Status| s.attempt.as_ref().and_then(|a| a.ended);
-    if let (None, Some(ended)) = (ended(before), ended(after)) {
-        what.push(format!("attempt over: {:?}", ended.why));
-    }
-    let why = if what.is_empty() { because(row) } else { format!("{}: {}", what.join(", "), because(row)) };
-    Some(change("~", "run".to_owned(), "write", &why))
+    let why = because(row, &format!("labels {}", labels.join(", ")));
+    changes.push(change("+", format!("registration {slot}"), "register", why));
+    let why = because(row, "recorded before it is done");
+    changes.push(change("+", format!("attempt {}", slot.number), "write", why));
+    let why = because(Row::Launch, &format!("{}, {}", machine.kind, machine.market));
+    changes.push(change("+", format!("machine {}", slot.token(0)), "launch", why));
+    changes
+}
+
+fn write(run: &Run, status: &Status, row: Row) -> Change {
+    let phases = match (run.status.phase, status.phase) {
+        (before, after) if before == after => format!("stays {after:?}"),
+        (before, after) => format!("{before:?} becomes {after:?}"),
+    };
+    let why = match status.conditions.first() {
+        Some(condition) => format!("{phases}: {}", condition.message),
+        None => phases,
+    };
+    change("~", "run".to_owned(), "write", because(row, &why))
+}
+
+/// Whether more than the due moved: that alone is not written.
+fn differs(run: &Run, status: &Status) -> bool {
+    let mut same_due = status.clone();
+    same_due.due = run.status.due;
+    same_due != run.status
 }
