@@ -67,9 +67,10 @@ async fn run() -> Result<ExitCode, String> {
     let config = Config::read(config.as_deref())?;
     let identity = Identity::read(&config.file)?;
     let client = Client::new(&identity)?;
+    let labels = identity.label_names();
     tokio::select! {
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
-        declared = client.declare(&identity.label_names()) => {
+        declared = client.declare(&labels) => {
             declared.map_err(|e| format!("declare: {e}"))?;
         }
     }
