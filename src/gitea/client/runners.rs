@@ -282,7 +282,11 @@ impl Client {
         let call = Call::api("retire", Method::DELETE, &self.runner_path(id), None);
         let answer = self.sender.send(&call).await?;
         let done = answer.status.is_success() && !answer.is_html();
-        if done || answer.is_not_found() { Ok(()) } else { Err(self.sender.refusal(&call, &answer)) }
+        if done || answer.is_not_found() {
+            Ok(())
+        } else {
+            Err(self.sender.refusal(&call, &answer))
+        }
     }
 
     fn runner_path(&self, id: i64) -> String {
