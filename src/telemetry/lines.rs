@@ -124,7 +124,7 @@ fn json_line(level: Level, target: &str, replica: &str, fields: Fields, now: Tim
 }
 
 fn human_line(level: Level, colour: bool, fields: &Fields, now: Timestamp) -> String {
-    let time = jiff::Zoned::new(now, TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let time = TimeZone::system().to_datetime(now).strftime("%H:%M:%S").to_string();
     let (on, off) = match (colour, level) {
         (false, _) => ("", ""),
         (true, Level::ERROR) => ("\x1b[31m", "\x1b[0m"),
