@@ -1,5 +1,6 @@
 //! The server: queue → look, tick → poll and sweep, HTTP. It decides nothing.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -232,8 +233,13 @@ pub async fn serve(
 /// Builds the parts that the settings name, listens, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where a part cannot be had or the address not be listened on.
-pub async fn run(settings: Settings, role: Role) -> Result<(), Error> {
+/// Where a part cannot be had or the address not be listened on. `environment` is this process's;
+/// `process:` machines get a chosen part of it.
+pub async fn run(
+    settings: Settings,
+    role: Role,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(), Error> {
     let replica = replica();
     let paces = Paces::of(&settings);
     let address = settings.server.listen;
@@ -250,7 +256,7 @@ pub async fn run(settings: Settings, role: Role) -> Result<(), Error> {
     };
     tokio::pin!(shutdown);
     let parts = tokio::select! {
-        parts = parts_from(settings, &replica) => parts?,
+        parts = parts_from(settings, &replica, environment) => parts?,
         // Parts may wait for the forge; a signal meanwhile ends that.
         () = &mut shutdown => return Ok(()),
     };

@@ -161,7 +161,7 @@ impl Look<'_> {
         });
         match error {
             None if self.report.result == LookResult::Settled => {
-                self.report.result = LookResult::Acted
+                self.report.result = LookResult::Acted;
             }
             Some(error) if !matches!(error.kind, ErrorKind::NoCapacity) => {
                 self.report.result = LookResult::Error;
