@@ -52,8 +52,8 @@ pub async fn parts_from(
     let forge: Arc<dyn Forge> = client;
     let runs: Arc<dyn RunStore> = store.clone();
     let ports = Ports { clock, store: runs, queue, compute, forge };
-    let parts = Parts::over(settings, ports, replica);
-    Ok(Parts { writable: Arc::new(Disk(store)), ..parts })
+    let watched = Parts::over(settings, ports, replica);
+    Ok(Parts { writable: Arc::new(Disk(store)), ..watched })
 }
 
 fn store(url: &StoreUrl) -> Result<Store, Error> {

@@ -28,8 +28,8 @@ struct Serving {
 
 fn paces() -> Paces {
     Paces {
-        poll: Duration::from_secs(3600),
-        sweep: Duration::from_secs(3600),
+        poll: Duration::from_hours(1),
+        sweep: Duration::from_hours(1),
         due: Duration::from_millis(50),
         hint_gap: Duration::from_millis(50),
         conflict: Duration::from_millis(5),
@@ -183,6 +183,21 @@ async fn a_name_is_looked_at_by_one_task_and_again_if_woken_meanwhile() {
     assert_eq!(world.state().most_under_way, 1, "one at a time");
     let looked = world.calls("store.get");
     assert!(looked >= 2, "it was looked at again: {looked}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_empty_or_down_is_asked_again() {
+    let world = World::new();
+    let serving = start(world.clone(), settings(), paces()).await;
+    until("it is asked again and again", || world.calls("queue.next") > 3).await;
+    world.state().down.insert("queue");
+    let asked = world.calls("queue.next");
+    until("it is asked while it is down", || world.calls("queue.next") > asked).await;
+    world.state().down.clear();
+    world.add_run(1, About::default());
+    world.wake(&name(1)).await.expect("up");
+    until("a machine", || !world.state().machines.is_empty()).await;
     serving.stop().await;
 }
 

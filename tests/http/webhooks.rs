@@ -53,6 +53,9 @@ async fn unknown_events_are_accepted_and_ignored() {
     assert!(asked.world.state().runs.is_empty());
 }
 
+/// What it is, its headers, the status it gets.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, StatusCode);
+
 #[tokio::test]
 async fn wrong_deliveries_are_refused_each_with_its_status() {
     let asked = Asked::new(settings());
@@ -61,7 +64,7 @@ async fn wrong_deliveries_are_refused_each_with_its_status() {
     let wrong = sign("another", &body);
     let json = ("content-type", "application/json");
     let event = ("x-gitea-event", "workflow_job");
-    let cases: [(&str, Vec<(&str, &str)>, StatusCode); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("no signature", vec![json, event], StatusCode::UNAUTHORIZED),
         (
             "wrong secret",
