@@ -178,9 +178,11 @@ impl Write for Log {
 
 #[tokio::test]
 async fn no_credential_is_in_any_answer_or_log_line() {
+    // For the whole process: what the other tests log meanwhile must be as clean.
     let log = Log::default();
     let lines = Lines::new(Form::Json, "replica-1", log.clone());
-    let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
+        .expect("no other test logs");
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
     let asked = Asked::new(settings);
