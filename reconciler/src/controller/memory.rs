@@ -113,7 +113,11 @@ impl Memory {
     pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
         let mut inner = self.inner();
         inner.woken.retain(|_, at| *at <= now && now < *at + WOKEN_FOR);
-        inner.woken.insert(name.clone(), now).is_none()
+        if inner.woken.contains_key(name) {
+            return false;
+        }
+        inner.woken.insert(name.clone(), now);
+        true
     }
 
     /// The earliest due that this process knows.
