@@ -2,4 +2,6 @@
 
 pub mod client;
 pub mod demand;
+pub mod version;
 pub mod webhook;
+mod wire;

@@ -1,0 +1,101 @@
+//! The JSON Schema of the configuration file, and its reference page, from the table of keys.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{Form, Key, SECRET, TOP};
+
+/// The JSON Schema (draft 2020-12) of `tinqs-ci.toml`.
+pub fn schema() -> Value {
+    let mut schema = object(TOP);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "tinqs-ci.toml".into();
+    schema["description"] = "The configuration of tinqs-ci.".into();
+    let mut secret = object(SECRET);
+    secret["minProperties"] = 1.into();
+    secret["maxProperties"] = 1.into();
+    schema["$defs"] = json!({ "secret": {
+        "description": "A credential: from the environment, from a file, or as it is.",
+        "oneOf": [{ "type": "string", "minLength": 1 }, secret],
+    }});
+    schema
+}
+
+fn object(keys: &[Key]) -> Value {
+    let properties: Map<String, Value> =
+        keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    let required: Vec<&str> = keys.iter().filter(|k| k.required).map(|k| k.name).collect();
+    let mut object =
+        json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        object["required"] = json!(required);
+    }
+    object
+}
+
+fn property(key: &Key) -> Value {
+    let list = |item: Value| json!({ "type": "array", "minItems": 1, "items": item });
+    let mut property = match key.form {
+        Form::Text { pattern, .. } => json!({ "type": "string", "pattern": pattern }),
+        Form::Word(words) => json!({ "enum": words }),
+        Form::Duration => json!({ "type": "string", "pattern": "^[^-].*[0-9a-zA-Z]$" }),
+        Form::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
+        Form::Switch => json!({ "type": "boolean" }),
+        Form::Secret => json!({ "$ref": "#/$defs/secret" }),
+        Form::Texts { pattern, .. } => list(json!({ "type": "string", "pattern": pattern })),
+        Form::Words(words) => list(json!({ "enum": words })),
+        Form::Table(keys) => object(keys),
+        Form::Tables(keys) => list(object(keys)),
+    };
+    property["description"] = key.about.into();
+    if let Some(default) = key.default {
+        property["default"] = default_value(key.form, default);
+    }
+    property
+}
+
+fn default_value(form: Form, text: &str) -> Value {
+    match form {
+        // Written as in the file; such lists are JSON too.
+        Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count => {
+            serde_json::from_str(text).unwrap_or(Value::Null)
+        }
+        _ => text.into(),
+    }
+}
+
+/// The reference of all keys, in Markdown.
+pub fn reference() -> String {
+    let mut page = String::new();
+    section(&mut page, "The top of the file", TOP);
+    page
+}
+
+fn section(page: &mut String, title: &str, keys: &[Key]) {
+    use std::fmt::Write as _;
+    let _ = writeln!(page, "## {title}\n");
+    let _ = writeln!(page, "| key | takes | default | |\n|---|---|---|---|");
+    let mut below = Vec::new();
+    for key in keys {
+        if let Form::Table(inner) | Form::Tables(inner) = key.form {
+            below.push((key, inner));
+            continue;
+        }
+        let default = match (key.default, key.required) {
+            (Some(default), _) => format!("`{default}`"),
+            (None, true) => "required".to_owned(),
+            (None, false) => String::new(),
+        };
+        let takes = key.form.expected().replace('|', "\\|");
+        let about = key.about.replace('|', "\\|");
+        let _ = writeln!(page, "| `{}` | {takes} | {default} | {about} |", key.name);
+    }
+    page.push('\n');
+    for (key, inner) in below {
+        let title = match (key.form, key.name) {
+            (Form::Tables(_), name) => format!("`[[{name}]]`"),
+            (_, "machines") => "`[class.machines]`".to_owned(),
+            (_, name) => format!("`[{name}]`"),
+        };
+        section(page, &format!("{title}: {}", key.about), inner);
+    }
+}
