@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::run::{Attempt, RunName, Slot, Uid};
 
 pub use calls::{RetireTruth, TerminateTruth};
 
-/// Events that are remembered for a story.
+/// Events that are remembered for a story, where nothing else is asked for.
 const REMEMBERED: usize = 20_000;
 /// The longest story.
 const STORY: usize = 120;
@@ -67,6 +67,8 @@ pub struct Laws {
     lingering: BTreeSet<String>,
     /// The longest that a job waited, and which.
     longest_wait: (SignedDuration, i64),
+    /// How many events are remembered.
+    pub remembers: usize,
     /// No job may wait longer where capacity is there.
     pub waits_at_most: SignedDuration,
     /// Most writes of one run in 24 hours.
@@ -97,6 +99,7 @@ impl Laws {
             registration_went: BTreeMap::new(),
             lingering: BTreeSet::new(),
             longest_wait: (SignedDuration::ZERO, 0),
+            remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
             writes_a_day: 150,
             classes: Vec::new(),
@@ -117,7 +120,7 @@ impl Laws {
         );
         self.hash.update(line.as_bytes());
         self.hash.update(b"\n");
-        if self.told.len() == REMEMBERED {
+        if self.told.len() >= self.remembers {
             self.told.pop_front();
         }
         self.told.push_back(line);
@@ -137,6 +140,11 @@ impl Laws {
         let mut story: Vec<String> = of_it.take(STORY).cloned().collect();
         story.reverse();
         story
+    }
+
+    /// All events that are remembered.
+    pub fn chronicle(&self) -> impl Iterator<Item = &str> {
+        self.told.iter().map(String::as_str)
     }
 
     /// The seed of the world that is judged.

@@ -19,7 +19,7 @@ use crate::ports::queue::Wakes;
 use crate::ports::store::Records;
 use crate::cloud::machine::Fate;
 
-pub use drive::{Outcome, run};
+pub use drive::{Outcome, chronicle, run};
 pub use profile::Profile;
 
 /// How often the forge's cron runs.

@@ -2,11 +2,12 @@
 //!
 //! A failing seed prints its story. To repeat one:
 //! `TINQS_CI_SEED=7 cargo test -p tinqs-ci-simulator --test simulation <profile>`.
-//! To look at more: `TINQS_CI_SEEDS=1000`.
+//! To look at more: `TINQS_CI_SEEDS=1000`. To read all that happened: `TINQS_CI_TRACE=FILE` beside
+//! `TINQS_CI_SEED`.
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_simulator::world::{Outcome, Profile, run};
+use tinqs_ci_simulator::world::{Outcome, Profile, chronicle, run};
 
 /// The seeds to look at: the one asked for, or as many as asked for, or `count`.
 fn seeds(count: u64) -> Vec<u64> {
@@ -21,9 +22,20 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
+fn history(seed: u64, profile: &Profile) -> Outcome {
+    match std::env::var("TINQS_CI_TRACE") {
+        Err(_) => run(seed, profile),
+        Ok(path) => {
+            let (outcome, lines) = chronicle(seed, profile);
+            std::fs::write(&path, lines.join("\n")).unwrap_or_else(|e| panic!("{path}: {e}"));
+            outcome
+        }
+    }
+}
+
 /// Plays the seeds of a profile. Panics with the stories of those that broke a law.
 fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
-    let outcomes: Vec<Outcome> = seeds(count).into_iter().map(|seed| run(seed, profile)).collect();
+    let outcomes: Vec<Outcome> = seeds(count).into_iter().map(|seed| history(seed, profile)).collect();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.violations.is_empty()).collect();
     if failed.is_empty() {
         let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();

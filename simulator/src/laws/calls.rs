@@ -14,8 +14,8 @@ use crate::cloud::machine::Machine;
 pub struct RetireTruth {
     /// Its name.
     pub name: String,
-    /// It has an unfinished task.
-    pub busy: bool,
+    /// A machine works with it.
+    pub works: bool,
     /// A machine that was given it lives.
     pub lives: bool,
 }
@@ -185,12 +185,12 @@ impl Laws {
 
     /// L3: a registration is to be retired.
     pub fn on_retire(&mut self, now: Timestamp, id: i64, truth: &RetireTruth) {
-        let RetireTruth { name, busy, lives } = truth;
+        let RetireTruth { name, works, lives } = truth;
         let about = name.parse::<Slot>().map_or(String::new(), |slot| slot.run.to_string());
         if name.parse::<Slot>().is_err() {
             let what = format!("registration {id} `{name}` is not ours, and retired");
             self.broken("L5", now, &about, what);
-        } else if *busy {
+        } else if *works {
             self.broken("L3", now, &about, format!("registration {id} {name}: retired at work"));
         } else if *lives && !self.records_lost {
             let what = format!("registration {id} {name}: retired while its machine lives");

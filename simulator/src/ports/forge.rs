@@ -9,6 +9,7 @@ use tinqs_ci_reconciler::ports::{Forge, PortError, WaitingJob};
 use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
 
 use super::{Call, Mouth};
+use crate::cloud::machine::Machine;
 use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
 use crate::world::lock;
@@ -66,10 +67,12 @@ impl Forge for Mouth {
             let forge = world.forge.clone();
             let mut forge = lock(&forge);
             if let Some(row) = forge.runner(id) {
+                // A task whose machine is lost is lost: nobody works on it.
+                let of_it = || world.cloud.live().filter(|m| m.runner.id == id);
                 let truth = RetireTruth {
                     name: row.name.clone(),
-                    busy: forge.busy(row),
-                    lives: world.cloud.live().any(|m| m.runner.id == id),
+                    works: of_it().any(Machine::is_busy),
+                    lives: of_it().next().is_some(),
                 };
                 world.laws.on_retire(now, id, &truth);
                 forge.delete_runner(id);

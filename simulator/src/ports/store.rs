@@ -18,6 +18,7 @@ pub struct Records {
     runs: BTreeMap<RunName, Run>,
     seats: BTreeMap<(ClassName, Slot), String>,
     leases: BTreeMap<String, (String, Timestamp)>,
+    removed: u64,
 }
 
 impl Records {
@@ -34,6 +35,11 @@ impl Records {
     /// All seats that are taken.
     pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &Slot, &String)> {
         self.seats.iter().map(|((class, slot), repo)| (class, slot, repo))
+    }
+
+    /// How many records were removed.
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// All records are gone, as after a lost table.
@@ -60,6 +66,7 @@ impl Records {
             None => Ok(()),
             Some(found) if found == (uid, version) => {
                 self.runs.remove(name);
+                self.removed += 1;
                 Ok(())
             }
             Some(found) => Err(format!("{name}: expected {uid} at {version}, found {found:?}")),

@@ -38,7 +38,7 @@ pub struct Outcome {
     pub registrations: u64,
     /// Writes of each run, its removal not among them.
     pub writes_per_run: BTreeMap<RunName, u32>,
-    /// Calls that removed a record.
+    /// Records that were removed.
     pub removals: u64,
     /// Calls that would change something, after all is done.
     pub mutating_calls_in_settled_day: u64,
@@ -78,6 +78,15 @@ pub fn run(seed: u64, profile: &Profile) -> Outcome {
     let mut drive = Drive::new(seed, profile);
     drive.play();
     drive.end()
+}
+
+/// Lets a seed's history happen, and answers all of it too, a line per event.
+pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
+    let mut drive = Drive::new(seed, profile);
+    lock(&drive.world).laws.remembers = usize::MAX;
+    drive.play();
+    let lines = lock(&drive.world).laws.chronicle().map(str::to_owned).collect();
+    (drive.end(), lines)
 }
 
 struct Drive<'a> {
@@ -387,7 +396,7 @@ impl<'a> Drive<'a> {
             launches: count("compute.launch"),
             registrations: count("forge.register"),
             writes_per_run: world.laws.written().clone(),
-            removals: count("store.remove"),
+            removals: world.records.removed(),
             mutating_calls_in_settled_day: self.settled_calls,
             longest_wait: world.laws.longest_wait().0,
             trace_hash: world.laws.hash(),
