@@ -113,7 +113,12 @@ impl Memory {
     pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
         let mut inner = self.inner();
         inner.woken.retain(|_, at| *at <= now && now < *at + WOKEN_FOR);
-        inner.woken.insert(name.clone(), now).is_none()
+        // A refused wake-up must not put the next one off: who is asked for often would sleep for ever.
+        let may = !inner.woken.contains_key(name);
+        if may {
+            inner.woken.insert(name.clone(), now);
+        }
+        may
     }
 
     /// The earliest due that this process knows.
