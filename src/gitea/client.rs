@@ -3,6 +3,7 @@
 //! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
 //! connections, time-outs and unknown words are `Unavailable`.
 
+mod call;
 mod pages;
 mod runners;
 mod send;
@@ -26,8 +27,9 @@ use super::wire::{
     ApiJob, ApiRepository, job_status, owner_and_name, percent_encode, repository_of, waiting_job,
 };
 use crate::settings::{self, Scope};
+use call::Call;
 use runners::RunnerList;
-use send::{Call, Sender};
+use send::Sender;
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, User};
 
@@ -156,14 +158,21 @@ impl Client {
         self.sender.has_token()
     }
 
-    /// The server's version. Needs no token.
+    /// The server's version. The token goes along, because a forge that shows nothing without
+    /// signing in wants it here too; a token that it does not know is no obstacle elsewhere.
     ///
     /// # Errors
     /// `Unavailable` where the forge does not answer with one.
     pub async fn version(&self) -> Result<Version, PortError> {
-        let call = Call { with_token: false, ..Call::get("version", "/version") };
-        let VersionAnswer { version } = self.sender.ask(&call).await?;
-        Ok(Version::parse(&version))
+        let call = Call::get("version", "/version");
+        let asked = match self.sender.ask::<VersionAnswer>(&call).await {
+            Err(denied) if denied.kind == ErrorKind::Denied && self.has_token() => {
+                let call = Call { with_token: false, ..call };
+                self.sender.ask(&call).await.map_err(|_| denied)
+            }
+            other => other,
+        };
+        Ok(Version::parse(&asked?.version))
     }
 
     /// Where the configured scope's lists begin.

@@ -11,33 +11,33 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
-use tinqs_ci_simulator::gitea_wire::{Hook, Wire, WireOptions};
+use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 /// The webhook secret of all hosts.
 const SECRET: &str = "black-box-webhook-secret";
 /// The API token of the forge.
-pub const TOKEN: &str = "black-box-api-token";
+pub(crate) const TOKEN: &str = "black-box-api-token";
 
 /// A host; what it started ends with it.
-pub struct Host {
-    pub dir: tempfile::TempDir,
-    pub forge: Arc<Mutex<Forge>>,
-    pub wire: Wire,
+pub(crate) struct Host {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) forge: Arc<Mutex<Forge>>,
+    pub(crate) wire: Wire,
     port: u16,
     server: Option<Child>,
     http: reqwest::Client,
 }
 
 /// How a host differs from the usual one.
-pub struct Options {
+pub(crate) struct Options {
     /// The server line of the forge.
-    pub line: Line,
+    pub(crate) line: Line,
     /// Lines of the class beside its name.
-    pub class: &'static str,
+    pub(crate) class: &'static str,
     /// Whether the hook is installed.
-    pub hook: bool,
+    pub(crate) hook: bool,
     /// A running task without a report for so long fails.
-    pub zombie_after: SignedDuration,
+    pub(crate) zombie_after: SignedDuration,
 }
 
 impl Default for Options {
@@ -53,17 +53,19 @@ impl Default for Options {
 
 impl Host {
     /// A forge with one repository, `acme/widget`, and a configured, not yet started server.
-    pub async fn new(options: Options) -> Self {
+    pub(crate) async fn new(options: Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config { line: options.line, zombie_after: options.zombie_after, ..Config::default() });
         forge.add_repo("acme/widget");
         let forge = Arc::new(Mutex::new(forge));
-        let wire_options = WireOptions { token: TOKEN.to_owned(), ..WireOptions::default() };
-        let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options).await.expect("a forge on loopback");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        if options.hook {
-            wire.add_hook(Hook::new(&format!("http://127.0.0.1:{port}/webhook"), SECRET));
-        }
+        let hook = Hook::system(format!("http://127.0.0.1:{port}/webhook"), SECRET);
+        let wire_options = WireOptions {
+            tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
+            hooks: if options.hook { vec![hook] } else { Vec::new() },
+            ..WireOptions::default()
+        };
+        let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options).expect("a forge on loopback");
         let host = Self { dir, forge, wire, port, server: None, http: reqwest::Client::new() };
         host.configure(options.class);
         host.install_runner();
@@ -90,12 +92,12 @@ impl Host {
         std::os::unix::fs::symlink(test_runner(), bin.join("gitea-runner")).expect("the runner");
     }
 
-    pub fn forge(&self) -> MutexGuard<'_, Forge> {
+    pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
         self.forge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts `tinqs-ci serve` and waits until it is ready.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
@@ -106,7 +108,7 @@ impl Host {
             .env("HOME", self.dir.path())
             .env("FORGE_TOKEN", TOKEN)
             .env("HOOK_SECRET", SECRET)
-            .env("TINQS_CI_LOG", "debug")
+            .env("TINQS_CI_LOG", "tinqs_ci=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -120,23 +122,23 @@ impl Host {
         .await;
     }
 
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.dir.path().join("server.log")
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.server.take().expect("a server to kill");
         child.kill().expect("SIGKILL");
         child.wait().expect("the server's end");
     }
 
     /// SIGTERM; the server must end by itself within 10 s, with success.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let mut child = self.server.take().expect("a server to stop");
         signal(child.id(), rustix::process::Signal::TERM);
         let end = Instant::now() + Duration::from_secs(10);
@@ -151,7 +153,7 @@ impl Host {
     }
 
     /// Waits until `condition` holds; fails with the log's end.
-    pub async fn until(&self, what: &str, seconds: u64, mut condition: impl AsyncFnMut(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, seconds: u64, mut condition: impl AsyncFnMut(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !condition(self).await {
             assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}\n{}", self.tail(), self.jobs());
@@ -173,24 +175,24 @@ impl Host {
     }
 
     /// Pushes jobs to `acme/widget`; each runs `script`. Answers their ids.
-    pub fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
+    pub(crate) fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
         let jobs: Vec<JobSpec> = (0..count)
             .map(|n| JobSpec { script: Some(script.to_owned()), ..JobSpec::new(format!("build ({n})"), labels) })
             .collect();
         self.forge().push(Timestamp::now(), "acme/widget", &jobs)
     }
 
-    pub fn status(&self, job: i64) -> Status {
+    pub(crate) fn status(&self, job: i64) -> Status {
         self.forge().job(job).expect("a job that was pushed").status
     }
 
-    pub async fn all_done(&self, jobs: &[i64], seconds: u64) {
+    pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
         let jobs = jobs.to_vec();
         self.until("every job is done", seconds, async |host| jobs.iter().all(|job| host.status(*job).is_done())).await;
     }
 
     /// Waits until nothing is left: machines, registrations, open runs.
-    pub async fn settles(&self, seconds: u64) {
+    pub(crate) async fn settles(&self, seconds: u64) {
         self.until("machines, registrations and open runs are gone", seconds, async |host| {
             let runners = host.forge().runners().count();
             runners == 0 && host.processes().is_empty() && host.open_runs().await == 0
@@ -204,13 +206,13 @@ impl Host {
         items.iter().filter(|run| run["status"]["phase"] != "Finished").count()
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(self.url(path)).send().await.expect("an answer");
         answer.json().await.expect("JSON")
     }
 
     /// Slots of which a machine was ever started: one directory each.
-    pub fn machines_ever(&self) -> BTreeSet<String> {
+    pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
         let entries = fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
         entries
             .map(|e| e.file_name().to_string_lossy().into_owned())
@@ -219,7 +221,7 @@ impl Host {
     }
 
     /// Ids of this host's machine processes: those that carry a machine's marker and its home.
-    pub fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         let home = format!("HOME={}", self.dir.path().join("machines").display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -235,7 +237,7 @@ impl Host {
     }
 
     /// The log holds none of the secrets.
-    pub fn assert_no_secret_told(&self) {
+    pub(crate) fn assert_no_secret_told(&self) {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         for secret in [SECRET, TOKEN] {
             assert!(!log.contains(secret), "the log tells a secret");
@@ -256,7 +258,7 @@ impl Drop for Host {
 }
 
 /// Sends a signal to a process that this test, or a machine of it, started.
-pub fn signal(pid: u32, signal: rustix::process::Signal) {
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended meanwhile.

@@ -107,12 +107,12 @@ async fn the_forge_is_down_for_ten_seconds() {
     let mut host = Host::new(Options::default()).await;
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
-    host.wire.set_down(true);
+    host.wire.faults(|faults| faults.down = true);
     let during = host.push(2, &["linux"], "sleep 1");
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ready = host.get("/readyz").await;
     assert!(ready.is_object(), "a forge that is down leaves the server ready: {ready}");
-    host.wire.set_down(false);
+    host.wire.faults(|faults| faults.down = false);
     let jobs: Vec<i64> = before.into_iter().chain(during).collect();
     host.all_done(&jobs, 60).await;
     host.settles(60).await;

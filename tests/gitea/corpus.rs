@@ -124,8 +124,8 @@ fn every_payload_sample_decodes_to_what_it_tells() {
             ("workflow_job_in_progress", [Event::Job { job_id: 1001, runner }]) => {
                 assert_eq!(runner.as_deref(), Some("tinqs-vm-77"));
             }
-            ("workflow_job_completed", [Event::Job { job_id: 1001, runner: None }]) => {}
-            ("workflow_job_waiting", []) => {}
+            ("workflow_job_completed", [Event::Job { job_id: 1001, runner: None }])
+            | ("workflow_job_waiting", []) => {}
             (id, [Event::PollSoon]) if !id.starts_with("workflow_job_") => {}
             (id, events) => panic!("{id}: {events:?}"),
         }

@@ -30,7 +30,7 @@ fn with_runner_token(url: &str) -> Settings {
     Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
-fn registered(id: Value) -> (u16, Value) {
+fn registered(id: &Value) -> (u16, Value) {
     let runner = json!({
         "id": id, "uuid": "u-1", "token": "runner-secret", "name": SLOT, "ephemeral": true,
         "labels": ["linux"], "version": "x",
@@ -41,7 +41,7 @@ fn registered(id: Value) -> (u16, Value) {
 #[tokio::test]
 async fn registering_sends_names_and_keeps_schemas() {
     for id in [json!("12"), json!(12)] {
-        let script = Script::new(move |_: &Asked| registered(id.clone())).await;
+        let script = Script::new(move |_: &Asked| registered(&id)).await;
         let client = client(&with_runner_token(&script.url));
         let runner = client.register(&slot(), &labels()).await.expect("registers");
         assert_eq!((runner.id, runner.uuid.as_str(), runner.name.as_str()), (12, "u-1", SLOT));
@@ -68,7 +68,7 @@ async fn the_registration_token_is_asked_once_and_anew_when_it_was_reset() {
             return (200, json!({ "token": current }));
         }
         if asked.json()["token"] == current.as_str() {
-            return registered(json!("1"));
+            return registered(&json!("1"));
         }
         // As servers up to 1.27 wrap it.
         let text = "rpc error: code = NotFound desc = runner registration token not found";

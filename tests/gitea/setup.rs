@@ -24,6 +24,25 @@ async fn the_version_is_read_and_nothing_else_taken_for_it() {
 }
 
 #[tokio::test]
+async fn the_version_is_told_with_a_token_and_in_spite_of_a_wrong_one() {
+    // One forge shows nothing without signing in, the other refuses a token it does not know.
+    for needs_token in [true, false] {
+        let script = Script::new(move |asked: &Asked| {
+            if asked.headers.contains_key("authorization") == needs_token {
+                version()
+            } else {
+                (401, json!({ "message": "Only signed in user is allowed to call APIs." }))
+            }
+        })
+        .await;
+        let below = settings(&format!("{}/sub/", script.url));
+        let client = Client::new(&below).expect("a client");
+        client.version().await.expect("told");
+        assert!(script.take_paths().iter().all(|path| path == "GET /sub/api/v1/version"));
+    }
+}
+
+#[tokio::test]
 async fn demand_is_decided_by_what_the_list_answers() {
     let ask = async |jobs: u16, wanted: Demand| {
         let script = Script::new(move |asked: &Asked| {

@@ -1,6 +1,7 @@
 //! Everything that is not the forge's own whole answer is `Unavailable`, and tells no secret.
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
@@ -45,7 +46,7 @@ fn chain(error: &PortError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = error.source();
     while let Some(inner) = source {
-        text.push_str(&format!(" {inner} {inner:?}"));
+        let _ = write!(text, " {inner} {inner:?}");
         source = inner.source();
     }
     text
@@ -67,12 +68,14 @@ fn with_runner_token(url: &str) -> Settings {
     Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
+type Says = fn() -> Response;
+
 #[tokio::test]
 async fn pages_for_people_and_wrong_answers_are_unavailable() {
     let text = |status: u16, text: &'static str| -> Response {
         json_answer(status, json!(null)).map(|_| text.into())
     };
-    let cases: [(&str, fn() -> Response); 6] = [
+    let cases: [(&str, Says); 6] = [
         ("502 page", || html(502)),
         ("login page with 200", || html(200)),
         ("403 page", || html(403)),
@@ -86,7 +89,9 @@ async fn pages_for_people_and_wrong_answers_are_unavailable() {
         check_all(&everything(&client).await, ErrorKind::Unavailable, what);
     }
     // Good statuses with wrong bodies: removing has none to read.
-    for body in ["", "null", "[1]", "{}", "{\"jobs\":", "\"ok\"", "{\"message\":\"hello\"}"] {
+    for body in
+        ["", "null", "[1]", "[null]", "{}", "{\"jobs\":", "\"ok\"", "{\"message\":\"hello\"}"]
+    {
         let script = Script::new(move |_: &Asked| text(200, body)).await;
         let client = client(&with_runner_token(&script.url));
         assert_eq!(client.retire(5).await.map_err(|error| error.kind), Ok(()));
