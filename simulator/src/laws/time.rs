@@ -7,7 +7,7 @@ use crate::cloud::Cloud;
 use crate::forge::{Forge, Status};
 
 /// A machine may live so long after its job ended or its registration went.
-pub const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
+pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
 impl Laws {
     /// A registration is no longer at the forge.

@@ -88,7 +88,7 @@ impl Profile {
             name: "calm",
             weather: fair,
             deeds: far_apart,
-            classes: vec![linux(SignedDuration::from_hours(72))],
+            classes: vec![linux(SignedDuration::from_hours(48))],
             line: Line::V1_27,
             waits_at_most: minutes(2),
             settled: SignedDuration::from_hours(24),

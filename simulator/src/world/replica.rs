@@ -27,7 +27,8 @@ pub(super) struct Replica {
 /// What a replica is to look at.
 #[derive(Default)]
 struct Inbox {
-    pending: BTreeMap<RunName, Vec<Delivery>>,
+    /// A later delivery of a name stands for the earlier ones.
+    pending: BTreeMap<RunName, Delivery>,
     /// One task at a time looks at a name.
     working: BTreeSet<RunName>,
     /// The task that waits for dues.
@@ -71,7 +72,9 @@ impl Replica {
     fn take(&self, delivery: Delivery) {
         let mut inbox = lock(&self.inbox);
         let name = delivery.name.clone();
-        inbox.pending.entry(name.clone()).or_default().push(delivery);
+        if let Some(earlier) = inbox.pending.insert(name.clone(), delivery) {
+            self.scheduler.spawn(self.group, self.clone().done(earlier));
+        }
         if inbox.working.insert(name.clone()) {
             self.scheduler.spawn(self.group, self.clone().look(name));
         }
@@ -80,10 +83,10 @@ impl Replica {
     /// Looks at a name until nothing more asks for it.
     async fn look(self, name: RunName) {
         loop {
-            let deliveries = {
+            let delivery = {
                 let mut inbox = lock(&self.inbox);
                 match inbox.pending.remove(&name) {
-                    Some(deliveries) => deliveries,
+                    Some(delivery) => delivery,
                     None => {
                         inbox.working.remove(&name);
                         return;
@@ -114,12 +117,13 @@ impl Replica {
             if let Some(waker) = lock(&self.inbox).dues.take() {
                 waker.wake();
             }
-            let queue = &self.controller.ports().queue;
-            for delivery in deliveries {
-                // What is not done comes again: that is all.
-                let _ = queue.done(delivery).await;
-            }
+            self.clone().done(delivery).await;
         }
+    }
+
+    async fn done(self, delivery: Delivery) {
+        // What is not done comes again: that is all.
+        let _ = self.controller.ports().queue.done(delivery).await;
     }
 
     async fn poll(self) {
