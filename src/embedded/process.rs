@@ -38,7 +38,7 @@ use directory::{Place, Prepared};
 
 /// Claims the machine for this process, or ends: so that two starts of one token make one machine.
 /// `exec` keeps pid and start time.
-const CLAIM: &str = "read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
+const CLAIM: &str = "umask 077; read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
                      echo \"$$ ${stat[21]}\" >started && exec bash boot.sh";
 /// Of `list`, `find` and `launch`.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -279,9 +279,10 @@ impl Compute for Processes {
         let Some(place) = place_of(&self.inner, id) else { return Ok(()) };
         let grace = self.inner.options.grace;
         self.blocking("terminate", grace + DEADLINE, move |inner| {
-            place
-                .request_end()
-                .map_err(|error| directory::failed("terminate", &place.dir, error))?;
+            let asked = place.request_end();
+            if !asked.map_err(|error| directory::failed("terminate", &place.dir, error))? {
+                return Ok(());
+            }
             scan::end(&place.token, grace).map_err(|left| {
                 let message = format!("{} has processes that do not end: {left:?}", place.token);
                 unavailable("terminate", message)
