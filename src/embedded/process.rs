@@ -76,12 +76,23 @@ pub struct Processes {
     inner: Arc<Inner>,
 }
 
-/// Why machines cannot be kept in a directory.
+/// Why this host cannot have machines.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep machines in `{dir}`: check that this user may write there")]
-pub struct DirError {
-    dir: PathBuf,
-    source: std::io::Error,
+pub enum HostError {
+    /// The directory cannot be made or reached.
+    #[error("cannot keep machines in `{dir}`: check that this user may write there")]
+    Dir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Processes cannot be told apart.
+    #[error(
+        "`process:` machines need Linux with `/proc` mounted: run tinqs-ci there, or choose another `compute`"
+    )]
+    NoProc,
 }
 
 struct Inner {
@@ -97,10 +108,13 @@ impl Processes {
     /// The machines of this directory, those of an earlier process included. Makes it (0700).
     ///
     /// # Errors
-    /// Where the directory cannot be made.
-    pub fn new(dir: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, DirError> {
+    /// [`HostError`].
+    pub fn new(dir: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, HostError> {
+        if !Path::new("/proc/self/environ").exists() {
+            return Err(HostError::NoProc);
+        }
         let made = directory::make(dir).and_then(|()| dir.canonicalize());
-        let dir = made.map_err(|source| DirError { dir: dir.to_owned(), source })?;
+        let dir = made.map_err(|source| HostError::Dir { dir: dir.to_owned(), source })?;
         Ok(Self {
             inner: Arc::new(Inner { dir, clock, options, sweeping: AtomicBool::new(false) }),
         })

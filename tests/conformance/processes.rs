@@ -215,12 +215,15 @@ async fn machines_are_found_again_by_another_controller() {
     assert_eq!(leaders(), before, "nothing was started");
 }
 
+/// Leaves in a directory what a broken-off launch does.
+type BreakOff = fn(&Path);
+
 /// Whatever of a launch had happened when the controller was killed, the same launch completes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launch_that_was_broken_off_is_completed() {
     let host = Host::new();
     let machines = host.open("idle");
-    let breaks: [(i64, fn(&Path)); 4] = [
+    let breaks: [(i64, BreakOff); 4] = [
         (10, |dir| std::fs::create_dir(dir).unwrap()),
         (11, |dir| {
             std::fs::create_dir(dir).unwrap();

@@ -237,7 +237,7 @@ async fn seats_are_taken_one_by_one(store: &dyn RunStore) {
     let class = ClassName("crowd".to_owned());
     let limits = Limits { class: Some(5), repo: Some(3) };
     let slots: Vec<_> = (0..30).map(|id| slot(id, 1)).collect();
-    let repo = |at: usize| if at % 2 == 0 { "a/a" } else { "b/b" };
+    let repo = |at: usize| if at.is_multiple_of(2) { "a/a" } else { "b/b" };
     let tries = slots.iter().enumerate();
     let asked = tries.map(|(at, slot)| store.seat(&class, slot, repo(at), limits)).collect();
     let taken = at_once(asked).await.into_iter().filter(|taken| *taken.as_ref().unwrap()).count();
@@ -272,7 +272,7 @@ async fn secrets_are_kept_and_not_shown(store: &dyn RunStore) {
     assert_eq!(attempt.boot.git_token.as_ref().expect("kept").expose(), "git-SECRET");
     let filter = Filter { repo: Some("o/secret".to_owned()), limit: 1, ..Filter::default() };
     let page = store.page(&filter, None).await.unwrap();
-    assert_eq!(page.items, [kept.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&kept));
     for shown in [
         format!("{kept:?} {page:?}"),
         serde_json::to_string(&page.items).unwrap(),

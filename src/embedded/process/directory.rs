@@ -155,12 +155,11 @@ impl Place {
                 seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
             ));
         }
-        let machine = match recorded {
-            Some(machine) => machine,
-            None => {
-                self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
-                machine
-            }
+        let machine = if let Some(machine) = recorded {
+            machine
+        } else {
+            self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
+            machine
         };
         self.write(SCRIPT, script.as_bytes())?;
         make(&self.dir.join(HOME))?;
