@@ -3,6 +3,8 @@
 
 mod enumerated;
 
+use std::collections::BTreeSet;
+
 use enumerated::{LAUNCHES, Launching, now, observation, product};
 use tinqs_ci_reconciler::class::Shortage;
 use tinqs_ci_reconciler::observation::{
@@ -23,6 +25,7 @@ const ROUNDS: usize = 6;
 #[test]
 fn every_plan_keeps_the_laws_and_settles() {
     let (mut planned, mut longest) = (0_u64, 0);
+    let mut reached = BTreeSet::new();
     for index in product() {
         let start = observation(index);
         let launching = LAUNCHES[usize::try_from(index).unwrap_or(0) % LAUNCHES.len()];
@@ -33,6 +36,8 @@ fn every_plan_keeps_the_laws_and_settles() {
             let decided = plan(&world.seen);
             planned += 1;
             rows.push(decided.row);
+            reached.insert(decided.row);
+            reached.extend(decided.actions.iter().filter_map(ground));
             let tell = |rounds: usize, what: String| {
                 panic!(
                     "case {index}, round {rounds}: {what}\n{}\n{}",
@@ -57,8 +62,20 @@ fn every_plan_keeps_the_laws_and_settles() {
         }
         longest = longest.max(rounds);
     }
+    let never: Vec<_> = Row::ALL.iter().filter(|row| !reached.contains(row)).collect();
+    assert!(never.is_empty(), "rows never reached: {never:?}");
     assert!(planned > 100_000, "only {planned} plans");
     assert!(longest > 3, "no case needs more than {longest} rounds");
+}
+
+/// The row that asks for an action, where it is another than the status's.
+fn ground(action: &Action) -> Option<Row> {
+    match action {
+        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
+            Some(*row)
+        }
+        Action::Launch { .. } | Action::Remove => None,
+    }
 }
 
 /// What is seen, as it becomes by what is done, all at one time.
