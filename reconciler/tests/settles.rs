@@ -164,10 +164,9 @@ impl World {
         let Some(attempt) = run.status.attempt.clone() else { panic!("a launch without attempt") };
         assert!(first, "{slot} is launched twice in a look");
         let state = match self.launching {
-            Launching::Boots => InstanceState::Booting,
             // Only a token that was used before can be answered by a dead machine.
             Launching::Dead if attempt.number == 1 => InstanceState::Gone,
-            Launching::Dead => InstanceState::Booting,
+            Launching::Boots | Launching::Dead => InstanceState::Booting,
             Launching::Fails(kind) => {
                 record::not_launched(&mut run.status, placement, kind, now);
                 if let (ErrorKind::NoCapacity, Some(class)) = (kind, &mut self.seen.class) {

@@ -92,7 +92,7 @@ pub(crate) fn bases() -> BTreeMap<String, Value> {
             let base = bases.get(&name).unwrap_or_else(|| panic!("no base `{name}`"));
             assert!(chain.len() < bases.len(), "base `{name}` comes from itself");
             chain.push(&base.see);
-            next = base.from.clone();
+            next.clone_from(&base.from);
         }
         chain.iter().rev().fold(Value::Null, |value, change| patched(value, change))
     };

@@ -293,8 +293,8 @@ fn others(choice: u64, seen: &mut Observation) {
     match choice {
         1 => seen.seats.push((class.clone(), first.clone())),
         2 => {
-            seen.seats =
-                vec![(class.clone(), run.slot(2)), (ClassName("big".to_owned()), first.clone())]
+            let big = ClassName("big".to_owned());
+            seen.seats = vec![(class.clone(), run.slot(2)), (big, first.clone())];
         }
         3 => {
             run.status.next = run.status.next.max(9);
