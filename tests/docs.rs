@@ -121,7 +121,9 @@ fn links_lead_somewhere() {
             let target = if file.is_empty() { page.clone() } else { normal(&folder.join(file)) };
             let there = root().join(&target).exists();
             let anchored = anchor.is_empty()
-                || (there && is_page(&root().join(&target)) && anchors(&read(&target)).contains(anchor));
+                || (there
+                    && is_page(&root().join(&target))
+                    && anchors(&read(&target)).contains(anchor));
             if !there || !anchored {
                 broken.push(format!("{}: {link}", page.display()));
             }
@@ -146,7 +148,8 @@ fn the_summary_lists_every_page() {
 
 #[test]
 fn every_page_has_one_title() {
-    for page in pages() {
+    // The summary's titles are the parts of the book.
+    for page in pages().into_iter().filter(|page| !page.ends_with("SUMMARY.md")) {
         let text = read(&page);
         let titles = prose(&text).lines().filter(|line| line.starts_with("# ")).count();
         assert_eq!(titles, 1, "{} has {titles} titles", page.display());
@@ -238,6 +241,9 @@ fn every_reason_is_explained() {
     ];
     let page = read("docs/troubleshooting.md");
     for reason in reasons.map(name) {
-        assert!(page.contains(&format!("`{reason}`")), "{reason} is not in the troubleshooting page");
+        assert!(
+            page.contains(&format!("`{reason}`")),
+            "{reason} is not in the troubleshooting page"
+        );
     }
 }
