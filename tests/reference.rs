@@ -90,23 +90,22 @@ listen    = \"0.0.0.0:8080\"
 api_token = { env = \"TINQS_CI_API_TOKEN\" }
 
 [[class]]
-name        = \"big\"
-labels      = [\"linux\", \"big\"]
-limit       = 2
-repo_limit  = 1
-
-[[class]]
 name        = \"linux\"
 labels      = [\"linux\", \"ubuntu-latest:host\"]
 limit       = 20
 boot_within = \"5m\"
 idle_within = \"2m\"
 max_age     = \"6h\"
+
+[[class]]
+name        = \"big\"
+labels      = [\"linux\", \"big\"]
+limit       = 2
+repo_limit  = 1
 ```
 
-The first class whose labels contain every label of a job's `runs-on` serves it: a job on `[linux, big]` gets a machine of
-`big`, and one on `linux` too, because `big` carries that label and stands first. Put the special classes last where
-that is not wanted.
+The first class whose labels contain every label of a job's `runs-on` serves it: a job on `linux` gets a machine of the class
+`linux`, and one on `[linux, big]` one of `big`. Were `big` to stand first, it would serve both: put the common classes first.
 ";
 
 /// A table of keys, and below it the tables that it holds.
