@@ -31,6 +31,7 @@ pub struct Check {
     /// What was looked at.
     pub name: &'static str,
     /// How it came out.
+    #[serde(rename = "status")]
     pub outcome: Outcome,
     /// What was seen.
     pub message: String,
@@ -154,9 +155,16 @@ mod tests {
             Check::fail("forge", "connection refused", "is it up?"),
         ]);
         assert!(report.failed());
-        expect![[r#""#]].assert_eq(&report.text());
+        expect![[r#"
+            ✓ configuration           ci.toml, 2 classes
+            ! labels                  3 jobs ask for [\u{202e}arm]
+              fix: add a class
+            ✗ forge                   connection refused
+              fix: is it up?
+            1 passed, 1 warning, 1 failed
+        "#]].assert_eq(&report.text());
         let json = serde_json::to_value(&report).expect("JSON");
-        assert_eq!(json["checks"][1]["outcome"], "warn");
+        assert_eq!(json["checks"][1]["status"], "warn");
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
     }
 }

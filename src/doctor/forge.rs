@@ -213,7 +213,10 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
         url.path() == "/webhook" || url.port_or_known_default() == Some(port)
     };
     let Some(hook) = hooks.iter().find(is_ours) else {
-        let message = format!("none of {} leads here; {without}", hooks.len());
+        let message = match hooks.len() {
+            0 => format!("there is none; {without}"),
+            n => format!("none of {n} leads here; {without}"),
+        };
         return Check::warn(NAME, message, add);
     };
     let tells = |event: &str| hook.events.iter().any(|e| e == event);
@@ -236,7 +239,12 @@ fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
         *unserved.entry(labels.join(", ")).or_default() += 1;
     }
     if unserved.is_empty() {
-        return Check::ok(NAME, format!("{} jobs wait; each has a class or asks for none", queued.len()));
+        let message = match queued.len() {
+            0 => "no job waits".to_owned(),
+            1 => "1 job waits, and has a class".to_owned(),
+            n => format!("{n} jobs wait, and all but those on `host` have a class"),
+        };
+        return Check::ok(NAME, message);
     }
     let listed: Vec<String> = unserved
         .iter()
@@ -324,12 +332,25 @@ mod tests {
 
     #[test]
     fn all_is_well() {
-        check("webhook_secret = \"s\"\n", &granted(), &expect![[r#""#]]);
+        check("webhook_secret = \"s\"\n", &granted(), &expect![[r#"
+            ✓ forge                   https://git.example.com is Gitea 1.26.4
+            ✓ clock                   the forge's and ours agree
+            ✓ token: job list         may be read
+            ✓ token: runner list      may be read
+            ✓ token: registration     a registration token may be asked for
+            ✓ webhook                 https://ci.example.com/webhook tells of workflow_job
+            ✓ labels                  1 job waits, and has a class
+            7 passed, 0 warnings, 0 failed
+        "#]]);
     }
 
     #[test]
     fn nothing_is_reached() {
-        check("", &Facts::none("connection refused"), &expect![[r#""#]]);
+        check("", &Facts::none("connection refused"), &expect![[r#"
+            ✗ forge                   https://git.example.com is not reached: connection refused
+              fix: is `forge.url` right, and the server up?
+            0 passed, 0 warnings, 1 failed
+        "#]]);
     }
 
     #[test]
@@ -343,7 +364,23 @@ mod tests {
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
         };
-        check("scope = \"org:acme\"", &facts, &expect![[r#""#]]);
+        check("scope = \"org:acme\"", &facts, &expect![[r#"
+            ✗ forge                   https://git.example.com is Gitea 1.24.7
+              fix: 1.25 is the first that lists waiting jobs: update the server
+            ✗ clock                   the forge's clock is 3600 s from ours
+              fix: let both hosts keep time by NTP
+            ✗ token: job list         403 Forbidden: token does not have the scope
+              fix: the token needs write:organization, of an owner of it
+            ! token: runner list      403 Forbidden: token does not have the scope
+              fix: the token needs write:organization, of an owner of it
+            ✗ token: registration     403 Forbidden
+              fix: the token needs write:organization, of an owner of it; or set forge.runner_token
+            ! webhook                 the webhooks cannot be listed (403 Forbidden); jobs are still found, within 10s
+              fix: look at the forge's page of webhooks
+            ! webhook secret          none: webhooks are mere hints that bring the next poll forward
+              fix: set forge.webhook_secret here and at the webhook
+            0 passed, 3 warnings, 4 failed
+        "#]]);
     }
 
     #[test]
@@ -358,7 +395,24 @@ mod tests {
             ..granted()
         };
         let class = "runner_token = \"r\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
-        check(class, &facts, &expect![[r#""#]]);
+        check(class, &facts, &expect![[r#"
+            ! forge                   https://git.example.com is Forgejo 12.0.0+gitea-1.22.0
+              fix: not supported: its lists of jobs and runners may differ from Gitea's; try the demo job
+            ! clock                   the forge's clock is 45 s from ours
+              fix: let both hosts keep time by NTP
+            ✗ token: job list         the server has no such list, or the scope names what is not there
+              fix: is `forge.scope` right, and the server 1.25 or newer?
+            ! token: runner list      the server has no such list: what becomes of registrations is not seen
+              fix: is `forge.scope` right, and the server 1.25 or newer?
+            ✓ token: registration     forge.runner_token is given
+            ! webhook                 there is none; jobs are still found, within 10s
+              fix: `tinqs-ci init` shows the webhook to add; events: Workflow Job
+            ! webhook secret          none: webhooks are mere hints that bring the next poll forward
+              fix: set forge.webhook_secret here and at the webhook
+            ! labels                  2 queued jobs ask for [arm64], 1 queued job asks for [gpu]; no class matches
+              fix: add the labels to a [[class]], or leave these jobs to other runners
+            1 passed, 6 warnings, 1 failed
+        "#]]);
     }
 
     #[test]

@@ -136,9 +136,27 @@ mod tests {
     #[test]
     fn private_addresses_need_a_line() {
         let old = Version::parse("1.26.4");
-        expect![[r#""#]].assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
-        expect![[r#""#]].assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
-        expect![[r#""#]].assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
+        expect![[r#"
+
+            Your Gitea delivers to private addresses only with this in its app.ini:
+              [webhook]
+              ALLOWED_HOST_LIST = external,127.0.0.1
+            and a restart.
+        "#]].assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
+        expect![[r#"
+
+            Your Gitea delivers to private addresses only with this in its app.ini:
+              [security]  (before 1.27: [webhook])
+              ALLOWED_HOST_LIST = external,::1
+            and a restart.
+        "#]].assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
+        expect![[r#"
+
+            If that is a private address, your Gitea needs this in its app.ini:
+              [webhook]
+              ALLOWED_HOST_LIST = external,ci.lan
+            and a restart.
+        "#]].assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
         assert_eq!(allowed("http://93.184.216.34/webhook", &old), "");
     }
 
