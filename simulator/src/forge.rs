@@ -1,1 +1,525 @@
-//! (being written)
+//! Gitea Actions as a state machine: jobs, runner rows and tasks, without a clock and without I/O.
+//!
+//! Runs are pushed, runners registered; `fetch` and `report` are what a runner process calls, `tick`
+//! is the server's cron. What changes a job's status leaves a webhook behind, once.
+
+mod json;
+mod runners;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use tinqs_ci_reconciler::observation::Conclusion;
+
+pub use runners::{Fetched, RunnerRow, Scope, Task, TaskState, Unregistered};
+
+/// A runner that was in contact within this time is online.
+pub const ONLINE_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// A runner that reported on a task within this time is shown as busy by the API.
+pub const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+/// Fetches this close to another runner's pick are the losers of the race of servers up to 1.26.
+pub const RACE_WINDOW: SignedDuration = SignedDuration::from_millis(250);
+
+/// The release line of the server, as far as they differ here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// 1.25: the first that lists queued jobs.
+    V1_25,
+    /// 1.26.
+    V1_26,
+    /// 1.27: job ids per attempt, ordered lists, no race in `FetchTask`.
+    V1_27,
+}
+
+impl Line {
+    /// What `GET /api/v1/version` says.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V1_25 => "1.25.5",
+            Self::V1_26 => "1.26.4",
+            Self::V1_27 => "1.27.0",
+        }
+    }
+}
+
+/// How the server is set up. May be changed while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The release line.
+    pub line: Line,
+    /// `ROOT_URL` without the last slash; stands in payloads.
+    pub url: String,
+    /// Whether the API lists jobs at all; 1.24 does not.
+    pub lists: bool,
+    /// `ZOMBIE_TASK_TIMEOUT`: a running task without a report for so long fails.
+    pub zombie_after: SignedDuration,
+    /// `ENDLESS_TASK_TIMEOUT`: a task running for so long fails. `None`: never.
+    pub endless_after: Option<SignedDuration>,
+    /// `ABANDONED_JOB_TIMEOUT`: a job waiting or blocked for so long is cancelled. `None`: never.
+    pub abandoned_after: Option<SignedDuration>,
+    /// The race of `FetchTask` up to 1.26: of runners that ask at once one gets a job, and the others
+    /// do not look again until the next job comes. Without effect in 1.27.
+    pub tasks_version_race: bool,
+    /// Until then no task is assigned, as when one broken run stops all fetches.
+    pub mute_until: Option<Timestamp>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            line: Line::V1_27,
+            url: "https://gitea.example.com".to_owned(),
+            lists: true,
+            zombie_after: SignedDuration::from_mins(10),
+            endless_after: Some(SignedDuration::from_hours(3)),
+            abandoned_after: Some(SignedDuration::from_hours(24)),
+            tasks_version_race: false,
+            mute_until: None,
+        }
+    }
+}
+
+/// A job of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Its name, matrix values included. Any text.
+    pub name: String,
+    /// The labels it asks for, every one; none: any runner takes it.
+    pub runs_on: Vec<String>,
+    /// How long it runs where there is no script.
+    pub work: SignedDuration,
+    /// How it ends where there is no script.
+    pub conclusion: Conclusion,
+    /// Jobs of the same push, by index, that must succeed before. Unknown ones are ignored, but keep
+    /// the job blocked until another job of the push is done.
+    pub needs: Vec<usize>,
+    /// Shell text that a runner on the wire runs.
+    pub script: Option<String>,
+}
+
+impl JobSpec {
+    /// A job that works a minute and succeeds.
+    pub fn new(name: impl Into<String>, runs_on: &[&str]) -> Self {
+        Self {
+            name: name.into(),
+            runs_on: runs_on.iter().map(|&l| l.to_owned()).collect(),
+            work: SignedDuration::from_mins(1),
+            conclusion: Conclusion::Success,
+            needs: Vec::new(),
+            script: None,
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for other jobs; the API says `waiting`.
+    Blocked,
+    /// Waits for a runner; the API says `queued`.
+    Waiting,
+    /// A runner has it; the API says `in_progress`.
+    Running,
+    /// Over; the API says `completed`.
+    Done(Conclusion),
+}
+
+impl Status {
+    /// The word of webhooks and of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blocked => "waiting",
+            Self::Waiting => "queued",
+            Self::Running => "in_progress",
+            Self::Done(_) => "completed",
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
+/// A job row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its id; up to 1.26 kept over re-runs.
+    pub id: i64,
+    /// The workflow run it belongs to.
+    pub run_id: i64,
+    /// `owner/name`.
+    pub repo: String,
+    /// The repository's id.
+    pub repo_id: i64,
+    /// What was pushed.
+    pub spec: JobSpec,
+    /// Jobs, by id, that it needs.
+    pub needs: Vec<i64>,
+    /// How far it is.
+    pub status: Status,
+    /// `run_attempt`: up to 1.26 counted when picked (0 before), in 1.27 from 1 on.
+    pub attempt: u32,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When its status changed last; the queue's order.
+    pub updated_at: Timestamp,
+    /// When a runner took it, in this attempt.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub completed_at: Option<Timestamp>,
+    /// Its task, once a runner took it.
+    pub task_id: Option<i64>,
+    /// The runner that took it.
+    pub runner_id: Option<i64>,
+    /// That runner's name, kept after its row is gone (the API forgets it then).
+    pub runner_name: Option<String>,
+    /// The commit.
+    pub head_sha: String,
+}
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repo {
+    /// Its id, never used again.
+    pub id: i64,
+    /// `owner/name`.
+    pub full_name: String,
+    /// The owner's id; owners are organizations.
+    pub owner_id: i64,
+}
+
+impl Repo {
+    /// Owner and name.
+    pub fn parts(&self) -> (&str, &str) {
+        self.full_name.split_once('/').unwrap_or((&self.full_name, ""))
+    }
+}
+
+/// A delivery that the server owes its hooks, once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// `workflow_job`.
+    pub event: &'static str,
+    /// `owner/name`.
+    pub repo: String,
+    /// The job.
+    pub job_id: i64,
+    /// What happened to it: `queued`, `waiting`, `in_progress` or `completed`.
+    pub action: &'static str,
+    /// The body.
+    pub payload: serde_json::Value,
+}
+
+/// The server.
+#[derive(Clone, Debug)]
+pub struct Forge {
+    /// How it is set up.
+    pub config: Config,
+    repos: BTreeMap<String, Repo>,
+    owners: BTreeMap<String, i64>,
+    jobs: BTreeMap<i64, JobRow>,
+    runs: BTreeMap<i64, Vec<i64>>,
+    /// Waiting jobs as (updated, id): the order in which they are handed out.
+    queue: BTreeSet<(Timestamp, i64)>,
+    runners: BTreeMap<i64, RunnerRow>,
+    by_uuid: BTreeMap<String, i64>,
+    tasks: BTreeMap<i64, runners::TaskRow>,
+    open_tasks: BTreeSet<i64>,
+    tasks_version: i64,
+    last_pick: Option<runners::Pick>,
+    last_id: Ids,
+    webhooks: Vec<Webhook>,
+}
+
+/// The last id given, by table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ids {
+    repo: i64,
+    owner: i64,
+    run: i64,
+    job: i64,
+    runner: i64,
+    task: i64,
+}
+
+fn next(id: &mut i64) -> i64 {
+    *id += 1;
+    *id
+}
+
+impl Forge {
+    /// An empty server.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            repos: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            runners: BTreeMap::new(),
+            by_uuid: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            open_tasks: BTreeSet::new(),
+            tasks_version: 1,
+            last_pick: None,
+            last_id: Ids::default(),
+            webhooks: Vec::new(),
+        }
+    }
+
+    /// Makes a repository and answers its id; the id of the one that is there already.
+    pub fn add_repo(&mut self, full_name: &str) -> i64 {
+        if let Some(repo) = self.repos.get(full_name) {
+            return repo.id;
+        }
+        let owner = full_name.split('/').next().unwrap_or_default();
+        let owner_id = match self.owners.get(owner) {
+            Some(&id) => id,
+            None => next(&mut self.last_id.owner),
+        };
+        self.owners.insert(owner.to_owned(), owner_id);
+        let id = next(&mut self.last_id.repo);
+        let repo = Repo { id, full_name: full_name.to_owned(), owner_id };
+        self.repos.insert(full_name.to_owned(), repo);
+        id
+    }
+
+    /// Removes a repository with its jobs, tasks and own runners. Runners of a wider scope that
+    /// worked for it keep their rows.
+    pub fn remove_repo(&mut self, full_name: &str) {
+        let Some(repo) = self.repos.remove(full_name) else { return };
+        let ids: Vec<i64> =
+            self.jobs.values().filter(|j| j.repo_id == repo.id).map(|j| j.id).collect();
+        for id in ids {
+            self.forget_job(id);
+        }
+        let own = Scope::Repo(full_name.to_owned());
+        let rows: Vec<i64> =
+            self.runners.values().filter(|r| r.scope == own).map(|r| r.id).collect();
+        for id in rows {
+            self.delete_runner(id);
+        }
+    }
+
+    /// Takes a job out of the books without a word, as an operator with a database shell does.
+    pub fn forget_job(&mut self, id: i64) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.queue.remove(&(job.updated_at, id));
+        self.tasks.retain(|_, task| task.job_id != id);
+        self.open_tasks.retain(|task| self.tasks.contains_key(task));
+        if let Some(run) = self.runs.get_mut(&job.run_id) {
+            run.retain(|&j| j != id);
+        }
+    }
+
+    /// A repository by `owner/name`.
+    pub fn repo(&self, full_name: &str) -> Option<&Repo> {
+        self.repos.get(full_name)
+    }
+
+    /// A repository by its id.
+    pub fn repo_by_id(&self, id: i64) -> Option<&Repo> {
+        self.repos.values().find(|r| r.id == id)
+    }
+
+    /// All repositories, by name.
+    pub fn repos(&self) -> impl Iterator<Item = &Repo> {
+        self.repos.values()
+    }
+
+    /// A push that makes one workflow run with these jobs; answers their ids. A repository that is
+    /// not there is made.
+    pub fn push(&mut self, now: Timestamp, repo: &str, jobs: &[JobSpec]) -> Vec<i64> {
+        let repo_id = self.add_repo(repo);
+        let run_id = next(&mut self.last_id.run);
+        let head_sha = digest(&format!("commit/{repo}/{run_id}"));
+        let ids: Vec<i64> = jobs.iter().map(|_| next(&mut self.last_id.job)).collect();
+        for (spec, &id) in jobs.iter().zip(&ids) {
+            let job = JobRow {
+                id,
+                run_id,
+                repo: repo.to_owned(),
+                repo_id,
+                needs: spec.needs.iter().filter_map(|&n| ids.get(n).copied()).collect(),
+                status: Status::Blocked,
+                attempt: self.first_attempt(),
+                created_at: now,
+                updated_at: now,
+                started_at: None,
+                completed_at: None,
+                task_id: None,
+                runner_id: None,
+                runner_name: None,
+                head_sha: head_sha.clone(),
+                spec: spec.clone(),
+            };
+            self.jobs.insert(id, job);
+        }
+        self.runs.insert(run_id, ids.clone());
+        for (spec, &id) in jobs.iter().zip(&ids) {
+            let status = if spec.needs.is_empty() { Status::Waiting } else { Status::Blocked };
+            self.set_status(now, id, status);
+        }
+        ids
+    }
+
+    /// 1.27 counts attempts from their start, earlier lines when a runner picks the job.
+    fn first_attempt(&self) -> u32 {
+        u32::from(self.config.line >= Line::V1_27)
+    }
+
+    /// A person cancels a job. A waiting one is over at once, without ever having had a runner; so is
+    /// a running one, whose ephemeral runner loses its row and learns it from the next call (this is
+    /// how servers treat runners before 2.0; later ones are asked first).
+    pub fn cancel(&mut self, now: Timestamp, job_id: i64) {
+        let Some(job) = self.jobs.get(&job_id) else { return };
+        match (job.status, job.task_id) {
+            (Status::Done(_), _) => {}
+            (Status::Running, Some(task)) => self.end_task(now, task, Conclusion::Cancelled),
+            (Status::Blocked | Status::Waiting | Status::Running, _) => {
+                self.finish(now, job_id, Conclusion::Cancelled);
+            }
+        }
+    }
+
+    /// A person runs a finished job again, with the jobs that need it. Answers its id: the same up to
+    /// 1.26, a new one in 1.27. A job that is unknown or not over is left alone.
+    pub fn rerun(&mut self, now: Timestamp, job_id: i64) -> i64 {
+        let Some(job) = self.jobs.get(&job_id) else { return job_id };
+        if !job.status.is_done() {
+            return job_id;
+        }
+        let run_id = job.run_id;
+        let again = self.with_dependents(run_id, job_id);
+        let new: BTreeMap<i64, i64> = match self.config.line {
+            Line::V1_25 | Line::V1_26 => again.iter().map(|&id| (id, id)).collect(),
+            Line::V1_27 => again.iter().map(|&id| (id, next(&mut self.last_id.job))).collect(),
+        };
+        for (&old, &id) in &new {
+            let Some(before) = self.jobs.get(&old) else { continue };
+            let renamed = before.needs.iter().map(|n| *new.get(n).unwrap_or(n)).collect();
+            let mut row = JobRow { id, needs: renamed, ..before.clone() };
+            if id != old {
+                row.attempt += 1;
+                row.created_at = now;
+            }
+            row.status = Status::Blocked;
+            row.updated_at = now;
+            (row.started_at, row.completed_at) = (None, None);
+            (row.task_id, row.runner_id, row.runner_name) = (None, None, None);
+            self.jobs.insert(id, row);
+            if id != old {
+                self.runs.entry(run_id).or_default().push(id);
+            }
+        }
+        for (&old, &id) in &new {
+            let status = if old == job_id { Status::Waiting } else { Status::Blocked };
+            self.set_status(now, id, status);
+        }
+        new.get(&job_id).copied().unwrap_or(job_id)
+    }
+
+    /// A job and, of those that are over, the ones that need it, directly or not.
+    fn with_dependents(&self, run_id: i64, job_id: i64) -> BTreeSet<i64> {
+        let mut found = BTreeSet::from([job_id]);
+        let run = self.runs.get(&run_id).map_or(&[][..], Vec::as_slice);
+        loop {
+            let before = found.len();
+            for job in run.iter().filter_map(|id| self.jobs.get(id)) {
+                if job.status.is_done() && job.needs.iter().any(|n| found.contains(n)) {
+                    found.insert(job.id);
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    /// A job by its id.
+    pub fn job(&self, id: i64) -> Option<&JobRow> {
+        self.jobs.get(&id)
+    }
+
+    /// All jobs, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
+        self.jobs.values()
+    }
+
+    /// Jobs that wait for a runner, the one that is handed out first at the front.
+    pub fn waiting(&self) -> Vec<&JobRow> {
+        self.queue.iter().filter_map(|(_, id)| self.jobs.get(id)).collect()
+    }
+
+    /// The server's cron and queues: tasks that are silent or endless fail, abandoned jobs are
+    /// cancelled, jobs whose needs are done become waiting or skipped.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.end_lost_tasks(now);
+        if let Some(limit) = self.config.abandoned_after {
+            let idle = |j: &&JobRow| matches!(j.status, Status::Waiting | Status::Blocked);
+            let old = |j: &&JobRow| now.duration_since(j.updated_at) >= limit;
+            let ids: Vec<i64> = self.jobs.values().filter(idle).filter(old).map(|j| j.id).collect();
+            for id in ids {
+                self.finish(now, id, Conclusion::Cancelled);
+            }
+        }
+    }
+
+    /// Webhooks since the last call, oldest first. Nothing gives them again.
+    pub fn take_webhooks(&mut self) -> Vec<Webhook> {
+        std::mem::take(&mut self.webhooks)
+    }
+
+    /// Ends a job and looks at those that need it.
+    fn finish(&mut self, now: Timestamp, id: i64, conclusion: Conclusion) {
+        let Some(job) = self.jobs.get(&id).filter(|j| !j.status.is_done()) else { return };
+        let run_id = job.run_id;
+        self.set_status(now, id, Status::Done(conclusion));
+        self.emit(now, run_id);
+    }
+
+    /// Jobs of a run whose needs are all done: waiting if all succeeded, else skipped, and so on.
+    fn emit(&mut self, now: Timestamp, run_id: i64) {
+        let ready = |forge: &Self| {
+            let run = forge.runs.get(&run_id)?;
+            run.iter().filter_map(|id| forge.jobs.get(id)).find_map(|job| {
+                let needs = || job.needs.iter().filter_map(|n| forge.jobs.get(n));
+                let ready = job.status == Status::Blocked && needs().all(|n| n.status.is_done());
+                let good = || needs().all(|n| n.status == Status::Done(Conclusion::Success));
+                ready.then(|| (job.id, good()))
+            })
+        };
+        while let Some((id, good)) = ready(self) {
+            let status = if good { Status::Waiting } else { Status::Done(Conclusion::Skipped) };
+            self.set_status(now, id, status);
+        }
+    }
+
+    /// The one place where a job's status changes: queue, times, tasks version and webhook follow.
+    fn set_status(&mut self, now: Timestamp, id: i64, status: Status) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        self.queue.remove(&(job.updated_at, id));
+        job.status = status;
+        job.updated_at = now;
+        match status {
+            Status::Blocked => {}
+            Status::Waiting => {
+                self.queue.insert((now, id));
+                self.tasks_version += 1;
+            }
+            Status::Running => job.started_at = Some(now),
+            Status::Done(_) => job.completed_at = Some(now),
+        }
+        self.webhooks.extend(self.webhook(id));
+    }
+}
+
+/// 40 hexadecimal digits that depend on the text alone.
+fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text))[..40].to_owned()
+}

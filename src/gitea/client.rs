@@ -3,6 +3,7 @@
 //! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
 //! connections, time-outs and unknown words are `Unavailable`.
 
+mod call;
 mod pages;
 mod runners;
 mod send;
@@ -26,8 +27,9 @@ use super::wire::{
     ApiJob, ApiRepository, job_status, owner_and_name, percent_encode, repository_of, waiting_job,
 };
 use crate::settings::{self, Scope};
+use call::Call;
 use runners::RunnerList;
-use send::{Call, Sender};
+use send::Sender;
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, User};
 
@@ -126,7 +128,8 @@ impl Client {
         let token = forge.token.as_ref().filter(|token| !token.expose().is_empty());
         let sender = Sender::new(&url, token, deadlines, clock)?;
         let runner_token = forge.runner_token.clone().filter(|t| !t.expose().is_empty());
-        for secret in [&runner_token, &forge.webhook_secret, &forge.git_token].into_iter().flatten() {
+        for secret in [&runner_token, &forge.webhook_secret, &forge.git_token].into_iter().flatten()
+        {
             sender.keep_secret(secret);
         }
         Ok(Self {
@@ -155,14 +158,21 @@ impl Client {
         self.sender.has_token()
     }
 
-    /// The server's version. Needs no token.
+    /// The server's version. The token goes along, because a forge that shows nothing without
+    /// signing in wants it here too; a token that it does not know is no obstacle elsewhere.
     ///
     /// # Errors
     /// `Unavailable` where the forge does not answer with one.
     pub async fn version(&self) -> Result<Version, PortError> {
-        let call = Call { with_token: false, ..Call::get("version", "/version") };
-        let VersionAnswer { version } = self.sender.ask(&call).await?;
-        Ok(Version::parse(&version))
+        let call = Call::get("version", "/version");
+        let asked = match self.sender.ask::<VersionAnswer>(&call).await {
+            Err(denied) if denied.kind == ErrorKind::Denied && self.has_token() => {
+                let call = Call { with_token: false, ..call };
+                self.sender.ask(&call).await.map_err(|_| denied)
+            }
+            other => other,
+        };
+        Ok(Version::parse(&asked?.version))
     }
 
     /// Where the configured scope's lists begin.
@@ -175,17 +185,22 @@ impl Client {
         }
     }
 
-    /// A repository by its name. The forge leads from a former name to the present one.
-    async fn repository(&self, owner: &str, name: &str) -> Result<Known, PortError> {
+    /// A repository by its name, `None` where the forge says 404. The forge leads from a former
+    /// name to the present one.
+    async fn repository(&self, owner: &str, name: &str) -> Result<Option<Known>, PortError> {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
         let remembered = locked(&self.repositories).get(&key).cloned();
         let fresh = |known: &Known| now.duration_since(known.at) < REMEMBERED_FOR;
         if let Some(known) = remembered.filter(fresh) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let call = Call::get("repository", &repository_path(owner, name));
-        let known = match self.sender.ask::<ApiRepository>(&call).await {
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() {
+            return Ok(None);
+        }
+        let known = match self.sender.read(&call, &answer) {
             Ok(ApiRepository { id, full_name }) if id > 0 && !full_name.is_empty() => {
                 Known { at: now, id, full_name }
             }
@@ -207,7 +222,7 @@ impl Client {
             repositories.clear();
         }
         repositories.insert(key, known.clone());
-        Ok(known)
+        Ok(Some(known))
     }
 
     /// A job by a repository's name and its id; `None` where the forge says 404.
@@ -248,7 +263,8 @@ impl Client {
         }
         let ApiRepository { id, full_name } = self.sender.read(&call, &answer)?;
         let named = owner_and_name(&full_name);
-        let (Some((owner, name)), true) = (named, id > 0 && (job.repo_id <= 0 || id == job.repo_id))
+        let (Some((owner, name)), true) =
+            (named, id > 0 && (job.repo_id <= 0 || id == job.repo_id))
         else {
             let what = "the answer is about another repository";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
@@ -263,7 +279,6 @@ impl Client {
     /// reading.
     async fn named(&self, jobs: Vec<ApiJob>) -> Vec<WaitingJob> {
         let mut waiting = Vec::with_capacity(jobs.len());
-        let mut down = false;
         for job in jobs.into_iter().filter(|job| job.status == "queued") {
             let id = job.id;
             let Some((owner, name)) = repository_of(&job.url).or_else(|| self.scope_repository())
@@ -271,20 +286,23 @@ impl Client {
                 tracing::warn!(job = id, "a waiting job's `url` names no repository: skipped");
                 continue;
             };
-            if down {
-                continue;
-            }
-            match self.repository(&owner, &name).await {
-                Ok(known) => match waiting_job(&known.full_name, known.id, job) {
-                    Some(job) => waiting.push(job),
-                    None => tracing::warn!(job = id, "a waiting job has too many labels: skipped"),
-                },
-                Err(error) => {
-                    // A 404 is that repository's own; anything else waits out its time for each.
-                    down = !error.message.contains(": 404 ");
-                    tracing::warn!(job = id, error = %error, "a waiting job's repository does not answer: skipped");
+            let known = match self.repository(&owner, &name).await {
+                Ok(Some(known)) => known,
+                Ok(None) => {
+                    tracing::warn!(job = id, "a waiting job's repository is not found: skipped");
+                    continue;
                 }
+                Err(error) => {
+                    // The next one would wait out its time just so.
+                    tracing::warn!(job = id, error = %error, "waiting jobs are left out from here");
+                    break;
+                }
+            };
+            let named = waiting_job(&known.full_name, known.id, job);
+            if named.is_none() {
+                tracing::warn!(job = id, "a waiting job has too many labels: skipped");
             }
+            waiting.extend(named);
         }
         waiting
     }

@@ -122,10 +122,7 @@ pub fn choose(wanted: Wanted, version: &Version, rights: &Rights) -> Result<Choi
 /// # Errors
 /// The outer one: the forge does not answer, nothing is decided, ask again. The inner one: no
 /// mode fits.
-pub async fn ask(
-    client: &Client,
-    wanted: Wanted,
-) -> Result<Result<Choice, Refusal>, PortError> {
+pub async fn ask(client: &Client, wanted: Wanted) -> Result<Result<Choice, Refusal>, PortError> {
     if wanted == Wanted::Push {
         return Ok(Err(Refusal::Push));
     }

@@ -86,11 +86,7 @@ pub(crate) fn form_payload(form: &[u8]) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// [`Rejected::Unsigned`] or [`Rejected::Signature`].
-pub fn check_signature(
-    secret: &Secret,
-    headers: &HeaderMap,
-    text: &[u8],
-) -> Result<(), Rejected> {
+pub fn check_signature(secret: &Secret, headers: &HeaderMap, text: &[u8]) -> Result<(), Rejected> {
     let signature = match one_header(headers, "x-gitea-signature")? {
         Some(value) => value.as_bytes(),
         None => one_header(headers, "x-hub-signature-256")?
@@ -324,9 +320,13 @@ mod tests {
         headers.append("x-gitea-signature", sign(b"s"));
         let twice = verify(&Secret::new("s"), &headers, json, b"{}");
         assert_eq!(twice, Err(Rejected::Signature));
-        let headers = HeaderMap::from_iter([("x-gitea-signature".parse().expect("name"), sign(b""))]);
+        let headers =
+            HeaderMap::from_iter([("x-gitea-signature".parse().expect("name"), sign(b""))]);
         assert_eq!(verify(&Secret::default(), &headers, json, b"{}"), Err(Rejected::Signature));
-        assert_eq!(verify(&Secret::new("s"), &headers, Some("text/plain"), b"{}"), Err(Rejected::ContentType));
+        assert_eq!(
+            verify(&Secret::new("s"), &headers, Some("text/plain"), b"{}"),
+            Err(Rejected::ContentType)
+        );
         assert_eq!(verify(&Secret::new("s"), &headers, None, b"{}"), Err(Rejected::ContentType));
         let form = Some("application/x-www-form-urlencoded");
         for body in [&b"x=1"[..], b"payload=%2", b"payload=%zz", b"payloads=1", b""] {

@@ -141,7 +141,8 @@ pub(crate) fn owner_and_name(full_name: &str) -> Option<(String, String)> {
 
 /// `%2B` is `+`; with `plus`, `+` is a space. `None` where an escape is broken.
 pub(crate) fn percent_decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit =
+        |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(&byte) = bytes.next() {
@@ -201,7 +202,10 @@ mod tests {
     #[test]
     fn a_job_url_names_its_repository_whatever_the_host() {
         let cases = [
-            ("https://git.example/api/v1/repos/acme/widget/actions/jobs/1", Some(("acme", "widget"))),
+            (
+                "https://git.example/api/v1/repos/acme/widget/actions/jobs/1",
+                Some(("acme", "widget")),
+            ),
             ("http://10.0.0.1:3000/sub/api/v1/repos/a/b.c/actions/jobs/2", Some(("a", "b.c"))),
             ("https://x/api/v1/repos/a%20b/c%2Bd/actions/jobs/2", Some(("a b", "c+d"))),
             ("https://x/api/v1/repos/a/b%2F..%2Fc/actions/jobs/2", None),

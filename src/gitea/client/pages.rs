@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::send::{Call, Sender};
+use super::call::Call;
+use super::send::Sender;
 use crate::gitea::wire::{ApiJob, ApiRunner};
 
 /// Rows asked for at once: the forge's own usual maximum (`[api] MAX_RESPONSE_ITEMS`).
@@ -22,6 +23,8 @@ const BROKEN: usize = 2;
 /// A page of a list.
 pub(super) trait Page: DeserializeOwned {
     type Row;
+    /// The first byte of its JSON.
+    const BEGIN: u8 = b'{';
     /// The rows by their ids, and how many rows the whole list has, where told.
     fn rows(self) -> (Vec<(i64, Self::Row)>, Option<usize>);
 }
@@ -69,6 +72,7 @@ pub(super) struct Hooks(Vec<super::setup::Hook>);
 
 impl Page for Hooks {
     type Row = super::setup::Hook;
+    const BEGIN: u8 = b'[';
     fn rows(self) -> (Vec<(i64, super::setup::Hook)>, Option<usize>) {
         (self.0.into_iter().map(|hook| (hook.id, hook)).collect(), None)
     }
@@ -77,6 +81,19 @@ impl Page for Hooks {
 /// Reads pages until as many distinct rows were seen as the list says to have, or an empty page.
 /// Lists without an order may show a row twice and leave another out. `path` may hold a query.
 pub(super) async fn read_all<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+) -> Result<Vec<P::Row>, PortError> {
+    let within = sender.list_deadline();
+    let read = tokio::time::timeout(within, read_pages::<P>(sender, operation, path)).await;
+    read.unwrap_or_else(|_| {
+        let what = format!("the list was not read within {} s", within.as_secs_f32());
+        Err(sender.error(&Call::get(operation, path), ErrorKind::Unavailable, &what))
+    })
+}
+
+async fn read_pages<P: Page>(
     sender: &Sender,
     operation: &'static str,
     path: &str,
@@ -149,7 +166,7 @@ async fn read_some<P: Page>(
     if answer.status == StatusCode::INTERNAL_SERVER_ERROR && !answer.is_html() {
         return Ok(Err(sender.refusal(&call, &answer)));
     }
-    let (rows, total) = sender.read::<P>(&call, &answer)?.rows();
+    let (rows, total) = sender.read_from::<P>(&call, &answer, P::BEGIN)?.rows();
     if rows.iter().any(|(id, _)| *id <= 0) {
         let what = "a row of the list has no id";
         return Err(sender.error(&call, ErrorKind::Unavailable, what));

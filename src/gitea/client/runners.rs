@@ -1,7 +1,5 @@
 //! Registrations: listed, asked for by id, made by the runner protocol, removed.
 
-use std::sync::PoisonError;
-
 use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, de};
@@ -11,8 +9,8 @@ use tinqs_ci_reconciler::observation::{Registration, Registrations};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_reconciler::run::{Runner, Secret, Slot};
 
+use super::call::{Answer, Call};
 use super::pages::{self, Runners};
-use super::send::{Answer, Call};
 use super::{Client, locked};
 use crate::gitea::wire::ApiRunner;
 use crate::settings::Scope;
@@ -258,7 +256,7 @@ impl Client {
     /// `Denied` where the API token may not ask.
     pub async fn registration_token(&self) -> Result<Secret, PortError> {
         let token = self.ask_registration_token().await?;
-        *self.asked_token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        *locked(&self.asked_token) = Some(token.clone());
         Ok(token)
     }
 
@@ -282,7 +280,11 @@ impl Client {
         let call = Call::api("retire", Method::DELETE, &self.runner_path(id), None);
         let answer = self.sender.send(&call).await?;
         let done = answer.status.is_success() && !answer.is_html();
-        if done || answer.is_not_found() { Ok(()) } else { Err(self.sender.refusal(&call, &answer)) }
+        if done || answer.is_not_found() {
+            Ok(())
+        } else {
+            Err(self.sender.refusal(&call, &answer))
+        }
     }
 
     fn runner_path(&self, id: i64) -> String {
@@ -294,8 +296,11 @@ impl Client {
 fn registration(row: ApiRunner) -> Option<Registration> {
     let ApiRunner { id, uuid, name, status, busy } = row;
     let slot = name.parse().ok()?;
-    // `offline` is the one word for not being there; newer ones mean some way of being there.
-    let online = !matches!(status.as_str(), "" | "offline" | "unspecified");
+    // `offline` is the one word for not being there; the others are ways of being there. Older
+    // servers write `RUNNER_STATUS_OFFLINE`.
+    let status = status.to_ascii_lowercase();
+    let offline = ["offline", "unspecified"].iter().any(|word| status.ends_with(word));
+    let online = !status.is_empty() && !offline;
     Some(Registration { id, slot, uuid, online, busy, missing_since: None })
 }
 

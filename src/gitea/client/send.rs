@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, header};
 use backon::{ConstantBuilder, Retryable};
 use jiff::Timestamp;
 use reqwest::Url;
@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::Secret;
+
+use super::call::{Answer, Call};
 
 /// Most bytes of an answer. A page of 50 jobs has about 100 kB.
 const BODY: usize = 32 * 1024 * 1024;
@@ -42,67 +44,6 @@ pub struct Contact {
     pub last_ok: Option<Timestamp>,
     /// The last failure, with a sentence for people.
     pub last_error: Option<(Timestamp, String)>,
-}
-
-/// What is asked of the forge.
-pub(super) struct Call {
-    /// The port's word for it.
-    pub(super) operation: &'static str,
-    pub(super) method: Method,
-    /// From the forge's address on, each segment escaped.
-    pub(super) path: String,
-    /// As JSON.
-    pub(super) body: Option<Vec<u8>>,
-    /// Whether the API token goes along.
-    pub(super) with_token: bool,
-}
-
-impl Call {
-    /// A reading of the API. `path` begins behind `/api/v1`.
-    pub(super) fn get(operation: &'static str, path: &str) -> Self {
-        Self::api(operation, Method::GET, path, None)
-    }
-
-    /// A call of the API. `path` begins behind `/api/v1`.
-    pub(super) fn api(
-        operation: &'static str,
-        method: Method,
-        path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Self {
-        Self { operation, method, path: format!("/api/v1{path}"), body, with_token: true }
-    }
-}
-
-/// What the forge, or something in front of it, answered.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    /// A page for people: not the forge's API, which speaks JSON.
-    pub(super) fn is_html(&self) -> bool {
-        let media = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        media.is_some_and(|media| media.trim_start().to_ascii_lowercase().starts_with("text/html"))
-            || self.body.trim_ascii_start().starts_with(b"<")
-    }
-
-    /// A 404 by the forge itself.
-    pub(super) fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && !self.is_html()
-    }
-
-    /// A header's text.
-    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body as JSON, where it is.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&self.body).ok()
-    }
 }
 
 /// Sends calls to one forge.
@@ -158,6 +99,11 @@ impl Sender {
         self.token.is_some()
     }
 
+    /// How long a list may take, all its pages together: far more than one of 20,000 rows does.
+    pub(super) fn list_deadline(&self) -> Duration {
+        self.deadlines.call * 8
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -205,16 +151,27 @@ impl Sender {
         self.read(call, &answer)
     }
 
-    /// Reads a good answer; anything else is an error by what helps.
+    /// Reads a good answer that is an object; anything else is an error by what helps.
     pub(super) fn read<T: DeserializeOwned>(
         &self,
         call: &Call,
         answer: &Answer,
     ) -> Result<T, PortError> {
+        self.read_from(call, answer, b'{')
+    }
+
+    /// Reads a good answer that begins so: a derived type would take a list for an object too.
+    pub(super) fn read_from<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        begin: u8,
+    ) -> Result<T, PortError> {
         if !answer.status.is_success() {
             return Err(self.refusal(call, answer));
         }
-        answer.parse().ok_or_else(|| {
+        let begins = answer.body.trim_ascii_start().first() == Some(&begin);
+        answer.parse().filter(|_| begins).ok_or_else(|| {
             let what = if answer.is_html() {
                 "a page for people came where JSON was expected: is `forge.url` the address of \
                  Gitea itself, is a login page or a proxy in between?"
@@ -311,14 +268,14 @@ impl Sender {
         }
         let (kind, what) = match status.as_u16() {
             401 if self.token.is_none() && call.with_token => {
-                (ErrorKind::Denied, format!("`forge.token` is needed: {}", needs(call)))
+                (ErrorKind::Denied, format!("`forge.token` is needed: {}", call.needs()))
             }
             401 => (
                 ErrorKind::Denied,
-                format!("the forge does not accept the token: make a new one; {}", needs(call)),
+                format!("the forge does not accept the token: make a new one; {}", call.needs()),
             ),
             403 => {
-                (ErrorKind::Denied, format!("the token in `forge.token` may not: {}", needs(call)))
+                (ErrorKind::Denied, format!("the token in `forge.token` may not: {}", call.needs()))
             }
             429 => (ErrorKind::Throttled, "the forge asks for a slower pace".to_owned()),
             404 => (
@@ -373,20 +330,6 @@ impl Sender {
 struct Failed {
     connecting: bool,
     error: PortError,
-}
-
-/// The right that a call takes. Scopes are categories of paths (`routers/api/v1/api.go`).
-fn needs(call: &Call) -> String {
-    let access = if call.method == Method::GET { "read" } else { "write" };
-    let path = call.path.trim_start_matches("/api/v1");
-    let (category, whose) = match path.split('/').nth(1).unwrap_or_default() {
-        "admin" => ("admin", ", and belong to a site administrator"),
-        "orgs" => ("organization", ", and belong to an owner of the organisation"),
-        "user" => ("user", ""),
-        _ if access == "write" => ("repository", ", and belong to the repository's owner"),
-        _ => ("repository", ", and its user must be able to read the repository"),
-    };
-    format!("it must have the scope `{access}:{category}`{whose}")
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -7,8 +7,8 @@ use serde_json::json;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_reconciler::run::Secret;
 
+use super::call::Call;
 use super::pages::{self, Hooks, Jobs, Page, Runners};
-use super::send::Call;
 use super::{Client, VersionAnswer};
 use crate::settings::Scope;
 
@@ -94,7 +94,7 @@ impl Client {
             401 | 403 if !answer.is_html() => {
                 Ok(Access::Denied(self.sender.refusal(&call, &answer).message))
             }
-            _ => self.sender.read::<P>(&call, &answer).map(|_| Access::Granted),
+            _ => self.sender.read_from::<P>(&call, &answer, P::BEGIN).map(|_| Access::Granted),
         }
     }
 

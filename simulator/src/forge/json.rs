@@ -1,0 +1,151 @@
+//! Rows as Gitea writes them, in payloads and API answers.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Forge, JobRow, Line, Repo, RunnerRow, Status, Webhook};
+use tinqs_ci_reconciler::observation::Conclusion;
+
+/// The word of a conclusion.
+pub(super) fn word(conclusion: Conclusion) -> &'static str {
+    match conclusion {
+        Conclusion::Success => "success",
+        Conclusion::Failure => "failure",
+        Conclusion::Cancelled => "cancelled",
+        Conclusion::Skipped => "skipped",
+    }
+}
+
+/// Whole seconds; what has not happened is 1970.
+fn time(at: Option<Timestamp>) -> String {
+    let seconds = at.map_or(0, Timestamp::as_second);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+impl Forge {
+    /// The delivery that tells where a job stands now.
+    pub(super) fn webhook(&self, job_id: i64) -> Option<Webhook> {
+        let job = self.jobs.get(&job_id)?;
+        let repo = self.repos.get(&job.repo)?;
+        let action = job.status.word();
+        let payload = json!({
+            "action": action,
+            "workflow_job": self.job_json(job),
+            "organization": organization_json(repo),
+            "repository": self.repository_json(repo),
+            "sender": self.user_json(2, "alice"),
+        });
+        let repo = job.repo.clone();
+        Some(Webhook { event: "workflow_job", repo, job_id, action, payload })
+    }
+
+    /// A job as `workflow_job` of webhooks and the job API have it. It names no repository but in its
+    /// URLs, and its runner's name is missing once that runner's row is gone.
+    pub fn job_json(&self, job: &JobRow) -> Value {
+        let (url, repo, run) = (&self.config.url, &job.repo, job.run_id);
+        let mut value = json!({
+            "id": job.id,
+            "url": format!("{url}/api/v1/repos/{repo}/actions/jobs/{}", job.id),
+            "html_url": format!("{url}/{repo}/actions/runs/{run}/jobs/{}", job.id),
+            "run_id": run,
+            "run_url": format!("{url}/api/v1/repos/{repo}/actions/runs/{run}"),
+            "name": job.spec.name,
+            "labels": job.spec.runs_on,
+            "run_attempt": job.attempt,
+            "head_sha": job.head_sha,
+            "head_branch": "main",
+            "status": job.status.word(),
+            "steps": [],
+            "created_at": time(Some(job.created_at)),
+            "started_at": time(job.started_at),
+            "completed_at": time(job.completed_at),
+        });
+        if let Status::Done(conclusion) = job.status {
+            value["conclusion"] = word(conclusion).into();
+        }
+        if self.config.line == Line::V1_25 && job.started_at.is_none() {
+            value["steps"] = Value::Null;
+        }
+        if let Some(id) = job.runner_id {
+            value["runner_id"] = id.into();
+            if let Some(row) = self.runner(id) {
+                value["runner_name"] = row.name.clone().into();
+            }
+        }
+        value
+    }
+
+    /// A repository.
+    pub fn repository_json(&self, repo: &Repo) -> Value {
+        let (owner, name) = repo.parts();
+        let (url, full) = (&self.config.url, &repo.full_name);
+        json!({
+            "id": repo.id,
+            "owner": self.user_json(repo.owner_id, owner),
+            "name": name,
+            "full_name": full,
+            "description": "",
+            "empty": false,
+            "private": true,
+            "fork": false,
+            "html_url": format!("{url}/{full}"),
+            "url": format!("{url}/api/v1/repos/{full}"),
+            "clone_url": format!("{url}/{full}.git"),
+            "default_branch": "main",
+            "archived": false,
+            "permissions": {"admin": true, "push": true, "pull": true},
+            "has_code": true,
+            "has_actions": true,
+            "internal": false,
+            "object_format_name": "sha1",
+            "topics": null,
+            "licenses": null,
+        })
+    }
+
+    fn user_json(&self, id: i64, login: &str) -> Value {
+        json!({
+            "id": id,
+            "login": login,
+            "login_name": "",
+            "source_id": 0,
+            "full_name": login,
+            "html_url": format!("{}/{login}", self.config.url),
+            "is_admin": false,
+            "visibility": "public",
+            "username": login,
+        })
+    }
+
+    /// A runner as the runner API has it; without its credentials.
+    pub fn runner_json(&self, row: &RunnerRow, now: Timestamp) -> Value {
+        let labels: Vec<Value> = row
+            .labels
+            .iter()
+            .map(|name| json!({"id": 0, "name": name, "type": "custom"}))
+            .collect();
+        let mut value = json!({
+            "id": row.id,
+            "name": row.name,
+            "status": if Self::online(row, now) { "online" } else { "offline" },
+            "busy": Self::active(row, now),
+            "ephemeral": row.ephemeral,
+            "labels": labels,
+        });
+        if self.config.line >= Line::V1_26 {
+            value["disabled"] = false.into();
+        }
+        value
+    }
+}
+
+fn organization_json(repo: &Repo) -> Value {
+    let (owner, _) = repo.parts();
+    json!({
+        "id": repo.owner_id,
+        "name": owner,
+        "full_name": owner,
+        "visibility": "public",
+        "username": owner,
+    })
+}

@@ -1,0 +1,360 @@
+//! The API under `/api/v1`, as far as a controller needs it.
+
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tinqs_ci_reconciler::observation::Conclusion;
+
+use super::hooks::{Hook, HookScope};
+use super::server::Call;
+use super::{Right, Shared};
+use crate::forge::{Forge, JobRow, Line, Scope, Status};
+
+/// Most rows of one page: `MAX_RESPONSE_ITEMS`.
+const MAX_PAGE: usize = 50;
+
+/// A status with Gitea's message.
+fn refuse(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({"message": message, "url": "/api/swagger"}))).into_response()
+}
+
+fn missing() -> Response {
+    refuse(StatusCode::NOT_FOUND, "The target couldn't be found.")
+}
+
+/// The method and route of a request, with names and ids taken out: for counting.
+pub(super) fn route(method: &Method, path: &str) -> String {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let mut names = match path.split('/').nth(1) {
+        Some("repos") => ["{owner}", "{repo}"].iter(),
+        Some("orgs") => ["{org}"].iter(),
+        _ => [].iter(),
+    };
+    let segments = path.split('/').enumerate().map(|(at, segment)| {
+        let number = !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit());
+        match names.as_slice() {
+            [_, ..] if at > 1 => names.next().copied().unwrap_or(segment),
+            _ if number => "{id}",
+            _ => segment,
+        }
+    });
+    format!("{method} {}", segments.collect::<Vec<_>>().join("/"))
+}
+
+/// Answers one call of the API.
+pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
+    let Some(path) = call.path.strip_prefix("/api/v1/") else { return missing() };
+    let segments: Vec<&str> = path.split('/').collect();
+    let read = call.method == Method::GET;
+    if read && segments == ["version"] {
+        return Json(json!({"version": shared.forge().config.line.version()})).into_response();
+    }
+    let Some(right) = right(shared, call) else {
+        return refuse(StatusCode::UNAUTHORIZED, "token is required");
+    };
+    let (scope, rest) = match segments.as_slice() {
+        ["repositories", id] if read => {
+            let forge = shared.forge();
+            let repo = id.parse().ok().and_then(|id| forge.repo_by_id(id));
+            return repo.map_or_else(missing, |r| Json(forge.repository_json(r)).into_response());
+        }
+        ["admin", rest @ ..] if right == Right::Admin => (Scope::Global, rest),
+        ["admin", ..] => return refuse(StatusCode::FORBIDDEN, "token lacks scope: admin"),
+        ["orgs", org, rest @ ..] => (Scope::Owner((*org).to_owned()), rest),
+        ["user", rest @ ..] => (Scope::Owner(shared.options.user.clone()), rest),
+        ["repos", owner, name, rest @ ..] => {
+            let full_name = format!("{owner}/{name}");
+            if shared.forge().repo(&full_name).is_none() {
+                return missing();
+            }
+            (Scope::Repo(full_name), rest)
+        }
+        _ => return missing(),
+    };
+    let line = shared.forge().config.line;
+    let reads_jobs = matches!(rest, ["actions", "jobs", ..]) && line >= Line::V1_26;
+    if right == Right::Read && !(read && (rest.is_empty() || reads_jobs)) {
+        return refuse(StatusCode::FORBIDDEN, "token lacks scope: write");
+    }
+    match rest {
+        [] => repository(shared, call, &scope),
+        ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
+        ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
+        ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
+        _ => missing(),
+    }
+}
+
+/// What the call's token may do; `None`: there is no such token.
+fn right(shared: &Shared, call: &Call) -> Option<Right> {
+    let sent = call.header("authorization");
+    let sent = sent.strip_prefix("token ").or_else(|| sent.strip_prefix("Bearer "))?;
+    shared.options.tokens.iter().find(|t| t.token == sent).map(|t| t.right)
+}
+
+fn repository(shared: &Shared, call: &Call, scope: &Scope) -> Response {
+    let forge = shared.forge();
+    match scope {
+        Scope::Repo(name) if call.method == Method::GET => forge
+            .repo(name)
+            .map_or_else(missing, |r| Json(forge.repository_json(r)).into_response()),
+        Scope::Repo(_) | Scope::Global | Scope::Owner(_) => missing(),
+    }
+}
+
+fn in_scope(scope: &Scope, repo: &str) -> bool {
+    match scope {
+        Scope::Global => true,
+        Scope::Owner(owner) => repo.split('/').next() == Some(owner),
+        Scope::Repo(name) => repo == name,
+    }
+}
+
+fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
+    if call.method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    match rest {
+        [] => job_list(shared, call, scope),
+        // Only repositories answer single jobs.
+        [id] => match scope {
+            Scope::Repo(repo) => {
+                let forge = shared.forge();
+                let job = id.parse().ok().and_then(|id| forge.job(id)).filter(|j| j.repo == *repo);
+                job.map_or_else(missing, |j| Json(forge.job_json(j)).into_response())
+            }
+            Scope::Global | Scope::Owner(_) => missing(),
+        },
+        _ => missing(),
+    }
+}
+
+/// Whether a filter word selects a job; `None`: there is no such word.
+fn selects(word: &str, status: Status) -> Option<bool> {
+    let done = |conclusion| status == Status::Done(conclusion);
+    Some(match word {
+        "queued" => status == Status::Waiting,
+        "pending" | "waiting" | "requested" | "action_required" => status == Status::Blocked,
+        "in_progress" => status == Status::Running,
+        "completed" => status.is_done(),
+        "success" => done(Conclusion::Success),
+        "failure" => done(Conclusion::Failure),
+        "skipped" | "neutral" => done(Conclusion::Skipped),
+        "cancelled" | "timed_out" => done(Conclusion::Cancelled),
+        _ => return None,
+    })
+}
+
+fn job_list(shared: &Shared, call: &Call, scope: &Scope) -> Response {
+    let forge = shared.forge();
+    if !forge.config.lists {
+        return missing();
+    }
+    let words: Vec<&str> = values(call, "status").collect();
+    if let Some(word) = words.iter().find(|w| selects(w, Status::Waiting).is_none()) {
+        return refuse(StatusCode::BAD_REQUEST, &format!("invalid status: {word:?}"));
+    }
+    let wanted = |job: &&JobRow| {
+        let any = words.is_empty() || words.iter().any(|w| selects(w, job.status) == Some(true));
+        any && in_scope(scope, &job.repo)
+    };
+    let mut rows: Vec<&JobRow> = forge.jobs().filter(wanted).collect();
+    let page = Page::of(call);
+    let ordered = forge.config.line >= Line::V1_27;
+    if !ordered {
+        let salt = {
+            let mut state = shared.state();
+            state.lists += u64::from(page.number == 1);
+            state.lists
+        };
+        rows.sort_by_cached_key(|job| Sha256::digest(format!("{salt}/{}", job.id)).to_vec());
+    }
+    // Without an order in the query a row may come twice, and the last ones not at all.
+    let overlap = usize::from(!ordered && page.number > 1);
+    let shown = rows.iter().skip(page.start() - overlap).take(page.limit);
+    let items: Vec<Value> = shown.map(|job| forge.job_json(job)).collect();
+    let total = rows.len();
+    let mut response = Json(json!({"jobs": items, "total_count": total})).into_response();
+    if ordered {
+        page.add_headers(&mut response, &forge, call, total);
+    }
+    response
+}
+
+fn values<'a>(call: &'a Call, name: &'a str) -> impl Iterator<Item = &'a str> {
+    call.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// Which part of a list is asked for.
+struct Page {
+    number: usize,
+    limit: usize,
+}
+
+impl Page {
+    fn of(call: &Call) -> Self {
+        let number = |name: &str| call.param(name).and_then(|v| v.parse::<usize>().ok());
+        let limit = number("limit").filter(|&n| n > 0).unwrap_or(30).min(MAX_PAGE);
+        Self { number: number("page").unwrap_or(1).clamp(1, 1 << 20), limit }
+    }
+
+    fn start(&self) -> usize {
+        (self.number - 1) * self.limit
+    }
+
+    fn add_headers(&self, response: &mut Response, forge: &Forge, call: &Call, total: usize) {
+        let last = total.div_ceil(self.limit);
+        let others = call.query.iter().filter(|(key, _)| key != "page");
+        let others: Vec<String> = others
+            .map(|(key, value)| format!("&{key}={}", super::hooks::form_encode(value)))
+            .collect();
+        let others = others.concat();
+        let link = |page: usize, rel: &str| {
+            format!("<{}{}?page={page}{others}>; rel=\"{rel}\"", forge.config.url, call.path)
+        };
+        let mut links = Vec::new();
+        if self.number < last {
+            links.extend([link(self.number + 1, "next"), link(last, "last")]);
+        }
+        if self.number > 1 {
+            links.extend([link(1, "first"), link(self.number - 1, "prev")]);
+        }
+        let headers = response.headers_mut();
+        headers.insert("x-total-count", HeaderValue::from(total));
+        if let Ok(value) = HeaderValue::from_str(&links.join(","))
+            && !links.is_empty()
+        {
+            headers.insert("link", value);
+        }
+    }
+}
+
+/// The registration token of a scope: the same one each time, without an end.
+pub(super) fn registration_token(scope: &Scope) -> String {
+    let name = match scope {
+        Scope::Global => String::new(),
+        Scope::Owner(name) | Scope::Repo(name) => name.clone(),
+    };
+    hex::encode(Sha256::digest(format!("registration token/{name}")))[..40].to_owned()
+}
+
+/// The scope that a registration token stands for.
+pub(super) fn scope_of_token(forge: &Forge, user: &str, token: &str) -> Option<Scope> {
+    let owners = forge.repos().map(|r| Scope::Owner(r.parts().0.to_owned()));
+    let repos = forge.repos().map(|r| Scope::Repo(r.full_name.clone()));
+    [Scope::Global, Scope::Owner(user.to_owned())]
+        .into_iter()
+        .chain(owners)
+        .chain(repos)
+        .find(|scope| registration_token(scope) == token)
+}
+
+fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
+    let (mut forge, now) = (shared.forge(), shared.now());
+    // The admin's list has all rows, the others those of exactly their scope.
+    let visible = |row: &Scope| *scope == Scope::Global || row == scope;
+    match (&call.method, rest) {
+        (&Method::POST, ["registration-token"]) => {
+            Json(json!({"token": registration_token(scope)})).into_response()
+        }
+        (&Method::GET, ["registration-token"]) if forge.config.line == Line::V1_25 => {
+            Json(json!({"token": registration_token(scope)})).into_response()
+        }
+        (&Method::GET, []) => {
+            let rows: Vec<_> = forge.runners().filter(|r| visible(&r.scope)).collect();
+            let page = Page::of(call);
+            let shown = rows.iter().skip(page.start()).take(page.limit);
+            let items: Vec<Value> = shown.map(|row| forge.runner_json(row, now)).collect();
+            Json(json!({"runners": items, "total_count": rows.len()})).into_response()
+        }
+        (method, [id]) => {
+            let row = id.parse().ok().and_then(|id| forge.runner(id));
+            let Some(row) = row.filter(|r| visible(&r.scope)) else { return missing() };
+            match *method {
+                Method::GET => Json(forge.runner_json(row, now)).into_response(),
+                Method::DELETE => {
+                    let id = row.id;
+                    forge.delete_runner(id);
+                    StatusCode::NO_CONTENT.into_response()
+                }
+                _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+            }
+        }
+        _ => missing(),
+    }
+}
+
+fn hooks(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
+    let mut state = shared.state();
+    let own = |hook: &Hook| match (scope, &hook.scope) {
+        (Scope::Global, HookScope::System | HookScope::Default) => true,
+        (Scope::Owner(a), HookScope::Owner(b)) | (Scope::Repo(a), HookScope::Repo(b)) => a == b,
+        _ => false,
+    };
+    match (&call.method, rest) {
+        (&Method::GET, []) => {
+            let page = Page::of(call);
+            let rows = state.hooks.iter().filter(|h| own(h)).skip(page.start()).take(page.limit);
+            Json(rows.map(Hook::json).collect::<Vec<_>>()).into_response()
+        }
+        (&Method::POST, []) => match hook(scope, &call.body) {
+            Ok(hook) => {
+                let id = state.add_hook(hook);
+                let made = state.hooks.iter().find(|h| h.id == id).map(Hook::json);
+                (StatusCode::CREATED, Json(made)).into_response()
+            }
+            Err(message) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &message),
+        },
+        (method, [id]) => {
+            let at = state.hooks.iter().position(|h| h.id.to_string() == **id && own(h));
+            let Some(at) = at else { return missing() };
+            match *method {
+                Method::GET => Json(state.hooks[at].json()).into_response(),
+                Method::DELETE => {
+                    state.hooks.remove(at);
+                    StatusCode::NO_CONTENT.into_response()
+                }
+                _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+            }
+        }
+        _ => missing(),
+    }
+}
+
+/// A hook as asked for; what is left out is Gitea's default, which is off and `push`.
+fn hook(scope: &Scope, body: &Value) -> Result<Hook, String> {
+    let config = &body["config"];
+    if body["type"] != "gitea" {
+        return Err("Invalid hook type".to_owned());
+    }
+    let url = config["url"].as_str().ok_or("Missing config option: url")?;
+    let form = match config["content_type"].as_str() {
+        Some("json") => false,
+        Some("form") => true,
+        Some(_) => return Err("Invalid content type".to_owned()),
+        None => return Err("Missing config option: content_type".to_owned()),
+    };
+    let system = config["is_system_webhook"] == "true";
+    let events: Vec<String> = match body["events"].as_array() {
+        Some(list) if !list.is_empty() => {
+            list.iter().filter_map(|e| e.as_str().map(str::to_owned)).collect()
+        }
+        _ => vec!["push".to_owned()],
+    };
+    Ok(Hook {
+        id: 0,
+        scope: match scope {
+            Scope::Global if system => HookScope::System,
+            Scope::Global => HookScope::Default,
+            Scope::Owner(owner) => HookScope::Owner(owner.clone()),
+            Scope::Repo(repo) => HookScope::Repo(repo.clone()),
+        },
+        url: url.to_owned(),
+        secret: config["secret"].as_str().unwrap_or_default().to_owned(),
+        form,
+        active: body["active"].as_bool().unwrap_or(false),
+        events,
+    })
+}

@@ -1,0 +1,23 @@
+//! The forge's side of the package: webhooks against the corpus, the client against small servers
+//! that say what a script lets them say.
+
+#[path = "gitea/script.rs"]
+mod script;
+
+#[path = "gitea/corpus.rs"]
+mod corpus;
+
+#[path = "gitea/lists.rs"]
+mod lists;
+
+#[path = "gitea/jobs.rs"]
+mod jobs;
+
+#[path = "gitea/runners.rs"]
+mod runners;
+
+#[path = "gitea/setup.rs"]
+mod setup;
+
+#[path = "gitea/weather.rs"]
+mod weather;

@@ -1,0 +1,145 @@
+//! A job by its id: what it is, and when it is absent.
+
+use axum::response::Response;
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::observation::{Conclusion, Job};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
+use tinqs_ci_reconciler::run::JobRef;
+
+use crate::script::{Asked, Script, html, json_answer, not_found, version};
+
+fn job_ref(repo: &str, repo_id: i64) -> JobRef {
+    JobRef { repo: repo.into(), repo_id, job_id: 7 }
+}
+
+/// A forge that answers a job, a repository by its id, one by its name, and its version.
+struct Forge {
+    job: fn() -> Response,
+    by_id: fn() -> Response,
+    by_name: fn() -> Response,
+    version: fn() -> Response,
+}
+
+const GONE: fn() -> Response = || json_answer(404, not_found().1);
+const UP: fn() -> Response = || json_answer(200, version().1);
+const THERE: fn() -> Response = || json_answer(200, json!({ "id": 3, "full_name": "a/b" }));
+const PAGE: fn() -> Response = || html(404);
+const DOWN: fn() -> Response = || html(502);
+
+async fn asked(forge: Forge, job: JobRef) -> Result<Job, ErrorKind> {
+    let Forge { job: answer, by_id, by_name, version } = forge;
+    let script = Script::new(move |asked: &Asked| match asked.path.as_str() {
+        "/api/v1/repos/a/b/actions/jobs/7" => answer(),
+        "/api/v1/repositories/3" => by_id(),
+        "/api/v1/repos/a/b" => by_name(),
+        "/api/v1/version" => version(),
+        _ => html(500),
+    })
+    .await;
+    script.client().job(&job).await.map_err(|error| error.kind)
+}
+
+#[tokio::test]
+async fn a_job_is_absent_only_where_its_repository_says_so() {
+    let unavailable = Err(ErrorKind::Unavailable);
+    let check = async |job, by_id, by_name, version, repo_id, expected| {
+        let forge = Forge { job, by_id, by_name, version };
+        assert_eq!(asked(forge, job_ref("a/b", repo_id)).await, expected);
+    };
+    // The repository answers, by its id or, where that is not known, by its name.
+    check(GONE, THERE, DOWN, DOWN, 3, Ok(Job::Absent)).await;
+    check(GONE, DOWN, THERE, DOWN, 0, Ok(Job::Absent)).await;
+    // It is gone by its id, and the forge answers.
+    check(GONE, GONE, GONE, UP, 3, Ok(Job::Absent)).await;
+    // It is gone by its id or name, and that is not enough.
+    check(GONE, GONE, GONE, DOWN, 3, unavailable.clone()).await;
+    check(GONE, GONE, GONE, GONE, 3, unavailable.clone()).await;
+    check(GONE, GONE, GONE, UP, 0, unavailable.clone()).await;
+    // Pages for people are nobody's 404.
+    check(PAGE, THERE, THERE, UP, 3, unavailable.clone()).await;
+    check(GONE, PAGE, PAGE, UP, 3, unavailable.clone()).await;
+    check(GONE, DOWN, DOWN, UP, 3, unavailable.clone()).await;
+    // Another repository, or none.
+    let other: fn() -> Response = || json_answer(200, json!({ "id": 4, "full_name": "a/b" }));
+    check(GONE, other, other, UP, 3, unavailable.clone()).await;
+    check(GONE, || json_answer(200, json!({})), THERE, UP, 3, unavailable).await;
+}
+
+#[tokio::test]
+async fn words_become_states() {
+    let cases = [
+        (json!({ "status": "queued" }), Ok(Job::Waiting)),
+        (json!({ "status": "waiting" }), Ok(Job::Blocked)),
+        (
+            json!({ "status": "in_progress", "runner_name": "vm-1" }),
+            Ok(Job::Running { runner: "vm-1".into() }),
+        ),
+        (
+            json!({ "status": "completed", "conclusion": "failure" }),
+            Ok(Job::Done { conclusion: Conclusion::Failure }),
+        ),
+        (json!({ "status": "dreaming" }), Err(ErrorKind::Unavailable)),
+        (json!({ "status": null }), Err(ErrorKind::Unavailable)),
+        (json!({ "status": "completed" }), Err(ErrorKind::Unavailable)),
+        (json!({ "status": "queued", "id": 8 }), Err(ErrorKind::Unavailable)),
+        (json!({ "status": 5 }), Err(ErrorKind::Unavailable)),
+        (json!([]), Err(ErrorKind::Unavailable)),
+    ];
+    for (answer, expected) in cases {
+        let shown = answer.clone();
+        let script = Script::new(move |_: &Asked| {
+            let mut answer = answer.clone();
+            if let Some(job) = answer.as_object_mut() {
+                job.entry("id").or_insert(Value::from(7));
+            }
+            (200, answer)
+        })
+        .await;
+        let got = script.client().job(&job_ref("a/b", 3)).await.map_err(|error| error.kind);
+        assert_eq!(got, expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_asked_by_its_new_name() {
+    let script = Script::new(|asked: &Asked| match asked.path.as_str() {
+        "/api/v1/repositories/3" => (200, json!({ "id": 3, "full_name": "new/name" })),
+        "/api/v1/repos/new/name/actions/jobs/7" => (200, json!({ "id": 7, "status": "queued" })),
+        _ => not_found(),
+    })
+    .await;
+    let client = script.client();
+    assert_eq!(client.job(&job_ref("a/b", 3)).await.expect("answers"), Job::Waiting);
+    // A name that no path can hold is no obstacle where the id is known.
+    for name in ["", "a", "a/b/c", "../..", "a/$(id)\n\u{202e}"] {
+        assert_eq!(client.job(&job_ref(name, 3)).await.expect("answers"), Job::Waiting, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_within_the_forge_only() {
+    let away = Script::new(|_: &Asked| (200, json!({ "id": 7, "status": "queued" }))).await;
+    let elsewhere = format!("{}/api/v1/repos/a/b/actions/jobs/7", away.url);
+    let script = Script::new(move |asked: &Asked| {
+        let to = match asked.path.as_str() {
+            "/api/v1/repos/a/b/actions/jobs/7" => "/api/v1/repos/new/name/actions/jobs/7",
+            "/api/v1/repos/c/d/actions/jobs/7" => elsewhere.as_str(),
+            "/api/v1/repos/e/f/actions/jobs/7" => "/user/login",
+            "/api/v1/repos/g/h/actions/jobs/7" => "/api/v1/repos/g/h/actions/jobs/7",
+            "/api/v1/repos/new/name/actions/jobs/7" => {
+                return json_answer(200, json!({ "id": 7, "status": "queued" }));
+            }
+            _ => return html(404),
+        };
+        Response::builder().status(307).header("location", to).body("".into()).expect("a response")
+    })
+    .await;
+    let client = script.client();
+    assert_eq!(client.job(&job_ref("a/b", 3)).await.expect("answers"), Job::Waiting);
+    for repo in ["c/d", "e/f", "g/h"] {
+        let error = client.job(&job_ref(repo, 3)).await.expect_err("leads away");
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{repo}");
+        assert!(error.message.contains("redirect"), "{error}");
+    }
+    assert!(away.asked().is_empty(), "the token stayed at the forge");
+}

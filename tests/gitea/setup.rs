@@ -1,0 +1,183 @@
+//! What `init` and `doctor` ask.
+
+use serde_json::{Value, json};
+use tinqs_ci::gitea::client::{Access, Client, Error};
+use tinqs_ci::gitea::demand::{self, Refusal};
+use tinqs_ci::gitea::version::Version;
+use tinqs_ci::settings::{Demand, Forge, Scope};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::Secret;
+
+use crate::script::{Asked, Script, TOKEN, html, json_answer, not_found, settings, version};
+
+#[tokio::test]
+async fn the_version_is_read_and_nothing_else_taken_for_it() {
+    let ask = async |answer: Value| {
+        let script = Script::new(move |_: &Asked| (200, answer.clone())).await;
+        script.client().version().await.map_err(|error| error.kind)
+    };
+    let forgejo = ask(json!({ "version": "12.0.0+gitea-1.22.0" })).await;
+    assert_eq!(forgejo, Ok(Version::Forgejo { text: "12.0.0+gitea-1.22.0".into() }));
+    let gitea = ask(json!({ "version": "1.26.0+dev" })).await.expect("a version");
+    assert!(matches!(gitea, Version::Gitea { numbers: (1, 26, 0), before_release: true, .. }));
+    assert_eq!(ask(json!({ "Version": "1.26.0" })).await, Err(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn the_version_is_told_with_a_token_and_in_spite_of_a_wrong_one() {
+    // One forge shows nothing without signing in, the other refuses a token it does not know.
+    for needs_token in [true, false] {
+        let script = Script::new(move |asked: &Asked| {
+            if asked.headers.contains_key("authorization") == needs_token {
+                version()
+            } else {
+                (401, json!({ "message": "Only signed in user is allowed to call APIs." }))
+            }
+        })
+        .await;
+        let below = settings(&format!("{}/sub/", script.url));
+        let client = Client::new(&below).expect("a client");
+        client.version().await.expect("told");
+        assert!(script.take_paths().iter().all(|path| path == "GET /sub/api/v1/version"));
+    }
+}
+
+#[tokio::test]
+async fn demand_is_decided_by_what_the_list_answers() {
+    let ask = async |jobs: u16, wanted: Demand| {
+        let script = Script::new(move |asked: &Asked| {
+            if asked.path == "/api/v1/version" {
+                json_answer(200, version().1)
+            } else if asked.path.contains("/runners") {
+                json_answer(403, json!({ "message": "no" }))
+            } else {
+                match jobs {
+                    200 => json_answer(200, json!({ "jobs": [], "total_count": 0 })),
+                    404 => html(404),
+                    other => json_answer(other, json!({ "message": "no" })),
+                }
+            }
+        })
+        .await;
+        demand::ask(&script.client(), wanted).await.map_err(|error| error.kind)
+    };
+    let choice = ask(200, Demand::Auto).await.expect("answers").expect("a mode");
+    assert!(choice.why.contains("may not list runners"), "{}", choice.why);
+    let refusal = ask(404, Demand::Auto).await.expect("answers").expect_err("too old");
+    assert!(matches!(refusal, Refusal::NoJobList { .. }), "{refusal}");
+    let refusal = ask(403, Demand::Jobs).await.expect("answers").expect_err("no right");
+    assert!(refusal.to_string().contains("read:admin"), "{refusal}");
+    let refusal = ask(200, Demand::Push).await.expect("not asked").expect_err("not there");
+    assert_eq!(refusal, Refusal::Push);
+    assert_eq!(ask(503, Demand::Auto).await, Err(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn rights_name_the_scope_that_is_missing() {
+    let cases = [
+        (Scope::All, "read:admin"),
+        (Scope::Org("o".into()), "read:organization"),
+        (Scope::User, "read:user"),
+        (Scope::Repo("a".into(), "b".into()), "read:repository"),
+    ];
+    for (scope, needed) in cases {
+        let script = Script::new(|_: &Asked| (403, json!({ "message": "not allowed" }))).await;
+        let rights = script.client_of(scope).rights().await.expect("answers");
+        for access in [rights.jobs, rights.runners] {
+            let Access::Denied(why) = access else { panic!("{access:?}") };
+            assert!(why.contains(needed) && why.contains("not allowed"), "{why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_the_error_says_which_one_is_needed() {
+    let script = Script::new(|_: &Asked| (401, json!({ "message": "token is required" }))).await;
+    let client = Client::new(&Forge { token: None, ..settings(&script.url) }).expect("a client");
+    let error = client.whoami().await.expect_err("no token");
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert!(error.message.contains("`forge.token` is needed"), "{error}");
+    assert!(error.message.contains("read:user"), "{error}");
+    assert!(!client.has_token());
+    assert!(script.asked()[0].headers.get("authorization").is_none());
+}
+
+#[tokio::test]
+async fn a_system_hook_is_made_for_the_whole_forge() {
+    let script = Script::new(|asked: &Asked| {
+        if asked.method == "POST" {
+            return (201, json!({ "id": 3, "config": { "url": "http://ci/webhook" } }));
+        }
+        let row = json!({
+            "id": 3, "active": true, "events": ["workflow_job"],
+            "config": { "url": "http://ci/webhook", "content_type": "json" },
+        });
+        (200, if asked.number("page") == 1 { json!([row]) } else { json!([]) })
+    })
+    .await;
+    let client = script.client();
+    let secret = Secret::new("hook-secret");
+    let hook = client.create_hook("http://ci/webhook", &secret).await.expect("made");
+    assert_eq!(hook.id, 3);
+    let asked = &script.asked()[0];
+    assert_eq!(asked.path, "/api/v1/admin/hooks");
+    assert_eq!(
+        asked.json(),
+        json!({
+            "type": "gitea", "active": true, "events": ["workflow_job"],
+            "config": {
+                "url": "http://ci/webhook", "content_type": "json", "secret": "hook-secret",
+                "is_system_webhook": "true",
+            },
+        })
+    );
+    let hooks = client.hooks().await.expect("listed");
+    assert_eq!(hooks.len(), 1);
+    assert_eq!((hooks[0].url.as_str(), hooks[0].active), ("http://ci/webhook", true));
+    assert_eq!(hooks[0].events, ["workflow_job"]);
+
+    let repo = script.client_of(Scope::Repo("a".into(), "b".into()));
+    repo.create_hook("http://ci/webhook", &secret).await.expect("made");
+    let asked = script.asked().pop().expect("asked");
+    assert_eq!(asked.path, "/api/v1/repos/a/b/hooks");
+    assert!(asked.json()["config"].get("is_system_webhook").is_none());
+}
+
+#[tokio::test]
+async fn the_user_and_the_clock_are_told() {
+    let script = Script::new(|asked: &Asked| {
+        let mut answer = match asked.path.as_str() {
+            "/api/v1/user" => json_answer(200, json!({ "login": "bot", "is_admin": true })),
+            "/api/v1/version" => json_answer(200, version().1),
+            _ => json_answer(404, not_found().1),
+        };
+        let date = "Sat, 01 Aug 2026 10:00:00 GMT".parse().expect("a header");
+        answer.headers_mut().insert("date", date);
+        answer
+    })
+    .await;
+    let client = script.client();
+    let user = client.whoami().await.expect("told");
+    assert_eq!((user.login.as_str(), user.is_admin), ("bot", true));
+    let time = client.server_time().await.expect("told");
+    assert_eq!(time, Some("2026-08-01T10:00:00Z".parse().expect("a time")));
+}
+
+#[test]
+fn an_address_or_token_that_cannot_be_used_is_refused_without_showing_it() {
+    let of = |url: &str, token: &str| {
+        let token = Some(Secret::new(token));
+        Client::new(&Forge { token, ..settings(url) }).expect_err("refused")
+    };
+    for url in ["", "git.example.com", "ftp://x", "https://u:pass-word@x", "http://x/?q=1"] {
+        let error = of(url, TOKEN);
+        assert!(matches!(error, Error::Url(_)), "{url}");
+        assert!(!format!("{error} {error:?}").contains("pass-word"), "{error:?}");
+    }
+    let error = of("http://x", "line\nbreak");
+    assert!(matches!(error, Error::Token), "{error}");
+    assert!(!format!("{error} {error:?}").contains("break\""), "{error:?}");
+    let client = Client::new(&settings("https://x/sub/")).expect("a client");
+    let shown = format!("{client:?}");
+    assert!(shown.contains("https://x/sub") && !shown.contains(TOKEN), "{shown}");
+}

@@ -1,0 +1,226 @@
+//! Everything that is not the forge's own whole answer is `Unavailable`, and tells no secret.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::response::{IntoResponse as _, Response};
+use jiff::SignedDuration;
+use serde_json::json;
+use tinqs_ci::gitea::client::Client;
+use tinqs_ci::settings::Forge as Settings;
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, PortError};
+use tinqs_ci_reconciler::run::{JobRef, Secret};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::script::{
+    Asked, FixedClock, RUNNER_TOKEN, Script, TOKEN, client, client_with, html, json_answer,
+    settings, version,
+};
+
+/// Calls everything, and gives the errors; `register` with a configured token.
+async fn everything(client: &Client) -> Vec<PortError> {
+    let job = JobRef { repo: "a/b".into(), repo_id: 3, job_id: 7 };
+    let slot = "tq-job-7-0123abcd-1".parse().expect("a slot");
+    let errors = [
+        client.waiting().await.err(),
+        client.job(&job).await.err(),
+        client.registrations().await.err(),
+        client.registration(5).await.err(),
+        client.register(&slot, &["linux".to_owned()]).await.err(),
+        client.retire(5).await.err(),
+        client.version().await.err(),
+        client.whoami().await.err(),
+        client.hooks().await.err(),
+        client.server_time().await.err(),
+        client.rights().await.err(),
+        client.registration_token().await.err(),
+        client.create_hook("http://ci/webhook", &Secret::new("hook-secret")).await.err(),
+    ];
+    errors.into_iter().flatten().collect()
+}
+
+const CALLS: usize = 13;
+
+fn chain(error: &PortError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let _ = write!(text, " {inner} {inner:?}");
+        source = inner.source();
+    }
+    text
+}
+
+fn check_all(errors: &[PortError], kind: ErrorKind, what: &str) {
+    assert_eq!(errors.len(), CALLS, "{what}: {errors:#?}");
+    for error in errors {
+        assert_eq!(error.kind, kind, "{what}: {error}");
+        assert_eq!(error.port, "forge");
+        let text = chain(error);
+        for secret in [TOKEN, RUNNER_TOKEN, "hook-secret"] {
+            assert!(!text.contains(secret), "{what}: {text}");
+        }
+    }
+}
+
+fn with_runner_token(url: &str) -> Settings {
+    Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
+}
+
+type Says = fn() -> Response;
+
+#[tokio::test]
+async fn pages_for_people_and_wrong_answers_are_unavailable() {
+    let text = |status: u16, text: &'static str| -> Response {
+        json_answer(status, json!(null)).map(|_| text.into())
+    };
+    let cases: [(&str, Says); 6] = [
+        ("502 page", || html(502)),
+        ("login page with 200", || html(200)),
+        ("403 page", || html(403)),
+        ("page without its type", || (axum::http::StatusCode::OK, " <html>").into_response()),
+        ("500 by the forge", || json_answer(500, json!({ "message": "boom" }))),
+        ("503 by the forge", || json_answer(503, json!({ "message": "busy" }))),
+    ];
+    for (what, answer) in cases {
+        let script = Script::new(move |_: &Asked| answer()).await;
+        let client = client(&with_runner_token(&script.url));
+        check_all(&everything(&client).await, ErrorKind::Unavailable, what);
+    }
+    // Good statuses with wrong bodies: removing has none to read.
+    for body in
+        ["", "null", "[1]", "[null]", "{}", "{\"jobs\":", "\"ok\"", "{\"message\":\"hello\"}"]
+    {
+        let script = Script::new(move |_: &Asked| text(200, body)).await;
+        let client = client(&with_runner_token(&script.url));
+        assert_eq!(client.retire(5).await.map_err(|error| error.kind), Ok(()));
+        let errors = everything(&client).await;
+        assert_eq!(errors.len(), CALLS - 1, "{body}: {errors:#?}");
+        assert!(errors.iter().all(|error| error.kind == ErrorKind::Unavailable), "{errors:#?}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_are_throttled() {
+    let script = Script::new(|_: &Asked| (429, json!({ "message": "slower" }))).await;
+    let client = client(&with_runner_token(&script.url));
+    check_all(&everything(&client).await, ErrorKind::Throttled, "429");
+}
+
+#[tokio::test]
+async fn an_echoed_credential_is_not_shown() {
+    let script = Script::new(|asked: &Asked| {
+        let authorization = asked.headers.get("authorization").map(|v| format!("{v:?}"));
+        let body = String::from_utf8_lossy(&asked.body).into_owned();
+        let echo = format!("{authorization:?}\u{1b}[31m\u{202e}\n{body} {TOKEN} {RUNNER_TOKEN}");
+        (500, json!({ "code": "unknown", "message": echo }))
+    })
+    .await;
+    let client = client(&with_runner_token(&script.url));
+    let errors = everything(&client).await;
+    assert_eq!(errors.len(), CALLS);
+    for error in errors {
+        let text = chain(&error);
+        for secret in [TOKEN, RUNNER_TOKEN, "hook-secret"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert!(!error.message.contains(['\n', '\u{1b}', '\u{202e}']), "{}", error.message);
+        assert!(error.message.len() < 800, "{}", error.message);
+    }
+}
+
+/// A server that reads a request, says these bytes and hangs up.
+async fn hanging_up(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 8192];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (url, serving)
+}
+
+#[tokio::test]
+async fn cut_answers_are_unavailable() {
+    let cases: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"jobs\":[]",
+        b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}",
+        b"HTTP/1.1 204 No",
+        b"nonsense\r\n\r\n",
+    ];
+    for answer in cases {
+        let (url, serving) = hanging_up(answer).await;
+        let client = client(&with_runner_token(&url));
+        let what = String::from_utf8_lossy(answer).into_owned();
+        check_all(&everything(&client).await, ErrorKind::Unavailable, &what);
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_forge_that_is_not_there_is_unavailable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let client = client(&with_runner_token(&url));
+    let error = client.version().await.expect_err("nobody there");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains(&url) && error.message.contains("forge.url"), "{error}");
+    assert!(client.last_ok().is_none());
+    assert!(client.contact().last_error.is_some());
+}
+
+#[tokio::test]
+async fn a_forge_that_says_nothing_is_unavailable_in_time() {
+    let script = Script::new(|_: &Asked| None::<Response>).await;
+    let forge = settings(&script.url);
+    let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
+    let began = std::time::Instant::now();
+    let error = client.waiting().await.expect_err("no answer");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("no answer within 0.3 s"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let script = Script::new(|_: &Asked| {
+        let body = vec![b' '; 33 * 1024 * 1024];
+        (axum::http::StatusCode::OK, [("content-type", "application/json")], body).into_response()
+    })
+    .await;
+    let error = script.client().version().await.expect_err("too long");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("32 MiB"), "{error}");
+}
+
+#[tokio::test]
+async fn contact_is_what_the_forge_itself_answered() {
+    let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let answers = good.clone();
+    let script = Script::new(move |_: &Asked| {
+        if answers.load(std::sync::atomic::Ordering::SeqCst) {
+            json_answer(200, version().1)
+        } else {
+            html(200)
+        }
+    })
+    .await;
+    let clock = FixedClock::new();
+    let client = client_with(&settings(&script.url), Duration::from_secs(10), clock.clone());
+    assert_eq!(client.last_ok(), None);
+    client.version().await.expect("answers");
+    let first = client.last_ok().expect("answered");
+    clock.advance(SignedDuration::from_secs(5));
+    good.store(false, std::sync::atomic::Ordering::SeqCst);
+    client.version().await.expect_err("a login page");
+    assert_eq!(client.last_ok(), Some(first));
+    let (at, why) = client.contact().last_error.expect("failed");
+    assert_eq!(at.duration_since(first), SignedDuration::from_secs(5));
+    assert!(why.contains("page for people"), "{why}");
+}
