@@ -18,7 +18,7 @@ use crate::doctor;
 use crate::init;
 use args::{Cli, TextOrJson, Verb};
 
-pub use args::{EvalKind, ServerLine};
+pub use args::ServerLine;
 pub use failure::{Failure, out};
 
 /// Runs the command line: `args` with the program's name first, the environment as a map.
@@ -113,7 +113,7 @@ async fn dispatch(verb: Verb, env: &Env) -> Result<(), Failure> {
             remote::terminate(&machine, &dry, &server, env).await
         }
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
-        Verb::Eval { kind, server } => elsewhere::eval(kind, server),
+        Verb::Eval { kind, server } => local::eval(&kind, server),
         Verb::Schema { kind } => local::schema(kind),
         Verb::Completion { shell } => {
             let mut script = Vec::new();

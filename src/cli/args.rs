@@ -139,9 +139,8 @@ pub(super) enum Verb {
     /// Answer the forge's rules on their own: one JSON case a line in, one result a line out
     #[command(after_help = "Exit codes: 0 done, 1 a line was malformed, 2 usage.")]
     Eval {
-        /// Which rule
-        #[arg(value_enum)]
-        kind: EvalKind,
+        /// Which rule: signature or labels
+        kind: String,
         /// Of which server line
         #[arg(long, value_enum, default_value_t = ServerLine::V1_26, value_name = "LINE")]
         server: ServerLine,
@@ -289,15 +288,6 @@ pub(super) enum SchemaKind {
     Run,
     Observation,
     Metrics,
-}
-
-/// Rules that `eval` answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EvalKind {
-    /// Whether a webhook's signature holds.
-    Signature,
-    /// Whether a runner may take a job.
-    Labels,
 }
 
 /// Lines of the forge whose rules differ.

@@ -1,8 +1,8 @@
-//! Where the command line meets the server, the demo and the forge's rules: one function each.
+//! Where the command line meets the server and the demo: one function each.
 
 use std::process::ExitCode;
 
-use super::args::{EvalKind, Role, ServerLine};
+use super::args::Role;
 use super::failure::Failure;
 use crate::settings::Settings;
 
@@ -18,11 +18,6 @@ pub(super) async fn serve(_settings: Settings, _role: Role) -> Result<(), Failur
 /// `demo::run(DemoOptions { stay, seed, speed })`.
 pub(super) async fn demo(_stay: bool, _seed: u64, _speed: f64) -> Result<ExitCode, Failure> {
     Err(absent("demo"))
-}
-
-/// `eval::run(kind, line, stdin, stdout)`.
-pub(super) fn eval(_kind: EvalKind, _server: ServerLine) -> Result<(), Failure> {
-    Err(absent("eval"))
 }
 
 /// `telemetry::schema()`.

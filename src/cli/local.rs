@@ -1,6 +1,6 @@
 //! Verbs that ask no server of ours.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,11 +8,12 @@ use serde::Serialize;
 use tinqs_ci_reconciler::observation::Observation;
 use tinqs_ci_reconciler::run::Run;
 
-use super::args::{ConfigFile, Role, SchemaKind, TextOrJson};
+use super::args::{ConfigFile, Role, SchemaKind, ServerLine, TextOrJson};
 use super::elsewhere;
 use super::failure::{Failure, out, warn};
 use crate::api::Plan;
 use crate::config::{self, Env};
+use crate::eval::{self, Kind};
 use crate::print;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
@@ -94,4 +95,22 @@ pub(super) fn show_plan(plan: &Plan, output: TextOrJson) -> Result<(), Failure> 
         TextOrJson::Text => print::plan(plan),
         TextOrJson::Json => json(plan)?,
     })
+}
+
+/// `eval`: cases from standard input, results to standard output.
+pub(super) fn eval(kind: &str, server: ServerLine) -> Result<(), Failure> {
+    let kind = Kind::parse(kind).map_err(|error| {
+        Failure::usage(error.to_string()).hint("tinqs-ci eval labels < cases.ndjson")
+    })?;
+    match server {
+        // Signatures and labels are the same in all of them.
+        ServerLine::V1_25 | ServerLine::V1_26 | ServerLine::V1_27 => {}
+    }
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match eval::run(kind, input, output) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::silent(1)),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(0)),
+        Err(error) => Err(Failure::failed(format!("eval ended early: {error}"))),
+    }
 }
