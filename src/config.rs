@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use check::{address, label_problem, listen, scope};
 pub use keys::{Form, Key, TOP};
 pub use schema::{reference, schema};
 pub use tree::Env;

@@ -24,7 +24,7 @@ pub fn plan_of(seen: Observation) -> Plan {
         prepare(&mut changes, needs);
     }
     if let (Some(before), Some(after)) = (before, &plan.status)
-        && before != after
+        && differs(before, after)
     {
         changes.push(write(before, after, plan.row));
     }
@@ -139,6 +139,13 @@ fn prepare(changes: &mut Vec<Change>, needs: &Prepare) {
         because(Row::NextAttempt)
     );
     changes.push(new("+", format!("attempt {number}"), "launch", why));
+}
+
+/// Whether more than the due moved: that alone is not written.
+fn differs(before: &Status, after: &Status) -> bool {
+    let mut same_due = after.clone();
+    same_due.due = before.due;
+    same_due != *before
 }
 
 fn write(before: &Status, after: &Status, row: Row) -> Change {
