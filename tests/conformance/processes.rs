@@ -276,7 +276,7 @@ async fn machines_outlive_a_controller_that_is_killed() {
     let machines = host.open("idle");
     let machine = launch(&machines, &wanted).await;
     assert_eq!(machine.state, InstanceState::Up);
-    assert_eq!(listed(&machines, &machine).await, [machine.clone()]);
+    assert_eq!(listed(&machines, &machine).await, std::slice::from_ref(&machine));
     assert_eq!(host.fake.heard("signals"), "", "the runner noticed nothing");
     machines.terminate(&machine.id).await.unwrap();
     none_left(&machine.id.0).await;
