@@ -231,7 +231,7 @@ fn a_hostile_slot_stays_a_comment() {
 fn an_idle_runner_is_drained_once() {
     let slot = slot();
     let mut attempt = usual(&slot);
-    attempt.boot.idle_within = SignedDuration::from_millis(600);
+    attempt.boot.idle_within = SignedDuration::from_millis(1_500);
     let mut machine = Machine::boot(Fake::new(), "idle", &slot, &attempt);
     machine.ends();
     assert_eq!(machine.fake.heard("signals"), "term\n");
@@ -243,7 +243,7 @@ fn an_idle_runner_is_drained_once() {
 fn a_busy_runner_finishes_first() {
     let slot = slot();
     let mut attempt = usual(&slot);
-    attempt.boot.idle_within = SignedDuration::from_millis(200);
+    attempt.boot.idle_within = SignedDuration::from_millis(1_500);
     let mut machine = Machine::boot(Fake::new(), "busy", &slot, &attempt);
     wait_until("it is asked to end", || machine.fake.heard("signals") == "term\n");
     assert!(machine.child.try_wait().unwrap().is_none(), "it works on");
@@ -257,7 +257,7 @@ fn a_busy_runner_finishes_first() {
 fn the_deadline_ends_everything() {
     let slot = slot();
     let mut attempt = usual(&slot);
-    attempt.boot.deadline = in_seconds(4);
+    attempt.boot.deadline = in_seconds(8);
     let begun = Instant::now();
     let mut machine = Machine::boot(Fake::new(), "stubborn", &slot, &attempt);
     machine.wait_ready();

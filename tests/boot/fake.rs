@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Writes down what it sees into `$FAKE`, then behaves as `$FAKE_MODE` says.
 const RUNNER: &str = r#"#!/bin/bash
+case $FAKE_MODE in
+  idle) trap 'echo term >>"$FAKE/signals"; exit 0' TERM ;;
+  busy) trap 'echo term >>"$FAKE/signals"' TERM ;;
+  stubborn) trap '' TERM ;;
+esac
 umask 022
 cp .runner "$FAKE/identity"
 cp config.yaml "$FAKE/config"
@@ -15,19 +20,16 @@ env >"$FAKE/environment"
 case $FAKE_MODE in
   quick) exit 3 ;;
   idle)
-    trap 'echo term >>"$FAKE/signals"; exit 0' TERM
     : >"$FAKE/ready"
     while :; do sleep 0.05; done
     ;;
   busy)
-    trap 'echo term >>"$FAKE/signals"' TERM
     : >"$FAKE/ready"
     until [ -e "$FAKE/finish" ]; do sleep 0.05; done
     echo done >"$FAKE/finished"
     ;;
   stubborn)
     # As the real one: steps in process groups of their own, and some that ignore SIGTERM.
-    trap '' TERM
     set -m
     bash -c 'trap "" TERM; while :; do sleep 0.05; done' &
     sleep 1000 &

@@ -3,6 +3,7 @@
 #[path = "../boot/fake.rs"]
 mod fake;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use fake::{Fake, mode, processes};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci::boot::MARKER;
 use tinqs_ci::embedded::process::{Options, Processes};
+use tinqs_ci::embedded::store::{OpenError, Store};
 use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
-use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
+use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind, Expect, RunStore as _};
 use tinqs_ci_reconciler::run::{InstanceId, Slot, Uid8};
 
 use crate::compute::{all, listed, seen};
-use crate::make::{attempt, slot, until};
+use crate::make::{attempt, run, slot, until};
 
 /// The host's clock, as far ahead as it is told.
 struct Ahead(std::sync::Mutex<SignedDuration>);
@@ -213,6 +215,72 @@ async fn machines_are_found_again_by_another_controller() {
     let again = launch(&machines, &own(4)).await;
     assert_eq!((again.state, again.ended_by), (InstanceState::Gone, Some(EndedBy::Request)));
     assert_eq!(leaders(), before, "nothing was started");
+}
+
+/// Another controller, in a process of its own: see the test below.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a part of the test below, which runs it"]
+async fn another_controller() {
+    let Some(dir) = std::env::var_os(CONTROLLER) else { return };
+    let store = Store::open(&Path::new(&dir).join("data")).unwrap();
+    let fake = std::env::var_os("FAKE").unwrap();
+    let options = Options {
+        environment: vec![
+            ("PATH".into(), std::env::var_os("PATH").unwrap()),
+            ("FAKE".into(), fake),
+            ("FAKE_MODE".into(), "idle".into()),
+        ],
+        ..Options::inherit([])
+    };
+    let clock = Arc::new(Ahead(std::sync::Mutex::default()));
+    let machines = Processes::new(&Path::new(&dir).join("machines"), clock, options).unwrap();
+    launch(&machines, &slot(own_id(), 1)).await;
+    assert_eq!(store.put(&run(1, "o/r"), Expect::Absent).await.unwrap(), 1);
+    // Until it is killed, or who started it has gone.
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+const CONTROLLER: &str = "TEST_CONTROLLER_DIR";
+
+fn own_id() -> i64 {
+    std::env::var("TEST_CONTROLLER_ID").unwrap().parse().unwrap()
+}
+
+/// SIGINT to its process group and `kill -9` of a controller leave its machines alone; its store
+/// is refused to others while it lives and whole afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machines_outlive_a_controller_that_is_killed() {
+    let host = Host::new();
+    let wanted = own(40);
+    let mut controller = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::another_controller", "--ignored"])
+        .envs(host.fake.environment("idle"))
+        .env(CONTROLLER, host.fake.dir.path())
+        .env("TEST_CONTROLLER_ID", wanted.run.as_str().trim_start_matches("job-"))
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let data = host.fake.dir.path().join("data");
+    until("its runner is there", async || host.fake.said("ready").exists().then_some(())).await;
+    let refused = Store::open(&data).unwrap_err();
+    assert!(matches!(refused, OpenError::Busy { .. }), "{refused}");
+    // To the group, as Ctrl-C does; then nothing is left of the controller but what it made.
+    let group = format!("-{}", controller.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    let _ = controller.kill();
+    controller.wait().unwrap();
+
+    let machines = host.open("idle");
+    let machine = launch(&machines, &wanted).await;
+    assert_eq!(machine.state, InstanceState::Up);
+    assert_eq!(listed(&machines, &machine).await, std::slice::from_ref(&machine));
+    assert_eq!(host.fake.heard("signals"), "", "the runner noticed nothing");
+    machines.terminate(&machine.id).await.unwrap();
+    none_left(&machine.id.0).await;
+    drop(Store::open(&data).unwrap());
 }
 
 /// Leaves in a directory what a broken-off launch does.
