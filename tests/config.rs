@@ -516,7 +516,7 @@ fn credentials_come_from_three_places() {
         file(folder.path()),
         file(&write("binary", &[0xff, 0xfe])),
         file(&write("lines", b"one\ntwo\n")),
-        file(&write("large", &[b'x'; 70_000])),
+        file(&write("large", &vec![b'x'; 70_000])),
         toml("{ env = \"NOT_SET\" }"),
         toml("{ env = \"EMPTY\" }"),
         toml("{ env = \"TWO\" }"),

@@ -16,6 +16,7 @@ fn wrong(args: &[&str], expected: &Expect) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn wrong_words_are_told_in_two_lines() {
     wrong(
         &["gett"],

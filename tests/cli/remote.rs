@@ -44,12 +44,12 @@ fn pages() -> Server {
         "GET /v1/runs?limit=2" => {
             Answer(200, None, json!({ "items": [run(3), run(2)], "next": "c" }))
         }
-        "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
-            Answer(200, None, json!({ "items": [], "next": null }))
-        }
         "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
         "GET /v1/runs/job-9" => problem(404, "there is no run `job-9`"),
-        "GET /v1/machines" | "GET /v1/registrations" | "GET /v1/classes" => {
+        "GET /v1/machines"
+        | "GET /v1/registrations"
+        | "GET /v1/classes"
+        | "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
             Answer(200, None, json!({ "items": [], "next": null }))
         }
         line => panic!("nobody asks {line}"),
