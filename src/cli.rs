@@ -18,7 +18,6 @@ use crate::doctor;
 use crate::init;
 use args::{Cli, TextOrJson, Verb};
 
-pub use args::ServerLine;
 pub use failure::{Failure, out};
 
 /// Runs the command line: `args` with the program's name first, the environment as a map.

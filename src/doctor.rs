@@ -126,12 +126,19 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     };
     let mut checks = vec![Check::ok("configuration", loaded.to_string())];
     for warning in &loaded.warnings {
-        checks.push(Check::warn("configuration", warning, "mend the configuration, or leave it so"));
+        checks.push(Check::warn(
+            "configuration",
+            warning,
+            "mend the configuration, or leave it so",
+        ));
     }
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
     checks.push(data_check(&settings.store, &host::disk(&settings.store)));
-    checks.push(neighbour_check(settings.server.listen, &host::neighbour(settings.server.listen).await));
+    checks.push(neighbour_check(
+        settings.server.listen,
+        &host::neighbour(settings.server.listen).await,
+    ));
     let path = env.get("PATH").map(String::as_str).unwrap_or_default();
     checks.extend(compute_checks(&settings.compute, &host::programs(path).await));
     if reach == Reach::All {
@@ -142,6 +149,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
 
@@ -162,7 +170,8 @@ mod tests {
             ✗ forge                   connection refused
               fix: is it up?
             1 passed, 1 warning, 1 failed
-        "#]].assert_eq(&report.text());
+        "#]]
+        .assert_eq(&report.text());
         let json = serde_json::to_value(&report).expect("JSON");
         assert_eq!(json["checks"][1]["status"], "warn");
         assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));

@@ -80,19 +80,17 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let (scope, client) = scope_of(&flags, &url, &token, &mut asker).await?;
     let labels = labels(&flags, &mut asker)?;
     let listen = listen_at(&flags, &mut asker)?;
-    let webhook_url = webhook_url(&flags, listen)?;
+    let webhook_url = webhook_url(&flags, listen, &mut asker)?;
     let create_webhook = flags.create_webhook
         || asker.yes_or_no("Add the webhook at your Gitea now?").unwrap_or(false);
-    let answers = Answers {
-        url,
-        token,
-        token_place,
-        scope,
-        labels,
-        listen,
-        webhook_url,
-        create_webhook,
-    };
+    if create_webhook && webhook_url.contains(THIS_HOST) {
+        return Err(Failure::usage(
+            "--create-webhook needs --webhook-url when listening everywhere",
+        )
+        .hint("e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it"));
+    }
+    let answers =
+        Answers { url, token, token_place, scope, labels, listen, webhook_url, create_webhook };
     let secret = files.write(&answers, env)?;
     let done = hook::add(&client, &answers, &secret, &files, &version).await;
     let named = if flags.output == Path::new(crate::config::DEFAULT_FILE) {
@@ -100,7 +98,9 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     } else {
         format!(" --config {}", escape(&flags.output.to_string_lossy()))
     };
-    out(&format!("\nNext: `tinqs-ci doctor{named}` checks everything, `tinqs-ci serve{named}` starts.\n"))?;
+    out(&format!(
+        "\nNext: `tinqs-ci doctor{named}` checks everything, `tinqs-ci serve{named}` starts.\n"
+    ))?;
     done
 }
 
@@ -120,10 +120,13 @@ fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!("there is no terminal to ask, and {} missing", match &missing[..] {
-        [one] => format!("{one} is"),
-        all => format!("{} are", all.join(" and ")),
-    }))
+    Err(Failure::usage(format!(
+        "there is no terminal to ask, and {} missing",
+        match &missing[..] {
+            [one] => format!("{one} is"),
+            all => format!("{} are", all.join(" and ")),
+        }
+    ))
     .hint("tinqs-ci init --url https://git.example.com --token-file FILE"))
 }
 
@@ -132,7 +135,8 @@ async fn forge_url(
     env: &Env,
     asker: &mut Asker,
 ) -> Result<(String, Version), Failure> {
-    let mut given = flags.url.clone().or_else(|| env.get("GITEA_URL").cloned());
+    let variable = env.get("GITEA_URL").filter(|url| !url.is_empty());
+    let mut given = flags.url.as_ref().or(variable).cloned();
     loop {
         let was_given = given.is_some();
         let text = match given.take() {
@@ -218,12 +222,12 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
     if let Some(token) = env.get("GITEA_TOKEN").filter(|token| !token.is_empty()) {
         return Ok((Secret::new(token.as_str()), TokenPlace::Variable("GITEA_TOKEN")));
     }
-    let asked = asker.ask_hidden("An access token (Settings → Applications; it is not shown)")?;
-    if asked.is_empty() {
+    let answer = asker.ask_hidden("An access token (Settings → Applications; it is not shown)")?;
+    if answer.is_empty() {
         return Err(Failure::usage("no access token was given")
             .hint("make one at your Gitea: Settings → Applications → Generate New Token"));
     }
-    Ok((Secret::new(asked), TokenPlace::Beside))
+    Ok((Secret::new(answer), TokenPlace::Beside))
 }
 
 async fn scope_of(
@@ -242,7 +246,9 @@ async fn scope_of(
             let admin = if user.is_admin { ", an administrator" } else { "" };
             out(&format!("✓ the token is that of {}{admin}\n", cut(&user.login, 80)))?;
         }
-        Err(error) => out(&format!("! whose the token is, it may not tell: {}\n", cut(&error.message, 200)))?,
+        Err(error) => {
+            out(&format!("! whose the token is, it may not tell: {}\n", cut(&error.message, 200)))?;
+        }
     }
     let usual = if user.is_ok_and(|user| user.is_admin) { "all" } else { "user" };
     let text = match &flags.scope {
@@ -266,23 +272,26 @@ async fn scope_of(
         })?;
     }
     if rights.jobs != Access::Granted {
-        return Err(Failure::failed("without the list of jobs nothing can be done").hint(match &scope {
-            Scope::All => "take a token of an administrator (write:admin), or --scope user",
-            Scope::User => "give the token write:user and write:repository",
-            Scope::Org(_) => "give the token write:organization; its user must own the organisation",
-            Scope::Repo(..) => "give the token write:repository; its user must administer it",
-        }));
+        return Err(Failure::failed("without the list of jobs nothing can be done").hint(
+            match &scope {
+                Scope::All => "take a token of an administrator (write:admin), or --scope user",
+                Scope::User => "give the token write:user and write:repository",
+                Scope::Org(_) => {
+                    "give the token write:organization; its user must own the organisation"
+                }
+                Scope::Repo(..) => "give the token write:repository; its user must administer it",
+            },
+        ));
     }
     Ok((scope, client))
 }
 
 fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {
-    let given = match &flags.labels {
-        Some(labels) => labels.clone(),
-        None => {
-            let text = asker.ask_or("Labels that machines carry (* takes any job but `host`)", "*")?;
-            text.split(',').map(str::to_owned).collect()
-        }
+    let given = if let Some(labels) = &flags.labels {
+        labels.clone()
+    } else {
+        let text = asker.ask_or("Labels that machines carry (* takes any job but `host`)", "*")?;
+        text.split(',').map(str::to_owned).collect()
     };
     let labels: Vec<String> = given.iter().map(|label| label.trim().to_owned()).collect();
     match labels.iter().find_map(|label| label_problem(label)) {
@@ -304,23 +313,27 @@ fn listen_at(flags: &Flags, asker: &mut Asker) -> Result<SocketAddr, Failure> {
     })
 }
 
-fn webhook_url(flags: &Flags, listen: SocketAddr) -> Result<String, Failure> {
-    let Some(text) = &flags.webhook_url else {
-        let host = if listen.ip().is_unspecified() {
-            "THIS-HOST".to_owned()
-        } else if listen.is_ipv6() {
-            format!("[{}]", listen.ip())
-        } else {
-            listen.ip().to_string()
+/// Stands for an address that only the person knows.
+const THIS_HOST: &str = "THIS-HOST";
+
+fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<String, Failure> {
+    let text = if let Some(text) = &flags.webhook_url {
+        text.clone()
+    } else {
+        let host = match listen.ip() {
+            ip if ip.is_unspecified() => THIS_HOST.to_owned(),
+            ip if ip.is_ipv6() => format!("[{ip}]"),
+            ip => ip.to_string(),
         };
-        if flags.create_webhook && listen.ip().is_unspecified() {
-            return Err(Failure::usage("--create-webhook needs --webhook-url when listening everywhere")
-                .hint("e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it"));
+        let usual = format!("http://{host}:{}/webhook", listen.port());
+        let answer = asker.ask_or("Where your Gitea reaches this server", &usual)?;
+        if answer == usual {
+            return Ok(usual);
         }
-        return Ok(format!("http://{host}:{}/webhook", listen.port()));
+        answer
     };
-    let url = address(text).map_err(|_| {
-        Failure::usage(format!("--webhook-url: \"{}\" is no address", cut(text, 100)))
+    let url = address(&text).map_err(|_| {
+        Failure::usage(format!("--webhook-url: \"{}\" is no address", cut(&text, 100)))
             .hint("expected e.g. http://10.0.0.5:8080/webhook")
     })?;
     let has_path = reqwest::Url::parse(&url).is_ok_and(|url| url.path() != "/");

@@ -1,5 +1,7 @@
 //! The words of the command line.
 
+#![allow(clippy::doc_markdown, reason = "these comments are printed as they stand, by --help")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Exit codes, as every verb's help ends.
 const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, \
                      4 server not reached.";
-const CODES_PLAN: &str = "Exit codes: 0 done (with --exit-code: settled), 1 failed, 2 usage (with \
-                          --exit-code: something to do),\n3 not found, 4 server not reached.";
+const CODES_PLAN: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 server not reached; \
+                          with --exit-code:\n0 settled, 2 something to do.";
 const CODES_LOCAL: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration.";
 const FIRST: &str = "First steps: `tinqs-ci demo` shows all of it in ten seconds; `tinqs-ci init` \
                      sets it up for your Gitea.\n\nEnvironment: TINQS_CI_CONFIG (file), \
@@ -292,14 +294,11 @@ pub(super) enum SchemaKind {
 
 /// Lines of the forge whose rules differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ServerLine {
-    /// 1.25
+pub(super) enum ServerLine {
     #[value(name = "1.25")]
     V1_25,
-    /// 1.26
     #[value(name = "1.26")]
     V1_26,
-    /// 1.27
     #[value(name = "1.27")]
     V1_27,
 }

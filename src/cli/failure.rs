@@ -77,8 +77,9 @@ impl From<client::Error> for Failure {
             client::Error::Address { .. } => {
                 Self::usage(message).hint("--server URL, or TINQS_CI_URL in the environment")
             }
-            client::Error::Unreachable { .. } => Self::new(4, message)
-                .hint("start it with `tinqs-ci serve`, or name another: --server URL or TINQS_CI_URL"),
+            client::Error::Unreachable { .. } => Self::new(4, message).hint(
+                "start it with `tinqs-ci serve`, or name another: --server URL or TINQS_CI_URL",
+            ),
             client::Error::NotFound { .. } => {
                 Self::not_found(message).hint("`tinqs-ci get runs` lists what there is")
             }
@@ -87,7 +88,8 @@ impl From<client::Error> for Failure {
                     .hint("set TINQS_CI_API_TOKEN to what the server has as server.api_token"),
                 412 => Self::failed(message).hint("it has changed meanwhile: look again"),
                 400 => Self::usage(message).hint("see `--help`"),
-                _ => Self::failed(message).hint("the server's log says more; `tinqs-ci doctor` checks"),
+                _ => Self::failed(message)
+                    .hint("the server's log says more; `tinqs-ci doctor` checks"),
             },
             client::Error::Garbled { .. } => {
                 Self::failed(message).hint("is --server or TINQS_CI_URL that of a tinqs-ci server?")

@@ -68,11 +68,14 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         (Kind::Runs, Some(name)) => Some(run_name(&name)?.to_string()),
         (_, name) => name,
     };
+    let name = name.as_deref();
     match kind {
-        Kind::Runs => show(&Runs { client, args: &args, name: name.as_deref() }, &args, &name).await,
-        Kind::Machines => show(&Machines { client, class: args.class.as_deref() }, &args, &name).await,
-        Kind::Registrations => show(&Registrations { client }, &args, &name).await,
-        Kind::Classes => show(&Classes { client }, &args, &name).await,
+        Kind::Runs => show(&Runs { client, args: &args, name }, &args, name).await,
+        Kind::Machines => {
+            show(&Machines { client, class: args.class.as_deref() }, &args, name).await
+        }
+        Kind::Registrations => show(&Registrations { client }, &args, name).await,
+        Kind::Classes => show(&Classes { client }, &args, name).await,
     }
 }
 
@@ -154,10 +157,10 @@ fn detail(output: Output) -> Detail {
     }
 }
 
-async fn show<S: Source>(source: &S, args: &Get, name: &Option<String>) -> Result<(), Failure> {
+async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(), Failure> {
     let mut list = source.list().await?;
     if let Some(name) = name {
-        list.items.retain(|thing| thing.name() == *name);
+        list.items.retain(|thing| thing.name() == name);
         if list.items.is_empty() {
             let kind = S::Thing::KIND;
             return Err(Failure::not_found(format!("{kind}/{} is not found", print::escape(name)))
@@ -192,11 +195,16 @@ fn plural(kind: &str) -> String {
 }
 
 fn yaml<T: serde::Serialize>(thing: &T) -> Result<String, Failure> {
-    print::yaml(thing).map_err(|error| Failure::failed(format!("cannot be written as YAML: {error}")))
+    print::yaml(thing)
+        .map_err(|error| Failure::failed(format!("cannot be written as YAML: {error}")))
 }
 
 fn names<T: Listed>(things: &[T]) -> String {
-    things.iter().map(|thing| format!("{}/{}\n", T::KIND, print::escape(&thing.name()))).collect()
+    let mut text = String::new();
+    for thing in things {
+        text.extend([T::KIND, "/", &print::escape(&thing.name()), "\n"]);
+    }
+    text
 }
 
 fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
@@ -209,7 +217,7 @@ fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
 async fn watch<S: Source>(
     source: &S,
     args: &Get,
-    name: &Option<String>,
+    name: Option<&str>,
     first: List<S::Thing>,
 ) -> Result<(), Failure> {
     let mut known: BTreeMap<String, String> = BTreeMap::new();
@@ -237,7 +245,7 @@ async fn watch<S: Source>(
         match source.list().await {
             Ok(mut list) => {
                 if let Some(name) = name {
-                    list.items.retain(|thing| thing.name() == *name);
+                    list.items.retain(|thing| thing.name() == name);
                 }
                 is_down = false;
                 next = Some(list);

@@ -17,7 +17,8 @@ use crate::eval::{self, Kind};
 use crate::print;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
-    print::json(thing).map_err(|error| Failure::failed(format!("cannot be written as JSON: {error}")))
+    print::json(thing)
+        .map_err(|error| Failure::failed(format!("cannot be written as JSON: {error}")))
 }
 
 pub(super) async fn serve(file: ConfigFile, role: Role, env: &Env) -> Result<(), Failure> {
@@ -28,12 +29,12 @@ pub(super) async fn serve(file: ConfigFile, role: Role, env: &Env) -> Result<(),
     elsewhere::serve(loaded.settings, role).await
 }
 
-pub(super) async fn demo(stay: bool, seed: u64, speed: f64) -> Result<(), Failure> {
-    if !(speed.is_finite() && (0.01..=100.0).contains(&speed)) {
-        let message = format!("--speed {speed} is not possible: from 0.01 to 100");
+pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {
+    if !(pace.is_finite() && (0.01..=100.0).contains(&pace)) {
+        let message = format!("--speed {pace} is not possible: from 0.01 to 100");
         return Err(Failure::usage(message).hint("1 is the usual"));
     }
-    let code = elsewhere::demo(stay, seed, speed).await?;
+    let code = elsewhere::demo(stay, seed, pace).await?;
     if code == ExitCode::SUCCESS { Ok(()) } else { Err(Failure::silent(1)) }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
 
 /// What this binary is.
 #[derive(Serialize)]
-struct Version {
+struct This {
     name: &'static str,
     version: &'static str,
     features: Vec<&'static str>,
@@ -58,7 +59,7 @@ struct Version {
 }
 
 pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
-    let version = Version {
+    let this = This {
         name: "tinqs-ci",
         version: env!("CARGO_PKG_VERSION"),
         features: if cfg!(feature = "aws") { vec!["aws"] } else { Vec::new() },
@@ -66,8 +67,8 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
         arch: std::env::consts::ARCH,
     };
     match output {
-        TextOrJson::Text => out(&format!("{} {}\n", version.name, version.version)),
-        TextOrJson::Json => out(&json(&version)?),
+        TextOrJson::Text => out(&format!("{} {}\n", this.name, this.version)),
+        TextOrJson::Json => out(&json(&this)?),
     }
 }
 

@@ -34,14 +34,20 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
     let seen = client.run(&name).await?;
     let (machines, registrations) = tokio::join!(client.machines(), client.registrations());
     // The page is worth having without its neighbours; say which one is missing.
-    let machines = machines.map(|list| list.items).unwrap_or_else(|error| {
-        warn(&format!("machines are not shown: {error}"));
-        Vec::new()
-    });
-    let registrations = registrations.map(|list| list.items).unwrap_or_else(|error| {
-        warn(&format!("registrations are not shown: {error}"));
-        Vec::new()
-    });
+    let machines = machines.map_or_else(
+        |error| {
+            warn(&format!("machines are not shown: {error}"));
+            Vec::new()
+        },
+        |list| list.items,
+    );
+    let registrations = registrations.map_or_else(
+        |error| {
+            warn(&format!("registrations are not shown: {error}"));
+            Vec::new()
+        },
+        |list| list.items,
+    );
     out(&print::describe(&seen.run, &machines, &registrations, Timestamp::now()))
 }
 

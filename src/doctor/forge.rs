@@ -139,7 +139,9 @@ fn clock_check(ahead: SignedDuration) -> Check {
 /// What a token of this scope needs, for a fix.
 fn wanted(scope: &Scope) -> &'static str {
     match scope {
-        Scope::All => "scope = \"all\" needs a token of an administrator (write:admin), or set `scope`",
+        Scope::All => {
+            "scope = \"all\" needs a token of an administrator (write:admin), or set `scope`"
+        }
         Scope::User => "the token needs write:user",
         Scope::Org(_) => "the token needs write:organization, of an owner of it",
         Scope::Repo(..) => "the token needs write:repository, of an administrator of it",
@@ -186,11 +188,9 @@ fn registration_check(forge: &Forge, registration: &Result<(), String>) -> Check
     match (registration, &forge.runner_token) {
         (_, Some(_)) => Check::ok(NAME, "forge.runner_token is given"),
         (Ok(()), None) => Check::ok(NAME, "a registration token may be asked for"),
-        (Err(why), None) => Check::fail(
-            NAME,
-            why,
-            format!("{}; or set forge.runner_token", wanted(&forge.scope)),
-        ),
+        (Err(why), None) => {
+            Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
+        }
     }
 }
 
@@ -221,7 +221,11 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
     };
     let tells = |event: &str| hook.events.iter().any(|e| e == event);
     if !hook.active {
-        return Check::warn(NAME, format!("{} is switched off; {without}", hook.url), "switch it on");
+        return Check::warn(
+            NAME,
+            format!("{} is switched off; {without}", hook.url),
+            "switch it on",
+        );
     }
     if !tells("workflow_job") && settings.forge.demand != Demand::Push {
         let message = format!("{} does not tell of workflow_job; {without}", hook.url);
@@ -294,6 +298,7 @@ pub(super) fn overlaps(classes: &[Class]) -> Vec<Check> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use std::path::Path;
 
@@ -332,7 +337,10 @@ mod tests {
 
     #[test]
     fn all_is_well() {
-        check("webhook_secret = \"s\"\n", &granted(), &expect![[r#"
+        check(
+            "webhook_secret = \"s\"\n",
+            &granted(),
+            &expect![[r#"
             ✓ forge                   https://git.example.com is Gitea 1.26.4
             ✓ clock                   the forge's and ours agree
             ✓ token: job list         may be read
@@ -341,16 +349,21 @@ mod tests {
             ✓ webhook                 https://ci.example.com/webhook tells of workflow_job
             ✓ labels                  1 job waits, and has a class
             7 passed, 0 warnings, 0 failed
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn nothing_is_reached() {
-        check("", &Facts::none("connection refused"), &expect![[r#"
+        check(
+            "",
+            &Facts::none("connection refused"),
+            &expect![[r#"
             ✗ forge                   https://git.example.com is not reached: connection refused
               fix: is `forge.url` right, and the server up?
             0 passed, 0 warnings, 1 failed
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -364,7 +377,10 @@ mod tests {
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
         };
-        check("scope = \"org:acme\"", &facts, &expect![[r#"
+        check(
+            "scope = \"org:acme\"",
+            &facts,
+            &expect![[r#"
             ✗ forge                   https://git.example.com is Gitea 1.24.7
               fix: 1.25 is the first that lists waiting jobs: update the server
             ✗ clock                   the forge's clock is 3600 s from ours
@@ -380,7 +396,8 @@ mod tests {
             ! webhook secret          none: webhooks are mere hints that bring the next poll forward
               fix: set forge.webhook_secret here and at the webhook
             0 passed, 3 warnings, 4 failed
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -395,7 +412,10 @@ mod tests {
             ..granted()
         };
         let class = "runner_token = \"r\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
-        check(class, &facts, &expect![[r#"
+        check(
+            class,
+            &facts,
+            &expect![[r#"
             ! forge                   https://git.example.com is Forgejo 12.0.0+gitea-1.22.0
               fix: not supported: its lists of jobs and runners may differ from Gitea's; try the demo job
             ! clock                   the forge's clock is 45 s from ours
@@ -412,7 +432,8 @@ mod tests {
             ! labels                  2 queued jobs ask for [arm64], 1 queued job asks for [gpu]; no class matches
               fix: add the labels to a [[class]], or leave these jobs to other runners
             1 passed, 6 warnings, 1 failed
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

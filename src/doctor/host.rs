@@ -57,7 +57,11 @@ pub fn data_check(store: &StoreUrl, disk: &Disk) -> Check {
             );
         }
         StoreUrl::Dynamodb(table) => {
-            return Check::fail(NAME, format!("dynamodb:{table} is not in this build"), "redb:./data");
+            return Check::fail(
+                NAME,
+                format!("dynamodb:{table} is not in this build"),
+                "redb:./data",
+            );
         }
     };
     if let Some(why) = &disk.unwritable {
@@ -172,9 +176,9 @@ pub(super) async fn programs(path: &str) -> Vec<Program> {
 }
 
 fn which(name: &str, path: &str) -> Option<PathBuf> {
-    std::env::split_paths(path)
-        .map(|directory| directory.join(name))
-        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file())
+    std::env::split_paths(path).map(|directory| directory.join(name)).find(|file| {
+        rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
+    })
 }
 
 async fn version(program: &Path) -> String {
@@ -280,7 +284,10 @@ mod tests {
             version: version.to_owned(),
         };
         let check = |programs: &[Program]| {
-            compute_checks(&ComputeUrl::Process("x".into()), programs).iter().map(|c| c.outcome).collect::<Vec<_>>()
+            compute_checks(&ComputeUrl::Process("x".into()), programs)
+                .iter()
+                .map(|c| c.outcome)
+                .collect::<Vec<_>>()
         };
         let bash = program("bash", true, "GNU bash, version 5.2.15(1)-release");
         let new = program("gitea-runner", true, "gitea-runner version v1.0.8");
@@ -306,7 +313,8 @@ mod tests {
                 let read = stream.read(&mut request).await.expect("a request");
                 let ready = request[..read].starts_with(b"GET /readyz");
                 let status = if ready { "503 Service Unavailable" } else { "200 OK" };
-                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let answer =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });

@@ -42,13 +42,18 @@ async fn create(client: &Client, url: &str, secret: &Secret) -> Result<(), Failu
     })?;
     if let Some(hook) = hooks.iter().find(|hook| hook.url == url) {
         let shown = escape(url);
-        return Err(Failure::failed(format!("a webhook to {shown} is there already (id {})", hook.id))
-            .hint("its secret is not known here: delete it there and add it anew"));
+        return Err(Failure::failed(format!(
+            "a webhook to {shown} is there already (id {})",
+            hook.id
+        ))
+        .hint("its secret is not known here: delete it there and add it anew"));
     }
     match client.create_hook(url, secret).await {
         Ok(hook) => out(&format!("created webhook {} → {}\n", hook.id, escape(url))),
-        Err(error) => Err(Failure::failed(format!("the webhook was not added: {}", error.message))
-            .hint(by_hand)),
+        Err(error) => {
+            Err(Failure::failed(format!("the webhook was not added: {}", error.message))
+                .hint(by_hand))
+        }
     }
 }
 
@@ -87,7 +92,9 @@ fn lies(url: &str) -> Option<(String, Lies)> {
     let host = url.host_str()?.to_owned();
     let bare = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let lies = match bare.map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => Lies::Inside,
+        Ok(IpAddr::V4(ip)) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => {
+            Lies::Inside
+        }
         Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unique_local() => Lies::Inside,
         Ok(_) => Lies::Outside,
         Err(_) if host == "localhost" => Lies::Inside,
@@ -106,8 +113,13 @@ fn allowed(url: &str, version: &Version) -> String {
     };
     let is_old = version.is_older_than(1, 27);
     let section = if is_old { "[webhook]" } else { "[security]  (before 1.27: [webhook])" };
-    let host = host.trim_matches(['[', ']']);
-    format!("\n{when}\n  {section}\n  ALLOWED_HOST_LIST = external,{}\nand a restart.\n", escape(host))
+    // Where the host is not known yet, Gitea's own word for all private ones.
+    let is_known = !url.contains(super::THIS_HOST);
+    let host = if is_known { host.trim_matches(['[', ']']) } else { "private" };
+    format!(
+        "\n{when}\n  {section}\n  ALLOWED_HOST_LIST = external,{}\nand a restart.\n",
+        escape(host)
+    )
 }
 
 /// A forge elsewhere never reaches our loopback.
@@ -128,6 +140,7 @@ fn unreachable_from(forge: &str, webhook: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
 
@@ -142,21 +155,24 @@ mod tests {
               [webhook]
               ALLOWED_HOST_LIST = external,127.0.0.1
             and a restart.
-        "#]].assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
+        "#]]
+        .assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
         expect![[r#"
 
             Your Gitea delivers to private addresses only with this in its app.ini:
               [security]  (before 1.27: [webhook])
               ALLOWED_HOST_LIST = external,::1
             and a restart.
-        "#]].assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
+        "#]]
+        .assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
         expect![[r#"
 
             If that is a private address, your Gitea needs this in its app.ini:
               [webhook]
               ALLOWED_HOST_LIST = external,ci.lan
             and a restart.
-        "#]].assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
+        "#]]
+        .assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
         assert_eq!(allowed("http://93.184.216.34/webhook", &old), "");
     }
 

@@ -99,7 +99,8 @@ impl Files {
         );
         let _ = writeln!(text, "url            = {}", quoted(&answers.url));
         let _ = writeln!(text, "token          = {token}");
-        let _ = writeln!(text, "# all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.");
+        let _ =
+            writeln!(text, "# all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.");
         let _ = writeln!(text, "scope          = {}", quoted(&scope));
         let _ = writeln!(text, "# The webhook at your Gitea must have the same secret.");
         let _ = writeln!(text, "webhook_secret = {}", file(&self.webhook));
@@ -109,7 +110,10 @@ impl Files {
         );
         let _ = writeln!(text, "listen    = {}", quoted(&answers.listen.to_string()));
         if is_open {
-            let _ = writeln!(text, "# What TINQS_CI_API_TOKEN must be for `tinqs-ci get` and the like.");
+            let _ = writeln!(
+                text,
+                "# What TINQS_CI_API_TOKEN must be for `tinqs-ci get` and the like."
+            );
             let _ = writeln!(text, "api_token = {}", file(&self.api));
         }
         let labels: Vec<String> = answers.labels.iter().map(|label| quoted(label)).collect();
@@ -143,11 +147,12 @@ impl Made {
                 .hint("name another place with --output FILE")
         };
         let mut options = std::fs::OpenOptions::new();
-        let mut to =
-            options.write(true).create_new(true).mode(mode).open(file).map_err(failed)?;
+        let mut to = options.write(true).create_new(true).mode(mode).open(file).map_err(failed)?;
         self.0.push(file.to_path_buf());
         let newline = if text.ends_with('\n') { "" } else { "\n" };
-        to.write_all(format!("{text}{newline}").as_bytes()).and_then(|()| to.sync_all()).map_err(failed)
+        to.write_all(format!("{text}{newline}").as_bytes())
+            .and_then(|()| to.sync_all())
+            .map_err(failed)
     }
 
     fn keep(mut self) -> Vec<PathBuf> {

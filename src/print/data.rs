@@ -164,6 +164,7 @@ fn is_plain(word: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
     use serde_json::json;
@@ -198,7 +199,8 @@ mod tests {
             number: "12"
             time: "2026-11-24T00:00:00Z"
             "yes": "yes"
-        "##]].assert_eq(&text);
+        "##]]
+        .assert_eq(&text);
         let back: Value = serde_saphyr::from_str(&text).expect("YAML");
         assert_eq!(back, thing);
         assert!(!text.replace('\n', "").chars().any(is_dangerous));
@@ -213,6 +215,7 @@ mod tests {
         }
         expect![[r#"
             {"a\u009b":["\u202ex\udb40\udc01","ä\"\\\n"]}
-        "#]].assert_eq(&json_line(&thing).expect("JSON"));
+        "#]]
+        .assert_eq(&json_line(&thing).expect("JSON"));
     }
 }

@@ -1,5 +1,7 @@
 //! Snapshots of tables, descriptions and plans.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
@@ -69,7 +71,12 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             instance_url: "https://git.example.com".into(),
             git_token: Some(Secret::new("hidden-token")),
         },
-        placements: vec![Placement { machine: machine(), asked_again: false, answered, refused: None }],
+        placements: vec![Placement {
+            machine: machine(),
+            asked_again: false,
+            answered,
+            refused: None,
+        }],
         ended: None,
     }
 }
@@ -166,7 +173,8 @@ fn the_other_sides() {
     expect![[r#"
         NAME  RUN       SLOT                    ONLINE  BUSY
         4711  job-4812  tq-job-4812-aaaaaaaa-1  yes     no
-    "#]].assert_eq(&table(&[registration], Detail::Table));
+    "#]]
+    .assert_eq(&table(&[registration], Detail::Table));
 
     let class = api::Class {
         name: "linux".into(),
@@ -182,7 +190,8 @@ fn the_other_sides() {
     expect![[r#"
         NAME   LABELS     LIMIT  PER-REPO  SEATS  MACHINES  OPEN  WAITING
         linux  linux,x64  10     -         10     10        14    4        ! AtLimit, BackingOff
-    "#]].assert_eq(&table(&[class], Detail::Table));
+    "#]]
+    .assert_eq(&table(&[class], Detail::Table));
 }
 
 #[test]
@@ -312,7 +321,8 @@ fn a_plan_for_a_recorded_machine() {
         ~ run                write       Starting: the recorded machine is asked for (row 11)
         + attempt 1          launch      class linux, on-demand process (placement 0)
         2 changes
-    "#]].assert_eq(&plan(&plan_of(seen(recorded, Job::Waiting, None))));
+    "#]]
+    .assert_eq(&plan(&plan_of(seen(recorded, Job::Waiting, None))));
 }
 
 #[test]
@@ -326,6 +336,7 @@ fn a_plan_for_nothing() {
     let second = plan_of(seen(blocked, Job::Blocked, None));
     expect![[r#"
         settled in Waiting: nothing to do (row 6)
-    "#]].assert_eq(&plan(&second));
+    "#]]
+    .assert_eq(&plan(&second));
     assert!(second.settled);
 }

@@ -119,7 +119,8 @@ fn change(action: &Action, seen: &Observation) -> Change {
 }
 
 fn prepare(changes: &mut Vec<Change>, needs: &Prepare) {
-    let Prepare { slot, class, seat, repo, labels, machine: first, idle_within: _, deadline } = needs;
+    let Prepare { slot, class, seat, repo, labels, machine: first, idle_within: _, deadline } =
+        needs;
     let number = slot.number;
     if let Some(limits) = seat {
         let limit = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |l| l.to_string());

@@ -16,7 +16,9 @@ fn help(args: &[&str], expected: &Expect) {
 
 #[test]
 fn the_whole() {
-    help(&[], &expect![[r#"
+    help(
+        &[],
+        &expect![[r#"
         One ephemeral machine for every waiting Gitea Actions job, gone afterwards
 
         Usage: tinqs-ci <COMMAND>
@@ -49,12 +51,15 @@ fn the_whole() {
         TINQS_CI_API_TOKEN (for the commands that ask a server), NO_COLOR.
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn serve() {
-    help(&["serve"], &expect![[r#"
+    help(
+        &["serve"],
+        &expect![[r#"
         Run the server: webhooks, the loops, the API
 
         Usage: tinqs-ci serve [OPTIONS]
@@ -67,12 +72,15 @@ fn serve() {
           -h, --help           Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn demo() {
-    help(&["demo"], &expect![[r#"
+    help(
+        &["demo"],
+        &expect![[r#"
         Show all of it in ten seconds: a pretended forge and machines, the real controller
 
         Usage: tinqs-ci demo [OPTIONS]
@@ -84,12 +92,15 @@ fn demo() {
           -h, --help            Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn init() {
-    help(&["init"], &expect![[r#"
+    help(
+        &["init"],
+        &expect![[r#"
         Write a configuration for your Gitea, test it, and say what comes next
 
         Usage: tinqs-ci init [OPTIONS]
@@ -108,12 +119,15 @@ fn init() {
           -h, --help               Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn doctor() {
-    help(&["doctor"], &expect![[r#"
+    help(
+        &["doctor"],
+        &expect![[r#"
         Check everything that serve needs, and say what to do about what is missing
 
         Usage: tinqs-ci doctor [OPTIONS]
@@ -126,12 +140,15 @@ fn doctor() {
           -h, --help             Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn get() {
-    help(&["get"], &expect![[r#"
+    help(
+        &["get"],
+        &expect![[r#"
         List runs, machines, registrations or classes
 
         Usage: tinqs-ci get [OPTIONS] [KIND] [NAME]
@@ -153,12 +170,15 @@ fn get() {
           -h, --help               Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn describe() {
-    help(&["describe"], &expect![[r#"
+    help(
+        &["describe"],
+        &expect![[r#"
         Tell everything about a run
 
         Usage: tinqs-ci describe [OPTIONS] <NAME>
@@ -171,35 +191,40 @@ fn describe() {
           -h, --help          Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn plan() {
-    help(&["plan"], &expect![[r#"
-        Show what a look at a run would do now; nothing is done
+    help(
+        &["plan"],
+        &expect![[r#"
+            Show what a look at a run would do now; nothing is done
 
-        Usage: tinqs-ci plan [OPTIONS] [NAME]
+            Usage: tinqs-ci plan [OPTIONS] [NAME]
 
-        Arguments:
-          [NAME]  The run
+            Arguments:
+              [NAME]  The run
 
-        Options:
-          -f, --file <FILE>      Plan this observation instead (JSON; - is standard input); needs no server
-              --exit-code        Exit with 0 where all is settled, with 2 where something is to be done
-          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-              --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+              -f, --file <FILE>      Plan this observation instead (JSON; - is standard input); needs no server
+                  --exit-code        Exit with 0 where all is settled, with 2 where something is to be done
+              -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
+                  --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help             Print help
 
-        Exit codes: 0 done (with --exit-code: settled), 1 failed, 2 usage (with --exit-code: something to
-        do),
-        3 not found, 4 server not reached.
-    "#]]);
+            Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 server not reached; with --exit-code:
+            0 settled, 2 something to do.
+        "#]],
+    );
 }
 
 #[test]
 fn delete() {
-    help(&["delete"], &expect![[r#"
+    help(
+        &["delete"],
+        &expect![[r#"
         Give this job no machine any more; a machine at work goes on
 
         Usage: tinqs-ci delete [OPTIONS] <NAME>
@@ -214,12 +239,15 @@ fn delete() {
           -h, --help          Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn retry() {
-    help(&["retry"], &expect![[r#"
+    help(
+        &["retry"],
+        &expect![[r#"
         Try now: clears backing off, giving up and a deletion
 
         Usage: tinqs-ci retry [OPTIONS] <NAME>
@@ -233,12 +261,15 @@ fn retry() {
           -h, --help          Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn terminate() {
-    help(&["terminate"], &expect![[r#"
+    help(
+        &["terminate"],
+        &expect![[r#"
         End a machine at once, even at work
 
         Usage: tinqs-ci terminate [OPTIONS] <MACHINE>
@@ -252,12 +283,15 @@ fn terminate() {
           -h, --help          Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn sweep() {
-    help(&["sweep"], &expect![[r#"
+    help(
+        &["sweep"],
+        &expect![[r#"
         Go through all jobs, machines and registrations now
 
         Usage: tinqs-ci sweep [OPTIONS]
@@ -268,41 +302,36 @@ fn sweep() {
           -h, --help             Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn eval() {
-    help(&["eval"], &expect![[r#"
-        Answer the forge's rules on their own: one JSON case a line in, one result a line out
+    help(
+        &["eval"],
+        &expect![[r#"
+            Answer the forge's rules on their own: one JSON case a line in, one result a line out
 
-        Usage: tinqs-ci eval [OPTIONS] <KIND>
+            Usage: tinqs-ci eval [OPTIONS] <KIND>
 
-        Arguments:
-          <KIND>
-                  Which rule: signature or labels
+            Arguments:
+              <KIND>  Which rule: signature or labels
 
-        Options:
-              --server <LINE>
-                  Of which server line
+            Options:
+                  --server <LINE>  Of which server line [default: 1.26] [possible values: 1.25, 1.26, 1.27]
+              -h, --help           Print help
 
-                  Possible values:
-                  - 1.25: 1.25
-                  - 1.26: 1.26
-                  - 1.27: 1.27
-          
-                  [default: 1.26]
-
-          -h, --help
-                  Print help (see a summary with '-h')
-
-        Exit codes: 0 done, 1 a line was malformed, 2 usage.
-    "#]]);
+            Exit codes: 0 done, 1 a line was malformed, 2 usage.
+        "#]],
+    );
 }
 
 #[test]
 fn schema() {
-    help(&["schema"], &expect![[r#"
+    help(
+        &["schema"],
+        &expect![[r#"
         Print a JSON Schema
 
         Usage: tinqs-ci schema <KIND>
@@ -314,12 +343,15 @@ fn schema() {
           -h, --help  Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn completion() {
-    help(&["completion"], &expect![[r#"
+    help(
+        &["completion"],
+        &expect![[r#"
         Print the completion script of a shell
 
         Usage: tinqs-ci completion <SHELL>
@@ -331,12 +363,15 @@ fn completion() {
           -h, --help  Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn version() {
-    help(&["version"], &expect![[r#"
+    help(
+        &["version"],
+        &expect![[r#"
         Print the version
 
         Usage: tinqs-ci version [OPTIONS]
@@ -346,7 +381,8 @@ fn version() {
           -h, --help             Print help
 
         Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -361,9 +397,23 @@ fn what_is_not_in_this_build_is_not_offered() {
 #[test]
 fn the_reference_holds_every_verb() {
     let page = tinqs_ci::cli::reference();
-    for verb in ["serve", "demo", "init", "doctor", "get", "describe", "plan", "delete", "retry",
-        "terminate", "sweep", "eval", "schema", "completion", "version"]
-    {
+    for verb in [
+        "serve",
+        "demo",
+        "init",
+        "doctor",
+        "get",
+        "describe",
+        "plan",
+        "delete",
+        "retry",
+        "terminate",
+        "sweep",
+        "eval",
+        "schema",
+        "completion",
+        "version",
+    ] {
         assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
     }
 }

@@ -86,7 +86,8 @@ fn flags_alone_make_a_configuration() {
         and a restart.
 
         Next: `tinqs-ci doctor` checks everything, `tinqs-ci serve` starts.
-    "#]].assert_eq(&clean(&said.out));
+    "#]]
+    .assert_eq(&clean(&said.out));
     let file = folder.path().join("tinqs-ci.toml");
     let text = std::fs::read_to_string(&file).expect("written");
     expect![[r##"
@@ -122,7 +123,8 @@ fn flags_alone_make_a_configuration() {
         max_age     = "6h"
         # A machine without a job ends after this.
         idle_within = "2m"
-    "##]].assert_eq(&clean(&text));
+    "##]]
+    .assert_eq(&clean(&text));
 
     let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
     let loaded = config::load(Some(&file), &env).expect("init writes what serve takes");
@@ -148,7 +150,8 @@ fn nothing_is_overwritten() {
     expect![[r#"
         error: ./tinqs-ci.toml is there already, and is not overwritten
         hint: move it away, or name another with --output FILE
-    "#]].assert_eq(&said.err);
+    "#]]
+    .assert_eq(&said.err);
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
     assert_eq!(server.lines(), Vec::<String>::new(), "it was seen before anybody was asked");
 
@@ -165,9 +168,22 @@ fn everything_may_be_said() {
     let token = folder.path().join("token");
     std::fs::write(&token, format!("{TOKEN}\n")).expect("written");
     let args = [
-        "init", "--url", &server.url, "--token-file", "token", "--scope", "org:acme", "--labels",
-        "linux,ubuntu-latest:docker://node:20", "--listen", "0.0.0.0:9000", "--webhook-url",
-        "http://10.0.0.5:9000", "--create-webhook", "--output", "ci.toml",
+        "init",
+        "--url",
+        &server.url,
+        "--token-file",
+        "token",
+        "--scope",
+        "org:acme",
+        "--labels",
+        "linux,ubuntu-latest:docker://node:20",
+        "--listen",
+        "0.0.0.0:9000",
+        "--webhook-url",
+        "http://10.0.0.5:9000",
+        "--create-webhook",
+        "--output",
+        "ci.toml",
     ];
     let said = tinqs_in(folder.path(), &args, &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
@@ -244,7 +260,8 @@ fn what_is_missing_or_wrong_is_named_before_anything_is_written() {
 
     let said = tinqs_in(folder.path(), &["init", "--url", "git.example.com", "--token", "x"], &[]);
     assert_eq!(said.code, 2, "{}", said.err);
-    let said = tinqs_in(folder.path(), &["init", "--url", "http://127.0.0.1:9", "--token", "x"], &[]);
+    let said =
+        tinqs_in(folder.path(), &["init", "--url", "http://127.0.0.1:9", "--token", "x"], &[]);
     assert_eq!(said.code, 1, "{}", said.err);
     let said = tinqs_in(folder.path(), &["init", "--url", &server.url, "--token", "wrong"], &[]);
     assert_eq!(said.code, 1, "{}", said.err);

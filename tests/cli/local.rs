@@ -16,83 +16,141 @@ fn wrong(args: &[&str], expected: &Expect) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn wrong_words_are_told_in_two_lines() {
-    wrong(&["gett"], &expect![[r#"
+    wrong(
+        &["gett"],
+        &expect![[r#"
         error: unrecognized subcommand 'gett'
         hint: a similar subcommand exists: 'get'; usage: tinqs-ci <COMMAND>
-    "#]]);
-    wrong(&["get", "--outputt", "json"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "--outputt", "json"],
+        &expect![[r#"
         error: unexpected argument '--outputt' found
         hint: a similar argument exists: '--output'; usage: tinqs-ci get --output <OUTPUT> [KIND] [NAME]
-    "#]]);
-    wrong(&["get", "-o", "xml"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "-o", "xml"],
+        &expect![[r#"
         error: invalid value 'xml' for '--output <OUTPUT>' [possible values: table, wide, json, yaml, name]
         hint: a similar value exists: 'yaml'
-    "#]]);
-    wrong(&["get", "pods"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "pods"],
+        &expect![[r#"
         error: `pods` is nothing that can be listed
         hint: expected runs, machines, registrations, classes, or KIND/NAME
-    "#]]);
-    wrong(&["get", "machines", "--phase", "running"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "machines", "--phase", "running"],
+        &expect![[r#"
         error: --phase, --repo and --limit are for runs
         hint: leave them out, or `get runs`
-    "#]]);
-    wrong(&["get", "classes", "--class", "x"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "classes", "--class", "x"],
+        &expect![[r#"
         error: --class is for runs and machines
         hint: leave it out
-    "#]]);
-    wrong(&["get", "--limit", "0"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "--limit", "0"],
+        &expect![[r#"
         error: invalid value '0' for '--limit <N>': 0 is not in 1..=4294967295
         hint: see `tinqs-ci --help`
-    "#]]);
-    wrong(&["get", "runs", "../x"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "runs", "../x"],
+        &expect![[r#"
         error: `../x` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
         hint: `tinqs-ci get runs -o name` lists them
-    "#]]);
-    wrong(&["describe"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["describe"],
+        &expect![[r#"
         error: the following required arguments were not provided: <NAME>
         hint: usage: tinqs-ci describe <NAME>
-    "#]]);
-    wrong(&["describe", "job-\u{1b}[2J"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["describe", "job-\u{1b}[2J"],
+        &expect![[r#"
         error: `job-\u{1b}[2J` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
         hint: `tinqs-ci get runs -o name` lists them
-    "#]]);
-    wrong(&["plan"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["plan"],
+        &expect![[r#"
         error: the following required arguments were not provided: <NAME>
         hint: usage: tinqs-ci plan <NAME>
-    "#]]);
-    wrong(&["terminate", "machine/"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["terminate", "machine/"],
+        &expect![[r#"
         error: `machine/` is not the id of a machine
         hint: `tinqs-ci get machines -o name` lists them
-    "#]]);
-    wrong(&["eval", "weather"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["eval", "weather"],
+        &expect![[r#"
         error: `weather` is not a kind of `eval`: this build has `labels` and `signature`
         hint: tinqs-ci eval labels < cases.ndjson
-    "#]]);
-    wrong(&["eval", "patterns"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["eval", "patterns"],
+        &expect![[r#"
         error: `eval patterns` is not in this build yet: it has `labels` and `signature`
         hint: tinqs-ci eval labels < cases.ndjson
-    "#]]);
-    wrong(&["eval", "labels", "--server", "1.24"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["eval", "labels", "--server", "1.24"],
+        &expect![[r#"
         error: invalid value '1.24' for '--server <LINE>' [possible values: 1.25, 1.26, 1.27]
         hint: a similar value exists: '1.27'
-    "#]]);
-    wrong(&["schema", "table"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["schema", "table"],
+        &expect![[r#"
         error: invalid value 'table' for '<KIND>' [possible values: config, run, observation, metrics]
         hint: see `tinqs-ci --help`
-    "#]]);
-    wrong(&["completion", "cmd"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["completion", "cmd"],
+        &expect![[r#"
         error: invalid value 'cmd' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]
         hint: see `tinqs-ci --help`
-    "#]]);
-    wrong(&["demo", "--speed", "0"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["demo", "--speed", "0"],
+        &expect![[r#"
         error: --speed 0 is not possible: from 0.01 to 100
         hint: 1 is the usual
-    "#]]);
-    wrong(&["get", "--server", "localhost"], &expect![[r#"
+    "#]],
+    );
+    wrong(
+        &["get", "--server", "localhost"],
+        &expect![[r#"
         error: `localhost` is not the address of a server: expected e.g. http://127.0.0.1:8080
         hint: --server URL, or TINQS_CI_URL in the environment
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -152,7 +210,8 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
     expect![[r#"
         error: other.toml: the configuration cannot be read: No such file or directory (os error 2)
         hint: `tinqs-ci init` writes one; `--config FILE` names another
-    "#]].assert_eq(&said.err);
+    "#]]
+    .assert_eq(&said.err);
     let said = tinqs_in(folder.path(), &["doctor", "--offline", "-o", "json"], &[]);
     assert_eq!(said.code, 1);
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
@@ -185,7 +244,11 @@ fn doctor_looks_at_this_host() {
     }
     assert!(!said.out.contains("forge.url"), "the forge was not asked: {}", said.out);
     let said = tinqs_in(folder.path(), &["doctor"], &[("T", "x"), ("PATH", "")]);
-    assert!(said.out.contains("✗ forge                   http://127.0.0.1:9 is not reached"), "{}", said.out);
+    assert!(
+        said.out.contains("✗ forge                   http://127.0.0.1:9 is not reached"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]

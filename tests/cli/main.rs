@@ -1,5 +1,7 @@
 //! The command line: the real binary, its words, its exit codes, against servers scripted here.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+
 mod help;
 mod init;
 mod local;

@@ -21,7 +21,8 @@ fn run(id: i64) -> Value {
             ..About::default()
         },
     };
-    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, jiff::Timestamp::now());
+    let created = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(190);
+    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, created);
     run.status.phase = Phase::Waiting;
     serde_json::to_value(run).expect("JSON")
 }
@@ -43,12 +44,12 @@ fn pages() -> Server {
         "GET /v1/runs?limit=2" => {
             Answer(200, None, json!({ "items": [run(3), run(2)], "next": "c" }))
         }
-        "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
-            Answer(200, None, json!({ "items": [], "next": null }))
-        }
         "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
         "GET /v1/runs/job-9" => problem(404, "there is no run `job-9`"),
-        "GET /v1/machines" | "GET /v1/registrations" | "GET /v1/classes" => {
+        "GET /v1/machines"
+        | "GET /v1/registrations"
+        | "GET /v1/classes"
+        | "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
             Answer(200, None, json!({ "items": [], "next": null }))
         }
         line => panic!("nobody asks {line}"),
@@ -67,10 +68,11 @@ fn lists_follow_their_pages() {
     assert!(!said.out.contains(['\u{1b}', '\u{202e}']), "{:?}", said.out);
     expect![[r#"
         NAME   CLASS  PHASE    JOB                              MACHINE  WAIT  AGE
-        job-3  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   0s    0s
-        job-2  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   0s    0s
-        job-1  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   0s    0s
-    "#]].assert_eq(&said.out.replace("1s", "0s"));
+        job-3  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+        job-2  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+        job-1  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+    "#]]
+    .assert_eq(&said.out);
 
     let said = ask(&server, &["get", "runs", "--limit", "2", "-o", "json"]);
     let list: Value = serde_json::from_str(&said.out).expect("JSON");
@@ -112,7 +114,8 @@ fn what_is_not_there_is_three() {
     expect![[r#"
         error: run/job-9 is not found: there is no run `job-9`
         hint: `tinqs-ci get runs` lists what there is
-    "#]].assert_eq(&said.err);
+    "#]]
+    .assert_eq(&said.err);
     assert_eq!(ask(&server, &["get", "run/job-9"]).code, 3);
     assert_eq!(ask(&server, &["delete", "job-9"]).code, 3);
     let said = ask(&server, &["get", "machine/i-\u{1b}1"]);
@@ -128,7 +131,8 @@ fn a_server_that_is_not_there_is_four() {
     let url = format!("http://{}", free.local_addr().expect("an address"));
     drop(free);
     for args in [&["get"][..], &["describe", "job-1"], &["plan", "job-1"], &["sweep"]] {
-        let said = said(command(&[args, &["--server", &url]].concat(), &[]).output().expect("runs"));
+        let said =
+            said(command(&[args, &["--server", &url]].concat(), &[]).output().expect("runs"));
         assert_eq!((said.code, said.out.as_str()), (4, ""), "{args:?}");
         let expected = format!(
             "error: the server at {url}/ is not reached: Connection refused (os error 111)\n\
@@ -250,7 +254,8 @@ fn plans_may_end_with_two() {
     expect![[r#"
         - registration 4711  retire      its machine is gone (row 23)
         1 change
-    "#]].assert_eq(&said.out);
+    "#]]
+    .assert_eq(&said.out);
     assert_eq!(ask(&server, &["plan", "job-2"]).code, 0);
     let said = ask(&server, &["plan", "job-2", "-o", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&said.out).expect("JSON")["settled"], false);
@@ -274,7 +279,8 @@ fn sweeps_are_told() {
         registrations   6
         seats           0
         runs            2 created, 4 woken
-    "#]].assert_eq(&said.out);
+    "#]]
+    .assert_eq(&said.out);
     let said = ask(&server, &["sweep"]);
     assert_eq!(said.code, 1);
     assert!(said.out.ends_with("! forge waiting: unavailable: x\n"), "{}", said.out);

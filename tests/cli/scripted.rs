@@ -53,7 +53,8 @@ impl Server {
             .expect("bound");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let asked = Arc::default();
-        let stage = Stage { script: Arc::new(script), asked: Arc::clone(&asked), times: Arc::default() };
+        let stage =
+            Stage { script: Arc::new(script), asked: Arc::clone(&asked), times: Arc::default() };
         let app = Router::new().fallback(answer).with_state(stage);
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { url, asked, _runtime: runtime }
