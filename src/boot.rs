@@ -35,6 +35,7 @@ pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
         script.push_str("\n# Cloning over HTTPS. A file: the environment is what jobs print.\n");
+        script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
     }
     script.push('\n');

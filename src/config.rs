@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use check::{address, label_problem, listen, scope};
 pub use keys::{Form, Key, TOP};
 pub use schema::{reference, schema};
 pub use tree::Env;
@@ -120,7 +121,8 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
         });
     }
     let found = Findings { env, mistakes: RefCell::default(), warnings: RefCell::default() };
-    let settings = check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);
+    let settings =
+        check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);
     let mut mistakes = found.mistakes.into_inner();
     // By place, so that a reader goes through his file once.
     mistakes.sort_by(|a, b| a.at.cmp(&b.at));

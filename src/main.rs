@@ -1,9 +1,11 @@
-//! temporary
-#[tokio::main]
-async fn main() {
-    let path = std::env::args().nth(3).unwrap();
-    let env: tinqs_ci::config::Env = std::env::vars().collect();
-    let loaded = tinqs_ci::config::load(Some(std::path::Path::new(&path)), &env).unwrap_or_else(|e| { eprintln!("{e}"); std::process::exit(2) });
-    tinqs_ci::telemetry::init(std::env::var("TINQS_CI_LOG").ok().as_deref(), "x");
-    if let Err(e) = tinqs_ci::serve::run(loaded.settings, tinqs_ci::serve::Role::All, std::env::vars_os()).await { eprintln!("{e:?}"); std::process::exit(1) }
+//! The command line of tinqs-ci. The environment is read here and nowhere else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // What is not UTF-8 can be no value of ours.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    tinqs_ci::cli::run(std::env::args_os().collect(), &env)
 }

@@ -33,6 +33,9 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
+mod pages;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

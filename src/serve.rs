@@ -51,12 +51,7 @@ impl Parts {
         let ports = telemetry::observe(ports, &telemetry);
         let writable = Arc::new(LeaseProbe::new(ports.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));
-        Self {
-            settings: Arc::new(settings),
-            controller: Arc::new(controller),
-            telemetry,
-            writable,
-        }
+        Self { settings: Arc::new(settings), controller: Arc::new(controller), telemetry, writable }
     }
 }
 
@@ -248,9 +243,8 @@ pub async fn run(
     let replica = replica();
     let paces = Paces::of(&settings);
     let address = settings.server.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     let address = listener.local_addr().unwrap_or(address);
     let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
@@ -300,6 +294,3 @@ pub fn replica() -> String {
     let host = host.trim();
     format!("{}-{}", if host.is_empty() { "localhost" } else { host }, std::process::id())
 }
-
-#[cfg(test)]
-mod tests;

@@ -52,7 +52,9 @@ pub fn init(filter: Option<&str>, replica: &str) {
         Some(Err(_)) | None => EnvFilter::new("info"),
     };
     let form = if std::io::stderr().is_terminal() {
-        lines::Form::Human { colour: anstream::stderr().current_choice() != anstream::ColorChoice::Never }
+        lines::Form::Human {
+            colour: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
+        }
     } else {
         lines::Form::Json
     };
@@ -155,9 +157,11 @@ fn log_look(report: &Report, elapsed: Duration) {
     let class = report.class.as_ref().map_or("", |class| class.0.as_str());
     let repo = short(&report.repo);
     let slot = report.effects.iter().rev().find_map(|effect| effect.slot.as_deref()).unwrap_or("");
-    let machine = report.effects.iter().rev().find(|effect| {
-        matches!(effect.action, ActionKind::Launch | ActionKind::Terminate)
-    });
+    let machine = report
+        .effects
+        .iter()
+        .rev()
+        .find(|effect| matches!(effect.action, ActionKind::Launch | ActionKind::Terminate));
     let machine = machine.map_or("", |effect| effect.target.as_str());
     let actions: Vec<&str> = report.effects.iter().map(|e| labels::action(e.action)).collect();
     let action = actions.join("+");

@@ -1,5 +1,7 @@
 //! The configuration: what is taken, what is refused, and in which words.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +33,9 @@ const MINIMAL: &str = "[forge]\nurl = \"https://git.example.com/\"\n";
 
 /// A forge that is right, then more lines.
 fn with(more: &str) -> String {
-    format!("{more}\n[forge]\nurl = \"http://127.0.0.1:3000\"\ntoken = {{ env = \"HOME_TOKEN\" }}\n")
+    format!(
+        "{more}\n[forge]\nurl = \"http://127.0.0.1:3000\"\ntoken = {{ env = \"HOME_TOKEN\" }}\n"
+    )
 }
 
 #[track_caller]
@@ -107,8 +111,7 @@ instance_profile = "runner"
 name = "rest"
 labels = ["*"]
 "#;
-    let variables =
-        [("A", "a"), ("B", "b"), ("C", "c"), ("D", "d"), ("E", "0123456789abcdef")];
+    let variables = [("A", "a"), ("B", "b"), ("C", "c"), ("D", "d"), ("E", "0123456789abcdef")];
     let Loaded { settings, warnings, .. } = good(text, &variables);
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.forge.url, "http://localhost:3000/git");
@@ -141,36 +144,70 @@ labels = ["*"]
 
 #[test]
 fn unknown_keys_name_their_neighbour() {
-    bad_top("instalation = \"x\"", &expect!["ci.toml:1: instalation: is not a known key; did you mean `installation`?"]);
-    bad_top("listen = \"127.0.0.1:1\"", &expect!["ci.toml:1: listen: is not a known key here; it belongs in [server]"]);
-    bad_top("[forje]\nx = 1", &expect!["ci.toml:1: forje: is not a known key; did you mean `forge`?"]);
-    bad_top("[server]\nlisten_on = \"127.0.0.1:1\"\nstore = \"memory:\"", &expect![[r#"
+    bad_top(
+        "instalation = \"x\"",
+        &expect!["ci.toml:1: instalation: is not a known key; did you mean `installation`?"],
+    );
+    bad_top(
+        "listen = \"127.0.0.1:1\"",
+        &expect!["ci.toml:1: listen: is not a known key here; it belongs in [server]"],
+    );
+    bad_top(
+        "[forje]\nx = 1",
+        &expect!["ci.toml:1: forje: is not a known key; did you mean `forge`?"],
+    );
+    bad_top(
+        "[server]\nlisten_on = \"127.0.0.1:1\"\nstore = \"memory:\"",
+        &expect![[r#"
         ci.toml:2: server.listen_on: is not a known key; did you mean `listen`?
-        ci.toml:3: server.store: is not a known key here; it belongs at the top of the file, before the first [table]"#]]);
-    bad_top("[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimits = 3\nkinds = [\"x\"]", &expect![[r#"
+        ci.toml:3: server.store: is not a known key here; it belongs at the top of the file, before the first [table]"#]],
+    );
+    bad_top(
+        "[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimits = 3\nkinds = [\"x\"]",
+        &expect![[r#"
         ci.toml:4: class "a": limits: is not a known key; did you mean `limit`?
-        ci.toml:5: class "a": kinds: is not a known key here; it belongs in a [class.machines]"#]]);
-    bad_top("[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\nkind = \"x\"", &expect![[r#"ci.toml:5: class "a": machines.kind: is not a known key; did you mean `kinds`?"#]]);
-    bad_top("\"\\u001b[31m\\u202e\" = 1\nxyzzyxyzzy = 2", &expect![[r#"
+        ci.toml:5: class "a": kinds: is not a known key here; it belongs in a [class.machines]"#]],
+    );
+    bad_top(
+        "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\nkind = \"x\"",
+        &expect![[
+            r#"ci.toml:5: class "a": machines.kind: is not a known key; did you mean `kinds`?"#
+        ]],
+    );
+    bad_top(
+        "\"\\u001b[31m\\u202e\" = 1\nxyzzyxyzzy = 2",
+        &expect![[r#"
         ci.toml:1: \u{1b}[31m\u{202e}: is not a known key; known are installation, forge, store, queue, compute, server, class
-        ci.toml:2: xyzzyxyzzy: is not a known key; known are installation, forge, store, queue, compute, server, class"#]]);
+        ci.toml:2: xyzzyxyzzy: is not a known key; known are installation, forge, store, queue, compute, server, class"#]],
+    );
 }
 
 #[test]
 fn wrong_types_say_what_is_expected() {
     bad("forge = 3", &expect!["ci.toml:1: forge: expected a table, not a number"]);
-    bad("[forge]\nurl = 5\ntoken = 6\npoll_every = 10\nscope = [\"all\"]", &expect![[r#"
+    bad(
+        "[forge]\nurl = 5\ntoken = 6\npoll_every = 10\nscope = [\"all\"]",
+        &expect![[r#"
         ci.toml:2: forge.url: expected an address such as "https://git.example.com", not a number
         ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a text, not a number
         ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
-        ci.toml:5: forge.scope: expected "all", "user", "org:NAME" or "repo:OWNER/NAME", not a list"#]]);
-    bad_top("store = 1\nqueue = true\ncompute = 1.5\ninstallation = 1979-05-27\nclass = \"x\"", &expect![[r#"
+        ci.toml:5: forge.scope: expected "all", "user", "org:NAME" or "repo:OWNER/NAME", not a list"#]],
+    );
+    bad_top(
+        "store = 1\nqueue = true\ncompute = 1.5\ninstallation = 1979-05-27\nclass = \"x\"",
+        &expect![[r#"
         ci.toml:1: store: expected "redb:DIRECTORY" or "memory:", not a number
         ci.toml:2: queue: expected "memory:", not true or false
         ci.toml:3: compute: expected "process:" or "process:DIRECTORY", not a number with a point
         ci.toml:4: installation: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a date
-        ci.toml:5: class: expected tables in the file, each headed [[class]], not a text"#]]);
-    bad_top("class = [1]", &expect!["ci.toml:1: class: expected tables in the file, each headed [[class]], not a number"]);
+        ci.toml:5: class: expected tables in the file, each headed [[class]], not a text"#]],
+    );
+    bad_top(
+        "class = [1]",
+        &expect![
+            "ci.toml:1: class: expected tables in the file, each headed [[class]], not a number"
+        ],
+    );
     bad_top(
         "[[class]]\nname = 1\nlabels = \"linux\"\nserves_unlabelled = \"yes\"\nlimit = \"2\"\nmachines = []",
         &expect![[r#"
@@ -180,47 +217,105 @@ fn wrong_types_say_what_is_expected() {
             ci.toml:5: class 1: limit: expected a whole number from 1, not a text
             ci.toml:6: class 1: machines: expected a table, not a list"#]],
     );
-    bad_top("[[class]]\nname = \"a\"\nlabels = [\"a\", 1]\nlimit = 99999999999999999999", &expect![[r#"
+    bad_top(
+        "[[class]]\nname = \"a\"\nlabels = [\"a\", 1]\nlimit = 99999999999999999999",
+        &expect![[r#"
         ci.toml:3: class "a": labels: holds a number: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]
-        ci.toml:4: class "a": limit: expected a whole number from 1, not a number of that size"#]]);
+        ci.toml:4: class "a": limit: expected a whole number from 1, not a number of that size"#]],
+    );
 }
 
 #[test]
 fn wrong_values_say_what_is_possible() {
-    bad("[forge]\nurl = \"git.example.com\"", &expect![[r#"ci.toml:2: forge.url: "git.example.com" is not possible: expected an address such as "https://git.example.com""#]]);
-    bad("[forge]\nurl = \"ftp://git.example.com\"\nmachine_url = \"https://\"", &expect![[r#"
+    bad(
+        "[forge]\nurl = \"git.example.com\"",
+        &expect![[
+            r#"ci.toml:2: forge.url: "git.example.com" is not possible: expected an address such as "https://git.example.com""#
+        ]],
+    );
+    bad(
+        "[forge]\nurl = \"ftp://git.example.com\"\nmachine_url = \"https://\"",
+        &expect![[r#"
         ci.toml:2: forge.url: "ftp://git.example.com" is not possible: expected an address such as "https://git.example.com"
-        ci.toml:3: forge.machine_url: "https://" is not possible: expected an address such as "https://git.example.com""#]]);
-    bad("[forge]\nurl = \"https://me:secretword@git.example.com\"", &expect!["ci.toml:2: forge.url: holds a user name or a password: give the token as `forge.token`"]);
-    bad("[forge]\nurl = \"https://git.example.com/?x=1\"", &expect!["ci.toml:2: forge.url: holds `?` or `#`: expected the server's address alone"]);
-    bad("[forge]\nurl = \"http://x\"\npoll_every = \"500ms\"\nsweep_every = \"2h\"", &expect![[r#"
+        ci.toml:3: forge.machine_url: "https://" is not possible: expected an address such as "https://git.example.com""#]],
+    );
+    bad(
+        "[forge]\nurl = \"https://me:secretword@git.example.com\"",
+        &expect![
+            "ci.toml:2: forge.url: holds a user name or a password: give the token as `forge.token`"
+        ],
+    );
+    bad(
+        "[forge]\nurl = \"https://git.example.com/?x=1\"",
+        &expect!["ci.toml:2: forge.url: holds `?` or `#`: expected the server's address alone"],
+    );
+    bad(
+        "[forge]\nurl = \"http://x\"\npoll_every = \"500ms\"\nsweep_every = \"2h\"",
+        &expect![[r#"
         ci.toml:3: forge.poll_every: "500ms" is not possible: from 1s to 1h
-        ci.toml:4: forge.sweep_every: "2h" is not possible: from 1s to 1h"#]]);
-    bad("[forge]\nurl = \"http://x\"\npoll_every = \"ten seconds\"\nsweep_every = \"-5s\"", &expect![[r#"
+        ci.toml:4: forge.sweep_every: "2h" is not possible: from 1s to 1h"#]],
+    );
+    bad(
+        "[forge]\nurl = \"http://x\"\npoll_every = \"ten seconds\"\nsweep_every = \"-5s\"",
+        &expect![[r#"
         ci.toml:3: forge.poll_every: "ten seconds" is not possible: expected a duration such as "90s", "5m" or "1h 30m"
-        ci.toml:4: forge.sweep_every: "-5s" is not possible: from 1s to 1h"#]]);
-    bad("[forge]\nurl = \"http://x\"\ndemand = \"push\"", &expect![[r#"ci.toml:3: forge.demand: "push" is not in this build yet: expected "auto" or "jobs", which need a server from 1.25 on"#]]);
-    bad("[forge]\nurl = \"http://x\"\ndemand = \"jobbs\"", &expect![[r#"ci.toml:3: forge.demand: "jobbs" is not possible: expected "auto" or "jobs" or "push"; did you mean "jobs"?"#]]);
+        ci.toml:4: forge.sweep_every: "-5s" is not possible: from 1s to 1h"#]],
+    );
+    bad(
+        "[forge]\nurl = \"http://x\"\ndemand = \"push\"",
+        &expect![[
+            r#"ci.toml:3: forge.demand: "push" is not in this build yet: expected "auto" or "jobs", which need a server from 1.25 on"#
+        ]],
+    );
+    bad(
+        "[forge]\nurl = \"http://x\"\ndemand = \"jobbs\"",
+        &expect![[
+            r#"ci.toml:3: forge.demand: "jobbs" is not possible: expected "auto" or "jobs" or "push"; did you mean "jobs"?"#
+        ]],
+    );
     for scope in ["org", "org:", "repo:acme", "repo:a/b/c", "All", "user:x", "org:../x"] {
         let text = format!("[forge]\nurl = \"http://x\"\nscope = \"{scope}\"");
         let mistakes = parse(&text, &[]).expect_err(scope).to_string();
-        let start = format!("ci.toml:3: forge.scope: \"{scope}\" is not possible: expected \"all\"");
+        let start =
+            format!("ci.toml:3: forge.scope: \"{scope}\" is not possible: expected \"all\"");
         assert!(mistakes.starts_with(&start), "{mistakes}");
     }
-    bad_top("[server]\nlisten = \":8080\"", &expect![[r#"ci.toml:2: server.listen: ":8080" names no address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#]]);
-    bad_top("[server]\nlisten = \"localhost:8080\"", &expect![[r#"ci.toml:2: server.listen: "localhost" is a name: expected "127.0.0.1:8080""#]]);
-    bad_top("[server]\nlisten = \"8080\"", &expect![[r#"ci.toml:2: server.listen: "8080" is not possible: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#]]);
-    bad_top("store = \"redb:\"\nqueue = \"disk:\"\ncompute = \"docker:\"\ninstallation = \"a b\"", &expect![[r#"
+    bad_top(
+        "[server]\nlisten = \":8080\"",
+        &expect![[
+            r#"ci.toml:2: server.listen: ":8080" names no address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#
+        ]],
+    );
+    bad_top(
+        "[server]\nlisten = \"localhost:8080\"",
+        &expect![[r#"ci.toml:2: server.listen: "localhost" is a name: expected "127.0.0.1:8080""#]],
+    );
+    bad_top(
+        "[server]\nlisten = \"8080\"",
+        &expect![[
+            r#"ci.toml:2: server.listen: "8080" is not possible: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#
+        ]],
+    );
+    bad_top(
+        "store = \"redb:\"\nqueue = \"disk:\"\ncompute = \"docker:\"\ninstallation = \"a b\"",
+        &expect![[r#"
         ci.toml:1: store: "redb:" is not possible: expected "redb:DIRECTORY" or "memory:"
         ci.toml:2: queue: "disk:" is not possible: expected "memory:"
         ci.toml:3: compute: "docker:" is not possible: expected "process:" or "process:DIRECTORY"
-        ci.toml:4: installation: "a b" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]]);
-    bad_top("[[class]]\nname = \"\"\nlabels = []", &expect![[r#"
+        ci.toml:4: installation: "a b" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
+    );
+    bad_top(
+        "[[class]]\nname = \"\"\nlabels = []",
+        &expect![[r#"
         ci.toml:2: class "": name: "" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
-        ci.toml:3: class "": labels: is empty: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]]);
-    bad_top("[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimit = 0\nrepo_limit = -1", &expect![[r#"
+        ci.toml:3: class "": labels: is empty: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
+    );
+    bad_top(
+        "[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimit = 0\nrepo_limit = -1",
+        &expect![[r#"
         ci.toml:4: class "a": limit: 0 would allow no machine at all: leave the key out for no limit
-        ci.toml:5: class "a": repo_limit: -1 is not possible: from 1 to 4294967295"#]]);
+        ci.toml:5: class "a": repo_limit: -1 is not possible: from 1 to 4294967295"#]],
+    );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\nmarkets = [\"spott\"]\nkinds = [\"x\", \"x\"]\nsubnets = []",
         &expect![[r#"
@@ -238,29 +333,43 @@ fn labels_are_what_runners_take() {
         assert!(mistakes.starts_with("ci.toml:3: class \"a\": labels: "), "{mistakes}");
         assert!(!mistakes.contains('\u{1b}'), "{mistakes:?}");
     }
-    bad_top("[[class]]\nname = \"a\"\nlabels = [\"linux:vm://x\", \"x\", \"x:host\"]", &expect![[r#"
+    bad_top(
+        "[[class]]\nname = \"a\"\nlabels = [\"linux:vm://x\", \"x\", \"x:host\"]",
+        &expect![[r#"
         ci.toml:3: class "a": labels: "linux:vm://x" has the schema `vm`: expected `host` or `docker`: expected labels such as "linux", "linux:host" or "linux:docker://IMAGE"
-        ci.toml:3: class "a": labels: "x" is there twice"#]]);
+        ci.toml:3: class "a": labels: "x" is there twice"#]],
+    );
 }
 
 #[test]
 fn contradictions_are_refused() {
-    bad_top("[server]\nlisten = \"0.0.0.0:8080\"", &expect![[r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reached from other hosts, which needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#]]);
+    bad_top(
+        "[server]\nlisten = \"0.0.0.0:8080\"",
+        &expect![[
+            r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reached from other hosts, which needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#
+        ]],
+    );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[[class]]\nname = \"a\"\nlabels = [\"b\"]",
         &expect![[r#"ci.toml:5: class "a": name: "a" is the name of two classes"#]],
     );
-    bad_top("[[class]]\nlimit = 3", &expect![[r#"
+    bad_top(
+        "[[class]]\nlimit = 3",
+        &expect![[r#"
         ci.toml:1: class 1: name: is missing: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
-        ci.toml:1: class 1: labels: is missing: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]]);
+        ci.toml:1: class 1: labels: is missing: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
+    );
 }
 
 #[test]
 fn aws_is_not_in_this_build() {
-    bad_top("store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"", &expect![[r#"
+    bad_top(
+        "store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"",
+        &expect![[r#"
         ci.toml:1: store: "dynamodb:runs" needs an AWS adapter, and this build has none yet: expected "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
         ci.toml:2: queue: "sqs:https://x" needs an AWS adapter, and this build has none yet: expected "memory:" (or TINQS_CI_QUEUE=memory:)
-        ci.toml:3: compute: "ec2:eu-central-1" needs an AWS adapter, and this build has none yet: expected "process:" (or TINQS_CI_COMPUTE=process:)"#]]);
+        ci.toml:3: compute: "ec2:eu-central-1" needs an AWS adapter, and this build has none yet: expected "process:" (or TINQS_CI_COMPUTE=process:)"#]],
+    );
     let seed = env(&[
         ("GITEA_URL", "https://git.example.com"),
         ("GITEA_TOKEN", "t"),
@@ -288,17 +397,23 @@ fn aws_is_not_in_this_build() {
     assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
     mended.insert("TIMEOUT_MINUTES".into(), "soon".into());
     let mistakes = config::parse("", None, &mended).expect_err("not a number");
-    expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"].assert_eq(&mistakes.to_string());
+    expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
+        .assert_eq(&mistakes.to_string());
 }
 
 #[test]
 fn what_is_not_toml_says_where() {
     bad("[forge\nurl = \"x\"", &expect!["ci.toml:1: not TOML: unclosed table, expected `]`"]);
-    bad("[forge]\nurl = \"x\"\nurl = \"y\"\n\nscope = all\n", &expect![[r#"
+    bad(
+        "[forge]\nurl = \"x\"\nurl = \"y\"\n\nscope = all\n",
+        &expect![[r#"
         ci.toml:3: not TOML: duplicate key
-        ci.toml:5: not TOML: string values must be quoted, expected literal string"#]]);
+        ci.toml:5: not TOML: string values must be quoted, expected literal string"#]],
+    );
     let deep = format!("x = {}", "[".repeat(200_000));
-    assert!(parse(&deep, &[]).expect_err("not closed").to_string().starts_with("ci.toml:1: not TOML"));
+    assert!(
+        parse(&deep, &[]).expect_err("not closed").to_string().starts_with("ci.toml:1: not TOML")
+    );
 }
 
 #[test]
@@ -307,7 +422,12 @@ fn without_anything_the_way_in_is_named() {
     expect![[r#"
         there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
         hint: `tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none"#]].assert_eq(&format!("{mistakes}\nhint: {}", mistakes.hint));
-    bad("", &expect![[r#"ci.toml: forge.url: is missing: expected an address such as "https://git.example.com""#]]);
+    bad(
+        "",
+        &expect![[
+            r#"ci.toml: forge.url: is missing: expected an address such as "https://git.example.com""#
+        ]],
+    );
 }
 
 #[test]
@@ -338,7 +458,11 @@ fn the_environment_wins() {
     assert_eq!(loaded.settings.server.listen.port(), 0);
     assert!(loaded.settings.server.api_token.is_none());
 
-    let alone = env(&[("TINQS_CI_FORGE__URL", "https://b"), ("TINQS_CI_FORGE__TOKEN__ENV", "T"), ("T", "x")]);
+    let alone = env(&[
+        ("TINQS_CI_FORGE__URL", "https://b"),
+        ("TINQS_CI_FORGE__TOKEN__ENV", "T"),
+        ("T", "x"),
+    ]);
     let alone = config::parse("", None, &alone).expect("the environment alone is enough").settings;
     assert_eq!(alone.forge.token.expect("by its variable").expose(), "x");
 }
@@ -392,7 +516,7 @@ fn credentials_come_from_three_places() {
         file(folder.path()),
         file(&write("binary", &[0xff, 0xfe])),
         file(&write("lines", b"one\ntwo\n")),
-        file(&write("large", &[b'x'; 70_000])),
+        file(&write("large", &vec![b'x'; 70_000])),
         toml("{ env = \"NOT_SET\" }"),
         toml("{ env = \"EMPTY\" }"),
         toml("{ env = \"TWO\" }"),
@@ -460,7 +584,8 @@ api_token = "short"
         ci.toml:13: class "own": labels: `host` is for runners on the forge's own host, which take such jobs too
         ci.toml:10: class "linux": labels: serves no job: class "any", before it, serves them all"#]].assert_eq(&loaded.warnings.join("\n"));
     let loaded = good(MINIMAL, &[]);
-    expect!["ci.toml:1: forge.token: is not given: the job list cannot be read without it"].assert_eq(&loaded.warnings.join("\n"));
+    expect!["ci.toml:1: forge.token: is not given: the job list cannot be read without it"]
+        .assert_eq(&loaded.warnings.join("\n"));
 }
 
 #[test]
@@ -474,7 +599,10 @@ fn files_are_found_as_told() {
     assert_eq!(config::load(None, &variable).expect("by variable").file.as_deref(), Some(&*path));
     let missing = folder.path().join("b.toml");
     let mistakes = config::load(Some(&missing), &variable).expect_err("the flag wins");
-    assert!(mistakes.to_string().contains("b.toml: the configuration cannot be read"), "{mistakes}");
+    assert!(
+        mistakes.to_string().contains("b.toml: the configuration cannot be read"),
+        "{mistakes}"
+    );
     std::fs::write(&path, [0xff]).expect("written");
     assert!(config::load(Some(&path), &Env::new()).is_err());
 }

@@ -170,7 +170,10 @@ fn the_deciding_crate_knows_no_world() {
     let new: Vec<_> = own.difference(&known).collect();
     assert!(new.is_empty(), "the deciding crate asks for {new:?}: a decision, see docs/decisions/");
     for banned in ["tokio", "reqwest", "axum", "rand", "tinqs-ci", "tinqs-ci-simulator"] {
-        assert!(!dependencies(&crates, "dev-dependencies").contains(banned), "{banned} in its tests");
+        assert!(
+            !dependencies(&crates, "dev-dependencies").contains(banned),
+            "{banned} in its tests"
+        );
     }
     none_holds(
         &sources("reconciler/src/"),
@@ -320,8 +323,7 @@ fn the_lockfile_stays_small_and_clean() {
         packages.len()
     );
     // What deny.toml bans, as far as a lockfile tells; cargo deny itself may be missing.
-    let banned =
-        ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "backoff", "instant"];
+    let banned = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "backoff", "instant"];
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();
         let version = package["version"].as_str().unwrap_or_default();

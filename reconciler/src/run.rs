@@ -391,15 +391,22 @@ text_id! {
 
 /// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-pub struct RunName(
-    #[cfg_attr(
-        feature = "schemars",
-        schemars(regex(pattern = "^(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})$"))
-    )]
-    String,
-);
+pub struct RunName(String);
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for RunName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RunName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})$",
+            "description": "A run's name: `job-<job id>`, or `push-<16 hex>` in push mode."
+        })
+    }
+}
 
 impl RunName {
     /// The run of a job that the forge lists.

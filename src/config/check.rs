@@ -8,9 +8,7 @@ use tinqs_ci_reconciler::class::{Class, ClassName, HOST, Machine, Market, Times,
 
 use super::reader::Reader;
 use crate::print::cut;
-use crate::settings::{
-    ComputeUrl, Demand, Forge, QueueUrl, Scope, Server, Settings, StoreUrl,
-};
+use crate::settings::{ComputeUrl, Demand, Forge, QueueUrl, Scope, Server, Settings, StoreUrl};
 
 /// Reads everything. Where a mistake was found the result is not to be used.
 pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
@@ -115,9 +113,11 @@ fn demand(text: &str) -> Result<Demand, String> {
     match text {
         "auto" => Ok(Demand::Auto),
         "jobs" => Ok(Demand::Jobs),
-        "push" => Err("\"push\" is not in this build yet: expected \"auto\" or \"jobs\", which need \
+        "push" => {
+            Err("\"push\" is not in this build yet: expected \"auto\" or \"jobs\", which need \
                        a server from 1.25 on"
-            .to_owned()),
+                .to_owned())
+        }
         _ => not_of_form(),
     }
 }
@@ -181,7 +181,10 @@ fn server(r: &Reader<'_>) -> Server {
         );
     }
     if api_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
-        r.warn("api_token", "is shorter than 16 characters: `openssl rand -hex 32` makes a good one");
+        r.warn(
+            "api_token",
+            "is shorter than 16 characters: `openssl rand -hex 32` makes a good one",
+        );
     }
     let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
     Server { listen: listen.unwrap_or(fallback), api_token }
@@ -199,7 +202,8 @@ fn classes(top: &Reader<'_>, has_file: bool) -> Vec<Class> {
             reader.mistake("name", &format!("\"{}\" is the name of two classes", class.name));
         }
         if let Some(other) = before.iter().find(|other| hides(other, class)) {
-            let message = format!("serves no job: class \"{}\", before it, serves them all", other.name);
+            let message =
+                format!("serves no job: class \"{}\", before it, serves them all", other.name);
             reader.warn("labels", &message);
         }
     }

@@ -139,7 +139,10 @@ impl<'a> Reader<'a> {
         };
         let near = near.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
         let shown = cut(text, 60);
-        self.mistake(name, &format!("\"{shown}\" is not possible: expected {}{near}", form.expected()));
+        self.mistake(
+            name,
+            &format!("\"{shown}\" is not possible: expected {}{near}", form.expected()),
+        );
     }
 
     /// A text, made into something by `parse`, whose error says what is wrong with it.
@@ -198,7 +201,10 @@ impl<'a> Reader<'a> {
         match u32::try_from(number) {
             Ok(count) if count > 0 => Some(count),
             Ok(_) => {
-                self.mistake(name, "0 would allow no machine at all: leave the key out for no limit");
+                self.mistake(
+                    name,
+                    "0 would allow no machine at all: leave the key out for no limit",
+                );
                 None
             }
             Err(_) => {

@@ -38,7 +38,7 @@ use directory::{Place, Prepared};
 
 /// Claims the machine for this process, or ends: so that two starts of one token make one machine.
 /// `exec` keeps pid and start time.
-const CLAIM: &str = "read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
+const CLAIM: &str = "umask 077; read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
                      echo \"$$ ${stat[21]}\" >started && exec bash boot.sh";
 /// Of `list`, `find` and `launch`.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -76,12 +76,23 @@ pub struct Processes {
     inner: Arc<Inner>,
 }
 
-/// Why machines cannot be kept in a directory.
+/// Why this host cannot have machines.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep machines in `{dir}`: check that this user may write there")]
-pub struct DirError {
-    dir: PathBuf,
-    source: std::io::Error,
+pub enum HostError {
+    /// The directory cannot be made or reached.
+    #[error("cannot keep machines in `{dir}`: check that this user may write there")]
+    Dir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Processes cannot be told apart.
+    #[error(
+        "`process:` machines need Linux with `/proc` mounted: run tinqs-ci there, or choose another `compute`"
+    )]
+    NoProc,
 }
 
 struct Inner {
@@ -97,10 +108,13 @@ impl Processes {
     /// The machines of this directory, those of an earlier process included. Makes it (0700).
     ///
     /// # Errors
-    /// Where the directory cannot be made.
-    pub fn new(dir: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, DirError> {
+    /// [`HostError`].
+    pub fn new(dir: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, HostError> {
+        if !Path::new("/proc/self/environ").exists() {
+            return Err(HostError::NoProc);
+        }
         let made = directory::make(dir).and_then(|()| dir.canonicalize());
-        let dir = made.map_err(|source| DirError { dir: dir.to_owned(), source })?;
+        let dir = made.map_err(|source| HostError::Dir { dir: dir.to_owned(), source })?;
         Ok(Self {
             inner: Arc::new(Inner { dir, clock, options, sweeping: AtomicBool::new(false) }),
         })
@@ -279,9 +293,10 @@ impl Compute for Processes {
         let Some(place) = place_of(&self.inner, id) else { return Ok(()) };
         let grace = self.inner.options.grace;
         self.blocking("terminate", grace + DEADLINE, move |inner| {
-            place
-                .request_end()
-                .map_err(|error| directory::failed("terminate", &place.dir, error))?;
+            let asked = place.request_end();
+            if !asked.map_err(|error| directory::failed("terminate", &place.dir, error))? {
+                return Ok(());
+            }
             scan::end(&place.token, grace).map_err(|left| {
                 let message = format!("{} has processes that do not end: {left:?}", place.token);
                 unavailable("terminate", message)

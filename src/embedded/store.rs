@@ -5,6 +5,7 @@
 //!   writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and opened anew, until that succeeds.
 
+mod pages;
 mod tables;
 mod writer;
 
@@ -159,7 +160,7 @@ impl Store {
             return result.map_err(|message| unavailable("writable", message));
         }
         let result = self.write("writable", Op::Probe).await.map(|_| ());
-        let known = result.as_ref().map(|()| ()).map_err(|error| error.message.clone());
+        let known = result.as_ref().copied().map_err(|error| error.message.clone());
         *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), known));
         result
     }
@@ -286,11 +287,11 @@ impl RunStore for Store {
     /// Goes through at most 10,000 records, so a page may be short, even empty, with a `next`.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
         let after = after
-            .map(tables::Cursor::parse)
+            .map(pages::Cursor::parse)
             .transpose()
             .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
         let filter = filter.clone();
-        self.read("page", move |read| tables::page(read, &filter, after)).await
+        self.read("page", move |read| pages::page(read, &filter, after.as_ref())).await
     }
 
     async fn seat(

@@ -23,12 +23,12 @@ pub(super) enum Wanted {
 impl Wanted {
     /// From `If-Match`. A weak or foreign tag matches nothing.
     pub(super) fn to_change(headers: &HeaderMap) -> Result<Self, Refusal> {
-        Self::of(headers, header::IF_MATCH, false).map(|wanted| wanted.unwrap_or(Self::Any))
+        Self::of(headers, &header::IF_MATCH, false).map(|wanted| wanted.unwrap_or(Self::Any))
     }
 
     /// Whether the asker of `If-None-Match` has this version already.
     pub(super) fn is_held(headers: &HeaderMap, version: u64) -> bool {
-        let held = Self::of(headers, header::IF_NONE_MATCH, true).ok().flatten();
+        let held = Self::of(headers, &header::IF_NONE_MATCH, true).ok().flatten();
         held.is_some_and(|held| held.takes(version))
     }
 
@@ -40,10 +40,10 @@ impl Wanted {
         }
     }
 
-    fn of(headers: &HeaderMap, name: HeaderName, weak: bool) -> Result<Option<Self>, Refusal> {
+    fn of(headers: &HeaderMap, name: &HeaderName, weak: bool) -> Result<Option<Self>, Refusal> {
         let mut versions = Vec::new();
         let mut there = false;
-        for value in headers.get_all(&name) {
+        for value in headers.get_all(name) {
             there = true;
             let text = value.to_str().map_err(|_| {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("`{name}` cannot be read"))

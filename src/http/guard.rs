@@ -63,11 +63,7 @@ impl Guard {
 }
 
 /// Middleware of `/v1`.
-pub(super) async fn guarded(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match app.guard.check(request.headers(), request.uri()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -102,9 +98,9 @@ fn is_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
         let help = "without `server.api_token` only direct local requests are answered";
         Err(Refusal::new(StatusCode::FORBIDDEN, format!("{why}: {help}")))
     };
-    let forwarded = headers
-        .keys()
-        .any(|name| FORWARDING.contains(&name.as_str()) || name.as_str().starts_with(FORWARDING_PREFIX));
+    let forwarded = headers.keys().any(|name| {
+        FORWARDING.contains(&name.as_str()) || name.as_str().starts_with(FORWARDING_PREFIX)
+    });
     if forwarded {
         return refuse("the request was forwarded");
     }
@@ -156,7 +152,8 @@ mod tests {
 
     #[test]
     fn loopback_is_told_from_what_looks_like_it() {
-        for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.8.7:8080", "[::1]", "[::1]:1"] {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.8.7:8080", "[::1]", "[::1]:1"]
+        {
             assert!(is_loopback(host), "{host}");
         }
         for host in [

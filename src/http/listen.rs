@@ -29,7 +29,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 100;
 /// After this a connection takes no further request; and so long later it is dropped.
-const LIFE: Duration = Duration::from_secs(5 * 60);
+const LIFE: Duration = Duration::from_mins(5);
 const LAST_WORDS: Duration = Duration::from_secs(70);
 /// After a failed accept (out of file descriptors): no hot loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -44,7 +44,7 @@ const BODIES_LIMIT: usize = 64 * 1024 * 1024;
 /// For a request's answer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// For a sweep's report: it waits for forge and cloud.
-const SWEEP_DEADLINE: Duration = Duration::from_secs(60);
+const SWEEP_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What requests are answered from.
 pub struct App {

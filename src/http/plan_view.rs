@@ -11,9 +11,8 @@ use crate::api::{Change, Plan};
 pub fn plan_view(seen: &Observation) -> Plan {
     let plan::Plan { row, status, prepare, actions } = plan::plan(seen);
     let mut changes: Vec<Change> = Vec::new();
-    let (last, first): (Vec<&Action>, Vec<&Action>) = actions
-        .iter()
-        .partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
+    let (last, first): (Vec<&Action>, Vec<&Action>) =
+        actions.iter().partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
     changes.extend(first.into_iter().map(|action| of_action(seen, action, row)));
     if let Some(prepare) = &prepare {
         changes.extend(of_prepare(prepare, row));

@@ -66,10 +66,9 @@ impl From<PortError> for Refusal {
             ErrorKind::Unavailable | ErrorKind::Throttled => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5)
             }
-            ErrorKind::NoCapacity
-            | ErrorKind::Limit
-            | ErrorKind::Denied
-            | ErrorKind::Invalid => Self::new(StatusCode::BAD_GATEWAY, detail),
+            ErrorKind::NoCapacity | ErrorKind::Limit | ErrorKind::Denied | ErrorKind::Invalid => {
+                Self::new(StatusCode::BAD_GATEWAY, detail)
+            }
         }
     }
 }

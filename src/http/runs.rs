@@ -41,7 +41,8 @@ pub(super) async fn list(
     wish: Result<Query<Wish>, QueryRejection>,
 ) -> Result<Json<List<Run>>, Refusal> {
     let Query(wish) = wish.map_err(|_| {
-        let detail = "the query cannot be read: known are `phase`, `class`, `repo`, `limit`, `after`";
+        let detail =
+            "the query cannot be read: known are `phase`, `class`, `repo`, `limit`, `after`";
         Refusal::new(StatusCode::BAD_REQUEST, detail)
     })?;
     let (filter, after) = wish.filter()?;
@@ -109,10 +110,7 @@ pub(super) async fn one(
 }
 
 /// `GET /v1/runs/{name}/plan`: changes nothing.
-pub(super) async fn plan(
-    State(app): Ctx,
-    Path(name): Path<String>,
-) -> Result<Json<Plan>, Refusal> {
+pub(super) async fn plan(State(app): Ctx, Path(name): Path<String>) -> Result<Json<Plan>, Refusal> {
     let name = parse(&name)?;
     let seen = app.controller.observe(&name).await?;
     // Machines or registrations may be left of a run that has no record.

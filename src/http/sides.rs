@@ -111,8 +111,7 @@ pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusa
     };
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
-        let seats =
-            if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
+        let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
         let serves = |runs_on: &[String]| {
             class::serving(&settings.classes, runs_on).is_some_and(|by| by.name == class.name)
         };

@@ -32,7 +32,9 @@ impl Table {
         let rows: Vec<(Vec<String>, String)> = self
             .rows
             .iter()
-            .map(|row| (row.cells.iter().map(|cell| cell_text(cell)).collect(), cell_text_or(&row.blocked)))
+            .map(|row| {
+                (row.cells.iter().map(|cell| cell_text(cell)).collect(), cell_text_or(&row.blocked))
+            })
             .collect();
         widths.resize(self.titles.len(), 0);
         for (index, width) in widths.iter_mut().enumerate() {

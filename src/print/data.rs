@@ -164,6 +164,7 @@ fn is_plain(word: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
     use serde_json::json;
@@ -178,7 +179,28 @@ mod tests {
             "hostile": "a\u{1b}[31m\u{202e}\n- b", "emoji": "✓", "time": "2026-11-24T00:00:00Z",
         });
         let text = yaml(&thing).expect("YAML");
-        expect![[r#""#]].assert_eq(&text);
+        expect![[r##"
+            emoji: "✓"
+            empty: {}
+            hostile: "a\u001b[31m\u202e\n- b"
+            items:
+              - a: 1
+                b:
+                  c:
+                    - true
+                    - "x: y"
+              - - 1
+                - 2
+              - "# no comment"
+              - ""
+            name: job-1
+            none: []
+            nothing: null
+            number: "12"
+            time: "2026-11-24T00:00:00Z"
+            "yes": "yes"
+        "##]]
+        .assert_eq(&text);
         let back: Value = serde_saphyr::from_str(&text).expect("YAML");
         assert_eq!(back, thing);
         assert!(!text.replace('\n', "").chars().any(is_dangerous));
@@ -191,6 +213,9 @@ mod tests {
             assert!(!text.replace('\n', "").chars().any(is_dangerous), "{text}");
             assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), thing);
         }
-        expect![[r#""#]].assert_eq(&json_line(&thing).expect("JSON"));
+        expect![[r#"
+            {"a\u009b":["\u202ex\udb40\udc01","ä\"\\\n"]}
+        "#]]
+        .assert_eq(&json_line(&thing).expect("JSON"));
     }
 }

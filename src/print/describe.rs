@@ -41,10 +41,13 @@ pub fn describe(
     let (spec, status) = (&run.spec, &run.status);
     let ago = |at: Timestamp| format!("{at} ({} ago)", age(at, now));
     page.line("Name:", run.name.as_str());
-    page.line("Phase:", &match status.outcome {
-        Some(outcome) => format!("{:?} ({outcome:?})", status.phase),
-        None => format!("{:?}", status.phase),
-    });
+    page.line(
+        "Phase:",
+        &match status.outcome {
+            Some(outcome) => format!("{:?} ({outcome:?})", status.phase),
+            None => format!("{:?}", status.phase),
+        },
+    );
     page.line("Job:", &job(run, 300));
     page.line("Workflow:", &spec.about.workflow);
     page.line("Branch:", &spec.about.branch);

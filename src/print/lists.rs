@@ -57,7 +57,11 @@ fn machine(run: &Run, most: usize) -> String {
         return format!("<{}>", runner.run);
     }
     let answered = |attempt: &Attempt| {
-        attempt.placements.last().and_then(|p| p.answered.as_ref()).map(|answer| answer.id.0.clone())
+        attempt
+            .placements
+            .last()
+            .and_then(|p| p.answered.as_ref())
+            .map(|answer| answer.id.0.clone())
     };
     match (run.status.attempt.as_ref().map(answered), run.status.phase) {
         (Some(Some(id)), _) => cut(&id, most),

@@ -24,7 +24,7 @@ pub fn plan_of(seen: Observation) -> Plan {
         prepare(&mut changes, needs);
     }
     if let (Some(before), Some(after)) = (before, &plan.status)
-        && before != after
+        && differs(before, after)
     {
         changes.push(write(before, after, plan.row));
     }
@@ -119,7 +119,8 @@ fn change(action: &Action, seen: &Observation) -> Change {
 }
 
 fn prepare(changes: &mut Vec<Change>, needs: &Prepare) {
-    let Prepare { slot, class, seat, repo, labels, machine: first, idle_within: _, deadline } = needs;
+    let Prepare { slot, class, seat, repo, labels, machine: first, idle_within: _, deadline } =
+        needs;
     let number = slot.number;
     if let Some(limits) = seat {
         let limit = |limit: Option<u32>| limit.map_or("no limit".to_owned(), |l| l.to_string());
@@ -139,6 +140,13 @@ fn prepare(changes: &mut Vec<Change>, needs: &Prepare) {
         because(Row::NextAttempt)
     );
     changes.push(new("+", format!("attempt {number}"), "launch", why));
+}
+
+/// Whether more than the due moved: that alone is not written.
+fn differs(before: &Status, after: &Status) -> bool {
+    let mut same_due = after.clone();
+    same_due.due = before.due;
+    same_due != *before
 }
 
 fn write(before: &Status, after: &Status, row: Row) -> Change {

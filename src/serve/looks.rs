@@ -52,37 +52,32 @@ pub(super) async fn run(
     let mut looks = Looks { controller, telemetry, paces, stopping, tasks, since };
     // Kept over rounds: a queue that is asked must not be dropped in the middle of its answer.
     let mut fetch: Option<Fetch> = None;
+    let mut pause = Duration::ZERO;
     loop {
         let free = looks.paces.looks.max(1).saturating_sub(looks.tasks.len());
         if fetch.is_none() && free > 0 {
             let controller = looks.controller.clone();
-            fetch = Some(Box::pin(async move { controller.ports().queue.next(free).await }));
+            fetch = Some(Box::pin(async move {
+                sleep(pause).await;
+                controller.ports().queue.next(free).await
+            }));
         }
         tokio::select! {
             () = stopped(&mut stop) => break,
             Some(ended) = looks.tasks.join_next() => looks.ended(ended.ok()),
             answer = fetched(&mut fetch) => {
                 fetch = None;
-                match answer {
-                    Ok(deliveries) if deliveries.is_empty() => fetch = Some(rest(QUEUE_EMPTY)),
-                    Ok(deliveries) => looks.take(deliveries),
-                    Err(_) => {
-                        // The port's decorator has counted and logged it.
-                        fetch = Some(rest(QUEUE_ERROR));
-                    }
-                }
+                pause = match &answer {
+                    Ok(deliveries) if !deliveries.is_empty() => Duration::ZERO,
+                    Ok(_) => QUEUE_EMPTY,
+                    // The port's decorator has counted and logged it.
+                    Err(_) => QUEUE_ERROR,
+                };
+                looks.take(answer.unwrap_or_default());
             }
         }
     }
     while looks.tasks.join_next().await.is_some() {}
-}
-
-/// A pause in the form of a queue that has nothing; then it is asked again.
-fn rest(pause: Duration) -> Fetch {
-    Box::pin(async move {
-        sleep(pause).await;
-        Ok(Vec::new())
-    })
 }
 
 async fn fetched(fetch: &mut Option<Fetch>) -> Result<Vec<Delivery>, PortError> {

@@ -100,14 +100,11 @@ pub(crate) async fn pass(
 ) -> Option<SweepReport> {
     let began = Instant::now();
     let report = guarded(work).await;
-    match report {
-        Ok(report) => {
-            telemetry.record_sweep(controller, &report, began.elapsed());
-            Some(report)
-        }
-        Err(_) => {
-            telemetry.metrics.panicked(controller);
-            None
-        }
+    if let Ok(report) = report {
+        telemetry.record_sweep(controller, &report, began.elapsed());
+        Some(report)
+    } else {
+        telemetry.metrics.panicked(controller);
+        None
     }
 }

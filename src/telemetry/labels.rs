@@ -163,7 +163,9 @@ pub fn values(label: &str) -> Option<Vec<&'static str>> {
         "limit" => &["max"],
         "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
         "operation" => {
-            return Some(CALLS.iter().flat_map(|(_, operations)| operations.iter().copied()).collect());
+            return Some(
+                CALLS.iter().flat_map(|(_, operations)| operations.iter().copied()).collect(),
+            );
         }
         _ => return None,
     };

@@ -151,7 +151,10 @@ impl Metrics {
             webhooks: counters(r, f::WEBHOOKS),
             webhook_duration: register(r, duration.expect(CONSTANT)),
             webhook_accepted: gauge(f::WEBHOOK_ACCEPTED),
-            resync_found: register(r, IntCounter::with_opts(opts(f::RESYNC_FOUND)).expect(CONSTANT)),
+            resync_found: register(
+                r,
+                IntCounter::with_opts(opts(f::RESYNC_FOUND)).expect(CONSTANT),
+            ),
             api_requests: counters(r, f::API_REQUESTS),
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
             launches: counters(r, f::LAUNCH_ATTEMPTS),

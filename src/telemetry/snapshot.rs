@@ -8,11 +8,11 @@ use tinqs_ci_reconciler::observation::{Instance, InstanceState, Registration};
 use tinqs_ci_reconciler::ports::OpenRun;
 use tinqs_ci_reconciler::run::{Phase, Slot};
 
-use super::metrics::{Metrics, seconds};
 use super::labels;
+use super::metrics::{Metrics, seconds};
 
 /// What a scrape tells: the record's side fresh, the other two as last listed.
-pub struct Snapshot<'a> {
+pub(super) struct Snapshot<'a> {
     /// In the order in which they serve.
     pub classes: &'a [Class],
     /// The open runs.
@@ -29,7 +29,7 @@ pub struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     /// Sets the gauges anew. The caller lets one scrape do it at a time.
-    pub fn show(&self, metrics: &Metrics) {
+    pub(super) fn show(&self, metrics: &Metrics) {
         metrics.zero_snapshot();
         let machines: HashMap<&Slot, &Instance> =
             self.machines.iter().map(|machine| (&machine.slot, machine)).collect();

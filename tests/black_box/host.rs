@@ -163,7 +163,7 @@ impl Host {
 
     fn tail(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("a pass is over")).collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 

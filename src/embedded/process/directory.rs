@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind as Io, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -114,9 +115,11 @@ impl Place {
             .ok()
     }
 
-    /// Writes a file whole or not at all.
+    /// Writes a file whole or not at all, also where several callers write it.
     fn write(&self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        let unfinished = self.dir.join(format!("{file}.new"));
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
+        let unfinished = self.dir.join(format!("{file}.{process}-{write}"));
         let mut new = OpenOptions::new()
             .create(true)
             .write(true)
@@ -152,12 +155,11 @@ impl Place {
                 seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
             ));
         }
-        let machine = match recorded {
-            Some(machine) => machine,
-            None => {
-                self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
-                machine
-            }
+        let machine = if let Some(machine) = recorded {
+            machine
+        } else {
+            self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
+            machine
         };
         self.write(SCRIPT, script.as_bytes())?;
         make(&self.dir.join(HOME))?;
@@ -243,10 +245,11 @@ impl Place {
         Timestamp::try_from(changed).ok()
     }
 
-    /// Remembers that the machine was asked to end; nothing where it does not exist.
-    pub(super) fn request_end(&self) -> io::Result<()> {
+    /// Remembers that the machine was asked to end. `false` where there is nothing to end here:
+    /// its marker may be that of another installation's machine.
+    pub(super) fn request_end(&self) -> io::Result<bool> {
         if !self.dir.is_dir() || self.has(ENDED) {
-            return Ok(());
+            return Ok(false);
         }
         match OpenOptions::new()
             .create(true)
@@ -255,8 +258,8 @@ impl Place {
             .open(self.dir.join(TERMINATED))
         {
             // It was removed meanwhile.
-            Err(error) if error.kind() == Io::NotFound => Ok(()),
-            other => other.map(|_| ()),
+            Err(error) if error.kind() == Io::NotFound => Ok(false),
+            other => other.map(|_| true),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal};
 
 use crate::boot::MARKER;
 
@@ -114,7 +114,10 @@ pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
 
 /// Signals a process that carries the marker, and no other: the descriptor is taken first and the
 /// marker read after, so a pid that is used anew meanwhile gets nothing.
+#[cfg(target_os = "linux")]
 fn signal(pid: i32, token: &str, signal: Signal) {
+    use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+
     let Some(raw) = Pid::from_raw(pid) else { return };
     let process = pidfd_open(raw, PidfdFlags::empty());
     if marker(pid).is_none_or(|carried| carried != token) {
@@ -124,9 +127,15 @@ fn signal(pid: i32, token: &str, signal: Signal) {
     let _ = match process {
         Ok(process) => pidfd_send_signal(process, signal),
         // Kernels before 5.3 have no such descriptors.
-        Err(rustix::io::Errno::NOSYS) => rustix::process::kill_process(raw, signal),
+        Err(rustix::io::Errno::NOSYS) => kill_process(raw, signal),
         Err(error) => Err(error),
     };
+}
+
+/// Elsewhere there is no `/proc`, so there are no machines and nothing to signal.
+#[cfg(not(target_os = "linux"))]
+fn signal(pid: i32, _: &str, _: Signal) {
+    debug_assert!(Pid::from_raw(pid).is_none(), "no process is found without /proc");
 }
 
 #[cfg(test)]

@@ -1,25 +1,25 @@
 //! What stands in the file, and what one read or write does to it.
 
-use std::ops::Bound;
-
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::ports::{Expect, Filter, Limits, OpenRun, Page, Seat};
+use tinqs_ci_reconciler::ports::{Expect, Limits, OpenRun, Seat};
 use tinqs_ci_reconciler::run::{self, Phase, Run, RunName, Slot, Uid};
 use uuid::Uuid;
 
-/// Name → uid, version, created at, expires at, record. What guards a write and keeps the indexes
-/// stands before the record, so that a write never has to understand the record that it replaces.
-const RUNS: TableDefinition<&str, (u128, u64, i64, Option<i64>, &[u8])> =
-    TableDefinition::new("runs");
+/// What guards a write and keeps the indexes stands before the record, so that a write never has to
+/// understand the record that it replaces: uid, version, created at, expires at, record.
+type Row<'a> = (u128, u64, i64, Option<i64>, &'a [u8]);
+
+/// Name → row.
+pub(super) const RUNS: TableDefinition<&str, Row<'static>> = TableDefinition::new("runs");
 /// Name → projection: the runs that are not finished.
-const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
+pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
 /// Due, name → projection: the finished ones, by when their `keep` is over.
 const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
 /// Created at, name: for people, who read newest first.
-const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
+pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
 /// Class, slot → repository.
 const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
 /// `format`, and `probe`, which counts probes.
@@ -29,10 +29,6 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 pub(super) const FORMAT: u64 = 1;
 /// Expired runs in one answer.
 const EXPIRED_AT_ONCE: usize = 10_000;
-/// Records read for one page.
-const SCAN: usize = 10_000;
-/// Runs on one page.
-const PAGE: usize = 1_000;
 
 /// A run as it is written.
 #[derive(Debug)]
@@ -96,7 +92,7 @@ pub(super) enum Refused {
 #[error("the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?")]
 pub(super) struct Unreadable {
     name: String,
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// [`OpenRun`] as it is kept.
@@ -132,7 +128,7 @@ fn project(run: &Run) -> Vec<u8> {
     serde_json::to_vec(&projection).unwrap_or_default()
 }
 
-fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
+pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
     let parsed = || -> Result<OpenRun, Box<dyn std::error::Error>> {
         let Projection { p, x, d, a, l, o, r, w } = serde_json::from_slice(bytes)?;
         Ok(OpenRun {
@@ -151,7 +147,7 @@ fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
 }
 
 /// A record that cannot be understood is left where it is and told about, again and again.
-fn quarantined(name: &str, reason: &dyn std::fmt::Display) {
+pub(super) fn quarantined(name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(run = %name.escape_debug(), %reason, "skipped a record that cannot be read");
 }
 
@@ -322,7 +318,7 @@ fn seat(
     Ok((Ok(Answer::Taken(true)), true))
 }
 
-fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, Unreadable> {
+pub(super) fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, Unreadable> {
     let unreadable = |reason: String| Unreadable { name: name.to_owned(), reason };
     let run = run::decode(body).map_err(|error| unreadable(error.to_string()))?;
     if run.name.as_str() != name {
@@ -371,104 +367,6 @@ pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Sea
             Err(reason) => quarantined(slot, &reason),
         }
     }
-    Ok(found)
-}
-
-/// Where a page ends: the last run that was gone past.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cursor {
-    created: i64,
-    name: String,
-}
-
-impl Cursor {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let plain = String::from_utf8(hex::decode(text).ok()?).ok()?;
-            let (created, name) = plain.split_once(' ')?;
-            let name = name.parse::<RunName>().ok()?.to_string();
-            Some(Self { created: created.parse().ok()?, name })
-        };
-        let shown: String = text.chars().take(60).collect();
-        parse().ok_or_else(|| {
-            format!(
-                "`{}` is not a cursor: take the `next` of the page before",
-                shown.escape_debug()
-            )
-        })
-    }
-
-    fn text(&self) -> String {
-        hex::encode(format!("{} {}", self.created, self.name))
-    }
-}
-
-/// Newest first. Open phases are few and have their own table; the rest is gone through by time.
-pub(super) fn page(
-    read: &ReadTransaction,
-    filter: &Filter,
-    after: Option<Cursor>,
-) -> Result<Page, redb::Error> {
-    let limit = filter.limit.clamp(1, PAGE);
-    let runs = read.open_table(RUNS)?;
-    let mut page = Page::default();
-    let mut last = None;
-    let mut add = |at: Cursor| -> Result<bool, redb::Error> {
-        if page.items.len() == limit {
-            page.next = last.take().map(|last: Cursor| last.text());
-            return Ok(false);
-        }
-        if let Some(found) = runs.get(at.name.as_str())? {
-            let (_, version, _, _, body) = found.value();
-            match understand(&at.name, version, body) {
-                Ok(run) if filter.takes(&run) => page.items.push(run),
-                Ok(_) => {}
-                Err(error) => quarantined(&at.name, &error.reason),
-            }
-        }
-        last = Some(at);
-        Ok(true)
-    };
-    if let Some(Phase::Waiting | Phase::Starting | Phase::Running) = filter.phase {
-        for at in open_newest_first(read, filter)? {
-            if after.as_ref().is_none_or(|after| at < *after) && !add(at)? {
-                break;
-            }
-        }
-        return Ok(page);
-    }
-    let created = read.open_table(CREATED)?;
-    let end = match &after {
-        Some(Cursor { created, name }) => Bound::Excluded((*created, name.as_str())),
-        None => Bound::Unbounded,
-    };
-    for (seen, entry) in created.range((Bound::Unbounded, end))?.rev().enumerate() {
-        let (key, ()) = (entry?.0, ());
-        let (created, name) = key.value();
-        if seen == SCAN {
-            page.next = last.map(|last| last.text());
-            break;
-        }
-        if !add(Cursor { created, name: name.to_owned() })? {
-            break;
-        }
-    }
-    Ok(page)
-}
-
-fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Cursor>, redb::Error> {
-    let runs = read.open_table(RUNS)?;
-    let mut found = Vec::new();
-    for entry in read.open_table(OPEN)?.iter()? {
-        let (name, projection) = entry?;
-        let Some(open) = unproject(name.value(), projection.value()) else { continue };
-        let wanted = filter.phase == Some(open.phase)
-            && filter.repo.as_ref().is_none_or(|repo| *repo == open.repo);
-        if wanted && let Some(run) = runs.get(name.value())? {
-            found.push(Cursor { created: run.value().2, name: name.value().to_owned() });
-        }
-    }
-    found.sort_unstable_by(|a, b| b.cmp(a));
     Ok(found)
 }
 

@@ -1,0 +1,117 @@
+//! Verbs that ask no server of ours.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tinqs_ci_reconciler::observation::Observation;
+use tinqs_ci_reconciler::run::Run;
+
+use super::args::{ConfigFile, Role, SchemaKind, ServerLine, TextOrJson};
+use super::elsewhere;
+use super::failure::{Failure, out, warn};
+use crate::api::Plan;
+use crate::config::{self, Env};
+use crate::eval::{self, Kind};
+use crate::print;
+
+pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
+    print::json(thing)
+        .map_err(|error| Failure::failed(format!("cannot be written as JSON: {error}")))
+}
+
+pub(super) async fn serve(file: ConfigFile, role: Role, env: &Env) -> Result<(), Failure> {
+    let loaded = config::load(file.config.as_deref(), env)?;
+    for warning in &loaded.warnings {
+        warn(warning);
+    }
+    elsewhere::serve(loaded.settings, role).await
+}
+
+pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {
+    if !(pace.is_finite() && (0.01..=100.0).contains(&pace)) {
+        let message = format!("--speed {pace} is not possible: from 0.01 to 100");
+        return Err(Failure::usage(message).hint("1 is the usual"));
+    }
+    let code = elsewhere::demo(stay, seed, pace).await?;
+    if code == ExitCode::SUCCESS { Ok(()) } else { Err(Failure::silent(1)) }
+}
+
+pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
+    let schema = match kind {
+        SchemaKind::Config => config::schema(),
+        SchemaKind::Run => schemars::schema_for!(Run).to_value(),
+        SchemaKind::Observation => schemars::schema_for!(Observation).to_value(),
+        SchemaKind::Metrics => elsewhere::metrics_schema()?,
+    };
+    out(&json(&schema)?)
+}
+
+/// What this binary is.
+#[derive(Serialize)]
+struct This {
+    name: &'static str,
+    version: &'static str,
+    features: Vec<&'static str>,
+    os: &'static str,
+    arch: &'static str,
+}
+
+pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
+    let this = This {
+        name: "tinqs-ci",
+        version: env!("CARGO_PKG_VERSION"),
+        features: if cfg!(feature = "aws") { vec!["aws"] } else { Vec::new() },
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+    };
+    match output {
+        TextOrJson::Text => out(&format!("{} {}\n", this.name, this.version)),
+        TextOrJson::Json => out(&json(&this)?),
+    }
+}
+
+/// `plan -f`: the decision on its own.
+pub(super) fn plan_file(file: &Path) -> Result<Plan, Failure> {
+    let shown = file.display();
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(file).map(|read| text = read)
+    };
+    read.map_err(|error| {
+        Failure::usage(format!("{shown} cannot be read: {error}")).hint("-f takes a file, or -")
+    })?;
+    let seen: Observation = serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("{shown} is not an observation: {error}"))
+            .hint("`tinqs-ci schema observation` says what one is")
+    })?;
+    Ok(print::plan_of(seen))
+}
+
+pub(super) fn show_plan(plan: &Plan, output: TextOrJson) -> Result<(), Failure> {
+    out(&match output {
+        TextOrJson::Text => print::plan(plan),
+        TextOrJson::Json => json(plan)?,
+    })
+}
+
+/// `eval`: cases from standard input, results to standard output.
+pub(super) fn eval(kind: &str, server: ServerLine) -> Result<(), Failure> {
+    let kind = Kind::parse(kind).map_err(|error| {
+        Failure::usage(error.to_string()).hint("tinqs-ci eval labels < cases.ndjson")
+    })?;
+    match server {
+        // Signatures and labels are the same in all of them.
+        ServerLine::V1_25 | ServerLine::V1_26 | ServerLine::V1_27 => {}
+    }
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match eval::run(kind, input, output) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::silent(1)),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(0)),
+        Err(error) => Err(Failure::failed(format!("eval ended early: {error}"))),
+    }
+}

@@ -1,0 +1,269 @@
+//! `init` against a scripted forge.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+use tinqs_ci::config;
+
+use crate::scripted::{Answer, Asked, Server};
+use crate::{Said, tinqs, tinqs_in};
+
+const TOKEN: &str = "0123456789012345678901234567890123456789";
+
+/// A Gitea whose token is an administrator's, or only a user's.
+fn forge(is_admin: bool) -> Server {
+    Server::new(move |asked, _| gitea(asked, is_admin))
+}
+
+fn gitea(asked: &Asked, is_admin: bool) -> Answer {
+    let path = asked.line.split('?').next().unwrap_or_default();
+    if path == "GET /api/v1/version" {
+        return Answer(200, None, json!({ "version": "1.26.4" }));
+    }
+    if asked.authorization.as_deref() != Some(&format!("token {TOKEN}")) {
+        return Answer(401, None, json!({ "message": "user does not exist" }));
+    }
+    let user = json!({ "login": "jo", "is_admin": is_admin });
+    let hook = json!({
+        "id": 5, "config": { "url": "http://127.0.0.1:8080/webhook" },
+        "events": ["workflow_job"], "active": true,
+    });
+    match path {
+        "GET /api/v1/user" => Answer(200, None, user),
+        "GET /api/v1/admin/actions/jobs" if !is_admin => {
+            Answer(403, None, json!({ "message": "user should be the site admin" }))
+        }
+        _ if path.ends_with("/actions/jobs") => {
+            Answer(200, None, json!({ "jobs": [], "total_count": 0 }))
+        }
+        _ if path.ends_with("/actions/runners") => {
+            Answer(200, None, json!({ "runners": [], "total_count": 0 }))
+        }
+        _ if path.starts_with("GET ") && path.ends_with("/hooks") => Answer(200, None, json!([])),
+        _ if path.starts_with("POST ") && path.ends_with("/hooks") => Answer(201, None, hook),
+        _ => Answer(404, None, json!({ "message": "not found" })),
+    }
+}
+
+fn init(folder: &Path, server: &Server, more: &[&str]) -> Said {
+    let args = [&["init", "--url", &server.url], more].concat();
+    tinqs_in(folder, &args, &[("GITEA_TOKEN", TOKEN)])
+}
+
+fn mode(file: &Path) -> u32 {
+    std::fs::metadata(file).expect("it is there").permissions().mode() & 0o777
+}
+
+#[test]
+fn flags_alone_make_a_configuration() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    let said = init(folder.path(), &server, &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    let clean = |text: &str| {
+        let folder = folder.path().canonicalize().expect("there");
+        text.replace(&server.url, "URL").replace(&folder.display().to_string(), "DIR")
+    };
+    expect![[r#"
+        ✓ URL is Gitea 1.26.4
+        ✓ the token is that of jo, an administrator
+        ✓ the token may list jobs of all
+        ✓ the token may list runners of all
+        created DIR/tinqs-ci.webhook-secret  (a credential; only you may read it)
+        created ./tinqs-ci.toml
+
+        The webhook to add at URL/-/admin/hooks (System Webhooks), kind Gitea:
+          Target URL    http://127.0.0.1:8080/webhook
+          Content type  application/json
+          Secret        the content of DIR/tinqs-ci.webhook-secret
+          Trigger on    Custom events: Workflow Job
+        Without it jobs are found too, within 10s. `init --create-webhook` adds it for you.
+
+        Your Gitea delivers to private addresses only with this in its app.ini:
+          [webhook]
+          ALLOWED_HOST_LIST = external,127.0.0.1
+        and a restart.
+
+        Next: `tinqs-ci doctor` checks everything, `tinqs-ci serve` starts.
+    "#]]
+    .assert_eq(&clean(&said.out));
+    let file = folder.path().join("tinqs-ci.toml");
+    let text = std::fs::read_to_string(&file).expect("written");
+    expect![[r##"
+        # tinqs-ci: one machine for every waiting job, gone afterwards.
+        # `tinqs-ci schema config` lists every key; `tinqs-ci doctor` checks this file.
+
+        # Runs are kept here; machines work in machines/ below it. Relative to where serve starts.
+        store   = "redb:./data"
+        # Machines are child processes of this host, as the user that runs serve.
+        compute = "process:"
+
+        [forge]
+        url            = "URL"
+        token          = { env = "GITEA_TOKEN" }
+        # all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.
+        scope          = "all"
+        # The webhook at your Gitea must have the same secret.
+        webhook_secret = { file = "DIR/tinqs-ci.webhook-secret" }
+        # The job list is read this often, so that a lost webhook costs no more than this.
+        poll_every     = "10s"
+
+        [server]
+        listen    = "127.0.0.1:8080"
+
+        # The first class whose labels contain every label of a job's runs-on serves it.
+        [[class]]
+        name        = "default"
+        # "*": any labels but `host`.
+        labels      = ["*"]
+        # Most machines at once.
+        limit       = 10
+        # A machine ends after this, whatever it does.
+        max_age     = "6h"
+        # A machine without a job ends after this.
+        idle_within = "2m"
+    "##]]
+    .assert_eq(&clean(&text));
+
+    let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
+    let loaded = config::load(Some(&file), &env).expect("init writes what serve takes");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let secret = loaded.settings.forge.webhook_secret.expect("made");
+    assert_eq!(secret.expose().len(), 64);
+    assert!(!said.out.contains(secret.expose()) && !text.contains(secret.expose()));
+    assert!(!said.out.contains(TOKEN) && !text.contains(TOKEN));
+    assert_eq!(mode(&folder.path().join("tinqs-ci.webhook-secret")), 0o600);
+
+    let schema = jsonschema::validator_for(&config::schema()).expect("a schema");
+    let value: toml::Table = text.parse().expect("TOML");
+    assert!(schema.is_valid(&serde_json::to_value(value).expect("JSON")));
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    let file = folder.path().join("tinqs-ci.toml");
+    std::fs::write(&file, "mine").expect("written");
+    let said = init(folder.path(), &server, &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    expect![[r#"
+        error: ./tinqs-ci.toml is there already, and is not overwritten
+        hint: move it away, or name another with --output FILE
+    "#]]
+    .assert_eq(&said.err);
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
+    assert_eq!(server.lines(), Vec::<String>::new(), "it was seen before anybody was asked");
+
+    let said = init(folder.path(), &server, &["--output", "other.toml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("`tinqs-ci serve --config other.toml` starts"), "{}", said.out);
+    assert_eq!(init(folder.path(), &server, &["--output", "other.toml"]).code, 2);
+    assert_eq!(init(folder.path(), &server, &["--output", "no/such/x.toml"]).code, 2);
+}
+
+#[test]
+fn everything_may_be_said() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(false));
+    let token = folder.path().join("token");
+    std::fs::write(&token, format!("{TOKEN}\n")).expect("written");
+    let args = [
+        "init",
+        "--url",
+        &server.url,
+        "--token-file",
+        "token",
+        "--scope",
+        "org:acme",
+        "--labels",
+        "linux,ubuntu-latest:docker://node:20",
+        "--listen",
+        "0.0.0.0:9000",
+        "--webhook-url",
+        "http://10.0.0.5:9000",
+        "--create-webhook",
+        "--output",
+        "ci.toml",
+    ];
+    let said = tinqs_in(folder.path(), &args, &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    let file = folder.path().join("ci.toml");
+    let loaded = config::load(Some(&file), &config::Env::new()).expect("good");
+    let settings = loaded.settings;
+    assert_eq!(settings.forge.token.expect("by file").expose(), TOKEN);
+    assert_eq!(settings.server.api_token.expect("made").expose().len(), 64);
+    assert_eq!(settings.classes[0].labels, ["linux", "ubuntu-latest:docker://node:20"]);
+    assert_eq!(mode(&folder.path().join("ci.api-token")), 0o600);
+    let made = server.asked().into_iter().find(|asked| asked.line.starts_with("POST"));
+    let made = made.expect("the webhook was added");
+    assert_eq!(made.line, "POST /api/v1/orgs/acme/hooks");
+    let body: Value = serde_json::from_str(&made.body).expect("JSON");
+    assert_eq!(body["config"]["url"], "http://10.0.0.5:9000/webhook");
+    let secret = settings.forge.webhook_secret.expect("made");
+    assert_eq!(body["config"]["secret"], secret.expose());
+    assert!(said.out.contains("ALLOWED_HOST_LIST = external,10.0.0.5\n"), "{}", said.out);
+}
+
+#[test]
+fn a_token_that_is_given_goes_into_a_file_of_its_own() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    let said = tinqs_in(folder.path(), &["init", "--url", &server.url, "--token", TOKEN], &[]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let file = folder.path().join("tinqs-ci.token");
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), format!("{TOKEN}\n"));
+    let text = std::fs::read_to_string(folder.path().join("tinqs-ci.toml")).expect("there");
+    assert!(!text.contains(TOKEN));
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named_before_anything_is_written() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(false));
+    let said = tinqs(&["init"]);
+    assert_eq!(said.code, 2);
+    expect![[r#"
+        error: there is no terminal to ask, and --url (or GITEA_URL) and --token-file (or GITEA_TOKEN) are missing
+        hint: tinqs-ci init --url https://git.example.com --token-file FILE
+    "#]].assert_eq(&said.err);
+    let wrong: [(&[&str], i32); 7] = [
+        (&["--scope", "orgs:x"], 2),
+        (&["--labels", "a b"], 2),
+        (&["--labels", "a:vm:x"], 2),
+        (&["--listen", ":8080"], 2),
+        (&["--webhook-url", "ci.example.com"], 2),
+        (&["--listen", "0.0.0.0:1", "--create-webhook"], 2),
+        (&["--scope", "all"], 1),
+    ];
+    let errors = wrong.map(|(more, code)| {
+        let said = init(folder.path(), &server, more);
+        assert_eq!(said.code, code, "{more:?}: {}", said.err);
+        said.err
+    });
+    expect![[r#"
+        error: --scope: "orgs:x" is not possible
+        hint: expected all, user, org:NAME or repo:OWNER/NAME
+        error: --labels: "a b" holds a blank or a comma
+        hint: expected e.g. --labels linux,ubuntu-latest, or --labels '*'
+        error: --labels: "a:vm:x" has the schema `vm`: expected `host` or `docker`
+        hint: expected e.g. --labels linux,ubuntu-latest, or --labels '*'
+        error: --listen :8080: ":8080" names no address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all
+        hint: expected e.g. 127.0.0.1:8080, or 0.0.0.0:8080 for all
+        error: --webhook-url: "ci.example.com" is no address
+        hint: expected e.g. http://10.0.0.5:8080/webhook
+        error: --create-webhook needs --webhook-url when listening everywhere
+        hint: e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it
+        error: without the list of jobs nothing can be done
+        hint: take a token of an administrator (write:admin), or --scope user
+    "#]].assert_eq(&errors.concat());
+    let left = std::fs::read_dir(folder.path()).expect("there").count();
+    assert_eq!(left, 0, "nothing was written");
+
+    let said = tinqs_in(folder.path(), &["init", "--url", "git.example.com", "--token", "x"], &[]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    let said =
+        tinqs_in(folder.path(), &["init", "--url", "http://127.0.0.1:9", "--token", "x"], &[]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    let said = tinqs_in(folder.path(), &["init", "--url", &server.url, "--token", "wrong"], &[]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(!said.err.contains("wrong\n"), "{}", said.err);
+}

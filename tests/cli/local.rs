@@ -1,0 +1,314 @@
+//! Verbs that ask no server, and wrong words.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use crate::{command, said, tinqs, tinqs_in};
+
+#[track_caller]
+fn wrong(args: &[&str], expected: &Expect) {
+    let said = tinqs(args);
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{}", said.err);
+    expected.assert_eq(&said.err);
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn wrong_words_are_told_in_two_lines() {
+    wrong(
+        &["gett"],
+        &expect![[r#"
+        error: unrecognized subcommand 'gett'
+        hint: a similar subcommand exists: 'get'; usage: tinqs-ci <COMMAND>
+    "#]],
+    );
+    wrong(
+        &["get", "--outputt", "json"],
+        &expect![[r#"
+        error: unexpected argument '--outputt' found
+        hint: a similar argument exists: '--output'; usage: tinqs-ci get --output <OUTPUT> [KIND] [NAME]
+    "#]],
+    );
+    wrong(
+        &["get", "-o", "xml"],
+        &expect![[r#"
+        error: invalid value 'xml' for '--output <OUTPUT>' [possible values: table, wide, json, yaml, name]
+        hint: a similar value exists: 'yaml'
+    "#]],
+    );
+    wrong(
+        &["get", "pods"],
+        &expect![[r#"
+        error: `pods` is nothing that can be listed
+        hint: expected runs, machines, registrations, classes, or KIND/NAME
+    "#]],
+    );
+    wrong(
+        &["get", "machines", "--phase", "running"],
+        &expect![[r#"
+        error: --phase, --repo and --limit are for runs
+        hint: leave them out, or `get runs`
+    "#]],
+    );
+    wrong(
+        &["get", "classes", "--class", "x"],
+        &expect![[r#"
+        error: --class is for runs and machines
+        hint: leave it out
+    "#]],
+    );
+    wrong(
+        &["get", "--limit", "0"],
+        &expect![[r#"
+        error: invalid value '0' for '--limit <N>': 0 is not in 1..=4294967295
+        hint: see `tinqs-ci --help`
+    "#]],
+    );
+    wrong(
+        &["get", "runs", "../x"],
+        &expect![[r#"
+        error: `../x` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
+        hint: `tinqs-ci get runs -o name` lists them
+    "#]],
+    );
+    wrong(
+        &["describe"],
+        &expect![[r#"
+        error: the following required arguments were not provided: <NAME>
+        hint: usage: tinqs-ci describe <NAME>
+    "#]],
+    );
+    wrong(
+        &["describe", "job-\u{1b}[2J"],
+        &expect![[r#"
+        error: `job-\u{1b}[2J` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
+        hint: `tinqs-ci get runs -o name` lists them
+    "#]],
+    );
+    wrong(
+        &["plan"],
+        &expect![[r#"
+        error: the following required arguments were not provided: <NAME>
+        hint: usage: tinqs-ci plan <NAME>
+    "#]],
+    );
+    wrong(
+        &["terminate", "machine/"],
+        &expect![[r#"
+        error: `machine/` is not the id of a machine
+        hint: `tinqs-ci get machines -o name` lists them
+    "#]],
+    );
+    wrong(
+        &["eval", "weather"],
+        &expect![[r#"
+        error: `weather` is not a kind of `eval`: this build has `labels` and `signature`
+        hint: tinqs-ci eval labels < cases.ndjson
+    "#]],
+    );
+    wrong(
+        &["eval", "patterns"],
+        &expect![[r#"
+        error: `eval patterns` is not in this build yet: it has `labels` and `signature`
+        hint: tinqs-ci eval labels < cases.ndjson
+    "#]],
+    );
+    wrong(
+        &["eval", "labels", "--server", "1.24"],
+        &expect![[r#"
+        error: invalid value '1.24' for '--server <LINE>' [possible values: 1.25, 1.26, 1.27]
+        hint: a similar value exists: '1.27'
+    "#]],
+    );
+    wrong(
+        &["schema", "table"],
+        &expect![[r#"
+        error: invalid value 'table' for '<KIND>' [possible values: config, run, observation, metrics]
+        hint: see `tinqs-ci --help`
+    "#]],
+    );
+    wrong(
+        &["completion", "cmd"],
+        &expect![[r#"
+        error: invalid value 'cmd' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]
+        hint: see `tinqs-ci --help`
+    "#]],
+    );
+    wrong(
+        &["demo", "--speed", "0"],
+        &expect![[r#"
+        error: --speed 0 is not possible: from 0.01 to 100
+        hint: 1 is the usual
+    "#]],
+    );
+    wrong(
+        &["get", "--server", "localhost"],
+        &expect![[r#"
+        error: `localhost` is not the address of a server: expected e.g. http://127.0.0.1:8080
+        hint: --server URL, or TINQS_CI_URL in the environment
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_at_all_shows_the_help() {
+    let said = tinqs(&[]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("Usage: tinqs-ci"), "{}", said.err);
+    let said = tinqs(&["--version"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci 0.1.0\n"));
+}
+
+#[test]
+fn version_tells_what_this_is() {
+    let said = tinqs(&["version"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci 0.1.0\n"));
+    let said = tinqs(&["version", "-o", "json"]);
+    let version: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&version["name"], &version["version"]), (&"tinqs-ci".into(), &"0.1.0".into()));
+    assert!(version["features"].is_array());
+}
+
+#[test]
+fn schemas_are_schemas() {
+    for kind in ["config", "run", "observation"] {
+        let said = tinqs(&["schema", kind]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let schema: Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{kind}");
+        jsonschema::validator_for(&schema).expect("a schema");
+    }
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = tinqs(&["completion", shell]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""));
+        assert!(said.out.contains("registrations") || said.out.contains("doctor"), "{shell}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tinqs-ci.toml");
+    std::fs::write(&file, "stor = 1\n[forge]\nurl = \"x\"\npoll_every = 3\n").expect("written");
+    let said = tinqs_in(folder.path(), &["serve"], &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    expect![[r#"
+        error: ./tinqs-ci.toml:1: stor: is not a known key; did you mean `store`?
+        error: ./tinqs-ci.toml:3: forge.url: "x" is not possible: expected an address such as "https://git.example.com"
+        error: ./tinqs-ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
+        hint: mend the lines above; `tinqs-ci schema config` lists every key
+    "#]].assert_eq(&said.err);
+    let said = tinqs_in(folder.path(), &["serve", "--config", "other.toml"], &[]);
+    assert_eq!(said.code, 2);
+    expect![[r#"
+        error: other.toml: the configuration cannot be read: No such file or directory (os error 2)
+        hint: `tinqs-ci init` writes one; `--config FILE` names another
+    "#]]
+    .assert_eq(&said.err);
+    let said = tinqs_in(folder.path(), &["doctor", "--offline", "-o", "json"], &[]);
+    assert_eq!(said.code, 1);
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(report["failed"], 3);
+    let empty = tempfile::tempdir().expect("a folder");
+    let said = tinqs_in(empty.path(), &["serve"], &[]);
+    assert_eq!(said.code, 2);
+    expect![[r#"
+        error: there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
+        hint: `tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none
+    "#]].assert_eq(&said.err);
+}
+
+#[test]
+fn doctor_looks_at_this_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(
+        folder.path().join("tinqs-ci.toml"),
+        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nlisten = \"127.0.0.1:0\"\n",
+    )
+    .expect("written");
+    let said = tinqs_in(folder.path(), &["doctor", "--offline"], &[("T", "x"), ("PATH", "")]);
+    assert_eq!(said.code, 1, "{}", said.out);
+    for line in [
+        "✓ configuration           ./tinqs-ci.toml, 1 class\n",
+        "✗ runner                  neither gitea-runner nor act_runner is in PATH\n",
+        "✗ bash                    not in PATH\n",
+    ] {
+        assert!(said.out.contains(line), "{}", said.out);
+    }
+    assert!(!said.out.contains("forge.url"), "the forge was not asked: {}", said.out);
+    let said = tinqs_in(folder.path(), &["doctor"], &[("T", "x"), ("PATH", "")]);
+    assert!(
+        said.out.contains("✗ forge                   http://127.0.0.1:9 is not reached"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn plan_of_a_file_needs_no_server() {
+    let observation = r#"{"now":"2026-11-24T12:00:00Z","name":"job-1","job":"Absent",
+        "registrations":"Unknown","room":true}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("seen.json"), observation).expect("written");
+    let said = tinqs_in(folder.path(), &["plan", "-f", "seen.json", "--exit-code"], &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out, "settled: nothing to do (row none)\n");
+
+    let mut child = command(&["plan", "-f", "-", "-o", "json"], &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child.stdin.take().expect("piped").write_all(observation.as_bytes()).expect("it reads");
+    let answer = said_of(child);
+    assert_eq!(answer.code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&answer.out).expect("JSON")["settled"], true);
+
+    std::fs::write(folder.path().join("bad.json"), "{\n\"now\": 3}").expect("written");
+    let said = tinqs_in(folder.path(), &["plan", "-f", "bad.json"], &[]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("line 2"), "{}", said.err);
+    assert_eq!(tinqs_in(folder.path(), &["plan", "-f", "none.json"], &[]).code, 2);
+}
+
+fn said_of(child: std::process::Child) -> crate::Said {
+    said(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn eval_answers_line_by_line() {
+    let mut child = command(&["eval", "labels"], &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let cases = "{\"id\":1,\"runner\":[\"linux\"],\"runs_on\":[\"linux\"]}\nno JSON\n";
+    child.stdin.take().expect("piped").write_all(cases.as_bytes()).expect("it reads");
+    let answer = said_of(child);
+    assert_eq!(answer.code, 1);
+    let lines: Vec<Value> =
+        answer.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["id"], &lines[0]["match"]), (&1.into(), &true.into()));
+    assert!(lines[1]["problem"].is_string());
+}
+
+#[test]
+fn a_reader_that_goes_is_no_error() {
+    let mut child = command(&["schema", "observation"], &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let answer = said_of(child);
+    assert_eq!((answer.code, answer.err.as_str()), (0, ""));
+}

@@ -1,0 +1,309 @@
+//! Verbs that ask a server.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::run::{About, JobRef, Phase, Run, RunName, Spec};
+
+use crate::scripted::{Answer, Server, problem};
+use crate::{Said, command, said};
+
+fn run(id: i64) -> Value {
+    let spec = Spec {
+        job: JobRef { repo: "acme/web".into(), repo_id: 7, job_id: id },
+        runs_on: vec!["linux".into()],
+        about: About {
+            repo: "acme/web".into(),
+            job: format!("test\u{1b}[31m\u{202e} {id}"),
+            run_id: 812,
+            ..About::default()
+        },
+    };
+    let created = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(190);
+    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, created);
+    run.status.phase = Phase::Waiting;
+    serde_json::to_value(run).expect("JSON")
+}
+
+fn ask(server: &Server, args: &[&str]) -> Said {
+    let env = [("TINQS_CI_URL", server.url.as_str()), ("TINQS_CI_API_TOKEN", "word")];
+    said(command(args, &env).output().expect("it runs"))
+}
+
+/// Three runs on two pages.
+fn pages() -> Server {
+    Server::new(|asked, _| match asked.line.as_str() {
+        "GET /v1/runs?limit=200" => {
+            Answer(200, None, json!({ "items": [run(3), run(2)], "next": "c/1 &" }))
+        }
+        "GET /v1/runs?limit=200&after=c%2F1+%26" => {
+            Answer(200, None, json!({ "items": [run(1)], "next": null }))
+        }
+        "GET /v1/runs?limit=2" => {
+            Answer(200, None, json!({ "items": [run(3), run(2)], "next": "c" }))
+        }
+        "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
+        "GET /v1/runs/job-9" => problem(404, "there is no run `job-9`"),
+        "GET /v1/machines"
+        | "GET /v1/registrations"
+        | "GET /v1/classes"
+        | "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
+            Answer(200, None, json!({ "items": [], "next": null }))
+        }
+        line => panic!("nobody asks {line}"),
+    })
+}
+
+#[test]
+fn lists_follow_their_pages() {
+    let server = pages();
+    let said = ask(&server, &["get", "runs", "-o", "name"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "run/job-3\nrun/job-2\nrun/job-1\n"));
+    assert_eq!(server.asked()[0].authorization.as_deref(), Some("Bearer word"));
+
+    let said = ask(&server, &["get"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(!said.out.contains(['\u{1b}', '\u{202e}']), "{:?}", said.out);
+    expect![[r#"
+        NAME   CLASS  PHASE    JOB                              MACHINE  WAIT  AGE
+        job-3  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+        job-2  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+        job-1  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+    "#]]
+    .assert_eq(&said.out);
+
+    let said = ask(&server, &["get", "runs", "--limit", "2", "-o", "json"]);
+    let list: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((list["items"].as_array().map(Vec::len), &list["next"]), (Some(2), &"c".into()));
+
+    let said = ask(
+        &server,
+        &["get", "runs", "--phase", "running", "--class", "linux", "--repo", "acme/web"],
+    );
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", "no runs found\n"));
+    let said = ask(&server, &["get", "classes"]);
+    assert_eq!((said.code, said.err.as_str()), (0, "no classes found\n"));
+}
+
+#[test]
+fn single_things_are_themselves() {
+    let server = pages();
+    for args in [["get", "run/job-2"], ["get", "job-2"], ["get", "runs/job-2"]] {
+        let said = ask(&server, &[&args[..], &["-o", "json"]].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(!said.out.contains(['\u{1b}', '\u{202e}']), "{:?}", said.out);
+        let thing: Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(thing["spec"]["about"]["job"], "test\u{1b}[31m\u{202e} 2");
+        assert_eq!(thing["name"], "job-2");
+    }
+    let said = ask(&server, &["get", "runs", "job-2", "-o", "yaml"]);
+    assert!(said.out.contains("\nname: job-2\n"), "{}", said.out);
+    let back: Value = serde_saphyr::from_str(&said.out).expect("YAML");
+    assert_eq!(back["spec"]["job"]["job_id"], 2);
+    let said = ask(&server, &["describe", "run/job-2"]);
+    assert!(said.out.starts_with("Name:           job-2\n"), "{}", said.out);
+}
+
+#[test]
+fn what_is_not_there_is_three() {
+    let server = pages();
+    let said = ask(&server, &["describe", "job-9"]);
+    assert_eq!((said.code, said.out.as_str()), (3, ""));
+    expect![[r#"
+        error: run/job-9 is not found: there is no run `job-9`
+        hint: `tinqs-ci get runs` lists what there is
+    "#]]
+    .assert_eq(&said.err);
+    assert_eq!(ask(&server, &["get", "run/job-9"]).code, 3);
+    assert_eq!(ask(&server, &["delete", "job-9"]).code, 3);
+    let said = ask(&server, &["get", "machine/i-\u{1b}1"]);
+    assert_eq!(said.code, 3);
+    assert!(said.err.starts_with("error: machine/i-\\u{1b}1 is not found\n"), "{}", said.err);
+    let said = ask(&server, &["terminate", "i-1", "--dry-run"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_four() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    for args in [&["get"][..], &["describe", "job-1"], &["plan", "job-1"], &["sweep"]] {
+        let said =
+            said(command(&[args, &["--server", &url]].concat(), &[]).output().expect("runs"));
+        assert_eq!((said.code, said.out.as_str()), (4, ""), "{args:?}");
+        let expected = format!(
+            "error: the server at {url}/ is not reached: Connection refused (os error 111)\n\
+             hint: start it with `tinqs-ci serve`, or name another: --server URL or TINQS_CI_URL\n"
+        );
+        assert_eq!(said.err, expected);
+    }
+}
+
+#[test]
+fn refusals_are_told() {
+    let server = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /v1/machines" => problem(401, "the API token is missing or wrong"),
+        "GET /v1/classes" => problem(503, "the store is not reached\u{1b}[2J"),
+        "GET /v1/registrations" => Answer(404, None, json!("no such page")),
+        _ => Answer(200, None, json!({ "hello": "world" })),
+    });
+    let errors = ["machines", "classes", "registrations", "runs"].map(|kind| {
+        let said = ask(&server, &["get", kind]);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{kind}");
+        said.err.replace(&server.url, "URL")
+    });
+    expect![[r#"
+        error: the server refuses: 401 Unauthorized: the API token is missing or wrong
+        hint: set TINQS_CI_API_TOKEN to what the server has as server.api_token
+        error: the server refuses: 503 Service Unavailable: the store is not reached\u{1b}[2J
+        hint: the server's log says more; `tinqs-ci doctor` checks
+        error: the answer of URL/ is not that of a tinqs-ci server: 404 Not Found without a problem document
+        hint: is --server or TINQS_CI_URL that of a tinqs-ci server?
+        error: the answer of URL/ is not that of a tinqs-ci server: missing field `items` at line 1 column 17
+        hint: is --server or TINQS_CI_URL that of a tinqs-ci server?
+    "#]].assert_eq(&errors.concat());
+}
+
+#[test]
+fn changes_name_the_version_they_saw() {
+    let server = Server::new(|asked, before| match (asked.line.as_str(), before) {
+        ("GET /v1/runs/job-2", 0) => Answer(200, Some("\"5\""), run_at(5)),
+        ("GET /v1/runs/job-2", _) => Answer(200, Some("\"6\""), run_at(6)),
+        ("DELETE /v1/runs/job-2?now=true" | "POST /v1/runs/job-2/retry", _) => {
+            match asked.if_match.as_deref() {
+                Some("\"6\"") => Answer(202, None, Value::Null),
+                _ => problem(412, "it has changed"),
+            }
+        }
+        ("POST /v1/machines/a%2Fb%3Fc/terminate", _) => Answer(202, None, Value::Null),
+        (line, _) => panic!("nobody asks {line}"),
+    });
+    let said = ask(&server, &["delete", "run/job-2", "--now"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 deleted\n"), "{}", said.err);
+    assert_eq!(
+        server.lines(),
+        [
+            "GET /v1/runs/job-2",
+            "DELETE /v1/runs/job-2?now=true",
+            "GET /v1/runs/job-2",
+            "DELETE /v1/runs/job-2?now=true",
+        ]
+    );
+    let said = ask(&server, &["retry", "job-2"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 retried\n"));
+    let asked = server.asked().len();
+    let said = ask(&server, &["delete", "job-2", "--dry-run"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 deleted (dry run)\n"));
+    assert_eq!(server.asked().len(), asked + 1, "it was only read");
+    let said = ask(&server, &["terminate", "machine/a/b?c"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "machine/a/b?c terminated\n"));
+}
+
+/// The same incarnation at some version.
+fn run_at(version: u64) -> Value {
+    let mut run = run(2);
+    run["uid"] = "15fec04f-9728-5b63-a2bc-98ae0eefc2af".into();
+    run["version"] = version.into();
+    run
+}
+
+#[test]
+fn another_incarnation_is_left_alone() {
+    let server = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /v1/runs/job-2" => {
+            let mut run = run(2);
+            // Every reading finds a new one.
+            run["uid"] = format!("15fec04f-9728-5b63-a2bc-{:012x}", nanos()).into();
+            Answer(200, Some("\"1\""), run)
+        }
+        _ => problem(412, "it has changed"),
+    });
+    let said = ask(&server, &["delete", "job-2"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("made anew and was left alone"), "{}", said.err);
+}
+
+fn nanos() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[test]
+fn plans_may_end_with_two() {
+    let server = Server::new(|asked, _| {
+        let settled = asked.line == "GET /v1/runs/job-1/plan";
+        let change = json!({
+            "sign": "-", "what": "registration 4711", "verb": "retire",
+            "why": "its machine is gone (row 23)",
+        });
+        let changes = if settled { json!([]) } else { json!([change]) };
+        let plan = json!({
+            "name": "job-1", "settled": settled, "phase": "Running", "next_phase": "Running",
+            "row": "5", "changes": changes, "observation": null,
+        });
+        Answer(200, None, plan)
+    });
+    let said = ask(&server, &["plan", "job-1", "--exit-code"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "settled in Running: nothing to do (row 5)\n"));
+    let said = ask(&server, &["plan", "job-2", "--exit-code"]);
+    assert_eq!(said.code, 2);
+    expect![[r#"
+        - registration 4711  retire      its machine is gone (row 23)
+        1 change
+    "#]]
+    .assert_eq(&said.out);
+    assert_eq!(ask(&server, &["plan", "job-2"]).code, 0);
+    let said = ask(&server, &["plan", "job-2", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).expect("JSON")["settled"], false);
+}
+
+#[test]
+fn sweeps_are_told() {
+    let server = Server::new(|_, before| {
+        let errors: &[&str] = if before == 0 { &[] } else { &["forge waiting: unavailable: x"] };
+        let report = json!({
+            "leader": true, "waiting_jobs": 3, "unserved_jobs": 1, "created": 2, "woken": 4,
+            "machines": 5, "registrations": 6, "seats": 0, "errors": errors,
+        });
+        Answer(200, None, report)
+    });
+    let said = ask(&server, &["sweep"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    expect![[r#"
+        jobs waiting    3, of which no class serves 1
+        machines        5
+        registrations   6
+        seats           0
+        runs            2 created, 4 woken
+    "#]]
+    .assert_eq(&said.out);
+    let said = ask(&server, &["sweep"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.ends_with("! forge waiting: unavailable: x\n"), "{}", said.out);
+}
+
+#[test]
+fn watching_prints_what_changes() {
+    let server = Server::new(|_, before| {
+        let (mut first, mut second) = (run_at(1), run_at(1));
+        first["name"] = "job-1".into();
+        second["version"] = before.into();
+        Answer(200, None, json!({ "items": [first, second], "next": null }))
+    });
+    let env = [("TINQS_CI_URL", server.url.as_str())];
+    let mut child = command(&["get", "runs", "-w", "-o", "name"], &env)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // `created_at` of the scripted run moves with each answer, so both rows change each time; the
+    // first four lines prove that it goes on by itself.
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let lines: Vec<String> = lines.take(4).map(|line| line.expect("a line")).collect();
+    assert_eq!(lines, ["run/job-1", "run/job-2", "run/job-1", "run/job-2"]);
+    child.kill().expect("it was still watching");
+    child.wait().expect("it ends");
+}

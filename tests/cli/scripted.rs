@@ -1,0 +1,112 @@
+//! Servers on loopback that answer what a test says, and keep what they were asked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// What was asked: `GET /v1/runs?limit=200`, its `If-Match`, `Authorization`, and its body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) line: String,
+    pub(crate) if_match: Option<String>,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
+}
+
+/// An answer: status, `ETag`, body.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer(pub(crate) u16, pub(crate) Option<&'static str>, pub(crate) Value);
+
+type Script = Arc<dyn Fn(&Asked, usize) -> Answer + Send + Sync>;
+
+#[derive(Clone)]
+struct Stage {
+    script: Script,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    times: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+/// A running server; it ends with the test.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    /// Answers each request by the script, which is told how often that line was asked before.
+    pub(crate) fn new(script: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
+            .expect("bound");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let asked = Arc::default();
+        let stage =
+            Stage { script: Arc::new(script), asked: Arc::clone(&asked), times: Arc::default() };
+        let app = Router::new().fallback(answer).with_state(stage);
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self { url, asked, _runtime: runtime }
+    }
+
+    /// Everything that was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("no panic before").clone()
+    }
+
+    /// The lines of it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.line).collect()
+    }
+}
+
+async fn answer(
+    State(stage): State<Stage>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let asked = Asked {
+        line: format!("{method} {uri}"),
+        if_match: header("if-match"),
+        authorization: header("authorization"),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    let before = {
+        let mut times = stage.times.lock().expect("no panic before");
+        let times = times.entry(asked.line.clone()).or_default();
+        *times += 1;
+        *times - 1
+    };
+    let Answer(status, etag, body) = (stage.script)(&asked, before);
+    stage.asked.lock().expect("no panic before").push(asked);
+    let status = StatusCode::from_u16(status).expect("a status");
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(etag) = etag {
+        response.headers_mut().insert("etag", etag.parse().expect("a header"));
+    }
+    response
+}
+
+/// A problem document.
+pub(crate) fn problem(status: u16, detail: &str) -> Answer {
+    let title = StatusCode::from_u16(status).expect("a status").to_string();
+    Answer(
+        status,
+        None,
+        json!({ "type": "about:blank", "title": title, "status": status, "detail": detail }),
+    )
+}
