@@ -76,7 +76,7 @@ pub struct Faults {
     pub list_lag: SignedDuration,
     /// A row is missing from the list of waiting jobs.
     pub job_omitted: f64,
-    /// A launch finds no capacity for its kind, subnet and market, nor does any in the next 10 minutes.
+    /// A launch finds no capacity for its kind, subnet and market, nor does any in the next 5 minutes.
     pub no_capacity: f64,
     /// A launch is refused for an account limit.
     pub limit: f64,
@@ -84,6 +84,8 @@ pub struct Faults {
     pub throttled: f64,
     /// A machine is taken back by the cloud, within its first 10 minutes.
     pub interrupted: f64,
+    /// A machine's runner reports once a minute only: the forge calls it idle in between.
+    pub silent: f64,
     /// A machine's runner never starts.
     pub never_online: f64,
     /// A machine's runner is online and never asks for a job, nor drains.

@@ -9,6 +9,8 @@ mod compute;
 mod forge;
 pub mod queue;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, MutexGuard};
 

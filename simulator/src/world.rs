@@ -127,6 +127,7 @@ impl World {
             boots_in: rng.between(seconds(12), seconds(40)),
             starts_in: rng.between(seconds(5), seconds(20)),
             interrupted_in: interrupted.then(|| rng.between(seconds(1), seconds(600))),
+            silent: rng.chance(weather.silent),
             never_online: rng.chance(weather.never_online),
             hangs_idle: rng.chance(weather.hangs_idle),
             hangs_after_job: rng.chance(weather.hangs_after_job),

@@ -79,12 +79,16 @@ fn calm_weather_costs_one_machine_one_launch_five_writes_and_a_removal() {
     for outcome in play(&Profile::calm(), 6) {
         let Outcome { seed, jobs, ran, machines, launches, registrations, removals, .. } = outcome;
         assert_eq!((jobs, ran, machines), (40, 40, 40), "seed {seed}");
-        assert_eq!((launches, registrations, removals), (40, 40, 40), "seed {seed}");
+        assert_eq!((launches, removals), (40, 40), "seed {seed}");
+        // Two replicas that look at a new run at once both register; row 24 takes one back.
+        let twins = registrations - 40;
+        assert!(twins <= if outcome.replicas == 1 { 0 } else { 2 }, "seed {seed}: {twins} twins");
+        let retired = outcome.calls.get("forge.retire").copied().unwrap_or(0);
+        assert!(retired <= 2 * twins, "seed {seed}: {retired} retired");
         assert_eq!(outcome.writes_per_run.len(), 40, "seed {seed}");
         let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| **n != 5).collect();
         assert!(more.is_empty(), "seed {seed}: not five writes: {more:?}");
         assert_eq!(outcome.mutating_calls_in_settled_day, 0, "seed {seed}");
-        assert_eq!(outcome.calls.get("forge.retire"), None, "seed {seed}");
         assert_eq!(outcome.calls.get("compute.terminate"), None, "seed {seed}");
     }
 }
@@ -113,6 +117,14 @@ fn crash() {
 #[test]
 fn lost_reply() {
     every_job_is_done(&Profile::lost_reply());
+}
+
+#[test]
+fn silence() {
+    for outcome in play(&Profile::silence(), 12) {
+        let Outcome { seed, ran, machines, .. } = outcome;
+        assert_eq!((ran, machines), (120, 120), "seed {seed}");
+    }
 }
 
 #[test]

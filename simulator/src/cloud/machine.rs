@@ -12,6 +12,8 @@ use crate::forge::{Forge, Task, TaskState};
 pub const FETCH_EVERY: SignedDuration = SignedDuration::from_secs(2);
 /// How often a busy runner reports.
 pub const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// The same of a silent one.
+pub const SILENT_REPORT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// What will become of a machine, drawn at its launch.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Fate {
     pub starts_in: SignedDuration,
     /// The cloud takes it back so long after its launch.
     pub interrupted_in: Option<SignedDuration>,
+    /// Its runner reports seldom.
+    pub silent: bool,
     /// Its runner never starts, nor does anything else that would end it.
     pub never_online: bool,
     /// Its runner is online and does nothing more, nor does anything else that would end it.
@@ -38,6 +42,7 @@ impl Default for Fate {
             boots_in: SignedDuration::from_secs(20),
             starts_in: SignedDuration::from_secs(10),
             interrupted_in: None,
+            silent: false,
             never_online: false,
             hangs_idle: false,
             hangs_after_job: false,
@@ -333,7 +338,8 @@ impl Machine {
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let answer = forge.report(now, uuid, token, task.id, result);
         if matches!(answer, Ok(TaskState::Running)) {
-            let reports_at = now + REPORT_EVERY;
+            let every = if self.fate.silent { SILENT_REPORT_EVERY } else { REPORT_EVERY };
+            let reports_at = now + every;
             self.doing = Doing::Busy { task, until, reports_at };
             return None;
         }

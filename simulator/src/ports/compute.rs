@@ -96,7 +96,7 @@ impl World {
         {
             let machine = &placement.machine;
             let pool = (machine.kind.clone(), machine.subnet.clone(), market);
-            self.cloud.run_short(pool, now + SignedDuration::from_mins(10));
+            self.cloud.run_short(pool, now + SignedDuration::from_mins(5));
         }
         if self.rng.chance(weather.limit) {
             let message = "simulated: an account limit";

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The profile's name.
     pub profile: &'static str,
+    /// How many replicas there were.
+    pub replicas: usize,
     /// Jobs that waited for a runner at some time, re-runs counted anew.
     pub jobs: usize,
     /// Of those, the ones that ran.
@@ -182,7 +184,7 @@ impl<'a> Drive<'a> {
         self.play_until(quiet_at + keep + SignedDuration::from_hours(1));
         self.tell_left_over("an hour after the last record was to be removed");
         let before = self.mutating_calls();
-        self.play_until(self.clock.now() + SignedDuration::from_hours(6));
+        self.play_until(self.clock.now() + SignedDuration::from_hours(1));
         self.settled_calls += self.mutating_calls() - before;
         if self.settled_calls > 0 {
             let now = self.clock.now();
@@ -389,6 +391,7 @@ impl<'a> Drive<'a> {
         Outcome {
             seed: world.laws.seed(),
             profile: self.profile.name,
+            replicas: self.replicas.len(),
             jobs: self.queued.len(),
             ran: self.starts.len(),
             shared: self.starts.values().filter(|own| !**own).count(),

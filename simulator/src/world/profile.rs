@@ -101,7 +101,7 @@ impl Profile {
             name: "steal",
             deeds: bursts,
             waits_at_most: minutes(2),
-            classes: vec![linux(SignedDuration::from_hours(2))],
+            classes: vec![linux(SignedDuration::from_hours(1))],
             settled: SignedDuration::ZERO,
             ..Self::calm()
         }
@@ -128,7 +128,7 @@ impl Profile {
         Self {
             name: "crash",
             weather: |rng| Faults {
-                crash: [0.001, 0.004, 0.015, 0.04][pick(rng, 4)],
+                crash: [0.001, 0.004, 0.02][pick(rng, 3)],
                 ..Faults::default()
             },
             deeds: mixed,
@@ -164,9 +164,19 @@ impl Profile {
         }
     }
 
+    /// Bursts on machines whose runners work in silence: they look idle.
+    pub fn silence() -> Self {
+        Self {
+            name: "silence",
+            weather: |_| Faults { silent: 1.0, ..Faults::default() },
+            waits_at_most: minutes(10),
+            ..Self::steal()
+        }
+    }
+
     /// Both limits tight.
     pub fn limits() -> Self {
-        let mut class = linux(SignedDuration::from_hours(2));
+        let mut class = linux(SignedDuration::from_hours(1));
         class.limit = Some(5);
         class.repo_limit = Some(2);
         Self {
@@ -191,6 +201,7 @@ impl Profile {
             Self::webhooks_lost(),
             Self::crash(),
             Self::lost_reply(),
+            Self::silence(),
             Self::limits(),
             Self::chaos(),
         ]
@@ -216,12 +227,15 @@ fn chaos(rng: &mut Rng) -> Faults {
         wake_doubled: sometimes(0.2),
         wake_late: sometimes(0.2),
         job_omitted: sometimes(0.3),
-        no_capacity: sometimes(0.2),
+        no_capacity: sometimes(0.1),
         limit: sometimes(0.05),
         throttled: sometimes(0.05),
         interrupted: sometimes(0.15),
         never_online: sometimes(0.05),
         hangs_idle: sometimes(0.05),
+        hangs_after_job: sometimes(0.05),
+        silent: sometimes(0.3),
+        clocks_apart: SignedDuration::from_secs(if sometimes(1.0) > 0.0 { 15 } else { 0 }),
         list_lag: SignedDuration::from_secs(if sometimes(1.0) > 0.0 { 20 } else { 0 }),
         ..Faults::default()
     }

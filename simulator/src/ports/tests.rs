@@ -1,0 +1,190 @@
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::observation::{Job, Registrations};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Expect, Filter, Forge as _, Limits, Queue as _, RunStore as _,
+};
+use tinqs_ci_reconciler::run::{JobRef, Phase, Run, RunName, Slot, Spec};
+
+use super::Mouth;
+use crate::clock::{Quick, Virtual};
+use crate::forge::{self, Forge, JobSpec, Line};
+use crate::world::{Shared, World, forge_of, lock};
+
+fn start() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+fn live() -> (Mouth, Shared, Virtual) {
+    let clock = Virtual::starting_at(start());
+    let world = World::new(1, Arc::new(clock.clone()), forge_of(Line::V1_27));
+    let shared = Arc::new(std::sync::Mutex::new(world));
+    (Mouth::live(shared.clone()), shared, clock)
+}
+
+fn a_run(job_id: i64, at: Timestamp) -> Run {
+    let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id };
+    let about = tinqs_ci_reconciler::run::About::default();
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], about };
+    Run::new("test", RunName::job(job_id), spec, at)
+}
+
+fn slot(job_id: i64) -> Slot {
+    a_run(job_id, start()).slot(1)
+}
+
+#[tokio::test]
+async fn a_record_is_written_only_as_expected() {
+    let (mouth, _, _) = live();
+    let run = a_run(1, start());
+    assert_eq!(mouth.put(&run, Expect::Absent).await.unwrap(), 1);
+    let again = mouth.put(&run, Expect::Absent).await.unwrap_err();
+    assert_eq!((again.kind, again.port, again.operation), (ErrorKind::Conflict, "store", "put"));
+    assert_eq!(mouth.put(&run, Expect::At(run.uid, 1)).await.unwrap(), 2);
+    let stale = mouth.put(&run, Expect::At(run.uid, 1)).await.unwrap_err();
+    assert_eq!(stale.kind, ErrorKind::Conflict);
+    let other = a_run(1, start() + SignedDuration::from_secs(1));
+    let of_other = mouth.put(&other, Expect::At(other.uid, 2)).await.unwrap_err();
+    assert_eq!(of_other.kind, ErrorKind::Conflict);
+    let stale = mouth.remove(&run.name, run.uid, 1).await.unwrap_err();
+    assert_eq!(stale.kind, ErrorKind::Conflict);
+    mouth.remove(&run.name, run.uid, 2).await.unwrap();
+    mouth.remove(&run.name, run.uid, 2).await.unwrap();
+    assert_eq!(mouth.get(&run.name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn pages_are_newest_first_and_go_on_where_they_ended() {
+    let (mouth, _, _) = live();
+    for n in 1..=5 {
+        let run = a_run(n, start() + SignedDuration::from_secs(n));
+        mouth.put(&run, Expect::Absent).await.unwrap();
+    }
+    let filter = Filter { limit: 2, ..Filter::default() };
+    let mut names = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = mouth.page(&filter, after.as_deref()).await.unwrap();
+        names.extend(page.items.iter().map(|run| run.name.to_string()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names, ["job-5", "job-4", "job-3", "job-2", "job-1"]);
+    assert_eq!(mouth.page(&filter, Some("x")).await.unwrap_err().kind, ErrorKind::Invalid);
+    let none = Filter { phase: Some(Phase::Finished), ..filter };
+    assert!(mouth.page(&none, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn finished_runs_are_open_only_once_they_are_due() {
+    let (mouth, _, _) = live();
+    let mut run = a_run(1, start());
+    run.status.phase = Phase::Finished;
+    run.status.due = start() + SignedDuration::from_secs(60);
+    mouth.put(&run, Expect::Absent).await.unwrap();
+    assert!(mouth.open(start()).await.unwrap().is_empty());
+    let open = mouth.open(start() + SignedDuration::from_secs(60)).await.unwrap();
+    assert_eq!(open.len(), 1);
+}
+
+#[tokio::test]
+async fn seats_keep_both_limits() {
+    let (mouth, _, _) = live();
+    let class = ClassName("linux".to_owned());
+    let limits = Limits { class: Some(2), repo: Some(1) };
+    let take = |n: i64, repo: &'static str| {
+        let (mouth, class) = (mouth.clone(), class.clone());
+        async move { mouth.seat(&class, &slot(n), repo, limits).await.unwrap() }
+    };
+    assert!(take(1, "a/a").await && take(1, "a/a").await);
+    assert!(!take(2, "a/a").await);
+    assert!(take(3, "b/b").await);
+    assert!(!take(4, "c/c").await);
+    mouth.unseat(&class, &slot(1)).await.unwrap();
+    mouth.unseat(&class, &slot(1)).await.unwrap();
+    assert!(take(4, "c/c").await);
+    assert_eq!(mouth.seats(&class).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_lease_is_its_holders_until_it_is_over() {
+    let (mouth, _, _) = live();
+    let ttl = SignedDuration::from_secs(30);
+    let later = start() + ttl;
+    assert!(mouth.lease("sweep", "a", start(), ttl).await.unwrap());
+    assert!(mouth.lease("sweep", "a", start(), ttl).await.unwrap());
+    assert!(!mouth.lease("sweep", "b", start(), ttl).await.unwrap());
+    assert!(mouth.lease("sweep", "b", later, ttl).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_wake_up_comes_until_it_is_done() {
+    let (mouth, world, clock) = live();
+    let name = RunName::job(1);
+    mouth.wake(&name).await.unwrap();
+    let first = mouth.next(10).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert!(mouth.next(10).await.unwrap().is_empty());
+    clock.set(start() + SignedDuration::from_secs(100));
+    let again = mouth.next(10).await.unwrap();
+    assert_eq!(again.len(), 1);
+    mouth.done(again[0].clone()).await.unwrap();
+    assert!(lock(&world).wakes.is_empty());
+}
+
+#[tokio::test]
+async fn somebody_who_waits_is_roused_by_a_wake_up() {
+    let (mouth, _, _) = live();
+    let waiting = tokio::spawn({
+        let mouth = mouth.clone();
+        async move {
+            loop {
+                let deliveries = mouth.next(10).await.unwrap();
+                if !deliveries.is_empty() {
+                    return deliveries;
+                }
+            }
+        }
+    });
+    mouth.wake(&RunName::job(7)).await.unwrap();
+    let within = std::time::Duration::from_secs(10);
+    let deliveries = tokio::time::timeout(within, waiting).await.unwrap().unwrap();
+    assert_eq!(deliveries[0].name, RunName::job(7));
+}
+
+#[tokio::test]
+async fn the_forge_tells_what_it_holds() {
+    let (mouth, world, _) = live();
+    let jobs = [JobSpec::new("build", &["linux"])];
+    let id = lock(&world).forge().push(start(), "acme/widget", &jobs)[0];
+    let waiting = mouth.waiting().await.unwrap().unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(mouth.job(&waiting[0].job).await.unwrap(), Job::Waiting);
+    let unknown = JobRef { job_id: id + 1, ..waiting[0].job.clone() };
+    assert_eq!(mouth.job(&unknown).await.unwrap(), Job::Absent);
+    let runner = mouth.register(&slot(id), &["linux:host".to_owned()]).await.unwrap();
+    lock(&world).forge().register(start(), "somebody else's", &[], false);
+    let Registrations::Seen(rows) = mouth.registrations().await.unwrap() else {
+        panic!("the list is known")
+    };
+    assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id]);
+    mouth.retire(runner.id).await.unwrap();
+    mouth.retire(runner.id).await.unwrap();
+    assert_eq!(mouth.registration(runner.id).await.unwrap(), None);
+    assert!(lock(&world).laws.violations().is_empty());
+}
+
+#[tokio::test]
+async fn quick_worlds_go_on_by_themselves_when_asked() {
+    let clock = Arc::new(Quick::new(start(), 1000));
+    let forge = Arc::new(std::sync::Mutex::new(Forge::new(forge::Config::default())));
+    let world: Shared = Arc::new(std::sync::Mutex::new(World::new(1, clock, forge)));
+    let mouth = Mouth::live(world.clone());
+    mouth.wake(&RunName::job(1)).await.unwrap();
+    assert_eq!(mouth.next(1).await.unwrap().len(), 1);
+    assert!(lock(&world).laws.violations().is_empty());
+}
