@@ -88,7 +88,7 @@ pub(crate) fn bases() -> BTreeMap<String, Value> {
     let whole = |name: &str| {
         let mut chain = Vec::new();
         let mut next = Some(name.to_owned());
-        while let Some(name) = next {
+        while let Some(name) = next.take() {
             let base = bases.get(&name).unwrap_or_else(|| panic!("no base `{name}`"));
             assert!(chain.len() < bases.len(), "base `{name}` comes from itself");
             chain.push(&base.see);
