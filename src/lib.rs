@@ -1,6 +1,8 @@
 //! The outer package: everything of tinqs-ci that touches the world.
 
 pub mod api;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod boot;
 pub mod cli;
 pub mod client;
@@ -13,8 +15,7 @@ pub mod gitea;
 pub mod http;
 pub mod init;
 pub mod print;
+pub mod schemas;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;
-#[cfg(feature = "aws")]
-pub mod aws;

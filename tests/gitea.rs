@@ -21,3 +21,6 @@ mod setup;
 
 #[path = "gitea/weather.rs"]
 mod weather;
+
+#[path = "gitea/wire.rs"]
+mod wire;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::class::Times;
 use crate::observation::{Instance, InstanceState, Job, Observation, Registrations};
-use crate::plan::{DRAIN_GRACE, LANDS_WITHIN, LAUNCH_WINDOW, LONGEST_BACKOFF, VISIBLE_WITHIN};
+use crate::plan::{DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN};
 use crate::run::{Attempt, End, Refusal, Run, Slot, Status, hash_hex};
 
 /// What is seen of the current attempt.
@@ -26,20 +26,16 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(seen: &Observation, run: &Run, times: &Times) -> Self {
+    pub(crate) fn new(seen: &Observation, run: &Run, status: &Status, times: &Times) -> Self {
         let mut facts =
             Self { live: false, seen: false, consumed: false, busy: false, late: None, end: None };
-        let Some(attempt) = &run.status.attempt else { return facts };
+        let Some(attempt) = &status.attempt else { return facts };
         let slot = run.slot(attempt.number);
         let current = attempt.current();
         let of_slot = || seen.machines.iter().filter(|m| m.slot == slot);
         facts.live = of_slot().any(Instance::is_live);
         facts.seen = of_slot().any(|m| m.placement == current);
-        let up = of_slot().any(|m| m.state == InstanceState::Up);
-        facts.busy = is_busy(seen, attempt.runner.id)
-            || (up
-                && seen.job == Job::Unobservable
-                && seen.registrations == Registrations::Unknown);
+        facts.busy = at_work(seen, &slot, attempt.runner.id);
         facts.consumed = consumed(seen, attempt, &slot);
         if let Some(machine) = of_slot().find(|m| m.is_live()) {
             facts.late = late(seen, attempt, machine, facts.consumed, times);
@@ -49,9 +45,19 @@ impl Facts {
     }
 }
 
-/// Whether a registration is at work.
-pub(crate) fn is_busy(seen: &Observation, registration: i64) -> bool {
-    seen.registrations.by_id(registration).is_some_and(|r| r.busy && r.missing_since.is_none())
+/// Whether an attempt is at work: its registration is busy. Where registrations cannot be seen in
+/// push mode, its machine is up.
+pub(crate) fn at_work(seen: &Observation, slot: &Slot, registration: i64) -> bool {
+    match &seen.registrations {
+        Registrations::Seen(_) => seen
+            .registrations
+            .by_id(registration)
+            .is_some_and(|r| r.busy && r.missing_since.is_none()),
+        Registrations::Unknown => {
+            seen.job == Job::Unobservable
+                && seen.machines.iter().any(|m| m.slot == *slot && m.state == InstanceState::Up)
+        }
+    }
 }
 
 /// Whether a machine of the slot is booting, up or on its way out.
@@ -59,24 +65,15 @@ pub(crate) fn remains(seen: &Observation, slot: &Slot) -> bool {
     seen.machines.iter().any(|m| m.slot == *slot && m.state != InstanceState::Gone)
 }
 
-/// Its registration is missing or busy, or a job is seen running on its name. Where registrations
-/// cannot be seen in push mode, a machine that is up counts as having got the job.
+/// Its registration is missing or busy, or a job is seen running on its name.
 fn consumed(seen: &Observation, attempt: &Attempt, slot: &Slot) -> bool {
     if let Job::Running { runner } = &seen.job
         && *runner == attempt.runner.name
     {
         return true;
     }
-    match &seen.registrations {
-        Registrations::Seen(_) => {
-            let row = seen.registrations.by_id(attempt.runner.id);
-            row.is_some_and(|r| r.busy || r.missing_since.is_some())
-        }
-        Registrations::Unknown => {
-            let up = seen.machines.iter().any(|m| m.slot == *slot && m.state == InstanceState::Up);
-            seen.job == Job::Unobservable && up
-        }
-    }
+    let row = seen.registrations.by_id(attempt.runner.id);
+    row.is_some_and(|r| r.missing_since.is_some()) || at_work(seen, slot, attempt.runner.id)
 }
 
 fn late(
@@ -93,11 +90,13 @@ fn late(
         }
         Registrations::Unknown => machine.state == InstanceState::Up,
     };
-    if !online && !consumed && seen.now > since + times.boot_within {
+    if !online && !consumed && older(seen.now, since, times.boot_within) {
         return Some(End::NeverReady);
     }
-    let drained = since + times.boot_within + times.idle_within + DRAIN_GRACE;
-    (!consumed && seen.now > drained).then_some(End::NotAssigned)
+    // It drains itself by what it was told, not by what a new configuration says.
+    let drained =
+        times.boot_within.saturating_add(attempt.boot.idle_within).saturating_add(DRAIN_GRACE);
+    (!consumed && older(seen.now, since, drained)).then_some(End::NotAssigned)
 }
 
 fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
@@ -115,10 +114,8 @@ fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
         return Some(End::Refused(refused.why));
     }
     match &placement.answered {
-        Some(answer) if seen.now > answer.at + VISIBLE_WITHIN => Some(End::NeverSeen),
-        None if seen.now >= attempt.decided_at + LAUNCH_WINDOW + LANDS_WITHIN + VISIBLE_WITHIN => {
-            Some(End::NeverAnswered)
-        }
+        Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
+        None if seen.now >= after(attempt.decided_at, SHOWN_WITHIN) => Some(End::NeverAnswered),
         Some(_) | None => None,
     }
 }
@@ -164,7 +161,12 @@ pub(crate) fn describe_end(end: End) -> String {
     .to_owned()
 }
 
+/// A time so much later; the last one there is where a record or a configuration asks for more.
+pub(crate) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 /// Whether a time is longer ago than `wait`.
 pub(crate) fn older(now: Timestamp, at: Timestamp, wait: SignedDuration) -> bool {
-    now > at + wait
+    now > after(at, wait)
 }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::facts::after;
 use crate::observation::Instance;
 use crate::plan::{Prepare, supersede, tell};
 use crate::ports::ErrorKind;
@@ -30,7 +31,7 @@ pub fn prepared(
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
     });
-    status.next = slot.number + 1;
+    status.next = slot.number.saturating_add(1);
     status.phase = Phase::Starting;
     status.retry_at = None;
     status.conditions.clear();
@@ -45,12 +46,12 @@ pub fn at_limit(status: &mut Status, prepare: &Prepare, now: Timestamp) {
         prepare.class
     );
     tell(status, Reason::AtLimit, now, message);
-    status.due = now + SignedDuration::from_mins(5);
+    status.due = after(now, SignedDuration::from_mins(5));
 }
 
 /// Preparing failed: it is tried again soon.
 pub fn not_prepared(status: &mut Status, now: Timestamp) {
-    status.due = now + SignedDuration::from_secs(15);
+    status.due = after(now, SignedDuration::from_secs(15));
 }
 
 /// A launch was answered, by a machine in whatever state.

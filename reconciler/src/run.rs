@@ -391,15 +391,22 @@ text_id! {
 
 /// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-pub struct RunName(
-    #[cfg_attr(
-        feature = "schemars",
-        schemars(regex(pattern = "^(job-[0-9]{1,19}|push-[0-9a-f]{16})$"))
-    )]
-    String,
-);
+pub struct RunName(String);
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for RunName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RunName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})$",
+            "description": "A run's name: `job-<job id>`, or `push-<16 hex>` in push mode."
+        })
+    }
+}
 
 impl RunName {
     /// The run of a job that the forge lists.
@@ -437,9 +444,7 @@ impl FromStr for RunName {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let job = text.strip_prefix("job-").is_some_and(|n| {
-            n.len() <= 19 && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())
-        });
+        let job = text.strip_prefix("job-").is_some_and(|n| n.len() <= 19 && is_number(n));
         let push = text.strip_prefix("push-").is_some_and(|n| n.len() == 16 && is_lower_hex(n));
         if job || push {
             return Ok(Self(text.to_owned()));
@@ -463,6 +468,13 @@ impl From<RunName> for String {
     fn from(name: RunName) -> Self {
         name.0
     }
+}
+
+/// Digits as we write them: without leading zeros, so that a name has one spelling.
+fn is_number(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
 }
 
 fn is_lower_hex(text: &str) -> bool {
@@ -546,8 +558,7 @@ impl FromStr for Slot {
         let parse = || {
             let mut parts = text.strip_prefix("tq-")?.rsplitn(3, '-');
             let (number, uid, run) = (parts.next()?, parts.next()?, parts.next()?);
-            let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-            if !digits || uid.len() != 8 || !is_lower_hex(uid) {
+            if !is_number(number) || uid.len() != 8 || !is_lower_hex(uid) {
                 return None;
             }
             Some(Slot {
@@ -585,7 +596,7 @@ impl schemars::JsonSchema for Slot {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^tq-(job-[0-9]{1,19}|push-[0-9a-f]{16})-[0-9a-f]{8}-[0-9]+$",
+            "pattern": "^tq-(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})-[0-9a-f]{8}-(0|[1-9][0-9]*)$",
             "description": "One attempt of one incarnation of one run."
         })
     }
@@ -697,7 +708,7 @@ impl Run {
     pub fn delete(&mut self, now: Timestamp, terminate: bool) {
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
-        self.status.next += 1;
+        self.status.next = self.status.next.saturating_add(1);
         self.status.due = now;
     }
 

@@ -1,1 +1,95 @@
-//! (being written)
+//! Time: virtual (moved by the executor alone), quickened (for the demo), and skewed (a replica's).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::ports::Clock;
+
+/// A clock that stands still until it is set. Copies share the time.
+#[derive(Clone, Debug)]
+pub struct Virtual(Arc<AtomicI64>);
+
+impl Virtual {
+    /// A clock that stands at `at`.
+    pub fn starting_at(at: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(at.as_microsecond())))
+    }
+
+    /// Moves the time to `at`; never back.
+    pub fn set(&self, at: Timestamp) {
+        self.0.fetch_max(at.as_microsecond(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for Virtual {
+    fn now(&self) -> Timestamp {
+        // Only what was a timestamp is ever stored.
+        Timestamp::from_microsecond(self.0.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+}
+
+/// The real time, passing `speed` times as fast from the moment it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Quick {
+    started: Instant,
+    from: Timestamp,
+    speed: u32,
+}
+
+impl Quick {
+    /// A clock that shows `from` now and goes `speed` times as fast as the real one.
+    pub fn new(from: Timestamp, speed: u32) -> Self {
+        Self { started: Instant::now(), from, speed: speed.max(1) }
+    }
+
+    /// How long to wait in real time for `wait` to pass on this clock.
+    pub fn real(&self, wait: SignedDuration) -> std::time::Duration {
+        wait.unsigned_abs() / self.speed
+    }
+}
+
+impl Clock for Quick {
+    fn now(&self) -> Timestamp {
+        self.from + self.started.elapsed().saturating_mul(self.speed)
+    }
+}
+
+/// Another clock, wrong by a constant.
+#[derive(Clone, Debug)]
+pub struct Skewed {
+    /// The right time.
+    pub right: Virtual,
+    /// How far it is ahead of it.
+    pub by: SignedDuration,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        self.right.now() + self.by
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_time_is_shared_and_never_goes_back() {
+        let clock = Virtual::starting_at(Timestamp::UNIX_EPOCH);
+        let copy = clock.clone();
+        clock.set(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5));
+        copy.set(Timestamp::UNIX_EPOCH);
+        assert_eq!(copy.now(), Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5));
+        let ahead = Skewed { right: clock, by: SignedDuration::from_secs(2) };
+        assert_eq!(ahead.now(), Timestamp::UNIX_EPOCH + SignedDuration::from_secs(7));
+    }
+
+    #[test]
+    fn quick_time_passes_faster() {
+        let clock = Quick::new(Timestamp::UNIX_EPOCH, 60);
+        assert_eq!(clock.real(SignedDuration::from_mins(1)), std::time::Duration::from_secs(1));
+        assert!(clock.now() >= Timestamp::UNIX_EPOCH);
+    }
+}

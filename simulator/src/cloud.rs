@@ -1,1 +1,276 @@
-//! (being written)
+//! EC2 as a state machine: launches by client token, listings that lag, capacity, interruptions.
+//! What a machine does while it lives is in [`machine`].
+
+pub mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
+
+use crate::forge::Forge;
+use machine::{Doing, Fate, Machine};
+
+/// How long an ended machine is still listed.
+pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);
+/// How long the client token of a machine is remembered.
+pub const TOKEN_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// How the cloud is set up. May be changed while it runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How old the machine list is. A machine is found by its id as late.
+    pub list_lag: SignedDuration,
+    /// Most machines alive at once: the account's limit.
+    pub account_limit: Option<usize>,
+    /// Whether client tokens are honoured. Where not, asking twice makes two machines.
+    pub tokens: bool,
+    /// From power-off to gone.
+    pub ends_within: SignedDuration,
+    /// Launches per minute; `None`: any number. What is above is `Throttled`.
+    pub launches_per_minute: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            list_lag: SignedDuration::ZERO,
+            account_limit: None,
+            tokens: true,
+            ends_within: SignedDuration::from_secs(25),
+            launches_per_minute: None,
+        }
+    }
+}
+
+/// What capacity is remembered by: kind, subnet, market.
+pub type Pool = (String, String, Market);
+
+/// The cloud.
+#[derive(Clone, Debug, Default)]
+pub struct Cloud {
+    /// How it is set up.
+    pub config: Config,
+    machines: BTreeMap<InstanceId, Machine>,
+    active: BTreeSet<InstanceId>,
+    tokens: BTreeMap<String, ([u8; 32], InstanceId)>,
+    /// Pools without capacity, until then.
+    short: BTreeMap<Pool, Timestamp>,
+    launches: Vec<Timestamp>,
+    foreign: BTreeSet<InstanceId>,
+    made: u64,
+}
+
+/// Why a call did nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What helps.
+    pub kind: ErrorKind,
+    /// What happened.
+    pub message: String,
+}
+
+fn refused(kind: ErrorKind, message: impl Into<String>) -> Refused {
+    Refused { kind, message: message.into() }
+}
+
+/// What a launch asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Whose machine.
+    pub slot: &'a Slot,
+    /// Which placement.
+    pub placement: u32,
+    /// The recorded attempt.
+    pub attempt: &'a Attempt,
+}
+
+impl Launch<'_> {
+    /// The client token.
+    pub fn token(&self) -> String {
+        self.slot.token(self.placement)
+    }
+
+    /// All that the machine is made of: the same token must come with the same bytes.
+    pub fn bytes(&self) -> [u8; 32] {
+        let Attempt { runner, boot, placements, class, .. } = self.attempt;
+        let recipe = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
+        let text = format!(
+            "{}\n{:?}\n{class}\n{} {} {} {:?} {}\n{} {} {} {}",
+            self.token(),
+            recipe.map(|p| &p.machine),
+            runner.id,
+            runner.uuid,
+            runner.name,
+            runner.labels,
+            runner.token.expose(),
+            boot.deadline,
+            boot.idle_within,
+            boot.instance_url,
+            boot.git_token.as_ref().map_or("", |t| t.expose()),
+        );
+        Sha256::digest(text).into()
+    }
+}
+
+impl Cloud {
+    /// An empty cloud.
+    pub fn new(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Launches a machine, or answers the one that this token made before, dead or alive.
+    ///
+    /// # Errors
+    /// `Invalid`: the token with other bytes. `NoCapacity`, `Limit`, `Throttled`: nothing was made.
+    pub fn launch(
+        &mut self,
+        now: Timestamp,
+        ask: Launch<'_>,
+        fate: Fate,
+    ) -> Result<Instance, Refused> {
+        let (token, bytes) = (ask.token(), ask.bytes());
+        if let Some((before, id)) = self.tokens.get(&token).filter(|_| self.config.tokens)
+            && let Some(machine) = self.machines.get(id)
+            && machine.gone_at.is_none_or(|at| now <= at + TOKEN_KEPT)
+        {
+            if *before != bytes {
+                let message = format!("client token {token} was used with other parameters");
+                return Err(refused(ErrorKind::Invalid, message));
+            }
+            return Ok(machine.instance(machine.state()));
+        }
+        let recipe = usize::try_from(ask.placement).ok();
+        let Some(recipe) = recipe.and_then(|p| ask.attempt.placements.get(p)) else {
+            return Err(refused(ErrorKind::Invalid, format!("{token}: no such placement")));
+        };
+        let recipe = recipe.machine.clone();
+        let pool = (recipe.kind.clone(), recipe.subnet.clone(), recipe.market);
+        if self.short.get(&pool).is_some_and(|until| now < *until) {
+            let message = format!("no {} {} in {}", recipe.market, recipe.kind, recipe.subnet);
+            return Err(refused(ErrorKind::NoCapacity, message));
+        }
+        if self.config.account_limit.is_some_and(|limit| self.live().count() >= limit) {
+            return Err(refused(ErrorKind::Limit, "the account has as many machines as it may"));
+        }
+        if !self.room(now) {
+            return Err(refused(ErrorKind::Throttled, "too many launches in this minute"));
+        }
+        self.launches.push(now);
+        self.made += 1;
+        let id = InstanceId(format!("i-{:017x}", self.made));
+        let machine = Machine::new(id.clone(), ask, recipe, now, fate);
+        let instance = machine.instance(InstanceState::Booting);
+        self.machines.insert(id.clone(), machine);
+        self.active.insert(id.clone());
+        self.tokens.insert(token, (bytes, id));
+        Ok(instance)
+    }
+
+    /// Whether a launch would be taken as far as pace goes.
+    pub fn room(&mut self, now: Timestamp) -> bool {
+        let Some(limit) = self.config.launches_per_minute else { return true };
+        self.launches.retain(|at| now.duration_since(*at) < SignedDuration::from_mins(1));
+        self.launches.len() < limit
+    }
+
+    /// From now on there is no capacity in a pool, until then.
+    pub fn run_short(&mut self, pool: Pool, until: Timestamp) {
+        self.short.insert(pool, until);
+    }
+
+    /// A machine that is not ours: it carries no tag of ours and is never answered.
+    pub fn add_foreign(&mut self) -> InstanceId {
+        self.made += 1;
+        let id = InstanceId(format!("i-{:017x}", self.made));
+        self.foreign.insert(id.clone());
+        id
+    }
+
+    /// Whether a machine is not ours.
+    pub fn is_foreign(&self, id: &InstanceId) -> bool {
+        self.foreign.contains(id)
+    }
+
+    /// The machine list as it was `list_lag` ago, ended machines for an hour after their end.
+    pub fn list(&self, now: Timestamp) -> Vec<Instance> {
+        let seen = |machine: &Machine| self.as_listed(machine, now);
+        self.machines.values().filter_map(seen).collect()
+    }
+
+    /// A machine by its id, as the list shows it.
+    pub fn find(&self, now: Timestamp, id: &InstanceId) -> Option<Instance> {
+        self.as_listed(self.machines.get(id)?, now)
+    }
+
+    fn as_listed(&self, machine: &Machine, now: Timestamp) -> Option<Instance> {
+        if machine.gone_at.is_some_and(|at| now > at + LISTED_AFTER_END) {
+            return None;
+        }
+        Some(machine.instance(machine.state_at(now - self.config.list_lag)?))
+    }
+
+    /// Ends a machine; success where it is gone already.
+    pub fn terminate(&mut self, now: Timestamp, id: &InstanceId) {
+        let ends = now + self.config.ends_within;
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.end(now, ends, EndedBy::Request);
+        }
+    }
+
+    /// Takes a spot machine back.
+    pub fn interrupt(&mut self, now: Timestamp, id: &InstanceId) {
+        let ends = now + self.config.ends_within;
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.end(now, ends, EndedBy::Cloud);
+        }
+    }
+
+    /// All machines that were ever made.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// A machine as it is, whatever a list would say.
+    pub fn machine(&self, id: &InstanceId) -> Option<&Machine> {
+        self.machines.get(id)
+    }
+
+    /// Machines that boot or are up.
+    pub fn live(&self) -> impl Iterator<Item = &Machine> {
+        self.active.iter().filter_map(|id| self.machines.get(id)).filter(|m| m.is_live())
+    }
+
+    /// When something happens by itself.
+    pub fn next_event(&self) -> Option<Timestamp> {
+        self.active.iter().filter_map(|id| self.machines.get(id)?.next_event()).min()
+    }
+
+    /// Lets happen what is to happen until now, in order of time. Answers what happened.
+    pub fn tick(&mut self, now: Timestamp, forge: &mut Forge) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let due = self.active.iter().filter_map(|id| {
+                let at = self.machines.get(id)?.next_event()?;
+                (at <= now).then(|| (at, id.clone()))
+            });
+            let Some((at, id)) = due.min() else { return told };
+            let ends = at + self.config.ends_within;
+            if let Some(machine) = self.machines.get_mut(&id) {
+                let what = machine.step(at, ends, forge);
+                if let Some(what) = what {
+                    told.push(format!("{} {id}: {what}", machine.slot));
+                }
+                if matches!(machine.doing, Doing::Gone) {
+                    self.active.remove(&id);
+                }
+            }
+        }
+    }
+}

@@ -243,7 +243,8 @@ impl Wire {
         self.shared.state().lose_next = count;
     }
 
-    /// Webhooks for which this holds are never sent, until it is called again.
+    /// Webhooks for which this holds are never sent, until it is called again. It must not call the
+    /// wire itself.
     pub fn lose_webhooks_if(&self, lost: impl Fn(&Webhook) -> bool + Send + Sync + 'static) {
         self.shared.state().lose_if = Some(Box::new(lost));
     }

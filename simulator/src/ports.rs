@@ -1,1 +1,189 @@
-//! (being written)
+//! Mouth 1 of the world: the ports in memory.
+//!
+//! In a simulation each call is a suspension point before and after its effect: there it takes its
+//! time, may be refused, may lose its reply, and its caller may die. On the real clock (demo,
+//! conformance) nothing of that happens, and nothing blocks: the world's lock is never held over an
+//! await.
+
+mod compute;
+mod forge;
+pub mod queue;
+pub mod store;
+
+use std::sync::{Arc, MutexGuard};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
+
+use crate::executor::{Group, Scheduler};
+use crate::world::{Shared, World, lock};
+
+pub(crate) use forge::hint;
+
+/// One replica's way to the world: all five ports.
+#[derive(Clone)]
+pub struct Mouth {
+    world: Shared,
+    pace: Pace,
+}
+
+#[derive(Clone)]
+enum Pace {
+    /// As the weather is.
+    Simulated { scheduler: Scheduler, group: Group },
+    /// At once.
+    Live,
+}
+
+/// A call under way.
+struct Call {
+    /// `port.operation`.
+    name: &'static str,
+    /// On what, for the chronicle.
+    about: String,
+}
+
+impl Call {
+    fn new(name: &'static str, about: impl ToString) -> Self {
+        Self { name, about: about.to_string() }
+    }
+
+    fn error(&self, kind: ErrorKind, message: impl Into<String>) -> PortError {
+        error(self.name, kind, message)
+    }
+}
+
+fn error(name: &'static str, kind: ErrorKind, message: impl Into<String>) -> PortError {
+    let (port, operation) = name.split_once('.').unwrap_or((name, ""));
+    PortError::new(port, operation, kind, message)
+}
+
+/// What the weather does to a call at a suspension point.
+enum Weather {
+    Goes(SignedDuration),
+    Crashes,
+    Fails,
+}
+
+impl Mouth {
+    /// The ports as a replica of a simulation has them.
+    pub fn simulated(world: Shared, scheduler: Scheduler, group: Group) -> Self {
+        Self { world, pace: Pace::Simulated { scheduler, group } }
+    }
+
+    /// The ports on the world's own clock, in fair weather, under any runtime of tokio.
+    pub fn live(world: Shared) -> Self {
+        Self { world, pace: Pace::Live }
+    }
+
+    /// All five, with a clock.
+    pub fn ports(self, clock: Arc<dyn Clock>) -> Ports {
+        let mouth = Arc::new(self);
+        Ports {
+            clock,
+            store: mouth.clone(),
+            queue: mouth.clone(),
+            compute: mouth.clone(),
+            forge: mouth,
+        }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+
+    /// A call: suspended, done, suspended. The effect tells when the call began.
+    async fn call<T: Send>(
+        &self,
+        call: Call,
+        effect: impl FnOnce(&mut World, Timestamp) -> Result<T, PortError> + Send,
+    ) -> Result<T, PortError> {
+        let began = self.world().now();
+        self.suspend(&call, Side::Before).await?;
+        let result = {
+            let mut world = self.world();
+            if matches!(self.pace, Pace::Live) {
+                world.advance();
+            }
+            *world.calls.entry(call.name).or_insert(0) += 1;
+            let result = effect(&mut world, began);
+            let outcome = match &result {
+                Ok(_) => "ok".to_owned(),
+                Err(error) => error.kind.to_string(),
+            };
+            let who = self.who();
+            world.tell(&format!("{who}{} {} -> {outcome}", call.name, call.about));
+            result
+        };
+        self.suspend(&call, Side::After).await?;
+        result
+    }
+
+    fn who(&self) -> String {
+        match &self.pace {
+            Pace::Simulated { group, .. } => format!("[{group}] "),
+            Pace::Live => String::new(),
+        }
+    }
+
+    async fn suspend(&self, call: &Call, side: Side) -> Result<(), PortError> {
+        let Pace::Simulated { scheduler, group } = &self.pace else { return Ok(()) };
+        let weather = self.weather(scheduler, *group, side);
+        match weather {
+            Weather::Goes(wait) => {
+                scheduler.sleep(wait).await;
+                Ok(())
+            }
+            Weather::Crashes => {
+                let who = self.who();
+                let line = format!("{who}{} {}: the replica dies {side:?}", call.name, call.about);
+                self.world().tell(&line);
+                scheduler.crash(*group);
+                std::future::pending().await
+            }
+            Weather::Fails => {
+                let message = match side {
+                    Side::Before => "simulated: refused",
+                    Side::After => "simulated: the reply was lost",
+                };
+                let line = format!("{}{} {}: {message}", self.who(), call.name, call.about);
+                self.world().tell(&line);
+                scheduler.sleep(SignedDuration::from_millis(500)).await;
+                Err(call.error(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    fn weather(&self, scheduler: &Scheduler, group: Group, side: Side) -> Weather {
+        let mut world = self.world();
+        let now = world.now();
+        let faults = world.faults.at(now);
+        let rng = &mut world.rng;
+        if rng.chance(faults.crash) {
+            return Weather::Crashes;
+        }
+        let fails = match side {
+            Side::Before => faults.refused,
+            Side::After => faults.reply_lost,
+        };
+        if rng.chance(fails) {
+            return Weather::Fails;
+        }
+        if rng.chance(faults.pause) {
+            let (least, most) = (SignedDuration::from_secs(1), SignedDuration::from_mins(15));
+            scheduler.pause(group, now + rng.between(least, most));
+        }
+        let most = if rng.chance(faults.slow) {
+            SignedDuration::from_mins(5)
+        } else {
+            SignedDuration::from_millis(60)
+        };
+        Weather::Goes(rng.between(SignedDuration::from_millis(2), most))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Before,
+    After,
+}

@@ -113,7 +113,12 @@ impl Memory {
     pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
         let mut inner = self.inner();
         inner.woken.retain(|_, at| *at <= now && now < *at + WOKEN_FOR);
-        inner.woken.insert(name.clone(), now).is_none()
+        // A refused wake-up must not put the next one off: who is asked for often would sleep for ever.
+        let may = !inner.woken.contains_key(name);
+        if may {
+            inner.woken.insert(name.clone(), now);
+        }
+        may
     }
 
     /// The earliest due that this process knows.
@@ -124,12 +129,14 @@ impl Memory {
 
 /// A listing shared by all who look at the same time.
 pub(super) struct Listing<T> {
-    last: async_lock::Mutex<Option<(u64, Arc<T>)>>,
+    /// One reads at a time. Not `async_lock::Mutex`: who is next there rests on the wall clock.
+    turn: async_lock::Semaphore,
+    last: Mutex<Option<(u64, Arc<T>)>>,
 }
 
 impl<T> Default for Listing<T> {
     fn default() -> Self {
-        Self { last: async_lock::Mutex::new(None) }
+        Self { turn: async_lock::Semaphore::new(1), last: Mutex::new(None) }
     }
 }
 
@@ -144,15 +151,18 @@ impl<T> Listing<T> {
     where
         F: Future<Output = Result<T, PortError>>,
     {
-        let mut last = self.last.lock().await;
-        if let Some((begun, listing)) = &*last
+        let _turn = self.turn.acquire().await;
+        if let Some((begun, listing)) = &*self.last()
             && *begun > ticket
         {
             return Ok(listing.clone());
         }
         let begun = memory.ticket();
         let listing = Arc::new(read.await?);
-        *last = Some((begun, listing.clone()));
+        *self.last() = Some((begun, listing.clone()));
         Ok(listing)
+    }
+    fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

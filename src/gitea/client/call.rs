@@ -35,7 +35,7 @@ impl Call {
     /// The right that it takes. Scopes are categories of paths (`routers/api/v1/api.go`).
     pub(super) fn needs(&self) -> String {
         let access = if self.method == Method::GET { "read" } else { "write" };
-        let path = self.path.trim_start_matches("/api/v1");
+        let path = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         let (category, whose) = match path.split('/').nth(1).unwrap_or_default() {
             "admin" => ("admin", ", and belong to a site administrator"),
             "orgs" => ("organization", ", and belong to an owner of the organisation"),

@@ -67,9 +67,9 @@ fn duration(text: &str) -> Option<Duration> {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..end].parse().ok()?;
         let units = [("ms", 0.001), ("us", 0.000_001), ("ns", 1e-9), ("h", 3600.0)];
-        let units = units.into_iter().chain([("m", 60.0), ("s", 1.0)]);
+        let mut units = units.into_iter().chain([("m", 60.0), ("s", 1.0)]);
         let (after, seconds) =
-            units.filter_map(|(unit, s)| Some((rest[end..].strip_prefix(unit)?, s))).next()?;
+            units.find_map(|(unit, s)| Some((rest[end..].strip_prefix(unit)?, s)))?;
         sum += number * seconds;
         rest = after;
     }

@@ -1,0 +1,288 @@
+//! Rows 1 to 9: the record and the job decide. The rows are written in the heart's order.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::heal::heal;
+use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, Plan, Row};
+use crate::class::Times;
+use crate::facts::{self, Facts, after, older};
+use crate::observation::{Instance, Job, Observation};
+use crate::run::{Condition, End, Ended, Outcome, Phase, Reason, Run, Status};
+
+/// How many past attempts are kept for people.
+const PAST_KEPT: usize = 5;
+
+/// The decision under way: the status as it will be, beside what is seen.
+pub(super) struct Decision<'a> {
+    pub(super) seen: &'a Observation,
+    pub(super) run: &'a Run,
+    pub(super) facts: Facts,
+    pub(super) times: Times,
+    pub(super) status: Status,
+}
+
+pub(super) fn decide(seen: &Observation) -> Plan {
+    let Some(run) = &seen.run else {
+        return Plan { row: Row::NoRecord, status: None, prepare: None, actions: Vec::new() };
+    };
+    let times = seen.class.as_ref().map_or_else(Times::default, |class| class.times.clone());
+    let mut status = run.status.clone();
+    heal(&mut status, run, seen);
+    let facts = Facts::new(seen, run, &status, &times);
+    let decision = Decision { seen, run, facts, times, status };
+    decision.first_rows()
+}
+
+impl Decision<'_> {
+    pub(super) fn now(&self) -> Timestamp {
+        self.seen.now
+    }
+
+    pub(super) fn write(self, row: Row) -> Plan {
+        Plan { row, status: Some(self.status), prepare: None, actions: Vec::new() }
+    }
+
+    pub(super) fn due_in(&mut self, wait: SignedDuration) {
+        self.status.due = after(self.now(), wait);
+    }
+
+    /// Rows 1 to 9: the record and the job decide.
+    fn first_rows(mut self) -> Plan {
+        if self.may_be_removed() {
+            return Plan {
+                row: Row::Remove,
+                status: None,
+                prepare: None,
+                actions: vec![Action::Remove],
+            };
+        }
+        if self.run.deleted_at.is_some() {
+            return self.deleted();
+        }
+        match &self.seen.job {
+            Job::Done { conclusion } => {
+                let outcome = Outcome::from(*conclusion);
+                return self.finish(Row::Done, outcome);
+            }
+            Job::Absent => return self.finish(Row::JobGone, Outcome::JobGone),
+            Job::Running { runner } => {
+                let runner = runner.clone();
+                self.status.runner = Some(runner);
+                return self.running(Row::Running);
+            }
+            Job::Blocked => return self.blocked(),
+            Job::Waiting => {
+                if self.status.phase == Phase::Finished
+                    && self.status.outcome != Some(Outcome::GaveUp)
+                {
+                    return self.reopen();
+                }
+                let released = self.status.phase == Phase::Running;
+                let unblocked = self.status.reason() == Some(Reason::Blocked);
+                if released || unblocked {
+                    self.wait_anew();
+                }
+            }
+            Job::Unobservable => {
+                if let Some(decided) = self.push_rows() {
+                    return decided;
+                }
+            }
+        }
+        let given_up = self.status.outcome == Some(Outcome::GaveUp);
+        if given_up || older(self.now(), self.status.waiting_since, self.times.give_up_after) {
+            return self.finish(Row::GiveUp, Outcome::GaveUp);
+        }
+        match &self.seen.class {
+            None => self.no_class(),
+            Some(class) => self.attempt_rows(class),
+        }
+    }
+
+    /// Row 1.
+    fn may_be_removed(&self) -> bool {
+        let wanted = matches!(self.seen.job, Job::Waiting | Job::Blocked);
+        let kept = |since: Timestamp| !older(self.now(), since, self.times.keep);
+        let over = match (self.run.deleted_at, self.status.finished_at) {
+            (Some(deleted), _) if !wanted || !kept(deleted) => true,
+            (_, Some(finished)) => !kept(finished),
+            _ => false,
+        };
+        over && !self.seen.machines.iter().any(Instance::is_live)
+            && !self.seen.registrations.seen().iter().any(|r| r.missing_since.is_none())
+            && self.seen.seats.is_empty()
+    }
+
+    /// Row 2: a tombstone keeps no attempt; with `--now` its machines are ended.
+    fn deleted(mut self) -> Plan {
+        let at = self.run.deleted_at.unwrap_or(self.now());
+        self.supersede(End::Deleted);
+        self.status.attempt = None;
+        if self.status.phase != Phase::Finished {
+            self.status.phase = Phase::Waiting;
+        }
+        self.status.retry_at = None;
+        self.tell(
+            Reason::Deleted,
+            at,
+            "deleted: this job gets no machine; `retry` takes that back".into(),
+        );
+        self.due_in(SignedDuration::from_secs(60));
+        let mut actions = Vec::new();
+        if self.run.terminate_now {
+            let uid = self.run.uid.short();
+            let ours = self.seen.machines.iter().filter(|m| m.is_live() && m.slot.uid == uid);
+            actions.extend(ours.map(|m| Action::Terminate {
+                id: m.id.clone(),
+                slot: m.slot.clone(),
+                row: Row::Deleted,
+            }));
+        }
+        Plan { actions, ..self.write(Row::Deleted) }
+    }
+
+    /// Rows 3, 4, 8 and P2.
+    pub(super) fn finish(mut self, row: Row, outcome: Outcome) -> Plan {
+        self.end_if_consumed();
+        let now = self.now();
+        let status = &mut self.status;
+        if status.phase != Phase::Finished {
+            status.phase = Phase::Finished;
+            status.next = status.next.saturating_add(1);
+        }
+        status.outcome = Some(outcome);
+        status.retry_at = None;
+        status.conditions.clear();
+        let finished_at = *status.finished_at.get_or_insert(now);
+        status.due = after(finished_at, self.times.keep);
+        self.write(row)
+    }
+
+    /// Row 5 and P1.
+    pub(super) fn running(mut self, row: Row) -> Plan {
+        self.end_if_consumed();
+        let status = &mut self.status;
+        if status.phase != Phase::Running {
+            status.phase = Phase::Running;
+            status.next = status.next.saturating_add(1);
+        }
+        status.finished_at = None;
+        status.outcome = None;
+        status.retry_at = None;
+        status.conditions.clear();
+        self.due_in(SignedDuration::from_secs(60));
+        self.write(row)
+    }
+
+    /// Row 6.
+    fn blocked(mut self) -> Plan {
+        self.status.phase = Phase::Waiting;
+        self.status.finished_at = None;
+        self.status.outcome = None;
+        self.status.runner = None;
+        self.tell(
+            Reason::Blocked,
+            self.now(),
+            "the forge holds the job back: needs, approval or concurrency".into(),
+        );
+        self.due_in(SignedDuration::from_secs(60));
+        self.write(Row::Blocked)
+    }
+
+    /// Row 7.
+    fn reopen(mut self) -> Plan {
+        self.status.phase = Phase::Waiting;
+        self.status.finished_at = None;
+        self.status.outcome = None;
+        self.wait_anew();
+        self.status.due = self.now();
+        self.write(Row::Reopen)
+    }
+
+    fn wait_anew(&mut self) {
+        self.status.failures = 0;
+        self.status.retry_at = None;
+        self.status.runner = None;
+        self.status.waiting_since = self.now();
+        self.status.conditions.clear();
+    }
+
+    /// Row 9.
+    fn no_class(mut self) -> Plan {
+        if self.status.phase != Phase::Waiting || self.status.reason() != Some(Reason::NoClass) {
+            self.status.next = self.status.next.saturating_add(1);
+        }
+        let labels = self.run.spec.runs_on.join(", ");
+        self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]"));
+        self.due_in(SignedDuration::from_mins(5));
+        self.write(Row::NoClass)
+    }
+
+    pub(super) fn starting(&mut self, wait: SignedDuration) {
+        self.status.phase = Phase::Starting;
+        self.status.conditions.clear();
+        self.due_in(wait);
+        self.status.due = self.status.due.min(self.gives_up_at());
+    }
+
+    pub(super) fn waiting(&mut self, reason: Reason, message: String) {
+        self.status.phase = Phase::Waiting;
+        self.tell(reason, self.now(), message);
+    }
+
+    pub(super) fn tell(&mut self, reason: Reason, since: Timestamp, message: String) {
+        tell(&mut self.status, reason, since, message);
+    }
+
+    /// Rows 3 to 5: an attempt that was used is recorded as that.
+    pub(super) fn end_if_consumed(&mut self) {
+        if self.facts.consumed {
+            self.end(End::Consumed);
+        }
+    }
+
+    /// Records why the attempt is over, once, and what follows from it.
+    pub(super) fn end(&mut self, why: End) {
+        let at = self.now();
+        let Some(attempt) = self.status.attempt.as_mut().filter(|a| a.ended.is_none()) else {
+            return;
+        };
+        attempt.ended = Some(Ended { why, at });
+        let slot = self.run.slot(attempt.number);
+        if why == End::Consumed {
+            self.status.failures = 0;
+            self.status.retry_at = None;
+            return;
+        }
+        self.status.failures = self.status.failures.saturating_add(1);
+        self.status.retry_at =
+            facts::backoff(self.status.failures, &slot).map(|wait| after(at, wait));
+        if self.seen.job == Job::Unobservable && facts::idle_ends(&self.status) >= 3 {
+            self.status.retry_at = Some(after(at, LONGEST_BACKOFF_PUSH));
+        }
+    }
+
+    /// Moves the attempt to the past ones.
+    fn supersede(&mut self, why: End) {
+        supersede(&mut self.status, why, self.seen.now);
+    }
+}
+
+/// Says why a run is not further on; `since` stays while the reason does.
+pub(crate) fn tell(status: &mut Status, reason: Reason, since: Timestamp, message: String) {
+    let since = status.conditions.iter().find(|c| c.reason == reason).map_or(since, |c| c.since);
+    status.conditions = vec![Condition { reason, since, message }];
+}
+
+/// Moves the attempt to the past ones: all decided within 22 minutes, and the last 5.
+pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
+    if let Some(attempt) = status.attempt.take() {
+        status.past.push(attempt.into_past(Ended { why, at: now }));
+    }
+    let many = status.past.len().saturating_sub(PAST_KEPT);
+    let mut index = 0;
+    status.past.retain(|past| {
+        index += 1;
+        index > many || !older(now, past.decided_at, FORGOTTEN_AFTER)
+    });
+}

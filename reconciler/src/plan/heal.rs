@@ -1,0 +1,78 @@
+//! What a scrambled record may hold is put right: times in the future, numbers out of order. The
+//! healed values are written like any other change, so every record heals.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH};
+use crate::facts::after;
+use crate::observation::{Job, Observation};
+use crate::run::{Ended, Outcome, Phase, Run, Status};
+
+/// Clocks of replicas may differ by this much: what another one wrote is then no scrambled time.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
+/// A number further ahead than this is nobody's evidence of ours.
+const NUMBERS_AHEAD: u32 = 1000;
+
+/// Heals what a scrambled record may hold.
+pub(super) fn heal(status: &mut Status, run: &Run, seen: &Observation) {
+    times(status, seen);
+    if status.phase == Phase::Finished {
+        status.finished_at.get_or_insert(seen.now);
+        status.outcome.get_or_insert(Outcome::JobGone);
+    } else {
+        status.finished_at = None;
+        status.outcome = None;
+    }
+    numbers(status, run, seen);
+}
+
+fn times(status: &mut Status, seen: &Observation) {
+    let now = seen.now;
+    let longest =
+        if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_BACKOFF };
+    status.waiting_since = status.waiting_since.min(now);
+    status.finished_at = status.finished_at.map(|at| at.min(now));
+    status.retry_at = status.retry_at.map(|at| at.min(after(now, longest)));
+    let past = |at: &mut Timestamp| {
+        if *at > after(now, CLOCKS_APART) {
+            *at = now;
+        }
+    };
+    let ended = |ended: &mut Ended| past(&mut ended.at);
+    if let Some(attempt) = &mut status.attempt {
+        past(&mut attempt.decided_at);
+        attempt.ended.iter_mut().for_each(ended);
+        for placement in &mut attempt.placements {
+            placement.answered.iter_mut().for_each(|a| past(&mut a.at));
+            placement.refused.iter_mut().for_each(|r| past(&mut r.at));
+        }
+    }
+    for attempt in &mut status.past {
+        past(&mut attempt.decided_at);
+        ended(&mut attempt.ended);
+        for placement in &mut attempt.placements {
+            placement.answered.iter_mut().for_each(|a| past(&mut a.at));
+            placement.refused.iter_mut().for_each(|r| past(&mut r.at));
+        }
+    }
+}
+
+/// `next` lies beyond every number that was used: recorded ones, and those seen of this
+/// incarnation. What is prepared has the number `next` itself and no machine yet.
+fn numbers(status: &mut Status, run: &Run, seen: &Observation) {
+    let recorded =
+        status.past.iter().map(|p| p.number).chain(status.attempt.as_ref().map(|a| a.number));
+    let mut next = recorded.map(|n| n.saturating_add(1)).fold(status.next.max(1), u32::max);
+    let uid = run.uid.short();
+    let furthest = next.saturating_add(NUMBERS_AHEAD);
+    let machines = seen.machines.iter().map(|m| (&m.slot, true));
+    let rows = seen.registrations.seen().iter().map(|r| (&r.slot, false));
+    let seats = seen.seats.iter().map(|(_, slot)| (slot, false));
+    for (slot, machine) in machines.chain(rows).chain(seats) {
+        let used = slot.number > next || (machine && slot.number == next);
+        if slot.uid == uid && used && slot.number < furthest {
+            next = slot.number.saturating_add(1);
+        }
+    }
+    status.next = next;
+}

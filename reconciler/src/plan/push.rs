@@ -1,0 +1,68 @@
+//! P1 and P2: push mode, where no job can be looked at.
+
+use super::decide::Decision;
+use super::{Plan, Row};
+use crate::facts;
+use crate::run::{End, Ended, Outcome, Phase};
+
+impl<'a> Decision<'a> {
+    /// P1 and P2: without a job to look at, the use of a registration tells.
+    pub(super) fn push_rows(&mut self) -> Option<Plan> {
+        if self.status.phase == Phase::Finished {
+            let outcome = self.status.outcome.unwrap_or(Outcome::MachineEnded);
+            let row = if outcome == Outcome::GaveUp { Row::GiveUp } else { Row::PushEnded };
+            return Some(self.take().finish(row, outcome));
+        }
+        let consumed = Ended { why: End::Consumed, at: self.now() };
+        let (mut at_work, mut newly) = (self.facts.busy, false);
+        if let Some(attempt) = &mut self.status.attempt
+            && attempt.ended.is_none_or(|e| e.why != End::Consumed)
+            && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
+        {
+            attempt.ended = Some(consumed);
+            newly = true;
+        }
+        for past in &mut self.status.past {
+            let busy = facts::at_work(self.seen, &self.run.slot(past.number), past.registration);
+            at_work |= busy;
+            if busy && past.ended.why != End::Consumed {
+                past.ended = consumed;
+                newly = true;
+            }
+        }
+        if newly {
+            self.status.failures = 0;
+        }
+        if newly || at_work {
+            return Some(self.take().running(Row::PushConsumed));
+        }
+        let taken = self.taken();
+        if taken.is_empty() {
+            return None;
+        }
+        if taken.iter().any(|n| !facts::remains(self.seen, &self.run.slot(*n))) {
+            return Some(self.take().finish(Row::PushEnded, Outcome::MachineEnded));
+        }
+        // Used, and its machine is still there: the job it got is over or nearly so.
+        Some(self.take().running(Row::PushConsumed))
+    }
+
+    /// Numbers of the attempts that got a job.
+    fn taken(&self) -> Vec<u32> {
+        let used = |ended: &Ended| ended.why == End::Consumed;
+        let current = self.status.attempt.iter().filter(|a| a.ended.as_ref().is_some_and(used));
+        let past = self.status.past.iter().filter(|p| used(&p.ended));
+        current.map(|a| a.number).chain(past.map(|p| p.number)).collect()
+    }
+
+    /// The decision itself, where only a reference to it is at hand.
+    fn take(&mut self) -> Decision<'a> {
+        Decision {
+            seen: self.seen,
+            run: self.run,
+            facts: self.facts,
+            times: self.times.clone(),
+            status: self.status.clone(),
+        }
+    }
+}

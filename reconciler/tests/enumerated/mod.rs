@@ -1,0 +1,369 @@
+//! The product of what can be seen, thinned out evenly.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Shortage, Times};
+use tinqs_ci_reconciler::observation::{
+    Conclusion, Instance, InstanceState, Job, Observation, Registration, Registrations,
+};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::{
+    About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, PastAttempt,
+    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret, Slot,
+    Spec, Uid8,
+};
+
+/// What a launch comes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Launching {
+    /// A machine that boots.
+    Boots,
+    /// The dead machine of the same token.
+    Dead,
+    /// No machine, or nobody knows.
+    Fails(ErrorKind),
+}
+
+/// All of it; by turns.
+pub(crate) const LAUNCHES: [Launching; 5] = [
+    Launching::Boots,
+    Launching::Fails(ErrorKind::NoCapacity),
+    Launching::Fails(ErrorKind::Unavailable),
+    Launching::Dead,
+    Launching::Fails(ErrorKind::Limit),
+];
+
+/// How many there are of: jobs, records, attempts, ends, ages, machines, registrations, others,
+/// classes, clocks.
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 6, 5];
+/// Every so many is looked at: a prime that divides no size, so that every pair of choices is met.
+const STRIDE: u64 = 331;
+
+/// Indices into the product.
+pub(crate) fn product() -> impl Iterator<Item = u64> {
+    let all: u64 = SIZES.iter().product();
+    (0..all / STRIDE).map(|n| n * STRIDE)
+}
+
+/// The time of every look.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::constant(1_767_268_800, 0)
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+fn machine(kind: &str) -> Machine {
+    Machine {
+        kind: kind.to_owned(),
+        subnet: String::new(),
+        market: Market::Spot,
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+    }
+}
+
+/// One of what can be seen.
+pub(crate) fn observation(index: u64) -> Observation {
+    let mut rest = index;
+    let [job, record, attempt, end, age, machine, row, other, class, clock] = SIZES.map(|size| {
+        let choice = rest % size;
+        rest /= size;
+        choice
+    });
+    let age = [0, 30, 601, 1259, 1260, 1400][at(age)];
+    let mut run = record_of(record, clock);
+    let slot = run.slot(1);
+    if record != 8 {
+        run.status.attempt = attempt_of(attempt, end, age, &slot);
+    }
+    let recorded_here = (age == 0).then(|| {
+        let current = run.status.attempt.as_ref().map_or(0, Attempt::current);
+        (1, current)
+    });
+    let mut seen = Observation {
+        now: now(),
+        name: run.name.clone(),
+        job: job_of(job, &slot),
+        recorded_here,
+        machines: machine_of(machine, &slot, age),
+        registrations: rows_of(row, &slot),
+        seats: Vec::new(),
+        room: class != 5,
+        class: class_of(class),
+        run: Some(run),
+    };
+    others(other, &mut seen);
+    if record == 8 {
+        seen.run = None;
+    }
+    seen
+}
+
+fn at(choice: u64) -> usize {
+    usize::try_from(choice).expect("a small number")
+}
+
+fn job_of(choice: u64, slot: &Slot) -> Job {
+    match choice {
+        0 => Job::Waiting,
+        1 => Job::Running { runner: slot.to_string() },
+        2 => Job::Running { runner: "office-pc".to_owned() },
+        3 => Job::Done { conclusion: Conclusion::Failure },
+        4 => Job::Absent,
+        5 => Job::Blocked,
+        _ => Job::Unobservable,
+    }
+}
+
+/// Phases and people; the last one stands for no record.
+fn record_of(choice: u64, clock: u64) -> Run {
+    let spec = Spec {
+        job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id: 42 },
+        runs_on: vec!["linux".to_owned()],
+        about: About::default(),
+    };
+    let mut run = Run::new("test", RunName::job(42), spec, ago(3600));
+    let status = &mut run.status;
+    status.next = 2;
+    status.phase = [
+        Phase::Waiting,
+        Phase::Starting,
+        Phase::Running,
+        Phase::Finished,
+        Phase::Finished,
+        Phase::Waiting,
+        Phase::Waiting,
+        Phase::Finished,
+        Phase::Waiting,
+    ][at(choice)];
+    let scrambled = clock == 4;
+    if status.phase == Phase::Finished && !scrambled {
+        let long = if clock == 1 { 8 * 24 * 3600 } else { 600 };
+        status.finished_at = Some(ago(long));
+        status.outcome = Some(if choice == 4 { Outcome::GaveUp } else { Outcome::Succeeded });
+    }
+    let condition = |reason| vec![Condition { reason, since: ago(60), message: String::new() }];
+    match choice {
+        5 => status.conditions = condition(Reason::NoClass),
+        6 => status.conditions = condition(Reason::Blocked),
+        7 => run.deleted_at = Some(ago(if clock == 1 { 8 * 24 * 3600 } else { 30 })),
+        _ => {}
+    }
+    if choice == 7 && clock == 2 {
+        run.terminate_now = true;
+    }
+    let status = &mut run.status;
+    status.waiting_since = match clock {
+        0 => ago(60),
+        1 => ago(25 * 3600),
+        2 => ago(600),
+        3 => ago(24 * 3600),
+        _ => Timestamp::MAX,
+    };
+    match clock {
+        2 => (status.failures, status.retry_at) = (3, Some(ago(-60))),
+        3 => (status.failures, status.retry_at) = (1, Some(ago(0))),
+        4 => {
+            (status.failures, status.retry_at) = (u32::MAX, Some(Timestamp::MAX));
+            (status.next, status.due) = (0, Timestamp::MAX);
+        }
+        _ => {}
+    }
+    run
+}
+
+fn attempt_of(choice: u64, end: u64, age: i64, slot: &Slot) -> Option<Attempt> {
+    let open = |kind: &str| Placement {
+        machine: machine(kind),
+        asked_again: false,
+        answered: None,
+        refused: None,
+    };
+    let refused = |why| Some(Refused { why, at: ago((age - 20).max(0)) });
+    let answer = Answer { id: InstanceId("i-1".to_owned()), at: ago(age) };
+    let placements = match choice {
+        0 => return None,
+        1 => vec![open("a")],
+        2 => vec![Placement { asked_again: true, ..open("a") }],
+        3 => vec![Placement { answered: Some(answer), ..open("a") }],
+        4 => vec![Placement { refused: refused(Refusal::NoCapacity), ..open("a") }],
+        5 => vec![Placement { refused: refused(Refusal::Limit), ..open("a") }],
+        _ => vec![Placement { refused: refused(Refusal::NoCapacity), ..open("a") }, open("b")],
+    };
+    let why = match end {
+        0 => None,
+        1 => Some(End::Consumed),
+        2 => Some(End::MachineGone),
+        3 => Some(End::NeverReady),
+        _ => Some(End::Refused(Refusal::NoCapacity)),
+    };
+    Some(Attempt {
+        number: 1,
+        decided_at: ago(age),
+        class: ClassName("linux".to_owned()),
+        runner: Runner {
+            id: 101,
+            uuid: String::new(),
+            name: slot.to_string(),
+            labels: Vec::new(),
+            token: Secret::default(),
+        },
+        boot: Boot {
+            deadline: ago(age - 6 * 3600),
+            idle_within: SignedDuration::from_mins(2),
+            instance_url: String::new(),
+            git_token: None,
+        },
+        placements,
+        ended: why.map(|why| Ended { why, at: ago(30) }),
+    })
+}
+
+fn instance(slot: &Slot, state: InstanceState, launched_at: Timestamp) -> Instance {
+    Instance {
+        id: InstanceId("i-1".to_owned()),
+        slot: slot.clone(),
+        placement: 0,
+        state,
+        launched_at,
+        deadline: ago(-3600),
+        registration: 101,
+        ended_by: None,
+        class: ClassName("linux".to_owned()),
+        kind: "a".to_owned(),
+        zone: String::new(),
+        market: Market::Spot,
+    }
+}
+
+fn machine_of(choice: u64, slot: &Slot, age: i64) -> Vec<Instance> {
+    let state = match choice {
+        0 => return Vec::new(),
+        1 | 5 => InstanceState::Booting,
+        2 | 6 | 7 => InstanceState::Up,
+        3 => InstanceState::Ending,
+        _ => InstanceState::Gone,
+    };
+    // The fifth and sixth are late whatever their attempt's age, the seventh is past its deadline.
+    let launched = if choice == 5 || choice == 6 { ago(500) } else { ago(age) };
+    let mut first = instance(slot, state, launched);
+    if choice == 7 {
+        first.deadline = ago(121);
+    }
+    let twin = (choice == 8).then(|| Instance {
+        id: InstanceId("i-2".to_owned()),
+        placement: 1,
+        ..instance(slot, InstanceState::Up, ago(age))
+    });
+    std::iter::once(first).chain(twin).collect()
+}
+
+fn row(id: i64, slot: &Slot) -> Registration {
+    Registration {
+        id,
+        slot: slot.clone(),
+        uuid: None,
+        online: false,
+        busy: false,
+        missing_since: None,
+    }
+}
+
+fn rows_of(choice: u64, slot: &Slot) -> Registrations {
+    let own = row(101, slot);
+    Registrations::Seen(vec![match choice {
+        0 => return Registrations::Unknown,
+        1 => return Registrations::Seen(Vec::new()),
+        2 => own,
+        3 => Registration { online: true, ..own },
+        4 => Registration { online: true, busy: true, ..own },
+        5 => Registration { missing_since: Some(now()), ..own },
+        _ => Registration { missing_since: Some(ago(61)), ..own },
+    }])
+}
+
+/// What else there may be: seats, twins, void numbers, older incarnations, past attempts.
+fn others(choice: u64, seen: &mut Observation) {
+    let class = ClassName("linux".to_owned());
+    let Some(run) = &mut seen.run else { return };
+    let (first, void) = (run.slot(1), run.slot(7));
+    let stranger = Slot { uid: Uid8("ffffeeee".to_owned()), ..run.slot(3) };
+    match choice {
+        1 => seen.seats.push((class.clone(), first.clone())),
+        2 => {
+            let big = ClassName("big".to_owned());
+            seen.seats = vec![(class.clone(), run.slot(2)), (big, first.clone())];
+        }
+        3 => {
+            run.status.next = run.status.next.max(9);
+            seen.seats.push((class.clone(), void.clone()));
+            seen.machines.push(Instance {
+                id: InstanceId("i-7".to_owned()),
+                registration: 107,
+                ..instance(&void, InstanceState::Up, ago(900))
+            });
+        }
+        4 => {
+            seen.seats.push((class.clone(), stranger.clone()));
+            seen.machines.push(Instance {
+                id: InstanceId("i-3".to_owned()),
+                registration: 103,
+                ..instance(&stranger, InstanceState::Gone, ago(900))
+            });
+        }
+        5 => {
+            let answered = Some(Answer { id: InstanceId("i-6".to_owned()), at: ago(800) });
+            run.status.next = 8;
+            run.status.past.push(PastAttempt {
+                number: 6,
+                decided_at: ago(801),
+                class: class.clone(),
+                registration: 106,
+                placements: vec![PastPlacement { answered, refused: None }],
+                ended: Ended { why: End::NeverReady, at: ago(400) },
+            });
+            let slot = run.slot(6);
+            seen.machines.push(Instance {
+                id: InstanceId("i-6".to_owned()),
+                registration: 106,
+                ..instance(&slot, InstanceState::Up, ago(800))
+            });
+        }
+        _ => {}
+    }
+    let past = run.slot(6);
+    if let Registrations::Seen(rows) = &mut seen.registrations {
+        match choice {
+            1 => rows.push(row(99, &first)),
+            2 => rows.push(row(102, &run.slot(2))),
+            3 => rows.push(Registration { busy: true, ..row(107, &void) }),
+            4 => rows.push(row(103, &stranger)),
+            5 => rows.push(Registration { online: true, busy: true, ..row(106, &past) }),
+            _ => {}
+        }
+    }
+}
+
+fn class_of(choice: u64) -> Option<Class> {
+    let short =
+        |kind: &str, seconds: i64| Shortage { machine: machine(kind), until: ago(-seconds) };
+    let class = Class {
+        name: ClassName("linux".to_owned()),
+        labels: vec!["linux:host".to_owned()],
+        serves_unlabelled: false,
+        machines: vec![machine("a"), machine("b")],
+        limit: None,
+        repo_limit: None,
+        times: Times::default(),
+        short: Vec::new(),
+    };
+    Some(match choice {
+        0 => return None,
+        1 => Class { limit: Some(3), repo_limit: Some(2), ..class },
+        2 => Class { short: vec![short("a", 60)], ..class },
+        3 => Class { short: vec![short("a", 60), short("b", 30)], ..class },
+        _ => class,
+    })
+}

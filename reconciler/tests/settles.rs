@@ -1,0 +1,307 @@
+//! `plan` over an enumerated product of what can be seen: it is total, keeps what must be kept, and
+//! what it asks for, done, leads to a plan that asks for nothing more.
+
+mod enumerated;
+
+use std::collections::BTreeSet;
+
+use enumerated::{LAUNCHES, Launching, now, observation, product};
+use tinqs_ci_reconciler::class::Shortage;
+use tinqs_ci_reconciler::observation::{
+    Instance, InstanceState, Job, Observation, Registration, Registrations,
+};
+use tinqs_ci_reconciler::plan::{
+    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, plan,
+};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::record;
+use tinqs_ci_reconciler::run::{
+    Attempt, InstanceId, Phase, Reason, Run, Runner, Secret, Slot, Status,
+};
+
+/// Changing rounds until nothing more is to be done.
+const ROUNDS: usize = 6;
+
+#[test]
+fn every_plan_keeps_the_laws_and_settles() {
+    let (mut planned, mut longest) = (0_u64, 0);
+    let mut reached = BTreeSet::new();
+    for index in product() {
+        let start = observation(index);
+        let launching = LAUNCHES[usize::try_from(index).unwrap_or(0) % LAUNCHES.len()];
+        let mut world = World { seen: start.clone(), launching, launched: Vec::new() };
+        let mut rounds = 0;
+        let mut rows = Vec::new();
+        loop {
+            let decided = plan(&world.seen);
+            planned += 1;
+            rows.push(decided.row);
+            reached.insert(decided.row);
+            reached.extend(decided.actions.iter().filter_map(ground));
+            let tell = |rounds: usize, what: String| {
+                panic!(
+                    "case {index}, round {rounds}: {what}\n{}\n{}",
+                    serde_json::to_string_pretty(&world.seen).unwrap_or_default(),
+                    serde_json::to_string_pretty(&decided).unwrap_or_default()
+                )
+            };
+            if let Err(what) = laws(&world.seen, &decided) {
+                tell(rounds, what);
+            }
+            if world.nothing_to_do(&decided) {
+                break;
+            }
+            rounds += 1;
+            if rounds > ROUNDS {
+                tell(
+                    rounds,
+                    format!("not settled after {ROUNDS} rounds: {rows:?}, launching {launching:?}"),
+                );
+            }
+            world.carry_out(decided);
+        }
+        longest = longest.max(rounds);
+    }
+    let never: Vec<_> = Row::ALL.iter().filter(|row| !reached.contains(row)).collect();
+    assert!(never.is_empty(), "rows never reached: {never:?}");
+    assert!(planned > 100_000, "only {planned} plans");
+    assert!(longest > 3, "no case needs more than {longest} rounds");
+}
+
+/// The row that asks for an action, where it is another than the status's.
+fn ground(action: &Action) -> Option<Row> {
+    match action {
+        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
+            Some(*row)
+        }
+        Action::Launch { .. } | Action::Remove => None,
+    }
+}
+
+/// What is seen, as it becomes by what is done, all at one time.
+struct World {
+    seen: Observation,
+    launching: Launching,
+    launched: Vec<String>,
+}
+
+impl World {
+    /// Nothing would be written and no effect issued.
+    fn nothing_to_do(&self, decided: &Plan) -> bool {
+        let Plan { row: _, status, prepare, actions } = decided;
+        let before = self.seen.run.as_ref().map(|run| &run.status);
+        let asked = |action: &Action| matches!(action, Action::Launch { slot, placement } if self.launched.contains(&slot.token(*placement)));
+        before == status.as_ref() && prepare.is_none() && actions.iter().all(asked)
+    }
+
+    fn carry_out(&mut self, decided: Plan) {
+        let Plan { row, status, prepare, actions } = decided;
+        for action in &actions {
+            self.free(action);
+        }
+        if let (Some(run), Some(status)) = (&mut self.seen.run, status) {
+            run.status = status;
+        }
+        if let Some(prepare) = prepare {
+            if prepare.seat.is_some() {
+                self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
+            }
+            let runner = self.register(&prepare.slot);
+            if let Some(run) = &mut self.seen.run {
+                let boot = ("https://forge".to_owned(), None);
+                record::prepared(&mut run.status, prepare, runner, boot, self.seen.now);
+            }
+        }
+        if (row == Row::NextPlacement || row == Row::NextAttempt || row == Row::Seat)
+            && let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
+        {
+            self.seen.recorded_here = Some((attempt.number, attempt.current()));
+        }
+        for action in actions {
+            if let Action::Launch { slot, placement } = action {
+                self.launch(&slot, placement);
+            } else if action == Action::Remove {
+                self.seen.run = None;
+            }
+        }
+    }
+
+    fn free(&mut self, action: &Action) {
+        match action {
+            Action::Unseat { class, slot, row: _ } => {
+                self.seen.seats.retain(|(c, s)| (c, s) != (class, slot));
+            }
+            Action::Retire { id, .. } => {
+                if let Registrations::Seen(rows) = &mut self.seen.registrations {
+                    rows.retain(|row| row.id != *id);
+                }
+            }
+            Action::Terminate { id, .. } => {
+                for machine in self.seen.machines.iter_mut().filter(|m| m.id == *id) {
+                    machine.state = InstanceState::Ending;
+                }
+            }
+            Action::Launch { .. } | Action::Remove => {}
+        }
+    }
+
+    fn register(&mut self, slot: &Slot) -> Runner {
+        let id = 1000 + i64::from(slot.number);
+        if let Registrations::Seen(rows) = &mut self.seen.registrations {
+            let (online, busy) = (false, false);
+            let slot = slot.clone();
+            rows.push(Registration { id, slot, uuid: None, online, busy, missing_since: None });
+        }
+        let (name, token) = (slot.to_string(), Secret::new("token"));
+        Runner { id, uuid: String::new(), name, labels: Vec::new(), token }
+    }
+
+    fn launch(&mut self, slot: &Slot, placement: u32) {
+        let now = self.seen.now;
+        let first = !self.launched.contains(&slot.token(placement));
+        self.launched.push(slot.token(placement));
+        let Some(run) = &mut self.seen.run else { panic!("a launch without a record") };
+        let Some(attempt) = run.status.attempt.clone() else { panic!("a launch without attempt") };
+        assert!(first, "{slot} is launched twice in a look");
+        let state = match self.launching {
+            // Only a token that was used before can be answered by a dead machine.
+            Launching::Dead if attempt.number == 1 => InstanceState::Gone,
+            Launching::Boots | Launching::Dead => InstanceState::Booting,
+            Launching::Fails(kind) => {
+                record::not_launched(&mut run.status, placement, kind, now);
+                if let (ErrorKind::NoCapacity, Some(class)) = (kind, &mut self.seen.class) {
+                    let machine = attempt.placements[placement as usize].machine.clone();
+                    let until = now + jiff::SignedDuration::from_mins(3);
+                    class.short.push(Shortage { machine, until });
+                }
+                return;
+            }
+        };
+        let machine = Instance {
+            id: InstanceId(format!("new-{}", slot.token(placement))),
+            slot: slot.clone(),
+            placement,
+            state,
+            launched_at: now,
+            deadline: attempt.boot.deadline,
+            registration: attempt.runner.id,
+            ended_by: None,
+            class: attempt.class.clone(),
+            kind: String::new(),
+            zone: String::new(),
+            market: attempt.placements[placement as usize].machine.market,
+        };
+        record::launched(&mut run.status, placement, &machine, now);
+        self.seen.machines.push(machine);
+    }
+}
+
+/// What holds of every plan.
+fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
+    let Plan { row, status, prepare, actions } = decided;
+    for action in actions {
+        allowed(seen, status.as_ref(), action)?;
+    }
+    let (Some(run), Some(after)) = (&seen.run, status) else {
+        let only_tidying = !actions.iter().any(|a| matches!(a, Action::Launch { .. }));
+        return if only_tidying { Ok(()) } else { Err("a launch without a record".to_owned()) };
+    };
+    let before = &run.status;
+    kept(before, after)?;
+    entered(*row, before, after)?;
+    let longest = if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
+    if after.phase != Phase::Finished && (after.due < now() || after.due > now() + longest) {
+        return Err(format!("an open run is due at {}", after.due));
+    }
+    if (after.phase == Phase::Finished) != after.outcome.is_some()
+        || after.outcome.is_some() != after.finished_at.is_some()
+    {
+        return Err("finished, when and how go together".to_owned());
+    }
+    if let Some(prepare) = prepare
+        && (prepare.slot != run.slot(after.next) || after.phase != Phase::Waiting)
+    {
+        return Err("what is prepared is the number next of a waiting run".to_owned());
+    }
+    Ok(())
+}
+
+fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Result<(), String> {
+    let now_deleted = seen.run.as_ref().is_some_and(|r| r.deleted_at.is_some() && r.terminate_now);
+    let fine = match action {
+        Action::Launch { slot, placement } => {
+            let attempt = status.and_then(|s| s.attempt.as_ref());
+            attempt.zip(seen.run.as_ref()).is_some_and(|(a, run): (&Attempt, &Run)| {
+                *slot == run.slot(a.number)
+                    && *placement == a.current()
+                    && a.ended.is_none()
+                    && seen.now <= a.decided_at + LAUNCH_WINDOW
+                    && (seen.recorded_here == Some((a.number, *placement))
+                        || a.placements.last().is_some_and(|p| p.asked_again))
+            })
+        }
+        Action::Terminate { id, slot: _, row } => {
+            let live = seen.machines.iter().any(|m| m.id == *id && m.is_live());
+            live && match row {
+                Row::Deleted => now_deleted,
+                Row::Overdue | Row::Unregistered => true,
+                _ => false,
+            }
+        }
+        Action::Retire { id, slot: _, row } => {
+            let busy = seen.registrations.by_id(*id).is_some_and(|r| r.busy);
+            let at_work = seen.machines.iter().any(|m| m.registration == *id && m.is_live());
+            matches!(row, Row::Spent | Row::Twin | Row::Void) && !(busy && at_work)
+        }
+        Action::Unseat { class, slot, row } => {
+            let recorded = seen.run.as_ref().and_then(|r| r.status.attempt.as_ref());
+            let own = recorded.is_some_and(|a| a.class == *class);
+            let live = seen.machines.iter().any(|m| m.slot == *slot && m.is_live());
+            *row == Row::SeatFree && !(own && live)
+        }
+        Action::Remove => !seen.machines.iter().any(Instance::is_live),
+    };
+    if fine { Ok(()) } else { Err(format!("{action:?} is not allowed")) }
+}
+
+/// Numbers grow; what is recorded of an attempt stays.
+fn kept(before: &Status, after: &Status) -> Result<(), String> {
+    if after.next < before.next {
+        return Err("next shrinks".to_owned());
+    }
+    let numbers = after.past.iter().map(|p| p.number).chain(after.attempt.iter().map(|a| a.number));
+    if numbers.into_iter().any(|n| n >= after.next) {
+        return Err("next is not beyond every number".to_owned());
+    }
+    match (&before.attempt, &after.attempt) {
+        (Some(old), Some(new)) => {
+            let recipe = |a: &Attempt| {
+                let machines: Vec<_> = a.placements.iter().map(|p| p.machine.clone()).collect();
+                (a.number, a.class.clone(), a.runner.clone(), a.boot.clone(), machines)
+            };
+            let ((n, c, r, b, machines), new) = (recipe(old), recipe(new));
+            let same = (n, c, r, b) == (new.0, new.1, new.2, new.3);
+            if !same || !new.4.starts_with(&machines) {
+                return Err("a recorded attempt changes".to_owned());
+            }
+        }
+        (Some(old), None) if !after.past.iter().any(|p| p.number == old.number) => {
+            return Err("a recorded attempt is forgotten".to_owned());
+        }
+        (None, Some(_)) => return Err("an attempt without registration".to_owned()),
+        (Some(_) | None, None) => {}
+    }
+    Ok(())
+}
+
+/// Entering Running, Finished or `NoClass` voids the number that may be under preparation.
+fn entered(row: Row, before: &Status, after: &Status) -> Result<(), String> {
+    let enters = |phase: Phase| before.phase != phase && after.phase == phase;
+    let no_class = row == Row::NoClass
+        && (before.phase != Phase::Waiting || before.reason() != Some(Reason::NoClass));
+    if (enters(Phase::Running) || enters(Phase::Finished) || no_class) && after.next <= before.next
+    {
+        return Err("the number next is not voided".to_owned());
+    }
+    Ok(())
+}

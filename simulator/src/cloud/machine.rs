@@ -1,0 +1,353 @@
+//! What a machine does while it lives: the boot script and the ephemeral runner, as they are.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{self, ClassName, label_name};
+use tinqs_ci_reconciler::observation::{Conclusion, EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::run::{Boot, InstanceId, Runner, Slot};
+
+use super::Launch;
+use crate::forge::{Forge, Task, TaskState};
+
+/// How often an idle runner asks for a job.
+pub const FETCH_EVERY: SignedDuration = SignedDuration::from_secs(2);
+/// How often a busy runner reports.
+pub const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(5);
+
+/// What will become of a machine, drawn at its launch.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// Launch to power-on.
+    pub boots_in: SignedDuration,
+    /// Power-on to the runner's start.
+    pub starts_in: SignedDuration,
+    /// The cloud takes it back so long after its launch.
+    pub interrupted_in: Option<SignedDuration>,
+    /// Its runner never starts, nor does anything else that would end it.
+    pub never_online: bool,
+    /// Its runner is online and does nothing more, nor does anything else that would end it.
+    pub hangs_idle: bool,
+    /// It stays after its job.
+    pub hangs_after_job: bool,
+    /// Its timer does not end it at its deadline.
+    pub ignores_timer: bool,
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        Self {
+            boots_in: SignedDuration::from_secs(20),
+            starts_in: SignedDuration::from_secs(10),
+            interrupted_in: None,
+            never_online: false,
+            hangs_idle: false,
+            hangs_after_job: false,
+            ignores_timer: false,
+        }
+    }
+}
+
+/// What a machine is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It is not up yet.
+    Booting {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// The boot script runs; the timer is set, the runner is not started.
+    Starting {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// The runner asks for a job.
+    Idle {
+        /// When it asks again.
+        fetches_at: Timestamp,
+        /// When it gets its SIGTERM.
+        drains_at: Timestamp,
+        /// The server's version of its tasks, as it last said.
+        tasks_version: i64,
+    },
+    /// The runner works.
+    Busy {
+        /// On this.
+        task: Task,
+        /// Until then.
+        until: Timestamp,
+        /// When it gives a sign of life.
+        reports_at: Timestamp,
+    },
+    /// It does nothing more; its timer may end it.
+    Hung,
+    /// It is powered off.
+    Ending {
+        /// Gone then.
+        until: Timestamp,
+    },
+    /// It is gone.
+    Gone,
+}
+
+/// A machine of ours.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its id.
+    pub id: InstanceId,
+    /// Whose it is, as its tags say.
+    pub slot: Slot,
+    /// Which placement, as its tags say.
+    pub placement: u32,
+    /// Its class, as its tags say.
+    pub class: ClassName,
+    /// What it was made from.
+    pub recipe: class::Machine,
+    /// The identity that it was given.
+    pub runner: Runner,
+    /// What its boot script was told.
+    pub boot: Boot,
+    /// When it was launched.
+    pub launched_at: Timestamp,
+    /// What it is doing.
+    pub doing: Doing,
+    /// When its job was over.
+    pub job_ended_at: Option<Timestamp>,
+    /// When it was gone.
+    pub gone_at: Option<Timestamp>,
+    /// Who ended it.
+    pub ended_by: Option<EndedBy>,
+    fate: Fate,
+    history: Vec<(Timestamp, InstanceState)>,
+}
+
+impl Machine {
+    pub(super) fn new(
+        id: InstanceId,
+        ask: Launch<'_>,
+        recipe: class::Machine,
+        now: Timestamp,
+        fate: Fate,
+    ) -> Self {
+        Self {
+            id,
+            slot: ask.slot.clone(),
+            placement: ask.placement,
+            class: ask.attempt.class.clone(),
+            recipe,
+            runner: ask.attempt.runner.clone(),
+            boot: ask.attempt.boot.clone(),
+            launched_at: now,
+            doing: Doing::Booting { until: now + fate.boots_in },
+            job_ended_at: None,
+            gone_at: None,
+            ended_by: None,
+            fate,
+            history: vec![(now, InstanceState::Booting)],
+        }
+    }
+
+    /// What the cloud says of it now.
+    pub fn state(&self) -> InstanceState {
+        self.history.last().map_or(InstanceState::Gone, |(_, state)| *state)
+    }
+
+    /// What a list says that is as old as `at`; `None`: it was not there yet.
+    pub(super) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
+        self.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state)
+    }
+
+    /// Whether it boots or is up.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state(), InstanceState::Booting | InstanceState::Up)
+    }
+
+    /// Whether it works on a job.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.doing, Doing::Busy { .. })
+    }
+
+    pub(super) fn instance(&self, state: InstanceState) -> Instance {
+        let over = matches!(state, InstanceState::Ending | InstanceState::Gone);
+        Instance {
+            id: self.id.clone(),
+            slot: self.slot.clone(),
+            placement: self.placement,
+            state,
+            launched_at: self.launched_at,
+            deadline: self.boot.deadline,
+            registration: self.runner.id,
+            ended_by: self.ended_by.filter(|_| over),
+            class: self.class.clone(),
+            kind: self.recipe.kind.clone(),
+            zone: String::new(),
+            market: self.recipe.market,
+        }
+    }
+
+    /// When something happens by itself.
+    pub(super) fn next_event(&self) -> Option<Timestamp> {
+        let own = match &self.doing {
+            Doing::Booting { until } | Doing::Starting { until } | Doing::Ending { until } => {
+                Some(*until)
+            }
+            Doing::Idle { fetches_at, drains_at, .. } => Some(*fetches_at.min(drains_at)),
+            Doing::Busy { until, reports_at, .. } => Some(*until.min(reports_at)),
+            Doing::Hung => None,
+            Doing::Gone => return None,
+        };
+        [own, self.timer(), self.interruption()].into_iter().flatten().min()
+    }
+
+    /// The timer is the first thing that the boot script sets.
+    fn timer(&self) -> Option<Timestamp> {
+        let set = self.state() == InstanceState::Up && !self.fate.ignores_timer;
+        set.then_some(self.boot.deadline)
+    }
+
+    fn interruption(&self) -> Option<Timestamp> {
+        let wait = self.fate.interrupted_in.filter(|_| self.is_live())?;
+        Some(self.launched_at + wait)
+    }
+
+    fn becomes(&mut self, now: Timestamp, state: InstanceState) {
+        self.history.push((now, state));
+    }
+
+    /// Ends it, whoever asks; nothing where it is on its way out already.
+    pub(super) fn end(&mut self, now: Timestamp, gone: Timestamp, by: EndedBy) {
+        if self.is_live() {
+            self.becomes(now, InstanceState::Ending);
+            self.ended_by = Some(by);
+            if self.is_busy() {
+                self.job_ended_at = Some(now);
+            }
+            self.doing = Doing::Ending { until: gone };
+        }
+    }
+
+    /// The next thing that happens by itself. Answers what it was, where it is worth telling.
+    pub(super) fn step(
+        &mut self,
+        now: Timestamp,
+        gone: Timestamp,
+        forge: &mut Forge,
+    ) -> Option<String> {
+        if self.interruption().is_some_and(|at| at <= now) {
+            self.end(now, gone, EndedBy::Cloud);
+            return Some("interrupted".to_owned());
+        }
+        if self.timer().is_some_and(|at| at <= now) {
+            self.end(now, gone, EndedBy::Itself);
+            return Some("its timer powers it off".to_owned());
+        }
+        match self.doing.clone() {
+            Doing::Booting { .. } => {
+                self.becomes(now, InstanceState::Up);
+                self.doing = if self.fate.never_online {
+                    Doing::Hung
+                } else {
+                    Doing::Starting { until: now + self.fate.starts_in }
+                };
+                Some("up".to_owned())
+            }
+            Doing::Starting { .. } => Some(self.start_runner(now, gone, forge)),
+            Doing::Idle { fetches_at, drains_at, tasks_version } => {
+                if drains_at <= now {
+                    self.end(now, gone, EndedBy::Itself);
+                    return Some("drained idle, powers off".to_owned());
+                }
+                debug_assert!(fetches_at <= now);
+                self.fetch(now, gone, drains_at, tasks_version, forge)
+            }
+            Doing::Busy { task, until, .. } => self.work(now, gone, task, until, forge),
+            Doing::Ending { .. } => {
+                self.becomes(now, InstanceState::Gone);
+                self.gone_at = Some(now);
+                self.doing = Doing::Gone;
+                Some("gone".to_owned())
+            }
+            Doing::Hung | Doing::Gone => None,
+        }
+    }
+
+    fn start_runner(&mut self, now: Timestamp, gone: Timestamp, forge: &mut Forge) -> String {
+        let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
+        let labels: Vec<String> =
+            self.runner.labels.iter().map(|l| label_name(l).to_owned()).collect();
+        if forge.declare_labels(now, uuid, token, &labels).is_err() {
+            self.end(now, gone, EndedBy::Itself);
+            return "its runner is not registered, powers off".to_owned();
+        }
+        self.doing = if self.fate.hangs_idle {
+            Doing::Hung
+        } else {
+            Doing::Idle {
+                fetches_at: now,
+                drains_at: now + self.boot.idle_within,
+                tasks_version: 0,
+            }
+        };
+        "its runner is online".to_owned()
+    }
+
+    fn fetch(
+        &mut self,
+        now: Timestamp,
+        gone: Timestamp,
+        drains_at: Timestamp,
+        tasks_version: i64,
+        forge: &mut Forge,
+    ) -> Option<String> {
+        match forge.fetch(now, &self.runner.uuid, self.runner.token.expose(), tasks_version) {
+            Err(_) => {
+                self.end(now, gone, EndedBy::Itself);
+                Some("its runner is no longer registered, powers off".to_owned())
+            }
+            Ok(fetched) => match fetched.task {
+                Some(task) => {
+                    let what = format!("takes job {}", task.job_id);
+                    let until = now + task.spec.work;
+                    self.doing = Doing::Busy { task, until, reports_at: now };
+                    Some(what)
+                }
+                None => {
+                    self.doing = Doing::Idle {
+                        fetches_at: now + FETCH_EVERY,
+                        drains_at,
+                        tasks_version: fetched.tasks_version,
+                    };
+                    None
+                }
+            },
+        }
+    }
+
+    fn work(
+        &mut self,
+        now: Timestamp,
+        gone: Timestamp,
+        task: Task,
+        until: Timestamp,
+        forge: &mut Forge,
+    ) -> Option<String> {
+        let result: Option<Conclusion> = (until <= now).then_some(task.spec.conclusion);
+        let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
+        let answer = forge.report(now, uuid, token, task.id, result);
+        if matches!(answer, Ok(TaskState::Running)) {
+            let reports_at = now + REPORT_EVERY;
+            self.doing = Doing::Busy { task, until, reports_at };
+            return None;
+        }
+        let what = match (&answer, result) {
+            (Ok(_), Some(_)) => format!("job {} done", task.job_id),
+            (Ok(_), None) => format!("job {} was ended from outside", task.job_id),
+            (Err(_), _) => format!("job {}: its runner is no longer registered", task.job_id),
+        };
+        self.job_ended_at = Some(now);
+        if self.fate.hangs_after_job {
+            self.doing = Doing::Hung;
+            return Some(format!("{what}, hangs"));
+        }
+        self.end(now, gone, EndedBy::Itself);
+        Some(format!("{what}, powers off"))
+    }
+}

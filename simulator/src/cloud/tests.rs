@@ -1,0 +1,170 @@
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{ClassName, Machine as Recipe, Market};
+use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::{Attempt, Boot, Placement, RunName, Runner, Secret, Slot, Uid};
+
+use super::machine::Fate;
+use super::{Cloud, Config, Launch};
+use crate::forge::{self, Forge, JobSpec, Status};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+}
+
+fn recipe() -> Recipe {
+    Recipe {
+        kind: "t3.small".to_owned(),
+        subnet: "subnet-a".to_owned(),
+        market: Market::Spot,
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+    }
+}
+
+struct Place {
+    cloud: Cloud,
+    forge: Forge,
+    slot: Slot,
+    attempt: Attempt,
+}
+
+fn place() -> Place {
+    let name = RunName::job(1);
+    let uid = Uid::new("test", &name, at(0)).short();
+    let slot = Slot { run: name, uid, number: 1 };
+    let mut forge = Forge::new(forge::Config::default());
+    let row = forge.register(at(0), &slot.to_string(), &["linux".to_owned()], true);
+    let attempt = Attempt {
+        number: 1,
+        decided_at: at(0),
+        class: ClassName("linux".to_owned()),
+        runner: Runner {
+            id: row.id,
+            uuid: row.uuid,
+            name: row.name,
+            labels: vec!["linux:host".to_owned()],
+            token: Secret::new(row.token),
+        },
+        boot: Boot {
+            deadline: at(3600),
+            idle_within: SignedDuration::from_mins(2),
+            instance_url: String::new(),
+            git_token: None,
+        },
+        placements: vec![Placement {
+            machine: recipe(),
+            asked_again: false,
+            answered: None,
+            refused: None,
+        }],
+        ended: None,
+    };
+    Place { cloud: Cloud::new(Config::default()), forge, slot, attempt }
+}
+
+impl Place {
+    fn launch(&mut self, now: Timestamp, fate: Fate) -> Result<tinqs_ci_reconciler::observation::Instance, super::Refused> {
+        let ask = Launch { slot: &self.slot, placement: 0, attempt: &self.attempt };
+        self.cloud.launch(now, ask, fate)
+    }
+
+    fn state(&self, now: Timestamp) -> Option<InstanceState> {
+        self.cloud.list(now).first().map(|m| m.state)
+    }
+}
+
+#[test]
+fn a_token_makes_one_machine_dead_or_alive_and_no_other_bytes() {
+    let mut place = place();
+    let first = place.launch(at(0), Fate::default()).unwrap();
+    let again = place.launch(at(1), Fate::default()).unwrap();
+    assert_eq!(first.id, again.id);
+    place.cloud.terminate(at(2), &first.id);
+    place.cloud.tick(at(60), &mut place.forge);
+    let dead = place.launch(at(61), Fate::default()).unwrap();
+    assert_eq!((dead.id, dead.state), (first.id, InstanceState::Gone));
+    place.attempt.boot.deadline = at(7200);
+    assert_eq!(place.launch(at(62), Fate::default()).unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(place.cloud.machines().count(), 1);
+}
+
+#[test]
+fn a_machine_works_on_one_job_and_is_gone() {
+    let mut place = place();
+    let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
+    place.launch(at(0), Fate::default()).unwrap();
+    assert_eq!(place.state(at(10)), Some(InstanceState::Booting));
+    place.cloud.tick(at(31), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
+    place.cloud.tick(at(200), &mut place.forge);
+    assert!(place.forge.job(job).unwrap().status.is_done());
+    let machine = &place.cloud.list(at(200))[0];
+    assert_eq!((machine.state, machine.ended_by), (InstanceState::Gone, Some(EndedBy::Itself)));
+    assert_eq!(place.forge.runners().count(), 0);
+    assert_eq!(place.cloud.next_event(), None);
+    assert_eq!(place.state(at(200 + 3700)), None);
+}
+
+#[test]
+fn an_idle_machine_drains_and_leaves_its_registration() {
+    let mut place = place();
+    place.launch(at(0), Fate::default()).unwrap();
+    place.cloud.tick(at(149), &mut place.forge);
+    assert_eq!(place.state(at(149)), Some(InstanceState::Up));
+    place.cloud.tick(at(150), &mut place.forge);
+    assert_eq!(place.state(at(150)), Some(InstanceState::Ending));
+    assert_eq!(place.forge.runners().count(), 1);
+}
+
+#[test]
+fn a_hung_machine_is_ended_by_its_timer_alone() {
+    let mut place = place();
+    place.launch(at(0), Fate { never_online: true, ..Fate::default() }).unwrap();
+    place.cloud.tick(at(3599), &mut place.forge);
+    assert_eq!(place.state(at(3599)), Some(InstanceState::Up));
+    place.cloud.tick(at(3600), &mut place.forge);
+    assert_eq!(place.state(at(3600)), Some(InstanceState::Ending));
+}
+
+#[test]
+fn an_unregistered_machine_ends_itself() {
+    let mut place = place();
+    place.launch(at(0), Fate::default()).unwrap();
+    place.forge.delete_runner(place.attempt.runner.id);
+    place.cloud.tick(at(30), &mut place.forge);
+    assert_eq!(place.state(at(30)), Some(InstanceState::Ending));
+}
+
+#[test]
+fn an_interruption_ends_it_in_the_middle_of_its_job() {
+    let mut place = place();
+    let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
+    let fate = Fate { interrupted_in: Some(SignedDuration::from_secs(50)), ..Fate::default() };
+    place.launch(at(0), fate).unwrap();
+    place.cloud.tick(at(300), &mut place.forge);
+    assert_eq!(place.cloud.list(at(300))[0].ended_by, Some(EndedBy::Cloud));
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
+    place.forge.tick(at(700));
+    assert!(place.forge.job(job).unwrap().status.is_done());
+}
+
+#[test]
+fn lists_lag_and_capacity_limit_and_pace_refuse() {
+    let mut place = place();
+    place.cloud.config.list_lag = SignedDuration::from_secs(20);
+    place.cloud.run_short(("t3.small".to_owned(), "subnet-a".to_owned(), Market::Spot), at(10));
+    assert_eq!(place.launch(at(5), Fate::default()).unwrap_err().kind, ErrorKind::NoCapacity);
+    place.cloud.config.account_limit = Some(0);
+    assert_eq!(place.launch(at(10), Fate::default()).unwrap_err().kind, ErrorKind::Limit);
+    place.cloud.config.account_limit = None;
+    place.cloud.config.launches_per_minute = Some(0);
+    assert_eq!(place.launch(at(10), Fate::default()).unwrap_err().kind, ErrorKind::Throttled);
+    place.cloud.config.launches_per_minute = None;
+    let machine = place.launch(at(10), Fate::default()).unwrap();
+    assert_eq!(place.cloud.find(at(29), &machine.id), None);
+    assert!(place.cloud.find(at(30), &machine.id).is_some());
+    let foreign = place.cloud.add_foreign();
+    assert!(place.cloud.is_foreign(&foreign) && place.cloud.find(at(30), &foreign).is_none());
+}

@@ -1,0 +1,147 @@
+//! The cloud as the controller reaches it.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::Instance;
+use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
+
+use super::{Call, Mouth, error};
+use crate::cloud::Launch;
+use crate::laws::TerminateTruth;
+use crate::world::World;
+
+/// The cloud refuses what was signed longer ago.
+const SIGNED_FOR: SignedDuration = SignedDuration::from_mins(5);
+
+#[async_trait]
+impl Compute for Mouth {
+    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+        self.call(Call::new("compute.list", ""), |world, began| {
+            world.paced("compute.list", began)?;
+            let now = world.now();
+            Ok(world.cloud.list(now))
+        })
+        .await
+    }
+
+    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+        self.call(Call::new("compute.find", id), |world, began| {
+            world.paced("compute.find", began)?;
+            let now = world.now();
+            Ok(world.cloud.find(now, id))
+        })
+        .await
+    }
+
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        let call = Call::new("compute.launch", slot.token(placement));
+        self.call(call, |world, began| {
+            world.paced("compute.launch", began)?;
+            world.launch(slot, placement, attempt)
+        })
+        .await
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+        self.call(Call::new("compute.terminate", id), |world, began| {
+            world.paced("compute.terminate", began)?;
+            world.terminate(id);
+            Ok(())
+        })
+        .await
+    }
+
+    fn room(&self) -> bool {
+        let mut world = self.world();
+        let now = world.now();
+        world.cloud.room(now)
+    }
+}
+
+impl World {
+    /// Whether the cloud takes a call at all: it is not too old, and not one too many.
+    fn paced(&mut self, name: &'static str, began: Timestamp) -> Result<(), PortError> {
+        let now = self.now();
+        if now.duration_since(began) > SIGNED_FOR {
+            let message = "signed more than 5 minutes ago";
+            return Err(error(name, ErrorKind::Unavailable, message));
+        }
+        let throttled = self.faults.at(now).throttled;
+        if self.rng.chance(throttled) {
+            return Err(error(name, ErrorKind::Throttled, "simulated: one call too many"));
+        }
+        Ok(())
+    }
+
+    fn launch(
+        &mut self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        let now = self.now();
+        self.laws.on_launch(now, slot, placement, attempt);
+        let weather = self.faults.at(now);
+        let recipe = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
+        let market = recipe.map_or(Market::OnDemand, |p| p.machine.market);
+        if let Some(placement) = recipe
+            && self.rng.chance(weather.no_capacity)
+        {
+            let machine = &placement.machine;
+            let pool = (machine.kind.clone(), machine.subnet.clone(), market);
+            self.cloud.run_short(pool, now + SignedDuration::from_mins(10));
+        }
+        if self.rng.chance(weather.limit) {
+            let message = "simulated: an account limit";
+            return Err(error("compute.launch", ErrorKind::Limit, message));
+        }
+        let fate = self.fate(market == Market::Spot);
+        let made = self.cloud.machines().count();
+        let ask = Launch { slot, placement, attempt };
+        let instance = self.cloud.launch(now, ask, fate).map_err(|refused| {
+            if refused.kind == ErrorKind::Invalid {
+                self.laws.on_other_bytes(now, slot, placement);
+            }
+            error("compute.launch", refused.kind, refused.message)
+        })?;
+        if self.cloud.machines().count() > made {
+            self.judge_machine(now, &instance.id);
+        }
+        Ok(instance)
+    }
+
+    fn judge_machine(&mut self, now: Timestamp, id: &InstanceId) {
+        let Self { cloud, records, laws, .. } = self;
+        let repo_of = |name: &RunName| {
+            records.run(name).map_or_else(String::new, |run| run.spec.job.repo.clone())
+        };
+        if let Some(made) = cloud.machine(id) {
+            let live = cloud.live().map(|m| (m, repo_of(&m.slot.run)));
+            laws.on_machine(now, made, live, cloud.machines());
+        }
+    }
+
+    fn terminate(&mut self, id: &InstanceId) {
+        let now = self.now();
+        if self.cloud.is_foreign(id) {
+            self.laws.on_foreign(now, &id.to_string());
+            return;
+        }
+        if let Some(machine) = self.cloud.machine(id) {
+            let record = self.records.run(&machine.slot.run);
+            let by_person = record.is_some_and(|run| run.terminate_now);
+            let registered =
+                crate::world::lock(&self.forge).runner(machine.runner.id).is_some();
+            let truth = TerminateTruth { machine, by_person, registered };
+            self.laws.on_terminate(now, truth);
+        }
+        self.cloud.terminate(now, id);
+    }
+}

@@ -1,0 +1,133 @@
+//! The forge as the controller reaches it, without the wire.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::label_name;
+use tinqs_ci_reconciler::controller::Hint;
+use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
+use tinqs_ci_reconciler::ports::{Forge, PortError, WaitingJob};
+use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
+
+use super::{Call, Mouth};
+use crate::cloud::machine::Machine;
+use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
+use crate::laws::RetireTruth;
+use crate::world::lock;
+
+#[async_trait]
+impl Forge for Mouth {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        self.call(Call::new("forge.waiting", ""), |world, _| {
+            let omitted = world.faults.at(world.now()).job_omitted;
+            let forge = world.forge.clone();
+            let jobs: Vec<WaitingJob> = lock(&forge).waiting().into_iter().map(waiting_job).collect();
+            Ok(Some(jobs.into_iter().filter(|_| !world.rng.chance(omitted)).collect()))
+        })
+        .await
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        let call = Call::new("forge.job", format!("job-{}", job.job_id));
+        self.call(call, |world, _| Ok(world.forge().job(job.job_id).map_or(Job::Absent, seen_job)))
+            .await
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        self.call(Call::new("forge.registrations", ""), |world, _| {
+            let now = world.now();
+            let forge = world.forge();
+            let rows = forge.runners().filter_map(|row| registration(row, now));
+            Ok(Registrations::Seen(rows.collect()))
+        })
+        .await
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        self.call(Call::new("forge.registration", id), |world, _| {
+            let now = world.now();
+            Ok(world.forge().runner(id).and_then(|row| registration(row, now)))
+        })
+        .await
+    }
+
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        self.call(Call::new("forge.register", slot), |world, _| {
+            let now = world.now();
+            let names: Vec<String> = labels.iter().map(|l| label_name(l).to_owned()).collect();
+            let row = world.forge().register(now, &slot.to_string(), &names, true);
+            let RunnerRow { id, uuid, token, name, .. } = row;
+            Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
+        })
+        .await
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.call(Call::new("forge.retire", id), |world, _| {
+            let now = world.now();
+            let forge = world.forge.clone();
+            let mut forge = lock(&forge);
+            if let Some(row) = forge.runner(id) {
+                // A task whose machine is lost is lost: nobody works on it.
+                let of_it = || world.cloud.live().filter(|m| m.runner.id == id);
+                let truth = RetireTruth {
+                    name: row.name.clone(),
+                    works: of_it().any(Machine::is_busy),
+                    lives: of_it().next().is_some(),
+                };
+                world.laws.on_retire(now, id, &truth);
+                forge.delete_runner(id);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A row of ours, as the API shows it; `None` where its name is not a slot.
+fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
+    Some(Registration {
+        id: row.id,
+        slot: row.name.parse().ok()?,
+        uuid: None,
+        online: State::online(row, now),
+        busy: State::active(row, now),
+        missing_since: None,
+    })
+}
+
+/// A job as the API shows it.
+fn seen_job(job: &JobRow) -> Job {
+    match job.status {
+        Status::Blocked => Job::Blocked,
+        Status::Waiting => Job::Waiting,
+        Status::Running => Job::Running { runner: job.runner_name.clone().unwrap_or_default() },
+        Status::Done(conclusion) => Job::Done { conclusion },
+    }
+}
+
+fn waiting_job(job: &JobRow) -> WaitingJob {
+    WaitingJob {
+        job: JobRef { repo: job.repo.clone(), repo_id: job.repo_id, job_id: job.id },
+        runs_on: job.spec.runs_on.clone(),
+        about: About {
+            repo: job.repo.clone(),
+            job: job.spec.name.clone(),
+            commit: job.head_sha.clone(),
+            run_id: job.run_id,
+            ..About::default()
+        },
+    }
+}
+
+/// What a webhook hints at.
+pub(crate) fn hint(webhook: &Webhook, forge: &State) -> Option<Hint> {
+    let job = forge.job(webhook.job_id)?;
+    match webhook.action {
+        "queued" => Some(Hint::Queued(waiting_job(job))),
+        "waiting" => None,
+        _ => {
+            let runner = webhook.payload["workflow_job"]["runner_name"].as_str();
+            Some(Hint::Job { job_id: job.id, runner: runner.map(str::to_owned) })
+        }
+    }
+}

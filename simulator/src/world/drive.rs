@@ -1,0 +1,407 @@
+//! A seed's history, from the first push to the day on which nothing happens any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::controller::Settings;
+use tinqs_ci_reconciler::ports::Clock;
+use tinqs_ci_reconciler::run::{RunName, Secret};
+
+use super::profile::{Deed, Profile};
+use super::replica::{self, Replica};
+use super::{Shared, World, forge_of, lock};
+use crate::clock::{Skewed, Virtual};
+use crate::executor::{Executor, Group};
+use crate::forge::Status;
+use crate::laws::Violation;
+use crate::ports;
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The profile's name.
+    pub profile: &'static str,
+    /// Jobs that waited for a runner at some time, re-runs counted anew.
+    pub jobs: usize,
+    /// Of those, the ones that ran.
+    pub ran: usize,
+    /// Of those, the ones that ran on the machine of another run.
+    pub shared: usize,
+    /// Machines that were made.
+    pub machines: usize,
+    /// Calls of launch that reached the cloud.
+    pub launches: u64,
+    /// Registrations that were made.
+    pub registrations: u64,
+    /// Writes of each run, its removal not among them.
+    pub writes_per_run: BTreeMap<RunName, u32>,
+    /// Records that were removed.
+    pub removals: u64,
+    /// Calls that would change something, after all is done.
+    pub mutating_calls_in_settled_day: u64,
+    /// The longest that a job waited for its runner.
+    pub longest_wait: SignedDuration,
+    /// A hash over everything that happened.
+    pub trace_hash: String,
+    /// Laws that were broken.
+    pub violations: Vec<Violation>,
+    /// Calls of the ports, by name.
+    pub calls: BTreeMap<&'static str, u64>,
+}
+
+impl Outcome {
+    /// Machines per job that ran.
+    #[allow(clippy::cast_precision_loss, reason = "a few hundred of each")]
+    pub fn machines_per_job(&self) -> f64 {
+        self.machines as f64 / self.ran.max(1) as f64
+    }
+}
+
+/// Calls that change something.
+const MUTATING: [&str; 9] = [
+    "store.put",
+    "store.remove",
+    "store.seat",
+    "store.unseat",
+    "queue.wake",
+    "compute.launch",
+    "compute.terminate",
+    "forge.register",
+    "forge.retire",
+];
+
+/// Lets a seed's history happen.
+pub fn run(seed: u64, profile: &Profile) -> Outcome {
+    let mut drive = Drive::new(seed, profile);
+    drive.play();
+    drive.end()
+}
+
+/// Lets a seed's history happen, and answers all of it too, a line per event.
+pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
+    let mut drive = Drive::new(seed, profile);
+    lock(&drive.world).laws.remembers = usize::MAX;
+    drive.play();
+    let lines = lock(&drive.world).laws.chronicle().map(str::to_owned).collect();
+    (drive.end(), lines)
+}
+
+struct Drive<'a> {
+    profile: &'a Profile,
+    world: Shared,
+    clock: Virtual,
+    executor: Executor,
+    /// The incarnation of each replica; `None` while it is down.
+    replicas: Vec<Option<Replica>>,
+    /// Replicas that come back, and when.
+    restarts: Vec<(Timestamp, usize)>,
+    deeds: std::collections::VecDeque<(Timestamp, Deed)>,
+    /// Webhooks on their way: when they arrive, in that order.
+    webhooks: BTreeMap<(Timestamp, u64), tinqs_ci_reconciler::controller::Hint>,
+    sent: u64,
+    pushed: Vec<i64>,
+    groups: Group,
+    /// Jobs seen running, with when they had begun to wait and whether a machine of theirs had them.
+    starts: BTreeMap<(i64, Timestamp), bool>,
+    queued: std::collections::BTreeSet<(i64, Timestamp)>,
+    settled_calls: u64,
+}
+
+impl<'a> Drive<'a> {
+    fn new(seed: u64, profile: &'a Profile) -> Self {
+        let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
+        let clock = Virtual::starting_at(start);
+        let mut world = World::new(seed, Arc::new(clock.clone()), forge_of(profile.line));
+        let weather = (profile.weather)(&mut world.rng);
+        let deeds = (profile.deeds)(&mut world.rng);
+        let deeds: std::collections::VecDeque<(Timestamp, Deed)> =
+            deeds.into_iter().map(|(after, deed)| (start + after, deed)).collect();
+        let last = deeds.back().map_or(start, |(at, _)| *at);
+        let until = Some(last + SignedDuration::from_mins(30));
+        world.faults = crate::faults::Faults { until, ..weather };
+        world.laws.classes.clone_from(&profile.classes);
+        world.laws.waits_at_most = profile.waits_at_most;
+        world.laws.git_token = Some("git-secret".to_owned());
+        world.cloud.add_foreign();
+        let replicas = 1 + usize::try_from(world.rng.below(3)).unwrap_or(0);
+        let mut drive = Self {
+            profile,
+            world: Arc::new(std::sync::Mutex::new(world)),
+            executor: Executor::new(clock.clone()),
+            clock,
+            replicas: vec![None; replicas],
+            restarts: (0..replicas).map(|n| (start, n)).collect(),
+            deeds,
+            webhooks: BTreeMap::new(),
+            sent: 0,
+            pushed: Vec::new(),
+            groups: 0,
+            starts: BTreeMap::new(),
+            queued: std::collections::BTreeSet::new(),
+            settled_calls: 0,
+        };
+        let faults = lock(&drive.world).faults.clone();
+        lock(&drive.world).tell(&format!("seed {seed} {} {replicas} {faults:?}", profile.name));
+        drive.restart(start);
+        drive
+    }
+
+    fn settings(&self, replica: usize) -> Settings {
+        Settings {
+            installation: "simulated".to_owned(),
+            instance_url: "https://gitea.example.com".to_owned(),
+            git_token: Some(Secret::new("git-secret")),
+            classes: self.profile.classes.clone(),
+            poll_every: SignedDuration::from_secs(10),
+            sweep_every: SignedDuration::from_secs(60),
+            replica: format!("replica-{replica}"),
+        }
+    }
+
+    /// The phases: jobs come and are done; a settled day; records go; nothing happens any more.
+    fn play(&mut self) {
+        let last = self.deeds.back().map_or(self.clock.now(), |(at, _)| *at);
+        let give_up = last + SignedDuration::from_hours(12);
+        self.play_while(give_up, |drive| !drive.is_quiet());
+        let quiet_at = self.clock.now();
+        if !self.is_quiet() {
+            self.tell_left_over("12 hours after the last push");
+            return;
+        }
+        // The last looks: finished runs are written, seats and registrations given back.
+        self.play_until(quiet_at + SignedDuration::from_mins(45));
+        if self.profile.settled > SignedDuration::ZERO {
+            let before = self.mutating_calls();
+            self.play_until(self.clock.now() + self.profile.settled);
+            self.settled_calls += self.mutating_calls() - before;
+        }
+        let keep = self.profile.classes.iter().map(|c| c.times.keep).max().unwrap_or_default();
+        self.play_until(quiet_at + keep + SignedDuration::from_hours(1));
+        self.tell_left_over("an hour after the last record was to be removed");
+        let before = self.mutating_calls();
+        self.play_until(self.clock.now() + SignedDuration::from_hours(6));
+        self.settled_calls += self.mutating_calls() - before;
+        if self.settled_calls > 0 {
+            let now = self.clock.now();
+            let what = format!("{} effects after all was done", self.settled_calls);
+            lock(&self.world).laws.left_over(now, "", what);
+        }
+    }
+
+    fn mutating_calls(&self) -> u64 {
+        let world = lock(&self.world);
+        MUTATING.iter().filter_map(|name| world.calls.get(name)).sum()
+    }
+
+    /// Whether all that was to be done at the forge is done, and no machine lives.
+    fn is_quiet(&self) -> bool {
+        let world = lock(&self.world);
+        let forge = world.forge();
+        self.deeds.is_empty()
+            && forge.jobs().all(|job| job.status.is_done())
+            && world.cloud.live().next().is_none()
+    }
+
+    fn play_until(&mut self, end: Timestamp) {
+        self.play_while(end, |_| true);
+        self.clock.set(end);
+    }
+
+    /// Steps from event to event, while something holds and until `end`.
+    fn play_while(&mut self, end: Timestamp, holds: impl Fn(&Self) -> bool) {
+        let mut asked_at = self.clock.now();
+        loop {
+            for group in self.executor.run_ready() {
+                self.crashed(group);
+            }
+            self.post();
+            let next = self.next_event();
+            if next > end {
+                return;
+            }
+            self.executor.advance(next);
+            lock(&self.world).advance();
+            self.restart(next);
+            self.deliver(next);
+            self.act(next);
+            if next.duration_since(asked_at) >= SignedDuration::from_secs(60) {
+                asked_at = next;
+                if !holds(self) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_event(&self) -> Timestamp {
+        let own = lock(&self.world).next_event();
+        let restart = self.restarts.iter().map(|(at, _)| *at).min();
+        let webhook = self.webhooks.keys().next().map(|(at, _)| *at);
+        let deed = self.deeds.front().map(|(at, _)| *at);
+        let others = [self.executor.next_timer(), restart, webhook, deed];
+        others.into_iter().flatten().fold(own, Timestamp::min)
+    }
+
+    fn crashed(&mut self, group: Group) {
+        let is_it = |r: &Option<Replica>| r.as_ref().is_some_and(|r| r.group == group);
+        let Some(number) = self.replicas.iter().position(is_it) else { return };
+        self.replicas[number] = None;
+        let (least, most) = (SignedDuration::from_secs(1), SignedDuration::from_secs(40));
+        let wait = lock(&self.world).rng.between(least, most);
+        self.restarts.push((self.clock.now() + wait, number));
+    }
+
+    fn restart(&mut self, now: Timestamp) {
+        let (due, later) = self.restarts.iter().copied().partition(|(at, _)| *at <= now);
+        self.restarts = later;
+        let due: Vec<(Timestamp, usize)> = due;
+        for (_, number) in due {
+            self.groups += 1;
+            let apart = lock(&self.world).faults.clocks_apart;
+            let by = apart * i32::try_from(number).unwrap_or(0);
+            let clock: Arc<dyn Clock> = Arc::new(Skewed { right: self.clock.clone(), by });
+            let scheduler = self.executor.scheduler();
+            let settings = self.settings(number);
+            lock(&self.world).tell(&format!("[{}] replica {number} starts", self.groups));
+            self.replicas[number] =
+                Some(replica::start(&self.world, &scheduler, self.groups, clock, settings));
+        }
+    }
+
+    /// Takes the forge's webhooks, as the weather lets them arrive.
+    fn post(&mut self) {
+        let mut world = lock(&self.world);
+        let forge = world.forge.clone();
+        let mut forge = lock(&forge);
+        let now = world.now();
+        for webhook in forge.take_webhooks() {
+            let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
+            world.laws.tell(now, &line);
+            let hint = ports::hint(&webhook, &forge);
+            match (webhook.action, forge.job(webhook.job_id)) {
+                ("queued", Some(job)) => {
+                    self.queued.insert((job.id, job.updated_at));
+                }
+                ("in_progress", Some(job)) => {
+                    let own = format!("tq-job-{}-", job.id);
+                    let own = job.runner_name.as_ref().is_some_and(|n| n.starts_with(&own));
+                    let (id, at) = (job.id, job.updated_at);
+                    let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
+                    let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
+                    world.laws.on_started(id, waited);
+                    self.starts.insert((id, at), own);
+                }
+                _ => {}
+            }
+            let faults = world.faults.at(now);
+            let rng = &mut world.rng;
+            let Some(hint) = hint.filter(|_| !rng.chance(faults.webhook_lost)) else { continue };
+            let copies = if rng.chance(faults.webhook_doubled) { 2 } else { 1 };
+            for _ in 0..copies {
+                let late = rng.chance(faults.webhook_late);
+                let most = if late { 600_000 } else { 400 };
+                let wait = SignedDuration::from_millis(most);
+                let wait = rng.between(SignedDuration::from_millis(20), wait);
+                self.sent += 1;
+                self.webhooks.insert((now + wait, self.sent), hint.clone());
+            }
+        }
+    }
+
+    /// Webhooks arrive at a replica that is up; where none is, they are lost.
+    fn deliver(&mut self, now: Timestamp) {
+        while let Some(first) = self.webhooks.first_entry().filter(|e| e.key().0 <= now) {
+            let hint = first.remove();
+            let up: Vec<&Replica> = self.replicas.iter().flatten().collect();
+            let count = u64::try_from(up.len()).unwrap_or(0);
+            let drawn = lock(&self.world).rng.below(count);
+            if let Some(replica) = usize::try_from(drawn).ok().and_then(|n| up.get(n)) {
+                let scheduler = self.executor.scheduler();
+                scheduler.spawn(replica.group, (*replica).clone().ingest(hint));
+            }
+        }
+    }
+
+    /// People do what they do.
+    fn act(&mut self, now: Timestamp) {
+        while let Some((_, deed)) = self.deeds.pop_front_if(|(at, _)| *at <= now) {
+            let world = lock(&self.world);
+            let mut forge = world.forge();
+            let ago = |n: usize| self.pushed.iter().rev().nth(n).copied();
+            match deed {
+                Deed::Push { repo, jobs } => {
+                    let ids = forge.push(now, &repo, &jobs);
+                    self.pushed.extend(ids);
+                }
+                Deed::Cancel(n) => {
+                    if let Some(id) = ago(n) {
+                        forge.cancel(now, id);
+                    }
+                }
+                Deed::Rerun(n) => {
+                    if let Some(id) = ago(n) {
+                        forge.rerun(now, id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is there that must be gone is a broken law.
+    fn tell_left_over(&self, when: &str) {
+        let mut world = lock(&self.world);
+        let now = world.now();
+        let mut left: Vec<(String, String)> = Vec::new();
+        {
+            let forge = world.forge();
+            for job in forge.jobs().filter(|job| !job.status.is_done()) {
+                let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
+                left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
+            }
+            for row in forge.runners() {
+                let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
+                let run = run.trim_start_matches("tq-").to_owned();
+                left.push((run, format!("registration {} {} is there", row.id, row.name)));
+            }
+        }
+        for machine in world.cloud.live() {
+            let what = format!("machine {} of {} lives", machine.id, machine.slot);
+            left.push((machine.slot.run.to_string(), what));
+        }
+        for run in world.records.runs() {
+            left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
+        }
+        for (class, slot, _) in world.records.seats() {
+            left.push((slot.run.to_string(), format!("{slot} has a seat in {class}")));
+        }
+        for (about, what) in left {
+            world.laws.left_over(now, &about, format!("{what} {when}"));
+        }
+    }
+
+    fn end(self) -> Outcome {
+        let world = lock(&self.world);
+        let calls = world.calls.clone();
+        let count = |name| calls.get(name).copied().unwrap_or(0);
+        Outcome {
+            seed: world.laws.seed(),
+            profile: self.profile.name,
+            jobs: self.queued.len(),
+            ran: self.starts.len(),
+            shared: self.starts.values().filter(|own| !**own).count(),
+            machines: world.cloud.machines().count(),
+            launches: count("compute.launch"),
+            registrations: count("forge.register"),
+            writes_per_run: world.laws.written().clone(),
+            removals: world.records.removed(),
+            mutating_calls_in_settled_day: self.settled_calls,
+            longest_wait: world.laws.longest_wait().0,
+            trace_hash: world.laws.hash(),
+            violations: world.laws.violations().to_vec(),
+            calls,
+        }
+    }
+}

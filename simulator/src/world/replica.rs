@@ -1,0 +1,224 @@
+//! One incarnation of a replica: the loops of `serve` around a controller, as tasks of one group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::serving;
+use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
+use tinqs_ci_reconciler::ports::{Clock, Delivery};
+use tinqs_ci_reconciler::run::RunName;
+
+use super::{Shared, lock};
+use crate::executor::{Group, Scheduler};
+use crate::ports::Mouth;
+
+/// A replica that lives.
+#[derive(Clone)]
+pub(super) struct Replica {
+    pub(super) group: Group,
+    world: Shared,
+    scheduler: Scheduler,
+    controller: Arc<Controller>,
+    inbox: Arc<Mutex<Inbox>>,
+}
+
+/// What a replica is to look at.
+#[derive(Default)]
+struct Inbox {
+    /// A later delivery of a name stands for the earlier ones.
+    pending: BTreeMap<RunName, Delivery>,
+    /// One task at a time looks at a name.
+    working: BTreeSet<RunName>,
+    /// The task that waits for dues.
+    dues: Option<Waker>,
+}
+
+/// Starts a replica's loops.
+pub(super) fn start(
+    world: &Shared,
+    scheduler: &Scheduler,
+    group: Group,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+) -> Replica {
+    let mouth = Mouth::simulated(world.clone(), scheduler.clone(), group);
+    let replica = Replica {
+        group,
+        world: world.clone(),
+        scheduler: scheduler.clone(),
+        controller: Arc::new(Controller::new(mouth.ports(clock), settings)),
+        inbox: Arc::default(),
+    };
+    scheduler.spawn(group, replica.clone().take_deliveries());
+    scheduler.spawn(group, replica.clone().poll());
+    scheduler.spawn(group, replica.clone().sweep());
+    scheduler.spawn(group, replica.clone().wake_due());
+    replica
+}
+
+impl Replica {
+    async fn take_deliveries(self) {
+        let queue = self.controller.ports().queue.clone();
+        loop {
+            match queue.next(10).await {
+                Ok(deliveries) => deliveries.into_iter().for_each(|d| self.take(d)),
+                Err(_) => self.scheduler.sleep(SignedDuration::from_secs(1)).await,
+            }
+        }
+    }
+
+    fn take(&self, delivery: Delivery) {
+        let mut inbox = lock(&self.inbox);
+        let name = delivery.name.clone();
+        if let Some(earlier) = inbox.pending.insert(name.clone(), delivery) {
+            self.scheduler.spawn(self.group, self.clone().done(earlier));
+        }
+        if inbox.working.insert(name.clone()) {
+            self.scheduler.spawn(self.group, self.clone().look(name));
+        }
+    }
+
+    /// Looks at a name until nothing more asks for it.
+    async fn look(self, name: RunName) {
+        loop {
+            let delivery = {
+                let mut inbox = lock(&self.inbox);
+                match inbox.pending.remove(&name) {
+                    Some(delivery) => delivery,
+                    None => {
+                        inbox.working.remove(&name);
+                        return;
+                    }
+                }
+            };
+            let report = self.controller.reconcile(&name).await;
+            {
+                let mut world = lock(&self.world);
+                let now = world.now();
+                let done: Vec<String> = report
+                    .effects
+                    .iter()
+                    .map(|e| format!("{:?}({})", e.action, e.row))
+                    .collect();
+                let line = format!(
+                    "[{}] look {name} {:?} {:?} due {:?} {} {}",
+                    self.group,
+                    report.result,
+                    report.phase,
+                    report.due.map(|due| due.duration_since(now).as_secs()),
+                    done.join(" "),
+                    report.error.as_deref().unwrap_or("")
+                );
+                world.tell(&line);
+                world.laws.on_report(now, &report);
+            }
+            if let Some(waker) = lock(&self.inbox).dues.take() {
+                waker.wake();
+            }
+            self.clone().done(delivery).await;
+        }
+    }
+
+    async fn done(self, delivery: Delivery) {
+        // What is not done comes again: that is all.
+        let _ = self.controller.ports().queue.done(delivery).await;
+    }
+
+    async fn poll(self) {
+        let every = self.controller.settings().poll_every;
+        loop {
+            self.controller.poll().await;
+            if let Some(waker) = lock(&self.inbox).dues.take() {
+                waker.wake();
+            }
+            self.scheduler.sleep(every).await;
+        }
+    }
+
+    async fn sweep(self) {
+        let every = self.controller.settings().sweep_every;
+        loop {
+            self.controller.sweep().await;
+            self.scheduler.sleep(every).await;
+        }
+    }
+
+    /// At most once a second, and not before something is due.
+    async fn wake_due(self) {
+        let second = SignedDuration::from_secs(1);
+        loop {
+            self.scheduler.sleep(second).await;
+            let due = self.controller.earliest_due();
+            // The controller reads its own clock, which may be wrong.
+            let ahead = self.controller.ports().clock.now().duration_since(self.scheduler.now());
+            let due = due.map(|due| due - ahead);
+            if due.is_none_or(|due| due > self.scheduler.now()) {
+                self.until_due(due).await;
+            }
+            self.controller.wake_due().await;
+        }
+    }
+
+    /// Waits for a time, or until dues may have changed.
+    async fn until_due(&self, due: Option<Timestamp>) {
+        let mut sleep = due.map(|due| self.scheduler.sleep_until(due));
+        let mut asked = false;
+        std::future::poll_fn(|context| {
+            let rung = sleep
+                .as_mut()
+                .is_some_and(|sleep| std::pin::Pin::new(sleep).poll(context).is_ready());
+            if rung || asked {
+                return Poll::Ready(());
+            }
+            asked = true;
+            lock(&self.inbox).dues = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A webhook arrives. The forge never sends it again, whatever the answer is.
+    pub(super) async fn ingest(self, hint: Hint) {
+        let before: Vec<(RunName, u64, bool)> = {
+            let world = lock(&self.world);
+            names(&hint)
+                .into_iter()
+                .map(|n| (n.clone(), world.laws.woken(&n), world.records.run(&n).is_some()))
+                .collect()
+        };
+        let began = self.scheduler.now();
+        let taken = self.controller.ingest(std::slice::from_ref(&hint)).await.is_ok();
+        if !taken {
+            return;
+        }
+        let settings = self.controller.settings();
+        let mut world = lock(&self.world);
+        let now = world.now();
+        // A run that was there may be gone since, and with it the reason to wake it.
+        let quick = now.duration_since(began) < SignedDuration::from_secs(30);
+        for (name, woken, was_there) in before {
+            let expected = match &hint {
+                Hint::Queued(job) => serving(&settings.classes, &job.runs_on).is_some(),
+                Hint::Job { .. } => was_there && quick,
+            };
+            let recorded = matches!(hint, Hint::Queued(_)) && world.records.run(&name).is_some();
+            let durable = recorded || world.laws.woken(&name) > woken;
+            world.laws.on_ingested(now, &name, durable || !expected);
+        }
+    }
+}
+
+/// The runs that a hint is about.
+fn names(hint: &Hint) -> Vec<RunName> {
+    match hint {
+        Hint::Queued(job) => vec![RunName::job(job.job.job_id)],
+        Hint::Job { job_id, runner } => {
+            let slot = runner
+                .as_deref()
+                .and_then(|name| name.parse::<tinqs_ci_reconciler::run::Slot>().ok());
+            std::iter::once(RunName::job(*job_id)).chain(slot.map(|s| s.run)).collect()
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Gitea on the wire: the API, webhooks and the runner for tests, over loopback.
+
+mod api;
+mod faults;
+mod receiver;
+mod runner;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
+use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
+
+const REPO: &str = "acme/widget";
+const RPC: &str = "/api/actions/runner.v1.RunnerService";
+
+/// A server of that line and a client for it.
+struct Site {
+    wire: Wire,
+    http: reqwest::Client,
+}
+
+impl Site {
+    fn new(line: Line) -> Self {
+        let forge = Forge::new(Config { line, ..Config::default() });
+        let token = |token: &str, right| ApiToken { token: token.to_owned(), right };
+        let tokens = vec![
+            token("api-token", Right::Admin),
+            token("owner", Right::Owner),
+            token("reader", Right::Read),
+        ];
+        let options = WireOptions { tokens, ..WireOptions::default() };
+        let wire =
+            Wire::start(Arc::new(Mutex::new(forge)), Arc::new(Timestamp::now), options).unwrap();
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        Self { wire, http }
+    }
+
+    /// A GET of the API with the admin's token.
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.get_as("api-token", path).await
+    }
+
+    async fn get_as(&self, token: &str, path: &str) -> (u16, Value) {
+        let url = format!("{}/api/v1{path}", self.wire.url());
+        let request = self.http.get(url).header("Authorization", format!("token {token}"));
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.wire.url());
+        let request = self.http.post(url).header("Authorization", "token api-token").json(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Registers an ephemeral runner as the controller does: a token from the API, then JSON.
+    async fn register(&self, labels: &[&str]) -> Value {
+        let path = "/api/v1/admin/actions/runners/registration-token";
+        let (status, token) = self.post(path, &json!({})).await;
+        assert_eq!(status, 200);
+        let body = json!({
+            "name": "tq-vm", "token": token["token"], "labels": labels, "ephemeral": true,
+        });
+        let (status, answer) = self.post(&format!("{RPC}/Register"), &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["runner"].clone()
+    }
+
+    fn push(&self, jobs: &[JobSpec]) -> Vec<i64> {
+        self.wire.forge().push(Timestamp::now(), REPO, jobs)
+    }
+}
+
+/// A job that runs a script on `linux`.
+fn script(text: &str) -> JobSpec {
+    JobSpec { script: Some(text.to_owned()), ..JobSpec::new("build", &["linux"]) }
+}
+
+/// A job that takes so long on `linux`.
+fn work(ms: i64) -> JobSpec {
+    JobSpec { work: SignedDuration::from_millis(ms), ..JobSpec::new("build", &["linux"]) }
+}
+
+/// Waits until something is there, 20 s at most.
+async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,120 @@
+//! A receiver of webhooks that checks their signatures.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tinqs_ci_simulator::forge::{JobSpec, Line};
+use tinqs_ci_simulator::gitea_wire::Hook;
+
+use super::{REPO, Site, until};
+
+pub(crate) const SECRET: &str = "s3cr3t";
+
+/// What came, with valid signatures, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Received(Arc<Mutex<Vec<Value>>>);
+
+impl Received {
+    pub(crate) fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn actions(&self) -> Vec<String> {
+        self.all().iter().map(|p| p["action"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+}
+
+/// Listens; answers the URL. What is not signed rightly gets 401 and is not kept.
+pub(crate) async fn receiver() -> (String, Received) {
+    let received = Received::default();
+    let router = Router::new().route("/hook", post(take)).with_state(received.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, received)
+}
+
+async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let payload = if header("content-type") == "application/x-www-form-urlencoded" {
+        let uri = format!("/?{text}").parse().unwrap();
+        let form = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap();
+        form.0.into_iter().find(|(key, _)| key == "payload").unwrap().1
+    } else {
+        text
+    };
+    let mut mac = <Hmac<sha2::Sha256> as KeyInit>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(payload.as_bytes());
+    let good = hex::encode(mac.finalize().into_bytes()) == header("x-gitea-signature")
+        && header("x-gitea-event-type") == "workflow_job"
+        && header("x-gitea-delivery").len() == 36;
+    if !good {
+        return StatusCode::UNAUTHORIZED;
+    }
+    received.0.lock().unwrap().push(serde_json::from_str(&payload).unwrap());
+    StatusCode::ACCEPTED
+}
+
+#[tokio::test]
+async fn hooks_are_made_over_the_api_and_sent_in_both_forms() {
+    let site = Site::new(Line::V1_26);
+    let (url, received) = receiver().await;
+    site.wire.forge().add_repo(REPO);
+    let config = |kind: &str, system: &str| json!({"url": url, "content_type": kind, "secret": SECRET, "is_system_webhook": system});
+    let hook = |config: Value, active: bool| json!({"type": "gitea", "active": active, "events": ["workflow_job"], "config": config});
+    let (status, made) =
+        site.post("/api/v1/admin/hooks", &hook(config("form", "true"), true)).await;
+    assert_eq!((status, &made["active"]), (201, &json!(true)));
+    assert!(!made.to_string().contains(SECRET));
+    let path = format!("/api/v1/repos/{REPO}/hooks");
+    assert_eq!(site.post(&path, &hook(config("json", ""), true)).await.0, 201);
+    // None of these sends: a template, one that is off by default, another repository's.
+    assert_eq!(site.post("/api/v1/admin/hooks", &hook(config("json", ""), true)).await.0, 201);
+    let off = json!({"type": "gitea", "events": ["workflow_job"], "config": config("json", "")});
+    assert_eq!(site.post(&path, &off).await.1["active"], false);
+    site.wire.forge().add_repo("acme/other");
+    let other = "/api/v1/repos/acme/other/hooks";
+    assert_eq!(site.post(other, &hook(config("json", ""), true)).await.0, 201);
+    let without_url = hook(json!({"content_type": "json"}), true);
+    assert_eq!(site.post(&path, &without_url).await.0, 422);
+
+    site.push(&[JobSpec::new("a <b> & \"c\" +%\u{202e}", &["linux"])]);
+    until("two deliveries", || (site.wire.counters().sent == 2).then_some(())).await;
+    let all = received.all();
+    assert_eq!(all[0], all[1]);
+    assert_eq!(all[0]["workflow_job"]["name"], "a <b> & \"c\" +%\u{202e}");
+    let (_, list) = site.get(&format!("/repos/{REPO}/hooks")).await;
+    assert_eq!(list.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn webhooks_are_lost_refused_and_never_sent_again() {
+    let site = Site::new(Line::V1_26);
+    let (url, received) = receiver().await;
+    site.wire.add_hook(Hook::system(&url, SECRET));
+    site.wire.lose_webhooks(1);
+    site.wire.lose_webhooks_if(|w| w.action == "completed");
+    let jobs = site.push(&[JobSpec::new("a", &[]), JobSpec::new("b", &[])]);
+    site.wire.forge().cancel(Timestamp::now(), jobs[0]);
+    until("one sent, two lost", || {
+        let seen = site.wire.counters();
+        ((seen.sent, seen.lost) == (1, 2)).then_some(())
+    })
+    .await;
+    assert_eq!(received.actions(), ["queued"]);
+    // Another secret: refused, once, for good.
+    site.wire.lose_webhooks_if(|_| false);
+    site.wire.add_hook(Hook::system(&url, "other"));
+    site.push(&[JobSpec::new("c", &[])]);
+    until("one refused", || (site.wire.counters().failed == 1).then_some(())).await;
+    until("one taken", || (site.wire.counters().sent == 2).then_some(())).await;
+    assert_eq!(received.actions(), ["queued", "queued"]);
+}

@@ -1,0 +1,68 @@
+set -u
+umask 077
+export HOME="${HOME:-/root}" PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
+
+say() { printf 'tinqs-ci: %s\n' "$*" >&2; }
+
+# signal_all SIGNAL: to every process that carries this machine's marker, but the caller.
+# Fails where there is none. (The runner starts steps in process groups of their own, so a
+# process group is not the machine.)
+signal_all() {
+  local dir pid entry found=1
+  local -a environment
+  for dir in /proc/[0-9]*; do
+    pid=${dir#/proc/}
+    [ "$pid" = "$BASHPID" ] && continue
+    environment=()
+    { mapfile -d '' -t environment <"$dir/environ"; } 2>/dev/null
+    for entry in "${environment[@]}"; do
+      [ "$entry" = "TINQS_CI_MACHINE=$TINQS_CI_MACHINE" ] || continue
+      kill -s "$1" "$pid" 2>/dev/null && found=0
+      break
+    done
+  done
+  return "$found"
+}
+
+power_off() {
+  trap - EXIT
+  if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes
+    trap '' HUP INT TERM
+    signal_all TERM
+    for _ in {1..20}; do
+      signal_all 0 || exit 0
+      sleep 0.1
+    done
+    for _ in {1..100}; do
+      signal_all KILL || exit 0
+      sleep 0.1
+    done
+    exit 1
+  fi
+  systemctl poweroff || shutdown -h now || poweroff
+  sleep 60
+  systemctl poweroff --force --force || poweroff -f
+  exit 1
+}
+
+# The deadline, before all else. It is asked for anew each minute: clocks are set while booting.
+seconds_left() {
+  local now
+  printf -v now '%(%s)T' -1
+  left=$((deadline - now))
+  [ "$left" -gt 0 ]
+}
+seconds_left || {
+  say 'the deadline is past: powering off'
+  power_off
+}
+(
+  while seconds_left; do sleep "$((left < 60 ? left : 60))"; done
+  say 'the deadline is reached: powering off'
+  power_off
+) &
+trap power_off EXIT
+trap 'exit 1' HUP INT TERM
+
+# The runner's identity, good for one job, and its configuration.
+mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci" || exit 1

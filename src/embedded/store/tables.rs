@@ -1,0 +1,388 @@
+//! What stands in the file, and what one read or write does to it.
+
+use jiff::Timestamp;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::ports::{Expect, Limits, OpenRun, Seat};
+use tinqs_ci_reconciler::run::{self, Phase, Run, RunName, Slot, Uid};
+use uuid::Uuid;
+
+/// What guards a write and keeps the indexes stands before the record, so that a write never has to
+/// understand the record that it replaces: uid, version, created at, expires at, record.
+type Row<'a> = (u128, u64, i64, Option<i64>, &'a [u8]);
+
+/// Name → row.
+pub(super) const RUNS: TableDefinition<&str, Row<'static>> = TableDefinition::new("runs");
+/// Name → projection: the runs that are not finished.
+pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
+/// Due, name → projection: the finished ones, by when their `keep` is over.
+const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
+/// Created at, name: for people, who read newest first.
+pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
+/// Class, slot → repository.
+const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
+/// `format`, and `probe`, which counts probes.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// The only format there is so far.
+pub(super) const FORMAT: u64 = 1;
+/// Expired runs in one answer.
+const EXPIRED_AT_ONCE: usize = 10_000;
+
+/// A run as it is written.
+#[derive(Debug)]
+pub(super) struct Record {
+    name: RunName,
+    uid: Uid,
+    version: u64,
+    created: i64,
+    expires: Option<i64>,
+    body: Vec<u8>,
+    projection: Vec<u8>,
+}
+
+/// A write.
+#[derive(Debug)]
+pub(super) enum Op {
+    Put {
+        record: Box<Record>,
+        expect: Expect,
+    },
+    Remove {
+        name: RunName,
+        uid: Uid,
+        version: u64,
+    },
+    Seat {
+        class: ClassName,
+        slot: Slot,
+        repo: String,
+        limits: Limits,
+    },
+    Unseat {
+        class: ClassName,
+        slot: Slot,
+    },
+    /// Writes a little, to see whether that works.
+    Probe,
+    /// Only has the file opened anew, should it be closed.
+    Nothing,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Version(u64),
+    Taken(bool),
+    Done,
+}
+
+/// Why a write was not done.
+#[derive(Clone, Debug)]
+pub(super) enum Refused {
+    Conflict(String),
+    Invalid(String),
+    /// The file; it may have happened.
+    Storage(String),
+}
+
+/// A record that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?")]
+pub(super) struct Unreadable {
+    name: String,
+    pub(super) reason: String,
+}
+
+/// [`OpenRun`] as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Projection {
+    p: Phase,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    x: bool,
+    d: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    a: Option<Slot>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    l: bool,
+    o: Vec<String>,
+    r: String,
+    w: Timestamp,
+}
+
+fn project(run: &Run) -> Vec<u8> {
+    let OpenRun { name: _, phase, deleted, due, attempt, at_limit, runs_on, repo, waiting_since } =
+        OpenRun::of(run);
+    let projection = Projection {
+        p: phase,
+        x: deleted,
+        d: due,
+        a: attempt,
+        l: at_limit,
+        o: runs_on,
+        r: repo,
+        w: waiting_since,
+    };
+    // Nothing in it can fail to serialise; an empty one would be skipped as unreadable.
+    serde_json::to_vec(&projection).unwrap_or_default()
+}
+
+pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
+    let parsed = || -> Result<OpenRun, Box<dyn std::error::Error>> {
+        let Projection { p, x, d, a, l, o, r, w } = serde_json::from_slice(bytes)?;
+        Ok(OpenRun {
+            name: name.parse()?,
+            phase: p,
+            deleted: x,
+            due: d,
+            attempt: a,
+            at_limit: l,
+            runs_on: o,
+            repo: r,
+            waiting_since: w,
+        })
+    };
+    parsed().inspect_err(|reason| quarantined(name, &**reason)).ok()
+}
+
+/// A record that cannot be understood is left where it is and told about, again and again.
+pub(super) fn quarantined(name: &str, reason: &dyn std::fmt::Display) {
+    tracing::error!(run = %name.escape_debug(), %reason, "skipped a record that cannot be read");
+}
+
+impl Record {
+    pub(super) fn of(run: &Run, version: u64) -> Self {
+        let run = Run { version, ..run.clone() };
+        let expires = (!run.is_open()).then(|| run.status.due.as_millisecond());
+        Self {
+            uid: run.uid,
+            version,
+            created: run.created_at.as_microsecond(),
+            expires,
+            body: run::encode(&run),
+            projection: project(&run),
+            name: run.name,
+        }
+    }
+}
+
+/// Makes the tables. Answers the file's format.
+pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
+    write.open_table(RUNS)?;
+    write.open_table(OPEN)?;
+    write.open_table(EXPIRY)?;
+    write.open_table(CREATED)?;
+    write.open_table(SEATS)?;
+    let mut meta = write.open_table(META)?;
+    let format = meta.get("format")?.map(|found| found.value());
+    if format.is_none() {
+        meta.insert("format", FORMAT)?;
+    }
+    Ok(format.unwrap_or(FORMAT))
+}
+
+/// Does a write. A refused one has changed nothing. The flag: whether anything was changed.
+pub(super) fn apply(
+    write: &WriteTransaction,
+    op: Op,
+) -> Result<(Result<Answer, Refused>, bool), redb::Error> {
+    match op {
+        Op::Put { record, expect } => put(write, &record, expect),
+        Op::Remove { name, uid, version } => remove(write, &name, uid, version),
+        Op::Seat { class, slot, repo, limits } => seat(write, &class, &slot, &repo, limits),
+        Op::Unseat { class, slot } => {
+            let slot = slot.to_string();
+            let was = write.open_table(SEATS)?.remove((class.0.as_str(), slot.as_str()))?.is_some();
+            Ok((Ok(Answer::Done), was))
+        }
+        Op::Probe => {
+            let mut meta = write.open_table(META)?;
+            let count = meta.get("probe")?.map_or(0, |found| found.value());
+            meta.insert("probe", count.wrapping_add(1))?;
+            Ok((Ok(Answer::Done), true))
+        }
+        Op::Nothing => Ok((Ok(Answer::Done), false)),
+    }
+}
+
+/// What guards a write, of the record that is there.
+struct Guard {
+    uid: Uid,
+    version: u64,
+    created: i64,
+    expires: Option<i64>,
+}
+
+fn guard(write: &WriteTransaction, name: &str) -> Result<Option<Guard>, redb::Error> {
+    let runs = write.open_table(RUNS)?;
+    let found = runs.get(name)?;
+    Ok(found.map(|found| {
+        let (uid, version, created, expires, _) = found.value();
+        Guard { uid: Uid(Uuid::from_u128(uid)), version, created, expires }
+    }))
+}
+
+fn conflict(name: &RunName, there: Option<&Guard>) -> Refused {
+    Refused::Conflict(match there {
+        None => format!("{name} is not there any more"),
+        Some(Guard { uid, version, .. }) => {
+            format!("{name} was written by somebody else: it is at version {version} of {uid}")
+        }
+    })
+}
+
+type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+
+fn put(write: &WriteTransaction, record: &Record, expect: Expect) -> Applied {
+    let Record { name, uid, version, created, expires, body, projection } = record;
+    let there = guard(write, name.as_str())?;
+    match (expect, &there) {
+        (Expect::Absent, None) => {}
+        (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {
+        }
+        (Expect::Absent | Expect::At(..), _) => {
+            return Ok((Err(conflict(name, there.as_ref())), false));
+        }
+    }
+    if let Expect::At(expected, _) = expect
+        && expected != *uid
+    {
+        let message = format!("{name}: a write may not change the uid (from {expected} to {uid})");
+        return Ok((Err(Refused::Invalid(message)), false));
+    }
+    if let Some(there) = &there {
+        unindex(write, name.as_str(), there)?;
+    }
+    let name = name.as_str();
+    let row = (uid.0.as_u128(), *version, *created, *expires, body.as_slice());
+    write.open_table(RUNS)?.insert(name, row)?;
+    write.open_table(CREATED)?.insert((*created, name), ())?;
+    match expires {
+        Some(due) => {
+            write.open_table(EXPIRY)?.insert((*due, name), projection.as_slice())?.is_some()
+        }
+        None => write.open_table(OPEN)?.insert(name, projection.as_slice())?.is_some(),
+    };
+    Ok((Ok(Answer::Version(*version)), true))
+}
+
+fn unindex(write: &WriteTransaction, name: &str, there: &Guard) -> Result<(), redb::Error> {
+    write.open_table(CREATED)?.remove((there.created, name))?;
+    match there.expires {
+        Some(due) => write.open_table(EXPIRY)?.remove((due, name))?.is_some(),
+        None => write.open_table(OPEN)?.remove(name)?.is_some(),
+    };
+    Ok(())
+}
+
+fn remove(write: &WriteTransaction, name: &RunName, uid: Uid, version: u64) -> Applied {
+    let Some(there) = guard(write, name.as_str())? else {
+        return Ok((Ok(Answer::Done), false));
+    };
+    if there.uid != uid || there.version != version {
+        return Ok((Err(conflict(name, Some(&there))), false));
+    }
+    unindex(write, name.as_str(), &there)?;
+    write.open_table(RUNS)?.remove(name.as_str())?;
+    Ok((Ok(Answer::Done), true))
+}
+
+fn seat(
+    write: &WriteTransaction,
+    class: &ClassName,
+    slot: &Slot,
+    repo: &str,
+    limits: Limits,
+) -> Applied {
+    let mut seats = write.open_table(SEATS)?;
+    let slot = slot.to_string();
+    let (mut taken, mut of_repo) = (0_u32, 0_u32);
+    for entry in seats.range((class.0.as_str(), "")..)? {
+        let (key, held_for) = entry?;
+        let (of, by) = key.value();
+        if of != class.0 {
+            break;
+        }
+        if by == slot {
+            return Ok((Ok(Answer::Taken(true)), false));
+        }
+        taken += 1;
+        of_repo += u32::from(held_for.value() == repo);
+    }
+    let Limits { class: most, repo: most_of_repo } = limits;
+    if most.is_some_and(|most| taken >= most) || most_of_repo.is_some_and(|most| of_repo >= most) {
+        return Ok((Ok(Answer::Taken(false)), false));
+    }
+    seats.insert((class.0.as_str(), slot.as_str()), repo)?;
+    Ok((Ok(Answer::Taken(true)), true))
+}
+
+pub(super) fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, Unreadable> {
+    let unreadable = |reason: String| Unreadable { name: name.to_owned(), reason };
+    let run = run::decode(body).map_err(|error| unreadable(error.to_string()))?;
+    if run.name.as_str() != name {
+        return Err(unreadable(format!("it says it is {}", run.name)));
+    }
+    Ok(Run { version, ..run })
+}
+
+pub(super) fn get(
+    read: &ReadTransaction,
+    name: &RunName,
+) -> Result<Option<Result<Run, Unreadable>>, redb::Error> {
+    let runs = read.open_table(RUNS)?;
+    let found = runs.get(name.as_str())?;
+    Ok(found.map(|found| {
+        let (_, version, _, _, body) = found.value();
+        understand(name.as_str(), version, body)
+            .inspect_err(|error| quarantined(name.as_str(), &error.reason))
+    }))
+}
+
+pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
+    let mut found = Vec::new();
+    for entry in read.open_table(OPEN)?.iter()? {
+        let (name, projection) = entry?;
+        found.extend(unproject(name.value(), projection.value()));
+    }
+    let over = ..(now.as_millisecond().saturating_add(1), "");
+    for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
+        let (key, projection) = entry?;
+        found.extend(unproject(key.value().1, projection.value()));
+    }
+    Ok(found)
+}
+
+pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Seat>, redb::Error> {
+    let mut found = Vec::new();
+    for entry in read.open_table(SEATS)?.range((class.0.as_str(), "")..)? {
+        let (key, repo) = entry?;
+        let (of, slot) = key.value();
+        if of != class.0 {
+            break;
+        }
+        match slot.parse() {
+            Ok(slot) => found.push(Seat { slot, repo: repo.value().to_owned() }),
+            Err(reason) => quarantined(slot, &reason),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+impl Record {
+    /// Makes it unreadable.
+    pub(super) fn damage(&mut self) {
+        self.body = b"{\"name\": \"job-2\", \"uid\": 7".to_vec();
+        self.projection = b"[]".to_vec();
+    }
+}
+
+/// How many probes have written.
+#[cfg(test)]
+pub(super) fn probes(read: &ReadTransaction) -> Result<u64, redb::Error> {
+    let meta = read.open_table(META)?;
+    let count = meta.get("probe")?;
+    Ok(count.map_or(0, |count| count.value()))
+}

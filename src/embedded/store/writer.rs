@@ -1,0 +1,244 @@
+//! The file, and the one thread that writes it.
+
+use std::any::Any;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::OpenError;
+use super::tables::{self, Answer, FORMAT, Op, Refused};
+
+/// Of pages in memory. The system's page cache does the rest.
+const CACHE: usize = 4 << 20;
+/// Writes in one commit.
+const BATCH: usize = 512;
+/// How often a closed file is tried again.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
+
+/// A write that waits for its commit.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) op: Op,
+    pub(super) settled: oneshot::Sender<Result<Answer, Refused>>,
+}
+
+/// Opens what a store stands on, each time anew.
+pub(super) type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
+
+/// A database that is closed after an error and opened anew.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    opener: Opener,
+    /// Writers of the lock open and close; everybody else reads.
+    database: RwLock<Result<Database, Closed>>,
+    written: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Debug)]
+struct Closed {
+    why: String,
+    since: Instant,
+}
+
+/// In this directory, made where it is missing.
+pub(super) fn on_disk(dir: &Path, name: &str) -> Result<Opener, OpenError> {
+    let failed = |source| OpenError::Io { file: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let path = dir.join(name);
+    Ok(Box::new(move || {
+        let failed = |source| OpenError::Io { file: path.clone(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let backend = FileBackend::new(file).map_err(|error| translate(&path, error))?;
+        on_backend(&path, backend)
+    }))
+}
+
+/// In memory: there is nothing to open anew, so nothing may close it.
+pub(super) fn in_memory() -> Opener {
+    Box::new(|| on_backend(Path::new("memory:"), InMemoryBackend::new()))
+}
+
+pub(super) fn on_backend(path: &Path, backend: impl StorageBackend) -> Result<Database, OpenError> {
+    // redb promises no panic for files that it wrote itself; for others it does not.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend)
+    }));
+    let database = opened
+        .map_err(|panic| OpenError::Damaged { file: path.to_owned(), reason: told(&*panic) })?
+        .map_err(|error| translate(path, error))?;
+    let prepared = || -> Result<u64, redb::Error> {
+        let write = database.begin_write()?;
+        let format = tables::prepare(&write)?;
+        write.commit()?;
+        Ok(format)
+    };
+    match prepared() {
+        Ok(FORMAT) => Ok(database),
+        Ok(format) => Err(OpenError::Newer { file: path.to_owned(), format }),
+        Err(redb::Error::Io(source)) => Err(OpenError::Io { file: path.to_owned(), source }),
+        Err(error) => Err(OpenError::Damaged { file: path.to_owned(), reason: error.to_string() }),
+    }
+}
+
+fn translate(path: &Path, error: DatabaseError) -> OpenError {
+    let file = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::Busy { file },
+        DatabaseError::Storage(StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            OpenError::Damaged { file, reason: error.to_string() }
+        }
+        DatabaseError::Storage(StorageError::Io(source)) => OpenError::Io { file, source },
+        other => OpenError::Damaged { file, reason: other.to_string() },
+    }
+}
+
+fn told(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
+
+impl File {
+    pub(super) fn open(path: PathBuf, opener: Opener) -> Result<Self, OpenError> {
+        let database = RwLock::new(Ok(opener()?));
+        Ok(Self { path, opener, database, written: Mutex::default() })
+    }
+
+    /// Whether a commit succeeded so recently, and none failed since.
+    pub(super) fn written_within(&self, within: Duration) -> bool {
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.is_some_and(|at| at.elapsed() < within)
+    }
+
+    fn wrote(&self, at: Option<Instant>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// Reads what is committed. The error is a sentence.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, String> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().map_err(|closed| closed.why.clone())?;
+        let result = database.begin_read().map_err(redb::Error::from).and_then(|txn| read(&txn));
+        result.map_err(|error| self.sentence("read", &error))
+    }
+
+    pub(super) fn close(&self) {
+        let why = format!("the store `{}` is closed", self.path.display());
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) =
+            Err(Closed { why, since: Instant::now() });
+    }
+
+    fn sentence(&self, what: &str, error: &dyn std::fmt::Display) -> String {
+        let path = self.path.display();
+        format!("cannot {what} the store `{path}`: {error}; check the disk's space and health")
+    }
+
+    /// Opens a closed file, at most once a second.
+    fn revive(&self) -> Result<(), String> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Err(closed) = &*database else { return Ok(()) };
+        if closed.since.elapsed() < REOPEN_EVERY {
+            return Err(closed.why.clone());
+        }
+        match (self.opener)() {
+            Ok(opened) => {
+                *database = Ok(opened);
+                tracing::info!(file = %self.path.display(), "the store is open again");
+                Ok(())
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error);
+                let why =
+                    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+                *database = Err(Closed { why: why.clone(), since: Instant::now() });
+                Err(why)
+            }
+        }
+    }
+
+    /// Closes the file after an error, and opens it again at once where that is possible.
+    fn poisoned(&self, why: String) {
+        tracing::error!(file = %self.path.display(), error = %why, "the store failed; opening it anew");
+        self.wrote(None);
+        let long_ago = Instant::now().checked_sub(REOPEN_EVERY).unwrap_or_else(Instant::now);
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) =
+            Err(Closed { why, since: long_ago });
+        if let Err(error) = self.revive() {
+            tracing::error!(file = %self.path.display(), %error, "the store stays closed for now");
+        }
+    }
+
+    /// All these writes in one durable commit. An error is of them all: any may have happened.
+    fn commit(&self, ops: Vec<Op>) -> Result<Vec<Result<Answer, Refused>>, redb::Error> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Ok(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
+        let write = database.begin_write()?;
+        let (mut answers, mut changed) = (Vec::with_capacity(ops.len()), false);
+        for op in ops {
+            let (answer, change) = tables::apply(&write, op)?;
+            changed |= change;
+            answers.push(answer);
+        }
+        if changed {
+            write.commit()?;
+            self.wrote(Some(Instant::now()));
+        } else {
+            write.abort()?;
+        }
+        Ok(answers)
+    }
+}
+
+/// Until nobody can send any more: takes all that waits, writes it, answers.
+pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
+    while let Some(first) = tickets.blocking_recv() {
+        let (mut ops, mut waiting) = (vec![first.op], vec![first.settled]);
+        while ops.len() < BATCH
+            && let Ok(Ticket { op, settled }) = tickets.try_recv()
+        {
+            ops.push(op);
+            waiting.push(settled);
+        }
+        let result = file.revive().and_then(|()| {
+            catch_unwind(AssertUnwindSafe(|| file.commit(ops)))
+                .map_err(|panic| told(&*panic))
+                .and_then(|done| done.map_err(|error| error.to_string()))
+                .map_err(|error| file.sentence("write", &error))
+                .inspect_err(|why| file.poisoned(why.clone()))
+        });
+        match result {
+            Ok(answers) => {
+                for (settled, answer) in waiting.into_iter().zip(answers) {
+                    // Who asked may have gone.
+                    let _ = settled.send(answer);
+                }
+            }
+            Err(why) => {
+                for settled in waiting {
+                    let _ = settled.send(Err(Refused::Storage(why.clone())));
+                }
+            }
+        }
+    }
+}

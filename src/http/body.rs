@@ -1,0 +1,124 @@
+//! A webhook's body, read up to a limit and within a deadline.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::{BODY_LIMIT, Refusal};
+
+/// What the memory for bodies is counted in, in bytes.
+pub(super) const PIECE: usize = 64 * 1024;
+/// For the whole body.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Of a body too long, so much more is taken in and thrown away, so that the sender reads the
+/// answer instead of a broken connection.
+const THROWN_AWAY: usize = 32 * 1024 * 1024;
+const THROW_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Whether the body is kept or only measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// All of it.
+    All,
+    /// Its first bytes, at most so many.
+    Start(usize),
+}
+
+/// A body, with the memory it takes reserved as long as it lives.
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    /// Its whole length.
+    pub(super) length: usize,
+    memory: Vec<OwnedSemaphorePermit>,
+}
+
+/// Reads a body of at most [`BODY_LIMIT`] bytes.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    keep: Keep,
+    memory: &Arc<Semaphore>,
+) -> Result<Kept, Refusal> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = announced.and_then(|value| value.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
+        // Who waits for leave to send has not sent anything.
+        if !headers.contains_key(header::EXPECT) {
+            throw_away(&mut body).await;
+        }
+        return Err(too_long());
+    }
+    let reading = fill(&mut body, keep, memory);
+    let filled = timeout(DEADLINE, reading).await.unwrap_or_else(|_| {
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s"))
+    });
+    if filled.as_ref().is_err_and(|refusal| refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
+        throw_away(&mut body).await;
+    }
+    filled
+}
+
+async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Kept, Refusal> {
+    let mut kept = Kept { bytes: Vec::new(), length: 0, memory: Vec::new() };
+    while let Some(piece) = next_piece(body).await? {
+        kept.length += piece.len();
+        if kept.length > BODY_LIMIT {
+            return Err(too_long());
+        }
+        let wanted = match keep {
+            Keep::All => piece.len(),
+            Keep::Start(most) => piece.len().min(most.saturating_sub(kept.bytes.len())),
+        };
+        while kept.bytes.len() + wanted > kept.memory.len() * PIECE {
+            let permit = memory.clone().try_acquire_owned().map_err(|_| {
+                let detail = "too many large bodies at once: send it again";
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(2)
+            })?;
+            kept.memory.push(permit);
+        }
+        kept.bytes.extend_from_slice(&piece[..wanted]);
+    }
+    Ok(kept)
+}
+
+/// The next bytes; `None`: that was all.
+async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(_)) => {
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off"));
+            }
+        }
+    }
+}
+
+async fn throw_away(body: &mut Body) {
+    let mut left = THROWN_AWAY;
+    let throwing = async {
+        while let Ok(Some(piece)) = next_piece(body).await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // However far it got, the answer is the same.
+    let _ = timeout(THROW_DEADLINE, throwing).await;
+}
+
+fn too_long() -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 10 MiB")
+}

@@ -1,0 +1,101 @@
+//! From settings to parts: the one place that knows which adapters there are.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tinqs_ci_reconciler::ports::{Clock, Compute, Forge, PortError, Ports, Queue, RunStore};
+
+use super::{Error, Parts, Writable};
+use crate::embedded::process::{Options, Processes};
+use crate::embedded::queue::MemoryQueue;
+use crate::embedded::store::Store;
+use crate::gitea::client::Client;
+use crate::gitea::demand;
+use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
+
+/// The computer's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Builds what the settings name. `environment` is this process's; machines get a chosen part.
+///
+/// # Errors
+/// [`Error::Part`] where a part cannot be had, with what helps.
+pub async fn parts_from(
+    settings: Settings,
+    replica: &str,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Parts, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(store(&settings.store)?);
+    let queue: Arc<dyn Queue> = match &settings.queue {
+        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
+        QueueUrl::Sqs(_) => return Err(absent("queue", "SQS", "queue = \"memory:\"")),
+    };
+    let compute: Arc<dyn Compute> = match &settings.compute {
+        ComputeUrl::Process(dir) => {
+            let machines = Processes::new(dir, clock.clone(), Options::inherit(environment));
+            Arc::new(machines.map_err(|error| part("compute", &error))?)
+        }
+        ComputeUrl::Ec2(_) => return Err(absent("compute", "EC2", "compute = \"process:\"")),
+    };
+    let client = Arc::new(Client::new(&settings.forge).map_err(|error| part("forge", &error))?);
+    choose_demand(&client, &settings).await?;
+    let forge: Arc<dyn Forge> = client;
+    let runs: Arc<dyn RunStore> = store.clone();
+    let ports = Ports { clock, store: runs, queue, compute, forge };
+    let parts = Parts::over(settings, ports, replica);
+    Ok(Parts { writable: Arc::new(Disk(store)), ..parts })
+}
+
+fn store(url: &StoreUrl) -> Result<Store, Error> {
+    match url {
+        StoreUrl::Redb(dir) => Store::open(dir).map_err(|error| part("store", &error)),
+        StoreUrl::Memory => Store::memory().map_err(|error| part("store", &error)),
+        StoreUrl::Dynamodb(_) => Err(absent("store", "DynamoDB", "store = \"redb:DIR\"")),
+    }
+}
+
+/// A forge that is down is no reason not to start: webhooks are taken, and the poll tries again.
+async fn choose_demand(client: &Client, settings: &Settings) -> Result<(), Error> {
+    match demand::ask(client, settings.forge.demand).await {
+        Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Err(refusal)) => return Err(part("forge", &refusal)),
+        Err(error) => {
+            tracing::warn!(error = %error, "the forge is not reached; going on with its job list once it answers");
+        }
+    }
+    Ok(())
+}
+
+fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    Error::Part { part, message }
+}
+
+fn absent(part: &'static str, what: &str, instead: &str) -> Error {
+    Error::Part { part, message: format!("this build has no {what} yet: use `{instead}`") }
+}
+
+/// The store's own probe: it sees a full disk before a webhook does.
+struct Disk(Arc<Store>);
+
+#[async_trait]
+impl Writable for Disk {
+    async fn check(&self) -> Result<(), PortError> {
+        self.0.writable().await
+    }
+}

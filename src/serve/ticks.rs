@@ -1,0 +1,113 @@
+//! The loops that go by the clock: poll, sweep, and what fell due.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tinqs_ci_reconciler::controller::{Controller, SweepReport};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, sleep_until};
+
+use super::Paces;
+use super::guarded::guarded;
+use crate::telemetry::Telemetry;
+
+/// Brings the next poll forward. Many at once are one.
+#[derive(Default)]
+pub struct Nudge(Notify);
+
+impl Nudge {
+    /// Polls as soon as the pace allows.
+    pub fn poll_soon(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits for the next nudge.
+    pub async fn nudged(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// Completes when the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that the server is gone: that is a stop too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Polls at once, every `paces.poll`, and soon after a nudge.
+pub(super) async fn poll(
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    nudge: Arc<Nudge>,
+    paces: Paces,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let began = tokio::time::Instant::now();
+        pass("demand", &telemetry, controller.poll()).await;
+        let forward = async {
+            nudge.nudged().await;
+            sleep_until(began + paces.hint_gap).await;
+        };
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = sleep_until(began + paces.poll) => {}
+            () = forward => {}
+        }
+    }
+}
+
+/// Sweeps at once and every `every`.
+pub(super) async fn sweep(
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    every: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let began = tokio::time::Instant::now();
+        pass("sweep", &telemetry, controller.sweep()).await;
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = sleep_until(began + every) => {}
+        }
+    }
+}
+
+/// Wakes what fell due, every `every`.
+pub(super) async fn due(
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    every: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        if guarded(controller.wake_due()).await.is_err() {
+            telemetry.metrics.panicked("sweep");
+        }
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = sleep(every) => {}
+        }
+    }
+}
+
+/// One poll or sweep: told, and a panic in it caught (the panic hook has logged it).
+pub(crate) async fn pass(
+    controller: &'static str,
+    telemetry: &Telemetry,
+    work: impl Future<Output = SweepReport>,
+) -> Option<SweepReport> {
+    let began = Instant::now();
+    let report = guarded(work).await;
+    match report {
+        Ok(report) => {
+            telemetry.record_sweep(controller, &report, began.elapsed());
+            Some(report)
+        }
+        Err(_) => {
+            telemetry.metrics.panicked(controller);
+            None
+        }
+    }
+}

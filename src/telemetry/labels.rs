@@ -1,0 +1,173 @@
+//! The closed values of metric labels: enums and constants only, never text from outside.
+
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::Outcome;
+
+/// What has no configured class.
+pub const UNMATCHED: &str = "unmatched";
+
+/// Which loop: `run` is the look at one run.
+pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
+/// How a pass went.
+pub const PASS_RESULTS: [&str; 5] = ["settled", "acted", "conflict", "error", "panic"];
+/// What was done to the world.
+pub const ACTIONS: [&str; 9] =
+    ["seat", "unseat", "register", "put", "launch", "terminate", "retire", "remove", "wake"];
+/// How it went.
+pub const ACTION_RESULTS: [&str; 2] = ["ok", "error"];
+/// How runs end.
+pub const OUTCOMES: [&str; 7] =
+    ["succeeded", "failed", "cancelled", "skipped", "job_gone", "gave_up", "machine_ended"];
+/// How a call to a port went.
+pub const CODES: [&str; 4] = ["ok", "throttled", "client", "server"];
+/// How a launch went.
+pub const LAUNCH_RESULTS: [&str; 7] =
+    ["ok", "insufficient_capacity", "quota", "throttled", "permission", "invalid", "error"];
+/// How machines are paid.
+pub const MARKETS: [&str; 2] = ["spot", "on_demand"];
+/// What machines do; `up`: no registration online yet.
+pub const INSTANCE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending"];
+/// What registrations do.
+pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
+/// Phases for display, computed from what was last seen.
+pub const DISPLAY_PHASES: [&str; 7] =
+    ["pending", "launching", "booting", "registering", "idle", "busy", "draining"];
+/// The sides of the world.
+pub const SOURCES: [&str; 3] = ["store", "compute", "forge"];
+/// Wake-ups taken and not looked at yet; runs whose recorded due is over.
+pub const WORK_QUEUES: [&str; 2] = ["wake", "due"];
+/// Webhook events that are told apart.
+pub const EVENTS: [&str; 3] = ["workflow_job", "push", "unknown"];
+/// How a webhook was answered.
+pub const WEBHOOK_RESULTS: [&str; 5] =
+    ["accepted", "ignored", "bad_signature", "bad_payload", "error"];
+/// Calls by service, as the ports name them.
+pub const CALLS: [(&str, &[&str]); 4] = [
+    ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
+    ("queue", &["wake", "next", "done"]),
+    ("compute", &["list", "find", "launch", "terminate"]),
+    ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),
+];
+
+/// The label of a pass's result.
+pub fn pass_result(result: LookResult) -> &'static str {
+    match result {
+        LookResult::Settled => "settled",
+        LookResult::Acted => "acted",
+        LookResult::Conflict => "conflict",
+        LookResult::Error => "error",
+    }
+}
+
+/// The label of an effect.
+pub fn action(action: ActionKind) -> &'static str {
+    match action {
+        ActionKind::Seat => "seat",
+        ActionKind::Unseat => "unseat",
+        ActionKind::Register => "register",
+        ActionKind::Put => "put",
+        ActionKind::Launch => "launch",
+        ActionKind::Terminate => "terminate",
+        ActionKind::Retire => "retire",
+        ActionKind::Remove => "remove",
+        ActionKind::Wake => "wake",
+    }
+}
+
+/// The label of an outcome.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Skipped => "skipped",
+        Outcome::JobGone => "job_gone",
+        Outcome::GaveUp => "gave_up",
+        Outcome::MachineEnded => "machine_ended",
+    }
+}
+
+/// The label of a market.
+pub fn market(market: Market) -> &'static str {
+    match market {
+        Market::Spot => "spot",
+        Market::OnDemand => "on_demand",
+    }
+}
+
+/// The label of a call's end; `None`: it went well.
+pub fn code(error: Option<ErrorKind>) -> &'static str {
+    match error {
+        None => "ok",
+        Some(ErrorKind::Throttled) => "throttled",
+        Some(ErrorKind::Unavailable) => "server",
+        Some(
+            ErrorKind::Conflict
+            | ErrorKind::NoCapacity
+            | ErrorKind::Limit
+            | ErrorKind::Denied
+            | ErrorKind::Invalid,
+        ) => "client",
+    }
+}
+
+/// The label of a launch's end; `None`: it went well.
+pub fn launch_result(error: Option<ErrorKind>) -> &'static str {
+    match error {
+        None => "ok",
+        Some(ErrorKind::NoCapacity) => "insufficient_capacity",
+        Some(ErrorKind::Limit) => "quota",
+        Some(ErrorKind::Throttled) => "throttled",
+        Some(ErrorKind::Denied) => "permission",
+        Some(ErrorKind::Invalid) => "invalid",
+        Some(ErrorKind::Unavailable | ErrorKind::Conflict) => "error",
+    }
+}
+
+/// The label of an error's kind in logs.
+pub fn error_kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Throttled => "throttled",
+        ErrorKind::NoCapacity => "no_capacity",
+        ErrorKind::Limit => "limit",
+        ErrorKind::Denied => "denied",
+        ErrorKind::Invalid => "invalid",
+    }
+}
+
+/// The label of a webhook's event, from its header.
+pub fn event(header: Option<&str>) -> &'static str {
+    match header {
+        Some("workflow_job") => "workflow_job",
+        Some("push") => "push",
+        _ => "unknown",
+    }
+}
+
+/// The values that a label may have; `None`: the names of the configured classes and
+/// `unmatched`, or what was built.
+pub fn values(label: &str) -> Option<Vec<&'static str>> {
+    let values: &[&'static str] = match label {
+        "controller" => &CONTROLLERS,
+        "action" => &ACTIONS,
+        "outcome" => &OUTCOMES,
+        "code" => &CODES,
+        "market" => &MARKETS,
+        "source" => &SOURCES,
+        "queue" => &WORK_QUEUES,
+        "event" => &EVENTS,
+        "limit" => &["max"],
+        "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
+        "operation" => {
+            return Some(
+                CALLS.iter().flat_map(|(_, operations)| operations.iter().copied()).collect(),
+            );
+        }
+        _ => return None,
+    };
+    Some(values.to_vec())
+}

@@ -1,0 +1,389 @@
+//! The metrics, over the `prometheus` crate: nothing else of it is used elsewhere.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    Opts, Registry, TextEncoder,
+};
+use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::controller::{Fact, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::run::Attempt;
+
+pub use super::families::{FAMILIES, Family, Kind, Stability};
+use super::{families as f, labels};
+
+/// Minutes matter: waiting for machines.
+const WAIT_BUCKETS: [f64; 12] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+/// Milliseconds matter: calls and passes.
+const CALL_BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// What `tinqs-ci schema metrics` prints: every family with its closed label values.
+pub fn schema() -> serde_json::Value {
+    let families = FAMILIES.iter().map(|family| {
+        let values: serde_json::Map<_, _> = family
+            .labels
+            .iter()
+            .map(|label| {
+                let values = label_values(family, label);
+                ((*label).to_owned(), values.map_or(serde_json::Value::Null, Into::into))
+            })
+            .collect();
+        let mut row = serde_json::to_value(family).unwrap_or_default();
+        row["values"] = values.into();
+        row
+    });
+    families.collect::<Vec<_>>().into()
+}
+
+/// The closed values of a family's label; `None`: the configured classes, or what was built.
+fn label_values(family: &Family, label: &str) -> Option<Vec<&'static str>> {
+    let values: &[&str] = match (family.name, label) {
+        ("tinqs_ci_reconcile_total", "result") => &labels::PASS_RESULTS,
+        ("tinqs_ci_actions_total", "result") => &labels::ACTION_RESULTS,
+        ("tinqs_ci_webhooks_total", "result") => &labels::WEBHOOK_RESULTS,
+        ("tinqs_ci_launch_attempts_total", "result") => &labels::LAUNCH_RESULTS,
+        (_, "state") => &labels::INSTANCE_STATES,
+        (_, "status") => &labels::REGISTRATION_STATES,
+        (_, "phase") => &labels::DISPLAY_PHASES,
+        (_, label) => return labels::values(label),
+    };
+    Some(values.to_vec())
+}
+
+/// The families of this process.
+pub struct Metrics {
+    registry: Registry,
+    /// Configured classes, then `unmatched`.
+    classes: Vec<String>,
+    snapshot_timestamp: GaugeVec,
+    snapshot_errors: IntCounterVec,
+    pub(super) desired: GaugeVec,
+    pub(super) instances: GaugeVec,
+    pub(super) registrations: GaugeVec,
+    pub(super) runs: GaugeVec,
+    pub(super) oldest_waiting: GaugeVec,
+    pub(super) depth: GaugeVec,
+    job_wait: HistogramVec,
+    outcomes: IntCounterVec,
+    reconcile: IntCounterVec,
+    reconcile_duration: HistogramVec,
+    reconcile_success: GaugeVec,
+    panics: IntCounterVec,
+    actions: IntCounterVec,
+    retries: IntCounterVec,
+    leader: Gauge,
+    webhooks: IntCounterVec,
+    webhook_duration: Histogram,
+    webhook_accepted: Gauge,
+    resync_found: IntCounter,
+    api_requests: IntCounterVec,
+    api_duration: HistogramVec,
+    launches: IntCounterVec,
+}
+
+/// Names, labels and buckets are constants; `every_family_is_named_by_the_rules` builds each.
+const CONSTANT: &str = "metric names, labels and buckets are constants that a test builds";
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect(CONSTANT);
+    collector
+}
+
+fn opts(family: Family) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn counters(registry: &Registry, family: Family) -> IntCounterVec {
+    register(registry, IntCounterVec::new(opts(family), family.labels).expect(CONSTANT))
+}
+
+fn gauges(registry: &Registry, family: Family) -> GaugeVec {
+    register(registry, GaugeVec::new(opts(family), family.labels).expect(CONSTANT))
+}
+
+fn histograms(registry: &Registry, family: Family, buckets: &[f64]) -> HistogramVec {
+    let opts = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
+    register(registry, HistogramVec::new(opts, family.labels).expect(CONSTANT))
+}
+
+impl Metrics {
+    /// All families, with 0 for every series known to be possible.
+    pub fn new(classes: &[Class]) -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let gauge = |family: Family| register(r, Gauge::with_opts(opts(family)).expect(CONSTANT));
+        let duration = HistogramOpts::new(f::WEBHOOK_DURATION.name, f::WEBHOOK_DURATION.help);
+        let duration = Histogram::with_opts(duration.buckets(CALL_BUCKETS.to_vec()));
+        let mut names: Vec<String> = classes.iter().map(|class| class.name.0.clone()).collect();
+        names.push(labels::UNMATCHED.to_owned());
+        let build = gauges(r, f::BUILD_INFO);
+        let revision = option_env!("TINQS_CI_REVISION").unwrap_or("unknown");
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, "server"]).set(1.0);
+        let limits = gauges(r, f::CLASS_LIMIT);
+        for class in classes {
+            let limit = class.limit.map_or(0.0, f64::from);
+            limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
+        }
+        let metrics = Self {
+            snapshot_timestamp: gauges(r, f::SNAPSHOT_TIMESTAMP),
+            snapshot_errors: counters(r, f::SNAPSHOT_ERRORS),
+            desired: gauges(r, f::DESIRED_INSTANCES),
+            instances: gauges(r, f::INSTANCES),
+            registrations: gauges(r, f::REGISTRATIONS),
+            runs: gauges(r, f::RUNS),
+            oldest_waiting: gauges(r, f::OLDEST_WAITING),
+            depth: gauges(r, f::WORKQUEUE_DEPTH),
+            job_wait: histograms(r, f::JOB_WAIT, &WAIT_BUCKETS),
+            outcomes: counters(r, f::RUN_OUTCOMES),
+            reconcile: counters(r, f::RECONCILE),
+            reconcile_duration: histograms(r, f::RECONCILE_DURATION, &CALL_BUCKETS),
+            reconcile_success: gauges(r, f::RECONCILE_SUCCESS),
+            panics: counters(r, f::PANICS),
+            actions: counters(r, f::ACTIONS),
+            retries: counters(r, f::WORKQUEUE_RETRIES),
+            leader: gauge(f::LEADER),
+            webhooks: counters(r, f::WEBHOOKS),
+            webhook_duration: register(r, duration.expect(CONSTANT)),
+            webhook_accepted: gauge(f::WEBHOOK_ACCEPTED),
+            resync_found: register(
+                r,
+                IntCounter::with_opts(opts(f::RESYNC_FOUND)).expect(CONSTANT),
+            ),
+            api_requests: counters(r, f::API_REQUESTS),
+            api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
+            launches: counters(r, f::LAUNCH_ATTEMPTS),
+            classes: names,
+            registry,
+        };
+        metrics.zero();
+        metrics
+    }
+
+    /// Touches every counter and histogram that may ever appear: a missing series cannot be
+    /// alerted on. Gauges of the snapshot are touched by [`Metrics::zero_snapshot`].
+    fn zero(&self) {
+        for source in labels::SOURCES {
+            self.snapshot_timestamp.with_label_values(&[source]);
+            self.snapshot_errors.with_label_values(&[source]);
+        }
+        for controller in labels::CONTROLLERS {
+            for result in labels::PASS_RESULTS {
+                self.reconcile.with_label_values(&[controller, result]);
+            }
+            self.reconcile_duration.with_label_values(&[controller]);
+            self.reconcile_success.with_label_values(&[controller]);
+            self.panics.with_label_values(&[controller]);
+        }
+        for action in labels::ACTIONS {
+            for result in labels::ACTION_RESULTS {
+                self.actions.with_label_values(&[action, result]);
+            }
+        }
+        for event in labels::EVENTS {
+            for result in labels::WEBHOOK_RESULTS {
+                self.webhooks.with_label_values(&[event, result]);
+            }
+        }
+        for (service, operations) in labels::CALLS {
+            for operation in operations {
+                for code in labels::CODES {
+                    self.api_requests.with_label_values(&[service, *operation, code]);
+                }
+                if is_timed(service, operation) {
+                    self.api_duration.with_label_values(&[service, *operation]);
+                }
+            }
+        }
+        self.retries.with_label_values(&["wake"]);
+        for class in &self.classes {
+            let class = class.as_str();
+            self.job_wait.with_label_values(&[class]);
+            for outcome in labels::OUTCOMES {
+                self.outcomes.with_label_values(&[class, outcome]);
+            }
+            for market in labels::MARKETS {
+                for result in labels::LAUNCH_RESULTS {
+                    self.launches.with_label_values(&[class, market, result]);
+                }
+            }
+        }
+        self.zero_snapshot();
+    }
+
+    /// Sets what the snapshot fills to 0.
+    pub(super) fn zero_snapshot(&self) {
+        for queue in labels::WORK_QUEUES {
+            self.depth.with_label_values(&[queue]).set(0.0);
+        }
+        for class in &self.classes {
+            let class = class.as_str();
+            self.desired.with_label_values(&[class]).set(0.0);
+            self.oldest_waiting.with_label_values(&[class]).set(0.0);
+            for state in labels::INSTANCE_STATES {
+                for market in labels::MARKETS {
+                    self.instances.with_label_values(&[class, state, market]).set(0.0);
+                }
+            }
+            for status in labels::REGISTRATION_STATES {
+                self.registrations.with_label_values(&[class, status]).set(0.0);
+            }
+            for phase in labels::DISPLAY_PHASES {
+                self.runs.with_label_values(&[class, phase]).set(0.0);
+            }
+        }
+    }
+
+    /// The label of a class: a configured name, else `unmatched`.
+    pub(super) fn class<'a>(&'a self, name: Option<&str>) -> &'a str {
+        let known = name.and_then(|name| self.classes.iter().find(|class| *class == name));
+        known.map_or(labels::UNMATCHED, String::as_str)
+    }
+
+    /// A look that came to its end.
+    pub fn look(&self, report: &Report, elapsed: Duration) {
+        self.pass("run", report.result, elapsed, report.began_at);
+        let class = self.class(report.class.as_ref().map(|class| class.0.as_str()));
+        for effect in &report.effects {
+            let result = if effect.error.is_none() { "ok" } else { "error" };
+            self.actions.with_label_values(&[labels::action(effect.action), result]).inc();
+        }
+        for fact in &report.facts {
+            match fact {
+                Fact::Started { waited_seconds } => {
+                    let waited = Duration::from_secs(u64::try_from(*waited_seconds).unwrap_or(0));
+                    self.job_wait.with_label_values(&[class]).observe(waited.as_secs_f64());
+                }
+                Fact::Finished { outcome } => {
+                    self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
+                }
+                Fact::Created => {}
+            }
+        }
+    }
+
+    /// A poll (`demand`) or a sweep (`sweep`) that came to its end.
+    pub fn sweep(
+        &self,
+        controller: &'static str,
+        report: &SweepReport,
+        elapsed: Duration,
+        at: Timestamp,
+    ) {
+        let result = match report {
+            report if !report.errors.is_empty() => LookResult::Error,
+            report if report.created + report.woken > 0 => LookResult::Acted,
+            _ => LookResult::Settled,
+        };
+        self.pass(controller, result, elapsed, at);
+        self.leader.set(if report.leader { 1.0 } else { 0.0 });
+        self.resync_found.inc_by(report.created as u64);
+    }
+
+    /// A pass of a loop.
+    pub fn pass(
+        &self,
+        controller: &'static str,
+        result: LookResult,
+        elapsed: Duration,
+        at: Timestamp,
+    ) {
+        self.reconcile.with_label_values(&[controller, labels::pass_result(result)]).inc();
+        self.reconcile_duration.with_label_values(&[controller]).observe(elapsed.as_secs_f64());
+        match result {
+            LookResult::Settled | LookResult::Acted => {
+                self.reconcile_success.with_label_values(&[controller]).set(seconds(at));
+            }
+            LookResult::Conflict | LookResult::Error => {}
+        }
+    }
+
+    /// A panic that was caught.
+    pub fn panicked(&self, controller: &'static str) {
+        self.panics.with_label_values(&[controller]).inc();
+        self.reconcile.with_label_values(&[controller, "panic"]).inc();
+    }
+
+    /// A look that is repeated.
+    pub fn retried(&self) {
+        self.retries.with_label_values(&["wake"]).inc();
+    }
+
+    /// A webhook that was answered.
+    pub fn webhook(
+        &self,
+        event: &'static str,
+        result: &'static str,
+        elapsed: Duration,
+        at: Timestamp,
+    ) {
+        self.webhooks.with_label_values(&[event, result]).inc();
+        self.webhook_duration.observe(elapsed.as_secs_f64());
+        if result == "accepted" {
+            self.webhook_accepted.set(seconds(at));
+        }
+    }
+
+    /// A call to a port.
+    pub(super) fn call(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        error: Option<ErrorKind>,
+        elapsed: Duration,
+    ) {
+        self.api_requests.with_label_values(&[service, operation, labels::code(error)]).inc();
+        if is_timed(service, operation) {
+            let series = self.api_duration.with_label_values(&[service, operation]);
+            series.observe(elapsed.as_secs_f64());
+        }
+    }
+
+    /// A launch that was tried.
+    pub(super) fn launch(&self, attempt: &Attempt, placement: u32, error: Option<ErrorKind>) {
+        let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
+        let market = placed.map(|placed| placed.machine.market).unwrap_or_default();
+        let class = self.class(Some(&attempt.class.0));
+        let result = labels::launch_result(error);
+        self.launches.with_label_values(&[class, labels::market(market), result]).inc();
+    }
+
+    /// A side of the world was listed, or could not be.
+    pub(super) fn listed(&self, source: &'static str, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.snapshot_timestamp.with_label_values(&[source]).set(seconds(at)),
+            None => self.snapshot_errors.with_label_values(&[source]).inc(),
+        }
+    }
+
+    /// Prometheus text.
+    pub fn text(&self) -> String {
+        let mut bytes = Vec::new();
+        // Writing to memory fails only for a family without series; such a family is left out.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut bytes) {
+            tracing::error!(error = %error, "metrics could not be written");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// How many series there are now; a histogram's buckets, sum and count each are one.
+    #[cfg(test)]
+    pub(super) fn series(&self) -> usize {
+        self.text().lines().filter(|line| !line.starts_with('#')).count()
+    }
+}
+
+/// Waiting for a wake-up is no work: its length says nothing.
+fn is_timed(service: &str, operation: &str) -> bool {
+    (service, operation) != ("queue", "next")
+}
+
+/// A time as Prometheus writes it.
+pub(super) fn seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}

@@ -1,0 +1,277 @@
+//! The ports, watched: each call is counted and timed, and remembered as a contact.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::observation::{Instance, Job, Registration, Registrations};
+use tinqs_ci_reconciler::ports::{
+    Compute, Delivery, ErrorKind, Expect, Filter, Forge, Limits, OpenRun, Page, PortError, Ports,
+    Queue, RunStore, Seat, WaitingJob,
+};
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, JobRef, Run, RunName, Runner, Slot, Uid};
+
+use super::{Telemetry, labels};
+
+/// The last contact with each service, from ordinary calls.
+#[derive(Default)]
+pub struct Contacts(Mutex<[Contact; 4]>);
+
+/// The services, in the order in which they are told.
+pub const SERVICES: [&str; 4] = ["store", "queue", "compute", "forge"];
+
+/// The last contact with a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// When it last answered.
+    pub good: Option<Timestamp>,
+    /// When it last did not, and how.
+    pub bad: Option<(Timestamp, ErrorKind)>,
+}
+
+/// What a contact says about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It was not called yet.
+    Unknown,
+    /// The last call was answered.
+    Ok,
+    /// The last call failed.
+    Failing,
+}
+
+impl Contact {
+    /// What the last call says.
+    pub fn health(&self) -> Health {
+        match (self.good, self.bad) {
+            (None, None) => Health::Unknown,
+            (Some(good), Some((bad, _))) if bad > good => Health::Failing,
+            (None, Some(_)) => Health::Failing,
+            (Some(_), _) => Health::Ok,
+        }
+    }
+}
+
+/// What the last listings held: scrapes read it and call nobody.
+#[derive(Default)]
+pub struct Seen {
+    machines: Mutex<Option<(Timestamp, Vec<Instance>)>>,
+    registrations: Mutex<Option<(Timestamp, Registrations)>>,
+}
+
+/// A panic elsewhere leaves plain data behind: it is used as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Contacts {
+    /// The last contact with a service of [`SERVICES`].
+    pub fn of(&self, service: &str) -> Contact {
+        let index = SERVICES.iter().position(|name| *name == service);
+        index.map(|index| lock(&self.0)[index]).unwrap_or_default()
+    }
+
+    fn note(&self, service: &str, error: Option<ErrorKind>, now: Timestamp) {
+        let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
+        let contact = &mut lock(&self.0)[index];
+        match error {
+            // A refusal is an answer: whoever refuses was reached and works.
+            None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
+                contact.good = Some(now);
+            }
+            // Our own pacer may have held the call back, and `Invalid` may be a cursor that is
+            // not ours: neither says anything of the service.
+            Some(ErrorKind::Throttled | ErrorKind::Invalid) => {}
+            Some(kind @ (ErrorKind::Unavailable | ErrorKind::Denied)) => {
+                contact.bad = Some((now, kind));
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// The machines as last listed, and when; none where there was no list yet.
+    pub fn machines(&self) -> (Option<Timestamp>, Vec<Instance>) {
+        lock(&self.machines).clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
+    }
+
+    /// The registrations as last listed, and when; none where there was no list yet.
+    pub fn registrations(&self) -> (Option<Timestamp>, Vec<Registration>) {
+        let seen = lock(&self.registrations).clone();
+        seen.map_or((None, Vec::new()), |(at, all)| (Some(at), all.seen().to_vec()))
+    }
+}
+
+/// A port that is watched.
+pub struct Observed<T: ?Sized> {
+    inner: Arc<T>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// The same ports, watched.
+pub fn observe(ports: Ports, telemetry: &Arc<Telemetry>) -> Ports {
+    let Ports { clock, store, queue, compute, forge } = ports;
+    Ports {
+        clock,
+        store: Arc::new(Observed { inner: store, telemetry: telemetry.clone() }),
+        queue: Arc::new(Observed { inner: queue, telemetry: telemetry.clone() }),
+        compute: Arc::new(Observed { inner: compute, telemetry: telemetry.clone() }),
+        forge: Arc::new(Observed { inner: forge, telemetry: telemetry.clone() }),
+    }
+}
+
+impl<T: ?Sized> Observed<T> {
+    async fn call<R>(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        call: impl Future<Output = Result<R, PortError>>,
+    ) -> Result<R, PortError> {
+        let began = Instant::now();
+        let answer = call.await;
+        let elapsed = began.elapsed();
+        let error = answer.as_ref().err().map(|error| error.kind);
+        self.telemetry.metrics.call(service, operation, error, elapsed);
+        self.telemetry.contacts.note(service, error, self.telemetry.now());
+        if let Err(error) = &answer {
+            tracing::debug!(
+                port = service,
+                operation,
+                error_kind = labels::error_kind(error.kind),
+                error = %error,
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                "a call failed",
+            );
+        }
+        answer
+    }
+
+    fn listed<R>(&self, source: &'static str, answer: &Result<R, PortError>) -> Timestamp {
+        let now = self.telemetry.now();
+        self.telemetry.metrics.listed(source, answer.is_ok().then_some(now));
+        now
+    }
+}
+
+#[async_trait]
+impl RunStore for Observed<dyn RunStore> {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        self.call("store", "get", self.inner.get(name)).await
+    }
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        self.call("store", "put", self.inner.put(run, expect)).await
+    }
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        self.call("store", "remove", self.inner.remove(name, uid, version)).await
+    }
+    async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let answer = self.call("store", "open", self.inner.open(now)).await;
+        self.listed("store", &answer);
+        answer
+    }
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        self.call("store", "page", self.inner.page(filter, after)).await
+    }
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: Limits,
+    ) -> Result<bool, PortError> {
+        self.call("store", "seat", self.inner.seat(class, slot, repo, limits)).await
+    }
+    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+        self.call("store", "unseat", self.inner.unseat(class, slot)).await
+    }
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        self.call("store", "seats", self.inner.seats(class)).await
+    }
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        self.call("store", "lease", self.inner.lease(what, holder, now, ttl)).await
+    }
+}
+
+#[async_trait]
+impl Queue for Observed<dyn Queue> {
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        self.call("queue", "wake", self.inner.wake(name)).await
+    }
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
+        self.call("queue", "next", self.inner.next(max)).await
+    }
+    async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
+        self.call("queue", "done", self.inner.done(delivery)).await
+    }
+}
+
+#[async_trait]
+impl Compute for Observed<dyn Compute> {
+    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+        let answer = self.call("compute", "list", self.inner.list()).await;
+        let now = self.listed("compute", &answer);
+        if let Ok(all) = &answer {
+            *lock(&self.telemetry.seen.machines) = Some((now, all.clone()));
+        }
+        answer
+    }
+    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+        self.call("compute", "find", self.inner.find(id)).await
+    }
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        let launch = self.inner.launch(slot, placement, attempt);
+        let answer = self.call("compute", "launch", launch).await;
+        let error = answer.as_ref().err().map(|error| error.kind);
+        self.telemetry.metrics.launch(attempt, placement, error);
+        answer
+    }
+    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+        self.call("compute", "terminate", self.inner.terminate(id)).await
+    }
+    fn room(&self) -> bool {
+        self.inner.room()
+    }
+}
+
+#[async_trait]
+impl Forge for Observed<dyn Forge> {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        self.call("forge", "waiting", self.inner.waiting()).await
+    }
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        self.call("forge", "job", self.inner.job(job)).await
+    }
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        let answer = self.call("forge", "registrations", self.inner.registrations()).await;
+        let now = self.listed("forge", &answer);
+        if let Ok(all) = &answer {
+            *lock(&self.telemetry.seen.registrations) = Some((now, all.clone()));
+        }
+        answer
+    }
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        self.call("forge", "registration", self.inner.registration(id)).await
+    }
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        self.call("forge", "register", self.inner.register(slot, labels)).await
+    }
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.call("forge", "retire", self.inner.retire(id)).await
+    }
+}

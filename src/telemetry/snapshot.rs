@@ -1,0 +1,140 @@
+//! Gauges of what is there, computed at a scrape from what was last seen.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::{Class, serving};
+use tinqs_ci_reconciler::observation::{Instance, InstanceState, Registration};
+use tinqs_ci_reconciler::ports::OpenRun;
+use tinqs_ci_reconciler::run::{Phase, Slot};
+
+use super::labels;
+use super::metrics::{Metrics, seconds};
+
+/// What a scrape tells: the record's side fresh, the other two as last listed.
+pub(super) struct Snapshot<'a> {
+    /// In the order in which they serve.
+    pub classes: &'a [Class],
+    /// The open runs.
+    pub open: &'a [OpenRun],
+    /// Machines with our tag.
+    pub machines: &'a [Instance],
+    /// Runners that the forge knows as ours.
+    pub registrations: &'a [Registration],
+    /// Wake-ups taken and not looked at yet.
+    pub held: usize,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Snapshot<'_> {
+    /// Sets the gauges anew. The caller lets one scrape do it at a time.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        metrics.zero_snapshot();
+        let machines: HashMap<&Slot, &Instance> =
+            self.machines.iter().map(|machine| (&machine.slot, machine)).collect();
+        let runners: HashMap<&Slot, &Registration> =
+            self.registrations.iter().map(|runner| (&runner.slot, runner)).collect();
+        self.show_runs(metrics, &machines, &runners);
+        for machine in self.machines {
+            let runner = runners.get(&machine.slot).copied();
+            let Some(state) = instance_state(machine.state, runner) else { continue };
+            let class = metrics.class(Some(&machine.class.0));
+            let market = labels::market(machine.market);
+            metrics.instances.with_label_values(&[class, state, market]).inc();
+        }
+        let classes: HashMap<&Slot, Option<&str>> = self
+            .open
+            .iter()
+            .filter_map(|run| Some((run.attempt.as_ref()?, self.class_of(run))))
+            .collect();
+        for runner in self.registrations.iter().filter(|r| r.missing_since.is_none()) {
+            let by_machine = machines.get(&runner.slot).map(|machine| machine.class.0.as_str());
+            let class = by_machine.or_else(|| classes.get(&runner.slot).copied().flatten());
+            let status = match runner {
+                Registration { busy: true, .. } => "busy",
+                Registration { online: true, .. } => "idle",
+                Registration { .. } => "offline",
+            };
+            metrics.registrations.with_label_values(&[metrics.class(class), status]).inc();
+        }
+    }
+
+    fn show_runs(
+        &self,
+        metrics: &Metrics,
+        machines: &HashMap<&Slot, &Instance>,
+        runners: &HashMap<&Slot, &Registration>,
+    ) {
+        let mut oldest: HashMap<&str, Timestamp> = HashMap::new();
+        let mut overdue = 0_u32;
+        for run in self.open {
+            if run.due <= self.now {
+                overdue += 1;
+            }
+            if run.phase == Phase::Finished {
+                continue;
+            }
+            let class = metrics.class(self.class_of(run));
+            let slot = run.attempt.as_ref();
+            let machine = slot.and_then(|slot| machines.get(slot)).copied();
+            let runner = slot.and_then(|slot| runners.get(slot)).copied();
+            if let Some(phase) = display_phase(run.phase, machine, runner) {
+                metrics.runs.with_label_values(&[class, phase]).inc();
+            }
+            if run.deleted {
+                continue;
+            }
+            if class != labels::UNMATCHED {
+                metrics.desired.with_label_values(&[class]).inc();
+            }
+            if run.phase != Phase::Running {
+                let since = oldest.entry(class).or_insert(run.waiting_since);
+                *since = (*since).min(run.waiting_since);
+            }
+        }
+        for (class, since) in oldest {
+            metrics.oldest_waiting.with_label_values(&[class]).set(seconds(since));
+        }
+        metrics.depth.with_label_values(&["due"]).set(f64::from(overdue));
+        let held = u32::try_from(self.held).unwrap_or(u32::MAX);
+        metrics.depth.with_label_values(&["wake"]).set(f64::from(held));
+    }
+
+    fn class_of(&self, run: &OpenRun) -> Option<&str> {
+        serving(self.classes, &run.runs_on).map(|class| class.name.0.as_str())
+    }
+}
+
+/// A machine's state, with what the forge says of its runner. `None`: it is gone.
+fn instance_state(state: InstanceState, runner: Option<&Registration>) -> Option<&'static str> {
+    match (state, runner) {
+        (InstanceState::Booting, _) => Some("booting"),
+        (InstanceState::Up, Some(Registration { busy: true, .. })) => Some("busy"),
+        (InstanceState::Up, Some(Registration { online: true, .. })) => Some("idle"),
+        (InstanceState::Up, _) => Some("up"),
+        (InstanceState::Ending, _) => Some("ending"),
+        (InstanceState::Gone, _) => None,
+    }
+}
+
+/// Where a run is on its path. `None`: it is finished.
+fn display_phase(
+    phase: Phase,
+    machine: Option<&Instance>,
+    runner: Option<&Registration>,
+) -> Option<&'static str> {
+    match phase {
+        Phase::Waiting => Some("pending"),
+        Phase::Running => Some("busy"),
+        Phase::Finished => None,
+        Phase::Starting => {
+            Some(match machine.and_then(|machine| instance_state(machine.state, runner)) {
+                None => "launching",
+                Some("up") => "registering",
+                Some("ending") => "draining",
+                Some(state) => state,
+            })
+        }
+    }
+}

@@ -1,0 +1,193 @@
+use super::*;
+use tinqs_ci_reconciler::class::{ClassName, Market, Times};
+use tinqs_ci_reconciler::controller::{Effect, Fact};
+use tinqs_ci_reconciler::observation::{Instance, InstanceState};
+use tinqs_ci_reconciler::ports::OpenRun;
+use tinqs_ci_reconciler::run::{InstanceId, Outcome, Phase, RunName, Slot, Uid8};
+
+struct At(Timestamp);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).expect("a time")
+}
+
+fn class(name: &str) -> Class {
+    Class {
+        name: ClassName(name.to_owned()),
+        labels: vec![name.to_owned()],
+        serves_unlabelled: false,
+        machines: Vec::new(),
+        limit: Some(20),
+        repo_limit: None,
+        times: Times::default(),
+        short: Vec::new(),
+    }
+}
+
+fn telemetry(classes: usize) -> Arc<Telemetry> {
+    let classes: Vec<Class> = (0..classes).map(|i| class(&format!("class-{i}"))).collect();
+    Telemetry::new(&classes, Arc::new(At(now())))
+}
+
+fn report(hostile: &str) -> Report {
+    Report {
+        name: RunName::job(7),
+        began_at: now(),
+        result: LookResult::Acted,
+        phase_before: None,
+        phase: Some(Phase::Starting),
+        reason: None,
+        class: Some(ClassName(hostile.to_owned())),
+        repo: hostile.to_owned(),
+        effects: vec![Effect {
+            action: ActionKind::Launch,
+            target: hostile.to_owned(),
+            slot: Some(hostile.to_owned()),
+            row: "11".to_owned(),
+            error: Some((ErrorKind::Unavailable, hostile.to_owned())),
+        }],
+        due: None,
+        error: Some(hostile.to_owned()),
+        facts: vec![
+            Fact::Started { waited_seconds: 12 },
+            Fact::Finished { outcome: Outcome::Succeeded },
+        ],
+    }
+}
+
+#[test]
+fn every_family_is_named_by_the_rules() {
+    let text = telemetry(1).metrics.text();
+    for family in metrics::FAMILIES {
+        let name = family.name;
+        assert!(name.starts_with("tinqs_ci_"), "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+        let counts = name.ends_with("_total");
+        assert_eq!(counts, family.kind == metrics::Kind::Counter, "{name}: counters end in _total");
+        if family.kind == metrics::Kind::Histogram {
+            assert!(name.ends_with("_seconds"), "{name}: the unit is the suffix");
+        }
+        for forbidden in ["_count", "_sum", "_bucket", "_milliseconds", "_ms"] {
+            assert!(!name.ends_with(forbidden), "{name}");
+        }
+        assert!(!family.help.is_empty() && family.help.ends_with('.'), "{name}: {}", family.help);
+        assert!(family.example.contains(name), "{name}: its example reads it");
+        assert!(
+            text.contains(&format!("# HELP {name} ")),
+            "{name} is registered and shown at once"
+        );
+    }
+    let shown = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(shown, metrics::FAMILIES.len(), "nothing is registered that the table lacks");
+}
+
+#[test]
+fn the_series_stay_below_their_budget() {
+    let series = telemetry(20).metrics.series();
+    assert!(series < 8_000, "{series}");
+    assert!(series > 1_000, "every possible series is there at 0: {series}");
+}
+
+#[test]
+fn no_label_and_no_series_comes_from_outside() {
+    let telemetry = telemetry(2);
+    let before = telemetry.metrics.series();
+    telemetry.record(&report("zyx\"w\n\x1b[31m{}"), Duration::from_millis(5));
+    let text = telemetry.metrics.text();
+    assert!(!text.contains("zyx"), "{text}");
+    assert_eq!(telemetry.metrics.series(), before);
+    assert!(
+        text.contains("tinqs_ci_run_outcomes_total{class=\"unmatched\",outcome=\"succeeded\"} 1")
+    );
+    assert!(text.contains("tinqs_ci_actions_total{action=\"launch\",result=\"error\"} 1"));
+    assert!(text.contains("tinqs_ci_job_wait_duration_seconds_count{class=\"unmatched\"} 1"));
+    assert!(text.contains("tinqs_ci_reconcile_total{controller=\"run\",result=\"acted\"} 1"));
+}
+
+#[test]
+fn a_sweep_tells_of_the_lease_and_of_what_it_found() {
+    let telemetry = telemetry(1);
+    let report = SweepReport { leader: true, created: 3, ..SweepReport::default() };
+    telemetry.record_sweep("demand", &report, Duration::from_millis(5));
+    let text = telemetry.metrics.text();
+    assert!(text.contains("tinqs_ci_leader 1"), "{text}");
+    assert!(text.contains("tinqs_ci_resync_found_jobs_total 3"), "{text}");
+    assert!(text.contains("tinqs_ci_reconcile_total{controller=\"demand\",result=\"acted\"} 1"));
+}
+
+#[test]
+fn the_snapshot_shows_runs_and_machines_by_class_and_forgets_what_is_gone() {
+    let telemetry = telemetry(2);
+    let classes = [class("class-0"), class("class-1")];
+    let slot = Slot { run: RunName::job(7), uid: Uid8("0123abcd".to_owned()), number: 1 };
+    let run = OpenRun {
+        name: RunName::job(7),
+        phase: Phase::Starting,
+        deleted: false,
+        due: now(),
+        attempt: Some(slot.clone()),
+        at_limit: false,
+        runs_on: vec!["class-1".to_owned()],
+        repo: "a/b".to_owned(),
+        waiting_since: now(),
+    };
+    let machine = Instance {
+        id: InstanceId("m-1".to_owned()),
+        slot,
+        placement: 0,
+        state: InstanceState::Booting,
+        launched_at: now(),
+        deadline: now(),
+        registration: 5,
+        ended_by: None,
+        class: ClassName("class-1".to_owned()),
+        kind: "process".to_owned(),
+        zone: String::new(),
+        market: Market::OnDemand,
+    };
+    let full = snapshot::Snapshot {
+        classes: &classes,
+        open: std::slice::from_ref(&run),
+        machines: std::slice::from_ref(&machine),
+        registrations: &[],
+        held: 2,
+        now: now(),
+    };
+    full.show(&telemetry.metrics);
+    let text = telemetry.metrics.text();
+    for line in [
+        "tinqs_ci_desired_instances{class=\"class-1\"} 1",
+        "tinqs_ci_runs{class=\"class-1\",phase=\"booting\"} 1",
+        "tinqs_ci_instances{class=\"class-1\",market=\"on_demand\",state=\"booting\"} 1",
+        "tinqs_ci_job_oldest_waiting_timestamp_seconds{class=\"class-1\"} 1800000000",
+        "tinqs_ci_workqueue_depth{queue=\"due\"} 1",
+        "tinqs_ci_workqueue_depth{queue=\"wake\"} 2",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let empty = snapshot::Snapshot { open: &[], machines: &[], held: 0, ..full };
+    empty.show(&telemetry.metrics);
+    let text = telemetry.metrics.text();
+    assert!(text.contains("tinqs_ci_desired_instances{class=\"class-1\"} 0"), "{text}");
+    assert!(text.contains("tinqs_ci_job_oldest_waiting_timestamp_seconds{class=\"class-1\"} 0"));
+}
+
+#[test]
+fn the_schema_holds_every_family_with_its_closed_values() {
+    let schema = metrics::schema();
+    let rows = schema.as_array().expect("a list");
+    assert_eq!(rows.len(), metrics::FAMILIES.len());
+    for row in rows {
+        for label in row["labels"].as_array().expect("labels") {
+            let name = label.as_str().expect("text");
+            let open = ["class", "version", "revision", "deployment"].contains(&name);
+            assert_eq!(row["values"][name].is_null(), open, "{row}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! One host as a user has it: the real binary, a forge on loopback, a runner in PATH.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
+use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
+
+/// The webhook secret of all hosts.
+const SECRET: &str = "black-box-webhook-secret";
+/// The API token of the forge.
+pub(crate) const TOKEN: &str = "black-box-api-token";
+
+/// A host; what it started ends with it.
+pub(crate) struct Host {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) forge: Arc<Mutex<Forge>>,
+    pub(crate) wire: Wire,
+    port: u16,
+    server: Option<Child>,
+    http: reqwest::Client,
+}
+
+/// How a host differs from the usual one.
+pub(crate) struct Options {
+    /// The server line of the forge.
+    pub(crate) line: Line,
+    /// Lines of the class beside its name.
+    pub(crate) class: &'static str,
+    /// Whether the hook is installed.
+    pub(crate) hook: bool,
+    /// A running task without a report for so long fails.
+    pub(crate) zombie_after: SignedDuration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            line: Line::V1_26,
+            class: "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"",
+            hook: true,
+            zombie_after: SignedDuration::from_mins(10),
+        }
+    }
+}
+
+impl Host {
+    /// A forge with one repository, `acme/widget`, and a configured, not yet started server.
+    pub(crate) async fn new(options: Options) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut forge = Forge::new(Config { line: options.line, zombie_after: options.zombie_after, ..Config::default() });
+        forge.add_repo("acme/widget");
+        let forge = Arc::new(Mutex::new(forge));
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let hook = Hook::system(format!("http://127.0.0.1:{port}/webhook"), SECRET);
+        let wire_options = WireOptions {
+            tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
+            hooks: if options.hook { vec![hook] } else { Vec::new() },
+            ..WireOptions::default()
+        };
+        let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options).expect("a forge on loopback");
+        let host = Self { dir, forge, wire, port, server: None, http: reqwest::Client::new() };
+        host.configure(options.class);
+        host.install_runner();
+        host
+    }
+
+    fn configure(&self, class: &str) {
+        let text = format!(
+            "installation = \"black-box\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
+             [forge]\nurl = \"{url}\"\ntoken = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
+             poll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
+             [[class]]\nname = \"linux\"\n{class}\n",
+            dir = self.dir.path().display(),
+            url = self.wire.url(),
+            port = self.port,
+        );
+        fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
+    }
+
+    /// The test runner stands in PATH under the real one's name.
+    fn install_runner(&self) {
+        let bin = self.dir.path().join("bin");
+        fs::create_dir_all(&bin).expect("a directory for the runner");
+        std::os::unix::fs::symlink(test_runner(), bin.join("gitea-runner")).expect("the runner");
+    }
+
+    pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
+        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts `tinqs-ci serve` and waits until it is ready.
+    pub(crate) async fn start(&mut self) {
+        assert!(self.server.is_none(), "one server at a time");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+            .args(["serve", "--config"])
+            .arg(self.dir.path().join("tinqs-ci.toml"))
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.dir.path().join("bin").display()))
+            .env("HOME", self.dir.path())
+            .env("FORGE_TOKEN", TOKEN)
+            .env("HOOK_SECRET", SECRET)
+            .env("TINQS_CI_LOG", "tinqs_ci=debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        self.server = Some(child);
+        let url = self.url("/readyz");
+        self.until("the server is ready", 20, async |host| {
+            host.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.server.take().expect("a server to kill");
+        child.kill().expect("SIGKILL");
+        child.wait().expect("the server's end");
+    }
+
+    /// SIGTERM; the server must end by itself within 10 s, with success.
+    pub(crate) async fn stop(&mut self) {
+        let mut child = self.server.take().expect("a server to stop");
+        signal(child.id(), rustix::process::Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(status) = child.try_wait().expect("the server's status") {
+                assert!(status.success(), "SIGTERM ended the server with {status}\n{}", self.tail());
+                return;
+            }
+            assert!(Instant::now() < end, "the server runs 10 s after SIGTERM\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until `condition` holds; fails with the log's end.
+    pub(crate) async fn until(&self, what: &str, seconds: u64, mut condition: impl AsyncFnMut(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while !condition(self).await {
+            assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}\n{}", self.tail(), self.jobs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("a pass is over")).collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    fn jobs(&self) -> String {
+        let forge = self.forge();
+        let jobs = forge.jobs().map(|j| format!("job {} {:?} {:?}", j.id, j.status, j.runner_name));
+        let rows = forge.runners().map(|r| format!("runner {} {}", r.id, r.name));
+        jobs.chain(rows).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Pushes jobs to `acme/widget`; each runs `script`. Answers their ids.
+    pub(crate) fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
+        let jobs: Vec<JobSpec> = (0..count)
+            .map(|n| JobSpec { script: Some(script.to_owned()), ..JobSpec::new(format!("build ({n})"), labels) })
+            .collect();
+        self.forge().push(Timestamp::now(), "acme/widget", &jobs)
+    }
+
+    pub(crate) fn status(&self, job: i64) -> Status {
+        self.forge().job(job).expect("a job that was pushed").status
+    }
+
+    pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
+        let jobs = jobs.to_vec();
+        self.until("every job is done", seconds, async |host| jobs.iter().all(|job| host.status(*job).is_done())).await;
+    }
+
+    /// Waits until nothing is left: machines, registrations, open runs.
+    pub(crate) async fn settles(&self, seconds: u64) {
+        self.until("machines, registrations and open runs are gone", seconds, async |host| {
+            let runners = host.forge().runners().count();
+            runners == 0 && host.processes().is_empty() && host.open_runs().await == 0
+        })
+        .await;
+    }
+
+    async fn open_runs(&self) -> usize {
+        let runs = self.get("/v1/runs?limit=500").await;
+        let items = runs["items"].as_array().cloned().unwrap_or_default();
+        items.iter().filter(|run| run["status"]["phase"] != "Finished").count()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.http.get(self.url(path)).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
+    /// Slots of which a machine was ever started: one directory each.
+    pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
+        entries
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("tq-"))
+            .collect()
+    }
+
+    /// Ids of this host's machine processes: those that carry a machine's marker and its home.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let home = format!("HOME={}", self.dir.path().join("machines").display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let texts: Vec<String> = environ.split(|b| *b == 0).map(|v| String::from_utf8_lossy(v).into_owned()).collect();
+            let marked = texts.iter().any(|v| v.starts_with("TINQS_CI_MACHINE="));
+            if marked && texts.iter().any(|v| v.starts_with(&home)) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
+    /// The log holds none of the secrets.
+    pub(crate) fn assert_no_secret_told(&self) {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        for secret in [SECRET, TOKEN] {
+            assert!(!log.contains(secret), "the log tells a secret");
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for pid in self.processes() {
+            signal(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Sends a signal to a process that this test, or a machine of it, started.
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// The runner program for tests; built where this test alone was asked for.
+fn test_runner() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let path = Path::new(env!("CARGO_BIN_EXE_tinqs-ci")).with_file_name("tinqs-ci-test-runner");
+            let built = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "-p", "tinqs-ci-simulator", "--bin", "tinqs-ci-test-runner"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status();
+            assert!(built.is_ok_and(|s| s.success()) && path.exists(), "the test runner was not built at {}", path.display());
+            path
+        })
+        .clone()
+}

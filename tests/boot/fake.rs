@@ -1,0 +1,104 @@
+//! A runner that tells what it was given and does what it is told, and what is left of a machine.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Writes down what it sees into `$FAKE`, then behaves as `$FAKE_MODE` says.
+const RUNNER: &str = r#"#!/bin/bash
+umask 022
+cp .runner "$FAKE/identity"
+cp config.yaml "$FAKE/config"
+printf '%s\n' "$@" >"$FAKE/arguments"
+stat -c %a . .runner config.yaml >"$FAKE/modes"
+env >"$FAKE/environment"
+case $FAKE_MODE in
+  quick) exit 3 ;;
+  idle)
+    trap 'echo term >>"$FAKE/signals"; exit 0' TERM
+    : >"$FAKE/ready"
+    while :; do sleep 0.05; done
+    ;;
+  busy)
+    trap 'echo term >>"$FAKE/signals"' TERM
+    : >"$FAKE/ready"
+    until [ -e "$FAKE/finish" ]; do sleep 0.05; done
+    echo done >"$FAKE/finished"
+    ;;
+  stubborn)
+    # As the real one: steps in process groups of their own, and some that ignore SIGTERM.
+    trap '' TERM
+    set -m
+    bash -c 'trap "" TERM; while :; do sleep 0.05; done' &
+    sleep 1000 &
+    (sleep 1000 & exec sleep 1001) &
+    : >"$FAKE/ready"
+    while :; do sleep 0.05; done
+    ;;
+esac
+"#;
+
+/// A directory with a runner in `bin`, whose words come to `said`.
+pub(crate) struct Fake {
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        let fake = Self::without_runner();
+        fake.program("gitea-runner", RUNNER);
+        fake
+    }
+
+    pub(crate) fn without_runner() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        std::fs::create_dir(dir.path().join("said")).unwrap();
+        Self { dir }
+    }
+
+    pub(crate) fn program(&self, name: &str, text: &str) {
+        let path = self.dir.path().join("bin").join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn said(&self, name: &str) -> PathBuf {
+        self.dir.path().join("said").join(name)
+    }
+
+    pub(crate) fn heard(&self, name: &str) -> String {
+        std::fs::read_to_string(self.said(name)).unwrap_or_default()
+    }
+
+    /// PATH and what the runner is told.
+    pub(crate) fn environment(&self, mode: &str) -> Vec<(OsString, OsString)> {
+        let bin = self.dir.path().join("bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        vec![
+            ("PATH".into(), path.into()),
+            ("FAKE".into(), self.dir.path().join("said").into()),
+            ("FAKE_MODE".into(), mode.into()),
+        ]
+    }
+}
+
+/// The processes that carry this marker.
+pub(crate) fn processes(token: &str) -> Vec<i32> {
+    let wanted = format!("TINQS_CI_MACHINE={token}").into_bytes();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|entry| entry == wanted) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}

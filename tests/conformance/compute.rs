@@ -1,0 +1,100 @@
+//! The laws of a `Compute`.
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::ports::Compute;
+use tinqs_ci_reconciler::run::InstanceId;
+
+use crate::make::{attempt, slot, until};
+
+/// Every law that every cloud keeps. `deadline`: far enough for machines to outlive the suite;
+/// their runners must idle.
+pub(crate) async fn all(compute: &dyn Compute, deadline: Timestamp) {
+    a_token_makes_one_machine(compute, deadline).await;
+    placements_are_apart(compute, deadline).await;
+    a_dead_token_answers_the_dead_machine(compute, deadline).await;
+    what_is_not_ours_is_not_found(compute).await;
+}
+
+/// Those in the list with that machine's token.
+pub(crate) async fn listed(compute: &dyn Compute, machine: &Instance) -> Vec<Instance> {
+    let mut found = compute.list().await.unwrap();
+    found.retain(|seen| seen.slot == machine.slot && seen.placement == machine.placement);
+    found
+}
+
+/// Waits for a machine in the list: lists lag.
+pub(crate) async fn seen(
+    compute: &dyn Compute,
+    machine: &Instance,
+    state: InstanceState,
+) -> Instance {
+    until(&format!("{} {state:?}", machine.id), async || {
+        let mut found = listed(compute, machine).await;
+        assert!(found.len() <= 1, "a token has one machine: {found:?}");
+        found.pop().filter(|seen| seen.state == state)
+    })
+    .await
+}
+
+async fn a_token_makes_one_machine(compute: &dyn Compute, deadline: Timestamp) {
+    let slot = slot(2_000, 1);
+    let attempt = attempt(&slot, "linux", 1, deadline);
+    assert!(compute.room());
+    let first = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert!(first.is_live(), "{first:?}");
+    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert_eq!(again.id, first.id);
+    assert!(again.is_live(), "{again:?}");
+    let seen = seen(compute, &first, InstanceState::Up).await;
+    let Instance {
+        id,
+        slot: of,
+        placement,
+        deadline: ends,
+        registration,
+        ended_by,
+        class,
+        kind,
+        ..
+    } = &seen;
+    assert_eq!((id, of, *placement), (&first.id, &slot, 0));
+    assert_eq!((ends.as_second(), *registration), (deadline.as_second(), attempt.runner.id));
+    assert_eq!((ended_by, class.0.as_str(), kind.as_str()), (&None, "linux", "process"));
+    assert_eq!(compute.find(id).await.unwrap().expect("listed, so found"), seen);
+    assert!(!format!("{seen:?}").contains("SECRET"));
+    compute.terminate(id).await.unwrap();
+}
+
+async fn placements_are_apart(compute: &dyn Compute, deadline: Timestamp) {
+    let slot = slot(2_100, 1);
+    let attempt = attempt(&slot, "linux", 2, deadline);
+    let one = compute.launch(&slot, 0, &attempt).await.unwrap();
+    let two = compute.launch(&slot, 1, &attempt).await.unwrap();
+    assert_ne!(one.id, two.id);
+    compute.terminate(&one.id).await.unwrap();
+    seen(compute, &one, InstanceState::Gone).await;
+    seen(compute, &two, InstanceState::Up).await;
+    compute.terminate(&two.id).await.unwrap();
+    seen(compute, &two, InstanceState::Gone).await;
+}
+
+async fn a_dead_token_answers_the_dead_machine(compute: &dyn Compute, deadline: Timestamp) {
+    let slot = slot(2_200, 1);
+    let attempt = attempt(&slot, "linux", 1, deadline);
+    let machine = compute.launch(&slot, 0, &attempt).await.unwrap();
+    compute.terminate(&machine.id).await.unwrap();
+    let gone = seen(compute, &machine, InstanceState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Request));
+    compute.terminate(&machine.id).await.expect("what is gone is terminated");
+    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert_eq!((again.id, again.state), (machine.id, InstanceState::Gone));
+}
+
+async fn what_is_not_ours_is_not_found(compute: &dyn Compute) {
+    for id in ["", "..", "/", "i-0123456789abcdef0", "tq-job-1-00000000-1-0", "a\nb", "../../etc"] {
+        let id = InstanceId(id.to_owned());
+        assert_eq!(compute.find(&id).await.unwrap(), None, "{id:?}");
+        compute.terminate(&id).await.expect("what is not there is terminated");
+    }
+}

@@ -1,0 +1,306 @@
+//! Machines of this host: the laws of a `Compute`, and what only processes can do.
+
+#[path = "../boot/fake.rs"]
+mod fake;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake::{Fake, mode, processes};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci::boot::MARKER;
+use tinqs_ci::embedded::process::{Options, Processes};
+use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
+use tinqs_ci_reconciler::run::{InstanceId, Slot, Uid8};
+
+use crate::compute::{all, listed, seen};
+use crate::make::{attempt, slot, until};
+
+/// The host's clock, as far ahead as it is told.
+struct Ahead(std::sync::Mutex<SignedDuration>);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.0.lock().unwrap()
+    }
+}
+
+/// Machines in a directory, ended when the test is.
+struct Host {
+    fake: Fake,
+    clock: Arc<Ahead>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { fake: Fake::new(), clock: Arc::new(Ahead(std::sync::Mutex::default())) }
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.fake.dir.path().join("machines")
+    }
+
+    fn open(&self, mode: &str) -> Processes {
+        let mut options = Options::inherit(self.fake.environment(mode));
+        assert_eq!(options.environment.len(), 1, "PATH alone");
+        options.environment = self.fake.environment(mode);
+        options.grace = Duration::from_millis(500);
+        Processes::new(&self.dir(), Arc::<Ahead>::clone(&self.clock), options).unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir(self.dir()).into_iter().flatten().flatten() {
+            for pid in processes(&entry.file_name().to_string_lossy()) {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+        }
+    }
+}
+
+/// A slot that no other test has, on this host.
+fn own(id: i64) -> Slot {
+    slot(i64::from(std::process::id()) * 1_000 + id, 1)
+}
+
+fn later() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_mins(5)
+}
+
+async fn launch(host: &Processes, slot: &Slot) -> Instance {
+    host.launch(slot, 0, &attempt(slot, "linux", 1, later())).await.unwrap()
+}
+
+async fn none_left(token: &str) {
+    until("no process is left", async || processes(token).is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_are_machines() {
+    let host = Host::new();
+    all(&host.open("idle"), later()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
+    let host = Host::new();
+    let machines = host.open("quick");
+    let machine = launch(&machines, &own(1)).await;
+    let gone = seen(&machines, &machine, InstanceState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Itself));
+    assert_eq!(gone.launched_at, machine.launched_at);
+    let dir = host.dir().join(&machine.id.0);
+    assert_eq!(mode(&dir), 0o700);
+    for left in ["machine.json", "log", "started", "ended"] {
+        let path = dir.join(left);
+        assert_eq!(mode(&path) & 0o077, 0, "{left}");
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("SECRET"), "{left}");
+    }
+    for dropped in ["boot.sh", "home", "tmp"] {
+        assert!(!dir.join(dropped).exists(), "{dropped}");
+    }
+    let entries = || std::fs::read_dir(host.dir()).unwrap().count();
+    until("what it left is removed", async || {
+        machines.list().await.unwrap();
+        (entries() == 1).then_some(())
+    })
+    .await;
+
+    // Told about for half an hour.
+    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(29);
+    assert_eq!(listed(&machines, &machine).await.len(), 1);
+    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(31);
+    until("it is forgotten", async || {
+        machines.list().await.unwrap();
+        (entries() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(machines.find(&machine.id).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_machine_is_told_only_what_it_needs() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    let machine = launch(&machines, &own(2)).await;
+    until("the runner is there", async || host.fake.said("ready").exists().then_some(())).await;
+    let environment = host.fake.heard("environment");
+    let names: Vec<&str> =
+        environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    for name in names {
+        let known =
+            ["PATH", "HOME", "TMPDIR", MARKER, "FAKE", "FAKE_MODE", "PWD", "OLDPWD", "SHLVL", "_"];
+        assert!(known.contains(&name), "{name} is none of its business");
+    }
+    let dir = host.dir().join(&machine.id.0);
+    assert!(
+        environment.contains(&format!("HOME={}\n", dir.join("home").display())),
+        "{environment}"
+    );
+    assert_eq!((mode(&dir.join("boot.sh")), mode(&dir.join("machine.json"))), (0o600, 0o600));
+    machines.terminate(&machine.id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terminate_ends_every_process_of_the_machine_and_no_other() {
+    let host = Host::new();
+    let machines = host.open("stubborn");
+    // Unmarked; marked otherwise; with the marker as an argument and as another variable's value.
+    let token = own(3).token(0);
+    let elsewhere = own(4_000).token(0);
+    let mut others = [("X", "y"), (MARKER, &elsewhere), ("Y", &format!("{MARKER}={token}"))]
+        .map(|(name, value)| Bystander::new(name, value, &format!("{MARKER}={token}")));
+    let machine = launch(&machines, &own(3)).await;
+    until("its steps run", async || host.fake.said("ready").exists().then_some(())).await;
+    assert!(processes(&token).len() >= 5, "{:?}", processes(&token));
+    machines.terminate(&machine.id).await.unwrap();
+    assert_eq!(processes(&token), [] as [i32; 0]);
+    let gone = machines.find(&machine.id).await.unwrap().expect("it is remembered");
+    assert_eq!((gone.state, gone.ended_by), (InstanceState::Gone, Some(EndedBy::Request)));
+    machines.terminate(&InstanceId(elsewhere)).await.expect("nothing of ours");
+    for Bystander(other) in &mut others {
+        assert!(other.try_wait().unwrap().is_none(), "it was none of the machine's");
+    }
+}
+
+/// A process that is no part of any machine here; ended with the test.
+struct Bystander(std::process::Child);
+
+impl Bystander {
+    fn new(name: &str, value: &str, argument: &str) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", "read -r; exit", argument]).env(name, value);
+        Self(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machines_are_found_again_by_another_controller() {
+    let host = Host::new();
+    let machine = {
+        let machines = host.open("idle");
+        launch(&machines, &own(4)).await
+    };
+    let machines = host.open("idle");
+    let found = seen(&machines, &machine, InstanceState::Up).await;
+    assert_eq!(found, machine);
+    let again = launch(&machines, &own(4)).await;
+    assert_eq!(again, machine);
+    let leaders =
+        || std::fs::read_to_string(host.dir().join(&machine.id.0).join("started")).unwrap();
+    let before = leaders();
+    machines.terminate(&machine.id).await.unwrap();
+    none_left(&machine.id.0).await;
+    let machines = host.open("idle");
+    let again = launch(&machines, &own(4)).await;
+    assert_eq!((again.state, again.ended_by), (InstanceState::Gone, Some(EndedBy::Request)));
+    assert_eq!(leaders(), before, "nothing was started");
+}
+
+/// Leaves in a directory what a broken-off launch does.
+type BreakOff = fn(&Path);
+
+/// Whatever of a launch had happened when the controller was killed, the same launch completes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_that_was_broken_off_is_completed() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    let breaks: [(i64, BreakOff); 4] = [
+        (10, |dir| std::fs::create_dir(dir).unwrap()),
+        (11, |dir| {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::write(dir.join("machine.json.new"), "{\"id\":").unwrap();
+        }),
+        (12, |dir| {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::write(dir.join("machine.json"), "{\"id\":").unwrap();
+        }),
+        (13, |dir| {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::create_dir(dir.join("home")).unwrap();
+            std::fs::write(dir.join("boot.sh"), "exit 1").unwrap();
+        }),
+    ];
+    for (id, break_off) in breaks {
+        let slot = own(id);
+        break_off(&host.dir().join(slot.token(0)));
+        let unborn = InstanceId(slot.token(0));
+        assert_eq!(machines.find(&unborn).await.unwrap(), None, "it never began: {id}");
+        let machine = launch(&machines, &slot).await;
+        seen(&machines, &machine, InstanceState::Up).await;
+        machines.terminate(&machine.id).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_launches_at_once_make_one_machine() {
+    let host = Host::new();
+    // Two controllers on one directory, as after a kill that did not quite work.
+    let (one, two) = (host.open("idle"), host.open("idle"));
+    let slot = own(20);
+    let attempt = attempt(&slot, "linux", 1, later());
+    let launches = [&one, &two, &one, &two, &one, &two].map(|host| host.launch(&slot, 0, &attempt));
+    for launched in crate::make::at_once(launches.into()).await {
+        assert_eq!(launched.unwrap().id.0, slot.token(0));
+    }
+    until("the runner is there", async || host.fake.said("ready").exists().then_some(())).await;
+    let runners = || {
+        let name = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let wanted = b"daemon";
+        processes(&slot.token(0))
+            .iter()
+            .filter(|pid| name(pid).windows(6).any(|w| w == wanted))
+            .count()
+    };
+    until("the losers have gone", async || (runners() == 1).then_some(())).await;
+    one.terminate(&InstanceId(slot.token(0))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_was_ended_before_it_began_never_begins() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    let slot = own(21);
+    std::fs::create_dir(host.dir().join(slot.token(0))).unwrap();
+    machines.terminate(&InstanceId(slot.token(0))).await.unwrap();
+    let machine = launch(&machines, &slot).await;
+    assert_eq!(machine.state, InstanceState::Gone);
+    assert_eq!(processes(&slot.token(0)), [] as [i32; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_launched_is_told_apart() {
+    let host = Host::new();
+    let options =
+        Options { environment: vec![("PATH".into(), "/nowhere".into())], ..Options::inherit([]) };
+    let machines = Processes::new(&host.dir(), Arc::<Ahead>::clone(&host.clock), options).unwrap();
+    let slot = own(30);
+    let good = attempt(&slot, "linux", 1, later());
+    let refused = machines.launch(&slot, 0, &good).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+    assert!(refused.message.contains("bash"), "{refused}");
+    let refused = machines.launch(&slot, 1, &good).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid, "no such placement: {refused}");
+    let hostile = Slot { uid: Uid8("../../../x".to_owned()), ..slot };
+    let refused = machines.launch(&hostile, 0, &good).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+    assert_eq!(std::fs::read_dir(host.dir()).unwrap().count(), 1);
+}

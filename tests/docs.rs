@@ -1,0 +1,249 @@
+//! The documentation holds together: links lead somewhere, decisions are dated, alerts have runbooks.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(root().join(path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Markdown page, relative to the root: those at the root and those under `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(root()).expect("the root can be read").flatten() {
+        if is_page(&entry.path()) {
+            pages.push(PathBuf::from(entry.file_name()));
+        }
+    }
+    walk(&root().join("docs"), &mut pages);
+    pages.sort();
+    assert!(pages.len() > 20, "the pages are not found: {pages:?}");
+    pages
+}
+
+fn walk(folder: &Path, pages: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("docs/ can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, pages);
+        } else if is_page(&path) {
+            pages.push(path.strip_prefix(root()).expect("it lies under the root").to_owned());
+        }
+    }
+}
+
+fn is_page(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|extension| extension == "md")
+}
+
+/// A page without its fenced blocks and code spans: what is left is prose.
+fn prose(page: &str) -> String {
+    let mut fenced = false;
+    let mut out = String::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            for (index, part) in line.split('`').enumerate() {
+                if index % 2 == 0 {
+                    out.push_str(part);
+                }
+            }
+            out.push('\n');
+        }
+    }
+    assert!(!fenced, "a fenced block is not closed");
+    out
+}
+
+/// The targets of a page's links.
+fn links(page: &str) -> Vec<String> {
+    let prose = prose(page);
+    prose
+        .match_indices("](")
+        .filter_map(|(at, _)| {
+            let rest = &prose[at + 2..];
+            rest.find(')').map(|end| rest[..end].trim().to_owned())
+        })
+        .collect()
+}
+
+/// The anchors that mdBook and forges make of a page's headings.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut fenced = false;
+    let mut found = BTreeSet::new();
+    for line in page.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        if fenced || !line.starts_with('#') {
+            continue;
+        }
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        found.insert(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
+    }
+    found
+}
+
+fn normal(path: &Path) -> PathBuf {
+    let mut parts = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                assert!(parts.pop(), "{} leads out of the repository", path.display());
+            }
+            Component::CurDir => {}
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut followed = 0;
+    for page in pages() {
+        let text = read(&page);
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            followed += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let folder = page.parent().unwrap_or(Path::new(""));
+            let target = if file.is_empty() { page.clone() } else { normal(&folder.join(file)) };
+            let there = root().join(&target).exists();
+            let anchored = anchor.is_empty()
+                || (there
+                    && is_page(&root().join(&target))
+                    && anchors(&read(&target)).contains(anchor));
+            if !there || !anchored {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "these links lead nowhere:\n  {}", broken.join("\n  "));
+    assert!(followed > 50, "only {followed} links were found");
+}
+
+#[test]
+fn the_summary_lists_every_page() {
+    let summary = read("docs/SUMMARY.md");
+    let listed: BTreeSet<PathBuf> =
+        links(&summary).iter().map(|link| normal(&Path::new("docs").join(link))).collect();
+    let there: BTreeSet<PathBuf> = pages()
+        .into_iter()
+        .filter(|page| page.starts_with("docs") && !page.ends_with("SUMMARY.md"))
+        .collect();
+    assert_eq!(listed, there, "docs/SUMMARY.md lists the pages under docs/, each once");
+    assert_eq!(links(&summary).len(), listed.len(), "a page is listed twice");
+}
+
+#[test]
+fn every_page_has_one_title() {
+    // The summary's titles are the parts of the book.
+    for page in pages().into_iter().filter(|page| !page.ends_with("SUMMARY.md")) {
+        let text = read(&page);
+        let titles = prose(&text).lines().filter(|line| line.starts_with("# ")).count();
+        assert_eq!(titles, 1, "{} has {titles} titles", page.display());
+        assert!(text.ends_with('\n'), "{} ends within a line", page.display());
+    }
+}
+
+#[test]
+fn decisions_are_dated_and_numbered() {
+    let mut names: Vec<String> = fs::read_dir(root().join("docs/decisions"))
+        .expect("there are decisions")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    for (index, name) in names.iter().enumerate() {
+        let number = format!("{:04}", index + 1);
+        assert!(name.starts_with(&format!("{number}-")), "{name}: number {number} is next");
+        let text = read(Path::new("docs/decisions").join(name));
+        let mut lines = text.lines();
+        let title = lines.next().unwrap_or_default();
+        assert!(title.starts_with(&format!("# {number}: ")), "{name}: {title}");
+        let date = lines.find_map(|line| line.strip_prefix("Date: ")).unwrap_or_default();
+        assert!(date.parse::<jiff::civil::Date>().is_ok(), "{name} has no date: {date:?}");
+    }
+}
+
+#[test]
+fn every_alert_has_its_runbook() {
+    let rules = read("docs/alerts/tinqs-ci.rules.yaml");
+    let mut named = BTreeSet::new();
+    let mut alert = "";
+    for line in rules.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("- alert: ") {
+            alert = name;
+        } else if let Some(path) = line.strip_prefix("runbook_url: ") {
+            let text = read(path);
+            assert!(text.contains(alert), "{path} does not name {alert}");
+            assert!(named.insert(path.to_owned()), "{path} is named twice");
+        }
+    }
+    assert_eq!(named.len(), rules.matches("- alert: ").count(), "an alert has no runbook");
+    let there: BTreeSet<String> = pages()
+        .iter()
+        .filter(|page| page.starts_with("docs/runbooks"))
+        .map(|page| page.to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(named, there, "a runbook that no alert names");
+}
+
+#[test]
+fn every_row_of_the_decision_is_told() {
+    let page = read("docs/how-it-works.md");
+    for row in tinqs_ci_reconciler::plan::Row::ALL {
+        let number = row.number();
+        // "none" is no row: there is no record.
+        let told = number == "none" || page.contains(&format!("| {number} |"));
+        assert!(told, "row {number} is not in docs/how-it-works.md");
+    }
+    for law in 1..=8 {
+        assert!(page.contains(&format!("| L{law} |")), "law L{law} is not told");
+    }
+}
+
+#[test]
+fn every_reason_is_explained() {
+    // No wildcard: a new reason makes this fail to compile until it is explained.
+    use tinqs_ci_reconciler::run::Reason;
+    let name = |reason: Reason| match reason {
+        Reason::Deleted => "Deleted",
+        Reason::Blocked => "Blocked",
+        Reason::NoClass => "NoClass",
+        Reason::SpareExpected => "SpareExpected",
+        Reason::BackingOff => "BackingOff",
+        Reason::NoCapacity => "NoCapacity",
+        Reason::Paced => "Paced",
+        Reason::AtLimit => "AtLimit",
+    };
+    let reasons = [
+        Reason::Deleted,
+        Reason::Blocked,
+        Reason::NoClass,
+        Reason::SpareExpected,
+        Reason::BackingOff,
+        Reason::NoCapacity,
+        Reason::Paced,
+        Reason::AtLimit,
+    ];
+    let page = read("docs/troubleshooting.md");
+    for reason in reasons.map(name) {
+        assert!(
+            page.contains(&format!("`{reason}`")),
+            "{reason} is not in the troubleshooting page"
+        );
+    }
+}

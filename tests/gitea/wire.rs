@@ -1,0 +1,226 @@
+//! The client and the webhooks against the simulated forge on the wire, for each server line.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use jiff::Timestamp;
+use tinqs_ci::gitea::client::{Access, Client};
+use tinqs_ci::gitea::demand;
+use tinqs_ci::gitea::webhook::{self, Event};
+use tinqs_ci::settings::{Demand, Forge as Settings, Scope};
+use tinqs_ci_reconciler::observation::{Conclusion, Job, Registrations};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
+use tinqs_ci_reconciler::run::{Secret, Slot};
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
+use tinqs_ci_simulator::gitea_wire::{Faults, Hook, Wire, WireOptions};
+
+use crate::script::{client, settings};
+
+const LINES: [Line; 3] = [Line::V1_25, Line::V1_26, Line::V1_27];
+const REPO: &str = "acme/widget";
+
+fn start(line: Line, hooks: Vec<Hook>) -> Wire {
+    let mut forge = Forge::new(Config { line, ..Config::default() });
+    forge.add_repo("acme/other");
+    forge.add_repo(REPO);
+    let options = WireOptions { hooks, ..WireOptions::default() };
+    let clock = Arc::new(Timestamp::now);
+    Wire::start(Arc::new(Mutex::new(forge)), clock, options).expect("a server")
+}
+
+fn client_of(wire: &Wire, scope: Scope) -> Client {
+    let token = Some(Secret::new("api-token"));
+    client(&Settings { token, scope, ..settings(&wire.url()) })
+}
+
+fn slot(number: u32) -> Slot {
+    format!("tq-job-1-0123abcd-{number}").parse().expect("a slot")
+}
+
+#[tokio::test]
+async fn a_job_and_its_runner_live_and_die_on_every_line() {
+    for line in LINES {
+        let wire = start(line, Vec::new());
+        let client = client_of(&wire, Scope::All);
+        let choice = demand::ask(&client, Demand::Auto).await.expect("answers");
+        assert!(choice.is_ok(), "{choice:?}");
+
+        let mut second = JobSpec::new("test", &["linux"]);
+        second.needs = vec![0];
+        let jobs = [JobSpec::new("build", &["linux"]), second];
+        wire.forge().push(Timestamp::now(), REPO, &jobs);
+        let waiting = client.waiting().await.expect("answers").expect("jobs mode");
+        let [job] = &waiting[..] else { panic!("{waiting:?}") };
+        assert_eq!((job.job.repo.as_str(), job.job.repo_id), (REPO, 2), "{line:?}");
+        assert_eq!(
+            (job.runs_on.as_slice(), job.about.job.as_str()),
+            (&["linux".to_owned()][..], "build")
+        );
+        assert_eq!(client.job(&job.job).await.expect("answers"), Job::Waiting);
+        let blocked = wire.forge().jobs().map(|row| row.id).max().expect("two jobs");
+        let blocked = tinqs_ci_reconciler::run::JobRef { job_id: blocked, ..job.job.clone() };
+        assert_eq!(client.job(&blocked).await.expect("answers"), Job::Blocked);
+
+        let labels = ["linux:host".to_owned()];
+        let runner = client.register(&slot(1), &labels).await.expect("registers");
+        let twin = client.register(&slot(1), &labels).await.expect("makes another row");
+        assert_ne!(runner.id, twin.id);
+        let Registrations::Seen(rows) = client.registrations().await.expect("answers") else {
+            panic!("the token may list runners");
+        };
+        assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id, twin.id]);
+        assert!(rows.iter().all(|row| row.slot == slot(1) && !row.online && !row.busy));
+
+        let (uuid, token) = (&runner.uuid, runner.token.expose());
+        let now = Timestamp::now();
+        let fetched = wire.forge().fetch(now, uuid, token, 0).expect("the identity is good");
+        let task = fetched.task.expect("the job").id;
+        let running = Job::Running { runner: slot(1).to_string() };
+        assert_eq!(client.job(&job.job).await.expect("answers"), running);
+        let row = client.registration(runner.id).await.expect("answers").expect("at work");
+        assert!(row.online);
+        let done = Some(Conclusion::Success);
+        wire.forge().report(now, uuid, token, task, done).expect("reports");
+        let over = Job::Done { conclusion: Conclusion::Success };
+        assert_eq!(client.job(&job.job).await.expect("answers"), over);
+        assert_eq!(client.registration(runner.id).await.expect("answers"), None);
+        for _ in 0..2 {
+            client.retire(twin.id).await.expect("is gone");
+        }
+        assert_eq!(client.registration(twin.id).await.expect("answers"), None);
+
+        wire.forge().forget_job(job.job.job_id);
+        assert_eq!(client.job(&job.job).await.expect("answers"), Job::Absent);
+        wire.forge().remove_repo(REPO);
+        assert_eq!(client.job(&blocked).await.expect("answers"), Job::Absent);
+    }
+}
+
+#[tokio::test]
+async fn lists_without_an_order_are_read_whole() {
+    let jobs: Vec<_> = (0..120).map(|n| JobSpec::new(format!("j{n}"), &["linux"])).collect();
+    for line in LINES {
+        let wire = start(line, Vec::new());
+        wire.forge().push(Timestamp::now(), REPO, &jobs);
+        let scopes =
+            [Scope::All, Scope::Org("acme".into()), Scope::Repo("acme".into(), "widget".into())];
+        for scope in scopes {
+            let client = client_of(&wire, scope);
+            let seen = client.waiting().await.expect("answers").expect("jobs mode");
+            let distinct: std::collections::BTreeSet<_> =
+                seen.iter().map(|j| j.job.job_id).collect();
+            assert_eq!((seen.len(), distinct.len()), (120, 120), "{line:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_job_lists_is_refused_by_name() {
+    let wire = start(Line::V1_25, Vec::new());
+    wire.forge().config.lists = false;
+    let client = client_of(&wire, Scope::All);
+    assert_eq!(client.rights().await.expect("answers").jobs, Access::Missing);
+    let choice = demand::ask(&client, Demand::Auto).await.expect("answers");
+    let refusal = choice.expect_err("no list").to_string();
+    assert!(refusal.contains("1.25"), "{refusal}");
+}
+
+#[tokio::test]
+async fn an_outage_makes_nothing_absent_and_passes() {
+    let wire = start(Line::V1_26, Vec::new());
+    let client = client_of(&wire, Scope::All);
+    wire.forge().push(Timestamp::now(), REPO, &[JobSpec::new("build", &["linux"])]);
+    let waiting = client.waiting().await.expect("answers").expect("jobs mode");
+    let job = waiting[0].job.clone();
+    let runner = client.register(&slot(1), &["linux".to_owned()]).await.expect("registers");
+    client.registrations().await.expect("answers");
+    let kinds = async || {
+        [
+            client.waiting().await.err(),
+            client.job(&job).await.err(),
+            client.registrations().await.err(),
+            client.registration(runner.id).await.err(),
+            client.register(&slot(2), &[]).await.err(),
+        ]
+        .map(|error| error.map(|error| error.kind))
+    };
+    let unavailable = [Some(ErrorKind::Unavailable); 5];
+    for weather in ["page", "half", "reset", "503"] {
+        wire.faults(|faults| match weather {
+            "page" => faults.html_500 = true,
+            "half" => faults.half_answer = true,
+            "reset" => faults.reset = true,
+            _ => faults.fail_next = 1000,
+        });
+        assert_eq!(kinds().await, unavailable, "{weather}");
+        wire.faults(|faults| *faults = Faults::default());
+    }
+    wire.stop().await;
+    assert_eq!(kinds().await, unavailable, "stopped");
+    wire.resume().expect("the same port");
+    assert_eq!(client.job(&job).await.expect("answers"), Job::Waiting);
+    assert!(client.registration(runner.id).await.expect("answers").is_some());
+}
+
+#[tokio::test]
+async fn signed_deliveries_are_verified_and_understood() {
+    let taken: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let log = taken.clone();
+    let take = move |headers: HeaderMap, body: Bytes| {
+        let log = log.clone();
+        async move {
+            let media = headers.get("content-type").and_then(|v| v.to_str().ok());
+            let json = webhook::verify(&Secret::new("hook-secret"), &headers, media, &body);
+            let Ok(json) = json else { return StatusCode::UNAUTHORIZED };
+            let event = webhook::event_name(&headers).unwrap_or_default();
+            let Ok(events) = webhook::decode(event, &json) else { return StatusCode::BAD_REQUEST };
+            log.lock().expect("no panic").extend(events);
+            StatusCode::ACCEPTED
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/webhook", listener.local_addr().expect("bound"));
+    let app = Router::new().route("/webhook", post(take));
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
+
+    let form = Hook { form: true, ..Hook::system(&url, "hook-secret") };
+    let wrong = Hook::system(&url, "another-secret");
+    let wire = start(Line::V1_27, vec![Hook::system(&url, "hook-secret"), form, wrong]);
+    let name = "b+u%i&l=d \"\u{e4}\u{202e}\n<x>";
+    let ids = wire.forge().push(Timestamp::now(), REPO, &[JobSpec::new(name, &["linux"])]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while taken.lock().expect("no panic").len() < 2 || wire.counters().failed < 1 {
+        assert!(Instant::now() < until, "{:?} {:?}", taken, wire.counters());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let events = taken.lock().expect("no panic").clone();
+    assert_eq!(events.len(), 2, "one as JSON, one as a form");
+    for event in &events {
+        let Event::Queued(job) = event else { panic!("{event:?}") };
+        assert_eq!((job.job.job_id, job.job.repo_id), (ids[0], 2));
+        assert_eq!((job.job.repo.as_str(), job.about.job.as_str()), (REPO, name));
+    }
+    // The list tells the same of the job as the webhook does.
+    let listed = client_of(&wire, Scope::All).waiting().await.expect("answers");
+    let Event::Queued(told) = &events[0] else { panic!("checked above") };
+    assert_eq!(listed.expect("jobs mode")[0], *told);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_hook_that_is_made_is_found_again() {
+    let wire = start(Line::V1_26, Vec::new());
+    let client = client_of(&wire, Scope::All);
+    assert_eq!(client.hooks().await.expect("answers"), []);
+    let made = client.create_hook("http://127.0.0.1:9/webhook", &Secret::new("hook-secret")).await;
+    let made = made.expect("made");
+    let hooks = client.hooks().await.expect("answers");
+    assert_eq!((hooks.len(), hooks[0].id), (1, made.id));
+    assert!(hooks[0].active && hooks[0].url.ends_with(":9/webhook"), "{hooks:?}");
+    assert_eq!(wire.hooks()[0].secret, "hook-secret");
+    assert!(client.server_time().await.is_ok());
+}

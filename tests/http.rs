@@ -1,0 +1,14 @@
+//! The HTTP contract, over the router and over a socket, in a small world in memory.
+
+#[path = "http/api.rs"]
+mod api;
+#[path = "http/asking.rs"]
+mod asking;
+#[path = "http/fakes.rs"]
+mod fakes;
+#[path = "http/health.rs"]
+mod health;
+#[path = "http/loops.rs"]
+mod loops;
+#[path = "http/webhooks.rs"]
+mod webhooks;

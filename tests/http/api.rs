@@ -1,0 +1,353 @@
+//! `/v1`.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde_json::Value;
+use tinqs_ci::serve::Role;
+use tinqs_ci::telemetry::lines::{Form, Lines};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
+use tinqs_ci_reconciler::run::{About, Attempt, Boot, Phase, Placement, Run, Secret, Slot};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::asking::{Asked, TOKEN, queued, settings};
+use crate::fakes::{CANARY, class, name};
+
+#[tokio::test]
+async fn what_is_not_there_or_cannot_be_read_is_a_problem() {
+    let asked = Asked::new(settings());
+    asked.world.add_run(1, About::default());
+    let cases = [
+        ("GET", "/nothing", StatusCode::NOT_FOUND),
+        ("GET", "/v1/nothing", StatusCode::NOT_FOUND),
+        ("GET", "/v1", StatusCode::NOT_FOUND),
+        ("PUT", "/v1/runs", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/webhook", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/v1/runs/job-99", StatusCode::NOT_FOUND),
+        ("GET", "/v1/runs/job-99/plan", StatusCode::NOT_FOUND),
+        ("GET", "/v1/runs/..%2f..%2fetc", StatusCode::NOT_FOUND),
+        ("GET", "/v1/runs/%ff", StatusCode::BAD_REQUEST),
+        ("DELETE", "/v1/runs/job-99", StatusCode::NOT_FOUND),
+        ("DELETE", "/v1/runs/job-1?now=perhaps", StatusCode::BAD_REQUEST),
+        ("DELETE", "/v1/runs/job-1?new=true", StatusCode::BAD_REQUEST),
+        ("POST", "/v1/runs/job-99/retry", StatusCode::NOT_FOUND),
+        ("POST", "/v1/machines/m-1/terminate", StatusCode::NOT_FOUND),
+        ("POST", "/v1/machines/..%2f..%2fx/terminate", StatusCode::NOT_FOUND),
+        ("GET", "/v1/runs?limit=0", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?limit=501", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?limit=x", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?phase=Gone", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?after=ours-not", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?colour=red", StatusCode::BAD_REQUEST),
+    ];
+    for (method, path, expected) in cases {
+        let answer = asked.ask(method, path, &[], Body::empty()).await;
+        assert_eq!(answer.status, expected, "{method} {path}: {answer:?}");
+    }
+    assert_eq!(asked.world.calls("compute.terminate"), 0);
+}
+
+#[tokio::test]
+async fn runs_are_paged_newest_first_and_filtered() {
+    let asked = Asked::new(settings());
+    for id in 1..=5 {
+        let repo = if id == 3 { "x/y" } else { "a/b" }.to_owned();
+        asked.world.add_run(id, About { repo, ..About::default() });
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/runs?limit=2".to_owned();
+    for _ in 0..3 {
+        let page = asked.get(&path).await.json();
+        let items = page["items"].as_array().expect("items").clone();
+        seen.extend(items.iter().map(|run| run["name"].as_str().expect("a name").to_owned()));
+        match &page["next"] {
+            Value::String(next) => path = format!("/v1/runs?limit=2&after={next}"),
+            other => assert!(other.is_null(), "{other}"),
+        }
+    }
+    assert_eq!(seen, ["job-5", "job-4", "job-3", "job-2", "job-1"]);
+    let count = |answer: Value| answer["items"].as_array().map_or(0, Vec::len);
+    assert_eq!(count(asked.get("/v1/runs?repo=x/y").await.json()), 1);
+    assert_eq!(count(asked.get("/v1/runs?phase=waiting&class=&after=").await.json()), 5);
+    assert_eq!(count(asked.get("/v1/runs?phase=Finished").await.json()), 0);
+    assert_eq!(count(asked.get("/v1/runs?class=linux").await.json()), 0);
+}
+
+#[tokio::test]
+async fn a_run_carries_its_version_and_a_stale_one_is_not_changed() {
+    let asked = Asked::new(settings());
+    asked.world.add_run(1, About::default());
+    let answer = asked.get("/v1/runs/job-1").await;
+    assert_eq!((answer.status, answer.header("etag")), (StatusCode::OK, "\"1\""));
+    let none = [("if-none-match", "\"1\"")];
+    let answer = asked.ask("GET", "/v1/runs/job-1", &none, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
+    let stale = [("if-match", "\"7\"")];
+    for (method, path) in [("DELETE", "/v1/runs/job-1"), ("POST", "/v1/runs/job-1/retry")] {
+        let answer = asked.ask(method, path, &stale, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{answer:?}");
+    }
+    assert_eq!(asked.world.calls("store.put"), 0);
+    let fresh = [("if-match", "\"1\"")];
+    let answer = asked.ask("DELETE", "/v1/runs/job-1?now=true", &fresh, Body::empty()).await;
+    assert_eq!((answer.status, answer.header("etag")), (StatusCode::ACCEPTED, "\"2\""));
+    let run = asked.world.state().runs[&name(1)].clone();
+    assert!(run.deleted_at.is_some() && run.terminate_now && run.status.next == 2, "{run:?}");
+    assert_eq!(asked.world.state().queue.front(), Some(&name(1)), "it is woken");
+    let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
+    assert_eq!((answer.status, answer.header("etag")), (StatusCode::ACCEPTED, "\"3\""));
+    assert_eq!(answer.json()["deleted_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_change_is_repeated_against_other_writers_but_not_for_ever() {
+    let asked = Asked::new(settings());
+    asked.world.add_run(1, About::default());
+    asked.world.state().conflicts = 3;
+    let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    asked.world.state().conflicts = 1_000;
+    let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+    asked.world.state().conflicts = 1;
+    let answer =
+        asked.ask("DELETE", "/v1/runs/job-1", &[("if-match", "\"2\"")], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_told_with_when_to_come_again() {
+    let asked = Asked::new(settings());
+    asked.world.state().down.insert("store");
+    for path in ["/v1/runs", "/v1/runs/job-1", "/v1/runs/job-1/plan", "/v1/classes"] {
+        let answer = asked.get(path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(!answer.header("retry-after").is_empty(), "{path}");
+    }
+    asked.world.state().down = ["compute", "forge"].into();
+    assert_eq!(asked.get("/v1/machines").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(asked.get("/v1/registrations").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(asked.get("/v1/classes").await.status, StatusCode::OK);
+}
+
+/// An attempt that holds credentials.
+fn attempt(run: &Run) -> Attempt {
+    let now = run.created_at;
+    Attempt {
+        number: 1,
+        decided_at: now,
+        class: class().name,
+        runner: tinqs_ci_reconciler::run::Runner {
+            id: 1,
+            uuid: "u".to_owned(),
+            name: run.slot(1).to_string(),
+            labels: vec!["linux".to_owned()],
+            token: Secret::new(CANARY),
+        },
+        boot: Boot {
+            deadline: now,
+            idle_within: jiff::SignedDuration::from_mins(2),
+            instance_url: "http://127.0.0.1:1".to_owned(),
+            git_token: Some(Secret::new(CANARY)),
+        },
+        placements: vec![Placement {
+            machine: class().machines[0].clone(),
+            asked_again: false,
+            answered: None,
+            refused: None,
+        }],
+        ended: None,
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_credential_is_in_any_answer_or_log_line() {
+    let log = Log::default();
+    let lines = Lines::new(Form::Json, "replica-1", log.clone());
+    let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    let mut settings = settings();
+    settings.server.api_token = Some(Secret::new(TOKEN));
+    let asked = Asked::new(settings);
+    let run = asked.world.add_run(1, About::default());
+    let slot: Slot = run.slot(1);
+    {
+        let mut run = run.clone();
+        run.status.attempt = Some(attempt(&run));
+        run.status.phase = Phase::Starting;
+        run.status.next = 2;
+        asked.world.state().runs.insert(name(1), run);
+    }
+    asked.world.register(&slot, &["linux".to_owned()]).await.expect("up");
+    let machine = asked.world.launch(&slot, 0, &attempt(&run)).await.expect("up");
+    let bearer = format!("Bearer {TOKEN}");
+    let machine = format!("/v1/machines/{}/terminate", machine.id);
+    // `ask` looks for every secret in each answer.
+    for (method, path) in [
+        ("GET", "/v1/runs"),
+        ("GET", "/v1/runs/job-1"),
+        ("GET", "/v1/runs/job-1/plan"),
+        ("GET", "/v1/machines"),
+        ("GET", "/v1/registrations"),
+        ("GET", "/v1/classes"),
+        ("GET", "/metrics"),
+        ("GET", "/readyz"),
+        ("POST", "/v1/sweep"),
+        ("POST", machine.as_str()),
+        ("POST", "/v1/runs/job-1/retry"),
+        ("DELETE", "/v1/runs/job-1"),
+    ] {
+        let answer = asked.ask(method, path, &[("authorization", &bearer)], Body::empty()).await;
+        assert!(answer.status.is_success(), "{method} {path}: {answer:?}");
+    }
+    let stored = asked.world.state().runs[&name(1)].clone();
+    let token = stored.status.attempt.expect("kept").runner.token;
+    assert_eq!(token.expose(), CANARY, "a person's change keeps the credentials in the record");
+    let wrong = [("authorization", "Bearer wrong-canary"), ("x-gitea-delivery", "d-1")];
+    asked.ask("GET", "/v1/runs", &wrong, Body::empty()).await;
+    asked.ask("POST", "/webhook", &[("x-gitea-event", "push")], queued(1, "x")).await;
+    asked.deliver("workflow_job", b"{\"action\":\"body-canary\"}").await;
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("UTF-8");
+    assert!(log.lines().count() > 3, "something was logged: {log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[tokio::test]
+async fn a_machine_is_ended_only_if_it_is_ours() {
+    let asked = Asked::new(settings());
+    let run = asked.world.add_run(1, About::default());
+    let machine = asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
+    let path = format!("/v1/machines/{}/terminate", machine.id);
+    let answer = asked.ask("POST", &path, &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(answer.json()["run"], "job-1");
+    let state = asked.world.state().machines[0].state;
+    assert_eq!(state, InstanceState::Gone);
+    assert_eq!(asked.world.state().queue.front(), Some(&name(1)), "its run is woken");
+    let listed = asked.get("/v1/machines").await.json();
+    assert_eq!(listed["items"][0]["state"], "gone");
+    assert_eq!(listed["items"][0]["class"], "linux");
+    assert_eq!(listed["next"], Value::Null);
+}
+
+#[tokio::test]
+async fn hostile_names_come_back_as_data() {
+    let asked = Asked::new(settings());
+    let hostile = "a\"b'\n\x1b[31m$(id)<script>\u{202e}\u{0}";
+    asked.world.add_run(1, About { job: hostile.to_owned(), ..About::default() });
+    asked.world.add_run(2, About { job: "x".repeat(10_000), ..About::default() });
+    let answer = asked.get("/v1/runs/job-1").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.json()["spec"]["about"]["job"], hostile);
+    assert!(!answer.text.contains('\x1b') && !answer.text.contains('\n'), "{}", answer.text);
+    let items = asked.get("/v1/runs").await.json();
+    assert_eq!(items["items"][0]["spec"]["about"]["job"].as_str().map(str::len), Some(10_000));
+    let answer = asked.deliver("workflow_job", &queued(3, hostile)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let run = asked.get("/v1/runs/job-3").await.json();
+    assert_eq!(run["spec"]["about"]["job"], hostile);
+}
+
+#[tokio::test]
+async fn the_plan_tells_what_would_be_done_and_does_nothing() {
+    let asked = Asked::new(settings());
+    asked.world.add_run(1, About::default());
+    let plan = asked.get("/v1/runs/job-1/plan").await.json();
+    assert_eq!((&plan["name"], &plan["settled"]), (&"job-1".into(), &false.into()), "{plan}");
+    let verbs: Vec<&str> = plan["changes"]
+        .as_array()
+        .expect("changes")
+        .iter()
+        .map(|change| change["verb"].as_str().expect("a verb"))
+        .collect();
+    assert_eq!(verbs, ["seat", "register", "write", "launch"], "{plan}");
+    assert_eq!(plan["observation"]["run"]["name"], "job-1");
+    for call in ["store.put", "store.seat", "forge.register", "compute.launch", "queue.wake"] {
+        assert_eq!(asked.world.calls(call), 0, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn classes_tell_how_full_they_are() {
+    let asked = Asked::new(settings());
+    let run = asked.world.add_run(1, About::default());
+    asked.world.add_run(2, About::default());
+    asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
+    let classes = asked.get("/v1/classes").await.json();
+    let linux = &classes["items"][0];
+    assert_eq!(linux["name"], "linux");
+    assert_eq!((&linux["open_runs"], &linux["waiting_runs"]), (&2.into(), &2.into()), "{linux}");
+    assert_eq!((&linux["machines"], &linux["seats"]), (&1.into(), &0.into()), "{linux}");
+}
+
+#[tokio::test]
+async fn without_a_token_only_direct_local_requests_are_answered() {
+    let asked = Asked::new(settings());
+    let ask = async |headers: &[(&str, &str)]| {
+        asked.ask("GET", "/v1/runs", headers, Body::empty()).await.status
+    };
+    for host in ["localhost", "localhost:8080", "127.0.0.9:1", "[::1]:8080"] {
+        assert_eq!(ask(&[("host", host)]).await, StatusCode::OK, "{host}");
+    }
+    for host in ["ci.example.com", "127.0.0.1.example.com", "10.0.0.1:8080", ""] {
+        assert_eq!(ask(&[("host", host)]).await, StatusCode::FORBIDDEN, "{host}");
+    }
+    for header in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"] {
+        assert_eq!(ask(&[(header, "127.0.0.1")]).await, StatusCode::FORBIDDEN, "{header}");
+    }
+    assert_eq!(ask(&[("origin", "https://evil.example")]).await, StatusCode::FORBIDDEN);
+    assert_eq!(ask(&[("origin", "null")]).await, StatusCode::FORBIDDEN);
+    assert_eq!(ask(&[("origin", "http://localhost:8080")]).await, StatusCode::OK);
+    let forwarded = [("x-forwarded-for", "127.0.0.1")];
+    for (method, path) in [("POST", "/v1/sweep"), ("POST", "/"), ("GET", "/metrics")] {
+        let answer = asked.ask(method, path, &forwarded, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_configured_token_is_needed_and_is_enough() {
+    let mut with = settings();
+    with.server.api_token = Some(Secret::new(TOKEN));
+    let right = format!("Bearer {TOKEN}");
+    let lower = format!("bearer {TOKEN}");
+    let basic = format!("Basic {TOKEN}");
+    let longer = format!("Bearer {TOKEN}x");
+    let shorter = format!("Bearer {}", &TOKEN[1..]);
+    for loopback in [true, false] {
+        let asked = Asked::with(with.clone(), Role::All, loopback);
+        let proxied = ("x-forwarded-for", "10.0.0.1");
+        let host = ("host", "ci.example.com");
+        for token in [&right, &lower] {
+            let headers = [("authorization", token.as_str()), proxied, host];
+            let answer = asked.ask("GET", "/v1/runs", &headers, Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::OK, "{token}");
+        }
+        for token in ["", "Bearer", "Bearer ", &basic, &longer, &shorter, TOKEN] {
+            let headers = [("authorization", token)];
+            let answer = asked.ask("GET", "/v1/runs", &headers, Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "`{token}`");
+        }
+        let answer = asked.ask("GET", "/v1/nothing", &[], Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "not even what there is");
+    }
+    // Beyond loopback and without a token: nobody.
+    let asked = Asked::with(settings(), Role::All, false);
+    assert_eq!(asked.get("/v1/runs").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(asked.get("/metrics").await.status, StatusCode::UNAUTHORIZED);
+}

@@ -1,0 +1,166 @@
+//! Asking the router, with what must hold for every answer checked at each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::SignedDuration;
+use serde_json::Value;
+use sha2::Sha256;
+use tinqs_ci::http::{App, router};
+use tinqs_ci::serve::{Nudge, Parts, Role};
+use tinqs_ci::settings::{
+    ComputeUrl, Demand, Forge, QueueUrl, Scope, Server as ServerSettings, Settings, StoreUrl,
+};
+use tinqs_ci_reconciler::run::Secret;
+use tower::ServiceExt as _;
+
+use crate::fakes::{CANARY, World, class};
+
+pub(crate) const SECRET: &str = "hook-canary-77aa";
+pub(crate) const TOKEN: &str = "api-canary-88bb";
+const FORGE_TOKEN: &str = "forge-canary-99cc";
+
+/// Settings with every secret set, but for the API token.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        installation: "test".to_owned(),
+        forge: Forge {
+            url: "http://127.0.0.1:1".to_owned(),
+            machine_url: None,
+            token: Some(Secret::new(FORGE_TOKEN)),
+            runner_token: Some(Secret::new(FORGE_TOKEN)),
+            webhook_secret: Some(Secret::new(SECRET)),
+            git_token: Some(Secret::new(CANARY)),
+            demand: Demand::Jobs,
+            scope: Scope::All,
+            poll_every: SignedDuration::from_secs(10),
+            sweep_every: SignedDuration::from_secs(60),
+        },
+        store: StoreUrl::Memory,
+        queue: QueueUrl::Memory,
+        compute: ComputeUrl::Process("unused".into()),
+        server: ServerSettings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), api_token: None },
+        classes: vec![class()],
+    }
+}
+
+/// A server without a socket.
+pub(crate) struct Asked {
+    pub(crate) world: Arc<World>,
+    pub(crate) router: Router,
+    pub(crate) nudge: Arc<Nudge>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+}
+
+impl Asked {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self::with(settings, Role::All, true)
+    }
+
+    pub(crate) fn with(settings: Settings, role: Role, loopback: bool) -> Self {
+        let world = World::new();
+        let parts = Parts::over(settings, world.ports(), "replica-1");
+        let nudge = Arc::new(Nudge::default());
+        let router = router(App::new(&parts, nudge.clone(), role, loopback));
+        Self { world, router, nudge }
+    }
+
+    /// Asks as a local caller does; a header given here replaces the default.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request = request.header("host", "127.0.0.1:8080");
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).expect("a request");
+        let answer = self.router.clone().oneshot(request).await.expect("infallible");
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, 64 << 20).await.expect("a body");
+        let text = String::from_utf8(body.to_vec()).expect("UTF-8");
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        check(&answer, &format!("{method} {path}"));
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], Body::empty()).await
+    }
+
+    /// A signed delivery as JSON.
+    pub(crate) async fn deliver(&self, event: &str, body: &[u8]) -> Answer {
+        let signature = sign(SECRET, body);
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-gitea-event", event),
+            ("x-gitea-signature", signature.as_str()),
+        ];
+        self.ask("POST", "/webhook", &headers, body.to_vec()).await
+    }
+}
+
+/// What holds for every answer: headers, problems for errors, no secret.
+fn check(answer: &Answer, what: &str) {
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
+    assert_eq!(answer.header("cache-control"), "no-store", "{what}");
+    if answer.status.is_client_error() || answer.status.is_server_error() {
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{what}: {answer:?}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], answer.status.as_u16(), "{what}");
+        assert_eq!(problem["type"], "about:blank", "{what}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{what}");
+    }
+    let headers = format!("{:?}", answer.headers);
+    for secret in [CANARY, SECRET, TOKEN, FORGE_TOKEN] {
+        assert!(!answer.text.contains(secret) && !headers.contains(secret), "{what}: {secret}");
+    }
+}
+
+pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    mac.update(body);
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// A `workflow_job` delivery of a job that waits.
+pub(crate) fn queued(id: i64, name: &str) -> Vec<u8> {
+    serde_json::json!({
+        "action": "queued",
+        "workflow_job": {
+            "id": id, "run_id": 3, "name": name, "labels": ["linux"], "status": "queued",
+            "head_sha": "abc", "head_branch": "main",
+            "url": format!("http://127.0.0.1:1/api/v1/repos/a/b/actions/jobs/{id}"),
+        },
+        "repository": { "id": 1, "full_name": "a/b" },
+    })
+    .to_string()
+    .into_bytes()
+}

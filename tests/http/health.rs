@@ -1,0 +1,79 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use tinqs_ci::serve::Role;
+use tinqs_ci_reconciler::run::{About, Secret};
+
+use crate::asking::{Asked, TOKEN, queued, settings};
+
+#[tokio::test]
+async fn ready_means_that_the_store_can_be_written_whatever_cloud_and_forge_do() {
+    let asked = Asked::new(settings());
+    assert_eq!(asked.get("/healthz").await.status, StatusCode::OK);
+    asked.world.state().down = ["compute", "forge"].into();
+    asked.ask("POST", "/v1/sweep", &[], Body::empty()).await;
+    let answer = asked.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let ready = answer.json();
+    assert_eq!(ready["ready"], true);
+    assert_eq!(ready["parts"]["store"]["state"], "ok", "{ready}");
+    assert_eq!(ready["parts"]["forge"]["state"], "failing", "{ready}");
+    assert_eq!(ready["parts"]["forge"]["error"], "unavailable", "{ready}");
+    assert_eq!(ready["parts"]["compute"]["state"], "failing", "{ready}");
+    asked.world.state().down.clear();
+    asked.ask("POST", "/v1/sweep", &[], Body::empty()).await;
+    let ready = asked.get("/readyz").await.json();
+    assert_eq!(ready["parts"]["forge"]["state"], "ok", "{ready}");
+    assert!(ready["parts"]["forge"]["age_seconds"].as_i64().is_some_and(|age| age < 60), "{ready}");
+}
+
+#[tokio::test]
+async fn not_ready_names_the_store() {
+    let asked = Asked::new(settings());
+    asked.world.state().down.insert("store");
+    let answer = asked.get("/readyz").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    let body = answer.json();
+    assert_eq!(body["ready"], false);
+    assert_eq!(body["parts"]["store"]["state"], "failing", "{body}");
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("store")), "{body}");
+    assert_eq!(asked.get("/healthz").await.status, StatusCode::OK, "it lives");
+}
+
+#[tokio::test]
+async fn a_scrape_shows_what_happened_and_calls_neither_cloud_nor_forge() {
+    let asked = Asked::new(settings());
+    asked.world.add_run(1, About::default());
+    asked.deliver("workflow_job", &queued(7, "x")).await;
+    asked.ask("POST", "/webhook", &[("content-type", "application/json")], "no").await;
+    let before = (asked.world.calls("compute.list"), asked.world.calls("forge.registrations"));
+    let text = asked.get("/metrics").await.text;
+    let after = (asked.world.calls("compute.list"), asked.world.calls("forge.registrations"));
+    assert_eq!(before, after);
+    for line in [
+        "tinqs_ci_webhooks_total{event=\"workflow_job\",result=\"accepted\"} 1",
+        "tinqs_ci_webhooks_total{event=\"unknown\",result=\"bad_signature\"} 1",
+        "tinqs_ci_desired_instances{class=\"linux\"} 2",
+        "tinqs_ci_runs{class=\"linux\",phase=\"pending\"} 2",
+        "tinqs_ci_api_requests_total{code=\"ok\",operation=\"put\",service=\"store\"} 1",
+        "tinqs_ci_reconcile_total{controller=\"ingest\",result=\"acted\"} 1",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("job-7") && !text.contains("a/b"), "no id, no repository");
+}
+
+#[tokio::test]
+async fn metrics_need_the_token_beyond_loopback_only() {
+    let mut settings = settings();
+    settings.server.api_token = Some(Secret::new(TOKEN));
+    let local = Asked::with(settings.clone(), Role::All, true);
+    assert_eq!(local.get("/metrics").await.status, StatusCode::OK);
+    let public = Asked::with(settings, Role::All, false);
+    assert_eq!(public.get("/metrics").await.status, StatusCode::UNAUTHORIZED);
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = public.ask("GET", "/metrics", &[("authorization", &bearer)], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(public.get("/readyz").await.status, StatusCode::OK);
+}

@@ -1,0 +1,265 @@
+//! The loops, over a real socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use tinqs_ci::serve::{Error, Paces, Parts, Role, serve};
+use tinqs_ci::settings::Settings;
+use tinqs_ci_reconciler::ports::{Queue as _, WaitingJob};
+use tinqs_ci_reconciler::run::{About, JobRef, Phase};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::asking::{SECRET, queued, settings, sign};
+use crate::fakes::{World, name};
+
+/// Longest wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Serving {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+fn paces() -> Paces {
+    Paces {
+        poll: Duration::from_secs(3600),
+        sweep: Duration::from_secs(3600),
+        due: Duration::from_millis(50),
+        hint_gap: Duration::from_millis(50),
+        conflict: Duration::from_millis(5),
+        looks: 4,
+        grace: Duration::from_secs(8),
+    }
+}
+
+async fn start(world: Arc<World>, settings: Settings, paces: Paces) -> Serving {
+    let parts = Parts::over(settings, world.ports(), "replica-1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        let _ = stopped.await;
+    };
+    let task = tokio::spawn(serve(parts, listener, paces, Role::All, shutdown));
+    Serving { address, stop, task }
+}
+
+impl Serving {
+    async fn stop(self) -> Duration {
+        let began = Instant::now();
+        self.stop.send(()).expect("it serves");
+        let served = tokio::time::timeout(PATIENCE, self.task).await.expect("it stops in time");
+        served.expect("no panic").expect("it ends well");
+        began.elapsed()
+    }
+
+    /// Sends a whole request and reads the answer until the connection ends.
+    async fn send(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        let length = body.len();
+        let head = format!(
+            "{head}\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("written");
+        stream.write_all(body).await.expect("written: the server takes a long body in");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn webhook_head(body: &[u8]) -> String {
+    let signature = sign(SECRET, body);
+    format!(
+        "POST /webhook HTTP/1.1\r\ncontent-type: application/json\r\nx-gitea-event: workflow_job\r\n\
+         x-gitea-signature: {signature}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_becomes_a_machine() {
+    let world = World::new();
+    world.state().jobs.insert(7, tinqs_ci_reconciler::observation::Job::Waiting);
+    let serving = start(world.clone(), settings(), paces()).await;
+    let body = queued(7, "build");
+    let answer = serving.send(&webhook_head(&body), &body).await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    until("a machine", || !world.state().machines.is_empty()).await;
+    until("the record", || world.state().runs[&name(7)].status.phase == Phase::Starting).await;
+    until("the wake-up is done", || world.state().out.is_empty()).await;
+    let metrics = serving.send("GET /metrics HTTP/1.1", b"").await;
+    let line =
+        "tinqs_ci_launch_attempts_total{class=\"linux\",market=\"on_demand\",result=\"ok\"} 1";
+    assert!(metrics.lines().any(|shown| shown == line), "{metrics}");
+    assert!(serving.stop().await < Duration::from_secs(8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_too_long_is_answered_over_a_socket() {
+    let serving = start(World::new(), settings(), paces()).await;
+    let body = vec![b'x'; 11 << 20];
+    let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
+    let answer = serving.send(head, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_bring_the_poll_forward_but_not_more_often_than_the_pace() {
+    let world = World::new();
+    let job = JobRef { repo: "a/b".to_owned(), repo_id: 1, job_id: 9 };
+    let runs_on = vec!["linux".to_owned()];
+    let mut settings = settings();
+    settings.forge.webhook_secret = None;
+    let gap = Duration::from_millis(400);
+    let serving = start(world.clone(), settings, Paces { hint_gap: gap, ..paces() }).await;
+    until("the first poll", || world.calls("forge.waiting") == 1).await;
+    let waiting = WaitingJob { job, runs_on, about: About::default() };
+    world.state().waiting.push(waiting);
+    let began = Instant::now();
+    let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
+    for _ in 0..20 {
+        let answer = serving.send(head, b"{\"any\":\"thing\"}").await;
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    }
+    until("the job is found", || world.state().runs.contains_key(&name(9))).await;
+    let most = 2 + began.elapsed().as_millis() / gap.as_millis();
+    let polls = world.calls("forge.waiting");
+    assert!(polls >= 2 && (polls as u128) <= most, "{polls} polls in {:?}", began.elapsed());
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_look_ends_neither_the_process_nor_the_other_looks() {
+    let world = World::new();
+    world.add_run(1, About::default());
+    world.add_run(2, About::default());
+    world.state().poison = Some(name(1));
+    let serving = start(world.clone(), settings(), paces()).await;
+    world.wake(&name(1)).await.expect("up");
+    until("the defect", || world.calls("store.get") > 0).await;
+    world.wake(&name(2)).await.expect("up");
+    until("the other run's machine", || !world.state().machines.is_empty()).await;
+    let metrics = serving.send("GET /metrics HTTP/1.1", b"").await;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("tinqs_ci_reconcile_panics_total{controller=\"run\"}"));
+    assert!(line.is_some_and(|line| !line.ends_with(" 0")), "{line:?}");
+    assert!(world.state().out.values().any(|run| *run == name(1)), "its wake-up comes again");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_looked_at_by_one_task_and_again_if_woken_meanwhile() {
+    let world = World::new();
+    world.add_run(1, About::default());
+    *world.held.lock().expect("no panic") = Some(name(1));
+    let serving = start(world.clone(), settings(), paces()).await;
+    world.wake(&name(1)).await.expect("up");
+    until("the look has begun", || world.state().under_way == 1).await;
+    for _ in 0..3 {
+        world.wake(&name(1)).await.expect("up");
+    }
+    until("they are taken", || world.state().queue.is_empty()).await;
+    let taken = world.state().out.len();
+    assert!(taken >= 4, "none is done before it was looked at: {taken}");
+    assert_eq!(world.state().most_under_way, 1);
+    world.gate.add_permits(1_000);
+    until("all are done", || world.state().out.is_empty()).await;
+    assert_eq!(world.state().most_under_way, 1, "one at a time");
+    let looked = world.calls("store.get");
+    assert!(looked >= 2, "it was looked at again: {looked}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_write_is_followed_by_another_look() {
+    let world = World::new();
+    world.add_run(1, About::default());
+    world.state().conflicts = 2;
+    let serving = start(world.clone(), settings(), paces()).await;
+    world.wake(&name(1)).await.expect("up");
+    until("a machine after all", || !world.state().machines.is_empty()).await;
+    until("the wake-up is done", || world.state().out.is_empty()).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_a_look_and_a_request_end_and_takes_nothing_new() {
+    let world = World::new();
+    world.add_run(1, About::default());
+    *world.held.lock().expect("no panic") = Some(name(1));
+    let serving = start(world.clone(), settings(), paces()).await;
+    let address = serving.address;
+    world.wake(&name(1)).await.expect("up");
+    until("the look has begun", || world.state().under_way == 1).await;
+    // Half of a webhook.
+    let body = queued(7, "build");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = format!(
+        "{}\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        webhook_head(&body),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(&body[..10]).await.expect("written");
+    // An answered request after it was accepted tells that the half was too.
+    let alive = serving.send("GET /healthz HTTP/1.1", b"").await;
+    assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
+    let stopping = tokio::spawn(serving.stop());
+    let began = Instant::now();
+    while TcpStream::connect(address).await.is_ok() {
+        assert!(began.elapsed() < PATIENCE, "it still listens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.wake(&name(2)).await.expect("up");
+    stream.write_all(&body[10..]).await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    assert!(world.state().runs.contains_key(&name(7)), "it is durable");
+    world.gate.add_permits(1_000);
+    let took = stopping.await.expect("no panic");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(world.state().machines.len(), 1, "the look under way went to its end");
+    assert!(world.state().queue.contains(&name(2)), "nothing new was taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_does_not_end_is_dropped_after_the_grace() {
+    let world = World::new();
+    world.add_run(1, About::default());
+    *world.held.lock().expect("no panic") = Some(name(1));
+    let grace = Duration::from_millis(200);
+    let serving = start(world.clone(), settings(), Paces { grace, ..paces() }).await;
+    world.wake(&name(1)).await.expect("up");
+    until("the look has begun", || world.state().under_way == 1).await;
+    let took = serving.stop().await;
+    assert!(took >= grace && took < Duration::from_secs(5), "{took:?}");
+    assert!(!world.state().out.is_empty(), "its wake-up was never done");
+}
+
+#[test]
+fn unsigned_hints_have_the_slower_pace() {
+    let mut settings = settings();
+    settings.forge.poll_every = SignedDuration::from_secs(7);
+    assert_eq!(Paces::of(&settings).hint_gap, Duration::from_secs(1));
+    assert_eq!(Paces::of(&settings).poll, Duration::from_secs(7));
+    settings.forge.webhook_secret = None;
+    assert_eq!(Paces::of(&settings).hint_gap, Duration::from_secs(5));
+    assert!(Paces::of(&settings).grace < Duration::from_secs(10));
+}

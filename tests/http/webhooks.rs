@@ -1,0 +1,217 @@
+//! `POST /webhook` and `POST /`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use tinqs_ci::serve::Role;
+use tinqs_ci_reconciler::run::Secret;
+
+use crate::asking::{Asked, SECRET, TOKEN, queued, settings, sign};
+use crate::fakes::name;
+
+fn open_settings() -> tinqs_ci::settings::Settings {
+    let mut settings = settings();
+    settings.forge.webhook_secret = None;
+    settings
+}
+
+#[tokio::test]
+async fn a_signed_delivery_is_durable_before_it_is_answered() {
+    let asked = Asked::new(settings());
+    let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(answer.json()["result"], "accepted");
+    let state = asked.world.state();
+    assert!(state.runs.contains_key(&name(7)));
+    assert_eq!(state.queue.front(), Some(&name(7)));
+}
+
+#[tokio::test]
+async fn the_seeds_address_and_forms_are_taken_too() {
+    let asked = Asked::new(settings());
+    let json = queued(8, "build");
+    let signature = format!("sha256={}", sign(SECRET, &json));
+    let form: String =
+        json.iter().fold("payload=".to_owned(), |form, b| form + &format!("%{b:02X}"));
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("x-gitea-event", "workflow_job"),
+        ("x-hub-signature-256", signature.as_str()),
+    ];
+    let answer = asked.ask("POST", "/", &headers, form).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert!(asked.world.state().runs.contains_key(&name(8)));
+}
+
+#[tokio::test]
+async fn unknown_events_are_accepted_and_ignored() {
+    let asked = Asked::new(settings());
+    let answer = asked.deliver("star", b"{}").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(answer.json()["result"], "ignored");
+    assert!(asked.world.state().runs.is_empty());
+}
+
+#[tokio::test]
+async fn wrong_deliveries_are_refused_each_with_its_status() {
+    let asked = Asked::new(settings());
+    let body = queued(9, "build");
+    let right = sign(SECRET, &body);
+    let wrong = sign("another", &body);
+    let json = ("content-type", "application/json");
+    let event = ("x-gitea-event", "workflow_job");
+    let cases: [(&str, Vec<(&str, &str)>, StatusCode); 8] = [
+        ("no signature", vec![json, event], StatusCode::UNAUTHORIZED),
+        (
+            "wrong secret",
+            vec![json, event, ("x-gitea-signature", &wrong)],
+            StatusCode::UNAUTHORIZED,
+        ),
+        ("no hex", vec![json, event, ("x-gitea-signature", "zz")], StatusCode::UNAUTHORIZED),
+        (
+            "cut off",
+            vec![json, event, ("x-gitea-signature", &right[..62])],
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "two signatures",
+            vec![json, event, ("x-gitea-signature", &right), ("x-gitea-signature", &right)],
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "another content type",
+            vec![("content-type", "text/plain"), event, ("x-gitea-signature", &right)],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "no content type",
+            vec![event, ("x-gitea-signature", &right)],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "no form",
+            vec![
+                ("content-type", "application/x-www-form-urlencoded"),
+                event,
+                ("x-gitea-signature", &right),
+            ],
+            StatusCode::BAD_REQUEST,
+        ),
+    ];
+    for (what, headers, expected) in cases {
+        let answer = asked.ask("POST", "/webhook", &headers, body.clone()).await;
+        assert_eq!(answer.status, expected, "{what}: {answer:?}");
+    }
+    assert!(asked.world.state().runs.is_empty(), "nothing of it was taken in");
+}
+
+#[tokio::test]
+async fn hostile_bodies_are_malformed_even_if_signed() {
+    let asked = Asked::new(settings());
+    let deep = [vec![b'['; 200_000], vec![b']'; 200_000]].concat();
+    let mut deep_field = br#"{"workflow_job":"#.to_vec();
+    deep_field.extend([br#"{"a":"#.repeat(200_000), b"1".to_vec()].concat());
+    let invalid = b"{\"action\":\"\xff\xfe\"}".to_vec();
+    let cases = [
+        ("nested 200,000 deep", deep),
+        ("nested within a job", deep_field),
+        ("not UTF-8", invalid),
+        ("not JSON", b"hello".to_vec()),
+        ("cut off", queued(9, "x")[..40].to_vec()),
+        ("no job", b"{}".to_vec()),
+        ("a list", b"[]".to_vec()),
+        ("a job's id as text", br#"{"action":"queued","workflow_job":{"id":"7"}}"#.to_vec()),
+    ];
+    for (what, body) in cases {
+        let answer = asked.deliver("workflow_job", &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}: {}", answer.text);
+    }
+    assert!(asked.world.state().runs.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_of_eleven_megabytes_is_too_long_announced_or_not() {
+    for settings in [settings(), open_settings()] {
+        let asked = Asked::new(settings);
+        let body = vec![b'x'; 11 << 20];
+        let length = body.len().to_string();
+        let json = ("content-type", "application/json");
+        let announced = [json, ("content-length", length.as_str())];
+        let answer = asked.ask("POST", "/webhook", &announced, body.clone()).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+        let answer = asked.ask("POST", "/webhook", &[json], body).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+        let just_fits = vec![b' '; 10 << 20];
+        let answer =
+            asked.ask("POST", "/webhook", &[json, ("x-gitea-event", "push")], just_fits).await;
+        assert_ne!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_refuses_and_a_cloud_or_forge_that_is_down_does_not() {
+    let asked = Asked::new(settings());
+    asked.world.state().down.insert("store");
+    let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|s| s > 0), "{answer:?}");
+    asked.world.state().down = ["compute", "forge"].into();
+    let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert!(asked.world.state().runs.contains_key(&name(7)));
+}
+
+#[tokio::test]
+async fn without_a_secret_a_webhook_is_a_hint_and_is_not_read() {
+    let asked = Asked::new(open_settings());
+    let headers = [("content-type", "application/json"), ("x-gitea-event", "workflow_job")];
+    for body in [&queued(7, "build")[..], b"\xff not JSON at all"] {
+        let answer = asked.ask("POST", "/webhook", &headers, body.to_vec()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        let nudged = tokio::time::timeout(Duration::from_secs(5), asked.nudge.nudged()).await;
+        assert!(nudged.is_ok(), "the poll is brought forward");
+    }
+    assert!(asked.world.state().runs.is_empty(), "nothing of it was believed");
+    let answer = asked.ask("POST", "/webhook", &[("content-type", "text/plain")], "x").await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_request_for_a_sweep_needs_the_token_and_answers_the_report() {
+    let mut settings = settings();
+    settings.server.api_token = Some(Secret::new(TOKEN));
+    let asked = Asked::new(settings);
+    let bearer = format!("Bearer {TOKEN}");
+    for body in ["", r#"{"action":"cleanup"}"#] {
+        for path in ["/", "/webhook"] {
+            let answer = asked.ask("POST", path, &[], body).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path} {body}");
+            assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
+            let swept = asked.world.calls("compute.list");
+            let answer = asked.ask("POST", path, &[("authorization", &bearer)], body).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path} {body}: {answer:?}");
+            assert_eq!(answer.json()["leader"], true, "{answer:?}");
+            assert!(asked.world.calls("compute.list") > swept, "it swept");
+        }
+    }
+    // What carries a delivery's headers is a delivery.
+    let headers = [("authorization", bearer.as_str()), ("x-gitea-event", "push")];
+    let json = [headers[0], headers[1], ("content-type", "application/json")];
+    let answer = asked.ask("POST", "/", &json, r#"{"action":"cleanup"}"#).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+}
+
+#[tokio::test]
+async fn roles_have_their_routes_and_no_others() {
+    let ingest = Asked::with(settings(), Role::Ingest, true);
+    assert_eq!(ingest.deliver("workflow_job", &queued(7, "x")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(ingest.get("/v1/runs").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(ingest.get("/readyz").await.status, StatusCode::OK);
+    let cleanup = ingest.ask("POST", "/", &[], Body::empty()).await;
+    assert_eq!(cleanup.status, StatusCode::FORBIDDEN);
+    let reconcile = Asked::with(settings(), Role::Reconcile, true);
+    let answer = reconcile.deliver("workflow_job", &queued(7, "x")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(reconcile.get("/v1/runs").await.status, StatusCode::OK);
+}

@@ -1,0 +1,399 @@
+//! The generated pages of `docs/reference/` are current, and what the documentation shows as
+//! configuration is configuration. `UPDATE_EXPECT=1` writes the pages anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use expect_test::expect_file;
+use serde_json::Value;
+
+const GENERATED: &str =
+    "<!-- Generated: UPDATE_EXPECT=1 cargo test --no-default-features --test reference -->\n";
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What the real binary answers.
+fn binary(arguments: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env_remove("COLUMNS")
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "tinqs-ci {}: {}: {said}", arguments.join(" "), out.status);
+    String::from_utf8(out.stdout).expect("answers are text")
+}
+
+/// What `tinqs-ci schema KIND` prints.
+fn schema(kind: &str) -> Value {
+    serde_json::from_str(&binary(&["schema", kind])).expect("a schema is JSON")
+}
+
+/// A text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "\\|")
+}
+
+// ---------------------------------------------------------------- configuration
+
+/// The page of all keys, from the JSON Schema.
+fn configuration_page(schema: &Value) -> String {
+    let mut page = format!("# Configuration\n\n{GENERATED}\n");
+    page.push_str(CONFIGURATION_INTRODUCTION);
+    section(&mut page, "The top of the file", "", "", schema);
+    page.push_str(CONFIGURATION_END);
+    page
+}
+
+const CONFIGURATION_INTRODUCTION: &str = "\
+One TOML file: `--config FILE`, else `TINQS_CI_CONFIG`, else `./tinqs-ci.toml` if it is there. `tinqs-ci init` writes
+one with comments. Relative paths are relative to the working directory.
+
+The environment goes over the file: `TINQS_CI_<SECTION>__<KEY>`, two underscores between section and key, as
+`TINQS_CI_FORGE__POLL_EVERY=30s` or `TINQS_CI_STORE=memory:`; a credential from a file is
+`TINQS_CI_FORGE__TOKEN__FILE=path`. Classes are configured in the file alone. Empty variables count as not set.
+
+Unknown keys, wrong types and contradictions end with exit code 2, and a line for each mistake: file, line, key, what was
+expected, and the nearest known key. `tinqs-ci schema config` prints the JSON Schema that this page is made from.
+
+A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which is warned about. A *duration* is
+written as `90s`, `5m` or `1h 30m`.
+
+";
+
+const CONFIGURATION_END: &str = "\
+## A complete example
+
+```toml
+installation = \"tinqs-ci\"
+store        = \"redb:./data\"
+queue        = \"memory:\"
+compute      = \"process:\"
+
+[forge]
+url            = \"https://git.example.com\"
+token          = { env = \"GITEA_TOKEN\" }
+webhook_secret = { file = \"webhook-secret\" }
+scope          = \"org:acme\"
+demand         = \"auto\"
+poll_every     = \"10s\"
+sweep_every    = \"60s\"
+
+[server]
+listen    = \"0.0.0.0:8080\"
+api_token = { env = \"TINQS_CI_API_TOKEN\" }
+
+[[class]]
+name        = \"linux\"
+labels      = [\"linux\", \"ubuntu-latest:host\"]
+limit       = 20
+boot_within = \"5m\"
+idle_within = \"2m\"
+max_age     = \"6h\"
+
+[[class]]
+name        = \"big\"
+labels      = [\"linux\", \"big\"]
+limit       = 2
+repo_limit  = 1
+```
+
+The first class whose labels contain every label of a job's `runs-on` serves it: a job on `linux` gets a machine of the class
+`linux`, and one on `[linux, big]` one of `big`. Were `big` to stand first, it would serve both: put the common classes first.
+";
+
+/// A table of keys, and below it the tables that it holds.
+fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
+    let _ = writeln!(page, "## {title}\n");
+    if !about.is_empty() {
+        let _ = writeln!(page, "{about}\n");
+    }
+    let empty = serde_json::Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&empty);
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut tables = Vec::new();
+    let mut rows = String::new();
+    for (name, property) in properties {
+        let inner_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if property["properties"].is_object() {
+            tables.push((format!("`[{inner_path}]`"), inner_path, property, property));
+            continue;
+        }
+        if property["items"]["properties"].is_object() {
+            tables.push((format!("`[[{inner_path}]]`"), inner_path, property, &property["items"]));
+            continue;
+        }
+        let default = match &property["default"] {
+            Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
+            Value::Null => String::new(),
+            Value::String(text) => format!("`\"{text}\"`"),
+            other => format!("`{other}`"),
+        };
+        let about = property["description"].as_str().unwrap_or_default();
+        let takes = takes(property);
+        let _ = writeln!(rows, "| `{name}` | {takes} | {} | {} |", cell(&default), cell(about));
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(page, "| key | takes | default | |\n|---|---|---|---|\n{rows}");
+    }
+    for (title, path, outer, inner) in tables {
+        let about = outer["description"].as_str().unwrap_or_default();
+        section(page, &title, about, &path, inner);
+    }
+}
+
+/// What a key takes, in a word or two.
+fn takes(property: &Value) -> String {
+    if property["$ref"].as_str().is_some_and(|r| r.ends_with("/secret")) {
+        return "secret".to_owned();
+    }
+    if let Some(words) = property["enum"].as_array() {
+        let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        return cell(&words.join(", "));
+    }
+    match property["type"].as_str() {
+        Some("array") => format!("list of {}", takes(&property["items"])),
+        Some("integer") => "number".to_owned(),
+        Some("boolean") => "`true`, `false`".to_owned(),
+        Some("string") if is_duration(property) => "duration".to_owned(),
+        Some("string") => "text".to_owned(),
+        other => panic!("a type that the page has no word for: {other:?} in {property}"),
+    }
+}
+
+fn is_duration(property: &Value) -> bool {
+    let text = property["default"].as_str().unwrap_or_default();
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(['s', 'm', 'h', 'd'])
+        && text.parse::<jiff::SignedDuration>().is_ok()
+}
+
+#[test]
+fn the_page_of_the_configuration_is_current() {
+    let page = configuration_page(&schema("config"));
+    assert!(page.matches("\n## ").count() >= 6, "sections are missing:\n{page}");
+    expect_file!["../docs/reference/configuration.md"].assert_eq(&page);
+}
+
+/// The fenced blocks of a language in a page, each with the line it begins on.
+fn blocks(page: &str, language: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut inside: Option<(usize, String)> = None;
+    for (number, line) in page.lines().enumerate() {
+        let fence = line.trim_start().strip_prefix("```");
+        match (&mut inside, fence) {
+            (None, Some(of)) if of.trim() == language => inside = Some((number + 1, String::new())),
+            (None, Some("") | None) => {}
+            (None, Some(_)) => inside = Some((0, String::new())),
+            (Some(_), Some(_)) => found.extend(inside.take().filter(|(at, _)| *at > 0)),
+            (Some((_, text)), None) => {
+                text.push_str(line.trim_start());
+                text.push('\n');
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn configuration_in_the_documentation_is_configuration() {
+    let schema = schema("config");
+    let validator = jsonschema::validator_for(&schema).expect("our schema is one");
+    let mut checked = 0;
+    for page in ["README.md", "docs/tutorials/one-host.md", "docs/reference/configuration.md"] {
+        for (line, block) in blocks(&read(page), "toml") {
+            let table: toml::Table =
+                block.parse().unwrap_or_else(|error| panic!("{page}:{line}: {error}"));
+            let value = serde_json::to_value(table).expect("TOML becomes JSON");
+            let mistakes: Vec<String> =
+                validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(mistakes.is_empty(), "{page}:{line}: {mistakes:#?}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 2, "only {checked} blocks were found");
+}
+
+// ---------------------------------------------------------------- commands
+
+/// The page of all commands, from what `--help` says.
+fn commands_page() -> String {
+    let mut page = format!("# Commands\n\n{GENERATED}\n");
+    page.push_str(COMMANDS_INTRODUCTION);
+    page.push_str("| command | does |\n|---|---|\n");
+    let verbs = verbs(&binary(&["--help"]));
+    for (name, about) in &verbs {
+        let _ = writeln!(page, "| [`{name}`](#tinqs-ci-{name}) | {} |", cell(about));
+    }
+    page.push('\n');
+    for (name, _) in &verbs {
+        describe(&mut page, &[name]);
+    }
+    format!("{}\n", page.trim_end())
+}
+
+/// Names and summaries under `Commands:` of a help text.
+fn verbs(help: &str) -> Vec<(String, String)> {
+    let mut verbs: Vec<(String, String)> = Vec::new();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for line in listed.take_while(|line| line.starts_with("  ")) {
+        let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        // A summary may go on in the next line, further in.
+        match verbs.last_mut() {
+            Some((_, before)) if line.starts_with("     ") => {
+                before.push(' ');
+                before.push_str(line.trim());
+            }
+            _ => verbs.push((name.to_owned(), about.trim().to_owned())),
+        }
+    }
+    verbs.retain(|(name, _)| name != "help");
+    verbs
+}
+
+fn describe(page: &mut String, path: &[&str]) {
+    let help = binary(&[path, &["--help"]].concat());
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let marks = "#".repeat(path.len() + 1);
+    let _ = writeln!(page, "{marks} tinqs-ci {}\n", path.join(" "));
+    let _ = writeln!(page, "```text\n{}\n```\n", lines.join("\n").trim_end());
+    for (inner, _) in verbs(&help) {
+        describe(page, &[path, &[&inner]].concat());
+    }
+}
+
+const COMMANDS_INTRODUCTION: &str = "\
+Commands about runs and machines talk to the server's HTTP API only: `--server URL`, else `TINQS_CI_URL`, else
+`http://127.0.0.1:8080`, with `TINQS_CI_API_TOKEN` where the server asks for a token. Answers go to stdout, errors and
+progress to stderr. `NO_COLOR` and pipes give plain output; `-o json` is the object as the API answers it.
+
+| exit code | means |
+|---|---|
+| 0 | done; with `plan --exit-code`: settled |
+| 1 | failed: a check of `doctor`, a malformed line of `eval` |
+| 2 | usage or configuration; with `plan --exit-code`: something to do |
+| 3 | not found |
+| 4 | the server is not reached |
+
+";
+
+#[test]
+fn the_page_of_the_commands_is_current() {
+    let page = commands_page();
+    for verb in ["serve", "demo", "init", "doctor", "get", "plan", "delete", "eval"] {
+        assert!(page.contains(&format!("\n## tinqs-ci {verb}\n")), "{verb} is not on the page");
+    }
+    expect_file!["../docs/reference/commands.md"].assert_eq(&page);
+}
+
+// ---------------------------------------------------------------- metrics
+
+/// The page of all metric families, from what `schema metrics` prints.
+fn metrics_page(families: &[Value]) -> String {
+    let mut page = format!("# Metrics\n\n{GENERATED}\n");
+    page.push_str(METRICS_INTRODUCTION);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for family in families {
+        let name = text(&family["name"]);
+        let _ = writeln!(page, "## `{name}`\n\n{}\n", text(&family["help"]));
+        let (kind, stability) = (text(&family["kind"]), text(&family["stability"]));
+        let _ = writeln!(page, "A {kind}, {stability}. Example: `{}`\n", text(&family["example"]));
+        let empty = serde_json::Map::new();
+        let labels = family["values"].as_object().unwrap_or(&empty);
+        if labels.is_empty() {
+            continue;
+        }
+        page.push_str("| label | values |\n|---|---|\n");
+        for (label, values) in labels {
+            let values = match values.as_array() {
+                Some(values) => {
+                    let quoted: Vec<String> =
+                        values.iter().map(|v| format!("`{}`", text(v))).collect();
+                    quoted.join(", ")
+                }
+                None => match label.as_str() {
+                    "class" => "the configured classes, and `unmatched`".to_owned(),
+                    _ => "what was built".to_owned(),
+                },
+            };
+            let _ = writeln!(page, "| `{label}` | {values} |");
+        }
+        page.push('\n');
+    }
+    format!("{}\n", page.trim_end())
+}
+
+const METRICS_INTRODUCTION: &str = "\
+`GET /metrics` answers Prometheus text; beyond loopback it needs the API token. A scrape calls neither forge nor cloud: it tells
+what the loops last saw, and `tinqs_ci_snapshot_timestamp_seconds` says when.
+
+Times are exported as Unix times, and 0 means none: an age is `time() - x`, and goes on growing when the loop that sets it has
+stopped. Every possible series is there from the start. No label ever holds a repository, a job, a branch or an id.
+
+Rules for alerts, with their tests, are in `docs/alerts/`; each alert has a runbook in this book. Families that do not stand here
+(drift, cost, the outer queue's messages) are not exported in this version.
+
+";
+
+#[test]
+fn the_page_of_the_metrics_is_current() {
+    let schema = schema("metrics");
+    let page = metrics_page(schema.as_array().expect("a list of families"));
+    expect_file!["../docs/reference/metrics.md"].assert_eq(&page);
+}
+
+/// The names of our metrics in a text.
+fn metric_names(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("tinqs_ci_").map(|(at, _)| {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        &rest[..end.unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn runbooks_say_which_alerts_cannot_fire() {
+    let schema = schema("metrics");
+    let families: Vec<String> = schema
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|family| family["name"].as_str().map(str::to_owned))
+        .collect();
+    let exported = |name: &str| {
+        let base = name.strip_suffix("_bucket").unwrap_or(name);
+        families.iter().any(|family| family == base)
+    };
+    let rules = read("docs/alerts/tinqs-ci.rules.yaml");
+    // What a recording rests on counts for the alerts that read it.
+    let rests_on = |expression: &str| {
+        let mut names: Vec<String> = metric_names(expression).map(str::to_owned).collect();
+        for part in rules.split("- record: ").skip(1) {
+            let recording = part.lines().next().unwrap_or_default();
+            if expression.contains(recording) {
+                let body = part.split("- alert: ").next().unwrap_or_default();
+                names.extend(metric_names(body).map(str::to_owned));
+            }
+        }
+        names
+    };
+    let mut silent = 0;
+    for part in rules.split("- alert: ").skip(1) {
+        let alert = part.lines().next().unwrap_or_default();
+        let expression = part.split("labels:").next().unwrap_or_default();
+        let fires = rests_on(expression).iter().all(|name| exported(name));
+        let path = part.lines().find_map(|line| line.trim().strip_prefix("runbook_url: "));
+        let runbook = read(path.expect("every alert has a runbook"));
+        let says = runbook.contains("cannot fire in this version");
+        assert_eq!(says, !fires, "{alert}: it {} fire", if fires { "can" } else { "cannot" });
+        silent += usize::from(!fires);
+    }
+    assert!(silent < rules.matches("- alert: ").count(), "no alert can fire at all");
+}

@@ -1,0 +1,101 @@
+//! `schemas/` holds what the types say. `UPDATE_EXPECT=1` rewrites it.
+
+#[path = "plan_table/cases.rs"]
+#[allow(dead_code, reason = "the other test uses the rest")]
+mod cases;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tinqs_ci::schemas;
+use tinqs_ci_reconciler::plan::plan;
+
+/// Every schema that is written from this test, by its file's stem.
+fn generated() -> BTreeMap<&'static str, Value> {
+    BTreeMap::from([
+        ("observation", schemas::observation()),
+        ("plan", schemas::plan()),
+        ("run", schemas::run()),
+    ])
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+#[test]
+fn the_schemas_are_what_the_types_say() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    for (name, schema) in generated() {
+        let path = folder().join(format!("{name}.json"));
+        let text = format!("{schema:#}\n");
+        if update {
+            fs::create_dir_all(folder()).expect("schemas/ can be made");
+            fs::write(&path, &text).expect("the schema can be written");
+        }
+        let there = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            there == text,
+            "schemas/{name}.json is not current: UPDATE_EXPECT=1 cargo test --test schemas"
+        );
+    }
+}
+
+#[test]
+fn the_schemas_are_draft_2020_12_and_valid_themselves() {
+    for (name, schema) in generated() {
+        assert_eq!(
+            schema["$schema"], "https://json-schema.org/draft/2020-12/schema",
+            "schemas/{name}.json"
+        );
+        assert!(jsonschema::meta::is_valid(&schema), "schemas/{name}.json is no schema");
+    }
+}
+
+#[test]
+fn every_observation_of_the_plan_table_and_its_plan_fit_their_schemas() {
+    let seen_as = jsonschema::validator_for(&schemas::observation()).expect("a schema");
+    let decided_as = jsonschema::validator_for(&schemas::plan()).expect("a schema");
+    let run_as = jsonschema::validator_for(&schemas::run()).expect("a schema");
+    let bases = cases::bases();
+    let mut runs = 0;
+    for (file, table) in cases::tables() {
+        for case in &table.cases {
+            let seen = cases::observation(&bases, case);
+            let fits = |what: &jsonschema::Validator, value: &Value| {
+                if let Err(error) = what.validate(value) {
+                    panic!("{file}: {}: {error} at {}", case.name, error.instance_path());
+                }
+            };
+            fits(&seen_as, &serde_json::to_value(&seen).expect("JSON"));
+            fits(&decided_as, &serde_json::to_value(plan(&seen)).expect("JSON"));
+            if let Some(run) = &seen.run {
+                fits(&run_as, &serde_json::to_value(run).expect("JSON"));
+                runs += 1;
+            }
+        }
+    }
+    assert!(runs > 100, "the table holds runs");
+}
+
+#[test]
+fn a_wrong_observation_does_not_fit() {
+    let seen_as = jsonschema::validator_for(&schemas::observation()).expect("a schema");
+    let bases = cases::bases();
+    let good = cases::resolved(bases["waiting"].clone());
+    assert!(seen_as.is_valid(&good));
+    for (path, value) in [
+        ("/name", Value::from("job-x")),
+        ("/job", Value::from("waiting")),
+        ("/room", Value::from("yes")),
+        ("/run/status/phase", Value::from("waiting")),
+        ("/run/status/next", Value::from(-1)),
+        ("/registrations", Value::Null),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(path).unwrap_or_else(|| panic!("{path} is there")) = value;
+        assert!(!seen_as.is_valid(&bad), "{path} is judged");
+    }
+}
