@@ -20,15 +20,20 @@ use args::{Cli, TextOrJson, Verb};
 
 pub use failure::{Failure, out};
 
-/// Runs the command line: `args` with the program's name first, the environment as a map.
-pub fn run(args: Vec<OsString>, env: &Env) -> ExitCode {
+/// Runs the command line: `args` with the program's name first, and the whole environment.
+pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    // What is not UTF-8 can be no value of ours.
+    let text = |(name, value): &(OsString, OsString)| {
+        Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+    };
+    let env: Env = variables.iter().filter_map(text).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli.verb, env)),
+        Ok(runtime) => runtime.block_on(dispatch(cli.verb, &env, variables)),
         Err(error) => Err(Failure::failed(format!("threads cannot be started: {error}"))),
     };
     match done {
@@ -51,9 +56,13 @@ pub fn reference() -> String {
     page
 }
 
-async fn dispatch(verb: Verb, env: &Env) -> Result<(), Failure> {
+async fn dispatch(
+    verb: Verb,
+    env: &Env,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
     match verb {
-        Verb::Serve { config, role } => local::serve(config, role, env).await,
+        Verb::Serve { config, role } => local::serve(config, role, env, variables).await,
         Verb::Demo { stay, seed, speed } => local::demo(stay, seed, speed).await,
         Verb::Init(args) => {
             let args::Init {

@@ -12,7 +12,7 @@ pub use data::{json, json_line, yaml};
 pub use describe::describe;
 pub use escape::{cut, escape, is_dangerous};
 pub use lists::{Detail, Listed};
-pub use plan::{plan, plan_of};
+pub use plan::plan;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,5 +1,6 @@
 //! Verbs that ask no server of ours.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,19 +15,26 @@ use super::failure::{Failure, out, warn};
 use crate::api::Plan;
 use crate::config::{self, Env};
 use crate::eval::{self, Kind};
+use crate::http;
 use crate::print;
+use crate::telemetry;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
     print::json(thing)
         .map_err(|error| Failure::failed(format!("cannot be written as JSON: {error}")))
 }
 
-pub(super) async fn serve(file: ConfigFile, role: Role, env: &Env) -> Result<(), Failure> {
+pub(super) async fn serve(
+    file: ConfigFile,
+    role: Role,
+    env: &Env,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
     let loaded = config::load(file.config.as_deref(), env)?;
     for warning in &loaded.warnings {
         warn(warning);
     }
-    elsewhere::serve(loaded.settings, role).await
+    elsewhere::serve(loaded.settings, role, env, variables).await
 }
 
 pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {
@@ -43,7 +51,7 @@ pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
         SchemaKind::Config => config::schema(),
         SchemaKind::Run => schemars::schema_for!(Run).to_value(),
         SchemaKind::Observation => schemars::schema_for!(Observation).to_value(),
-        SchemaKind::Metrics => elsewhere::metrics_schema()?,
+        SchemaKind::Metrics => telemetry::metrics::schema(),
     };
     out(&json(&schema)?)
 }
@@ -88,7 +96,7 @@ pub(super) fn plan_file(file: &Path) -> Result<Plan, Failure> {
         Failure::usage(format!("{shown} is not an observation: {error}"))
             .hint("`tinqs-ci schema observation` says what one is")
     })?;
-    Ok(print::plan_of(seen))
+    Ok(http::plan_view(&seen))
 }
 
 pub(super) fn show_plan(plan: &Plan, output: TextOrJson) -> Result<(), Failure> {

@@ -118,7 +118,7 @@ const PREFIX: &str = "TINQS_CI_";
 
 /// Variables of that prefix that are not configuration: the command line's own, and the marker
 /// that machines carry.
-const NOT_CONFIGURATION: &[&str] = &["CONFIG", "URL", "API_TOKEN", "MACHINE", "LOG", "LOG_FORMAT"];
+const NOT_CONFIGURATION: &[&str] = &["CONFIG", "URL", "API_TOKEN", "MACHINE", "LOG"];
 
 /// Lays `TINQS_CI_<SECTION>__<KEY>` over the file. Empty variables count as not set.
 ///

@@ -11,8 +11,9 @@ use tinqs_ci_reconciler::run::{
     Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret, Spec,
 };
 
-use super::{Detail, Listed, Table, describe, json, plan, plan_of, yaml};
+use super::{Detail, Listed, Table, describe, json, plan, yaml};
 use crate::api;
+use crate::http::plan_view;
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().expect("a time")
@@ -301,12 +302,12 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 
 #[test]
 fn a_plan_for_a_waiting_job() {
-    let plan_ = plan_of(seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
+    let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
-        + seat linux         seat        class 3, acme/web no limit (row 16)
-        + attempt 1          register    labels linux
-        + attempt 1          launch      class linux, on-demand process, until 2026-11-24T18:00:00Z: its job waits and no machine is on its way (row 17)
-        ~ run                write       Waiting: a seat first (row 16)
+        + seat linux                       seat        places of the class are counted (row 16)
+        + registration tq-job-1-23df321d-1 register    labels linux (row 16)
+        + attempt 1                        write       recorded before it is done (row 16)
+        + machine tq-job-1-23df321d-1-0    launch      process, on-demand (row 11)
         4 changes
     "#]].assert_eq(&plan(&plan_));
     assert!(!plan_.settled);
@@ -318,22 +319,22 @@ fn a_plan_for_a_recorded_machine() {
     recorded.status.next = 2;
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
     expect![[r#"
-        ~ run                write       Starting: the recorded machine is asked for (row 11)
-        + attempt 1          launch      class linux, on-demand process (placement 0)
+        ~ run                           write       stays Starting (row 11)
+        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded and not there (row 11)
         2 changes
     "#]]
-    .assert_eq(&plan(&plan_of(seen(recorded, Job::Waiting, None))));
+    .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None))));
 }
 
 #[test]
 fn a_plan_for_nothing() {
     let mut blocked = run(1, Phase::Waiting);
-    let first = plan_of(seen(blocked.clone(), Job::Blocked, None));
+    let first = plan_view(&seen(blocked.clone(), Job::Blocked, None));
     assert!(!first.settled);
     // What the first look would write is what the second finds.
     let decided = tinqs_ci_reconciler::plan::plan(&seen(blocked.clone(), Job::Blocked, None));
     blocked.status = decided.status.expect("it stays");
-    let second = plan_of(seen(blocked, Job::Blocked, None));
+    let second = plan_view(&seen(blocked, Job::Blocked, None));
     expect![[r#"
         settled in Waiting: nothing to do (row 6)
     "#]]

@@ -181,6 +181,9 @@ fn schemas_are_schemas() {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{kind}");
         jsonschema::validator_for(&schema).expect("a schema");
     }
+    let metrics = tinqs(&["schema", "metrics"]);
+    assert_eq!(metrics.code, 0, "{}", metrics.err);
+    assert!(metrics.out.contains("tinqs_ci_"), "{}", metrics.out);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod init;
 mod local;
 mod remote;
 mod scripted;
+mod serve;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,89 @@
+//! `serve` by its command: it starts, answers the other verbs, and stops when told.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Said, command, said, tinqs_in};
+
+/// A server of ours, ended with the test whatever happens.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already, as it should.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path) -> Command {
+    let mut command = command(&["serve"], &[("PATH", "/usr/bin:/bin")]);
+    command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.local_addr().expect("an address").port()
+}
+
+fn configuration(folder: &Path, port: u16) {
+    let text = format!(
+        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = {{ file = \"token\" }}\n\
+         [server]\nlisten = \"127.0.0.1:{port}\"\n"
+    );
+    std::fs::write(folder.join("tinqs-ci.toml"), text).expect("written");
+    std::fs::write(folder.join("token"), "word\n").expect("written");
+}
+
+/// Asks until the server answers, 20 s at most.
+fn asked(folder: &Path, url: &str, args: &[&str]) -> Said {
+    let begun = Instant::now();
+    loop {
+        let said = tinqs_in(folder, args, &[("TINQS_CI_URL", url)]);
+        if said.code != 4 {
+            return said;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no answer: {}", said.err);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn it_starts_answers_and_stops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    configuration(folder.path(), port);
+    let mut running = Running(start(folder.path()).spawn().expect("it runs"));
+    let url = format!("http://127.0.0.1:{port}");
+
+    let listed = asked(folder.path(), &url, &["get", "runs"]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
+    let classes = asked(folder.path(), &url, &["get", "classes", "-o", "name"]);
+    assert_eq!((classes.code, classes.out.as_str()), (0, "class/default\n"));
+    assert_eq!(asked(folder.path(), &url, &["describe", "job-1"]).code, 3);
+    assert_eq!(asked(folder.path(), &url, &["retry", "job-1"]).code, 3);
+    let unknown = asked(folder.path(), &url, &["terminate", "machine/none"]);
+    assert_eq!(unknown.code, 3, "{}", unknown.err);
+    let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]);
+    assert!(doctor.out.contains(&format!("runs at 127.0.0.1:{port}")), "{}", doctor.out);
+
+    // A second process on its data, at another address.
+    configuration(folder.path(), free_port());
+    let second = said(start(folder.path()).output().expect("it ends"));
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.contains("error: the store cannot be used: "), "{}", second.err);
+
+    let id = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = running.0.try_wait().expect("it is ours") {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "it does not stop");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(0));
+}
