@@ -33,7 +33,7 @@ impl<'a> Decision<'a> {
         if newly {
             self.status.failures = 0;
         }
-        if newly || at_work {
+        if newly {
             return Some(self.take().running(Row::PushConsumed));
         }
         let taken = self.taken();
