@@ -7,12 +7,17 @@ use std::process::Command;
 
 /// A source file longer than this wants to be two.
 const LONG: usize = 400;
+/// A file of tests may hold a table of cases.
+const LONG_OF_TESTS: usize = 700;
 
 /// Files that are longer, each with its reason. One that got short again leaves the list.
 const LONG_FILES: &[(&str, &str)] = &[
     ("reconciler/src/controller/look.rs", "one look, its rounds in the order they happen"),
-    ("reconciler/src/plan.rs", "one decision, its rows in the heart's order, read in one sitting"),
     ("reconciler/src/run.rs", "the nouns of one record, a table in all but form"),
+    ("simulator/src/world/drive.rs", "one script of what a pretended day holds"),
+    ("src/config/reader.rs", "one reader, a third of it the cases of its messages"),
+    ("src/doctor/forge.rs", "one check after the other, a third of it their cases"),
+    ("src/embedded/store/tables.rs", "every transaction of the one file side by side"),
 ];
 
 /// What the lockfile may hold; raised on purpose only, with a line in the changelog.
@@ -248,16 +253,24 @@ fn no_file_is_too_long() {
         .into_iter()
         .filter(|file| has_extension(file, "rs"))
         .map(|file| (read(&file).lines().count(), file))
-        .filter(|(lines, _)| *lines > LONG)
+        .filter(|(lines, file)| *lines > if is_test(file) { LONG_OF_TESTS } else { LONG })
         .map(|(lines, file)| (file, lines))
         .collect();
     let listed = |file: &str| LONG_FILES.iter().any(|(name, _)| *name == file);
     let new: Vec<_> = long.iter().filter(|(file, _)| !listed(file)).collect();
     assert!(new.is_empty(), "longer than {LONG} lines: split, or list with a reason: {new:#?}");
-    let short: Vec<_> =
-        LONG_FILES.iter().filter(|(name, _)| !long.iter().any(|(file, _)| file == name)).collect();
-    assert!(short.is_empty(), "not long any more, or gone: take off the list: {short:#?}");
+    let short: Vec<_> = LONG_FILES
+        .iter()
+        .filter(|(name, _)| {
+            root().join(name).is_file() && !long.iter().any(|(file, _)| file == name)
+        })
+        .collect();
+    assert!(short.is_empty(), "not long any more: take off the list: {short:#?}");
     assert!(LONG_FILES.iter().all(|(_, reason)| reason.len() > 10));
+}
+
+fn is_test(file: &str) -> bool {
+    file.starts_with("tests/") || file.contains("/tests/") || file.ends_with("/tests.rs")
 }
 
 #[test]
