@@ -186,7 +186,8 @@ impl Executor {
         };
         for (group, task) in spawned {
             self.next += 1;
-            let waker = Waker::from(Arc::new(TaskWaker { id: self.next, ready: self.ready.clone() }));
+            let waker =
+                Waker::from(Arc::new(TaskWaker { id: self.next, ready: self.ready.clone() }));
             self.tasks.insert(self.next, Running { group, task, waker: waker.clone() });
             waker.wake();
         }

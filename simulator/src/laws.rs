@@ -129,8 +129,7 @@ impl Laws {
     /// A law was broken. `about` is what the events that led to it have in common.
     pub fn broken(&mut self, law: &'static str, now: Timestamp, about: &str, what: String) {
         self.tell(now, &format!("BROKEN {law}: {what}"));
-        let story =
-            if self.violations.len() < STORIES { self.story(about) } else { Vec::new() };
+        let story = if self.violations.len() < STORIES { self.story(about) } else { Vec::new() };
         self.violations.push(Violation { law, seed: self.seed, at: now, what, story });
     }
 
@@ -176,9 +175,9 @@ impl Laws {
 /// Whether a line holds a word, not followed by a digit: `job-1` is not `job-12`.
 fn mentions(line: &str, word: &str) -> bool {
     word.is_empty()
-        || line.match_indices(word).any(|(at, _)| {
-            !line[at + word.len()..].starts_with(|next: char| next.is_ascii_digit())
-        })
+        || line
+            .match_indices(word)
+            .any(|(at, _)| !line[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
 }
 
 #[cfg(test)]

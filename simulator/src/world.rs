@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::Clock;
 
+use crate::cloud::machine::Fate;
 use crate::cloud::{self, Cloud};
 use crate::faults::{Faults, Rng};
 use crate::forge::{self, Forge};
 use crate::laws::Laws;
 use crate::ports::queue::Wakes;
 use crate::ports::store::Records;
-use crate::cloud::machine::Fate;
 
 pub use drive::{Outcome, chronicle, run};
 pub use profile::Profile;

@@ -35,7 +35,8 @@ fn history(seed: u64, profile: &Profile) -> Outcome {
 
 /// Plays the seeds of a profile. Panics with the stories of those that broke a law.
 fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
-    let outcomes: Vec<Outcome> = seeds(count).into_iter().map(|seed| history(seed, profile)).collect();
+    let outcomes: Vec<Outcome> =
+        seeds(count).into_iter().map(|seed| history(seed, profile)).collect();
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| !o.violations.is_empty()).collect();
     if failed.is_empty() {
         let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();

@@ -309,7 +309,8 @@ fn a_plan_for_a_waiting_job() {
         + attempt 1                        write       recorded before it is done (row 16)
         + machine tq-job-1-23df321d-1-0    launch      process, on-demand (row 11)
         4 changes
-    "#]].assert_eq(&plan(&plan_));
+    "#]]
+    .assert_eq(&plan(&plan_));
     assert!(!plan_.settled);
 }
 

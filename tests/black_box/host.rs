@@ -55,17 +55,25 @@ impl Host {
     /// A forge with one repository, `acme/widget`, and a configured, not yet started server.
     pub(crate) async fn new(options: Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut forge = Forge::new(Config { line: options.line, zombie_after: options.zombie_after, ..Config::default() });
+        let mut forge = Forge::new(Config {
+            line: options.line,
+            zombie_after: options.zombie_after,
+            ..Config::default()
+        });
         forge.add_repo("acme/widget");
         let forge = Arc::new(Mutex::new(forge));
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
         let hook = Hook::system(format!("http://127.0.0.1:{port}/webhook"), SECRET);
         let wire_options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
             hooks: if options.hook { vec![hook] } else { Vec::new() },
             ..WireOptions::default()
         };
-        let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options).expect("a forge on loopback");
+        let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)
+            .expect("a forge on loopback");
         let host = Self { dir, forge, wire, port, server: None, http: reqwest::Client::new() };
         host.configure(options.class);
         host.install_runner();
@@ -144,7 +152,11 @@ impl Host {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = child.try_wait().expect("the server's status") {
-                assert!(status.success(), "SIGTERM ended the server with {status}\n{}", self.tail());
+                assert!(
+                    status.success(),
+                    "SIGTERM ended the server with {status}\n{}",
+                    self.tail()
+                );
                 return;
             }
             assert!(Instant::now() < end, "the server runs 10 s after SIGTERM\n{}", self.tail());
@@ -153,17 +165,28 @@ impl Host {
     }
 
     /// Waits until `condition` holds; fails with the log's end.
-    pub(crate) async fn until(&self, what: &str, seconds: u64, mut condition: impl AsyncFnMut(&Self) -> bool) {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        seconds: u64,
+        mut condition: impl AsyncFnMut(&Self) -> bool,
+    ) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !condition(self).await {
-            assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}\n{}", self.tail(), self.jobs());
+            assert!(
+                Instant::now() < end,
+                "not within {seconds} s: {what}\n{}\n{}",
+                self.tail(),
+                self.jobs()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     fn tail(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("a pass is over")).collect();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.contains("a pass is over")).collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
@@ -177,7 +200,10 @@ impl Host {
     /// Pushes jobs to `acme/widget`; each runs `script`. Answers their ids.
     pub(crate) fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
         let jobs: Vec<JobSpec> = (0..count)
-            .map(|n| JobSpec { script: Some(script.to_owned()), ..JobSpec::new(format!("build ({n})"), labels) })
+            .map(|n| JobSpec {
+                script: Some(script.to_owned()),
+                ..JobSpec::new(format!("build ({n})"), labels)
+            })
             .collect();
         self.forge().push(Timestamp::now(), "acme/widget", &jobs)
     }
@@ -188,7 +214,10 @@ impl Host {
 
     pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
         let jobs = jobs.to_vec();
-        self.until("every job is done", seconds, async |host| jobs.iter().all(|job| host.status(*job).is_done())).await;
+        self.until("every job is done", seconds, async |host| {
+            jobs.iter().all(|job| host.status(*job).is_done())
+        })
+        .await;
     }
 
     /// Waits until nothing is left: machines, registrations, open runs.
@@ -213,7 +242,8 @@ impl Host {
 
     /// Slots of which a machine was ever started: one directory each.
     pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
+        let entries =
+            fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
         entries
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .filter(|name| name.starts_with("tq-"))
@@ -225,9 +255,14 @@ impl Host {
         let home = format!("HOME={}", self.dir.path().join("machines").display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+                continue;
+            };
             let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let texts: Vec<String> = environ.split(|b| *b == 0).map(|v| String::from_utf8_lossy(v).into_owned()).collect();
+            let texts: Vec<String> = environ
+                .split(|b| *b == 0)
+                .map(|v| String::from_utf8_lossy(v).into_owned())
+                .collect();
             let marked = texts.iter().any(|v| v.starts_with("TINQS_CI_MACHINE="));
             if marked && texts.iter().any(|v| v.starts_with(&home)) {
                 found.push(pid);
@@ -271,12 +306,24 @@ fn test_runner() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     BUILT
         .get_or_init(|| {
-            let path = Path::new(env!("CARGO_BIN_EXE_tinqs-ci")).with_file_name("tinqs-ci-test-runner");
+            let path =
+                Path::new(env!("CARGO_BIN_EXE_tinqs-ci")).with_file_name("tinqs-ci-test-runner");
             let built = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "-p", "tinqs-ci-simulator", "--bin", "tinqs-ci-test-runner"])
+                .args([
+                    "build",
+                    "--quiet",
+                    "-p",
+                    "tinqs-ci-simulator",
+                    "--bin",
+                    "tinqs-ci-test-runner",
+                ])
                 .current_dir(env!("CARGO_MANIFEST_DIR"))
                 .status();
-            assert!(built.is_ok_and(|s| s.success()) && path.exists(), "the test runner was not built at {}", path.display());
+            assert!(
+                built.is_ok_and(|s| s.success()) && path.exists(),
+                "the test runner was not built at {}",
+                path.display()
+            );
             path
         })
         .clone()

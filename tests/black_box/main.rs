@@ -155,12 +155,16 @@ async fn machines_outlive_the_controller() {
     let mut host = Host::new(Options::default()).await;
     host.start().await;
     let jobs = host.push(3, &["linux"], "sleep 4");
-    host.until("the jobs run", 30, async |host| jobs.iter().all(|job| host.status(*job) == Status::Running)).await;
+    host.until("the jobs run", 30, async |host| {
+        jobs.iter().all(|job| host.status(*job) == Status::Running)
+    })
+    .await;
     host.stop().await;
     assert!(!host.processes().is_empty(), "machines go on without the controller");
     host.start().await;
     let machines = host.get("/v1/machines").await;
-    let up = machines["items"].as_array().expect("a list").iter().filter(|m| m["state"] == "up").count();
+    let up =
+        machines["items"].as_array().expect("a list").iter().filter(|m| m["state"] == "up").count();
     assert_eq!(up, 3, "{machines}");
     host.all_done(&jobs, 30).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));

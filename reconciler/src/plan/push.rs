@@ -14,7 +14,7 @@ impl<'a> Decision<'a> {
             return Some(self.take().finish(row, outcome));
         }
         let consumed = Ended { why: End::Consumed, at: self.now() };
-        let (mut at_work, mut newly) = (self.facts.busy, false);
+        let mut newly = false;
         if let Some(attempt) = &mut self.status.attempt
             && attempt.ended.is_none_or(|e| e.why != End::Consumed)
             && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
@@ -24,7 +24,6 @@ impl<'a> Decision<'a> {
         }
         for past in &mut self.status.past {
             let busy = facts::at_work(self.seen, &self.run.slot(past.number), past.registration);
-            at_work |= busy;
             if busy && past.ended.why != End::Consumed {
                 past.ended = consumed;
                 newly = true;

@@ -65,7 +65,11 @@ fn place() -> Place {
 }
 
 impl Place {
-    fn launch(&mut self, now: Timestamp, fate: Fate) -> Result<tinqs_ci_reconciler::observation::Instance, super::Refused> {
+    fn launch(
+        &mut self,
+        now: Timestamp,
+        fate: Fate,
+    ) -> Result<tinqs_ci_reconciler::observation::Instance, super::Refused> {
         let ask = Launch { slot: &self.slot, placement: 0, attempt: &self.attempt };
         self.cloud.launch(now, ask, fate)
     }

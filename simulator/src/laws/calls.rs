@@ -243,7 +243,9 @@ impl Laws {
         *self.written.entry(name.clone()).or_insert(0) += 1;
         let times = self.writes.entry(name.clone()).or_default();
         times.push_back(now);
-        while times.front().is_some_and(|at| now.duration_since(*at) > SignedDuration::from_hours(24))
+        while times
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > SignedDuration::from_hours(24))
         {
             times.pop_front();
         }

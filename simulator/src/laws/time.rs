@@ -18,23 +18,21 @@ impl Laws {
     /// Looks at what may not last.
     pub fn every_minute(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge) {
         self.waits(now, forge);
-        let gone: Vec<i64> = cloud
-            .live()
-            .map(|m| m.runner.id)
-            .filter(|id| forge.runner(*id).is_none())
-            .collect();
+        let gone: Vec<i64> =
+            cloud.live().map(|m| m.runner.id).filter(|id| forge.runner(*id).is_none()).collect();
         for id in gone {
             self.registration_went(now, id);
         }
         let lingering: Vec<(String, String)> = cloud
             .live()
             .filter_map(|machine| {
-                let since = match (machine.job_ended_at, self.registration_went.get(&machine.runner.id)) {
-                    (Some(a), Some(b)) => a.min(*b),
-                    (Some(a), None) => a,
-                    (None, Some(b)) => *b,
-                    (None, None) => return None,
-                };
+                let since =
+                    match (machine.job_ended_at, self.registration_went.get(&machine.runner.id)) {
+                        (Some(a), Some(b)) => a.min(*b),
+                        (Some(a), None) => a,
+                        (None, Some(b)) => *b,
+                        (None, None) => return None,
+                    };
                 // A machine at work on a job that was ended from outside learns it from its next report.
                 (now.duration_since(since) > LINGERS_AT_MOST)
                     .then(|| (machine.id.to_string(), machine.slot.run.to_string()))
@@ -42,7 +40,8 @@ impl Laws {
             .collect();
         for (id, run) in lingering {
             if self.lingering.insert(id.clone()) {
-                let what = format!("{id} lives 15 minutes after its job ended or its registration went");
+                let what =
+                    format!("{id} lives 15 minutes after its job ended or its registration went");
                 self.broken("time", now, &run, what);
             }
         }
@@ -51,9 +50,8 @@ impl Laws {
     fn waits(&mut self, now: Timestamp, forge: &Forge) {
         let mut long = Vec::new();
         let waiting = forge.waiting();
-        self.waiting.retain(|id, _| {
-            forge.job(*id).is_some_and(|job| job.status == Status::Waiting)
-        });
+        self.waiting
+            .retain(|id, _| forge.job(*id).is_some_and(|job| job.status == Status::Waiting));
         let served: Vec<_> =
             waiting.into_iter().filter(|job| self.served(&job.spec.runs_on)).collect();
         for job in served {

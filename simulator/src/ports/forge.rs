@@ -20,7 +20,8 @@ impl Forge for Mouth {
         self.call(Call::new("forge.waiting", ""), |world, _| {
             let omitted = world.faults.at(world.now()).job_omitted;
             let forge = world.forge.clone();
-            let jobs: Vec<WaitingJob> = lock(&forge).waiting().into_iter().map(waiting_job).collect();
+            let jobs: Vec<WaitingJob> =
+                lock(&forge).waiting().into_iter().map(waiting_job).collect();
             Ok(Some(jobs.into_iter().filter(|_| !world.rng.chance(omitted)).collect()))
         })
         .await

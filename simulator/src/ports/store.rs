@@ -113,13 +113,7 @@ impl Records {
         fits
     }
 
-    fn lease(
-        &mut self,
-        what: &str,
-        holder: &str,
-        now: Timestamp,
-        ttl: SignedDuration,
-    ) -> bool {
+    fn lease(&mut self, what: &str, holder: &str, now: Timestamp, ttl: SignedDuration) -> bool {
         let free = self.leases.get(what).is_none_or(|(who, until)| who == holder || *until <= now);
         if free {
             self.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
@@ -162,8 +156,7 @@ impl RunStore for Mouth {
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
         let conflict = |message| error("store.remove", ErrorKind::Conflict, message);
         let call = Call::new("store.remove", name);
-        self.call(call, |world, _| world.records.remove(name, uid, version).map_err(conflict))
-            .await
+        self.call(call, |world, _| world.records.remove(name, uid, version).map_err(conflict)).await
     }
 
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {

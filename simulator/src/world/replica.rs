@@ -97,11 +97,8 @@ impl Replica {
             {
                 let mut world = lock(&self.world);
                 let now = world.now();
-                let done: Vec<String> = report
-                    .effects
-                    .iter()
-                    .map(|e| format!("{:?}({})", e.action, e.row))
-                    .collect();
+                let done: Vec<String> =
+                    report.effects.iter().map(|e| format!("{:?}({})", e.action, e.row)).collect();
                 let line = format!(
                     "[{}] look {name} {:?} {:?} due {:?} {} {}",
                     self.group,
