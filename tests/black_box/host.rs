@@ -53,7 +53,7 @@ impl Default for Options {
 
 impl Host {
     /// A forge with one repository, `acme/widget`, and a configured, not yet started server.
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config {
             line: options.line,

@@ -15,7 +15,7 @@ const SUCCESS: Status = Status::Done(Conclusion::Success);
 /// A push becomes a finished job, and nothing is left of it but the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_becomes_a_finished_job() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "echo hello from $TINQS_CI_MACHINE");
     host.all_done(&jobs, 30).await;
@@ -32,7 +32,7 @@ async fn a_push_becomes_a_finished_job() {
 /// Without any webhook the job list alone brings the machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_webhook_at_all() {
-    let mut host = Host::new(Options { hook: false, ..Options::default() });
+    let mut host = Host::new(&Options { hook: false, ..Options::default() });
     host.start().await;
     let jobs = host.push(2, &["linux"], "true");
     host.all_done(&jobs, 30).await;
@@ -43,7 +43,7 @@ async fn no_webhook_at_all() {
 /// Twenty jobs at once: twenty machines, whoever takes which job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_matrix_of_twenty() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(20, &["linux"], "sleep 0.5");
     host.all_done(&jobs, 90).await;
@@ -56,7 +56,7 @@ async fn a_matrix_of_twenty() {
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_that_nobody_serves() {
     let class = "labels = [\"*\"]\nidle_within = \"4s\"";
-    let mut host = Host::new(Options { class, ..Options::default() });
+    let mut host = Host::new(&Options { class, ..Options::default() });
     host.start().await;
     let forbidden = host.push(1, &["host"], "true");
     let served = host.push(1, &["anything"], "true");
@@ -69,7 +69,7 @@ async fn labels_that_nobody_serves() {
 /// The controller is killed five times while ten jobs run: none is lost, none doubled.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_five_times_during_ten_jobs() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(10, &["linux"], "sleep 1");
     for round in 0..5 {
@@ -88,7 +88,7 @@ async fn killed_five_times_during_ten_jobs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_killed_in_mid_job() {
     let zombie_after = SignedDuration::from_secs(3);
-    let mut host = Host::new(Options { zombie_after, ..Options::default() });
+    let mut host = Host::new(&Options { zombie_after, ..Options::default() });
     host.start().await;
     let jobs = host.push(1, &["linux"], "sleep 60");
     host.until("the job runs", 30, async |host| host.status(jobs[0]) == Status::Running).await;
@@ -104,7 +104,7 @@ async fn a_runner_killed_in_mid_job() {
 /// The forge is down for ten seconds: afterwards everything goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_forge_is_down_for_ten_seconds() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
     host.wire.faults(|faults| faults.down = true);
@@ -121,7 +121,7 @@ async fn the_forge_is_down_for_ten_seconds() {
 /// A job is cancelled while its machine boots: the machine ends by itself, and nothing of it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_while_booting() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     host.forge().config.mute_until = Some(Timestamp::now() + SignedDuration::from_secs(3600));
     let jobs = host.push(1, &["linux"], "true");
@@ -138,7 +138,7 @@ async fn cancelled_while_booting() {
 /// A machine takes the other's job: both jobs are done, by two machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_takes_the_other_job() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     // The second job is waiting at the forge before the first machine is up: it may take either.
     let first = host.push(1, &["linux"], "sleep 2");
@@ -152,7 +152,7 @@ async fn a_machine_takes_the_other_job() {
 /// SIGTERM while machines run: they go on, and are found again.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_outlive_the_controller() {
-    let mut host = Host::new(Options::default());
+    let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(3, &["linux"], "sleep 4");
     host.until("the jobs run", 30, async |host| {
