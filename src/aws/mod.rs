@@ -1,1 +1,1 @@
-//! The place of the AWS adapters: DynamoDB, SQS, EC2. Not here yet; `config` says so.
+//! The place of the AWS adapters: `DynamoDB`, SQS, EC2. Not here yet; `config` says so.
