@@ -1,12 +1,16 @@
 //! What `/v1` answers and the command line reads: one definition for both.
 //! A run is answered as [`tinqs_ci_reconciler::run::Run`] itself; its secrets show as `[secret]`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::{InstanceState, Observation};
 use tinqs_ci_reconciler::run::{Phase, Reason};
+
+use crate::telemetry::Health;
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -126,4 +130,28 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong and what helps.
     pub detail: String,
+}
+
+/// What `/readyz` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ready {
+    /// The store can be written: webhooks are taken.
+    pub ready: bool,
+    /// Each service by its name: `store`, `queue`, `forge`, `compute`.
+    pub parts: BTreeMap<String, Part>,
+}
+
+/// What is told of one service. Why a call failed stands in the log: this is open to everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// What its last call says.
+    pub state: Health,
+    /// When it last answered an ordinary call.
+    #[schemars(with = "Option<String>")]
+    pub last_contact: Option<Timestamp>,
+    /// How long ago that was.
+    pub age_seconds: Option<i64>,
+    /// By what helps: `unavailable`, `denied`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }

@@ -32,6 +32,17 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(then))
 }
 
+/// An error and what led to it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
 #[cfg(test)]
 mod pages;
 

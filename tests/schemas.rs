@@ -15,6 +15,9 @@ use tinqs_ci_reconciler::plan::plan;
 /// Every schema that is written from this test, by its file's stem.
 fn generated() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
+        ("answers", schemas::answers()),
+        ("config", tinqs_ci::config::schema()),
+        ("embedded", schemas::embedded()),
         ("observation", schemas::observation()),
         ("plan", schemas::plan()),
         ("run", schemas::run()),
@@ -28,7 +31,9 @@ fn folder() -> PathBuf {
 #[test]
 fn the_schemas_are_what_the_types_say() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    for (name, schema) in generated() {
+    // The families of metrics are a list, not a schema; what is checked is the same.
+    let metrics = ("metrics", tinqs_ci::telemetry::metrics::schema());
+    for (name, schema) in generated().into_iter().chain([metrics]) {
         let path = folder().join(format!("{name}.json"));
         let text = format!("{schema:#}\n");
         if update {

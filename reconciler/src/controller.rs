@@ -151,6 +151,7 @@ pub enum Fact {
 
 /// What came of a poll or a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SweepReport {
     /// Whether this replica holds the lease; without it nothing was read.
     pub leader: bool,

@@ -48,7 +48,7 @@ pub(super) enum Verb {
         /// What the pretended weather is drawn from
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// How much faster than life
+        /// How much faster than usual (usual: a minute of the story in a second)
         #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
         speed: f64,
     },

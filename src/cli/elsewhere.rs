@@ -1,14 +1,13 @@
 //! Where the command line meets the server and the demo: one function each.
 
 use std::ffi::OsString;
-use std::future::ready;
-use std::process::ExitCode;
 
 use super::args::Role;
 use super::failure::Failure;
 use crate::config::Env;
+use crate::demo::{self, DemoOptions, Summary};
 use crate::settings::Settings;
-use crate::{serve as server, telemetry};
+use crate::{print, serve as server, telemetry};
 
 /// Runs the server until a signal ends it. Machines get a chosen part of `variables`.
 pub(super) async fn serve(
@@ -25,17 +24,16 @@ pub(super) async fn serve(
     let filter = env.get("TINQS_CI_LOG").or_else(|| env.get("RUST_LOG"));
     telemetry::init(filter.map(String::as_str), &server::replica());
     server::run(settings, role, variables).await.map_err(|error| {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        Failure::failed(message).hint("`tinqs-ci doctor` checks everything that serve needs")
+        Failure::failed(print::chain(&error))
+            .hint("`tinqs-ci doctor` checks everything that serve needs")
     })
 }
 
-/// `demo::run(DemoOptions { stay, seed, speed })`.
-pub(super) async fn demo(_stay: bool, _seed: u64, _speed: f64) -> Result<ExitCode, Failure> {
-    ready(Err(Failure::failed("`demo` is not in this build"))).await
+/// Tells the story. `false`: something was lost, doubled or left over, as its last line says.
+pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<bool, Failure> {
+    let told = demo::run(DemoOptions { stay, seed, speed: pace }).await;
+    told.map(Summary::is_good).map_err(|error| {
+        Failure::failed(print::chain(&error))
+            .hint("it needs loopback and a temporary directory, nothing else")
+    })
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde::Serialize;
 use tinqs_ci_reconciler::observation::Observation;
@@ -42,8 +41,7 @@ pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure
         let message = format!("--speed {pace} is not possible: from 0.01 to 100");
         return Err(Failure::usage(message).hint("1 is the usual"));
     }
-    let code = elsewhere::demo(stay, seed, pace).await?;
-    if code == ExitCode::SUCCESS { Ok(()) } else { Err(Failure::silent(1)) }
+    if elsewhere::demo(stay, seed, pace).await? { Ok(()) } else { Err(Failure::silent(1)) }
 }
 
 pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {

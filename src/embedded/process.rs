@@ -20,6 +20,8 @@
 mod directory;
 mod scan;
 
+pub(crate) use directory::Ended;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -24,6 +24,7 @@ use tinqs_ci_reconciler::ports::{
 use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(crate) use tables::Projection;
 use tables::{Answer, Op, Record, Refused};
 use writer::{File, Opener, Ticket};
 

@@ -4,34 +4,15 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::{Ctx, Refusal};
-use crate::api::Problem;
+use crate::api::{Part, Problem, Ready};
 use crate::telemetry::{Health, SERVICES, labels};
 
 /// The process answers.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
-}
-
-/// What is told of one service. Why a call failed stands in the log: this is open to everybody.
-#[derive(Serialize)]
-struct Part {
-    state: Health,
-    /// When it last answered an ordinary call.
-    last_contact: Option<Timestamp>,
-    age_seconds: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Ready {
-    ready: bool,
-    parts: Map<String, Value>,
 }
 
 /// Not ready: a problem document that names the part.
@@ -53,15 +34,16 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
             state: contact.health(),
             last_contact: contact.good,
             age_seconds: contact.good.map(|at| now.duration_since(at).as_secs().max(0)),
-            error: contact.bad.map(|(_, kind)| labels::error_kind(kind)),
+            error: contact.bad.map(|(_, kind)| labels::error_kind(kind).to_owned()),
         };
         if *service == "store" {
             part.state = if written.is_ok() { Health::Ok } else { Health::Failing };
-            part.error = written.as_ref().err().map(|error| labels::error_kind(error.kind));
+            part.error =
+                written.as_ref().err().map(|error| labels::error_kind(error.kind).to_owned());
         } else if part.state != Health::Failing {
             part.error = None;
         }
-        ((*service).to_owned(), serde_json::to_value(part).unwrap_or_default())
+        ((*service).to_owned(), part)
     });
     let parts = parts.collect();
     if written.is_ok() {

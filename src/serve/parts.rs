@@ -13,6 +13,7 @@ use crate::embedded::queue::MemoryQueue;
 use crate::embedded::store::Store;
 use crate::gitea::client::Client;
 use crate::gitea::demand;
+use crate::print;
 use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
 
 /// The computer's clock.
@@ -77,13 +78,7 @@ async fn choose_demand(client: &Client, settings: &Settings) -> Result<(), Error
 }
 
 fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    Error::Part { part, message }
+    Error::Part { part, message: print::chain(error) }
 }
 
 fn absent(part: &'static str, what: &str, instead: &str) -> Error {

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::observation::{Instance, Job, Registration, Registrations};
 use tinqs_ci_reconciler::ports::{
@@ -34,7 +35,7 @@ pub struct Contact {
 }
 
 /// What a contact says about a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It was not called yet.

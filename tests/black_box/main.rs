@@ -18,9 +18,9 @@ async fn a_push_becomes_a_finished_job() {
     let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "echo hello from $TINQS_CI_MACHINE");
-    host.all_done(&jobs, 30).await;
+    host.all_done(&jobs, 90).await;
     assert_eq!(host.status(jobs[0]), SUCCESS);
-    host.settles(30).await;
+    host.settles(90).await;
     assert_eq!(host.machines_ever().len(), 1);
     let run = host.get(&format!("/v1/runs/job-{}", jobs[0])).await;
     assert_eq!(run["status"]["phase"], "Finished");
@@ -35,8 +35,8 @@ async fn no_webhook_at_all() {
     let mut host = Host::new(&Options { hook: false, ..Options::default() });
     host.start().await;
     let jobs = host.push(2, &["linux"], "true");
-    host.all_done(&jobs, 30).await;
-    host.settles(30).await;
+    host.all_done(&jobs, 90).await;
+    host.settles(90).await;
     assert!(host.machines_ever().len() >= 2);
 }
 
@@ -48,7 +48,7 @@ async fn a_matrix_of_twenty() {
     let jobs = host.push(20, &["linux"], "sleep 0.5");
     host.all_done(&jobs, 90).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
-    host.settles(60).await;
+    host.settles(120).await;
     assert_eq!(host.machines_ever().len(), 20, "{:?}", host.machines_ever());
 }
 
@@ -60,8 +60,8 @@ async fn labels_that_nobody_serves() {
     host.start().await;
     let forbidden = host.push(1, &["host"], "true");
     let served = host.push(1, &["anything"], "true");
-    host.all_done(&served, 30).await;
-    host.settles(30).await;
+    host.all_done(&served, 90).await;
+    host.settles(90).await;
     assert_eq!(host.status(forbidden[0]), Status::Waiting);
     assert_eq!(host.machines_ever().len(), 1);
 }
@@ -78,9 +78,9 @@ async fn killed_five_times_during_ten_jobs() {
         host.kill();
         host.start().await;
     }
-    host.all_done(&jobs, 60).await;
+    host.all_done(&jobs, 120).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
-    host.settles(60).await;
+    host.settles(120).await;
     assert_eq!(host.machines_ever().len(), 10, "{:?}", host.machines_ever());
 }
 
@@ -95,9 +95,9 @@ async fn a_runner_killed_in_mid_job() {
     for pid in host.processes() {
         signal(pid, rustix::process::Signal::KILL);
     }
-    host.all_done(&jobs, 30).await;
+    host.all_done(&jobs, 90).await;
     assert_eq!(host.status(jobs[0]), Status::Done(Conclusion::Failure));
-    host.settles(30).await;
+    host.settles(90).await;
     assert_eq!(host.machines_ever().len(), 1);
 }
 
@@ -114,8 +114,8 @@ async fn the_forge_is_down_for_ten_seconds() {
     assert!(ready.is_object(), "a forge that is down leaves the server ready: {ready}");
     host.wire.faults(|faults| faults.down = false);
     let jobs: Vec<i64> = before.into_iter().chain(during).collect();
-    host.all_done(&jobs, 60).await;
-    host.settles(60).await;
+    host.all_done(&jobs, 120).await;
+    host.settles(120).await;
 }
 
 /// A job is cancelled while its machine boots: the machine ends by itself, and nothing of it stays.
@@ -127,7 +127,7 @@ async fn cancelled_while_booting() {
     let jobs = host.push(1, &["linux"], "true");
     host.until("the machine is there", 30, async |host| !host.processes().is_empty()).await;
     host.forge().cancel(Timestamp::now(), jobs[0]);
-    host.settles(60).await;
+    host.settles(120).await;
     assert_eq!(host.status(jobs[0]), Status::Done(Conclusion::Cancelled));
     let run = host.get(&format!("/v1/runs/job-{}", jobs[0])).await;
     assert_eq!(run["status"]["outcome"], "Cancelled");
@@ -144,8 +144,8 @@ async fn a_machine_takes_the_other_job() {
     let first = host.push(1, &["linux"], "sleep 2");
     let second = host.push(1, &["linux"], "true");
     let jobs: Vec<i64> = first.into_iter().chain(second).collect();
-    host.all_done(&jobs, 60).await;
-    host.settles(60).await;
+    host.all_done(&jobs, 120).await;
+    host.settles(120).await;
     assert_eq!(host.machines_ever().len(), 2);
 }
 
@@ -166,8 +166,8 @@ async fn machines_outlive_the_controller() {
     let up =
         machines["items"].as_array().expect("a list").iter().filter(|m| m["state"] == "up").count();
     assert_eq!(up, 3, "{machines}");
-    host.all_done(&jobs, 30).await;
+    host.all_done(&jobs, 90).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
-    host.settles(30).await;
+    host.settles(90).await;
     assert_eq!(host.machines_ever().len(), 3);
 }

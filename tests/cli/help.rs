@@ -81,18 +81,19 @@ fn demo() {
     help(
         &["demo"],
         &expect![[r#"
-        Show all of it in ten seconds: a pretended forge and machines, the real controller
+            Show all of it in ten seconds: a pretended forge and machines, the real controller
 
-        Usage: tinqs-ci demo [OPTIONS]
+            Usage: tinqs-ci demo [OPTIONS]
 
-        Options:
-              --stay            Go on after the story, until Ctrl-C
-              --seed <SEED>     What the pretended weather is drawn from [default: 1]
-              --speed <FACTOR>  How much faster than life [default: 1]
-          -h, --help            Print help
+            Options:
+                  --stay            Go on after the story, until Ctrl-C
+                  --seed <SEED>     What the pretended weather is drawn from [default: 1]
+                  --speed <FACTOR>  How much faster than usual (usual: a minute of the story in a second)
+                                    [default: 1]
+              -h, --help            Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+        "#]],
     );
 }
 

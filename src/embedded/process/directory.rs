@@ -42,8 +42,11 @@ pub(super) enum Prepared {
     Ready(Instance),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Ended {
+/// Beside a machine that has ended.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "MachineEnded")]
+pub(crate) struct Ended {
+    #[schemars(with = "String")]
     at: Timestamp,
     by: EndedBy,
 }

@@ -96,11 +96,13 @@ pub(super) struct Unreadable {
 }
 
 /// [`OpenRun`] as it is kept.
-#[derive(Serialize, Deserialize)]
-struct Projection {
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "OpenRun")]
+pub(crate) struct Projection {
     p: Phase,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     x: bool,
+    #[schemars(with = "String")]
     d: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     a: Option<Slot>,
@@ -108,6 +110,7 @@ struct Projection {
     l: bool,
     o: Vec<String>,
     r: String,
+    #[schemars(with = "String")]
     w: Timestamp,
 }
 
