@@ -39,7 +39,7 @@ pub fn describe(
 ) -> String {
     let mut page = Page(String::new());
     let (spec, status) = (&run.spec, &run.status);
-    let ago = |at: Timestamp| format!("{at} ({} ago)", age(at, now));
+    let ago = |at: Timestamp| format!("{at:.0} ({} ago)", age(at, now));
     page.line("Name:", run.name.as_str());
     page.line(
         "Phase:",
@@ -70,9 +70,9 @@ pub fn describe(
     }
     page.line("Failures:", &status.failures.to_string());
     if let Some(at) = status.retry_at {
-        page.line("Next attempt:", &format!("{at} (in {})", span(at.duration_since(now))));
+        page.line("Next attempt:", &format!("{at:.0} (in {})", span(at.duration_since(now))));
     }
-    page.line("Looked at by:", &status.due.to_string());
+    page.line("Looked at by:", &format!("{:.0}", status.due));
     page.line("Uid, version:", &format!("{}, {}", run.uid, run.version));
     conditions(&mut page, run, now);
     attempts(&mut page, run, now);
@@ -112,7 +112,7 @@ fn end(ended: Ended) -> String {
         End::NotAssigned => "its machine idled too long".to_owned(),
         End::Deleted => "the run was deleted".to_owned(),
     };
-    format!("ended {}: {why}", ended.at)
+    format!("ended {:.0}: {why}", ended.at)
 }
 
 fn attempts(page: &mut Page, run: &Run, now: Timestamp) {
@@ -149,7 +149,7 @@ fn placed(answered: Option<&str>, refused: Option<&str>) -> String {
 fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
     let Attempt { number, decided_at, class, runner, boot, placements, ended } = attempt;
     page.item(&format!(
-        "{number}: class {}, registration {}, decided {} ago, until {}, {}",
+        "{number}: class {}, registration {}, decided {} ago, until {:.0}, {}",
         shown(&class.0),
         runner.id,
         age(*decided_at, now),
@@ -177,7 +177,7 @@ fn machines_of(page: &mut Page, run: &Run, machines: &[Machine], now: Timestamp)
     for machine in machines.iter().filter(|machine| machine.run == run.name.as_str()) {
         count += 1;
         page.item(&format!(
-            "{}: {:?}, {} {}, launched {} ago, ends by {}",
+            "{}: {:?}, {} {}, launched {} ago, ends by {:.0}",
             shown(&machine.id),
             machine.state,
             machine.market,

@@ -172,7 +172,7 @@ impl Listed for api::Machine {
             age(self.launched_at, now),
         ];
         if detail == Detail::Wide {
-            cells.extend([self.zone.clone(), self.slot.clone(), self.deadline.to_string()]);
+            cells.extend([self.zone.clone(), self.slot.clone(), format!("{:.0}", self.deadline)]);
         }
         let overdue = is_live && left.is_negative();
         Row { cells, blocked: if overdue { "past its deadline".to_owned() } else { String::new() } }
