@@ -9,7 +9,7 @@ use crate::faults::{Faults, Port, Rng, Spell, Trouble};
 use crate::forge::Line;
 
 /// How long finished runs are kept, where that is not what a world is about.
-pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 /// How long the weather lasts.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
 
@@ -193,7 +193,7 @@ impl Profile {
             limit: [0.0, 0.1][pick(rng, 2)],
             ..Faults::default()
         };
-        Self::mixed("cap", weather, 6 * 60)
+        Self::mixed("cap", weather, 7 * 60)
     }
 
     /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
