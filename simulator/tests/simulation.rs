@@ -199,7 +199,7 @@ profiles! {
     pause: "pause", "wake_doubled";
     mute: ;
     push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";
-    push_unknown: "crash", "reply_lost", "hangs_after_job";
+    push_unknown: "crash", "reply_lost", "webhook_late";
     limits: "crash", "reply_lost";
     config: "crash", "reply_lost";
     hide: "reply_lost", "interrupted";
