@@ -38,7 +38,12 @@ impl Wait {
     }
 
     /// A minute more. Answers how long it is, the first time that this is too long.
-    fn goes_on(&mut self, now: Timestamp, excused: bool, most: SignedDuration) -> Option<SignedDuration> {
+    fn goes_on(
+        &mut self,
+        now: Timestamp,
+        excused: bool,
+        most: SignedDuration,
+    ) -> Option<SignedDuration> {
         if excused {
             self.excused += MINUTE;
         }

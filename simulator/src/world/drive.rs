@@ -397,7 +397,8 @@ impl<'a> Drive<'a> {
         }
         if self.profile.demand != Demand::Jobs {
             for id in &self.pushed {
-                let on_its_way = self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
+                let on_its_way =
+                    self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
                 if !on_its_way && !world.taken.contains(id) {
                     self.sent += 1;
                     self.webhooks.insert((now, self.sent), Post::Push(*id));

@@ -382,11 +382,8 @@ impl Profile {
 
     /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
     pub fn flap() -> Self {
-        let weather = |_: &mut Rng| Faults {
-            launch_refused: 0.5,
-            cloud_slow: 0.1,
-            ..Faults::default()
-        };
+        let weather =
+            |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
         Self::mixed("flap", weather, 120)
     }
 
