@@ -15,3 +15,4 @@ pub mod ports;
 pub mod record;
 pub mod run;
 pub mod tidy;
+pub mod workflow;
