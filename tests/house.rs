@@ -161,6 +161,7 @@ fn the_deciding_crate_knows_no_world() {
         [
             "async-lock",
             "async-trait",
+            "granit-parser",
             "jiff",
             "schemars",
             "serde",
