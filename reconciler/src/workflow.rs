@@ -1,7 +1,10 @@
 //! The forge's rules for workflow files, as pure functions: which file runs for which event, and
 //! which jobs it has.
+//!
+//! In reading order: [`yaml`] turns a file's bytes into nodes; [`glob`] matches patterns.
 
 pub mod glob;
+pub mod yaml;
 
 /// The line of the server whose rules are meant: they differ in parts.
 ///
