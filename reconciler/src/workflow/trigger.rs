@@ -139,7 +139,23 @@ pub fn evaluate(
 /// Why it does: types that do not fit, an `on` that is none, and from 1.26 jobs that are none.
 pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
     shape::check_workflow(workflow, dialect)?;
-    on::parse(workflow, dialect)
+    let entries = on::parse(workflow, dialect)?;
+    if dialect >= Dialect::V1_26 {
+        check_jobs(workflow)?;
+    }
+    Ok(entries)
+}
+
+/// Whether there are jobs, none of them a null.
+fn check_jobs(workflow: &Node) -> Result<(), FileInvalid> {
+    let jobs = shape::field(workflow, "jobs").filter(|jobs| !jobs.is_alias());
+    let jobs = jobs
+        .and_then(Node::entries)
+        .ok_or_else(|| FileInvalid::new(workflow.line, "`jobs` is no mapping"))?;
+    match jobs.iter().find(|(_, job)| job.resolved().is_null()) {
+        Some((id, _)) => Err(FileInvalid::new(id.line, "a job is null")),
+        None => Ok(()),
+    }
 }
 
 /// The forge's families of events.
