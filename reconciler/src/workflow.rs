@@ -3,7 +3,11 @@
 //!
 //! In reading order: [`yaml`] turns a file's bytes into nodes; [`glob`] matches patterns.
 
+mod expression;
+mod fields;
 pub mod glob;
+pub mod jobs;
+mod value;
 pub mod yaml;
 
 /// The line of the server whose rules are meant: they differ in parts.

@@ -128,10 +128,9 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
     }
     match text.char_indices().find(|(_, c)| !fine(*c)) {
         None => Ok(()),
-        Some((at, _)) => Err(YamlError::new(
-            lines(&text.as_bytes()[..at]),
-            "control characters are not allowed",
-        )),
+        Some((at, _)) => {
+            Err(YamlError::new(lines(&text.as_bytes()[..at]), "control characters are not allowed"))
+        }
     }
 }
 
