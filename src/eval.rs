@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tinqs_ci_reconciler::workflow::Dialect;
 
 mod delivery;
+mod jobs;
 mod notify;
 mod workflow;
 
@@ -24,6 +25,9 @@ pub enum Kind {
     /// From an event to runs: `repo_files`, `event`, `event_payload`, `context`, `changed_files` →
     /// `match`, `runs`.
     Notify,
+    /// A file's jobs when its run is created: `workflow_yaml`, `context` → `jobs`,
+    /// `runners_needed_at_once`, `error`.
+    Jobs,
     /// Whether a runner may take a job: `runner`, `runs_on` → `match`.
     Labels,
     /// What a push changed: `commits`, `before`, `tip` → `files`, `error`.
@@ -36,10 +40,11 @@ pub enum Kind {
 }
 
 /// Every kind by its name on the command line.
-pub const KINDS: [(&str, Kind); 7] = [
+pub const KINDS: [(&str, Kind); 8] = [
     ("patterns", Kind::Patterns),
     ("trigger", Kind::Trigger),
     ("notify", Kind::Notify),
+    ("jobs", Kind::Jobs),
     ("labels", Kind::Labels),
     ("changed-files", Kind::ChangedFiles),
     ("signature", Kind::Signature),
@@ -128,6 +133,7 @@ fn answer(kind: Kind, dialect: Dialect, line: &[u8]) -> Value {
         Kind::Patterns => case(line, |case| workflow::patterns(&case, dialect)),
         Kind::Trigger => case(line, |case| Ok(workflow::trigger(&case, dialect))),
         Kind::Notify => case(line, |case| Ok(notify::notify(&case, dialect))),
+        Kind::Jobs => case(line, |case| Ok(jobs::jobs(&case, dialect))),
         Kind::Labels => case(line, |case| Ok(delivery::labels(&case))),
         Kind::ChangedFiles => case(line, |case| Ok(workflow::changed_files(case))),
         Kind::Signature => case(line, |case| delivery::signature(&case)),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::workflow::changes::{self, Commit, Object, Tree};
-use tinqs_ci_reconciler::workflow::notify::{self, At, Context, Files, Notification, Nothing};
+use tinqs_ci_reconciler::workflow::notify::{self, At, Context, Files, Nothing, Notification};
 use tinqs_ci_reconciler::workflow::on::{self, Entry};
 use tinqs_ci_reconciler::workflow::trigger::{self, Changed, Evaluation, Event, Verdict, Why};
 use tinqs_ci_reconciler::workflow::{Dialect, files, yaml};
@@ -168,11 +168,8 @@ fn the_forge_sees_the_same_events() {
 
 /// `[event, {filter: patterns}, schedule]`, as the cases have it.
 fn told(entry: &Entry) -> Value {
-    let filters: serde_json::Map<_, _> = entry
-        .filters
-        .iter()
-        .map(|filter| (filter.key.clone(), json!(filter.patterns)))
-        .collect();
+    let filters: serde_json::Map<_, _> =
+        entry.filters.iter().map(|filter| (filter.key.clone(), json!(filter.patterns))).collect();
     let schedule = entry.schedule.as_ref().map(|items| -> Value {
         let item = |item: &Vec<(String, String)>| -> Value {
             item.iter().map(|(key, value)| (key.clone(), json!(value))).collect()
@@ -200,7 +197,8 @@ fn server_lines_differ_on_whole_files() {
         assert!(!invalid(text, Dialect::V1_25), "{text}");
         assert!(invalid(text, Dialect::V1_26) && invalid(text, Dialect::V1_27), "{text}");
     }
-    let call = format!("on: {{workflow_call: {{inputs: {{a: {{type: string}}}}}}, push: }}\n{JOBS}");
+    let call =
+        format!("on: {{workflow_call: {{inputs: {{a: {{type: string}}}}}}, push: }}\n{JOBS}");
     assert!(invalid(&call, Dialect::V1_25));
     assert!(!invalid(&call, Dialect::V1_26) && !invalid(&call, Dialect::V1_27));
 }
@@ -254,7 +252,8 @@ fn every_filter_says_why() {
 #[test]
 fn filters_of_refs_are_counted() {
     let count = |filters: &str, git_ref: &str| {
-        let told = evaluate(&format!("on: {{push: {{{filters}}}}}"), "push", &push(git_ref), &["a"]);
+        let told =
+            evaluate(&format!("on: {{push: {{{filters}}}}}"), "push", &push(git_ref), &["a"]);
         matched(&told).len()
     };
     let cases = [
@@ -281,11 +280,18 @@ fn filters_of_refs_are_counted() {
 
 #[test]
 fn activities_have_githubs_names() {
-    let pull = |action: &str| json!({ "action": action, "pull_request": { "base": { "ref": "m" } } });
+    let pull =
+        |action: &str| json!({ "action": action, "pull_request": { "base": { "ref": "m" } } });
     let with = |event: &str, on: &str, types: &str, payload: &Value| {
-        !matched(&evaluate(&format!("on: {{{on}: {{types: {types}}}}}"), event, payload, &[])).is_empty()
+        !matched(&evaluate(&format!("on: {{{on}: {{types: {types}}}}}"), event, payload, &[]))
+            .is_empty()
     };
-    for (action, name) in [("synchronized", "synchronize"), ("label_updated", "labeled"), ("label_cleared", "unlabeled"), ("closed", "closed")] {
+    for (action, name) in [
+        ("synchronized", "synchronize"),
+        ("label_updated", "labeled"),
+        ("label_cleared", "unlabeled"),
+        ("closed", "closed"),
+    ] {
         for on in ["pull_request", "pull_request_target"] {
             assert!(with("pull_request", on, &format!("[{name}]"), &pull(action)), "{action}");
             assert!(!with("pull_request", on, "[]", &pull(action)), "no types match nothing");
@@ -355,7 +361,12 @@ fn each_event_has_its_ref() {
         ("push", "push", push("refs/tags/v1"), "refs/tags/v1"),
         ("create", "create", json!({ "ref": "x", "ref_type": "branch" }), "refs/heads/x"),
         ("create", "create", json!({ "ref": "v", "ref_type": "tag" }), "refs/tags/v"),
-        ("create", "create", json!({ "ref": "refs/heads/x", "ref_type": "branch" }), "refs/heads/x"),
+        (
+            "create",
+            "create",
+            json!({ "ref": "refs/heads/x", "ref_type": "branch" }),
+            "refs/heads/x",
+        ),
         ("delete", "delete", json!({ "ref": "x", "ref_type": "branch" }), "refs/heads/trunk"),
         ("release", "release", json!({ "release": { "tag_name": "v1" } }), "refs/tags/v1"),
         ("issue_comment", "issue_comment", json!({}), "refs/heads/trunk"),
@@ -365,7 +376,12 @@ fn each_event_has_its_ref() {
         ("workflow_run", "workflow_run", json!({}), "refs/heads/trunk"),
         ("pull_request", "pull_request", pull, "refs/pull/7/head"),
         ("{pull_request: {types: closed}}", "pull_request", merged, "abc"),
-        ("pull_request_review", "pull_request_review_rejected", json!({ "review": { "commit_id": "d" } }), "d"),
+        (
+            "pull_request_review",
+            "pull_request_review_rejected",
+            json!({ "review": { "commit_id": "d" } }),
+            "d",
+        ),
     ];
     let context = Context { default_branch: "trunk".to_owned(), ..Context::default() };
     for (on, event, payload, git_ref) in cases {
@@ -413,7 +429,8 @@ fn one_file_can_run_twice_for_a_pull_request() {
     let what = Notification { event, files: &files, base_files: &files, changed: &changed };
     let context = Context { from_fork: true, ..Context::default() };
     let told = notify::notify(&what, &context, Dialect::V1_27).runs;
-    let got: Vec<_> = told.iter().map(|run| (run.event.as_str(), run.needs_approval, run.at)).collect();
+    let got: Vec<_> =
+        told.iter().map(|run| (run.event.as_str(), run.needs_approval, run.at)).collect();
     let head = At::PullRequestHead;
     assert_eq!(got, [("pull_request", true, head), ("pull_request_target", false, head)]);
     let approval = |change: fn(&mut Context)| {
@@ -494,7 +511,8 @@ fn a_workflow_is_started_by_hand() {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["main", "dev", "v1", "rel/1", "src/a", "docs/b", "x"]).prop_map(str::to_owned)
+    prop::sample::select(vec!["main", "dev", "v1", "rel/1", "src/a", "docs/b", "x"])
+        .prop_map(str::to_owned)
 }
 
 fn pattern() -> impl Strategy<Value = String> {
@@ -508,11 +526,23 @@ fn pattern() -> impl Strategy<Value = String> {
 
 fn workflow() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
-        "branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore", "types",
+        "branches",
+        "branches-ignore",
+        "tags",
+        "tags-ignore",
+        "paths",
+        "paths-ignore",
+        "types",
     ]);
     let filters = prop::collection::vec((key, prop::collection::vec(pattern(), 0..3)), 0..4);
     let event = prop::sample::select(vec![
-        "push", "pull_request", "pull_request_target", "issues", "create", "workflow_run", "schedule",
+        "push",
+        "pull_request",
+        "pull_request_target",
+        "issues",
+        "create",
+        "workflow_run",
+        "schedule",
     ]);
     prop::collection::vec((event, filters), 0..4).prop_map(|entries| {
         let mut text = "on:\n".to_owned();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::on::{self, Entry, FileInvalid, Filter};
 use super::yaml::Node;
-use super::{Dialect, shape, yaml};
+use super::{Dialect, jobs, shape, yaml};
 
 mod filter;
 
@@ -53,6 +53,8 @@ pub struct Evaluation {
     pub entries: Vec<Judged>,
     /// Why the file is ignored, if it is; then there are no entries.
     pub invalid: Option<FileInvalid>,
+    /// Up to 1.25: why no run can be created, whatever matches; newer servers ignore such a file.
+    pub no_jobs: Option<FileInvalid>,
 }
 
 /// What came of one event that a file names.
@@ -88,7 +90,7 @@ pub enum Verdict {
 impl Evaluation {
     /// A file that is ignored.
     pub fn ignored(why: FileInvalid) -> Self {
-        Self { entries: Vec::new(), invalid: Some(why) }
+        Self { entries: Vec::new(), invalid: Some(why), no_jobs: None }
     }
 
     /// The entries that run, in order: one run each.
@@ -127,7 +129,9 @@ pub fn evaluate(
     match entries(workflow, dialect) {
         Ok(entries) => {
             let entries = entries.into_iter().map(|entry| judge(entry, event, changed, dialect));
-            Evaluation { entries: entries.collect(), invalid: None }
+            let no_jobs =
+                if dialect < Dialect::V1_26 { check_jobs(workflow, dialect).err() } else { None };
+            Evaluation { entries: entries.collect(), invalid: None, no_jobs }
         }
         Err(why) => Evaluation::ignored(why),
     }
@@ -141,21 +145,16 @@ pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInva
     shape::check_workflow(workflow, dialect)?;
     let entries = on::parse(workflow, dialect)?;
     if dialect >= Dialect::V1_26 {
-        check_jobs(workflow)?;
+        check_jobs(workflow, dialect)?;
     }
     Ok(entries)
 }
 
-/// Whether there are jobs, none of them a null.
-fn check_jobs(workflow: &Node) -> Result<(), FileInvalid> {
-    let jobs = shape::field(workflow, "jobs").filter(|jobs| !jobs.is_alias());
-    let jobs = jobs
-        .and_then(Node::entries)
-        .ok_or_else(|| FileInvalid::new(workflow.line, "`jobs` is no mapping"))?;
-    match jobs.iter().find(|(_, job)| job.resolved().is_null()) {
-        Some((id, _)) => Err(FileInvalid::new(id.line, "a job is null")),
-        None => Ok(()),
-    }
+/// Whether jobs can be made of a file, without anything that expressions could refer to.
+fn check_jobs(workflow: &Node, dialect: Dialect) -> Result<(), FileInvalid> {
+    jobs::jobs(workflow, &jobs::Context::default(), dialect)
+        .map(drop)
+        .map_err(|error| FileInvalid::new(error.line, error.why.to_string()))
 }
 
 /// The forge's families of events.
