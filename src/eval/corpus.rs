@@ -28,7 +28,7 @@ fn check(kind: Kind, cases: &[Value], same: fn(&Value, &dyn Fn(&str) -> Value) -
             case["id"] = json!(n);
             format!("{case}\n")
         };
-        let input: String = cases.iter().enumerate().map(numbered).collect();
+        let input = cases.iter().enumerate().map(numbered).collect::<Vec<_>>().concat();
         let mut output = Vec::new();
         assert!(run(kind, dialect, input.as_bytes(), &mut output).expect("reads and writes"));
         let answers = String::from_utf8(output).expect("text");
