@@ -2,8 +2,6 @@
 
 mod naive;
 
-use std::path::Path;
-
 use proptest::prelude::*;
 use serde_json::Value;
 use tinqs_ci_reconciler::workflow::Dialect;
@@ -11,10 +9,8 @@ use tinqs_ci_reconciler::workflow::glob::{Pattern, Patterns, RegexpError, TypesP
 
 const LINES: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 
-fn corpus(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus").join(name);
-    let text = std::fs::read_to_string(&path).expect("the corpus is vendored");
-    serde_json::from_str(&text).expect("the corpus is JSON")
+fn corpus(text: &str) -> Value {
+    serde_json::from_str(text).expect("the corpus is JSON")
 }
 
 /// The expectation for a server line: what differs in older ones stands with a suffix.
@@ -40,7 +36,7 @@ fn skip(filter: &str, patterns: &[String], input: &[String], line: Dialect) -> O
 
 #[test]
 fn filter_lists_of_the_corpus() {
-    let corpus = corpus("patterns.json");
+    let corpus = corpus(include_str!("../../tests/corpus/patterns.json"));
     let cases = corpus["cases"].as_array().expect("cases");
     assert!(cases.len() >= 700, "only {} cases", cases.len());
     let mut wrong = Vec::new();
@@ -59,7 +55,7 @@ fn filter_lists_of_the_corpus() {
 
 #[test]
 fn single_patterns_of_the_grid() {
-    let corpus = corpus("patterns_grid.json");
+    let corpus = corpus(include_str!("../../tests/corpus/patterns_grid.json"));
     let inputs = texts(&corpus["inputs"]);
     let rows = corpus["rows"].as_array().expect("rows");
     assert!(rows.len() >= 90 && inputs.len() >= 100);

@@ -1,7 +1,5 @@
 //! From workflows to jobs: the corpus, what it leaves out, and hostile files.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::workflow::Dialect;
@@ -13,9 +11,7 @@ use tinqs_ci_reconciler::workflow::yaml;
 const LINES: [Dialect; 3] = [Dialect::V1_27, Dialect::V1_26, Dialect::V1_25];
 
 fn corpus() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/jobs.json");
-    let text = std::fs::read_to_string(&path).expect("the corpus is vendored");
-    serde_json::from_str(&text).expect("the corpus is JSON")
+    serde_json::from_str(include_str!("../../tests/corpus/jobs.json")).expect("the corpus is JSON")
 }
 
 /// The expectation for a server line: its own, else that of the next newer one.
