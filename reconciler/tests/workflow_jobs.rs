@@ -382,6 +382,7 @@ fn files_the_decoder_refuses() {
         "jobs: {a: {name: !!int x}}",
         "jobs: {a: {env: &e {A: 1}}, b: {env: *e}}",
         "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
+        "concurrency: [x]\njobs: {}",
         "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
     ] {
         for line in LINES {
@@ -421,9 +422,6 @@ fn files_the_decoder_refuses() {
             assert_eq!(got.is_ok(), fine, "{value} {line:?}");
         }
     }
-    let text = "concurrency: [x]\njobs: {}";
-    assert!(plan(text, &Context::default(), Dialect::V1_25).is_ok());
-    assert!(plan(text, &Context::default(), Dialect::V1_26).is_err());
 }
 
 #[test]
