@@ -63,7 +63,7 @@ fn lines_are_counted_from_one() {
     let lines: Vec<usize> =
         branches.and_then(Node::items).expect("a list").iter().map(|item| item.line).collect();
     assert_eq!((node.line, lines), (2, vec![4, 5]));
-    assert_eq!(parse(b"a: b\nc: [\n").expect_err("unfinished").line, 3);
+    assert_eq!(parse(b"a: b\nc: [\n").expect_err("unfinished").line, 2);
     assert_eq!(parse(b"a: b\n\nc: \xff\n").expect_err("no UTF-8").line, 3);
     assert_eq!(parse(b"a: b\nc:\n\td: e\n").expect_err("a tab").line, 3);
 }
