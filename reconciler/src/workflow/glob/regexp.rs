@@ -16,9 +16,10 @@ use super::class;
 
 /// Deepest nesting; Go's limit.
 const DEEPEST: u32 = 1000;
-/// Most that may have to be matched: bytes of literals, and for classes what they come to. All
-/// letters (`\pL`) are some 2,600.
-const LARGEST: usize = 100_000;
+/// Most that classes, repetitions and alternatives may come to: a wildcard is 16, all letters
+/// (`\pL`) are some 2,600. An input is matched in time proportional to it, and whoever may push
+/// may write patterns.
+const LARGEST: usize = 4_000;
 
 /// Why Go would not compile a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,8 +58,7 @@ pub enum RegexpError {
     /// More than a thousand groups within each other.
     #[error("expression nests too deeply")]
     TooDeep,
-    /// Literals and classes that make a machine of more than some megabytes; Go has a limit too, a
-    /// higher one.
+    /// Hundreds of classes, repetitions and alternatives; Go has a limit too, a far higher one.
     #[error("expression too large")]
     TooLarge,
 }
@@ -151,7 +151,10 @@ impl Parser<'_> {
             match c {
                 '(' => self.open_group(at)?,
                 ')' => self.close_group()?,
-                '|' => self.top().alternate(),
+                '|' => {
+                    self.grow(4)?;
+                    self.top().alternate();
+                }
                 '^' if self.flags.lines => self.look(Look::StartLF),
                 '^' => self.look(Look::Start),
                 '$' if self.flags.lines => self.look(Look::EndLF),
@@ -212,7 +215,6 @@ impl Parser<'_> {
             set.case_fold_simple();
             self.class(set)
         } else {
-            self.grow(c.len_utf8())?;
             let mut bytes = [0; 4];
             self.push(Hir::literal(c.encode_utf8(&mut bytes).as_bytes().to_vec()));
             Ok(())
@@ -227,6 +229,7 @@ impl Parser<'_> {
         }
         let whole_characters = self.whole_characters;
         let part = self.top().items.pop().ok_or(RegexpError::RepeatOfNothing)?;
+        self.grow(4)?;
         let (min, max) = match operator {
             '*' => (0, None),
             '+' => (1, None),
