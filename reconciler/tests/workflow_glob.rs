@@ -240,6 +240,9 @@ fn hostile_patterns_end() {
         matches!(compiled, Err(ref e) if e.why == Why::Regexp(RegexpError::TooDeep)),
         "{compiled:?}"
     );
+    let nested = ["{a,".repeat(320), "b".to_owned(), "}c".repeat(320)].concat();
+    let input = ["b", &"c".repeat(320)].concat();
+    assert!(Pattern::new(&nested, Dialect::V1_27).is_ok_and(|p| p.matches(&input)));
     let nested = ["{".repeat(400), "a".to_owned(), "+}".repeat(400)].concat();
     assert!(Pattern::new(&nested, Dialect::V1_27).is_ok_and(|p| p.matches(&long)));
 }

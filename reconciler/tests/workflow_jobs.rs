@@ -310,6 +310,14 @@ fn forms_of_runs_on_and_needs() {
     ] {
         assert_eq!(one(yaml), Ok((labels.to_owned(), count, needs.to_owned())), "{yaml}");
     }
+    // No strategy at all: nothing is known of it, and one of nothing has its defaults.
+    for (strategy, want) in [("~", "||"), ("{}", "|true|4")] {
+        let text = format!(
+            "jobs: {{a: {{strategy: {strategy}, runs-on: \"|${{{{ strategy.fail-fast }}}}|${{{{ strategy.max-parallel }}}}\"}}}}"
+        );
+        let jobs = plan(&text, &Context::default(), Dialect::V1_27).expect("valid");
+        assert_eq!(jobs[0].runs_on, [want]);
+    }
     // A null need is the empty text, which no job is: such a job never starts.
     let jobs = plan("jobs: {a: {needs: ~}}", &Context::default(), Dialect::V1_27).expect("valid");
     assert_eq!((jobs[0].needs.len(), runners_needed_at_once(&jobs)), (1, 0));
