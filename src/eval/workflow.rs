@@ -20,7 +20,7 @@ pub(super) struct Filter {
 /// Whether the filter keeps the workflow from running. One that does not compile does.
 pub(super) fn patterns(case: &Filter, dialect: Dialect) -> Result<Value, String> {
     let ignoring = match case.filter.as_str() {
-        "branches" | "tags" | "paths" => false,
+        "branches" | "tags" | "paths" | "workflows" => false,
         "branches-ignore" | "tags-ignore" | "paths-ignore" => true,
         other => return Err(format!("`{}` is no filter", other.escape_debug())),
     };
