@@ -2,6 +2,7 @@
 //! judge. [`run`] lets a seed's history happen.
 
 pub mod drive;
+mod narrow;
 pub mod profile;
 mod replica;
 

@@ -98,6 +98,10 @@ impl World {
             let pool = (machine.kind.clone(), machine.subnet.clone(), market);
             self.cloud.run_short(pool, now + SignedDuration::from_mins(5));
         }
+        if self.rng.chance(weather.launch_refused) {
+            let message = "simulated: no capacity";
+            return Err(error("compute.launch", ErrorKind::NoCapacity, message));
+        }
         if self.rng.chance(weather.limit) {
             let message = "simulated: an account limit";
             return Err(error("compute.launch", ErrorKind::Limit, message));
