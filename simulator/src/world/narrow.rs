@@ -53,26 +53,48 @@ impl Profile {
         }
     }
 
-    /// Half of all launches are refused, calls come minutes late, and there may be few machines.
+    /// Half of all launches are refused, a tenth of the cloud's calls comes minutes late, and bursts
+    /// want more machines than there may be.
     pub fn late_launches() -> Self {
         let mut class = linux(KEEP);
-        class.limit = Some(3);
+        class.limit = Some(4);
         Self {
             name: "late_launches",
             weather: |_| Faults {
                 launch_refused: 0.5,
-                slow: 0.05,
+                cloud_slow: 0.1,
                 wake_doubled: 0.5,
                 ..Faults::default()
             },
             classes: vec![class],
             waits_at_most: SignedDuration::from_hours(6),
-            ..Self::limits()
+            ..Self::steal()
+        }
+    }
+
+    /// The cloud's replies are lost while its list is almost five minutes old: what was launched is
+    /// asked for again.
+    pub fn hidden_replies() -> Self {
+        Self {
+            name: "hidden_replies",
+            weather: |_| Faults {
+                list_lag: SignedDuration::from_secs(290),
+                cloud_reply_lost: 0.3,
+                ..Faults::default()
+            },
+            waits_at_most: SignedDuration::from_hours(2),
+            ..Self::lost_reply()
         }
     }
 
     /// All worlds of this kind.
     pub fn narrow() -> Vec<Self> {
-        vec![Self::forgetful(), Self::hidden(), Self::omitted_runners(), Self::late_launches()]
+        vec![
+            Self::forgetful(),
+            Self::hidden(),
+            Self::omitted_runners(),
+            Self::late_launches(),
+            Self::hidden_replies(),
+        ]
     }
 }
