@@ -77,30 +77,37 @@ macro_rules! cases {
 }
 
 cases! {
-    no_client_token: [Mutant::NoClientToken], Profile::lost_reply, [L2], 2;
+    no_client_token: [Mutant::NoClientToken], Profile::hidden_replies, [L2], 3;
     launch_before_record: [Mutant::LaunchBeforeRecord], Profile::calm, [L1], 1;
-    no_compare_and_set: [Mutant::NoCompareAndSet], Profile::crash, [L4], 5;
+    no_compare_and_set: [Mutant::NoCompareAndSet], Profile::pause, [L4], 5;
     no_void_numbers: [Mutant::NoVoidNumbers], Profile::crash, [Leak], 5;
     nothing_read_again_and_nothing_too_late: [Mutant::RecordReadOnce, Mutant::LateEffects],
         Profile::forgetful, [L3], 10;
-    superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::chaos, [L3], 3;
+    todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 3;
+    superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::machines, [L3], 3;
     finished_machines_terminated: [Mutant::TerminateFinished], Profile::steal, [L3], 1;
-    cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::webhooks_lost, [L3], 3;
+    cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 3;
     idle_machines_terminated: [Mutant::TerminateIdle], Profile::silence, [L3], 1;
     unlisted_machines_are_gone: [Mutant::UnlistedMachineGone], Profile::hidden, [L6], 3;
     unlisted_registrations_are_missing: [Mutant::UnlistedRegistrationMissing],
         Profile::omitted_runners, [L3], 3;
     refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 10;
+    seats_without_their_class: [Mutant::SeatWithoutClass], Profile::restless, [L6], 10;
     finished_runs_are_not_woken: [Mutant::FinishedNotWoken], Profile::steal, [Leak], 1;
-    no_row_21: [Mutant::NoRow21], Profile::chaos, [Leak], 10;
-    no_row_23: [Mutant::NoRow23], Profile::chaos, [Leak], 5;
+    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push, [Waits], 10;
+    no_row_20: [Mutant::NoRow20], Profile::machines, [Leak], 3;
+    no_row_21: [Mutant::NoRow21], Profile::machines, [Leak], 3;
+    no_row_23: [Mutant::NoRow23], Profile::spot, [Leak], 3;
     no_row_24: [Mutant::NoRow24], Profile::crash, [Leak], 5;
     no_row_25: [Mutant::NoRow25], Profile::crash, [Leak], 5;
     no_row_26: [Mutant::NoRow26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
-    robbed_runs_wait: [Mutant::RobbedWaits], Profile::chaos, [Waits], 10;
-    no_late_rule: [Mutant::NoLateRule], Profile::chaos, [Waits], 10;
-    due_ignored: [Mutant::SweepIgnoresDue], Profile::crash, [Leak], 2;
+    no_backoff: [Mutant::NoBackoff], Profile::cap, [Writes], 5;
+    robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
+    no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
+    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::crash, [Leak], 5;
+    orphans_ignored: [Mutant::SweepIgnoresOrphans], Profile::lost, [Leak], 3;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
 }

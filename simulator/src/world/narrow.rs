@@ -1,18 +1,18 @@
 //! Worlds narrower still: each is there for one mechanism, whose loss nothing else would show.
 
 use jiff::SignedDuration;
+use tinqs_ci_reconciler::class::{Class, ClassName};
 
-use super::profile::{Profile, linux};
-use crate::faults::Faults;
-
-/// How long finished runs are kept, where that is not what a world is about.
-const KEEP: SignedDuration = SignedDuration::from_hours(1);
+use super::deeds;
+use super::profile::{Deed, Profile};
+use super::profiles::{KEEP, linux, minutes, seconds};
+use crate::faults::{Faults, Rng};
 
 impl Profile {
-    /// Records go a minute after their jobs, jobs are run again later, and wake-ups and calls come so
-    /// late that a look knows of no record where there is one again.
+    /// Records go a minute after their jobs, jobs are run again under their ids later, and wake-ups
+    /// and calls come so late that a look knows of no record where there is one again.
     pub fn forgetful() -> Self {
-        let mut class = linux(SignedDuration::from_mins(1));
+        let mut class = linux(minutes(1));
         class.limit = Some(6);
         Self {
             name: "forgetful",
@@ -21,25 +21,35 @@ impl Profile {
                 slow: 0.01,
                 wake_doubled: 0.5,
                 wake_late: 0.5,
-                list_lag: SignedDuration::from_secs(20),
+                list_lag: seconds(20),
                 ..Faults::default()
             },
             classes: vec![class],
-            waits_at_most: SignedDuration::from_hours(5),
-            ..Self::chaos()
+            ..Self::pause()
         }
     }
 
     /// The machine list is almost five minutes old, and there may be few machines.
     pub fn hidden() -> Self {
-        let mut class = linux(KEEP);
-        class.limit = Some(5);
         Self {
             name: "hidden",
-            weather: |_| Faults { list_lag: SignedDuration::from_secs(290), ..Faults::default() },
-            classes: vec![class],
-            waits_at_most: SignedDuration::from_hours(6),
+            weather: |_| Faults { list_lag: seconds(290), ..Faults::default() },
+            waits_at_most: minutes(6 * 60),
             ..Self::limits()
+        }
+    }
+
+    /// The cloud's replies are lost while its list is almost five minutes old: what was launched is
+    /// asked for again.
+    pub fn hidden_replies() -> Self {
+        Self {
+            name: "hidden_replies",
+            weather: |_| Faults {
+                list_lag: seconds(290),
+                cloud_reply_lost: 0.3,
+                ..Faults::default()
+            },
+            ..Self::hide()
         }
     }
 
@@ -48,8 +58,7 @@ impl Profile {
         Self {
             name: "omitted_runners",
             weather: |_| Faults { runner_omitted: 0.3, ..Faults::default() },
-            waits_at_most: SignedDuration::from_mins(30),
-            ..Self::webhooks_lost()
+            ..Self::lost_reply()
         }
     }
 
@@ -67,23 +76,26 @@ impl Profile {
                 ..Faults::default()
             },
             classes: vec![class],
-            waits_at_most: SignedDuration::from_hours(6),
+            waits_at_most: minutes(12 * 60),
             ..Self::steal()
         }
     }
 
-    /// The cloud's replies are lost while its list is almost five minutes old: what was launched is
-    /// asked for again.
-    pub fn hidden_replies() -> Self {
+    /// Every few minutes the class has another name and another image, while calls are refused and
+    /// replies are lost, and bursts want more machines than there may be.
+    pub fn restless() -> Self {
         Self {
-            name: "hidden_replies",
+            name: "restless",
             weather: |_| Faults {
-                list_lag: SignedDuration::from_secs(290),
-                cloud_reply_lost: 0.3,
+                refused: 0.1,
+                reply_lost: 0.1,
+                list_lag: seconds(290),
                 ..Faults::default()
             },
-            waits_at_most: SignedDuration::from_hours(2),
-            ..Self::lost_reply()
+            deeds: renamed,
+            classes: vec![class_called("linux", "ami-1")],
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
         }
     }
 
@@ -92,9 +104,33 @@ impl Profile {
         vec![
             Self::forgetful(),
             Self::hidden(),
+            Self::hidden_replies(),
             Self::omitted_runners(),
             Self::late_launches(),
-            Self::hidden_replies(),
+            Self::restless(),
         ]
     }
+}
+
+fn class_called(name: &str, image: &str) -> Class {
+    let mut class = linux(KEEP);
+    class.name = ClassName(name.to_owned());
+    class.limit = Some(4);
+    for machine in &mut class.machines {
+        image.clone_into(&mut machine.image);
+    }
+    class
+}
+
+/// Bursts, and a class that takes turns with another one.
+fn renamed(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
+    let mut deeds = deeds::bursts(rng);
+    let mut at = minutes(2);
+    for turn in 0..40 {
+        let (name, image) = [("linux", "ami-1"), ("linux-2", "ami-2")][(turn + 1) % 2];
+        deeds.push((at, Deed::Configure(vec![class_called(name, image)])));
+        at += rng.between(minutes(3), minutes(8));
+    }
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
 }
