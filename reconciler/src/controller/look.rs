@@ -469,9 +469,31 @@ fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
     let mut same_due = run.status.clone();
     same_due.due = stored.status.due;
     let scrambled = if run.is_open() {
-        stored.status.due > now + LONGEST_DUE
+        // Not where the plan says so itself: in push mode a run may wait an hour.
+        stored.status.due > now + LONGEST_DUE && run.status.due < stored.status.due
     } else {
         stored.status.due != run.status.due
     };
     same_due != stored.status || scrambled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{About, JobRef, Spec};
+
+    #[test]
+    fn a_due_that_the_plan_asks_for_is_not_written_again_and_a_scrambled_one_is() {
+        let now = Timestamp::UNIX_EPOCH;
+        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let mut stored = Run::new("test", RunName::push(&["a"]), spec, now);
+        let hour = now + SignedDuration::from_hours(1);
+        stored.status.due = hour;
+        assert!(!worth_writing(&stored, &stored.clone(), now));
+        let mut sooner = stored.clone();
+        sooner.status.due = now + SignedDuration::from_secs(30);
+        assert!(worth_writing(&stored, &sooner, now));
+        stored.status.due = now;
+        assert!(!worth_writing(&stored, &sooner, now));
+    }
 }

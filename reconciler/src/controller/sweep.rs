@@ -8,7 +8,7 @@ use super::{Controller, SweepReport};
 use crate::class::serving;
 use crate::mutant::{self, Mutant};
 use crate::observation::InstanceState;
-use crate::plan::LONGEST_DUE;
+use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{OpenRun, PortError, WaitingJob};
 use crate::run::{Outcome, Phase, RunName, Slot};
 
@@ -139,7 +139,9 @@ impl Controller {
             return false;
         }
         let due = self.memory.due(&run.name).unwrap_or(run.due);
-        due <= now || (run.phase != Phase::Finished && due > now + LONGEST_DUE)
+        // In push mode a run may wait an hour for its next machine.
+        let longest = if run.name.is_push() { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
+        due <= now || (run.phase != Phase::Finished && due > now + longest)
     }
 
     /// A run for each waiting job that has none; a look at each that is finished and waits again.

@@ -457,7 +457,9 @@ impl<'a> Drive<'a> {
                 let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
                 left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
             }
-            for row in forge.runners() {
+            // Where runners cannot be listed, what idled is left to the forge's own cleaning.
+            let listed = world.demand != Demand::PushWithoutRows;
+            for row in forge.runners().filter(|_| listed) {
                 let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
                 let run = run.trim_start_matches("tq-").to_owned();
                 left.push((run, format!("registration {} {} is there", row.id, row.name)));

@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::class::{Class, serving};
 use tinqs_ci_reconciler::ports::Expect;
 use tinqs_ci_reconciler::run::{Outcome, Run, RunName};
 
-use super::profile::{Deed, Demand};
+use super::profile::Deed;
 use super::scramble::scramble;
 use super::{World, lock};
 use crate::forge::Status;
@@ -121,7 +121,7 @@ pub(super) fn clear_up(world: &mut World, now: Timestamp) {
                 let hopeless = class.is_none_or(|class| {
                     class.machines.iter().any(|m| broken == Some(m.kind.as_str()))
                 });
-                hopeless || given_up(job.id) || world.demand == Demand::PushWithoutRows
+                hopeless || given_up(job.id)
             })
             .map(|job| job.id)
             .collect()

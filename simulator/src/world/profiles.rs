@@ -280,7 +280,8 @@ impl Profile {
             ..Faults::default()
         };
         let line = |_: &mut Rng| Line::V1_26;
-        Self { line, ..Self::mixed("pause", weather, 5 * 60) }
+        // Where most looks stand still on the way, no bound holds but that after the weather.
+        Self { line, ..Self::mixed("pause", weather, 7 * 60) }
     }
 
     /// The forge assigns nothing for two hours; runners that ask at once lose against each other.
@@ -318,9 +319,20 @@ impl Profile {
         }
     }
 
-    /// The same, and runners cannot be listed either: what is up counts as at work.
+    /// The same, and runners cannot be listed either: what is up counts as at work. That a machine
+    /// which is lost after it was up loses its job's machine is the price; here none is.
     pub fn push_unknown() -> Self {
-        Self { name: "push_unknown", demand: Demand::PushWithoutRows, ..Self::push() }
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            hangs_after_job: [0.0, 0.1][pick(rng, 2)],
+            wake_lost: [0.0, 0.2][pick(rng, 2)],
+            webhook_doubled: 0.2,
+            webhook_late: 0.1,
+            ..Faults::default()
+        };
+        let demand = Demand::PushWithoutRows;
+        Self { name: "push_unknown", demand, weather, ..Self::push() }
     }
 
     /// Both limits tight.
