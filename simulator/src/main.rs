@@ -134,7 +134,8 @@ fn tell(arguments: &Arguments, outcome: &Outcome, done: u64, broken: u64, termin
         if more > 0 {
             let _ = writeln!(err, "    and {more} more");
         }
-        let _ = writeln!(err, "    to repeat it: {}", summary::repeat(outcome.seed, outcome.profile));
+        let _ =
+            writeln!(err, "    to repeat it: {}", summary::repeat(outcome.seed, outcome.profile));
     }
     if terminal {
         let _ = write!(err, "{clear}{done} of {} seeds, {broken} broke a law", arguments.seeds);

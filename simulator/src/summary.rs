@@ -131,7 +131,11 @@ impl fmt::Display for Summary {
             total(|s| s.looks),
         )?;
         let faults: Vec<String> = self.struck.iter().map(|(k, n)| format!("{k} {n}")).collect();
-        writeln!(f, "faults: {}", if faults.is_empty() { "none".into() } else { faults.join(", ") })?;
+        writeln!(
+            f,
+            "faults: {}",
+            if faults.is_empty() { "none".into() } else { faults.join(", ") }
+        )?;
         if self.broken == 0 {
             return writeln!(f, "no law was broken");
         }

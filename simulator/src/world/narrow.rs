@@ -81,21 +81,59 @@ impl Profile {
         }
     }
 
-    /// Every few minutes the class has another name and another image, while calls are refused and
-    /// replies are lost, and bursts want more machines than there may be.
+    /// Every few minutes another class, with another image, is the first to serve; the cloud's replies
+    /// are lost and its list is almost five minutes old.
     pub fn restless() -> Self {
         Self {
             name: "restless",
-            weather: |_| Faults {
-                refused: 0.1,
-                reply_lost: 0.1,
-                list_lag: seconds(290),
-                ..Faults::default()
-            },
-            deeds: renamed,
-            classes: vec![class_called("linux", "ami-1")],
+            weather: |_| Faults { reply_lost: 0.1, list_lag: seconds(290), ..Faults::default() },
+            deeds: in_turns,
+            classes: classes(0),
             waits_at_most: minutes(12 * 60),
             ..Self::steal()
+        }
+    }
+
+    /// Bursts want more machines than there may be, while calls are refused and replies are lost: a
+    /// run's job is taken while its next attempt is prepared.
+    pub fn contended() -> Self {
+        let mut class = linux(KEEP);
+        class.limit = Some(6);
+        Self {
+            name: "contended",
+            weather: |_| Faults {
+                refused: 0.05,
+                reply_lost: 0.15,
+                crash: 0.002,
+                ..Faults::default()
+            },
+            classes: vec![class],
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
+        }
+    }
+
+    /// All records are lost, once, while machines are taken back and replicas die: what is left has no
+    /// record, and nobody else ends it.
+    pub fn lost_machines() -> Self {
+        Self {
+            name: "lost_machines",
+            weather: |_| Faults { interrupted: 0.4, crash: 0.002, ..Faults::default() },
+            waits_at_most: minutes(2 * 60),
+            ..Self::lost()
+        }
+    }
+
+    /// Push mode, and many machines end in the moment of their launch: runs back off after machines
+    /// that ended idle, and their registrations are retired.
+    pub fn push_stillborn() -> Self {
+        let classes = vec![linux(KEEP)];
+        Self {
+            name: "push_stillborn",
+            weather: |_| Faults { stillborn: 0.4, ..Faults::default() },
+            classes,
+            waits_at_most: minutes(10 * 60),
+            ..Self::push()
         }
     }
 
@@ -108,27 +146,34 @@ impl Profile {
             Self::omitted_runners(),
             Self::late_launches(),
             Self::restless(),
+            Self::contended(),
+            Self::lost_machines(),
+            Self::push_stillborn(),
         ]
     }
 }
 
-fn class_called(name: &str, image: &str) -> Class {
-    let mut class = linux(KEEP);
-    class.name = ClassName(name.to_owned());
-    class.limit = Some(4);
-    for machine in &mut class.machines {
-        image.clone_into(&mut machine.image);
-    }
-    class
+/// Two classes that serve the same labels, in an order that each turn reverses.
+fn classes(turn: usize) -> Vec<Class> {
+    let class = |name: &str, image: &str| {
+        let mut class = linux(KEEP);
+        class.name = ClassName(name.to_owned());
+        for machine in &mut class.machines {
+            image.clone_into(&mut machine.image);
+        }
+        class
+    };
+    let mut both = vec![class("linux", "ami-1"), class("linux-2", "ami-2")];
+    both.rotate_left(turn % 2);
+    both
 }
 
-/// Bursts, and a class that takes turns with another one.
-fn renamed(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
+/// Bursts, and classes that take turns.
+fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
     let mut deeds = deeds::bursts(rng);
     let mut at = minutes(2);
-    for turn in 0..40 {
-        let (name, image) = [("linux", "ami-1"), ("linux-2", "ami-2")][(turn + 1) % 2];
-        deeds.push((at, Deed::Configure(vec![class_called(name, image)])));
+    for turn in 1..40 {
+        deeds.push((at, Deed::Configure(classes(turn))));
         at += rng.between(minutes(3), minutes(8));
     }
     deeds.sort_by_key(|(at, _)| *at);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_reconciler::run::RunName;
@@ -52,12 +53,16 @@ impl Stage {
     }
 
     fn controller(&self, group: Group) -> Arc<Controller> {
+        self.controller_of(group, vec![linux(seconds(1))])
+    }
+
+    fn controller_of(&self, group: Group, classes: Vec<Class>) -> Arc<Controller> {
         let mouth = Mouth::simulated(self.world.clone(), self.scheduler(), group);
         let settings = Settings {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: None,
-            classes: vec![linux(seconds(1))],
+            classes,
             poll_every: seconds(10),
             sweep_every: seconds(60),
             replica: format!("replica-{group}"),
@@ -67,7 +72,11 @@ impl Stage {
 
     /// Looks at the run once, as a task of a group.
     fn look(&self, group: Group, controller: &Arc<Controller>) {
-        let (controller, name) = (controller.clone(), self.name());
+        self.look_at(group, controller, self.name());
+    }
+
+    fn look_at(&self, group: Group, controller: &Arc<Controller>, name: RunName) {
+        let controller = controller.clone();
         self.scheduler().spawn(group, async move {
             controller.reconcile(&name).await;
         });
@@ -191,4 +200,44 @@ fn dead_token_taken_for_a_live_machine() {
     assert!(waited <= seconds(10), "{waited:#}: the answer itself tells that it is dead");
     let waited = with(&[Mutant::DeadTokenLives], second_machine_after_a_dead_one);
     assert!(waited > SignedDuration::from_mins(3), "{waited:#}: it is not waited for");
+}
+
+/// A replica dies once it has taken a seat. Then another class, which may have one machine, is the
+/// first to serve, and has one.
+fn a_seat_of_the_class_before() -> Vec<String> {
+    let mut stage = Stage::new();
+    let class = |name: &str| {
+        let mut class = linux(SignedDuration::from_hours(1));
+        class.name = ClassName(name.to_owned());
+        class.limit = Some(1);
+        class
+    };
+    let (before, after) = (class("before"), class("after"));
+    lock(&stage.world).laws.classes = vec![after.clone(), before.clone()];
+    let (first, name) = (stage.controller_of(1, vec![before.clone()]), stage.name());
+    let second = stage.controller_of(2, vec![after, before]);
+    stage.poll(2, &second);
+    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.look(1, &first);
+    stage.until("it has its seat", |world| calls(world, "store.seat") == 1);
+    stage.scheduler().crash(1);
+    stage.rest(seconds(1));
+    let now = stage.now();
+    let jobs = [JobSpec::new("test", &["linux"])];
+    let other = RunName::job(lock(&stage.world).forge().push(now, "acme/widget", &jobs)[0]);
+    stage.poll(2, &second);
+    stage.until("the other run is made", |world| world.records.run(&other).is_some());
+    stage.look_at(2, &second, other);
+    stage.until("it has its machine", |world| calls(world, "compute.launch") == 1);
+    stage.look(2, &second);
+    stage.rest(seconds(5));
+    assert_eq!(lock(&stage.world).records.seats().count(), 2, "one in each class");
+    stage.broken()
+}
+
+#[test]
+fn seat_without_its_class() {
+    assert_eq!(a_seat_of_the_class_before(), Vec::<String>::new());
+    let broken = with(&[Mutant::SeatWithoutClass], a_seat_of_the_class_before);
+    assert!(broken.iter().any(|b| b.starts_with("L6")), "{broken:?}");
 }
