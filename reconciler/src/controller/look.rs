@@ -15,7 +15,8 @@ use crate::run::{Phase, Run, RunName, Slot};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// A look goes on at most so often.
+/// A look goes on at most so often, and twice more for each machine of its class: a placement is
+/// written in one round and asked for in the next, and no answer may be left unwritten.
 const ROUNDS: usize = 6;
 
 /// A look under way.
@@ -97,7 +98,8 @@ fn fail(report: &mut Report, error: &PortError) {
 
 impl Look<'_> {
     async fn go(&mut self) -> Result<(), Stop> {
-        for _ in 0..ROUNDS {
+        let machines = self.seen.class.as_ref().map_or(0, |class| class.machines.len());
+        for _ in 0..ROUNDS + 2 * machines {
             let plan = plan::plan(&self.seen);
             if !self.round(plan).await? {
                 break;

@@ -92,7 +92,11 @@ impl<'a> Decision<'a> {
             }
         }
         if let Some((reason, message, due)) = self.hold(class) {
-            self.waiting(reason, message);
+            // While one of the two holds it back, which one is not worth a write.
+            let either = |r: Reason| matches!(r, Reason::BackingOff | Reason::NoCapacity);
+            if !(either(reason) && self.status.reason().is_some_and(either)) {
+                self.waiting(reason, message);
+            }
             self.status.due = due.min(self.gives_up_at());
             return self.write(Row::Hold);
         }

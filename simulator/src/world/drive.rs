@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::class::{Class, serving};
 use tinqs_ci_reconciler::controller::{Hint, Settings};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::{RunName, Secret};
+use tinqs_ci_reconciler::run::{Run, RunName, Secret};
 
 use super::people::{self, Pushed};
 use super::profile::{Deed, Demand, Profile};
@@ -66,6 +66,8 @@ pub struct Outcome {
     pub struck: BTreeMap<&'static str, u64>,
     /// Looks that were gone through.
     pub looks: u64,
+    /// How long the history is, in the world's own time.
+    pub simulated: SignedDuration,
 }
 
 impl Outcome {
@@ -240,7 +242,8 @@ impl<'a> Drive<'a> {
             self.play_until(self.clock.now() + self.profile.settled);
             self.settled_calls += self.mutating_calls() - before;
         }
-        self.play_until(quiet_at + self.keep + SignedDuration::from_hours(1));
+        // What is filed wrongly is found within an hour.
+        self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
         self.tell_left_over("an hour after the last record was to be removed");
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
@@ -469,7 +472,12 @@ impl<'a> Drive<'a> {
             let what = format!("machine {} of {} lives", machine.id, machine.slot);
             left.push((machine.slot.run.to_string(), what));
         }
-        for run in world.records.runs() {
+        // What no class serves is kept for longer.
+        let kept = |run: &&Run| {
+            let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
+            unserved && !run.is_open() && run.status.due > now
+        };
+        for run in world.records.runs().filter(|run| !kept(run)) {
             left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
         }
         for (class, slot, _) in world.records.seats() {
@@ -502,6 +510,7 @@ impl<'a> Drive<'a> {
             violations: world.laws.violations().to_vec(),
             looks: world.laws.looks(),
             struck: world.struck.clone(),
+            simulated: world.now().duration_since(world.laws.began_at()),
             calls,
         }
     }

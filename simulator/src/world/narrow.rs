@@ -127,12 +127,9 @@ impl Profile {
     /// Push mode, and many machines end in the moment of their launch: runs back off after machines
     /// that ended idle, and their registrations are retired.
     pub fn push_stillborn() -> Self {
-        let classes = vec![linux(KEEP)];
         Self {
             name: "push_stillborn",
             weather: |_| Faults { stillborn: 0.4, ..Faults::default() },
-            classes,
-            waits_at_most: minutes(10 * 60),
             ..Self::push()
         }
     }

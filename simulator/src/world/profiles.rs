@@ -9,7 +9,7 @@ use crate::faults::{Faults, Port, Rng, Spell, Trouble};
 use crate::forge::Line;
 
 /// How long finished runs are kept, where that is not what a world is about.
-pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 /// How long the weather lasts.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
 
@@ -193,7 +193,7 @@ impl Profile {
             limit: [0.0, 0.1][pick(rng, 2)],
             ..Faults::default()
         };
-        Self::mixed("cap", weather, 6 * 60)
+        Self::mixed("cap", weather, 7 * 60)
     }
 
     /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
@@ -320,12 +320,12 @@ impl Profile {
     }
 
     /// The same, and runners cannot be listed either: what is up counts as at work. That a machine
-    /// which is lost after it was up loses its job's machine is the price; here none is.
+    /// which is lost after it was up loses its job's machine is the price, and that one which hangs lives
+    /// until its deadline; here none is and none does.
     pub fn push_unknown() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
-            hangs_after_job: [0.0, 0.1][pick(rng, 2)],
             wake_lost: [0.0, 0.2][pick(rng, 2)],
             webhook_doubled: 0.2,
             webhook_late: 0.1,
