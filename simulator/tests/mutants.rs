@@ -86,7 +86,7 @@ cases! {
     todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 3;
     superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::machines, [L3], 3;
     finished_machines_terminated: [Mutant::TerminateFinished], Profile::steal, [L3], 1;
-    cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 3;
+    cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 5;
     idle_machines_terminated: [Mutant::TerminateIdle], Profile::silence, [L3], 1;
     unlisted_machines_are_gone: [Mutant::UnlistedMachineGone], Profile::hidden, [L6], 3;
     unlisted_registrations_are_missing: [Mutant::UnlistedRegistrationMissing],
@@ -96,8 +96,8 @@ cases! {
     consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 5;
     no_row_20: [Mutant::NoRow20], Profile::machines, [Leak], 3;
     no_row_21: [Mutant::NoRow21], Profile::machines, [Leak], 3;
-    no_row_23: [Mutant::NoRow23], Profile::spot, [Leak], 3;
-    no_row_24: [Mutant::NoRow24], Profile::crash, [Leak], 4;
+    no_row_23: [Mutant::NoRow23], Profile::spot, [Leak], 5;
+    no_row_24: [Mutant::NoRow24], Profile::crash, [Leak], 5;
     no_row_25: [Mutant::NoRow25], Profile::contended, [Leak], 3;
     no_row_26: [Mutant::NoRow26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
@@ -105,8 +105,8 @@ cases! {
     robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
     runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
-    due_ignored: [Mutant::SweepIgnoresDue], Profile::crash, [Leak], 5;
-    orphans_ignored: [Mutant::SweepIgnoresOrphans], Profile::lost_machines, [Leak], 6;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 3;
+    orphans_ignored: [Mutant::SweepIgnoresOrphans], Profile::lost_idle, [Leak], 3;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
 }

@@ -113,23 +113,39 @@ impl Profile {
         }
     }
 
-    /// All records are lost, once, while machines are taken back and replicas die: what is left has no
-    /// record, and nobody else ends it.
-    pub fn lost_machines() -> Self {
+    /// One replica that dies again and again, and no webhook: nothing but the record says when a run is
+    /// to be looked at.
+    pub fn alone() -> Self {
         Self {
-            name: "lost_machines",
-            weather: |_| Faults { interrupted: 0.4, crash: 0.002, ..Faults::default() },
-            waits_at_most: minutes(2 * 60),
-            ..Self::lost()
+            name: "alone",
+            weather: |_| Faults { crash: 0.01, webhook_lost: 1.0, ..Faults::default() },
+            replicas: (1, 1),
+            waits_at_most: minutes(60),
+            ..Self::crash()
+        }
+    }
+
+    /// Half of each burst is cancelled and then all records are lost: idle machines and their
+    /// registrations are left, of jobs for which nobody makes a record again.
+    pub fn lost_idle() -> Self {
+        Self {
+            name: "lost_idle",
+            deeds: cancelled_and_lost,
+            waits_at_most: minutes(60),
+            ..Self::steal()
         }
     }
 
     /// Push mode, and many machines end in the moment of their launch: runs back off after machines
-    /// that ended idle, and their registrations are retired.
+    /// that ended idle, and their registrations are retired. A run that was robbed is given up soon.
     pub fn push_stillborn() -> Self {
+        let mut class = linux(KEEP);
+        class.times.give_up_after = minutes(45);
         Self {
             name: "push_stillborn",
             weather: |_| Faults { stillborn: 0.4, ..Faults::default() },
+            classes: vec![class],
+            waits_at_most: minutes(60),
             ..Self::push()
         }
     }
@@ -144,7 +160,8 @@ impl Profile {
             Self::late_launches(),
             Self::restless(),
             Self::contended(),
-            Self::lost_machines(),
+            Self::alone(),
+            Self::lost_idle(),
             Self::push_stillborn(),
         ]
     }
@@ -172,6 +189,18 @@ fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
     for turn in 1..40 {
         deeds.push((at, Deed::Configure(classes(turn))));
         at += rng.between(minutes(3), minutes(8));
+    }
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
+}
+
+/// Bursts, half of each cancelled a minute later, and all records lost a minute after that.
+fn cancelled_and_lost(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
+    let mut deeds = deeds::few_bursts(rng);
+    let bursts: Vec<SignedDuration> = deeds.iter().map(|(at, _)| *at).collect();
+    for at in bursts {
+        deeds.extend((0..10).map(|ago| (at + minutes(1), Deed::Cancel(ago))));
+        deeds.push((at + minutes(2), Deed::LoseRecords));
     }
     deeds.sort_by_key(|(at, _)| *at);
     deeds
