@@ -96,11 +96,14 @@ impl Memory {
         self.inner().classes.clone()
     }
 
-    /// Where going through all finished runs goes on, if it is time.
-    pub(super) fn audit_from(&self, now: Timestamp) -> Option<Option<String>> {
-        let inner = self.inner();
-        let (cursor, next) = &inner.audit;
-        (*next <= now).then(|| cursor.clone())
+    /// Whether it is time to go through finished runs.
+    pub(super) fn audits(&self, now: Timestamp) -> bool {
+        self.inner().audit.1 <= now
+    }
+
+    /// Where going through them goes on; `None`: at the first.
+    pub(super) fn audit_from(&self) -> Option<String> {
+        self.inner().audit.0.clone()
     }
 
     /// A page of it is done; after the last it rests.

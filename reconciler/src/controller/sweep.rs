@@ -112,7 +112,10 @@ impl Controller {
     /// Goes through the finished runs, a page a sweep, once an hour: no list of what is due holds one
     /// whose due is wrong, and nothing else would ever look at it again.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
-        let Some(cursor) = self.memory.audit_from(now) else { return };
+        if !self.memory.audits(now) {
+            return;
+        }
+        let cursor = self.memory.audit_from();
         let finished = Some(Phase::Finished);
         let filter = Filter { phase: finished, class: None, repo: None, limit: AUDITED_AT_ONCE };
         match self.ports.store.page(&filter, cursor.as_deref()).await {

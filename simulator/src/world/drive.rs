@@ -116,7 +116,7 @@ pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
 #[derive(Clone, Debug)]
 enum Post {
     /// A webhook about a job.
-    Hint(Hint),
+    Hint(Box<Hint>),
     /// A push that needs a runner for a job at once: where there is no job list.
     Push(i64),
 }
@@ -159,8 +159,8 @@ impl<'a> Drive<'a> {
         let spells = (profile.spells)(&mut rng);
         let deeds: VecDeque<(Timestamp, Deed)> =
             (profile.deeds)(&mut rng).into_iter().map(|(at, deed)| (start + at, deed)).collect();
-        let (least, most) = profile.replicas;
-        let replicas = usize::try_from(least + rng.below(most - least + 1)).unwrap_or(1);
+        let (fewest, most) = profile.replicas;
+        let replicas = usize::try_from(fewest + rng.below(most - fewest + 1)).unwrap_or(1);
         let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
         world.forge().config.tasks_version_race = true;
         let last = deeds.back().map_or(start, |(at, _)| *at);
@@ -348,7 +348,9 @@ impl<'a> Drive<'a> {
             let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
             world.laws.tell(now, &line);
             let post = match self.profile.demand {
-                Demand::Jobs => ports::hint(&webhook, &forge).map(Post::Hint),
+                Demand::Jobs => {
+                    ports::hint(&webhook, &forge).map(|hint| Post::Hint(Box::new(hint)))
+                }
                 Demand::Push | Demand::PushWithoutRows => {
                     let first = forge.job(webhook.job_id).is_some_and(|job| job.needs.is_empty());
                     (webhook.action == "queued" && first).then_some(Post::Push(webhook.job_id))
@@ -418,7 +420,7 @@ impl<'a> Drive<'a> {
                 let scheduler = self.executor.scheduler();
                 let replica = (*replica).clone();
                 match post {
-                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(hint)),
+                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(*hint)),
                     Post::Push(id) => scheduler.spawn(replica.group, replica.ingest_push(id)),
                 }
             }

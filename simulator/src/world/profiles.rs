@@ -256,7 +256,7 @@ impl Profile {
         broken.name = ClassName("broken".to_owned());
         broken.labels = vec!["broken".to_owned()];
         for machine in &mut broken.machines {
-            machine.kind = BROKEN.to_owned();
+            BROKEN.clone_into(&mut machine.kind);
         }
         let mut classes = vec![linux(KEEP), broken];
         for class in &mut classes {
