@@ -227,6 +227,31 @@ fn imports_go_one_way() {
 }
 
 #[test]
+fn no_build_that_is_shipped_has_the_mutants() {
+    // What cargo would build, without and with what tests ask for.
+    let features = |edges: &str| -> Vec<String> {
+        let out = Command::new(env!("CARGO"))
+            .args(["tree", "--workspace", "--locked", "--offline", "--prefix", "none"])
+            .args(["--format", "{p} {f}", "--edges", edges])
+            .current_dir(root())
+            .output()
+            .expect("cargo can be run");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let tree = String::from_utf8(out.stdout).expect("cargo writes plain text");
+        let own = |line: &&str| line.starts_with("tinqs-ci-reconciler ");
+        tree.lines().filter(own).map(str::to_owned).collect()
+    };
+    let shipped = features("normal,build");
+    assert!(!shipped.is_empty(), "the deciding crate is part of every build");
+    assert!(
+        !shipped.iter().any(|line| line.contains("mutants")),
+        "mutants are shipped: {shipped:?}"
+    );
+    let tested = features("normal,build,dev");
+    assert!(tested.iter().any(|line| line.contains("mutants")), "no test asks for the mutants");
+}
+
+#[test]
 fn nobody_draws_random_numbers() {
     // The pretended world draws its faults, from a seed.
     let pretending = |file: &String| file.starts_with("simulator/");

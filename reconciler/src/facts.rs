@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::class::Times;
+use crate::mutant::{self, Mutant};
 use crate::observation::{Instance, InstanceState, Job, Observation, Registrations};
 use crate::plan::{DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN};
 use crate::run::{Attempt, End, Refusal, Run, Slot, Status, hash_hex};
@@ -83,6 +84,9 @@ fn late(
     consumed: bool,
     times: &Times,
 ) -> Option<End> {
+    if mutant::on(Mutant::NoLateRule) {
+        return None;
+    }
     let since = machine.launched_at;
     let online = match &seen.registrations {
         Registrations::Seen(_) => {
@@ -114,6 +118,7 @@ fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
         return Some(End::Refused(refused.why));
     }
     match &placement.answered {
+        Some(_) if mutant::on(Mutant::UnlistedMachineGone) => Some(End::MachineGone),
         Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
         None if seen.now >= after(attempt.decided_at, SHOWN_WITHIN) => Some(End::NeverAnswered),
         Some(_) | None => None,

@@ -10,6 +10,7 @@
 pub mod class;
 pub mod controller;
 mod facts;
+pub mod mutant;
 pub mod observation;
 pub mod plan;
 pub mod ports;

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::class::ClassName;
 use crate::facts::{older, remains};
+use crate::mutant::{self, Mutant};
 use crate::observation::{InstanceState, Job, Observation};
 use crate::plan::{Action, FORGOTTEN_AFTER, Row};
 use crate::run::{Answer, Refused, Slot};
@@ -42,6 +43,8 @@ pub fn tidy(seen: &Observation) -> Vec<Action> {
     let mut actions = seats(seen);
     actions.extend(registrations(seen));
     actions.extend(machines(seen));
+    #[cfg(feature = "mutants")]
+    crate::mutant::spoil(seen, &mut actions);
     actions
 }
 
@@ -83,7 +86,10 @@ fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
 /// Row 26.
 fn seats(seen: &Observation) -> Vec<Action> {
     let free = |class: &ClassName, slot: &Slot| match standing(seen, slot) {
-        Standing::Recorded(recorded) => recorded.class != class || spent(seen, slot, &recorded),
+        Standing::Recorded(recorded) => {
+            let other = recorded.class != class && !mutant::on(Mutant::SeatWithoutClass);
+            other || spent(seen, slot, &recorded)
+        }
         Standing::Void | Standing::NoRecord => !remains(seen, slot),
         Standing::Ahead => false,
     };
@@ -141,7 +147,8 @@ fn spent(seen: &Observation, slot: &Slot, recorded: &Recorded<'_>) -> bool {
             .machines
             .iter()
             .find(|m| m.slot == *slot && usize::try_from(m.placement) == Ok(index));
-        let gone = of_it.is_some_and(|m| m.state == InstanceState::Gone);
+        let gone = of_it
+            .map_or(mutant::on(Mutant::UnlistedMachineGone), |m| m.state == InstanceState::Gone);
         let refused = refused.is_some_and(|r| older(seen.now, r.at, REFUSED_FOR));
         let forgotten = of_it.is_none()
             && answered.is_none()

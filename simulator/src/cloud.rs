@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
@@ -138,7 +139,8 @@ impl Cloud {
         fate: Fate,
     ) -> Result<Instance, Refused> {
         let (token, bytes) = (ask.token(), ask.bytes());
-        if let Some((before, id)) = self.tokens.get(&token).filter(|_| self.config.tokens)
+        let honoured = self.config.tokens && !mutant::on(Mutant::NoClientToken);
+        if let Some((before, id)) = self.tokens.get(&token).filter(|_| honoured)
             && let Some(machine) = self.machines.get(id)
             && machine.gone_at.is_none_or(|at| now <= at + TOKEN_KEPT)
         {

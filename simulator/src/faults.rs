@@ -82,6 +82,8 @@ pub struct Faults {
     pub list_lag: SignedDuration,
     /// A row is missing from the list of waiting jobs.
     pub job_omitted: f64,
+    /// A row is missing from the list of runners, for up to five minutes.
+    pub runner_omitted: f64,
     /// A launch finds no capacity for its kind, subnet and market, nor does any in the next 5 minutes.
     pub no_capacity: f64,
     /// A launch finds no capacity, and the next may find some.

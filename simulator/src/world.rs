@@ -3,6 +3,7 @@
 
 mod deeds;
 pub mod drive;
+mod narrow;
 mod people;
 pub mod profile;
 mod profiles;
@@ -27,6 +28,7 @@ use crate::ports::store::Records;
 
 pub use drive::{Outcome, chronicle, run};
 pub use profile::{Deed, Demand, Profile};
+pub use profiles::linux;
 
 /// How often the forge's cron runs.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);

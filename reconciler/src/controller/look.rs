@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
 use crate::class::serving;
+use crate::mutant::{self, Mutant};
 use crate::observation::{Instance, InstanceState, Observation, Registrations};
 use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
@@ -127,7 +128,11 @@ impl Look<'_> {
         run.status = status;
         let mut more = matches!(row, Row::Reopen | Row::NextPlacement);
         if let Some(prepare) = prepare {
+            let slot = prepare.slot.clone();
             more = self.prepare(prepare).await?;
+            if more && mutant::on(Mutant::LaunchBeforeRecord) {
+                self.launch(slot, 0).await?;
+            }
         }
         self.put(row).await?;
         if row == Row::NextPlacement {
@@ -143,7 +148,8 @@ impl Look<'_> {
 
     fn now_in_time(&self) -> Result<Timestamp, Stop> {
         let now = self.controller.ports.clock.now();
-        if now > self.seen.now + LOOK_ENDS_AFTER { Err(Stop::Late) } else { Ok(now) }
+        let late = now > self.seen.now + LOOK_ENDS_AFTER && !mutant::on(Mutant::LateEffects);
+        if late { Err(Stop::Late) } else { Ok(now) }
     }
 
     fn note(
@@ -386,20 +392,27 @@ impl Look<'_> {
 
     /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
     async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
-        let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone()) else {
+        let Some(mut attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone())
+        else {
             return Ok(false);
         };
         if !self.issued.insert(slot.token(placement)) {
             return Ok(false);
         }
         self.now_in_time()?;
+        if mutant::on(Mutant::TodaysRecipe) {
+            mutant::todays_recipe(&mut attempt, placement, self.seen.class.as_ref());
+        }
         let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
         let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
         self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());
         let now = self.now_in_time()?;
         let Some(run) = &mut self.seen.run else { return Ok(false) };
         match result {
-            Ok(instance) => {
+            Ok(mut instance) => {
+                if mutant::on(Mutant::DeadTokenLives) {
+                    instance.state = InstanceState::Booting;
+                }
                 record::launched(&mut run.status, placement, &instance, now);
                 self.sighted(instance);
             }

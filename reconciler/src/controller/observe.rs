@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Controller;
 use super::memory::{Machines, Rows, Seats};
 use crate::class::{Class, ClassName, serving};
+use crate::mutant::{self, Mutant};
 use crate::observation::{
     EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
 };
@@ -27,7 +28,7 @@ impl Controller {
         for _ in 0..READINGS {
             let run = self.ports.store.get(name).await?;
             let seen = self.read(name, run, now).await?;
-            if !seen.needs_second_reading() {
+            if !seen.needs_second_reading() || mutant::on(Mutant::RecordReadOnce) {
                 return Ok(seen);
             }
             let again = self.ports.store.get(name).await?;
@@ -159,7 +160,12 @@ impl Controller {
         wanted.dedup_by_key(|(id, _)| *id);
         let mut found = Vec::new();
         for (id, slot) in wanted {
-            found.push(match self.ports.forge.registration(id).await? {
+            let row = if mutant::on(Mutant::UnlistedRegistrationMissing) {
+                None
+            } else {
+                self.ports.forge.registration(id).await?
+            };
+            found.push(match row {
                 Some(row) => {
                     self.memory.there(id);
                     row

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Controller, SweepReport};
 use crate::class::{Times, serving};
 use crate::facts::after;
+use crate::mutant::{self, Mutant};
 use crate::observation::InstanceState;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
@@ -90,11 +91,22 @@ impl Controller {
             .collect();
         names.sort();
         names.dedup();
+        if mutant::on(Mutant::SweepIgnoresOrphans) {
+            names.retain(|name| open.iter().any(|run| run.name == *name));
+        }
         for name in names {
+            if mutant::on(Mutant::FinishedNotWoken) && self.is_finished(&name).await {
+                continue;
+            }
             self.wake(&name, now, &mut report).await;
         }
         self.audit(now, &mut report).await;
         report
+    }
+
+    async fn is_finished(&self, name: &RunName) -> bool {
+        let run = self.ports.store.get(name).await;
+        run.is_ok_and(|run| run.is_some_and(|run| !run.is_open()))
     }
 
     /// Goes through the finished runs, a page a sweep, once an hour: no list of what is due holds one
@@ -157,6 +169,12 @@ impl Controller {
 
     /// The process's own word goes first: dues that only move are not written.
     fn is_due(&self, run: &OpenRun, now: Timestamp) -> bool {
+        if mutant::on(match run.phase {
+            Phase::Finished => Mutant::FinishedNotWoken,
+            Phase::Waiting | Phase::Starting | Phase::Running => Mutant::SweepIgnoresDue,
+        }) {
+            return false;
+        }
         let due = self.memory.due(&run.name).unwrap_or(run.due);
         // In push mode a run may wait an hour for its next machine.
         let longest = if run.name.is_push() { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
@@ -205,9 +223,9 @@ impl Controller {
                 }
             }
             Some(run) => {
-                let again = !run.is_open()
-                    && run.status.outcome != Some(Outcome::GaveUp)
-                    && run.deleted_at.is_none();
+                let given_up = run.status.outcome == Some(Outcome::GaveUp)
+                    && !mutant::on(Mutant::GaveUpReopened);
+                let again = !run.is_open() && !given_up && run.deleted_at.is_none();
                 if again {
                     self.wake(name, now, report).await;
                 }

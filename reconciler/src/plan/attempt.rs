@@ -6,6 +6,7 @@ use super::decide::Decision;
 use super::{Action, LAUNCH_WINDOW, Plan, Prepare, Row, SHOWN_WITHIN, SeatLimits, VISIBLE_WITHIN};
 use crate::class::{Class, Machine};
 use crate::facts::{self, after, older};
+use crate::mutant::{self, Mutant};
 use crate::run::{Attempt, End, Ended, Phase, Placement, Reason, Refusal};
 
 impl<'a> Decision<'a> {
@@ -31,7 +32,10 @@ impl<'a> Decision<'a> {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Row::Unseen);
                 }
-                (Some(answer), _) if !older(now, answer.at, VISIBLE_WITHIN) => {
+                (Some(answer), _)
+                    if !older(now, answer.at, VISIBLE_WITHIN)
+                        && !mutant::on(Mutant::UnlistedMachineGone) =>
+                {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Row::Unseen);
                 }
@@ -78,7 +82,7 @@ impl<'a> Decision<'a> {
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);
-            if self.now() < until {
+            if self.now() < until || mutant::on(Mutant::RobbedWaits) {
                 self.waiting(
                     Reason::SpareExpected,
                     "another job took its machine; that job's machine is expected to take this one"
@@ -118,11 +122,11 @@ impl<'a> Decision<'a> {
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
         // By this look, which also recorded it: nobody else has asked, and its window is open.
         let here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
+        let definitive = here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
         if !refused
-            || current.asked_again
+            || !definitive
             || self.facts.consumed
             || self.facts.live
-            || !here
             || attempt.class != class.name
         {
             return None;
@@ -162,8 +166,11 @@ impl<'a> Decision<'a> {
     /// Rows 16 and 17. The attempt itself is written once its registration is known.
     fn next_attempt(mut self, class: &Class) -> Plan {
         let slot = self.run.slot(self.status.next);
-        let seated = self.seen.seats.iter().any(|(c, s)| *c == class.name && *s == slot);
-        let seat = (class.has_limit() && !seated)
+        let seated =
+            self.seen.seats.iter().any(|(c, s)| {
+                *s == slot && (*c == class.name || mutant::on(Mutant::SeatWithoutClass))
+            });
+        let seat = (class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
             .then_some(SeatLimits { class: class.limit, repo: class.repo_limit });
         let now = self.now();
         let free = |m: &&Machine| class.short_until(m, now).is_none();

@@ -6,6 +6,7 @@ use super::heal::heal;
 use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, Plan, Row};
 use crate::class::Times;
 use crate::facts::{self, Facts, after, older};
+use crate::mutant::{self, Mutant};
 use crate::observation::{Instance, Job, Observation};
 use crate::run::{Condition, End, Ended, Outcome, Phase, Reason, Run, Status};
 
@@ -73,7 +74,8 @@ impl Decision<'_> {
             Job::Blocked => return self.blocked(),
             Job::Waiting => {
                 if self.status.phase == Phase::Finished
-                    && self.status.outcome != Some(Outcome::GaveUp)
+                    && (self.status.outcome != Some(Outcome::GaveUp)
+                        || mutant::on(Mutant::GaveUpReopened))
                 {
                     return self.reopen();
                 }
@@ -148,7 +150,7 @@ impl Decision<'_> {
         let status = &mut self.status;
         if status.phase != Phase::Finished {
             status.phase = Phase::Finished;
-            status.next = status.next.saturating_add(1);
+            void_next(status);
         }
         status.outcome = Some(outcome);
         status.retry_at = None;
@@ -164,7 +166,7 @@ impl Decision<'_> {
         let status = &mut self.status;
         if status.phase != Phase::Running {
             status.phase = Phase::Running;
-            status.next = status.next.saturating_add(1);
+            void_next(status);
         }
         status.finished_at = None;
         status.outcome = None;
@@ -210,7 +212,7 @@ impl Decision<'_> {
     /// Row 9.
     fn no_class(mut self) -> Plan {
         if self.status.phase != Phase::Waiting || self.status.reason() != Some(Reason::NoClass) {
-            self.status.next = self.status.next.saturating_add(1);
+            void_next(&mut self.status);
         }
         let labels = self.run.spec.runs_on.join(", ");
         self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]"));
@@ -257,6 +259,9 @@ impl Decision<'_> {
         self.status.failures = self.status.failures.saturating_add(1);
         self.status.retry_at =
             facts::backoff(self.status.failures, &slot).map(|wait| after(at, wait));
+        if mutant::on(Mutant::NoBackoff) {
+            self.status.retry_at = None;
+        }
         if self.seen.job == Job::Unobservable && facts::idle_ends(&self.status) >= 3 {
             self.status.retry_at = Some(after(at, LONGEST_BACKOFF_PUSH));
         }
@@ -265,6 +270,13 @@ impl Decision<'_> {
     /// Moves the attempt to the past ones.
     fn supersede(&mut self, why: End) {
         supersede(&mut self.status, why, self.seen.now);
+    }
+}
+
+/// Whoever is preparing the number `next` loses: it is void from now on.
+fn void_next(status: &mut Status) {
+    if !mutant::on(Mutant::NoVoidNumbers) {
+        status.next = status.next.saturating_add(1);
     }
 }
 

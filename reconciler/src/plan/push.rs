@@ -3,6 +3,7 @@
 use super::decide::Decision;
 use super::{Plan, Row};
 use crate::facts;
+use crate::mutant::{self, Mutant};
 use crate::run::{End, Ended, Outcome, Phase};
 
 impl<'a> Decision<'a> {
@@ -13,9 +14,11 @@ impl<'a> Decision<'a> {
             let row = if outcome == Outcome::GaveUp { Row::GiveUp } else { Row::PushEnded };
             return Some(self.take().finish(row, outcome));
         }
+        if mutant::on(Mutant::ConsumptionDerived) {
+            return self.derived();
+        }
         let consumed = Ended { why: End::Consumed, at: self.now() };
-        let mut newly = false;
-        let mut at_work = self.status.attempt.is_some() && self.facts.busy;
+        let (mut at_work, mut newly) = (self.facts.busy, false);
         if let Some(attempt) = &mut self.status.attempt
             && attempt.ended.is_none_or(|e| e.why != End::Consumed)
             && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
@@ -46,6 +49,18 @@ impl<'a> Decision<'a> {
         }
         // Used, and its machine is still there: the job it got is over or nearly so.
         Some(self.take().running(Row::PushConsumed))
+    }
+
+    /// What a look sees of the current attempt's registration, and nothing recorded.
+    fn derived(&mut self) -> Option<Plan> {
+        let attempt = self.status.attempt.as_ref().filter(|_| self.facts.consumed)?;
+        let remains = facts::remains(self.seen, &self.run.slot(attempt.number));
+        let decision = self.take();
+        Some(if remains {
+            decision.running(Row::PushConsumed)
+        } else {
+            decision.finish(Row::PushEnded, Outcome::MachineEnded)
+        })
     }
 
     /// Numbers of the attempts that got a job.

@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
 
 use super::{Call, Mouth};
 use crate::cloud::machine::Machine;
+use crate::faults::Rng;
 use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
 use crate::world::{Demand, lock};
@@ -47,8 +48,10 @@ impl Forge for Mouth {
                 return Ok(Registrations::Unknown);
             }
             let now = world.now();
+            let omitted = world.faults.at(now).runner_omitted;
             let forge = world.forge();
-            let rows = forge.runners().filter_map(|row| registration(row, now));
+            let listed = forge.runners().filter(|row| !left_out(row, now, omitted));
+            let rows = listed.filter_map(|row| registration(row, now));
             Ok(Registrations::Seen(rows.collect()))
         })
         .await
@@ -93,6 +96,15 @@ impl Forge for Mouth {
         })
         .await
     }
+}
+
+/// Whether the list leaves a row out: pages are read one after the other while rows come and go. The
+/// same row is left out for a while, so that nothing is learnt by asking twice.
+fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
+    const FOR_SECONDS: i64 = 300;
+    let spell = now.as_second() / FOR_SECONDS;
+    let drawn = u64::try_from(row.id).unwrap_or(0) << 32 | u64::try_from(spell).unwrap_or(0);
+    Rng::new(drawn).chance(omitted)
 }
 
 /// A row of ours, as the API shows it; `None` where its name is not a slot.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, Limits, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -53,7 +54,8 @@ impl Records {
         let there = self.runs.get(&run.name).map(|r| (r.uid, r.version));
         let version = match (expect, there) {
             (Expect::Absent, None) => 1,
-            (Expect::At(uid, version), Some(found)) if found == (uid, version) => version + 1,
+            (Expect::At(uid, version), Some(found)) if same(found, (uid, version)) => version + 1,
+            (_, found) if mutant::on(Mutant::NoCompareAndSet) => found.map_or(1, |(_, v)| v + 1),
             (Expect::Absent | Expect::At(..), found) => {
                 return Err(format!("{}: expected {expect:?}, found {found:?}", run.name));
             }
@@ -77,7 +79,7 @@ impl Records {
     fn remove(&mut self, name: &RunName, uid: Uid, version: u64) -> Result<(), String> {
         match self.runs.get(name).map(|r| (r.uid, r.version)) {
             None => Ok(()),
-            Some(found) if found == (uid, version) => {
+            Some(found) if same(found, (uid, version)) => {
                 self.runs.remove(name);
                 self.removed += 1;
                 Ok(())
@@ -133,6 +135,11 @@ impl Records {
         }
         free
     }
+}
+
+/// Whether a record is the one that was read: the incarnation and the version of it.
+fn same((uid, version): (Uid, u64), expected: (Uid, u64)) -> bool {
+    version == expected.1 && (uid == expected.0 || mutant::on(Mutant::VersionWithoutUid))
 }
 
 #[async_trait]

@@ -1,0 +1,207 @@
+//! Worlds narrower still: each is there for one mechanism, whose loss nothing else would show.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::class::{Class, ClassName};
+
+use super::deeds;
+use super::profile::{Deed, Profile};
+use super::profiles::{KEEP, linux, minutes, seconds};
+use crate::faults::{Faults, Rng};
+
+impl Profile {
+    /// Records go a minute after their jobs, jobs are run again under their ids later, and wake-ups
+    /// and calls come so late that a look knows of no record where there is one again.
+    pub fn forgetful() -> Self {
+        let mut class = linux(minutes(1));
+        class.limit = Some(6);
+        Self {
+            name: "forgetful",
+            weather: |_| Faults {
+                pause: 0.01,
+                slow: 0.01,
+                wake_doubled: 0.5,
+                wake_late: 0.5,
+                list_lag: seconds(20),
+                ..Faults::default()
+            },
+            classes: vec![class],
+            ..Self::pause()
+        }
+    }
+
+    /// The machine list is almost five minutes old, and there may be few machines.
+    pub fn hidden() -> Self {
+        Self {
+            name: "hidden",
+            weather: |_| Faults { list_lag: seconds(290), ..Faults::default() },
+            waits_at_most: minutes(6 * 60),
+            ..Self::limits()
+        }
+    }
+
+    /// The cloud's replies are lost while its list is almost five minutes old: what was launched is
+    /// asked for again.
+    pub fn hidden_replies() -> Self {
+        Self {
+            name: "hidden_replies",
+            weather: |_| Faults {
+                list_lag: seconds(290),
+                cloud_reply_lost: 0.3,
+                ..Faults::default()
+            },
+            ..Self::hide()
+        }
+    }
+
+    /// The list of runners leaves rows out, for minutes.
+    pub fn omitted_runners() -> Self {
+        Self {
+            name: "omitted_runners",
+            weather: |_| Faults { runner_omitted: 0.3, ..Faults::default() },
+            ..Self::lost_reply()
+        }
+    }
+
+    /// Half of all launches are refused, a tenth of the cloud's calls comes minutes late, and bursts
+    /// want more machines than there may be.
+    pub fn late_launches() -> Self {
+        let mut class = linux(KEEP);
+        class.limit = Some(4);
+        Self {
+            name: "late_launches",
+            weather: |_| Faults {
+                launch_refused: 0.5,
+                cloud_slow: 0.1,
+                wake_doubled: 0.5,
+                ..Faults::default()
+            },
+            classes: vec![class],
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
+        }
+    }
+
+    /// Every few minutes another class, with another image, is the first to serve; the cloud's replies
+    /// are lost and its list is almost five minutes old.
+    pub fn restless() -> Self {
+        Self {
+            name: "restless",
+            weather: |_| Faults { reply_lost: 0.1, list_lag: seconds(290), ..Faults::default() },
+            deeds: in_turns,
+            classes: classes(0),
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
+        }
+    }
+
+    /// Bursts want more machines than there may be, while calls are refused and replies are lost: a
+    /// run's job is taken while its next attempt is prepared.
+    pub fn contended() -> Self {
+        let mut class = linux(KEEP);
+        class.limit = Some(6);
+        Self {
+            name: "contended",
+            weather: |_| Faults {
+                refused: 0.05,
+                reply_lost: 0.15,
+                crash: 0.002,
+                ..Faults::default()
+            },
+            classes: vec![class],
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
+        }
+    }
+
+    /// One replica that dies again and again, and no webhook: nothing but the record says when a run is
+    /// to be looked at.
+    pub fn alone() -> Self {
+        Self {
+            name: "alone",
+            weather: |_| Faults { crash: 0.01, webhook_lost: 1.0, ..Faults::default() },
+            replicas: (1, 1),
+            waits_at_most: minutes(60),
+            ..Self::crash()
+        }
+    }
+
+    /// Half of each burst is cancelled and then all records are lost: idle machines and their
+    /// registrations are left, of jobs for which nobody makes a record again.
+    pub fn lost_idle() -> Self {
+        Self {
+            name: "lost_idle",
+            deeds: cancelled_and_lost,
+            waits_at_most: minutes(60),
+            ..Self::steal()
+        }
+    }
+
+    /// Push mode, and many machines end in the moment of their launch: runs back off after machines
+    /// that ended idle, and their registrations are retired. A run that was robbed is given up soon.
+    pub fn push_stillborn() -> Self {
+        let mut class = linux(KEEP);
+        class.times.give_up_after = minutes(45);
+        Self {
+            name: "push_stillborn",
+            weather: |_| Faults { stillborn: 0.4, ..Faults::default() },
+            classes: vec![class],
+            waits_at_most: minutes(60),
+            ..Self::push()
+        }
+    }
+
+    /// All worlds of this kind.
+    pub fn narrow() -> Vec<Self> {
+        vec![
+            Self::forgetful(),
+            Self::hidden(),
+            Self::hidden_replies(),
+            Self::omitted_runners(),
+            Self::late_launches(),
+            Self::restless(),
+            Self::contended(),
+            Self::alone(),
+            Self::lost_idle(),
+            Self::push_stillborn(),
+        ]
+    }
+}
+
+/// Two classes that serve the same labels, in an order that each turn reverses.
+fn classes(turn: usize) -> Vec<Class> {
+    let class = |name: &str, image: &str| {
+        let mut class = linux(KEEP);
+        class.name = ClassName(name.to_owned());
+        for machine in &mut class.machines {
+            image.clone_into(&mut machine.image);
+        }
+        class
+    };
+    let mut both = vec![class("linux", "ami-1"), class("linux-2", "ami-2")];
+    both.rotate_left(turn % 2);
+    both
+}
+
+/// Bursts, and classes that take turns.
+fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
+    let mut deeds = deeds::bursts(rng);
+    let mut at = minutes(2);
+    for turn in 1..40 {
+        deeds.push((at, Deed::Configure(classes(turn))));
+        at += rng.between(minutes(3), minutes(8));
+    }
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
+}
+
+/// Bursts, half of each cancelled a minute later, and all records lost a minute after that.
+fn cancelled_and_lost(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
+    let mut deeds = deeds::few_bursts(rng);
+    let bursts: Vec<SignedDuration> = deeds.iter().map(|(at, _)| *at).collect();
+    for at in bursts {
+        deeds.extend((0..10).map(|ago| (at + minutes(1), Deed::Cancel(ago))));
+        deeds.push((at + minutes(2), Deed::LoseRecords));
+    }
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
+}

@@ -1,0 +1,180 @@
+//! Every mechanism that the promise rests on, switched off: a law must break, and it is said which,
+//! in which weather, within how many seeds. A mutant that survives is a hole in the laws.
+//!
+//! `cargo test -p tinqs-ci-simulator --test mutants -- --nocapture` tells the seed that killed each.
+
+#[path = "mutants/scripted.rs"]
+mod scripted;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tinqs_ci_reconciler::mutant::{Mutant, with};
+use tinqs_ci_simulator::laws::Violation;
+use tinqs_ci_simulator::world::{Profile, run};
+
+use Broken::{L1, L2, L3, L4, L6, Leak, Waits, Writes};
+
+/// What breaks. The laws over time are told apart by what they are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Broken {
+    L1,
+    L2,
+    L3,
+    L4,
+    L6,
+    /// Another law of calls.
+    Other,
+    /// A job waits longer than it may, or for ever.
+    Waits,
+    /// Too many writes of one run.
+    Writes,
+    /// Something is there, or happens, that must not any more.
+    Leak,
+}
+
+impl Broken {
+    fn of(violation: &Violation) -> Self {
+        match violation.law {
+            "L1" => L1,
+            "L2" => L2,
+            "L3" => L3,
+            "L4" => L4,
+            "L6" => L6,
+            "time" if violation.what.contains("writes in") => Writes,
+            "time" if violation.what.starts_with("job ") => Waits,
+            "time" => Leak,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One mutant's death.
+struct Case {
+    /// What is switched off, together.
+    mutants: &'static [Mutant],
+    /// In which weather.
+    profile: fn() -> Profile,
+    /// Which laws break, every one of them.
+    breaks: &'static [Broken],
+    /// Within how many seeds, counted from 1.
+    within: u64,
+}
+
+/// A test for each case, and all of them as a table.
+macro_rules! cases {
+    ($($name:ident: $mutants:expr, $profile:expr, $breaks:expr, $within:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                die(stringify!($name), &Case {
+                    mutants: &$mutants, profile: $profile, breaks: &$breaks, within: $within,
+                });
+            }
+        )+
+        /// What the cases switch off.
+        const TABLE: &[&[Mutant]] = &[$(&$mutants),+];
+    };
+}
+
+cases! {
+    no_client_token: [Mutant::NoClientToken], Profile::hidden_replies, [L2], 3;
+    launch_before_record: [Mutant::LaunchBeforeRecord], Profile::calm, [L1], 1;
+    no_compare_and_set: [Mutant::NoCompareAndSet], Profile::pause, [L4], 3;
+    no_void_numbers: [Mutant::NoVoidNumbers], Profile::contended, [Leak], 3;
+    nothing_read_again_and_nothing_too_late: [Mutant::RecordReadOnce, Mutant::LateEffects],
+        Profile::forgetful, [L3], 3;
+    todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 3;
+    superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::machines, [L3], 3;
+    finished_machines_terminated: [Mutant::TerminateFinished], Profile::steal, [L3], 1;
+    cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 5;
+    idle_machines_terminated: [Mutant::TerminateIdle], Profile::silence, [L3], 1;
+    unlisted_machines_are_gone: [Mutant::UnlistedMachineGone], Profile::hidden, [L6], 3;
+    unlisted_registrations_are_missing: [Mutant::UnlistedRegistrationMissing],
+        Profile::omitted_runners, [L3], 3;
+    refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 5;
+    finished_runs_are_not_woken: [Mutant::FinishedNotWoken], Profile::steal, [Leak], 1;
+    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 5;
+    no_row_20: [Mutant::NoRow20], Profile::machines, [Leak], 3;
+    no_row_21: [Mutant::NoRow21], Profile::machines, [Leak], 3;
+    no_row_23: [Mutant::NoRow23], Profile::spot, [Leak], 5;
+    no_row_24: [Mutant::NoRow24], Profile::crash, [Leak], 5;
+    no_row_25: [Mutant::NoRow25], Profile::contended, [Leak], 3;
+    no_row_26: [Mutant::NoRow26], Profile::limits, [Waits, Leak], 1;
+    no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
+    no_backoff: [Mutant::NoBackoff], Profile::cap, [Writes], 5;
+    robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
+    no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
+    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 3;
+    orphans_ignored: [Mutant::SweepIgnoresOrphans], Profile::lost_idle, [Leak], 3;
+    idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
+        Profile::silence, [L3], 1;
+}
+
+/// Those that one chosen interleaving kills, in `scripted`.
+const SCRIPTED: &[Mutant] =
+    &[Mutant::VersionWithoutUid, Mutant::DeadTokenLives, Mutant::SeatWithoutClass];
+
+/// Plays seeds until all laws of the case are broken. The seeds that broke one break none with
+/// everything in its place: it is the mutant that breaks it.
+fn die(name: &str, case: &Case) {
+    let profile = (case.profile)();
+    let mut broken: BTreeMap<Broken, u64> = BTreeMap::new();
+    let mut example = None;
+    for seed in 1..=case.within {
+        let outcome = with(case.mutants, || run(seed, &profile));
+        for violation in &outcome.violations {
+            let law = Broken::of(violation);
+            broken.entry(law).or_insert(seed);
+            if case.breaks.contains(&law) && example.is_none() {
+                example = Some(violation.what.clone());
+            }
+        }
+        if case.breaks.iter().all(|law| broken.contains_key(law)) {
+            let seeds: BTreeSet<u64> = case.breaks.iter().map(|law| broken[law]).collect();
+            for seed in &seeds {
+                let whole = run(*seed, &profile);
+                assert!(
+                    whole.violations.is_empty(),
+                    "{name}: seed {seed} of {} breaks a law without the mutant: {}",
+                    profile.name,
+                    whole.violations[0],
+                );
+            }
+            println!(
+                "{name}: {:?} of {} broken by seeds {seeds:?}: {}",
+                case.breaks,
+                profile.name,
+                example.unwrap_or_default(),
+            );
+            return;
+        }
+    }
+    panic!(
+        "{name} survives {} seeds of {}: {:?} not broken; broken were {broken:?}",
+        case.within, profile.name, case.breaks,
+    );
+}
+
+/// The worlds that are there for mutants alone break no law with everything in its place.
+#[test]
+fn narrow_worlds_are_lawful() {
+    let worlds = Profile::narrow();
+    assert!(worlds.len() > 5);
+    for profile in worlds {
+        for seed in 1..=3 {
+            let outcome = run(seed, &profile);
+            assert!(outcome.ran > 0, "{} {seed}: no job ran", profile.name);
+            let broken = outcome.violations.first();
+            assert!(broken.is_none(), "{}: {}", profile.name, broken.unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_mutant_dies_somewhere() {
+    let dying: BTreeSet<Mutant> =
+        TABLE.iter().copied().flatten().chain(SCRIPTED).copied().collect();
+    let living: Vec<&Mutant> = Mutant::ALL.iter().filter(|m| !dying.contains(m)).collect();
+    assert!(living.is_empty(), "no case kills {living:?}");
+}

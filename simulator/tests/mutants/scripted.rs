@@ -1,0 +1,243 @@
+//! Mutants that chance meets too seldom: one chosen interleaving each.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{Class, ClassName};
+use tinqs_ci_reconciler::controller::{Controller, Settings};
+use tinqs_ci_reconciler::mutant::{Mutant, with};
+use tinqs_ci_reconciler::run::RunName;
+use tinqs_ci_simulator::clock::Virtual;
+use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
+use tinqs_ci_simulator::ports::Mouth;
+use tinqs_ci_simulator::world::linux;
+use tinqs_ci_simulator::world::{Shared, World, lock};
+
+fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+/// A world with one waiting job, moved step by step.
+struct Stage {
+    world: Shared,
+    clock: Virtual,
+    executor: Executor,
+    job: i64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let start = Timestamp::from_second(1_767_225_600).unwrap();
+        let clock = Virtual::starting_at(start);
+        // Jobs are run again under their own ids.
+        let config = Config { line: Line::V1_26, ..Config::default() };
+        let forge = Arc::new(Mutex::new(Forge::new(config)));
+        let mut world = World::new(1, Arc::new(clock.clone()), forge);
+        world.laws.classes = vec![linux(seconds(1))];
+        let job = world.forge().push(start, "acme/widget", &[JobSpec::new("build", &["linux"])])[0];
+        let executor = Executor::new(clock.clone());
+        Self { world: Arc::new(Mutex::new(world)), clock, executor, job }
+    }
+
+    fn now(&self) -> Timestamp {
+        tinqs_ci_reconciler::ports::Clock::now(&self.clock)
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        self.executor.scheduler()
+    }
+
+    fn name(&self) -> RunName {
+        RunName::job(self.job)
+    }
+
+    fn controller(&self, group: Group) -> Arc<Controller> {
+        self.controller_of(group, vec![linux(seconds(1))])
+    }
+
+    fn controller_of(&self, group: Group, classes: Vec<Class>) -> Arc<Controller> {
+        let mouth = Mouth::simulated(self.world.clone(), self.scheduler(), group);
+        let settings = Settings {
+            installation: "simulated".to_owned(),
+            instance_url: "https://gitea.example.com".to_owned(),
+            git_token: None,
+            classes,
+            poll_every: seconds(10),
+            sweep_every: seconds(60),
+            replica: format!("replica-{group}"),
+        };
+        Arc::new(Controller::new(mouth.ports(Arc::new(self.clock.clone())), settings))
+    }
+
+    /// Looks at the run once, as a task of a group.
+    fn look(&self, group: Group, controller: &Arc<Controller>) {
+        self.look_at(group, controller, self.name());
+    }
+
+    fn look_at(&self, group: Group, controller: &Arc<Controller>, name: RunName) {
+        let controller = controller.clone();
+        self.scheduler().spawn(group, async move {
+            controller.reconcile(&name).await;
+        });
+    }
+
+    /// Reads the forge's job list once.
+    fn poll(&self, group: Group, controller: &Arc<Controller>) {
+        let controller = controller.clone();
+        self.scheduler().spawn(group, async move {
+            let report = controller.poll().await;
+            assert_eq!(report.errors, Vec::<String>::new());
+        });
+    }
+
+    /// Steps from event to event until something holds; it must within ten minutes.
+    fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+        let last = self.now() + SignedDuration::from_mins(10);
+        loop {
+            self.executor.run_ready();
+            if holds(&lock(&self.world)) {
+                return;
+            }
+            let event = lock(&self.world).next_event();
+            let next = self.executor.next_timer().into_iter().fold(event, Timestamp::min);
+            assert!(next <= last, "never: {what}");
+            self.executor.advance(next);
+            lock(&self.world).advance();
+        }
+    }
+
+    /// Lets time go by.
+    fn rest(&mut self, wait: SignedDuration) {
+        let end = self.now() + wait;
+        let sleep = self.scheduler().sleep_until(end);
+        self.scheduler().spawn(0, sleep);
+        self.until("time goes by", |world| world.now() >= end);
+    }
+
+    fn broken(&self) -> Vec<String> {
+        let world = lock(&self.world);
+        world.laws.violations().iter().map(|v| format!("{} {}", v.law, v.what)).collect()
+    }
+}
+
+fn calls(world: &World, name: &str) -> u64 {
+    world.calls.get(name).copied().unwrap_or(0)
+}
+
+/// A look stands still before it writes; meanwhile its run is removed and made anew, and has come to
+/// the version that the look has read.
+fn written_over() -> Vec<String> {
+    let mut stage = Stage::new();
+    let name = stage.name();
+    let (slow, other) = (stage.controller(1), stage.controller(2));
+    stage.poll(2, &other);
+    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    let first = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
+    stage.look(1, &slow);
+    stage.until("it is about to write", |world| calls(world, "forge.register") == 1);
+    stage.scheduler().pause(1, stage.now() + seconds(50));
+    let job = stage.job;
+    let now = stage.now();
+    lock(&stage.world).forge().cancel(now, job);
+    for _ in 0..8 {
+        stage.look(2, &other);
+        stage.rest(seconds(2));
+    }
+    assert!(lock(&stage.world).records.run(&name).is_none(), "it is finished and removed");
+    let now = stage.now();
+    assert_eq!(lock(&stage.world).forge().rerun(now, job), job);
+    stage.poll(2, &other);
+    stage.until("it is made anew", |world| world.records.run(&name).is_some());
+    let second = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
+    assert_ne!(first.0, second.0, "another incarnation");
+    assert_eq!(first.1, second.1, "of the same version");
+    let before = calls(&lock(&stage.world), "store.put");
+    stage.until("the slow look writes", |world| calls(world, "store.put") > before);
+    stage.broken()
+}
+
+#[test]
+fn version_without_uid() {
+    assert_eq!(written_over(), Vec::<String>::new());
+    let broken = with(&[Mutant::VersionWithoutUid], written_over);
+    assert!(broken.iter().any(|b| b.starts_with("L4") && b.contains("another uid")), "{broken:?}");
+}
+
+/// A launch's reply is lost with its replica, and its machine is taken back while the list still
+/// hides it: the token is answered by a dead machine. How long until there is a second one?
+fn second_machine_after_a_dead_one() -> SignedDuration {
+    let mut stage = Stage::new();
+    let name = stage.name();
+    lock(&stage.world).faults.list_lag = seconds(290);
+    let (first, second) = (stage.controller(1), stage.controller(2));
+    stage.poll(2, &second);
+    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.look(1, &first);
+    stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
+    stage.scheduler().crash(1);
+    stage.rest(seconds(1));
+    let now = stage.now();
+    {
+        let mut world = lock(&stage.world);
+        let id = world.cloud.live().next().map(|machine| machine.id.clone()).unwrap();
+        world.cloud.interrupt(now, &id);
+    }
+    stage.rest(seconds(30));
+    let began = stage.now();
+    while lock(&stage.world).cloud.machines().count() < 2 {
+        assert!(stage.now() < began + SignedDuration::from_mins(30), "there is never a second one");
+        stage.look(2, &second);
+        stage.rest(seconds(5));
+    }
+    assert_eq!(stage.broken(), Vec::<String>::new());
+    stage.now().duration_since(began)
+}
+
+#[test]
+fn dead_token_taken_for_a_live_machine() {
+    let waited = second_machine_after_a_dead_one();
+    assert!(waited <= seconds(10), "{waited:#}: the answer itself tells that it is dead");
+    let waited = with(&[Mutant::DeadTokenLives], second_machine_after_a_dead_one);
+    assert!(waited > SignedDuration::from_mins(3), "{waited:#}: it is not waited for");
+}
+
+/// A replica dies once it has taken a seat. Then another class, which may have one machine, is the
+/// first to serve, and has one.
+fn a_seat_of_the_class_before() -> Vec<String> {
+    let mut stage = Stage::new();
+    let class = |name: &str| {
+        let mut class = linux(SignedDuration::from_hours(1));
+        class.name = ClassName(name.to_owned());
+        class.limit = Some(1);
+        class
+    };
+    let (before, after) = (class("before"), class("after"));
+    lock(&stage.world).laws.classes = vec![after.clone(), before.clone()];
+    let (first, name) = (stage.controller_of(1, vec![before.clone()]), stage.name());
+    let second = stage.controller_of(2, vec![after, before]);
+    stage.poll(2, &second);
+    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.look(1, &first);
+    stage.until("it has its seat", |world| calls(world, "store.seat") == 1);
+    stage.scheduler().crash(1);
+    stage.rest(seconds(1));
+    let now = stage.now();
+    let jobs = [JobSpec::new("test", &["linux"])];
+    let other = RunName::job(lock(&stage.world).forge().push(now, "acme/widget", &jobs)[0]);
+    stage.poll(2, &second);
+    stage.until("the other run is made", |world| world.records.run(&other).is_some());
+    stage.look_at(2, &second, other);
+    stage.until("it has its machine", |world| calls(world, "compute.launch") == 1);
+    stage.look(2, &second);
+    stage.rest(seconds(5));
+    assert_eq!(lock(&stage.world).records.seats().count(), 2, "one in each class");
+    stage.broken()
+}
+
+#[test]
+fn seat_without_its_class() {
+    assert_eq!(a_seat_of_the_class_before(), Vec::<String>::new());
+    let broken = with(&[Mutant::SeatWithoutClass], a_seat_of_the_class_before);
+    assert!(broken.iter().any(|b| b.starts_with("L6")), "{broken:?}");
+}
