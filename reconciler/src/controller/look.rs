@@ -439,7 +439,7 @@ impl Look<'_> {
                 run.map(|r| if r.is_open() { r.status.due.min(soon) } else { soon })
             }
             LookResult::Settled | LookResult::Acted => {
-                run.filter(|r| r.is_open()).map(|r| r.status.due)
+                run.filter(|r| is_due_soon(r)).map(|r| r.status.due)
             }
         };
         controller.memory.remember_due(&report.name, report.due);
@@ -451,11 +451,17 @@ fn stored_phase(run: Option<&Run>) -> Option<Phase> {
     run.map(|r| r.status.phase)
 }
 
+/// Whether it is looked at again on its own account: a tombstone is, until it may be removed. Its
+/// due only moves, look by look, and is not written for that.
+fn is_due_soon(run: &Run) -> bool {
+    run.is_open() || run.deleted_at.is_some()
+}
+
 /// Whether more than the due moved, or the stored due is one that no record may hold.
 fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
     let mut same_due = run.status.clone();
     same_due.due = stored.status.due;
-    let scrambled = if run.is_open() {
+    let scrambled = if is_due_soon(run) {
         stored.status.due > now + LONGEST_DUE
     } else {
         stored.status.due != run.status.due
