@@ -224,7 +224,8 @@ impl Look {
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return false };
         let mut same_due = run.status.clone();
         same_due.due = stored.status.due;
-        let scrambled = !run.is_open() && stored.status.due != run.status.due;
+        let due_soon = run.is_open() || run.deleted_at.is_some();
+        let scrambled = !due_soon && stored.status.due != run.status.due;
         // What a condition says is for people, and is not remembered here.
         for condition in &mut same_due.conditions {
             let told = stored.status.conditions.iter().find(|c| c.reason == condition.reason);

@@ -92,9 +92,13 @@ impl World {
                 return Err(format!("a look without end: {state:#?}"));
             }
             let step = state.replicas[replica].look.as_ref().and_then(|l| l.steps.front());
-            effects.all += usize::from(step.is_some_and(|s| *s != Step::Observe));
-            effects.removals += usize::from(step == Some(&Step::Remove));
+            let removes = step == Some(&Step::Remove);
+            let before = outside(state);
             self.happen(state, &Action::Call { replica, reply: Reply::Comes });
+            if outside(state) != before {
+                effects.all += 1;
+                effects.removals += usize::from(removes);
+            }
         }
         Ok(())
     }
@@ -127,7 +131,8 @@ impl World {
         }
         for machine in 0..state.machines.len() {
             let waiting = state.jobs.iter().position(|job| *job == Job::Waiting);
-            let vm = &state.machines[machine];
+            // Those that are gone may be forgotten meanwhile; the others have their turn later.
+            let Some(vm) = state.machines.get(machine) else { return };
             let usable = state.rows.iter().any(|r| r.id == vm.registration && !r.used);
             let action = match (vm.doing, waiting) {
                 (Doing::Booting, _) => Action::Boot { machine, hangs: false },
@@ -138,9 +143,6 @@ impl World {
                 (Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone, _) => continue,
             };
             self.happen(state, &action);
-            if state.machines.len() <= machine {
-                break;
-            }
         }
     }
 
@@ -160,6 +162,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// All but the controllers: what an effect changes.
+fn outside(state: &State) -> State {
+    State { replicas: Default::default(), ..state.clone() }
 }
 
 /// Nothing is left.

@@ -90,7 +90,6 @@ pub(crate) struct Vm {
     pub(crate) listed: Option<InstanceState>,
     /// Its own timer does not end it.
     pub(crate) timer_broken: bool,
-    pub(crate) gone_at: Option<Timestamp>,
 }
 
 /// What a machine is doing.

@@ -4,15 +4,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_reconciler::plan::{
     FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW, SHOWN_WITHIN, VISIBLE_WITHIN,
 };
 use tinqs_ci_reconciler::run::{
-    Answer, Attempt, Ended, PastAttempt, PastPlacement, Phase, Placement, Refused, Run, Status,
+    Answer, Attempt, End, Ended, PastAttempt, PastPlacement, Phase, Placement, Refused, Run, Slot,
+    Status,
 };
 
 use crate::look::Look;
-use crate::state::{GRID, Landing, Recorded, Replica, State, Vm, now};
+use crate::state::{Doing, GRID, Landing, Replica, State, Vm, now};
 
 const fn minutes(n: i64) -> SignedDuration {
     SignedDuration::from_mins(n)
@@ -33,8 +35,6 @@ const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
 const MISSING: &[SignedDuration] = &[minutes(1)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
-/// An ended machine is listed for longer than anything else is waited for.
-const LISTED: &[SignedDuration] = &[minutes(26)];
 /// How long a look goes on.
 pub(crate) const LOOK: &[SignedDuration] = &[minutes(1)];
 /// The cloud takes no call that was signed longer ago.
@@ -83,9 +83,30 @@ pub(crate) fn forget(state: &mut State) {
     for (replica, look) in state.replicas.iter_mut().zip(looks) {
         replica.look = look;
     }
+    let listed = |slot: &Slot, placement: usize| {
+        let of_it = |m: &&Vm| m.slot == *slot && m.placement as usize == placement;
+        state.machines.iter().find(of_it).is_some_and(|m| m.listed.is_some())
+    };
     for run in state.runs.iter_mut().flatten() {
         let mut kept = (**run).clone();
         tidy_run(&mut kept);
+        // What is listed stays so for longer than its answer is waited for.
+        let slots: Vec<Slot> = kept.status.past.iter().map(|p| kept.slot(p.number)).collect();
+        for (past, slot) in kept.status.past.iter_mut().zip(slots) {
+            for (index, placement) in past.placements.iter_mut().enumerate() {
+                if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                    answer.at = long_ago();
+                }
+            }
+        }
+        let slot = kept.status.attempt.as_ref().map(|a| kept.slot(a.number));
+        if let (Some(attempt), Some(slot)) = (&mut kept.status.attempt, slot) {
+            for (index, placement) in attempt.placements.iter_mut().enumerate() {
+                if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                    answer.at = long_ago();
+                }
+            }
+        }
         if kept != **run {
             *run = crate::state::Hashed::new(kept);
         }
@@ -115,7 +136,7 @@ fn tidy_run(run: &mut Run) {
         condition.message.clear();
     }
     status.due = match status.finished_at {
-        Some(at) if status.phase == Phase::Finished => at + keep,
+        Some(at) if status.phase == Phase::Finished && run.deleted_at.is_none() => at + keep,
         Some(_) | None => now(),
     };
 }
@@ -138,7 +159,7 @@ fn visit_state(state: &mut State, f: Visit<'_>) {
         frozen_since,
         faults: _,
         deeds: _,
-        recorded,
+        recorded: _,
         registered: _,
         broken: _,
     } = state;
@@ -170,23 +191,24 @@ fn visit_state(state: &mut State, f: Visit<'_>) {
     if let Some(since) = frozen_since {
         f(since, FROZEN);
     }
-    for Recorded { slot: _, identity: _, deadline, machines: _ } in recorded {
-        f(deadline, DEADLINE);
-    }
 }
 
 fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
-    f(&mut machine.launched_at, LAUNCHED);
-    // One that is ended already is not ended again.
-    let waits = if machine.is_live() { DEADLINE } else { NONE };
-    f(&mut machine.deadline, waits);
-    if let Some(at) = &mut machine.gone_at {
-        f(at, LISTED);
+    let Vm { doing, listed, launched_at, deadline, .. } = machine;
+    // Lateness is of those that are listed as living and are not known to have got a job.
+    let listed = matches!(listed, None | Some(InstanceState::Booting | InstanceState::Up));
+    let used = matches!(doing, Doing::Busy { silent: false, .. } | Doing::Spent);
+    f(launched_at, if listed && !used { LAUNCHED } else { NONE });
+    // A deadline is hours away, whatever else is waited for; it comes near where a machine hangs.
+    match doing {
+        Doing::Dark | Doing::Stuck | Doing::Spent => f(deadline, DEADLINE),
+        Doing::Ending | Doing::Gone => f(deadline, NONE),
+        Doing::Booting | Doing::Online | Doing::Busy { .. } => {}
     }
 }
 
 fn visit_look(look: &mut Look, f: Visit<'_>) {
-    let Look { run: _, seen, stored, steps: _, prepare, more: _, row: _, round: _, issued: _ } =
+    let Look { run: _, seen, stored, steps: _, prepare: _, more: _, row: _, round: _, issued: _ } =
         look;
     f(&mut seen.now, LOOK);
     if let Some(run) = stored {
@@ -197,7 +219,6 @@ fn visit_look(look: &mut Look, f: Visit<'_>) {
     }
     for machine in &mut seen.machines {
         f(&mut machine.launched_at, NONE);
-        f(&mut machine.deadline, NONE);
     }
     if let tinqs_ci_reconciler::observation::Registrations::Seen(rows) = &mut seen.registrations {
         for since in rows.iter_mut().filter_map(|row| row.missing_since.as_mut()) {
@@ -206,9 +227,6 @@ fn visit_look(look: &mut Look, f: Visit<'_>) {
     }
     for short in seen.class.iter_mut().flat_map(|class: &mut Class| &mut class.short) {
         f(&mut short.until, NONE);
-    }
-    if let Some(prepare) = prepare {
-        f(&mut prepare.deadline, NONE);
     }
 }
 
@@ -237,7 +255,8 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
     for past in past {
         let PastAttempt { number: _, decided_at, class: _, registration: _, placements, ended } =
             past;
-        f(decided_at, DECIDED);
+        let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
+        visit_decided(decided_at, open, f);
         f(&mut ended.at, NONE);
         for PastPlacement { answered, refused } in placements {
             visit_answers(answered.as_mut(), refused.as_mut(), f);
@@ -257,14 +276,24 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { number: _, decided_at, class: _, runner: _, boot, placements, ended } = attempt;
-    f(decided_at, DECIDED);
-    f(&mut boot.deadline, DEADLINE);
-    if let Some(Ended { why: _, at }) = ended {
-        f(at, ENDED);
+    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended } = attempt;
+    let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
+    visit_decided(decided_at, open, f);
+    if let Some(Ended { why, at }) = ended {
+        f(at, if *why == End::Consumed { ENDED } else { NONE });
     }
     for Placement { machine: _, asked_again: _, answered, refused } in placements {
         visit_answers(answered.as_mut(), refused.as_mut(), f);
+    }
+}
+
+/// Once each placement was answered or refused, what counts from then is over sooner than what
+/// counts from the decision: that stays young.
+fn visit_decided(decided_at: &mut Timestamp, open: bool, f: Visit<'_>) {
+    if open {
+        f(decided_at, DECIDED);
+    } else {
+        *decided_at = now();
     }
 }
 

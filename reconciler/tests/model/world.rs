@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::observation::{Conclusion, InstanceState, Registrations}
 use tinqs_ci_reconciler::plan::{Action as Effect, Row};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::record;
-use tinqs_ci_reconciler::run::{Attempt, Phase, Run, Runner, Secret, Slot};
+use tinqs_ci_reconciler::run::{Attempt, Run, Runner, Secret, Slot};
 
 use crate::look::{Look, Step, instance, run_of};
 use crate::scope::{Came, Deed, Fault, World};
@@ -255,10 +255,7 @@ impl World {
             Action::Drain { machine } | Action::Die { machine } => {
                 state.machines[*machine].doing = Doing::Ending;
             }
-            Action::Gone { machine } => {
-                state.machines[*machine].doing = Doing::Gone;
-                state.machines[*machine].gone_at = Some(now());
-            }
+            Action::Gone { machine } => state.machines[*machine].doing = Doing::Gone,
             Action::BreakTimer { machine } => state.machines[*machine].timer_broken = true,
             Action::Zombie { job } => {
                 if let Job::Running { registration, .. } = state.jobs[*job] {
@@ -539,7 +536,6 @@ impl World {
             doing: Doing::Booting,
             listed: None,
             timer_broken: false,
-            gone_at: None,
         };
         state.machines.push(machine.clone());
         state.on_machine(self);
@@ -564,21 +560,13 @@ impl World {
         if state.frozen_since.is_none() {
             state.machines.iter_mut().for_each(|m| m.listed = Some(m.state()));
         }
-        // What is long gone is no longer listed.
-        let long_gone = |m: &Vm| m.gone_at.is_some_and(|at| older(at, SignedDuration::from_mins(26)));
-        state.machines.retain(|m| !long_gone(m));
+        forget_gone(state);
         versions(state);
         for replica in &mut state.replicas {
-            let asked_for = |id: i64| {
-                state.machines.iter().any(|m| {
-                    m.registration == id && m.listed.is_some_and(|s| s != InstanceState::Gone)
-                }) || state.runs.iter().flatten().any(|run| {
-                    let attempt = run.status.attempt.as_ref();
-                    attempt.is_some_and(|a| a.runner.id == id && a.ended.is_none())
-                        && run.status.phase != Phase::Finished
-                })
-            };
-            replica.missing.retain(|(id, _)| asked_for(*id));
+            // Since when one is missing counts for a machine that lives, or is listed as living.
+            let counts = |m: &Vm| m.is_live() || m.listed != Some(m.state());
+            let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
+            replica.missing.retain(|(id, _)| of_it(*id));
             replica.missing.sort();
             replica.short.retain(|s| s.until > now());
             replica.short.sort_by_key(|s| (s.until, s.machine.kind.clone()));
@@ -589,6 +577,27 @@ impl World {
         time::forget(state);
         state.replicas.sort_by_key(hash_of);
     }
+}
+
+/// An ended machine is listed for longer than anything else is waited for; it is forgotten once
+/// nothing is left that would ask for it.
+fn forget_gone(state: &mut State) {
+    let State { runs, seats, rows, machines, landings, .. } = state;
+    let asked_for = |m: &Vm| {
+        let run = runs[run_of(&m.slot)].as_ref().filter(|r| r.uid.short() == m.slot.uid);
+        let recorded = run.is_some_and(|run| {
+            let past = run.status.past.iter().map(|p| p.number);
+            let mut numbers = past.chain(run.status.attempt.iter().map(|a| a.number));
+            numbers.any(|number| number == m.slot.number)
+        });
+        recorded
+            || seats.iter().any(|(slot, _)| *slot == m.slot)
+            || rows.iter().any(|row| row.slot == m.slot)
+            || landings.iter().any(|landing| landing.slot == m.slot)
+    };
+    machines.retain(|m| {
+        m.doing != Doing::Gone || m.listed != Some(InstanceState::Gone) || asked_for(m)
+    });
 }
 
 /// Only equality of versions counts: a record has version 1, what a look has read is that or not.
@@ -658,11 +667,17 @@ fn finish(state: &mut State, machine: usize, hangs: bool) {
     let vm = &mut state.machines[machine];
     let Doing::Busy { job, silent: _ } = vm.doing else { return };
     vm.doing = if hangs { Doing::Spent } else { Doing::Ending };
+    let vm = &state.machines[machine];
     let own = vm.registration;
-    state.rows.retain(|row| row.id != own);
-    if matches!(state.jobs[job], Job::Running { registration, .. } if registration == own) {
+    // What is not registered cannot report a success.
+    if on_it(&state.jobs[job], vm) && state.rows.iter().any(|row| row.id == own) {
         state.jobs[job] = Job::Done(Conclusion::Success);
     }
+    state.rows.retain(|row| row.id != own);
+}
+
+fn on_it(job: &Job, vm: &Vm) -> bool {
+    matches!(job, Job::Running { registration, .. } if *registration == vm.registration)
 }
 
 fn usable(state: &State, vm: &Vm) -> bool {
@@ -684,8 +699,10 @@ fn may_time_pass(state: &State) -> bool {
             let waits = state.jobs.iter().any(|job| *job == Job::Waiting) && usable(state, vm);
             !waits && !older(vm.launched_at - step, SignedDuration::from_mins(8))
         }
+        // Its next report tells it that its job, or its registration, was ended from outside.
         Doing::Busy { job, .. } => {
-            matches!(state.jobs[job], Job::Running { registration, .. } if registration == vm.registration)
+            let registered = state.rows.iter().any(|row| row.id == vm.registration);
+            registered && on_it(&state.jobs[job], vm)
         }
         Doing::Ending => false,
         Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone => true,
