@@ -165,8 +165,12 @@ impl Cloud {
         self.launches.push(now);
         self.made += 1;
         let id = InstanceId(format!("i-{:017x}", self.made));
-        let machine = Machine::new(id.clone(), ask, recipe, now, fate);
+        let stillborn = fate.stillborn;
+        let mut machine = Machine::new(id.clone(), ask, recipe, now, fate);
         let instance = machine.instance(InstanceState::Booting);
+        if stillborn {
+            machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
+        }
         self.machines.insert(id.clone(), machine);
         self.active.insert(id.clone());
         self.tokens.insert(token, (bytes, id));

@@ -48,18 +48,24 @@ impl Rng {
 }
 
 /// How often what goes wrong. Probabilities are from 0 to 1; the default is fair weather.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// A replica dies, at a suspension point: before or after a call's effect.
     pub crash: f64,
-    /// A replica stands still for up to 15 minutes, at a suspension point.
+    /// A call or its whole replica stands still for up to 15 minutes, at a suspension point.
     pub pause: f64,
     /// A call is refused: it has no effect, and the caller is told that it is unavailable.
     pub refused: f64,
     /// A call has its effect, and the caller is told that it is unavailable.
     pub reply_lost: f64,
+    /// The same of the cloud's calls alone.
+    pub cloud_reply_lost: f64,
     /// A call takes up to 5 minutes.
     pub slow: f64,
+    /// The same of the cloud's calls alone.
+    pub cloud_slow: f64,
+    /// A write finds that somebody has written in between.
+    pub conflict: f64,
     /// A webhook never arrives.
     pub webhook_lost: f64,
     /// A webhook arrives twice.
@@ -78,23 +84,31 @@ pub struct Faults {
     pub job_omitted: f64,
     /// A launch finds no capacity for its kind, subnet and market, nor does any in the next 5 minutes.
     pub no_capacity: f64,
+    /// A launch finds no capacity, and the next may find some.
+    pub launch_refused: f64,
     /// A launch is refused for an account limit.
     pub limit: f64,
     /// A call of the cloud is refused for pace.
     pub throttled: f64,
+    /// A launch is answered, and its machine is dead at once: so is every answer to its token.
+    pub stillborn: f64,
     /// A machine is taken back by the cloud, within its first 10 minutes.
     pub interrupted: f64,
     /// A machine's runner reports once a minute only: the forge calls it idle in between.
     pub silent: f64,
     /// A machine's runner never starts.
     pub never_online: f64,
+    /// The same of every machine of this kind.
+    pub broken_kind: Option<&'static str>,
     /// A machine's runner is online and never asks for a job, nor drains.
     pub hangs_idle: f64,
     /// A machine stays after its job.
     pub hangs_after_job: f64,
     /// A machine's own timer does not end it.
     pub ignores_timer: f64,
-    /// How far the replicas' clocks are apart.
+    /// The cloud does not honour client tokens: whoever asks twice gets twins.
+    pub no_tokens: bool,
+    /// How far the replicas' clocks are apart, each from the next.
     pub clocks_apart: SignedDuration,
     /// Faults end here; `None`: never.
     pub until: Option<Timestamp>,
@@ -107,9 +121,63 @@ impl Faults {
             // A clock that is wrong stays wrong.
             Faults { clocks_apart: self.clocks_apart, ..Faults::default() }
         } else {
-            self.clone()
+            *self
         }
     }
+
+    /// Whether launches are refused for want of capacity, now and then.
+    pub fn refuses_capacity(&self) -> bool {
+        self.no_capacity > 0.0 || self.launch_refused > 0.0 || self.limit > 0.0
+    }
+}
+
+/// What is wrong for a while, altogether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Every call of a port is refused.
+    Down(Port),
+    /// The forge assigns nothing, though runners idle.
+    Mute,
+    /// No launch finds capacity.
+    Drought,
+    /// Somebody else writes before every third write.
+    Storm,
+}
+
+/// What may be down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The records.
+    Store,
+    /// The wake-ups.
+    Queue,
+    /// The cloud. Its machines live on.
+    Compute,
+    /// The forge. Runners cannot reach it either.
+    Forge,
+}
+
+impl Port {
+    /// Its name in calls.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Queue => "queue",
+            Self::Compute => "compute",
+            Self::Forge => "forge",
+        }
+    }
+}
+
+/// A trouble, and when; counted from the start of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spell {
+    /// What is wrong.
+    pub trouble: Trouble,
+    /// From when on.
+    pub after: SignedDuration,
+    /// For how long.
+    pub lasts: SignedDuration,
 }
 
 #[cfg(test)]

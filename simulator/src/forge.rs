@@ -270,6 +270,9 @@ impl Forge {
     /// The server's cron and queues: tasks that are silent or endless fail, abandoned jobs are
     /// cancelled, jobs whose needs are done become waiting or skipped.
     pub fn tick(&mut self, now: Timestamp) {
+        if self.is_down(now) {
+            return;
+        }
         self.end_lost_tasks(now);
         if let Some(limit) = self.config.abandoned_after {
             let idle = |j: &&JobRow| matches!(j.status, Status::Waiting | Status::Blocked);
@@ -279,6 +282,11 @@ impl Forge {
                 self.finish(now, id, Conclusion::Cancelled);
             }
         }
+    }
+
+    /// Whether nobody reaches the server.
+    pub fn is_down(&self, now: Timestamp) -> bool {
+        self.config.down_until.is_some_and(|until| now < until)
     }
 
     /// Webhooks since the last call, oldest first. Nothing gives them again.

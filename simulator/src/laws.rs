@@ -10,9 +10,10 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::class::Class;
-use tinqs_ci_reconciler::run::{Attempt, RunName, Slot, Uid};
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, Run, RunName, Slot, Uid};
 
 pub use calls::{RetireTruth, TerminateTruth};
+pub use time::Excuse;
 
 /// Events that are remembered for a story, where nothing else is asked for.
 const REMEMBERED: usize = 20_000;
@@ -60,19 +61,29 @@ pub struct Laws {
     highest: BTreeMap<(RunName, Uid), u32>,
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
-    /// How often each run was woken, and looked at.
+    looks: u64,
+    /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
-    waiting: BTreeMap<i64, (Timestamp, bool)>,
+    waiting: BTreeMap<i64, time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
-    lingering: BTreeSet<String>,
+    /// Machines that should be gone: since when, of that excused, and whether it was told.
+    lingering: BTreeMap<String, time::Wait>,
+    /// Runs whose records were rewritten at random.
+    scrambled: BTreeSet<RunName>,
+    /// Machines that lived when all records were lost.
+    orphans: BTreeSet<InstanceId>,
+    /// When every replica knew the classes in force.
+    configured_at: Option<Timestamp>,
     /// The longest that a job waited, and which.
     longest_wait: (SignedDuration, i64),
     /// How many events are remembered.
     pub remembers: usize,
     /// No job may wait longer where capacity is there.
     pub waits_at_most: SignedDuration,
-    /// Most writes of one run in 24 hours.
-    pub writes_a_day: usize,
+    /// Most writes of one run, in that time.
+    pub writes_at_most: (usize, SignedDuration),
+    /// Whether the cloud makes twins, by asking twice: L2 and L6 are excepted then.
+    pub twins: bool,
     /// The classes in force, for their limits.
     pub classes: Vec<Class>,
     /// What machines are told of git.
@@ -94,14 +105,19 @@ impl Laws {
             highest: BTreeMap::new(),
             writes: BTreeMap::new(),
             written: BTreeMap::new(),
+            looks: 0,
             woken: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
-            lingering: BTreeSet::new(),
+            lingering: BTreeMap::new(),
+            scrambled: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            configured_at: None,
             longest_wait: (SignedDuration::ZERO, 0),
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
-            writes_a_day: 150,
+            writes_at_most: (150, SignedDuration::from_hours(24)),
+            twins: false,
             classes: Vec::new(),
             git_token: None,
             records_lost: false,
@@ -133,6 +149,29 @@ impl Laws {
         self.violations.push(Violation { law, seed: self.seed, at: now, what, story });
     }
 
+    /// All records are gone; these machines lived then.
+    pub fn on_lost_table(&mut self, live: impl Iterator<Item = InstanceId>) {
+        self.records_lost = true;
+        self.orphans.extend(live);
+    }
+
+    /// A record was rewritten at random. What it says now is what is true of it; what it said before
+    /// binds nobody.
+    pub fn on_scrambled(&mut self, run: &Run) {
+        self.attempts.retain(|slot, _| slot.run != run.name);
+        self.highest.retain(|(name, _), _| *name != run.name);
+        self.scrambled.insert(run.name.clone());
+        if let Some(attempt) = &run.status.attempt {
+            self.attempts.insert(run.slot(attempt.number), attempt.clone());
+        }
+    }
+
+    /// Other classes are in force, and every replica knows them from then on.
+    pub fn on_configured(&mut self, classes: &[Class], known_at: Timestamp) {
+        self.classes = classes.to_vec();
+        self.configured_at = Some(known_at);
+    }
+
     /// The last events that hold a word, in order; all last events where the word is empty.
     pub fn story(&self, about: &str) -> Vec<String> {
         let of_it = self.told.iter().rev().filter(|line| mentions(line, about));
@@ -159,6 +198,11 @@ impl Laws {
     /// A hash over everything that happened.
     pub fn hash(&self) -> String {
         hex::encode(self.hash.clone().finalize())
+    }
+
+    /// Looks that were told of.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// How often each run was written.

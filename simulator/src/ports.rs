@@ -18,9 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
 
 use crate::executor::{Group, Scheduler};
+use crate::faults::{Port, Trouble};
 use crate::world::{Shared, World, lock};
 
-pub(crate) use forge::hint;
+pub(crate) use forge::{hint, waiting_job};
 
 /// One replica's way to the world: all five ports.
 #[derive(Clone)]
@@ -48,6 +49,10 @@ struct Call {
 impl Call {
     fn new(name: &'static str, about: impl ToString) -> Self {
         Self { name, about: about.to_string() }
+    }
+
+    fn port(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(port, _)| port)
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> PortError {
@@ -130,7 +135,7 @@ impl Mouth {
 
     async fn suspend(&self, call: &Call, side: Side) -> Result<(), PortError> {
         let Pace::Simulated { scheduler, group } = &self.pace else { return Ok(()) };
-        let weather = self.weather(scheduler, *group, side);
+        let weather = self.weather(scheduler, *group, call, side);
         match weather {
             Weather::Goes(wait) => {
                 scheduler.sleep(wait).await;
@@ -156,31 +161,56 @@ impl Mouth {
         }
     }
 
-    fn weather(&self, scheduler: &Scheduler, group: Group, side: Side) -> Weather {
+    fn weather(&self, scheduler: &Scheduler, group: Group, call: &Call, side: Side) -> Weather {
         let mut world = self.world();
         let now = world.now();
         let faults = world.faults.at(now);
-        let rng = &mut world.rng;
-        if rng.chance(faults.crash) {
+        if world.strikes("crash", faults.crash) {
             return Weather::Crashes;
         }
+        let port = call.port();
+        let cloud = port == Port::Compute.name();
         let fails = match side {
-            Side::Before => faults.refused,
-            Side::After => faults.reply_lost,
+            Side::Before if world.is_down(now, port) => {
+                world.count("down");
+                return Weather::Fails;
+            }
+            Side::Before => world.strikes("refused", faults.refused),
+            Side::After => {
+                let lost = if cloud { faults.cloud_reply_lost } else { 0.0 };
+                world.strikes("reply_lost", faults.reply_lost.max(lost))
+            }
         };
-        if rng.chance(fails) {
+        if fails {
             return Weather::Fails;
         }
-        if rng.chance(faults.pause) {
-            let (least, most) = (SignedDuration::from_secs(1), SignedDuration::from_mins(15));
-            scheduler.pause(group, now + rng.between(least, most));
+        let mut most = SignedDuration::from_millis(60);
+        if world.strikes("pause", faults.pause) {
+            // Either one call is late, or the whole process stands still.
+            let longest = SignedDuration::from_mins(15);
+            if world.rng.chance(0.5) {
+                most = longest;
+            } else {
+                let wait = world.rng.between(SignedDuration::from_secs(1), longest);
+                scheduler.pause(group, now + wait);
+            }
         }
-        let most = if rng.chance(faults.slow) {
-            SignedDuration::from_mins(5)
-        } else {
-            SignedDuration::from_millis(60)
+        let slow = if cloud { faults.cloud_slow } else { 0.0 };
+        if world.strikes("slow", faults.slow.max(slow)) {
+            most = most.max(SignedDuration::from_mins(5));
+        }
+        Weather::Goes(world.rng.between(SignedDuration::from_millis(2), most))
+    }
+}
+
+impl World {
+    fn is_down(&self, now: Timestamp, port: &str) -> bool {
+        let down = |(trouble, from, until): &(Trouble, Timestamp, Timestamp)| {
+            matches!(trouble, Trouble::Down(which) if which.name() == port)
+                && *from <= now
+                && now < *until
         };
-        Weather::Goes(rng.between(SignedDuration::from_millis(2), most))
+        self.spells.iter().any(down)
     }
 }
 

@@ -1,26 +1,32 @@
 //! The pretended world: forge, cloud, records and wake-ups in one state, with its weather and its
 //! judge. [`run`] lets a seed's history happen.
 
+mod deeds;
 pub mod drive;
+mod people;
 pub mod profile;
+mod profiles;
 mod replica;
+mod scramble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{Machine, Market};
 use tinqs_ci_reconciler::ports::Clock;
+use tinqs_ci_reconciler::run::{Outcome as RunOutcome, RunName};
 
 use crate::cloud::machine::Fate;
 use crate::cloud::{self, Cloud};
-use crate::faults::{Faults, Rng};
+use crate::faults::{Faults, Port, Rng, Trouble};
 use crate::forge::{self, Forge};
-use crate::laws::Laws;
+use crate::laws::{Excuse, Laws};
 use crate::ports::queue::Wakes;
 use crate::ports::store::Records;
 
 pub use drive::{Outcome, chronicle, run};
-pub use profile::Profile;
+pub use profile::{Deed, Demand, Profile};
 
 /// How often the forge's cron runs.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
@@ -39,6 +45,14 @@ pub struct World {
     pub wakes: Wakes,
     /// The weather.
     pub faults: Faults,
+    /// What is wrong for a while, with its beginning and its end.
+    pub spells: Vec<(Trouble, Timestamp, Timestamp)>,
+    /// What of it the controller may know.
+    pub demand: Demand,
+    /// Jobs whose push was taken in, where there is no job list.
+    pub taken: BTreeSet<i64>,
+    /// How often each fault has struck.
+    pub struck: BTreeMap<&'static str, u64>,
     /// Where chance comes from.
     pub rng: Rng,
     /// The judge and chronicler.
@@ -67,6 +81,10 @@ impl World {
             records: Records::default(),
             wakes: Wakes::default(),
             faults: Faults::default(),
+            spells: Vec::new(),
+            demand: Demand::Jobs,
+            taken: BTreeSet::new(),
+            struck: BTreeMap::new(),
             rng: Rng::new(seed),
             laws: Laws::new(seed, now),
             calls: BTreeMap::new(),
@@ -102,8 +120,15 @@ impl World {
         if self.faults.list_lag > SignedDuration::ZERO {
             self.cloud.config.list_lag = self.faults.at(now).list_lag;
         }
+        if self.faults.no_tokens {
+            self.cloud.config.tokens = !self.faults.at(now).no_tokens;
+        }
         let forge = self.forge.clone();
         let mut forge = lock(&forge);
+        if !self.spells.is_empty() {
+            forge.config.mute_until = self.ends_at(now, Trouble::Mute);
+            forge.config.down_until = self.ends_at(now, Trouble::Down(Port::Forge));
+        }
         let told = self.cloud.tick(now, &mut forge);
         for line in told {
             self.laws.tell(now, &line);
@@ -111,27 +136,71 @@ impl World {
         if self.cron_at <= now {
             self.cron_at = now + FORGE_CRON;
             forge.tick(now);
-            self.laws.every_minute(now, &self.cloud, &forge);
+            let excuse = self.excuse(now, &forge);
+            self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
         drop(forge);
         self.wakes.advance(now);
     }
 
+    /// When a trouble that is there now is over.
+    fn ends_at(&self, now: Timestamp, trouble: Trouble) -> Option<Timestamp> {
+        let there = |(what, from, until): &&(Trouble, Timestamp, Timestamp)| {
+            *what == trouble && *from <= now && now < *until
+        };
+        self.spells.iter().filter(there).map(|(_, _, until)| *until).max()
+    }
+
+    /// Whether a trouble is there.
+    pub fn suffers(&self, now: Timestamp, trouble: Trouble) -> bool {
+        self.ends_at(now, trouble).is_some()
+    }
+
+    /// Whether a fault of that probability strikes; if so, it is counted.
+    pub fn strikes(&mut self, fault: &'static str, probability: f64) -> bool {
+        let strikes = self.rng.chance(probability);
+        if strikes {
+            self.count(fault);
+        }
+        strikes
+    }
+
+    /// A fault has struck.
+    pub fn count(&mut self, fault: &'static str) {
+        *self.struck.entry(fault).or_insert(0) += 1;
+    }
+
+    /// What no controller can help, at this minute.
+    fn excuse(&self, now: Timestamp, forge: &Forge) -> Excuse {
+        let down = |port| self.suffers(now, Trouble::Down(port));
+        let cut_off = [Port::Store, Port::Queue, Port::Compute, Port::Forge].into_iter().any(down);
+        let idle = self.suffers(now, Trouble::Mute) || self.suffers(now, Trouble::Drought);
+        let given_up = |job: &&forge::JobRow| {
+            self.records.run(&RunName::job(job.id)).is_some_and(|run| {
+                run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
+            })
+        };
+        let given_up = forge.waiting().into_iter().filter(given_up).map(|job| job.id).collect();
+        Excuse { cut_off, no_job_can_start: cut_off || idle, given_up }
+    }
+
     /// What becomes of the machine that is launched now.
-    pub fn fate(&mut self, spot: bool) -> Fate {
+    pub fn fate(&mut self, recipe: Option<&Machine>) -> Fate {
         let weather = self.faults.at(self.now());
-        let rng = &mut self.rng;
         let seconds = SignedDuration::from_secs;
-        let interrupted = spot && rng.chance(weather.interrupted);
+        let spot = recipe.is_some_and(|m| m.market == Market::Spot);
+        let broken = recipe.is_some_and(|m| weather.broken_kind == Some(m.kind.as_str()));
+        let interrupted = spot && self.strikes("interrupted", weather.interrupted);
         Fate {
-            boots_in: rng.between(seconds(12), seconds(40)),
-            starts_in: rng.between(seconds(5), seconds(20)),
-            interrupted_in: interrupted.then(|| rng.between(seconds(1), seconds(600))),
-            silent: rng.chance(weather.silent),
-            never_online: rng.chance(weather.never_online),
-            hangs_idle: rng.chance(weather.hangs_idle),
-            hangs_after_job: rng.chance(weather.hangs_after_job),
-            ignores_timer: rng.chance(weather.ignores_timer),
+            boots_in: self.rng.between(seconds(12), seconds(40)),
+            starts_in: self.rng.between(seconds(5), seconds(20)),
+            interrupted_in: interrupted.then(|| self.rng.between(seconds(1), seconds(600))),
+            stillborn: self.strikes("stillborn", weather.stillborn),
+            silent: self.strikes("silent", weather.silent),
+            never_online: broken || self.strikes("never_online", weather.never_online),
+            hangs_idle: self.strikes("hangs_idle", weather.hangs_idle),
+            hangs_after_job: self.strikes("hangs_after_job", weather.hangs_after_job),
+            ignores_timer: self.strikes("ignores_timer", weather.ignores_timer),
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Fate {
     pub starts_in: SignedDuration,
     /// The cloud takes it back so long after its launch.
     pub interrupted_in: Option<SignedDuration>,
+    /// It ends in the moment of its launch.
+    pub stillborn: bool,
     /// Its runner reports seldom.
     pub silent: bool,
     /// Its runner never starts, nor does anything else that would end it.
@@ -42,6 +44,7 @@ impl Default for Fate {
             boots_in: SignedDuration::from_secs(20),
             starts_in: SignedDuration::from_secs(10),
             interrupted_in: None,
+            stillborn: false,
             silent: false,
             never_online: false,
             hangs_idle: false,
@@ -275,6 +278,10 @@ impl Machine {
     }
 
     fn start_runner(&mut self, now: Timestamp, gone: Timestamp, forge: &mut Forge) -> String {
+        if forge.is_down(now) {
+            self.end(now, gone, EndedBy::Itself);
+            return "its runner does not reach the forge, powers off".to_owned();
+        }
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let labels: Vec<String> =
             self.runner.labels.iter().map(|l| label_name(l).to_owned()).collect();
@@ -302,6 +309,11 @@ impl Machine {
         tasks_version: i64,
         forge: &mut Forge,
     ) -> Option<String> {
+        if forge.is_down(now) {
+            let fetches_at = now + FETCH_EVERY;
+            self.doing = Doing::Idle { fetches_at, drains_at, tasks_version };
+            return None;
+        }
         match forge.fetch(now, &self.runner.uuid, self.runner.token.expose(), tasks_version) {
             Err(_) => {
                 self.end(now, gone, EndedBy::Itself);
@@ -334,6 +346,13 @@ impl Machine {
         until: Timestamp,
         forge: &mut Forge,
     ) -> Option<String> {
+        if forge.is_down(now) {
+            // What is to be told waits until the server is back.
+            let again = now + SILENT_REPORT_EVERY;
+            let until = if until <= now { again } else { until };
+            self.doing = Doing::Busy { task, until, reports_at: again };
+            return None;
+        }
         let result: Option<Conclusion> = (until <= now).then_some(task.spec.conclusion);
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let answer = forge.report(now, uuid, token, task.id, result);

@@ -45,6 +45,8 @@ pub struct Config {
     pub tasks_version_race: bool,
     /// Until then no task is assigned, as when one broken run stops all fetches.
     pub mute_until: Option<Timestamp>,
+    /// Until then runners do not reach the server, and its cron does not run.
+    pub down_until: Option<Timestamp>,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             abandoned_after: Some(SignedDuration::from_hours(24)),
             tasks_version_race: false,
             mute_until: None,
+            down_until: None,
         }
     }
 }

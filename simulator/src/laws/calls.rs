@@ -1,6 +1,6 @@
 //! Laws L1 to L8, each where its call is made.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tinqs_ci_reconciler::class::serving;
 use tinqs_ci_reconciler::controller::Report;
 use tinqs_ci_reconciler::ports::Expect;
@@ -35,7 +35,9 @@ impl Laws {
     /// L4: a record is about to be written as expected.
     pub fn on_put(&mut self, now: Timestamp, before: Option<&Run>, run: &Run, expect: Expect) {
         let about = run.name.to_string();
-        if let Some(before) = before {
+        if self.scrambled.contains(&run.name) {
+            // Healing may change anything.
+        } else if let Some(before) = before {
             if before.uid != run.uid {
                 self.broken("L4", now, &about, format!("{about}: another uid was written over"));
             }
@@ -75,6 +77,10 @@ impl Laws {
     fn on_attempt(&mut self, now: Timestamp, run: &Run, attempt: &Attempt) {
         let slot = run.slot(attempt.number);
         let about = run.name.to_string();
+        if self.scrambled.contains(&run.name) {
+            self.attempts.insert(slot, attempt.clone());
+            return;
+        }
         if attempt.number >= run.status.next || attempt.placements.is_empty() {
             let what = format!("{slot}: its number is not below `next`, or it has no placement");
             self.broken("L4", now, &about, what);
@@ -112,18 +118,22 @@ impl Laws {
             let what = format!("{slot}-{placement}: launched with another recipe or identity");
             self.broken("L1", now, &about, what);
         }
-        if attempt.runner.name != slot.to_string() {
+        let scrambled = self.scrambled.contains(&slot.run);
+        if attempt.runner.name != slot.to_string() && !scrambled {
             let what = format!("{slot}: the identity is that of {}", attempt.runner.name);
             self.broken("L7", now, &about, what);
         }
         let git = attempt.boot.git_token.as_ref().map(|t| t.expose().to_owned());
-        if git != self.git_token {
+        if git != self.git_token && !scrambled {
             self.broken("L7", now, &about, format!("{slot}: a credential that is not configured"));
         }
     }
 
     /// L2: the cloud refused a token that came with other bytes.
     pub fn on_other_bytes(&mut self, now: Timestamp, slot: &Slot, placement: u32) {
+        if self.scrambled.contains(&slot.run) {
+            return;
+        }
         let what = format!("{slot}-{placement}: the same token came with other bytes");
         self.broken("L2", now, slot.run.as_str(), what);
     }
@@ -136,13 +146,24 @@ impl Laws {
         live: impl Iterator<Item = (&'a Machine, String)>,
         all: impl Iterator<Item = &'a Machine>,
     ) {
+        if self.twins || !self.scrambled.is_empty() {
+            return;
+        }
         let about = made.slot.run.to_string();
         let twins = all.filter(|m| m.slot == made.slot && m.placement == made.placement).count();
         if twins > 1 {
             let what = format!("{}-{}: {twins} machines", made.slot, made.placement);
             self.broken("L2", now, &about, what);
         }
-        let live: Vec<(&Machine, String)> = live.collect();
+        let mut live: Vec<(&Machine, String)> = live.collect();
+        if live.iter().any(|(m, _)| self.orphans.contains(&m.id)) {
+            return;
+        }
+        if let Some(since) = self.configured_at {
+            // A limit holds for those that were decided under it.
+            let decided = |m: &Machine| self.attempts.get(&m.slot).map(|a| a.decided_at);
+            live.retain(|(m, _)| decided(m).is_some_and(|at| at > since));
+        }
         let own_repo = live.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| repo.clone());
         let in_class = live.iter().filter(|(m, _)| m.class == made.class).count();
         let in_repo = live
@@ -190,13 +211,17 @@ impl Laws {
         if name.parse::<Slot>().is_err() {
             let what = format!("registration {id} `{name}` is not ours, and retired");
             self.broken("L5", now, &about, what);
-        } else if *works {
+        } else if *works && !self.scrambled(name) {
             self.broken("L3", now, &about, format!("registration {id} {name}: retired at work"));
-        } else if *lives && !self.records_lost {
+        } else if *lives && !self.records_lost && !self.scrambled(name) {
             let what = format!("registration {id} {name}: retired while its machine lives");
             self.broken("L3", now, &about, what);
         }
         self.registration_went(now, id);
+    }
+
+    fn scrambled(&self, slot: &str) -> bool {
+        slot.parse::<Slot>().is_ok_and(|slot| self.scrambled.contains(&slot.run))
     }
 
     /// A run was put into the queue.
@@ -224,6 +249,7 @@ impl Laws {
 
     /// L7: what a look tells must hold no credential.
     pub fn on_report(&mut self, now: Timestamp, report: &Report) {
+        self.looks += 1;
         let text = serde_json::to_string(report).unwrap_or_default();
         let first = Slot {
             run: report.name.clone(),
@@ -238,19 +264,17 @@ impl Laws {
         }
     }
 
-    /// Time: writes of one run in 24 hours.
+    /// Time: writes of one run in a day, or in an hour.
     fn count_write(&mut self, now: Timestamp, name: &RunName) {
         *self.written.entry(name.clone()).or_insert(0) += 1;
+        let (most, within) = self.writes_at_most;
         let times = self.writes.entry(name.clone()).or_default();
         times.push_back(now);
-        while times
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > SignedDuration::from_hours(24))
-        {
+        while times.front().is_some_and(|at| now.duration_since(*at) > within) {
             times.pop_front();
         }
-        if times.len() == self.writes_a_day + 1 {
-            let what = format!("{name}: more than {} writes in 24 hours", self.writes_a_day);
+        if times.len() == most + 1 {
+            let what = format!("{name}: more than {most} writes in {within:#}");
             self.broken("time", now, name.as_str(), what);
         }
     }

@@ -1,13 +1,53 @@
 //! Laws over time: looked at once a minute, and at the end.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::Laws;
 use crate::cloud::Cloud;
 use crate::forge::{Forge, Status};
 
+/// How often is looked.
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// A machine may live so long after its job ended or its registration went.
 pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
+
+/// What no controller can help at a minute.
+#[derive(Clone, Debug, Default)]
+pub struct Excuse {
+    /// A port is down: nothing can be seen, or done.
+    pub cut_off: bool,
+    /// No job can start, because of that, or because the forge assigns none, or for want of capacity.
+    pub no_job_can_start: bool,
+    /// Jobs whose runs were given up, or deleted by a person.
+    pub given_up: BTreeSet<i64>,
+}
+
+/// How long something lasts that may not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    since: Timestamp,
+    excused: SignedDuration,
+    told: bool,
+}
+
+impl Wait {
+    fn since(since: Timestamp) -> Self {
+        Self { since, excused: SignedDuration::ZERO, told: false }
+    }
+
+    /// A minute more. Answers how long it is, the first time that this is too long.
+    fn goes_on(&mut self, now: Timestamp, excused: bool, most: SignedDuration) -> Option<SignedDuration> {
+        if excused {
+            self.excused += MINUTE;
+        }
+        let lasted = now.duration_since(self.since) - self.excused;
+        let too_long = lasted > most && !self.told;
+        self.told |= too_long;
+        too_long.then_some(lasted)
+    }
+}
 
 impl Laws {
     /// A registration is no longer at the forge.
@@ -16,30 +56,26 @@ impl Laws {
     }
 
     /// Looks at what may not last.
-    pub fn every_minute(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge) {
-        self.waits(now, forge);
+    pub fn every_minute(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge, excuse: &Excuse) {
+        self.waits(now, forge, excuse);
         let gone: Vec<i64> =
             cloud.live().map(|m| m.runner.id).filter(|id| forge.runner(*id).is_none()).collect();
         for id in gone {
             self.registration_went(now, id);
         }
-        let lingering: Vec<(String, String)> = cloud
+        let lingering: Vec<(String, String, Timestamp)> = cloud
             .live()
             .filter_map(|machine| {
-                let since =
-                    match (machine.job_ended_at, self.registration_went.get(&machine.runner.id)) {
-                        (Some(a), Some(b)) => a.min(*b),
-                        (Some(a), None) => a,
-                        (None, Some(b)) => *b,
-                        (None, None) => return None,
-                    };
+                let went = self.registration_went.get(&machine.runner.id).copied();
                 // A machine at work on a job that was ended from outside learns it from its next report.
-                (now.duration_since(since) > LINGERS_AT_MOST)
-                    .then(|| (machine.id.to_string(), machine.slot.run.to_string()))
+                let since = machine.job_ended_at.into_iter().chain(went).min()?;
+                Some((machine.id.to_string(), machine.slot.run.to_string(), since))
             })
             .collect();
-        for (id, run) in lingering {
-            if self.lingering.insert(id.clone()) {
+        self.lingering.retain(|id, _| lingering.iter().any(|(other, _, _)| other == id));
+        for (id, run, since) in lingering {
+            let wait = self.lingering.entry(id.clone()).or_insert(Wait::since(since));
+            if wait.goes_on(now, excuse.cut_off, LINGERS_AT_MOST).is_some() {
                 let what =
                     format!("{id} lives 15 minutes after its job ended or its registration went");
                 self.broken("time", now, &run, what);
@@ -47,7 +83,7 @@ impl Laws {
         }
     }
 
-    fn waits(&mut self, now: Timestamp, forge: &Forge) {
+    fn waits(&mut self, now: Timestamp, forge: &Forge, excuse: &Excuse) {
         let mut long = Vec::new();
         let waiting = forge.waiting();
         self.waiting
@@ -56,15 +92,14 @@ impl Laws {
             waiting.into_iter().filter(|job| self.served(&job.spec.runs_on)).collect();
         for job in served {
             let since = job.updated_at;
-            let entry = self.waiting.entry(job.id).or_insert((since, false));
-            if entry.0 != since {
-                *entry = (since, false);
+            let wait = self.waiting.entry(job.id).or_insert(Wait::since(since));
+            if wait.since != since {
+                *wait = Wait::since(since);
             }
-            let waited = now.duration_since(since);
-            if waited > self.waits_at_most && !entry.1 {
-                entry.1 = true;
-                long.push((job.id, waited));
-            }
+            let excused = excuse.no_job_can_start || excuse.given_up.contains(&job.id);
+            long.extend(
+                wait.goes_on(now, excused, self.waits_at_most).map(|waited| (job.id, waited)),
+            );
         }
         for (id, waited) in long {
             let what = format!("job {id} waits for {} s", waited.as_secs());

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::Instance;
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
 
 use super::{Call, Mouth, error};
 use crate::cloud::Launch;
+use crate::faults::Trouble;
 use crate::laws::TerminateTruth;
 use crate::world::World;
 
@@ -74,7 +74,7 @@ impl World {
             return Err(error(name, ErrorKind::Unavailable, message));
         }
         let throttled = self.faults.at(now).throttled;
-        if self.rng.chance(throttled) {
+        if self.strikes("throttled", throttled) {
             return Err(error(name, ErrorKind::Throttled, "simulated: one call too many"));
         }
         Ok(())
@@ -90,19 +90,24 @@ impl World {
         self.laws.on_launch(now, slot, placement, attempt);
         let weather = self.faults.at(now);
         let recipe = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
-        let market = recipe.map_or(Market::OnDemand, |p| p.machine.market);
-        if let Some(placement) = recipe
-            && self.rng.chance(weather.no_capacity)
+        let recipe = recipe.map(|p| &p.machine);
+        if let Some(machine) = recipe
+            && self.strikes("no_capacity", weather.no_capacity)
         {
-            let machine = &placement.machine;
-            let pool = (machine.kind.clone(), machine.subnet.clone(), market);
+            let pool = (machine.kind.clone(), machine.subnet.clone(), machine.market);
             self.cloud.run_short(pool, now + SignedDuration::from_mins(5));
         }
-        if self.rng.chance(weather.limit) {
+        if self.suffers(now, Trouble::Drought)
+            || self.strikes("launch_refused", weather.launch_refused)
+        {
+            let message = "simulated: no capacity";
+            return Err(error("compute.launch", ErrorKind::NoCapacity, message));
+        }
+        if self.strikes("limit", weather.limit) {
             let message = "simulated: an account limit";
             return Err(error("compute.launch", ErrorKind::Limit, message));
         }
-        let fate = self.fate(market == Market::Spot);
+        let fate = self.fate(recipe);
         let made = self.cloud.machines().count();
         let ask = Launch { slot, placement, attempt };
         let instance = self.cloud.launch(now, ask, fate).map_err(|refused| {

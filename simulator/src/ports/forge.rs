@@ -12,29 +12,40 @@ use super::{Call, Mouth};
 use crate::cloud::machine::Machine;
 use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
-use crate::world::lock;
+use crate::world::{Demand, lock};
 
 #[async_trait]
 impl Forge for Mouth {
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.call(Call::new("forge.waiting", ""), |world, _| {
+            if world.demand != Demand::Jobs {
+                return Ok(None);
+            }
             let omitted = world.faults.at(world.now()).job_omitted;
             let forge = world.forge.clone();
             let jobs: Vec<WaitingJob> =
                 lock(&forge).waiting().into_iter().map(waiting_job).collect();
-            Ok(Some(jobs.into_iter().filter(|_| !world.rng.chance(omitted)).collect()))
+            Ok(Some(jobs.into_iter().filter(|_| !world.strikes("job_omitted", omitted)).collect()))
         })
         .await
     }
 
     async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
         let call = Call::new("forge.job", format!("job-{}", job.job_id));
-        self.call(call, |world, _| Ok(world.forge().job(job.job_id).map_or(Job::Absent, seen_job)))
-            .await
+        self.call(call, |world, _| {
+            if world.demand != Demand::Jobs {
+                return Ok(Job::Unobservable);
+            }
+            Ok(world.forge().job(job.job_id).map_or(Job::Absent, seen_job))
+        })
+        .await
     }
 
     async fn registrations(&self) -> Result<Registrations, PortError> {
         self.call(Call::new("forge.registrations", ""), |world, _| {
+            if world.demand == Demand::PushWithoutRows {
+                return Ok(Registrations::Unknown);
+            }
             let now = world.now();
             let forge = world.forge();
             let rows = forge.runners().filter_map(|row| registration(row, now));
@@ -106,7 +117,7 @@ fn seen_job(job: &JobRow) -> Job {
     }
 }
 
-fn waiting_job(job: &JobRow) -> WaitingJob {
+pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {
     WaitingJob {
         job: JobRef { repo: job.repo.clone(), repo_id: job.repo_id, job_id: job.id },
         runs_on: job.spec.runs_on.clone(),

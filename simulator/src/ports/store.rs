@@ -11,6 +11,7 @@ use tinqs_ci_reconciler::ports::{
 use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 
 use super::{Call, Mouth, error};
+use crate::faults::Trouble;
 
 /// What the store holds.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,18 @@ impl Records {
         };
         self.runs.insert(run.name.clone(), Run { version, ..run.clone() });
         Ok(version)
+    }
+
+    /// Somebody writes what is there: its version grows.
+    fn touch(&mut self, name: &RunName) {
+        if let Some(run) = self.runs.get_mut(name) {
+            run.version += 1;
+        }
+    }
+
+    /// What a record says is something else, without a write of ours.
+    pub fn rewrite(&mut self, run: Run) {
+        self.runs.insert(run.name.clone(), run);
     }
 
     fn remove(&mut self, name: &RunName, uid: Uid, version: u64) -> Result<(), String> {
@@ -143,10 +156,15 @@ impl RunStore for Mouth {
             ),
         );
         self.call(call, |world, _| {
+            let now = world.now();
+            let storm = if world.suffers(now, Trouble::Storm) { 0.33 } else { 0.0 };
+            let conflict = world.faults.at(now).conflict.max(storm);
+            if world.strikes("conflict", conflict) {
+                world.records.touch(&run.name);
+            }
             let before = world.records.runs.get(&run.name).cloned();
             let conflict = |message| error("store.put", ErrorKind::Conflict, message);
             let version = world.records.put(run, expect).map_err(conflict)?;
-            let now = world.now();
             world.laws.on_put(now, before.as_ref(), run, expect);
             Ok(version)
         })

@@ -1,21 +1,31 @@
 //! A seed's history, from the first push to the day on which nothing happens any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::controller::Settings;
+use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::controller::{Hint, Settings};
 use tinqs_ci_reconciler::ports::Clock;
 use tinqs_ci_reconciler::run::{RunName, Secret};
 
-use super::profile::{Deed, Profile};
+use super::people::{self, Pushed};
+use super::profile::{Deed, Demand, Profile};
 use super::replica::{self, Replica};
 use super::{Shared, World, forge_of, lock};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
+use crate::faults::Trouble;
 use crate::forge::Status;
 use crate::laws::Violation;
 use crate::ports;
+
+/// Every replica has heard of other classes after this.
+const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+/// This long after the weather no job waits any more that can run.
+const HEALED_WITHIN: SignedDuration = SignedDuration::from_mins(60);
+/// So long after the weather people clear up what nobody runs.
+const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -52,9 +62,18 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
+    /// How often each fault struck.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Looks that were gone through.
+    pub looks: u64,
 }
 
 impl Outcome {
+    /// Writes of all runs, removals not among them.
+    pub fn writes(&self) -> u64 {
+        self.writes_per_run.values().map(|n| u64::from(*n)).sum()
+    }
+
     /// Machines per job that ran.
     #[allow(clippy::cast_precision_loss, reason = "a few hundred of each")]
     pub fn machines_per_job(&self) -> f64 {
@@ -91,6 +110,15 @@ pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     (drive.end(), lines)
 }
 
+/// What is on its way to a replica.
+#[derive(Clone, Debug)]
+enum Post {
+    /// A webhook about a job.
+    Hint(Hint),
+    /// A push that needs a runner for a job at once: where there is no job list.
+    Push(i64),
+}
+
 struct Drive<'a> {
     profile: &'a Profile,
     world: Shared,
@@ -100,15 +128,22 @@ struct Drive<'a> {
     replicas: Vec<Option<Replica>>,
     /// Replicas that come back, and when.
     restarts: Vec<(Timestamp, usize)>,
-    deeds: std::collections::VecDeque<(Timestamp, Deed)>,
+    /// The classes in force, and the replicas that have yet to hear of them.
+    classes: Vec<Class>,
+    hears: Vec<(Timestamp, usize)>,
+    deeds: VecDeque<(Timestamp, Deed)>,
+    /// When the weather is over.
+    until: Timestamp,
+    /// The longest that a finished run is kept.
+    keep: SignedDuration,
     /// Webhooks on their way: when they arrive, in that order.
-    webhooks: BTreeMap<(Timestamp, u64), tinqs_ci_reconciler::controller::Hint>,
+    webhooks: BTreeMap<(Timestamp, u64), Post>,
     sent: u64,
-    pushed: Vec<i64>,
+    pushed: Pushed,
     groups: Group,
     /// Jobs seen running, with when they had begun to wait and whether a machine of theirs had them.
     starts: BTreeMap<(i64, Timestamp), bool>,
-    queued: std::collections::BTreeSet<(i64, Timestamp)>,
+    queued: BTreeSet<(i64, Timestamp)>,
     settled_calls: u64,
 }
 
@@ -116,19 +151,39 @@ impl<'a> Drive<'a> {
     fn new(seed: u64, profile: &'a Profile) -> Self {
         let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
         let clock = Virtual::starting_at(start);
-        let mut world = World::new(seed, Arc::new(clock.clone()), forge_of(profile.line));
-        let weather = (profile.weather)(&mut world.rng);
-        let deeds = (profile.deeds)(&mut world.rng);
-        let deeds: std::collections::VecDeque<(Timestamp, Deed)> =
-            deeds.into_iter().map(|(after, deed)| (start + after, deed)).collect();
+        let mut rng = crate::faults::Rng::new(seed);
+        let weather = (profile.weather)(&mut rng);
+        let line = (profile.line)(&mut rng);
+        let spells = (profile.spells)(&mut rng);
+        let deeds: VecDeque<(Timestamp, Deed)> =
+            (profile.deeds)(&mut rng).into_iter().map(|(at, deed)| (start + at, deed)).collect();
+        let (least, most) = profile.replicas;
+        let replicas = usize::try_from(least + rng.below(most - least + 1)).unwrap_or(1);
+        let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
+        world.forge().config.tasks_version_race = true;
         let last = deeds.back().map_or(start, |(at, _)| *at);
-        let until = Some(last + SignedDuration::from_mins(30));
-        world.faults = crate::faults::Faults { until, ..weather };
+        let until = (last + SignedDuration::from_mins(30)).max(start + profile.lasts);
+        world.faults = crate::faults::Faults { until: Some(until), ..weather };
+        world.demand = profile.demand;
+        world.spells = spells
+            .iter()
+            .map(|s| (s.trouble, start + s.after, (start + s.after + s.lasts).min(until)))
+            .collect();
+        world.laws = crate::laws::Laws::new(seed, start);
         world.laws.classes.clone_from(&profile.classes);
         world.laws.waits_at_most = profile.waits_at_most;
+        world.laws.twins = weather.no_tokens;
+        if weather.refuses_capacity() || spells.iter().any(|s| s.trouble == Trouble::Drought) {
+            world.laws.writes_at_most = (60, SignedDuration::from_hours(1));
+        }
         world.laws.git_token = Some("git-secret".to_owned());
         world.cloud.add_foreign();
-        let replicas = 1 + usize::try_from(world.rng.below(3)).unwrap_or(0);
+        let configured = deeds.iter().filter_map(|(_, deed)| match deed {
+            Deed::Configure(classes) => Some(classes),
+            _ => None,
+        });
+        let classes = configured.chain([&profile.classes]).flatten();
+        let keep = classes.map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
             world: Arc::new(std::sync::Mutex::new(world)),
@@ -136,17 +191,23 @@ impl<'a> Drive<'a> {
             clock,
             replicas: vec![None; replicas],
             restarts: (0..replicas).map(|n| (start, n)).collect(),
+            classes: profile.classes.clone(),
+            hears: Vec::new(),
             deeds,
+            until,
+            keep,
             webhooks: BTreeMap::new(),
             sent: 0,
             pushed: Vec::new(),
             groups: 0,
             starts: BTreeMap::new(),
-            queued: std::collections::BTreeSet::new(),
+            queued: BTreeSet::new(),
             settled_calls: 0,
         };
-        let faults = lock(&drive.world).faults.clone();
-        lock(&drive.world).tell(&format!("seed {seed} {} {replicas} {faults:?}", profile.name));
+        let faults = lock(&drive.world).faults;
+        let name = profile.name;
+        let line = format!("seed {seed} {name} {line:?} {replicas} {faults:?} {spells:?}");
+        lock(&drive.world).tell(&line);
         drive.restart(start);
         drive
     }
@@ -156,7 +217,7 @@ impl<'a> Drive<'a> {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new("git-secret")),
-            classes: self.profile.classes.clone(),
+            classes: self.classes.clone(),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
             replica: format!("replica-{replica}"),
@@ -165,12 +226,11 @@ impl<'a> Drive<'a> {
 
     /// The phases: jobs come and are done; a settled day; records go; nothing happens any more.
     fn play(&mut self) {
-        let last = self.deeds.back().map_or(self.clock.now(), |(at, _)| *at);
-        let give_up = last + SignedDuration::from_hours(12);
+        let give_up = self.until + SignedDuration::from_hours(12);
         self.play_while(give_up, |drive| !drive.is_quiet());
         let quiet_at = self.clock.now();
         if !self.is_quiet() {
-            self.tell_left_over("12 hours after the last push");
+            self.tell_left_over("12 hours after the weather");
             return;
         }
         // The last looks: finished runs are written, seats and registrations given back.
@@ -180,8 +240,7 @@ impl<'a> Drive<'a> {
             self.play_until(self.clock.now() + self.profile.settled);
             self.settled_calls += self.mutating_calls() - before;
         }
-        let keep = self.profile.classes.iter().map(|c| c.times.keep).max().unwrap_or_default();
-        self.play_until(quiet_at + keep + SignedDuration::from_hours(1));
+        self.play_until(quiet_at + self.keep + SignedDuration::from_hours(1));
         self.tell_left_over("an hour after the last record was to be removed");
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
@@ -203,6 +262,7 @@ impl<'a> Drive<'a> {
         let world = lock(&self.world);
         let forge = world.forge();
         self.deeds.is_empty()
+            && self.until <= world.now()
             && forge.jobs().all(|job| job.status.is_done())
             && world.cloud.live().next().is_none()
     }
@@ -231,6 +291,7 @@ impl<'a> Drive<'a> {
             self.act(next);
             if next.duration_since(asked_at) >= SignedDuration::from_secs(60) {
                 asked_at = next;
+                self.every_minute(next);
                 if !holds(self) {
                     return;
                 }
@@ -243,7 +304,8 @@ impl<'a> Drive<'a> {
         let restart = self.restarts.iter().map(|(at, _)| *at).min();
         let webhook = self.webhooks.keys().next().map(|(at, _)| *at);
         let deed = self.deeds.front().map(|(at, _)| *at);
-        let others = [self.executor.next_timer(), restart, webhook, deed];
+        let hears = self.hears.iter().map(|(at, _)| *at).min();
+        let others = [self.executor.next_timer(), restart, webhook, deed, hears];
         others.into_iter().flatten().fold(own, Timestamp::min)
     }
 
@@ -282,7 +344,13 @@ impl<'a> Drive<'a> {
         for webhook in forge.take_webhooks() {
             let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
             world.laws.tell(now, &line);
-            let hint = ports::hint(&webhook, &forge);
+            let post = match self.profile.demand {
+                Demand::Jobs => ports::hint(&webhook, &forge).map(Post::Hint),
+                Demand::Push | Demand::PushWithoutRows => {
+                    let first = forge.job(webhook.job_id).is_some_and(|job| job.needs.is_empty());
+                    (webhook.action == "queued" && first).then_some(Post::Push(webhook.job_id))
+                }
+            };
             match (webhook.action, forge.job(webhook.job_id)) {
                 ("queued", Some(job)) => {
                     self.queued.insert((job.id, job.updated_at));
@@ -299,16 +367,38 @@ impl<'a> Drive<'a> {
                 _ => {}
             }
             let faults = world.faults.at(now);
-            let rng = &mut world.rng;
-            let Some(hint) = hint.filter(|_| !rng.chance(faults.webhook_lost)) else { continue };
-            let copies = if rng.chance(faults.webhook_doubled) { 2 } else { 1 };
+            let Some(post) = post.filter(|_| !world.strikes("webhook_lost", faults.webhook_lost))
+            else {
+                continue;
+            };
+            let copies = 1 + u8::from(world.strikes("webhook_doubled", faults.webhook_doubled));
             for _ in 0..copies {
-                let late = rng.chance(faults.webhook_late);
-                let most = if late { 600_000 } else { 400 };
-                let wait = SignedDuration::from_millis(most);
-                let wait = rng.between(SignedDuration::from_millis(20), wait);
+                let late = world.strikes("webhook_late", faults.webhook_late);
+                let most = SignedDuration::from_millis(if late { 600_000 } else { 400 });
+                let wait = world.rng.between(SignedDuration::from_millis(20), most);
                 self.sent += 1;
-                self.webhooks.insert((now + wait, self.sent), hint.clone());
+                self.webhooks.insert((now + wait, self.sent), post.clone());
+            }
+        }
+    }
+
+    /// Looks after what is slow. Pushes that were not taken are sent again: without a job list nothing
+    /// else tells of them.
+    fn every_minute(&mut self, now: Timestamp) {
+        let mut world = lock(&self.world);
+        if now >= self.until + HEALED_WITHIN {
+            world.laws.waits_at_most = world.laws.waits_at_most.min(HEALED_WITHIN);
+        }
+        if now >= self.until + CLEARED_UP_AFTER {
+            people::clear_up(&mut world, now);
+        }
+        if self.profile.demand != Demand::Jobs {
+            for id in &self.pushed {
+                let on_its_way = self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
+                if !on_its_way && !world.taken.contains(id) {
+                    self.sent += 1;
+                    self.webhooks.insert((now, self.sent), Post::Push(*id));
+                }
             }
         }
     }
@@ -316,38 +406,41 @@ impl<'a> Drive<'a> {
     /// Webhooks arrive at a replica that is up; where none is, they are lost.
     fn deliver(&mut self, now: Timestamp) {
         while let Some(first) = self.webhooks.first_entry().filter(|e| e.key().0 <= now) {
-            let hint = first.remove();
+            let post = first.remove();
             let up: Vec<&Replica> = self.replicas.iter().flatten().collect();
             let count = u64::try_from(up.len()).unwrap_or(0);
             let drawn = lock(&self.world).rng.below(count);
             if let Some(replica) = usize::try_from(drawn).ok().and_then(|n| up.get(n)) {
                 let scheduler = self.executor.scheduler();
-                scheduler.spawn(replica.group, (*replica).clone().ingest(hint));
+                let replica = (*replica).clone();
+                match post {
+                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(hint)),
+                    Post::Push(id) => scheduler.spawn(replica.group, replica.ingest_push(id)),
+                }
             }
         }
     }
 
-    /// People do what they do.
+    /// People do what they do; replicas hear of it one after the other.
     fn act(&mut self, now: Timestamp) {
         while let Some((_, deed)) = self.deeds.pop_front_if(|(at, _)| *at <= now) {
-            let world = lock(&self.world);
-            let mut forge = world.forge();
-            let ago = |n: usize| self.pushed.iter().rev().nth(n).copied();
-            match deed {
-                Deed::Push { repo, jobs } => {
-                    let ids = forge.push(now, &repo, &jobs);
-                    self.pushed.extend(ids);
+            let mut world = lock(&self.world);
+            if let Some(classes) = people::act(&mut world, &mut self.pushed, deed) {
+                let known_at = now + HEARD_WITHIN + SignedDuration::from_mins(2);
+                world.laws.on_configured(&classes, known_at);
+                self.classes = classes;
+                for number in 0..self.replicas.len() {
+                    let wait = world.rng.between(SignedDuration::ZERO, HEARD_WITHIN);
+                    self.hears.push((now + wait, number));
                 }
-                Deed::Cancel(n) => {
-                    if let Some(id) = ago(n) {
-                        forge.cancel(now, id);
-                    }
-                }
-                Deed::Rerun(n) => {
-                    if let Some(id) = ago(n) {
-                        forge.rerun(now, id);
-                    }
-                }
+            }
+        }
+        let (due, later) = self.hears.iter().copied().partition(|(at, _)| *at <= now);
+        self.hears = later;
+        let due: Vec<(Timestamp, usize)> = due;
+        for (_, number) in due {
+            if let Some(replica) = &self.replicas[number] {
+                replica.configure(self.settings(number));
             }
         }
     }
@@ -404,6 +497,8 @@ impl<'a> Drive<'a> {
             longest_wait: world.laws.longest_wait().0,
             trace_hash: world.laws.hash(),
             violations: world.laws.violations().to_vec(),
+            looks: world.laws.looks(),
+            struck: world.struck.clone(),
             calls,
         }
     }

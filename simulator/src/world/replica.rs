@@ -7,12 +7,12 @@ use std::task::{Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::serving;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
-use tinqs_ci_reconciler::ports::{Clock, Delivery};
-use tinqs_ci_reconciler::run::RunName;
+use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
+use tinqs_ci_reconciler::run::{JobRef, Run, RunName, Spec};
 
 use super::{Shared, lock};
 use crate::executor::{Group, Scheduler};
-use crate::ports::Mouth;
+use crate::ports::{self, Mouth};
 
 /// A replica that lives.
 #[derive(Clone)]
@@ -174,6 +174,30 @@ impl Replica {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Other settings are in force.
+    pub(super) fn configure(&self, settings: Settings) {
+        self.controller.configure(settings);
+    }
+
+    /// A push arrives that needs a runner for this job. What is not taken is sent again.
+    pub(super) async fn ingest_push(self, job: i64) {
+        let waiting = lock(&self.world).forge().job(job).map(ports::waiting_job);
+        let Some(WaitingJob { job: reference, runs_on, about }) = waiting else { return };
+        let (id, number) = (reference.repo_id.to_string(), job.to_string());
+        let parts = [&id, "refs/heads/main", &about.commit, "ci.yml", &about.job, &number];
+        let name = RunName::push(&parts);
+        let spec = Spec { job: JobRef { job_id: 0, ..reference }, runs_on, about };
+        let own = self.controller.ports();
+        let run = Run::new("simulated", name.clone(), spec, own.clock.now());
+        match own.store.put(&run, Expect::Absent).await {
+            Err(error) if error.kind != ErrorKind::Conflict => return,
+            Ok(_) | Err(_) => {}
+        }
+        lock(&self.world).taken.insert(job);
+        // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
+        let _ = own.queue.wake(&name).await;
     }
 
     /// A webhook arrives. The forge never sends it again, whatever the answer is.

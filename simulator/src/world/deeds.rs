@@ -1,0 +1,273 @@
+//! What people do in a narrow world, drawn from its seed.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::class::{Class, ClassName, Market};
+use tinqs_ci_reconciler::observation::Conclusion;
+
+use super::profile::Deed;
+use super::profiles::{KEEP, linux, minutes, pick, seconds};
+use crate::faults::Rng;
+use crate::forge::JobSpec;
+
+/// Deeds, and how long after the start.
+type Deeds = Vec<(SignedDuration, Deed)>;
+
+const REPOS: [&str; 3] = ["acme/widget", "acme/gadget", "umbrella/t-virus"];
+
+fn job(rng: &mut Rng, number: usize, label: &str) -> JobSpec {
+    JobSpec {
+        work: rng.between(seconds(20), minutes(8)),
+        conclusion: if rng.chance(0.1) { Conclusion::Failure } else { Conclusion::Success },
+        ..JobSpec::new(format!("build ({number})"), &[label])
+    }
+}
+
+fn push(rng: &mut Rng, repo: &str, count: usize) -> Deed {
+    let jobs = (0..count).map(|n| job(rng, n, "linux")).collect();
+    Deed::Push { repo: repo.to_owned(), jobs }
+}
+
+fn in_order(mut deeds: Deeds) -> Deeds {
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
+}
+
+/// 40 jobs, half an hour apart.
+pub(super) fn far_apart(rng: &mut Rng) -> Deeds {
+    (0..40)
+        .map(|n| {
+            let at = minutes(30 * n) + rng.between(seconds(1), minutes(10));
+            (at, push(rng, "acme/widget", 1))
+        })
+        .collect()
+}
+
+/// Six bursts of 20.
+pub(super) fn bursts(rng: &mut Rng) -> Deeds {
+    let mut at = seconds(5);
+    (0..6)
+        .map(|_| {
+            at += rng.between(seconds(20), minutes(30));
+            (at, push(rng, "acme/widget", 20))
+        })
+        .collect()
+}
+
+/// Pushes of one to six jobs over six hours: at least 36 jobs.
+pub(super) fn pushes(rng: &mut Rng) -> Deeds {
+    let mut at = seconds(5);
+    let mut deeds = Vec::new();
+    for n in 0..18 {
+        at += rng.between(seconds(1), minutes(36));
+        let count = if n < 12 { 2 + pick(rng, 5) } else { 1 + pick(rng, 3) };
+        let repo = REPOS[pick(rng, 3)];
+        deeds.push((at, push(rng, repo, count)));
+    }
+    deeds
+}
+
+/// The same, some with `needs`; a few are cancelled or run again.
+pub(super) fn mixed(rng: &mut Rng) -> Deeds {
+    let mut deeds = pushes(rng);
+    let mut more = Vec::new();
+    for (at, deed) in &mut deeds {
+        if let Deed::Push { jobs, .. } = deed
+            && jobs.len() > 2
+            && rng.chance(0.3)
+        {
+            let last = jobs.len() - 1;
+            jobs[last].needs = (0..last).collect();
+        }
+        if rng.chance(0.25) {
+            let wait = rng.between(seconds(1), minutes(3));
+            more.push((*at + wait, Deed::Cancel(pick(rng, 3))));
+        }
+        if rng.chance(0.25) {
+            let wait = rng.between(minutes(1), minutes(15));
+            more.push((*at + wait, Deed::Rerun(pick(rng, 6))));
+        }
+    }
+    deeds.extend(more);
+    in_order(deeds)
+}
+
+/// Three bursts of 20, hours apart.
+pub(super) fn few_bursts(rng: &mut Rng) -> Deeds {
+    (0..3)
+        .map(|n| {
+            let at = minutes(120 * n) + rng.between(seconds(5), minutes(90));
+            let repo = REPOS[pick(rng, 2)];
+            (at, push(rng, repo, 20))
+        })
+        .collect()
+}
+
+/// Whatever people may do, and matrices of 50.
+pub(super) fn people(rng: &mut Rng) -> Deeds {
+    let mut deeds = mixed(rng);
+    let at = rng.between(seconds(5), minutes(330));
+    deeds.push((at, push(rng, "acme/matrix", 50)));
+    for _ in 0..12 {
+        let at = rng.between(minutes(1), minutes(350));
+        let ago = pick(rng, 8);
+        let deed = match rng.below(7) {
+            0 => Deed::Delete { ago, now: false },
+            1 => Deed::Delete { ago, now: true },
+            2 => Deed::Retry(ago),
+            3 => Deed::Terminate(ago),
+            4 => Deed::Forget(ago),
+            5 => Deed::Cancel(ago),
+            _ => Deed::Rerun(ago),
+        };
+        deeds.push((at, deed));
+        if rng.chance(0.3) {
+            deeds.push((at + rng.between(seconds(1), minutes(4)), Deed::Retry(ago)));
+        }
+    }
+    if rng.chance(0.3) {
+        let at = rng.between(minutes(30), minutes(350));
+        deeds.push((at, Deed::RemoveRepo(REPOS[pick(rng, 3)].to_owned())));
+    }
+    in_order(deeds)
+}
+
+/// All of it now and then: also other classes under way, and a lost table.
+pub(super) fn anything(rng: &mut Rng) -> Deeds {
+    let mut deeds = if rng.chance(0.3) { people(rng) } else { mixed(rng) };
+    if rng.chance(0.1) {
+        deeds.extend(configurations(rng));
+    }
+    if rng.chance(0.05) {
+        deeds.push((rng.between(minutes(30), minutes(330)), Deed::LoseRecords));
+    }
+    in_order(deeds)
+}
+
+/// Jobs that nobody can run among others; people try again, or not.
+pub(super) fn hopeless(rng: &mut Rng) -> Deeds {
+    let mut deeds = mixed(rng);
+    for _ in 0..6 {
+        let at = rng.between(seconds(5), minutes(300));
+        let count = 1 + pick(rng, 3);
+        let jobs = (0..count).map(|n| job(rng, n, "broken")).collect();
+        deeds.push((at, Deed::Push { repo: "acme/broken".to_owned(), jobs }));
+        if rng.chance(0.4) {
+            let wait = rng.between(minutes(1), minutes(120));
+            deeds.push((at + wait, Deed::Retry(pick(rng, 3))));
+        }
+    }
+    in_order(deeds)
+}
+
+/// All records are lost once.
+pub(super) fn lost(rng: &mut Rng) -> Deeds {
+    let mut deeds = mixed(rng);
+    if rng.chance(0.5) {
+        // Amid a burst, where most is under way.
+        let at = rng.between(minutes(30), minutes(320));
+        deeds.push((at, push(rng, "acme/widget", 20)));
+        deeds.push((at + rng.between(seconds(1), minutes(6)), Deed::LoseRecords));
+    } else {
+        deeds.push((rng.between(minutes(5), minutes(350)), Deed::LoseRecords));
+    }
+    in_order(deeds)
+}
+
+/// Records are rewritten at random, a few times.
+pub(super) fn scrambled(rng: &mut Rng) -> Deeds {
+    let mut deeds = if rng.chance(0.5) { mixed(rng) } else { few_bursts(rng) };
+    for _ in 0..1 + pick(rng, 4) {
+        let percent = [5, 30, 100][pick(rng, 3)];
+        // Soon after a push, where most is under way, or at any time.
+        let at = if rng.chance(0.7) {
+            let at = deeds[pick(rng, u64::try_from(deeds.len()).unwrap_or(1))].0;
+            at + rng.between(seconds(1), minutes(8))
+        } else {
+            rng.between(minutes(1), minutes(400))
+        };
+        deeds.push((at, Deed::Scramble(percent)));
+    }
+    in_order(deeds)
+}
+
+/// Pushes of jobs that need a runner at once; a few are cancelled.
+pub(super) fn first_waves(rng: &mut Rng) -> Deeds {
+    let mut deeds = pushes(rng);
+    for _ in 0..4 {
+        let at = rng.between(minutes(10), minutes(350));
+        deeds.push((at, Deed::Cancel(pick(rng, 3))));
+    }
+    in_order(deeds)
+}
+
+/// Pushes for several labels while classes, labels, limits, machines and recipes change.
+pub(super) fn changing(rng: &mut Rng) -> Deeds {
+    let mut deeds = mixed(rng);
+    for _ in 0..6 {
+        let at = rng.between(seconds(5), minutes(350));
+        let (count, label) = (1 + pick(rng, 4), ["gpu", "ubuntu-latest", "linux"][pick(rng, 3)]);
+        let jobs = (0..count).map(|n| job(rng, n, label)).collect();
+        deeds.push((at, Deed::Push { repo: REPOS[pick(rng, 3)].to_owned(), jobs }));
+    }
+    deeds.extend(configurations(rng));
+    in_order(deeds)
+}
+
+fn configurations(rng: &mut Rng) -> Deeds {
+    let mut at = minutes(5);
+    (0..4)
+        .map(|_| {
+            at += rng.between(minutes(5), minutes(100));
+            (at, Deed::Configure(classes(rng)))
+        })
+        .collect()
+}
+
+/// Classes as an operator may come to want them. Jobs for `linux` are always served.
+fn classes(rng: &mut Rng) -> Vec<Class> {
+    let mut class = linux(KEEP);
+    if rng.chance(0.3) {
+        class.name = ClassName("linux-2".to_owned());
+    }
+    if rng.chance(0.5) {
+        class.limit = Some([3, 6, 12][pick(rng, 3)]);
+    }
+    if rng.chance(0.3) {
+        class.repo_limit = Some([2, 4][pick(rng, 2)]);
+    }
+    let image = ["ami-1", "ami-2", "ami-3"][pick(rng, 3)];
+    let kept = 1 + pick(rng, 3);
+    class.machines.truncate(kept);
+    if rng.chance(0.3) {
+        class.machines.reverse();
+    }
+    for machine in &mut class.machines {
+        machine.image = image.to_owned();
+        if rng.chance(0.2) {
+            machine.market = Market::OnDemand;
+        }
+    }
+    if rng.chance(0.3) {
+        class.labels = vec!["linux".to_owned()];
+    }
+    if rng.chance(0.2) {
+        class.times.idle_within = minutes(4);
+    }
+    let mut all = vec![class];
+    if rng.chance(0.6) {
+        let mut gpu = linux(KEEP);
+        gpu.name = ClassName("gpu".to_owned());
+        gpu.labels = vec!["gpu".to_owned()];
+        for machine in &mut gpu.machines {
+            machine.kind = "g5.xlarge".to_owned();
+        }
+        all.insert(pick(rng, 2), gpu);
+    }
+    if rng.chance(0.2) {
+        let mut any = linux(KEEP);
+        any.name = ClassName("any".to_owned());
+        any.labels = vec!["*".to_owned()];
+        all.push(any);
+    }
+    all
+}

@@ -1,0 +1,133 @@
+//! What people do, done: at the forge, at the API, at the database.
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::{Class, serving};
+use tinqs_ci_reconciler::ports::Expect;
+use tinqs_ci_reconciler::run::{Outcome, Run, RunName};
+
+use super::profile::{Deed, Demand};
+use super::scramble::scramble;
+use super::{World, lock};
+use crate::forge::Status;
+
+/// The jobs that were pushed, oldest first.
+pub(super) type Pushed = Vec<i64>;
+
+/// Does it. Answers the classes that replicas are to be told of.
+pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<Vec<Class>> {
+    let now = world.now();
+    let ago = |n: usize| pushed.iter().rev().nth(n).copied();
+    world.tell(&format!("people: {}", describe(&deed)));
+    match deed {
+        Deed::Push { repo, jobs } => {
+            let ids = world.forge().push(now, &repo, &jobs);
+            pushed.extend(ids);
+        }
+        Deed::Cancel(n) => {
+            if let Some(id) = ago(n) {
+                world.forge().cancel(now, id);
+            }
+        }
+        Deed::Rerun(n) => {
+            if let Some(id) = ago(n) {
+                let new = world.forge().rerun(now, id);
+                if new != id {
+                    pushed.push(new);
+                }
+            }
+        }
+        Deed::Delete { ago: n, now: end } => {
+            with_record(world, ago(n), |run| run.delete(now, end));
+        }
+        Deed::Retry(n) => with_record(world, ago(n), |run| run.retry(now)),
+        Deed::Terminate(n) => {
+            let ids: Vec<_> = world.cloud.live().map(|m| m.id.clone()).collect();
+            if let Some(id) = ids.get(n % ids.len().max(1)) {
+                world.cloud.terminate(now, id);
+            }
+        }
+        Deed::Forget(n) => {
+            if let Some(id) = ago(n) {
+                world.forge().forget_job(id);
+            }
+        }
+        Deed::RemoveRepo(repo) => world.forge().remove_repo(&repo),
+        Deed::Configure(classes) => return Some(classes),
+        Deed::LoseRecords => {
+            let World { cloud, laws, records, .. } = world;
+            laws.on_lost_table(cloud.live().map(|m| m.id.clone()));
+            records.lose_all();
+            world.count("records_lost");
+        }
+        Deed::Scramble(percent) => {
+            let runs: Vec<Run> = world.records.runs().cloned().collect();
+            for run in runs {
+                if world.rng.below(100) < percent {
+                    let other = scramble(&mut world.rng, now, &run);
+                    world.tell(&format!("{} is scrambled: {:?}", run.name, other.status));
+                    world.laws.on_scrambled(&other);
+                    world.records.rewrite(other);
+                    world.count("scrambled");
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A person's write: a compare-and-set like any other, and a wake-up.
+fn with_record(world: &mut World, job: Option<i64>, change: impl FnOnce(&mut Run)) {
+    let Some(name) = job.map(RunName::job) else { return };
+    let Some(before) = world.records.run(&name).cloned() else { return };
+    let mut run = before.clone();
+    change(&mut run);
+    let (now, expect) = (world.now(), Expect::At(before.uid, before.version));
+    if world.records.put(&run, expect).is_ok() {
+        world.laws.on_put(now, Some(&before), &run, expect);
+        world.wake(&name);
+    }
+}
+
+fn describe(deed: &Deed) -> String {
+    match deed {
+        Deed::Push { repo, jobs } => format!("push {} jobs to {repo}", jobs.len()),
+        Deed::Configure(classes) => {
+            let names: Vec<String> = classes
+                .iter()
+                .map(|c| format!("{} limit {:?} repo {:?}", c.name, c.limit, c.repo_limit))
+                .collect();
+            format!("configure {}", names.join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Long after: what was given up, deleted, or is served by no class, is cancelled by whoever wants
+/// the list empty. Whatever else waits must run.
+pub(super) fn clear_up(world: &mut World, now: Timestamp) {
+    let hopeless: Vec<i64> = {
+        let forge = lock(&world.forge);
+        let given_up = |id: i64| {
+            world.records.run(&RunName::job(id)).is_some_and(|run| {
+                run.deleted_at.is_some() || run.status.outcome == Some(Outcome::GaveUp)
+            })
+        };
+        let broken = world.faults.broken_kind;
+        forge
+            .jobs()
+            .filter(|job| job.status == Status::Waiting)
+            .filter(|job| {
+                let class = serving(&world.laws.classes, &job.spec.runs_on);
+                let hopeless = class.is_none_or(|class| {
+                    class.machines.iter().any(|m| broken == Some(m.kind.as_str()))
+                });
+                hopeless || given_up(job.id) || world.demand == Demand::PushWithoutRows
+            })
+            .map(|job| job.id)
+            .collect()
+    };
+    for id in hopeless {
+        world.tell(&format!("people: cancel job-{id}, which nobody runs"));
+        world.forge().cancel(now, id);
+    }
+}

@@ -1,0 +1,534 @@
+//! The narrow worlds, by name. Narrow ones find more than a mixture of everything.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+
+use super::deeds;
+use super::profile::{Demand, Profile};
+use crate::faults::{Faults, Port, Rng, Spell, Trouble};
+use crate::forge::Line;
+
+/// How long finished runs are kept, where that is not what a world is about.
+pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(1);
+/// How long the weather lasts.
+const LASTS: SignedDuration = SignedDuration::from_hours(6);
+
+pub(super) fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+pub(super) fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
+    usize::try_from(rng.below(of)).unwrap_or(0)
+}
+
+fn fair(_: &mut Rng) -> Faults {
+    Faults::default()
+}
+
+fn no_spells(_: &mut Rng) -> Vec<Spell> {
+    Vec::new()
+}
+
+fn newest(_: &mut Rng) -> Line {
+    Line::V1_27
+}
+
+fn any_line(rng: &mut Rng) -> Line {
+    [Line::V1_25, Line::V1_26, Line::V1_27][pick(rng, 3)]
+}
+
+fn down(port: Port, after: SignedDuration, lasts: SignedDuration) -> Spell {
+    Spell { trouble: Trouble::Down(port), after, lasts }
+}
+
+/// One class of spot machines, then on demand.
+pub fn linux(keep: SignedDuration) -> Class {
+    let machine = |market, subnet: &str| Machine {
+        kind: "t3.small".to_owned(),
+        subnet: subnet.to_owned(),
+        market,
+        image: "ami-1".to_owned(),
+        security_groups: vec!["sg-1".to_owned()],
+        instance_profile: String::new(),
+    };
+    Class {
+        name: ClassName("linux".to_owned()),
+        labels: vec!["linux".to_owned(), "ubuntu-latest:host".to_owned()],
+        serves_unlabelled: false,
+        machines: vec![
+            machine(Market::Spot, "subnet-a"),
+            machine(Market::Spot, "subnet-b"),
+            machine(Market::OnDemand, "subnet-a"),
+        ],
+        limit: None,
+        repo_limit: None,
+        times: Times { keep, ..Times::default() },
+        short: Vec::new(),
+    }
+}
+
+impl Profile {
+    /// Jobs far apart, no faults.
+    pub fn calm() -> Self {
+        Self {
+            name: "calm",
+            weather: fair,
+            spells: no_spells,
+            deeds: deeds::far_apart,
+            lasts: SignedDuration::ZERO,
+            classes: vec![linux(hours(48))],
+            replicas: (1, 3),
+            line: newest,
+            demand: Demand::Jobs,
+            waits_at_most: minutes(2),
+            settled: hours(24),
+        }
+    }
+
+    /// Bursts of 20, no faults: most jobs run on another run's machine.
+    pub fn steal() -> Self {
+        Self {
+            name: "steal",
+            deeds: deeds::bursts,
+            lasts: LASTS,
+            classes: vec![linux(KEEP)],
+            replicas: (3, 3),
+            settled: SignedDuration::ZERO,
+            ..Self::calm()
+        }
+    }
+
+    /// Six hours, three replicas and what people do: the ground of most narrow worlds.
+    fn mixed(name: &'static str, weather: fn(&mut Rng) -> Faults, waits_at_most: i64) -> Self {
+        let waits_at_most = minutes(waits_at_most);
+        Self { name, weather, deeds: deeds::mixed, waits_at_most, ..Self::steal() }
+    }
+
+    /// Webhooks are lost, late or doubled.
+    pub fn webhooks_lost() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            webhook_lost: [0.2, 0.5, 1.0][pick(rng, 3)],
+            webhook_doubled: 0.1,
+            webhook_late: 0.2,
+            ..Faults::default()
+        };
+        Self::mixed("webhooks_lost", weather, 10)
+    }
+
+    /// Wake-ups are lost, late or doubled.
+    pub fn wakes_lost() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            wake_lost: [0.2, 0.5, 0.8][pick(rng, 3)],
+            wake_doubled: 0.2,
+            wake_late: 0.3,
+            ..Faults::default()
+        };
+        Self::mixed("wakes_lost", weather, 60)
+    }
+
+    /// Replicas die, at any call, before or after its effect.
+    pub fn crash() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.001, 0.004, 0.02][pick(rng, 3)],
+            ..Faults::default()
+        };
+        Self::mixed("crash", weather, 60)
+    }
+
+    /// Calls have their effect and their replies are lost; others are refused.
+    pub fn lost_reply() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            reply_lost: [0.02, 0.1, 0.25][pick(rng, 3)],
+            refused: [0.0, 0.05][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("lost_reply", weather, 60)
+    }
+
+    /// Bursts on machines whose runners work in silence: they look idle.
+    pub fn silence() -> Self {
+        Self {
+            name: "silence",
+            weather: |_| Faults { silent: 1.0, ..Faults::default() },
+            waits_at_most: minutes(10),
+            ..Self::steal()
+        }
+    }
+
+    /// Machines that never get online, hang, stay after their job, and do not end at their deadline.
+    pub fn machines() -> Self {
+        let weather = |_: &mut Rng| Faults {
+            never_online: 0.09,
+            hangs_idle: 0.09,
+            hangs_after_job: 0.1,
+            ignores_timer: 0.3,
+            ..Faults::default()
+        };
+        Self::mixed("machines", weather, 180)
+    }
+
+    /// Machines are taken back, before and during their jobs, or are dead in the moment of launch.
+    pub fn spot() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            interrupted: [0.1, 0.4][pick(rng, 2)],
+            stillborn: [0.0, 0.2][pick(rng, 2)],
+            reply_lost: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("spot", weather, 120)
+    }
+
+    /// Most launches find no capacity, for six hours.
+    pub fn cap() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            no_capacity: [0.5, 0.8, 0.95][pick(rng, 3)],
+            limit: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("cap", weather, 6 * 60)
+    }
+
+    /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
+    /// lists are always 20 s old.
+    pub fn cloud() -> Self {
+        let spells = |rng: &mut Rng| {
+            let mut at = minutes(5);
+            (0..16)
+                .map(|_| {
+                    at += rng.between(minutes(14), minutes(28));
+                    down(Port::Compute, at, rng.between(minutes(5), minutes(11)))
+                })
+                .collect()
+        };
+        let weather = |_: &mut Rng| Faults {
+            cloud_reply_lost: 0.33,
+            list_lag: seconds(20),
+            ..Faults::default()
+        };
+        Self { spells, ..Self::mixed("cloud", weather, 90) }
+    }
+
+    /// Store, queue, cloud or forge are down for two hours, once each or all at once.
+    pub fn down() -> Self {
+        let spells = |rng: &mut Rng| {
+            let ports = [Port::Store, Port::Queue, Port::Compute, Port::Forge];
+            let all = rng.chance(0.2);
+            let one = ports[pick(rng, 4)];
+            let mut spell = |port| {
+                let there = rng.chance(0.2) || all || port == one;
+                there.then(|| down(port, rng.between(seconds(1), hours(4)), hours(2)))
+            };
+            ports.into_iter().filter_map(&mut spell).collect()
+        };
+        Self { spells, ..Self::mixed("down", fair, 60) }
+    }
+
+    /// Somebody else writes in between, all the time or in storms.
+    pub fn storm() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            conflict: [0.0, 0.1, 0.3][pick(rng, 3)],
+            wake_doubled: 0.5,
+            ..Faults::default()
+        };
+        let spells = |rng: &mut Rng| {
+            (0..3)
+                .map(|n| Spell {
+                    trouble: Trouble::Storm,
+                    after: hours(2 * n) + rng.between(seconds(0), hours(1)),
+                    lasts: rng.between(minutes(5), minutes(60)),
+                })
+                .collect()
+        };
+        Self { spells, ..Self::mixed("storm", weather, 60) }
+    }
+
+    /// Jobs that nobody can run, given up early.
+    pub fn giveup() -> Self {
+        let mut broken = linux(KEEP);
+        broken.name = ClassName("broken".to_owned());
+        broken.labels = vec!["broken".to_owned()];
+        for machine in &mut broken.machines {
+            machine.kind = BROKEN.to_owned();
+        }
+        let mut classes = vec![linux(KEEP), broken];
+        for class in &mut classes {
+            class.times.give_up_after = minutes(30);
+        }
+        let weather = |rng: &mut Rng| Faults {
+            broken_kind: Some(BROKEN),
+            crash: [0.0, 0.002][pick(rng, 2)],
+            ignores_timer: [0.0, 0.3][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { classes, deeds: deeds::hopeless, ..Self::mixed("giveup", weather, 60) }
+    }
+
+    /// Calls and replicas stand still, and go on with old plans; jobs are run again under their ids.
+    pub fn pause() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            pause: [0.003, 0.03][pick(rng, 2)],
+            wake_doubled: 0.5,
+            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
+            ..Faults::default()
+        };
+        let line = |_: &mut Rng| Line::V1_26;
+        Self { line, ..Self::mixed("pause", weather, 5 * 60) }
+    }
+
+    /// The forge assigns nothing for two hours; runners that ask at once lose against each other.
+    pub fn mute() -> Self {
+        let spells = |rng: &mut Rng| {
+            vec![Spell {
+                trouble: Trouble::Mute,
+                after: rng.between(seconds(1), hours(4)),
+                lasts: hours(2),
+            }]
+        };
+        let line = |rng: &mut Rng| [Line::V1_25, Line::V1_26][pick(rng, 2)];
+        Self { spells, line, ..Self::mixed("mute", fair, 60) }
+    }
+
+    /// No job list: the use of registrations tells.
+    pub fn push() -> Self {
+        let mut class = linux(KEEP);
+        class.times.give_up_after = hours(4);
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            interrupted: [0.0, 0.1][pick(rng, 2)],
+            never_online: [0.0, 0.05][pick(rng, 2)],
+            wake_lost: [0.0, 0.2][pick(rng, 2)],
+            webhook_doubled: 0.2,
+            webhook_late: 0.1,
+            ..Faults::default()
+        };
+        Self {
+            demand: Demand::Push,
+            classes: vec![class],
+            deeds: deeds::first_waves,
+            ..Self::mixed("push", weather, 4 * 60)
+        }
+    }
+
+    /// The same, and runners cannot be listed either: what is up counts as at work.
+    pub fn push_unknown() -> Self {
+        Self { name: "push_unknown", demand: Demand::PushWithoutRows, ..Self::push() }
+    }
+
+    /// Both limits tight.
+    pub fn limits() -> Self {
+        let mut class = linux(KEEP);
+        class.limit = Some(5);
+        class.repo_limit = Some(2);
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { classes: vec![class], ..Self::mixed("limits", weather, 3 * 60) }
+    }
+
+    /// All records gone, once.
+    pub fn lost() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
+            crash: [0.0, 0.001][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { deeds: deeds::lost, ..Self::mixed("lost", weather, 60) }
+    }
+
+    /// Classes, labels, limits, machines and recipes change under way.
+    pub fn config() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { deeds: deeds::changing, ..Self::mixed("config", weather, 3 * 60) }
+    }
+
+    /// The machine list is almost five minutes old.
+    pub fn hide() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            list_lag: seconds(290),
+            reply_lost: [0.0, 0.1][pick(rng, 2)],
+            interrupted: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("hide", weather, 90)
+    }
+
+    /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
+    pub fn flap() -> Self {
+        let weather = |_: &mut Rng| Faults {
+            launch_refused: 0.5,
+            cloud_slow: 0.1,
+            ..Faults::default()
+        };
+        Self::mixed("flap", weather, 120)
+    }
+
+    /// No capacity at all for six hours.
+    pub fn drought() -> Self {
+        let spells = |_: &mut Rng| {
+            vec![Spell { trouble: Trouble::Drought, after: seconds(1), lasts: hours(6) }]
+        };
+        Self { spells, ..Self::mixed("drought", fair, 60) }
+    }
+
+    /// The cloud does not honour client tokens.
+    pub fn twins() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            no_tokens: true,
+            reply_lost: [0.05, 0.25][pick(rng, 2)],
+            crash: [0.0, 0.004][pick(rng, 2)],
+            wake_doubled: 0.3,
+            ..Faults::default()
+        };
+        Self::mixed("twins", weather, 60)
+    }
+
+    /// Clocks are apart by up to 30 s, and calls take their time.
+    pub fn clocks() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            clocks_apart: seconds([15, -15][pick(rng, 2)]),
+            slow: [0.0, 0.02][pick(rng, 2)],
+            crash: [0.0, 0.002][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("clocks", weather, 90)
+    }
+
+    /// People cancel, run again, delete, retry, terminate, and take away what is needed; matrices of 50.
+    pub fn people() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            job_omitted: [0.0, 0.3][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { deeds: deeds::people, line: any_line, ..Self::mixed("people", weather, 60) }
+    }
+
+    /// Records are rewritten at random, within their types: everything heals.
+    pub fn scrambled() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { deeds: deeds::scrambled, ..Self::mixed("scrambled", weather, 3 * 60) }
+    }
+
+    /// All that this world knows of bad weather at once, each seed a part of it.
+    pub fn chaos() -> Self {
+        Self {
+            deeds: deeds::anything,
+            spells: troubles,
+            line: any_line,
+            ..Self::mixed("chaos", chaos, 5 * 60)
+        }
+    }
+
+    /// All profiles, by name.
+    pub fn all() -> Vec<Self> {
+        vec![
+            Self::calm(),
+            Self::steal(),
+            Self::webhooks_lost(),
+            Self::wakes_lost(),
+            Self::crash(),
+            Self::lost_reply(),
+            Self::silence(),
+            Self::machines(),
+            Self::spot(),
+            Self::cap(),
+            Self::cloud(),
+            Self::down(),
+            Self::storm(),
+            Self::giveup(),
+            Self::pause(),
+            Self::mute(),
+            Self::push(),
+            Self::push_unknown(),
+            Self::limits(),
+            Self::lost(),
+            Self::config(),
+            Self::hide(),
+            Self::flap(),
+            Self::drought(),
+            Self::twins(),
+            Self::clocks(),
+            Self::people(),
+            Self::scrambled(),
+            Self::chaos(),
+        ]
+    }
+}
+
+/// A kind of machine whose runner never starts.
+const BROKEN: &str = "t3.broken";
+
+fn chaos(rng: &mut Rng) -> Faults {
+    // Half of the seeds refuse launches.
+    let refuses = rng.chance(0.5);
+    let mut sometimes = |probability: f64| if rng.chance(0.4) { probability } else { 0.0 };
+    Faults {
+        crash: sometimes(0.004),
+        pause: sometimes(0.001),
+        refused: sometimes(0.05),
+        reply_lost: sometimes(0.05),
+        slow: sometimes(0.01),
+        conflict: sometimes(0.05),
+        webhook_lost: sometimes(0.4),
+        webhook_doubled: sometimes(0.2),
+        webhook_late: sometimes(0.2),
+        wake_lost: sometimes(0.2),
+        wake_doubled: sometimes(0.2),
+        wake_late: sometimes(0.2),
+        job_omitted: sometimes(0.3),
+        no_capacity: if refuses { sometimes(0.1) } else { 0.0 },
+        launch_refused: if refuses { 0.2 } else { 0.0 },
+        limit: if refuses { sometimes(0.05) } else { 0.0 },
+        throttled: sometimes(0.05),
+        stillborn: sometimes(0.02),
+        interrupted: sometimes(0.1),
+        never_online: sometimes(0.03),
+        hangs_idle: sometimes(0.03),
+        hangs_after_job: sometimes(0.05),
+        ignores_timer: sometimes(0.3),
+        silent: sometimes(0.3),
+        no_tokens: sometimes(1.0) > 0.0 && sometimes(1.0) > 0.0 && sometimes(1.0) > 0.0,
+        clocks_apart: seconds(if sometimes(1.0) > 0.0 { 15 } else { 0 }),
+        list_lag: seconds(if sometimes(1.0) > 0.0 { 20 } else { 0 }),
+        ..Faults::default()
+    }
+}
+
+fn troubles(rng: &mut Rng) -> Vec<Spell> {
+    let all = [
+        Trouble::Down(Port::Store),
+        Trouble::Down(Port::Queue),
+        Trouble::Down(Port::Compute),
+        Trouble::Down(Port::Forge),
+        Trouble::Mute,
+        Trouble::Storm,
+    ];
+    let mut spell = |trouble| {
+        rng.chance(0.1).then(|| Spell {
+            trouble,
+            after: rng.between(seconds(1), hours(4)),
+            lasts: rng.between(minutes(5), hours(2)),
+        })
+    };
+    all.into_iter().filter_map(&mut spell).collect()
+}
