@@ -157,7 +157,8 @@ impl Look {
                     Step::Free(action) => self.issued.contains(&format!("{action:?}")),
                     Step::Put => !self.worth_writing(),
                     Step::Launch { slot, placement } => {
-                        self.issued.contains(&slot.token(*placement)) || self.attempt().is_none()
+                        let token = slot.token(*placement);
+                        self.issued.contains(&token) || self.attempt().is_none()
                     }
                     Step::Observe | Step::Seat | Step::Register | Step::Remove => false,
                 };
@@ -195,17 +196,16 @@ impl Look {
                 self.steps.push_back(Step::Seat);
             }
             self.steps.push_back(Step::Register);
+            if variant == Variant::LaunchBeforeRecord {
+                let slot = prepare.slot.clone();
+                self.steps.push_back(Step::Launch { slot, placement: 0 });
+            }
         }
         self.prepare = prepare;
         self.steps.push_back(Step::Put);
         for action in act {
             if let Action::Launch { slot, placement } = action {
-                let launch = Step::Launch { slot, placement };
-                if variant == Variant::LaunchBeforeRecord {
-                    self.steps.push_front(launch);
-                } else {
-                    self.steps.push_back(launch);
-                }
+                self.steps.push_back(Step::Launch { slot, placement });
             }
         }
     }

@@ -19,9 +19,13 @@ mod time;
 mod variant;
 mod world;
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::collections::BTreeSet;
+use std::time::Instant;
 
-use scope::{ALL_DEEDS, ALL_FAULTS, Scope, World};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use tinqs_ci_reconciler::plan::Row;
+
+use scope::{ALL_DEEDS, ALL_FAULTS, CAME, Came, Scope, World};
 use state::State;
 use variant::Variant;
 use world::Action;
@@ -68,43 +72,174 @@ const BASE: Scope = Scope {
     deed_kinds: ALL_DEEDS,
 };
 
-#[test]
-fn explore() {
-    let number = |name: &str, or: usize| {
-        std::env::var(name).ok().and_then(|n| n.parse::<usize>().ok()).unwrap_or(or)
-    };
-    let scope = Scope {
-        jobs: number("JOBS", 1),
-        looks: number("REPLICAS", 1),
-        faults: number("FAULTS", 0) as u8,
-        deeds: number("DEEDS", 0) as u8,
-        limit: std::env::var("LIMIT").ok().map(|n| n.parse().unwrap()),
-        ..BASE
-    };
-    let world = World::new(scope, Variant::Real);
-    let began = std::time::Instant::now();
-    let checker = world
+/// Explored to the end with each change.
+const SCOPES: [Scope; 6] = [
+    Scope { name: "one run, two looks at once", jobs: 1, ..BASE },
+    Scope { name: "one run, two faults", jobs: 1, looks: 1, faults: 2, ..BASE },
+    Scope { name: "one run, a fault and a deed", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
+    Scope { name: "two runs", looks: 1, ..BASE },
+    Scope { name: "two runs on one seat, a fault", looks: 1, limit: Some(1), faults: 1, ..BASE },
+    Scope { name: "two runs on one seat, two looks at once", limit: Some(1), ..BASE },
+];
+
+/// Explored at night, each to the end or to a number of states.
+const NIGHT: [Scope; 6] = [
+    Scope { name: "one run, two looks at once, a fault", jobs: 1, faults: 1, ..BASE },
+    Scope { name: "one run, three faults", jobs: 1, looks: 1, faults: 3, ..BASE },
+    Scope { name: "one run, two faults and a deed", jobs: 1, looks: 1, faults: 2, deeds: 1, ..BASE },
+    Scope { name: "two runs, two looks at once", ..BASE },
+    Scope { name: "two runs on one seat, two looks, a fault", limit: Some(1), faults: 1, ..BASE },
+    Scope { name: "two runs, a fault and a deed", looks: 1, faults: 1, deeds: 1, ..BASE },
+];
+
+/// No scope of the night goes on for longer than this many steps.
+const STEPS: usize = 6_000_000;
+
+/// A way that breaks a property.
+struct Broken {
+    property: &'static str,
+    way: Vec<Action>,
+    why: String,
+}
+
+/// What came of exploring a scope.
+struct Explored {
+    states: usize,
+    to_the_end: bool,
+    broken: Option<Broken>,
+    came: Vec<(Came, u32)>,
+    rows: Vec<Row>,
+}
+
+fn explore(scope: Scope, variant: Variant, steps: usize) -> Explored {
+    let began = Instant::now();
+    let checker = World::new(scope, variant)
         .checker()
-        .threads(1)
+        .threads(2)
         .finish_when(HasDiscoveries::AnyFailures)
-        .target_state_count(number("MAX", 1_000_000))
+        .target_state_count(steps)
         .spawn_bfs()
         .join();
+    let world = checker.model();
+    let discovery = [LAWS, SETTLES].into_iter().find_map(|p| Some((p, checker.discovery(p)?)));
+    let broken = discovery.map(|(property, path)| {
+        let last = path.last_state();
+        let why = last.broken.clone().or_else(|| world.settle(last).err()).unwrap_or_default();
+        Broken { property, way: path.clone().into_actions(), why }
+    });
+    let states = checker.unique_state_count();
+    let to_the_end = broken.is_none() && checker.state_count() < steps;
+    let slowest = world.settles.lock().expect("no thread panics with it").values().max().copied();
     println!(
-        "{} states, {} generated, depth {}, {} s, {} settles",
-        checker.unique_state_count(),
-        checker.state_count(),
+        "{}{}: {states} states, depth {}, {} steps, {:.1} s{}; settled after {} rounds at most",
+        scope.name,
+        if variant == Variant::Real { String::new() } else { format!(", {variant:?}") },
         checker.max_depth(),
+        checker.state_count(),
         began.elapsed().as_secs_f32(),
-        checker.model().settles.lock().unwrap().len(),
+        if to_the_end { "" } else { ", not to the end" },
+        slowest.unwrap_or(0),
     );
-    println!("{:?} {:?}", checker.model().all_that_came(), checker.model().rows());
-    println!("max rounds {:?}", checker.model().settles.lock().unwrap().values().max());
-    for (name, path) in checker.discoveries() {
-        let last = path.last_state().clone();
-        for action in path.into_actions() {
-            println!("  {action:?}");
-        }
-        println!("{name}: {:?}\n{:?}", last.broken, checker.model().settle(&last));
+    let (came, rows) = (world.all_that_came(), world.rows());
+    Explored { states, to_the_end, broken, came, rows }
+}
+
+/// Fails with the way that leads to what is broken.
+fn must_hold(scope: &Scope, explored: &Explored) {
+    if let Some(Broken { property, way, why }) = &explored.broken {
+        let way: Vec<String> = way.iter().map(|step| format!("    {step:?}")).collect();
+        panic!("{}: broken: {property}:\n{}\n{why}", scope.name, way.join("\n"));
     }
+}
+
+#[test]
+fn no_law_is_broken_and_every_state_settles() {
+    let night = std::env::var("TINQS_CI_MODEL").is_ok_and(|how| how == "night");
+    let (mut states, mut reached, mut came) = (0, BTreeSet::new(), BTreeSet::new());
+    for scope in SCOPES {
+        let explored = explore(scope, Variant::Real, usize::MAX);
+        must_hold(&scope, &explored);
+        assert!(explored.to_the_end, "{}: cut short", scope.name);
+        states += explored.states;
+        reached.extend(explored.rows);
+        came.extend(explored.came.iter().filter(|(_, n)| *n > 0).map(|(what, _)| *what as usize));
+    }
+    println!("{states} states in all, rows {reached:?}");
+    assert!(states >= 150_000, "only {states} states");
+    let missing: Vec<Came> =
+        CAME.into_iter().filter(|what| !came.contains(&(*what as usize))).collect();
+    assert!(missing.is_empty(), "never came to pass: {missing:?}");
+    let never = ROWS.iter().filter(|row| !reached.contains(row)).collect::<Vec<_>>();
+    assert!(never.is_empty(), "rows never reached: {never:?}");
+    if night {
+        for scope in NIGHT {
+            let explored = explore(scope, Variant::Real, STEPS);
+            must_hold(&scope, &explored);
+            states += explored.states;
+        }
+        println!("{states} states in all");
+        assert!(states >= 2_000_000, "only {states} states");
+    }
+}
+
+/// Rows that the scopes of each change reach: all but those of configuration (9), of a blocked or
+/// vanished job (4, 6), of giving up (8) and of push mode.
+const ROWS: [Row; 20] = [
+    Row::Remove,
+    Row::Deleted,
+    Row::Done,
+    Row::Running,
+    Row::Reopen,
+    Row::Live,
+    Row::Launch,
+    Row::Unseen,
+    Row::NextPlacement,
+    Row::Spare,
+    Row::Hold,
+    Row::Seat,
+    Row::NextAttempt,
+    Row::Overdue,
+    Row::Unregistered,
+    Row::Spent,
+    Row::Twin,
+    Row::Void,
+    Row::SeatFree,
+    Row::NoRecord,
+];
+
+/// A broken decision, where it is looked at, and what must be found.
+const BROKEN: [(Variant, usize, &str, &str); 13] = [
+    (Variant::LaunchBeforeRecord, 1, LAWS, "L1"),
+    (Variant::NoCompareAndSet, 0, LAWS, "L4"),
+    (Variant::TerminateFinished, 3, LAWS, "L3"),
+    (Variant::RetireFinished, 3, LAWS, "L3"),
+    (Variant::RefusalIsDefinitive, 1, LAWS, "L6"),
+    (Variant::GoneWhenUnlisted, 1, LAWS, "L3"),
+    (Variant::NoVoidNumbers, 0, SETTLES, "nothing will ever happen"),
+    (Variant::NoSecondReading, 0, LAWS, "L"),
+    (Variant::Without(Row::Overdue), 1, SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Spent), 1, SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Twin), 0, SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Void), 0, SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::SeatFree), 4, SETTLES, "nothing will ever happen"),
+];
+
+#[test]
+fn a_broken_decision_is_found() {
+    let mut survived = Vec::new();
+    for (variant, scope, property, law) in BROKEN {
+        let explored = explore(SCOPES[scope], variant, usize::MAX);
+        match explored.broken {
+            Some(broken) if broken.property == property && broken.why.contains(law) => {
+                let why = broken.why.lines().next().unwrap_or_default();
+                println!("    found after {} steps: {why}", broken.way.len());
+            }
+            Some(broken) => survived.push(format!(
+                "{variant:?}: {} where {law} was expected: {}",
+                broken.property, broken.why
+            )),
+            None => survived.push(format!("{variant:?} in \"{}\"", SCOPES[scope].name)),
+        }
+    }
+    assert!(survived.is_empty(), "not found: {survived:#?}");
 }

@@ -27,8 +27,6 @@ pub(crate) enum Variant {
     RetireFinished,
     /// What has no record is judged by a record that was read before it.
     NoSecondReading,
-    /// A launch is not repeated, and its attempt never over.
-    NeverAsksAgain,
 }
 
 impl Variant {
@@ -69,12 +67,6 @@ impl Variant {
                     status.next = run.status.next;
                 }
             }
-            Self::NeverAsksAgain if seen.recorded_here.is_none() => {
-                if plan.actions.iter().any(|a| matches!(a, Action::Launch { .. })) {
-                    plan.status = seen.run.as_ref().map(|run| run.status.clone());
-                    plan.actions.clear();
-                }
-            }
             Self::Real
             | Self::TerminateFinished
             | Self::LaunchBeforeRecord
@@ -82,8 +74,7 @@ impl Variant {
             | Self::RefusalIsDefinitive
             | Self::GoneWhenUnlisted
             | Self::RetireFinished
-            | Self::NoSecondReading
-            | Self::NeverAsksAgain => {}
+            | Self::NoSecondReading => {}
         }
         plan
     }
