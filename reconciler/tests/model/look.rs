@@ -120,9 +120,8 @@ impl Look {
         let rows: Vec<Registration> = rows
             .map(|row| {
                 let of_it = || state.machines.iter().filter(|m| m.registration == row.id);
-                let online = |m: &Vm| {
-                    matches!(m.doing, Doing::Online | Doing::Stuck | Doing::Busy { .. })
-                };
+                let online =
+                    |m: &Vm| matches!(m.doing, Doing::Online | Doing::Stuck | Doing::Busy { .. });
                 Registration {
                     id: row.id,
                     slot: row.slot.clone(),

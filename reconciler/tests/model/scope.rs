@@ -77,14 +77,8 @@ pub(crate) const ALL_FAULTS: &[Fault] = &[
     Fault::NotAssigned,
 ];
 
-pub(crate) const ALL_DEEDS: &[Deed] = &[
-    Deed::Cancel,
-    Deed::Rerun,
-    Deed::Delete,
-    Deed::DeleteNow,
-    Deed::Retry,
-    Deed::Unregister,
-];
+pub(crate) const ALL_DEEDS: &[Deed] =
+    &[Deed::Cancel, Deed::Rerun, Deed::Delete, Deed::DeleteNow, Deed::Retry, Deed::Unregister];
 
 /// Which worlds are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +94,8 @@ pub(crate) struct Scope {
     pub(crate) fault_kinds: &'static [Fault],
     pub(crate) deeds: u8,
     pub(crate) deed_kinds: &'static [Deed],
+    /// Steps after which no more are begun.
+    pub(crate) steps: usize,
 }
 
 /// A scope, with the decision that is looked at in it.
@@ -159,9 +155,7 @@ impl World {
 
     /// How often each thing came to pass.
     pub(crate) fn all_that_came(&self) -> Vec<(Came, u32)> {
-        CAME.iter()
-            .map(|what| (*what, self.came[*what as usize].load(Ordering::Relaxed)))
-            .collect()
+        CAME.iter().map(|what| (*what, self.came[*what as usize].load(Ordering::Relaxed))).collect()
     }
 
     pub(crate) fn decided(&self, row: Row) {

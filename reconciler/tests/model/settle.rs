@@ -50,7 +50,11 @@ impl World {
             rounds += 1;
             known.insert(here, rounds);
         }
-        if rounds > ROUNDS { Err(format!("settled only after {rounds} rounds")) } else { Ok(rounds) }
+        if rounds > ROUNDS {
+            Err(format!("settled only after {rounds} rounds"))
+        } else {
+            Ok(rounds)
+        }
     }
 
     fn round(&self, state: &mut State) -> Result<(), String> {
@@ -136,7 +140,9 @@ impl World {
             let usable = state.rows.iter().any(|r| r.id == vm.registration && !r.used);
             let action = match (vm.doing, waiting) {
                 (Doing::Booting, _) => Action::Boot { machine, hangs: false },
-                (Doing::Online, Some(job)) if usable => Action::Take { machine, job, silent: false },
+                (Doing::Online, Some(job)) if usable => {
+                    Action::Take { machine, job, silent: false }
+                }
                 (Doing::Online, _) => Action::Drain { machine },
                 (Doing::Busy { .. }, _) => Action::Finish { machine, hangs: false },
                 (Doing::Ending, _) => Action::Gone { machine },

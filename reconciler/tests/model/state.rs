@@ -177,6 +177,13 @@ impl<T: Hash> Hashed<T> {
     }
 }
 
+impl<T> Hashed<T> {
+    /// Whether it is the very same value, not only an equal one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.value, &other.value)
+    }
+}
+
 impl<T: Clone> Hashed<T> {
     pub(crate) fn into_inner(self) -> T {
         Arc::unwrap_or_clone(self.value)
@@ -227,11 +234,7 @@ pub(crate) fn repo(run: usize) -> String {
 /// A record as it is made for a waiting job.
 pub(crate) fn new_run(run: usize, made: u8) -> Run {
     let spec = Spec {
-        job: JobRef {
-            repo: repo(run),
-            repo_id: 1,
-            job_id: i64::try_from(run).unwrap_or(0) + 1,
-        },
+        job: JobRef { repo: repo(run), repo_id: 1, job_id: i64::try_from(run).unwrap_or(0) + 1 },
         runs_on: vec!["linux".to_owned()],
         about: About::default(),
     };

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::run::{
 };
 
 use crate::look::Look;
-use crate::state::{Doing, GRID, Landing, Replica, State, Vm, now};
+use crate::state::{Doing, GRID, Hashed, Landing, Replica, State, Vm, now};
 
 const fn minutes(n: i64) -> SignedDuration {
     SignedDuration::from_mins(n)
@@ -27,8 +27,7 @@ const DECIDED: &[SignedDuration] = &[LAUNCH_WINDOW, SHOWN_WITHIN, FORGOTTEN_AFTE
 const ENDED: &[SignedDuration] = &[minutes(1)];
 const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
 /// One minute more than any launch lands within.
-const REFUSED: &[SignedDuration] =
-    &[SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60)];
+const REFUSED: &[SignedDuration] = &[SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60)];
 /// `boot_within`, and with `idle_within` and a minute more.
 const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
 const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
@@ -75,40 +74,46 @@ pub(crate) fn pass(state: &mut State, step: SignedDuration) {
     visit_state(state, &mut |at, _| *at -= step);
 }
 
-/// Forgets how long ago a thing is, once it makes no difference. Looks under way keep what they
-/// have read: they count from when they began.
-pub(crate) fn forget(state: &mut State) {
+/// Forgets how long ago a thing is, once it makes no difference; of the records, in those that
+/// changed. Looks under way keep what they have read: they count from when they began.
+pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
     let looks = state.replicas.each_mut().map(|r| r.look.take());
-    visit_state(state, &mut |at, waits| collapse(at, waits));
+    visit_others(state, &mut |at, waits| collapse(at, waits));
     for (replica, look) in state.replicas.iter_mut().zip(looks) {
         replica.look = look;
     }
+    let State { runs, machines, .. } = state;
+    for (_, run) in runs.iter_mut().enumerate().filter(|(run, _)| changed(*run)) {
+        let Some(run) = run else { continue };
+        let mut kept = (**run).clone();
+        forget_in(&mut kept);
+        forget_answers(&mut kept, machines);
+        if kept != **run {
+            *run = Hashed::new(kept);
+        }
+    }
+}
+
+/// What is listed stays so for longer than its answer is waited for.
+fn forget_answers(run: &mut Run, machines: &[Vm]) {
     let listed = |slot: &Slot, placement: usize| {
         let of_it = |m: &&Vm| m.slot == *slot && m.placement as usize == placement;
-        state.machines.iter().find(of_it).is_some_and(|m| m.listed.is_some())
+        machines.iter().find(of_it).is_some_and(|m| m.listed.is_some())
     };
-    for run in state.runs.iter_mut().flatten() {
-        let mut kept = (**run).clone();
-        tidy_run(&mut kept);
-        // What is listed stays so for longer than its answer is waited for.
-        let slots: Vec<Slot> = kept.status.past.iter().map(|p| kept.slot(p.number)).collect();
-        for (past, slot) in kept.status.past.iter_mut().zip(slots) {
-            for (index, placement) in past.placements.iter_mut().enumerate() {
-                if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
-                    answer.at = long_ago();
-                }
+    let slots: Vec<Slot> = run.status.past.iter().map(|p| run.slot(p.number)).collect();
+    for (past, slot) in run.status.past.iter_mut().zip(slots) {
+        for (index, placement) in past.placements.iter_mut().enumerate() {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                answer.at = long_ago();
             }
         }
-        let slot = kept.status.attempt.as_ref().map(|a| kept.slot(a.number));
-        if let (Some(attempt), Some(slot)) = (&mut kept.status.attempt, slot) {
-            for (index, placement) in attempt.placements.iter_mut().enumerate() {
-                if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
-                    answer.at = long_ago();
-                }
+    }
+    let slot = run.status.attempt.as_ref().map(|a| run.slot(a.number));
+    if let (Some(attempt), Some(slot)) = (&mut run.status.attempt, slot) {
+        for (index, placement) in attempt.placements.iter_mut().enumerate() {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                answer.at = long_ago();
             }
-        }
-        if kept != **run {
-            *run = crate::state::Hashed::new(kept);
         }
     }
 }
@@ -147,8 +152,18 @@ pub(crate) fn forget_in_attempt(attempt: &mut Attempt) {
 }
 
 fn visit_state(state: &mut State, f: Visit<'_>) {
+    for run in state.runs.iter_mut().flatten() {
+        let mut moved = (**run).clone();
+        visit_run(&mut moved, f);
+        *run = Hashed::new(moved);
+    }
+    visit_others(state, f);
+}
+
+/// All but the records.
+fn visit_others(state: &mut State, f: Visit<'_>) {
     let State {
-        runs,
+        runs: _,
         made: _,
         seats: _,
         jobs: _,
@@ -163,11 +178,6 @@ fn visit_state(state: &mut State, f: Visit<'_>) {
         registered: _,
         broken: _,
     } = state;
-    for run in runs.iter_mut().flatten() {
-        let mut moved = (**run).clone();
-        visit_run(&mut moved, f);
-        *run = crate::state::Hashed::new(moved);
-    }
     for machine in machines {
         visit_vm(machine, f);
     }
@@ -185,7 +195,7 @@ fn visit_state(state: &mut State, f: Visit<'_>) {
         if let Some(hashed) = look.take() {
             let mut moved = hashed.into_inner();
             visit_look(&mut moved, f);
-            *look = Some(crate::state::Hashed::new(moved));
+            *look = Some(Hashed::new(moved));
         }
     }
     if let Some(since) = frozen_since {
@@ -276,7 +286,8 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended } = attempt;
+    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended } =
+        attempt;
     let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
     visit_decided(decided_at, open, f);
     if let Some(Ended { why, at }) = ended {

@@ -21,36 +21,76 @@ use crate::variant::Variant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A replica looks at a run: it has read all, and not made a call that changes anything.
-    Look { replica: usize, run: usize },
+    Look {
+        replica: usize,
+        run: usize,
+    },
     /// It has read the record alone.
-    ReadRecord { replica: usize, run: usize },
+    ReadRecord {
+        replica: usize,
+        run: usize,
+    },
     /// The next call of its look.
-    Call { replica: usize, reply: Reply },
-    Crash { replica: usize },
+    Call {
+        replica: usize,
+        reply: Reply,
+    },
+    Crash {
+        replica: usize,
+    },
     /// Time passes to the next moment that may make a difference.
     Tick,
     /// A job waits and has no run.
-    Notice { run: usize },
+    Notice {
+        run: usize,
+    },
     /// A machine is up and its runner online.
-    Boot { machine: usize, hangs: bool },
+    Boot {
+        machine: usize,
+        hangs: bool,
+    },
     /// The forge gives a machine a job.
-    Take { machine: usize, job: usize, silent: bool },
+    Take {
+        machine: usize,
+        job: usize,
+        silent: bool,
+    },
     /// A machine's job is over.
-    Finish { machine: usize, hangs: bool },
+    Finish {
+        machine: usize,
+        hangs: bool,
+    },
     /// A runner hangs, idle.
-    Stick { machine: usize },
+    Stick {
+        machine: usize,
+    },
     /// An idle runner drains itself, or is no longer registered.
-    Drain { machine: usize },
-    Die { machine: usize },
-    Gone { machine: usize },
-    BreakTimer { machine: usize },
+    Drain {
+        machine: usize,
+    },
+    Die {
+        machine: usize,
+    },
+    Gone {
+        machine: usize,
+    },
+    BreakTimer {
+        machine: usize,
+    },
     /// The forge gives up a job whose runner is lost.
-    Zombie { job: usize },
+    Zombie {
+        job: usize,
+    },
     /// A launch reaches the cloud at last.
-    Land { landing: usize },
+    Land {
+        landing: usize,
+    },
     Freeze,
     Thaw,
-    Person { run: usize, deed: Deed },
+    Person {
+        run: usize,
+        deed: Deed,
+    },
 }
 
 /// What a call comes to.
@@ -85,7 +125,7 @@ impl World {
             registered: Vec::new(),
             broken: None,
         };
-        self.canonical(&mut state);
+        canonical(&mut state, |_| true);
         state
     }
 
@@ -227,6 +267,7 @@ impl World {
         if costs(state, action) {
             state.faults = state.faults.saturating_sub(1);
         }
+        let (runs, machines) = (state.runs.clone(), state.machines.len());
         match action {
             Action::Look { replica, run } => {
                 self.begin(state, *replica, *run);
@@ -276,7 +317,16 @@ impl World {
                 person(state, *run, *deed);
             }
         }
-        self.canonical(state);
+        let all = state.machines.len() != machines
+            || matches!(action, Action::Tick | Action::Freeze | Action::Thaw);
+        let changed: [bool; RUNS] = std::array::from_fn(|run| {
+            all || match (&runs[run], &state.runs[run]) {
+                (Some(before), Some(after)) => !before.is(after),
+                (None, None) => false,
+                (Some(_), None) | (None, Some(_)) => true,
+            }
+        });
+        canonical(state, |run| changed[run]);
     }
 
     fn begin(&self, state: &mut State, replica: usize, run: usize) {
@@ -554,29 +604,29 @@ impl World {
             row.used = true;
         }
     }
+}
 
-    /// One state for all that no decision can tell apart.
-    fn canonical(&self, state: &mut State) {
-        if state.frozen_since.is_none() {
-            state.machines.iter_mut().for_each(|m| m.listed = Some(m.state()));
-        }
-        forget_gone(state);
-        versions(state);
-        for replica in &mut state.replicas {
-            // Since when one is missing counts for a machine that lives, or is listed as living.
-            let counts = |m: &Vm| m.is_live() || m.listed != Some(m.state());
-            let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
-            replica.missing.retain(|(id, _)| of_it(*id));
-            replica.missing.sort();
-            replica.short.retain(|s| s.until > now());
-            replica.short.sort_by_key(|s| (s.until, s.machine.kind.clone()));
-        }
-        state.machines.sort_by(|a, b| (&a.slot, a.placement).cmp(&(&b.slot, b.placement)));
-        state.rows.sort();
-        state.landings.sort_by_key(|l| (l.slot.clone(), l.placement, l.sent_at));
-        time::forget(state);
-        state.replicas.sort_by_key(hash_of);
+/// One state for all that no decision can tell apart.
+fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
+    if state.frozen_since.is_none() {
+        state.machines.iter_mut().for_each(|m| m.listed = Some(m.state()));
     }
+    forget_gone(state);
+    versions(state);
+    for replica in &mut state.replicas {
+        // Since when one is missing counts for a machine that lives, or is listed as living.
+        let counts = |m: &Vm| m.is_live() || m.listed != Some(m.state());
+        let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
+        replica.missing.retain(|(id, _)| of_it(*id));
+        replica.missing.sort();
+        replica.short.retain(|s| s.until > now());
+        replica.short.sort_by_key(|s| (s.until, s.machine.kind.clone()));
+    }
+    state.machines.sort_by(|a, b| (&a.slot, a.placement).cmp(&(&b.slot, b.placement)));
+    state.rows.sort();
+    state.landings.sort_by_key(|l| (l.slot.clone(), l.placement, l.sent_at));
+    time::forget(state, changed);
+    state.replicas.sort_by_key(hash_of);
 }
 
 /// An ended machine is listed for longer than anything else is waited for; it is forgotten once
