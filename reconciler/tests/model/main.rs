@@ -10,8 +10,10 @@
     reason = "how large it is to be comes from the environment, how long it took from the clock"
 )]
 
+mod calls;
 mod laws;
 mod look;
+mod possible;
 mod scope;
 mod settle;
 mod state;
@@ -226,7 +228,7 @@ const BROKEN: [(Variant, Scope, &str, &str); 13] = [
     (Variant::RefusalIsDefinitive, SCOPES[1], LAWS, "L6"),
     (Variant::GoneWhenUnlisted, SCOPES[1], LAWS, "L3"),
     (Variant::NoVoidNumbers, SCOPES[0], SETTLES, "nothing will ever happen"),
-    (Variant::NoSecondReading, REMADE, LAWS, "L3"),
+    (Variant::NoSecondReading, REMADE, SETTLES, "L3"),
     (Variant::Without(Row::Overdue), SCOPES[1], SETTLES, "nothing will ever happen"),
     (Variant::Without(Row::Spent), SCOPES[1], SETTLES, "nothing will ever happen"),
     (Variant::Without(Row::Twin), SCOPES[0], SETTLES, "nothing will ever happen"),
