@@ -419,6 +419,11 @@ impl RunName {
         Self(format!("push-{}", &hash_hex(parts)[..16]))
     }
 
+    /// Whether a push called for it: there is no job to look at.
+    pub fn is_push(&self) -> bool {
+        self.0.starts_with("push-")
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -65,6 +65,8 @@ pub struct Cloud {
     launches: Vec<Timestamp>,
     foreign: BTreeSet<InstanceId>,
     made: u64,
+    /// When something happens by itself; asked for at every step of the world.
+    next_event: Option<Timestamp>,
 }
 
 /// Why a call did nothing.
@@ -174,6 +176,7 @@ impl Cloud {
         self.machines.insert(id.clone(), machine);
         self.active.insert(id.clone());
         self.tokens.insert(token, (bytes, id));
+        self.look_ahead();
         Ok(instance)
     }
 
@@ -226,6 +229,7 @@ impl Cloud {
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Request);
         }
+        self.look_ahead();
     }
 
     /// Takes a spot machine back.
@@ -234,6 +238,7 @@ impl Cloud {
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Cloud);
         }
+        self.look_ahead();
     }
 
     /// All machines that were ever made.
@@ -253,18 +258,29 @@ impl Cloud {
 
     /// When something happens by itself.
     pub fn next_event(&self) -> Option<Timestamp> {
-        self.active.iter().filter_map(|id| self.machines.get(id)?.next_event()).min()
+        self.next_event
+    }
+
+    fn look_ahead(&mut self) {
+        let machines = self.active.iter().filter_map(|id| self.machines.get(id));
+        self.next_event = machines.filter_map(Machine::next_event).min();
     }
 
     /// Lets happen what is to happen until now, in order of time. Answers what happened.
     pub fn tick(&mut self, now: Timestamp, forge: &mut Forge) -> Vec<String> {
         let mut told = Vec::new();
+        if self.next_event.is_none_or(|at| at > now) {
+            return told;
+        }
         loop {
             let due = self.active.iter().filter_map(|id| {
                 let at = self.machines.get(id)?.next_event()?;
                 (at <= now).then(|| (at, id.clone()))
             });
-            let Some((at, id)) = due.min() else { return told };
+            let Some((at, id)) = due.min() else {
+                self.look_ahead();
+                return told;
+            };
             let ends = at + self.config.ends_within;
             if let Some(machine) = self.machines.get_mut(&id) {
                 let what = machine.step(at, ends, forge);

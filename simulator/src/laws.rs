@@ -200,6 +200,11 @@ impl Laws {
         hex::encode(self.hash.clone().finalize())
     }
 
+    /// When the world began.
+    pub fn began_at(&self) -> Timestamp {
+        self.began_at
+    }
+
     /// Looks that were told of.
     pub fn looks(&self) -> u64 {
         self.looks

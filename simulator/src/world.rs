@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Machine, Market};
+use tinqs_ci_reconciler::class::{Machine, Market, serving};
 use tinqs_ci_reconciler::ports::Clock;
 use tinqs_ci_reconciler::run::{Outcome as RunOutcome, RunName};
 
@@ -179,13 +179,20 @@ impl World {
         let down = |port| self.suffers(now, Trouble::Down(port));
         let cut_off = [Port::Store, Port::Queue, Port::Compute, Port::Forge].into_iter().any(down);
         let idle = self.suffers(now, Trouble::Mute) || self.suffers(now, Trouble::Drought);
-        let given_up = |job: &&forge::JobRow| {
-            self.records.run(&RunName::job(job.id)).is_some_and(|run| {
-                run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
-            })
-        };
-        let given_up = forge.waiting().into_iter().filter(given_up).map(|job| job.id).collect();
-        Excuse { cut_off, no_job_can_start: cut_off || idle, given_up }
+        let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(job));
+        let hopeless = hopeless.map(|job| job.id).collect();
+        Excuse { cut_off, no_job_can_start: cut_off || idle, hopeless }
+    }
+
+    /// Whether no machine will come for a job: it was given up or deleted, or its class has none that
+    /// ever gets online.
+    fn is_hopeless(&self, job: &forge::JobRow) -> bool {
+        let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
+            run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
+        });
+        let broken = |m: &Machine| self.faults.broken_kind == Some(m.kind.as_str());
+        let class = serving(&self.laws.classes, &job.spec.runs_on);
+        given_up || class.is_none_or(|class| class.machines.iter().all(broken))
     }
 
     /// What becomes of the machine that is launched now.

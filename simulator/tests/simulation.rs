@@ -1,6 +1,6 @@
 //! The whole controller in the pretended world, seed by seed.
 //!
-//! A failing seed prints its story. To repeat one:
+//! More than two thousand seeds over all profiles. A failing seed prints its story. To repeat one:
 //! `TINQS_CI_SEED=7 cargo test -p tinqs-ci-simulator --test simulation <profile>`.
 //! To look at more: `TINQS_CI_SEEDS=1000`. To read all that happened: `TINQS_CI_TRACE=FILE` beside
 //! `TINQS_CI_SEED`.
@@ -8,6 +8,9 @@
 use std::collections::BTreeMap;
 
 use tinqs_ci_simulator::world::{Outcome, Profile, chronicle, run};
+
+/// Seeds of each profile that costs no more than others.
+const SEEDS: u64 = 74;
 
 /// The seeds to look at: the one asked for, or as many as asked for, or `count`.
 fn seeds(count: u64) -> Vec<u64> {
@@ -17,8 +20,7 @@ fn seeds(count: u64) -> Vec<u64> {
     };
     match (number("TINQS_CI_SEED"), number("TINQS_CI_SEEDS")) {
         (Some(seed), _) => vec![seed],
-        (None, Some(count)) => (1..=count).collect(),
-        (None, None) => (1..=count).collect(),
+        (None, asked) => (1..=asked.unwrap_or(count)).collect(),
     }
 }
 
@@ -75,15 +77,41 @@ fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
     );
 }
 
+fn sum<T: std::iter::Sum>(outcomes: &[Outcome], of: impl Fn(&Outcome) -> T) -> T {
+    outcomes.iter().map(of).sum()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "some thousands of each")]
+fn machines_per_job(outcomes: &[Outcome]) -> f64 {
+    sum(outcomes, |o| o.machines) as f64 / sum(outcomes, |o| o.ran) as f64
+}
+
+/// Plays a profile. Its weather must have come, and every seed must be worth its time.
+fn weathered(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
+    let outcomes = play(profile, count);
+    for outcome in &outcomes {
+        let Outcome { seed, jobs, ran, replicas, removals, simulated, .. } = outcome;
+        assert!(*jobs >= 30 && *ran >= 20, "seed {seed}: {jobs} jobs, {ran} ran");
+        assert!(*replicas >= 3 && *removals > 0, "seed {seed}");
+        assert!(simulated.as_hours() >= 6, "seed {seed}: only {simulated:#}");
+    }
+    // One seed alone may have been spared.
+    for fault in faults.iter().filter(|_| outcomes.len() >= 10) {
+        let struck = sum(&outcomes, |o| o.struck.get(fault).copied().unwrap_or(0));
+        assert!(struck > 0, "{}: `{fault}` never struck", profile.name);
+    }
+    outcomes
+}
+
 #[test]
 fn calm_weather_costs_one_machine_one_launch_five_writes_and_a_removal() {
-    for outcome in play(&Profile::calm(), 6) {
+    for outcome in play(&Profile::calm(), 10) {
         let Outcome { seed, jobs, ran, machines, launches, registrations, removals, .. } = outcome;
         assert_eq!((jobs, ran, machines), (40, 40, 40), "seed {seed}");
         assert_eq!((launches, removals), (40, 40), "seed {seed}");
         // Two replicas that look at a new run at once both register; row 24 takes one back.
         let twins = registrations - 40;
-        assert!(twins <= if outcome.replicas == 1 { 0 } else { 2 }, "seed {seed}: {twins} twins");
+        assert!(twins <= if outcome.replicas == 1 { 0 } else { 6 }, "seed {seed}: {twins} twins");
         let retired = outcome.calls.get("forge.retire").copied().unwrap_or(0);
         assert!(retired <= 2 * twins, "seed {seed}: {retired} retired");
         assert_eq!(outcome.writes_per_run.len(), 40, "seed {seed}");
@@ -96,60 +124,101 @@ fn calm_weather_costs_one_machine_one_launch_five_writes_and_a_removal() {
 
 #[test]
 fn steal_shares_machines_and_makes_none_too_many() {
-    let outcomes = play(&Profile::steal(), 12);
+    let outcomes = weathered(&Profile::steal(), 40, &[]);
     for outcome in &outcomes {
         let Outcome { seed, jobs, ran, machines, .. } = outcome;
         assert_eq!((*jobs, *ran, *machines), (120, 120, 120), "seed {seed}");
     }
-    let shared: usize = outcomes.iter().map(|o| o.shared).sum();
+    let shared = sum(&outcomes, |o| o.shared);
     assert!(shared > 120 * outcomes.len() / 2, "only {shared} jobs ran on another run's machine");
 }
 
 #[test]
-fn webhooks_lost() {
-    every_job_is_done(&Profile::webhooks_lost());
-}
-
-#[test]
-fn crash() {
-    every_job_is_done(&Profile::crash());
-}
-
-#[test]
-fn lost_reply() {
-    every_job_is_done(&Profile::lost_reply());
-}
-
-#[test]
 fn silence() {
-    for outcome in play(&Profile::silence(), 12) {
+    for outcome in weathered(&Profile::silence(), 40, &["silent"]) {
         let Outcome { seed, ran, machines, .. } = outcome;
         assert_eq!((ran, machines), (120, 120), "seed {seed}");
     }
 }
 
 #[test]
-fn limits() {
-    every_job_is_done(&Profile::limits());
+fn machines() {
+    let faults = ["never_online", "hangs_idle", "hangs_after_job", "ignores_timer"];
+    let outcomes = weathered(&Profile::machines(), SEEDS, &faults);
+    let needed = machines_per_job(&outcomes);
+    assert!(outcomes.len() < 10 || (1.05..1.35).contains(&needed), "{needed} machines per job");
 }
 
 #[test]
-fn chaos() {
-    every_job_is_done(&Profile::chaos());
+fn lost() {
+    let outcomes = weathered(&Profile::lost(), SEEDS, &["records_lost"]);
+    let needed = machines_per_job(&outcomes);
+    assert!(outcomes.len() < 10 || needed < 1.05, "{needed} machines per job");
 }
 
-fn every_job_is_done(profile: &Profile) {
-    for outcome in play(profile, 50) {
-        assert!(outcome.jobs > 0 && outcome.ran > 0, "seed {}: no jobs", outcome.seed);
-        assert!(outcome.removals > 0, "seed {}: no record was removed", outcome.seed);
-    }
+#[test]
+#[allow(clippy::cast_precision_loss, reason = "some thousands of each")]
+fn chaos() {
+    let faults =
+        ["crash", "pause", "refused", "reply_lost", "slow", "conflict", "down", "interrupted"];
+    let outcomes = weathered(&Profile::chaos(), 2 * SEEDS, &faults);
+    let needed = machines_per_job(&outcomes);
+    assert!(outcomes.len() < 10 || needed < 1.25, "{needed} machines per job");
+    let runs = sum(&outcomes, |o| o.writes_per_run.len()) as f64;
+    let writes = sum(&outcomes, Outcome::writes) as f64 / runs;
+    assert!(outcomes.len() < 10 || writes < 8.5, "{writes} writes per run");
+}
+
+#[test]
+fn twins() {
+    let outcomes = weathered(&Profile::twins(), SEEDS, &["reply_lost"]);
+    assert!(outcomes.len() < 10 || machines_per_job(&outcomes) > 1.0, "there were no twins");
+}
+
+/// Profiles of which nothing more is asked than the laws.
+macro_rules! profiles {
+    ($($name:ident: $($fault:literal),*;)+) => { $(
+        #[test]
+        fn $name() {
+            weathered(&Profile::$name(), SEEDS, &[$($fault),*]);
+        }
+    )+ };
+}
+
+profiles! {
+    webhooks_lost: "webhook_lost", "webhook_doubled", "webhook_late";
+    wakes_lost: "wake_lost", "wake_doubled", "wake_late";
+    crash: "crash";
+    lost_reply: "reply_lost", "refused";
+    spot: "interrupted", "stillborn", "reply_lost";
+    cap: "no_capacity", "limit";
+    cloud: "down", "reply_lost";
+    down: "down";
+    storm: "conflict", "wake_doubled";
+    giveup: "crash", "ignores_timer";
+    pause: "pause", "wake_doubled";
+    mute: ;
+    push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";
+    push_unknown: "crash", "reply_lost", "webhook_late";
+    limits: "crash", "reply_lost";
+    config: "crash", "reply_lost";
+    hide: "reply_lost", "interrupted";
+    flap: "launch_refused", "slow";
+    drought: ;
+    clocks: "slow", "crash";
+    people: "crash", "job_omitted";
+    scrambled: "scrambled";
 }
 
 #[test]
 fn a_history_is_a_function_of_its_seed() {
+    let mut hashes = BTreeMap::new();
     for profile in Profile::all() {
-        let (first, again, other) = (run(3, &profile), run(3, &profile), run(4, &profile));
+        let (first, again) = (run(3, &profile), run(3, &profile));
         assert_eq!(first.trace_hash, again.trace_hash, "{}", profile.name);
-        assert_ne!(first.trace_hash, other.trace_hash, "{}", profile.name);
+        if let Some(same) = hashes.insert(first.trace_hash, profile.name) {
+            panic!("{same} and {} have the same history", profile.name);
+        }
     }
+    assert!(hashes.len() > 25, "{} profiles", hashes.len());
 }

@@ -14,7 +14,8 @@ use crate::run::{Phase, Run, RunName, Slot};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// A look goes on at most so often.
+/// A look goes on at most so often, and twice more for each machine of its class: a placement is
+/// written in one round and asked for in the next, and no answer may be left unwritten.
 const ROUNDS: usize = 6;
 
 /// A look under way.
@@ -96,7 +97,8 @@ fn fail(report: &mut Report, error: &PortError) {
 
 impl Look<'_> {
     async fn go(&mut self) -> Result<(), Stop> {
-        for _ in 0..ROUNDS {
+        let machines = self.seen.class.as_ref().map_or(0, |class| class.machines.len());
+        for _ in 0..ROUNDS + 2 * machines {
             let plan = plan::plan(&self.seen);
             if !self.round(plan).await? {
                 break;
@@ -462,9 +464,47 @@ fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
     let mut same_due = run.status.clone();
     same_due.due = stored.status.due;
     let scrambled = if is_due_soon(run) {
-        stored.status.due > now + LONGEST_DUE
+        // Not where the plan says so itself: in push mode a run may wait an hour.
+        stored.status.due > now + LONGEST_DUE && run.status.due < stored.status.due
     } else {
         stored.status.due != run.status.due
     };
     same_due != stored.status || scrambled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{About, JobRef, Spec};
+
+    #[test]
+    fn a_due_that_the_plan_asks_for_is_not_written_again_and_a_scrambled_one_is() {
+        let now = Timestamp::UNIX_EPOCH;
+        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let mut stored = Run::new("test", RunName::push(&["a"]), spec, now);
+        let hour = now + SignedDuration::from_hours(1);
+        stored.status.due = hour;
+        assert!(!worth_writing(&stored, &stored.clone(), now));
+        let mut sooner = stored.clone();
+        sooner.status.due = now + SignedDuration::from_secs(30);
+        assert!(worth_writing(&stored, &sooner, now));
+        stored.status.due = now;
+        assert!(!worth_writing(&stored, &sooner, now));
+    }
+
+    #[test]
+    fn a_tombstone_is_not_written_for_its_due_and_a_finished_run_is() {
+        let now = Timestamp::UNIX_EPOCH;
+        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let mut stored = Run::new("test", RunName::job(1), spec, now);
+        stored.status.phase = Phase::Finished;
+        let mut later = stored.clone();
+        later.status.due = now + SignedDuration::from_secs(60);
+        assert!(worth_writing(&stored, &later, now));
+        // A machine that hangs after its job is looked at every minute, for hours.
+        (stored.deleted_at, later.deleted_at) = (Some(now), Some(now));
+        assert!(!worth_writing(&stored, &later, now));
+        stored.status.due = Timestamp::MAX;
+        assert!(worth_writing(&stored, &later, now));
+    }
 }

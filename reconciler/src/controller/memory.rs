@@ -1,6 +1,6 @@
 //! What one process remembers between looks. Losing it costs calls, never safety.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,8 @@ use crate::run::{RunName, Slot};
 const SHORT_FOR: SignedDuration = SignedDuration::from_mins(3);
 /// Nobody is woken twice by the sweep within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// How often all finished runs are gone through.
+const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Registrations known to be missing that are remembered at most.
 const MISSING_KEPT: usize = 10_000;
 
@@ -42,6 +44,10 @@ struct Inner {
     short: Vec<Shortage>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
+    /// The classes of the machines that were listed last.
+    classes: BTreeSet<ClassName>,
+    /// Where going through all finished runs goes on, and when.
+    audit: (Option<String>, Timestamp),
 }
 
 impl Memory {
@@ -78,6 +84,32 @@ impl Memory {
     /// Machines remembered as out of capacity.
     pub(super) fn short(&self, now: Timestamp) -> Vec<Shortage> {
         self.inner().short.iter().filter(|s| s.until > now).cloned().collect()
+    }
+
+    /// The machine list names these classes.
+    pub(super) fn saw_classes<'a>(&self, classes: impl Iterator<Item = &'a ClassName>) {
+        self.inner().classes = classes.cloned().collect();
+    }
+
+    /// The classes that the machine list named last.
+    pub(super) fn seen_classes(&self) -> BTreeSet<ClassName> {
+        self.inner().classes.clone()
+    }
+
+    /// Whether it is time to go through finished runs.
+    pub(super) fn audits(&self, now: Timestamp) -> bool {
+        self.inner().audit.1 <= now
+    }
+
+    /// Where going through them goes on; `None`: at the first.
+    pub(super) fn audit_from(&self) -> Option<String> {
+        self.inner().audit.0.clone()
+    }
+
+    /// A page of it is done; after the last it rests.
+    pub(super) fn audited(&self, next: Option<String>, now: Timestamp) {
+        let rests = if next.is_some() { SignedDuration::ZERO } else { AUDITED_EVERY };
+        self.inner().audit = (next, now + rests);
     }
 
     /// When a run is to be looked at again; `None`: not on its own account.

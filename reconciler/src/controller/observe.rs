@@ -1,12 +1,12 @@
 //! One look's reading: the record first, then machines, registrations, job, seats.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
 use super::Controller;
 use super::memory::{Machines, Rows, Seats};
-use crate::class::{Class, serving};
+use crate::class::{Class, ClassName, serving};
 use crate::observation::{
     EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
 };
@@ -61,6 +61,8 @@ impl Controller {
             None => Job::Unobservable,
         };
         let seats = self.memory.seats.after(&self.memory, ticket, self.list_seats()).await?;
+        let mut seats = seats.get(name).cloned().unwrap_or_default();
+        seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
         let class =
             run.as_ref().and_then(|run| serving(&settings.classes, &run.spec.runs_on)).cloned();
         let mut seen = Observation {
@@ -73,7 +75,7 @@ impl Controller {
                 None => Registrations::Unknown,
                 Some(rows) => Registrations::Seen(rows.get(name).cloned().unwrap_or_default()),
             },
-            seats: seats.get(name).cloned().unwrap_or_default(),
+            seats,
             room: self.ports.compute.room(),
             class: class.map(|class| Class { short: self.memory.short(now), ..class }),
             run,
@@ -84,7 +86,37 @@ impl Controller {
     }
 
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
-        Ok(by_run(self.ports.compute.list().await?, |m| &m.slot))
+        let machines = self.ports.compute.list().await?;
+        self.memory.saw_classes(machines.iter().map(|m| &m.class));
+        Ok(by_run(machines, |m| &m.slot))
+    }
+
+    /// Classes whose seats are listed: those that are configured, and those of machines that are
+    /// listed. A class that is configured no longer has seats until its machines are gone.
+    fn seated_classes(&self) -> BTreeSet<ClassName> {
+        let configured = self.settings().classes.iter().map(|c| c.name.clone()).collect();
+        let mut all: BTreeSet<ClassName> = configured;
+        all.extend(self.memory.seen_classes());
+        all
+    }
+
+    /// What a run may hold in classes that it was recorded for and that are not listed any more.
+    async fn seats_of_old_classes(
+        &self,
+        run: Option<&Run>,
+    ) -> Result<Vec<(ClassName, Slot)>, PortError> {
+        let Some(run) = run else { return Ok(Vec::new()) };
+        let listed = self.seated_classes();
+        let recorded = run.status.attempt.iter().map(|a| &a.class);
+        let recorded = recorded.chain(run.status.past.iter().map(|p| &p.class));
+        let old: BTreeSet<&ClassName> = recorded.filter(|class| !listed.contains(*class)).collect();
+        let mut held = Vec::new();
+        for class in old {
+            let seats = self.ports.store.seats(class).await?.into_iter().map(|seat| seat.slot);
+            let own = seats.filter(|slot| slot.run == run.name);
+            held.extend(own.map(|slot| (class.clone(), slot)));
+        }
+        Ok(held)
     }
 
     pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
@@ -96,9 +128,9 @@ impl Controller {
 
     pub(super) async fn list_seats(&self) -> Result<Seats, PortError> {
         let mut all = Vec::new();
-        for class in &self.settings().classes {
-            let seats = self.ports.store.seats(&class.name).await?;
-            all.extend(seats.into_iter().map(|seat| (class.name.clone(), seat.slot)));
+        for class in self.seated_classes() {
+            let seats = self.ports.store.seats(&class).await?;
+            all.extend(seats.into_iter().map(|seat| (class.clone(), seat.slot)));
         }
         Ok(by_run(all, |(_, slot)| slot))
     }

@@ -5,11 +5,15 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport};
-use crate::class::serving;
+use crate::class::{Times, serving};
+use crate::facts::after;
 use crate::observation::InstanceState;
-use crate::plan::LONGEST_DUE;
-use crate::ports::{OpenRun, PortError, WaitingJob};
-use crate::run::{Outcome, Phase, RunName, Slot};
+use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
+use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
+use crate::run::{Outcome, Phase, Run, RunName, Slot};
+
+/// Finished runs that a sweep goes through at most.
+const AUDITED_AT_ONCE: usize = 50;
 
 impl Controller {
     /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
@@ -89,7 +93,40 @@ impl Controller {
         for name in names {
             self.wake(&name, now, &mut report).await;
         }
+        self.audit(now, &mut report).await;
         report
+    }
+
+    /// Goes through the finished runs, a page a sweep, once an hour: no list of what is due holds one
+    /// whose due is wrong, and nothing else would ever look at it again.
+    async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
+        if !self.memory.audits(now) {
+            return;
+        }
+        let cursor = self.memory.audit_from();
+        let finished = Some(Phase::Finished);
+        let filter = Filter { phase: finished, class: None, repo: None, limit: AUDITED_AT_ONCE };
+        match self.ports.store.page(&filter, cursor.as_deref()).await {
+            Ok(page) => {
+                for run in page.items.iter().filter(|run| self.is_misfiled(run, now)) {
+                    self.wake(&run.name, now, report).await;
+                }
+                self.memory.audited(page.next, now);
+            }
+            Err(error) => {
+                report.errors.push(error.to_string());
+                self.memory.audited(None, now);
+            }
+        }
+    }
+
+    /// Whether a finished run would stay longer than it is to be kept.
+    fn is_misfiled(&self, run: &Run, now: Timestamp) -> bool {
+        let settings = self.settings();
+        let class = serving(&settings.classes, &run.spec.runs_on);
+        let keep = class.map_or_else(|| Times::default().keep, |class| class.times.keep);
+        let finished_at = run.status.finished_at.map_or(now, |at| at.min(now));
+        run.status.due > after(finished_at, keep)
     }
 
     /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
@@ -121,7 +158,9 @@ impl Controller {
     /// The process's own word goes first: dues that only move are not written.
     fn is_due(&self, run: &OpenRun, now: Timestamp) -> bool {
         let due = self.memory.due(&run.name).unwrap_or(run.due);
-        due <= now || (run.phase != Phase::Finished && due > now + LONGEST_DUE)
+        // In push mode a run may wait an hour for its next machine.
+        let longest = if run.name.is_push() { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
+        due <= now || (run.phase != Phase::Finished && due > now + longest)
     }
 
     /// A run for each waiting job that has none; a look at each that is finished and waits again.

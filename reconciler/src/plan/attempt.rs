@@ -73,6 +73,7 @@ impl<'a> Decision<'a> {
             return self.write(Row::NextPlacement);
         }
         let end = self.facts.end.unwrap_or(End::NeverAnswered);
+        let ends_now = self.status.attempt.as_ref().is_some_and(|a| a.ended.is_none());
         self.end(end);
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
@@ -88,8 +89,18 @@ impl<'a> Decision<'a> {
             }
         }
         if let Some((reason, message, due)) = self.hold(class) {
-            self.waiting(reason, message);
+            // While one of the two holds it back, which one is not worth a write.
+            let either = |r: Reason| matches!(r, Reason::BackingOff | Reason::NoCapacity);
+            if !(either(reason) && self.status.reason().is_some_and(either)) {
+                self.waiting(reason, message);
+            }
             self.status.due = due.min(self.gives_up_at());
+            if ends_now && let Some(until) = short_until(class, self.now()) {
+                // For those that have not been refused themselves: this write is made anyhow.
+                let retry_at = self.status.retry_at.map_or(until, |at| at.max(until));
+                self.status.retry_at = Some(retry_at);
+                self.status.due = retry_at.min(self.gives_up_at());
+            }
             return self.write(Row::Hold);
         }
         self.next_attempt(class)
@@ -134,14 +145,7 @@ impl<'a> Decision<'a> {
                 at,
             ));
         }
-        let short: Vec<Option<Timestamp>> =
-            class.machines.iter().map(|m| class.short_until(m, now)).collect();
-        if short.iter().all(Option::is_some) {
-            let until = short
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(after(now, SignedDuration::from_mins(5)));
+        if let Some(until) = short_until(class, now) {
             return Some((
                 Reason::NoCapacity,
                 format!("no capacity for any machine of class {}", class.name),
@@ -183,4 +187,12 @@ impl<'a> Decision<'a> {
         self.status.due = now;
         Plan { prepare: Some(prepare), ..self.write(row) }
     }
+}
+
+/// When a machine of the class may have capacity again, where none is remembered to have any.
+fn short_until(class: &Class, now: Timestamp) -> Option<Timestamp> {
+    let short: Option<Vec<Timestamp>> =
+        class.machines.iter().map(|m| class.short_until(m, now)).collect();
+    let never = || after(now, SignedDuration::from_mins(5));
+    short.map(|short| short.into_iter().min().unwrap_or_else(never))
 }

@@ -10,6 +10,8 @@ use crate::run::{Ended, Outcome, Phase, Run, Status};
 
 /// Clocks of replicas may differ by this much: what another one wrote is then no scrambled time.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
+/// No run comes to more attempts than this.
+const LAST_NUMBER: u32 = u32::MAX / 2;
 /// A number further ahead than this is nobody's evidence of ours.
 const NUMBERS_AHEAD: u32 = 1000;
 
@@ -60,6 +62,14 @@ fn times(status: &mut Status, seen: &Observation) {
 /// `next` lies beyond every number that was used: recorded ones, and those seen of this
 /// incarnation. What is prepared has the number `next` itself and no machine yet.
 fn numbers(status: &mut Status, run: &Run, seen: &Observation) {
+    // Nobody counts so far: after such a number no other would follow.
+    if status.attempt.as_ref().is_some_and(|a| a.number > LAST_NUMBER) {
+        status.attempt = None;
+    }
+    status.past.retain(|past| past.number <= LAST_NUMBER);
+    if status.next > LAST_NUMBER {
+        status.next = 1;
+    }
     let recorded =
         status.past.iter().map(|p| p.number).chain(status.attempt.as_ref().map(|a| a.number));
     let mut next = recorded.map(|n| n.saturating_add(1)).fold(status.next.max(1), u32::max);

@@ -14,8 +14,8 @@ use tinqs_ci_reconciler::run::{InstanceId, Phase, Placement, Run, Slot};
 use crate::state::{Doing, Job, Replica, State, Vm, index, name, now};
 use crate::variant::Variant;
 
-/// A look goes on at most so often.
-const ROUNDS: u8 = 6;
+/// A look goes on at most so often: six rounds, and two for each of the class's two machines.
+const ROUNDS: u8 = 10;
 
 /// A look under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

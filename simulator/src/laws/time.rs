@@ -20,8 +20,8 @@ pub struct Excuse {
     pub cut_off: bool,
     /// No job can start, because of that, or because the forge assigns none, or for want of capacity.
     pub no_job_can_start: bool,
-    /// Jobs whose runs were given up, or deleted by a person.
-    pub given_up: BTreeSet<i64>,
+    /// Jobs for which no machine will come: given up, deleted by a person, or of a class that has none.
+    pub hopeless: BTreeSet<i64>,
 }
 
 /// How long something lasts that may not.
@@ -38,7 +38,12 @@ impl Wait {
     }
 
     /// A minute more. Answers how long it is, the first time that this is too long.
-    fn goes_on(&mut self, now: Timestamp, excused: bool, most: SignedDuration) -> Option<SignedDuration> {
+    fn goes_on(
+        &mut self,
+        now: Timestamp,
+        excused: bool,
+        most: SignedDuration,
+    ) -> Option<SignedDuration> {
         if excused {
             self.excused += MINUTE;
         }
@@ -96,7 +101,7 @@ impl Laws {
             if wait.since != since {
                 *wait = Wait::since(since);
             }
-            let excused = excuse.no_job_can_start || excuse.given_up.contains(&job.id);
+            let excused = excuse.no_job_can_start || excuse.hopeless.contains(&job.id);
             long.extend(
                 wait.goes_on(now, excused, self.waits_at_most).map(|waited| (job.id, waited)),
             );

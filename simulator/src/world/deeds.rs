@@ -176,7 +176,7 @@ pub(super) fn lost(rng: &mut Rng) -> Deeds {
 /// Records are rewritten at random, a few times.
 pub(super) fn scrambled(rng: &mut Rng) -> Deeds {
     let mut deeds = if rng.chance(0.5) { mixed(rng) } else { few_bursts(rng) };
-    for _ in 0..1 + pick(rng, 4) {
+    for _ in 0..=pick(rng, 4) {
         let percent = [5, 30, 100][pick(rng, 3)];
         // Soon after a push, where most is under way, or at any time.
         let at = if rng.chance(0.7) {
@@ -242,7 +242,7 @@ fn classes(rng: &mut Rng) -> Vec<Class> {
         class.machines.reverse();
     }
     for machine in &mut class.machines {
-        machine.image = image.to_owned();
+        image.clone_into(&mut machine.image);
         if rng.chance(0.2) {
             machine.market = Market::OnDemand;
         }
@@ -259,7 +259,7 @@ fn classes(rng: &mut Rng) -> Vec<Class> {
         gpu.name = ClassName("gpu".to_owned());
         gpu.labels = vec!["gpu".to_owned()];
         for machine in &mut gpu.machines {
-            machine.kind = "g5.xlarge".to_owned();
+            "g5.xlarge".clone_into(&mut machine.kind);
         }
         all.insert(pick(rng, 2), gpu);
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::class::{Class, serving};
 use tinqs_ci_reconciler::controller::{Hint, Settings};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::{RunName, Secret};
+use tinqs_ci_reconciler::run::{Run, RunName, Secret};
 
 use super::people::{self, Pushed};
 use super::profile::{Deed, Demand, Profile};
@@ -67,6 +67,8 @@ pub struct Outcome {
     pub struck: BTreeMap<&'static str, u64>,
     /// Looks that were gone through.
     pub looks: u64,
+    /// How long the history is, in the world's own time.
+    pub simulated: SignedDuration,
 }
 
 impl Outcome {
@@ -125,7 +127,7 @@ pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
 #[derive(Clone, Debug)]
 enum Post {
     /// A webhook about a job.
-    Hint(Hint),
+    Hint(Box<Hint>),
     /// A push that needs a runner for a job at once: where there is no job list.
     Push(i64),
 }
@@ -168,8 +170,8 @@ impl<'a> Drive<'a> {
         let spells = (profile.spells)(&mut rng);
         let deeds: VecDeque<(Timestamp, Deed)> =
             (profile.deeds)(&mut rng).into_iter().map(|(at, deed)| (start + at, deed)).collect();
-        let (least, most) = profile.replicas;
-        let replicas = usize::try_from(least + rng.below(most - least + 1)).unwrap_or(1);
+        let (fewest, most) = profile.replicas;
+        let replicas = usize::try_from(fewest + rng.below(most - fewest + 1)).unwrap_or(1);
         let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
         world.forge().config.tasks_version_race = true;
         let last = deeds.back().map_or(start, |(at, _)| *at);
@@ -251,7 +253,8 @@ impl<'a> Drive<'a> {
             self.play_until(self.clock.now() + self.profile.settled);
             self.settled_calls += self.mutating_calls() - before;
         }
-        self.play_until(quiet_at + self.keep + SignedDuration::from_hours(1));
+        // What is filed wrongly is found within an hour.
+        self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
         self.tell_left_over("an hour after the last record was to be removed");
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
@@ -356,7 +359,9 @@ impl<'a> Drive<'a> {
             let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
             world.laws.tell(now, &line);
             let post = match self.profile.demand {
-                Demand::Jobs => ports::hint(&webhook, &forge).map(Post::Hint),
+                Demand::Jobs => {
+                    ports::hint(&webhook, &forge).map(|hint| Post::Hint(Box::new(hint)))
+                }
                 Demand::Push | Demand::PushWithoutRows => {
                     let first = forge.job(webhook.job_id).is_some_and(|job| job.needs.is_empty());
                     (webhook.action == "queued" && first).then_some(Post::Push(webhook.job_id))
@@ -405,7 +410,8 @@ impl<'a> Drive<'a> {
         }
         if self.profile.demand != Demand::Jobs {
             for id in &self.pushed {
-                let on_its_way = self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
+                let on_its_way =
+                    self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
                 if !on_its_way && !world.taken.contains(id) {
                     self.sent += 1;
                     self.webhooks.insert((now, self.sent), Post::Push(*id));
@@ -425,7 +431,7 @@ impl<'a> Drive<'a> {
                 let scheduler = self.executor.scheduler();
                 let replica = (*replica).clone();
                 match post {
-                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(hint)),
+                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(*hint)),
                     Post::Push(id) => scheduler.spawn(replica.group, replica.ingest_push(id)),
                 }
             }
@@ -467,7 +473,9 @@ impl<'a> Drive<'a> {
                 let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
                 left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
             }
-            for row in forge.runners() {
+            // Where runners cannot be listed, what idled is left to the forge's own cleaning.
+            let listed = world.demand != Demand::PushWithoutRows;
+            for row in forge.runners().filter(|_| listed) {
                 let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
                 let run = run.trim_start_matches("tq-").to_owned();
                 left.push((run, format!("registration {} {} is there", row.id, row.name)));
@@ -477,7 +485,12 @@ impl<'a> Drive<'a> {
             let what = format!("machine {} of {} lives", machine.id, machine.slot);
             left.push((machine.slot.run.to_string(), what));
         }
-        for run in world.records.runs() {
+        // What no class serves is kept for longer.
+        let kept = |run: &&Run| {
+            let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
+            unserved && !run.is_open() && run.status.due > now
+        };
+        for run in world.records.runs().filter(|run| !kept(run)) {
             left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
         }
         for (class, slot, _) in world.records.seats() {
@@ -510,6 +523,7 @@ impl<'a> Drive<'a> {
             violations: world.laws.violations().to_vec(),
             looks: world.laws.looks(),
             struck: world.struck.clone(),
+            simulated: world.now().duration_since(world.laws.began_at()),
             calls,
         }
     }

@@ -1,11 +1,11 @@
 //! What people do, done: at the forge, at the API, at the database.
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::{Class, serving};
+use tinqs_ci_reconciler::class::Class;
 use tinqs_ci_reconciler::ports::Expect;
-use tinqs_ci_reconciler::run::{Outcome, Run, RunName};
+use tinqs_ci_reconciler::run::{Run, RunName};
 
-use super::profile::{Deed, Demand};
+use super::profile::Deed;
 use super::scramble::scramble;
 use super::{World, lock};
 use crate::forge::Status;
@@ -107,24 +107,8 @@ fn describe(deed: &Deed) -> String {
 pub(super) fn clear_up(world: &mut World, now: Timestamp) {
     let hopeless: Vec<i64> = {
         let forge = lock(&world.forge);
-        let given_up = |id: i64| {
-            world.records.run(&RunName::job(id)).is_some_and(|run| {
-                run.deleted_at.is_some() || run.status.outcome == Some(Outcome::GaveUp)
-            })
-        };
-        let broken = world.faults.broken_kind;
-        forge
-            .jobs()
-            .filter(|job| job.status == Status::Waiting)
-            .filter(|job| {
-                let class = serving(&world.laws.classes, &job.spec.runs_on);
-                let hopeless = class.is_none_or(|class| {
-                    class.machines.iter().any(|m| broken == Some(m.kind.as_str()))
-                });
-                hopeless || given_up(job.id) || world.demand == Demand::PushWithoutRows
-            })
-            .map(|job| job.id)
-            .collect()
+        let waiting = forge.jobs().filter(|job| job.status == Status::Waiting);
+        waiting.filter(|job| world.is_hopeless(job)).map(|job| job.id).collect()
     };
     for id in hopeless {
         world.tell(&format!("people: cancel job-{id}, which nobody runs"));

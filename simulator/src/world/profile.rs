@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::class::Class;
 
+pub use super::profiles::linux;
 use crate::faults::{Faults, Rng, Spell};
 use crate::forge::{JobSpec, Line};
 

@@ -9,7 +9,7 @@ use crate::faults::{Faults, Port, Rng, Spell, Trouble};
 use crate::forge::Line;
 
 /// How long finished runs are kept, where that is not what a world is about.
-pub(super) const KEEP: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 /// How long the weather lasts.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
 
@@ -193,7 +193,7 @@ impl Profile {
             limit: [0.0, 0.1][pick(rng, 2)],
             ..Faults::default()
         };
-        Self::mixed("cap", weather, 6 * 60)
+        Self::mixed("cap", weather, 7 * 60)
     }
 
     /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
@@ -256,7 +256,7 @@ impl Profile {
         broken.name = ClassName("broken".to_owned());
         broken.labels = vec!["broken".to_owned()];
         for machine in &mut broken.machines {
-            machine.kind = BROKEN.to_owned();
+            BROKEN.clone_into(&mut machine.kind);
         }
         let mut classes = vec![linux(KEEP), broken];
         for class in &mut classes {
@@ -280,7 +280,8 @@ impl Profile {
             ..Faults::default()
         };
         let line = |_: &mut Rng| Line::V1_26;
-        Self { line, ..Self::mixed("pause", weather, 5 * 60) }
+        // Where most looks stand still on the way, no bound holds but that after the weather.
+        Self { line, ..Self::mixed("pause", weather, 7 * 60) }
     }
 
     /// The forge assigns nothing for two hours; runners that ask at once lose against each other.
@@ -318,9 +319,20 @@ impl Profile {
         }
     }
 
-    /// The same, and runners cannot be listed either: what is up counts as at work.
+    /// The same, and runners cannot be listed either: what is up counts as at work. That a machine
+    /// which is lost after it was up loses its job's machine is the price, and that one which hangs lives
+    /// until its deadline; here none is and none does.
     pub fn push_unknown() -> Self {
-        Self { name: "push_unknown", demand: Demand::PushWithoutRows, ..Self::push() }
+        let weather = |rng: &mut Rng| Faults {
+            crash: [0.0, 0.002][pick(rng, 2)],
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            wake_lost: [0.0, 0.2][pick(rng, 2)],
+            webhook_doubled: 0.2,
+            webhook_late: 0.1,
+            ..Faults::default()
+        };
+        let demand = Demand::PushWithoutRows;
+        Self { name: "push_unknown", demand, weather, ..Self::push() }
     }
 
     /// Both limits tight.
@@ -370,11 +382,8 @@ impl Profile {
 
     /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
     pub fn flap() -> Self {
-        let weather = |_: &mut Rng| Faults {
-            launch_refused: 0.5,
-            cloud_slow: 0.1,
-            ..Faults::default()
-        };
+        let weather =
+            |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
         Self::mixed("flap", weather, 120)
     }
 

@@ -175,10 +175,10 @@ fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
         attempt.runner.id = [0, -1, i64::MAX, attempt.runner.id + 1][pick(rng, 4)];
     }
     if some(rng) {
-        attempt.runner.uuid = "nobody".to_owned();
+        "nobody".clone_into(&mut attempt.runner.uuid);
     }
     if some(rng) {
-        attempt.runner.name = "somebody".to_owned();
+        "somebody".clone_into(&mut attempt.runner.name);
     }
     if some(rng) {
         attempt.boot.deadline = time(rng, now).min(now + SignedDuration::from_hours(8));
@@ -210,7 +210,7 @@ fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
             placement.refused = refusal(rng, now);
         }
         if some(rng) {
-            placement.machine.kind = "t3.other".to_owned();
+            "t3.other".clone_into(&mut placement.machine.kind);
         }
     }
 }

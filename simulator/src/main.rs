@@ -1,0 +1,147 @@
+//! Plays histories of the pretended world by seed, on all cores, and tells what came of them.
+
+mod summary;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Parser;
+use tinqs_ci_simulator::world::{Outcome, Profile, chronicle, lock, run};
+
+use summary::Summary;
+
+/// Plays the whole controller in a pretended world, seed by seed, and judges it by the laws.
+///
+/// The same seed in the same profile is the same history, down to its hash. Without `--profile` the
+/// seeds go round all profiles. Exit code 0: no law was broken; 1: one was; 2: wrong usage.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first of them; the others follow.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Only this profile.
+    #[arg(long, value_parser = named)]
+    profile: Option<Profile>,
+    /// How many threads; one per core where not given.
+    #[arg(long)]
+    threads: Option<NonZero<usize>>,
+    /// Write all that happened to this file, a line per event: with one seed only.
+    #[arg(long)]
+    trace: Option<PathBuf>,
+    /// Print a line for each seed: its profile, its trace hash.
+    #[arg(long)]
+    hashes: bool,
+    /// Print the names of the profiles, and end.
+    #[arg(long)]
+    list: bool,
+}
+
+fn named(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Profile::all().iter().map(|p| p.name).collect();
+        format!("there is no such profile; there are {}", names.join(", "))
+    })
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let profiles = arguments.profile.clone().map_or_else(Profile::all, |one| vec![one]);
+    if arguments.list {
+        for profile in profiles {
+            println!("{}", profile.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(path) = &arguments.trace {
+        return trace(&arguments, &profiles, path);
+    }
+    let summary = play(&arguments, &profiles);
+    print!("{summary}");
+    if summary.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The profile of a seed: with many, the seeds go round.
+fn profile_of(profiles: &[Profile], seed: u64) -> &Profile {
+    let count = u64::try_from(profiles.len()).unwrap_or(1).max(1);
+    let index = usize::try_from(seed % count).unwrap_or(0);
+    &profiles[index]
+}
+
+/// Plays one seed and writes down all of it.
+fn trace(arguments: &Arguments, profiles: &[Profile], path: &PathBuf) -> ExitCode {
+    if arguments.seeds != 1 {
+        eprintln!("error: `--trace` writes down one seed: say `--seeds 1`");
+        return ExitCode::from(2);
+    }
+    let profile = profile_of(profiles, arguments.first_seed);
+    let (outcome, lines) = chronicle(arguments.first_seed, profile);
+    if let Err(error) = std::fs::write(path, lines.join("\n") + "\n") {
+        eprintln!("error: {}: {error}", path.display());
+        return ExitCode::from(2);
+    }
+    let mut summary = Summary::default();
+    summary.add(&outcome);
+    print!("{summary}");
+    if summary.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plays all seeds. What is summed up does not depend on which thread was first.
+fn play(arguments: &Arguments, profiles: &[Profile]) -> Summary {
+    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok());
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let summary = Mutex::new(Summary::default());
+    let terminal = std::io::stderr().is_terminal();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= arguments.seeds {
+                        return;
+                    }
+                    let seed = arguments.first_seed.wrapping_add(index);
+                    let outcome = run(seed, profile_of(profiles, seed));
+                    let mut summary = lock(&summary);
+                    summary.add(&outcome);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    tell(arguments, &outcome, done, summary.broken(), terminal);
+                }
+            });
+        }
+    });
+    summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What is told while it goes on: the counter on a terminal, and what was broken at once.
+fn tell(arguments: &Arguments, outcome: &Outcome, done: u64, broken: u64, terminal: bool) {
+    let mut err = std::io::stderr().lock();
+    let clear = if terminal { "\r\x1b[K" } else { "" };
+    if arguments.hashes {
+        println!("{} {} {}", outcome.seed, outcome.profile, outcome.trace_hash);
+    }
+    // What cannot be told ends nothing.
+    if let Some(violation) = outcome.violations.first() {
+        let _ = write!(err, "{clear}{}: {violation}", outcome.profile);
+        let more = outcome.violations.len() - 1;
+        if more > 0 {
+            let _ = writeln!(err, "    and {more} more");
+        }
+        let _ =
+            writeln!(err, "    to repeat it: {}", summary::repeat(outcome.seed, outcome.profile));
+    }
+    if terminal {
+        let _ = write!(err, "{clear}{done} of {} seeds, {broken} broke a law", arguments.seeds);
+        if done == arguments.seeds {
+            let _ = writeln!(err);
+        }
+    }
+    let _ = err.flush();
+}
