@@ -13,7 +13,7 @@ text_id! {
 }
 
 /// Which labels are served, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Class {
     /// Its name: in tags, metrics, records.
@@ -40,7 +40,7 @@ pub struct Class {
 }
 
 /// How long a class waits for what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Times {
@@ -84,7 +84,7 @@ impl Default for Times {
 }
 
 /// What machine is asked for. Kind, subnet and market are what capacity is remembered by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Machine {
     /// Instance type, or `process`.
@@ -137,7 +137,7 @@ impl fmt::Display for Market {
 }
 
 /// A machine remembered as out of capacity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Shortage {
     /// The machine that was refused.

@@ -7,7 +7,7 @@ use crate::class::{Class, ClassName, Market};
 use crate::run::{InstanceId, Run, RunName, Slot};
 
 /// Everything that a decision rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Observation {
     /// The only clock reading that decides.
@@ -39,7 +39,7 @@ pub struct Observation {
 }
 
 /// A job, as the forge tells when asked for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Job {
     /// Push mode: jobs cannot be asked for. Never an outage.
@@ -63,7 +63,7 @@ pub enum Job {
 }
 
 /// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Conclusion {
     /// It succeeded.
@@ -77,7 +77,7 @@ pub enum Conclusion {
 }
 
 /// A machine with our tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Instance {
     /// Its id in its cloud.
@@ -147,7 +147,7 @@ impl Instance {
 }
 
 /// The forge's runner rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Registrations {
     /// The token may not list runners. Never an outage.
@@ -157,7 +157,7 @@ pub enum Registrations {
 }
 
 /// One runner row of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Registration {
     /// Its id.

@@ -42,7 +42,7 @@ pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a look does next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The row that decided the status.
@@ -58,7 +58,7 @@ pub struct Plan {
 }
 
 /// What the next attempt needs: a seat where places are counted, and a registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Prepare {
     /// The slot of the number `next`.
@@ -83,7 +83,7 @@ pub struct Prepare {
 }
 
 /// Most seats in a class, and for one repository in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SeatLimits {
     /// In the class.
@@ -99,7 +99,7 @@ impl From<SeatLimits> for Limits {
 }
 
 /// One effect, with the row that asks for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {

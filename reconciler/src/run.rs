@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::class::{ClassName, Machine};
 
 /// One job's need for a machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Run {
     /// The key: in the store, the queue, machine tags and URLs.
@@ -37,7 +37,7 @@ pub struct Run {
 }
 
 /// What is wanted: the job and the labels it asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Spec {
     /// The job at the forge.
@@ -62,7 +62,7 @@ pub struct JobRef {
 }
 
 /// What people want to know of a job. Text from outside, never trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct About {
@@ -83,7 +83,7 @@ pub struct About {
 }
 
 /// How far a run is. Written by compare-and-set only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The summary.
@@ -159,7 +159,7 @@ pub enum Outcome {
 }
 
 /// A thing that is true of a run now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Condition {
     /// Its reason, spelt the same in metrics and logs.
@@ -194,7 +194,7 @@ pub enum Reason {
 }
 
 /// One try to get one machine, with everything that it will be given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// Grows; with gaps.
@@ -216,7 +216,7 @@ pub struct Attempt {
 }
 
 /// Why an attempt is over, and since when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Ended {
     /// Why.
@@ -263,7 +263,7 @@ pub enum Refusal {
 }
 
 /// An attempt that another one followed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PastAttempt {
     /// Its number.
@@ -282,7 +282,7 @@ pub struct PastAttempt {
 }
 
 /// What became of a placement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PastPlacement {
     /// The machine, where the launch was answered.
@@ -294,7 +294,7 @@ pub struct PastPlacement {
 }
 
 /// A single-job identity at the forge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Runner {
     /// The registration's id.
@@ -311,7 +311,7 @@ pub struct Runner {
 }
 
 /// What the boot script is told, frozen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Boot {
     /// When the machine powers off whatever it does.
@@ -329,7 +329,7 @@ pub struct Boot {
 }
 
 /// One machine asked for within an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Placement {
     /// The recipe, frozen.
@@ -346,7 +346,7 @@ pub struct Placement {
 }
 
 /// A launch that was answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The machine.
@@ -357,7 +357,7 @@ pub struct Answer {
 }
 
 /// A launch that was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Refused {
     /// Why.
@@ -608,7 +608,7 @@ impl schemars::JsonSchema for Slot {
 }
 
 /// A credential. Neither `Debug` nor serialising shows it; [`encode`] alone writes it.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 

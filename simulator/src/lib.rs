@@ -15,4 +15,5 @@ pub mod forge;
 pub mod gitea_wire;
 pub mod laws;
 pub mod ports;
+pub mod schedule;
 pub mod world;

@@ -19,6 +19,7 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
 
 use crate::executor::{Group, Scheduler};
 use crate::faults::{Port, Trouble};
+use crate::schedule::Mishap;
 use crate::world::{Shared, World, lock};
 
 pub(crate) use forge::{hint, waiting_job};
@@ -117,8 +118,11 @@ impl Mouth {
         call: Call,
         effect: impl FnOnce(&mut World, Timestamp) -> Result<T, PortError> + Send,
     ) -> Result<T, PortError> {
-        let began = self.world().now();
-        self.suspend(&call, Side::Before).await?;
+        let (began, mishap) = {
+            let mut world = self.world();
+            (world.now(), world.schedule.begins(call.name))
+        };
+        self.suspend(&call, Side::Before, mishap).await?;
         let result = {
             let mut world = self.world();
             if matches!(self.pace, Pace::Live) {
@@ -137,7 +141,7 @@ impl Mouth {
             }
             result
         };
-        self.suspend(&call, Side::After).await?;
+        self.suspend(&call, Side::After, mishap).await?;
         result
     }
 
@@ -148,9 +152,22 @@ impl Mouth {
         }
     }
 
-    async fn suspend(&self, call: &Call, side: Side) -> Result<(), PortError> {
+    async fn suspend(
+        &self,
+        call: &Call,
+        side: Side,
+        mishap: Option<Mishap>,
+    ) -> Result<(), PortError> {
         let Pace::Simulated { scheduler, group } = &self.pace else { return Ok(()) };
-        let weather = self.weather(scheduler, *group, call, side);
+        let weather = match (mishap, side) {
+            (Some(Mishap::Refused), Side::Before) | (Some(Mishap::ReplyLost), Side::After) => {
+                Weather::Fails
+            }
+            (Some(Mishap::CrashBefore), Side::Before) | (Some(Mishap::CrashAfter), Side::After) => {
+                Weather::Crashes
+            }
+            _ => self.weather(scheduler, *group, call, side),
+        };
         match weather {
             Weather::Goes(wait) => {
                 scheduler.sleep(wait).await;

@@ -25,8 +25,9 @@ use crate::forge::{self, Forge};
 use crate::laws::{Excuse, Laws};
 use crate::ports::queue::Wakes;
 use crate::ports::store::Records;
+use crate::schedule::Schedule;
 
-pub use drive::{Outcome, chronicle, run};
+pub use drive::{Outcome, chronicle, run, run_scheduled};
 pub use profile::{Deed, Demand, Profile};
 pub use profiles::linux;
 
@@ -53,6 +54,8 @@ pub struct World {
     pub demand: Demand,
     /// Jobs whose push was taken in, where there is no job list.
     pub taken: BTreeSet<i64>,
+    /// Mishaps on purpose.
+    pub schedule: Schedule,
     /// How often each fault has struck.
     pub struck: BTreeMap<&'static str, u64>,
     /// Where chance comes from.
@@ -86,6 +89,7 @@ impl World {
             spells: Vec::new(),
             demand: Demand::Jobs,
             taken: BTreeSet::new(),
+            schedule: Schedule::default(),
             struck: BTreeMap::new(),
             rng: Rng::new(seed),
             laws: Laws::new(seed, now),

@@ -454,7 +454,7 @@ impl Look<'_> {
                 run.map(|r| if r.is_open() { r.status.due.min(soon) } else { soon })
             }
             LookResult::Settled | LookResult::Acted => {
-                run.filter(|r| r.is_open()).map(|r| r.status.due)
+                run.filter(|r| is_due_soon(r)).map(|r| r.status.due)
             }
         };
         controller.memory.remember_due(&report.name, report.due);
@@ -466,11 +466,17 @@ fn stored_phase(run: Option<&Run>) -> Option<Phase> {
     run.map(|r| r.status.phase)
 }
 
+/// Whether it is looked at again on its own account: a tombstone is, until it may be removed. Its
+/// due only moves, look by look, and is not written for that.
+fn is_due_soon(run: &Run) -> bool {
+    run.is_open() || run.deleted_at.is_some()
+}
+
 /// Whether more than the due moved, or the stored due is one that no record may hold.
 fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
     let mut same_due = run.status.clone();
     same_due.due = stored.status.due;
-    let scrambled = if run.is_open() {
+    let scrambled = if is_due_soon(run) {
         // Not where the plan says so itself: in push mode a run may wait an hour.
         stored.status.due > now + LONGEST_DUE && run.status.due < stored.status.due
     } else {
@@ -497,5 +503,21 @@ mod tests {
         assert!(worth_writing(&stored, &sooner, now));
         stored.status.due = now;
         assert!(!worth_writing(&stored, &sooner, now));
+    }
+
+    #[test]
+    fn a_tombstone_is_not_written_for_its_due_and_a_finished_run_is() {
+        let now = Timestamp::UNIX_EPOCH;
+        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let mut stored = Run::new("test", RunName::job(1), spec, now);
+        stored.status.phase = Phase::Finished;
+        let mut later = stored.clone();
+        later.status.due = now + SignedDuration::from_secs(60);
+        assert!(worth_writing(&stored, &later, now));
+        // A machine that hangs after its job is looked at every minute, for hours.
+        (stored.deleted_at, later.deleted_at) = (Some(now), Some(now));
+        assert!(!worth_writing(&stored, &later, now));
+        stored.status.due = Timestamp::MAX;
+        assert!(worth_writing(&stored, &later, now));
     }
 }

@@ -19,6 +19,7 @@ use crate::faults::Trouble;
 use crate::forge::Status;
 use crate::laws::Violation;
 use crate::ports;
+use crate::schedule::Schedule;
 
 /// Every replica has heard of other classes after this.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -84,7 +85,7 @@ impl Outcome {
 }
 
 /// Calls that change something.
-const MUTATING: [&str; 9] = [
+pub(crate) const MUTATING: [&str; 9] = [
     "store.put",
     "store.remove",
     "store.seat",
@@ -101,6 +102,16 @@ pub fn run(seed: u64, profile: &Profile) -> Outcome {
     let mut drive = Drive::new(seed, profile);
     drive.play();
     drive.end()
+}
+
+/// Lets a seed's history happen with mishaps on purpose. Answers the schedule too: what of it came
+/// to pass, and all calls.
+pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outcome, Schedule) {
+    let mut drive = Drive::new(seed, profile);
+    lock(&drive.world).schedule = schedule;
+    drive.play();
+    let schedule = std::mem::take(&mut lock(&drive.world).schedule);
+    (drive.end(), schedule)
 }
 
 /// Lets a seed's history happen, and answers all of it too, a line per event.

@@ -1,0 +1,122 @@
+//! The laws of the heart, asserted at each call against what is true.
+
+use tinqs_ci_reconciler::run::{Attempt, Run, Slot};
+
+use crate::scope::World;
+use crate::state::{Recorded, State, Vm, hash_of, now};
+
+impl State {
+    /// The first law that is broken stays in the state.
+    pub(crate) fn break_law(&mut self, what: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            self.broken = Some(what());
+        }
+    }
+
+    /// L4: `run` is about to be written over `before`. Both have forgotten what makes no difference.
+    pub(crate) fn on_put(&mut self, before: Option<&Run>, run: &Run) {
+        if let Some(before) = before {
+            if before.uid != run.uid {
+                self.break_law(|| format!("L4: {}: another uid was written over", run.name));
+            }
+            if before.status.next > run.status.next {
+                self.break_law(|| format!("L4: {}: `next` went back", run.name));
+            }
+        }
+        let Some(attempt) = &run.status.attempt else { return };
+        let slot = run.slot(attempt.number);
+        if attempt.number >= run.status.next {
+            self.break_law(|| format!("L4: {slot}: not below `next`"));
+        }
+        let new = recorded(slot.clone(), attempt);
+        if let Some(known) = self.recorded.iter_mut().find(|r| r.slot == slot) {
+            let same = known.identity == new.identity
+                && known.deadline == new.deadline
+                && new.machines.starts_with(&known.machines);
+            known.machines.clone_from(&new.machines);
+            if !same {
+                self.break_law(|| format!("L4: {slot}: its recipe or identity changed"));
+            }
+            return;
+        }
+        let highest =
+            self.recorded.iter().filter(|r| r.slot.uid == slot.uid && r.slot.run == slot.run);
+        let highest = highest.map(|r| r.slot.number).max().unwrap_or(0);
+        self.recorded.push(new);
+        self.recorded.sort_by(|a, b| a.slot.cmp(&b.slot));
+        if slot.number <= highest {
+            self.break_law(|| format!("L4: {slot}: a number was used again"));
+        }
+    }
+
+    /// L1: a launch is asked for.
+    pub(crate) fn on_launch(&mut self, slot: &Slot, placement: u32, attempt: &Attempt) {
+        let asked = recorded(slot.clone(), attempt);
+        let known = self.recorded.iter().find(|r| r.slot == *slot);
+        let index = placement as usize;
+        let fine = known.is_some_and(|known| {
+            known.identity == asked.identity
+                && known.deadline == asked.deadline
+                && known.machines.get(index).is_some()
+                && known.machines.get(index) == asked.machines.get(index)
+        });
+        if !fine {
+            self.break_law(|| {
+                format!("L1: {slot}-{placement}: launched without a record of exactly that")
+            });
+        }
+        if attempt.runner.name != slot.to_string() {
+            self.break_law(|| format!("L7: {slot}: the identity is that of another"));
+        }
+    }
+
+    /// L2 and L6: a machine was made; it is the last.
+    pub(crate) fn on_machine(&mut self, world: &World) {
+        let Some(made) = self.machines.last() else { return };
+        let alike = |m: &&Vm| m.slot == made.slot && m.placement == made.placement;
+        let alike = self.machines.iter().filter(alike).count();
+        let on_seat = self.machines.iter().filter(|m| m.slot == made.slot && m.is_live()).count();
+        let live = self.machines.iter().filter(|m| m.is_live()).count();
+        let (slot, placement) = (made.slot.clone(), made.placement);
+        if alike > 1 {
+            self.break_law(|| format!("L2: {slot}-{placement}: {alike} machines"));
+        }
+        if on_seat > 1 {
+            self.break_law(|| format!("L6: {slot}: {on_seat} live machines on one seat"));
+        }
+        if world.scope.limit.is_some_and(|limit| live > limit as usize) {
+            self.break_law(|| format!("L6: {slot}: {live} live machines"));
+        }
+    }
+
+    /// L3: a machine is to be terminated; there are three grounds and no other.
+    pub(crate) fn on_terminate(&mut self, machine: usize, by_person: bool) {
+        let machine = &self.machines[machine];
+        if !machine.is_live() || by_person || now() > machine.deadline {
+            return;
+        }
+        let registered = self.rows.iter().any(|row| row.id == machine.registration);
+        let (slot, busy) = (machine.slot.clone(), machine.is_busy());
+        if busy || registered {
+            let why = if busy { "at work" } else { "without a ground" };
+            self.break_law(|| format!("L3: {slot}: terminated {why}"));
+        }
+    }
+
+    /// L3: a registration is to be retired.
+    pub(crate) fn on_retire(&mut self, id: i64) {
+        let of_it = || self.machines.iter().filter(|m| m.registration == id && m.is_live());
+        if let Some(machine) = of_it().next() {
+            let (slot, busy) = (machine.slot.clone(), of_it().any(Vm::is_busy));
+            let when = if busy { "at work" } else { "while its machine lives" };
+            self.break_law(|| format!("L3: {slot}: its registration is retired {when}"));
+        }
+    }
+}
+
+fn recorded(slot: Slot, attempt: &Attempt) -> Recorded {
+    let Attempt { number: _, decided_at: _, class, runner, boot, placements, ended: _ } = attempt;
+    let identity = hash_of(&(class, runner, &boot.instance_url, &boot.git_token, boot.idle_within));
+    let machines = placements.iter().map(|p| p.machine.clone()).collect();
+    Recorded { slot, identity, deadline: boot.deadline, machines }
+}

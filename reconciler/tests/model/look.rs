@@ -1,0 +1,347 @@
+//! A look, call by call, as the controller carries it out: what is read, then rounds of free,
+//! prepare, put, act, record. Between two calls anything may happen.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::{Class, ClassName};
+use tinqs_ci_reconciler::observation::{
+    Instance, InstanceState, Job as SeenJob, Observation, Registration, Registrations,
+};
+use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Row, VISIBLE_WITHIN};
+use tinqs_ci_reconciler::run::{InstanceId, Phase, Placement, Run, Slot};
+
+use crate::state::{Doing, Job, Replica, State, Vm, index, name, now};
+use crate::variant::Variant;
+
+/// A look goes on at most so often: six rounds, and two for each of the class's two machines.
+const ROUNDS: u8 = 10;
+
+/// A look under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Look {
+    pub(crate) run: usize,
+    pub(crate) seen: Observation,
+    /// The record as it is in the store; version 0: it is not any more.
+    pub(crate) stored: Option<Run>,
+    /// The calls of this round that are still to be made.
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) prepare: Option<Prepare>,
+    /// Another round may find more to do.
+    pub(crate) more: bool,
+    pub(crate) row: Row,
+    pub(crate) round: u8,
+    /// Each effect is issued at most once in a look.
+    pub(crate) issued: Vec<String>,
+}
+
+/// A call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    /// All that is read after the record.
+    Observe,
+    Free(Action),
+    Seat,
+    Register,
+    Put,
+    Launch {
+        slot: Slot,
+        placement: u32,
+    },
+    Remove,
+}
+
+impl Look {
+    /// A look that has read its record.
+    pub(crate) fn begin(state: &State, run: usize) -> Self {
+        let stored = state.runs[run].as_ref().map(|r| (**r).clone());
+        let seen = Observation {
+            now: now(),
+            name: name(run),
+            run: stored.clone(),
+            job: SeenJob::Unobservable,
+            recorded_here: None,
+            machines: Vec::new(),
+            registrations: Registrations::Unknown,
+            seats: Vec::new(),
+            room: true,
+            class: None,
+        };
+        Self {
+            run,
+            seen,
+            stored,
+            steps: VecDeque::from([Step::Observe]),
+            prepare: None,
+            more: true,
+            row: Row::NoRecord,
+            round: 0,
+            issued: Vec::new(),
+        }
+    }
+
+    /// Reads the rest; the record once more, last, where that matters.
+    pub(crate) fn observe(
+        &mut self,
+        state: &State,
+        replica: &mut Replica,
+        class: &Class,
+        variant: Variant,
+    ) {
+        self.steps.pop_front();
+        self.read(state, replica, class, variant);
+        let uid = self.seen.run.as_ref().map(|r| r.uid.short());
+        let machines = self.seen.machines.iter().map(|m| &m.slot);
+        let rows = self.seen.registrations.seen().iter().map(|r| &r.slot);
+        let seats = self.seen.seats.iter().map(|(_, slot)| slot);
+        let strangers =
+            machines.chain(rows).chain(seats).any(|slot| Some(&slot.uid) != uid.as_ref());
+        if (uid.is_some() && !strangers) || variant == Variant::NoSecondReading {
+            return;
+        }
+        let there = state.runs[self.run].as_ref().map(|r| (r.uid, r.version));
+        if there != self.stored.as_ref().map(|r| (r.uid, r.version)) {
+            self.stored = state.runs[self.run].as_ref().map(|r| (**r).clone());
+            self.seen.run.clone_from(&self.stored);
+            self.read(state, replica, class, variant);
+        }
+    }
+
+    fn read(&mut self, state: &State, replica: &mut Replica, class: &Class, variant: Variant) {
+        let name = name(self.run);
+        let seen = &mut self.seen;
+        seen.machines = state
+            .machines
+            .iter()
+            .filter(|m| m.slot.run == name)
+            .filter_map(|m| Some(instance(m, m.listed?)))
+            .collect();
+        let rows = state.rows.iter().filter(|r| r.slot.run == name);
+        let rows: Vec<Registration> = rows
+            .map(|row| {
+                let of_it = || state.machines.iter().filter(|m| m.registration == row.id);
+                let online =
+                    |m: &Vm| matches!(m.doing, Doing::Online | Doing::Stuck | Doing::Busy { .. });
+                Registration {
+                    id: row.id,
+                    slot: row.slot.clone(),
+                    uuid: None,
+                    online: of_it().any(online),
+                    busy: of_it().any(|m| matches!(m.doing, Doing::Busy { silent: false, .. })),
+                    missing_since: None,
+                }
+            })
+            .collect();
+        seen.job = match (&seen.run, &state.jobs[self.run]) {
+            (None, _) => SeenJob::Unobservable,
+            (_, Job::Waiting) => SeenJob::Waiting,
+            (_, Job::Running { runner, .. }) => SeenJob::Running { runner: runner.clone() },
+            (_, Job::Done(conclusion)) => SeenJob::Done { conclusion: *conclusion },
+        };
+        let class_name = class.name.clone();
+        let of_run = state.seats.iter().filter(|(slot, _)| slot.run == name);
+        seen.seats = of_run.map(|(slot, _)| (class_name.clone(), slot.clone())).collect();
+        let short = replica.short.iter().filter(|s| s.until > seen.now).cloned().collect();
+        seen.class = seen.run.as_ref().map(|_| Class { short, ..class.clone() });
+        seen.registrations = Registrations::Seen(rows);
+        ask_for_registrations(seen, replica);
+        ask_for_machines(seen, &class_name, variant);
+    }
+
+    /// Goes on to the next call. Answers whether there is one.
+    pub(crate) fn go_on(&mut self, variant: Variant) -> bool {
+        loop {
+            while let Some(step) = self.steps.front() {
+                let skipped = match step {
+                    Step::Free(action) => self.issued.contains(&format!("{action:?}")),
+                    Step::Put => !self.worth_writing(),
+                    Step::Launch { slot, placement } => {
+                        let token = slot.token(*placement);
+                        self.issued.contains(&token) || self.attempt().is_none()
+                    }
+                    Step::Observe | Step::Seat | Step::Register | Step::Remove => false,
+                };
+                if !skipped {
+                    return true;
+                }
+                self.steps.pop_front();
+            }
+            if !self.more || self.round == ROUNDS {
+                return false;
+            }
+            self.round += 1;
+            let plan = variant.plan(&self.seen);
+            self.take_up(plan, variant);
+        }
+    }
+
+    fn take_up(&mut self, plan: Plan, variant: Variant) {
+        let Plan { row, status, prepare, actions } = plan;
+        let launch = |a: &Action| matches!(a, Action::Launch { .. } | Action::Remove);
+        let (act, free): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(launch);
+        self.steps = free.into_iter().map(Step::Free).collect();
+        self.more = false;
+        self.row = row;
+        let (Some(status), Some(run)) = (status, &mut self.seen.run) else {
+            if act.contains(&Action::Remove) && self.stored.is_some() {
+                self.steps.push_back(Step::Remove);
+            }
+            return;
+        };
+        run.status = status;
+        self.more = matches!(row, Row::Reopen | Row::NextPlacement);
+        if let Some(prepare) = &prepare {
+            if prepare.seat.is_some() {
+                self.steps.push_back(Step::Seat);
+            }
+            self.steps.push_back(Step::Register);
+            if variant == Variant::LaunchBeforeRecord {
+                let slot = prepare.slot.clone();
+                self.steps.push_back(Step::Launch { slot, placement: 0 });
+            }
+        }
+        self.prepare = prepare;
+        self.steps.push_back(Step::Put);
+        for action in act {
+            if let Action::Launch { slot, placement } = action {
+                self.steps.push_back(Step::Launch { slot, placement });
+            }
+        }
+    }
+
+    pub(crate) fn attempt(&self) -> Option<&tinqs_ci_reconciler::run::Attempt> {
+        self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
+    }
+
+    /// The current placement was recorded by this look.
+    pub(crate) fn recorded(&mut self) {
+        self.seen.recorded_here = self.attempt().map(|a| (a.number, a.current()));
+    }
+
+    /// Whether more than the due moved.
+    fn worth_writing(&self) -> bool {
+        let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return false };
+        let mut same_due = run.status.clone();
+        same_due.due = stored.status.due;
+        let due_soon = run.is_open() || run.deleted_at.is_some();
+        let scrambled = !due_soon && stored.status.due != run.status.due;
+        // What a condition says is for people, and is not remembered here.
+        for condition in &mut same_due.conditions {
+            let told = stored.status.conditions.iter().find(|c| c.reason == condition.reason);
+            if let Some(told) = told {
+                condition.clone_from(told);
+            }
+        }
+        same_due != stored.status || scrambled
+    }
+}
+
+/// A machine as the cloud shows it.
+pub(crate) fn instance(machine: &Vm, state: InstanceState) -> Instance {
+    Instance {
+        id: InstanceId(machine.slot.token(machine.placement)),
+        slot: machine.slot.clone(),
+        placement: machine.placement,
+        state,
+        launched_at: machine.launched_at,
+        deadline: machine.deadline,
+        registration: machine.registration,
+        ended_by: None,
+        class: ClassName("linux".to_owned()),
+        kind: String::new(),
+        zone: String::new(),
+        market: tinqs_ci_reconciler::class::Market::Spot,
+    }
+}
+
+/// What matters and is not listed is asked for by its id.
+fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
+    let Registrations::Seen(rows) = &mut seen.registrations else { return };
+    let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
+    let attempt = open.and_then(|run| run.status.attempt.as_ref().map(|a| (run, a)));
+    let attempt = attempt.filter(|(_, a)| a.ended.is_none());
+    let own = attempt.map(|(run, a)| (a.runner.id, run.slot(a.number)));
+    let live = seen.machines.iter().filter(|m| m.is_live());
+    let mut wanted: Vec<(i64, Slot)> = own
+        .into_iter()
+        .chain(live.map(|m| (m.registration, m.slot.clone())))
+        .filter(|(id, _)| !rows.iter().any(|r| r.id == *id))
+        .collect();
+    wanted.sort();
+    wanted.dedup_by_key(|(id, _)| *id);
+    for (id, slot) in wanted {
+        let known = replica.missing.iter().find(|(missing, _)| *missing == id);
+        let since: Timestamp = known.map_or(seen.now, |(_, since)| *since);
+        if known.is_none() {
+            replica.missing.push((id, since));
+        }
+        rows.push(Registration {
+            id,
+            slot,
+            uuid: None,
+            online: false,
+            busy: false,
+            missing_since: Some(since),
+        });
+    }
+}
+
+/// A machine that was answered, must be visible, and is not listed, is gone.
+fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant) {
+    let Some(run) = &seen.run else { return };
+    let mut gone = Vec::new();
+    let rows = seen.registrations.seen();
+    let held = |slot: &Slot| {
+        seen.seats.iter().any(|(_, s)| s == slot)
+            || rows.iter().any(|r| r.slot == *slot && r.missing_since.is_none())
+    };
+    let listed = |slot: &Slot, placement: usize| {
+        seen.machines.iter().any(|m| m.slot == *slot && m.placement as usize == placement)
+    };
+    let mut add = |slot: &Slot, placement: usize, at: Timestamp, registration: i64| {
+        let visible = seen.now > at + VISIBLE_WITHIN || variant == Variant::GoneWhenUnlisted;
+        if listed(slot, placement) || !visible {
+            return;
+        }
+        let placement = u32::try_from(placement).expect("two placements");
+        gone.push(Instance {
+            id: InstanceId(slot.token(placement)),
+            slot: slot.clone(),
+            placement,
+            state: InstanceState::Gone,
+            launched_at: at,
+            deadline: at,
+            registration,
+            ended_by: None,
+            class: class.clone(),
+            kind: String::new(),
+            zone: String::new(),
+            market: tinqs_ci_reconciler::class::Market::Spot,
+        });
+    };
+    if let Some(attempt) = &run.status.attempt {
+        let slot = run.slot(attempt.number);
+        let matters = attempt.ended.is_none() && seen.job == SeenJob::Waiting;
+        if matters || held(&slot) {
+            for (index, Placement { answered, .. }) in attempt.placements.iter().enumerate() {
+                if let Some(answer) = answered {
+                    add(&slot, index, answer.at, attempt.runner.id);
+                }
+            }
+        }
+    }
+    for past in &run.status.past {
+        let slot = run.slot(past.number);
+        for (index, placement) in past.placements.iter().enumerate() {
+            if let Some(answer) = placement.answered.as_ref().filter(|_| held(&slot)) {
+                add(&slot, index, answer.at, past.registration);
+            }
+        }
+    }
+    seen.machines.extend(gone);
+}
+
+/// Which run a slot is of.
+pub(crate) fn run_of(slot: &Slot) -> usize {
+    index(&slot.run)
+}

@@ -1,0 +1,268 @@
+//! The decision in every order of things: two runs, two controllers, faults by a budget, explored to
+//! the end. In every state no law is broken; from every state, once nothing more goes wrong, all is
+//! done and given back within a bound, and nothing more is done after that.
+//!
+//! `TINQS_CI_MODEL=night cargo test -p tinqs-ci-reconciler --test model -- --nocapture` looks at
+//! the larger scopes too (some minutes).
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how large it is to be comes from the environment, how long it took from the clock"
+)]
+
+mod calls;
+mod laws;
+mod look;
+mod possible;
+mod scope;
+mod settle;
+mod state;
+mod time;
+mod variant;
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use tinqs_ci_reconciler::plan::Row;
+
+use scope::{ALL_DEEDS, ALL_FAULTS, CAME, Came, Deed, Fault, Scope, World};
+use state::State;
+use variant::Variant;
+use world::Action;
+
+const LAWS: &str = "no law is broken";
+const SETTLES: &str = "once faults stop, all is done, given back, and then nothing more is done";
+
+impl Model for World {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.initial()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.possible(state, actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        self.happen(&mut next, &action);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(LAWS, |_, state: &State| state.broken.is_none()),
+            Property::always(SETTLES, |world: &World, state: &State| {
+                state.broken.is_some() || world.settle(state).is_ok()
+            }),
+        ]
+    }
+}
+
+const BASE: Scope = Scope {
+    name: "",
+    jobs: 2,
+    looks: 2,
+    limit: None,
+    faults: 0,
+    fault_kinds: ALL_FAULTS,
+    deeds: 0,
+    deed_kinds: ALL_DEEDS,
+    steps: usize::MAX,
+};
+
+/// Explored with each change; all but the last to the end.
+const SCOPES: [Scope; 6] = [
+    Scope { name: "one run, two looks at once", jobs: 1, ..BASE },
+    Scope { name: "one run, two faults", jobs: 1, looks: 1, faults: 2, ..BASE },
+    Scope { name: "one run, a fault and a deed", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
+    Scope { name: "two runs", looks: 1, ..BASE },
+    Scope { name: "two runs on one seat, a fault", looks: 1, limit: Some(1), faults: 1, ..BASE },
+    Scope {
+        name: "two runs on one seat, two looks at once, a fault",
+        limit: Some(1),
+        faults: 1,
+        steps: 200_000,
+        ..BASE
+    },
+];
+
+/// Explored at night, each to the end or to a number of steps.
+const NIGHT: [Scope; 5] = [
+    Scope { name: "one run, two looks at once, a fault", jobs: 1, faults: 1, ..DEEP },
+    Scope { name: "one run, three faults", jobs: 1, looks: 1, faults: 3, ..DEEP },
+    Scope { name: "one run, two faults, a deed", jobs: 1, looks: 1, faults: 2, deeds: 1, ..DEEP },
+    Scope { name: "two runs, two looks at once, a fault and a deed", faults: 1, deeds: 1, ..DEEP },
+    Scope {
+        name: "two runs on one seat, two looks at once, two faults",
+        limit: Some(1),
+        faults: 2,
+        ..DEEP
+    },
+];
+
+const DEEP: Scope = Scope { steps: 2_500_000, ..BASE };
+
+/// A way that breaks a property.
+struct Broken {
+    property: &'static str,
+    way: Vec<Action>,
+    why: String,
+}
+
+/// What came of exploring a scope.
+struct Explored {
+    states: usize,
+    to_the_end: bool,
+    broken: Option<Broken>,
+    came: Vec<(Came, u32)>,
+    rows: Vec<Row>,
+}
+
+fn explore(scope: Scope, variant: Variant) -> Explored {
+    let began = Instant::now();
+    let checker = World::new(scope, variant)
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .target_state_count(scope.steps)
+        .spawn_bfs()
+        .join();
+    let world = checker.model();
+    let discovery = [LAWS, SETTLES].into_iter().find_map(|p| Some((p, checker.discovery(p)?)));
+    let broken = discovery.map(|(property, path)| {
+        let last = path.last_state();
+        let why = last.broken.clone().or_else(|| world.settle(last).err()).unwrap_or_default();
+        Broken { property, way: path.clone().into_actions(), why }
+    });
+    let states = checker.unique_state_count();
+    let to_the_end = broken.is_none() && checker.state_count() < scope.steps;
+    let slowest = world.settles.lock().expect("no thread panics with it").values().max().copied();
+    println!(
+        "{}{}: {states} states, depth {}, {} steps, {:.1} s{}; settled after {} rounds at most",
+        scope.name,
+        if variant == Variant::Real { String::new() } else { format!(", {variant:?}") },
+        checker.max_depth(),
+        checker.state_count(),
+        began.elapsed().as_secs_f32(),
+        if to_the_end { "" } else { ", not to the end" },
+        slowest.unwrap_or(0),
+    );
+    let (came, rows) = (world.all_that_came(), world.rows());
+    Explored { states, to_the_end, broken, came, rows }
+}
+
+/// Fails with the way that leads to what is broken.
+fn must_hold(scope: &Scope, explored: &Explored) {
+    if let Some(Broken { property, way, why }) = &explored.broken {
+        let way: Vec<String> = way.iter().map(|step| format!("    {step:?}")).collect();
+        panic!("{}: broken: {property}:\n{}\n{why}", scope.name, way.join("\n"));
+    }
+}
+
+#[test]
+fn no_law_is_broken_and_every_state_settles() {
+    let night = std::env::var("TINQS_CI_MODEL").is_ok_and(|how| how == "night");
+    let (mut states, mut reached, mut came) = (0, BTreeSet::new(), BTreeSet::new());
+    for scope in SCOPES {
+        let explored = explore(scope, Variant::Real);
+        must_hold(&scope, &explored);
+        assert!(explored.to_the_end || scope.steps < usize::MAX, "{}: cut short", scope.name);
+        states += explored.states;
+        reached.extend(explored.rows);
+        came.extend(explored.came.iter().filter(|(_, n)| *n > 0).map(|(what, _)| *what as usize));
+    }
+    println!("{states} states in all, rows {reached:?}");
+    assert!(states >= 150_000, "only {states} states");
+    let missing: Vec<Came> =
+        CAME.into_iter().filter(|what| !came.contains(&(*what as usize))).collect();
+    assert!(missing.is_empty(), "never came to pass: {missing:?}");
+    let never = ROWS.iter().filter(|row| !reached.contains(row)).collect::<Vec<_>>();
+    assert!(never.is_empty(), "rows never reached: {never:?}");
+    if night {
+        for scope in NIGHT {
+            let explored = explore(scope, Variant::Real);
+            must_hold(&scope, &explored);
+            states += explored.states;
+        }
+        println!("{states} states in all");
+        assert!(states >= 2_000_000, "only {states} states");
+    }
+}
+
+/// Rows that the scopes of each change reach: all but those of configuration (9), of a blocked or
+/// vanished job (4, 6), of giving up (8) and of push mode.
+const ROWS: [Row; 20] = [
+    Row::Remove,
+    Row::Deleted,
+    Row::Done,
+    Row::Running,
+    Row::Reopen,
+    Row::Live,
+    Row::Launch,
+    Row::Unseen,
+    Row::NextPlacement,
+    Row::Spare,
+    Row::Hold,
+    Row::Seat,
+    Row::NextAttempt,
+    Row::Overdue,
+    Row::Unregistered,
+    Row::Spent,
+    Row::Twin,
+    Row::Void,
+    Row::SeatFree,
+    Row::NoRecord,
+];
+
+/// A broken decision, where it is looked at, and what must be found.
+const BROKEN: [(Variant, Scope, &str, &str); 13] = [
+    (Variant::LaunchBeforeRecord, SCOPES[1], LAWS, "L1"),
+    (Variant::NoCompareAndSet, SCOPES[0], LAWS, "L4"),
+    (Variant::TerminateFinished, SCOPES[3], LAWS, "L3"),
+    (Variant::RetireFinished, SCOPES[3], LAWS, "L3"),
+    (Variant::RefusalIsDefinitive, SCOPES[1], LAWS, "L6"),
+    (Variant::GoneWhenUnlisted, SCOPES[1], LAWS, "L3"),
+    (Variant::NoVoidNumbers, SCOPES[0], SETTLES, "nothing will ever happen"),
+    (Variant::NoSecondReading, REMADE, SETTLES, "L3"),
+    (Variant::Without(Row::Overdue), SCOPES[1], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Spent), SCOPES[1], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Twin), SCOPES[0], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::Void), SCOPES[0], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Row::SeatFree), SCOPES[4], SETTLES, "nothing will ever happen"),
+];
+
+/// A run that is removed and made anew while somebody reads slowly.
+const REMADE: Scope = Scope {
+    name: "one run, run again, a slow reading",
+    jobs: 1,
+    faults: 1,
+    fault_kinds: &[Fault::SlowRead],
+    deeds: 1,
+    deed_kinds: &[Deed::Rerun],
+    ..BASE
+};
+
+#[test]
+fn a_broken_decision_is_found() {
+    let mut survived = Vec::new();
+    for (variant, scope, property, law) in BROKEN {
+        let explored = explore(scope, variant);
+        match explored.broken {
+            Some(broken) if broken.property == property && broken.why.contains(law) => {
+                let why = broken.why.lines().next().unwrap_or_default();
+                println!("    found after {} steps: {why}", broken.way.len());
+            }
+            Some(broken) => survived.push(format!(
+                "{variant:?}: {} where {law} was expected: {}",
+                broken.property, broken.why
+            )),
+            None => survived.push(format!("{variant:?} in \"{}\"", scope.name)),
+        }
+    }
+    assert!(survived.is_empty(), "not found: {survived:#?}");
+}

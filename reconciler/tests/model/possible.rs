@@ -1,0 +1,215 @@
+//! What may happen next.
+
+use jiff::SignedDuration;
+
+use crate::look::Step;
+use crate::scope::{Deed, Fault, World};
+use crate::state::{Doing, Job, REPLICAS, RUNS, Replica, State, Vm, index};
+use crate::time::{self, older};
+use crate::world::{Action, Reply};
+
+impl World {
+    /// All that may happen.
+    pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        self.possible_looks(state, actions);
+        self.possible_on_machines(state, actions);
+        let fault = |kind| self.may(state, kind);
+        for run in 0..self.scope.jobs {
+            if state.runs[run].is_none() && state.jobs[run] == Job::Waiting {
+                actions.push(Action::Notice { run });
+            }
+            if is_zombie(state, run) {
+                actions.push(Action::Zombie { job: run });
+            }
+            for deed in self.scope.deed_kinds.iter().filter(|_| state.deeds > 0) {
+                if makes_sense(state, run, *deed) {
+                    actions.push(Action::Person { run, deed: *deed });
+                }
+            }
+        }
+        for landing in 0..state.landings.len() {
+            actions.push(Action::Land { landing });
+        }
+        if state.frozen_since.is_some() {
+            actions.push(Action::Thaw);
+        } else if fault(Fault::Freeze) {
+            actions.push(Action::Freeze);
+        }
+        let at_work = state.replicas.iter().any(|r| r.look.is_some());
+        if (!at_work || fault(Fault::Pause)) && may_time_pass(state) {
+            actions.push(Action::Tick);
+        }
+    }
+
+    fn may(&self, state: &State, kind: Fault) -> bool {
+        state.faults > 0 && self.scope.fault_kinds.contains(&kind)
+    }
+
+    fn possible_looks(&self, state: &State, actions: &mut Vec<Action>) {
+        let fault = |kind| self.may(state, kind);
+        let under_way = state.replicas.iter().filter(|r| r.look.is_some()).count();
+        for replica in 0..REPLICAS {
+            let Replica { missing: _, short: _, look } = &state.replicas[replica];
+            let Some(look) = look else {
+                // Two replicas that remember the same are one.
+                let same = replica > 0 && state.replicas[replica] == state.replicas[replica - 1];
+                if same || under_way >= self.scope.looks {
+                    continue;
+                }
+                for run in 0..self.scope.jobs {
+                    actions.push(Action::Look { replica, run });
+                    if fault(Fault::SlowRead) {
+                        actions.push(Action::ReadRecord { replica, run });
+                    }
+                }
+                continue;
+            };
+            let call = |reply| Action::Call { replica, reply };
+            actions.push(call(Reply::Comes));
+            if fault(Fault::Crash) {
+                actions.push(Action::Crash { replica });
+            }
+            let step = look.steps.front();
+            if step.is_none_or(|s| *s == Step::Observe) {
+                continue;
+            }
+            if fault(Fault::Refused) {
+                actions.push(call(Reply::Refused));
+            }
+            if fault(Fault::ReplyLost) {
+                actions.push(call(Reply::Lost));
+            }
+            if matches!(step, Some(Step::Launch { .. })) {
+                for (kind, reply) in [
+                    (Fault::NoCapacity, Reply::NoCapacity),
+                    (Fault::Limit, Reply::Limit),
+                    (Fault::LateLaunch, Reply::Late),
+                ] {
+                    if fault(kind) {
+                        actions.push(call(reply));
+                    }
+                }
+            }
+        }
+    }
+
+    fn possible_on_machines(&self, state: &State, actions: &mut Vec<Action>) {
+        let fault = |kind| self.may(state, kind);
+        for (machine, vm) in state.machines.iter().enumerate() {
+            match vm.doing {
+                Doing::Booting => {
+                    actions.push(Action::Boot { machine, hangs: false });
+                    if fault(Fault::Hang) {
+                        actions.push(Action::Boot { machine, hangs: true });
+                    }
+                }
+                Doing::Online => {
+                    let job = state.jobs.contains(&Job::Waiting);
+                    let serves = job && usable(state, vm);
+                    for job in (0..RUNS).filter(|j| serves && state.jobs[*j] == Job::Waiting) {
+                        actions.push(Action::Take { machine, job, silent: false });
+                        if fault(Fault::Silent) {
+                            actions.push(Action::Take { machine, job, silent: true });
+                        }
+                    }
+                    if !serves || fault(Fault::NotAssigned) {
+                        actions.push(Action::Drain { machine });
+                    }
+                    if fault(Fault::Hang) {
+                        actions.push(Action::Stick { machine });
+                    }
+                }
+                Doing::Busy { .. } => {
+                    actions.push(Action::Finish { machine, hangs: false });
+                    if fault(Fault::Hang) {
+                        actions.push(Action::Finish { machine, hangs: true });
+                    }
+                }
+                Doing::Dark | Doing::Stuck | Doing::Spent => {
+                    if fault(Fault::BrokenTimer) && !vm.timer_broken {
+                        actions.push(Action::BreakTimer { machine });
+                    }
+                }
+                Doing::Ending => actions.push(Action::Gone { machine }),
+                Doing::Gone => {}
+            }
+            if vm.is_live() && fault(Fault::Die) {
+                actions.push(Action::Die { machine });
+            }
+        }
+    }
+}
+
+pub(crate) fn on_it(job: &Job, vm: &Vm) -> bool {
+    matches!(job, Job::Running { registration, .. } if *registration == vm.registration)
+}
+
+pub(crate) fn usable(state: &State, vm: &Vm) -> bool {
+    state.rows.iter().any(|row| row.id == vm.registration && !row.used)
+}
+
+pub(crate) fn is_zombie(state: &State, job: usize) -> bool {
+    let Job::Running { registration, .. } = &state.jobs[job] else { return false };
+    let works = |m: &Vm| m.registration == *registration && m.is_busy();
+    !state.machines.iter().any(works)
+}
+
+/// Time does not pass over what would have happened by then.
+fn may_time_pass(state: &State) -> bool {
+    let Some(step) = time::next_step(state) else { return false };
+    state.machines.iter().all(|vm| match vm.doing {
+        Doing::Booting => !older(vm.launched_at - step, SignedDuration::from_mins(5)),
+        Doing::Online => {
+            let waits = state.jobs.contains(&Job::Waiting) && usable(state, vm);
+            !waits && !older(vm.launched_at - step, SignedDuration::from_mins(8))
+        }
+        // Its next report tells it that its job, or its registration, was ended from outside.
+        Doing::Busy { job, .. } => {
+            let registered = state.rows.iter().any(|row| row.id == vm.registration);
+            registered && on_it(&state.jobs[job], vm)
+        }
+        Doing::Ending => false,
+        Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone => true,
+    })
+}
+
+/// Whether a thing is a fault.
+pub(crate) fn costs(state: &State, action: &Action) -> bool {
+    match action {
+        Action::Look { .. }
+        | Action::Notice { .. }
+        | Action::Gone { .. }
+        | Action::Zombie { .. }
+        | Action::Land { .. }
+        | Action::Thaw
+        | Action::Person { .. } => false,
+        Action::ReadRecord { .. }
+        | Action::Crash { .. }
+        | Action::Stick { .. }
+        | Action::Die { .. }
+        | Action::BreakTimer { .. }
+        | Action::Freeze => true,
+        Action::Call { reply, .. } => *reply != Reply::Comes,
+        Action::Tick => state.replicas.iter().any(|r| r.look.is_some()),
+        Action::Boot { hangs, .. } | Action::Finish { hangs, .. } => *hangs,
+        Action::Take { silent, .. } => *silent,
+        Action::Drain { machine } => {
+            state.jobs.contains(&Job::Waiting) && usable(state, &state.machines[*machine])
+        }
+    }
+}
+
+fn makes_sense(state: &State, run: usize, deed: Deed) -> bool {
+    let record = state.runs[run].as_ref();
+    match deed {
+        Deed::Cancel => !matches!(state.jobs[run], Job::Done(_)),
+        Deed::Rerun => matches!(state.jobs[run], Job::Done(_)),
+        Deed::Delete => record.is_some_and(|r| r.deleted_at.is_none()),
+        Deed::DeleteNow => record.is_some_and(|r| !r.terminate_now),
+        Deed::Retry => record.is_some(),
+        Deed::Unregister => state.rows.iter().any(|row| index(&row.slot.run) == run),
+    }
+}

@@ -1,0 +1,174 @@
+//! Which worlds are looked at: how many jobs, what may go wrong, and how often.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::plan::Row;
+
+use crate::state;
+use crate::variant::Variant;
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    /// A replica dies between two calls.
+    Crash,
+    /// A call is refused.
+    Refused,
+    /// A call has its effect and its reply is lost.
+    ReplyLost,
+    /// A launch is given up by its caller and reaches the cloud up to five minutes later.
+    LateLaunch,
+    /// The cloud has no capacity.
+    NoCapacity,
+    /// An account limit is reached.
+    Limit,
+    /// Something happens between reading the record and reading the rest.
+    SlowRead,
+    /// A look goes on after a minute.
+    Pause,
+    /// The machine list shows nothing new for up to five minutes.
+    Freeze,
+    /// The cloud takes a machine back.
+    Die,
+    /// A machine never comes online, never asks for a job, or stays after it.
+    Hang,
+    /// A machine that hangs is not ended by its timer.
+    BrokenTimer,
+    /// A runner works and the forge calls it idle.
+    Silent,
+    /// An idle runner is given no job and drains itself.
+    NotAssigned,
+}
+
+/// What people may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Deed {
+    /// Cancel the job.
+    Cancel,
+    /// Run the job again.
+    Rerun,
+    /// `tinqs-ci delete RUN`.
+    Delete,
+    /// `tinqs-ci delete RUN --now`.
+    DeleteNow,
+    /// `tinqs-ci retry RUN`.
+    Retry,
+    /// Remove a runner at the forge.
+    Unregister,
+}
+
+pub(crate) const ALL_FAULTS: &[Fault] = &[
+    Fault::Crash,
+    Fault::Refused,
+    Fault::ReplyLost,
+    Fault::LateLaunch,
+    Fault::NoCapacity,
+    Fault::Limit,
+    Fault::SlowRead,
+    Fault::Pause,
+    Fault::Freeze,
+    Fault::Die,
+    Fault::Hang,
+    Fault::BrokenTimer,
+    Fault::Silent,
+    Fault::NotAssigned,
+];
+
+pub(crate) const ALL_DEEDS: &[Deed] =
+    &[Deed::Cancel, Deed::Rerun, Deed::Delete, Deed::DeleteNow, Deed::Retry, Deed::Unregister];
+
+/// Which worlds are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope {
+    pub(crate) name: &'static str,
+    /// Jobs that wait at the start.
+    pub(crate) jobs: usize,
+    /// Looks under way at once, each of another replica.
+    pub(crate) looks: usize,
+    /// Most machines at once.
+    pub(crate) limit: Option<u32>,
+    pub(crate) faults: u8,
+    pub(crate) fault_kinds: &'static [Fault],
+    pub(crate) deeds: u8,
+    pub(crate) deed_kinds: &'static [Deed],
+    /// Steps after which no more are begun.
+    pub(crate) steps: usize,
+}
+
+/// A scope, with the decision that is looked at in it.
+pub(crate) struct World {
+    pub(crate) scope: Scope,
+    pub(crate) variant: Variant,
+    pub(crate) class: Class,
+    /// What came to pass on any way: what shows that the scope is not too small.
+    came: [AtomicU32; CAME.len()],
+    /// Rows that decided, or asked for an effect.
+    rows: Mutex<Vec<Row>>,
+    /// From which states it is known to settle, and after how many rounds.
+    pub(crate) settles: Mutex<HashMap<u64, u16>>,
+}
+
+/// Things that may come to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    Robbed,
+    Conflict,
+    DeadReplay,
+    Terminated,
+    Retired,
+    SecondPlacement,
+    AtLimit,
+    Removed,
+    LandedLate,
+}
+
+pub(crate) const CAME: [Came; 9] = [
+    Came::Robbed,
+    Came::Conflict,
+    Came::DeadReplay,
+    Came::Terminated,
+    Came::Retired,
+    Came::SecondPlacement,
+    Came::AtLimit,
+    Came::Removed,
+    Came::LandedLate,
+];
+
+impl World {
+    pub(crate) fn new(scope: Scope, variant: Variant) -> Self {
+        Self {
+            scope,
+            variant,
+            class: state::class(scope.limit),
+            came: std::array::from_fn(|_| AtomicU32::new(0)),
+            rows: Mutex::default(),
+            settles: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn came(&self, what: Came) {
+        self.came[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often each thing came to pass.
+    pub(crate) fn all_that_came(&self) -> Vec<(Came, u32)> {
+        CAME.iter().map(|what| (*what, self.came[*what as usize].load(Ordering::Relaxed))).collect()
+    }
+
+    pub(crate) fn decided(&self, row: Row) {
+        let mut rows = self.rows.lock().expect("no thread panics with it");
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+
+    /// Rows that decided something.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let mut rows = self.rows.lock().expect("no thread panics with it").clone();
+        rows.sort();
+        rows
+    }
+}

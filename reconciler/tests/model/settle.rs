@@ -1,0 +1,196 @@
+//! What becomes of a state once nothing goes wrong any more: a history without choice. It must lead
+//! to a world in which nothing is left, and on the way there, once all is given back, nothing more
+//! may be done than remove the records.
+
+use tinqs_ci_reconciler::run::Phase;
+
+use crate::look::Step;
+use crate::scope::{Deed, World};
+use crate::state::{Doing, Hashed, Job, State, hash_of};
+use crate::world::{Action, Reply, person};
+
+/// Rounds after which a state has not settled.
+pub(crate) const ROUNDS: u16 = 90;
+/// Looks in a row at one run that all find something to do.
+const LOOKS: usize = 12;
+
+/// What a round's looks did.
+#[derive(Default)]
+struct Effects {
+    all: usize,
+    removals: usize,
+}
+
+impl World {
+    /// How many rounds it takes until nothing is left and nothing more happens.
+    ///
+    /// # Errors
+    /// What is wrong, where that does not come to pass.
+    pub(crate) fn settle(&self, state: &State) -> Result<u16, String> {
+        let mut state = State { faults: 0, deeds: 0, ..state.clone() };
+        let mut path = Vec::new();
+        let left = loop {
+            let here = hash_of(&state);
+            let known = self.settles.lock().expect("no thread panics with it").get(&here).copied();
+            if let Some(left) = known {
+                break left;
+            }
+            if is_over(&state) {
+                break 0;
+            }
+            path.push(here);
+            if path.len() > usize::from(ROUNDS) {
+                return Err(format!("not settled after {ROUNDS} rounds: {state:#?}"));
+            }
+            self.round(&mut state)?;
+        };
+        let mut known = self.settles.lock().expect("no thread panics with it");
+        let mut rounds = left;
+        for here in path.into_iter().rev() {
+            rounds += 1;
+            known.insert(here, rounds);
+        }
+        if rounds > ROUNDS {
+            Err(format!("settled only after {rounds} rounds"))
+        } else {
+            Ok(rounds)
+        }
+    }
+
+    fn round(&self, state: &mut State) -> Result<(), String> {
+        let before = state.clone();
+        let quiet = is_quiet(state);
+        let mut effects = Effects::default();
+        self.finish_looks(state, &mut effects)?;
+        while !state.landings.is_empty() {
+            self.happen(state, &Action::Land { landing: 0 });
+        }
+        if state.frozen_since.is_some() {
+            self.happen(state, &Action::Thaw);
+        }
+        for run in 0..self.scope.jobs {
+            if state.runs[run].is_none() && state.jobs[run] == Job::Waiting {
+                self.happen(state, &Action::Notice { run });
+            }
+            self.look_until_settled(state, run, &mut effects)?;
+        }
+        if quiet && effects.all > effects.removals {
+            return Err(format!("an effect after all was done: {before:#?}"));
+        }
+        self.events(state);
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
+        if *state == before {
+            self.wait(state)?;
+        }
+        Ok(())
+    }
+
+    /// Looks under way go on to their end.
+    fn finish_looks(&self, state: &mut State, effects: &mut Effects) -> Result<(), String> {
+        let mut calls = 0;
+        while let Some(replica) = state.replicas.iter().position(|r| r.look.is_some()) {
+            calls += 1;
+            if calls > 100 {
+                return Err(format!("a look without end: {state:#?}"));
+            }
+            let step = state.replicas[replica].look.as_ref().and_then(|l| l.steps.front());
+            let removes = step == Some(&Step::Remove);
+            let before = outside(state);
+            self.happen(state, &Action::Call { replica, reply: Reply::Comes });
+            if outside(state) != before {
+                effects.all += 1;
+                effects.removals += usize::from(removes);
+            }
+        }
+        Ok(())
+    }
+
+    fn look_until_settled(
+        &self,
+        state: &mut State,
+        run: usize,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        for _ in 0..LOOKS {
+            let before = effects.all;
+            self.happen(state, &Action::Look { replica: 0, run });
+            self.finish_looks(state, effects)?;
+            if effects.all == before {
+                return Ok(());
+            }
+        }
+        Err(format!("{LOOKS} looks in a row at run {run} find something to do: {state:#?}"))
+    }
+
+    /// Each machine goes on by a step.
+    fn events(&self, state: &mut State) {
+        for job in 0..self.scope.jobs {
+            let mut zombies = Vec::new();
+            self.possible(state, &mut zombies);
+            if zombies.contains(&Action::Zombie { job }) {
+                self.happen(state, &Action::Zombie { job });
+            }
+        }
+        for machine in 0..state.machines.len() {
+            let waiting = state.jobs.iter().position(|job| *job == Job::Waiting);
+            // Those that are gone may be forgotten meanwhile; the others have their turn later.
+            let Some(vm) = state.machines.get(machine) else { return };
+            let usable = state.rows.iter().any(|r| r.id == vm.registration && !r.used);
+            let action = match (vm.doing, waiting) {
+                (Doing::Booting, _) => Action::Boot { machine, hangs: false },
+                (Doing::Online, Some(job)) if usable => {
+                    Action::Take { machine, job, silent: false }
+                }
+                (Doing::Online, _) => Action::Drain { machine },
+                (Doing::Busy { .. }, _) => Action::Finish { machine, hangs: false },
+                (Doing::Ending, _) => Action::Gone { machine },
+                (Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone, _) => continue,
+            };
+            self.happen(state, &action);
+        }
+    }
+
+    /// Nothing is to be done now: time passes. What nobody serves any more, its people give up.
+    fn wait(&self, state: &mut State) -> Result<(), String> {
+        for run in 0..self.scope.jobs {
+            let deleted = state.runs[run].as_ref().is_some_and(|r| r.deleted_at.is_some());
+            if deleted && state.jobs[run] == Job::Waiting {
+                person(state, run, Deed::Cancel);
+                return Ok(());
+            }
+        }
+        let before = state.clone();
+        self.happen(state, &Action::Tick);
+        if *state == before {
+            return Err(format!("nothing will ever happen again: {before:#?}"));
+        }
+        Ok(())
+    }
+}
+
+/// All but the controllers: what an effect changes.
+fn outside(state: &State) -> State {
+    State { replicas: Default::default(), ..state.clone() }
+}
+
+/// Nothing is left.
+fn is_over(state: &State) -> bool {
+    is_quiet(state) && state.runs.iter().all(Option::is_none)
+}
+
+/// All is done and given back; records alone are left.
+fn is_quiet(state: &State) -> bool {
+    let finished = |run: &Hashed<_>| {
+        let run: &tinqs_ci_reconciler::run::Run = run;
+        run.status.phase == Phase::Finished
+    };
+    state.jobs.iter().all(|job| matches!(job, Job::Done(_)))
+        && state.machines.iter().all(|m| m.doing == Doing::Gone)
+        && state.rows.is_empty()
+        && state.seats.is_empty()
+        && state.landings.is_empty()
+        && state.replicas.iter().all(|r| r.look.is_none())
+        && state.runs.iter().flatten().all(finished)
+}

@@ -1,0 +1,318 @@
+//! Time: it passes to the next moment at which a decision may change, and no further. Each
+//! timestamp is kept with the waits that are counted from it; once the longest is over, it is
+//! only known to be long ago. So there are finitely many states, whatever time passes.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::plan::{
+    FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW, SHOWN_WITHIN, VISIBLE_WITHIN,
+};
+use tinqs_ci_reconciler::run::{
+    Answer, Attempt, End, Ended, PastAttempt, PastPlacement, Phase, Placement, Refused, Run, Slot,
+    Status,
+};
+
+use crate::look::Look;
+use crate::state::{Doing, GRID, Hashed, Landing, Replica, State, Vm, now};
+
+const fn minutes(n: i64) -> SignedDuration {
+    SignedDuration::from_mins(n)
+}
+
+const NONE: &[SignedDuration] = &[];
+const PASSED: &[SignedDuration] = &[SignedDuration::ZERO];
+const DECIDED: &[SignedDuration] = &[LAUNCH_WINDOW, SHOWN_WITHIN, FORGOTTEN_AFTER];
+/// `assign_within`.
+const ENDED: &[SignedDuration] = &[minutes(1)];
+const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
+/// One minute more than any launch lands within.
+const REFUSED: &[SignedDuration] = &[SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60)];
+/// `boot_within`, and with `idle_within` and a minute more.
+const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
+const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
+const MISSING: &[SignedDuration] = &[minutes(1)];
+/// `keep`.
+const KEPT: &[SignedDuration] = &[minutes(25)];
+/// How long a look goes on.
+pub(crate) const LOOK: &[SignedDuration] = &[minutes(1)];
+/// The cloud takes no call that was signed longer ago.
+pub(crate) const SIGNED: &[SignedDuration] = &[minutes(5)];
+/// The list is never older.
+pub(crate) const FROZEN: &[SignedDuration] = &[VISIBLE_WITHIN];
+
+/// A time of which nothing more is known than that it is long ago.
+pub(crate) fn long_ago() -> Timestamp {
+    now() - SignedDuration::from_hours(24)
+}
+
+pub(crate) fn older(at: Timestamp, wait: SignedDuration) -> bool {
+    now() > at + wait
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&mut Timestamp, &[SignedDuration]);
+
+/// How much time passes until something may be decided anew; `None`: nothing will.
+pub(crate) fn next_step(state: &State) -> Option<SignedDuration> {
+    let mut least: Option<SignedDuration> = None;
+    let mut copy = state.clone();
+    visit_state(&mut copy, &mut |at, waits| {
+        for wait in waits {
+            let left = (*at + *wait).duration_since(now());
+            if left >= SignedDuration::ZERO {
+                let steps = left.as_secs() / GRID.as_secs() + 1;
+                let step = SignedDuration::from_secs(steps * GRID.as_secs());
+                least = Some(least.map_or(step, |l| l.min(step)));
+            }
+        }
+    });
+    least
+}
+
+/// Moves all that is remembered into the past.
+pub(crate) fn pass(state: &mut State, step: SignedDuration) {
+    visit_state(state, &mut |at, _| *at -= step);
+}
+
+/// Forgets how long ago a thing is, once it makes no difference; of the records, in those that
+/// changed. Looks under way keep what they have read: they count from when they began.
+pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
+    let looks = state.replicas.each_mut().map(|r| r.look.take());
+    visit_others(state, &mut |at, waits| collapse(at, waits));
+    for (replica, look) in state.replicas.iter_mut().zip(looks) {
+        replica.look = look;
+    }
+    let State { runs, machines, .. } = state;
+    for (_, run) in runs.iter_mut().enumerate().filter(|(run, _)| changed(*run)) {
+        let Some(run) = run else { continue };
+        let mut kept = (**run).clone();
+        forget_in(&mut kept);
+        forget_answers(&mut kept, machines);
+        if kept != **run {
+            *run = Hashed::new(kept);
+        }
+    }
+}
+
+/// What is listed stays so for longer than its answer is waited for.
+fn forget_answers(run: &mut Run, machines: &[Vm]) {
+    let listed = |slot: &Slot, placement: usize| {
+        let of_it = |m: &&Vm| m.slot == *slot && m.placement as usize == placement;
+        machines.iter().find(of_it).is_some_and(|m| m.listed.is_some())
+    };
+    let slots: Vec<Slot> = run.status.past.iter().map(|p| run.slot(p.number)).collect();
+    for (past, slot) in run.status.past.iter_mut().zip(slots) {
+        for (index, placement) in past.placements.iter_mut().enumerate() {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                answer.at = long_ago();
+            }
+        }
+    }
+    let slot = run.status.attempt.as_ref().map(|a| run.slot(a.number));
+    if let (Some(attempt), Some(slot)) = (&mut run.status.attempt, slot) {
+        for (index, placement) in attempt.placements.iter_mut().enumerate() {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+                answer.at = long_ago();
+            }
+        }
+    }
+}
+
+fn collapse(at: &mut Timestamp, waits: &[SignedDuration]) {
+    if waits.iter().all(|wait| older(*at, *wait)) {
+        *at = long_ago();
+    }
+}
+
+/// A record with all that makes no difference forgotten: two of them are the same if no decision
+/// can tell them apart.
+pub(crate) fn forget_in(run: &mut Run) {
+    visit_run(run, &mut |at, waits| collapse(at, waits));
+    tidy_run(run);
+}
+
+/// What no decision reads: since when a condition is told, and when an open run is due, for it may
+/// be looked at whenever.
+fn tidy_run(run: &mut Run) {
+    let keep = KEPT[0];
+    let status = &mut run.status;
+    for condition in &mut status.conditions {
+        condition.since = now();
+        condition.message.clear();
+    }
+    status.due = match status.finished_at {
+        Some(at) if status.phase == Phase::Finished && run.deleted_at.is_none() => at + keep,
+        Some(_) | None => now(),
+    };
+}
+
+/// An attempt with all that makes no difference forgotten.
+pub(crate) fn forget_in_attempt(attempt: &mut Attempt) {
+    visit_attempt(attempt, &mut |at, waits| collapse(at, waits));
+}
+
+fn visit_state(state: &mut State, f: Visit<'_>) {
+    for run in state.runs.iter_mut().flatten() {
+        let mut moved = (**run).clone();
+        visit_run(&mut moved, f);
+        *run = Hashed::new(moved);
+    }
+    visit_others(state, f);
+}
+
+/// All but the records.
+fn visit_others(state: &mut State, f: Visit<'_>) {
+    let State {
+        runs: _,
+        made: _,
+        seats: _,
+        jobs: _,
+        rows: _,
+        machines,
+        landings,
+        replicas,
+        frozen_since,
+        faults: _,
+        deeds: _,
+        recorded: _,
+        registered: _,
+        broken: _,
+    } = state;
+    for machine in machines {
+        visit_vm(machine, f);
+    }
+    for Landing { slot: _, placement: _, attempt, sent_at } in landings {
+        visit_attempt(attempt, f);
+        f(sent_at, SIGNED);
+    }
+    for Replica { missing, short, look } in replicas {
+        for (_, since) in missing {
+            f(since, MISSING);
+        }
+        for shortage in short {
+            f(&mut shortage.until, PASSED);
+        }
+        if let Some(hashed) = look.take() {
+            let mut moved = hashed.into_inner();
+            visit_look(&mut moved, f);
+            *look = Some(Hashed::new(moved));
+        }
+    }
+    if let Some(since) = frozen_since {
+        f(since, FROZEN);
+    }
+}
+
+fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
+    let Vm { doing, listed, launched_at, deadline, .. } = machine;
+    // Lateness is of those that are listed as living and are not known to have got a job.
+    let listed = matches!(listed, None | Some(InstanceState::Booting | InstanceState::Up));
+    let used = matches!(doing, Doing::Busy { silent: false, .. } | Doing::Spent);
+    f(launched_at, if listed && !used { LAUNCHED } else { NONE });
+    // A deadline is hours away, whatever else is waited for; it comes near where a machine hangs.
+    match doing {
+        Doing::Dark | Doing::Stuck | Doing::Spent => f(deadline, DEADLINE),
+        Doing::Ending | Doing::Gone => f(deadline, NONE),
+        Doing::Booting | Doing::Online | Doing::Busy { .. } => {}
+    }
+}
+
+fn visit_look(look: &mut Look, f: Visit<'_>) {
+    let Look { run: _, seen, stored, steps: _, prepare: _, more: _, row: _, round: _, issued: _ } =
+        look;
+    f(&mut seen.now, LOOK);
+    if let Some(run) = stored {
+        visit_run(run, f);
+    }
+    if let Some(run) = &mut seen.run {
+        visit_run(run, f);
+    }
+    for machine in &mut seen.machines {
+        f(&mut machine.launched_at, NONE);
+    }
+    if let tinqs_ci_reconciler::observation::Registrations::Seen(rows) = &mut seen.registrations {
+        for since in rows.iter_mut().filter_map(|row| row.missing_since.as_mut()) {
+            f(since, NONE);
+        }
+    }
+    for short in seen.class.iter_mut().flat_map(|class: &mut Class| &mut class.short) {
+        f(&mut short.until, NONE);
+    }
+}
+
+fn visit_run(run: &mut Run, f: Visit<'_>) {
+    f(&mut run.created_at, NONE);
+    if let Some(at) = &mut run.deleted_at {
+        f(at, KEPT);
+    }
+    let Status {
+        phase: _,
+        next: _,
+        attempt,
+        past,
+        waiting_since,
+        failures: _,
+        retry_at,
+        finished_at,
+        outcome: _,
+        runner: _,
+        conditions,
+        due,
+    } = &mut run.status;
+    if let Some(attempt) = attempt {
+        visit_attempt(attempt, f);
+    }
+    for past in past {
+        let PastAttempt { number: _, decided_at, class: _, registration: _, placements, ended } =
+            past;
+        let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
+        visit_decided(decided_at, open, f);
+        f(&mut ended.at, NONE);
+        for PastPlacement { answered, refused } in placements {
+            visit_answers(answered.as_mut(), refused.as_mut(), f);
+        }
+    }
+    f(waiting_since, NONE);
+    if let Some(at) = retry_at {
+        f(at, PASSED);
+    }
+    if let Some(at) = finished_at {
+        f(at, KEPT);
+    }
+    for condition in conditions {
+        f(&mut condition.since, NONE);
+    }
+    f(due, NONE);
+}
+
+fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
+    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended } =
+        attempt;
+    let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
+    visit_decided(decided_at, open, f);
+    if let Some(Ended { why, at }) = ended {
+        f(at, if *why == End::Consumed { ENDED } else { NONE });
+    }
+    for Placement { machine: _, asked_again: _, answered, refused } in placements {
+        visit_answers(answered.as_mut(), refused.as_mut(), f);
+    }
+}
+
+/// Once each placement was answered or refused, what counts from then is over sooner than what
+/// counts from the decision: that stays young.
+fn visit_decided(decided_at: &mut Timestamp, open: bool, f: Visit<'_>) {
+    if open {
+        f(decided_at, DECIDED);
+    } else {
+        *decided_at = now();
+    }
+}
+
+fn visit_answers(answered: Option<&mut Answer>, refused: Option<&mut Refused>, f: Visit<'_>) {
+    if let Some(answer) = answered {
+        f(&mut answer.at, ANSWERED);
+    }
+    if let Some(refused) = refused {
+        f(&mut refused.at, REFUSED);
+    }
+}

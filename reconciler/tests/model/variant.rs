@@ -1,0 +1,94 @@
+//! The decision as it is, and broken ones: a model that cannot fail proves nothing.
+
+use tinqs_ci_reconciler::observation::Observation;
+use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
+use tinqs_ci_reconciler::run::Phase;
+
+/// Which decision is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// The real one.
+    Real,
+    /// Nothing is freed or stopped for this reason.
+    Without(Row),
+    /// A finished run's machine is terminated: it must be idle.
+    TerminateFinished,
+    /// The machine is asked for before its attempt is recorded.
+    LaunchBeforeRecord,
+    /// The record is written whoever wrote it since.
+    NoCompareAndSet,
+    /// A refusal moves on to the next machine though another look may have asked too.
+    RefusalIsDefinitive,
+    /// Running and Finished leave the number `next` to whoever prepares it.
+    NoVoidNumbers,
+    /// A machine that is not listed is gone.
+    GoneWhenUnlisted,
+    /// A registration is retired as soon as its run is finished.
+    RetireFinished,
+    /// What has no record is judged by a record that was read before it.
+    NoSecondReading,
+}
+
+impl Variant {
+    /// What is to be done about a run.
+    pub(crate) fn plan(self, seen: &Observation) -> Plan {
+        let mut seen = seen.clone();
+        if self == Self::RefusalIsDefinitive
+            && let Some(attempt) = seen.run.as_mut().and_then(|r| r.status.attempt.as_mut())
+        {
+            attempt.placements.iter_mut().for_each(|p| p.asked_again = false);
+            seen.recorded_here = Some((attempt.number, attempt.current()));
+        }
+        let mut plan = plan(&seen);
+        match self {
+            Self::Without(row) => plan.actions.retain(|action| ground(action) != Some(row)),
+            Self::TerminateFinished if finishes(&plan) => {
+                let live = seen.machines.iter().filter(|m| m.is_live());
+                plan.actions.extend(live.map(|m| Action::Terminate {
+                    id: m.id.clone(),
+                    slot: m.slot.clone(),
+                    row: Row::Done,
+                }));
+            }
+            Self::RetireFinished if finishes(&plan) => {
+                let idle = seen.registrations.seen().iter();
+                let idle = idle.filter(|r| r.missing_since.is_none() && !r.busy);
+                plan.actions.extend(idle.map(|r| Action::Retire {
+                    id: r.id,
+                    slot: r.slot.clone(),
+                    row: Row::Done,
+                }));
+            }
+            Self::NoVoidNumbers => {
+                if let (Some(status), Some(run)) = (&mut plan.status, &seen.run)
+                    && status.phase != run.status.phase
+                    && matches!(status.phase, Phase::Running | Phase::Finished)
+                {
+                    status.next = run.status.next;
+                }
+            }
+            Self::Real
+            | Self::TerminateFinished
+            | Self::LaunchBeforeRecord
+            | Self::NoCompareAndSet
+            | Self::RefusalIsDefinitive
+            | Self::GoneWhenUnlisted
+            | Self::RetireFinished
+            | Self::NoSecondReading => {}
+        }
+        plan
+    }
+}
+
+fn finishes(plan: &Plan) -> bool {
+    plan.status.as_ref().is_some_and(|status| status.phase == Phase::Finished)
+}
+
+fn ground(action: &Action) -> Option<Row> {
+    match action {
+        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
+            Some(*row)
+        }
+        Action::Launch { .. } | Action::Remove => None,
+    }
+}

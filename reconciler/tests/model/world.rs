@@ -1,0 +1,336 @@
+//! What happens, and what then is.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
+use tinqs_ci_reconciler::run::Run;
+
+use crate::calls::begin;
+use crate::look::run_of;
+use crate::possible::{costs, on_it};
+use crate::scope::{Came, Deed, World};
+use crate::state::{
+    Doing, Hashed, Job, Landing, RUNS, Replica, State, Vm, hash_of, index, new_run, now,
+};
+use crate::time::{self, older};
+
+/// A thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A replica looks at a run: it has read all, and not made a call that changes anything.
+    Look {
+        replica: usize,
+        run: usize,
+    },
+    /// It has read the record alone.
+    ReadRecord {
+        replica: usize,
+        run: usize,
+    },
+    /// The next call of its look.
+    Call {
+        replica: usize,
+        reply: Reply,
+    },
+    Crash {
+        replica: usize,
+    },
+    /// Time passes to the next moment that may make a difference.
+    Tick,
+    /// A job waits and has no run.
+    Notice {
+        run: usize,
+    },
+    /// A machine is up and its runner online.
+    Boot {
+        machine: usize,
+        hangs: bool,
+    },
+    /// The forge gives a machine a job.
+    Take {
+        machine: usize,
+        job: usize,
+        silent: bool,
+    },
+    /// A machine's job is over.
+    Finish {
+        machine: usize,
+        hangs: bool,
+    },
+    /// A runner hangs, idle.
+    Stick {
+        machine: usize,
+    },
+    /// An idle runner drains itself, or is no longer registered.
+    Drain {
+        machine: usize,
+    },
+    Die {
+        machine: usize,
+    },
+    Gone {
+        machine: usize,
+    },
+    BreakTimer {
+        machine: usize,
+    },
+    /// The forge gives up a job whose runner is lost.
+    Zombie {
+        job: usize,
+    },
+    /// A launch reaches the cloud at last.
+    Land {
+        landing: usize,
+    },
+    Freeze,
+    Thaw,
+    Person {
+        run: usize,
+        deed: Deed,
+    },
+}
+
+/// What a call comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Comes,
+    Refused,
+    Lost,
+    NoCapacity,
+    Limit,
+    Late,
+}
+
+impl World {
+    pub(crate) fn initial(&self) -> State {
+        let there = |run: usize| run < self.scope.jobs;
+        let mut state = State {
+            runs: std::array::from_fn(|run| there(run).then(|| Hashed::new(new_run(run, 1)))),
+            made: std::array::from_fn(|run| u8::from(there(run))),
+            seats: Vec::new(),
+            jobs: std::array::from_fn(|run| {
+                if there(run) { Job::Waiting } else { Job::Done(Conclusion::Skipped) }
+            }),
+            rows: Vec::new(),
+            machines: Vec::new(),
+            landings: Vec::new(),
+            replicas: std::array::from_fn(|_| Replica::default()),
+            frozen_since: None,
+            faults: self.scope.faults,
+            deeds: self.scope.deeds,
+            recorded: Vec::new(),
+            registered: Vec::new(),
+            broken: None,
+        };
+        canonical(&mut state, |_| true);
+        state
+    }
+
+    /// Lets a thing happen.
+    pub(crate) fn happen(&self, state: &mut State, action: &Action) {
+        if costs(state, action) {
+            state.faults = state.faults.saturating_sub(1);
+        }
+        let (runs, machines) = (state.runs.clone(), state.machines.len());
+        match action {
+            Action::Look { replica, run } => {
+                begin(state, *replica, *run);
+                self.call(state, *replica, Reply::Comes);
+            }
+            Action::ReadRecord { replica, run } => begin(state, *replica, *run),
+            Action::Call { replica, reply } => self.call(state, *replica, *reply),
+            Action::Crash { replica } => state.replicas[*replica] = Replica::default(),
+            Action::Tick => tick(state),
+            Action::Notice { run } => {
+                state.made[*run] += 1;
+                state.runs[*run] = Some(Hashed::new(new_run(*run, state.made[*run])));
+            }
+            Action::Boot { machine, hangs } => {
+                let registered = state.machines[*machine].registration;
+                let registered = state.rows.iter().any(|row| row.id == registered);
+                state.machines[*machine].doing = match (hangs, registered) {
+                    (true, _) => Doing::Dark,
+                    (false, true) => Doing::Online,
+                    (false, false) => Doing::Ending,
+                };
+            }
+            Action::Take { machine, job, silent } => self.take(state, *machine, *job, *silent),
+            Action::Finish { machine, hangs } => finish(state, *machine, *hangs),
+            Action::Stick { machine } => state.machines[*machine].doing = Doing::Stuck,
+            Action::Drain { machine } | Action::Die { machine } => {
+                state.machines[*machine].doing = Doing::Ending;
+            }
+            Action::Gone { machine } => state.machines[*machine].doing = Doing::Gone,
+            Action::BreakTimer { machine } => state.machines[*machine].timer_broken = true,
+            Action::Zombie { job } => {
+                if let Job::Running { registration, .. } = state.jobs[*job] {
+                    state.rows.retain(|row| row.id != registration);
+                }
+                state.jobs[*job] = Job::Done(Conclusion::Failure);
+            }
+            Action::Land { landing } => {
+                let Landing { slot, placement, attempt, sent_at: _ } =
+                    state.landings.remove(*landing);
+                self.came(Came::LandedLate);
+                self.launch(state, &slot, placement, &attempt);
+            }
+            Action::Freeze => state.frozen_since = Some(now()),
+            Action::Thaw => state.frozen_since = None,
+            Action::Person { run, deed } => {
+                state.deeds -= 1;
+                person(state, *run, *deed);
+            }
+        }
+        let all = state.machines.len() != machines
+            || matches!(action, Action::Tick | Action::Freeze | Action::Thaw);
+        let changed: [bool; RUNS] = std::array::from_fn(|run| {
+            all || match (&runs[run], &state.runs[run]) {
+                (Some(before), Some(after)) => !before.is(after),
+                (None, None) => false,
+                (Some(_), None) | (None, Some(_)) => true,
+            }
+        });
+        canonical(state, |run| changed[run]);
+    }
+
+    fn take(&self, state: &mut State, machine: usize, job: usize, silent: bool) {
+        let vm = &mut state.machines[machine];
+        vm.doing = Doing::Busy { job, silent };
+        let (registration, runner) = (vm.registration, vm.slot.to_string());
+        if run_of(&vm.slot) != job {
+            self.came(Came::Robbed);
+        }
+        state.jobs[job] = Job::Running { registration, runner };
+        for row in state.rows.iter_mut().filter(|row| row.id == registration) {
+            row.used = true;
+        }
+    }
+}
+
+/// One state for all that no decision can tell apart.
+fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
+    if state.frozen_since.is_none() {
+        state.machines.iter_mut().for_each(|m| m.listed = Some(m.state()));
+    }
+    forget_gone(state);
+    versions(state);
+    for replica in &mut state.replicas {
+        // Since when one is missing counts for a machine that lives, or is listed as living.
+        let counts = |m: &Vm| m.is_live() || m.listed != Some(m.state());
+        let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
+        replica.missing.retain(|(id, _)| of_it(*id));
+        replica.missing.sort();
+        replica.short.retain(|s| s.until > now());
+        replica.short.sort_by_key(|s| (s.until, s.machine.kind.clone()));
+    }
+    state.machines.sort_by(|a, b| (&a.slot, a.placement).cmp(&(&b.slot, b.placement)));
+    state.rows.sort();
+    state.landings.sort_by_key(|l| (l.slot.clone(), l.placement, l.sent_at));
+    time::forget(state, changed);
+    state.replicas.sort_by_key(hash_of);
+}
+
+/// An ended machine is listed for longer than anything else is waited for; it is forgotten once
+/// nothing is left that would ask for it.
+fn forget_gone(state: &mut State) {
+    let State { runs, seats, rows, machines, landings, .. } = state;
+    let asked_for = |m: &Vm| {
+        let run = runs[run_of(&m.slot)].as_ref().filter(|r| r.uid.short() == m.slot.uid);
+        let recorded = run.is_some_and(|run| {
+            let past = run.status.past.iter().map(|p| p.number);
+            let mut numbers = past.chain(run.status.attempt.iter().map(|a| a.number));
+            numbers.any(|number| number == m.slot.number)
+        });
+        recorded
+            || seats.iter().any(|(slot, _)| *slot == m.slot)
+            || rows.iter().any(|row| row.slot == m.slot)
+            || landings.iter().any(|landing| landing.slot == m.slot)
+    };
+    machines.retain(|m| {
+        m.doing != Doing::Gone || m.listed != Some(InstanceState::Gone) || asked_for(m)
+    });
+}
+
+/// Only equality of versions counts: a record has version 1, what a look has read is that or not.
+fn versions(state: &mut State) {
+    for run in 0..RUNS {
+        let there = state.runs[run].as_ref().map(|r| (r.uid, r.version));
+        for replica in &mut state.replicas {
+            let Some(look) = replica.look.take_if(|look| look.run == run) else { continue };
+            let read = look.stored.as_ref().map(|r| (r.uid, r.version));
+            let version = u64::from(read == there);
+            if read.is_none_or(|(_, v)| v == version) {
+                replica.look = Some(look);
+                continue;
+            }
+            let mut look = look.into_inner();
+            look.stored.iter_mut().for_each(|r| r.version = version);
+            look.seen.run.iter_mut().for_each(|r| r.version = version);
+            replica.look = Some(Hashed::new(look));
+        }
+        if let Some(record) = state.runs[run].take_if(|r| r.version != 1) {
+            let mut record = record.into_inner();
+            record.version = 1;
+            state.runs[run] = Some(Hashed::new(record));
+        }
+    }
+}
+
+fn finish(state: &mut State, machine: usize, hangs: bool) {
+    let vm = &mut state.machines[machine];
+    let Doing::Busy { job, silent: _ } = vm.doing else { return };
+    vm.doing = if hangs { Doing::Spent } else { Doing::Ending };
+    let vm = &state.machines[machine];
+    let own = vm.registration;
+    // What is not registered cannot report a success.
+    if on_it(&state.jobs[job], vm) && state.rows.iter().any(|row| row.id == own) {
+        state.jobs[job] = Job::Done(Conclusion::Success);
+    }
+    state.rows.retain(|row| row.id != own);
+}
+
+fn tick(state: &mut State) {
+    let Some(step) = time::next_step(state) else { return };
+    time::pass(state, step);
+    for vm in &mut state.machines {
+        if vm.is_live() && !vm.timer_broken && vm.deadline <= now() {
+            vm.doing = Doing::Ending;
+        }
+    }
+    let old = |at, waits: &[SignedDuration]| older(at, waits[0]);
+    state.landings.retain(|landing| !old(landing.sent_at, time::SIGNED));
+    if state.frozen_since.is_some_and(|at| old(at, time::FROZEN)) {
+        state.frozen_since = None;
+    }
+    // What is left of a look after a minute is dropped.
+    for replica in &mut state.replicas {
+        replica.look.take_if(|look| old(look.seen.now, time::LOOK));
+    }
+}
+
+pub(crate) fn person(state: &mut State, run: usize, deed: Deed) {
+    let record = |state: &mut State, change: &dyn Fn(&mut Run)| {
+        if let Some(there) = &state.runs[run] {
+            let before = (**there).clone();
+            let mut new = before.clone();
+            change(&mut new);
+            new.version = 2;
+            time::forget_in(&mut new);
+            state.on_put(Some(&before), &new);
+            state.runs[run] = Some(Hashed::new(new));
+        }
+    };
+    match deed {
+        Deed::Cancel => {
+            state.jobs[run] = Job::Done(Conclusion::Cancelled);
+        }
+        Deed::Rerun => state.jobs[run] = Job::Waiting,
+        Deed::Delete => record(state, &|r| r.delete(now(), false)),
+        Deed::DeleteNow => record(state, &|r| r.delete(now(), true)),
+        Deed::Retry => record(state, &|r| r.retry(now())),
+        Deed::Unregister => {
+            if let Some(at) = state.rows.iter().position(|row| index(&row.slot.run) == run) {
+                state.rows.remove(at);
+            }
+        }
+    }
+}
