@@ -22,7 +22,7 @@ pub(crate) fn at(second: i64) -> Timestamp {
 /// A run that was made `id` seconds after a certain moment.
 pub(crate) fn run(id: i64, repo: &str) -> Run {
     let job = JobRef { repo: repo.to_owned(), repo_id: 5, job_id: id };
-    let spec = Spec { job, runs_on: vec!["linux".to_owned()], about: About::default() };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
     Run::new("conformance", name(id), spec, at(id))
 }
 

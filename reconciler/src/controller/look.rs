@@ -361,10 +361,21 @@ impl Look<'_> {
         let version = result?;
         let before = stored_phase(self.stored.as_ref());
         self.facts(before, &run);
+        if before != Some(Phase::Finished) && !run.is_open() {
+            self.call_dependents(&run).await;
+        }
         let run = Run { version, ..run };
         self.seen.run = Some(run.clone());
         self.stored = Some(run);
         Ok(())
+    }
+
+    /// The run is over: those that wait for it are looked at.
+    async fn call_dependents(&self, run: &Run) {
+        for name in &run.spec.needed_by {
+            // A lost wake-up leaves them to their due, a minute at the latest.
+            let _ = self.controller.ports.queue.wake(name).await;
+        }
     }
 
     fn facts(&mut self, before: Option<Phase>, run: &Run) {

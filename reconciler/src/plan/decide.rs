@@ -87,6 +87,10 @@ impl Decision<'_> {
                 if let Some(decided) = self.push_rows() {
                     return decided;
                 }
+                // What it needed is over: it has not been owed a machine until now.
+                if self.status.reason() == Some(Reason::Blocked) {
+                    self.wait_anew();
+                }
             }
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);

@@ -70,7 +70,7 @@ fn run(id: i64) -> Run {
     let spec = Spec {
         job,
         runs_on: vec!["linux".to_owned()],
-        about: tinqs_ci_reconciler::run::About::default(),
+        ..Spec::default()
     };
     Run::new("test", RunName::job(id), spec, now)
 }
