@@ -1,0 +1,20 @@
+//! The forge's rules for workflow files, as pure functions: which file runs for which event, and
+//! which jobs it has.
+//!
+//! In reading order: [`yaml`] turns a file's bytes into nodes; [`glob`] matches patterns.
+
+pub mod glob;
+pub mod yaml;
+
+/// The line of the server whose rules are meant: they differ in parts.
+///
+/// A value that is passed along, chosen from what the server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dialect {
+    /// 1.25 and older.
+    V1_25,
+    /// 1.26: the whole file is validated before it triggers; `WORKFLOW_DIRS`.
+    V1_26,
+    /// 1.27 and newer: another pattern engine; reusable workflows expanded on the server.
+    V1_27,
+}
