@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 mod build;
 mod core;
+mod tabs;
 
 pub use self::core::Core;
 

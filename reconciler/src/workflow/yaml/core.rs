@@ -175,9 +175,7 @@ fn zone(text: &str) -> bool {
         return true;
     }
     let Some(text) = text.strip_prefix(['+', '-']) else { return false };
-    let digits = |text: &str| {
-        text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once(':').is_some_and(|(hour, minute)| {
         digits(hour) && digits(minute) && hour <= "24" && minute <= "60"
     })
