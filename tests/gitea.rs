@@ -4,6 +4,9 @@
 #[path = "gitea/script.rs"]
 mod script;
 
+#[path = "gitea/contents.rs"]
+mod contents;
+
 #[path = "gitea/corpus.rs"]
 mod corpus;
 

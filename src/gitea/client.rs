@@ -32,7 +32,7 @@ use crate::settings::{self, Scope};
 use call::Call;
 use runners::RunnerList;
 use send::Sender;
-pub use contents::{Changes, Commit, Entry, File, Folders, LARGEST_FILE, MOST_FILES};
+pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, User};
 

@@ -10,7 +10,11 @@ use tokio::time::{sleep, sleep_until};
 
 use super::Paces;
 use super::guarded::guarded;
+use crate::gitea::demand::pushes::Pushes;
 use crate::telemetry::Telemetry;
+
+/// Pushes that could not be evaluated are looked at again after this time at the latest.
+const PUSHES_AGAIN: Duration = Duration::from_secs(2);
 
 /// Brings the next poll forward. Many at once are one.
 #[derive(Default)]
@@ -70,6 +74,42 @@ pub(super) async fn sweep(
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = sleep_until(began + every) => {}
+        }
+    }
+}
+
+/// Evaluates what was pushed: at once, and again where that failed.
+pub(super) async fn pushes(
+    pushes: Arc<Pushes>,
+    telemetry: Arc<Telemetry>,
+    every: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut told = false;
+    loop {
+        let again = match guarded(pushes.pass()).await {
+            Ok(Ok(pass)) => {
+                told = false;
+                pass.evaluated + pass.given_up > 0
+            }
+            Ok(Err(error)) => {
+                if !told {
+                    tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
+                }
+                told = true;
+                false
+            }
+            Err(_) => {
+                telemetry.metrics.panicked("demand");
+                false
+            }
+        };
+        // More may lie there than one pass takes.
+        let wait = if again { Duration::ZERO } else { every.min(PUSHES_AGAIN) };
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = pushes.woken() => {}
+            () = sleep(wait) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::observation::{Instance, InstanceState, Observation, Registrations};
 use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
 use crate::record;
-use crate::run::{Phase, Run, RunName, Slot};
+use crate::run::{Phase, Run, RunName, Slot, Status};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -122,8 +122,11 @@ impl Look<'_> {
             return Ok(false);
         };
         let Some(run) = &mut self.seen.run else { return Ok(false) };
+        let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
+        // In push mode the machine that got a job may be gone already: then the run is over.
+        let newly_used = row == Row::PushConsumed && used(&run.status) != used(&status);
         run.status = status;
-        let mut more = matches!(row, Row::Reopen | Row::NextPlacement);
+        let mut more = newly_used || matches!(row, Row::Reopen | Row::NextPlacement);
         if let Some(prepare) = prepare {
             more = self.prepare(prepare).await?;
         }
