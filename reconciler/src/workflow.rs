@@ -7,12 +7,16 @@
 //! event, and [`notify`] goes the whole way from an event to runs.
 
 pub mod changes;
+mod expression;
+mod fields;
 pub mod files;
 pub mod glob;
+pub mod jobs;
 pub mod notify;
 pub mod on;
 pub mod shape;
 pub mod trigger;
+mod value;
 pub mod yaml;
 
 /// The line of the server whose rules are meant: they differ in parts.
