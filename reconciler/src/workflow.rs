@@ -1,10 +1,11 @@
 //! The forge's rules for workflow files, as pure functions: which file runs for which event, and
 //! which jobs it has.
 //!
-//! In reading order: [`yaml`] turns a file's bytes into nodes; [`glob`] matches patterns; [`shape`] says whether they fit the
-//! forge's types, [`on`] which events the file names; [`files`] says which of a commit's files are
-//! workflows and [`changes`] which files a push changed; [`trigger`] sets one file against one
-//! event, and [`notify`] goes the whole way from an event to runs.
+//! In reading order: [`yaml`] turns a file's bytes into nodes; [`shape`] says whether they fit the
+//! forge's types, [`on`] which events the file names and [`jobs`] which jobs it has; [`glob`]
+//! matches patterns; [`files`] says which of a commit's files are workflows and [`changes`] which
+//! files a push changed; [`trigger`] sets one file against one event, and [`notify`] goes the whole
+//! way from an event to runs.
 
 pub mod changes;
 mod expression;

@@ -189,6 +189,9 @@ pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> N
             if disabled(id) && !(from_base && dialect < Dialect::V1_27) {
                 continue;
             }
+            if evaluation.no_jobs.is_some() {
+                continue;
+            }
             for judged in evaluation.matched() {
                 let target = judged.entry.event == "pull_request_target";
                 if target == from_base {

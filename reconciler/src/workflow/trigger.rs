@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::on::{self, Entry, FileInvalid, Filter};
 use super::yaml::Node;
-use super::{Dialect, shape, yaml};
+use super::{Dialect, jobs, shape, yaml};
 
 mod filter;
 
@@ -53,6 +53,8 @@ pub struct Evaluation {
     pub entries: Vec<Judged>,
     /// Why the file is ignored, if it is; then there are no entries.
     pub invalid: Option<FileInvalid>,
+    /// Up to 1.25: why no run can be created, whatever matches; newer servers ignore such a file.
+    pub no_jobs: Option<FileInvalid>,
 }
 
 /// What came of one event that a file names.
@@ -88,7 +90,7 @@ pub enum Verdict {
 impl Evaluation {
     /// A file that is ignored.
     pub fn ignored(why: FileInvalid) -> Self {
-        Self { entries: Vec::new(), invalid: Some(why) }
+        Self { entries: Vec::new(), invalid: Some(why), no_jobs: None }
     }
 
     /// The entries that run, in order: one run each.
@@ -127,7 +129,9 @@ pub fn evaluate(
     match entries(workflow, dialect) {
         Ok(entries) => {
             let entries = entries.into_iter().map(|entry| judge(entry, event, changed, dialect));
-            Evaluation { entries: entries.collect(), invalid: None }
+            let no_jobs =
+                if dialect < Dialect::V1_26 { check_jobs(workflow, dialect).err() } else { None };
+            Evaluation { entries: entries.collect(), invalid: None, no_jobs }
         }
         Err(why) => Evaluation::ignored(why),
     }
@@ -139,7 +143,18 @@ pub fn evaluate(
 /// Why it does: types that do not fit, an `on` that is none, and from 1.26 jobs that are none.
 pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
     shape::check_workflow(workflow, dialect)?;
-    on::parse(workflow, dialect)
+    let entries = on::parse(workflow, dialect)?;
+    if dialect >= Dialect::V1_26 {
+        check_jobs(workflow, dialect)?;
+    }
+    Ok(entries)
+}
+
+/// Whether jobs can be made of a file, without anything that expressions could refer to.
+fn check_jobs(workflow: &Node, dialect: Dialect) -> Result<(), FileInvalid> {
+    jobs::jobs(workflow, &jobs::Context::default(), dialect)
+        .map(drop)
+        .map_err(|error| FileInvalid::new(error.line, error.why.to_string()))
 }
 
 /// The forge's families of events.

@@ -27,13 +27,35 @@ pub enum Why {
     /// A list without patterns lets everything through.
     NoPatterns,
     /// This input is included by this pattern.
-    Included { input: String, pattern: String },
+    Included {
+        /// The branch, tag, path or name.
+        input: String,
+        /// The pattern that decided, as written.
+        pattern: String,
+    },
     /// No input is included; the first is taken out by this pattern, if by any.
-    NotIncluded { input: String, pattern: Option<String>, inputs: usize },
+    NotIncluded {
+        /// The first branch, tag, path or name.
+        input: String,
+        /// The pattern that took it out, as written.
+        pattern: Option<String>,
+        /// How many there are.
+        inputs: usize,
+    },
     /// This input is not ignored.
-    NotIgnored { input: String },
+    NotIgnored {
+        /// The branch, tag, path or name.
+        input: String,
+    },
     /// All inputs are ignored, the first by this pattern.
-    Ignored { input: String, pattern: String, inputs: usize },
+    Ignored {
+        /// The first branch, tag, path or name.
+        input: String,
+        /// The first pattern that ignores it, as written.
+        pattern: String,
+        /// How many there are.
+        inputs: usize,
+    },
     /// Nothing has changed, which no pattern includes and every one ignores.
     NothingChanged,
     /// Git cannot tell what has changed.
@@ -47,9 +69,15 @@ pub enum Why {
     /// A pattern of `types` does not compile, at which the server gives up.
     NoTypesPattern(String),
     /// The activity is one of these.
-    Activity { activities: Vec<String> },
+    Activity {
+        /// GitHub's names for it.
+        activities: Vec<String>,
+    },
     /// The activity is none of these.
-    OtherActivity { activities: Vec<String> },
+    OtherActivity {
+        /// GitHub's names for it.
+        activities: Vec<String>,
+    },
     /// The event knows no such filter.
     UnknownFilter,
 }
