@@ -5,6 +5,7 @@
 
 mod git;
 mod json;
+mod pull;
 mod rows;
 mod runners;
 #[cfg(test)]
@@ -17,7 +18,8 @@ use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::observation::Conclusion;
 
 pub(crate) use git::blob_sha;
-pub use git::{Commit, Files, PullRequest, Push, TreeEntry, ZEROS};
+pub use git::{Commit, Files, Push, TreeEntry, ZEROS};
+pub use pull::PullRequest;
 pub use rows::{Config, JobRow, JobSpec, Line, Repo, Status, Webhook};
 pub use runners::{Fetched, RunnerRow, Scope, Task, TaskState, Unregistered};
 

@@ -30,9 +30,9 @@ use super::wire::{
 };
 use crate::settings::{self, Scope};
 use call::Call;
+pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 use runners::RunnerList;
 use send::Sender;
-pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, User};
 

@@ -156,7 +156,9 @@ pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice
         Access::Denied(remedy) if may_push => by_push(
             means,
             version,
-            &format!("chosen: the list of waiting jobs, which tells more, may not be read: {remedy}"),
+            &format!(
+                "chosen: the list of waiting jobs, which tells more, may not be read: {remedy}"
+            ),
         ),
         Access::Denied(remedy) => Err(Refusal::Denied(remedy.clone())),
         Access::Granted => {

@@ -62,7 +62,8 @@ pub(super) async fn push(
     let client = pushes.demand().client();
     let repo = asked.repo.filter(|repo| repo.split('/').filter(|p| !p.is_empty()).count() == 2);
     let repo = repo.ok_or_else(|| bad("`repo` must be OWNER/NAME"))?;
-    let hash = |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
+    let hash =
+        |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
     let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit's hash"))?;
     let mut notes = Vec::new();
     let occasion = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
@@ -156,7 +157,9 @@ fn explained(
             total = files.len();
             changed = Some(files.iter().take(FILES).cloned().collect());
         }
-        Some(Changes::Unknown(why)) => notes.push(format!("the changed files are not known: {why}")),
+        Some(Changes::Unknown(why)) => {
+            notes.push(format!("the changed files are not known: {why}"))
+        }
         None => {}
     }
     let workflows: Vec<WorkflowExplained> = evaluated
@@ -255,7 +258,9 @@ fn planned(
         Initial::Waiting => "waiting",
     };
     let why = match (&class, &run) {
-        _ if !job.dispatched => Some("it calls a reusable workflow, which needs no runner itself".to_owned()),
+        _ if !job.dispatched => {
+            Some("it calls a reusable workflow, which needs no runner itself".to_owned())
+        }
         _ if held => Some("a fork's workflow waits for approval".to_owned()),
         (None, _) => Some(format!("no class serves the labels [{}]", job.runs_on.join(", "))),
         (Some(_), Some(run)) => run.status.conditions.first().map(|c| c.message.clone()),
@@ -278,7 +283,7 @@ fn planned(
     }
 }
 
-/// `GET /v1/explain/job/{id}`.
+/// What is asked of a job.
 #[derive(Debug, Deserialize)]
 pub(super) struct AskedJob {
     repo: Option<String>,

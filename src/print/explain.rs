@@ -80,7 +80,8 @@ fn of_workflow(page: &mut String, workflow: &WorkflowExplained) {
 }
 
 fn of_job(page: &mut String, job: &JobPlanned) {
-    let JobPlanned { job: _, name, runs_on, needs: _, state, class, run, phase, machine, why } = job;
+    let JobPlanned { job: _, name, runs_on, needs: _, state, class, run, phase, machine, why } =
+        job;
     let _ = write!(page, "    {} [{}] {}", cut(name, 100), list(runs_on), escape(state));
     if let Some(class) = class {
         let _ = write!(page, ", class {}", cut(class, 60));
@@ -136,7 +137,8 @@ pub fn explain_job(job: &JobExplained) -> String {
         if !refusals.is_empty() {
             let _ = write!(page, ", refused: {}", list(refusals));
         }
-        let ended = ended.as_ref().map_or("goes on".to_owned(), |why| format!("ended: {}", cut(why, 100)));
+        let ended =
+            ended.as_ref().map_or("goes on".to_owned(), |why| format!("ended: {}", cut(why, 100)));
         let _ = writeln!(page, ", {ended}");
     }
     if let Some(next) = &job.next {

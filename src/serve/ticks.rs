@@ -87,29 +87,20 @@ pub(super) async fn pushes(
 ) {
     let mut told = false;
     loop {
-        let again = match guarded(pushes.pass()).await {
-            Ok(Ok(pass)) => {
-                told = false;
-                pass.evaluated + pass.given_up > 0
-            }
+        match guarded(pushes.pass()).await {
+            Ok(Ok(_)) => told = false,
             Ok(Err(error)) => {
                 if !told {
                     tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
                 }
                 told = true;
-                false
             }
-            Err(_) => {
-                telemetry.metrics.panicked("demand");
-                false
-            }
-        };
-        // More may lie there than one pass takes.
-        let wait = if again { Duration::ZERO } else { every.min(PUSHES_AGAIN) };
+            Err(_) => telemetry.metrics.panicked("demand"),
+        }
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = pushes.woken() => {}
-            () = sleep(wait) => {}
+            () = sleep(every.min(PUSHES_AGAIN)) => {}
         }
     }
 }

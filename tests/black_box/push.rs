@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{JobSpec, PullRequest, Push, Status};
 
-use crate::host::{Host, Options};
 use crate::SUCCESS;
+use crate::host::{Host, Options};
 
 const REPO: &str = "acme/widget";
 const MAIN: &str = "refs/heads/main";
@@ -162,7 +162,8 @@ async fn the_second_wave_comes_when_the_first_has_ended() {
     let (_, jobs) = commit(&host, &[("a", Some("1"))], &[waves]);
     until_evaluated(&host, 1).await;
     assert_eq!(runs(&host).await.len(), 2);
-    host.until("the first job runs", 60, async |host| host.status(jobs[0]) == Status::Running).await;
+    host.until("the first job runs", 60, async |host| host.status(jobs[0]) == Status::Running)
+        .await;
     host.until("the second run waits", 30, async |host| {
         runs(host).await.iter().any(|run| run["status"]["conditions"][0]["reason"] == "Blocked")
     })
@@ -236,7 +237,8 @@ async fn explain_tells_why_a_push_started_a_machine_or_not() {
     let (yes, jobs) = commit(&host, &[("src/a", Some("1"))], &[vec![job("build", "true", &[])]]);
     host.all_done(&jobs, 60).await;
     let page = explain(&host, &["push", REPO, &yes]);
-    for part in ["ci.yml", "✓ push", "`src/a` is included by `src/**`", "run push-", "class linux"] {
+    for part in ["ci.yml", "✓ push", "`src/a` is included by `src/**`", "run push-", "class linux"]
+    {
         assert!(page.contains(part), "`{part}` is missing:\n{page}");
     }
     let page = explain(&host, &["push", REPO, &no]);

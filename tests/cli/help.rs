@@ -244,6 +244,13 @@ fn delete() {
 }
 
 #[test]
+fn explain() {
+    help(&["explain"], &expect![[r#""#]]);
+    help(&["explain", "push"], &expect![[r#""#]]);
+    help(&["explain", "job"], &expect![[r#""#]]);
+}
+
+#[test]
 fn retry() {
     help(
         &["retry"],
@@ -405,6 +412,7 @@ fn the_reference_holds_every_verb() {
         "get",
         "describe",
         "plan",
+        "explain",
         "delete",
         "retry",
         "terminate",

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
 use tinqs_ci_reconciler::run::{
-    About, Attempt, Boot, JobRef, Outcome, Phase, Placement, Run, RunName, Runner, Secret, Slot,
-    Spec,
+    Attempt, Boot, JobRef, Outcome, Phase, Placement, Run, RunName, Runner, Secret, Slot, Spec,
 };
 
 pub(crate) fn name(id: i64) -> RunName {

@@ -109,7 +109,10 @@ async fn several_files_come_in_one_call_where_the_server_can() {
     assert_eq!(read, names);
     let paths = script.take_paths();
     assert_eq!(paths.len(), 3, "{paths:?}");
-    assert!(paths[1].contains("body=%7B%22files%22%3A%5B%22.gitea%2Fworkflows%2Fa.yml%22"), "{paths:?}");
+    assert!(
+        paths[1].contains("body=%7B%22files%22%3A%5B%22.gitea%2Fworkflows%2Fa.yml%22"),
+        "{paths:?}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +123,10 @@ async fn an_older_server_gives_files_one_by_one() {
             path if path.starts_with("/git/trees/") => {
                 let sha = if path.contains(OLD) { "old" } else { "new" };
                 let of = |name: &String| entry(name, "blob", &format!("{sha}-{}", name.len()));
-                tree(&names.iter().map(of).chain([entry("x", "blob", "x")]).collect::<Vec<_>>(), false)
+                tree(
+                    &names.iter().map(of).chain([entry("x", "blob", "x")]).collect::<Vec<_>>(),
+                    false,
+                )
             }
             path if path.starts_with("/git/blobs/") => json_answer(200, file("", "", "on: push")),
             "/api/v1/version" => version().into_answer()?,
@@ -143,7 +149,10 @@ async fn a_large_tree_is_read_until_its_workflows_are_past() {
         Some(match rest(asked) {
             path if path.starts_with("/git/trees/") => match asked.number("page") {
                 1 => tree(&[entry(".a", "blob", "1"), entry(".gitea/x", "blob", "2")], true),
-                2 => tree(&[entry(".gitea/workflows/ci.yml", "blob", "3"), entry("a", "blob", "4")], true),
+                2 => tree(
+                    &[entry(".gitea/workflows/ci.yml", "blob", "3"), entry("a", "blob", "4")],
+                    true,
+                ),
                 _ => json_answer(500, json!({"message": "nobody asks for this page"})),
             },
             path if path.starts_with("/git/blobs/3") => json_answer(200, file("", "3", "on: push")),
@@ -160,12 +169,16 @@ async fn a_large_tree_is_read_until_its_workflows_are_past() {
 async fn large_trees_are_compared_by_the_folders_that_differ() {
     let large = |asked: &Asked| {
         let path = rest(asked);
-        let all = |sha: &str| [entry("same", "tree", "s"), entry("deep", "tree", sha), entry("z", "blob", "z")];
+        let all = |sha: &str| {
+            [entry("same", "tree", "s"), entry("deep", "tree", sha), entry("z", "blob", "z")]
+        };
         Some(match path {
             path if path.contains("recursive") => tree(&[entry("a", "blob", "1")], true),
             path if path.contains(OLD) => tree(&all("d1"), false),
             path if path.contains(NEW) => tree(&all("d2"), false),
-            path if path.starts_with("/git/trees/d1?") => tree(&[entry("gone", "tree", "g")], false),
+            path if path.starts_with("/git/trees/d1?") => {
+                tree(&[entry("gone", "tree", "g")], false)
+            }
             path if path.starts_with("/git/trees/d2?") => tree(&[entry("new", "blob", "n")], false),
             path if path.starts_with("/git/trees/g?") => tree(&[entry("x", "blob", "x")], false),
             // The folder that is the same is never asked for.

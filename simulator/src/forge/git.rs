@@ -79,7 +79,9 @@ fn below(files: &Files, folder: &str) -> Files {
     let prefix = format!("{folder}/");
     files
         .iter()
-        .filter_map(|(path, content)| Some((path.strip_prefix(&prefix)?.to_owned(), content.clone())))
+        .filter_map(|(path, content)| {
+            Some((path.strip_prefix(&prefix)?.to_owned(), content.clone()))
+        })
         .collect()
 }
 
@@ -156,7 +158,12 @@ impl Forge {
 
     /// A push of one commit: the ref moves, hooks are told, jobs are made. Answers the commit's
     /// hash and the jobs' ids. A ref that was not there is created, which hooks are told too.
-    pub fn push_commit(&mut self, now: Timestamp, repo: &str, push: &Push<'_>) -> (String, Vec<i64>) {
+    pub fn push_commit(
+        &mut self,
+        now: Timestamp,
+        repo: &str,
+        push: &Push<'_>,
+    ) -> (String, Vec<i64>) {
         self.add_repo(repo);
         let key = (repo.to_owned(), push.git_ref.to_owned());
         let before = self.refs.get(&key).cloned();
@@ -166,7 +173,9 @@ impl Forge {
             .map_or_else(Files::new, |commit| commit.files.clone());
         for (path, content) in push.changes {
             match content {
-                Some(content) => drop(files.insert((*path).to_owned(), content.as_bytes().to_vec())),
+                Some(content) => {
+                    drop(files.insert((*path).to_owned(), content.as_bytes().to_vec()))
+                }
                 None => drop(files.remove(*path)),
             }
         }
@@ -217,56 +226,7 @@ impl Forge {
         self.webhooks.push(Webhook::of(repo, "delete", "delete", payload));
     }
 
-    /// A pull request from one branch to another: hooks are told, jobs are made on its head.
-    /// `action` as payloads say it: `opened`, `synchronized`, …
-    pub fn pull_request(
-        &mut self,
-        now: Timestamp,
-        repo: &str,
-        pull: &PullRequest<'_>,
-        runs: &[Vec<JobSpec>],
-    ) -> Vec<i64> {
-        let tip = |branch: &str| {
-            let commit = self.tip(repo, &format!("refs/heads/{branch}"));
-            commit.map(|commit| commit.sha.clone()).unwrap_or_default()
-        };
-        let (head, base) = (tip(pull.head), tip(pull.base));
-        self.touch(repo, now);
-        let Some(row) = self.repo(repo) else { return Vec::new() };
-        let side = |name: &str, sha: &str| {
-            json!({"label": name, "ref": name, "sha": sha, "repo_id": row.id,
-                   "repo": self.repository_json(row)})
-        };
-        let payload = json!({
-            "action": pull.action,
-            "number": pull.number,
-            "pull_request": {
-                "number": pull.number,
-                "title": pull.title,
-                "state": "open",
-                "draft": false,
-                "merged": false,
-                "merge_commit_sha": null,
-                "merge_base": base,
-                "base": side(pull.base, &base),
-                "head": side(pull.head, &head),
-                "updated_at": now.to_string(),
-            },
-            "repository": self.repository_json(row),
-            "sender": self.user_json(2, "alice"),
-            "commit_id": "",
-            "review": null,
-        });
-        let kind = match pull.action {
-            "synchronized" => "pull_request_sync",
-            "label_updated" | "label_cleared" => "pull_request_label",
-            _ => "pull_request",
-        };
-        self.webhooks.push(Webhook::of(repo, "pull_request", kind, payload));
-        runs.iter().flat_map(|jobs| self.start_run(now, repo, &head, jobs)).collect()
-    }
-
-    fn touch(&mut self, repo: &str, now: Timestamp) {
+    pub(super) fn touch(&mut self, repo: &str, now: Timestamp) {
         if let Some(repo) = self.repos.get_mut(repo) {
             repo.updated_at = now;
         }
@@ -326,21 +286,6 @@ impl Forge {
         }
         value
     }
-}
-
-/// A change of a pull request.
-#[derive(Clone, Copy, Debug)]
-pub struct PullRequest<'a> {
-    /// Its number.
-    pub number: i64,
-    /// What happened to it.
-    pub action: &'a str,
-    /// Its title.
-    pub title: &'a str,
-    /// The branch it comes from.
-    pub head: &'a str,
-    /// The branch it goes to.
-    pub base: &'a str,
 }
 
 #[cfg(test)]

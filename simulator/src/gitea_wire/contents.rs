@@ -60,8 +60,12 @@ fn tree(forge: &Forge, call: &Call, sha: &str) -> Response {
     let asked = number("per_page").filter(|n| *n > 0).unwrap_or(PER_PAGE);
     let size = asked.min(forge.config.tree_page.min(PER_PAGE));
     let page = number("page").filter(|n| *n > 0).unwrap_or(1);
-    let shown: Vec<Value> =
-        entries.iter().skip((page - 1) * size).take(size).map(crate::forge::TreeEntry::json).collect();
+    let shown: Vec<Value> = entries
+        .iter()
+        .skip((page - 1) * size)
+        .take(size)
+        .map(crate::forge::TreeEntry::json)
+        .collect();
     let truncated = page * size < entries.len();
     Json(json!({
         "sha": sha, "url": "", "tree": shown, "truncated": truncated, "page": page,
@@ -71,11 +75,14 @@ fn tree(forge: &Forge, call: &Call, sha: &str) -> Response {
 }
 
 fn file_contents(forge: &Forge, call: &Call) -> Response {
-    let body: Value = call.param("body").and_then(|b| serde_json::from_str(b).ok()).unwrap_or_default();
+    let body: Value =
+        call.param("body").and_then(|b| serde_json::from_str(b).ok()).unwrap_or_default();
     let Some(names) = body["files"].as_array() else {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "files: required");
     };
-    let Some(commit) = call.param("ref").and_then(|sha| forge.commit(sha)) else { return missing() };
+    let Some(commit) = call.param("ref").and_then(|sha| forge.commit(sha)) else {
+        return missing();
+    };
     let row = |name: &Value| {
         let path = name.as_str()?;
         let content = commit.files.get(path)?;

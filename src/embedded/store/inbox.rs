@@ -1,7 +1,11 @@
 //! The inbox of deliveries that are to be evaluated, in the same file as the runs.
 
+use std::ops::Bound;
+
 use async_trait::async_trait;
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::tables::{Answer, Op, Refused, quarantined};
@@ -32,9 +36,14 @@ pub(super) fn take_out(write: &WriteTransaction, key: &str) -> Applied {
     Ok((Ok(Answer::Done), was))
 }
 
-fn oldest(read: &ReadTransaction, most: usize) -> Result<Vec<(String, Item)>, redb::Error> {
+fn oldest(
+    read: &ReadTransaction,
+    after: &str,
+    most: usize,
+) -> Result<Vec<(String, Item)>, redb::Error> {
     let mut found = Vec::new();
-    for entry in read.open_table(INBOX)?.iter()? {
+    let behind = (Bound::Excluded(after), Bound::Unbounded);
+    for entry in read.open_table(INBOX)?.range::<&str>(behind)? {
         if found.len() == most {
             break;
         }
@@ -58,8 +67,9 @@ impl Inbox for Store {
         }
     }
 
-    async fn oldest(&self, most: usize) -> Result<Vec<(String, Item)>, PortError> {
-        self.read("oldest", move |read| oldest(read, most)).await
+    async fn oldest(&self, after: &str, most: usize) -> Result<Vec<(String, Item)>, PortError> {
+        let after = after.to_owned();
+        self.read("oldest", move |read| oldest(read, &after, most)).await
     }
 
     async fn take_out(&self, key: &str) -> Result<(), PortError> {
@@ -93,12 +103,13 @@ mod tests {
         }
         drop(store);
         let store = Store::open(dir.path()).expect("the same store");
-        let found = store.oldest(10).await.expect("read");
+        let found = store.oldest("", 10).await.expect("read");
         let expected = [(sooner.key(), sooner.clone()), (later.key(), later)];
         assert_eq!(found, expected);
-        assert_eq!(store.oldest(1).await.expect("read").len(), 1);
+        assert_eq!(store.oldest("", 1).await.expect("read"), expected[..1]);
+        assert_eq!(store.oldest(&sooner.key(), 9).await.expect("read"), expected[1..]);
         store.take_out(&sooner.key()).await.expect("written");
         store.take_out(&sooner.key()).await.expect("gone is success");
-        assert_eq!(store.oldest(10).await.expect("read"), expected[1..]);
+        assert_eq!(store.oldest("", 10).await.expect("read"), expected[1..]);
     }
 }

@@ -4,7 +4,10 @@
 //! workflow file and a path filter takes three calls: the tree of the new commit, the file, the
 //! tree of the old commit; the next one takes two.
 
-use std::collections::{BTreeMap, HashMap};
+mod compare;
+mod facts;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,9 +23,11 @@ use super::call::{Answer, Call};
 use super::{Client, repository_path};
 use crate::gitea::wire::{nullable, owner_and_name, percent_encode};
 
-/// Entries of a page of a tree: the forge's usual maximum (`[api] DEFAULT_GIT_TREES_PER_PAGE`).
+pub use compare::Changes;
+pub use facts::{Commit, Repository};
+
+/// Entries of a page of a tree (`[api] DEFAULT_GIT_TREES_PER_PAGE`), and pages that are read.
 const PER_PAGE: usize = 1000;
-/// Pages of one tree that are read.
 const PAGES: usize = 100;
 /// Files asked for in one call (`[api] DEFAULT_PAGING_NUM`), and bytes of their names.
 const FILES_AT_ONCE: usize = 30;
@@ -31,8 +36,6 @@ const NAMES_AT_ONCE: usize = 4000;
 pub const MOST_FILES: usize = 256;
 /// Bytes of a workflow file (`modules/actions/workflows.go`).
 pub const LARGEST_FILE: u64 = 1024 * 1024;
-/// Calls of one comparison of two large trees.
-const COMPARISON: usize = 400;
 /// Calls under way at once, of all evaluations together.
 const AT_ONCE: usize = 4;
 /// Bytes of trees, and of files, that are remembered.
@@ -101,30 +104,6 @@ pub struct Folders {
     pub there: Vec<String>,
 }
 
-/// What a commit is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// Its hash.
-    pub sha: String,
-    /// The whole message.
-    pub message: String,
-    /// Its parents' hashes, the first one first.
-    pub parents: Vec<String>,
-    /// What differs from its first parent.
-    pub files: Vec<String>,
-}
-
-/// Files that differ between two commits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changes {
-    /// Exactly these.
-    All(Vec<String>),
-    /// These and perhaps more: the trees are too large to be compared to the end.
-    Some(Vec<String>),
-    /// The forge cannot tell, nor can its own git: an old commit is not there any more.
-    Unknown(String),
-}
-
 /// What is remembered, and what holds the calls back.
 pub(super) struct Contents {
     trees: Cache<Tree>,
@@ -144,9 +123,6 @@ impl Default for Contents {
         }
     }
 }
-
-/// A side of a comparison: `None`: nothing is there.
-type Side = Option<String>;
 
 impl Client {
     /// A call of an evaluation: a few at once, whoever asks.
@@ -313,7 +289,6 @@ impl Client {
         sha: &str,
         depth: Depth,
     ) -> Result<Option<Arc<Tree>>, PortError> {
-        // A hash names its content wherever it is; who may read it is another matter.
         let key = format!("{repo} {sha} {}", depth.is_recursive());
         if let Some(tree) = self.contents.trees.get(&key)
             && (tree.whole || depth == Depth::UntilPastWorkflows)
@@ -342,166 +317,6 @@ impl Client {
         self.contents.trees.put(&key, tree.clone(), bytes);
         Ok(Some(tree))
     }
-
-    /// A commit, with what differs from its first parent. `None`: there is no such commit.
-    ///
-    /// # Errors
-    /// The forge does not answer, or the token may not.
-    pub async fn commit(&self, repo: &str, sha: &str) -> Result<Option<Commit>, PortError> {
-        let rest = format!("/git/commits/{}?stat=false&verification=false", percent_encode(sha));
-        let call = self.in_repository("commit", repo, &rest)?;
-        let found: Option<ApiCommit> = self.found(&call, b'{').await?;
-        Ok(found.map(|ApiCommit { sha, commit, parents, files }| Commit {
-            sha,
-            message: commit.message,
-            parents: parents.into_iter().map(|parent| parent.sha).collect(),
-            files: files.into_iter().map(|file| file.filename).collect(),
-        }))
-    }
-
-    /// A repository by its name. `None`: there is none, for this token.
-    ///
-    /// # Errors
-    /// The forge does not answer, or the token may not.
-    pub async fn about(&self, repo: &str) -> Result<Option<Repository>, PortError> {
-        let call = self.in_repository("repository", repo, "")?;
-        self.found(&call, b'{').await
-    }
-
-    /// A branch whose tip this commit is: the default branch where it is one of them. Looks at the
-    /// first 50 branches.
-    ///
-    /// # Errors
-    /// The forge does not answer, or the token may not.
-    pub async fn branch_at(
-        &self,
-        repo: &str,
-        sha: &str,
-        default: &str,
-    ) -> Result<Option<String>, PortError> {
-        let call = self.in_repository("branches", repo, "/branches?limit=50")?;
-        let branches: Vec<Branch> = self.found(&call, b'[').await?.unwrap_or_default();
-        let at = |branch: &&Branch| branch.commit.as_ref().is_some_and(|commit| commit.id == sha);
-        let mut found: Vec<&str> = branches.iter().filter(at).map(|b| b.name.as_str()).collect();
-        found.sort_by_key(|name| *name != default);
-        Ok(found.first().map(|name| (*name).to_owned()))
-    }
-
-    /// The tip of a branch. `None`: there is no such branch.
-    ///
-    /// # Errors
-    /// The forge does not answer, or the token may not.
-    pub async fn tip(&self, repo: &str, branch: &str) -> Result<Option<String>, PortError> {
-        let rest = format!("/branches/{}", percent_encode(branch));
-        let call = self.in_repository("branch", repo, &rest)?;
-        let branch: Option<Branch> = self.found(&call, b'{').await?;
-        Ok(branch.and_then(|branch| branch.commit).map(|commit| commit.id))
-    }
-
-    /// Whether a user may write to a repository; `false` where the token may not ask.
-    ///
-    /// # Errors
-    /// The forge does not answer.
-    pub async fn can_write(&self, repo: &str, user: &str) -> Result<bool, PortError> {
-        #[derive(Deserialize)]
-        struct Granted {
-            #[serde(default, deserialize_with = "nullable")]
-            permission: String,
-        }
-        let rest = format!("/collaborators/{}/permission", percent_encode(user));
-        let call = self.in_repository("permission", repo, &rest)?;
-        let answer = self.read_contents(&call).await?;
-        match answer.status.as_u16() {
-            401 | 403 | 404 if !answer.is_html() => Ok(false),
-            _ => {
-                let Granted { permission } = self.sender.read(&call, &answer)?;
-                Ok(["write", "admin", "owner"].contains(&permission.as_str()))
-            }
-        }
-    }
-
-    /// Variables of a repository over those of its owner, as far as the token may read them.
-    /// Those of the whole forge are not to be had.
-    ///
-    /// # Errors
-    /// The forge does not answer.
-    pub async fn variables(&self, repo: &str) -> Result<BTreeMap<String, String>, PortError> {
-        let owner = owner_and_name(repo).map(|(owner, _)| owner).unwrap_or_default();
-        let owners = format!("/orgs/{}/actions/variables?limit=50", percent_encode(&owner));
-        let own = self.in_repository("variables", repo, "/actions/variables?limit=50")?;
-        let mut variables = BTreeMap::new();
-        for call in [Call::get("variables", &owners), own] {
-            let answer = self.read_contents(&call).await?;
-            match answer.status.as_u16() {
-                // The owner is a person, or the token may not: they count as empty.
-                401 | 403 | 404 | 405 if !answer.is_html() => {}
-                _ => {
-                    let rows: Vec<Variable> = self.sender.read_from(&call, &answer, b'[')?;
-                    variables.extend(rows.into_iter().map(|v| (v.name, v.data)));
-                }
-            }
-        }
-        Ok(variables)
-    }
-
-    /// The files that differ between two commits, as a plain difference of their trees.
-    ///
-    /// # Errors
-    /// The forge does not answer, or the token may not.
-    pub async fn changed_files(
-        &self,
-        repo: &str,
-        before: &str,
-        tip: &str,
-    ) -> Result<Changes, PortError> {
-        let gone = |sha: &str| Changes::Unknown(format!("the commit {sha} is not at the forge"));
-        let Some(new) = self.tree(repo, tip, Depth::UntilPastWorkflows).await? else {
-            return Ok(gone(tip));
-        };
-        let Some(old) = self.tree(repo, before, Depth::UntilPastWorkflows).await? else {
-            return Ok(gone(before));
-        };
-        if new.whole && old.whole {
-            return Ok(Changes::All(compare("", &old.entries, &new.entries).files));
-        }
-        self.compare_by_folder(repo, before, tip).await
-    }
-
-    /// Only folders whose hashes differ are read: large trees mostly differ in few.
-    async fn compare_by_folder(
-        &self,
-        repo: &str,
-        before: &str,
-        tip: &str,
-    ) -> Result<Changes, PortError> {
-        let mut files = Vec::new();
-        let mut folders: Vec<(String, Side, Side)> =
-            vec![(String::new(), Some(before.to_owned()), Some(tip.to_owned()))];
-        let mut calls = 0;
-        while let Some((prefix, old, new)) = folders.pop() {
-            if calls >= COMPARISON {
-                tracing::warn!(repo, before, tip, "the change is too large to be compared");
-                files.sort();
-                return Ok(Changes::Some(files));
-            }
-            let read = async |side: Side| match side {
-                None => Ok(Some(Arc::new(Tree { entries: Vec::new(), whole: true }))),
-                Some(sha) => self.tree(repo, &sha, Depth::One).await,
-            };
-            calls += usize::from(old.is_some()) + usize::from(new.is_some());
-            let (old, new) = tokio::try_join!(read(old), read(new))?;
-            let (Some(old), Some(new)) = (old, new) else {
-                let what = format!("a folder of {before} or {tip} is not at the forge");
-                return Ok(Changes::Unknown(what));
-            };
-            let Difference { files: some, folders: below } =
-                compare(&prefix, &old.entries, &new.entries);
-            files.extend(some);
-            folders.extend(below);
-        }
-        files.sort();
-        Ok(Changes::All(files))
-    }
 }
 
 /// How much of a tree is asked for.
@@ -520,40 +335,6 @@ impl Depth {
             Self::UntilPastWorkflows => true,
         }
     }
-}
-
-struct Difference {
-    files: Vec<String>,
-    /// Folders that differ, on either side.
-    folders: Vec<(String, Side, Side)>,
-}
-
-/// What differs between two listings of the same folder: names, modes, types and hashes count.
-fn compare(prefix: &str, old: &[Entry], new: &[Entry]) -> Difference {
-    let index = |entries: &[Entry]| -> BTreeMap<String, Entry> {
-        entries.iter().map(|entry| (entry.path.clone(), entry.clone())).collect()
-    };
-    let (old, new) = (index(old), index(new));
-    let mut difference = Difference { files: Vec::new(), folders: Vec::new() };
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let (was, is) = (old.get(name), new.get(name));
-        if was.map(|e| (&e.mode, &e.kind, &e.sha)) == is.map(|e| (&e.mode, &e.kind, &e.sha)) {
-            continue;
-        }
-        let path = format!("{prefix}{name}");
-        if [was, is].into_iter().flatten().any(|entry| !entry.is_tree()) {
-            difference.files.push(path.clone());
-        }
-        let folder = |side: Option<&Entry>| side.filter(|e| e.is_tree()).map(|e| e.sha.clone());
-        let (was, is) = (folder(was), folder(is));
-        if was.is_some() || is.is_some() {
-            difference.folders.push((format!("{path}/"), was, is));
-        }
-    }
-    difference
 }
 
 /// As many at once as one call takes.
@@ -594,100 +375,13 @@ impl Blob {
     }
 }
 
-#[derive(Deserialize)]
-struct ApiCommit {
-    sha: String,
-    #[serde(default, deserialize_with = "nullable")]
-    commit: Message,
-    #[serde(default, deserialize_with = "nullable")]
-    parents: Vec<Parent>,
-    #[serde(default, deserialize_with = "nullable")]
-    files: Vec<ChangedFile>,
-}
-
-/// A repository, as far as evaluations need it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Repository {
-    /// Its id.
-    pub id: i64,
-    /// `owner/name`.
-    pub full_name: String,
-    /// The branch that counts where an event has none.
-    #[serde(default, deserialize_with = "nullable")]
-    pub default_branch: String,
-}
-
-#[derive(Deserialize)]
-struct Branch {
-    #[serde(default, deserialize_with = "nullable")]
-    name: String,
-    commit: Option<BranchTip>,
-}
-
-#[derive(Deserialize)]
-struct BranchTip {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Parent {
-    sha: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Message {
-    #[serde(deserialize_with = "nullable")]
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct ChangedFile {
-    filename: String,
-}
-
-#[derive(Deserialize)]
-struct Variable {
-    name: String,
-    #[serde(default, deserialize_with = "nullable")]
-    data: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(path: &str, kind: &str, sha: &str) -> Entry {
+    pub(super) fn entry(path: &str, kind: &str, sha: &str) -> Entry {
         let mode = if kind == "tree" { "040000" } else { "100644" }.to_owned();
         Entry { path: path.into(), mode, kind: kind.into(), sha: sha.into(), size: 1 }
-    }
-
-    #[test]
-    fn names_modes_types_and_hashes_make_a_difference() {
-        let old = [
-            entry("same", "blob", "1"),
-            entry("gone", "blob", "2"),
-            entry("dir", "tree", "3"),
-            entry("becomes", "blob", "4"),
-            entry("module", "commit", "5"),
-            Entry { mode: "100755".into(), ..entry("mode", "blob", "6") },
-        ];
-        let new = [
-            entry("same", "blob", "1"),
-            entry("new", "blob", "2"),
-            entry("dir", "tree", "9"),
-            entry("becomes", "tree", "8"),
-            entry("module", "commit", "7"),
-            entry("mode", "blob", "6"),
-        ];
-        let Difference { files, folders } = compare("a/", &old, &new);
-        assert_eq!(files, ["a/becomes", "a/gone", "a/mode", "a/module", "a/new"]);
-        let side = |sha: &str| Some(sha.to_owned());
-        let expected = [
-            ("a/becomes/".to_owned(), None, side("8")),
-            ("a/dir/".to_owned(), side("3"), side("9")),
-        ];
-        assert_eq!(folders, expected);
     }
 
     #[test]

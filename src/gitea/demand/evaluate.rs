@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_reconciler::workflow::jobs::{self, PlannedJob};
 use tinqs_ci_reconciler::workflow::notify::{
-    self, At, Context, Files, Notification, Notified, Nothing, notify,
+    self, At, Context, Files, Nothing, Notification, Notified, notify,
 };
 use tinqs_ci_reconciler::workflow::trigger::{Changed, Evaluation, Event, Why, is_pull_request};
 use tinqs_ci_reconciler::workflow::{Dialect, files, yaml};
@@ -112,10 +112,12 @@ pub async fn evaluate(
         };
         notified = judge(&occasion, &read, &known, &context, dialect);
         // The rest is asked for only where a run depends on it.
-        notified = look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
+        notified =
+            look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
         changed = Some(changes);
     } else {
-        notified = look_closer(client, &occasion, &read, &unknown, &mut context, dialect, notified).await?;
+        notified = look_closer(client, &occasion, &read, &unknown, &mut context, dialect, notified)
+            .await?;
     }
     let runs = runs(client, &occasion, &read, &notified, dialect).await?;
     Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
@@ -150,7 +152,9 @@ async fn texts(
 
 fn context(occasion: &Occasion, read: &Read) -> Context {
     let mut directories = read.head.directories.clone();
-    directories.extend(read.base.directories.iter().filter(|d| !read.head.directories.contains(d)).cloned());
+    directories.extend(
+        read.base.directories.iter().filter(|d| !read.head.directories.contains(d)).cloned(),
+    );
     let message = occasion.message.clone().unwrap_or_default();
     let pull = is_pull_request(&occasion.event);
     Context {
@@ -170,11 +174,8 @@ fn judge(
     context: &Context,
     dialect: Dialect,
 ) -> Notified {
-    let event = Event {
-        name: &occasion.event,
-        payload: &occasion.payload,
-        git_ref: &occasion.git_ref,
-    };
+    let event =
+        Event { name: &occasion.event, payload: &occasion.payload, git_ref: &occasion.git_ref };
     let files = &read.head.texts;
     let what = Notification { event, files, base_files: &read.base.texts, changed };
     notify(&what, context, dialect)
@@ -252,11 +253,12 @@ async fn runs(
             vars = Some(client.variables(&occasion.repo).await?);
         }
         let github = github(occasion, run);
-        let jobs = yaml::parse(text.as_bytes()).map_err(|error| error.to_string()).and_then(|file| {
-            let vars = vars.clone().unwrap_or_default();
-            let context = jobs::Context { vars, github, ..jobs::Context::default() };
-            jobs::jobs(&file, &context, dialect).map_err(|error| error.to_string())
-        });
+        let jobs =
+            yaml::parse(text.as_bytes()).map_err(|error| error.to_string()).and_then(|file| {
+                let vars = vars.clone().unwrap_or_default();
+                let context = jobs::Context { vars, github, ..jobs::Context::default() };
+                jobs::jobs(&file, &context, dialect).map_err(|error| error.to_string())
+            });
         runs.push(WorkflowRun {
             workflow: workflow.clone(),
             event: event.clone(),
@@ -283,12 +285,14 @@ fn commit_of(occasion: &Occasion, at: At) -> &str {
 /// The `github` context, as far as the payload tells it.
 fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
     let git_ref = run.git_ref.as_str();
-    let (kind, name) = match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
-        (Some(name), _) => ("branch", name),
-        (None, Some(name)) => ("tag", name),
-        (None, None) => ("", git_ref.strip_prefix("refs/pull/").unwrap_or(git_ref)),
-    };
-    let text = |path: &str| occasion.payload.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let (kind, name) =
+        match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
+            (Some(name), _) => ("branch", name),
+            (None, Some(name)) => ("tag", name),
+            (None, None) => ("", git_ref.strip_prefix("refs/pull/").unwrap_or(git_ref)),
+        };
+    let text =
+        |path: &str| occasion.payload.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let owner = owner_and_name(&occasion.repo).map(|(owner, _)| owner).unwrap_or_default();
     let texts = [
         ("event_name", run.event.as_str()),

@@ -40,11 +40,11 @@ pub trait Inbox: Send + Sync {
     /// # Errors
     /// The store's, where it cannot be written.
     async fn take_in(&self, item: &Item) -> Result<bool, PortError>;
-    /// The oldest ones, with their keys.
+    /// The oldest ones behind a key, with their keys; an empty key: the oldest of all.
     ///
     /// # Errors
     /// The store's, where it cannot be read.
-    async fn oldest(&self, most: usize) -> Result<Vec<(String, Item)>, PortError>;
+    async fn oldest(&self, after: &str, most: usize) -> Result<Vec<(String, Item)>, PortError>;
     /// Takes one out; success where it is not there.
     ///
     /// # Errors

@@ -128,7 +128,8 @@ impl Occasion {
         }
         // An annotated tag is an object of its own; the commit is what it leads to.
         self.commit = some(&self.field("/head_commit/id")).unwrap_or(after);
-        self.message = self.payload.pointer("/head_commit/message").and_then(Value::as_str).map(Into::into);
+        self.message =
+            self.payload.pointer("/head_commit/message").and_then(Value::as_str).map(Into::into);
         self.before = some(&before).filter(|before| !is_zeros(before));
         self.distinct.push(before);
         Ok(Some(self))

@@ -16,7 +16,7 @@ use super::inbox::{Inbox, Item};
 use super::occasion::Occasion;
 use super::{Mode, runs};
 
-/// Items of one pass, and of them under evaluation at once.
+/// Items read at once, and of them under evaluation at once.
 const ITEMS: usize = 100;
 const AT_ONCE: usize = 4;
 /// An occasion that cannot be evaluated for so long is given up: by then the server has given the
@@ -49,6 +49,8 @@ pub struct Pass {
     pub waiting: usize,
     /// Occasions that were given up.
     pub given_up: usize,
+    /// The forge did not answer, so that the rest was put off.
+    pub unanswered: bool,
 }
 
 /// What became of one item.
@@ -60,11 +62,7 @@ enum Became {
 
 impl Pushes {
     /// Push mode over these parts.
-    pub fn new(
-        demand: Arc<Demanding>,
-        inbox: Arc<dyn Inbox>,
-        controller: Arc<Controller>,
-    ) -> Self {
+    pub fn new(demand: Arc<Demanding>, inbox: Arc<dyn Inbox>, controller: Arc<Controller>) -> Self {
         let (woken, failed) = (Notify::new(), Mutex::default());
         Self { demand, inbox, controller, woken, failed }
     }
@@ -95,37 +93,40 @@ impl Pushes {
         self.woken.notified().await;
     }
 
-    /// Evaluates what lies there and is due. An item leaves once its runs are durable.
+    /// Evaluates what lies there and is due. An item leaves once its runs are durable. Where the
+    /// forge does not answer, the rest is left to the next pass.
     ///
     /// # Errors
-    /// The inbox cannot be read, or the mode not be decided: nothing was evaluated.
+    /// The inbox cannot be read, or the mode not be decided: the rest was not evaluated.
     pub async fn pass(self: &Arc<Self>) -> Result<Pass, PortError> {
         let mut pass = Pass::default();
-        let items = self.inbox.oldest(ITEMS).await?;
-        if items.is_empty() {
-            return Ok(pass);
-        }
-        let mode = self.demand.mode().await?;
-        let now = self.controller.ports().clock.now();
         let mut tasks = JoinSet::new();
-        for (key, item) in items {
-            if mode == Mode::Jobs {
-                // The job list knows better.
-                self.inbox.take_out(&key).await?;
-                continue;
+        let mut after = String::new();
+        let now = self.controller.ports().clock.now();
+        loop {
+            let items = self.inbox.oldest(&after, ITEMS).await?;
+            let Some((last, _)) = items.last() else { break };
+            after.clone_from(last);
+            let mode = self.demand.mode().await?;
+            for (key, item) in items {
+                if mode == Mode::Jobs {
+                    // The job list knows better.
+                    self.inbox.take_out(&key).await?;
+                    continue;
+                }
+                if pass.unanswered || self.is_early(&key, now) {
+                    pass.waiting += 1;
+                    continue;
+                }
+                if tasks.len() >= AT_ONCE {
+                    self.joined(&mut tasks, &mut pass, now).await;
+                }
+                let pushes = self.clone();
+                tasks.spawn(async move {
+                    let became = pushes.evaluate(&item, now).await;
+                    (key, item, became)
+                });
             }
-            if self.is_early(&key, now) {
-                pass.waiting += 1;
-                continue;
-            }
-            if tasks.len() >= AT_ONCE {
-                self.joined(&mut tasks, &mut pass, now).await;
-            }
-            let pushes = self.clone();
-            tasks.spawn(async move {
-                let became = pushes.evaluate(&item, now).await;
-                (key, item, became)
-            });
         }
         while !tasks.is_empty() {
             self.joined(&mut tasks, &mut pass, now).await;
@@ -156,6 +157,8 @@ impl Pushes {
             }
             Became::Again(error) => {
                 pass.waiting += 1;
+                pass.unanswered |=
+                    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled);
                 self.put_off(&key, now);
                 tracing::warn!(repo, event, git_ref, commit, error = %error, "a push has to wait");
                 false
@@ -175,11 +178,12 @@ impl Pushes {
         match self.make_runs(&item.occasion).await {
             Ok(Some(created)) => Became::Done { created },
             Ok(None) if age > MAY_COME => Became::GivenUp(
-                "its commit is not at the forge, or `forge.token` may not read the repository".into(),
+                "its commit is not at the forge, or `forge.token` may not read the repository"
+                    .into(),
             ),
             Ok(None) => {
                 let message = "its commit is not at the forge (yet)";
-                Became::Again(PortError::new("forge", "tree", ErrorKind::Unavailable, message))
+                Became::Again(PortError::new("forge", "tree", ErrorKind::Invalid, message))
             }
             Err(error) if age > KEEP_TRYING => Became::GivenUp(error.to_string()),
             Err(error) => Became::Again(error),

@@ -122,3 +122,122 @@ fn about(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> About {
 fn bounded(text: &str) -> String {
     text.chars().take(TEXT).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tinqs_ci_reconciler::workflow::notify::Notified;
+    use tinqs_ci_reconciler::workflow::{Dialect, jobs, yaml};
+
+    use super::super::occasion::Occasion;
+    use super::*;
+
+    const FILE: &str = "\
+on: push
+jobs:
+  last:
+    runs-on: linux
+    needs: [test, elsewhere]
+    steps: [{run: 'true'}]
+  test:
+    runs-on: linux
+    needs: build
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{run: 'true'}]
+  build:
+    runs-on: linux
+    steps: [{run: 'true'}]
+  elsewhere:
+    runs-on: other
+    steps: [{run: 'true'}]
+";
+
+    fn occasion(change: impl FnOnce(&mut serde_json::Value)) -> Occasion {
+        let mut payload = json!({
+            "ref": "refs/heads/main", "before": "1".repeat(40), "after": "2".repeat(40),
+            "repository": {
+                "id": 7, "full_name": "a/b", "updated_at": "2026-01-01T00:00:00Z",
+                "html_url": "https://git.example.com/a/b",
+            },
+        });
+        change(&mut payload);
+        let occasion = Occasion::of("push", payload.to_string().as_bytes());
+        occasion.expect("well-formed").expect("a push")
+    }
+
+    fn evaluated(occasion: Occasion, ordinals: &[usize]) -> Evaluated {
+        let file = yaml::parse(FILE.as_bytes()).expect("YAML");
+        let jobs = jobs::jobs(&file, &jobs::Context::default(), Dialect::V1_26).expect("jobs");
+        let run = |ordinal: &usize| WorkflowRun {
+            workflow: "ci.yml".to_owned(),
+            event: "push".to_owned(),
+            git_ref: occasion.git_ref.clone(),
+            commit: occasion.commit.clone(),
+            ordinal: *ordinal,
+            held: false,
+            jobs: Ok(jobs.clone()),
+        };
+        let runs = ordinals.iter().map(run).collect();
+        let notified = Notified::default();
+        let (dialect, changed, notes) = (Dialect::V1_26, None, Vec::new());
+        Evaluated { occasion, dialect, changed, notified, runs, notes }
+    }
+
+    fn linux(labels: &[String]) -> bool {
+        labels == ["linux"]
+    }
+
+    fn names(evaluated: &Evaluated) -> Vec<RunName> {
+        runs(evaluated, linux).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn runs_come_after_what_they_need_and_know_each_other() {
+        let all = runs(&evaluated(occasion(|_| {}), &[0]), linux);
+        let jobs: Vec<&str> = all.iter().map(|(_, spec)| spec.about.job.as_str()).collect();
+        assert_eq!(jobs, ["build", "test (1)", "test (2)", "last"]);
+        let name = |index: usize| all[index].0.clone();
+        let needs: Vec<Vec<RunName>> = all.iter().map(|(_, spec)| spec.needs.clone()).collect();
+        // What runs elsewhere has no run here, so nobody waits for it.
+        let expected = [vec![], vec![name(0)], vec![name(0)], vec![name(1), name(2)]];
+        assert_eq!(needs, expected);
+        let called: Vec<Vec<RunName>> =
+            all.iter().map(|(_, spec)| spec.needed_by.clone()).collect();
+        let expected = [vec![name(1), name(2)], vec![name(3)], vec![name(3)], vec![]];
+        assert_eq!(called, expected);
+        let spec = &all[3].1;
+        assert_eq!((spec.job.repo_id, spec.job.job_id), (7, 0));
+        assert_eq!((spec.about.branch.as_str(), spec.about.workflow.as_str()), ("main", "ci.yml"));
+    }
+
+    #[test]
+    fn a_delivery_sent_twice_names_the_same_runs_and_another_event_others() {
+        let first = names(&evaluated(occasion(|_| {}), &[0]));
+        assert_eq!(first, names(&evaluated(occasion(|_| {}), &[0])));
+        let differs = |change: fn(&mut serde_json::Value)| {
+            let other = names(&evaluated(occasion(change), &[0]));
+            assert!(first.iter().all(|name| !other.contains(name)));
+        };
+        differs(|payload| payload["after"] = "3".repeat(40).into());
+        differs(|payload| payload["before"] = "3".repeat(40).into());
+        differs(|payload| payload["ref"] = "refs/heads/other".into());
+        differs(|payload| payload["repository"]["id"] = 8.into());
+        // Moved away and back: the same commits, another moment.
+        differs(|payload| payload["repository"]["updated_at"] = "2026-01-02T00:00:00Z".into());
+    }
+
+    #[test]
+    fn two_matching_events_of_a_file_are_two_runs_of_each_job() {
+        let both = names(&evaluated(occasion(|_| {}), &[0, 1]));
+        let distinct: HashSet<&RunName> = both.iter().collect();
+        assert_eq!((both.len(), distinct.len()), (8, 8));
+    }
+
+    #[test]
+    fn what_is_held_or_has_no_jobs_makes_no_run() {
+        let mut evaluated = evaluated(occasion(|_| {}), &[0, 1]);
+        evaluated.runs[0].held = true;
+        evaluated.runs[1].jobs = Err("no jobs".to_owned());
+        assert_eq!(names(&evaluated), []);
+    }
+}

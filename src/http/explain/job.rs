@@ -50,7 +50,9 @@ pub(in crate::http) async fn job(
     let class = serving(&settings.classes, &known.runs_on).filter(|_| told);
     let class = class.map(|class| class.name.to_string());
     let next = match &run {
-        Some(_) => Some(Plan { observation: None, ..plan_view(&app.controller.observe(&name).await?) }),
+        Some(_) => {
+            Some(Plan { observation: None, ..plan_view(&app.controller.observe(&name).await?) })
+        }
         None => None,
     };
     reasons(run.as_ref(), mode, &known, class.is_some(), &mut why);
@@ -164,7 +166,9 @@ fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut
         return;
     };
     if run.deleted_at.is_some() {
-        why.push("a person deleted its run: it gets no machine; `retry` takes that back".to_owned());
+        why.push(
+            "a person deleted its run: it gets no machine; `retry` takes that back".to_owned(),
+        );
     }
     why.extend(run.status.conditions.iter().map(|c| format!("{:?}: {}", c.reason, c.message)));
     if let Some(outcome) = run.status.outcome {
@@ -185,7 +189,11 @@ fn attempts(run: &Run) -> Vec<AttemptExplained> {
         number: past.number,
         decided_at: past.decided_at,
         class: past.class.to_string(),
-        machine: past.placements.iter().rev().find_map(|p| Some(p.answered.as_ref()?.id.to_string())),
+        machine: past
+            .placements
+            .iter()
+            .rev()
+            .find_map(|p| Some(p.answered.as_ref()?.id.to_string())),
         refusals: past.placements.iter().filter_map(|p| refusal(&p.refused)).collect(),
         ended: Some(ended(past.ended)),
     };
