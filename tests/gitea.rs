@@ -10,6 +10,9 @@ mod contents;
 #[path = "gitea/corpus.rs"]
 mod corpus;
 
+#[path = "gitea/evaluate.rs"]
+mod evaluate;
+
 #[path = "gitea/lists.rs"]
 mod lists;
 

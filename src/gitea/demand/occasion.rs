@@ -17,6 +17,9 @@ fn is_zeros(sha: &str) -> bool {
 }
 
 /// A change of a branch, a tag or a pull request.
+///
+/// It lies in the store until it is evaluated, over an update too: a field that comes later needs
+/// a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occasion {
     /// The exact name of the event: `push`, `pull_request_sync`.
@@ -81,7 +84,8 @@ impl Occasion {
             return Err(Malformed::NoRepository);
         }
         let flag = |path: &str| payload.pointer(path).and_then(Value::as_bool).unwrap_or(false);
-        if flag("/repository/archived") || flag("/repository/empty") {
+        let no_actions = payload.pointer("/repository/has_actions") == Some(&Value::Bool(false));
+        if flag("/repository/archived") || flag("/repository/empty") || no_actions {
             return Ok(None);
         }
         // What workflows themselves push starts none.
@@ -268,6 +272,7 @@ mod tests {
         assert!(with("/ref", "refs/heads/other".into()).is_some());
         assert_eq!(with("/repository/archived", true.into()), None);
         assert_eq!(with("/repository/empty", true.into()), None);
+        assert_eq!(with("/repository/has_actions", false.into()), None);
         assert_eq!(with("/sender/id", (-2).into()), None);
         assert_eq!(with("/after", "0".repeat(40).into()), None);
         assert_eq!(with("/before", "2".repeat(40).into()), None);
