@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::workflow::Dialect;
 
+#[cfg(test)]
+mod corpus;
 mod delivery;
 mod jobs;
 mod notify;

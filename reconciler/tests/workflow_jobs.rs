@@ -1,7 +1,5 @@
 //! From workflows to jobs: the corpus, what it leaves out, and hostile files.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::workflow::Dialect;
@@ -13,9 +11,7 @@ use tinqs_ci_reconciler::workflow::yaml;
 const LINES: [Dialect; 3] = [Dialect::V1_27, Dialect::V1_26, Dialect::V1_25];
 
 fn corpus() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/jobs.json");
-    let text = std::fs::read_to_string(&path).expect("the corpus is vendored");
-    serde_json::from_str(&text).expect("the corpus is JSON")
+    serde_json::from_str(include_str!("../../tests/corpus/jobs.json")).expect("the corpus is JSON")
 }
 
 /// The expectation for a server line: its own, else that of the next newer one.
@@ -314,6 +310,14 @@ fn forms_of_runs_on_and_needs() {
     ] {
         assert_eq!(one(yaml), Ok((labels.to_owned(), count, needs.to_owned())), "{yaml}");
     }
+    // No strategy at all: nothing is known of it, and one of nothing has its defaults.
+    for (strategy, want) in [("~", "||"), ("{}", "|true|4")] {
+        let text = format!(
+            "jobs: {{a: {{strategy: {strategy}, runs-on: \"|${{{{ strategy.fail-fast }}}}|${{{{ strategy.max-parallel }}}}\"}}}}"
+        );
+        let jobs = plan(&text, &Context::default(), Dialect::V1_27).expect("valid");
+        assert_eq!(jobs[0].runs_on, [want]);
+    }
     // A null need is the empty text, which no job is: such a job never starts.
     let jobs = plan("jobs: {a: {needs: ~}}", &Context::default(), Dialect::V1_27).expect("valid");
     assert_eq!((jobs[0].needs.len(), runners_needed_at_once(&jobs)), (1, 0));
@@ -386,6 +390,7 @@ fn files_the_decoder_refuses() {
         "jobs: {a: {name: !!int x}}",
         "jobs: {a: {env: &e {A: 1}}, b: {env: *e}}",
         "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
+        "concurrency: [x]\njobs: {}",
         "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
     ] {
         for line in LINES {
@@ -425,9 +430,6 @@ fn files_the_decoder_refuses() {
             assert_eq!(got.is_ok(), fine, "{value} {line:?}");
         }
     }
-    let text = "concurrency: [x]\njobs: {}";
-    assert!(plan(text, &Context::default(), Dialect::V1_25).is_ok());
-    assert!(plan(text, &Context::default(), Dialect::V1_26).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Triggers, notifications, changed files and paths: the corpus for all three server lines, and
 //! what must hold whatever the files.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn every_push_of_the_corpus() {
     let cases = corpus["cases"].as_array().expect("cases");
     assert!(cases.len() > 10, "only {}", cases.len());
     for case in cases {
-        let mut commits = HashMap::new();
+        let mut commits = BTreeMap::new();
         for commit in case["commits"].as_array().expect("commits") {
             let tree = commit["tree"].as_object().expect("a tree").iter().map(|(path, object)| {
                 let mode = object["mode"].as_str().unwrap_or("100644").to_owned();
@@ -130,7 +130,7 @@ fn a_new_branch_on_a_merge_changes_nothing_and_a_first_commit_everything() {
         parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
         tree: tree(names),
     };
-    let commits = HashMap::from([
+    let commits = BTreeMap::from([
         ("first".to_owned(), commit(&[], &["a", "b"])),
         ("side".to_owned(), commit(&[], &["c"])),
         ("merge".to_owned(), commit(&["first", "side"], &["a", "b", "c"])),
@@ -545,14 +545,13 @@ fn workflow() -> impl Strategy<Value = String> {
         "schedule",
     ]);
     prop::collection::vec((event, filters), 0..4).prop_map(|entries| {
-        let mut text = "on:\n".to_owned();
-        for (event, filters) in entries {
-            text += &format!("  {event}:\n");
-            for (key, patterns) in filters {
-                text += &format!("    {key}: {}\n", json!(patterns));
-            }
-        }
-        text + JOBS
+        let lines = entries.into_iter().flat_map(|(event, filters)| {
+            let filters = filters.into_iter();
+            let filters =
+                filters.map(|(key, patterns)| format!("    {key}: {}\n", json!(patterns)));
+            [format!("  {event}:\n")].into_iter().chain(filters)
+        });
+        format!("on:\n{}{JOBS}", lines.collect::<String>())
     })
 }
 

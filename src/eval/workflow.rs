@@ -1,6 +1,6 @@
 //! Patterns, triggers, changed files and paths.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ impl From<ObjectCase> for Object {
 
 /// The files that a push changed.
 pub(super) fn changed_files(case: Push) -> Value {
-    let commits: HashMap<String, Commit> = case.commits.into_iter().map(commit).collect();
+    let commits: BTreeMap<String, Commit> = case.commits.into_iter().map(commit).collect();
     let zeros = "0".repeat(40);
     // The graph's own words for "none" and "gone"; a commit may have these names all the same.
     let before = match case.before.as_str() {

@@ -4,7 +4,7 @@
 //! No merge base, no renames: both names count, and so do deletions, modes, types and submodules.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What stands at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn compare(before: &Tree, tip: &Tree) -> Vec<String> {
 /// # Errors
 /// Where a commit is not known; the server takes the path filters as not satisfied then.
 pub fn between(
-    commits: &HashMap<String, Commit>,
+    commits: &BTreeMap<String, Commit>,
     before: &str,
     tip: &str,
 ) -> Result<Vec<String>, UnknownCommit> {

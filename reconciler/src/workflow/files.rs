@@ -16,14 +16,14 @@ pub fn is_workflow<S: AsRef<str>>(directories: &[S], path: &str) -> bool {
 
 /// The directory a commit's workflows are taken from: the first that exists in it, even if no
 /// workflow lies there. One of a commit's paths in it shows that it exists.
-pub fn directory<'d, S: AsRef<str>, P: AsRef<str>>(
-    directories: &'d [S],
-    paths: impl Iterator<Item = P> + Clone,
-) -> Option<&'d str> {
-    let there = |directory: &&S| {
-        paths.clone().any(|path| below((*directory).as_ref(), path.as_ref()).is_some())
+pub fn directory<S: AsRef<str>, P: AsRef<str>>(
+    directories: &[S],
+    paths: impl Iterator<Item = P>,
+) -> Option<&str> {
+    let of = |path: P| {
+        directories.iter().position(|directory| below(directory.as_ref(), path.as_ref()).is_some())
     };
-    directories.iter().find(there).map(AsRef::as_ref)
+    paths.filter_map(of).min().map(|first| directories[first].as_ref())
 }
 
 /// A workflow's id: its path within the directory. `None` for any other file.

@@ -51,7 +51,7 @@ pub enum Why {
     /// What Go says of the regular expression it becomes.
     #[error(transparent)]
     Regexp(#[from] RegexpError),
-    /// Longer than [`LONGEST`], or its automaton is larger than a megabyte.
+    /// Longer than [`LONGEST`].
     #[error("too large")]
     TooLarge,
 }
@@ -87,7 +87,7 @@ impl Pattern {
                 Dialect::V1_25 | Dialect::V1_26 => translate::act(pattern)?,
                 Dialect::V1_27 => translate::glob(pattern, negated, translate::Use::Filter)?,
             };
-            Machine::new(&regexp::parse(&regexp)?)
+            Ok(Machine::new(regexp::parse(&regexp)?))
         };
         let machine = compile().map_err(|why| GlobError::new(text, why))?;
         Ok(Self { machine, negated })
@@ -171,7 +171,7 @@ impl TypesPattern {
                 return Err(Why::TooLarge);
             }
             let regexp = translate::glob(text, false, translate::Use::Types)?;
-            Machine::new(&regexp::parse(&regexp)?)
+            Ok(Machine::new(regexp::parse(&regexp)?))
         };
         compile().map(Self).map_err(|why| GlobError::new(text, why))
     }

@@ -12,13 +12,13 @@ use serde::Deserialize;
 use super::Dialect;
 use super::expression::Fault;
 use super::fields::{BadField, Fields};
+use super::shape::{self, Misfit};
 use super::yaml::{Core, Kind, Node};
 
 mod aliases;
 mod matrix;
 mod planner;
 mod runs_on;
-mod shape;
 
 pub use matrix::MOST as MOST_JOBS;
 use planner::{Plan, Planner, Source};
@@ -133,6 +133,12 @@ impl From<BadField> for JobsError {
     }
 }
 
+impl From<Misfit> for JobsError {
+    fn from(misfit: Misfit) -> Self {
+        Self { line: misfit.line, why: Why::Decode(misfit.message) }
+    }
+}
+
 impl From<Fault> for Why {
     fn from(fault: Fault) -> Self {
         match fault {
@@ -157,7 +163,8 @@ pub fn jobs(
     context: &Context,
     dialect: Dialect,
 ) -> Result<Vec<PlannedJob>, JobsError> {
-    shape::workflow(workflow, dialect)?;
+    // Where older servers do not look at it before, they fall over it here.
+    shape::check_workflow(workflow, dialect.max(Dialect::V1_26))?;
     let top = Fields::read(workflow)?;
     let Some((node, entries)) = top.get("jobs").and_then(|node| match &node.kind {
         Kind::Mapping(entries) => Some((node, entries)),

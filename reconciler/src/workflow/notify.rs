@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::on::Entry;
 use super::trigger::{self, BRANCH, Changed, Evaluation, Event, TAG, Verdict};
 use super::{Dialect, changes, files};
@@ -287,7 +289,7 @@ fn choose_ref(event: &Event<'_>, context: &Context) -> (String, At) {
             (or(id, "<review.commit_id>"), At::Review)
         }
         name if trigger::is_pull_request(name) => {
-            let merged = event.payload.pointer("/pull_request/merged").and_then(|m| m.as_bool());
+            let merged = event.payload.pointer("/pull_request/merged").and_then(Value::as_bool);
             if event.text("/action") == "closed" && merged == Some(true) {
                 let id = event.text("/pull_request/merge_commit_sha");
                 return (or(id, "<merge_commit_sha>"), At::Merge);

@@ -142,11 +142,13 @@ pub fn evaluate(
 /// # Errors
 /// Why it does: types that do not fit, an `on` that is none, and from 1.26 jobs that are none.
 pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
-    shape::check_workflow(workflow, dialect)?;
-    let entries = on::parse(workflow, dialect)?;
-    if dialect >= Dialect::V1_26 {
-        check_jobs(workflow, dialect)?;
+    if dialect < Dialect::V1_26 {
+        shape::check_workflow(workflow, dialect)?;
+        return on::parse(workflow, dialect);
     }
+    // Jobs are made of files that fit.
+    let entries = on::parse(workflow, dialect)?;
+    check_jobs(workflow, dialect)?;
     Ok(entries)
 }
 

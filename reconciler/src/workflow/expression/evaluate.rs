@@ -6,7 +6,7 @@ use crate::workflow::Dialect;
 use crate::workflow::value::Value;
 
 /// Evaluations within each other, which texts compared with numbers make.
-const DEEPEST: u32 = 20;
+const DEEPEST: u32 = 8;
 
 impl Evaluator<'_> {
     /// The value of an expression's text.

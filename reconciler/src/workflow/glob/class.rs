@@ -24,9 +24,9 @@ pub(super) fn not(c: char) -> ClassUnicode {
     set
 }
 
-/// A class that leaves out nothing but ASCII characters, as a class of bytes.
-pub(super) fn as_bytes(hir: &Hir) -> Option<ClassBytes> {
-    let HirKind::Class(Class::Unicode(set)) = hir.kind() else { return None };
+/// A set that leaves out nothing but ASCII characters, as bytes: what is not ASCII is made of bytes
+/// that are not either.
+pub(super) fn as_bytes(set: &ClassUnicode) -> Option<ClassBytes> {
     let mut others = set.clone();
     others.negate();
     let mut bytes = ClassBytes::empty();
@@ -39,6 +39,25 @@ pub(super) fn as_bytes(hir: &Hir) -> Option<ClassBytes> {
     }
     bytes.negate();
     Some(bytes)
+}
+
+/// One character of such a set. Inputs are UTF-8, so the first byte tells how many follow; the
+/// general way would tell the valid from the invalid too, in a hundred times the time.
+pub(super) fn character_of(bytes: &ClassBytes) -> Hir {
+    let range =
+        |from, to| Hir::class(Class::Bytes(ClassBytes::new([ClassBytesRange::new(from, to)])));
+    let mut ascii = bytes.clone();
+    ascii.intersect(&ClassBytes::new([ClassBytesRange::new(0, 0x7f)]));
+    let more = |from, to, count| {
+        let rest = std::iter::repeat_with(|| range(0x80, 0xbf)).take(count);
+        Hir::concat(std::iter::once(range(from, to)).chain(rest).collect())
+    };
+    Hir::alternation(vec![
+        Hir::class(Class::Bytes(ascii)),
+        more(0xc2, 0xdf, 1),
+        more(0xe0, 0xef, 2),
+        more(0xf0, 0xf4, 3),
+    ])
 }
 
 /// A range of code points; surrogates are in no text.

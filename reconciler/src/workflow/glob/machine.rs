@@ -1,16 +1,13 @@
 //! What matches: a few shapes by hand, the rest by a finite automaton.
 
+use std::sync::OnceLock;
+
 use regex_automata::hybrid::dfa::{self, Cache, DFA};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::util::pool::Pool;
 use regex_automata::{Input, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-use super::Why;
-
-/// Largest automaton of one pattern, in bytes. Patterns of 10 kB stay well below, unless each
-/// character is a class of hundreds of ranges.
-const LARGEST: usize = 1024 * 1024;
 /// What the determinised part of one pattern may hold, in bytes, beyond its least.
 const CACHE: usize = 256 * 1024;
 
@@ -22,7 +19,9 @@ pub(super) struct Machine {
     ends: Box<str>,
     /// Shorter inputs match nothing.
     shortest: usize,
-    automaton: Option<Automaton>,
+    /// What an automaton is made of, when one is needed first.
+    hir: Hir,
+    automaton: OnceLock<Option<Automaton>>,
 }
 
 /// What stands between beginning and end.
@@ -47,10 +46,10 @@ impl std::fmt::Debug for Machine {
 }
 
 impl Machine {
-    pub(super) fn new(hir: &Hir) -> Result<Self, Why> {
+    pub(super) fn new(hir: Hir) -> Self {
         let parts: &[Hir] = match hir.kind() {
             HirKind::Concat(parts) => parts,
-            _ => std::slice::from_ref(hir),
+            _ => std::slice::from_ref(&hir),
         };
         let anchored = |part: Option<&Hir>, look| {
             part.is_some_and(|part| matches!(part.kind(), HirKind::Look(l) if *l == look))
@@ -74,8 +73,7 @@ impl Machine {
             _ => Shape::Other,
         };
         let shortest = hir.properties().minimum_len().unwrap_or(usize::MAX);
-        let automaton = if shape == Shape::Other { Some(Automaton::new(hir)?) } else { None };
-        Ok(Self { shape, begins, ends, shortest, automaton })
+        Self { shape, begins, ends, shortest, hir, automaton: OnceLock::new() }
     }
 
     pub(super) fn matches(&self, input: &str) -> bool {
@@ -84,10 +82,11 @@ impl Machine {
         }
         let Some(behind) = input.strip_prefix(&*self.begins) else { return false };
         let Some(between) = behind.strip_suffix(&*self.ends) else { return false };
-        match (self.shape, &self.automaton) {
-            (Shape::Text, _) => between.is_empty(),
-            (Shape::Without(c), _) => !between.contains(c),
-            (Shape::Other, automaton) => {
+        match self.shape {
+            Shape::Text => between.is_empty(),
+            Shape::Without(c) => !between.contains(c),
+            Shape::Other => {
+                let automaton = self.automaton.get_or_init(|| Automaton::new(&self.hir));
                 automaton.as_ref().is_some_and(|automaton| automaton.matches(input))
             }
         }
@@ -121,16 +120,12 @@ struct Automaton {
 }
 
 impl Automaton {
-    fn new(hir: &Hir) -> Result<Self, Why> {
+    /// None where it has more states than can be counted; the parser's bound is far below.
+    fn new(hir: &Hir) -> Option<Self> {
         let nfa = thompson::Compiler::new()
-            .configure(
-                thompson::Config::new()
-                    .utf8(false)
-                    .which_captures(WhichCaptures::None)
-                    .nfa_size_limit(Some(LARGEST)),
-            )
+            .configure(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
             .build_from_hir(hir)
-            .map_err(|_| Why::TooLarge)?;
+            .ok()?;
         let dfa = dfa::Builder::new()
             .configure(
                 dfa::Config::new()
@@ -139,9 +134,9 @@ impl Automaton {
                     .skip_cache_capacity_check(true),
             )
             .build_from_nfa(nfa)
-            .map_err(|_| Why::TooLarge)?;
+            .ok()?;
         let maker = dfa.clone();
-        Ok(Self { dfa, caches: Pool::new(Box::new(move || maker.create_cache())) })
+        Some(Self { dfa, caches: Pool::new(Box::new(move || maker.create_cache())) })
     }
 
     fn matches(&self, input: &str) -> bool {

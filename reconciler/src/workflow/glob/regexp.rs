@@ -8,12 +8,18 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, Look, Repetition};
+use regex_syntax::hir::{
+    Class, ClassBytes, ClassUnicode, ClassUnicodeRange, Hir, Look, Repetition,
+};
 
 use super::class;
 
 /// Deepest nesting; Go's limit.
 const DEEPEST: u32 = 1000;
+/// Most that classes, repetitions and alternatives may come to: a wildcard is 16, all letters
+/// (`\pL`) are some 2,600. An input is matched in time proportional to it, and whoever may push
+/// may write patterns.
+const LARGEST: usize = 4_000;
 
 /// Why Go would not compile a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +58,9 @@ pub enum RegexpError {
     /// More than a thousand groups within each other.
     #[error("expression nests too deeply")]
     TooDeep,
+    /// Hundreds of classes, repetitions and alternatives; Go has a limit too, a far higher one.
+    #[error("expression too large")]
+    TooLarge,
 }
 
 /// The flags a group may set for itself.
@@ -69,6 +78,8 @@ struct Flags {
 struct Part {
     hir: Hir,
     height: u32,
+    /// Where it is one character out of all but some ASCII ones: those as bytes.
+    bytes: Option<ClassBytes>,
 }
 
 /// An open group: finished alternatives, the one being read, the flags outside.
@@ -89,7 +100,7 @@ impl Group {
         let items = std::mem::take(&mut self.items);
         let height = items.iter().map(|part| part.height).max().unwrap_or(1);
         let height = height + u32::from(items.len() > 1);
-        self.done.push(Part { hir: Hir::concat(hirs(items)), height });
+        self.done.push(Part { hir: Hir::concat(hirs(items)), height, bytes: None });
     }
 
     /// The whole group as one part.
@@ -97,7 +108,7 @@ impl Group {
         self.alternate();
         let height = self.done.iter().map(|part| part.height).max().unwrap_or(1);
         let height = height + u32::from(self.done.len() > 1) + u32::from(self.captures);
-        Part { hir: Hir::alternation(hirs(self.done)), height }
+        Part { hir: Hir::alternation(hirs(self.done)), height, bytes: None }
     }
 }
 
@@ -113,6 +124,7 @@ pub(super) fn parse(text: &str) -> Result<Hir, RegexpError> {
         flags: Flags::default(),
         open: vec![Group::new(Flags::default(), false)],
         names: Vec::new(),
+        size: 0,
         // Between two bytes of one character `\B` holds, so then only whole characters are read.
         whole_characters: text.contains("\\B"),
     }
@@ -126,6 +138,8 @@ struct Parser<'t> {
     /// Never empty: the whole expression, then the groups open within it.
     open: Vec<Group>,
     names: Vec<&'t str>,
+    /// How large it is so far.
+    size: usize,
     whole_characters: bool,
 }
 
@@ -137,23 +151,26 @@ impl Parser<'_> {
             match c {
                 '(' => self.open_group(at)?,
                 ')' => self.close_group()?,
-                '|' => self.top().alternate(),
+                '|' => {
+                    self.grow(4)?;
+                    self.top().alternate();
+                }
                 '^' if self.flags.lines => self.look(Look::StartLF),
                 '^' => self.look(Look::Start),
                 '$' if self.flags.lines => self.look(Look::EndLF),
                 '$' => self.look(Look::End),
-                '.' if self.flags.dot_all => self.class(class::any()),
-                '.' => self.class(class::not('\n')),
+                '.' if self.flags.dot_all => self.class(class::any())?,
+                '.' => self.class(class::not('\n'))?,
                 '[' => {
                     let set = class::bracketed(&mut self.rest, self.text, self.flags.fold)?;
-                    self.class(set);
+                    self.class(set)?;
                 }
                 '*' | '+' | '?' => {
                     self.repeat(c, after_repetition)?;
                     repeated = true;
                 }
                 '\\' => self.escape()?,
-                _ => self.literal(c),
+                _ => self.literal(c)?,
             }
         }
         let whole = self.open.pop();
@@ -169,25 +186,38 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, hir: Hir) {
-        self.top().items.push(Part { hir, height: 1 });
+        self.top().items.push(Part { hir, height: 1, bytes: None });
     }
 
     fn look(&mut self, look: Look) {
         self.push(Hir::look(look));
     }
 
-    fn class(&mut self, set: ClassUnicode) {
-        self.push(Hir::class(Class::Unicode(set)));
+    fn class(&mut self, set: ClassUnicode) -> Result<(), RegexpError> {
+        let bytes = class::as_bytes(&set);
+        self.grow(if bytes.is_some() { 12 } else { 4 * set.ranges().len() })?;
+        let hir = match &bytes {
+            Some(bytes) => class::character_of(bytes),
+            None => Hir::class(Class::Unicode(set)),
+        };
+        self.top().items.push(Part { hir, height: 1, bytes });
+        Ok(())
     }
 
-    fn literal(&mut self, c: char) {
+    fn grow(&mut self, by: usize) -> Result<(), RegexpError> {
+        self.size += by;
+        if self.size > LARGEST { Err(RegexpError::TooLarge) } else { Ok(()) }
+    }
+
+    fn literal(&mut self, c: char) -> Result<(), RegexpError> {
         if self.flags.fold {
             let mut set = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
             set.case_fold_simple();
-            self.class(set);
+            self.class(set)
         } else {
             let mut bytes = [0; 4];
             self.push(Hir::literal(c.encode_utf8(&mut bytes).as_bytes().to_vec()));
+            Ok(())
         }
     }
 
@@ -199,6 +229,7 @@ impl Parser<'_> {
         }
         let whole_characters = self.whole_characters;
         let part = self.top().items.pop().ok_or(RegexpError::RepeatOfNothing)?;
+        self.grow(4)?;
         let (min, max) = match operator {
             '*' => (0, None),
             '+' => (1, None),
@@ -206,11 +237,10 @@ impl Parser<'_> {
         };
         // Any run of whole characters but an ASCII one is any run of bytes but that one, and bytes
         // make the smaller machine.
-        let bytes =
-            if operator == '*' && !whole_characters { class::as_bytes(&part.hir) } else { None };
+        let bytes = part.bytes.filter(|_| operator == '*' && !whole_characters);
         let sub = bytes.map_or(part.hir, |bytes| Hir::class(Class::Bytes(bytes)));
         let hir = Hir::repetition(Repetition { min, max, greedy: true, sub: Box::new(sub) });
-        let part = fits(Part { hir, height: part.height + 1 })?;
+        let part = fits(Part { hir, height: part.height + 1, bytes: None })?;
         self.top().items.push(part);
         Ok(())
     }
@@ -283,16 +313,15 @@ impl Parser<'_> {
             Some((_, 'b')) => Look::WordAscii,
             Some((_, 'B')) => Look::WordAsciiNegate,
             Some(&(at, 'Q')) => {
-                self.quoted(at + 1);
-                return Ok(());
+                return self.quoted(at + 1);
             }
             Some(_) => {
                 if let Some(set) = class::escaped(&mut self.rest, self.text, self.flags.fold)? {
-                    self.class(set);
-                } else if let Some(c) = class::character(&mut self.rest)? {
-                    self.literal(c);
-                } else {
-                    self.push(Hir::fail());
+                    return self.class(set);
+                }
+                match class::character(&mut self.rest)? {
+                    Some(c) => self.literal(c)?,
+                    None => self.push(Hir::fail()),
                 }
                 return Ok(());
             }
@@ -303,14 +332,14 @@ impl Parser<'_> {
     }
 
     /// Everything up to `\E`, or to the end, is meant literally.
-    fn quoted(&mut self, from: usize) {
+    fn quoted(&mut self, from: usize) -> Result<(), RegexpError> {
         let quoted = &self.text[from..];
         let (text, after) = match quoted.find("\\E") {
             Some(length) => (&quoted[..length], from + length + 2),
             None => (quoted, self.text.len()),
         };
-        text.chars().for_each(|c| self.literal(c));
         while self.rest.next_if(|&(at, _)| at < after).is_some() {}
+        text.chars().try_for_each(|c| self.literal(c))
     }
 }
 

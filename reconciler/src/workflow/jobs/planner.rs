@@ -88,7 +88,8 @@ impl<'s> Planner<'s> {
 
     /// Adds the jobs of one entry.
     pub(super) fn plan(&self, source: &Source<'_>, plan: &mut Plan) -> Result<(), JobsError> {
-        let strategy = match source.fields.get("strategy") {
+        let strategy = source.fields.get("strategy");
+        let strategy = match strategy.filter(|node| !node.resolved().is_null()) {
             Some(node) => Some(Fields::read(node)?),
             None => None,
         };

@@ -227,25 +227,27 @@ fn patterns<S: AsRef<str>>(
         return Judgement::new(filter, true, Why::NoPatterns);
     }
     let pattern = |index: usize| filter.patterns[index].clone();
-    let mut inputs_left = inputs.iter().map(AsRef::as_ref);
+    let each = || inputs.iter().map(AsRef::as_ref);
+    let decided = |index: Option<usize>| index.map(pattern).unwrap_or_default();
+    let count = inputs.len();
     let (satisfied, why) = match sense {
-        Include => match inputs_left.find(|input| list.includes(input)) {
-            Some(input) => {
-                let pattern = list.deciding(input).map(pattern).unwrap_or_default();
-                (true, Why::Included { input: input.to_owned(), pattern })
-            }
-            None => {
+        Include => each().find(|input| list.includes(input)).map_or_else(
+            || {
                 let pattern = list.deciding(first).map(pattern);
-                (false, Why::NotIncluded { input: first.to_owned(), pattern, inputs: inputs.len() })
-            }
-        },
-        Ignore => match inputs_left.find(|input| list.ignoring(input).is_none()) {
-            Some(input) => (true, Why::NotIgnored { input: input.to_owned() }),
-            None => {
-                let pattern = list.ignoring(first).map(pattern).unwrap_or_default();
-                (false, Why::Ignored { input: first.to_owned(), pattern, inputs: inputs.len() })
-            }
-        },
+                (false, Why::NotIncluded { input: first.to_owned(), pattern, inputs: count })
+            },
+            |input: &str| {
+                let pattern = decided(list.deciding(input));
+                (true, Why::Included { input: input.to_owned(), pattern })
+            },
+        ),
+        Ignore => each().find(|input| list.ignoring(input).is_none()).map_or_else(
+            || {
+                let pattern = decided(list.ignoring(first));
+                (false, Why::Ignored { input: first.to_owned(), pattern, inputs: count })
+            },
+            |input: &str| (true, Why::NotIgnored { input: input.to_owned() }),
+        ),
     };
     Judgement::new(filter, satisfied, why)
 }

@@ -23,7 +23,6 @@ pub enum Core {
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core> {
     match tag {
         None if plain => Some(implicit(text)),
-        None | Some("!!str" | "!!binary") => Some(Core::Str),
         Some("!!merge") => Some(Core::Merge),
         // A float that is written as an integer is one all the same.
         Some("!!float") => match implicit(text) {
@@ -36,7 +35,8 @@ pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core
         Some("!!bool") => Some(implicit(text)).filter(|core| matches!(core, Core::Bool(_))),
         Some("!!null") => Some(implicit(text)).filter(|core| *core == Core::Null),
         Some("!!timestamp") => Some(implicit(text)).filter(|core| *core == Core::Timestamp),
-        Some(_) => Some(Core::Str),
+        // In quotes, `!!str`, or a tag that the parser does not know.
+        _ => Some(Core::Str),
     }
 }
 

@@ -7,7 +7,7 @@
 pub(super) struct Tabs<'t> {
     text: &'t str,
     /// Where they stand, in order.
-    tabs: Vec<Tab>,
+    doubtful: Vec<Tab>,
     /// Texts and flow collections: a tab may stand in them.
     spans: Vec<Span>,
 }
@@ -43,20 +43,20 @@ impl<'t> Tabs<'t> {
             return None;
         }
         let mut at = 0;
-        let mut tabs = Vec::new();
+        let mut found = Vec::new();
         for (index, line) in text.split_inclusive('\n').enumerate() {
             if let Some(column) = doubtful(line.as_bytes()) {
-                tabs.push(Tab { at: at + column, column, line: index + 1 });
+                found.push(Tab { at: at + column, column, line: index + 1 });
             }
             at += line.len();
         }
-        (!tabs.is_empty()).then(|| Self { text, tabs, spans: Vec::new() })
+        (!found.is_empty()).then(|| Self { text, doubtful: found, spans: Vec::new() })
     }
 
     /// The text with spaces in their place, byte for byte.
     pub(super) fn replaced(&self) -> String {
         let mut text = self.text.to_owned();
-        for tab in &self.tabs {
+        for tab in &self.doubtful {
             let more = self.text[tab.at..].bytes().take_while(|byte| matches!(byte, b' ' | b'\t'));
             let end = tab.at + more.count();
             text.replace_range(tab.at..end, &" ".repeat(end - tab.at));
@@ -75,7 +75,7 @@ impl<'t> Tabs<'t> {
         let mut next = 0;
         let mut last: Option<&Span> = None;
         let mut open = 0;
-        for tab in self.tabs.iter().take_while(|tab| tab.at < end) {
+        for tab in self.doubtful.iter().take_while(|tab| tab.at < end) {
             while let Some(span) = self.spans.get(next).filter(|span| span.start <= tab.at) {
                 open = open.max(span.end);
                 last = Some(span);
