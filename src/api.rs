@@ -1,6 +1,8 @@
 //! What `/v1` answers and the command line reads: one definition for both.
 //! A run is answered as [`tinqs_ci_reconciler::run::Run`] itself; its secrets show as `[secret]`.
 
+pub mod explain;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -110,6 +110,7 @@ async fn dispatch(
             local::show_plan(&plan, output)?;
             if exit_code && !plan.settled { Err(Failure::silent(2)) } else { Ok(()) }
         }
+        Verb::Explain { what } => remote::explain(what, env).await,
         Verb::Delete { name, now, dry, server } => {
             let now = if now { crate::client::Now::Yes } else { crate::client::Now::No };
             remote::change(&name, remote::Change::Delete(now), &dry, &server, env).await

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::run::{Run, RunName, Secret};
 
+use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::{Class, List, Machine, Plan, Problem, Registration};
 use crate::print::cut;
 
@@ -239,6 +240,35 @@ impl Client {
     /// See [`Error`].
     pub async fn plan(&self, name: &RunName) -> Result<Plan, Error> {
         self.get(&["runs", name.as_str(), "plan"], &format!("run/{name}")).await
+    }
+
+    /// What the forge makes of a commit that is pushed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn explain_push(
+        &self,
+        repo: &str,
+        sha: &str,
+        git_ref: Option<&str>,
+    ) -> Result<PushExplained, Error> {
+        let mut query = vec![("repo", repo.to_owned()), ("sha", sha.to_owned())];
+        query.extend(git_ref.map(|name| ("ref", name.to_owned())));
+        let request = self.request_with(Method::GET, &["explain", "push"], &query);
+        let response = self.send(request, &format!("commit {sha} of {repo}")).await?;
+        self.read(response).await
+    }
+
+    /// How a job stands, and why.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn explain_job(&self, id: i64, repo: Option<&str>) -> Result<JobExplained, Error> {
+        let query: Vec<(&str, String)> =
+            repo.into_iter().map(|repo| ("repo", repo.to_owned())).collect();
+        let request = self.request_with(Method::GET, &["explain", "job", &id.to_string()], &query);
+        let response = self.send(request, &format!("job {id}")).await?;
+        self.read(response).await
     }
 
     /// Machines with our tag.

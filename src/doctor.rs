@@ -2,6 +2,7 @@
 
 mod forge;
 mod host;
+mod push;
 
 use std::path::Path;
 

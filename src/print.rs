@@ -4,6 +4,7 @@ mod columns;
 mod data;
 mod describe;
 mod escape;
+mod explain;
 mod lists;
 mod plan;
 
@@ -11,6 +12,7 @@ pub use columns::Table;
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
 pub use escape::{cut, escape, is_dangerous};
+pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed};
 pub use plan::plan;
 

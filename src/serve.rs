@@ -16,8 +16,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::gitea::demand::Mode;
+use crate::gitea::demand::pushes::Pushes;
 use crate::http::{self, App};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 
 mod guarded;
@@ -41,6 +43,8 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     /// Whether the store can be written.
     pub writable: Arc<dyn Writable>,
+    /// What pushes are evaluated with; `None`: the job list alone tells of demand.
+    pub pushes: Option<Arc<Pushes>>,
 }
 
 impl Parts {
@@ -51,7 +55,13 @@ impl Parts {
         let ports = telemetry::observe(ports, &telemetry);
         let writable = Arc::new(LeaseProbe::new(ports.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));
-        Self { settings: Arc::new(settings), controller: Arc::new(controller), telemetry, writable }
+        Self {
+            settings: Arc::new(settings),
+            controller: Arc::new(controller),
+            telemetry,
+            writable,
+            pushes: None,
+        }
     }
 }
 
@@ -205,7 +215,10 @@ pub async fn serve(
     let mut loops = JoinSet::new();
     loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
     if role.reconciles() {
-        let Parts { controller, telemetry, settings: _, writable: _ } = &parts;
+        let Parts { controller, telemetry, pushes, settings: _, writable: _ } = &parts;
+        if let Some(pushes) = pushes.clone() {
+            loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
+        }
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(looks::run(c, t, paces, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
@@ -260,18 +273,17 @@ pub async fn run(
         // Parts may wait for the forge; a signal meanwhile ends that.
         () = &mut shutdown => return Ok(()),
     };
-    announce(&parts.settings, address, role);
+    announce(&parts, address, role);
     let served = serve(parts, listener, paces, role, shutdown).await;
     tracing::info!("stopped");
     served
 }
 
-fn announce(settings: &Settings, address: SocketAddr, role: Role) {
+fn announce(parts: &Parts, address: SocketAddr, role: Role) {
+    let settings = &parts.settings;
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
-    let demand = match settings.forge.demand {
-        settings::Demand::Auto | settings::Demand::Jobs => "jobs",
-        settings::Demand::Push => "push",
-    };
+    let known = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
+    let demand = known.map_or("not decided yet", Mode::word);
     tracing::info!(
         address = %address,
         role = ?role,

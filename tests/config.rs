@@ -264,7 +264,7 @@ fn wrong_values_say_what_is_possible() {
     bad(
         "[forge]\nurl = \"http://x\"\ndemand = \"push\"",
         &expect![[
-            r#"ci.toml:3: forge.demand: "push" is not in this build yet: expected "auto" or "jobs", which need a server from 1.25 on"#
+            r#"ci.toml:3: forge.demand: "push" believes webhooks, which needs `forge.webhook_secret`: add webhook_secret = { env = "TINQS_CI_WEBHOOK_SECRET" } and the same secret at the webhook, or choose "auto" or "jobs""#
         ]],
     );
     bad(

@@ -4,8 +4,14 @@
 #[path = "gitea/script.rs"]
 mod script;
 
+#[path = "gitea/contents.rs"]
+mod contents;
+
 #[path = "gitea/corpus.rs"]
 mod corpus;
+
+#[path = "gitea/evaluate.rs"]
+mod evaluate;
 
 #[path = "gitea/lists.rs"]
 mod lists;

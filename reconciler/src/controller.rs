@@ -228,18 +228,28 @@ impl Controller {
 
     /// Makes the run of a waiting job, if a class serves it and there is none, and wakes it.
     async fn ensure_run(&self, job: &WaitingJob) -> Result<bool, PortError> {
+        let spec = Spec {
+            job: job.job.clone(),
+            runs_on: job.runs_on.clone(),
+            about: job.about.clone(),
+            ..Spec::default()
+        };
+        self.demand_run(RunName::job(job.job.job_id), spec).await
+    }
+
+    /// Makes a run of this name, if a class serves its labels and there is none, and wakes it. When
+    /// it answers `Ok`, the run is durable, or no class serves it. Answers whether it made it.
+    ///
+    /// # Errors
+    /// The store's, where the run could not be made durable; the queue's, where a run that was
+    /// there could not be woken.
+    pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
         let settings = self.settings();
-        if serving(&settings.classes, &job.runs_on).is_none() {
+        if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
-        let name = RunName::job(job.job.job_id);
         let there = self.ports.store.get(&name).await?;
         let created = if there.is_none() {
-            let spec = Spec {
-                job: job.job.clone(),
-                runs_on: job.runs_on.clone(),
-                about: job.about.clone(),
-            };
             let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
             match self.ports.store.put(&run, Expect::Absent).await {
                 Ok(_) => true,

@@ -37,7 +37,7 @@ pub struct Run {
 }
 
 /// What is wanted: the job and the labels it asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Spec {
     /// The job at the forge.
@@ -47,6 +47,13 @@ pub struct Spec {
     /// For people; decides nothing.
     #[serde(default)]
     pub about: About,
+    /// Push mode: runs that must be over before this one is due. Where the forge tells of its
+    /// jobs, it tells this too, and the list is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<RunName>,
+    /// The other direction: runs to look at when this one is over. A hint, decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<RunName>,
 }
 
 /// A job at the forge. The numeric ids decide; names change.

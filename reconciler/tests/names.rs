@@ -33,6 +33,7 @@ fn run(job_id: i64) -> Run {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
         runs_on: vec!["linux".to_owned()],
         about: About { job: "a \"quoted\"\n\u{202e}name".to_owned(), ..About::default() },
+        ..Spec::default()
     };
     let mut run = Run::new("test", RunName::job(job_id), spec, now());
     let answered = Some(Answer { id: InstanceId("i-1".to_owned()), at: now() });

@@ -3,7 +3,9 @@
 //! Runs are pushed, runners registered; `fetch` and `report` are what a runner process calls, `tick`
 //! is the server's cron. What changes a job's status leaves a webhook behind, once.
 
+mod git;
 mod json;
+mod pull;
 mod rows;
 mod runners;
 #[cfg(test)]
@@ -15,6 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::observation::Conclusion;
 
+pub(crate) use git::blob_sha;
+pub use git::{Commit, Files, Push, TreeEntry, ZEROS};
+pub use pull::PullRequest;
 pub use rows::{Config, JobRow, JobSpec, Line, Repo, Status, Webhook};
 pub use runners::{Fetched, RunnerRow, Scope, Task, TaskState, Unregistered};
 
@@ -44,6 +49,9 @@ pub struct Forge {
     last_pick: Option<runners::Pick>,
     last_id: Ids,
     webhooks: Vec<Webhook>,
+    commits: BTreeMap<String, Commit>,
+    /// (repository, ref) → commit.
+    refs: BTreeMap<(String, String), String>,
 }
 
 /// The last id given, by table.
@@ -80,6 +88,8 @@ impl Forge {
             last_pick: None,
             last_id: Ids::default(),
             webhooks: Vec::new(),
+            commits: BTreeMap::new(),
+            refs: BTreeMap::new(),
         }
     }
 
@@ -95,7 +105,8 @@ impl Forge {
         };
         self.owners.insert(owner.to_owned(), owner_id);
         let id = next(&mut self.last_id.repo);
-        let repo = Repo { id, full_name: full_name.to_owned(), owner_id };
+        let updated_at = Timestamp::UNIX_EPOCH;
+        let repo = Repo { id, full_name: full_name.to_owned(), owner_id, updated_at };
         self.repos.insert(full_name.to_owned(), repo);
         id
     }
@@ -104,6 +115,7 @@ impl Forge {
     /// worked for it keep their rows.
     pub fn remove_repo(&mut self, full_name: &str) {
         let Some(repo) = self.repos.remove(full_name) else { return };
+        self.refs.retain(|(of, _), _| of != full_name);
         let ids: Vec<i64> =
             self.jobs.values().filter(|j| j.repo_id == repo.id).map(|j| j.id).collect();
         for id in ids {
@@ -146,9 +158,20 @@ impl Forge {
     /// A push that makes one workflow run with these jobs; answers their ids. A repository that is
     /// not there is made.
     pub fn push(&mut self, now: Timestamp, repo: &str, jobs: &[JobSpec]) -> Vec<i64> {
+        let head_sha = digest(&format!("commit/{repo}/{}", self.last_id.run + 1));
+        self.start_run(now, repo, &head_sha, jobs)
+    }
+
+    /// One workflow run of a commit with these jobs; answers their ids.
+    pub(crate) fn start_run(
+        &mut self,
+        now: Timestamp,
+        repo: &str,
+        head_sha: &str,
+        jobs: &[JobSpec],
+    ) -> Vec<i64> {
         let repo_id = self.add_repo(repo);
         let run_id = next(&mut self.last_id.run);
-        let head_sha = digest(&format!("commit/{repo}/{run_id}"));
         let ids: Vec<i64> = jobs.iter().map(|_| next(&mut self.last_id.job)).collect();
         for (spec, &id) in jobs.iter().zip(&ids) {
             let job = JobRow {
@@ -166,7 +189,7 @@ impl Forge {
                 task_id: None,
                 runner_id: None,
                 runner_name: None,
-                head_sha: head_sha.clone(),
+                head_sha: head_sha.to_owned(),
                 spec: spec.clone(),
             };
             self.jobs.insert(id, job);
@@ -292,6 +315,16 @@ impl Forge {
     /// Webhooks since the last call, oldest first. Nothing gives them again.
     pub fn take_webhooks(&mut self) -> Vec<Webhook> {
         std::mem::take(&mut self.webhooks)
+    }
+
+    /// Webhooks that were not taken yet.
+    pub fn owed_webhooks(&self) -> &[Webhook] {
+        &self.webhooks
+    }
+
+    /// A person has a webhook delivered again: the same content.
+    pub fn redeliver(&mut self, webhook: Webhook) {
+        self.webhooks.push(webhook);
     }
 
     /// Ends a job and looks at those that need it.

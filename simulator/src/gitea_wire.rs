@@ -2,6 +2,7 @@
 //! one [`Forge`].
 
 mod api;
+mod contents;
 mod faults;
 mod hooks;
 mod rpc;

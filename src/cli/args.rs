@@ -96,6 +96,12 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
+    /// Tell why a machine came, or did not
+    #[command(after_help = CODES)]
+    Explain {
+        #[command(subcommand)]
+        what: Explain,
+    },
     /// Give this job no machine any more; a machine at work goes on
     #[command(after_help = CODES)]
     Delete {
@@ -168,6 +174,41 @@ pub(super) enum Verb {
         /// Form of the answer
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
+    },
+}
+
+/// What is to be explained.
+#[derive(Debug, Subcommand)]
+pub(super) enum Explain {
+    /// What a pushed commit starts: each workflow file, each filter, each job
+    #[command(after_help = CODES)]
+    Push {
+        /// The repository: OWNER/NAME
+        repo: String,
+        /// The commit
+        sha: String,
+        /// The branch, or refs/…, it is pushed to; without it the branch whose tip it is
+        #[arg(long = "ref", value_name = "REF")]
+        git_ref: Option<String>,
+        /// Form of the answer
+        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
+        output: TextOrJson,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// How a job stands at the forge, what was tried for it, what comes next
+    #[command(after_help = CODES)]
+    Job {
+        /// The job's id at the forge, or job-ID
+        id: String,
+        /// Its repository, OWNER/NAME, where nothing here knows the job
+        #[arg(long, value_name = "OWNER/NAME")]
+        repo: Option<String>,
+        /// Form of the answer
+        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
+        output: TextOrJson,
+        #[command(flatten)]
+        server: Server,
     },
 }
 

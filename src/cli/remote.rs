@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::run::{RunName, Secret};
 
-use super::args::{DryRun, Server, TextOrJson};
+use super::args::{DryRun, Explain, Server, TextOrJson};
 use super::failure::{Failure, out, warn};
 use super::local;
 use crate::api::Plan;
@@ -54,6 +54,34 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
 pub(super) async fn plan(name: &str, server: &Server, env: &Env) -> Result<Plan, Failure> {
     let name = run_name(name)?;
     Ok(client(server, env)?.plan(&name).await?)
+}
+
+pub(super) async fn explain(what: Explain, env: &Env) -> Result<(), Failure> {
+    let text = match what {
+        Explain::Push { repo, sha, git_ref, output, server } => {
+            let client = client(&server, env)?;
+            let push = client.explain_push(&repo, &sha, git_ref.as_deref()).await?;
+            match output {
+                TextOrJson::Text => print::explain_push(&push),
+                TextOrJson::Json => local::json(&push)?,
+            }
+        }
+        Explain::Job { id, repo, output, server } => {
+            let number = ["run/", "runs/"].iter().find_map(|kind| id.strip_prefix(kind));
+            let number = number.unwrap_or(&id);
+            let number = number.strip_prefix("job-").unwrap_or(number).parse::<i64>().ok();
+            let number = number.filter(|id| *id > 0).ok_or_else(|| {
+                Failure::usage(format!("`{id}` is not a job's id"))
+                    .hint("the number at the end of the job's API address, or of job-NUMBER")
+            })?;
+            let job = client(&server, env)?.explain_job(number, repo.as_deref()).await?;
+            match output {
+                TextOrJson::Text => print::explain_job(&job),
+                TextOrJson::Json => local::json(&job)?,
+            }
+        }
+    };
+    out(&text)
 }
 
 /// What a person wants changed.

@@ -113,11 +113,7 @@ fn demand(text: &str) -> Result<Demand, String> {
     match text {
         "auto" => Ok(Demand::Auto),
         "jobs" => Ok(Demand::Jobs),
-        "push" => {
-            Err("\"push\" is not in this build yet: expected \"auto\" or \"jobs\", which need \
-                       a server from 1.25 on"
-                .to_owned())
-        }
+        "push" => Ok(Demand::Push),
         _ => not_of_form(),
     }
 }
@@ -133,6 +129,15 @@ fn forge(r: &Reader<'_>) -> Forge {
     if !r.has("token") {
         r.warn("token", "is not given: the job list cannot be read without it");
     }
+    let demand = r.parsed("demand", demand).unwrap_or_default();
+    if demand == Demand::Push && !r.has("webhook_secret") {
+        r.mistake(
+            "demand",
+            "\"push\" believes webhooks, which needs `forge.webhook_secret`: add webhook_secret = \
+             { env = \"TINQS_CI_WEBHOOK_SECRET\" } and the same secret at the webhook, or choose \
+             \"auto\" or \"jobs\"",
+        );
+    }
     Forge {
         url,
         machine_url: r.parsed("machine_url", address),
@@ -140,7 +145,7 @@ fn forge(r: &Reader<'_>) -> Forge {
         runner_token: r.secret("runner_token"),
         webhook_secret: r.secret("webhook_secret"),
         git_token: r.secret("git_token"),
-        demand: r.parsed("demand", demand).unwrap_or_default(),
+        demand,
         scope: r.parsed("scope", scope).unwrap_or_default(),
         poll_every: r.duration("poll_every", 1, HOUR),
         sweep_every: r.duration("sweep_every", 1, HOUR),

@@ -174,7 +174,7 @@ pub(super) const FORGE: &[Key] = &[
     key(
         "demand",
         Form::Word(&["auto", "jobs", "push"]),
-        "How waiting jobs are known: `jobs`, from the server's own list; `push` (not in this build), from pushes; `auto`, as the server allows.",
+        "How waiting jobs are known: `jobs`, from the server's own list; `push`, from pushes that are evaluated here (needs `webhook_secret`); `auto`, as the server allows.",
     )
     .or("auto"),
     key(

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{Class, HOST, label_name, serving};
 use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
-use super::Check;
+use super::{Check, push};
 use crate::gitea::client::{Access, Client, Hook, Rights};
 use crate::gitea::version::Version;
-use crate::settings::{Demand, Forge, Scope, Settings};
+use crate::settings::{Forge, Scope, Settings};
 
 /// What the forge answered; errors as sentences.
 #[derive(Clone, Debug)]
@@ -88,11 +88,21 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
             )];
         }
     };
-    let mut checks = vec![version_check(forge, version)];
+    let by_push = push::chosen(settings, facts);
+    let mut checks = vec![match &by_push {
+        Some(_) => Check::ok("forge", format!("{} is {version}", forge.url)),
+        None => version_check(forge, version),
+    }];
     checks.extend(facts.ahead.map(clock_check));
-    checks.extend(rights_checks(forge, &facts.rights));
+    checks.extend(by_push.as_ref().map(|choice| push::demand_check(choice, version)));
+    let rights = rights_checks(forge, &facts.rights);
+    // The job list is not read in push mode.
+    checks.extend(rights.into_iter().skip(usize::from(by_push.is_some())));
     checks.push(registration_check(forge, &facts.registration));
-    checks.push(webhook_check(settings, &facts.hooks));
+    checks.push(match by_push {
+        Some(_) => push::webhook_check(settings, &facts.hooks),
+        None => webhook_check(settings, &facts.hooks),
+    });
     if forge.webhook_secret.is_none() {
         checks.push(Check::warn(
             "webhook secret",
@@ -194,6 +204,15 @@ fn registration_check(forge: &Forge, registration: &Result<(), String>) -> Check
     }
 }
 
+/// The hook that leads here, as far as its address tells.
+pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
+    let port = settings.server.listen.port();
+    hooks.iter().find(|hook| {
+        let Ok(url) = reqwest::Url::parse(&hook.url) else { return false };
+        url.path() == "/webhook" || url.port_or_known_default() == Some(port)
+    })
+}
+
 /// Whether one of the hooks tells us of jobs.
 fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
@@ -207,12 +226,7 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
             return Check::warn(NAME, message, "look at the forge's page of webhooks");
         }
     };
-    let port = settings.server.listen.port();
-    let is_ours = |hook: &&Hook| {
-        let Ok(url) = reqwest::Url::parse(&hook.url) else { return false };
-        url.path() == "/webhook" || url.port_or_known_default() == Some(port)
-    };
-    let Some(hook) = hooks.iter().find(is_ours) else {
+    let Some(hook) = ours(settings, hooks) else {
         let message = match hooks.len() {
             0 => format!("there is none; {without}"),
             n => format!("none of {n} leads here; {without}"),
@@ -227,7 +241,7 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
             "switch it on",
         );
     }
-    if !tells("workflow_job") && settings.forge.demand != Demand::Push {
+    if !tells("workflow_job") {
         let message = format!("{} does not tell of workflow_job; {without}", hook.url);
         return Check::warn(NAME, message, "tick the event Workflow Job at the webhook");
     }

@@ -5,6 +5,7 @@
 //!   writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and opened anew, until that succeeds.
 
+mod inbox;
 mod pages;
 mod tables;
 mod writer;

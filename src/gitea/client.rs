@@ -3,7 +3,9 @@
 //! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
 //! connections, time-outs and unknown words are `Unavailable`.
 
+mod cache;
 mod call;
+mod contents;
 mod pages;
 mod runners;
 mod send;
@@ -28,6 +30,7 @@ use super::wire::{
 };
 use crate::settings::{self, Scope};
 use call::Call;
+pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 use runners::RunnerList;
 use send::Sender;
 pub use send::{Contact, Deadlines};
@@ -60,6 +63,7 @@ pub struct Client {
     elsewhere: OnceCell<bool>,
     runner_list: Mutex<RunnerList>,
     repositories: Mutex<HashMap<String, Known>>,
+    contents: contents::Contents,
 }
 
 /// A repository, as it was looked up.
@@ -140,6 +144,7 @@ impl Client {
             elsewhere: OnceCell::new(),
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
+            contents: contents::Contents::default(),
         })
     }
 

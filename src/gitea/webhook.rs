@@ -160,6 +160,15 @@ pub enum Malformed {
     /// A job without an id.
     #[error("the payload holds no `workflow_job.id`")]
     NoJob,
+    /// A push or the like without its repository.
+    #[error("the payload holds no `repository.id` or `repository.full_name`")]
+    NoRepository,
+    /// A push or the like without its ref or commit.
+    #[error("the payload names no ref or no commit")]
+    NoCommit,
+    /// Far longer than any payload of its kind.
+    #[error("the payload is longer than any of its kind")]
+    Size,
 }
 
 impl From<serde_json::Error> for Malformed {

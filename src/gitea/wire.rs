@@ -18,7 +18,7 @@ const LABELS: usize = 16 * 1024;
 const DEPTH: usize = 100;
 
 /// `null` is the type's default.
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

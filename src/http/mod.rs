@@ -14,12 +14,14 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::gitea::demand::pushes::Pushes;
 use crate::serve::{Nudge, Parts, Role, Writable};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
 mod body;
 mod etag;
+mod explain;
 mod guard;
 mod health;
 mod listen;
@@ -52,6 +54,7 @@ pub struct App {
     settings: Arc<Settings>,
     telemetry: Arc<Telemetry>,
     writable: Arc<dyn Writable>,
+    pushes: Option<Arc<Pushes>>,
     nudge: Arc<Nudge>,
     role: Role,
     guard: Guard,
@@ -62,13 +65,14 @@ pub struct App {
 impl App {
     /// For these parts; `loopback`: the server listens on loopback only.
     pub fn new(parts: &Parts, nudge: Arc<Nudge>, role: Role, loopback: bool) -> Arc<Self> {
-        let Parts { settings, controller, telemetry, writable } = parts;
+        let Parts { settings, controller, telemetry, writable, pushes } = parts;
         Arc::new(Self {
             guard: Guard::new(settings.server.api_token.as_ref(), loopback),
             controller: controller.clone(),
             settings: settings.clone(),
             telemetry: telemetry.clone(),
             writable: writable.clone(),
+            pushes: pushes.clone(),
             nudge,
             role,
             bodies: Arc::new(Semaphore::new(BODIES_LIMIT / body::PIECE)),
@@ -119,7 +123,12 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
         .layer(deadline(REQUEST_DEADLINE));
-    let slow = Router::new().route("/sweep", post(sweep::sweep)).layer(deadline(SWEEP_DEADLINE));
+    // These wait for forge and cloud.
+    let slow = Router::new()
+        .route("/sweep", post(sweep::sweep))
+        .route("/explain/push", get(explain::push))
+        .route("/explain/job/{id}", get(explain::job))
+        .layer(deadline(SWEEP_DEADLINE));
     quick
         .merge(slow)
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path") })

@@ -16,6 +16,7 @@ use tinqs_ci_reconciler::run::Secret;
 use super::body::{self, Keep};
 use super::{App, Ctx, Refusal, sweep};
 use crate::gitea::demand;
+use crate::gitea::demand::occasion::Occasion;
 use crate::gitea::webhook::{self, Rejected};
 use crate::telemetry::labels;
 
@@ -147,8 +148,16 @@ async fn ingest(
     let payload = payload.map_err(rejected)?;
     let events = webhook::decode(event, &payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
-    let demand::Demand { hints, poll_soon } = demand::hints(events);
-    if hints.is_empty() && !poll_soon {
+    let mode = match &app.pushes {
+        Some(pushes) => pushes.demand().known(),
+        None => Some(demand::Mode::Jobs),
+    };
+    let demand::Demand { hints, poll_soon } = demand::hints(events, mode);
+    let pushed = take_push(app, event, &payload).await?;
+    if pushed && hints.is_empty() {
+        return Ok(Taken::Accepted);
+    }
+    if hints.is_empty() && (!poll_soon || mode == Some(demand::Mode::Push)) {
         return Ok(Taken::Ignored);
     }
     let began = Instant::now();
@@ -169,6 +178,29 @@ async fn ingest(
         }
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "a webhook could not be made durable");
+            Err(not_durable())
+        }
+        Err(_) => Err(not_durable()),
+    }
+}
+
+/// In push mode, and while the mode is not decided: what may start workflows is made durable before
+/// it is answered. Evaluating it asks the forge, and comes later.
+async fn take_push(app: &App, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
+    let Some(pushes) = app.pushes.as_ref().filter(|pushes| pushes.wants(event)) else {
+        return Ok(false);
+    };
+    let occasion = Occasion::of(event, payload)
+        .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
+    let Some(occasion) = occasion else { return Ok(false) };
+    match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(occasion)).await {
+        Ok(Ok(true)) => Ok(true),
+        Ok(Ok(false)) => {
+            let detail = "too many deliveries wait for the forge to answer: send it again later";
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(60))
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "a push could not be made durable");
             Err(not_durable())
         }
         Err(_) => Err(not_durable()),

@@ -36,6 +36,7 @@ fn run(id: i64, phase: Phase) -> Run {
             run_id: 812,
             url: "https://git.example.com/acme/web/actions/runs/812/jobs/0".into(),
         },
+        ..Spec::default()
     };
     let mut run = Run::new("tinqs-ci", RunName::job(id), spec, before(185));
     run.status.phase = phase;

@@ -12,7 +12,9 @@ use crate::embedded::process::{Options, Processes};
 use crate::embedded::queue::MemoryQueue;
 use crate::embedded::store::Store;
 use crate::gitea::client::Client;
-use crate::gitea::demand;
+use crate::gitea::demand::Means;
+use crate::gitea::demand::chosen::Demanding;
+use crate::gitea::demand::pushes::Pushes;
 use crate::print;
 use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
 
@@ -49,12 +51,14 @@ pub async fn parts_from(
         ComputeUrl::Ec2(_) => return Err(absent("compute", "EC2", "compute = \"process:\"")),
     };
     let client = Arc::new(Client::new(&settings.forge).map_err(|error| part("forge", &error))?);
-    choose_demand(&client, &settings).await?;
-    let forge: Arc<dyn Forge> = client;
+    let demand = Arc::new(Demanding::new(client, Means::of(&settings.forge)));
+    choose_demand(&demand).await?;
+    let forge: Arc<dyn Forge> = demand.clone();
     let runs: Arc<dyn RunStore> = store.clone();
     let ports = Ports { clock, store: runs, queue, compute, forge };
     let watched = Parts::over(settings, ports, replica);
-    Ok(Parts { writable: Arc::new(Disk(store)), ..watched })
+    let pushes = Pushes::new(demand, store.clone(), watched.controller.clone());
+    Ok(Parts { writable: Arc::new(Disk(store)), pushes: Some(Arc::new(pushes)), ..watched })
 }
 
 fn store(url: &StoreUrl) -> Result<Store, Error> {
@@ -65,13 +69,14 @@ fn store(url: &StoreUrl) -> Result<Store, Error> {
     }
 }
 
-/// A forge that is down is no reason not to start: webhooks are taken, and the poll tries again.
-async fn choose_demand(client: &Client, settings: &Settings) -> Result<(), Error> {
-    match demand::ask(client, settings.forge.demand).await {
+/// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
+async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
+    match demand.choose().await {
         Ok(Ok(choice)) => tracing::info!("{}", choice.why),
         Ok(Err(refusal)) => return Err(part("forge", &refusal)),
         Err(error) => {
-            tracing::warn!(error = %error, "the forge is not reached; going on with its job list once it answers");
+            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
+            demand.assume();
         }
     }
     Ok(())

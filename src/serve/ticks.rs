@@ -10,7 +10,11 @@ use tokio::time::{sleep, sleep_until};
 
 use super::Paces;
 use super::guarded::guarded;
+use crate::gitea::demand::pushes::Pushes;
 use crate::telemetry::Telemetry;
+
+/// Pushes that could not be evaluated are looked at again after this time at the latest.
+const PUSHES_AGAIN: Duration = Duration::from_secs(2);
 
 /// Brings the next poll forward. Many at once are one.
 #[derive(Default)]
@@ -70,6 +74,33 @@ pub(super) async fn sweep(
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = sleep_until(began + every) => {}
+        }
+    }
+}
+
+/// Evaluates what was pushed: at once, and again where that failed.
+pub(super) async fn pushes(
+    pushes: Arc<Pushes>,
+    telemetry: Arc<Telemetry>,
+    every: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut told = false;
+    loop {
+        match guarded(pushes.pass()).await {
+            Ok(Ok(_)) => told = false,
+            Ok(Err(error)) => {
+                if !told {
+                    tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
+                }
+                told = true;
+            }
+            Err(_) => telemetry.metrics.panicked("demand"),
+        }
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = pushes.woken() => {}
+            () = sleep(every.min(PUSHES_AGAIN)) => {}
         }
     }
 }

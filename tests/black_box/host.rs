@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) class: &'static str,
     /// Whether the hook is installed.
     pub(crate) hook: bool,
+    /// `forge.demand`; with `push` the hook tells of pushes and of nothing else.
+    pub(crate) demand: &'static str,
     /// A running task without a report for so long fails.
     pub(crate) zombie_after: SignedDuration,
 }
@@ -46,6 +48,7 @@ impl Default for Options {
             line: Line::V1_26,
             class: "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"",
             hook: true,
+            demand: "auto",
             zombie_after: SignedDuration::from_mins(10),
         }
     }
@@ -66,7 +69,11 @@ impl Host {
             .and_then(|l| l.local_addr())
             .expect("a free port")
             .port();
-        let hook = Hook::system(format!("http://127.0.0.1:{port}/webhook"), SECRET);
+        let address = format!("http://127.0.0.1:{port}/webhook");
+        let hook = match options.demand {
+            "push" => Hook::pushes(address, SECRET),
+            _ => Hook::system(address, SECRET),
+        };
         let wire_options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
             hooks: if options.hook { vec![hook] } else { Vec::new() },
@@ -75,16 +82,16 @@ impl Host {
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)
             .expect("a forge on loopback");
         let host = Self { dir, forge, wire, port, server: None, http: reqwest::Client::new() };
-        host.configure(options.class);
+        host.configure(options.class, options.demand);
         host.install_runner();
         host
     }
 
-    fn configure(&self, class: &str) {
+    fn configure(&self, class: &str, demand: &str) {
         let text = format!(
             "installation = \"black-box\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
-             poll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
+             demand = \"{demand}\"\npoll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
              [[class]]\nname = \"linux\"\n{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),

@@ -1,6 +1,7 @@
 //! The real binary against a forge on the wire, with the real boot script and a test runner.
 
 mod host;
+mod push;
 
 use std::time::Duration;
 

@@ -31,6 +31,7 @@ fn the_whole() {
           get         List runs, machines, registrations or classes
           describe    Tell everything about a run
           plan        Show what a look at a run would do now; nothing is done
+          explain     Tell why a machine came, or did not
           delete      Give this job no machine any more; a machine at work goes on
           retry       Try now: clears backing off, giving up and a deletion
           terminate   End a machine at once, even at work
@@ -245,6 +246,67 @@ fn delete() {
 }
 
 #[test]
+fn explain() {
+    help(
+        &["explain"],
+        &expect![[r#"
+        Tell why a machine came, or did not
+
+        Usage: tinqs-ci explain <COMMAND>
+
+        Commands:
+          push  What a pushed commit starts: each workflow file, each filter, each job
+          job   How a job stands at the forge, what was tried for it, what comes next
+
+        Options:
+          -h, --help  Print help
+
+        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
+    "#]],
+    );
+    help(
+        &["explain", "push"],
+        &expect![[r#"
+        What a pushed commit starts: each workflow file, each filter, each job
+
+        Usage: tinqs-ci explain push [OPTIONS] <REPO> <SHA>
+
+        Arguments:
+          <REPO>  The repository: OWNER/NAME
+          <SHA>   The commit
+
+        Options:
+              --ref <REF>        The branch, or refs/…, it is pushed to; without it the branch whose tip it
+                                 is
+          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
+              --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
+          -h, --help             Print help
+
+        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
+    "#]],
+    );
+    help(
+        &["explain", "job"],
+        &expect![[r#"
+        How a job stands at the forge, what was tried for it, what comes next
+
+        Usage: tinqs-ci explain job [OPTIONS] <ID>
+
+        Arguments:
+          <ID>  The job's id at the forge, or job-ID
+
+        Options:
+              --repo <OWNER/NAME>  Its repository, OWNER/NAME, where nothing here knows the job
+          -o, --output <OUTPUT>    Form of the answer [default: text] [possible values: text, json]
+              --server <URL>       The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
+          -h, --help               Print help
+
+        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
+    "#]],
+    );
+}
+
+#[test]
 fn retry() {
     help(
         &["retry"],
@@ -389,7 +451,7 @@ fn version() {
 #[test]
 fn what_is_not_in_this_build_is_not_offered() {
     let said = tinqs(&["--help"]);
-    for verb in ["lambda", "drift", "explain"] {
+    for verb in ["lambda", "drift"] {
         assert!(!said.out.contains(verb), "{verb}");
         assert_eq!(tinqs(&[verb]).code, 2, "{verb}");
     }
@@ -406,6 +468,7 @@ fn the_reference_holds_every_verb() {
         "get",
         "describe",
         "plan",
+        "explain",
         "delete",
         "retry",
         "terminate",

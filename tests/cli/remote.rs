@@ -20,6 +20,7 @@ fn run(id: i64) -> Value {
             run_id: 812,
             ..About::default()
         },
+        ..Spec::default()
     };
     let created = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(190);
     let mut run = Run::new("tinqs-ci", RunName::job(id), spec, created);

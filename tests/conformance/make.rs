@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
 use tinqs_ci_reconciler::run::{
-    About, Attempt, Boot, JobRef, Outcome, Phase, Placement, Run, RunName, Runner, Secret, Slot,
-    Spec,
+    Attempt, Boot, JobRef, Outcome, Phase, Placement, Run, RunName, Runner, Secret, Slot, Spec,
 };
 
 pub(crate) fn name(id: i64) -> RunName {
@@ -22,7 +21,7 @@ pub(crate) fn at(second: i64) -> Timestamp {
 /// A run that was made `id` seconds after a certain moment.
 pub(crate) fn run(id: i64, repo: &str) -> Run {
     let job = JobRef { repo: repo.to_owned(), repo_id: 5, job_id: id };
-    let spec = Spec { job, runs_on: vec!["linux".to_owned()], about: About::default() };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
     Run::new("conformance", name(id), spec, at(id))
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tinqs_ci::eval::{self, Kind};
 use tinqs_ci::gitea::webhook::{self, Event, Malformed, Rejected};
 use tinqs_ci_reconciler::run::Secret;
+use tinqs_ci_reconciler::workflow::Dialect;
 
 fn corpus(name: &str) -> Value {
     let path = format!("{}/tests/corpus/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -75,7 +76,10 @@ fn evaluated(kind: Kind, cases: &[Value]) -> Vec<Value> {
         writeln!(input, "{case}").expect("memory");
     }
     let mut output = Vec::new();
-    assert!(eval::run(kind, &input[..], &mut output).expect("reads and writes"), "no problems");
+    assert!(
+        eval::run(kind, Dialect::V1_27, &input[..], &mut output).expect("reads and writes"),
+        "no problems"
+    );
     let lines = std::str::from_utf8(&output).expect("text").lines();
     lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tinqs_ci::gitea::client::{Access, Client, Error};
-use tinqs_ci::gitea::demand::{self, Refusal};
+use tinqs_ci::gitea::demand::{self, Means, Mode, Refusal};
 use tinqs_ci::gitea::version::Version;
 use tinqs_ci::settings::{Demand, Forge, Scope};
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -44,7 +44,7 @@ async fn the_version_is_told_with_a_token_and_in_spite_of_a_wrong_one() {
 
 #[tokio::test]
 async fn demand_is_decided_by_what_the_list_answers() {
-    let ask = async |jobs: u16, wanted: Demand| {
+    let ask = async |jobs: u16, wanted: Demand, secret: bool| {
         let script = Script::new(move |asked: &Asked| {
             if asked.path == "/api/v1/version" {
                 json_answer(200, version().1)
@@ -59,17 +59,22 @@ async fn demand_is_decided_by_what_the_list_answers() {
             }
         })
         .await;
-        demand::ask(&script.client(), wanted).await.map_err(|error| error.kind)
+        let means = Means { wanted, secret };
+        demand::ask(&script.client(), means).await.map_err(|error| error.kind)
     };
-    let choice = ask(200, Demand::Auto).await.expect("answers").expect("a mode");
+    let choice = ask(200, Demand::Auto, false).await.expect("answers").expect("a mode");
     assert!(choice.why.contains("may not list runners"), "{}", choice.why);
-    let refusal = ask(404, Demand::Auto).await.expect("answers").expect_err("too old");
+    let refusal = ask(404, Demand::Auto, false).await.expect("answers").expect_err("too old");
     assert!(matches!(refusal, Refusal::NoJobList { .. }), "{refusal}");
-    let refusal = ask(403, Demand::Jobs).await.expect("answers").expect_err("no right");
+    let refusal = ask(403, Demand::Jobs, true).await.expect("answers").expect_err("no right");
     assert!(refusal.to_string().contains("read:admin"), "{refusal}");
-    let refusal = ask(200, Demand::Push).await.expect("not asked").expect_err("not there");
-    assert_eq!(refusal, Refusal::Push);
-    assert_eq!(ask(503, Demand::Auto).await, Err(ErrorKind::Unavailable));
+    let refusal = ask(200, Demand::Push, false).await.expect("answers").expect_err("unsigned");
+    assert_eq!(refusal, Refusal::NoSecret);
+    for (jobs, wanted) in [(404, Demand::Auto), (403, Demand::Auto), (200, Demand::Push)] {
+        let choice = ask(jobs, wanted, true).await.expect("answers").expect("a mode");
+        assert_eq!(choice.mode, Mode::Push, "{jobs} {wanted:?}");
+    }
+    assert_eq!(ask(503, Demand::Auto, true).await, Err(ErrorKind::Unavailable));
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ fn client_of(wire: &Wire, scope: Scope) -> Client {
     client(&Settings { token, scope, ..settings(&wire.url()) })
 }
 
+/// Whatever the forge has, without signed webhooks.
+const MEANS: demand::Means = demand::Means { wanted: Demand::Auto, secret: false };
+
 fn slot(number: u32) -> Slot {
     format!("tq-job-1-0123abcd-{number}").parse().expect("a slot")
 }
@@ -46,7 +49,7 @@ async fn a_job_and_its_runner_live_and_die_on_every_line() {
     for line in LINES {
         let wire = start(line, Vec::new());
         let client = client_of(&wire, Scope::All);
-        let choice = demand::ask(&client, Demand::Auto).await.expect("answers");
+        let choice = demand::ask(&client, MEANS).await.expect("answers");
         assert!(choice.is_ok(), "{choice:?}");
 
         let mut second = JobSpec::new("test", &["linux"]);
@@ -124,7 +127,7 @@ async fn a_server_without_job_lists_is_refused_by_name() {
     wire.forge().config.lists = false;
     let client = client_of(&wire, Scope::All);
     assert_eq!(client.rights().await.expect("answers").jobs, Access::Missing);
-    let choice = demand::ask(&client, Demand::Auto).await.expect("answers");
+    let choice = demand::ask(&client, MEANS).await.expect("answers");
     let refusal = choice.expect_err("no list").to_string();
     assert!(refusal.contains("1.25"), "{refusal}");
 }

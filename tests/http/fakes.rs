@@ -109,7 +109,8 @@ impl World {
     pub(crate) fn add_run(&self, id: i64, about: About) -> Run {
         let repo = if about.repo.is_empty() { "a/b".to_owned() } else { about.repo.clone() };
         let job = JobRef { repo, repo_id: 1, job_id: id };
-        let spec = Spec { job, runs_on: vec!["linux".to_owned()], about };
+        let runs_on = vec!["linux".to_owned()];
+        let spec = Spec { job, runs_on, about, ..Spec::default() };
         let at = Timestamp::now() - SignedDuration::from_secs(1_000 - id);
         let mut run = Run::new("test", name(id), spec, at);
         run.version = 1;

@@ -11,7 +11,7 @@ use crate::observation::{Instance, InstanceState, Observation, Registrations};
 use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
 use crate::record;
-use crate::run::{Phase, Run, RunName, Slot};
+use crate::run::{Phase, Run, RunName, Slot, Status};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -125,8 +125,11 @@ impl Look<'_> {
             return Ok(false);
         };
         let Some(run) = &mut self.seen.run else { return Ok(false) };
+        let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
+        // In push mode the machine that got a job may be gone already: then the run is over.
+        let newly_used = row == Row::PushConsumed && used(&run.status) != used(&status);
         run.status = status;
-        let mut more = matches!(row, Row::Reopen | Row::NextPlacement);
+        let mut more = newly_used || matches!(row, Row::Reopen | Row::NextPlacement);
         if let Some(prepare) = prepare {
             let slot = prepare.slot.clone();
             more = self.prepare(prepare).await?;
@@ -369,10 +372,21 @@ impl Look<'_> {
         let version = result?;
         let before = stored_phase(self.stored.as_ref());
         self.facts(before, &run);
+        if before != Some(Phase::Finished) && !run.is_open() {
+            self.call_dependents(&run).await;
+        }
         let run = Run { version, ..run };
         self.seen.run = Some(run.clone());
         self.stored = Some(run);
         Ok(())
+    }
+
+    /// The run is over: those that wait for it are looked at.
+    async fn call_dependents(&self, run: &Run) {
+        for name in &run.spec.needed_by {
+            // A lost wake-up leaves them to their due, a minute at the latest.
+            let _ = self.controller.ports.queue.wake(name).await;
+        }
     }
 
     fn facts(&mut self, before: Option<Phase>, run: &Run) {

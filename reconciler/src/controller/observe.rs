@@ -9,11 +9,11 @@ use super::memory::{Machines, Rows, Seats};
 use crate::class::{Class, ClassName, serving};
 use crate::mutant::{self, Mutant};
 use crate::observation::{
-    EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
+    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
 };
 use crate::plan::VISIBLE_WITHIN;
 use crate::ports::{ErrorKind, PortError};
-use crate::run::{Answer, Attempt, PastAttempt, Phase, Run, RunName, Slot};
+use crate::run::{Answer, Attempt, Outcome, PastAttempt, Phase, Run, RunName, Slot};
 
 /// How often a record may change while it is looked at.
 const READINGS: usize = 3;
@@ -58,7 +58,10 @@ impl Controller {
             self.memory.machines.after(&self.memory, ticket, self.list_machines()).await?;
         let rows = self.memory.rows.after(&self.memory, ticket, self.list_rows()).await?;
         let job = match &run {
-            Some(run) => self.ports.forge.job(&run.spec.job).await?,
+            Some(run) => match self.ports.forge.job(&run.spec.job).await? {
+                Job::Unobservable => self.needs_of(run).await?,
+                job => job,
+            },
             None => Job::Unobservable,
         };
         let seats = self.memory.seats.after(&self.memory, ticket, self.list_seats()).await?;
@@ -84,6 +87,25 @@ impl Controller {
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
         Ok(seen)
+    }
+
+    /// What the runs that this one needs tell of its job, where the forge tells nothing: it is
+    /// blocked until they are over, and skipped where one of them never got a machine. One that is
+    /// not there, or was deleted, is served by somebody else or long gone: it is not waited for.
+    async fn needs_of(&self, run: &Run) -> Result<Job, PortError> {
+        if !run.is_open() {
+            return Ok(Job::Unobservable);
+        }
+        for name in &run.spec.needs {
+            match self.ports.store.get(name).await? {
+                None => {}
+                Some(needed) if needed.deleted_at.is_some() => {}
+                Some(needed) if needed.is_open() => return Ok(Job::Blocked),
+                Some(needed) if needed.status.outcome == Some(Outcome::MachineEnded) => {}
+                Some(_) => return Ok(Job::Done { conclusion: Conclusion::Skipped }),
+            }
+        }
+        Ok(Job::Unobservable)
     }
 
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {

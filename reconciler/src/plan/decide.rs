@@ -89,6 +89,10 @@ impl Decision<'_> {
                 if let Some(decided) = self.push_rows() {
                     return decided;
                 }
+                // What it needed is over: it has not been owed a machine until now.
+                if self.status.reason() == Some(Reason::Blocked) {
+                    self.wait_anew();
+                }
             }
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);
@@ -172,7 +176,9 @@ impl Decision<'_> {
         status.outcome = None;
         status.retry_at = None;
         status.conditions.clear();
-        self.due_in(SignedDuration::from_secs(60));
+        // In push mode its end is what others wait for, and nothing but a look tells of it.
+        let awaited = row == Row::PushConsumed && !self.run.spec.needed_by.is_empty();
+        self.due_in(SignedDuration::from_secs(if awaited { 15 } else { 60 }));
         self.write(row)
     }
 

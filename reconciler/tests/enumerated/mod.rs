@@ -122,7 +122,7 @@ fn record_of(choice: u64, clock: u64) -> Run {
     let spec = Spec {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id: 42 },
         runs_on: vec!["linux".to_owned()],
-        about: About::default(),
+        ..Spec::default()
     };
     let mut run = Run::new("test", RunName::job(42), spec, ago(3600));
     let status = &mut run.status;

@@ -36,7 +36,8 @@ impl Forge {
             "sender": self.user_json(2, "alice"),
         });
         let repo = job.repo.clone();
-        Some(Webhook { event: "workflow_job", repo, job_id, action, payload })
+        let event = "workflow_job";
+        Some(Webhook { event, event_type: event, repo, job_id, action, payload })
     }
 
     /// A job as `workflow_job` of webhooks and the job API have it. It names no repository but in its
@@ -93,6 +94,7 @@ impl Forge {
             "clone_url": format!("{url}/{full}.git"),
             "default_branch": "main",
             "archived": false,
+            "updated_at": time(Some(repo.updated_at)),
             "permissions": {"admin": true, "push": true, "pull": true},
             "has_code": true,
             "has_actions": true,
@@ -103,7 +105,7 @@ impl Forge {
         })
     }
 
-    fn user_json(&self, id: i64, login: &str) -> Value {
+    pub(super) fn user_json(&self, id: i64, login: &str) -> Value {
         json!({
             "id": id,
             "login": login,

@@ -34,6 +34,10 @@ pub struct Config {
     pub url: String,
     /// Whether the API lists jobs at all; 1.24 does not.
     pub lists: bool,
+    /// Whether the API gives several files in one call; it does from 1.24 on.
+    pub file_contents: bool,
+    /// `[api] DEFAULT_GIT_TREES_PER_PAGE`, at most 1000.
+    pub tree_page: usize,
     /// `ZOMBIE_TASK_TIMEOUT`: a running task without a report for so long fails.
     pub zombie_after: SignedDuration,
     /// `ENDLESS_TASK_TIMEOUT`: a task running for so long fails. `None`: never.
@@ -55,6 +59,8 @@ impl Default for Config {
             line: Line::V1_27,
             url: "https://gitea.example.com".to_owned(),
             lists: true,
+            file_contents: true,
+            tree_page: 1000,
             zombie_after: SignedDuration::from_mins(10),
             endless_after: Some(SignedDuration::from_hours(3)),
             abandoned_after: Some(SignedDuration::from_hours(24)),
@@ -173,6 +179,8 @@ pub struct Repo {
     pub full_name: String,
     /// The owner's id; owners are organizations.
     pub owner_id: i64,
+    /// When it changed last.
+    pub updated_at: Timestamp,
 }
 
 impl Repo {
@@ -185,14 +193,28 @@ impl Repo {
 /// A delivery that the server owes its hooks, once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
-    /// `workflow_job`.
+    /// The grouped name, as hooks ask for it: `workflow_job`, `push`, `pull_request`.
     pub event: &'static str,
+    /// The exact name: `pull_request_sync`.
+    pub event_type: &'static str,
     /// `owner/name`.
     pub repo: String,
-    /// The job.
+    /// The job; 0 where it is about none.
     pub job_id: i64,
-    /// What happened to it: `queued`, `waiting`, `in_progress` or `completed`.
+    /// What happened to it: `queued`, `waiting`, `in_progress` or `completed`; else empty.
     pub action: &'static str,
     /// The body.
     pub payload: serde_json::Value,
+}
+
+impl Webhook {
+    /// One that is about no job.
+    pub(super) fn of(
+        repo: &str,
+        event: &'static str,
+        event_type: &'static str,
+        payload: serde_json::Value,
+    ) -> Self {
+        Self { event, event_type, repo: repo.to_owned(), job_id: 0, action: "", payload }
+    }
 }

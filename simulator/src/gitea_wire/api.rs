@@ -16,11 +16,11 @@ use crate::forge::{Forge, JobRow, Line, Scope, Status};
 const MAX_PAGE: usize = 50;
 
 /// A status with Gitea's message.
-fn refuse(status: StatusCode, message: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({"message": message, "url": "/api/swagger"}))).into_response()
 }
 
-fn missing() -> Response {
+pub(super) fn missing() -> Response {
     refuse(StatusCode::NOT_FOUND, "The target couldn't be found.")
 }
 
@@ -37,6 +37,7 @@ pub(super) fn route(method: &Method, path: &str) -> String {
         match names.as_slice() {
             [_, ..] if at > 1 => names.next().copied().unwrap_or(segment),
             _ if number => "{id}",
+            _ if segment.len() == 40 && segment.bytes().all(|b| b.is_ascii_hexdigit()) => "{sha}",
             _ => segment,
         }
     });
@@ -75,7 +76,8 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     };
     let line = shared.forge().config.line;
     let reads_jobs = matches!(rest, ["actions", "jobs", ..]) && line >= Line::V1_26;
-    if right == Right::Read && !(read && (rest.is_empty() || reads_jobs)) {
+    let reads = rest.is_empty() || reads_jobs || super::contents::is_contents(rest);
+    if right == Right::Read && !(read && reads) {
         return refuse(StatusCode::FORBIDDEN, "token lacks scope: write");
     }
     match rest {
@@ -83,6 +85,11 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
+        ["actions", "variables"] if read => Json(json!([])).into_response(),
+        rest if super::contents::is_contents(rest) => match &scope {
+            Scope::Repo(repo) => super::contents::answer(&shared.forge(), call, repo, rest),
+            Scope::Global | Scope::Owner(_) => missing(),
+        },
         _ => missing(),
     }
 }

@@ -46,6 +46,12 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// An active hook for pushes and what else a server without job lists tells, of every repository.
+    pub fn pushes(url: impl Into<String>, secret: impl Into<String>) -> Self {
+        let events = ["push", "create", "delete", "pull_request"];
+        Self { events: events.map(str::to_owned).to_vec(), ..Self::system(url, secret) }
+    }
+
     /// An active hook for the jobs of every repository.
     pub fn system(url: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
@@ -168,7 +174,7 @@ async fn deliver(shared: &Shared, hook: &Hook, webhook: &Webhook, delivery: Uuid
         request = request
             .header(format!("X-{maker}-Delivery"), delivery.to_string())
             .header(format!("X-{maker}-Event"), webhook.event)
-            .header(format!("X-{maker}-Event-Type"), webhook.event);
+            .header(format!("X-{maker}-Event-Type"), webhook.event_type);
     }
     let response = request.body(body).send().await;
     let taken = response.is_ok_and(|r| r.status().is_success());

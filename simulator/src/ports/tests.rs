@@ -26,8 +26,7 @@ fn live() -> (Mouth, Shared, Virtual) {
 
 fn a_run(job_id: i64, at: Timestamp) -> Run {
     let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id };
-    let about = tinqs_ci_reconciler::run::About::default();
-    let spec = Spec { job, runs_on: vec!["linux".to_owned()], about };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
     Run::new("test", RunName::job(job_id), spec, at)
 }
 

@@ -64,6 +64,13 @@ pub(super) enum Op {
         class: ClassName,
         slot: Slot,
     },
+    TakeIn {
+        key: String,
+        body: Vec<u8>,
+    },
+    TakeOut {
+        key: String,
+    },
     /// Writes a little, to see whether that works.
     Probe,
     /// Only has the file opened anew, should it be closed.
@@ -177,6 +184,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(EXPIRY)?;
     write.open_table(CREATED)?;
     write.open_table(SEATS)?;
+    super::inbox::prepare(write)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -199,6 +207,8 @@ pub(super) fn apply(
             let was = write.open_table(SEATS)?.remove((class.0.as_str(), slot.as_str()))?.is_some();
             Ok((Ok(Answer::Done), was))
         }
+        Op::TakeIn { key, body } => super::inbox::take_in(write, &key, &body),
+        Op::TakeOut { key } => super::inbox::take_out(write, &key),
         Op::Probe => {
             let mut meta = write.open_table(META)?;
             let count = meta.get("probe")?.map_or(0, |found| found.value());

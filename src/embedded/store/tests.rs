@@ -67,11 +67,7 @@ impl StorageBackend for Disk {
 fn run(id: i64) -> Run {
     let now = Timestamp::from_second(1_700_000_000 + id).unwrap();
     let job = JobRef { repo: "o/r".to_owned(), repo_id: 1, job_id: id };
-    let spec = Spec {
-        job,
-        runs_on: vec!["linux".to_owned()],
-        about: tinqs_ci_reconciler::run::About::default(),
-    };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
     Run::new("test", RunName::job(id), spec, now)
 }
 

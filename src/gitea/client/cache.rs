@@ -1,0 +1,101 @@
+//! What never changes at the forge, remembered: trees and files by their hashes, bounded in bytes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Values by hash; the ones that were not asked for longest go first.
+pub(super) struct Cache<T> {
+    most_bytes: usize,
+    inner: Mutex<Inner<T>>,
+}
+
+struct Inner<T> {
+    /// Counts the askings: the order of last use.
+    uses: u64,
+    bytes: usize,
+    kept: HashMap<String, Kept<T>>,
+}
+
+struct Kept<T> {
+    value: Arc<T>,
+    bytes: usize,
+    used: u64,
+}
+
+impl<T> Cache<T> {
+    /// An empty one that holds about so many bytes at most.
+    pub(super) fn new(most_bytes: usize) -> Self {
+        let inner = Inner { uses: 0, bytes: 0, kept: HashMap::new() };
+        Self { most_bytes, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<T>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value of that hash, where it is remembered.
+    pub(super) fn get(&self, key: &str) -> Option<Arc<T>> {
+        let mut inner = self.inner();
+        inner.uses += 1;
+        let uses = inner.uses;
+        let kept = inner.kept.get_mut(key)?;
+        kept.used = uses;
+        Some(kept.value.clone())
+    }
+
+    /// Remembers a value that takes about so many bytes. One that would fill half of the cache is
+    /// not remembered at all.
+    pub(super) fn put(&self, key: &str, value: Arc<T>, bytes: usize) {
+        let bytes = bytes + key.len() + 64;
+        if bytes > self.most_bytes / 2 {
+            return;
+        }
+        let mut inner = self.inner();
+        inner.uses += 1;
+        let kept = Kept { value, bytes, used: inner.uses };
+        if let Some(before) = inner.kept.insert(key.to_owned(), kept) {
+            inner.bytes -= before.bytes;
+        }
+        inner.bytes += bytes;
+        while inner.bytes > self.most_bytes {
+            let oldest = inner.kept.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
+            if let Some(gone) = inner.kept.remove(&key) {
+                inner.bytes -= gone.bytes;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.inner().bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_longest_goes_first() {
+        let cache = Cache::new(1_000);
+        for name in ["a", "b", "c"] {
+            cache.put(name, Arc::new(name), 235);
+        }
+        assert!(cache.get("a").is_some());
+        cache.put("d", Arc::new("d"), 235);
+        assert_eq!(cache.get("b"), None);
+        assert_eq!(["a", "c", "d"].map(|name| cache.get(name).is_some()), [true; 3]);
+    }
+
+    #[test]
+    fn it_never_holds_more_than_it_may() {
+        let cache = Cache::new(10_000);
+        for n in 0..500_usize {
+            cache.put(&(n % 90).to_string(), Arc::new(n), n * 7 % 1_300);
+            assert!(cache.bytes() <= 10_000);
+        }
+        cache.put("big", Arc::new(0), 5_000);
+        assert_eq!(cache.get("big"), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! Occasions evaluated against a forge on the wire: which runs they call for, with how many calls.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tinqs_ci::gitea::client::{Changes, Client};
+use tinqs_ci::gitea::demand::chosen::Demanding;
+use tinqs_ci::gitea::demand::evaluate::{Evaluated, evaluate, nothing};
+use tinqs_ci::gitea::demand::occasion::Occasion;
+use tinqs_ci::gitea::demand::{Means, Mode, runs};
+use tinqs_ci::settings::{Demand, Forge as Settings};
+use tinqs_ci_reconciler::observation::Job;
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
+use tinqs_ci_reconciler::run::{JobRef, Secret};
+use tinqs_ci_reconciler::workflow::Dialect;
+use tinqs_ci_simulator::forge::{Config, Forge, PullRequest, Push};
+use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
+
+use crate::script::{client, settings};
+
+const REPO: &str = "acme/widget";
+const MAIN: &str = "refs/heads/main";
+const CI: &str = ".gitea/workflows/ci.yml";
+
+type Change<'a> = (&'a str, Option<&'a str>);
+
+fn workflow(on: &str) -> String {
+    format!("on: {on}\njobs:\n  build:\n    runs-on: linux\n    steps: [{{run: 'true'}}]\n")
+}
+
+struct World {
+    wire: Wire,
+    client: Client,
+}
+
+impl World {
+    fn new(config: Config) -> Self {
+        let mut forge = Forge::new(config);
+        forge.add_repo(REPO);
+        let forge = Arc::new(Mutex::new(forge));
+        // Nobody is told: the test takes what the forge owes its hooks.
+        let options = WireOptions::default();
+        let wire = Wire::start(forge, Arc::new(Timestamp::now), options).expect("a forge");
+        let token = Some(Secret::new("api-token"));
+        let client = client(&Settings { token, ..settings(&wire.url()) });
+        Self { wire, client }
+    }
+
+    /// Pushes, and answers what the forge tells of it, by event.
+    fn push(&self, git_ref: &str, message: &str, changes: &[Change<'_>]) -> Vec<(String, Value)> {
+        let mut forge = self.wire.forge();
+        forge.take_webhooks();
+        let push = Push { git_ref, changes, message, runs: &[] };
+        forge.push_commit(Timestamp::now(), REPO, &push);
+        told(&mut forge)
+    }
+
+    async fn evaluate(&self, event: &str, payload: &Value) -> Evaluated {
+        let occasion = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
+        let occasion = occasion.expect("something may start");
+        let evaluated = evaluate(&self.client, Dialect::V1_26, &occasion).await;
+        evaluated.expect("the forge answers").expect("the commit is there")
+    }
+
+    /// Workflow and event of each run that the last push calls for.
+    async fn starts(&self, told: &[(String, Value)]) -> Vec<String> {
+        let mut started = Vec::new();
+        for (event, payload) in told {
+            let evaluated = self.evaluate(event, payload).await;
+            started
+                .extend(evaluated.runs.iter().map(|run| format!("{} {}", run.workflow, run.event)));
+        }
+        started
+    }
+
+    fn calls(&self) -> u64 {
+        self.wire.counters().calls.values().sum()
+    }
+}
+
+fn told(forge: &mut Forge) -> Vec<(String, Value)> {
+    let hooks = forge.take_webhooks().into_iter();
+    hooks.map(|hook| (hook.event_type.to_owned(), hook.payload)).collect()
+}
+
+#[tokio::test]
+async fn a_push_with_one_workflow_file_takes_three_calls_at_most() {
+    let world = World::new(Config::default());
+    let filtered = workflow("{push: {paths: ['src/**']}}");
+    world.push(MAIN, "begin", &[(CI, Some(&filtered))]);
+    for (round, most) in [(1, 3), (2, 1), (3, 1)] {
+        let content = round.to_string();
+        let pushed = world.push(MAIN, "change", &[("src/a", Some(&content))]);
+        let before = world.calls();
+        assert_eq!(world.starts(&pushed).await, ["ci.yml push"]);
+        let calls = world.calls() - before;
+        assert!(calls <= most, "round {round}: {calls} calls");
+    }
+    let pushed = world.push(MAIN, "change", &[("README.md", Some("x"))]);
+    assert_eq!(world.starts(&pushed).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn branches_tags_and_their_ends() {
+    let world = World::new(Config::default());
+    let files = [
+        (CI, workflow("[push, create, delete]")),
+        (".gitea/workflows/tags.yml", workflow("{push: {tags: ['v*']}}")),
+        (".gitea/workflows/main.yml", workflow("{push: {branches: [main]}}")),
+        (".github/workflows/other.yml", workflow("push")),
+    ];
+    let changes: Vec<Change<'_>> =
+        files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let pushed = world.push(MAIN, "begin", &changes);
+    // The other folder is not looked at: the first one is there.
+    assert_eq!(world.starts(&pushed).await, ["ci.yml create", "ci.yml push", "main.yml push"]);
+    let sha = world.wire.forge().tip(REPO, MAIN).expect("a tip").sha.clone();
+    let tagged = {
+        let mut forge = world.wire.forge();
+        forge.move_ref(Timestamp::now(), REPO, "refs/tags/v1", &sha, &[]);
+        told(&mut forge)
+    };
+    assert_eq!(world.starts(&tagged).await, ["ci.yml push", "tags.yml push", "ci.yml create"]);
+    world.push("refs/heads/gone", "topic", &[("x", Some("y"))]);
+    let deleted = {
+        let mut forge = world.wire.forge();
+        forge.take_webhooks();
+        forge.delete_ref(Timestamp::now(), REPO, "refs/heads/gone");
+        told(&mut forge)
+    };
+    // Of what is gone the default branch's tip tells.
+    let evaluated = world.evaluate(&deleted[0].0, &deleted[0].1).await;
+    assert_eq!((evaluated.occasion.commit.as_str(), evaluated.runs.len()), (sha.as_str(), 1));
+    assert_eq!(evaluated.runs[0].git_ref, MAIN);
+}
+
+#[tokio::test]
+async fn a_forced_push_is_compared_tree_by_tree_and_a_lost_commit_starts_nothing() {
+    let world = World::new(Config { tree_page: 3, ..Config::default() });
+    let filtered = workflow("{push: {paths: ['src/**']}}");
+    world.push(MAIN, "begin", &[(CI, Some(&filtered)), ("docs/a", Some("1")), ("z", Some("1"))]);
+    let first = world.wire.forge().tip(REPO, MAIN).expect("a tip").sha.clone();
+    world.push(MAIN, "more", &[("src/deep/a", Some("1")), ("src/b", Some("1"))]);
+    // Back to the first commit: what the branch loses has changed.
+    let forced = {
+        let mut forge = world.wire.forge();
+        forge.take_webhooks();
+        forge.move_ref(Timestamp::now(), REPO, MAIN, &first, &[]);
+        told(&mut forge)
+    };
+    let (event, payload) = &forced[0];
+    let evaluated = world.evaluate(event, payload).await;
+    let files = ["src/b", "src/deep/a"].map(str::to_owned).to_vec();
+    assert_eq!((evaluated.changed, evaluated.runs.len()), (Some(Changes::All(files)), 1));
+    let mut lost = payload.clone();
+    lost["before"] = "9".repeat(40).into();
+    let evaluated = world.evaluate(event, &lost).await;
+    assert!(matches!(evaluated.changed, Some(Changes::Unknown(_))));
+    assert_eq!(evaluated.runs.len(), 0);
+    let mut gone = payload.clone();
+    gone["after"] = "8".repeat(40).into();
+    gone["head_commit"] = Value::Null;
+    let occasion = Occasion::of(event, gone.to_string().as_bytes()).expect("well-formed");
+    let evaluated = evaluate(&world.client, Dialect::V1_26, &occasion.expect("a push")).await;
+    assert!(evaluated.expect("the forge answers").is_none());
+}
+
+#[tokio::test]
+async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says() {
+    let world = World::new(Config::default());
+    let base = [(CI, workflow("[pull_request_target, push]"))];
+    world.push(MAIN, "begin", &[(CI, Some(&base[0].1))]);
+    let head = workflow("{pull_request: {paths: ['src/**']}}");
+    world.push("refs/heads/topic", "topic", &[(CI, Some(&head)), ("src/a", Some("1"))]);
+    let pull = |action| {
+        let mut forge = world.wire.forge();
+        forge.take_webhooks();
+        let pull = PullRequest { number: 3, action, title: "A topic", head: "topic", base: "main" };
+        forge.pull_request(Timestamp::now(), REPO, &pull, &[]);
+        told(&mut forge).remove(0)
+    };
+    let (event, opened) = pull("opened");
+    let evaluated = world.evaluate(&event, &opened).await;
+    let started: Vec<_> =
+        evaluated.runs.iter().map(|run| (run.event.as_str(), run.git_ref.as_str())).collect();
+    let at = "refs/pull/3/head";
+    assert_eq!(started, [("pull_request", at), ("pull_request_target", at)]);
+    let (event, synchronized) = pull("synchronized");
+    assert_eq!(event, "pull_request_sync");
+    assert_eq!(world.evaluate(&event, &synchronized).await.runs.len(), 2);
+    let (event, labelled) = pull("label_updated");
+    assert_eq!(world.evaluate(&event, &labelled).await.runs.len(), 0);
+    // From a fork, by somebody who may not write: only the base's own workflow needs no approval.
+    let mut fork = opened.clone();
+    fork["pull_request"]["head"]["repo_id"] = 4711.into();
+    let evaluated = world.evaluate("pull_request", &fork).await;
+    let held: Vec<_> = evaluated.runs.iter().map(|run| (run.event.as_str(), run.held)).collect();
+    assert_eq!(held, [("pull_request", true), ("pull_request_target", false)]);
+    assert_eq!(runs::runs(&evaluated, |_| true).len(), 1);
+    // The title asks for nothing to run.
+    let mut skipped = opened;
+    skipped["pull_request"]["title"] = "A topic [skip ci]".into();
+    let evaluated = world.evaluate("pull_request", &skipped).await;
+    assert!(nothing(&evaluated.notified).is_some_and(|why| why.contains("[skip ci]")));
+}
+
+#[tokio::test]
+async fn a_message_and_a_broken_file_start_nothing_and_leave_the_others() {
+    let world = World::new(Config { file_contents: false, ..Config::default() });
+    let good = workflow("push");
+    let changes = [(CI, Some(good.as_str())), (".gitea/workflows/broken.yml", Some("on: ["))];
+    let pushed = world.push(MAIN, "begin", &changes);
+    assert_eq!(world.starts(&pushed[1..]).await, ["ci.yml push"]);
+    let pushed = world.push(MAIN, "change\n\n[no ci]", &[("x", Some("1"))]);
+    let evaluated = world.evaluate(&pushed[0].0, &pushed[0].1).await;
+    assert!(nothing(&evaluated.notified).is_some_and(|why| why.contains("[no ci]")));
+    let names = runs::runs(&evaluated, |_| true);
+    assert!(names.is_empty(), "{names:?}");
+}
+
+#[tokio::test]
+async fn the_mode_is_decided_by_the_first_answer() {
+    let world = World::new(Config::default());
+    let means = Means { wanted: Demand::Auto, secret: true };
+    let token = Some(Secret::new("api-token"));
+    let forge = |means| {
+        let settings = Settings { token: token.clone(), ..settings(&world.wire.url()) };
+        Demanding::new(Arc::new(client(&settings)), means)
+    };
+    world.wire.faults(|faults| faults.down = true);
+    let demand = forge(means);
+    assert_eq!(demand.waiting().await.expect_err("down").kind, ErrorKind::Unavailable);
+    demand.assume();
+    assert_eq!(demand.known(), None, "nothing is assumed with `auto`");
+    world.wire.faults(|faults| faults.down = false);
+    assert!(demand.waiting().await.expect("answers").is_some());
+    assert_eq!(demand.known(), Some(Mode::Jobs));
+    world.wire.forge().config.lists = false;
+    let demand = forge(means);
+    assert_eq!(demand.waiting().await.expect("answers"), None);
+    assert_eq!(demand.known(), Some(Mode::Push));
+    assert_eq!(demand.job(&JobRef::default()).await.expect("not asked"), Job::Unobservable);
+    let demand = forge(Means { wanted: Demand::Auto, secret: false });
+    assert_eq!(demand.waiting().await.expect_err("no mode").kind, ErrorKind::Denied);
+    let configured = forge(Means { wanted: Demand::Push, secret: true });
+    configured.assume();
+    assert_eq!(configured.known(), Some(Mode::Push));
+    assert_eq!(json!(configured.known().map(Mode::word)), json!("push"));
+}
