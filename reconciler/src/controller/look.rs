@@ -502,12 +502,12 @@ fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{About, JobRef, Spec};
+    use crate::run::Spec;
 
     #[test]
     fn a_due_that_the_plan_asks_for_is_not_written_again_and_a_scrambled_one_is() {
         let now = Timestamp::UNIX_EPOCH;
-        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let spec = Spec::default();
         let mut stored = Run::new("test", RunName::push(&["a"]), spec, now);
         let hour = now + SignedDuration::from_hours(1);
         stored.status.due = hour;
@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn a_tombstone_is_not_written_for_its_due_and_a_finished_run_is() {
         let now = Timestamp::UNIX_EPOCH;
-        let spec = Spec { job: JobRef::default(), runs_on: Vec::new(), about: About::default() };
+        let spec = Spec::default();
         let mut stored = Run::new("test", RunName::job(1), spec, now);
         stored.status.phase = Phase::Finished;
         let mut later = stored.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Shortage, Times};
 use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
-use tinqs_ci_reconciler::run::{About, Attempt, JobRef, Run, RunName, Slot, Spec};
+use tinqs_ci_reconciler::run::{Attempt, JobRef, Run, RunName, Slot, Spec};
 
 use crate::look::Look;
 
@@ -236,7 +236,7 @@ pub(crate) fn new_run(run: usize, made: u8) -> Run {
     let spec = Spec {
         job: JobRef { repo: repo(run), repo_id: 1, job_id: i64::try_from(run).unwrap_or(0) + 1 },
         runs_on: vec!["linux".to_owned()],
-        about: About::default(),
+        ..Spec::default()
     };
     // Each incarnation was made at another time: that is what its uid is a hash of.
     let created_at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::from(made));

@@ -188,7 +188,8 @@ impl Replica {
         let (id, number) = (reference.repo_id.to_string(), job.to_string());
         let parts = [&id, "refs/heads/main", &about.commit, "ci.yml", &about.job, &number];
         let name = RunName::push(&parts);
-        let spec = Spec { job: JobRef { job_id: 0, ..reference }, runs_on, about };
+        let unknown = JobRef { job_id: 0, ..reference };
+        let spec = Spec { job: unknown, runs_on, about, ..Spec::default() };
         let own = self.controller.ports();
         let run = Run::new("simulated", name.clone(), spec, own.clock.now());
         match own.store.put(&run, Expect::Absent).await {

@@ -235,7 +235,7 @@ fn scramble_past(rng: &mut Rng, now: Timestamp, past: &mut PastAttempt) {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::run::{About, JobRef, RunName, Spec, decode, encode};
+    use tinqs_ci_reconciler::run::{JobRef, RunName, Spec, decode, encode};
 
     use super::*;
 
@@ -243,7 +243,7 @@ mod tests {
     fn a_scrambled_record_is_another_one_that_a_store_can_hold() {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(100);
         let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id: 1 };
-        let spec = Spec { job, runs_on: vec!["linux".to_owned()], about: About::default() };
+        let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
         let run = Run::new("test", RunName::job(1), spec, now);
         let mut rng = Rng::new(1);
         let mut differ = 0;
