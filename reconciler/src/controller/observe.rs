@@ -198,7 +198,8 @@ impl Controller {
                     uuid: None,
                     online: false,
                     busy: false,
-                    missing_since: Some(self.memory.missing(id, seen.now)),
+                    // Seen now: a look may have begun long before, and the wait counts from here.
+                    missing_since: Some(self.memory.missing(id, self.ports.clock.now())),
                 },
             });
         }

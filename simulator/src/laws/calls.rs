@@ -9,6 +9,9 @@ use tinqs_ci_reconciler::run::{Attempt, Phase, Placement, Run, RunName, Slot, de
 use super::Laws;
 use crate::cloud::machine::Machine;
 
+/// An attempt with two placements, its machine, its end, and the next begin.
+const WRITES_OF_A_MACHINE: usize = 5;
+
 /// What is true of a registration when it is to be retired.
 #[derive(Clone, Debug, Default)]
 pub struct RetireTruth {
@@ -261,6 +264,14 @@ impl Laws {
         if leaks {
             let what = format!("{}: a credential stands in a report", report.name);
             self.broken("L7", now, report.name.as_str(), what);
+        }
+    }
+
+    /// A run's machine was taken by another job: what was written for it bought that job its machine.
+    pub fn on_robbed(&mut self, name: &RunName) {
+        if let Some(times) = self.writes.get_mut(name) {
+            let bought = times.len().min(WRITES_OF_A_MACHINE);
+            times.drain(..bought);
         }
     }
 

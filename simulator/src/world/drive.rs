@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{Class, serving};
 use tinqs_ci_reconciler::controller::{Hint, Settings};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::{Run, RunName, Secret};
+use tinqs_ci_reconciler::run::{Run, RunName, Secret, Slot};
 
 use super::people::{self, Pushed};
 use super::profile::{Deed, Demand, Profile};
@@ -279,6 +279,8 @@ impl<'a> Drive<'a> {
             && self.until <= world.now()
             && forge.jobs().all(|job| job.status.is_done())
             && world.cloud.live().next().is_none()
+            // Where no job can be looked at, a run goes on until it is given up.
+            && (world.demand == Demand::Jobs || !world.records.runs().any(Run::is_open))
     }
 
     fn play_until(&mut self, end: Timestamp) {
@@ -378,6 +380,10 @@ impl<'a> Drive<'a> {
                     let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
                     let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
                     world.laws.on_started(id, waited);
+                    let slot = job.runner_name.as_ref().and_then(|n| n.parse::<Slot>().ok());
+                    if let Some(slot) = slot.filter(|_| !own) {
+                        world.laws.on_robbed(&slot.run);
+                    }
                     self.starts.insert((id, at), own);
                 }
                 _ => {}
@@ -402,7 +408,9 @@ impl<'a> Drive<'a> {
     /// else tells of them.
     fn every_minute(&mut self, now: Timestamp) {
         let mut world = lock(&self.world);
-        if now >= self.until + HEALED_WITHIN {
+        // Where places are counted, how long the queue takes is the operator's choice.
+        let limited = world.laws.classes.iter().any(Class::has_limit);
+        if now >= self.until + HEALED_WITHIN && !limited {
             world.laws.waits_at_most = world.laws.waits_at_most.min(HEALED_WITHIN);
         }
         if now >= self.until + CLEARED_UP_AFTER {

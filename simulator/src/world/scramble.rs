@@ -172,7 +172,7 @@ fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
         attempt.class = ClassName("another".to_owned());
     }
     if some(rng) {
-        attempt.runner.id = [0, -1, i64::MAX, attempt.runner.id + 1][pick(rng, 4)];
+        attempt.runner.id = [0, -1, i64::MAX, attempt.runner.id.saturating_add(1)][pick(rng, 4)];
     }
     if some(rng) {
         "nobody".clone_into(&mut attempt.runner.uuid);
@@ -223,7 +223,7 @@ fn scramble_past(rng: &mut Rng, now: Timestamp, past: &mut PastAttempt) {
         past.decided_at = time(rng, now);
     }
     if some(rng) {
-        past.registration = [0, -1, i64::MAX, past.registration + 1][pick(rng, 4)];
+        past.registration = [0, -1, i64::MAX, past.registration.saturating_add(1)][pick(rng, 4)];
     }
     if some(rng) {
         past.ended = ended(rng, now);
