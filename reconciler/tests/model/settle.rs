@@ -10,7 +10,7 @@ use crate::state::{Doing, Hashed, Job, State, hash_of};
 use crate::world::{Action, Reply, person};
 
 /// Rounds after which a state has not settled.
-pub(crate) const ROUNDS: u16 = 90;
+pub(crate) const ROUNDS: u16 = 48;
 /// Looks in a row at one run that all find something to do.
 const LOOKS: usize = 12;
 
