@@ -83,7 +83,7 @@ cases! {
     no_void_numbers: [Mutant::NoVoidNumbers], Profile::contended, [Leak], 3;
     nothing_read_again_and_nothing_too_late: [Mutant::RecordReadOnce, Mutant::LateEffects],
         Profile::forgetful, [L3], 3;
-    todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 3;
+    todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 6;
     superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::machines, [L3], 3;
     finished_machines_terminated: [Mutant::TerminateFinished], Profile::steal, [L3], 1;
     cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 5;
@@ -101,19 +101,22 @@ cases! {
     no_row_25: [Mutant::NoRow25], Profile::contended, [Leak], 3;
     no_row_26: [Mutant::NoRow26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
-    no_backoff: [Mutant::NoBackoff], Profile::cap, [Writes], 5;
+    no_backoff: [Mutant::NoBackoff], Profile::full_account, [Writes], 1;
     robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
     runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
-    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 3;
-    orphans_ignored: [Mutant::SweepIgnoresOrphans], Profile::lost_idle, [Leak], 3;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 6;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
 }
 
 /// Those that one chosen interleaving kills, in `scripted`.
-const SCRIPTED: &[Mutant] =
-    &[Mutant::VersionWithoutUid, Mutant::DeadTokenLives, Mutant::SeatWithoutClass];
+const SCRIPTED: &[Mutant] = &[
+    Mutant::VersionWithoutUid,
+    Mutant::DeadTokenLives,
+    Mutant::SeatWithoutClass,
+    Mutant::SweepIgnoresOrphans,
+];
 
 /// Plays seeds until all laws of the case are broken. The seeds that broke one break none with
 /// everything in its place: it is the mutant that breaks it.

@@ -241,3 +241,46 @@ fn seat_without_its_class() {
     let broken = with(&[Mutant::SeatWithoutClass], a_seat_of_the_class_before);
     assert!(broken.iter().any(|b| b.starts_with("L6")), "{broken:?}");
 }
+
+/// A job is cancelled while its machine boots, and all records are lost: the machine ends itself, and
+/// its registration is left to whoever finds it. Is it there a quarter of an hour later?
+fn registrations_left_without_a_record() -> usize {
+    let mut stage = Stage::new();
+    let (name, job) = (stage.name(), stage.job);
+    let controller = stage.controller(1);
+    stage.poll(1, &controller);
+    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.look(1, &controller);
+    stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
+    stage.rest(seconds(5));
+    let now = stage.now();
+    {
+        let mut world = lock(&stage.world);
+        world.forge().cancel(now, job);
+        world.records.lose_all();
+        world.laws.records_lost = true;
+    }
+    for _ in 0..15 {
+        stage.scheduler().spawn(1, {
+            let (controller, name) = (controller.clone(), name.clone());
+            async move {
+                if controller.sweep().await.woken > 0 {
+                    controller.reconcile(&name).await;
+                }
+            }
+        });
+        stage.rest(seconds(60));
+    }
+    assert_eq!(stage.broken(), Vec::<String>::new());
+    let world = lock(&stage.world);
+    assert_eq!(world.cloud.live().count(), 0, "its machine drained itself");
+    let left = world.forge().runners().count();
+    left
+}
+
+#[test]
+fn sweep_ignores_orphans() {
+    assert_eq!(registrations_left_without_a_record(), 0);
+    let left = with(&[Mutant::SweepIgnoresOrphans], registrations_left_without_a_record);
+    assert_eq!(left, 1, "nobody else finds it: a leak");
+}
