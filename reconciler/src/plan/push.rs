@@ -15,6 +15,7 @@ impl<'a> Decision<'a> {
         }
         let consumed = Ended { why: End::Consumed, at: self.now() };
         let mut newly = false;
+        let mut at_work = self.status.attempt.is_some() && self.facts.busy;
         if let Some(attempt) = &mut self.status.attempt
             && attempt.ended.is_none_or(|e| e.why != End::Consumed)
             && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
@@ -24,6 +25,7 @@ impl<'a> Decision<'a> {
         }
         for past in &mut self.status.past {
             let busy = facts::at_work(self.seen, &self.run.slot(past.number), past.registration);
+            at_work |= busy;
             if busy && past.ended.why != End::Consumed {
                 past.ended = consumed;
                 newly = true;
@@ -32,7 +34,7 @@ impl<'a> Decision<'a> {
         if newly {
             self.status.failures = 0;
         }
-        if newly {
+        if newly || at_work {
             return Some(self.take().running(Row::PushConsumed));
         }
         let taken = self.taken();

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::observation::{
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::{
-    About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, PastAttempt,
+    Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, PastAttempt,
     PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret, Slot,
     Spec, Uid8,
 };
