@@ -34,9 +34,8 @@ pub fn hints(events: Vec<Event>, mode: Option<Mode>) -> Demand {
             Event::Queued(job) if mode == Some(Mode::Jobs) => {
                 demand.hints.push(Hint::Queued(job));
             }
-            Event::Queued(_) => demand.poll_soon = true,
             Event::Job { job_id, runner } => demand.hints.push(Hint::Job { job_id, runner }),
-            Event::PollSoon => demand.poll_soon = true,
+            Event::Queued(_) | Event::PollSoon => demand.poll_soon = true,
         }
     }
     demand

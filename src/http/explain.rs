@@ -95,17 +95,17 @@ async fn as_pushed(
     let git_ref = match git_ref {
         Some(name) if name.starts_with("refs/") => name,
         Some(name) => format!("refs/heads/{name}"),
-        None => match client.branch_at(repo, &commit.sha, &about.default_branch).await? {
-            Some(branch) => format!("refs/heads/{branch}"),
-            None => {
+        None => {
+            let branch = client.branch_at(repo, &commit.sha, &about.default_branch).await?;
+            if branch.is_none() {
                 notes.push(format!(
                     "no branch has this commit as its tip: it is taken to be pushed to {}; say \
                      which ref with --ref",
                     about.default_branch
                 ));
-                format!("refs/heads/{}", about.default_branch)
             }
-        },
+            format!("refs/heads/{}", branch.as_ref().unwrap_or(&about.default_branch))
+        }
     };
     let tag = git_ref.starts_with("refs/tags/");
     let before = match commit.parents.first() {
@@ -158,7 +158,7 @@ fn explained(
             changed = Some(files.iter().take(FILES).cloned().collect());
         }
         Some(Changes::Unknown(why)) => {
-            notes.push(format!("the changed files are not known: {why}"))
+            notes.push(format!("the changed files are not known: {why}"));
         }
         None => {}
     }

@@ -195,8 +195,9 @@ async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says()
     let mut fork = opened.clone();
     fork["pull_request"]["head"]["repo_id"] = 4711.into();
     let evaluated = world.evaluate("pull_request", &fork).await;
-    let held: Vec<_> = evaluated.runs.iter().map(|run| (run.event.as_str(), run.held)).collect();
-    assert_eq!(held, [("pull_request", true), ("pull_request_target", false)]);
+    let runs_held: Vec<_> =
+        evaluated.runs.iter().map(|run| (run.event.as_str(), run.held)).collect();
+    assert_eq!(runs_held, [("pull_request", true), ("pull_request_target", false)]);
     assert_eq!(runs::runs(&evaluated, |_| true).len(), 1);
     // The title asks for nothing to run.
     let mut skipped = opened;

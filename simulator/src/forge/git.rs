@@ -174,7 +174,7 @@ impl Forge {
         for (path, content) in push.changes {
             match content {
                 Some(content) => {
-                    drop(files.insert((*path).to_owned(), content.as_bytes().to_vec()))
+                    files.insert((*path).to_owned(), content.as_bytes().to_vec());
                 }
                 None => drop(files.remove(*path)),
             }

@@ -132,19 +132,6 @@ impl Client {
         self.sender.send(call).await
     }
 
-    fn in_repository(
-        &self,
-        operation: &'static str,
-        repo: &str,
-        rest: &str,
-    ) -> Result<Call, PortError> {
-        let Some((owner, name)) = owner_and_name(repo) else {
-            let message = "the repository's name is not `owner/name`";
-            return Err(PortError::new("forge", operation, ErrorKind::Invalid, message));
-        };
-        Ok(Call::get(operation, &format!("{}{rest}", repository_path(&owner, &name))))
-    }
-
     /// Reads the answer of a call; `None` where the forge itself says that there is no such thing.
     async fn found<T: serde::de::DeserializeOwned>(
         &self,
@@ -246,7 +233,7 @@ impl Client {
         let names: Vec<&str> = wanted.iter().map(|entry| entry.path.as_str()).collect();
         let body = percent_encode(&json!({ "files": names }).to_string());
         let rest = format!("/file-contents?ref={}&body={body}", percent_encode(commit));
-        let call = self.in_repository("file_contents", repo, &rest)?;
+        let call = in_repository("file_contents", repo, &rest)?;
         let answer = self.read_contents(&call).await?;
         if matches!(answer.status.as_u16(), 404 | 405) {
             self.version().await?;
@@ -267,9 +254,9 @@ impl Client {
 
     async fn blob(&self, repo: &str, entry: &Entry) -> Result<Arc<Vec<u8>>, PortError> {
         let rest = format!("/git/blobs/{}", percent_encode(&entry.sha));
-        let call = self.in_repository("blob", repo, &rest)?;
+        let call = in_repository("blob", repo, &rest)?;
         let blob: Option<Blob> = self.found(&call, b'{').await?;
-        let text = blob.and_then(|blob| blob.decoded()).ok_or_else(|| {
+        let text = blob.and_then(Blob::decoded).ok_or_else(|| {
             let what = "the forge lists this file and does not give it";
             self.sender.error(&call, ErrorKind::Unavailable, what)
         })?;
@@ -300,7 +287,7 @@ impl Client {
             let recursive = if depth.is_recursive() { "recursive=true&" } else { "" };
             let sha = percent_encode(sha);
             let rest = format!("/git/trees/{sha}?{recursive}page={page}&per_page={PER_PAGE}");
-            let call = self.in_repository("tree", repo, &rest)?;
+            let call = in_repository("tree", repo, &rest)?;
             let Some(TreePage { tree: entries, truncated }) = self.found(&call, b'{').await? else {
                 return Ok(None);
             };
@@ -317,6 +304,15 @@ impl Client {
         self.contents.trees.put(&key, tree.clone(), bytes);
         Ok(Some(tree))
     }
+}
+
+/// A reading of a repository; `rest` begins behind its name.
+fn in_repository(operation: &'static str, repo: &str, rest: &str) -> Result<Call, PortError> {
+    let Some((owner, name)) = owner_and_name(repo) else {
+        let message = "the repository's name is not `owner/name`";
+        return Err(PortError::new("forge", operation, ErrorKind::Invalid, message));
+    };
+    Ok(Call::get(operation, &format!("{}{rest}", repository_path(&owner, &name))))
 }
 
 /// How much of a tree is asked for.

@@ -101,24 +101,22 @@ pub async fn evaluate(
     let unknown = Changed::Unknown(NOT_READ.to_owned());
     let mut notified = judge(&occasion, &read, &unknown, &context, dialect);
     let mut changed = None;
+    let mut known = unknown;
     if asks_for_changes(&notified) {
-        let changes = changes(client, &occasion).await?;
-        if matches!(changes, Changes::Some(_)) {
+        let found = changes(client, &occasion).await?;
+        if matches!(found, Changes::Some(_)) {
             notes.push("the change is too large to be read whole: some files are not seen".into());
         }
-        let known = match &changes {
+        known = match &found {
             Changes::All(files) | Changes::Some(files) => Changed::Files(files.clone()),
             Changes::Unknown(why) => Changed::Unknown(why.clone()),
         };
         notified = judge(&occasion, &read, &known, &context, dialect);
-        // The rest is asked for only where a run depends on it.
-        notified =
-            look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
-        changed = Some(changes);
-    } else {
-        notified = look_closer(client, &occasion, &read, &unknown, &mut context, dialect, notified)
-            .await?;
+        changed = Some(found);
     }
+    // The rest is asked for only where a run depends on it.
+    let notified =
+        look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
     let runs = runs(client, &occasion, &read, &notified, dialect).await?;
     Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
 }

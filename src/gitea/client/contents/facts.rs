@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tinqs_ci_reconciler::ports::PortError;
 
-use super::Client;
+use super::{Client, in_repository};
 use crate::gitea::client::call::Call;
 use crate::gitea::wire::{nullable, owner_and_name, percent_encode};
 
@@ -29,7 +29,7 @@ impl Client {
     /// The forge does not answer, or the token may not.
     pub async fn commit(&self, repo: &str, sha: &str) -> Result<Option<Commit>, PortError> {
         let rest = format!("/git/commits/{}?stat=false&verification=false", percent_encode(sha));
-        let call = self.in_repository("commit", repo, &rest)?;
+        let call = in_repository("commit", repo, &rest)?;
         let found: Option<ApiCommit> = self.found(&call, b'{').await?;
         Ok(found.map(|ApiCommit { sha, commit, parents, files }| Commit {
             sha,
@@ -44,7 +44,7 @@ impl Client {
     /// # Errors
     /// The forge does not answer, or the token may not.
     pub async fn about(&self, repo: &str) -> Result<Option<Repository>, PortError> {
-        let call = self.in_repository("repository", repo, "")?;
+        let call = in_repository("repository", repo, "")?;
         self.found(&call, b'{').await
     }
 
@@ -59,7 +59,7 @@ impl Client {
         sha: &str,
         default: &str,
     ) -> Result<Option<String>, PortError> {
-        let call = self.in_repository("branches", repo, "/branches?limit=50")?;
+        let call = in_repository("branches", repo, "/branches?limit=50")?;
         let branches: Vec<Branch> = self.found(&call, b'[').await?.unwrap_or_default();
         let at = |branch: &&Branch| branch.commit.as_ref().is_some_and(|commit| commit.id == sha);
         let mut found: Vec<&str> = branches.iter().filter(at).map(|b| b.name.as_str()).collect();
@@ -73,7 +73,7 @@ impl Client {
     /// The forge does not answer, or the token may not.
     pub async fn tip(&self, repo: &str, branch: &str) -> Result<Option<String>, PortError> {
         let rest = format!("/branches/{}", percent_encode(branch));
-        let call = self.in_repository("branch", repo, &rest)?;
+        let call = in_repository("branch", repo, &rest)?;
         let branch: Option<Branch> = self.found(&call, b'{').await?;
         Ok(branch.and_then(|branch| branch.commit).map(|commit| commit.id))
     }
@@ -89,7 +89,7 @@ impl Client {
             permission: String,
         }
         let rest = format!("/collaborators/{}/permission", percent_encode(user));
-        let call = self.in_repository("permission", repo, &rest)?;
+        let call = in_repository("permission", repo, &rest)?;
         let answer = self.read_contents(&call).await?;
         match answer.status.as_u16() {
             401 | 403 | 404 if !answer.is_html() => Ok(false),
@@ -108,7 +108,7 @@ impl Client {
     pub async fn variables(&self, repo: &str) -> Result<BTreeMap<String, String>, PortError> {
         let owner = owner_and_name(repo).map(|(owner, _)| owner).unwrap_or_default();
         let owners = format!("/orgs/{}/actions/variables?limit=50", percent_encode(&owner));
-        let own = self.in_repository("variables", repo, "/actions/variables?limit=50")?;
+        let own = in_repository("variables", repo, "/actions/variables?limit=50")?;
         let mut variables = BTreeMap::new();
         for call in [Call::get("variables", &owners), own] {
             let answer = self.read_contents(&call).await?;
