@@ -64,7 +64,7 @@ pub struct Laws {
     looks: u64,
     /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
-    waiting: BTreeMap<i64, time::Wait>,
+    waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone: since when, of that excused, and whether it was told.
     lingering: BTreeMap<String, time::Wait>,

@@ -65,6 +65,8 @@ pub struct World {
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
     cron_at: Timestamp,
+    /// Replicas that had died by the last minute.
+    deaths: u64,
 }
 
 /// The world, shared by all who live in it.
@@ -95,6 +97,7 @@ impl World {
             laws: Laws::new(seed, now),
             calls: BTreeMap::new(),
             cron_at: now + FORGE_CRON,
+            deaths: 0,
         }
     }
 
@@ -142,7 +145,9 @@ impl World {
         if self.cron_at <= now {
             self.cron_at = now + FORGE_CRON;
             forge.tick(now);
-            let excuse = self.excuse(now, &forge);
+            let deaths = self.struck.get("crash").copied().unwrap_or(0);
+            let forgotten = deaths > std::mem::replace(&mut self.deaths, deaths);
+            let excuse = Excuse { forgotten, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
         drop(forge);
@@ -183,7 +188,7 @@ impl World {
         let idle = self.suffers(now, Trouble::Mute) || self.suffers(now, Trouble::Drought);
         let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(job));
         let hopeless = hopeless.map(|job| job.id).collect();
-        Excuse { cut_off, no_job_can_start: cut_off || idle, hopeless }
+        Excuse { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
     }
 
     /// Whether no machine will come for a job: it was given up or deleted, or its class has none that

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Laws;
 use crate::cloud::Cloud;
-use crate::forge::{Forge, Status};
+use crate::forge::Forge;
 
 /// How often is looked.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -18,6 +18,8 @@ pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15)
 pub struct Excuse {
     /// A port is down: nothing can be seen, or done.
     pub cut_off: bool,
+    /// A replica died, and with it what it remembered: since when registrations are missing.
+    pub forgotten: bool,
     /// No job can start, because of that, or because the forge assigns none, or for want of capacity.
     pub no_job_can_start: bool,
     /// Jobs for which no machine will come: given up, deleted by a person, or of a class that has none.
@@ -80,7 +82,8 @@ impl Laws {
         self.lingering.retain(|id, _| lingering.iter().any(|(other, _, _)| other == id));
         for (id, run, since) in lingering {
             let wait = self.lingering.entry(id.clone()).or_insert(Wait::since(since));
-            if wait.goes_on(now, excuse.cut_off, LINGERS_AT_MOST).is_some() {
+            let excused = excuse.cut_off || excuse.forgotten;
+            if wait.goes_on(now, excused, LINGERS_AT_MOST).is_some() {
                 let what =
                     format!("{id} lives 15 minutes after its job ended or its registration went");
                 self.broken("time", now, &run, what);
@@ -91,16 +94,16 @@ impl Laws {
     fn waits(&mut self, now: Timestamp, forge: &Forge, excuse: &Excuse) {
         let mut long = Vec::new();
         let waiting = forge.waiting();
-        self.waiting
-            .retain(|id, _| forge.job(*id).is_some_and(|job| job.status == Status::Waiting));
         let served: Vec<_> =
             waiting.into_iter().filter(|job| self.served(&job.spec.runs_on)).collect();
+        let goes_on: BTreeSet<(i64, Timestamp)> =
+            served.iter().map(|job| (job.id, job.updated_at)).collect();
+        self.waiting.retain(|wait, _| goes_on.contains(wait));
         for job in served {
-            let since = job.updated_at;
-            let wait = self.waiting.entry(job.id).or_insert(Wait::since(since));
-            if wait.since != since {
-                *wait = Wait::since(since);
-            }
+            // A job that no class served until now waits since one does.
+            let since = job.updated_at.max(now - MINUTE);
+            let key = (job.id, job.updated_at);
+            let wait = self.waiting.entry(key).or_insert(Wait::since(since));
             let excused = excuse.no_job_can_start || excuse.hopeless.contains(&job.id);
             long.extend(
                 wait.goes_on(now, excused, self.waits_at_most).map(|waited| (job.id, waited)),

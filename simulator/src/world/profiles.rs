@@ -193,7 +193,7 @@ impl Profile {
             limit: [0.0, 0.1][pick(rng, 2)],
             ..Faults::default()
         };
-        Self::mixed("cap", weather, 7 * 60)
+        Self::mixed("cap", weather, 9 * 60)
     }
 
     /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
@@ -281,7 +281,7 @@ impl Profile {
         };
         let line = |_: &mut Rng| Line::V1_26;
         // Where most looks stand still on the way, no bound holds but that after the weather.
-        Self { line, ..Self::mixed("pause", weather, 7 * 60) }
+        Self { line, ..Self::mixed("pause", weather, 9 * 60) }
     }
 
     /// The forge assigns nothing for two hours; runners that ask at once lose against each other.
