@@ -1,0 +1,90 @@
+//! A forge behind a bad line: delayed, cut, lost, refused, replaced by a proxy's page.
+
+use std::time::Duration;
+
+use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
+
+use super::clean::{PATIENT, all_done_and_nothing_left, seed};
+use super::host::{Host, Options};
+
+const LATE: Fault = Fault::Delay(Duration::from_secs(2));
+/// Everything that may befall a request.
+const ALL: [Fault; 7] =
+    [LATE, Fault::Error, Fault::Unavailable, Fault::Html, Fault::Half, Fault::Lost, Fault::Reset];
+/// The runner's calls that it makes once: a lost task is the forge's and the runner's affair.
+const ONCE: [&str; 2] = ["/FetchTask", "/Declare"];
+/// Its calls that it repeats ten times, which is not for ever.
+const REPEATED: [&str; 2] = ["/UpdateTask", "/UpdateLog"];
+
+fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
+    let mixture = Some(Mixture::new(seed(), percent, kinds));
+    let spared = spared.iter().map(|&path| path.to_owned()).collect();
+    Faults { mixture, spared, ..Faults::default() }
+}
+
+/// Jobs come in four pushes; the weather holds until all are done.
+async fn jobs_in(count: usize, faults: Faults) {
+    let mut host = Host::new(&Options { class: PATIENT, ..Options::default() });
+    host.wire.faults(|now| *now = faults);
+    host.start().await;
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.extend(host.push_told(count / 4, "sleep 0.5"));
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    host.all_done(&jobs, 240).await;
+    let mut struck = 0;
+    host.wire.faults(|now| {
+        struck = now.mixture.as_ref().map_or(0, Mixture::struck);
+        *now = Faults::default();
+    });
+    let machines = all_done_and_nothing_left(&mut host, &jobs, 120).await;
+    println!("{struck} calls met a fault, {} jobs, {machines} machines", jobs.len());
+    assert!(struck > 10, "the weather was fair: {struck} faults");
+    assert_eq!(machines, jobs.len(), "a machine for each job, and no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mixture_of_everything_during_forty_jobs() {
+    jobs_in(40, weather(30, &ALL, &ONCE)).await;
+}
+
+/// One kind alone befalls half of all calls, but for the runners'.
+async fn alone(fault: Fault) {
+    jobs_in(8, weather(50, &[fault], &[ONCE, REPEATED].concat())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_late() {
+    alone(LATE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_forge_fails() {
+    alone(Fault::Error).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_forge_is_overloaded() {
+    alone(Fault::Unavailable).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_for_people_comes_instead() {
+    alone(Fault::Html).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_cut_in_the_middle() {
+    alone(Fault::Half).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_lost() {
+    alone(Fault::Lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_reset() {
+    alone(Fault::Reset).await;
+}
