@@ -9,13 +9,18 @@ use tinqs_ci::embedded::store::Store;
 use tinqs_ci_reconciler::observation::Conclusion;
 use tinqs_ci_reconciler::ports::{Expect, Filter, RunStore as _};
 use tinqs_ci_reconciler::run::{decode, encode};
-use tinqs_ci_simulator::forge::Status;
+use tinqs_ci_simulator::forge::{Line, Status};
 
-use super::host::Host;
+use super::host::{Host, Options};
 
-/// A class whose times leave room for a busy machine: only what the weather does may cost an
-/// attempt. Finished records go soon, so that their going is seen.
-pub(crate) const PATIENT: &str = "labels = [\"linux\"]\nlimit = 16\nboot_within = \"5m\"\n\
+/// A host on which only the weather may cost an attempt: times leave room for a busy machine, and
+/// the forge always assigns (before 1.27 it may leave an idle runner beside a waiting job).
+pub(crate) fn patient() -> Options {
+    Options { line: Line::V1_27, class: PATIENT, ..Options::default() }
+}
+
+/// Finished records go soon, so that their going is seen.
+const PATIENT: &str = "labels = [\"linux\"]\nlimit = 16\nboot_within = \"5m\"\n\
     idle_within = \"2m\"\nassign_within = \"30s\"\nkeep = \"15s\"";
 
 /// A number from the environment, for longer runs and other histories.
@@ -56,6 +61,10 @@ pub(crate) async fn all_done_and_nothing_left(
     let machines = host.machines_ever();
     assert!(workers.iter().all(|worker| machines.contains(*worker)), "{workers:?} {machines:?}");
 
+    host.until("every machine's end is recorded", seconds, async |host| {
+        machines.iter().all(|machine| host.machine(machine).join("ended").exists())
+    })
+    .await;
     half_an_hour_passes(host).await;
     host.settles(seconds).await;
     host.until("all seats are free", seconds, async |host| {

@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::Sha256;
 use tinqs_ci_simulator::faults::Rng;
 
-use super::clean::{PATIENT, all_done_and_nothing_left, seed};
+use super::clean::{all_done_and_nothing_left, patient, seed};
 use super::host::{Host, Options, SECRET};
 
 /// The first id of jobs that only webhooks tell of. The forge knows none of them, so nothing but
@@ -61,8 +61,7 @@ const KEPT: &str = "labels = [\"linux\"]\nboot_within = \"5m\"\nidle_within = \"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
-    let options = Options { class: KEPT, limited_files: true, ..Options::default() };
-    let mut host = Host::new(&options);
+    let mut host = Host::new(&Options { class: KEPT, limited_files: true, ..patient() });
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
     let mut taken = Vec::new();
@@ -111,8 +110,7 @@ async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_again_and_again() {
     let mut rng = Rng::new(seed());
-    let options = Options { class: PATIENT, limited_files: true, ..Options::default() };
-    let mut host = Host::new(&options);
+    let mut host = Host::new(&Options { limited_files: true, ..patient() });
     host.start().await;
     let mut jobs = Vec::new();
     let mut pause = |most: u64| tokio::time::sleep(Duration::from_millis(rng.below(most)));

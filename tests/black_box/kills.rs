@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tinqs_ci_simulator::faults::Rng;
 
-use super::clean::{PATIENT, all_done_and_nothing_left, number, seed};
-use super::host::{Host, Options};
+use super::clean::{all_done_and_nothing_left, number, patient, seed};
+use super::host::Host;
 
 /// In `cargo test`; `TINQS_CI_KILLS` asks for more, and there are as many jobs more.
 const KILLS: u64 = 50;
@@ -17,7 +17,7 @@ async fn killed_at_random_moments_of_forty_jobs() {
     let (seed, kills) = (seed(), number("TINQS_CI_KILLS").unwrap_or(KILLS));
     let mut rng = Rng::new(seed);
     let total = usize::try_from(kills * 4 / 5).expect("a number of jobs");
-    let mut host = Host::new(&Options { class: PATIENT, ..Options::default() });
+    let mut host = Host::new(&patient());
     let (mut jobs, mut killed) = (Vec::new(), 0);
     while killed < kills {
         host.spawn();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
 
-use super::clean::{PATIENT, all_done_and_nothing_left, seed};
-use super::host::{Host, Options};
+use super::clean::{all_done_and_nothing_left, patient, seed};
+use super::host::Host;
 
 const LATE: Fault = Fault::Delay(Duration::from_secs(2));
 /// Everything that may befall a request.
@@ -24,7 +24,7 @@ fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
 
 /// Jobs come in four pushes; the weather holds until all are done.
 async fn jobs_in(count: usize, faults: Faults) {
-    let mut host = Host::new(&Options { class: PATIENT, ..Options::default() });
+    let mut host = Host::new(&patient());
     host.wire.faults(|now| *now = faults);
     host.start().await;
     let mut jobs = Vec::new();
