@@ -5,10 +5,14 @@
 mod boot;
 #[path = "../fuzz/src/config.rs"]
 mod config;
+#[path = "../fuzz/src/glob.rs"]
+mod glob;
 #[path = "../fuzz/src/observation.rs"]
 mod observation;
 #[path = "../fuzz/src/webhook.rs"]
 mod webhook;
+#[path = "../fuzz/src/workflow.rs"]
+mod workflow;
 
 use std::fs;
 use std::path::Path;
@@ -44,4 +48,14 @@ fn observation_holds() {
 #[test]
 fn webhook_holds() {
     seeds("webhook", webhook::check);
+}
+
+#[test]
+fn glob_holds() {
+    seeds("glob", glob::check);
+}
+
+#[test]
+fn workflow_holds() {
+    seeds("workflow", workflow::check);
 }

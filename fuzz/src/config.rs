@@ -45,11 +45,13 @@ pub(crate) fn check(data: &[u8]) {
         assert!(
             !told.contains(SECRET) || data.windows(SECRET.len()).any(|w| w == SECRET.as_bytes())
         );
-        let again = match parse(file, path, &env) {
-            Ok(loaded) => format!("{loaded:?}"),
-            Err(mistakes) => format!("{mistakes:?}"),
-        };
-        assert_eq!(told, again);
+        if path.is_none() {
+            let again = match parse(file, path, &env) {
+                Ok(loaded) => format!("{loaded:?}"),
+                Err(mistakes) => format!("{mistakes:?}"),
+            };
+            assert_eq!(told, again);
+        }
     }
 }
 

@@ -27,6 +27,10 @@ const ROUNDS: usize = 6;
 /// Where that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let Some(mut seen) = read(data) else { return };
+    // A clock may be wrong by years; at the end of time there is nothing left to wait for.
+    if !(1970..9_000).contains(&seen.now.to_zoned(jiff::tz::TimeZone::UTC).year()) {
+        return;
+    }
     let how = data.iter().fold(0_usize, |sum, byte| sum + usize::from(*byte));
     let most = ROUNDS + 2 * seen.class.as_ref().map_or(0, |class| class.machines.len());
     let mut launched = Vec::new();
