@@ -20,6 +20,8 @@ mod enumerated;
 /// capacity costs two, and the controller goes on with the rest in the next look.
 const ROUNDS: usize = 6;
 
+const YEAR_9000: i64 = 7_030 * 31_557_600;
+
 /// Whatever is seen, there is a plan, the same each time; carried out, it leads to one that asks
 /// for nothing more.
 ///
@@ -28,7 +30,7 @@ const ROUNDS: usize = 6;
 pub(crate) fn check(data: &[u8]) {
     let Some(mut seen) = read(data) else { return };
     // A clock may be wrong by years; at the end of time there is nothing left to wait for.
-    if !(1970..9_000).contains(&seen.now.to_zoned(jiff::tz::TimeZone::UTC).year()) {
+    if !(0..YEAR_9000).contains(&seen.now.as_second()) {
         return;
     }
     let how = data.iter().fold(0_usize, |sum, byte| sum + usize::from(*byte));
