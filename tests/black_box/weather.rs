@@ -19,7 +19,7 @@ const REPEATED: [&str; 2] = ["/UpdateTask", "/UpdateLog"];
 fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
     let mixture = Some(Mixture::new(seed(), percent, kinds));
     let spared = spared.iter().map(|&path| path.to_owned()).collect();
-    Faults { mixture, spared, ..Faults::default() }
+    Faults { spared, mixture, ..Faults::default() }
 }
 
 /// Jobs come in four pushes; the weather holds until all are done.

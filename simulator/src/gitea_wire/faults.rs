@@ -158,7 +158,7 @@ mod tests {
         let history = |seed| {
             let mixture = Some(Mixture::new(seed, 30, kinds));
             let spared = vec!["/FetchTask".to_owned()];
-            let mut faults = Faults { mixture, spared, ..Faults::default() };
+            let mut faults = Faults { spared, mixture, ..Faults::default() };
             let drawn: Vec<_> = (0..2_000).map(|_| faults.strike("/api")).collect();
             let before = faults.clone();
             assert_eq!(faults.strike("/x/FetchTask"), (Weather::Fine, Duration::ZERO));
