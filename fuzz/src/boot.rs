@@ -21,13 +21,14 @@ pub(crate) fn check(data: &[u8]) {
     static WITHOUT: LazyLock<String> = LazyLock::new(|| harmless("none://host/"));
     let mut fields =
         data.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field).into_owned());
-    let [uuid, name, token, url, git, uid] = FIELDS.map(|_| fields.next().unwrap_or_default());
+    let [uuid, name, token, url, git, incarnation] =
+        FIELDS.map(|_| fields.next().unwrap_or_default());
     let labels: Vec<String> = fields.collect();
     let hostile = attempt(&uuid, &name, &token, &url, &git, labels.clone());
-    let text = script(&slot(&uid), 3, &hostile);
+    let text = script(&slot(&incarnation), 3, &hostile);
     assert!(text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')), "{text:?}");
-    if data.len() % 16 == 0 {
-        assert_eq!(text, script(&slot(&uid), 3, &hostile), "a function of the attempt");
+    if data.len().is_multiple_of(16) {
+        assert_eq!(text, script(&slot(&incarnation), 3, &hostile), "a function of the attempt");
     }
 
     // A harmless one whose address is of the same kind, so that git is configured in both or none.

@@ -55,13 +55,13 @@ fn decided(list: &Patterns, each: &[Pattern], inputs: &[&str]) {
     let mut ignored = 0;
     for input in inputs {
         let matching = |pattern: &&Pattern| pattern.matches(input);
-        let last = each.iter().rev().find(matching);
-        assert_eq!(list.includes(input), last.is_some_and(|pattern| !pattern.negated()));
-        assert_eq!(list.deciding(input).is_some(), last.is_some());
-        let ignores = each.iter().any(|pattern| pattern.matches(input) != pattern.negated());
-        assert_eq!(list.ignoring(input).is_some(), ignores);
+        let deciding = each.iter().rev().find(matching);
+        assert_eq!(list.includes(input), deciding.is_some_and(|pattern| !pattern.negated()));
+        assert_eq!(list.deciding(input).is_some(), deciding.is_some());
+        let excluded = each.iter().any(|pattern| pattern.matches(input) != pattern.negated());
+        assert_eq!(list.ignoring(input).is_some(), excluded);
         included += usize::from(list.includes(input));
-        ignored += usize::from(ignores);
+        ignored += usize::from(excluded);
     }
     assert_eq!(list.skips(inputs), !each.is_empty() && included == 0);
     assert_eq!(list.ignores(inputs), !each.is_empty() && ignored == inputs.len());

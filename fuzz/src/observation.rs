@@ -153,7 +153,7 @@ fn altered(value: Value, what: u8) -> Value {
             if let Some(name) = fields.keys().nth(at).cloned() {
                 fields.insert(name, Value::Null);
             }
-            if what & 7 == 0 { Value::Null } else { Value::Object(fields) }
+            if what.is_multiple_of(8) { Value::Null } else { Value::Object(fields) }
         }
     }
 }

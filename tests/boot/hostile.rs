@@ -50,7 +50,7 @@ fn hostile() -> impl Strategy<Value = ([String; 6], Vec<String>, bool)> {
 
 /// Boots a machine with these values; answers what is wrong.
 fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCaseError> {
-    let [uuid, name, token, address, git, uid] = values;
+    let [uuid, name, token, address, git, incarnation] = values;
     let mut slot = slot();
     let mut attempt = usual(&slot);
     attempt.runner.uuid.clone_from(uuid);
@@ -59,7 +59,7 @@ fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCas
     attempt.runner.labels = labels.to_vec();
     attempt.boot.instance_url = format!("http{}://{address}", if tls { "s" } else { "" });
     attempt.boot.git_token = Some(Secret::new(git.as_str()));
-    slot.uid = Uid8(uid.clone());
+    slot.uid = Uid8(incarnation.clone());
     // The marker tells this test's processes from others'; a slot like this one makes none.
     let marker = super::slot();
     let text = script(&slot, 0, &attempt);
