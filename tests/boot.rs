@@ -2,6 +2,8 @@
 
 #[path = "boot/fake.rs"]
 mod fake;
+#[path = "boot/hostile.rs"]
+mod hostile;
 #[path = "conformance/make.rs"]
 #[expect(dead_code, reason = "the conformance suites use the rest")]
 mod make;
@@ -49,9 +51,14 @@ struct Machine {
 
 impl Machine {
     fn boot(fake: Fake, mode: &str, slot: &Slot, attempt: &Attempt) -> Self {
+        Self::boot_as(fake, mode, slot, &script(slot, 0, attempt))
+    }
+
+    /// Boots a script under the marker of a slot.
+    fn boot_as(fake: Fake, mode: &str, slot: &Slot, script: &str) -> Self {
         let token = slot.token(0);
         let path = fake.dir.path().join("boot.sh");
-        std::fs::write(&path, script(slot, 0, attempt)).unwrap();
+        std::fs::write(&path, script).unwrap();
         let child = Command::new("bash")
             .arg(&path)
             .env_clear()

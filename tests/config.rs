@@ -517,6 +517,7 @@ fn credentials_come_from_three_places() {
         file(&write("binary", &[0xff, 0xfe])),
         file(&write("lines", b"one\ntwo\n")),
         file(&write("large", &vec![b'x'; 70_000])),
+        file(std::path::Path::new("/dev/zero")),
         toml("{ env = \"NOT_SET\" }"),
         toml("{ env = \"EMPTY\" }"),
         toml("{ env = \"TWO\" }"),
@@ -535,6 +536,7 @@ fn credentials_come_from_three_places() {
         ci.toml:3: forge.token: the file `DIR/binary` cannot be read: stream did not contain valid UTF-8
         ci.toml:3: forge.token: the credential holds a line break or another control character
         ci.toml:3: forge.token: the file `DIR/large` cannot be read: it is larger than 65536 bytes
+        ci.toml:3: forge.token: the file `/dev/zero` cannot be read: it is larger than 65536 bytes
         ci.toml:3: forge.token: the environment variable `NOT_SET` is not set
         ci.toml:3: forge.token: the environment variable `EMPTY` is empty
         ci.toml:3: forge.token: the credential holds a line break or another control character

@@ -40,6 +40,7 @@ const ROOT: &[&str] = &[
     "deny.toml",
     "deploy",
     "docs",
+    "fuzz",
     "helm",
     "reconciler",
     "rustfmt.toml",

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-pub use faults::Faults;
+pub use faults::{Fault, Faults, Mixture};
 pub use hooks::{Hook, HookScope};
 
 use crate::forge::{Forge, Webhook};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::io::Read as _;
 use std::str::FromStr;
 
 use jiff::SignedDuration;
@@ -378,7 +379,13 @@ fn from_file(path: &str) -> Result<String, String> {
     if size.len() > SECRET_BYTES {
         return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| fail(&e))?;
+    // A device or a pipe tells no size.
+    let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
+    let mut text = String::new();
+    file.take(SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| fail(&e))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > SECRET_BYTES) {
+        return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
+    }
     let trimmed = text.trim_end_matches(['\n', '\r']);
     if trimmed.is_empty() {
         return Err(format!("the file `{shown}` is empty"));

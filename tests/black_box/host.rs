@@ -14,7 +14,7 @@ use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 /// The webhook secret of all hosts.
-const SECRET: &str = "black-box-webhook-secret";
+pub(crate) const SECRET: &str = "black-box-webhook-secret";
 /// The API token of the forge.
 pub(crate) const TOKEN: &str = "black-box-api-token";
 
@@ -24,8 +24,9 @@ pub(crate) struct Host {
     pub(crate) forge: Arc<Mutex<Forge>>,
     pub(crate) wire: Wire,
     port: u16,
+    limited_files: bool,
     server: Option<Child>,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 /// How a host differs from the usual one.
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) demand: &'static str,
     /// A running task without a report for so long fails.
     pub(crate) zombie_after: SignedDuration,
+    /// The disk is to be made full: the server outlives the signal that tells of a file's limit.
+    pub(crate) limited_files: bool,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             hook: true,
             demand: "auto",
             zombie_after: SignedDuration::from_mins(10),
+            limited_files: false,
         }
     }
 }
@@ -81,7 +85,9 @@ impl Host {
         };
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)
             .expect("a forge on loopback");
-        let host = Self { dir, forge, wire, port, server: None, http: reqwest::Client::new() };
+        let limited_files = options.limited_files;
+        let http = reqwest::Client::new();
+        let host = Self { dir, forge, wire, port, limited_files, server: None, http };
         host.configure(options.class, options.demand);
         host.install_runner();
         host
@@ -113,9 +119,35 @@ impl Host {
 
     /// Starts `tinqs-ci serve` and waits until it is ready.
     pub(crate) async fn start(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Waits until the server is ready.
+    pub(crate) async fn ready(&self) {
+        let url = self.url("/readyz");
+        self.until("the server is ready", 60, async |host| {
+            host.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// Starts `tinqs-ci serve` and waits for nothing.
+    pub(crate) fn spawn(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"));
+        if self.limited_files {
+            command = Command::new("bash");
+            // Ignored signals stay ignored in what is executed.
+            command.args([
+                "-c",
+                "trap '' XFSZ; exec \"$@\"",
+                "bash",
+                env!("CARGO_BIN_EXE_tinqs-ci"),
+            ]);
+        }
+        let child = command
             .args(["serve", "--config"])
             .arg(self.dir.path().join("tinqs-ci.toml"))
             .env_clear()
@@ -130,11 +162,11 @@ impl Host {
             .spawn()
             .expect("the server starts");
         self.server = Some(child);
-        let url = self.url("/readyz");
-        self.until("the server is ready", 20, async |host| {
-            host.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+    }
+
+    /// The server's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().expect("a server").id()
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -215,6 +247,19 @@ impl Host {
         self.forge().push(Timestamp::now(), "acme/widget", &jobs)
     }
 
+    /// Pushes jobs that each tell in the ledger which machine worked on it, then run `script`.
+    pub(crate) fn push_told(&self, count: usize, script: &str) -> Vec<i64> {
+        let ledger = self.dir.path().join("ledger");
+        let told = format!("echo \"$TINQS_CI_MACHINE\" >>'{}'\n{script}", ledger.display());
+        self.push(count, &["linux"], &told)
+    }
+
+    /// The machines that worked on a job of [`Host::push_told`], one entry for each job begun.
+    pub(crate) fn ledger(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("ledger")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     pub(crate) fn status(&self, job: i64) -> Status {
         self.forge().job(job).expect("a job that was pushed").status
     }
@@ -229,9 +274,17 @@ impl Host {
 
     /// Waits until nothing is left: machines, registrations, open runs.
     pub(crate) async fn settles(&self, seconds: u64) {
-        self.until("machines, registrations and open runs are gone", seconds, async |host| {
-            let runners = host.forge().runners().count();
-            runners == 0 && host.processes().is_empty() && host.open_runs().await == 0
+        self.rests(seconds).await;
+        self.until("registrations are gone", seconds, async |host| {
+            host.forge().runners().count() == 0
+        })
+        .await;
+    }
+
+    /// Waits until no machine runs and no run is open.
+    pub(crate) async fn rests(&self, seconds: u64) {
+        self.until("machines and open runs are gone", seconds, async |host| {
+            host.processes().is_empty() && host.open_runs().await == 0
         })
         .await;
     }
@@ -247,14 +300,25 @@ impl Host {
         answer.json().await.expect("JSON")
     }
 
-    /// Slots of which a machine was ever started: one directory each.
+    /// Machines that ever began, by their tokens: each has claimed a directory.
     pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
-        let entries =
-            fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
-        entries
-            .map(|e| e.file_name().to_string_lossy().into_owned())
+        let begun = |name: &String| self.machine(name).join("started").exists();
+        self.directories().into_iter().filter(begun).collect()
+    }
+
+    /// Directories of machines, of those too whose launch was cut short.
+    pub(crate) fn directories(&self) -> BTreeSet<String> {
+        let machines = fs::read_dir(self.dir.path().join("machines"));
+        let names = machines.into_iter().flatten().flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name.starts_with("tq-"))
             .collect()
+    }
+
+    /// The directory of a machine.
+    pub(crate) fn machine(&self, token: &str) -> PathBuf {
+        self.dir.path().join("machines").join(token)
     }
 
     /// Ids of this host's machine processes: those that carry a machine's marker and its home.

@@ -1,7 +1,11 @@
 //! The real binary against a forge on the wire, with the real boot script and a test runner.
 
+mod clean;
+mod disk;
 mod host;
+mod kills;
 mod push;
+mod weather;
 
 use std::time::Duration;
 
@@ -65,24 +69,6 @@ async fn labels_that_nobody_serves() {
     host.settles(90).await;
     assert_eq!(host.status(forbidden[0]), Status::Waiting);
     assert_eq!(host.machines_ever().len(), 1);
-}
-
-/// The controller is killed five times while ten jobs run: none is lost, none doubled.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_five_times_during_ten_jobs() {
-    let mut host = Host::new(&Options::default());
-    host.start().await;
-    let jobs = host.push(10, &["linux"], "sleep 1");
-    for round in 0..5 {
-        // Another moment of the work each time: while registering, launching, running.
-        tokio::time::sleep(Duration::from_millis(120 + 230 * round)).await;
-        host.kill();
-        host.start().await;
-    }
-    host.all_done(&jobs, 120).await;
-    assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
-    host.settles(120).await;
-    assert_eq!(host.machines_ever().len(), 10, "{:?}", host.machines_ever());
 }
 
 /// A runner that dies in mid job: the forge fails the job, nothing is left, nothing started anew.

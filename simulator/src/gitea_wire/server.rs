@@ -88,6 +88,10 @@ async fn handle(
             let body = json!({"message": "service unavailable"});
             (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
         }
+        Weather::Error => {
+            let body = json!({"message": "internal server error"});
+            (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(body)).into_response()
+        }
         Weather::Html => {
             let page = "<html><head><title>502</title></head><body>bad gateway</body></html>";
             let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
@@ -96,6 +100,11 @@ async fn handle(
         Weather::Half => {
             let response = answer(&shared, request).await;
             switch.set(HALF);
+            response
+        }
+        Weather::Lost => {
+            let response = answer(&shared, request).await;
+            switch.set(CUT);
             response
         }
         Weather::Cut => {

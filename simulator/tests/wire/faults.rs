@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tinqs_ci_simulator::forge::Line;
-use tinqs_ci_simulator::gitea_wire::Faults;
+use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
 
 use super::{RPC, Site};
 
@@ -45,6 +45,19 @@ async fn each_fault_shows_and_goes_away() {
     let start = std::time::Instant::now();
     assert_eq!(version(&site).await, Some(200));
     assert!(start.elapsed() >= Duration::from_millis(300));
+    for (fault, seen) in [
+        (Fault::Delay(Duration::from_millis(5)), Some(200)),
+        (Fault::Error, Some(500)),
+        (Fault::Unavailable, Some(503)),
+        (Fault::Html, Some(500)),
+        (Fault::Half, None),
+        (Fault::Lost, None),
+        (Fault::Reset, None),
+    ] {
+        let mixture = Some(Mixture::new(1, 100, [fault]));
+        site.wire.faults(|f| *f = Faults { mixture, ..Faults::default() });
+        assert_eq!(version(&site).await, seen, "{fault:?}");
+    }
     set(|_| {});
     assert_eq!(version(&site).await, Some(200));
 }
@@ -67,6 +80,13 @@ async fn a_half_answer_has_been_carried_out_and_a_reset_has_not() {
     site.wire.faults(|f| (f.half_answer, f.reset) = (false, true));
     assert!(register().await.is_err());
     assert_eq!(rows(), 2);
+    let lost = |fault| Some(Mixture::new(1, 100, [fault]));
+    site.wire.faults(|f| (f.reset, f.mixture) = (false, lost(Fault::Lost)));
+    assert!(register().await.is_err());
+    assert_eq!(rows(), 3, "there was no answer, the row is there");
+    site.wire.faults(|f| f.mixture = lost(Fault::Error));
+    assert!(register().await.is_ok());
+    assert_eq!(rows(), 3, "an error of the server has no effect");
 }
 
 #[tokio::test]

@@ -155,6 +155,52 @@ async fn the_file_is_private_and_has_one_owner() {
     assert!(store.get(&RunName::job(1)).await.unwrap().is_some());
 }
 
+/// Killed while it made the file, at whatever byte: the next start makes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_half_made_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    drop(Store::open(&whole).unwrap());
+    let bytes = std::fs::read(whole.join(FILE)).unwrap();
+    for made in [0, 1, 9, 320, 4_096, bytes.len()] {
+        let dir = dir.path().join(made.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        // The first bytes, which say what it is, are written last.
+        let mut half = bytes[..made].to_vec();
+        half.iter_mut().take(9).for_each(|byte| *byte = 0);
+        std::fs::write(dir.join("tinqs-ci.new-1"), half).unwrap();
+        let store = Store::open(&dir).unwrap();
+        store.put(&run(1), Expect::Absent).await.unwrap();
+        let names: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [FILE], "nothing else is left");
+    }
+}
+
+/// Several that start at one moment in an empty directory: one has the store, and it is whole.
+#[test]
+fn of_several_first_starts_one_wins() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(4);
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = || {
+                start.wait();
+                Store::open(dir.path())
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refused = |store: &&Result<Store, OpenError>| {
+            matches!(store, Err(OpenError::Busy { .. } | OpenError::Io { .. }))
+        };
+        assert!(opened.iter().filter(|store| store.is_ok()).count() <= 1);
+        assert!(opened.iter().all(|s| s.is_ok() || refused(&s)), "{opened:?}");
+        drop(opened);
+        Store::open(dir.path()).unwrap();
+    }
+}
+
 #[test]
 fn what_is_no_store_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -55,19 +56,64 @@ pub(super) fn on_disk(dir: &Path, name: &str) -> Result<Opener, OpenError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     let path = dir.join(name);
     Ok(Box::new(move || {
-        let failed = |source| OpenError::Io { file: path.clone(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let backend = FileBackend::new(file).map_err(|error| translate(&path, error))?;
-        on_backend(&path, backend)
+        if !path.exists() {
+            make_whole(&path)?;
+        }
+        open_file(&path)
     }))
+}
+
+fn open_file(path: &Path) -> Result<Database, OpenError> {
+    let failed = |source| OpenError::Io { file: path.to_owned(), source };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let backend = FileBackend::new(file).map_err(|error| translate(path, error))?;
+    on_backend(path, backend)
+}
+
+/// Makes an empty database under another name first: whoever is killed while making one must not
+/// leave half of it in the store's place, which nobody could open.
+fn make_whole(path: &Path) -> Result<(), OpenError> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let failed = |source| OpenError::Io { file: path.to_owned(), source };
+    let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let unfinished = path.with_extension(format!("new-{process}-{number}"));
+    let _ = std::fs::remove_file(&unfinished);
+    let made = open_file(&unfinished).map(drop).and_then(|()| {
+        // A link never takes another's place: of two that make one, one comes first.
+        let linked = std::fs::hard_link(&unfinished, path);
+        if linked.is_err() && !path.exists() {
+            // A file system without links.
+            std::fs::rename(&unfinished, path).map_err(failed)?;
+        }
+        Ok(())
+    });
+    let _ = std::fs::remove_file(&unfinished);
+    made?;
+    let dir = path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all());
+    dir.map_err(failed)?;
+    discard_unfinished(path);
+    Ok(())
+}
+
+/// Removes what those that were killed meanwhile have left.
+fn discard_unfinished(path: &Path) {
+    let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|s| s.to_str())) else {
+        return;
+    };
+    let begin = format!("{stem}.new-");
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&begin)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// In memory: there is nothing to open anew, so nothing may close it.

@@ -1,0 +1,139 @@
+//! What must be so when bad weather is over: every job done once, nothing left anywhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tinqs_ci::embedded::store::Store;
+use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::ports::{Expect, Filter, RunStore as _};
+use tinqs_ci_reconciler::run::{decode, encode};
+use tinqs_ci_simulator::forge::{Line, Status};
+
+use super::host::{Host, Options};
+
+/// A host on which only the weather may cost an attempt: times leave room for a busy machine, and
+/// the forge always assigns (before 1.27 it may leave an idle runner beside a waiting job).
+pub(crate) fn patient() -> Options {
+    Options { line: Line::V1_27, class: PATIENT, ..Options::default() }
+}
+
+/// Finished records go soon, so that their going is seen.
+const PATIENT: &str = "labels = [\"linux\"]\nlimit = 16\nboot_within = \"5m\"\n\
+    idle_within = \"2m\"\nassign_within = \"30s\"\nkeep = \"15s\"";
+
+/// A number from the environment, for longer runs and other histories.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is no number")))
+}
+
+/// Where chance begins; printed, so that a history can be asked for again.
+pub(crate) fn seed() -> u64 {
+    let seed = number("TINQS_CI_SEED").unwrap_or(1);
+    println!("TINQS_CI_SEED={seed}");
+    seed
+}
+
+/// Waits until all jobs of [`Host::push_told`] are done and nothing is left: processes,
+/// registrations, seats, records, directories. Each job succeeded and was worked on once, each by a
+/// machine of its own. Answers how many machines there were.
+pub(crate) async fn all_done_and_nothing_left(
+    host: &mut Host,
+    jobs: &[i64],
+    seconds: u64,
+) -> usize {
+    host.all_done(jobs, seconds).await;
+    let lost: Vec<_> = jobs
+        .iter()
+        .map(|job| (job, host.status(*job)))
+        .filter(|(_, status)| *status != Status::Done(Conclusion::Success))
+        .collect();
+    assert!(lost.is_empty(), "jobs that did not succeed: {lost:?}");
+
+    let ledger = host.ledger();
+    let workers: BTreeSet<&String> = ledger.iter().collect();
+    assert_eq!(ledger.len(), jobs.len(), "each job is worked on once: {ledger:?}");
+    assert_eq!(workers.len(), jobs.len(), "each by a machine of its own: {ledger:?}");
+
+    host.rests(seconds).await;
+    let machines = host.machines_ever();
+    assert!(workers.iter().all(|worker| machines.contains(*worker)), "{workers:?} {machines:?}");
+
+    host.until("every machine's end is recorded", seconds, async |host| {
+        machines.iter().all(|machine| host.machine(machine).join("ended").exists())
+    })
+    .await;
+    half_an_hour_passes(host).await;
+    host.settles(seconds).await;
+    host.until("all seats are free", seconds, async |host| {
+        let classes = host.get("/v1/classes").await;
+        items(&classes).iter().all(|class| class["seats"] == 0)
+    })
+    .await;
+    host.until("all records are gone", seconds, async |host| {
+        items(&host.get("/v1/runs?limit=500").await).is_empty()
+    })
+    .await;
+    host.until("all directories are gone", seconds, async |host| {
+        fs::read_dir(host.dir.path().join("machines")).expect("it is there").next().is_none()
+    })
+    .await;
+    host.assert_no_secret_told();
+    machines.len()
+}
+
+fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().cloned().unwrap_or_else(|| panic!("no list: {list}"))
+}
+
+/// What must wait becomes due: the controller is killed, every time in its records and beside its
+/// machines is made half an hour older, and it starts again. (A launch that was under way at a kill
+/// may still land, so what belongs to it is kept for 22 minutes; an ended machine is told about for
+/// 30.)
+async fn half_an_hour_passes(host: &mut Host) {
+    host.kill();
+    let store = Store::open(&host.dir.path().join("data")).expect("the store of a killed process");
+    let (mut runs, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let filter = Filter { limit: 500, ..Filter::default() };
+        let page = store.page(&filter, after.as_deref()).await.expect("a page of runs");
+        runs.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    for run in runs {
+        let mut record: Value = serde_json::from_slice(&encode(&run)).expect("a record is JSON");
+        age(&mut record["status"]);
+        let older = decode(record.to_string().as_bytes()).expect("it is still a record");
+        store.put(&older, Expect::At(run.uid, run.version)).await.expect("it is written");
+    }
+    drop(store);
+    for machine in host.directories() {
+        for file in ["machine.json", "ended"] {
+            let path = host.machine(&machine).join(file);
+            let Ok(text) = fs::read(&path) else { continue };
+            let mut told: Value = serde_json::from_slice(&text).expect("it is JSON");
+            age(&mut told);
+            fs::write(&path, told.to_string()).expect("it can be changed");
+        }
+    }
+    host.start().await;
+}
+
+/// Makes every time in it 31 minutes older.
+fn age(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Ok(at) = text.parse::<Timestamp>() {
+                *text = (at - SignedDuration::from_mins(31)).to_string();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(age),
+        Value::Object(fields) => fields.values_mut().for_each(age),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

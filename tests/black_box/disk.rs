@@ -1,0 +1,158 @@
+//! A full disk. The server may write no byte to any file while the limit of a file's size is
+//! nothing: that works without privileges, and on the very process that has its files open.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+use sha2::Sha256;
+use tinqs_ci_simulator::faults::Rng;
+
+use super::clean::{all_done_and_nothing_left, patient, seed};
+use super::host::{Host, Options, SECRET};
+
+/// The first id of jobs that only webhooks tell of. The forge knows none of them, so nothing but
+/// the accepted delivery can make their records.
+const TOLD: i64 = 9_000_000;
+
+impl Host {
+    /// Takes the disk's space from the server, or gives it back.
+    fn disk(&self, full: bool) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let current = if full { Some(0) } else { None };
+        prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
+    }
+
+    /// Delivers a signed `queued` webhook of a job; answers the status and `Retry-After`.
+    async fn deliver(&self, job: i64) -> (u16, Option<String>) {
+        let body = json!({
+            "action": "queued",
+            "workflow_job": {"id": job, "run_id": 1, "name": "told", "status": "queued", "labels": ["linux"]},
+            "repository": {"id": 1, "full_name": "acme/widget"},
+        })
+        .to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+        mac.update(body.as_bytes());
+        let request = self.http.post(self.url("/webhook"));
+        let request = request
+            .header("Content-Type", "application/json")
+            .header("X-Gitea-Event", "workflow_job")
+            .header("X-Gitea-Signature", hex::encode(mac.finalize().into_bytes()));
+        let answer = request.body(body).send().await.expect("the server answers");
+        let wait = answer.headers().get("retry-after").map(|value| value.to_str().expect("text"));
+        (answer.status().as_u16(), wait.map(str::to_owned))
+    }
+
+    async fn has_record(&self, job: i64) -> bool {
+        let answer = self.http.get(self.url(&format!("/v1/runs/job-{job}"))).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn ready_status(&self) -> u16 {
+        let answer = self.http.get(self.url("/readyz")).send().await.expect("the server answers");
+        answer.status().as_u16()
+    }
+}
+
+/// Records stay for this test: they are what is asked for.
+const KEPT: &str = "labels = [\"linux\"]\nboot_within = \"5m\"\nidle_within = \"2m\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
+    let mut host = Host::new(&Options { class: KEPT, limited_files: true, ..patient() });
+    host.start().await;
+    let before = host.push(2, &["linux"], "sleep 1");
+    let mut taken = Vec::new();
+    for job in TOLD..TOLD + 10 {
+        assert_eq!(host.deliver(job).await, (202, None));
+        taken.push(job);
+    }
+
+    host.disk(true);
+    for job in TOLD + 10..TOLD + 20 {
+        let (status, wait) = host.deliver(job).await;
+        assert_eq!(status, 503, "nothing can be made durable");
+        let wait: u32 = wait.and_then(|wait| wait.parse().ok()).expect("Retry-After in seconds");
+        assert!((1..=120).contains(&wait), "{wait}");
+    }
+    host.until("it says that it is not ready", 30, async |host| host.ready_status().await == 503)
+        .await;
+    let during = host.push(2, &["linux"], "sleep 1");
+    // Deliveries go on: whatever is answered 2xx has to be there afterwards.
+    for job in TOLD + 20..TOLD + 30 {
+        let (status, _) = host.deliver(job).await;
+        assert_eq!(status, 503);
+    }
+
+    host.disk(false);
+    host.ready().await;
+    for job in TOLD + 30..TOLD + 40 {
+        assert_eq!(host.deliver(job).await, (202, None), "it goes on by itself");
+        taken.push(job);
+    }
+    let jobs = [before, during].concat();
+    host.all_done(&jobs, 120).await;
+    host.kill();
+    host.start().await;
+    for job in &taken {
+        assert!(host.has_record(*job).await, "job {job} was accepted and is forgotten");
+    }
+    assert!(!host.has_record(TOLD + 15).await, "what was refused has left nothing");
+    host.settles(120).await;
+    assert_eq!(host.machines_ever().len(), jobs.len(), "{:?}", host.machines_ever());
+    host.assert_no_secret_told();
+}
+
+/// The disk fills up and is freed at random moments while jobs come and run; in between the server
+/// is killed. A machine whose files could not be written may have cost an attempt, never a job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_again_and_again() {
+    let mut rng = Rng::new(seed());
+    let mut host = Host::new(&Options { limited_files: true, ..patient() });
+    host.start().await;
+    let mut jobs = Vec::new();
+    let mut pause = |most: u64| tokio::time::sleep(Duration::from_millis(rng.below(most)));
+    for round in 0..6 {
+        jobs.extend(host.push_told(2, "sleep 0.3"));
+        pause(400).await;
+        host.disk(true);
+        jobs.extend(host.push_told(2, "sleep 0.3"));
+        pause(1500).await;
+        if round % 3 == 2 {
+            host.kill();
+            host.start().await;
+        } else {
+            host.disk(false);
+        }
+        pause(1500).await;
+    }
+    let machines = all_done_and_nothing_left(&mut host, &jobs, 180).await;
+    println!("{} jobs, {machines} machines", jobs.len());
+    assert!(machines <= jobs.len() + 12, "{machines} machines for {} jobs", jobs.len());
+}
+
+/// Where not even the file can be opened, the start fails and says what helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_full_disk_says_so() {
+    let mut host = Host::new(&Options { limited_files: true, ..Options::default() });
+    host.start().await;
+    let jobs = host.push(1, &["linux"], "true");
+    host.all_done(&jobs, 60).await;
+    host.kill();
+    let start = "trap '' XFSZ; ulimit -f 0; exec \"$0\" serve --config \"$1\"";
+    let answer = Command::new("bash")
+        .args(["-c", start, env!("CARGO_BIN_EXE_tinqs-ci")])
+        .arg(host.dir.path().join("tinqs-ci.toml"))
+        .env("FORGE_TOKEN", super::host::TOKEN)
+        .env("HOOK_SECRET", SECRET)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it starts");
+    let told = String::from_utf8_lossy(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{told}");
+    assert!(told.contains("tinqs-ci.redb") && told.contains("space"), "{told}");
+    host.start().await;
+    host.settles(60).await;
+}

@@ -1,0 +1,69 @@
+//! A forge behind a bad line: delayed, cut, lost, refused, replaced by a proxy's page.
+
+use std::time::Duration;
+
+use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
+
+use super::clean::{all_done_and_nothing_left, patient, seed};
+use super::host::Host;
+
+const LATE: Fault = Fault::Delay(Duration::from_secs(2));
+/// Everything that may befall a request.
+const ALL: [Fault; 7] =
+    [LATE, Fault::Error, Fault::Unavailable, Fault::Html, Fault::Half, Fault::Lost, Fault::Reset];
+/// The runner's calls that it makes once: a lost task is the forge's and the runner's affair.
+const ONCE: [&str; 2] = ["/FetchTask", "/Declare"];
+/// Its calls that it repeats ten times, which is not for ever.
+const REPEATED: [&str; 2] = ["/UpdateTask", "/UpdateLog"];
+
+fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
+    let mixture = Some(Mixture::new(seed(), percent, kinds));
+    let spared = spared.iter().map(|&path| path.to_owned()).collect();
+    Faults { spared, mixture, ..Faults::default() }
+}
+
+/// Jobs come in four pushes; the weather holds until all are done.
+async fn jobs_in(count: usize, faults: Faults) {
+    let mut host = Host::new(&patient());
+    host.wire.faults(|now| *now = faults);
+    host.start().await;
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.extend(host.push_told(count / 4, "sleep 0.5"));
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    host.all_done(&jobs, 240).await;
+    let mut struck = 0;
+    host.wire.faults(|now| {
+        struck = now.mixture.as_ref().map_or(0, Mixture::struck);
+        *now = Faults::default();
+    });
+    let machines = all_done_and_nothing_left(&mut host, &jobs, 120).await;
+    println!("{struck} calls met a fault, {} jobs, {machines} machines", jobs.len());
+    assert!(struck > 10, "the weather was fair: {struck} faults");
+    assert_eq!(machines, jobs.len(), "a machine for each job, and no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mixture_of_everything_during_forty_jobs() {
+    jobs_in(40, weather(30, &ALL, &ONCE)).await;
+}
+
+/// Each kind alone befalls a third of all calls but the runners'; the hosts know nothing of one
+/// another and work at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_alone() {
+    let alone = async |fault| {
+        println!("{fault:?} alone");
+        jobs_in(8, weather(33, &[fault], &[ONCE, REPEATED].concat())).await;
+    };
+    tokio::join!(
+        alone(LATE),
+        alone(Fault::Error),
+        alone(Fault::Unavailable),
+        alone(Fault::Html),
+        alone(Fault::Half),
+        alone(Fault::Lost),
+        alone(Fault::Reset),
+    );
+}
