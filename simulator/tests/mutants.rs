@@ -101,7 +101,7 @@ cases! {
     no_row_25: [Mutant::NoRow25], Profile::contended, [Leak], 3;
     no_row_26: [Mutant::NoRow26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
-    no_backoff: [Mutant::NoBackoff], Profile::full_account, [Writes], 1;
+    no_backoff: [Mutant::NoBackoff], Profile::drought, [Writes], 5;
     robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
     runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;

@@ -7,7 +7,6 @@ use super::deeds;
 use super::profile::{Deed, Profile};
 use super::profiles::{KEEP, linux, minutes, seconds};
 use crate::faults::{Faults, Rng};
-use crate::forge::JobSpec;
 
 impl Profile {
     /// Records go a minute after their jobs, jobs are run again under their ids later, and wake-ups
@@ -126,21 +125,6 @@ impl Profile {
         }
     }
 
-    /// The account has as many machines as it may for an hour, and no capacity is remembered for that.
-    pub fn full_account() -> Self {
-        Self {
-            name: "full_account",
-            weather: |_| Faults { limit: 1.0, ..Faults::default() },
-            deeds: |_| {
-                let jobs = vec![JobSpec::new("build", &["linux"])];
-                vec![(seconds(5), Deed::Push { repo: "acme/widget".to_owned(), jobs })]
-            },
-            lasts: minutes(70),
-            waits_at_most: minutes(2 * 60),
-            ..Self::steal()
-        }
-    }
-
     /// Push mode, and many machines end in the moment of their launch: runs back off after machines
     /// that ended idle, and their registrations are retired. A run that was robbed is given up soon.
     pub fn push_stillborn() -> Self {
@@ -167,7 +151,6 @@ impl Profile {
             Self::restless(),
             Self::contended(),
             Self::alone(),
-            Self::full_account(),
         ]
     }
 }
