@@ -232,25 +232,18 @@ impl Controller {
             return Ok(false);
         }
         let name = RunName::job(job.job.job_id);
-        let there = self.ports.store.get(&name).await?;
-        let created = if there.is_none() {
-            let spec = Spec {
-                job: job.job.clone(),
-                runs_on: job.runs_on.clone(),
-                about: job.about.clone(),
-            };
-            let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
-            match self.ports.store.put(&run, Expect::Absent).await {
-                Ok(_) => true,
-                // Somebody else made it: that is as good.
-                Err(error) if error.kind == ErrorKind::Conflict => false,
-                Err(error) => return Err(error),
-            }
-        } else {
-            false
+        let spec =
+            Spec { job: job.job.clone(), runs_on: job.runs_on.clone(), about: job.about.clone() };
+        let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
+        // Not asked for first: most jobs are announced once, and the write tells as well.
+        let created = match self.ports.store.put(&run, Expect::Absent).await {
+            Ok(_) => true,
+            // It is there, or somebody else made it: that is as good.
+            Err(error) if error.kind == ErrorKind::Conflict => false,
+            Err(error) => return Err(error),
         };
         // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
-        let woken = self.ports.queue.wake(&name).await;
-        if created || there.is_some() { Ok(created) } else { woken.map(|()| false) }
+        let _ = self.ports.queue.wake(&name).await;
+        Ok(created)
     }
 }
