@@ -6,6 +6,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tinqs_ci_simulator::gitea_wire::http_client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -113,7 +114,7 @@ pub(crate) async fn closed_loop(url: &str, shots: Vec<Shot>, at_once: usize) -> 
 }
 
 pub(crate) fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
+    Ok(http_client().no_proxy().timeout(Duration::from_secs(20)).build()?)
 }
 
 async fn gather(mut under_way: JoinSet<Option<(i64, Duration)>>) -> Sent {
