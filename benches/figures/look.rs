@@ -32,10 +32,13 @@ const ROUNDS: usize = 5;
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         let (few, many) = (World::new(FEW).await?, World::new(MANY).await?);
+        // The first look at a run writes what it finds; the others find it as it is.
+        few.look(&[LookResult::Acted, LookResult::Settled]).await?;
+        many.look(&[LookResult::Acted, LookResult::Settled]).await?;
         let (mut beside_few, mut beside_many) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            beside_few.push(few.look().await?);
-            beside_many.push(many.look().await?);
+            beside_few.push(few.look(&[LookResult::Settled]).await?);
+            beside_many.push(many.look(&[LookResult::Settled]).await?);
         }
         let (few, many) = (quantile(&beside_few, 0.5), quantile(&beside_many, 0.5));
         figures.tell("look/cpu_beside_1000", few, "us", Goal::Told);
@@ -80,7 +83,7 @@ impl World {
     }
 
     /// CPU microseconds of a look, user and system.
-    async fn look(&self) -> Result<f64> {
+    async fn look(&self, expected: &[LookResult]) -> Result<f64> {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut under_way = JoinSet::new();
         let before = machine::cpu(std::process::id())?;
@@ -98,8 +101,9 @@ impl World {
             });
         }
         while let Some(result) = under_way.join_next().await {
-            if result? != LookResult::Settled {
-                return Err("a look was not settled".into());
+            let result = result?;
+            if !expected.contains(&result) {
+                return Err(format!("a look was {result:?}").into());
             }
         }
         let spent = machine::cpu(std::process::id())? - before;

@@ -41,6 +41,13 @@ pub(crate) fn cpu_of_threads(pid: u32) -> Result<Duration> {
     Ok(sum)
 }
 
+/// CPU time of the calling thread, to the nanosecond.
+pub(crate) fn cpu_of_this_thread() -> Result<Duration> {
+    let told = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = told.split_whitespace().next().ok_or("an empty schedstat")?.parse()?;
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
 /// Memory of a process, in MiB: now, and at most so far.
 pub(crate) fn memory(pid: u32) -> Result<(f64, f64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -13,6 +13,7 @@ mod load;
 mod look;
 mod machine;
 mod memory;
+mod rules;
 mod runs;
 mod start;
 
@@ -24,12 +25,13 @@ use figure::{Figures, Result};
 type Group = (&'static str, fn(&mut Figures) -> Result<()>);
 
 /// What runs without being named.
-const USUAL: [Group; 5] = [
+const USUAL: [Group; 6] = [
     ("ingest", ingest::run),
     ("launch", launch::run),
     ("memory", memory::run),
     ("look", look::run),
     ("start", start::run),
+    ("rules", rules::run),
 ];
 /// What runs only where it is named: it takes minutes.
 const NAMED: [Group; 1] = [("build", build::run)];
