@@ -2,39 +2,67 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::class::labels_match;
-use tinqs_ci_reconciler::run::Secret;
+use tinqs_ci_reconciler::workflow::Dialect;
 
-use crate::gitea::webhook;
+#[cfg(test)]
+mod corpus;
+mod delivery;
+mod jobs;
+mod notify;
+mod workflow;
 
 /// Longest line that is read, in bytes.
 const LINE: u64 = 16 * 1024 * 1024;
-/// What product.md names and this build does not have yet.
-const LATER: [&str; 6] =
-    ["patterns", "trigger", "notify", "jobs", "changed-files", "workflow-path"];
 
-/// Which rule is evaluated.
+/// Which rule is evaluated; what goes in and what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A filter's patterns against names: `filter`, `patterns`, `input` → `skip`, `error`.
+    Patterns,
+    /// One file against one event: `workflow_yaml`, `event`, `event_payload`, `ref`,
+    /// `changed_files`, `changed_files_error` → `match`, `events`, `file_invalid`.
+    Trigger,
+    /// From an event to runs: `repo_files`, `event`, `event_payload`, `context`, `changed_files` →
+    /// `match`, `runs`.
+    Notify,
+    /// A file's jobs when its run is created: `workflow_yaml`, `context` → `jobs`,
+    /// `runners_needed_at_once`, `error`.
+    Jobs,
+    /// Whether a runner may take a job: `runner`, `runs_on` → `match`.
+    Labels,
+    /// What a push changed: `commits`, `before`, `tip` → `files`, `error`.
+    ChangedFiles,
     /// Whether a delivery is signed with a secret: `method`, `headers`, `query`, `body`,
     /// `verify_with_secret` → `accept`.
     Signature,
-    /// Whether a runner may take a job: `runner`, `runs_on` → `match`.
-    Labels,
+    /// Whether a path is a workflow's: `workflow_dirs`, `path` → `match`.
+    WorkflowPath,
 }
 
-/// A kind that cannot be evaluated: a usage error.
+/// Every kind by its name on the command line.
+pub const KINDS: [(&str, Kind); 8] = [
+    ("patterns", Kind::Patterns),
+    ("trigger", Kind::Trigger),
+    ("notify", Kind::Notify),
+    ("jobs", Kind::Jobs),
+    ("labels", Kind::Labels),
+    ("changed-files", Kind::ChangedFiles),
+    ("signature", Kind::Signature),
+    ("workflow-path", Kind::WorkflowPath),
+];
+
+/// A kind that is none: a usage error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownKind {
-    /// It comes with the forge's trigger rules.
-    #[error("`eval {0}` is not in this build yet: it has `labels` and `signature`")]
-    Later(&'static str),
-    /// It is none.
-    #[error("`{0}` is not a kind of `eval`: this build has `labels` and `signature`")]
-    Unknown(String),
+#[error("`{word}` is not a kind of `eval`: {}", names())]
+pub struct UnknownKind {
+    /// What was asked for, fit to be shown.
+    pub word: String,
+}
+
+fn names() -> String {
+    KINDS.map(|(name, _)| name).join(", ")
 }
 
 impl Kind {
@@ -43,17 +71,9 @@ impl Kind {
     /// # Errors
     /// For any other word; the caller shows it as a usage error.
     pub fn parse(word: &str) -> Result<Self, UnknownKind> {
-        match word {
-            "signature" => Ok(Self::Signature),
-            "labels" => Ok(Self::Labels),
-            other => Err(LATER.iter().find(|later| **later == other).map_or_else(
-                || {
-                    let shown = other.chars().take(40).flat_map(char::escape_debug).collect();
-                    UnknownKind::Unknown(shown)
-                },
-                |later| UnknownKind::Later(later),
-            )),
-        }
+        KINDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind).ok_or_else(|| {
+            UnknownKind { word: word.chars().take(40).flat_map(char::escape_debug).collect() }
+        })
     }
 }
 
@@ -62,12 +82,17 @@ impl Kind {
 ///
 /// # Errors
 /// Where reading or writing fails.
-pub fn run(kind: Kind, mut input: impl BufRead, mut output: impl Write) -> io::Result<bool> {
+pub fn run(
+    kind: Kind,
+    dialect: Dialect,
+    mut input: impl BufRead,
+    mut output: impl Write,
+) -> io::Result<bool> {
     let mut all_well = true;
     while let Some(line) = next_line(&mut input)? {
         let answer = match line {
             Ok(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
-            Ok(line) => answer(kind, &line),
+            Ok(line) => answer(kind, dialect, &line),
             Err(problem) => json!({ "id": Value::Null, "problem": problem }),
         };
         all_well &= answer.get("problem").is_none();
@@ -93,7 +118,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, &'st
     Ok(Some(Ok(line)))
 }
 
-fn answer(kind: Kind, line: &[u8]) -> Value {
+fn answer(kind: Kind, dialect: Dialect, line: &[u8]) -> Value {
     #[derive(Deserialize)]
     struct Named {
         #[serde(default)]
@@ -107,16 +132,26 @@ fn answer(kind: Kind, line: &[u8]) -> Value {
         Err(error) => return json!({ "id": Value::Null, "problem": problem(&error) }),
     };
     let result = match kind {
-        Kind::Signature => serde_json::from_slice(line)
-            .map_err(|error| problem(&error))
-            .and_then(|case| signature(&case))
-            .map(|accept| json!({ "id": id, "accept": accept })),
-        Kind::Labels => serde_json::from_slice(line)
-            .map(|case: Labels| labels(&case))
-            .map(|matches| json!({ "id": id, "match": matches }))
-            .map_err(|error| problem(&error)),
+        Kind::Patterns => case(line, |case| workflow::patterns(&case, dialect)),
+        Kind::Trigger => case(line, |case| Ok(workflow::trigger(&case, dialect))),
+        Kind::Notify => case(line, |case| Ok(notify::notify(&case, dialect))),
+        Kind::Jobs => case(line, |case| Ok(jobs::jobs(&case, dialect))),
+        Kind::Labels => case(line, |case| Ok(delivery::labels(&case))),
+        Kind::ChangedFiles => case(line, |case| Ok(workflow::changed_files(case))),
+        Kind::Signature => case(line, |case| delivery::signature(&case)),
+        Kind::WorkflowPath => case(line, |case| Ok(workflow::path(&case))),
     };
-    result.unwrap_or_else(|problem| json!({ "id": id, "problem": problem }))
+    let mut answer = result.unwrap_or_else(|problem| json!({ "problem": problem }));
+    answer["id"] = id;
+    answer
+}
+
+/// Reads a case and answers it.
+fn case<'l, C: Deserialize<'l>>(
+    line: &'l [u8],
+    rule: impl FnOnce(C) -> Result<Value, String>,
+) -> Result<Value, String> {
+    serde_json::from_slice(line).map_err(|error| problem(&error)).and_then(rule)
 }
 
 fn problem(error: &serde_json::Error) -> String {
@@ -125,70 +160,13 @@ fn problem(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-#[derive(Deserialize)]
-struct Signature {
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(default)]
-    headers: Option<std::collections::BTreeMap<String, String>>,
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    body: Option<String>,
-    verify_with_secret: String,
-}
-
-/// Whether the delivery is signed with the secret. Unlike the server, which takes no `GET`, this
-/// knows the forge's `GET` deliveries too: their payload stands in the query.
-fn signature(case: &Signature) -> Result<bool, String> {
-    let Signature { method, headers, query, body, verify_with_secret } = case;
-    let mut map = HeaderMap::new();
-    for (name, value) in headers.iter().flatten() {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .ok()
-            .zip(HeaderValue::from_bytes(value.as_bytes()).ok());
-        let (key, value) =
-            header.ok_or_else(|| format!("the header {name:?} cannot be one of HTTP"))?;
-        map.append(key, value);
-    }
-    let secret = Secret::new(verify_with_secret.as_str());
-    Ok(match method.as_deref().unwrap_or("POST") {
-        "POST" => {
-            let content_type = map.get("content-type").and_then(|value| value.to_str().ok());
-            let body = body.as_deref().unwrap_or_default().as_bytes();
-            webhook::verify(&secret, &map, content_type, body).is_ok()
-        }
-        "GET" => webhook::form_payload(query.as_deref().unwrap_or_default().as_bytes())
-            .is_some_and(|text| webhook::check_signature(&secret, &map, &text).is_ok()),
-        _ => false,
-    })
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(deserialize_with = "list_or_null")]
-    runner: Vec<String>,
-    #[serde(deserialize_with = "list_or_null")]
-    runs_on: Vec<String>,
-}
-
-/// Go writes an empty list as `null`; a list that is left out is a mistake.
-fn list_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn labels(case: &Labels) -> bool {
-    let Labels { runner, runs_on } = case;
-    labels_match(runner, runs_on)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(kind: Kind, input: &[u8], well: bool, expected: &str) {
         let mut output = Vec::new();
-        let got = run(kind, input, &mut output).expect("reads and writes");
+        let got = run(kind, Dialect::V1_27, input, &mut output).expect("reads and writes");
         assert_eq!(String::from_utf8(output).expect("text"), expected);
         assert_eq!(got, well);
     }
@@ -212,7 +190,9 @@ mod tests {
 "#;
         // What is missing in an object that ends early differs between the parser's versions.
         let mut output = Vec::new();
-        assert!(!run(Kind::Labels, &input[..], &mut output).expect("reads and writes"));
+        assert!(
+            !run(Kind::Labels, Dialect::V1_27, &input[..], &mut output).expect("reads and writes")
+        );
         let output = String::from_utf8(output).expect("text");
         let ids = |text: &str| -> Vec<(Value, bool)> {
             let parse = |line| serde_json::from_str::<Value>(line).expect("JSON");
@@ -229,11 +209,13 @@ mod tests {
         let not_text = b"{\"id\":\"\xff\"}";
         for input in [deep.as_bytes(), &long, not_text] {
             let mut output = Vec::new();
-            assert!(!run(Kind::Labels, input, &mut output).expect("reads and writes"));
+            assert!(
+                !run(Kind::Labels, Dialect::V1_27, input, &mut output).expect("reads and writes")
+            );
             assert!(output.starts_with(br#"{"id":null,"problem":"#), "{:?}", output.get(..80));
         }
         let mut output = Vec::new();
-        run(Kind::Labels, &long[..], &mut output).expect("reads and writes");
+        run(Kind::Labels, Dialect::V1_27, &long[..], &mut output).expect("reads and writes");
         assert!(output.ends_with(b"{\"id\":1,\"match\":true}\n"));
     }
 
@@ -256,12 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_later_builds_are_named_as_such() {
-        assert_eq!(Kind::parse("signature"), Ok(Kind::Signature));
-        assert_eq!(Kind::parse("labels"), Ok(Kind::Labels));
-        let later = Kind::parse("notify").expect_err("not yet").to_string();
-        assert!(later.contains("not in this build yet"), "{later}");
+    fn every_kind_has_its_name() {
+        for (name, kind) in KINDS {
+            assert_eq!(Kind::parse(name), Ok(kind));
+        }
         let unknown = Kind::parse("x\u{1b}[31m").expect_err("unknown").to_string();
-        assert!(!unknown.contains('\u{1b}'), "{unknown}");
+        assert!(!unknown.contains('\u{1b}') && unknown.contains("workflow-path"), "{unknown}");
     }
 }

@@ -161,7 +161,10 @@ fn the_deciding_crate_knows_no_world() {
         [
             "async-lock",
             "async-trait",
+            "granit-parser",
             "jiff",
+            "regex-automata",
+            "regex-syntax",
             "schemars",
             "serde",
             "serde_json",

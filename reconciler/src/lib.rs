@@ -4,7 +4,8 @@
 //! says how it is served. [`controller`] reads both sides of the world through [`ports`] into an
 //! [`observation::Observation`]; [`plan`] and [`tidy`] decide from it, purely; the controller
 //! carries the decision out and [`record`] turns the outcomes into the next status, which is
-//! written by compare-and-set. Nothing here knows a vendor, a socket, a file, a clock or a thread.
+//! written by compare-and-set. Beside them [`workflow`] holds the forge's rules for workflow files.
+//! Nothing here knows a vendor, a socket, a file, a clock or a thread.
 
 pub mod class;
 pub mod controller;
@@ -15,3 +16,4 @@ pub mod ports;
 pub mod record;
 pub mod run;
 pub mod tidy;
+pub mod workflow;

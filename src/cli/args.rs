@@ -141,7 +141,8 @@ pub(super) enum Verb {
     /// Answer the forge's rules on their own: one JSON case a line in, one result a line out
     #[command(after_help = "Exit codes: 0 done, 1 a line was malformed, 2 usage.")]
     Eval {
-        /// Which rule: signature or labels
+        /// Which rule: patterns, trigger, notify, jobs, labels, changed-files, signature or
+        /// workflow-path
         kind: String,
         /// Of which server line
         #[arg(long, value_enum, default_value_t = ServerLine::V1_26, value_name = "LINE")]

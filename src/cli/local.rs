@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tinqs_ci_reconciler::observation::Observation;
 use tinqs_ci_reconciler::run::Run;
+use tinqs_ci_reconciler::workflow::Dialect;
 
 use super::args::{ConfigFile, Role, SchemaKind, ServerLine, TextOrJson};
 use super::elsewhere;
@@ -111,12 +112,13 @@ pub(super) fn eval(kind: &str, server: ServerLine) -> Result<(), Failure> {
     let kind = Kind::parse(kind).map_err(|error| {
         Failure::usage(error.to_string()).hint("tinqs-ci eval labels < cases.ndjson")
     })?;
-    match server {
-        // Signatures and labels are the same in all of them.
-        ServerLine::V1_25 | ServerLine::V1_26 | ServerLine::V1_27 => {}
-    }
+    let dialect = match server {
+        ServerLine::V1_25 => Dialect::V1_25,
+        ServerLine::V1_26 => Dialect::V1_26,
+        ServerLine::V1_27 => Dialect::V1_27,
+    };
     let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    match eval::run(kind, input, output) {
+    match eval::run(kind, dialect, input, output) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::silent(1)),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(0)),

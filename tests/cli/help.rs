@@ -316,7 +316,7 @@ fn eval() {
             Usage: tinqs-ci eval [OPTIONS] <KIND>
 
             Arguments:
-              <KIND>  Which rule: signature or labels
+              <KIND>  Which rule: patterns, trigger, notify, jobs, labels, changed-files, signature or workflow-path
 
             Options:
                   --server <LINE>  Of which server line [default: 1.26] [possible values: 1.25, 1.26, 1.27]

@@ -105,14 +105,7 @@ fn wrong_words_are_told_in_two_lines() {
     wrong(
         &["eval", "weather"],
         &expect![[r#"
-        error: `weather` is not a kind of `eval`: this build has `labels` and `signature`
-        hint: tinqs-ci eval labels < cases.ndjson
-    "#]],
-    );
-    wrong(
-        &["eval", "patterns"],
-        &expect![[r#"
-        error: `eval patterns` is not in this build yet: it has `labels` and `signature`
+        error: `weather` is not a kind of `eval`: patterns, trigger, notify, jobs, labels, changed-files, signature, workflow-path
         hint: tinqs-ci eval labels < cases.ndjson
     "#]],
     );

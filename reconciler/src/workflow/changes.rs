@@ -1,0 +1,81 @@
+//! Which files a push changed: the plain difference of two trees, as the server's
+//! `git diff-tree --name-only --root --no-commit-id -r -z` gives it.
+//!
+//! No merge base, no renames: both names count, and so do deletions, modes, types and submodules.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// What stands at a path of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The mode as git writes it (`100644`, `120000`, `160000`).
+    pub mode: String,
+    /// The object's id, or anything else that is equal where the content is.
+    pub id: String,
+}
+
+/// A commit's files, without its directories, by their path from the root.
+pub type Tree = BTreeMap<String, Object>;
+
+/// A commit, as far as changed files are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Its parents' ids, in order.
+    pub parents: Vec<String>,
+    /// Its files.
+    pub tree: Tree,
+}
+
+/// A commit that git does not know: pruned after a forced push, or never there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the commit {0} is not known")]
+pub struct UnknownCommit(pub String);
+
+/// The paths whose objects differ, in git's order.
+pub fn compare(before: &Tree, tip: &Tree) -> Vec<String> {
+    let (mut old, mut new) = (before.iter().peekable(), tip.iter().peekable());
+    let mut changed = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return changed,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        if was.map(|(_, object)| object) != is.map(|(_, object)| object) {
+            changed.extend(was.or(is).map(|(path, _)| path.clone()));
+        }
+    }
+}
+
+/// The files that a push from `before` to `tip` changed.
+///
+/// A new branch (`before` is nothing but zeros) has what its tip alone changed against its parent:
+/// everything for a first commit, nothing at all for a merge.
+///
+/// # Errors
+/// Where a commit is not known; the server takes the path filters as not satisfied then.
+pub fn between(
+    commits: &BTreeMap<String, Commit>,
+    before: &str,
+    tip: &str,
+) -> Result<Vec<String>, UnknownCommit> {
+    let known = |id: &str| commits.get(id).ok_or_else(|| UnknownCommit(id.to_owned()));
+    let tip = known(tip)?;
+    if !is_zero(before) {
+        return Ok(compare(&known(before)?.tree, &tip.tree));
+    }
+    match tip.parents.as_slice() {
+        [] => Ok(compare(&Tree::new(), &tip.tree)),
+        [parent] => Ok(compare(&known(parent)?.tree, &tip.tree)),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Whether an id names no commit: forty zeros, or sixty-four.
+pub fn is_zero(id: &str) -> bool {
+    matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte == b'0')
+}

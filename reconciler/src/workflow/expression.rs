@@ -1,0 +1,187 @@
+//! `${{ }}` expressions, as far as the server evaluates them when it plans the jobs of a run.
+//!
+//! The evaluator is act's. Where an expression is wrong, the whole text that holds it becomes
+//! empty; where act's evaluator would panic, the whole file is of no use.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::Dialect;
+use super::value::Value;
+
+mod evaluate;
+mod functions;
+mod parse;
+
+/// Longest text that an expression may make, in bytes.
+const LONGEST: usize = 1024 * 1024;
+
+/// What the evaluation of one workflow may cost: a text compared with a number is evaluated itself,
+/// so that cost multiplies, and a matrix multiplies it once more.
+#[derive(Debug)]
+pub(super) struct Budget {
+    steps: Cell<u32>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        // A job of a matrix takes some tens; this many take a tenth of a second.
+        Self { steps: Cell::new(2_000_000) }
+    }
+}
+
+impl Budget {
+    /// Takes a step, and more for a long text.
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), Fault> {
+        let cost = u32::try_from(1 + bytes / 256).unwrap_or(u32::MAX);
+        match self.steps.get().checked_sub(cost) {
+            Some(left) => {
+                self.steps.set(left);
+                Ok(())
+            }
+            None => halt("the expressions of the workflow take too long"),
+        }
+    }
+}
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is wrong: the text around it becomes empty.
+    Expression(String),
+    /// The server would fall over it, or it asks for too much: no job can be planned.
+    Halt(String),
+}
+
+/// What expressions of one job may ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Scope<'b> {
+    pub(super) budget: &'b Budget,
+    pub(super) dialect: Dialect,
+    pub(super) github: Value,
+    pub(super) vars: Value,
+    pub(super) inputs: Value,
+    pub(super) matrix: Value,
+    pub(super) strategy: Value,
+    pub(super) needs: Value,
+    pub(super) status: Status,
+}
+
+/// What the status functions say while a run is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Outside of a job they are wrong.
+    Outside,
+    /// In a job without needs all is well, in another nothing has succeeded yet.
+    Needs(bool),
+    /// A need that is no job, or needs in a circle: the server falls over them.
+    Broken,
+}
+
+impl Scope<'_> {
+    /// A text with its expressions replaced.
+    pub(super) fn interpolate(&self, text: &str) -> Result<String, Fault> {
+        self.budget.charge(text.len())?;
+        if !holds_expression(text) {
+            return Ok(text.to_owned());
+        }
+        match self.evaluate(text) {
+            Ok(value) => Ok(value.coerced().as_ref().to_owned()),
+            Err(Fault::Expression(_)) => Ok(String::new()),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    /// Evaluates a text where it holds expressions; wrong ones are told.
+    pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
+        self.budget.charge(text.len())?;
+        if holds_expression(text) {
+            self.evaluate(text)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, text: &str) -> Result<Value, Fault> {
+        let expression = as_format(text)?;
+        Evaluator { scope: self, depth: Cell::new(0) }.evaluate(&expression)
+    }
+}
+
+/// Whether a text has to be evaluated at all.
+pub(super) fn holds_expression(text: &str) -> bool {
+    text.contains("${{") && text.contains("}}")
+}
+
+/// A text with expressions as one call of `format`; how the expressions are found is the server's
+/// way, and what stands between the braces is taken as it is.
+fn as_format(text: &str) -> Result<String, Fault> {
+    let mut template = String::new();
+    let mut arguments: Vec<&str> = Vec::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("${{") {
+        template.push_str(&before.replace('{', "{{").replace('}', "}}"));
+        let end = end_of_expression(behind)?;
+        _ = write!(template, "{{{}}}", arguments.len());
+        arguments.push(behind[..end].trim());
+        rest = &behind[end + 2..];
+    }
+    template.push_str(&rest.replace('{', "{{").replace('}', "}}"));
+    Ok(format!("format('{}', {})", template.replace('\'', "''"), arguments.join(", ")))
+}
+
+/// Where the `}}` of an expression stands, texts in it passed over.
+fn end_of_expression(text: &str) -> Result<usize, Fault> {
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        match (rest.find("}}"), rest.find('\'')) {
+            (Some(end), quote) if quote.is_none_or(|quote| end < quote) => return Ok(at + end),
+            (_, Some(quote)) => {
+                at += quote + 1;
+                at += end_of_text(&text[at..])
+                    .ok_or_else(|| Fault::Halt("an unclosed text in an expression".to_owned()))?;
+            }
+            _ => return Err(Fault::Halt("an unclosed expression".to_owned())),
+        }
+    }
+}
+
+/// The length of a text behind its `'`, with the `'` that closes it. One that is left open ends at
+/// its last `''`.
+fn end_of_text(text: &str) -> Option<usize> {
+    let mut at = 0;
+    let mut pair = None;
+    while let Some(quote) = text[at..].find('\'') {
+        let quote = at + quote;
+        if !text[quote + 1..].starts_with('\'') {
+            return Some(quote + 1);
+        }
+        pair = Some(quote + 1);
+        at = quote + 2;
+    }
+    pair
+}
+
+/// The evaluation of one text.
+struct Evaluator<'s> {
+    scope: &'s Scope<'s>,
+    /// Evaluations within each other.
+    depth: Cell<u32>,
+}
+
+fn wrong<T>(why: &str) -> Result<T, Fault> {
+    Err(Fault::Expression(why.to_owned()))
+}
+
+fn halt<T>(why: &str) -> Result<T, Fault> {
+    Err(Fault::Halt(why.to_owned()))
+}
+
+/// A text that is not too long.
+fn bounded(text: String) -> Result<Value, Fault> {
+    if text.len() > LONGEST {
+        return halt("an expression makes a text of more than a megabyte");
+    }
+    Ok(Value::Text(Arc::from(text)))
+}

@@ -1,0 +1,92 @@
+//! The fields of a mapping as the server's decoder sees them: merged by `<<`, keys as texts,
+//! duplicates refused.
+
+use super::yaml::{Core, Kind, Node};
+
+/// A field that cannot be read: where and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadField {
+    pub(crate) line: usize,
+    pub(crate) why: String,
+}
+
+impl BadField {
+    pub(crate) fn new(node: &Node, why: impl Into<String>) -> Self {
+        Self { line: node.line, why: why.into() }
+    }
+}
+
+/// Keys and values of a mapping in order, its own before those merged in.
+pub(crate) struct Fields<'n> {
+    fields: Vec<(&'n str, &'n Node)>,
+    keys_are_texts: bool,
+}
+
+impl<'n> Fields<'n> {
+    /// Reads a mapping; a null has no fields.
+    pub(crate) fn read(node: &'n Node) -> Result<Self, BadField> {
+        let mut fields = Self { fields: Vec::new(), keys_are_texts: true };
+        let mut seen = std::collections::HashSet::new();
+        fields.collect(node, &mut seen)?;
+        Ok(fields)
+    }
+
+    fn collect(
+        &mut self,
+        node: &'n Node,
+        seen: &mut std::collections::HashSet<&'n str>,
+    ) -> Result<(), BadField> {
+        if node.resolved().is_null() {
+            return Ok(());
+        }
+        let Some(entries) = node.entries() else {
+            return Err(BadField::new(node, "a mapping is wanted"));
+        };
+        if let Some(key) = node.duplicate_key() {
+            let name = key.as_str().unwrap_or("…");
+            return Err(BadField::new(key, format!("the key `{name}` stands there already")));
+        }
+        let mut merged = None;
+        for (key, value) in entries {
+            let key = key.resolved();
+            let (Some(text), Some(core)) = (key.as_str(), key.core()) else {
+                return Err(BadField::new(key, "a key must be a text"));
+            };
+            match core {
+                Core::Merge => merged = Some(value),
+                Core::Null => self.keys_are_texts = false,
+                _ => {
+                    self.keys_are_texts &= core == Core::Str;
+                    if seen.insert(text) {
+                        self.fields.push((text, value));
+                    }
+                }
+            }
+        }
+        let Some(merged) = merged else { return Ok(()) };
+        match &merged.resolved().kind {
+            Kind::Mapping(_) => self.collect(merged, seen),
+            Kind::Sequence(items) if !merged.is_alias() => {
+                items.iter().try_for_each(|item| match &item.resolved().kind {
+                    Kind::Mapping(_) => self.collect(item, seen),
+                    _ => Err(BadField::new(item, "what is merged must be a mapping")),
+                })
+            }
+            _ => Err(BadField::new(merged, "what is merged must be a mapping")),
+        }
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.fields.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'n str, &'n Node)> + '_ {
+        self.fields.iter().copied()
+    }
+
+    /// Whether each key is a text and not, say, a number.
+    pub(crate) fn keys_are_texts(&self) -> bool {
+        self.keys_are_texts
+    }
+}

@@ -1,0 +1,148 @@
+//! What matches: a few shapes by hand, the rest by a finite automaton.
+
+use std::sync::OnceLock;
+
+use regex_automata::hybrid::dfa::{self, Cache, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::pool::Pool;
+use regex_automata::{Input, MatchKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+/// What the determinised part of one pattern may hold, in bytes, beyond its least.
+const CACHE: usize = 256 * 1024;
+
+/// A compiled pattern. Most are a text with one wildcard, if any: `main`, `docs/**`, `*.md`. Those
+/// are compared; for others what they begin and end with is, before the automaton runs.
+pub(super) struct Machine {
+    shape: Shape,
+    begins: Box<str>,
+    ends: Box<str>,
+    /// Shorter inputs match nothing.
+    shortest: usize,
+    /// What an automaton is made of, when one is needed first.
+    hir: Hir,
+    automaton: OnceLock<Option<Automaton>>,
+}
+
+/// What stands between beginning and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Nothing: one text and no other.
+    Text,
+    /// Anything without this character.
+    Without(char),
+    /// Something that the automaton must tell.
+    Other,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("shape", &self.shape)
+            .field("begins", &self.begins)
+            .field("ends", &self.ends)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    pub(super) fn new(hir: Hir) -> Self {
+        let parts: &[Hir] = match hir.kind() {
+            HirKind::Concat(parts) => parts,
+            _ => std::slice::from_ref(&hir),
+        };
+        let anchored = |part: Option<&Hir>, look| {
+            part.is_some_and(|part| matches!(part.kind(), HirKind::Look(l) if *l == look))
+        };
+        let at_start = anchored(parts.first(), Look::Start);
+        let at_end = parts.len() > 1 && anchored(parts.last(), Look::End);
+        let mut inner = &parts[usize::from(at_start)..parts.len() - usize::from(at_end)];
+        let mut begins = Box::default();
+        let mut ends = Box::default();
+        if at_start && let Some(text) = inner.first().and_then(literal) {
+            begins = text;
+            inner = &inner[1..];
+        }
+        if at_end && let Some(text) = inner.last().and_then(literal) {
+            ends = text;
+            inner = &inner[..inner.len() - 1];
+        }
+        let shape = match inner {
+            [] if at_start && at_end => Shape::Text,
+            [part] if at_start && at_end => run(part).map_or(Shape::Other, Shape::Without),
+            _ => Shape::Other,
+        };
+        let shortest = hir.properties().minimum_len().unwrap_or(usize::MAX);
+        Self { shape, begins, ends, shortest, hir, automaton: OnceLock::new() }
+    }
+
+    pub(super) fn matches(&self, input: &str) -> bool {
+        if input.len() < self.shortest {
+            return false;
+        }
+        let Some(behind) = input.strip_prefix(&*self.begins) else { return false };
+        let Some(between) = behind.strip_suffix(&*self.ends) else { return false };
+        match self.shape {
+            Shape::Text => between.is_empty(),
+            Shape::Without(c) => !between.contains(c),
+            Shape::Other => {
+                let automaton = self.automaton.get_or_init(|| Automaton::new(&self.hir));
+                automaton.as_ref().is_some_and(|automaton| automaton.matches(input))
+            }
+        }
+    }
+}
+
+fn literal(hir: &Hir) -> Option<Box<str>> {
+    let HirKind::Literal(literal) = hir.kind() else { return None };
+    std::str::from_utf8(&literal.0).ok().map(Into::into)
+}
+
+/// The one ASCII character that a repetition of anything else leaves out: `/` or a line feed.
+fn run(hir: &Hir) -> Option<char> {
+    let HirKind::Repetition(repetition) = hir.kind() else { return None };
+    let HirKind::Class(Class::Bytes(bytes)) = repetition.sub.kind() else { return None };
+    if (repetition.min, repetition.max) != (0, None) {
+        return None;
+    }
+    let mut others = bytes.clone();
+    others.negate();
+    match others.ranges() {
+        [range] if range.start() == range.end() => Some(range.start().into()),
+        _ => None,
+    }
+}
+
+/// A DFA that is made as far as inputs ask for it, within a bound.
+struct Automaton {
+    dfa: DFA,
+    caches: Pool<Cache, Box<dyn Fn() -> Cache + Send + Sync>>,
+}
+
+impl Automaton {
+    /// None where it has more states than can be counted; the parser's bound is far below.
+    fn new(hir: &Hir) -> Option<Self> {
+        let nfa = thompson::Compiler::new()
+            .configure(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
+            .build_from_hir(hir)
+            .ok()?;
+        let dfa = dfa::Builder::new()
+            .configure(
+                dfa::Config::new()
+                    .match_kind(MatchKind::All)
+                    .cache_capacity(CACHE)
+                    .skip_cache_capacity_check(true),
+            )
+            .build_from_nfa(nfa)
+            .ok()?;
+        let maker = dfa.clone();
+        Some(Self { dfa, caches: Pool::new(Box::new(move || maker.create_cache())) })
+    }
+
+    fn matches(&self, input: &str) -> bool {
+        let mut cache = self.caches.get();
+        let found = self.dfa.try_search_fwd(&mut cache, &Input::new(input).earliest(true));
+        // It fails on bytes it was told to stop at, or when told to give up: it is told neither.
+        found.is_ok_and(|found| found.is_some())
+    }
+}

@@ -1,0 +1,108 @@
+//! What Go's parser takes and what it refuses.
+
+use super::*;
+
+fn error(text: &str) -> Option<RegexpError> {
+    parse(text).err()
+}
+
+#[test]
+fn what_go_refuses_is_refused() {
+    use RegexpError as E;
+    let cases = [
+        ("a++", E::NestedRepeat),
+        ("a???", E::NestedRepeat),
+        ("a+??", E::NestedRepeat),
+        ("(a|+)", E::RepeatOfNothing),
+        ("(+)", E::RepeatOfNothing),
+        ("(?i)+", E::RepeatOfNothing),
+        ("(a", E::MissingParen),
+        ("a)", E::UnexpectedParen),
+        ("[a", E::MissingBracket),
+        ("[]", E::MissingBracket),
+        ("[^]", E::MissingBracket),
+        ("[a\\]", E::MissingBracket),
+        ("[b-a]", E::BadRange),
+        ("[a--b]", E::BadRange),
+        ("[a-\\d]", E::BadEscape),
+        ("[[:nope:]]", E::BadRange),
+        ("\\p(L)", E::BadRange),
+        ("[\\p{Klingon}]", E::BadRange),
+        ("[\\p{L", E::BadRange),
+        ("\\C", E::BadEscape),
+        ("\\q", E::BadEscape),
+        ("\\1", E::BadEscape),
+        ("\\8", E::BadEscape),
+        ("\\é", E::BadEscape),
+        ("\\x(41)", E::BadEscape),
+        ("[\\b]", E::BadEscape),
+        ("a\\", E::TrailingBackslash),
+        ("(?z)", E::BadGroup),
+        ("(?i-)", E::BadGroup),
+        ("(?i", E::BadGroup),
+        ("(?P=n)", E::BadGroup),
+        ("(?P<n", E::BadName),
+        ("(?P<>a)", E::BadName),
+        ("(?<n>a)(?<n>b)", E::BadName),
+    ];
+    for (text, want) in cases {
+        assert_eq!(error(text), Some(want), "{text}");
+    }
+}
+
+#[test]
+fn what_go_takes_is_taken() {
+    for text in [
+        "",
+        "^*",
+        "^+",
+        "^?a",
+        "()+",
+        "(|a)+",
+        "a+?",
+        "a*?b??",
+        "a+(?i)+",
+        "a+\\Q\\E+",
+        "[]a]",
+        "[^]a]",
+        "[a-]",
+        "[-a]",
+        "[a-c-e]",
+        "[[a]",
+        "[a&&b]",
+        "[a~~b]",
+        "[[:alpha:]]",
+        "[[:^alpha:]x]",
+        "[[:a]",
+        "\\pL",
+        "\\PN",
+        "\\pZz",
+        "[\\p{Greek}\\p{^Lu}]",
+        "[\\P{L}]",
+        "\\x41",
+        "[\\x{41}]",
+        "\\012",
+        "\\12",
+        "\\.",
+        "\\-",
+        "\\/",
+        "\\_",
+        "\\a\\f\\n\\r\\t\\v",
+        "\\Qa.b",
+        "\\Qa\\E+",
+        "\\z",
+        "(?i:a)",
+        "(?-i)a",
+        "(?im-sU:a)",
+        "(?P<n>a)(?<m>b)",
+        "}",
+        "]",
+        "{",
+        "{2}x",
+    ] {
+        assert_eq!(error(text), None, "{text}");
+    }
+    let deep = |n: usize| ["(".repeat(n), "a".to_owned(), ")".repeat(n)].concat();
+    assert_eq!(error(&deep(999)), None);
+    assert_eq!(error(&deep(1000)), Some(RegexpError::TooDeep));
+}

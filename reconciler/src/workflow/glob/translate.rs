@@ -1,0 +1,168 @@
+//! From a pattern to the text of a regular expression, as each engine of the server does it. Kept
+//! as text because the engines leave some of a pattern to Go's regular expressions, on purpose or
+//! not: what `\d`, `[[:alpha:]]` or `{?i}` mean is decided there.
+
+use super::Why;
+
+/// Quoted, where it means something to a regular expression.
+fn quote(out: &mut String, c: char) {
+    if r"\.+*?()|[]{}^$".contains(c) {
+        out.push('\\');
+    }
+    out.push(c);
+}
+
+/// The engine up to 1.26 (act's `workflowpattern`): a pattern without its leading `!`.
+pub(super) fn act(pattern: &str) -> Result<String, Why> {
+    let mut out = String::with_capacity(pattern.len() * 2 + 2);
+    out.push('^');
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let at = pattern.len() - rest.len();
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '*' => {
+                if let Some(after) = rest.strip_prefix("*/") {
+                    out.push_str("(.+/)?");
+                    rest = after;
+                } else if let Some(after) = rest.strip_prefix('*') {
+                    out.push_str(".*");
+                    rest = after;
+                } else {
+                    out.push_str("[^/]*");
+                }
+            }
+            '+' | '?' if at > 0 => out.push(c),
+            '[' => rest = act_class(&mut out, rest)?,
+            '\\' => {
+                let escaped = rest.chars().next().ok_or(Why::NothingEscaped)?;
+                quote(&mut out, escaped);
+                rest = &rest[escaped.len_utf8()..];
+            }
+            _ => quote(&mut out, c),
+        }
+    }
+    out.push('$');
+    Ok(out)
+}
+
+/// A class of the older engine, its `[` read: letters and digits and what lies between `Z` and
+/// `a`, and ranges within one of those two spans. Gives what follows it.
+fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
+    let bytes = class.as_bytes();
+    let spans = |byte: u8| (byte.is_ascii_digit(), (b'A'..=b'z').contains(&byte));
+    if bytes.first() == Some(&b']') {
+        return Err(Why::EmptyClass);
+    }
+    out.push('[');
+    let mut at = 0;
+    loop {
+        match *bytes.get(at).ok_or(Why::UnclosedClass)? {
+            b']' => {
+                out.push(']');
+                return Ok(&class[at + 1..]);
+            }
+            b'-' => {
+                let before = at.checked_sub(1).map(|before| bytes[before]);
+                let (Some(from), Some(&to)) = (before, bytes.get(at + 1)) else {
+                    return Err(Why::BadRange);
+                };
+                let (from_spans, to_spans) = (spans(from), spans(to));
+                let shared = from_spans.0 && to_spans.0 || from_spans.1 && to_spans.1;
+                if !shared || from > to {
+                    return Err(Why::BadRange);
+                }
+                // The end is not quoted: `[A-\]` is left open, as it is there.
+                out.push('-');
+                out.push(to.into());
+                at += 2;
+            }
+            byte if spans(byte) == (false, false) => return Err(Why::BadMember),
+            byte => {
+                quote(out, byte.into());
+                at += 1;
+            }
+        }
+    }
+}
+
+/// What the engine of 1.27 (`modules/glob`) is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Filters of a workflow: `?` and `+` repeat, `**/` swallows its slash.
+    Filter,
+    /// Activity types: `?` is one character, `+` itself.
+    Types,
+}
+
+/// The engine of 1.27, a leading `!` of a filter taken off (`negated`).
+pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Why> {
+    let mut out = String::with_capacity(pattern.len() * 2 + 2);
+    out.push('^');
+    let filter = used == Use::Filter;
+    let mut depth = 0_u32;
+    let mut before = negated.then_some('!');
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let mut last = c;
+        match c {
+            '}' if depth > 0 => {
+                out.push(')');
+                depth -= 1;
+            }
+            ',' if depth > 0 => out.push('|'),
+            '*' if rest.as_str().starts_with('*') => {
+                rest.next();
+                // Only at the very start of the whole pattern, or behind a slash of its own.
+                let swallows =
+                    filter && rest.as_str().starts_with('/') && matches!(before, None | Some('/'));
+                if swallows {
+                    rest.next();
+                    last = '/';
+                }
+                out.push_str(".*");
+            }
+            '*' => out.push_str("[^/]*"),
+            '?' if !filter => out.push_str("[^/]"),
+            '+' if !filter => out.push_str("\\+"),
+            '[' => last = glob_class(&mut out, &mut rest)?,
+            '{' => {
+                out.push('(');
+                depth += 1;
+            }
+            '\\' => {
+                let escaped = rest.next().ok_or(Why::NothingEscaped)?;
+                out.push('\\');
+                out.push(escaped);
+                last = escaped;
+            }
+            '.' | '^' | '$' | '(' | ')' | '|' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+        before = Some(last);
+    }
+    out.push('$');
+    Ok(out)
+}
+
+/// A class of the newer engine, its `[` read: passed on but for a leading `!`. Gives its last
+/// character.
+fn glob_class(out: &mut String, rest: &mut std::str::Chars<'_>) -> Result<char, Why> {
+    out.push('[');
+    if rest.as_str().starts_with('!') {
+        rest.next();
+        out.push('^');
+    }
+    loop {
+        let c = rest.next().ok_or(Why::UnclosedClass)?;
+        out.push(c);
+        match c {
+            ']' => return Ok(c),
+            '\\' => out.push(rest.next().ok_or(Why::UnclosedClass)?),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The server stores each job as a document of its own. Parts that it keeps as they are written
+//! take their aliases along but not the anchors that stand elsewhere, and then no job is stored.
+
+use crate::workflow::Dialect;
+use crate::workflow::fields::Fields;
+use crate::workflow::yaml::{Kind, Node};
+
+use super::{JobsError, Why};
+
+/// Nodes looked at for the anchors of one job. Who has more of them than any workflow has counts as
+/// having strayed.
+const LOOKS: usize = 1_000_000;
+
+/// Checks the parts of a job that are kept as they are written.
+pub(super) fn none_strands(job: &Fields<'_>, dialect: Dialect) -> Result<(), JobsError> {
+    let steps = job.get("steps").and_then(Node::items).unwrap_or_default();
+    let mut kept =
+        vec![("needs", job.get("needs")), ("env", job.get("env")), ("if", job.get("if"))];
+    for step in steps {
+        let step = Fields::read(step)?;
+        kept.extend([("if", step.get("if")), ("env", step.get("env"))]);
+    }
+    for name in ["container", "secrets", "permissions"] {
+        kept.push((name, job.get(name)));
+    }
+    if dialect == Dialect::V1_27 {
+        kept.push(("continue-on-error", job.get("continue-on-error")));
+    }
+    let kept: Vec<(&'static str, &Node)> =
+        kept.into_iter().filter_map(|(name, node)| Some((name, node?))).collect();
+    let mut looks = LOOKS;
+    for (name, node) in &kept {
+        if let Some(alias) = stray(node, &kept, &mut looks) {
+            return Err(Why::Alias(name).at(alias));
+        }
+    }
+    Ok(())
+}
+
+/// An alias within a node whose anchor is in none of the parts kept.
+fn stray<'n>(
+    node: &'n Node,
+    kept: &[(&'static str, &Node)],
+    looks: &mut usize,
+) -> Option<&'n Node> {
+    match &node.kind {
+        Kind::Scalar { .. } => None,
+        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, kept, looks)),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .find_map(|(key, value)| stray(key, kept, looks).or_else(|| stray(value, kept, looks))),
+        Kind::Alias(Some(target)) if kept.iter().any(|(_, part)| holds(part, target, looks)) => {
+            None
+        }
+        Kind::Alias(_) => Some(node),
+    }
+}
+
+/// Whether a node stands within another, not behind an alias. Nodes have no identity, but where
+/// they stand and what they are says as much.
+fn holds(node: &Node, wanted: &Node, looks: &mut usize) -> bool {
+    let Some(left) = looks.checked_sub(1) else { return false };
+    *looks = left;
+    if node.line == wanted.line && node == wanted {
+        return true;
+    }
+    match &node.kind {
+        Kind::Scalar { .. } | Kind::Alias(_) => false,
+        Kind::Sequence(items) => items.iter().any(|item| holds(item, wanted, looks)),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .any(|(key, value)| holds(key, wanted, looks) || holds(value, wanted, looks)),
+    }
+}

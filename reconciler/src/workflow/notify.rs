@@ -1,0 +1,381 @@
+//! The whole way from an event to runs: which files, of which commit, for which ref.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::on::Entry;
+use super::trigger::{self, BRANCH, Changed, Evaluation, Event, TAG, Verdict};
+use super::{Dialect, changes, files};
+
+/// What of a commit's message or a pull request's title keeps workflows from running, unless the
+/// server is configured otherwise (`SKIP_WORKFLOW_STRINGS`).
+pub const SKIP: [&str; 5] =
+    ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"];
+/// How many events of one run after another the server follows.
+const CHAIN: usize = 5;
+
+/// A commit's files, by path: at least those in the workflow directories.
+pub type Files = BTreeMap<String, String>;
+
+/// What the server knows beside the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the server's own")]
+pub struct Context {
+    /// The repository's default branch, short.
+    pub default_branch: String,
+    /// The full message of the commit the ref points to (of a tag: of the commit it is on).
+    pub tip_message: String,
+    /// The pull request's title, if there is one.
+    pub title: Option<String>,
+    /// The repository has commits and is not archived, and Actions are on, for it and at all.
+    pub enabled: bool,
+    /// The event was caused by a job.
+    pub by_actions: bool,
+    /// The ref is still there.
+    pub ref_exists: bool,
+    /// Ids of workflows that were disabled.
+    pub disabled: Vec<String>,
+    /// Where workflows lie; before 1.26 it is always [`files::DIRECTORIES`].
+    pub directories: Vec<String>,
+    /// What keeps workflows from running.
+    pub skip: Vec<String>,
+    /// The pull request is from a fork (or was pushed as one, by `refs/for/`).
+    pub from_fork: bool,
+    /// Who caused the event is a restricted user.
+    pub restricted: bool,
+    /// Who caused the event may write Actions.
+    pub can_write: bool,
+    /// Who caused the event was trusted before: an approved run (up to 1.26.2), a merged pull
+    /// request (from 1.26.3).
+    pub trusted: bool,
+    /// How many events of runs led here, one after another.
+    pub chain: usize,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            default_branch: "main".to_owned(),
+            tip_message: String::new(),
+            title: None,
+            enabled: true,
+            by_actions: false,
+            ref_exists: true,
+            disabled: Vec::new(),
+            directories: owned(&files::DIRECTORIES),
+            skip: owned(&SKIP),
+            from_fork: false,
+            restricted: false,
+            can_write: false,
+            trusted: false,
+            chain: 0,
+        }
+    }
+}
+
+/// The commit that a run is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The tip of the ref, when the server handles the event: not the payload's `after`.
+    Tip,
+    /// The tip of the default branch.
+    DefaultBranch,
+    /// The head of the pull request.
+    PullRequestHead,
+    /// The commit that was merged.
+    Merge,
+    /// The commit that was reviewed.
+    Review,
+}
+
+/// A run that the server creates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The workflow's id: its path within the directory.
+    pub workflow: String,
+    /// The event as the file names it.
+    pub event: String,
+    /// The run's ref; for a merged or reviewed pull request the bare id of a commit.
+    pub git_ref: String,
+    /// Its commit.
+    pub at: At,
+    /// Every job stays blocked until somebody approves.
+    pub needs_approval: bool,
+}
+
+/// Why no file is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Nothing {
+    /// The ref was deleted.
+    #[error("the push deletes the ref")]
+    Deleted,
+    /// Only branches and tags give push events.
+    #[error("`{0}` is neither a branch nor a tag")]
+    NoRef(String),
+    /// What jobs do triggers nothing.
+    #[error("the event was caused by a job")]
+    ByActions,
+    /// The repository is empty or archived, or has no Actions.
+    #[error("the repository is empty or archived, or Actions are off")]
+    Disabled,
+    /// The ref is gone.
+    #[error("`{0}` is not there any more")]
+    RefGone(String),
+    /// A text in the commit's message or the title says so.
+    #[error("`{0}` in the commit's message or the title")]
+    Skipped(String),
+    /// One run's event after another.
+    #[error("more than {CHAIN} events of runs one after another")]
+    Chain,
+    /// A pattern of `types` in this workflow makes the server give the event up.
+    #[error("`{0}` has a pattern of `types` that does not compile")]
+    GivenUp(String),
+}
+
+/// What came of an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notified {
+    /// The runs, in the order of their creation.
+    pub runs: Vec<Run>,
+    /// Why nothing was looked at.
+    pub nothing: Option<Nothing>,
+    /// Each workflow of the ref's commit and what came of it.
+    pub workflows: Vec<(String, Evaluation)>,
+    /// Each workflow at the base branch's tip, for `pull_request_target`.
+    pub base_workflows: Vec<(String, Evaluation)>,
+    /// Schedules that replace those stored for the repository; `None`: they stay as they are.
+    pub schedules: Option<Vec<(String, Entry)>>,
+}
+
+/// What happened, and where the files stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification<'a> {
+    /// What happened.
+    pub event: Event<'a>,
+    /// The files at the ref's commit.
+    pub files: &'a Files,
+    /// The files at the tip of a pull request's base branch.
+    pub base_files: &'a Files,
+    /// What has changed.
+    pub changed: &'a Changed,
+}
+
+/// The runs that an event gives, and why no others.
+pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
+    let event = &what.event;
+    if event.name == "workflow_dispatch" {
+        return dispatch(what, context, dialect);
+    }
+    let (git_ref, at) = choose_ref(event, context);
+    if let Some(nothing) = nothing(event, &git_ref, context) {
+        return Notified { nothing: Some(nothing), ..Notified::default() };
+    }
+    let evaluated = |files| evaluated(files, what, context, dialect);
+    let mut told = Notified { workflows: evaluated(what.files), ..Notified::default() };
+    if trigger::is_pull_request(event.name) {
+        told.base_workflows = evaluated(what.base_files);
+    }
+    let all = || told.workflows.iter().chain(&told.base_workflows);
+    if let Some((id, _)) = all().find(|(_, evaluation)| evaluation.gives_up()) {
+        told.nothing = Some(Nothing::GivenUp(id.clone()));
+        return told;
+    }
+    let disabled = |id: &str| context.disabled.iter().any(|other| other == id);
+    let mut runs = Vec::new();
+    for (from_base, workflows) in [(false, &told.workflows), (true, &told.base_workflows)] {
+        for (id, evaluation) in workflows {
+            // Before 1.27 a disabled workflow still ran from the base branch.
+            if disabled(id) && !(from_base && dialect < Dialect::V1_27) {
+                continue;
+            }
+            if evaluation.no_jobs.is_some() {
+                continue;
+            }
+            for judged in evaluation.matched() {
+                let target = judged.entry.event == "pull_request_target";
+                if target == from_base {
+                    runs.push(Run {
+                        workflow: id.clone(),
+                        event: judged.entry.event.clone(),
+                        git_ref: git_ref.clone(),
+                        at,
+                        needs_approval: needs_approval(event, target, context),
+                    });
+                }
+            }
+        }
+    }
+    told.runs = runs;
+    if stores_schedules(event, context) {
+        told.schedules = Some(schedules(&told.workflows));
+    }
+    told
+}
+
+/// Whether a push replaces the schedules stored for the repository.
+fn stores_schedules(event: &Event<'_>, context: &Context) -> bool {
+    event.name == "push"
+        && event.pushed_ref().strip_prefix(BRANCH) == Some(context.default_branch.as_str())
+}
+
+fn schedules(workflows: &[(String, Evaluation)]) -> Vec<(String, Entry)> {
+    let entries = workflows.iter().flat_map(|(id, evaluation)| {
+        let scheduled =
+            evaluation.entries.iter().filter(|judged| judged.verdict == Verdict::Scheduled);
+        scheduled.map(move |judged| (id.clone(), judged.entry.clone()))
+    });
+    // A list under another name is taken for one, but holds no time to run at.
+    entries.filter(|(_, entry)| entry.event == "schedule").collect()
+}
+
+/// Each workflow file of a commit, in git's order.
+fn evaluated(
+    files: &Files,
+    what: &Notification<'_>,
+    context: &Context,
+    dialect: Dialect,
+) -> Vec<(String, Evaluation)> {
+    workflows(files, context, dialect)
+        .map(|(id, text)| {
+            let bytes = text.as_bytes();
+            let told = trigger::evaluate_file(bytes, &what.event, what.changed, dialect);
+            (id.to_owned(), told)
+        })
+        .collect()
+}
+
+/// The workflow files of a commit with their ids, in git's order.
+pub fn workflows<'f>(
+    files: &'f Files,
+    context: &Context,
+    dialect: Dialect,
+) -> impl Iterator<Item = (&'f str, &'f str)> {
+    let fixed: Vec<String>;
+    let directories = if dialect < Dialect::V1_26 {
+        fixed = files::DIRECTORIES.map(str::to_owned).to_vec();
+        &fixed
+    } else {
+        &context.directories
+    };
+    let directory = files::directory(directories, files.keys()).map(str::to_owned);
+    files.iter().filter_map(move |(path, text)| {
+        let id = files::workflow_id(directory.as_deref()?, path)?;
+        Some((id, text.as_str()))
+    })
+}
+
+/// The ref whose tip the workflows are taken from, and which commit that is.
+fn choose_ref(event: &Event<'_>, context: &Context) -> (String, At) {
+    let default = || (format!("{BRANCH}{}", context.default_branch), At::DefaultBranch);
+    let or = |id: &str, unknown: &str| if id.is_empty() { unknown } else { id }.to_owned();
+    match event.name {
+        "push" => (event.pushed_ref().to_owned(), At::Tip),
+        // The webhook names it shortly.
+        "create" => {
+            let prefix = if event.text("/ref_type") == "tag" { TAG } else { BRANCH };
+            let name = event.pushed_ref();
+            let full = if name.starts_with("refs/") { String::new() } else { prefix.to_owned() };
+            (full + name, At::Tip)
+        }
+        "release" => (format!("{TAG}{}", event.text("/release/tag_name")), At::Tip),
+        "pull_request_review_approved"
+        | "pull_request_review_rejected"
+        | "pull_request_review_comment" => {
+            let ids = ["/review/commit_id", "/commit_id"].map(|path| event.text(path));
+            let id = ids.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+            (or(id, "<review.commit_id>"), At::Review)
+        }
+        name if trigger::is_pull_request(name) => {
+            let merged = event.payload.pointer("/pull_request/merged").and_then(Value::as_bool);
+            if event.text("/action") == "closed" && merged == Some(true) {
+                let id = event.text("/pull_request/merge_commit_sha");
+                return (or(id, "<merge_commit_sha>"), At::Merge);
+            }
+            let number = ["/number", "/pull_request/number"]
+                .iter()
+                .find_map(|path| event.payload.pointer(path)?.as_u64())
+                .unwrap_or_default();
+            (format!("refs/pull/{number}/head"), At::PullRequestHead)
+        }
+        _ => default(),
+    }
+}
+
+/// Why no workflow is looked at, if none is.
+fn nothing(event: &Event<'_>, git_ref: &str, context: &Context) -> Option<Nothing> {
+    if event.name == "push" {
+        if changes::is_zero(event.text("/after")) {
+            return Some(Nothing::Deleted);
+        }
+        if ![BRANCH, TAG].iter().any(|prefix| git_ref.starts_with(prefix)) {
+            return Some(Nothing::NoRef(git_ref.to_owned()));
+        }
+    }
+    if context.by_actions {
+        return Some(Nothing::ByActions);
+    }
+    if !context.enabled {
+        return Some(Nothing::Disabled);
+    }
+    if !context.ref_exists {
+        return Some(Nothing::RefGone(git_ref.to_owned()));
+    }
+    if matches!(event.name, "push" | "pull_request" | "pull_request_sync") {
+        let title = context.title.as_deref().filter(|_| event.name != "push").unwrap_or_default();
+        let said = |text: &&String| {
+            title.contains(text.as_str()) || context.tip_message.contains(text.as_str())
+        };
+        if let Some(text) = context.skip.iter().find(said) {
+            return Some(Nothing::Skipped(text.clone()));
+        }
+    }
+    (event.name == "workflow_run" && context.chain >= CHAIN).then_some(Nothing::Chain)
+}
+
+/// A fork's pull request by someone who is not trusted waits for approval, unless the workflow is
+/// the base branch's own.
+fn needs_approval(event: &Event<'_>, target: bool, context: &Context) -> bool {
+    trigger::is_pull_request(event.name)
+        && context.from_fork
+        && !target
+        && (context.restricted || !(context.can_write || context.trusted))
+}
+
+/// A workflow that somebody starts by hand: no filter counts, and no skip text.
+fn dispatch(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
+    let event = &what.event;
+    let name = event.text("/ref");
+    let full = [BRANCH, TAG].iter().any(|prefix| name.starts_with(prefix));
+    let git_ref = if full { name.to_owned() } else { format!("{BRANCH}{name}") };
+    let mut told = Notified::default();
+    if !context.enabled {
+        told.nothing = Some(Nothing::Disabled);
+    } else if !context.ref_exists || name.is_empty() {
+        told.nothing = Some(Nothing::RefGone(git_ref.clone()));
+    }
+    let wanted = event.text("/workflow");
+    if told.nothing.is_some() || context.disabled.iter().any(|id| id == wanted) {
+        return told;
+    }
+    told.workflows = evaluated(what.files, what, context, dialect);
+    told.workflows.retain(|(id, _)| id == wanted);
+    // Up to 1.26.2 the trigger did not have to be there.
+    let startable = |evaluation: &Evaluation| {
+        let named = |event: &str| evaluation.entries.iter().any(|told| told.entry.event == event);
+        evaluation.invalid.is_none() && (dialect < Dialect::V1_26 || named("workflow_dispatch"))
+    };
+    let started = told.workflows.iter().filter(|(_, evaluation)| startable(evaluation));
+    told.runs = started
+        .map(|(id, _)| Run {
+            workflow: id.clone(),
+            event: event.name.to_owned(),
+            git_ref: git_ref.clone(),
+            at: At::Tip,
+            needs_approval: false,
+        })
+        .collect();
+    told
+}

@@ -1,0 +1,212 @@
+//! The value of `on`: which events a file names, and with which filters.
+
+use super::Dialect;
+use super::shape::{self, Misfit};
+use super::yaml::{Core, Kind, Node};
+
+/// One event that a file names; each that matches gives a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The event's name, as written.
+    pub event: String,
+    /// Its filters in order; of two with one key the last, in the place of the first.
+    pub filters: Vec<Filter>,
+    /// The value is a list: it is stored as a schedule, whatever the key, and matches no event.
+    pub schedule: Option<Vec<ScheduleItem>>,
+    /// The line the event is named on, from 1.
+    pub line: usize,
+}
+
+/// One filter of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// `branches`, `paths-ignore`, `types` …, or anything else, as written.
+    pub key: String,
+    /// Its patterns, as written.
+    pub patterns: Vec<String>,
+    /// The line of the key, from 1.
+    pub line: usize,
+}
+
+/// One item of `on.schedule`: its keys and values in order (`cron`, `timezone`). Empty where the
+/// list stands under another event's name.
+pub type ScheduleItem = Vec<(String, String)>;
+
+/// Why the forge ignores a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct FileInvalid {
+    /// The line, from 1; 0 where there is none.
+    pub line: usize,
+    /// Why.
+    pub message: String,
+}
+
+impl FileInvalid {
+    pub(crate) fn new(line: usize, message: impl Into<String>) -> Self {
+        Self { line, message: message.into() }
+    }
+}
+
+impl From<Misfit> for FileInvalid {
+    fn from(Misfit { line, message }: Misfit) -> Self {
+        Self { line, message }
+    }
+}
+
+/// The events of a file in order, duplicates kept.
+///
+/// # Errors
+/// Where the forge ignores the file for its `on`, or for lack of one.
+pub fn parse(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
+    let on = shape::field(workflow, "on")
+        .ok_or_else(|| FileInvalid::new(workflow.line, "there is no `on`"))?;
+    let entries = match &on.kind {
+        Kind::Scalar { .. } => vec![Entry::bare(text(on)?, on.line)],
+        Kind::Sequence(items) => {
+            shape::check(on, &shape::LIST)?;
+            items.iter().map(event).collect::<Result<_, _>>()?
+        }
+        Kind::Mapping(entries) => {
+            let entries = entries.iter().filter(|(key, _)| !is_call(key, dialect));
+            entries.map(|(key, value)| entry(key, value)).collect::<Result<_, _>>()?
+        }
+        Kind::Alias(_) => return Err(FileInvalid::new(on.line, "`on` is an alias")),
+    };
+    Ok(entries.into_iter().filter(|entry| !called(&entry.event, dialect)).collect())
+}
+
+impl Entry {
+    fn bare(event: String, line: usize) -> Self {
+        Self { event, filters: Vec::new(), schedule: None, line }
+    }
+}
+
+/// Whether an event is fired by another workflow only: left out since 1.26.
+fn called(event: &str, dialect: Dialect) -> bool {
+    dialect >= Dialect::V1_26 && event == "workflow_call"
+}
+
+fn is_call(key: &Node, dialect: Dialect) -> bool {
+    key.as_str().is_some_and(|event| called(event, dialect))
+}
+
+/// A scalar as a text; a null is an empty one.
+fn text(node: &Node) -> Result<String, FileInvalid> {
+    shape::check(node, &shape::Shape::Text)?;
+    let node = node.resolved();
+    let null = node.core() == Some(Core::Null);
+    Ok(if null { String::new() } else { node.as_str().unwrap_or_default().to_owned() })
+}
+
+/// An item of `on: [push, …]`: a text and nothing else.
+fn event(item: &Node) -> Result<Entry, FileInvalid> {
+    let resolved = item.resolved();
+    match (resolved.core(), resolved.as_str()) {
+        (Some(Core::Str | Core::Merge), Some(text)) => Ok(Entry::bare(text.to_owned(), item.line)),
+        _ => Err(FileInvalid::new(item.line, "an event must be a text")),
+    }
+}
+
+/// One key of `on: {push: …}`.
+fn entry(key: &Node, value: &Node) -> Result<Entry, FileInvalid> {
+    let Some(name) = key.as_str() else {
+        return Err(FileInvalid::new(key.line, "the name of an event must be a text"));
+    };
+    let mut entry = Entry::bare(name.to_owned(), key.line);
+    match &value.kind {
+        // Nothing is filtered by `push: main`.
+        Kind::Scalar { .. } => {}
+        Kind::Sequence(items) => {
+            shape::check(value, &shape::LIST)?;
+            entry.schedule = match name {
+                _ if items.is_empty() => None,
+                "schedule" => Some(items.iter().map(schedule).collect::<Result<_, _>>()?),
+                _ => Some(vec![ScheduleItem::new(); items.len()]),
+            };
+        }
+        Kind::Mapping(filters) => {
+            for (key, value) in filters {
+                if let Some(filter) = filter(name, key, value)? {
+                    match entry.filters.iter_mut().find(|other| other.key == filter.key) {
+                        Some(other) => *other = filter,
+                        None => entry.filters.push(filter),
+                    }
+                }
+            }
+        }
+        Kind::Alias(_) => {
+            return Err(FileInvalid::new(value.line, format!("`{name}` is an alias")));
+        }
+    }
+    Ok(entry)
+}
+
+/// An item of `on.schedule`: texts by texts.
+fn schedule(item: &Node) -> Result<ScheduleItem, FileInvalid> {
+    let refuse = |line| FileInvalid::new(line, "a schedule must be a mapping of texts");
+    let entries = item.entries().ok_or_else(|| refuse(item.line))?;
+    let text = |node: &Node| match node.resolved().core() {
+        Some(Core::Str) => Ok(node.resolved().as_str().unwrap_or_default().to_owned()),
+        _ => Err(refuse(node.line)),
+    };
+    let mut own = ScheduleItem::new();
+    let mut merged = ScheduleItem::new();
+    for (key, value) in entries {
+        if key.core() == Some(Core::Merge) {
+            let items = value.items().map_or_else(|| vec![value], |items| items.iter().collect());
+            for item in items {
+                merged.extend(schedule(item)?);
+            }
+        } else {
+            own.push((text(key)?, text(value)?));
+        }
+    }
+    for (key, value) in merged {
+        if !own.iter().any(|(own, _)| *own == key) {
+            own.push((key, value));
+        }
+    }
+    Ok(own)
+}
+
+/// One key of an event's mapping; `None` for inputs, which filter nothing.
+fn filter(event: &str, key: &Node, value: &Node) -> Result<Option<Filter>, FileInvalid> {
+    if !matches!(key.kind, Kind::Scalar { .. }) {
+        return Err(FileInvalid::new(key.line, format!("a filter of `{event}` must be a text")));
+    }
+    let name = text(key)?;
+    let patterns = match &value.kind {
+        Kind::Scalar { .. } => vec![text(value)?],
+        Kind::Sequence(items) => {
+            shape::check(value, &shape::Shape::List(&shape::Shape::Text))?;
+            // A null among them is dropped.
+            items
+                .iter()
+                .filter(|item| !item.resolved().is_null())
+                .map(text)
+                .collect::<Result<_, _>>()?
+        }
+        Kind::Mapping(inputs) if event == "workflow_dispatch" && name == "inputs" => {
+            inputs.iter().try_for_each(|(key, input)| {
+                if !matches!(key.kind, Kind::Scalar { .. }) {
+                    return Err(FileInvalid::new(key.line, "the name of an input must be a text"));
+                }
+                text(key)?;
+                if !matches!(input.kind, Kind::Mapping(_)) {
+                    return Err(FileInvalid::new(input.line, "an input must be a mapping"));
+                }
+                Ok(shape::check(input, &shape::INPUT)?)
+            })?;
+            return Ok(None);
+        }
+        Kind::Mapping(_) => {
+            let message = format!("`{event}.{name}` must be a text or a list of texts");
+            return Err(FileInvalid::new(value.line, message));
+        }
+        Kind::Alias(_) => {
+            return Err(FileInvalid::new(value.line, format!("`{event}.{name}` is an alias")));
+        }
+    };
+    Ok(Some(Filter { key: name, patterns, line: key.line }))
+}

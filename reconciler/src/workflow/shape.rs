@@ -1,0 +1,259 @@
+//! Whether a node fits a type of the forge's: what its parser would refuse, a file is ignored for.
+//!
+//! The forge decodes the whole file into typed values before it looks at `on`; a step's `run: []`
+//! makes the file as invalid as broken YAML does. Told here is only whether it fits, not the value.
+
+use super::Dialect;
+use super::yaml::{Core, Kind, Node};
+
+/// A type of the forge's.
+pub(crate) enum Shape {
+    /// Taken as it stands.
+    Raw,
+    /// Whatever can be decoded at all.
+    Any,
+    /// A text: any scalar.
+    Text,
+    /// A truth value: `true`, `false`, and the words of YAML 1.1.
+    Bool,
+    /// A whole number.
+    Int,
+    /// Keys that are texts, with values of one type.
+    Map(&'static Shape),
+    /// A list of one type.
+    List(&'static Shape),
+    /// Named fields; other keys are passed over.
+    Struct(&'static [(&'static str, Shape)]),
+    /// A text, or else the other.
+    TextOr(&'static Shape),
+}
+
+/// Where a node does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct Misfit {
+    /// The line, from 1.
+    pub line: usize,
+    /// What does not fit.
+    pub message: String,
+}
+
+impl Misfit {
+    fn new(node: &Node, message: impl Into<String>) -> Self {
+        Self { line: node.line, message: message.into() }
+    }
+}
+
+use Shape::{Any, Bool, Int, List, Map, Raw, Struct, Text, TextOr};
+
+const DEFAULTS: Shape = Struct(&[("run", Struct(&[("shell", Text), ("working-directory", Text)]))]);
+const CONCURRENCY: Shape = TextOr(&Struct(&[("group", Text), ("cancel-in-progress", Text)]));
+const CONTAINER: Shape = Struct(&[
+    ("image", Text),
+    ("env", Map(&Text)),
+    ("ports", List(&Text)),
+    ("volumes", List(&Text)),
+    ("options", Text),
+    ("credentials", Map(&Text)),
+    ("cmd", List(&Text)),
+    ("entrypoint", Text),
+    ("args", Text),
+    ("name", Text),
+    ("reuse", Bool),
+]);
+const STEP: Shape = Struct(&[
+    ("id", Text),
+    ("if", Raw),
+    ("name", Text),
+    ("uses", Text),
+    ("run", Text),
+    ("working-directory", Text),
+    ("shell", Text),
+    ("env", Raw),
+    ("with", Map(&Text)),
+    ("continue-on-error", Text),
+    ("timeout-minutes", Text),
+]);
+/// From 1.26 every job is decoded a second time, and there the step's is a truth value.
+const STEP_1_26: Shape = Struct(&[("continue-on-error", Bool)]);
+const STRATEGY: Shape = Struct(&[
+    ("failfast", Bool),
+    ("maxparallel", Int),
+    ("fail-fast", Text),
+    ("max-parallel", Text),
+    ("matrix", Raw),
+]);
+const JOB: Shape = Struct(&[
+    ("name", Text),
+    ("needs", Raw),
+    ("runs-on", Raw),
+    ("env", Raw),
+    ("if", Raw),
+    ("steps", List(&STEP)),
+    ("timeout-minutes", Text),
+    ("services", Map(&CONTAINER)),
+    ("strategy", STRATEGY),
+    ("container", Raw),
+    ("defaults", DEFAULTS),
+    ("outputs", Map(&Text)),
+    ("uses", Text),
+    ("with", Map(&Any)),
+    ("secrets", Raw),
+    ("permissions", Raw),
+    ("result", Text),
+]);
+const JOB_1_26: Shape = Struct(&[("concurrency", CONCURRENCY), ("steps", List(&STEP_1_26))]);
+const WORKFLOW: Shape = Struct(&[
+    ("file", Text),
+    ("name", Text),
+    ("on", Raw),
+    ("env", Map(&Text)),
+    ("jobs", Map(&JOB)),
+    ("defaults", DEFAULTS),
+    ("concurrency", CONCURRENCY),
+    ("permissions", Raw),
+]);
+const WORKFLOW_1_26: Shape = Struct(&[("jobs", Map(&JOB_1_26)), ("run-name", Text)]);
+
+/// One input of `on.workflow_dispatch.inputs`.
+pub(crate) const INPUT: Shape = Struct(&[
+    ("name", Text),
+    ("description", Text),
+    ("required", Bool),
+    ("default", Text),
+    ("type", Text),
+    ("options", List(&Text)),
+]);
+/// Any list of anything.
+pub(crate) const LIST: Shape = List(&Any);
+
+/// Whether a file as a whole fits the types that the forge decodes it into.
+///
+/// # Errors
+/// For the first part that does not.
+pub fn check_workflow(workflow: &Node, dialect: Dialect) -> Result<(), Misfit> {
+    check(workflow, &WORKFLOW)?;
+    if dialect >= Dialect::V1_26 {
+        check(workflow, &WORKFLOW_1_26)?;
+    }
+    Ok(())
+}
+
+/// Whether a node fits a type.
+pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
+    if matches!(shape, Raw) {
+        return Ok(());
+    }
+    let node = node.resolved();
+    match &node.kind {
+        Kind::Alias(_) => Err(Misfit::new(node, "an anchor contains itself")),
+        Kind::Scalar { text, .. } => {
+            let core = node.core().ok_or_else(|| {
+                Misfit::new(node, format!("`{}` does not fit its tag", cut(text)))
+            })?;
+            scalar(text, core, shape)
+                .then_some(())
+                .ok_or_else(|| Misfit::new(node, format!("`{}` cannot stand here", cut(text))))
+        }
+        Kind::Sequence(items) => match shape {
+            List(each) => items.iter().try_for_each(|item| check(item, each)),
+            Any => items.iter().try_for_each(|item| check(item, &Any)),
+            TextOr(other) => check(node, other),
+            _ => Err(Misfit::new(node, "a list cannot stand here")),
+        },
+        Kind::Mapping(_) => match shape {
+            TextOr(other) => check(node, other),
+            Map(_) | Struct(_) | Any => mapping(node, shape, &mut Vec::new()),
+            _ => Err(Misfit::new(node, "a mapping cannot stand here")),
+        },
+    }
+}
+
+/// Whether a scalar fits; a null leaves every value as it is.
+fn scalar(text: &str, core: Core, shape: &Shape) -> bool {
+    const WORDS: [&str; 16] = [
+        "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off",
+        "OFF",
+    ];
+    match (shape, core) {
+        (Raw | Any | Text | TextOr(_), _) | (_, Core::Null) | (Bool, Core::Bool(_)) => true,
+        (Bool, Core::Str) => WORDS.contains(&text),
+        (Int, Core::Int(value)) => i64::try_from(value).is_ok(),
+        (Int, Core::Float(value)) => value.is_finite(),
+        _ => false,
+    }
+}
+
+/// A mapping, and what it merges by `<<`; keys that stand in an outer mapping are decided there.
+fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Result<(), Misfit> {
+    let entries = node.entries().unwrap_or_default();
+    if let Some(key) = node.duplicate_key() {
+        let key_text = cut(key.as_str().unwrap_or_default());
+        return Err(Misfit::new(key, format!("the key `{key_text}` stands there twice")));
+    }
+    for (key, value) in entries.iter().filter(|(key, _)| !is_merge(key)) {
+        let scalar = key.resolved();
+        let Some(text) = scalar.as_str() else {
+            return Err(Misfit::new(key, "a key must be a text"));
+        };
+        check(scalar, &Text)?;
+        if outer.contains(&text) {
+            continue;
+        }
+        match shape {
+            Struct(fields) => {
+                if let Some((_, field)) = fields.iter().find(|(name, _)| *name == text) {
+                    check(value, field)?;
+                }
+            }
+            Map(each) => check(value, each)?,
+            _ => check(value, &Any)?,
+        }
+    }
+    let merges: Vec<&Node> =
+        entries.iter().filter(|(key, _)| is_merge(key)).map(|(_, value)| value).collect();
+    if merges.is_empty() {
+        return Ok(());
+    }
+    outer.extend(entries.iter().filter_map(|(key, _)| key.as_str()));
+    for merge in merges {
+        for merged in merged(merge)? {
+            mapping(merged, shape, outer)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_merge(key: &Node) -> bool {
+    key.core() == Some(Core::Merge)
+}
+
+/// The mappings that the value of `<<` stands for.
+fn merged(value: &Node) -> Result<Vec<&Node>, Misfit> {
+    let refuse = || Misfit::new(value, "only a mapping or a list of mappings can be merged");
+    let value = value.resolved();
+    match &value.kind {
+        Kind::Mapping(_) => Ok(vec![value]),
+        Kind::Sequence(items) => items
+            .iter()
+            .map(|item| item.entries().map(|_| item.resolved()).ok_or_else(refuse))
+            .collect(),
+        _ => Err(refuse()),
+    }
+}
+
+/// The value of a field as the forge decodes it: the mapping's own, or one that it merges.
+pub(crate) fn field<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    node.get(name).or_else(|| {
+        let entries = node.entries()?;
+        let merges = entries.iter().filter(|(key, _)| is_merge(key));
+        let mappings = merges.filter_map(|(_, value)| merged(value).ok()).flatten();
+        // The tree is finite and no deeper than `yaml::DEPTH`.
+        mappings.into_iter().find_map(|mapping| field(mapping, name))
+    })
+}
+
+/// A text, short enough for a message.
+fn cut(text: &str) -> String {
+    text.chars().take(60).collect()
+}

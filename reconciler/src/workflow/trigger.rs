@@ -1,0 +1,281 @@
+//! Whether one workflow file runs for one event, and why.
+
+use serde_json::Value;
+
+use super::on::{self, Entry, FileInvalid, Filter};
+use super::yaml::Node;
+use super::{Dialect, jobs, shape, yaml};
+
+mod filter;
+
+pub(super) use filter::{BRANCH, TAG};
+pub use filter::{Judgement, Why};
+
+/// What happened in the forge.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The event as `X-Gitea-Event-Type` names it (`push`, `pull_request_sync`, …).
+    pub name: &'a str,
+    /// The webhook's payload, or the like.
+    pub payload: &'a Value,
+    /// The full name of the ref of a push, where the payload has none.
+    pub git_ref: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// A text of the payload by its path (`/pull_request/base/ref`); empty where there is none.
+    pub fn text(&self, path: &str) -> &'a str {
+        self.payload.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The full ref that was pushed.
+    pub fn pushed_ref(&self) -> &'a str {
+        match self.text("/ref") {
+            "" => self.git_ref,
+            named => named,
+        }
+    }
+}
+
+/// The files that a push or a pull request changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Their paths, in any order.
+    Files(Vec<String>),
+    /// Git cannot tell, and why.
+    Unknown(String),
+}
+
+/// What came of one file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Each event the file names, in order.
+    pub entries: Vec<Judged>,
+    /// Why the file is ignored, if it is; then there are no entries.
+    pub invalid: Option<FileInvalid>,
+    /// Up to 1.25: why no run can be created, whatever matches; newer servers ignore such a file.
+    pub no_jobs: Option<FileInvalid>,
+}
+
+/// What came of one event that a file names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// It, as the file has it.
+    pub entry: Entry,
+    /// Whether it runs.
+    pub verdict: Verdict,
+    /// What came of its filters, in order; empty where they were not looked at.
+    pub filters: Vec<Judgement>,
+}
+
+/// Whether a file runs for an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Matched,
+    /// The file names another event.
+    OtherEvent,
+    /// What stands there is a list: a schedule, run by the clock alone.
+    Scheduled,
+    /// The server has no rule for this event; nothing runs.
+    Unsupported,
+    /// The kind of activity is not asked for.
+    OtherActivity,
+    /// A filter is not satisfied.
+    FilteredOut,
+    /// A pattern of `types` is none: the server gives the event up, for all files.
+    GivenUp,
+}
+
+impl Evaluation {
+    /// A file that is ignored.
+    pub fn ignored(why: FileInvalid) -> Self {
+        Self { entries: Vec::new(), invalid: Some(why), no_jobs: None }
+    }
+
+    /// The entries that run, in order: one run each.
+    pub fn matched(&self) -> impl Iterator<Item = &Judged> {
+        self.entries.iter().filter(|judged| judged.verdict == Verdict::Matched)
+    }
+
+    /// Whether the server gives up the whole event over this file.
+    pub fn gives_up(&self) -> bool {
+        self.entries.iter().any(|judged| judged.verdict == Verdict::GivenUp)
+    }
+}
+
+/// One file, as bytes, against one event.
+pub fn evaluate_file(
+    text: &[u8],
+    event: &Event<'_>,
+    changed: &Changed,
+    dialect: Dialect,
+) -> Evaluation {
+    match yaml::parse(text) {
+        Ok(workflow) => evaluate(&workflow, event, changed, dialect),
+        Err(yaml::YamlError { line, message }) => {
+            Evaluation::ignored(FileInvalid { line, message })
+        }
+    }
+}
+
+/// One file against one event.
+pub fn evaluate(
+    workflow: &Node,
+    event: &Event<'_>,
+    changed: &Changed,
+    dialect: Dialect,
+) -> Evaluation {
+    match entries(workflow, dialect) {
+        Ok(entries) => {
+            let entries = entries.into_iter().map(|entry| judge(entry, event, changed, dialect));
+            let no_jobs =
+                if dialect < Dialect::V1_26 { check_jobs(workflow, dialect).err() } else { None };
+            Evaluation { entries: entries.collect(), invalid: None, no_jobs }
+        }
+        Err(why) => Evaluation::ignored(why),
+    }
+}
+
+/// The events a file names, if the forge does not ignore the file.
+///
+/// # Errors
+/// Why it does: types that do not fit, an `on` that is none, and from 1.26 jobs that are none.
+pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
+    if dialect < Dialect::V1_26 {
+        shape::check_workflow(workflow, dialect)?;
+        return on::parse(workflow, dialect);
+    }
+    // Jobs are made of files that fit.
+    let entries = on::parse(workflow, dialect)?;
+    check_jobs(workflow, dialect)?;
+    Ok(entries)
+}
+
+/// Whether jobs can be made of a file, without anything that expressions could refer to.
+fn check_jobs(workflow: &Node, dialect: Dialect) -> Result<(), FileInvalid> {
+    jobs::jobs(workflow, &jobs::Context::default(), dialect)
+        .map(drop)
+        .map_err(|error| FileInvalid::new(error.line, error.why.to_string()))
+}
+
+/// The forge's families of events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// No filter is looked at.
+    Plain,
+    Push,
+    PullRequest,
+    Issues,
+    /// Any other whose only filter is `types`.
+    Activity,
+    WorkflowRun,
+    Unsupported,
+}
+
+fn family(event: &str) -> Family {
+    match event {
+        "create" | "delete" | "fork" | "wiki" | "schedule" => Family::Plain,
+        "push" => Family::Push,
+        "issues" | "issue_assign" | "issue_label" | "issue_milestone" => Family::Issues,
+        _ if is_pull_request(event) => Family::PullRequest,
+        "issue_comment"
+        | "pull_request_comment"
+        | "pull_request_review_approved"
+        | "pull_request_review_rejected"
+        | "pull_request_review_comment"
+        | "release"
+        | "package" => Family::Activity,
+        "workflow_run" => Family::WorkflowRun,
+        _ => Family::Unsupported,
+    }
+}
+
+/// Whether an event is one of a pull request itself, so that `pull_request` and
+/// `pull_request_target` match it.
+pub fn is_pull_request(event: &str) -> bool {
+    matches!(
+        event,
+        "pull_request"
+            | "pull_request_sync"
+            | "pull_request_assign"
+            | "pull_request_label"
+            | "pull_request_review_request"
+            | "pull_request_milestone"
+    )
+}
+
+/// Whether the event that a file names is the one that happened.
+fn names(on: &str, event: &str) -> bool {
+    match on {
+        "registry_package" => event == "package",
+        "gollum" => event == "wiki",
+        "issues" => family(event) == Family::Issues,
+        "pull_request" | "pull_request_target" => is_pull_request(event),
+        "pull_request_review" => matches!(
+            event,
+            "pull_request_review_approved"
+                | "pull_request_review_rejected"
+                | "pull_request_review_comment"
+        ),
+        "issue_comment" => matches!(event, "issue_comment" | "pull_request_comment"),
+        _ => on == event,
+    }
+}
+
+fn judge(entry: Entry, event: &Event<'_>, changed: &Changed, dialect: Dialect) -> Judged {
+    let with = |verdict| Judged { entry: entry.clone(), verdict, filters: Vec::new() };
+    if entry.schedule.is_some() {
+        return with(Verdict::Scheduled);
+    }
+    if !names(&entry.event, event.name) {
+        return with(Verdict::OtherEvent);
+    }
+    let family = family(event.name);
+    match family {
+        Family::Plain => return with(Verdict::Matched),
+        Family::Unsupported => return with(Verdict::Unsupported),
+        // Other actions of a pull request must be asked for.
+        Family::PullRequest if types(&entry).is_none() && !is_common(event.text("/action")) => {
+            return with(Verdict::OtherActivity);
+        }
+        _ => {}
+    }
+    let one = |filter: &Filter| match family {
+        _ if family != Family::Push && filter.key == "types" => filter::types(filter, event),
+        Family::Push => filter::push(filter, event, changed, dialect),
+        Family::PullRequest => filter::pull_request(filter, event, changed, dialect),
+        Family::WorkflowRun => filter::workflow_run(filter, event, dialect),
+        _ => Judgement::unknown(filter),
+    };
+    let filters: Vec<Judgement> = entry.filters.iter().map(one).collect();
+    let verdict = verdict(family, &filters);
+    Judged { entry, verdict, filters }
+}
+
+fn types(entry: &Entry) -> Option<&Filter> {
+    entry.filters.iter().find(|filter| filter.key == "types")
+}
+
+/// Actions of a pull request that run without `types`.
+fn is_common(action: &str) -> bool {
+    matches!(action, "opened" | "reopened" | "synchronized")
+}
+
+fn verdict(family: Family, filters: &[Judgement]) -> Verdict {
+    if filters.iter().any(|filter| matches!(filter.why, Why::NoTypesPattern(_))) {
+        return Verdict::GivenUp;
+    }
+    if family != Family::Push
+        && filters.iter().any(|filter| filter.key == "types" && !filter.satisfied)
+    {
+        return Verdict::OtherActivity;
+    }
+    let has = |names: [&str; 2]| filters.iter().any(|filter| names.contains(&filter.key.as_str()));
+    // Of branches and tags one is enough: a push is never both, so one point is given.
+    let given = family == Family::Push
+        && has(["branches", "branches-ignore"])
+        && has(["tags", "tags-ignore"]);
+    let satisfied = filters.iter().filter(|filter| filter.satisfied).count() + usize::from(given);
+    if satisfied == filters.len() { Verdict::Matched } else { Verdict::FilteredOut }
+}

@@ -1,0 +1,238 @@
+//! Values of expressions and of matrices: what the server's evaluator knows, and how it prints it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::yaml::{Core, Kind, Node};
+
+/// One value. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(Arc<str>),
+    /// A date, or a date with a time, as written.
+    Time(Arc<str>),
+    List(Arc<[Value]>),
+    Map(Arc<BTreeMap<Arc<str>, Value>>),
+    /// A map with keys that are no texts: nothing can be asked of it.
+    OddMap(Arc<BTreeMap<Arc<str>, Value>>),
+    /// A structure of the server: its name there, whether it is there at all, its fields.
+    Record(&'static str, bool, Arc<BTreeMap<Arc<str>, Value>>),
+}
+
+/// Why a node is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    /// The server's decoder refuses it.
+    Refused,
+    /// Larger than is worth reading.
+    TooLarge,
+}
+
+impl Value {
+    pub(crate) fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A value of JSON; its numbers are floats.
+    pub(crate) fn from_json(json: &serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::String(text) => Self::text(text.as_str()),
+            serde_json::Value::Array(items) => {
+                Self::List(items.iter().map(Self::from_json).collect())
+            }
+            serde_json::Value::Object(entries) => Self::Map(Arc::new(
+                entries.iter().map(|(k, v)| (Arc::from(k.as_str()), Self::from_json(v))).collect(),
+            )),
+        }
+    }
+
+    /// What a node decodes to where any value is welcome. `budget`: bytes that may still be held.
+    pub(crate) fn from_node(node: &Node, budget: &mut usize) -> Result<Self, NoValue> {
+        let node = node.resolved();
+        let size = 32 + node.as_str().map_or(0, str::len);
+        *budget = budget.checked_sub(size).ok_or(NoValue::TooLarge)?;
+        match &node.kind {
+            Kind::Scalar { text, .. } => Ok(match node.core().ok_or(NoValue::Refused)? {
+                Core::Null => Self::Null,
+                Core::Bool(value) => Self::Bool(value),
+                Core::Int(value) => Self::Int(value),
+                Core::Float(value) => Self::Float(value),
+                Core::Timestamp => Self::Time(text.as_str().into()),
+                Core::Merge | Core::Str => Self::text(text.as_str()),
+            }),
+            Kind::Sequence(items) => items
+                .iter()
+                .map(|item| Self::from_node(item, budget))
+                .collect::<Result<_, _>>()
+                .map(Self::List),
+            Kind::Mapping(_) => {
+                let fields = super::fields::Fields::read(node).map_err(|_| NoValue::Refused)?;
+                let mut entries = BTreeMap::new();
+                for (key, value) in fields.iter() {
+                    let value = Self::from_node(value, budget)?;
+                    *budget = budget.checked_sub(key.len()).ok_or(NoValue::TooLarge)?;
+                    entries.insert(Arc::from(key), value);
+                }
+                Ok(if fields.keys_are_texts() {
+                    Self::Map(Arc::new(entries))
+                } else {
+                    Self::OddMap(Arc::new(entries))
+                })
+            }
+            // An alias within what it stands for.
+            Kind::Alias(_) => Err(NoValue::Refused),
+        }
+    }
+
+    /// Whether a condition takes it for true.
+    pub(crate) fn is_truthy(&self) -> bool {
+        match self {
+            Self::Bool(value) => *value,
+            Self::Int(value) => *value != 0,
+            Self::Float(value) => *value != 0.0 && !value.is_nan(),
+            Self::Text(text) => !text.is_empty(),
+            Self::List(_) | Self::Map(_) | Self::OddMap(_) => true,
+            Self::Null | Self::Time(_) | Self::Record(..) => false,
+        }
+    }
+
+    /// The text that stands for it in an expression's result.
+    pub(crate) fn coerced(&self) -> Arc<str> {
+        match self {
+            Self::Null => "".into(),
+            Self::Bool(value) => if *value { "true" } else { "false" }.into(),
+            Self::Int(value) => value.to_string().into(),
+            Self::Float(value) if value.is_infinite() => {
+                if *value > 0.0 { "Infinity" } else { "-Infinity" }.into()
+            }
+            Self::Float(value) => float(*value, Some(15), 'E').into(),
+            Self::Text(text) => text.clone(),
+            Self::Time(_) => "<time.Time Value>".into(),
+            Self::List(_) => "Array".into(),
+            Self::Map(_) | Self::OddMap(_) => "Object".into(),
+            Self::Record(name, ..) => format!("<{name} Value>").into(),
+        }
+    }
+
+    /// As Go prints it: the form that stands in a job's name.
+    pub(crate) fn print(&self, out: &mut String) {
+        // Writing to a string does not fail.
+        match self {
+            Self::Null => out.push_str("<nil>"),
+            Self::Bool(value) => _ = write!(out, "{value}"),
+            Self::Int(value) => _ = write!(out, "{value}"),
+            Self::Float(value) => out.push_str(&float(*value, None, 'e')),
+            Self::Text(text) => out.push_str(text),
+            Self::Time(text) => out.push_str(&time(text)),
+            Self::List(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(' ');
+                    }
+                    item.print(out);
+                }
+                out.push(']');
+            }
+            Self::Map(entries) | Self::OddMap(entries) | Self::Record(_, _, entries) => {
+                out.push_str("map[");
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    if index > 0 {
+                        out.push(' ');
+                    }
+                    out.push_str(key);
+                    out.push(':');
+                    value.print(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+}
+
+/// The shortest form of a float counts as one of six digits, however many it has.
+const SHORTEST: i32 = 6;
+
+/// A float as Go's `%g` with a precision, or with as many digits as tell it from others.
+fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let scientific = match precision {
+        Some(digits) => format!("{value:.*e}", digits - 1),
+        None => format!("{value:e}"),
+    };
+    let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let power: i32 = power.parse().unwrap_or(0);
+    let mantissa = if mantissa.contains('.') {
+        mantissa.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        mantissa
+    };
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |m| ("-", m));
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let widest = precision.map_or(SHORTEST, |digits| i32::try_from(digits).unwrap_or(i32::MAX));
+    if power < -4 || power >= widest {
+        let by = if power < 0 { '-' } else { '+' };
+        return format!("{sign}{mantissa}{exponent}{by}{:02}", power.abs());
+    }
+    let shown = match usize::try_from(power) {
+        Ok(power) if digits.len() > power + 1 => {
+            format!("{}.{}", &digits[..=power], &digits[power + 1..])
+        }
+        Ok(power) => format!("{digits:0<width$}", width = power + 1),
+        Err(_) => {
+            let zeros = usize::try_from(-power - 1).unwrap_or(0);
+            format!("0.{}{digits}", "0".repeat(zeros))
+        }
+    };
+    [sign, &shown].concat()
+}
+
+/// A time as Go prints it, where it is a mere date; others stay as they are written.
+fn time(text: &str) -> String {
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts.as_slice() {
+        [year, month, day] if day.len() <= 2 => {
+            format!("{year}-{month:0>2}-{day:0>2} 00:00:00 +0000 UTC")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_as_go_prints_them() {
+        for (value, printed, coerced) in [
+            (1.1, "1.1", "1.1"),
+            (2.0, "2", "2"),
+            (0.0001, "0.0001", "0.0001"),
+            (0.000_01, "1e-05", "1E-05"),
+            (123_456.0, "123456", "123456"),
+            (1e6, "1e+06", "1000000"),
+            (1_234_567.0, "1.234567e+06", "1234567"),
+            (1e15, "1e+15", "1E+15"),
+            (-0.5, "-0.5", "-0.5"),
+            (0.1 + 0.2, "0.30000000000000004", "0.3"),
+        ] {
+            let value = Value::Float(value);
+            let mut out = String::new();
+            value.print(&mut out);
+            assert_eq!((out.as_str(), &*value.coerced()), (printed, coerced));
+        }
+    }
+}
