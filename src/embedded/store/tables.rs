@@ -169,7 +169,7 @@ impl Record {
 
 /// The tables of runs, opened once for all writes of a transaction.
 pub(super) struct Runs<'t> {
-    runs: Table<'t, &'static str, Row<'static>>,
+    records: Table<'t, &'static str, Row<'static>>,
     open: Table<'t, &'static str, &'static [u8]>,
     expiry: Table<'t, (i64, &'static str), &'static [u8]>,
     created: Table<'t, (i64, &'static str), ()>,
@@ -183,7 +183,7 @@ impl<'t> Runs<'t> {
     ) -> Result<&'o mut Self, redb::Error> {
         if opened.is_none() {
             *opened = Some(Self {
-                runs: write.open_table(RUNS)?,
+                records: write.open_table(RUNS)?,
                 open: write.open_table(OPEN)?,
                 expiry: write.open_table(EXPIRY)?,
                 created: write.open_table(CREATED)?,
@@ -242,7 +242,7 @@ struct Guard {
 }
 
 fn guard(tables: &Runs, name: &str) -> Result<Option<Guard>, redb::Error> {
-    let found = tables.runs.get(name)?;
+    let found = tables.records.get(name)?;
     Ok(found.map(|found| {
         let (uid, version, created, expires, _) = found.value();
         Guard { uid: Uid(Uuid::from_u128(uid)), version, created, expires }
@@ -282,7 +282,7 @@ fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     }
     let name = name.as_str();
     let row = (uid.0.as_u128(), *version, *created, *expires, body.as_slice());
-    tables.runs.insert(name, row)?;
+    tables.records.insert(name, row)?;
     tables.created.insert((*created, name), ())?;
     match expires {
         Some(due) => tables.expiry.insert((*due, name), projection.as_slice())?.is_some(),
@@ -308,7 +308,7 @@ fn remove(tables: &mut Runs, name: &RunName, uid: Uid, version: u64) -> Applied 
         return Ok((Err(conflict(name, Some(&there))), false));
     }
     unindex(tables, name.as_str(), &there)?;
-    tables.runs.remove(name.as_str())?;
+    tables.records.remove(name.as_str())?;
     Ok((Ok(Answer::Done), true))
 }
 
