@@ -11,14 +11,14 @@ use tinqs_ci_reconciler::workflow::{Dialect, files};
 
 /// A filter and what it is held against.
 #[derive(Deserialize)]
-pub(super) struct Filter {
+pub(super) struct Held {
     filter: String,
     patterns: Option<Vec<String>>,
     input: Option<Vec<String>>,
 }
 
 /// Whether the filter keeps the workflow from running. One that does not compile does.
-pub(super) fn patterns(case: &Filter, dialect: Dialect) -> Result<Value, String> {
+pub(super) fn patterns(case: &Held, dialect: Dialect) -> Result<Value, String> {
     let ignoring = match case.filter.as_str() {
         "branches" | "tags" | "paths" | "workflows" => false,
         "branches-ignore" | "tags-ignore" | "paths-ignore" => true,
