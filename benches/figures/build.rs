@@ -18,7 +18,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     if !status.success() {
         return Err(format!("the build ended with {status}").into());
     }
-    let spent = machine::cpu_of_children()? - before;
+    let spent = machine::cpu_of_children()?.saturating_sub(before);
     figures.tell("build/cold_cpu", spent.as_secs_f64(), "s", Goal::Most(150.0));
     figures.tell("build/cold", began.elapsed().as_secs_f64(), "s", Goal::Told);
     Ok(())

@@ -20,7 +20,7 @@ use crate::machine;
 pub(crate) const SECRET: &str = "bench-webhook-secret";
 const TOKEN: &str = "bench-api-token";
 /// How long the server may take to answer, to settle, to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Stands in PATH under the runner's name: a machine that is up and gets no job.
 const RUNNER: &str = "#!/bin/sh\nexec sleep 600\n";
 

@@ -37,9 +37,9 @@ async fn cpu(figures: &mut Figures, name: &str, action: &str, goal: Goal) -> Res
     all_taken(&load::closed_loop(&url, shots(action, 1, WARM_UP)?, AT_ONCE).await?)?;
     let measured = shots(action, 1_000_000, MEASURED)?;
     let (before, began) = (machine::cpu(host.pid()?)?, Instant::now());
-    let sent = load::closed_loop(&url, measured, AT_ONCE).await?;
-    let (spent, took) = (machine::cpu(host.pid()?)? - before, began.elapsed());
-    all_taken(&sent)?;
+    let answers = load::closed_loop(&url, measured, AT_ONCE).await?;
+    let (spent, took) = (machine::cpu(host.pid()?)?.saturating_sub(before), began.elapsed());
+    all_taken(&answers)?;
     let each = spent.as_secs_f64() * 1e6 / number(MEASURED);
     figures.tell(&format!("ingest/cpu_{name}"), each, "us", goal);
     let rate = number(MEASURED) / took.as_secs_f64();
@@ -55,10 +55,10 @@ async fn latency(figures: &mut Figures) -> Result<()> {
     all_taken(&load::closed_loop(&url, shots("queued", 1, WARM_UP)?, 8).await?)?;
     let scheduled = shots("queued", 1_000_000, SCHEDULED)?;
     let before = machine::cpu(host.pid()?)?;
-    let sent = load::open_loop(&url, scheduled, RATE).await?;
-    let spent = machine::cpu(host.pid()?)? - before;
-    all_taken(&sent)?;
-    let milliseconds = |share| quantile(&sent.latencies, share);
+    let answers = load::open_loop(&url, scheduled, RATE).await?;
+    let spent = machine::cpu(host.pid()?)?.saturating_sub(before);
+    all_taken(&answers)?;
+    let milliseconds = |share| quantile(&answers.latencies, share);
     figures.tell("ingest/p50_at_500", milliseconds(0.5), "ms", Goal::Told);
     figures.tell("ingest/p99_at_500", milliseconds(0.99), "ms", Goal::Most(50.0));
     figures.tell("ingest/max_at_500", milliseconds(1.0), "ms", Goal::Told);

@@ -71,14 +71,14 @@ impl World {
         }
         let clock = Arc::new(SystemClock);
         let processes = Processes::new(&host.machines(), clock.clone(), Inherited::inherit([]))?;
-        let ports = Ports {
+        let sides = Ports {
             clock,
             store: Arc::new(store),
             queue: Arc::new(MemoryQueue::new()),
             compute: Arc::new(processes),
             forge: Arc::new(Still),
         };
-        let parts = Arc::new(Parts::over(settings, ports, "bench"));
+        let parts = Arc::new(Parts::over(settings, sides, "bench"));
         Ok(Self { parts, runs: count, _host: host })
     }
 
@@ -106,7 +106,7 @@ impl World {
                 return Err(format!("a look was {result:?}").into());
             }
         }
-        let spent = machine::cpu(std::process::id())? - before;
+        let spent = machine::cpu(std::process::id())?.saturating_sub(before);
         Ok(spent.as_secs_f64() * 1e6 / number(usize::try_from(LOOKS)?))
     }
 }

@@ -53,10 +53,8 @@ fn main() -> ExitCode {
     let mut broken = false;
     for (name, group) in USUAL.iter().chain(&NAMED) {
         let usual = USUAL.iter().any(|(usual, _)| usual == name);
-        if !names.iter().any(|wanted| wanted == name) && !(names.is_empty() && usual) {
-            continue;
-        }
-        if let Err(error) = group(&mut figures) {
+        let wanted = names.iter().any(|wanted| wanted == name) || (names.is_empty() && usual);
+        if wanted && let Err(error) = group(&mut figures) {
             eprintln!("{name}: could not be measured: {error}");
             broken = true;
         }

@@ -47,7 +47,7 @@ fn each(mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
     let before = machine::cpu_of_this_thread()?;
     for done in 1.. {
         work()?;
-        let spent = machine::cpu_of_this_thread()? - before;
+        let spent = machine::cpu_of_this_thread()?.saturating_sub(before);
         if spent >= ENOUGH {
             return Ok(spent / done);
         }
