@@ -8,7 +8,9 @@ mod local;
 mod remote;
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -19,6 +21,9 @@ use crate::init;
 use args::{Cli, TextOrJson, Verb};
 
 pub use failure::{Failure, out};
+
+/// Threads at most: the work is waiting for others, and each thread has memory of its own.
+const WORKERS: usize = 4;
 
 /// Runs the command line: `args` with the program's name first, and the whole environment.
 pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
@@ -31,7 +36,9 @@ pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCod
         Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
     };
     let env: Env = variables.iter().filter_map(text).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let workers = available_parallelism().map_or(1, NonZero::get).min(WORKERS);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(cli.verb, &env, variables)),
         Err(error) => Err(Failure::failed(format!("threads cannot be started: {error}"))),

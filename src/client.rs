@@ -113,7 +113,7 @@ impl Client {
         url.set_query(None);
         url.set_fragment(None);
         // A redirect would take the token elsewhere.
-        let http = reqwest::Client::builder()
+        let http = crate::tls::http_client()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_mins(1))

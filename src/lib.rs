@@ -19,3 +19,4 @@ pub mod schemas;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;
+mod tls;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::class::Class;
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult, Report, SweepReport};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -45,11 +45,11 @@ pub struct Telemetry {
 /// where it cannot be read, `info`. A second call changes nothing. Panics are logged too.
 pub fn init(filter: Option<&str>, replica: &str) {
     let asked = filter.filter(|text| !text.trim().is_empty());
-    let parsed = asked.map(EnvFilter::try_new);
+    let parsed = asked.map(str::parse::<Targets>);
     let refused = matches!(parsed, Some(Err(_)));
     let filter = match parsed {
         Some(Ok(filter)) => filter,
-        Some(Err(_)) | None => EnvFilter::new("info"),
+        Some(Err(_)) | None => Targets::new().with_default(LevelFilter::INFO),
     };
     let form = if std::io::stderr().is_terminal() {
         lines::Form::Human {

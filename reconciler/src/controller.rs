@@ -241,27 +241,22 @@ impl Controller {
     /// it answers `Ok`, the run is durable, or no class serves it. Answers whether it made it.
     ///
     /// # Errors
-    /// The store's, where the run could not be made durable; the queue's, where a run that was
-    /// there could not be woken.
+    /// The store's, where the run could not be made durable.
     pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
         let settings = self.settings();
         if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
-        let there = self.ports.store.get(&name).await?;
-        let created = if there.is_none() {
-            let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
-            match self.ports.store.put(&run, Expect::Absent).await {
-                Ok(_) => true,
-                // Somebody else made it: that is as good.
-                Err(error) if error.kind == ErrorKind::Conflict => false,
-                Err(error) => return Err(error),
-            }
-        } else {
-            false
+        let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
+        // Not asked for first: most jobs are announced once, and the write tells as well.
+        let created = match self.ports.store.put(&run, Expect::Absent).await {
+            Ok(_) => true,
+            // It is there, or somebody else made it: that is as good.
+            Err(error) if error.kind == ErrorKind::Conflict => false,
+            Err(error) => return Err(error),
         };
         // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
-        let woken = self.ports.queue.wake(&name).await;
-        if created || there.is_some() { Ok(created) } else { woken.map(|()| false) }
+        let _ = self.ports.queue.wake(&name).await;
+        Ok(created)
     }
 }

@@ -24,6 +24,13 @@ pub use hooks::{Hook, HookScope};
 
 use crate::forge::{Forge, Webhook};
 
+/// A client to be set up. Nothing here is encrypted, but a client wants a TLS library all the same.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Refused only where the process has one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
 /// What time it is; the real clock or a pretended one.
 pub type WireClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 type Predicate = Box<dyn Fn(&Webhook) -> bool + Send + Sync>;
@@ -149,7 +156,7 @@ impl Wire {
         clock: WireClock,
         options: WireOptions,
     ) -> io::Result<Self> {
-        let client = reqwest::Client::builder()
+        let client = http_client()
             .no_proxy()
             .timeout(options.webhook_timeout)
             .build()

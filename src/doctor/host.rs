@@ -113,7 +113,7 @@ pub(super) async fn neighbour(listen: SocketAddr) -> Neighbour {
         Ok(Ok(_)) => {}
         Ok(Err(_)) | Err(_) => return Neighbour::Nobody,
     }
-    let client = reqwest::Client::builder()
+    let client = crate::tls::http_client()
         .timeout(within)
         .redirect(reqwest::redirect::Policy::none())
         .build();

@@ -172,7 +172,8 @@ async fn ingest(
     match ingested {
         Ok(Ok(created)) => {
             if created > 0 {
-                tracing::info!(created, "a webhook announced waiting jobs");
+                // Each run's first look is told of at `info`.
+                tracing::debug!(created, "a webhook announced waiting jobs");
             }
             Ok(Taken::Accepted)
         }

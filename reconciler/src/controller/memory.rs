@@ -48,6 +48,8 @@ struct Inner {
     classes: BTreeSet<ClassName>,
     /// Where going through all finished runs goes on, and when.
     audit: (Option<String>, Timestamp),
+    /// When `woken` was last gone through.
+    cleared: Option<Timestamp>,
 }
 
 impl Memory {
@@ -144,9 +146,14 @@ impl Memory {
     /// Whether the sweep may wake this run: not twice within 30 s.
     pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
         let mut inner = self.inner();
-        inner.woken.retain(|_, at| *at <= now && now < *at + WOKEN_FOR);
+        let recent = |at: Timestamp| at <= now && now < at + WOKEN_FOR;
+        // Gone through once in that time only: many are woken at once, and each asks here.
+        if !inner.cleared.is_some_and(recent) {
+            inner.cleared = Some(now);
+            inner.woken.retain(|_, at| recent(*at));
+        }
         // A refused wake-up must not put the next one off: who is asked for often would sleep for ever.
-        let may = !inner.woken.contains_key(name);
+        let may = !inner.woken.get(name).is_some_and(|at| recent(*at));
         if may {
             inner.woken.insert(name.clone(), now);
         }

@@ -1,7 +1,7 @@
 //! What stands in the file, and what one read or write does to it.
 
 use jiff::Timestamp;
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::ports::{Expect, Limits, OpenRun, Seat};
@@ -177,6 +177,32 @@ impl Record {
     }
 }
 
+/// The tables of runs, opened once for all writes of a transaction.
+pub(super) struct Runs<'t> {
+    records: Table<'t, &'static str, Row<'static>>,
+    open: Table<'t, &'static str, &'static [u8]>,
+    expiry: Table<'t, (i64, &'static str), &'static [u8]>,
+    created: Table<'t, (i64, &'static str), ()>,
+}
+
+impl<'t> Runs<'t> {
+    /// Opens them where a write has not done so before.
+    fn of<'o>(
+        write: &'t WriteTransaction,
+        opened: &'o mut Option<Self>,
+    ) -> Result<&'o mut Self, redb::Error> {
+        if opened.is_none() {
+            *opened = Some(Self {
+                records: write.open_table(RUNS)?,
+                open: write.open_table(OPEN)?,
+                expiry: write.open_table(EXPIRY)?,
+                created: write.open_table(CREATED)?,
+            });
+        }
+        opened.as_mut().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
 /// Makes the tables. Answers the file's format.
 pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(RUNS)?;
@@ -194,13 +220,14 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
 }
 
 /// Does a write. A refused one has changed nothing. The flag: whether anything was changed.
-pub(super) fn apply(
-    write: &WriteTransaction,
+pub(super) fn apply<'t>(
+    write: &'t WriteTransaction,
+    runs: &mut Option<Runs<'t>>,
     op: Op,
 ) -> Result<(Result<Answer, Refused>, bool), redb::Error> {
     match op {
-        Op::Put { record, expect } => put(write, &record, expect),
-        Op::Remove { name, uid, version } => remove(write, &name, uid, version),
+        Op::Put { record, expect } => put(Runs::of(write, runs)?, &record, expect),
+        Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
         Op::Seat { class, slot, repo, limits } => seat(write, &class, &slot, &repo, limits),
         Op::Unseat { class, slot } => {
             let slot = slot.to_string();
@@ -227,9 +254,8 @@ struct Guard {
     expires: Option<i64>,
 }
 
-fn guard(write: &WriteTransaction, name: &str) -> Result<Option<Guard>, redb::Error> {
-    let runs = write.open_table(RUNS)?;
-    let found = runs.get(name)?;
+fn guard(tables: &Runs, name: &str) -> Result<Option<Guard>, redb::Error> {
+    let found = tables.records.get(name)?;
     Ok(found.map(|found| {
         let (uid, version, created, expires, _) = found.value();
         Guard { uid: Uid(Uuid::from_u128(uid)), version, created, expires }
@@ -247,9 +273,9 @@ fn conflict(name: &RunName, there: Option<&Guard>) -> Refused {
 
 type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
-fn put(write: &WriteTransaction, record: &Record, expect: Expect) -> Applied {
+fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;
-    let there = guard(write, name.as_str())?;
+    let there = guard(tables, name.as_str())?;
     match (expect, &there) {
         (Expect::Absent, None) => {}
         (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {
@@ -265,39 +291,37 @@ fn put(write: &WriteTransaction, record: &Record, expect: Expect) -> Applied {
         return Ok((Err(Refused::Invalid(message)), false));
     }
     if let Some(there) = &there {
-        unindex(write, name.as_str(), there)?;
+        unindex(tables, name.as_str(), there)?;
     }
     let name = name.as_str();
     let row = (uid.0.as_u128(), *version, *created, *expires, body.as_slice());
-    write.open_table(RUNS)?.insert(name, row)?;
-    write.open_table(CREATED)?.insert((*created, name), ())?;
+    tables.records.insert(name, row)?;
+    tables.created.insert((*created, name), ())?;
     match expires {
-        Some(due) => {
-            write.open_table(EXPIRY)?.insert((*due, name), projection.as_slice())?.is_some()
-        }
-        None => write.open_table(OPEN)?.insert(name, projection.as_slice())?.is_some(),
+        Some(due) => tables.expiry.insert((*due, name), projection.as_slice())?.is_some(),
+        None => tables.open.insert(name, projection.as_slice())?.is_some(),
     };
     Ok((Ok(Answer::Version(*version)), true))
 }
 
-fn unindex(write: &WriteTransaction, name: &str, there: &Guard) -> Result<(), redb::Error> {
-    write.open_table(CREATED)?.remove((there.created, name))?;
+fn unindex(tables: &mut Runs, name: &str, there: &Guard) -> Result<(), redb::Error> {
+    tables.created.remove((there.created, name))?;
     match there.expires {
-        Some(due) => write.open_table(EXPIRY)?.remove((due, name))?.is_some(),
-        None => write.open_table(OPEN)?.remove(name)?.is_some(),
+        Some(due) => tables.expiry.remove((due, name))?.is_some(),
+        None => tables.open.remove(name)?.is_some(),
     };
     Ok(())
 }
 
-fn remove(write: &WriteTransaction, name: &RunName, uid: Uid, version: u64) -> Applied {
-    let Some(there) = guard(write, name.as_str())? else {
+fn remove(tables: &mut Runs, name: &RunName, uid: Uid, version: u64) -> Applied {
+    let Some(there) = guard(tables, name.as_str())? else {
         return Ok((Ok(Answer::Done), false));
     };
     if there.uid != uid || there.version != version {
         return Ok((Err(conflict(name, Some(&there))), false));
     }
-    unindex(write, name.as_str(), &there)?;
-    write.open_table(RUNS)?.remove(name.as_str())?;
+    unindex(tables, name.as_str(), &there)?;
+    tables.records.remove(name.as_str())?;
     Ok((Ok(Answer::Done), true))
 }
 

@@ -22,6 +22,9 @@ use super::tables::{self, Answer, FORMAT, Op, Refused};
 const CACHE: usize = 4 << 20;
 /// Writes in one commit.
 const BATCH: usize = 512;
+/// While writes come together, each waits so long for the next: a commit costs much the same
+/// whatever is in it. Who writes alone never waits.
+const GATHER: Duration = Duration::from_millis(8);
 /// How often a closed file is tried again.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
@@ -241,11 +244,13 @@ impl File {
         let Ok(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
         let write = database.begin_write()?;
         let (mut answers, mut changed) = (Vec::with_capacity(ops.len()), false);
+        let mut runs = None;
         for op in ops {
-            let (answer, change) = tables::apply(&write, op)?;
+            let (answer, change) = tables::apply(&write, &mut runs, op)?;
             changed |= change;
             answers.push(answer);
         }
+        drop(runs);
         if changed {
             write.commit()?;
             self.wrote(Some(Instant::now()));
@@ -258,7 +263,11 @@ impl File {
 
 /// Until nobody can send any more: takes all that waits, writes it, answers.
 pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
+    let mut together = false;
     while let Some(first) = tickets.blocking_recv() {
+        if together && tickets.len() < BATCH {
+            std::thread::sleep(GATHER);
+        }
         let (mut ops, mut waiting) = (vec![first.op], vec![first.settled]);
         while ops.len() < BATCH
             && let Ok(Ticket { op, settled }) = tickets.try_recv()
@@ -266,6 +275,7 @@ pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
             ops.push(op);
             waiting.push(settled);
         }
+        together = ops.len() > 1;
         let result = file.revive().and_then(|()| {
             catch_unwind(AssertUnwindSafe(|| file.commit(ops)))
                 .map_err(|panic| told(&*panic))
@@ -273,6 +283,7 @@ pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
                 .map_err(|error| file.sentence("write", &error))
                 .inspect_err(|why| file.poisoned(why.clone()))
         });
+        together |= !tickets.is_empty();
         match result {
             Ok(answers) => {
                 for (settled, answer) in waiting.into_iter().zip(answers) {

@@ -52,7 +52,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(identity: &Identity) -> Result<Self, String> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+        let http = tinqs_ci_simulator::gitea_wire::http_client()
+            .no_proxy()
+            .timeout(Duration::from_secs(5))
+            .build();
         Ok(Self {
             http: http.map_err(|e| format!("cannot make an HTTP client: {e}"))?,
             base: format!("{}/api/actions", identity.address.trim_end_matches('/')),

@@ -1,0 +1,70 @@
+//! A figure, and how it is told.
+
+use serde_json::json;
+
+/// Anything that keeps a figure from being measured.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// At most this.
+    Most(f64),
+    /// Exactly nothing, or something is broken: the program fails whatever its flags are.
+    Nothing,
+    /// None: it explains another figure.
+    Told,
+}
+
+/// Tells figures and remembers which goals were missed.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    missed: bool,
+    lost: bool,
+}
+
+impl Figures {
+    /// Prints one line: `{"figure": "group/name", "value": …, "unit": "…", "goal": …, "met": …}`.
+    pub(crate) fn tell(&mut self, name: &str, value: f64, unit: &str, goal: Goal) {
+        let rounded = (value * 1000.0).round() / 1000.0;
+        let mut line = json!({ "figure": name, "value": rounded, "unit": unit });
+        let most = match goal {
+            Goal::Most(most) => Some(most),
+            Goal::Nothing => Some(0.0),
+            Goal::Told => None,
+        };
+        if let Some(most) = most {
+            let met = value <= most;
+            line["goal"] = most.into();
+            line["met"] = met.into();
+            self.missed |= !met;
+            self.lost |= !met && matches!(goal, Goal::Nothing);
+        }
+        println!("{line}");
+    }
+
+    /// Whether a goal was missed.
+    pub(crate) fn missed(&self) -> bool {
+        self.missed
+    }
+
+    /// Whether something is there of which there must be nothing.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost
+    }
+}
+
+/// The value below which this share of them lies; 0 of none.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// A count as a number to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
+pub(crate) fn number(count: usize) -> f64 {
+    count as f64
+}

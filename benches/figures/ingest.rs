@@ -1,0 +1,105 @@
+//! Webhooks: CPU each, latency at a set rate, and that none accepted is lost when the server dies.
+
+use std::time::{Duration, Instant};
+
+use crate::figure::{Figures, Goal, Result, number, quantile};
+use crate::host::{Host, Options, runtime};
+use crate::load::{self, Sent, shots};
+use crate::machine;
+
+/// Deliveries that are measured as fast as they are answered, so many at once.
+const MEASURED: usize = 10_000;
+const AT_ONCE: usize = 64;
+/// Deliveries before that: connections, caches.
+const WARM_UP: usize = 500;
+/// Deliveries each second of the open loop, and how many in all.
+const RATE: u32 = 500;
+const SCHEDULED: usize = 5_000;
+/// How often the server is killed while it takes deliveries at that rate, and how many it would get.
+const KILLS: u32 = 6;
+const UNTIL_KILLED: usize = 750;
+
+pub(crate) fn run(figures: &mut Figures) -> Result<()> {
+    runtime()?.block_on(async {
+        // A job seen waiting is a durable write each; the other two of a job's three deliveries are
+        // a look-up. `ingest` does nothing else, so no poll and no look is in the figures.
+        cpu(figures, "queued", "queued", Goal::Most(25.0)).await?;
+        cpu(figures, "completed", "completed", Goal::Most(25.0)).await?;
+        latency(figures).await?;
+        killed(figures).await
+    })
+}
+
+async fn cpu(figures: &mut Figures, name: &str, action: &str, goal: Goal) -> Result<()> {
+    let mut host = Host::new()?;
+    host.start(Options { role: "ingest", ..Options::default() }).await?;
+    let url = host.url("/webhook")?;
+    all_taken(&load::closed_loop(&url, shots(action, 1, WARM_UP)?, AT_ONCE).await?)?;
+    let measured = shots(action, 1_000_000, MEASURED)?;
+    let (before, began) = (machine::cpu(host.pid()?)?, Instant::now());
+    let answers = load::closed_loop(&url, measured, AT_ONCE).await?;
+    let (spent, took) = (machine::cpu(host.pid()?)?.saturating_sub(before), began.elapsed());
+    all_taken(&answers)?;
+    let each = spent.as_secs_f64() * 1e6 / number(MEASURED);
+    figures.tell(&format!("ingest/cpu_{name}"), each, "us", goal);
+    let rate = number(MEASURED) / took.as_secs_f64();
+    figures.tell(&format!("ingest/rate_{name}"), rate, "1/s", Goal::Told);
+    host.stop()?;
+    Ok(())
+}
+
+async fn latency(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    host.start(Options { role: "ingest", ..Options::default() }).await?;
+    let url = host.url("/webhook")?;
+    all_taken(&load::closed_loop(&url, shots("queued", 1, WARM_UP)?, 8).await?)?;
+    let scheduled = shots("queued", 1_000_000, SCHEDULED)?;
+    let before = machine::cpu(host.pid()?)?;
+    let answers = load::open_loop(&url, scheduled, RATE).await?;
+    let spent = machine::cpu(host.pid()?)?.saturating_sub(before);
+    all_taken(&answers)?;
+    let milliseconds = |share| quantile(&answers.latencies, share);
+    figures.tell("ingest/p50_at_500", milliseconds(0.5), "ms", Goal::Told);
+    figures.tell("ingest/p99_at_500", milliseconds(0.99), "ms", Goal::Most(50.0));
+    figures.tell("ingest/max_at_500", milliseconds(1.0), "ms", Goal::Told);
+    let each = spent.as_secs_f64() * 1e6 / number(SCHEDULED);
+    figures.tell("ingest/cpu_at_500", each, "us", Goal::Told);
+    host.stop()?;
+    Ok(())
+}
+
+/// Kills the server in the middle of the stream, again and again; then asks it for each run whose
+/// delivery it had accepted.
+async fn killed(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    let ingest = Options { role: "ingest", ..Options::default() };
+    let mut accepted = Vec::new();
+    for round in 0..KILLS {
+        host.start(ingest).await?;
+        let first = 1 + i64::from(round) * 1_000_000;
+        let url = host.url("/webhook")?;
+        let stream = shots("queued", first, UNTIL_KILLED)?;
+        let firing = tokio::spawn(async move { load::open_loop(&url, stream, RATE).await });
+        // Another moment of a commit's life each time.
+        tokio::time::sleep(Duration::from_millis(400) + Duration::from_micros(37_700) * round)
+            .await;
+        host.kill()?;
+        accepted.extend(firing.await??.accepted);
+    }
+    host.start(Options { role: "reconcile", ..Options::default() }).await?;
+    let mut lost = 0;
+    for job in &accepted {
+        lost += usize::from(!host.has(&format!("/v1/runs/job-{job}")).await?);
+    }
+    figures.tell("ingest/accepted_before_kills", number(accepted.len()), "webhooks", Goal::Told);
+    figures.tell("ingest/accepted_then_lost", number(lost), "webhooks", Goal::Nothing);
+    host.stop()?;
+    Ok(())
+}
+
+fn all_taken(sent: &Sent) -> Result<()> {
+    match sent.refused {
+        0 => Ok(()),
+        refused => Err(format!("{refused} deliveries were not accepted").into()),
+    }
+}

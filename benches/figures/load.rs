@@ -1,0 +1,132 @@
+//! A load generator: signed webhooks, from a schedule or as many as fit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tinqs_ci_simulator::gitea_wire::http_client;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::figure::Result;
+use crate::host::SECRET;
+
+/// Deliveries as the forge sends them, vendored with the corpus.
+const PAYLOADS: &str = include_str!("../../tests/corpus/payloads.json");
+
+/// A delivery, ready to be sent: load is generated, not thought about.
+pub(crate) struct Shot {
+    pub(crate) job: i64,
+    body: String,
+    signature: String,
+}
+
+/// What became of the deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Jobs whose delivery was answered with 202.
+    pub(crate) accepted: Vec<i64>,
+    /// Milliseconds from the scheduled time to the answer, of those.
+    pub(crate) latencies: Vec<f64>,
+    /// Answered otherwise, or not at all.
+    pub(crate) refused: usize,
+}
+
+/// Deliveries of this action, each about another job.
+pub(crate) fn shots(action: &str, first_job: i64, count: usize) -> Result<Vec<Shot>> {
+    let corpus: Value = serde_json::from_str(PAYLOADS)?;
+    let samples = corpus["samples"].as_array().ok_or("the corpus holds no payloads")?;
+    let mut payload = samples
+        .iter()
+        .map(|sample| &sample["payload"])
+        .find(|payload| payload["workflow_job"].is_object() && payload["action"] == action)
+        .ok_or("the corpus holds no such payload")?
+        .clone();
+    (first_job..)
+        .take(count)
+        .map(|job| {
+            payload["workflow_job"]["id"] = json!(job);
+            shot(job, &payload)
+        })
+        .collect()
+}
+
+/// A delivery of this payload, written and signed as the forge does it.
+pub(crate) fn shot(job: i64, payload: &Value) -> Result<Shot> {
+    let body = serde_json::to_string_pretty(payload)?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+    mac.update(body.as_bytes());
+    Ok(Shot { job, body, signature: hex::encode(mac.finalize().into_bytes()) })
+}
+
+/// Sends one delivery; whether it was answered with 202.
+pub(crate) async fn send(client: &reqwest::Client, url: &str, shot: Shot) -> bool {
+    let request = client
+        .post(url)
+        .header("Content-Type", "application/json")
+        .header("X-Gitea-Event", "workflow_job")
+        .header("X-Gitea-Event-Type", "workflow_job")
+        .header("X-Gitea-Delivery", format!("delivery-{}", shot.job))
+        .header("X-Gitea-Signature", shot.signature)
+        .body(shot.body);
+    request.send().await.is_ok_and(|answer| answer.status() == reqwest::StatusCode::ACCEPTED)
+}
+
+/// Sends at this rate, whatever the answers do: a slow answer delays no later delivery, and its
+/// latency counts from when it was due, not from when it was sent.
+pub(crate) async fn open_loop(url: &str, shots: Vec<Shot>, per_second: u32) -> Result<Sent> {
+    let client = client()?;
+    let (begin, gap) = (Instant::now() + Duration::from_millis(20), Duration::from_secs(1));
+    let gap = gap / per_second;
+    let mut under_way = JoinSet::new();
+    for (at, shot) in (0_u32..).zip(shots) {
+        let due = begin + gap * at;
+        sleep_until(due).await;
+        let (client, url) = (client.clone(), url.to_owned());
+        under_way.spawn(async move {
+            let job = shot.job;
+            let taken = send(&client, &url, shot).await;
+            taken.then(|| (job, due.elapsed()))
+        });
+    }
+    Ok(gather(under_way).await)
+}
+
+/// Sends with so many deliveries under way at once, as fast as they are answered.
+pub(crate) async fn closed_loop(url: &str, shots: Vec<Shot>, at_once: usize) -> Result<Sent> {
+    let client = client()?;
+    let places = Arc::new(Semaphore::new(at_once));
+    let mut under_way = JoinSet::new();
+    for shot in shots {
+        let place = places.clone().acquire_owned().await?;
+        let (client, url) = (client.clone(), url.to_owned());
+        under_way.spawn(async move {
+            let (job, begun) = (shot.job, Instant::now());
+            let taken = send(&client, &url, shot).await;
+            drop(place);
+            taken.then(|| (job, begun.elapsed()))
+        });
+    }
+    Ok(gather(under_way).await)
+}
+
+pub(crate) fn client() -> Result<reqwest::Client> {
+    Ok(http_client().no_proxy().timeout(Duration::from_secs(20)).build()?)
+}
+
+async fn gather(mut under_way: JoinSet<Option<(i64, Duration)>>) -> Sent {
+    let mut sent = Sent::default();
+    while let Some(ended) = under_way.join_next().await {
+        match ended.ok().flatten() {
+            Some((job, latency)) => {
+                sent.accepted.push(job);
+                sent.latencies.push(latency.as_secs_f64() * 1000.0);
+            }
+            None => sent.refused += 1,
+        }
+    }
+    sent
+}

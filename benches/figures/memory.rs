@@ -1,0 +1,75 @@
+//! Memory of the server: idle, with many finished runs, with many open ones.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tinqs_ci_simulator::forge::JobSpec;
+
+use crate::figure::{Figures, Goal, Result};
+use crate::host::{Host, Options, runtime};
+use crate::{machine, runs};
+
+const FINISHED: i64 = 100_000;
+const OPEN: usize = 10_000;
+/// Polls and a sweep have gone over everything by then (every 10 s; at the start and every 60 s).
+const SETTLED: Duration = Duration::from_secs(15);
+const ONE_MACHINE: Options = Options { role: "all", class: "limit = 1" };
+
+pub(crate) fn run(figures: &mut Figures) -> Result<()> {
+    runtime()?.block_on(async {
+        idle(figures).await?;
+        finished(figures).await?;
+        open(figures).await
+    })
+}
+
+async fn idle(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    host.start(Options::default()).await?;
+    host.forge().add_repo("acme/widget");
+    tokio::time::sleep(SETTLED).await;
+    tell(figures, &host, "memory/idle", 12.0)?;
+    host.stop()?;
+    Ok(())
+}
+
+async fn finished(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    let now = Timestamp::now();
+    runs::fill(&host.store(), (1..=FINISHED).map(|job| runs::finished(job, now))).await?;
+    host.start(ONE_MACHINE).await?;
+    ask(&host).await?;
+    tokio::time::sleep(SETTLED).await;
+    tell(figures, &host, "memory/finished_100000", 32.0)?;
+    host.stop()?;
+    Ok(())
+}
+
+async fn open(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    let (now, spec) = (Timestamp::now(), JobSpec::new("build (linux)", &["self-hosted", "linux"]));
+    // The forge has them too: what it lists is read on each poll.
+    let jobs = host.forge().push(now, "acme/widget", &vec![spec; OPEN]);
+    runs::fill(&host.store(), jobs.iter().map(|job| runs::waiting(*job, now))).await?;
+    host.start(ONE_MACHINE).await?;
+    ask(&host).await?;
+    tokio::time::sleep(SETTLED).await;
+    tell(figures, &host, "memory/open_10000", 64.0)?;
+    host.stop()?;
+    Ok(())
+}
+
+/// What people and scrapers ask for meanwhile.
+async fn ask(host: &Host) -> Result<()> {
+    for path in ["/metrics", "/v1/runs?limit=100", "/v1/classes"] {
+        host.get(path).await?;
+    }
+    Ok(())
+}
+
+fn tell(figures: &mut Figures, host: &Host, name: &str, goal: f64) -> Result<()> {
+    let (now, most) = machine::memory(host.pid()?)?;
+    figures.tell(name, now, "MiB", Goal::Most(goal));
+    figures.tell(&format!("{name}_peak"), most, "MiB", Goal::Told);
+    Ok(())
+}

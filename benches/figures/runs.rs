@@ -1,0 +1,112 @@
+//! Stores that are full before anything is measured.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci::embedded::store::Store;
+use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
+use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
+use tinqs_ci_reconciler::run::{
+    About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, Phase,
+    Placement, Reason, Run, RunName, Runner, Secret, Spec,
+};
+use tokio::task::JoinSet;
+
+use crate::figure::Result;
+
+/// Writes under way at once: as many as the store puts into one commit.
+const AT_ONCE: usize = 512;
+
+/// A run of this job that waits for a seat, due within the next nine minutes.
+pub(crate) fn waiting(job: i64, now: Timestamp) -> Run {
+    let mut run = new(job, now);
+    run.status.conditions.push(Condition {
+        reason: Reason::AtLimit,
+        since: now,
+        message: "class linux has as many machines as it may".to_owned(),
+    });
+    run.status.due = now + SignedDuration::from_secs(240 + job % 300);
+    run
+}
+
+/// A run of this job as it is kept once the job succeeded.
+pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
+    let mut run = new(job, now);
+    let slot = run.slot(1);
+    let machine = Machine {
+        kind: "process".to_owned(),
+        subnet: String::new(),
+        market: Market::default(),
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+    };
+    let answered = Some(Answer { id: InstanceId(slot.token(0)), at: now });
+    let placement = Placement { machine, asked_again: false, answered, refused: None };
+    let status = &mut run.status;
+    status.attempt = Some(Attempt {
+        number: 1,
+        decided_at: now,
+        class: ClassName("linux".to_owned()),
+        runner: Runner {
+            id: job,
+            uuid: "0e4f5b1c-8f4f-4b8e-9d59-6a1a7f0c2a11".to_owned(),
+            name: slot.to_string(),
+            labels: vec!["self-hosted:host".to_owned(), "linux:host".to_owned()],
+            token: Secret::new("0123456789abcdef0123456789abcdef01234567"),
+        },
+        boot: Boot {
+            deadline: now + SignedDuration::from_hours(6),
+            idle_within: SignedDuration::from_mins(2),
+            instance_url: "https://gitea.example.com".to_owned(),
+            git_token: None,
+        },
+        placements: vec![placement],
+        ended: Some(Ended { why: End::Consumed, at: now }),
+    });
+    status.phase = Phase::Finished;
+    status.next = 4;
+    status.outcome = Some(Outcome::Succeeded);
+    status.runner = Some(slot.to_string());
+    status.finished_at = Some(now);
+    status.due = now + SignedDuration::from_hours(7 * 24);
+    run
+}
+
+fn new(job: i64, now: Timestamp) -> Run {
+    let repo = "acme/widget".to_owned();
+    let spec = Spec {
+        job: JobRef { repo: repo.clone(), repo_id: 1, job_id: job },
+        runs_on: vec!["self-hosted".to_owned(), "linux".to_owned()],
+        about: About {
+            repo,
+            workflow: "ci.yml".to_owned(),
+            job: "build (linux)".to_owned(),
+            branch: "main".to_owned(),
+            commit: "2222222222222222222222222222222222222222".to_owned(),
+            run_id: job,
+            url: format!("https://gitea.example.com/acme/widget/actions/runs/{job}/jobs/0"),
+        },
+    };
+    Run::new("bench", RunName::job(job), spec, now)
+}
+
+/// Fills the store of this directory and closes it.
+pub(crate) async fn fill(dir: &Path, runs: impl IntoIterator<Item = Run>) -> Result<()> {
+    let store = Arc::new(Store::open(dir)?);
+    let mut under_way = JoinSet::new();
+    for run in runs {
+        if under_way.len() >= AT_ONCE
+            && let Some(written) = under_way.join_next().await
+        {
+            written??;
+        }
+        let store = store.clone();
+        under_way.spawn(async move { store.put(&run, Expect::Absent).await });
+    }
+    while let Some(written) = under_way.join_next().await {
+        written??;
+    }
+    Ok(())
+}
