@@ -88,6 +88,7 @@ fn new(job: i64, now: Timestamp) -> Run {
             run_id: job,
             url: format!("https://gitea.example.com/acme/widget/actions/runs/{job}/jobs/0"),
         },
+        ..Spec::default()
     };
     Run::new("bench", RunName::job(job), spec, now)
 }

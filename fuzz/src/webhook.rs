@@ -70,14 +70,14 @@ fn decoded(event: &str, text: &[u8]) {
     };
     assert!(std::str::from_utf8(text).is_ok(), "what is not text is malformed");
     assert_eq!(decode(event, text).expect("the same again"), events);
-    for hint in demand::hints(events).hints {
+    for hint in demand::hints(events, Some(demand::Mode::Jobs)).hints {
         match hint {
             Hint::Queued(WaitingJob { job, runs_on, about }) => {
                 assert!(job.job_id > 0 && job.repo_id > 0, "{job:?}");
                 let labels: usize = runs_on.iter().map(String::len).sum();
                 assert!(labels <= 16 * 1024, "{labels} bytes of labels");
                 let now = jiff::Timestamp::UNIX_EPOCH;
-                let spec = Spec { job: job.clone(), runs_on, about };
+                let spec = Spec { job: job.clone(), runs_on, about, ..Spec::default() };
                 let made = Run::new("fuzz", RunName::job(job.job_id), spec, now);
                 assert_eq!(made.name.as_str().parse::<RunName>().expect("a name"), made.name);
                 let stored = run::encode(&made);

@@ -18,9 +18,12 @@ macro_rules! corpus {
     };
 }
 
+/// Whether an answer is what a case expects: the answer, and what the case says of a field.
+type Same = fn(&Value, &dyn Fn(&str) -> Value) -> bool;
+
 /// Sends cases through `eval` and compares each answer with what the case expects of the line.
 /// How many answers were compared.
-fn check(kind: Kind, cases: &[Value], same: fn(&Value, &dyn Fn(&str) -> Value) -> bool) -> usize {
+fn check(kind: Kind, cases: &[Value], same: Same) -> usize {
     let mut compared = 0;
     for (dialect, suffixes) in LINES {
         let numbered = |(n, case): (usize, &Value)| {

@@ -274,8 +274,7 @@ fn registrations_left_without_a_record() -> usize {
     assert_eq!(stage.broken(), Vec::<String>::new());
     let world = lock(&stage.world);
     assert_eq!(world.cloud.live().count(), 0, "its machine drained itself");
-    let left = world.forge().runners().count();
-    left
+    world.forge().runners().count()
 }
 
 #[test]
