@@ -18,6 +18,7 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("simulator/src/world/profiles.rs", "the narrow worlds side by side, a table in all but form"),
     ("src/config/reader.rs", "one reader, a third of it the cases of its messages"),
     ("src/doctor/forge.rs", "one check after the other, a third of it their cases"),
+    ("src/embedded/store/tables.rs", "every transaction of the one file side by side"),
 ];
 
 /// What the lockfile may hold; raised on purpose only, with a line in the changelog.

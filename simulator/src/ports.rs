@@ -222,9 +222,11 @@ impl Mouth {
             let longest = SignedDuration::from_mins(15);
             if world.rng.chance(0.5) {
                 most = longest;
+                world.stands_still(now + longest);
             } else {
                 let wait = world.rng.between(SignedDuration::from_secs(1), longest);
                 scheduler.pause(group, now + wait);
+                world.stands_still(now + wait);
             }
         }
         let slow = if cloud { faults.cloud_slow } else { 0.0 };

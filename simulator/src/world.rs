@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Machine, Market, serving};
+use tinqs_ci_reconciler::class::{Class, Machine, Market, serving};
 use tinqs_ci_reconciler::ports::Clock;
 use tinqs_ci_reconciler::run::{Outcome as RunOutcome, RunName};
 
-use crate::cloud::machine::Fate;
+use crate::cloud::machine::{self, Doing, Fate};
 use crate::cloud::{self, Cloud};
 use crate::faults::{Faults, Port, Rng, Trouble};
 use crate::forge::{self, Forge};
@@ -67,6 +67,8 @@ pub struct World {
     cron_at: Timestamp,
     /// Replicas that had died by the last minute.
     deaths: u64,
+    /// Until then a replica, or a call of one, stands still.
+    stands_still_until: Timestamp,
 }
 
 /// The world, shared by all who live in it.
@@ -98,6 +100,7 @@ impl World {
             calls: BTreeMap::new(),
             cron_at: now + FORGE_CRON,
             deaths: 0,
+            stands_still_until: now,
         }
     }
 
@@ -146,7 +149,8 @@ impl World {
             self.cron_at = now + FORGE_CRON;
             forge.tick(now);
             let deaths = self.struck.get("crash").copied().unwrap_or(0);
-            let forgotten = deaths > std::mem::replace(&mut self.deaths, deaths);
+            let died = deaths > std::mem::replace(&mut self.deaths, deaths);
+            let forgotten = died || now < self.stands_still_until;
             let excuse = Excuse { forgotten, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
@@ -165,6 +169,11 @@ impl World {
     /// Whether a trouble is there.
     pub fn suffers(&self, now: Timestamp, trouble: Trouble) -> bool {
         self.ends_at(now, trouble).is_some()
+    }
+
+    /// A replica, or a call of one, stands still.
+    pub(crate) fn stands_still(&mut self, until: Timestamp) {
+        self.stands_still_until = self.stands_still_until.max(until);
     }
 
     /// Whether a fault of that probability strikes; if so, it is counted.
@@ -192,14 +201,18 @@ impl World {
     }
 
     /// Whether no machine will come for a job: it was given up or deleted, or its class has none that
-    /// ever gets online.
+    /// ever gets online, or places of its class are held by machines that hang.
     fn is_hopeless(&self, job: &forge::JobRow) -> bool {
         let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
         });
         let broken = |m: &Machine| self.faults.broken_kind == Some(m.kind.as_str());
         let class = serving(&self.laws.classes, &job.spec.runs_on);
-        given_up || class.is_none_or(|class| class.machines.iter().all(broken))
+        let clogged = |class: &Class| {
+            let hangs = |m: &machine::Machine| m.doing == Doing::Hung && m.class == class.name;
+            class.has_limit() && self.cloud.live().any(hangs)
+        };
+        given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
     }
 
     /// What becomes of the machine that is launched now.

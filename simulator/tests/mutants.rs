@@ -103,9 +103,9 @@ cases! {
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
     no_backoff: [Mutant::NoBackoff], Profile::drought, [Writes], 5;
     robbed_runs_wait: [Mutant::RobbedWaits], Profile::spot, [Waits], 5;
-    no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 5;
+    no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
     runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
-    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 6;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 20;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
 }

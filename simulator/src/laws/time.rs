@@ -18,7 +18,8 @@ pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15)
 pub struct Excuse {
     /// A port is down: nothing can be seen, or done.
     pub cut_off: bool,
-    /// A replica died, and with it what it remembered: since when registrations are missing.
+    /// A replica died, and with it what it remembered (since when registrations are missing), or one
+    /// stands still and holds the wake-ups that it has taken.
     pub forgotten: bool,
     /// No job can start, because of that, or because the forge assigns none, or for want of capacity.
     pub no_job_can_start: bool,
