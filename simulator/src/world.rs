@@ -33,6 +33,8 @@ pub use profiles::linux;
 
 /// How often the forge's cron runs.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
+/// A new replica knows by then since when a registration is missing: two looks, a minute apart.
+const LEARNS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 /// Everything that is pretended.
 pub struct World {
@@ -67,7 +69,7 @@ pub struct World {
     cron_at: Timestamp,
     /// Replicas that had died by the last minute.
     deaths: u64,
-    /// Until then a replica, or a call of one, stands still.
+    /// Until then a replica, or a call of one, stands still, or learns anew what another knew.
     stands_still_until: Timestamp,
 }
 
@@ -149,8 +151,10 @@ impl World {
             self.cron_at = now + FORGE_CRON;
             forge.tick(now);
             let deaths = self.struck.get("crash").copied().unwrap_or(0);
-            let died = deaths > std::mem::replace(&mut self.deaths, deaths);
-            let forgotten = died || now < self.stands_still_until;
+            if deaths > std::mem::replace(&mut self.deaths, deaths) {
+                self.stands_still(now + LEARNS_WITHIN);
+            }
+            let forgotten = now < self.stands_still_until;
             let excuse = Excuse { forgotten, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
@@ -171,7 +175,7 @@ impl World {
         self.ends_at(now, trouble).is_some()
     }
 
-    /// A replica, or a call of one, stands still.
+    /// A replica, or a call of one, stands still, or learns anew what another knew.
     pub(crate) fn stands_still(&mut self, until: Timestamp) {
         self.stands_still_until = self.stands_still_until.max(until);
     }
