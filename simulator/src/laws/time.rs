@@ -74,9 +74,9 @@ impl Laws {
         let lingering: Vec<(String, String, Timestamp)> = cloud
             .live()
             .filter_map(|machine| {
-                let went = self.registration_went.get(&machine.runner.id).copied();
-                // A machine at work on a job that was ended from outside learns it from its next report.
-                let since = machine.job_ended_at.into_iter().chain(went).min()?;
+                // The forge takes the registration away when the job ends. Where the job itself was taken
+                // out of the books it stays, and nobody can know.
+                let since = *self.registration_went.get(&machine.runner.id)?;
                 Some((machine.id.to_string(), machine.slot.run.to_string(), since))
             })
             .collect();

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::run::{Run, RunName};
 use super::profile::Deed;
 use super::scramble::scramble;
 use super::{World, lock};
-use crate::forge::Status;
+use crate::forge::{JobRow, Status};
 
 /// The jobs that were pushed, oldest first.
 pub(super) type Pushed = Vec<i64>;
@@ -48,7 +48,15 @@ pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<
         }
         Deed::Forget(n) => {
             if let Some(id) = ago(n) {
-                world.forge().forget_job(id);
+                let mut forge = world.forge();
+                forge.forget_job(id);
+                // What needs it would be held back until the server's clean-up, a day later.
+                let needing =
+                    |job: &&JobRow| job.status == Status::Blocked && job.needs.contains(&id);
+                let held: Vec<i64> = forge.jobs().filter(needing).map(|job| job.id).collect();
+                for job in held {
+                    forge.cancel(now, job);
+                }
             }
         }
         Deed::RemoveRepo(repo) => world.forge().remove_repo(&repo),

@@ -1,5 +1,5 @@
 //! A narrow world: what is pushed when, in which weather, and what is expected of it. The worlds
-//! themselves are in [`super::profiles`].
+//! themselves are in `world::profiles`.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::class::Class;
