@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Controller;
 use super::memory::{Machines, Rows, Seats};
 use crate::class::{Class, ClassName, serving};
+use crate::facts::older;
 use crate::mutant::{self, Mutant};
 use crate::observation::{
     Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
@@ -266,7 +267,7 @@ fn unlisted(seen: &Observation) -> Vec<(Slot, u32, Answer, Instance)> {
         for (index, answer) in answers.into_iter().enumerate() {
             let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
             let listed = seen.machines.iter().any(|m| m.slot == slot && m.placement == index);
-            if !listed && seen.now > answer.at + VISIBLE_WITHIN {
+            if !listed && older(seen.now, answer.at, VISIBLE_WITHIN) {
                 all.push((slot.clone(), index, answer.clone(), like.clone()));
             }
         }
@@ -316,5 +317,45 @@ fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
         kind: String::new(),
         zone: String::new(),
         market: crate::class::Market::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{End, Ended, InstanceId, PastPlacement, Spec};
+
+    #[test]
+    fn an_answer_at_the_end_of_time_is_no_panic_and_not_yet_due() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut run = Run::new("test", RunName::job(1), Spec::default(), now);
+        let class = ClassName("linux".to_owned());
+        let answered = |at| PastPlacement {
+            answered: Some(Answer { id: InstanceId("i-1".to_owned()), at }),
+            refused: None,
+        };
+        let past = |number, at| PastAttempt {
+            number,
+            decided_at: now,
+            class: class.clone(),
+            registration: 1,
+            placements: vec![answered(at)],
+            ended: Ended { why: End::Consumed, at: now },
+        };
+        run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];
+        let seen = Observation {
+            now,
+            name: run.name.clone(),
+            job: Job::Waiting,
+            recorded_here: None,
+            machines: Vec::new(),
+            registrations: Registrations::Unknown,
+            seats: vec![(class.clone(), run.slot(1)), (class.clone(), run.slot(2))],
+            room: true,
+            class: None,
+            run: Some(run),
+        };
+        let numbers: Vec<u32> = unlisted(&seen).iter().map(|(slot, ..)| slot.number).collect();
+        assert_eq!(numbers, [2]);
     }
 }
