@@ -241,7 +241,8 @@ impl Controller {
     /// it answers `Ok`, the run is durable, or no class serves it. Answers whether it made it.
     ///
     /// # Errors
-    /// The store's, where the run could not be made durable.
+    /// The store's, where the run could not be made durable; the queue's, where a run that was
+    /// there could not be woken.
     pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
         let settings = self.settings();
         if serving(&settings.classes, &spec.runs_on).is_none() {
@@ -256,7 +257,8 @@ impl Controller {
             Err(error) => return Err(error),
         };
         // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
-        let _ = self.ports.queue.wake(&name).await;
-        Ok(created)
+        let woken = self.ports.queue.wake(&name).await;
+        // One that was there may be gone by now: then the wake-up is all that is durable.
+        if created { Ok(true) } else { woken.map(|()| false) }
     }
 }

@@ -218,14 +218,15 @@ impl Replica {
         let settings = self.controller.settings();
         let mut world = lock(&self.world);
         let now = world.now();
-        // A run that was there may be gone since, and with it the reason to wake it.
         let quick = now.duration_since(began) < SignedDuration::from_secs(30);
         for (name, woken, was_there) in before {
+            let is_there = world.records.run(&name).is_some();
             let expected = match &hint {
                 Hint::Queued(job) => serving(&settings.classes, &job.runs_on).is_some(),
-                Hint::Job { .. } => was_there && quick,
+                // A run that was there may be gone since, and with it the reason to wake it.
+                Hint::Job { .. } => was_there && is_there && quick,
             };
-            let recorded = matches!(hint, Hint::Queued(_)) && world.records.run(&name).is_some();
+            let recorded = matches!(hint, Hint::Queued(_)) && is_there;
             let durable = recorded || world.laws.woken(&name) > woken;
             world.laws.on_ingested(now, &name, durable || !expected);
         }
