@@ -214,9 +214,10 @@ impl Host {
         while !condition(self).await {
             assert!(
                 Instant::now() < end,
-                "not within {seconds} s: {what}\n{}\n{}",
+                "not within {seconds} s: {what}\n{}\n{}\nleft: {:?}",
                 self.tail(),
-                self.jobs()
+                self.jobs(),
+                self.left()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -313,6 +314,18 @@ impl Host {
         names
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name.starts_with("tq-"))
+            .collect()
+    }
+
+    /// What is in the machines' directory, and in what is there.
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        let machines = entries(&self.dir.path().join("machines")).map(|entry| entry.path());
+        machines
+            .flat_map(|dir| {
+                let parts: Vec<_> = entries(&dir).map(|entry| entry.path()).collect();
+                [dir].into_iter().chain(parts)
+            })
             .collect()
     }
 

@@ -188,7 +188,9 @@ impl Controller {
             } else {
                 self.ports.forge.registration(id).await?
             };
-            found.push(match row {
+            // Another run's row under that number (a forge restored from a backup counts anew) says
+            // nothing of this slot, and is not ours to retire.
+            found.push(match row.filter(|row| row.slot == slot) {
                 Some(row) => {
                     self.memory.there(id);
                     row
