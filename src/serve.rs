@@ -23,11 +23,12 @@ use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 
 mod guarded;
-mod looks;
+pub(crate) mod looks;
 mod parts;
 mod ticks;
 mod writable;
 
+pub(crate) use guarded::guarded;
 pub use parts::{SystemClock, parts_from};
 pub use ticks::Nudge;
 pub(crate) use ticks::{pass, stopped};
@@ -220,7 +221,7 @@ pub async fn serve(
             loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
         }
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(looks::run(c, t, paces, stopping.clone()));
+        loops.spawn(looks::run(c, t, paces, stopping.clone(), None));
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(ticks::poll(c, t, nudge, paces, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
