@@ -1,1 +1,4 @@
-//! The place of the AWS adapters: `DynamoDB`, SQS, EC2. Not here yet; `config` says so.
+//! The AWS adapters: `DynamoDB`, SQS, EC2.
+
+pub mod client;
+pub mod errors;
