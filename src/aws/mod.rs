@@ -1,1 +1,5 @@
-//! The place of the AWS adapters: `DynamoDB`, SQS, EC2. Not here yet; `config` says so.
+//! The AWS adapters: `DynamoDB`, SQS, EC2.
+
+pub mod client;
+pub mod errors;
+pub mod store;
