@@ -1,1 +1,8 @@
-//! The place of the AWS adapters: `DynamoDB`, SQS, EC2. Not here yet; `config` says so.
+//! The AWS adapters: machines in EC2, wake-ups in SQS. What decides knows nothing of them.
+
+mod batch;
+pub mod ec2;
+pub mod errors;
+pub mod events;
+pub mod pace;
+pub mod queue;
