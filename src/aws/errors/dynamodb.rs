@@ -2,11 +2,10 @@
 
 use std::error::Error;
 
-use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::{Told, sentence, told};
+use super::Table;
 
 /// A code is told by its end, for the form `com.amazonaws.dynamodb.v20120810#Code`, too.
 const CODES: &[(&str, ErrorKind)] = &[
@@ -50,28 +49,20 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("UnknownOperation", ErrorKind::Invalid),
 ];
 
-/// What helps.
-pub fn kind(told: Told<'_>) -> ErrorKind {
-    let (code, status) = match told {
-        Told::NotSent => return ErrorKind::Invalid,
-        Told::Ambiguous => return ErrorKind::Unavailable,
-        Told::Answered { code, status } => (code.unwrap_or_default(), status),
-    };
+/// `DynamoDB`'s part of the translation.
+pub const TABLE: Table = Table { kind, remedy: |_, _| "" };
+
+fn kind(code: &str) -> Option<ErrorKind> {
     let code = code.rsplit('#').next().unwrap_or(code);
-    match CODES.iter().find(|(known, _)| *known == code) {
-        Some((_, kind)) => *kind,
-        None if (400..500).contains(&status) => ErrorKind::Invalid,
-        // The server's own trouble, or what something in between says.
-        None => ErrorKind::Unavailable,
-    }
+    CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
 }
 
 /// The error of the port.
-pub fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
+pub fn port_error<E>(operation: &'static str, error: &SdkError<E>) -> PortError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    PortError::new("store", operation, kind(told(error)), sentence(error))
+    super::port_error("store", operation, error, TABLE)
 }
 
 #[cfg(test)]
@@ -79,7 +70,7 @@ mod tests {
     use super::*;
 
     fn answered(code: &str, status: u16) -> ErrorKind {
-        kind(Told::Answered { code: Some(code), status })
+        super::super::kind(code, status, TABLE)
     }
 
     #[test]
@@ -92,9 +83,7 @@ mod tests {
         assert_eq!(answered("ResourceNotFoundException", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 503), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::Answered { code: None, status: 500 }), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::Ambiguous), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::NotSent), ErrorKind::Invalid);
+        assert_eq!(answered("", 500), ErrorKind::Unavailable);
     }
 
     #[test]
