@@ -28,7 +28,6 @@ mod parts;
 mod ticks;
 mod writable;
 
-pub(crate) use guarded::guarded;
 pub use parts::{SystemClock, parts_from};
 pub use ticks::Nudge;
 pub(crate) use ticks::{pass, stopped};
