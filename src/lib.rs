@@ -7,6 +7,7 @@ pub mod boot;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod cursor;
 pub mod demo;
 pub mod doctor;
 pub mod embedded;

@@ -29,6 +29,8 @@ pub(crate) use tables::Projection;
 use tables::{Answer, Op, Record, Refused};
 use writer::{File, Opener, Ticket};
 
+use crate::cursor::Cursor;
+
 /// The file's name in the store's directory.
 const FILE: &str = "tinqs-ci.redb";
 /// Of one call, waiting for its turn included.
@@ -289,7 +291,7 @@ impl RunStore for Store {
     /// Goes through at most 10,000 records, so a page may be short, even empty, with a `next`.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
         let after = after
-            .map(pages::Cursor::parse)
+            .map(Cursor::parse)
             .transpose()
             .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
         let filter = filter.clone();

@@ -4,43 +4,15 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 use tinqs_ci_reconciler::ports::{Filter, Page};
-use tinqs_ci_reconciler::run::{Phase, RunName};
+use tinqs_ci_reconciler::run::Phase;
 
 use super::tables::{CREATED, OPEN, RUNS, quarantined, understand, unproject};
+use crate::cursor::Cursor;
 
 /// Records read for one page.
 const SCAN: usize = 10_000;
 /// Runs on one page.
 const PAGE: usize = 1_000;
-
-/// Where a page ends: the last run that was gone past.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cursor {
-    created: i64,
-    name: String,
-}
-
-impl Cursor {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let plain = String::from_utf8(hex::decode(text).ok()?).ok()?;
-            let (created, name) = plain.split_once(' ')?;
-            let name = name.parse::<RunName>().ok()?.to_string();
-            Some(Self { created: created.parse().ok()?, name })
-        };
-        let shown: String = text.chars().take(60).collect();
-        parse().ok_or_else(|| {
-            format!(
-                "`{}` is not a cursor: take the `next` of the page before",
-                shown.escape_debug()
-            )
-        })
-    }
-
-    fn text(&self) -> String {
-        hex::encode(format!("{} {}", self.created, self.name))
-    }
-}
 
 /// Newest first. Open phases are few and have their own table; the rest is gone through by time.
 pub(super) fn page(

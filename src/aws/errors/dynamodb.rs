@@ -1,0 +1,107 @@
+//! `DynamoDB`'s codes. All of them come with HTTP 400 but those of the server's own trouble.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::{Told, sentence, told};
+
+/// A code is told by its end, for the form `com.amazonaws.dynamodb.v20120810#Code`, too.
+const CODES: &[(&str, ErrorKind)] = &[
+    ("ConditionalCheckFailedException", ErrorKind::Conflict),
+    // Refused for pace. The client tries again by itself first.
+    ("ThrottlingException", ErrorKind::Throttled),
+    ("Throttling", ErrorKind::Throttled),
+    ("ProvisionedThroughputExceededException", ErrorKind::Throttled),
+    ("RequestLimitExceeded", ErrorKind::Throttled),
+    // Others are at it, or it is being made: later.
+    ("TransactionConflictException", ErrorKind::Unavailable),
+    ("TransactionInProgressException", ErrorKind::Unavailable),
+    ("ReplicatedWriteConflictException", ErrorKind::Unavailable),
+    ("ResourceInUseException", ErrorKind::Unavailable),
+    ("LimitExceededException", ErrorKind::Unavailable),
+    ("InternalServerError", ErrorKind::Unavailable),
+    ("InternalFailure", ErrorKind::Unavailable),
+    ("ServiceUnavailable", ErrorKind::Unavailable),
+    // An operator must act: rights, credentials, this host's clock.
+    ("AccessDeniedException", ErrorKind::Denied),
+    ("AccessDenied", ErrorKind::Denied),
+    ("UnrecognizedClientException", ErrorKind::Denied),
+    ("InvalidClientTokenId", ErrorKind::Denied),
+    ("InvalidSignatureException", ErrorKind::Denied),
+    ("IncompleteSignature", ErrorKind::Denied),
+    ("IncompleteSignatureException", ErrorKind::Denied),
+    ("MissingAuthenticationToken", ErrorKind::Denied),
+    ("MissingAuthenticationTokenException", ErrorKind::Denied),
+    ("ExpiredToken", ErrorKind::Denied),
+    ("ExpiredTokenException", ErrorKind::Denied),
+    ("RequestExpired", ErrorKind::Denied),
+    ("RequestTimeTooSkewed", ErrorKind::Denied),
+    ("OptInRequired", ErrorKind::Denied),
+    // The table is not there or not ours, or the request is not as it should be.
+    ("ResourceNotFoundException", ErrorKind::Invalid),
+    ("ValidationException", ErrorKind::Invalid),
+    ("SerializationException", ErrorKind::Invalid),
+    ("ItemCollectionSizeLimitExceededException", ErrorKind::Invalid),
+    ("IdempotentParameterMismatchException", ErrorKind::Invalid),
+    ("UnknownOperationException", ErrorKind::Invalid),
+    ("UnknownOperation", ErrorKind::Invalid),
+];
+
+/// What helps.
+pub fn kind(told: Told<'_>) -> ErrorKind {
+    let (code, status) = match told {
+        Told::NotSent => return ErrorKind::Invalid,
+        Told::Ambiguous => return ErrorKind::Unavailable,
+        Told::Answered { code, status } => (code.unwrap_or_default(), status),
+    };
+    let code = code.rsplit('#').next().unwrap_or(code);
+    match CODES.iter().find(|(known, _)| *known == code) {
+        Some((_, kind)) => *kind,
+        None if (400..500).contains(&status) => ErrorKind::Invalid,
+        // The server's own trouble, or what something in between says.
+        None => ErrorKind::Unavailable,
+    }
+}
+
+/// The error of the port.
+pub fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    PortError::new("store", operation, kind(told(error)), sentence(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(code: &str, status: u16) -> ErrorKind {
+        kind(Told::Answered { code: Some(code), status })
+    }
+
+    #[test]
+    fn what_helps_is_told_by_the_code_then_by_the_status() {
+        assert_eq!(answered("ConditionalCheckFailedException", 400), ErrorKind::Conflict);
+        assert_eq!(answered("ThrottlingException", 400), ErrorKind::Throttled);
+        let long = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
+        assert_eq!(answered(long, 400), ErrorKind::Throttled);
+        assert_eq!(answered("AccessDeniedException", 400), ErrorKind::Denied);
+        assert_eq!(answered("ResourceNotFoundException", 400), ErrorKind::Invalid);
+        assert_eq!(answered("NeverHeardOf", 400), ErrorKind::Invalid);
+        assert_eq!(answered("NeverHeardOf", 503), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::Answered { code: None, status: 500 }), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::Ambiguous), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::NotSent), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn no_code_stands_twice() {
+        let mut codes: Vec<_> = CODES.iter().map(|(code, _)| code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), CODES.len());
+    }
+}
