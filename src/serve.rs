@@ -22,6 +22,8 @@ use crate::http::{self, App};
 use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 
+#[cfg_attr(not(feature = "aws"), path = "serve/no_cloud.rs")]
+mod cloud;
 mod guarded;
 pub(crate) mod looks;
 mod parts;

@@ -1,5 +1,4 @@
-//! What AWS answers, as errors of the ports: by code first, then by HTTP status, then by transport.
-//! Each service's codes are one table in a file of its own.
+//! What AWS says, told apart by what helps. One table for each service; what they share is here.
 
 pub mod dynamodb;
 pub mod ec2;
@@ -7,11 +6,60 @@ pub mod sqs;
 
 use std::error::Error;
 
-use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_ec2::operation::RequestId as _;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId as _;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use crate::print::cut;
+use crate::print::{chain, cut};
+
+/// Longest message, in characters.
+const LONGEST: usize = 300;
+/// What stands before kilobytes that only `sts decode-authorization-message` can read.
+const ENCODED: &str = "Encoded authorization failure message";
+
+/// What came back of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'e> {
+    /// It was never sent: the request itself is wrong.
+    NotSent,
+    /// It may have happened or not: no answer, or none that can be read.
+    Ambiguous,
+    /// An answer.
+    Answered {
+        /// The service's code, where it named one.
+        code: Option<&'e str>,
+        /// The HTTP status.
+        status: u16,
+    },
+}
+
+/// What came back of a failed call.
+pub fn told<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Told<'_> {
+    match error {
+        SdkError::ConstructionFailure(_) => Told::NotSent,
+        SdkError::ServiceError(answer) => {
+            Told::Answered { code: answer.err().code(), status: answer.raw().status().as_u16() }
+        }
+        // Time-outs, broken connections, answers that are cut: all the same here.
+        _ => Told::Ambiguous,
+    }
+}
+
+/// The same for people, on one line. Never the request or the answer's body: they hold credentials.
+pub fn sentence<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let (code, status) = (answer.err().code().unwrap_or("?"), answer.raw().status());
+            let message = answer.err().message().unwrap_or("no message");
+            cut(&format!("{code} (HTTP {}): {message}", status.as_u16()), LONGEST)
+        }
+        other => cut(&chain(other), LONGEST),
+    }
+}
 
 /// A service's own part of the translation.
 #[derive(Clone, Copy, Debug)]
@@ -22,30 +70,24 @@ pub struct Table {
     pub remedy: fn(code: &str, message: &str) -> &'static str,
 }
 
-/// Longest text of AWS that is told.
-const LONGEST: usize = 300;
-/// What stands before kilobytes that only `sts decode-authorization-message` can read.
-const ENCODED: &str = "Encoded authorization failure message";
-
 /// A failed call as a port's error. Its message holds code, status, request id and AWS's sentence,
 /// never the request: that may hold an identity.
 pub fn port_error<E>(
     port: &'static str,
     operation: &'static str,
-    error: &SdkError<E>,
+    error: &SdkError<E, HttpResponse>,
     table: Table,
 ) -> PortError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let SdkError::ServiceError(answer) = error else {
+    let Told::Answered { code, status } = told(error) else {
         // Not answered, or not understood: it may have happened.
         let message = format!("not answered: {}", cut(&chain(error), LONGEST));
         return PortError::new(port, operation, ErrorKind::Unavailable, message);
     };
-    let code = answer.err().code().unwrap_or_default();
-    let said = answer.err().message().unwrap_or_default();
-    let status = answer.raw().status().as_u16();
+    let code = code.unwrap_or_default();
+    let said = error.message().unwrap_or_default();
     let kind = kind(code, status, table);
     let request = error.request_id().unwrap_or("unknown");
     let remedy = (table.remedy)(code, said);
@@ -54,7 +96,7 @@ where
         "{} (HTTP {status}, request {}): {}{colon}{remedy}",
         cut(code, 80),
         cut(request, 80),
-        sentence(said),
+        readable(said),
     );
     PortError::new(port, operation, kind, message)
 }
@@ -69,10 +111,10 @@ pub fn kind(code: &str, status: u16, table: Table) -> ErrorKind {
 }
 
 /// The code of an answered error; `None` where there was no answer.
-pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
-    match error {
-        SdkError::ServiceError(answer) => answer.err().code(),
-        _ => None,
+pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    match told(error) {
+        Told::Answered { code, status: _ } => code,
+        Told::NotSent | Told::Ambiguous => None,
     }
 }
 
@@ -83,27 +125,12 @@ pub(super) fn again(error: &PortError) -> PortError {
 }
 
 /// AWS's sentence on one line, without what nobody can read.
-fn sentence(said: &str) -> String {
+fn readable(said: &str) -> String {
     let (readable, encoded) = match said.split_once(ENCODED) {
         Some((before, _)) => (before.trim_end(), " (an encoded message came with it)"),
         None => (said, ""),
     };
     format!("{}{encoded}", cut(readable, LONGEST))
-}
-
-/// An error and its causes, each said once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

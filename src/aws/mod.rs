@@ -1,5 +1,5 @@
-//! The AWS adapters: runs in `DynamoDB`, wake-ups in SQS, machines in EC2. What decides knows nothing
-//! of them.
+//! The AWS adapters: runs in `DynamoDB`, wake-ups in SQS, machines in EC2. What decides knows
+//! nothing of them.
 
 mod batch;
 pub mod client;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Forge, PortError, Ports, Queue, RunStore};
 
-use super::{Error, Parts, Writable};
+use super::{Error, Parts, Writable, cloud};
 use crate::embedded::process::{Options, Processes};
 use crate::embedded::queue::MemoryQueue;
 use crate::embedded::store::Store;
@@ -39,16 +39,19 @@ pub async fn parts_from(
 ) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(store(&settings.store)?);
-    let queue: Arc<dyn Queue> = match &settings.queue {
-        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
-        QueueUrl::Sqs(_) => return Err(absent("queue", "SQS", "queue = \"memory:\"")),
-    };
-    let compute: Arc<dyn Compute> = match &settings.compute {
+    let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
             let machines = Processes::new(dir, clock.clone(), Options::inherit(environment));
-            Arc::new(machines.map_err(|error| part("compute", &error))?)
+            (Arc::new(machines.map_err(|error| part("compute", &error))?), None)
         }
-        ComputeUrl::Ec2(_) => return Err(absent("compute", "EC2", "compute = \"process:\"")),
+        ComputeUrl::Ec2(region) => {
+            let (compute, owners) = cloud::ec2(region, &settings.installation, &clock).await?;
+            (compute, Some(owners))
+        }
+    };
+    let queue: Arc<dyn Queue> = match &settings.queue {
+        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
+        QueueUrl::Sqs(url) => cloud::sqs(url, &settings.compute, owners).await?,
     };
     let client = Arc::new(Client::new(&settings.forge).map_err(|error| part("forge", &error))?);
     let demand = Arc::new(Demanding::new(client, Means::of(&settings.forge)));
@@ -82,12 +85,12 @@ async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
     Ok(())
 }
 
-fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
+pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
     Error::Part { part, message: print::chain(error) }
 }
 
-fn absent(part: &'static str, what: &str, instead: &str) -> Error {
-    Error::Part { part, message: format!("this build has no {what} yet: use `{instead}`") }
+pub(super) fn absent(part: &'static str, what: &str, instead: &str) -> Error {
+    Error::Part { part, message: format!("this build has no {what}: use `{instead}`") }
 }
 
 /// The store's own probe: it sees a full disk before a webhook does.

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::Table;
+use super::{Told, sentence, told};
 
 /// A code is told by its end, for the form `com.amazonaws.dynamodb.v20120810#Code`, too.
 const CODES: &[(&str, ErrorKind)] = &[
@@ -49,20 +50,28 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("UnknownOperation", ErrorKind::Invalid),
 ];
 
-/// `DynamoDB`'s part of the translation.
-pub const TABLE: Table = Table { kind, remedy: |_, _| "" };
-
-fn kind(code: &str) -> Option<ErrorKind> {
+/// What helps.
+pub fn kind(told: Told<'_>) -> ErrorKind {
+    let (code, status) = match told {
+        Told::NotSent => return ErrorKind::Invalid,
+        Told::Ambiguous => return ErrorKind::Unavailable,
+        Told::Answered { code, status } => (code.unwrap_or_default(), status),
+    };
     let code = code.rsplit('#').next().unwrap_or(code);
-    CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
+    match CODES.iter().find(|(known, _)| *known == code) {
+        Some((_, kind)) => *kind,
+        None if (400..500).contains(&status) => ErrorKind::Invalid,
+        // The server's own trouble, or what something in between says.
+        None => ErrorKind::Unavailable,
+    }
 }
 
 /// The error of the port.
-pub fn port_error<E>(operation: &'static str, error: &SdkError<E>) -> PortError
+pub fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    super::port_error("store", operation, error, TABLE)
+    PortError::new("store", operation, kind(told(error)), sentence(error))
 }
 
 #[cfg(test)]
@@ -70,7 +79,7 @@ mod tests {
     use super::*;
 
     fn answered(code: &str, status: u16) -> ErrorKind {
-        super::super::kind(code, status, TABLE)
+        kind(Told::Answered { code: Some(code), status })
     }
 
     #[test]
@@ -83,7 +92,9 @@ mod tests {
         assert_eq!(answered("ResourceNotFoundException", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 503), ErrorKind::Unavailable);
-        assert_eq!(answered("", 500), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::Answered { code: None, status: 500 }), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::Ambiguous), ErrorKind::Unavailable);
+        assert_eq!(kind(Told::NotSent), ErrorKind::Invalid);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
@@ -18,7 +19,7 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 
 use super::DynamoStore;
 use super::item::{CREATED, KEY, KIND, OPEN, TTL};
-use crate::aws::errors::dynamodb::port_error;
+use crate::aws::errors::{dynamodb, sentence, told};
 
 /// How long a table or an index may take to be made. One over many items takes minutes.
 const MADE_WITHIN: Duration = Duration::from_secs(300);
@@ -161,18 +162,15 @@ fn keys_only() -> Projection {
     Projection::builder().projection_type(ProjectionType::KeysOnly).build()
 }
 
-fn is_denied<E>(error: &SdkError<E>) -> bool
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    port_error("ensure_table", error).kind == ErrorKind::Denied
+fn is_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    dynamodb::kind(told(error)) == ErrorKind::Denied
 }
 
-fn failed<E>(what: String, error: &SdkError<E>) -> TableError
+fn failed<E>(what: String, error: &SdkError<E, HttpResponse>) -> TableError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    TableError::Failed { what, why: port_error("ensure_table", error).message }
+    TableError::Failed { what, why: sentence(error) }
 }
 
 impl DynamoStore {
@@ -415,7 +413,7 @@ impl Maker<'_> {
 }
 
 /// Only the missing right itself: credentials that are wrong are no reason to go on.
-fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     code.is_some_and(|code| code.ends_with("AccessDeniedException"))
 }
