@@ -319,7 +319,7 @@ impl Ec2Wire {
         launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))
     }
 
-    /// Tells from now on what happens to machines, as EventBridge does.
+    /// Tells from now on what happens to machines, as `EventBridge` does.
     pub fn send_events(&self, target: EventTarget, weather: EventWeather) {
         let mut state = self.shared.state();
         state.events.target = Some(target);

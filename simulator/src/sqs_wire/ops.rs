@@ -29,7 +29,7 @@ pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twis
             shared,
             body,
             |body| {
-                let total: usize = entries(body).iter().map(|entry| size(entry)).sum();
+                let total: usize = entries(body).iter().map(size).sum();
                 let most = shared.options.most_batch_bytes;
                 if total > most {
                     let message = format!("Batch requests cannot be longer than {most} bytes.");
@@ -196,9 +196,10 @@ fn batch(
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for entry in entries {
         let id = entry["Id"].as_str().unwrap_or_default();
-        let outcome = match shared.fails_in_batch() {
-            true => Err(Fault::new("InternalError", "simulated: this entry fails")),
-            false => one(shared, &name, entry),
+        let outcome = if shared.fails_in_batch() {
+            Err(Fault::new("InternalError", "simulated: this entry fails"))
+        } else {
+            one(shared, &name, entry)
         };
         match outcome {
             Ok(value) => done.push(value),
@@ -263,6 +264,7 @@ async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Answer {
         None => shared.queues().get(&name).map_or(SignedDuration::ZERO, |q| q.settings.wait),
     };
     let until = Timestamp::now() + wait;
+    let _counted = shared.poll();
     loop {
         // Armed before looking, so that nothing comes in between unnoticed.
         let changed = shared.changed.notified();
@@ -270,13 +272,11 @@ async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Answer {
         changed.as_mut().enable();
         let now = Timestamp::now();
         let long = wait > SignedDuration::ZERO;
-        let found = match twist.omit {
-            true => Vec::new(),
-            false => take(shared, &name, now, most, visibility, long)?,
-        };
+        let found =
+            if twist.omit { Vec::new() } else { take(shared, &name, now, most, visibility, long)? };
         if !found.is_empty() || now >= until {
             let count = found.len();
-            let messages: Vec<Value> = found.iter().map(message).collect();
+            let messages: Vec<Value> = found.iter().map(|one| message(one, body)).collect();
             // AWS leaves an empty list out.
             let answer = if count == 0 { json!({}) } else { json!({"Messages": messages}) };
             return Ok((answer, count));
@@ -311,12 +311,21 @@ fn take(
     let (found, dead) = queue.receive(now, most, shared.options.quick(visibility), air);
     let target = queue.settings.dead_letters.as_ref().map(|(name, _)| name.clone());
     if let Some(target) = target.and_then(|name| queues.get_mut(&name)) {
-        dead.into_iter().for_each(|message| target.bury(now, message));
+        for message in dead {
+            target.bury(now, message);
+        }
     }
     Ok(found)
 }
 
-fn message(received: &Received) -> Value {
+/// The names of a list among which `All` stands for every one.
+fn asked<'a>(body: &'a Value, list: &str) -> impl Fn(&str) -> bool + use<'a> {
+    let names = body[list].as_array().map_or(&[][..], Vec::as_slice);
+    move |name| names.iter().any(|asked| asked == "All" || asked == name)
+}
+
+/// With those attributes alone that the call asked for.
+fn message(received: &Received, body: &Value) -> Value {
     let Received { message, handle } = received;
     let first = message.first_received_at.unwrap_or(message.sent_at);
     let mut answer = json!({
@@ -324,15 +333,28 @@ fn message(received: &Received) -> Value {
         "ReceiptHandle": handle,
         "MD5OfBody": md5(message.body.as_bytes()),
         "Body": message.body,
-        "Attributes": {
-            "SenderId": "AIDASIMULATED",
-            "ApproximateReceiveCount": message.received.to_string(),
-            "SentTimestamp": message.sent_at.as_millisecond().to_string(),
-            "ApproximateFirstReceiveTimestamp": first.as_millisecond().to_string(),
-        },
     });
-    if let Some(digest) = attributes_md5(&message.attributes) {
-        answer["MessageAttributes"] = message.attributes.clone();
+    let (old, new) = (asked(body, "AttributeNames"), asked(body, "MessageSystemAttributeNames"));
+    let told: Map<String, Value> = [
+        ("SenderId", "AIDASIMULATED".to_owned()),
+        ("ApproximateReceiveCount", message.received.to_string()),
+        ("SentTimestamp", message.sent_at.as_millisecond().to_string()),
+        ("ApproximateFirstReceiveTimestamp", first.as_millisecond().to_string()),
+    ]
+    .into_iter()
+    .filter(|(name, _)| old(name) || new(name))
+    .map(|(name, value)| (name.to_owned(), value.into()))
+    .collect();
+    if !told.is_empty() {
+        answer["Attributes"] = told.into();
+    }
+    let own = asked(body, "MessageAttributeNames");
+    let named = message.attributes.as_object().into_iter().flatten();
+    let named: Map<String, Value> =
+        named.filter(|(name, _)| own(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let named = Value::from(named);
+    if let Some(digest) = attributes_md5(&named) {
+        answer["MessageAttributes"] = named;
         answer["MD5OfMessageAttributes"] = digest.into();
     }
     answer
