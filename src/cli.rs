@@ -70,6 +70,7 @@ async fn dispatch(
 ) -> Result<(), Failure> {
     match verb {
         Verb::Serve { config, role } => local::serve(config, role, env, variables).await,
+        Verb::Lambda { config } => local::lambda(config, env, variables).await,
         Verb::Demo { stay, seed, speed } => local::demo(stay, seed, speed).await,
         Verb::Init(args) => {
             let args::Init {

@@ -4,6 +4,7 @@
 //! and of credentials, are relative to the working directory.
 
 mod check;
+mod ec2;
 mod keys;
 mod reader;
 mod schema;
@@ -163,7 +164,9 @@ fn seed(tree: &mut Table, has_file: bool, env: &Env) {
     if !has_file {
         let table = format!("dynamodb:{}", value("DDB_TABLE"));
         tree::fill(tree, &["store"], env, "DDB_TABLE", &table);
-        let region = format!("ec2:{}", value("AWS_REGION"));
+        let region = [value("AWS_REGION"), value("AWS_DEFAULT_REGION")];
+        let region = region.into_iter().find(|region| !region.is_empty()).unwrap_or_default();
+        let region = format!("ec2:{region}");
         tree::fill(tree, &["compute"], env, "RUNNER_AMI", &region);
     }
 }

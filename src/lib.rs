@@ -15,6 +15,8 @@ pub mod eval;
 pub mod gitea;
 pub mod http;
 pub mod init;
+#[cfg(feature = "aws")]
+pub mod lambda;
 pub mod print;
 pub mod schemas;
 pub mod serve;

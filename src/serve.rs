@@ -22,8 +22,10 @@ use crate::http::{self, App};
 use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 
+#[cfg_attr(not(feature = "aws"), path = "serve/no_cloud.rs")]
+mod cloud;
 mod guarded;
-mod looks;
+pub(crate) mod looks;
 mod parts;
 mod ticks;
 mod writable;
@@ -220,7 +222,7 @@ pub async fn serve(
             loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
         }
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(looks::run(c, t, paces, stopping.clone()));
+        loops.spawn(looks::run(c, t, paces, stopping.clone(), None));
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(ticks::poll(c, t, nudge, paces, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());

@@ -196,11 +196,11 @@ fn wrong_types_say_what_is_expected() {
     bad_top(
         "store = 1\nqueue = true\ncompute = 1.5\ninstallation = 1979-05-27\nclass = \"x\"",
         &expect![[r#"
-        ci.toml:1: store: expected "redb:DIRECTORY" or "memory:", not a number
-        ci.toml:2: queue: expected "memory:", not true or false
-        ci.toml:3: compute: expected "process:" or "process:DIRECTORY", not a number with a point
-        ci.toml:4: installation: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a date
-        ci.toml:5: class: expected tables in the file, each headed [[class]], not a text"#]],
+            ci.toml:1: store: expected "redb:DIRECTORY" or "memory:", not a number
+            ci.toml:2: queue: expected "memory:" or "sqs:URL", not true or false
+            ci.toml:3: compute: expected "process:", "process:DIRECTORY" or "ec2:REGION", not a number with a point
+            ci.toml:4: installation: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a date
+            ci.toml:5: class: expected tables in the file, each headed [[class]], not a text"#]],
     );
     bad_top(
         "class = [1]",
@@ -299,10 +299,10 @@ fn wrong_values_say_what_is_possible() {
     bad_top(
         "store = \"redb:\"\nqueue = \"disk:\"\ncompute = \"docker:\"\ninstallation = \"a b\"",
         &expect![[r#"
-        ci.toml:1: store: "redb:" is not possible: expected "redb:DIRECTORY" or "memory:"
-        ci.toml:2: queue: "disk:" is not possible: expected "memory:"
-        ci.toml:3: compute: "docker:" is not possible: expected "process:" or "process:DIRECTORY"
-        ci.toml:4: installation: "a b" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
+            ci.toml:1: store: "redb:" is not possible: expected "redb:DIRECTORY" or "memory:"
+            ci.toml:2: queue: "disk:" is not possible: expected "memory:" or "sqs:URL"
+            ci.toml:3: compute: "docker:" is not possible: expected "process:", "process:DIRECTORY" or "ec2:REGION"
+            ci.toml:4: installation: "a b" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
     );
     bad_top(
         "[[class]]\nname = \"\"\nlabels = []",
@@ -382,11 +382,20 @@ fn aws_is_not_in_this_build() {
     bad_top(
         "store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"",
         &expect![[r#"
-        ci.toml:1: store: "dynamodb:runs" needs an AWS adapter, and this build has none yet: expected "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        ci.toml:2: queue: "sqs:https://x" needs an AWS adapter, and this build has none yet: expected "memory:" (or TINQS_CI_QUEUE=memory:)
-        ci.toml:3: compute: "ec2:eu-central-1" needs an AWS adapter, and this build has none yet: expected "process:" (or TINQS_CI_COMPUTE=process:)"#]],
+        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with its default features, or use "memory:" (or TINQS_CI_QUEUE=memory:)
+        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
     );
-    let seed = env(&[
+    let mistakes = config::parse("", None, &predecessor()).expect_err("no AWS here");
+    expect![[r#"
+        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)
+        mend the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
+}
+
+/// The variables of the predecessor.
+fn predecessor() -> BTreeMap<String, String> {
+    env(&[
         ("GITEA_URL", "https://git.example.com"),
         ("GITEA_TOKEN", "t"),
         ("RUNNER_TOKEN", "r"),
@@ -396,14 +405,12 @@ fn aws_is_not_in_this_build() {
         ("DDB_TABLE", "runs"),
         ("INSTANCE_PROFILE", "p"),
         ("AWS_REGION", "eu-central-1"),
-    ]);
-    let mistakes = config::parse("", None, &seed).expect_err("no AWS yet");
-    expect![[r#"
-        DDB_TABLE: store: "dynamodb:runs" needs an AWS adapter, and this build has none yet: expected "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        RUNNER_AMI: compute: "ec2:eu-central-1" needs an AWS adapter, and this build has none yet: expected "process:" (or TINQS_CI_COMPUTE=process:)
-        mend the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
-    // What this build can do can be asked for beside them.
-    let mut mended = seed;
+    ])
+}
+
+#[test]
+fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
+    let mut mended = predecessor();
     mended.insert("TINQS_CI_STORE".into(), "memory:".into());
     mended.insert("TINQS_CI_COMPUTE".into(), "process:".into());
     mended.insert("TIMEOUT_MINUTES".into(), "30".into());
@@ -415,6 +422,116 @@ fn aws_is_not_in_this_build() {
     let mistakes = config::parse("", None, &mended).expect_err("not a number");
     expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
         .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn the_predecessors_variables_give_machines_in_ec2() {
+    let mut env = predecessor();
+    env.insert("TINQS_CI_STORE".into(), "memory:".into());
+    let loaded = config::parse("", None, &env).expect("a full configuration");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let settings = loaded.settings;
+    assert_eq!(settings.compute, ComputeUrl::Ec2("eu-central-1".into()));
+    let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
+    assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
+    assert!(!class.serves(&["host".to_owned()]) && class.serves(&["linux".to_owned()]));
+    let machine = tinqs_ci_reconciler::class::Machine {
+        kind: "t3.small".into(),
+        subnet: "subnet-1".into(),
+        market: Market::Spot,
+        image: "ami-1".into(),
+        security_groups: vec!["sg-1".into()],
+        instance_profile: "p".into(),
+    };
+    assert_eq!(class.machines, [machine]);
+
+    // Lists, and the region by its other name.
+    env.remove("AWS_REGION");
+    env.insert("AWS_DEFAULT_REGION".into(), "us-east-1".into());
+    env.insert("SUBNET".into(), "subnet-1, subnet-2".into());
+    env.insert("INSTANCE_TYPES".into(), "c7a.medium,m7a.medium".into());
+    let settings = config::parse("", None, &env).expect("lists").settings;
+    assert_eq!(settings.compute, ComputeUrl::Ec2("us-east-1".into()));
+    let order: Vec<(&str, &str)> = settings.classes[0]
+        .machines
+        .iter()
+        .map(|machine| (machine.kind.as_str(), machine.subnet.as_str()))
+        .collect();
+    let expected = [
+        ("c7a.medium", "subnet-1"),
+        ("c7a.medium", "subnet-2"),
+        ("m7a.medium", "subnet-1"),
+        ("m7a.medium", "subnet-2"),
+    ];
+    assert_eq!(order, expected);
+
+    env.remove("AWS_DEFAULT_REGION");
+    env.remove("SUBNET");
+    env.insert("RUNNER_AMI".into(), "latest".into());
+    env.insert("INSTANCE_PROFILE".into(), "a b".into());
+    let mistakes = config::parse("", None, &env).expect_err("much is missing");
+    expect![[
+        r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#
+    ]]
+    .assert_eq(&mistakes.to_string());
+    env.insert("AWS_REGION".into(), "eu-central-1".into());
+    let mistakes = config::parse("", None, &env).expect_err("the subnet is missing");
+    expect![[
+        r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#
+    ]]
+    .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn machines_in_ec2_are_checked() {
+    let ec2 = "compute = \"ec2:eu-central-1\"";
+    bad_top(
+        ec2,
+        &expect!["ci.toml: class: is missing: expected tables in the file, each headed [[class]]"],
+    );
+    let class = format!("{ec2}\n[[class]]\nname = \"a\"\nlabels = [\"a\"]");
+    bad_top(
+        &class,
+        &expect![[r#"
+        ci.toml: class "a": machines.image: is missing: expected a text
+        ci.toml: class "a": machines.kinds: is missing: expected a list of texts such as ["a", "b"]
+        ci.toml: class "a": machines.subnets: is missing: expected a list of texts such as ["a", "b"]"#]],
+    );
+    bad_top(
+        &format!(
+            "{class}\n[class.machines]\nkinds = [\"small\", \"c7a.medium\"]\nimage = \"latest\"\n\
+             subnets = [\"eu-central-1a\"]\nsecurity_groups = [\"default\"]\ninstance_profile = \"a b\""
+        ),
+        &expect![[r#"
+            ci.toml:6: class "a": machines.kinds: "small" is not possible: expected an instance type such as "c7a.medium"
+            ci.toml:7: class "a": machines.image: "latest" is not possible: expected an image's id such as "ami-0123456789abcdef0"
+            ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not possible: expected a subnet's id such as "subnet-0123456789abcdef0"
+            ci.toml:9: class "a": machines.security_groups: "default" is not possible: expected a security group's id such as "sg-0123456789abcdef0"
+            ci.toml:10: class "a": machines.instance_profile: "a b" is not possible: expected an instance profile's name or ARN"#]],
+    );
+    bad_top(
+        "queue = \"sqs:wakes\"\ncompute = \"ec2:Frankfurt\"",
+        &expect![[r#"
+        ci.toml:1: queue: "wakes" is no queue's address: expected "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+        ci.toml:2: compute: "Frankfurt" is no region: expected one such as "eu-central-1""#]],
+    );
+    let good = format!(
+        "{ec2}\nqueue = \"sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/wakes\"\n[forge]\n\
+         url = \"https://git.example.com\"\ntoken = {{ env = \"T\" }}\n[[class]]\nname = \"a\"\n\
+         labels = [\"a\"]\n[class.machines]\nmarkets = [\"spot\", \"on-demand\"]\nkinds = [\"t3.small\"]\n\
+         image = \"ami-0123\"\nsubnets = [\"subnet-a\"]"
+    );
+    let loaded = config::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "t")])).expect("good");
+    assert_eq!(
+        loaded.settings.queue,
+        QueueUrl::Sqs("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes".into())
+    );
+    assert_eq!(loaded.settings.classes[0].machines.len(), 2);
+    expect![[r#"
+        ci.toml:9: class "a": machines.security_groups: is not given: machines get the default group of the VPC
+        ci.toml:11: class "a": machines.kinds: t3.small is slow once its few credits are used up: c and m families are not"#]].assert_eq(&loaded.warnings.join("\n"));
 }
 
 #[test]

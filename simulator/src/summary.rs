@@ -70,7 +70,7 @@ impl Summary {
 /// The command that plays a seed again.
 pub(crate) fn repeat(seed: u64, profile: &str) -> String {
     format!(
-        "cargo run -p tinqs-ci-simulator --bin tinqs-ci-simulator --release -- --seeds 1 --first-seed {seed} --profile \
+        "cargo run -p tinqs-ci-simulator --release -- --seeds 1 --first-seed {seed} --profile \
          {profile}"
     )
 }

@@ -1,5 +1,11 @@
-//! The AWS adapters: `DynamoDB`, SQS, EC2.
+//! The AWS adapters: runs in `DynamoDB`, wake-ups in SQS, machines in EC2. What decides knows
+//! nothing of them.
 
+mod batch;
 pub mod client;
+pub mod ec2;
 pub mod errors;
+pub mod events;
+pub mod pace;
+pub mod queue;
 pub mod store;

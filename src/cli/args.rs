@@ -39,6 +39,12 @@ pub(super) enum Verb {
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
+    /// The same as an AWS Lambda function: requests, queue batches, schedule, instance events
+    #[command(after_help = CODES_LOCAL)]
+    Lambda {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Show all of it in ten seconds: a pretended forge and machines, the real controller
     #[command(after_help = CODES_LOCAL)]
     Demo {

@@ -21,12 +21,48 @@ pub(super) async fn serve(
         Role::Ingest => server::Role::Ingest,
         Role::Reconcile => server::Role::Reconcile,
     };
-    let filter = env.get("TINQS_CI_LOG").or_else(|| env.get("RUST_LOG"));
-    telemetry::init(filter.map(String::as_str), &server::replica());
+    tell(env);
     server::run(settings, role, variables).await.map_err(|error| {
         Failure::failed(print::chain(&error))
             .hint("`tinqs-ci doctor` checks everything that serve needs")
     })
+}
+
+/// Answers an AWS Lambda runtime until it ends this process.
+#[cfg(feature = "aws")]
+pub(super) async fn lambda(
+    settings: Settings,
+    env: &Env,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
+    if !env.contains_key("AWS_LAMBDA_RUNTIME_API") {
+        return Err(Failure::usage(
+            "`lambda` is started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
+        )
+        .hint("on a host of your own: `tinqs-ci serve`"));
+    }
+    tell(env);
+    crate::lambda::run(settings, variables).await.map_err(|error| {
+        Failure::failed(print::chain(&error))
+            .hint("`tinqs-ci doctor` checks everything that it needs")
+    })
+}
+
+#[cfg(not(feature = "aws"))]
+#[allow(clippy::unused_async, reason = "the other one waits")]
+pub(super) async fn lambda(
+    _: Settings,
+    _: &Env,
+    _: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
+    Err(Failure::usage("this build has no `lambda`")
+        .hint("build it with the feature `aws`, which is on by default"))
+}
+
+/// Begins to log.
+fn tell(env: &Env) {
+    let filter = env.get("TINQS_CI_LOG").or_else(|| env.get("RUST_LOG"));
+    telemetry::init(filter.map(String::as_str), &server::replica());
 }
 
 /// Tells the story. `false`: something was lost, doubled or left over, as its last line says.

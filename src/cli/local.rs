@@ -17,6 +17,7 @@ use crate::config::{self, Env};
 use crate::eval::{self, Kind};
 use crate::http;
 use crate::print;
+use crate::settings::Settings;
 use crate::telemetry;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
@@ -30,11 +31,24 @@ pub(super) async fn serve(
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
+    elsewhere::serve(loaded(&file, env)?, role, env, variables).await
+}
+
+pub(super) async fn lambda(
+    file: ConfigFile,
+    env: &Env,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
+    elsewhere::lambda(loaded(&file, env)?, env, variables).await
+}
+
+/// The settings; what is doubtful in them is told.
+fn loaded(file: &ConfigFile, env: &Env) -> Result<Settings, Failure> {
     let loaded = config::load(file.config.as_deref(), env)?;
     for warning in &loaded.warnings {
         warn(warning);
     }
-    elsewhere::serve(loaded.settings, role, env, variables).await
+    Ok(loaded.settings)
 }
 
 pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::class::{Class, ClassName, HOST, Machine, Market, Times, label_name};
 
+use super::ec2;
 use super::reader::Reader;
 use crate::print::cut;
 use crate::settings::{ComputeUrl, Demand, Forge, QueueUrl, Scope, Server, Settings, StoreUrl};
@@ -18,13 +19,14 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
         StoreUrl::Memory | StoreUrl::Dynamodb(_) => PathBuf::from("./data"),
     };
     let compute = top.parsed("compute", |text| compute(text, &data));
+    let compute = compute.unwrap_or(ComputeUrl::Process(data));
     Settings {
         installation: top.parsed("installation", named).unwrap_or_default(),
         forge: forge(&top.table("forge")),
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
-        compute: compute.unwrap_or(ComputeUrl::Process(data)),
         server: server(&top.table("server")),
-        classes: classes(top, file.is_some()),
+        classes: classes(top, file.is_some(), &compute),
+        compute,
         store,
     }
 }
@@ -32,13 +34,6 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
 /// Words of the key's form are enough of a message.
 fn not_of_form<T>() -> Result<T, String> {
     Err(String::new())
-}
-
-fn no_aws<T>(text: &str, instead: &str) -> Result<T, String> {
-    let shown = cut(text, 60);
-    Err(format!(
-        "\"{shown}\" needs an AWS adapter, and this build has none yet: expected {instead}"
-    ))
 }
 
 fn named(text: &str) -> Result<String, String> {
@@ -53,7 +48,9 @@ fn store(text: &str) -> Result<StoreUrl, String> {
         Some(("redb", directory)) if !directory.is_empty() => Ok(StoreUrl::Redb(directory.into())),
         Some(("memory", "")) => Ok(StoreUrl::Memory),
         Some(("dynamodb", name)) if cfg!(feature = "aws") => table(name),
-        Some(("dynamodb", _)) => no_aws(text, "\"redb:DIRECTORY\" (or TINQS_CI_STORE=redb:./data)"),
+        Some(("dynamodb", _)) => {
+            ec2::absent(text, "\"redb:DIRECTORY\" (or TINQS_CI_STORE=redb:./data)")
+        }
         _ => not_of_form(),
     }
 }
@@ -74,7 +71,7 @@ fn table(name: &str) -> Result<StoreUrl, String> {
 fn queue(text: &str) -> Result<QueueUrl, String> {
     match text.split_once(':') {
         Some(("memory", "")) => Ok(QueueUrl::Memory),
-        Some(("sqs", _)) => no_aws(text, "\"memory:\" (or TINQS_CI_QUEUE=memory:)"),
+        Some(("sqs", url)) => ec2::queue(text, url),
         _ => not_of_form(),
     }
 }
@@ -83,7 +80,7 @@ fn compute(text: &str, data: &Path) -> Result<ComputeUrl, String> {
     match text.split_once(':') {
         Some(("process", "")) => Ok(ComputeUrl::Process(data.join("machines"))),
         Some(("process", directory)) => Ok(ComputeUrl::Process(directory.into())),
-        Some(("ec2", _)) => no_aws(text, "\"process:\" (or TINQS_CI_COMPUTE=process:)"),
+        Some(("ec2", region)) => ec2::compute(text, region),
         _ => not_of_form(),
     }
 }
@@ -209,12 +206,13 @@ fn server(r: &Reader<'_>) -> Server {
     Server { listen: listen.unwrap_or(fallback), api_token }
 }
 
-fn classes(top: &Reader<'_>, has_file: bool) -> Vec<Class> {
+fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {
+    let in_ec2 = matches!(compute, ComputeUrl::Ec2(_));
     if !top.has("class") {
-        return vec![default_class(top, has_file)];
+        return vec![default_class(top, has_file, in_ec2)];
     }
     let readers = top.tables("class");
-    let classes: Vec<Class> = readers.iter().map(class).collect();
+    let classes: Vec<Class> = readers.iter().map(|reader| class(reader, in_ec2)).collect();
     for (index, (class, reader)) in classes.iter().zip(&readers).enumerate() {
         let before = &classes[..index];
         if !class.name.0.is_empty() && before.iter().any(|other| other.name == class.name) {
@@ -239,7 +237,7 @@ fn hides(earlier: &Class, later: &Class) -> bool {
         && earlier.serves(&names)
 }
 
-fn class(r: &Reader<'_>) -> Class {
+fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
     let name = r.parsed("name", named).unwrap_or_default();
     let labels = r.texts("labels").unwrap_or_default();
     check_labels(r, &labels);
@@ -253,7 +251,7 @@ fn class(r: &Reader<'_>) -> Class {
         name: ClassName(name),
         labels,
         serves_unlabelled: r.switch("serves_unlabelled"),
-        machines: machines(&r.table("machines")),
+        machines: machines(&r.table("machines"), in_ec2),
         limit,
         repo_limit,
         times: times(r),
@@ -332,7 +330,7 @@ fn process() -> Machine {
     }
 }
 
-fn machines(r: &Reader<'_>) -> Vec<Machine> {
+fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
     let given = |name: &str| r.texts(name);
     let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
     let markets = given("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
@@ -360,23 +358,33 @@ fn machines(r: &Reader<'_>) -> Vec<Machine> {
             }
         }
     }
+    if in_ec2 {
+        ec2::check(r, &machines);
+    }
     machines
 }
 
 /// The class of a configuration that has none: any labels but `host`.
-fn default_class(top: &Reader<'_>, has_file: bool) -> Class {
+fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
+    if in_ec2 && has_file {
+        top.missing("class");
+    }
     let mut times = Times::default();
     if !has_file && let Some(minutes) = top.variable("TIMEOUT_MINUTES") {
         match minutes.trim().parse() {
             Ok(minutes @ 1..=43_200) => times.max_age = jiff::SignedDuration::from_mins(minutes),
-            _ => top.variable_mistake("TIMEOUT_MINUTES", "expected whole minutes from 1 to 43200"),
+            _ => top.variable_mistake(
+                "TIMEOUT_MINUTES",
+                "max_age",
+                "expected whole minutes from 1 to 43200",
+            ),
         }
     }
     Class {
         name: ClassName("default".to_owned()),
         labels: vec!["*".to_owned()],
         serves_unlabelled: false,
-        machines: vec![process()],
+        machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
         limit: None,
         repo_limit: None,
         times,

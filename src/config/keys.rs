@@ -122,17 +122,17 @@ pub const TOP: &[Key] = &[
     .or("redb:./data"),
     key(
         "queue",
-        Form::Text { pattern: "^(memory:|sqs:.+)$", expected: "\"memory:\"" },
-        "Where wake-ups are kept: `memory:`, in the process; what is lost there is found again by time. `sqs:URL` needs the AWS adapters.",
+        Form::Text { pattern: "^(memory:|sqs:.+)$", expected: "\"memory:\" or \"sqs:URL\"" },
+        "Where wake-ups are kept: `memory:`, in the process; what is lost there is found again by time. `sqs:URL` (in builds with the AWS adapters): a standard queue, into which EC2's events may come too.",
     )
     .or("memory:"),
     key(
         "compute",
         Form::Text {
             pattern: "^(process:.*|ec2:.+)$",
-            expected: "\"process:\" or \"process:DIRECTORY\"",
+            expected: "\"process:\", \"process:DIRECTORY\" or \"ec2:REGION\"",
         },
-        "Where machines are: `process:`, child processes of this host in directories of their own under the store's directory (or under the one given). `ec2:REGION` needs the AWS adapters.",
+        "Where machines are: `process:`, child processes of this host in directories of their own under the store's directory (or under the one given). `ec2:REGION` (in builds with the AWS adapters): instances; each class then names `image`, `kinds` and `subnets`.",
     )
     .or("process:"),
     key("server", Form::Table(SERVER), "The HTTP server."),

@@ -89,10 +89,10 @@ impl<'a> Reader<'a> {
         self.out.env.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Reports a mistake in a variable.
-    pub(super) fn variable_mistake(&self, name: &str, message: &str) {
-        let at = Some(Place::Variable(name.to_owned()));
-        self.add(&self.out.mistakes, at, "max_age", message);
+    /// Reports a mistake in a variable that stands for the key `name`.
+    pub(super) fn variable_mistake(&self, variable: &str, name: &str, message: &str) {
+        let at = Some(Place::Variable(variable.to_owned()));
+        self.add(&self.out.mistakes, at, name, message);
     }
 
     fn wrong_type(&self, name: &str, node: &Node) {

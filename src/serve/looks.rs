@@ -1,6 +1,6 @@
 //! Queue → look. A name is looked at by one task at a time; woken meanwhile, it is looked at again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::controller::{Controller, LookResult, Report};
 use tinqs_ci_reconciler::ports::{Delivery, PortError};
 use tinqs_ci_reconciler::run::RunName;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::Paces;
@@ -39,12 +39,14 @@ struct Looks {
     since: HashMap<RunName, Vec<Delivery>>,
 }
 
-/// Takes wake-ups and looks until the server stops; then lets the looks under way end.
-pub(super) async fn run(
+/// Takes wake-ups and looks until the server stops; then lets the looks under way end. With `idle`
+/// it ends too once nothing came for so long and no look is under way.
+pub(crate) async fn run(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
     paces: Paces,
     stopping: watch::Receiver<bool>,
+    idle: Option<Duration>,
 ) {
     let mut stop = stopping.clone();
     let tasks = JoinSet::new();
@@ -62,8 +64,10 @@ pub(super) async fn run(
                 controller.ports().queue.next(free).await
             }));
         }
+        let quiet = looks.tasks.is_empty();
         tokio::select! {
             () = stopped(&mut stop) => break,
+            () = sleep(idle.unwrap_or_default()), if quiet && idle.is_some() => break,
             Some(ended) = looks.tasks.join_next() => looks.ended(ended.ok()),
             answer = fetched(&mut fetch) => {
                 fetch = None;
@@ -107,7 +111,13 @@ impl Looks {
             stopping: self.stopping.clone(),
         };
         self.tasks.spawn(async move {
-            look.at(&name, deliveries).await;
+            let queue = look.controller.ports().queue.clone();
+            if look.at(&name).await {
+                for delivery in deliveries {
+                    // Where it fails the wake-up comes again: a look too many.
+                    let _ = queue.done(delivery).await;
+                }
+            }
             name
         });
     }
@@ -137,37 +147,68 @@ struct Look {
     stopping: watch::Receiver<bool>,
 }
 
+/// Looks at these runs, each once however often it is named; answers those that must come again.
+pub(crate) async fn at_once(
+    controller: &Arc<Controller>,
+    telemetry: &Arc<Telemetry>,
+    paces: Paces,
+    names: impl IntoIterator<Item = RunName>,
+) -> BTreeSet<RunName> {
+    let mut names: BTreeSet<RunName> = names.into_iter().collect();
+    // Held to the end and never told.
+    let (_stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for name in names.clone() {
+        let look = Look {
+            controller: controller.clone(),
+            telemetry: telemetry.clone(),
+            conflict: paces.conflict,
+            stopping: stopping.clone(),
+        };
+        if tasks.len() >= paces.looks.max(1) {
+            settled(tasks.join_next().await, &mut names);
+        }
+        tasks.spawn(async move { look.at(&name).await.then_some(name) });
+    }
+    while let Some(looked) = tasks.join_next().await {
+        settled(Some(looked), &mut names);
+    }
+    names
+}
+
+fn settled(looked: Option<Result<Option<RunName>, JoinError>>, open: &mut BTreeSet<RunName>) {
+    if let Some(Ok(Some(name))) = looked {
+        open.remove(&name);
+    }
+}
+
 impl Look {
-    async fn at(mut self, name: &RunName, deliveries: Vec<Delivery>) {
+    /// `true`: the wake-up is done with. Otherwise it is to come again, in the queue's own time.
+    async fn at(mut self, name: &RunName) -> bool {
         for tried in 1..=TRIES {
-            let Some(report) = self.once(name).await else {
-                // A defect: the wake-ups are left undone and come again, in the queue's own time.
-                return;
-            };
+            // A panic is a defect.
+            let Some(report) = self.once(name).await else { return false };
             match report.result {
                 LookResult::Settled | LookResult::Acted => break,
                 // The controller knows when to look again; where it does not, the queue does.
                 LookResult::Error if report.due.is_some() => break,
-                LookResult::Error => return self.telemetry.metrics.retried(),
+                LookResult::Error => {
+                    self.telemetry.metrics.retried();
+                    return false;
+                }
                 LookResult::Conflict => {
                     self.telemetry.metrics.retried();
                     if tried == TRIES {
-                        if self.controller.ports().queue.wake(name).await.is_err() {
-                            return;
-                        }
-                        break;
+                        return self.controller.ports().queue.wake(name).await.is_ok();
                     }
                     tokio::select! {
                         () = sleep(self.conflict * tried) => {}
-                        () = stopped(&mut self.stopping) => return,
+                        () = stopped(&mut self.stopping) => return false,
                     }
                 }
             }
         }
-        for delivery in deliveries {
-            // Where it fails the wake-up comes again: a look too many.
-            let _ = self.controller.ports().queue.done(delivery).await;
-        }
+        true
     }
 
     /// One look, told. `None`: it panicked (the panic hook has logged where).

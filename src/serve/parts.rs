@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Forge, PortError, Ports, Queue, RunStore};
 
-use super::{Error, Parts, Writable};
+use super::{Error, Parts, Writable, cloud};
 use crate::embedded::process::{Options, Processes};
 use crate::embedded::queue::MemoryQueue;
 use crate::embedded::store::Store;
@@ -40,16 +40,19 @@ pub async fn parts_from(
 ) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = kept(&settings, replica).await?;
-    let queue: Arc<dyn Queue> = match &settings.queue {
-        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
-        QueueUrl::Sqs(_) => return Err(absent("queue", "SQS", "queue = \"memory:\"")),
-    };
-    let compute: Arc<dyn Compute> = match &settings.compute {
+    let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
             let machines = Processes::new(dir, clock.clone(), Options::inherit(environment));
-            Arc::new(machines.map_err(|error| part("compute", &error))?)
+            (Arc::new(machines.map_err(|error| part("compute", &error))?), None)
         }
-        ComputeUrl::Ec2(_) => return Err(absent("compute", "EC2", "compute = \"process:\"")),
+        ComputeUrl::Ec2(region) => {
+            let (compute, owners) = cloud::ec2(region, &settings.installation, &clock).await?;
+            (compute, Some(owners))
+        }
+    };
+    let queue: Arc<dyn Queue> = match &settings.queue {
+        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
+        QueueUrl::Sqs(url) => cloud::sqs(url, &settings.compute, owners).await?,
     };
     let client = Arc::new(Client::new(&settings.forge).map_err(|error| part("forge", &error))?);
     let demand = Arc::new(Demanding::new(client, Means::of(&settings.forge)));
@@ -64,49 +67,24 @@ pub async fn parts_from(
 }
 
 /// What is kept, each side of it by its own port.
-struct Kept {
-    runs: Arc<dyn RunStore>,
-    inbox: Arc<dyn Inbox>,
+pub(super) struct Kept {
+    pub(super) runs: Arc<dyn RunStore>,
+    pub(super) inbox: Arc<dyn Inbox>,
     /// The store's own probe; `None`: a write by the port's means tells.
-    writable: Option<Arc<dyn Writable>>,
+    pub(super) writable: Option<Arc<dyn Writable>>,
 }
 
 async fn kept(settings: &Settings, replica: &str) -> Result<Kept, Error> {
     let file = match &settings.store {
         StoreUrl::Redb(dir) => Store::open(dir),
         StoreUrl::Memory => Store::memory(),
-        StoreUrl::Dynamodb(table) => return in_a_table(table, settings, replica).await,
+        StoreUrl::Dynamodb(table) => {
+            return cloud::dynamodb(table, &settings.compute, replica).await;
+        }
     };
     let file = Arc::new(file.map_err(|error| part("store", &error))?);
     let writable: Arc<dyn Writable> = Arc::new(Disk(file.clone()));
     Ok(Kept { runs: file.clone(), inbox: file, writable: Some(writable) })
-}
-
-/// The table is completed first, where this process may; a missing one is made.
-#[cfg(feature = "aws")]
-async fn in_a_table(table: &str, settings: &Settings, replica: &str) -> Result<Kept, Error> {
-    use crate::aws::{client, store::DynamoStore};
-    let region = match &settings.compute {
-        ComputeUrl::Ec2(region) => Some(region.as_str()),
-        ComputeUrl::Process(_) => None,
-    };
-    let config = client::load(region).await.map_err(|error| part("store", &error))?;
-    let store = DynamoStore::new(client::dynamodb(&config), table, replica);
-    let done = store.ensure_table().await.map_err(|error| part("store", &error))?;
-    for warning in &done.warnings {
-        tracing::warn!("{warning}");
-    }
-    if done.made || !done.indexes.is_empty() || done.expires {
-        let indexes = done.indexes.join(" ");
-        tracing::info!(table, made = done.made, indexes, expires = done.expires, "table completed");
-    }
-    let store = Arc::new(store);
-    Ok(Kept { runs: store.clone(), inbox: store, writable: None })
-}
-
-#[cfg(not(feature = "aws"))]
-async fn in_a_table(_: &str, _: &Settings, _: &str) -> Result<Kept, Error> {
-    Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }
 
 /// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
@@ -122,12 +100,46 @@ async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
     Ok(())
 }
 
-fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
+pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
     Error::Part { part, message: print::chain(error) }
 }
 
-fn absent(part: &'static str, what: &str, instead: &str) -> Error {
-    Error::Part { part, message: format!("this build has no {what} yet: use `{instead}`") }
+/// The store's own probe; `None`: a write by the port's means tells.
+    pub(super) writable: Option<Arc<dyn Writable>>,
+}
+
+async fn kept(settings: &Settings, replica: &str) -> Result<Kept, Error> {
+    let file = match &settings.store {
+        StoreUrl::Redb(dir) => Store::open(dir),
+        StoreUrl::Memory => Store::memory(),
+        StoreUrl::Dynamodb(table) => {
+            return cloud::dynamodb(table, &settings.compute, replica).await;
+        }
+    };
+    let file = Arc::new(file.map_err(|error| part("store", &error))?);
+    let writable: Arc<dyn Writable> = Arc::new(Disk(file.clone()));
+    Ok(Kept { runs: file.clone(), inbox: file, writable: Some(writable) })
+}
+
+/// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
+async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
+    match demand.choose().await {
+        Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Err(refusal)) => return Err(part("forge", &refusal)),
+        Err(error) => {
+            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
+            demand.assume();
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
+    Error::Part { part, message: print::chain(error) }
+}
+
+pub(super) fn absent(part: &'static str, what: &str, instead: &str) -> Error {
+    Error::Part { part, message: format!("this build has no {what}: use `{instead}`") }
 }
 
 /// The store's own probe: it sees a full disk before a webhook does.

@@ -110,7 +110,8 @@ impl Host {
     fn install_runner(&self) {
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).expect("a directory for the runner");
-        std::os::unix::fs::symlink(test_runner(), bin.join("gitea-runner")).expect("the runner");
+        std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))
+            .expect("the runner");
     }
 
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
@@ -383,32 +384,4 @@ pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
         // It may have ended meanwhile.
         let _ = rustix::process::kill_process(pid, signal);
     }
-}
-
-/// The runner program for tests; built where this test alone was asked for.
-fn test_runner() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let path =
-                Path::new(env!("CARGO_BIN_EXE_tinqs-ci")).with_file_name("tinqs-ci-test-runner");
-            let built = Command::new(env!("CARGO"))
-                .args([
-                    "build",
-                    "--quiet",
-                    "-p",
-                    "tinqs-ci-simulator",
-                    "--bin",
-                    "tinqs-ci-test-runner",
-                ])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status();
-            assert!(
-                built.is_ok_and(|s| s.success()) && path.exists(),
-                "the test runner was not built at {}",
-                path.display()
-            );
-            path
-        })
-        .clone()
 }

@@ -354,6 +354,30 @@ async fn a_machine_that_was_ended_before_it_began_never_begins() {
     assert_eq!(processes(&slot.token(0)), [] as [i32; 0]);
 }
 
+/// Nobody can tell such a machine, so nobody will see its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    for (id, left) in [(22, None), (23, Some("terminated")), (24, Some("started"))] {
+        let dir = host.dir().join(own(id).token(0));
+        std::fs::create_dir(&dir).unwrap();
+        // As a power cut leaves it.
+        std::fs::write(dir.join("machine.json"), "").unwrap();
+        if let Some(file) = left {
+            std::fs::write(dir.join(file), "").unwrap();
+        }
+    }
+    let left = || std::fs::read_dir(host.dir()).unwrap().count();
+    assert_eq!((machines.list().await.unwrap(), left()), (Vec::new(), 3));
+    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(31);
+    until("all is gone", async || {
+        machines.list().await.unwrap();
+        (left() == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_launched_is_told_apart() {
     let host = Host::new();

@@ -21,16 +21,7 @@ impl Controller {
     pub async fn poll(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
-        if !self.leads(&mut report, now).await {
-            return report;
-        }
-        let open = match self.ports.store.open(now).await {
-            Ok(open) => open,
-            Err(error) => {
-                report.errors.push(error.to_string());
-                return report;
-            }
-        };
+        let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
         for run in open.iter().filter(|run| self.is_due(run, now)) {
             self.wake(&run.name, now, &mut report).await;
         }
@@ -45,16 +36,7 @@ impl Controller {
     pub async fn sweep(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
-        if !self.leads(&mut report, now).await {
-            return report;
-        }
-        let open = match self.ports.store.open(now).await {
-            Ok(open) => open,
-            Err(error) => {
-                report.errors.push(error.to_string());
-                return report;
-            }
-        };
+        let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
         let going_on: HashSet<&Slot> = open
             .iter()
             .filter(|r| r.phase != Phase::Finished)
@@ -165,6 +147,19 @@ impl Controller {
             Err(error) => report.errors.push(error.to_string()),
         }
         report.leader
+    }
+
+    /// The open runs, where this replica is the one that goes through them.
+    async fn open_if_leading(
+        &self,
+        report: &mut SweepReport,
+        now: Timestamp,
+    ) -> Option<Vec<OpenRun>> {
+        if !self.leads(report, now).await {
+            return None;
+        }
+        let open = self.ports.store.open(now).await;
+        open.inspect_err(|error| report.errors.push(error.to_string())).ok()
     }
 
     /// The process's own word goes first: dues that only move are not written.

@@ -48,7 +48,7 @@ impl Runner {
             file.display()
         );
         std::fs::write(&config, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci-test-runner"))
+        let child = Command::new(tinqs_ci_test_runner::program())
             .args(["daemon", "-c"])
             .arg(&config)
             .env("TINQS_CI_TEST_RUNNER_FETCH_MS", "20")

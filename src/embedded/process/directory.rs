@@ -230,9 +230,11 @@ impl Place {
     pub(super) fn tidy(&self, processes: &mut Scan, now: Timestamp, keep: SignedDuration) {
         let since = match self.read::<Ended>(ENDED) {
             Some(Ended { at, by: _ }) => Some(at),
-            None if self.is_begun() => None,
             None => match self.read::<Instance>(MACHINE) {
+                // Its end will be seen and recorded.
+                Some(_) if self.is_begun() => None,
                 Some(machine) => Some(machine.launched_at),
+                // A launch that was cut short, or a file that a power cut left empty.
                 None => self.changed(),
             },
         };

@@ -1,0 +1,38 @@
+//! Where the runner program for tests is.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The program, built beside the test that asks for it: a dependency brings its library only.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its program");
+    // `target/PROFILE/deps/<test>`
+    let path = test.ancestors().nth(2).expect("it lies in `deps`").join("tinqs-ci-test-runner");
+    let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+    // All packages, as the tests were built: fewer would ask for other features of what they share.
+    cargo
+        .args(["build", "--quiet", "--no-default-features", "--bin", "tinqs-ci-test-runner"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // What cargo tells the test of its package: build scripts would take it for a change.
+    for (name, _) in std::env::vars_os() {
+        let of_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| of_test.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
+    }
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo starts");
+    assert!(status.success() && path.exists(), "no runner program at {}", path.display());
+    path
+}

@@ -1,0 +1,328 @@
+//! Who asks for what, and whether that is right.
+
+use std::collections::BTreeMap;
+
+use super::evaluate::Call;
+
+pub(crate) struct Case {
+    pub(crate) role: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) call: Call,
+    pub(crate) allowed: bool,
+    /// The boundary stops it, whatever the policy says.
+    pub(crate) boundary: bool,
+}
+
+const INSTANCE: &str = "arn:aws:ec2:eu-central-1:111122223333:instance/i-0a";
+const VOLUME: &str = "arn:aws:ec2:eu-central-1:111122223333:volume/vol-0a";
+const NIC: &str = "arn:aws:ec2:eu-central-1:111122223333:network-interface/eni-0a";
+const SPOT: &str = "arn:aws:ec2:eu-central-1:111122223333:spot-instances-request/sir-0a";
+const SUBNET: &str = "arn:aws:ec2:eu-central-1:111122223333:subnet/subnet-a";
+const GROUP: &str = "arn:aws:ec2:eu-central-1:111122223333:security-group/sg-1";
+const IMAGE: &str = "arn:aws:ec2:eu-central-1::image/ami-0123";
+const TABLE: &str = "arn:aws:dynamodb:eu-central-1:111122223333:table/tinqs-ci";
+const INDEX: &str = "arn:aws:dynamodb:eu-central-1:111122223333:table/tinqs-ci/index/open";
+const QUEUE: &str = "arn:aws:sqs:eu-central-1:111122223333:tinqs-ci";
+const DEAD: &str = "arn:aws:sqs:eu-central-1:111122223333:tinqs-ci-dead";
+const FORGE: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:tinqs-ci/forge-AbCdEf";
+const HOOK: &str =
+    "arn:aws:secretsmanager:eu-central-1:111122223333:secret:tinqs-ci/webhook-AbCdEf";
+const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
+
+/// The tags of a machine, as the EC2 adapter sets them.
+const TAGS: [&str; 9] = [
+    "Name",
+    "tinqs-ci",
+    "tinqs-ci/class",
+    "tinqs-ci/deadline",
+    "tinqs-ci/placement",
+    "tinqs-ci/registration",
+    "tinqs-ci/run",
+    "tinqs-ci/slot",
+    "tinqs-ci/uid",
+];
+
+/// Keys and values that a case sets; no values: the key is not there.
+type Change<'a> = (&'a str, &'a [&'a str]);
+
+fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
+    let mut context =
+        BTreeMap::from([("aws:RequestedRegion".to_owned(), vec!["eu-central-1".to_owned()])]);
+    for (key, values) in changes {
+        if values.is_empty() {
+            context.remove(*key);
+        } else {
+            context.insert((*key).to_owned(), values.iter().map(|v| (*v).to_owned()).collect());
+        }
+    }
+    Call { action: action.to_owned(), resource: resource.to_owned(), context }
+}
+
+/// A launch as the adapter asks for it, with changes.
+fn launch(resource: &str, changes: &[Change]) -> Call {
+    let mut all: Vec<Change> = vec![
+        ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]),
+        ("aws:TagKeys", &TAGS),
+        ("ec2:InstanceType", &["c7a.medium"]),
+        ("ec2:InstanceProfile", &["arn:aws:iam::111122223333:instance-profile/tinqs-ci-runner"]),
+        ("ec2:MetadataHttpTokens", &["required"]),
+        ("ec2:MetadataHttpPutResponseHopLimit", &["1"]),
+    ];
+    all.extend(changes);
+    call("ec2:RunInstances", resource, &all)
+}
+
+fn case(role: &'static str, name: &'static str, allowed: bool, call: Call) -> Case {
+    Case { role, name, call, allowed, boundary: false }
+}
+
+/// What the boundary must stop alone.
+fn stopped(name: &'static str, call: Call) -> Case {
+    Case { role: "controller", name, call, allowed: false, boundary: true }
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    let mut all = launches();
+    all.extend(machines());
+    all.extend(records());
+    all.extend(others());
+    all
+}
+
+fn launches() -> Vec<Case> {
+    let may = |name, call| case("controller", name, true, call);
+    let not = |name, call| case("controller", name, false, call);
+    let tag = "aws:RequestTag/tinqs-ci";
+    let mut more: Vec<&str> = TAGS.to_vec();
+    more.push("Owner");
+    let elsewhere = "arn:aws:ec2:us-east-1:111122223333:instance/i-0a";
+    vec![
+        may("launch: the machine", launch(INSTANCE, &[])),
+        may("launch: its volume", launch(VOLUME, &[])),
+        may("launch: its network interface", launch(NIC, &[])),
+        may("launch: its spot request", launch(SPOT, &[])),
+        may("launch: into our subnet", launch(SUBNET, &[])),
+        may("launch: with our security group", launch(GROUP, &[])),
+        may("launch: of our image", launch(IMAGE, &[])),
+        not("launch without tags", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &[])])),
+        not("launch without our tag", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &["Name"])])),
+        not("launch with another installation's tag", launch(INSTANCE, &[(tag, &["other"])])),
+        not("launch with one tag more", launch(INSTANCE, &[("aws:TagKeys", &more)])),
+        not("a volume without our tag", launch(VOLUME, &[(tag, &[])])),
+        not("a spot request without our tag", launch(SPOT, &[(tag, &[])])),
+        not("launch of another type", launch(INSTANCE, &[("ec2:InstanceType", &["p5.48xlarge"])])),
+        not(
+            "launch with another profile",
+            launch(
+                INSTANCE,
+                &[("ec2:InstanceProfile", &["arn:aws:iam::111122223333:instance-profile/admin"])],
+            ),
+        ),
+        not("launch without a profile", launch(INSTANCE, &[("ec2:InstanceProfile", &[])])),
+        not("launch with IMDSv1", launch(INSTANCE, &[("ec2:MetadataHttpTokens", &["optional"])])),
+        not(
+            "launch that says nothing of IMDS",
+            launch(INSTANCE, &[("ec2:MetadataHttpTokens", &[])]),
+        ),
+        not(
+            "launch with two hops",
+            launch(INSTANCE, &[("ec2:MetadataHttpPutResponseHopLimit", &["2"])]),
+        ),
+        not("launch of another image", launch("arn:aws:ec2:eu-central-1::image/ami-9999", &[])),
+        not(
+            "launch into another subnet",
+            launch("arn:aws:ec2:eu-central-1:111122223333:subnet/subnet-x", &[]),
+        ),
+        not(
+            "launch with another group",
+            launch("arn:aws:ec2:eu-central-1:111122223333:security-group/sg-9", &[]),
+        ),
+        not(
+            "launch with a key pair",
+            launch("arn:aws:ec2:eu-central-1:111122223333:key-pair/admin", &[]),
+        ),
+        stopped(
+            "launch in another region",
+            launch(elsewhere, &[("aws:RequestedRegion", &["us-east-1"])]),
+        ),
+    ]
+}
+
+fn machines() -> Vec<Case> {
+    let may = |name, call| case("controller", name, true, call);
+    let not = |name, call| case("controller", name, false, call);
+    let ours: Change = ("aws:ResourceTag/tinqs-ci", &["tinqs-ci"]);
+    let at_launch: Change = ("ec2:CreateAction", &["RunInstances"]);
+    let tagged: Change = ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]);
+    let to_ec2: Change = ("iam:PassedToService", &["ec2.amazonaws.com"]);
+    let end = |changes: &[Change]| call("ec2:TerminateInstances", INSTANCE, changes);
+    vec![
+        may("terminate ours", end(&[ours])),
+        not("terminate one without a tag", end(&[])),
+        not("terminate another installation's", end(&[("aws:ResourceTag/tinqs-ci", &["other"])])),
+        not("terminate one tagged by name only", end(&[("aws:ResourceTag/Name", &["tinqs-ci"])])),
+        may("tag at the launch", call("ec2:CreateTags", INSTANCE, &[at_launch, tagged])),
+        not(
+            "tag with another value",
+            call("ec2:CreateTags", INSTANCE, &[at_launch, ("aws:RequestTag/tinqs-ci", &["x"])]),
+        ),
+        stopped("tag a living machine", call("ec2:CreateTags", INSTANCE, &[tagged])),
+        stopped(
+            "tag at another creation",
+            call("ec2:CreateTags", VOLUME, &[("ec2:CreateAction", &["CreateVolume"]), tagged]),
+        ),
+        stopped("untag a machine", call("ec2:DeleteTags", INSTANCE, &[ours])),
+        may("list machines", call("ec2:DescribeInstances", "*", &[])),
+        may("read subnets", call("ec2:DescribeSubnets", "*", &[])),
+        may("read images", call("ec2:DescribeImages", "*", &[])),
+        may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),
+        may("read offerings", call("ec2:DescribeInstanceTypeOfferings", "*", &[])),
+        stopped(
+            "list machines of another region",
+            call("ec2:DescribeInstances", "*", &[("aws:RequestedRegion", &["us-east-1"])]),
+        ),
+        stopped("read user data", call("ec2:DescribeInstanceAttribute", INSTANCE, &[ours])),
+        stopped("read the console", call("ec2:GetConsoleOutput", INSTANCE, &[ours])),
+        stopped("change a machine", call("ec2:ModifyInstanceAttribute", INSTANCE, &[ours])),
+        stopped(
+            "loosen the metadata service",
+            call("ec2:ModifyInstanceMetadataOptions", INSTANCE, &[ours]),
+        ),
+        stopped(
+            "give a machine another role",
+            call("ec2:AssociateIamInstanceProfile", INSTANCE, &[ours]),
+        ),
+        not("stop a machine", call("ec2:StopInstances", INSTANCE, &[ours])),
+        not("start a machine", call("ec2:StartInstances", INSTANCE, &[ours])),
+        stopped("a shell on a machine", call("ssm:StartSession", INSTANCE, &[ours])),
+        may("pass the runner's role", call("iam:PassRole", RUNNER, &[to_ec2])),
+        not(
+            "pass it to another service",
+            call("iam:PassRole", RUNNER, &[("iam:PassedToService", &["lambda.amazonaws.com"])]),
+        ),
+        stopped(
+            "pass another role",
+            call("iam:PassRole", "arn:aws:iam::111122223333:role/admin", &[to_ec2]),
+        ),
+        stopped("make a role", call("iam:CreateRole", "arn:aws:iam::111122223333:role/new", &[])),
+        stopped("widen the runner's role", call("iam:PutRolePolicy", RUNNER, &[])),
+    ]
+}
+
+fn records() -> Vec<Case> {
+    let may = |name, call| case("controller", name, true, call);
+    let not = |name, call| case("controller", name, false, call);
+    vec![
+        may("read a run", call("dynamodb:GetItem", TABLE, &[])),
+        may("write a run", call("dynamodb:PutItem", TABLE, &[])),
+        may("change a seat", call("dynamodb:UpdateItem", TABLE, &[])),
+        may("remove a run", call("dynamodb:DeleteItem", TABLE, &[])),
+        may("query the index", call("dynamodb:Query", INDEX, &[])),
+        may("see the table's shape", call("dynamodb:DescribeTable", TABLE, &[])),
+        stopped("scan", call("dynamodb:Scan", TABLE, &[])),
+        stopped("drop the table", call("dynamodb:DeleteTable", TABLE, &[])),
+        stopped("make a table", call("dynamodb:CreateTable", TABLE, &[])),
+        not(
+            "read another table",
+            call("dynamodb:GetItem", "arn:aws:dynamodb:eu-central-1:111122223333:table/wages", &[]),
+        ),
+        may("wake", call("sqs:SendMessage", QUEUE, &[])),
+        may("take wake-ups", call("sqs:ReceiveMessage", QUEUE, &[])),
+        may("be done with one", call("sqs:DeleteMessage", QUEUE, &[])),
+        may("put one aside", call("sqs:SendMessage", DEAD, &[])),
+        not("empty a queue", call("sqs:PurgeQueue", QUEUE, &[])),
+        not(
+            "take from another queue",
+            call("sqs:ReceiveMessage", "arn:aws:sqs:eu-central-1:111122223333:orders", &[]),
+        ),
+        may("read the forge's token", call("secretsmanager:GetSecretValue", FORGE, &[])),
+        not(
+            "read another secret",
+            call(
+                "secretsmanager:GetSecretValue",
+                "arn:aws:secretsmanager:eu-central-1:111122223333:secret:payroll-AbCdEf",
+                &[],
+            ),
+        ),
+    ]
+}
+
+fn others() -> Vec<Case> {
+    let keys = "dynamodb:LeadingKeys";
+    let ours: Change = ("aws:ResourceTag/tinqs-ci", &["tinqs-ci"]);
+    vec![
+        case(
+            "ingest",
+            "store a delivery",
+            true,
+            call("dynamodb:PutItem", TABLE, &[(keys, &["inbox#1"])]),
+        ),
+        case("ingest", "wake", true, call("sqs:SendMessage", QUEUE, &[])),
+        case(
+            "ingest",
+            "read the webhook's secret",
+            true,
+            call("secretsmanager:GetSecretValue", HOOK, &[]),
+        ),
+        case(
+            "ingest",
+            "write a run",
+            false,
+            call("dynamodb:PutItem", TABLE, &[(keys, &["job-7"])]),
+        ),
+        case(
+            "ingest",
+            "write a seat",
+            false,
+            call("dynamodb:UpdateItem", TABLE, &[(keys, &["seats#linux"])]),
+        ),
+        case(
+            "ingest",
+            "write both",
+            false,
+            call("dynamodb:PutItem", TABLE, &[(keys, &["inbox#1", "job-7"])]),
+        ),
+        case("ingest", "write without a key", false, call("dynamodb:PutItem", TABLE, &[])),
+        case("ingest", "read a run", false, call("dynamodb:GetItem", TABLE, &[(keys, &["job-7"])])),
+        case(
+            "ingest",
+            "remove a run",
+            false,
+            call("dynamodb:DeleteItem", TABLE, &[(keys, &["job-7"])]),
+        ),
+        case("ingest", "launch", false, launch(INSTANCE, &[])),
+        case("ingest", "terminate", false, call("ec2:TerminateInstances", INSTANCE, &[ours])),
+        case("ingest", "list machines", false, call("ec2:DescribeInstances", "*", &[])),
+        case(
+            "ingest",
+            "read the forge's token",
+            false,
+            call("secretsmanager:GetSecretValue", FORGE, &[]),
+        ),
+        case("ingest", "take wake-ups", false, call("sqs:ReceiveMessage", QUEUE, &[])),
+        case("runner", "list machines", false, call("ec2:DescribeInstances", "*", &[])),
+        case(
+            "runner",
+            "terminate itself",
+            false,
+            call("ec2:TerminateInstances", INSTANCE, &[ours]),
+        ),
+        case("runner", "read a run", false, call("dynamodb:GetItem", TABLE, &[])),
+        case("runner", "wake", false, call("sqs:SendMessage", QUEUE, &[])),
+        case("runner", "take another role", false, call("sts:AssumeRole", RUNNER, &[])),
+        case("janitor", "list machines", true, call("ec2:DescribeInstances", "*", &[])),
+        case("janitor", "terminate ours", true, call("ec2:TerminateInstances", INSTANCE, &[ours])),
+        case(
+            "janitor",
+            "terminate a stranger's",
+            false,
+            call("ec2:TerminateInstances", INSTANCE, &[]),
+        ),
+        case("janitor", "launch", false, launch(INSTANCE, &[])),
+        case("janitor", "write a run", false, call("dynamodb:PutItem", TABLE, &[])),
+        case("bootstrap", "make the table", true, call("dynamodb:CreateTable", TABLE, &[])),
+        case("bootstrap", "add an index", true, call("dynamodb:UpdateTable", TABLE, &[])),
+        case("bootstrap", "read a run", false, call("dynamodb:GetItem", TABLE, &[])),
+        case("bootstrap", "drop the table", false, call("dynamodb:DeleteTable", TABLE, &[])),
+    ]
+}

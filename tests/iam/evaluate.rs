@@ -1,0 +1,194 @@
+//! As much of IAM's evaluation as the policies use. What it does not know is an error, never a guess.
+//! Source: AWS IAM User Guide, "Policy evaluation logic" and "Condition operators".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+/// One authorization: a call asks for one for each resource that it touches.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) action: String,
+    pub(crate) resource: String,
+    pub(crate) context: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct Policy {
+    #[serde(rename = "Version")]
+    version: String,
+    statement: Vec<Statement>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Statement {
+    sid: String,
+    effect: Effect,
+    #[serde(default)]
+    action: Words,
+    #[serde(default)]
+    not_action: Words,
+    #[serde(default)]
+    resource: Words,
+    #[serde(default)]
+    not_resource: Words,
+    #[serde(default)]
+    principal: Option<serde_json::Value>,
+    #[serde(default)]
+    condition: BTreeMap<String, BTreeMap<String, Words>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// A word or several.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Either")]
+struct Words(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<Either> for Words {
+    fn from(words: Either) -> Self {
+        Self(match words {
+            Either::One(word) => vec![word],
+            Either::Many(words) => words,
+        })
+    }
+}
+
+impl Words {
+    fn any_like(&self, text: &str) -> bool {
+        self.0.iter().any(|pattern| like(pattern.as_bytes(), text.as_bytes()))
+    }
+}
+
+impl Policy {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let policy: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if policy.version != "2012-10-17" {
+            return Err(format!("version {}", policy.version));
+        }
+        for statement in &policy.statement {
+            let sid = &statement.sid;
+            if statement.action.0.is_empty() == statement.not_action.0.is_empty() {
+                return Err(format!("{sid}: either Action or NotAction"));
+            }
+            let on_resources =
+                !statement.resource.0.is_empty() || !statement.not_resource.0.is_empty();
+            if on_resources == statement.principal.is_some() {
+                return Err(format!("{sid}: either resources or a principal"));
+            }
+            for operator in statement.condition.keys() {
+                if !OPERATORS.contains(&operator.as_str()) {
+                    return Err(format!("{sid}: unknown operator {operator}"));
+                }
+            }
+        }
+        Ok(policy)
+    }
+
+    /// An explicit denial wins; what nobody allows is denied.
+    pub(crate) fn allows(&self, call: &Call) -> bool {
+        let effects: Vec<Effect> =
+            self.statement.iter().filter(|s| s.matches(call)).map(|s| s.effect).collect();
+        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+    }
+
+    /// The condition keys that it looks at.
+    pub(crate) fn keys(&self) -> BTreeSet<String> {
+        let conditions = self.statement.iter().flat_map(|s| s.condition.values());
+        conditions.flat_map(|keys| keys.keys().cloned()).collect()
+    }
+
+    /// Sid, whether it allows, actions.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = (&str, bool, &[String])> {
+        self.statement
+            .iter()
+            .map(|s| (s.sid.as_str(), s.effect == Effect::Allow, s.action.0.as_slice()))
+    }
+}
+
+const OPERATORS: [&str; 7] = [
+    "StringEquals",
+    "StringNotEquals",
+    "StringLike",
+    "NumericLessThanEquals",
+    "ForAllValues:StringEquals",
+    "ForAllValues:StringLike",
+    "Null",
+];
+
+impl Statement {
+    fn matches(&self, call: &Call) -> bool {
+        let acts = if self.not_action.0.is_empty() {
+            self.action.any_like(&call.action)
+        } else {
+            !self.not_action.any_like(&call.action)
+        };
+        let on = if self.not_resource.0.is_empty() {
+            self.resource.any_like(&call.resource)
+        } else {
+            !self.not_resource.any_like(&call.resource)
+        };
+        acts && on
+            && self.condition.iter().all(|(operator, keys)| {
+                keys.iter().all(|(key, wanted)| holds(operator, call.context.get(key), wanted))
+            })
+    }
+}
+
+/// One operator over one key. A key that the request lacks fails every positive operator, and holds
+/// for the negated one and for `ForAllValues`.
+fn holds(operator: &str, given: Option<&Vec<String>>, wanted: &Words) -> bool {
+    let equal = |value: &String| wanted.0.contains(value);
+    match operator {
+        "StringEquals" => given.is_some_and(|values| values.iter().any(equal)),
+        "StringNotEquals" => given.is_none_or(|values| !values.iter().any(equal)),
+        "StringLike" => given.is_some_and(|values| values.iter().any(|v| wanted.any_like(v))),
+        "NumericLessThanEquals" => given.is_some_and(|values| {
+            let number = |text: &String| text.parse::<f64>().expect("a number");
+            values.iter().any(|value| wanted.0.iter().any(|most| number(value) <= number(most)))
+        }),
+        "ForAllValues:StringEquals" => given.is_none_or(|values| values.iter().all(equal)),
+        "ForAllValues:StringLike" => {
+            given.is_none_or(|values| values.iter().all(|v| wanted.any_like(v)))
+        }
+        "Null" => {
+            let absent = wanted.0 == ["true"];
+            assert!(absent || wanted.0 == ["false"], "Null takes true or false");
+            given.is_none() == absent
+        }
+        other => panic!("unknown operator {other}"),
+    }
+}
+
+/// `*` is any text, `?` any one character.
+fn like(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            like(rest, text) || text.split_first().is_some_and(|(_, text)| like(pattern, text))
+        }
+        (Some((b'?', pattern)), Some((_, text))) => like(pattern, text),
+        (Some((a, pattern)), Some((b, text))) if a == b => like(pattern, text),
+        _ => false,
+    }
+}
+
+#[test]
+fn stars_and_question_marks() {
+    let like = |pattern: &str, text: &str| like(pattern.as_bytes(), text.as_bytes());
+    assert!(like("*", "") && like("ec2:*", "ec2:RunInstances") && like("a?c*", "abcd"));
+    assert!(!like("ec2:*", "ecs:RunTask") && !like("a?c", "ac") && !like("a*b", "abc"));
+}

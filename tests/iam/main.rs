@@ -1,0 +1,113 @@
+//! The policies of `deploy/aws/iam/`, evaluated offline: what each role may do, and above all what not.
+
+mod cases;
+mod evaluate;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use evaluate::{Call, Policy};
+
+/// What stands for the placeholders.
+const VALUES: [(&str, &str); 14] = [
+    ("region", "eu-central-1"),
+    ("account", "111122223333"),
+    ("installation", "tinqs-ci"),
+    ("table", "tinqs-ci"),
+    ("queue", "tinqs-ci"),
+    ("dead_letter_queue", "tinqs-ci-dead"),
+    ("runner_profile", "tinqs-ci-runner"),
+    ("runner_role", "tinqs-ci-runner"),
+    ("instance_type", "c7a.medium"),
+    ("security_group", "sg-1"),
+    ("subnet", "subnet-a"),
+    ("image", "ami-0123"),
+    ("forge_token", "tinqs-ci/forge"),
+    ("webhook_secret", "tinqs-ci/webhook"),
+];
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/aws/iam")
+}
+
+/// A policy as it is deployed.
+fn policy(name: &str) -> Policy {
+    let path = folder().join(format!("{name}.json"));
+    let mut text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    for (placeholder, value) in VALUES {
+        text = text.replace(&format!("${{{placeholder}}}"), value);
+    }
+    assert!(!text.contains("${"), "{name}: a placeholder without a value");
+    Policy::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The policies that hold for a role, its boundary among them: each must allow.
+fn role(name: &str) -> Vec<Policy> {
+    match name {
+        "controller" => vec![policy("controller"), policy("boundary")],
+        other => vec![policy(other)],
+    }
+}
+
+fn allows(role: &[Policy], call: &Call) -> bool {
+    role.iter().all(|policy| policy.allows(call))
+}
+
+#[test]
+fn each_role_may_do_what_it_must_and_no_more() {
+    let mut wrong = Vec::new();
+    let (mut allowed, mut denied) = (0, 0);
+    for case in cases::all() {
+        let may = allows(&role(case.role), &case.call);
+        if may == case.allowed {
+            *(if may { &mut allowed } else { &mut denied }) += 1;
+        } else {
+            wrong.push(format!(
+                "{}: {}: {}",
+                case.role,
+                case.name,
+                if may { "may" } else { "may not" }
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(allowed >= 20 && denied >= 40, "{allowed} allowed, {denied} denied: too few cases");
+}
+
+/// The boundary alone stops what a wider policy would allow one day.
+#[test]
+fn the_boundary_holds_without_the_policy() {
+    let boundary = policy("boundary");
+    for case in cases::all().into_iter().filter(|case| case.boundary) {
+        assert!(!boundary.allows(&case.call), "{}", case.name);
+    }
+}
+
+#[test]
+fn no_policy_takes_a_key_that_no_case_sets() {
+    let known: BTreeSet<String> =
+        cases::all().into_iter().flat_map(|case| case.call.context.into_keys()).collect();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".json") else { continue };
+        for key in policy(name).keys() {
+            let trust = name.ends_with("-trust");
+            assert!(trust || known.contains(&key), "{name}: no case sets `{key}`");
+        }
+    }
+}
+
+#[test]
+fn actions_are_sorted_and_no_allowance_is_wild() {
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".json") else { continue };
+        for (sid, allow, actions) in policy(name).actions() {
+            assert!(actions.is_sorted(), "{name} {sid}: {actions:?}");
+            let wild = actions.iter().any(|action| action.contains('*'));
+            // The boundary grants nothing: what it allows must be allowed by the policy too.
+            assert!(!(allow && wild) || name == "boundary", "{name} {sid}: {actions:?}");
+        }
+    }
+}

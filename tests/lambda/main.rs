@@ -1,0 +1,220 @@
+//! The real binary as an AWS Lambda function: the runtime API is played on loopback, machines are
+//! processes of this host. `cargo test --test lambda` (it needs the feature `aws`).
+
+mod runtime;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
+use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
+
+use runtime::{Runtime, request};
+
+const SECRET: &str = "lambda-webhook-secret";
+const TOKEN: &str = "lambda-api-token";
+
+/// A function with its forge; what it started ends with it.
+struct Function {
+    dir: tempfile::TempDir,
+    wire: Wire,
+    runtime: Runtime,
+    child: Child,
+}
+
+impl Function {
+    /// Started, waiting for its first event. `hook`: the forge sends webhooks to its Function URL.
+    async fn start(hook: bool) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (runtime, address) = Runtime::start(Duration::from_secs(30)).await;
+        let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
+        forge.add_repo("acme/widget");
+        let hooks = hook.then(|| Hook::system(format!("http://{address}/hook"), SECRET));
+        let options = WireOptions {
+            tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
+            hooks: hooks.into_iter().collect(),
+            ..WireOptions::default()
+        };
+        let forge = Arc::new(Mutex::new(forge));
+        let wire = Wire::start(forge, Arc::new(Timestamp::now), options).expect("a forge");
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).expect("a directory");
+        std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))
+            .expect("the runner");
+        let config = format!(
+            "store = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n[forge]\nurl = \"{url}\"\n\
+             token = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n[server]\n\
+             api_token = {{ env = \"OWN_TOKEN\" }}\n[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\n\
+             idle_within = \"20s\"\nassign_within = \"5s\"\n",
+            dir = dir.path().display(),
+            url = wire.url(),
+        );
+        let file = dir.path().join("tinqs-ci.toml");
+        fs::write(&file, config).expect("the configuration");
+        let log = fs::File::create(dir.path().join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+            .args(["lambda", "--config"])
+            .arg(&file)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("AWS_LAMBDA_RUNTIME_API", &address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", "tinqs-ci")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
+            .env("FORGE_TOKEN", TOKEN)
+            .env("HOOK_SECRET", SECRET)
+            .env("OWN_TOKEN", "lambda-own-token")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the function starts");
+        Self { dir, wire, runtime, child }
+    }
+
+    fn push(&self) -> i64 {
+        let job = JobSpec { script: Some("true".into()), ..JobSpec::new("build", &["linux"]) };
+        self.wire.forge().push(Timestamp::now(), "acme/widget", &[job])[0]
+    }
+
+    fn machines(&self) -> Vec<PathBuf> {
+        let entries =
+            fs::read_dir(self.dir.path().join("machines")).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).filter(|p| p.join("started").exists()).collect()
+    }
+
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds(self).await {
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "not within 60 s: {what}\n{log}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn done(&self, job: i64) {
+        let success = Status::Done(Conclusion::Success);
+        self.until("the job succeeds", async |f| {
+            f.wire.forge().job(job).expect("there").status == success
+        })
+        .await;
+    }
+
+    async fn cleanup(&self) -> Value {
+        self.runtime.invoke(json!({"action": "cleanup"})).await.expect("it is done")
+    }
+
+    async fn get(&self, path: &str) -> (u64, Value) {
+        let headers = json!({"authorization": "Bearer lambda-own-token", "host": "x"});
+        let answer = self.runtime.invoke(request(path, &headers, b"")).await.expect("an answer");
+        let body = answer["body"].as_str().unwrap_or_default();
+        (
+            answer["statusCode"].as_u64().unwrap_or(0),
+            serde_json::from_str(body).unwrap_or(Value::Null),
+        )
+    }
+
+    async fn finished(&self, run: &str) {
+        self.until("the run is finished", async |f| {
+            assert_eq!(f.cleanup().await["errors"], 0);
+            f.get(&format!("/v1/runs/{run}")).await.1["status"]["phase"] == "Finished"
+        })
+        .await;
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Idle machines end themselves; busy ones are asked to.
+        for machine in self.machines() {
+            let started = fs::read_to_string(machine.join("started")).unwrap_or_default();
+            let pid = started.split(' ').next().and_then(|pid| pid.parse().ok());
+            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// One webhook is one invocation, and within it the machine starts: nothing else runs until the
+/// forge tells the next thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_alone_starts_its_machine() {
+    let function = Function::start(true).await;
+    let job = function.push();
+    function.done(job).await;
+    function.finished(&format!("job-{job}")).await;
+    assert_eq!(function.machines().len(), 1);
+    let statuses = function.runtime.statuses();
+    assert!(statuses.len() >= 3, "queued, in progress, completed: {statuses:?}");
+    assert!(statuses.iter().all(|status| (200..300).contains(status)), "{statuses:?}");
+    let (status, ready) = function.get("/healthz").await;
+    assert_eq!(status, 200, "{ready}");
+}
+
+/// Without webhooks the schedule brings the machine, and cleans up after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_finds_a_job_that_no_webhook_told() {
+    let function = Function::start(false).await;
+    let job = function.push();
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+    assert_eq!(function.runtime.invoke(schedule).await, Ok(json!({"errors": 0})));
+    function.done(job).await;
+    function.finished(&format!("job-{job}")).await;
+    assert_eq!(function.machines().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_answers_for_each_message_and_what_is_unknown_is_told() {
+    let function = Function::start(false).await;
+    let record = |id: &str, body: &str| json!({"messageId": id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"});
+    let strange = json!({
+        "detail-type": "EC2 Instance State-change Notification",
+        "detail": {"instance-id": "i-0123456789abcdef0", "state": "terminated"},
+    });
+    let batch = json!({"Records": [
+        record("1", "job-7"), record("2", "\u{0}no name"), record("3", &strange.to_string()),
+        record("4", "job-7"),
+    ]});
+    assert_eq!(function.runtime.invoke(batch.clone()).await, Ok(json!({"batchItemFailures": []})));
+    assert_eq!(function.runtime.invoke(strange).await, Ok(Value::Null));
+    // While the forge is gone a look fails, and its message comes again.
+    let job = function.push();
+    assert_eq!(function.cleanup().await["errors"], 0);
+    function.done(job).await;
+    let error =
+        function.runtime.invoke(json!({"Records": [{"messageId": "1", "eventSource": "aws:s3"}]}));
+    let error = error.await.expect_err("no batch of SQS");
+    assert!(error["errorMessage"].as_str().unwrap_or_default().contains("aws:s3"), "{error}");
+    let (status, _) = function.get("/v1/runs/job-404").await;
+    assert_eq!(status, 404);
+    let bare = request("/v1/runs", &json!({"host": "x"}), b"");
+    assert_eq!(function.runtime.invoke(bare).await.expect("an answer")["statusCode"], 401);
+}
+
+/// Outside of Lambda it says what to start instead.
+#[test]
+fn without_a_runtime_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tinqs-ci.toml");
+    fs::write(&file, "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = \"t\"\n[[class]]\nname = \"x\"\nlabels = [\"x\"]\n").unwrap();
+    let told = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+        .args(["lambda", "--config"])
+        .arg(&file)
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(2), "{said}");
+    assert!(said.contains("AWS_LAMBDA_RUNTIME_API") && said.contains("serve"), "{said}");
+}
