@@ -7,8 +7,17 @@ use std::sync::Arc;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 
 use super::Error;
-use super::parts::absent;
+use super::parts::Kept;
 use crate::settings::ComputeUrl;
+
+#[expect(clippy::unused_async, reason = "as the other")]
+pub(super) async fn dynamodb(
+    _table: &str,
+    _compute: &ComputeUrl,
+    _replica: &str,
+) -> Result<Kept, Error> {
+    Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
+}
 
 #[expect(clippy::unused_async, reason = "as the other")]
 pub(super) async fn ec2(
@@ -27,3 +36,5 @@ pub(super) async fn sqs(
 ) -> Result<Arc<dyn Queue>, Error> {
     Err(absent("queue", "SQS", "queue = \"memory:\""))
 }
+
+
