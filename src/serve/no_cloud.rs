@@ -37,4 +37,6 @@ pub(super) async fn sqs(
     Err(absent("queue", "SQS", "queue = \"memory:\""))
 }
 
-
+fn absent(part: &'static str, what: &str, instead: &str) -> Error {
+    Error::Part { part, message: format!("this build has no {what}: use `{instead}`") }
+}

@@ -104,44 +104,6 @@ pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
     Error::Part { part, message: print::chain(error) }
 }
 
-/// The store's own probe; `None`: a write by the port's means tells.
-    pub(super) writable: Option<Arc<dyn Writable>>,
-}
-
-async fn kept(settings: &Settings, replica: &str) -> Result<Kept, Error> {
-    let file = match &settings.store {
-        StoreUrl::Redb(dir) => Store::open(dir),
-        StoreUrl::Memory => Store::memory(),
-        StoreUrl::Dynamodb(table) => {
-            return cloud::dynamodb(table, &settings.compute, replica).await;
-        }
-    };
-    let file = Arc::new(file.map_err(|error| part("store", &error))?);
-    let writable: Arc<dyn Writable> = Arc::new(Disk(file.clone()));
-    Ok(Kept { runs: file.clone(), inbox: file, writable: Some(writable) })
-}
-
-/// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
-async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
-    match demand.choose().await {
-        Ok(Ok(choice)) => tracing::info!("{}", choice.why),
-        Ok(Err(refusal)) => return Err(part("forge", &refusal)),
-        Err(error) => {
-            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
-            demand.assume();
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
-    Error::Part { part, message: print::chain(error) }
-}
-
-pub(super) fn absent(part: &'static str, what: &str, instead: &str) -> Error {
-    Error::Part { part, message: format!("this build has no {what}: use `{instead}`") }
-}
-
 /// The store's own probe: it sees a full disk before a webhook does.
 struct Disk(Arc<Store>);
 
