@@ -45,7 +45,10 @@ async fn the_predecessors_eight_variables_are_enough() {
     assert!(!region.is_done(host), "`host` gets no machine");
     region.lawful();
     let runs = region.statuses(&jobs).await;
-    assert_eq!(runs.values().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(["completed"]));
+    assert_eq!(
+        runs.values().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["completed"])
+    );
     region.assert_no_secret_told();
 }
 

@@ -15,8 +15,8 @@ use aws_sdk_dynamodb::types::{
 use jiff::Timestamp;
 use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
 use tinqs_ci_reconciler::run::InstanceId;
-use tinqs_ci_simulator::ec2_wire::guest::Processes;
-use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, MachineSeen};
+
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, MachineSeen, Processes};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
 
@@ -171,7 +171,8 @@ impl Region {
 
     /// Waits until all jobs are done; each must have succeeded.
     pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
-        self.until("every job is done", seconds, || jobs.iter().all(|job| self.is_done(*job))).await;
+        self.until("every job is done", seconds, || jobs.iter().all(|job| self.is_done(*job)))
+            .await;
         let success = Status::Done(Conclusion::Success);
         let forge = self.gitea.forge();
         let status = |job: &i64| forge.job(*job).map(|job| job.status);
@@ -261,7 +262,11 @@ impl Region {
                     statuses.insert(*job, status);
                     break;
                 }
-                assert!(Instant::now() < end, "job-{job} is {status:?} after 60 s\n{}", self.tail());
+                assert!(
+                    Instant::now() < end,
+                    "job-{job} is {status:?} after 60 s\n{}",
+                    self.tail()
+                );
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
@@ -290,7 +295,8 @@ impl Drop for Region {
 
 async fn runner_token(gitea: &Gitea) -> String {
     let url = format!("{}/api/v1/admin/actions/runners/registration-token", gitea.url());
-    let client = tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
+    let client =
+        tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
     let request = client.post(url).header("Authorization", format!("token {TOKEN}"));
     let answer = request.send().await.expect("the forge answers");
     let answer: serde_json::Value = answer.json().await.expect("JSON");
