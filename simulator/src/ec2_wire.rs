@@ -337,7 +337,9 @@ impl Ec2Wire {
 impl Drop for Ec2Wire {
     fn drop(&mut self) {
         self.pump.abort();
-        for record in self.shared.state().records.values_mut() {
+        let mut state = self.shared.state();
+        state.stopped = true;
+        for record in state.records.values_mut() {
             if let Some(mut guest) = record.guest.take() {
                 guest.kill();
             }

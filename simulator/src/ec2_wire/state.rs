@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) violations: Vec<Violation>,
     pub(super) impaired: BTreeSet<String>,
     pub(super) events: Events,
+    /// The wire was dropped: no guest starts any more.
+    pub(super) stopped: bool,
     /// So many launches end at once, for that reason.
     pub(super) failing: (usize, String),
     /// For machines that nobody's forge knows.
@@ -91,6 +93,7 @@ impl Shared {
             violations: Vec::new(),
             impaired: BTreeSet::new(),
             events: Events::default(),
+            stopped: false,
             failing: (0, String::new()),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
