@@ -1,6 +1,7 @@
 //! EC2 as a state machine: launches by client token, listings that lag, capacity, interruptions.
-//! What a machine does while it lives is in [`machine`].
+//! What a machine does while it lives is in [`machine`], what a launch needs in [`admission`].
 
+pub mod admission;
 pub mod machine;
 #[cfg(test)]
 mod tests;
@@ -9,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::mutant::{self, Mutant};
+use tinqs_ci_reconciler::class::{Machine as Recipe, Market};
 use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
 
 use crate::forge::Forge;
+use admission::{Admitted, Ask, Place, Stock};
 use machine::{Doing, Fate, Machine};
 
 /// How long an ended machine is still listed.
@@ -36,6 +37,21 @@ pub struct Config {
     pub ends_within: SignedDuration,
     /// Launches per minute; `None`: any number. What is above is `Throttled`.
     pub launches_per_minute: Option<usize>,
+    /// How long an ended machine is still listed.
+    pub listed_after_end: SignedDuration,
+    /// How long the client token of a machine is remembered after its end.
+    pub token_kept: SignedDuration,
+    /// The zone of each subnet; client tokens and capacity are a zone's. Subnets that are not here
+    /// are in one nameless zone.
+    pub zones: BTreeMap<String, String>,
+    /// How many machines a place has room for; any number where it is not here.
+    pub stock: BTreeMap<Place, Stock>,
+    /// Virtual processors of each kind of machine; 2 where it is not here.
+    pub vcpus: BTreeMap<String, usize>,
+    /// Most virtual processors at once, by market; any number where it is not here.
+    pub vcpu_quota: BTreeMap<Market, usize>,
+    /// How many machines a subnet has addresses for; any number where it is not here.
+    pub addresses: BTreeMap<String, usize>,
 }
 
 impl Default for Config {
@@ -46,6 +62,13 @@ impl Default for Config {
             tokens: true,
             ends_within: SignedDuration::from_secs(25),
             launches_per_minute: None,
+            listed_after_end: LISTED_AFTER_END,
+            token_kept: TOKEN_KEPT,
+            zones: BTreeMap::new(),
+            stock: BTreeMap::new(),
+            vcpus: BTreeMap::new(),
+            vcpu_quota: BTreeMap::new(),
+            addresses: BTreeMap::new(),
         }
     }
 }
@@ -60,7 +83,8 @@ pub struct Cloud {
     pub config: Config,
     machines: BTreeMap<InstanceId, Machine>,
     active: BTreeSet<InstanceId>,
-    tokens: BTreeMap<String, ([u8; 32], InstanceId)>,
+    /// By token and zone: with which bytes it came, and what it made.
+    tokens: BTreeMap<(String, String), ([u8; 32], Vec<InstanceId>)>,
     /// Pools without capacity, until then.
     short: BTreeMap<Pool, Timestamp>,
     launches: Vec<Timestamp>,
@@ -75,12 +99,10 @@ pub struct Cloud {
 pub struct Refused {
     /// What helps.
     pub kind: ErrorKind,
+    /// The error's name on the wire.
+    pub code: &'static str,
     /// What happened.
     pub message: String,
-}
-
-fn refused(kind: ErrorKind, message: impl Into<String>) -> Refused {
-    Refused { kind, message: message.into() }
 }
 
 /// What a launch asks for.
@@ -98,6 +120,17 @@ impl Launch<'_> {
     /// The client token.
     pub fn token(&self) -> String {
         self.slot.token(self.placement)
+    }
+
+    /// What machine it is to be.
+    fn recipe(&self) -> Result<&Recipe, Refused> {
+        let placement = usize::try_from(self.placement).ok();
+        let placement = placement.and_then(|p| self.attempt.placements.get(p));
+        placement.map(|placement| &placement.machine).ok_or_else(|| Refused {
+            kind: ErrorKind::Invalid,
+            code: "InvalidParameterValue",
+            message: format!("{}: no such placement", self.token()),
+        })
     }
 
     /// All that the machine is made of: the same token must come with the same bytes.
@@ -138,48 +171,63 @@ impl Cloud {
         ask: Launch<'_>,
         fate: Fate,
     ) -> Result<Instance, Refused> {
-        let (token, bytes) = (ask.token(), ask.bytes());
-        let honoured = self.config.tokens && !mutant::on(Mutant::NoClientToken);
-        if let Some((before, id)) = self.tokens.get(&token).filter(|_| honoured)
-            && let Some(machine) = self.machines.get(id)
-            && machine.gone_at.is_none_or(|at| now <= at + TOKEN_KEPT)
-        {
-            if *before != bytes {
-                let message = format!("client token {token} was used with other parameters");
-                return Err(refused(ErrorKind::Invalid, message));
-            }
-            return Ok(machine.instance(machine.state()));
-        }
-        let recipe = usize::try_from(ask.placement).ok();
-        let Some(recipe) = recipe.and_then(|p| ask.attempt.placements.get(p)) else {
-            return Err(refused(ErrorKind::Invalid, format!("{token}: no such placement")));
+        let recipe = ask.recipe()?.clone();
+        let token = ask.token();
+        let wanted = Ask {
+            token: Some(&token),
+            bytes: ask.bytes(),
+            pool: (recipe.kind, recipe.subnet, recipe.market),
+            least: 1,
+            most: 1,
         };
-        let recipe = recipe.machine.clone();
-        let pool = (recipe.kind.clone(), recipe.subnet.clone(), recipe.market);
-        if self.short.get(&pool).is_some_and(|until| now < *until) {
-            let message = format!("no {} {} in {}", recipe.market, recipe.kind, recipe.subnet);
-            return Err(refused(ErrorKind::NoCapacity, message));
-        }
-        if self.config.account_limit.is_some_and(|limit| self.live().count() >= limit) {
-            return Err(refused(ErrorKind::Limit, "the account has as many machines as it may"));
-        }
-        if !self.room(now) {
-            return Err(refused(ErrorKind::Throttled, "too many launches in this minute"));
-        }
+        let (ids, made) = self.run(now, &wanted, ask, &fate)?;
+        // One was asked for, so one is answered; a known token's as it is, a new one as it begins.
+        let machine = ids.first().and_then(|id| self.machines.get(id));
+        let machine =
+            machine.map(|m| m.instance(if made { InstanceState::Booting } else { m.state() }));
+        machine.ok_or_else(|| Refused {
+            kind: ErrorKind::Unavailable,
+            code: "InternalError",
+            message: format!("{token}: nothing was made"),
+        })
+    }
+
+    /// Launches as many machines as there is room for, all for one slot, or answers those that this
+    /// token made before, dead or alive; and whether they were made by this call.
+    ///
+    /// # Errors
+    /// As [`Cloud::launch`].
+    pub fn run(
+        &mut self,
+        now: Timestamp,
+        wanted: &Ask<'_>,
+        ask: Launch<'_>,
+        fate: &Fate,
+    ) -> Result<(Vec<InstanceId>, bool), Refused> {
+        let recipe = ask.recipe()?;
+        let count = match self.admit(now, wanted)? {
+            Admitted::Before(ids) => return Ok((ids, false)),
+            Admitted::Room(count) => count,
+        };
         self.launches.push(now);
-        self.made += 1;
-        let id = InstanceId(format!("i-{:017x}", self.made));
-        let stillborn = fate.stillborn;
-        let mut machine = Machine::new(id.clone(), ask, recipe, now, fate);
-        let instance = machine.instance(InstanceState::Booting);
-        if stillborn {
-            machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            self.made += 1;
+            let id = InstanceId(format!("i-{:017x}", self.made));
+            let mut machine = Machine::new(id.clone(), ask, recipe.clone(), now, fate.clone());
+            if fate.stillborn {
+                machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
+            }
+            self.machines.insert(id.clone(), machine);
+            self.active.insert(id.clone());
+            ids.push(id);
         }
-        self.machines.insert(id.clone(), machine);
-        self.active.insert(id.clone());
-        self.tokens.insert(token, (bytes, id));
+        if let Some(token) = wanted.token {
+            let key = (token.to_owned(), self.zone(&wanted.pool.1).to_owned());
+            self.tokens.insert(key, (wanted.bytes, ids.clone()));
+        }
         self.look_ahead();
-        Ok(instance)
+        Ok((ids, true))
     }
 
     /// Whether a launch would be taken as far as pace goes.
@@ -219,7 +267,7 @@ impl Cloud {
     }
 
     fn as_listed(&self, machine: &Machine, now: Timestamp) -> Option<Instance> {
-        if machine.gone_at.is_some_and(|at| now > at + LISTED_AFTER_END) {
+        if machine.gone_at.is_some_and(|at| now > at + self.config.listed_after_end) {
             return None;
         }
         Some(machine.instance(machine.state_at(now - self.config.list_lag)?))
@@ -239,6 +287,15 @@ impl Cloud {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Cloud);
+        }
+        self.look_ahead();
+    }
+
+    /// A machine powers itself off.
+    pub fn power_off(&mut self, now: Timestamp, id: &InstanceId) {
+        let ends = now + self.config.ends_within;
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.end(now, ends, EndedBy::Itself);
         }
         self.look_ahead();
     }

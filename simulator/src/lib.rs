@@ -7,13 +7,17 @@
     reason = "independent switches of the weather; both arms of a match read better side by side"
 )]
 
+pub mod aws_wire;
 pub mod clock;
 pub mod cloud;
+pub mod ec2_wire;
 pub mod executor;
 pub mod faults;
 pub mod forge;
 pub mod gitea_wire;
 pub mod laws;
+mod loopback;
 pub mod ports;
 pub mod schedule;
+pub mod sqs_wire;
 pub mod world;

@@ -159,8 +159,13 @@ impl Machine {
     }
 
     /// What a list says that is as old as `at`; `None`: it was not there yet.
-    pub(super) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
+    pub(crate) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
         self.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state)
+    }
+
+    /// Each state that it was in, and since when.
+    pub fn history(&self) -> &[(Timestamp, InstanceState)] {
+        &self.history
     }
 
     /// Whether it boots or is up.

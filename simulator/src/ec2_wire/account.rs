@@ -1,0 +1,163 @@
+//! What an account has: images, subnets, groups, kinds of machines, profiles.
+
+/// An account in one Region.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    /// `us-east-1`.
+    pub region: String,
+    /// Images that may be used.
+    pub images: Vec<Image>,
+    /// Subnets.
+    pub subnets: Vec<Subnet>,
+    /// Security groups.
+    pub security_groups: Vec<SecurityGroup>,
+    /// Kinds of machines.
+    pub types: Vec<InstanceType>,
+    /// Names of instance profiles.
+    pub profiles: Vec<String>,
+}
+
+/// A machine image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `ami-…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `available`, `pending`, …
+    pub state: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// `/dev/xvda`.
+    pub root_device: String,
+}
+
+/// A subnet.
+#[derive(Clone, Debug)]
+pub struct Subnet {
+    /// `subnet-…`.
+    pub id: String,
+    /// `us-east-1a`.
+    pub zone: String,
+    /// `vpc-…`.
+    pub vpc: String,
+    /// Addresses for machines.
+    pub addresses: usize,
+    /// Machines get a public address.
+    pub public_addresses: bool,
+}
+
+/// A security group.
+#[derive(Clone, Debug)]
+pub struct SecurityGroup {
+    /// `sg-…`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `vpc-…`.
+    pub vpc: String,
+    /// Ports that anybody may come in by.
+    pub open_ports: Vec<u16>,
+}
+
+/// A kind of machine.
+#[derive(Clone, Debug)]
+pub struct InstanceType {
+    /// `t3.small`.
+    pub name: String,
+    /// Virtual processors.
+    pub vcpus: usize,
+    /// Memory, in MiB.
+    pub memory_mib: usize,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Zones that offer it.
+    pub zones: Vec<String>,
+    /// Dollars for an hour of it on the spot market.
+    pub spot_price: f64,
+}
+
+impl Account {
+    /// The image with that id.
+    pub fn image(&self, id: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.id == id)
+    }
+
+    /// The subnet with that id.
+    pub fn subnet(&self, id: &str) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.id == id)
+    }
+
+    /// The security group with that id.
+    pub fn security_group(&self, id: &str) -> Option<&SecurityGroup> {
+        self.security_groups.iter().find(|group| group.id == id)
+    }
+
+    /// The kind with that name.
+    pub fn kind(&self, name: &str) -> Option<&InstanceType> {
+        self.types.iter().find(|kind| kind.name == name)
+    }
+
+    /// Whether there is such a profile, by name or ARN.
+    pub fn has_profile(&self, name: &str) -> bool {
+        self.profiles.iter().any(|known| known == name || self.profile_arn(known) == name)
+    }
+
+    /// The ARN of a profile.
+    pub fn profile_arn(&self, name: &str) -> String {
+        format!("arn:aws:iam::{}:instance-profile/{name}", self.id)
+    }
+}
+
+impl Default for Account {
+    /// Three subnets in two zones of us-east-1, two images, four kinds.
+    fn default() -> Self {
+        let subnet = |id: &str, zone: &str| Subnet {
+            id: id.to_owned(),
+            zone: zone.to_owned(),
+            vpc: "vpc-1".to_owned(),
+            addresses: 251,
+            public_addresses: true,
+        };
+        let kind = |name: &str, vcpus, memory_mib, architecture: &str, spot_price| InstanceType {
+            name: name.to_owned(),
+            vcpus,
+            memory_mib,
+            architecture: architecture.to_owned(),
+            zones: vec!["us-east-1a".to_owned(), "us-east-1b".to_owned()],
+            spot_price,
+        };
+        let image = |id: &str, architecture: &str| Image {
+            id: id.to_owned(),
+            name: format!("runner-{architecture}"),
+            state: "available".to_owned(),
+            architecture: architecture.to_owned(),
+            root_device: "/dev/xvda".to_owned(),
+        };
+        Self {
+            id: "123456789012".to_owned(),
+            region: "us-east-1".to_owned(),
+            images: vec![image("ami-0123", "x86_64"), image("ami-0456", "arm64")],
+            subnets: vec![
+                subnet("subnet-a", "us-east-1a"),
+                subnet("subnet-a2", "us-east-1a"),
+                subnet("subnet-b", "us-east-1b"),
+            ],
+            security_groups: vec![SecurityGroup {
+                id: "sg-1".to_owned(),
+                name: "runners".to_owned(),
+                vpc: "vpc-1".to_owned(),
+                open_ports: Vec::new(),
+            }],
+            types: vec![
+                kind("t3.small", 2, 2048, "x86_64", 0.0075),
+                kind("t3a.small", 2, 2048, "x86_64", 0.007),
+                kind("c7a.medium", 1, 2048, "x86_64", 0.02),
+                kind("t4g.small", 2, 2048, "arm64", 0.006),
+            ],
+            profiles: vec!["tinqs-ci-runner".to_owned()],
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens to machines between calls: warnings, interruptions, guests, events.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::guest::Booted;
+use super::state::{Shared, State};
+use super::{Ec2Options, events};
+
+/// How long a guest may take between SIGTERM and SIGKILL.
+const GRACE: SignedDuration = SignedDuration::from_secs(3);
+/// What of a guest's output is kept.
+const CONSOLE: usize = 64 << 10;
+
+impl State {
+    pub(super) fn attend(&mut self, options: &Ec2Options, now: Timestamp) {
+        let ids: Vec<InstanceId> = self.unsettled().collect();
+        for id in ids {
+            self.interrupt_in_time(options, now, &id);
+            self.watch_guest(now, &id);
+            self.tell_history(options, now, &id);
+        }
+    }
+
+    /// Machines of which something is still to be told or awaited.
+    fn unsettled(&self) -> impl Iterator<Item = InstanceId> {
+        let told = |id: &InstanceId| self.cloud.machine(id).map_or(0, |m| m.history().len());
+        let open = self.records.iter().filter(move |(id, record)| {
+            record.guest.is_some()
+                || record.told < told(id)
+                || (record.taken_at.is_some() && record.reason.is_none())
+        });
+        open.map(|(id, _)| id.clone())
+    }
+
+    fn interrupt_in_time(&mut self, options: &Ec2Options, now: Timestamp, id: &InstanceId) {
+        let live = self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Some(taken_at) = record.taken_at.filter(|_| live) else { return };
+        if !record.warned && now >= taken_at - options.quick(options.warning) {
+            record.warned = true;
+            let zone = self.cloud.zone(&record.recipe.subnet).to_owned();
+            self.events.tell(options, &events::interruption(options, id, &zone));
+        }
+        if now >= taken_at {
+            self.end_by_cloud(now, id, "Server.SpotInstanceTermination");
+        }
+    }
+
+    pub(super) fn end_by_cloud(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
+        let live = self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+        if let Some(record) = self.records.get_mut(id).filter(|_| live) {
+            record.reason = Some(reason.to_owned());
+            self.cloud.interrupt(now, id);
+        }
+    }
+
+    fn watch_guest(&mut self, now: Timestamp, id: &InstanceId) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Some(guest) = &mut record.guest else { return };
+        let late = record.guest_until.is_some_and(|until| now >= until);
+        if late {
+            guest.kill();
+        }
+        if late || guest.ended() {
+            record.console = tail(guest.output());
+            record.guest = None;
+            self.cloud.power_off(now, id);
+        }
+    }
+
+    fn tell_history(&mut self, options: &Ec2Options, now: Timestamp, id: &InstanceId) {
+        loop {
+            let Some(machine) = self.cloud.machine(id) else { return };
+            let Some(record) = self.records.get_mut(id) else { return };
+            let Some((_, state)) = machine.history().get(record.told).copied() else { return };
+            record.told += 1;
+            match state {
+                InstanceState::Booting => {}
+                InstanceState::Up => {
+                    let up = machine.state() == InstanceState::Up && !self.stopped;
+                    if let Some(guest) = options.guest.as_ref().filter(|_| up) {
+                        let recipe = &record.recipe;
+                        let booted = Booted { id: id.0.clone(), user_data: &recipe.user_data };
+                        record.guest = Some(guest.start(&booted));
+                    }
+                }
+                InstanceState::Ending | InstanceState::Gone => {
+                    if let Some(guest) =
+                        record.guest.as_mut().filter(|_| record.guest_until.is_none())
+                    {
+                        guest.terminate();
+                        record.guest_until = Some(now + GRACE);
+                    }
+                }
+            }
+            self.events.tell(options, &events::state_change(options, id, state));
+        }
+    }
+
+    /// When to look again at the latest.
+    fn pause(&self, now: Timestamp) -> Duration {
+        let live = |id: &InstanceId| {
+            self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live)
+        };
+        let soon = |(id, record): (&InstanceId, &super::state::Record)| {
+            record.guest.is_some() || (record.taken_at.is_some() && live(id))
+        };
+        if self.records.iter().any(soon) {
+            return Duration::from_millis(10);
+        }
+        let next = self.cloud.next_event().map(|at| at.duration_since(now));
+        let next = next.unwrap_or(SignedDuration::from_millis(250)).as_millis();
+        Duration::from_millis(u64::try_from(next).unwrap_or_default().clamp(1, 250))
+    }
+}
+
+/// The end of a guest's output.
+fn tail(text: String) -> String {
+    let from = text.len().saturating_sub(CONSOLE);
+    text.char_indices()
+        .find(|(at, _)| *at >= from)
+        .map_or(String::new(), |(at, _)| text[at..].to_owned())
+}
+
+/// Lets things happen while nobody calls.
+pub(super) async fn pump(shared: std::sync::Arc<Shared>) {
+    loop {
+        let pause = shared.state().pause(Timestamp::now());
+        // Either is a reason to look.
+        let _ = tokio::time::timeout(pause, shared.changed.notified()).await;
+    }
+}

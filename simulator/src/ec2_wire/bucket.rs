@@ -1,0 +1,115 @@
+//! Token buckets: how many calls an account may make, and about how many things.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// A bucket's size and how fast it fills.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// Tokens when it is full.
+    pub capacity: f64,
+    /// Tokens per second.
+    pub refill: f64,
+}
+
+/// Every bucket of an account and Region. What has no bucket is not limited.
+#[derive(Clone, Debug, Default)]
+pub struct Buckets {
+    /// One token per call, by operation. `DescribeInstances unfiltered` is that call without filters
+    /// or paging.
+    pub requests: BTreeMap<String, Bucket>,
+    /// One token per machine, by operation.
+    pub resources: BTreeMap<String, Bucket>,
+    levels: BTreeMap<(bool, String), (f64, Timestamp)>,
+}
+
+impl Buckets {
+    /// What EC2 has for an account that never asked for more.
+    pub fn usual() -> Self {
+        let bucket = |capacity, refill| Bucket { capacity, refill };
+        let describe = [
+            "DescribeInstances",
+            "DescribeSubnets",
+            "DescribeImages",
+            "DescribeSecurityGroups",
+            "DescribeInstanceTypes",
+            "DescribeInstanceTypeOfferings",
+            "DescribeSpotPriceHistory",
+            "GetConsoleOutput",
+        ];
+        let mut requests: BTreeMap<String, Bucket> =
+            describe.map(|op| (op.to_owned(), bucket(100.0, 20.0))).into();
+        requests.insert("DescribeInstances unfiltered".to_owned(), bucket(50.0, 10.0));
+        requests.insert("RunInstances".to_owned(), bucket(5.0, 2.0));
+        requests.insert("TerminateInstances".to_owned(), bucket(100.0, 5.0));
+        let resources = [
+            ("RunInstances".to_owned(), bucket(1000.0, 2.0)),
+            ("TerminateInstances".to_owned(), bucket(1000.0, 20.0)),
+        ];
+        Self { requests, resources: resources.into(), levels: BTreeMap::new() }
+    }
+
+    /// No limit at all.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Takes a token for a call and so many for what it is about; takes nothing where one is short.
+    pub(super) fn take(&mut self, now: Timestamp, op: &str, items: u32) -> bool {
+        // "DescribeInstances unfiltered" is a bucket of its own.
+        let request = self.requests.get(op).copied();
+        let resource = self.resources.get(op).copied();
+        let call = self.level(now, true, op, request);
+        let things = self.level(now, false, op, resource);
+        let items = f64::from(items);
+        if call < 1.0 || things < items {
+            return false;
+        }
+        self.levels.insert((true, op.to_owned()), (call - 1.0, now));
+        self.levels.insert((false, op.to_owned()), (things - items, now));
+        true
+    }
+
+    fn level(&self, now: Timestamp, call: bool, op: &str, bucket: Option<Bucket>) -> f64 {
+        let Some(Bucket { capacity, refill }) = bucket else { return f64::INFINITY };
+        let known = self.levels.get(&(call, op.to_owned()));
+        known.map_or(capacity, |(level, at)| {
+            let passed = now.duration_since(*at).as_secs_f64().max(0.0);
+            (level + passed * refill).min(capacity)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis)
+    }
+
+    #[test]
+    fn five_launches_at_once_then_two_a_second() {
+        let mut buckets = Buckets::usual();
+        let taken = (0..20).filter(|_| buckets.take(at(0), "RunInstances", 1)).count();
+        assert_eq!(taken, 5);
+        assert!(!buckets.take(at(400), "RunInstances", 1));
+        assert!(buckets.take(at(500), "RunInstances", 1));
+        assert!(!buckets.take(at(500), "RunInstances", 1));
+        let later = (0..20).filter(|_| buckets.take(at(60_000), "RunInstances", 1)).count();
+        assert_eq!(later, 5, "it is never more than full");
+    }
+
+    #[test]
+    fn machines_have_a_bucket_of_their_own_and_a_refusal_takes_nothing() {
+        let mut buckets = Buckets::usual();
+        assert!(!buckets.take(at(0), "RunInstances", 1001));
+        assert!(buckets.take(at(0), "RunInstances", 1000));
+        assert!(!buckets.take(at(0), "RunInstances", 1));
+        assert!(buckets.take(at(0), "TerminateInstances", 1000));
+        assert!((0..1000).all(|_| buckets.take(at(0), "CreateTags", 1)), "no bucket, no limit");
+    }
+}

@@ -1,0 +1,191 @@
+//! `DescribeInstances`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::Outcome;
+use super::error::Fault;
+use super::filter::{Filters, Subject};
+use super::instance::{groups, instance};
+use super::params::Params;
+use super::state::{Shared, State};
+use super::xml::{Element, leaf, list};
+use crate::aws_wire::Twist;
+
+/// Most ids of one call.
+const MOST_IDS: usize = 1_000;
+
+struct Page {
+    from: String,
+    number: u64,
+}
+
+pub(super) fn describe(shared: &Shared, params: &Params, twist: &Twist) -> Outcome {
+    let now = Timestamp::now();
+    let mut state = shared.state();
+    let bare = params.members("Filter").is_empty()
+        && params.members("InstanceId").is_empty()
+        && params.get("MaxResults").is_none();
+    let bucket = if bare { "DescribeInstances unfiltered" } else { "DescribeInstances" };
+    if !state.buckets.take(now, bucket, 0) {
+        return Outcome::throttled();
+    }
+    if params.members("Filter").is_empty() && params.members("InstanceId").is_empty() {
+        state.breaks("no unfiltered Describe", "DescribeInstances with neither filter nor id");
+    }
+    match page(shared, &state, params, twist, now) {
+        Ok((parts, items)) => Outcome::of(parts, items).taking((1, 0)),
+        Err(fault) => Outcome::from(fault).taking((1, 0)),
+    }
+}
+
+/// A machine of that id in a form that ids have.
+pub(super) fn well_formed(id: &str) -> Result<(), Fault> {
+    let hex = id.strip_prefix("i-").unwrap_or_default();
+    if [8, 17].contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(Fault::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")))
+}
+
+pub(super) fn not_found(ids: &[&str]) -> Fault {
+    let text = format!("The instance IDs '{}' do not exist", ids.join(", "));
+    Fault::new("InvalidInstanceID.NotFound", text)
+}
+
+pub(super) fn impaired(state: &State, id: &InstanceId) -> bool {
+    let zone = state.records.get(id).map(|r| state.cloud.zone(&r.recipe.subnet));
+    zone.is_some_and(|zone| state.impaired.contains(zone))
+}
+
+pub(super) fn unavailable() -> Fault {
+    Fault::new("Unavailable", "The service is unavailable. Please try again shortly.")
+}
+
+fn page(
+    shared: &Shared,
+    state: &State,
+    params: &Params,
+    twist: &Twist,
+    now: Timestamp,
+) -> Result<(Vec<Element>, usize), Fault> {
+    let ids = params.list("InstanceId");
+    let most = params.number("MaxResults")?;
+    if !ids.is_empty() && (most.is_some() || params.get("NextToken").is_some()) {
+        let message = "The parameter instancesSet cannot be used with the parameter maxResults";
+        return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    if let Some(most) = most.filter(|most| !(5..=1000).contains(most)) {
+        return Err(Fault::value("MaxResults", &most.to_string()));
+    }
+    if ids.len() > MOST_IDS {
+        return Err(Fault::new("InvalidParameterValue", format!("more than {MOST_IDS} ids")));
+    }
+    let filters = Filters::read(params)?;
+    let page = cursor(params)?;
+    if twist.page_error == Some(page.number) {
+        return Err(Fault::new("InternalError", "simulated: this page fails"));
+    }
+    ids.iter().try_for_each(|id| well_formed(id))?;
+    let named: BTreeSet<InstanceId> = ids.iter().map(|id| InstanceId((*id).to_owned())).collect();
+    if (ids.is_empty() && !state.impaired.is_empty()) || named.iter().any(|i| impaired(state, i)) {
+        return Err(unavailable());
+    }
+    let mut seen = seen(shared, state, now, twist, &filters, &named);
+    if !named.is_empty() {
+        let unseen =
+            |id: &&str| state.seen(now, &InstanceId((*id).to_owned()), twist.stale).is_none();
+        let missing: Vec<&str> = ids.iter().copied().filter(unseen).collect();
+        if !missing.is_empty() {
+            return Err(not_found(&missing));
+        }
+    }
+    if twist.omit && !seen.is_empty() {
+        let count = u64::try_from(seen.len()).unwrap_or(1);
+        seen.remove(usize::try_from(twist.draw % count).unwrap_or_default());
+    }
+    Ok(reservations(shared, state, params, &seen, most, &page))
+}
+
+/// What fits, oldest reservation first.
+fn seen(
+    shared: &Shared,
+    state: &State,
+    now: Timestamp,
+    twist: &Twist,
+    filters: &Filters,
+    named: &BTreeSet<InstanceId>,
+) -> Vec<(InstanceId, InstanceState)> {
+    let all = state.records.iter().filter_map(|(id, record)| {
+        let zone = state.cloud.zone(&record.recipe.subnet);
+        let asked = named.is_empty() || named.contains(id);
+        if !asked || twist.omit_zones.iter().any(|omitted| omitted == zone) {
+            return None;
+        }
+        let seen = state.seen(now, id, twist.stale)?;
+        let account = &shared.options.account;
+        let subject = Subject { id, record, state: seen, zone, account };
+        filters.fit(&subject).then(|| (id.clone(), seen))
+    });
+    all.collect()
+}
+
+fn reservations(
+    shared: &Shared,
+    state: &State,
+    params: &Params,
+    seen: &[(InstanceId, InstanceState)],
+    most: Option<usize>,
+    page: &Page,
+) -> (Vec<Element>, usize) {
+    let account = &shared.options.account;
+    let mut grouped: BTreeMap<&str, Vec<&(InstanceId, InstanceState)>> = BTreeMap::new();
+    for one in seen {
+        if let Some(record) = state.records.get(&one.0) {
+            grouped.entry(record.reservation.as_str()).or_default().push(one);
+        }
+    }
+    let left: Vec<_> = grouped.into_iter().filter(|(id, _)| *id > page.from.as_str()).collect();
+    let count = most.unwrap_or(left.len()).min(left.len());
+    let (now, later) = left.split_at(count);
+    let items = now.iter().map(|(id, members)| {
+        let first = members.first().and_then(|(id, _)| state.records.get(id));
+        let instances = members.iter().filter_map(|(id, s)| instance(state, account, id, *s));
+        let mut parts = vec![leaf("reservationId", id), leaf("ownerId", &account.id)];
+        parts.extend(first.map(|record| groups(account, &record.recipe)));
+        parts.push(list("instancesSet", instances.collect::<Vec<_>>()));
+        parts
+    });
+    let mut parts = vec![list("reservationSet", items.collect::<Vec<_>>())];
+    if let Some((last, _)) = now.last().filter(|_| !later.is_empty()) {
+        let text = format!("{} {} {last}", digest(params), page.number + 1);
+        parts.push(leaf("nextToken", BASE64_URL_SAFE_NO_PAD.encode(text)));
+    }
+    (parts, now.iter().map(|(_, members)| members.len()).sum())
+}
+
+/// A cursor belongs to the question that it came from.
+fn digest(params: &Params) -> String {
+    let text = params.text_without(&["NextToken", "MaxResults"]);
+    hex::encode(&Sha256::digest(text)[..8])
+}
+
+fn cursor(params: &Params) -> Result<Page, Fault> {
+    let Some(token) = params.get("NextToken") else {
+        return Ok(Page { from: String::new(), number: 1 });
+    };
+    let read = || {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+        let mut parts = text.split(' ');
+        let (of, number, from) = (parts.next()?, parts.next()?, parts.next()?);
+        let page = Page { from: from.to_owned(), number: number.parse().ok()? };
+        (of == digest(params)).then_some(page)
+    };
+    read().ok_or_else(|| Fault::new("InvalidNextToken", "The token is not of this question"))
+}

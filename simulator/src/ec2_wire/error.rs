@@ -1,0 +1,46 @@
+//! Errors as the Query protocol names them.
+
+use crate::cloud::Refused;
+
+/// An error with the service's name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into() }
+    }
+
+    /// A parameter has a value that it cannot have.
+    pub(super) fn value(name: &str, value: &str) -> Self {
+        let value: String = value.chars().take(100).collect();
+        let message = format!("Value ({value}) for parameter {name} is invalid.");
+        Self::new("InvalidParameterValue", message)
+    }
+
+    /// HTTP's number for it.
+    pub(super) fn status(&self) -> u16 {
+        match self.code.as_str() {
+            // A definite no, and yet the server's fault by its number.
+            "InsufficientInstanceCapacity"
+            | "InsufficientHostCapacity"
+            | "InternalError"
+            | "InternalFailure" => 500,
+            "RequestLimitExceeded" | "ServiceUnavailable" | "Unavailable" => 503,
+            "UnauthorizedOperation" | "AccessDenied" => 403,
+            "AuthFailure" => 401,
+            "DryRunOperation" => 412,
+            "NoSuchEntity" => 404,
+            _ => 400,
+        }
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused.code, refused.message)
+    }
+}

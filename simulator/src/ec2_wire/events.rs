@@ -1,0 +1,124 @@
+//! What `EventBridge` says of machines, into a queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::Ec2Options;
+use crate::aws_wire::{chance, draw, request_id};
+
+/// Takes a body that is to arrive so much later.
+pub type EventTarget = Arc<dyn Fn(String, Duration) + Send + Sync>;
+
+/// How events go astray. The default is the usual delay and no loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventWeather {
+    /// Lost, from 0 to 1.
+    pub lost: f64,
+    /// Told twice, from 0 to 1.
+    pub doubled: f64,
+    /// Half of all are no later than this.
+    pub median: SignedDuration,
+    /// 99 of a hundred are no later than this.
+    pub p99: SignedDuration,
+}
+
+impl Default for EventWeather {
+    fn default() -> Self {
+        Self {
+            lost: 0.0,
+            doubled: 0.0,
+            median: SignedDuration::from_millis(148),
+            p99: SignedDuration::from_millis(387),
+        }
+    }
+}
+
+/// Where events go.
+#[derive(Default)]
+pub(super) struct Events {
+    pub(super) target: Option<EventTarget>,
+    pub(super) weather: EventWeather,
+    sent: u64,
+}
+
+impl Events {
+    pub(super) fn tell(&mut self, options: &Ec2Options, body: &Value) {
+        let Some(target) = &self.target else { return };
+        self.sent += 1;
+        let (seed, n) = (options.seed, self.sent);
+        let times = match () {
+            () if chance(seed, "event/lost", n, self.weather.lost) => 0,
+            () if chance(seed, "event/doubled", n, self.weather.doubled) => 2,
+            () => 1,
+        };
+        for copy in 0..times {
+            let wait = self.delay(draw(seed, &format!("event/delay/{copy}"), n));
+            target(body.to_string(), options.quick(wait).unsigned_abs());
+        }
+    }
+
+    /// Log-linear through the median and the 99th of a hundred.
+    fn delay(&self, drawn: u64) -> SignedDuration {
+        let EventWeather { median, p99, .. } = &self.weather;
+        let (median, p99) = (median.as_secs_f64().max(0.0), p99.as_secs_f64().max(0.0));
+        if median <= 0.0 {
+            return SignedDuration::ZERO;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
+        let at = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
+        let seconds = median * (p99 / median).max(1.0).powf((at - 0.5) / 0.49);
+        SignedDuration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+}
+
+fn body(options: &Ec2Options, kind: &str, arn: String, id: &InstanceId, detail: &Value) -> Value {
+    let now = Timestamp::now();
+    json!({
+        "version": "0",
+        "id": request_id(format!("{kind} {id} {detail} {now}").as_bytes()),
+        "detail-type": kind,
+        "source": "aws.ec2",
+        "account": options.account.id,
+        "time": format!("{now:.0}"),
+        "region": options.account.region,
+        "resources": [arn],
+        "detail": detail,
+    })
+}
+
+/// A machine came into a state.
+pub(super) fn state_change(options: &Ec2Options, id: &InstanceId, state: InstanceState) -> Value {
+    let account = &options.account;
+    let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", account.region, account.id);
+    let detail = json!({"instance-id": id, "state": state_name(state).1});
+    body(options, "EC2 Instance State-change Notification", arn, id, &detail)
+}
+
+/// A machine will be taken back. The ARN names the zone and no account, as AWS's does.
+pub(super) fn interruption(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
+    let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
+    let detail = json!({"instance-id": id, "instance-action": "terminate"});
+    body(options, "EC2 Spot Instance Interruption Warning", arn, id, &detail)
+}
+
+/// A machine is more likely to be taken back than usual.
+pub(super) fn rebalance(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
+    let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
+    let detail = json!({"instance-id": id});
+    body(options, "EC2 Instance Rebalance Recommendation", arn, id, &detail)
+}
+
+/// A state's number and name.
+pub(super) fn state_name(state: InstanceState) -> (u16, &'static str) {
+    match state {
+        InstanceState::Booting => (0, "pending"),
+        InstanceState::Up => (16, "running"),
+        InstanceState::Ending => (32, "shutting-down"),
+        InstanceState::Gone => (48, "terminated"),
+    }
+}

@@ -1,0 +1,207 @@
+//! Guests: what runs on a machine of the wire. One kind runs the real user data as processes of this
+//! host.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// A machine that has booted.
+#[derive(Debug)]
+pub struct Booted<'a> {
+    /// Its id.
+    pub id: String,
+    /// Decoded.
+    pub user_data: &'a [u8],
+}
+
+/// What machines run.
+pub trait Guest: Send + Sync {
+    /// Starts it. What cannot start is a guest that has ended at once.
+    fn start(&self, machine: &Booted<'_>) -> Box<dyn Running>;
+}
+
+/// A guest that runs. Its end is the machine's power-off.
+pub trait Running: Send {
+    /// Whether it has powered off.
+    fn ended(&mut self) -> bool;
+    /// Asks it to end.
+    fn terminate(&mut self);
+    /// Ends it now.
+    fn kill(&mut self);
+    /// What it printed so far.
+    fn output(&self) -> String;
+}
+
+/// The variable by which processes of a guest are known; its value is the guest's directory.
+pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
+/// What stands for power-off: it leaves a mark and waits to be switched off.
+const POWER_OFF: &str = include_str!("guest/poweroff.sh");
+/// By these names.
+const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
+
+/// Guests that are bash on the user data, each in a directory and a process group of its own, with
+/// every process of it known by a variable. `poweroff`, `shutdown`, `halt` and `systemctl` end the
+/// guest, `shutdown -h +N` so many minutes later. As on a real machine, a script that ends without them leaves its machine running.
+#[derive(Clone, Debug)]
+pub struct Processes {
+    /// Where the directories are made: `<dir>/<instance id>`, with `log`, `user-data`, `home`.
+    pub dir: PathBuf,
+    /// The environment, beside HOME and what marks the guest. `PATH` is searched after the guest's own
+    /// power-off commands.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Processes {
+    fn prepare(&self, machine: &Booted<'_>) -> io::Result<(PathBuf, Child)> {
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        let mut dir = self.dir.join(&machine.id);
+        if dir.exists() {
+            // Another wire's machine of that name.
+            dir = self.dir.join(format!("{}-{start}", machine.id));
+        }
+        let (bin, home) = (dir.join("bin"), dir.join("home"));
+        fs::create_dir_all(&bin)?;
+        fs::create_dir_all(&home)?;
+        let executable = |path: &Path, text: &[u8]| {
+            fs::write(path, text)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        };
+        for name in POWER_OFFS {
+            executable(&bin.join(name), POWER_OFF.as_bytes())?;
+        }
+        executable(&dir.join("user-data"), machine.user_data)?;
+        let log = fs::File::create(dir.join("log"))?;
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        let path = path.map_or("/usr/bin:/bin", |(_, value)| value.as_str());
+        let child = Command::new("bash")
+            .arg(dir.join("user-data"))
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .env("HOME", &home)
+            .env(GUEST, &dir)
+            .current_dir(&home)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok((dir, child))
+    }
+}
+
+impl Guest for Processes {
+    fn start(&self, machine: &Booted<'_>) -> Box<dyn Running> {
+        match self.prepare(machine) {
+            Ok((dir, child)) => Box::new(Process { dir, child, over: false }),
+            Err(error) => Box::new(Stillborn(format!("the guest does not start: {error}\n"))),
+        }
+    }
+}
+
+/// A guest that could not start.
+struct Stillborn(String);
+
+impl Running for Stillborn {
+    fn ended(&mut self) -> bool {
+        true
+    }
+
+    fn terminate(&mut self) {}
+
+    fn kill(&mut self) {}
+
+    fn output(&self) -> String {
+        self.0.clone()
+    }
+}
+
+struct Process {
+    dir: PathBuf,
+    child: Child,
+    over: bool,
+}
+
+impl Process {
+    fn signal_group(&self, signal: Signal) {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // Gone already is as good.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Every process that carries this guest's mark; steps of jobs have groups of their own.
+    fn marked(&self) -> Vec<Pid> {
+        let mark = format!("{GUEST}={}", self.dir.display());
+        let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let marked = |pid: &i32| {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+        };
+        pids.filter(marked).filter_map(Pid::from_raw).collect()
+    }
+}
+
+impl Running for Process {
+    fn ended(&mut self) -> bool {
+        if self.over {
+            return true;
+        }
+        // Reaped when it ends; that alone does not switch a machine off, a signal from inside does.
+        let killed = match self.child.try_wait() {
+            Ok(Some(status)) => status.code().is_none(),
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        if killed || self.dir.join("powered-off").exists() {
+            self.kill();
+        }
+        self.over
+    }
+
+    fn terminate(&mut self) {
+        self.signal_group(Signal::TERM);
+    }
+
+    fn kill(&mut self) {
+        self.over = true;
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.signal_group(Signal::KILL);
+        }
+        // One that forks while it is looked for is found in the next round.
+        for _ in 0..100 {
+            let marked = self.marked();
+            for pid in &marked {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            let reaped = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            if reaped && marked.is_empty() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn output(&self) -> String {
+        fs::read(self.dir.join("log"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.over {
+            self.kill();
+        }
+    }
+}

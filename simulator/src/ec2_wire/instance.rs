@@ -1,0 +1,155 @@
+//! A machine as answers show it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::account::Account;
+use super::events::state_name;
+use super::recipe::Recipe;
+use super::state::{Record, State};
+use super::xml::{Element, leaf, list, node};
+
+/// ISO 8601 with milliseconds.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// A machine's state, as an element of that name.
+pub(super) fn state(name: &str, state: InstanceState) -> Element {
+    let (code, text) = state_name(state);
+    node(name, [leaf("code", code), leaf("name", text)])
+}
+
+/// Tags.
+pub(super) fn tag_set(tags: &BTreeMap<String, String>) -> Element {
+    list("tagSet", tags.iter().map(|(key, value)| [leaf("key", key), leaf("value", value)]))
+}
+
+/// Security groups.
+pub(super) fn groups(account: &Account, recipe: &Recipe) -> Element {
+    list(
+        "groupSet",
+        recipe.security_groups.iter().map(|id| {
+            let name = account.security_group(id).map_or("", |g| g.name.as_str());
+            [leaf("groupId", id), leaf("groupName", name)]
+        }),
+    )
+}
+
+/// Why a machine ended: code and text. Empty while it lives.
+pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'static str) {
+    if let Some(reason) = &record.reason {
+        return (reason.clone(), "simulated");
+    }
+    let (code, text) = match ended_by {
+        None => ("", ""),
+        Some(EndedBy::Request) => ("Client.UserInitiatedShutdown", "User initiated shutdown"),
+        Some(EndedBy::Itself) => {
+            ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
+        }
+        Some(EndedBy::Cloud) if record.recipe.market == Market::Spot => {
+            ("Server.SpotInstanceTermination", "Spot instance termination")
+        }
+        Some(EndedBy::Cloud) => ("Server.InternalError", "Internal error on launch"),
+    };
+    (code.to_owned(), text)
+}
+
+/// A machine in that state. `None`: there is no such machine.
+pub(super) fn instance(
+    all: &State,
+    account: &Account,
+    id: &InstanceId,
+    seen: InstanceState,
+) -> Option<Vec<Element>> {
+    let (record, machine) = (all.records.get(id)?, all.cloud.machine(id)?);
+    let recipe = &record.recipe;
+    let over = matches!(seen, InstanceState::Ending | InstanceState::Gone);
+    let image = account.image(&recipe.image);
+    let zone = all.cloud.zone(&recipe.subnet);
+    let mut parts = vec![
+        leaf("instanceId", id),
+        leaf("imageId", &recipe.image),
+        state("instanceState", seen),
+        leaf("amiLaunchIndex", record.index),
+        leaf("instanceType", &recipe.kind),
+        leaf("launchTime", time(record.launched_at)),
+        node("placement", [leaf("availabilityZone", zone), leaf("tenancy", "default")]),
+        node("monitoring", [leaf("state", "disabled")]),
+        leaf("architecture", image.map_or("x86_64", |i| i.architecture.as_str())),
+        leaf("rootDeviceType", "ebs"),
+        leaf("rootDeviceName", image.map_or("", |i| i.root_device.as_str())),
+        leaf("virtualizationType", "hvm"),
+        leaf("hypervisor", "xen"),
+        leaf("ebsOptimized", false),
+        groups(account, recipe),
+        tag_set(&recipe.instance_tags()),
+    ];
+    if !recipe.token.is_empty() {
+        parts.push(leaf("clientToken", &recipe.token));
+    }
+    if recipe.market == Market::Spot {
+        parts.push(leaf("instanceLifecycle", "spot"));
+        parts.push(leaf("spotInstanceRequestId", &record.spot_request));
+    }
+    if !recipe.profile.is_empty() {
+        let arn = account.profile_arn(&recipe.profile);
+        parts.push(node("iamInstanceProfile", [leaf("arn", arn), leaf("id", "AIPASIMULATED")]));
+    }
+    let metadata = &recipe.metadata;
+    parts.push(node(
+        "metadataOptions",
+        [
+            leaf("state", "applied"),
+            leaf("httpTokens", &metadata.tokens),
+            leaf("httpPutResponseHopLimit", metadata.hop_limit),
+            leaf("httpEndpoint", &metadata.endpoint),
+            leaf("instanceMetadataTags", &metadata.tags),
+        ],
+    ));
+    // A machine that ended has no place in a network and no disks any more.
+    if seen != InstanceState::Gone {
+        parts.extend(place(account, record));
+    }
+    if over {
+        let (code, message) = reason(record, machine.ended_by);
+        parts.push(leaf("reason", message));
+        parts.push(node("stateReason", [leaf("code", code), leaf("message", message)]));
+    }
+    Some(parts)
+}
+
+fn place(account: &Account, record: &Record) -> Vec<Element> {
+    let recipe = &record.recipe;
+    let vpc = account.subnet(&recipe.subnet).map_or("", |s| s.vpc.as_str());
+    let n = record.number;
+    let address = format!("10.{}.{}.{}", (n >> 16) & 255, (n >> 8) & 255, n & 255);
+    let attached = time(record.launched_at);
+    let disks = recipe.disks.iter().zip(1_u64..).map(|(disk, at)| {
+        let ebs = [
+            leaf("volumeId", format!("vol-{:017x}", n * 64 + at)),
+            leaf("status", "attached"),
+            leaf("attachTime", &attached),
+            leaf("deleteOnTermination", disk.delete_on_termination),
+        ];
+        [leaf("deviceName", &disk.device), node("ebs", ebs)]
+    });
+    let card = [
+        leaf("networkInterfaceId", format!("eni-{n:017x}")),
+        leaf("subnetId", &recipe.subnet),
+        leaf("vpcId", vpc),
+        leaf("status", "in-use"),
+        leaf("privateIpAddress", &address),
+    ];
+    vec![
+        leaf("subnetId", &recipe.subnet),
+        leaf("vpcId", vpc),
+        leaf("privateIpAddress", &address),
+        list("blockDeviceMapping", disks),
+        list("networkInterfaceSet", [card]),
+    ]
+}

@@ -1,0 +1,100 @@
+//! `RunInstances`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::error::Fault;
+use super::instance::{groups, instance};
+use super::params::Params;
+use super::recipe::Recipe;
+use super::state::{Shared, State};
+use super::xml::{Element, leaf, list};
+use super::{LaunchSeen, Outcome};
+
+/// Resources that a launch makes and that must carry tags.
+const TAGGED: [&str; 3] = ["instance", "volume", "network-interface"];
+
+pub(super) fn launch(shared: &Shared, params: &Params) -> Outcome {
+    let options = &shared.options;
+    let now = Timestamp::now();
+    let mut state = shared.state();
+    let most = params.number("MaxCount").ok().flatten().unwrap_or(1);
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    if !state.buckets.take(now, "RunInstances", most) {
+        return Outcome::throttled();
+    }
+    let tokens = (1, most);
+    let done = (|| {
+        let recipe = Arc::new(Recipe::read(params, &options.account)?);
+        judge(&mut state, shared, &recipe);
+        if params.flag("DryRun")? == Some(true) {
+            let message = "Request would have succeeded, but DryRun flag is set.";
+            return Err(Fault::new("DryRunOperation", message));
+        }
+        let launched = state.launch(options, now, &recipe, false);
+        let launched = launched.inspect_err(|refused| {
+            if refused.code == "IdempotentParameterMismatch" {
+                let what = format!("token {} with other parameters", recipe.token);
+                state.breaks("same token, same bytes", what);
+            }
+        })?;
+        Ok(launched)
+    })();
+    shared.changed.notify_one();
+    match done {
+        Ok((ids, made)) => {
+            Outcome::of(answer(&state, shared, &ids, made), ids.len()).taking(tokens)
+        }
+        Err(fault) => Outcome::from(fault).taking(tokens),
+    }
+}
+
+/// A new machine as it begins, one of before as it is.
+fn answer(state: &State, shared: &Shared, ids: &[InstanceId], made: bool) -> Vec<Element> {
+    let first = ids.first().and_then(|id| state.records.get(id));
+    let Some(first) = first else { return Vec::new() };
+    let items = ids.iter().filter_map(|id| {
+        let now = if made { InstanceState::Booting } else { state.cloud.machine(id)?.state() };
+        instance(state, &shared.options.account, id, now)
+    });
+    vec![
+        leaf("reservationId", &first.reservation),
+        leaf("ownerId", &shared.options.account.id),
+        groups(&shared.options.account, &first.recipe),
+        list("instancesSet", items.collect::<Vec<_>>()),
+    ]
+}
+
+/// What no launch of ours may be, dry or real.
+fn judge(state: &mut State, shared: &Shared, recipe: &Recipe) {
+    let what = |text: &str| format!("{}: {text}", recipe.token);
+    let spot = (recipe.market == Market::Spot).then_some("spot-instances-request");
+    for of in TAGGED.into_iter().chain(spot) {
+        let tags = recipe.tags.get(of);
+        let ours = tags.is_some_and(|tags| match &shared.options.installation {
+            Some(value) => tags.get("tinqs-ci") == Some(value),
+            None => tags.contains_key("tinqs-ci"),
+        });
+        if !ours {
+            state.breaks("tags on all resources", what(of));
+        }
+    }
+    if recipe.metadata.tokens != "required" || recipe.metadata.hop_limit != 1 {
+        state.breaks("metadata by token, one hop", what(&format!("{:?}", recipe.metadata)));
+    }
+    if recipe.shutdown != "terminate" {
+        state.breaks("shutdown terminates", what(&recipe.shutdown));
+    }
+    if recipe.token.is_empty() {
+        state.breaks("a token with each launch", what("none"));
+    }
+    let tags = recipe.instance_tags();
+    let seen = LaunchSeen { token: &recipe.token, tags: &tags, user_data: &recipe.user_data };
+    if shared.options.recorded.as_ref().is_some_and(|recorded| !recorded(&seen)) {
+        state.breaks("record, then launch", what("no attempt was recorded"));
+    }
+}

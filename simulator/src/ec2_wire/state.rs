@@ -1,0 +1,291 @@
+//! The account's machines: one [`Cloud`] decides, and beside it stands what only the wire knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{ClassName, Machine as Kind, Market};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::{
+    Attempt, Boot, InstanceId, Placement, RunName, Runner, Secret, Slot, Uid8,
+};
+
+use super::bucket::Buckets;
+use super::events::Events;
+use super::guest::Running;
+use super::identity::Identity;
+use super::recipe::Recipe;
+use super::{Ec2Options, Violation};
+use crate::aws_wire::draw;
+use crate::cloud::machine::Fate;
+use crate::cloud::{Cloud, Config};
+use crate::forge::Forge;
+
+/// What the wire knows of a machine.
+pub(super) struct Record {
+    pub(super) recipe: Arc<Recipe>,
+    pub(super) reservation: String,
+    /// Launch index.
+    pub(super) index: usize,
+    pub(super) number: u64,
+    pub(super) launched_at: Timestamp,
+    /// Before that no reading shows it.
+    pub(super) visible_at: Timestamp,
+    pub(super) spot_request: String,
+    /// Not made by a call of this wire's users.
+    pub(super) foreign: bool,
+    /// Why it ended, where that is not what it seems.
+    pub(super) reason: Option<String>,
+    /// How much of its history was told: events, guests.
+    pub(super) told: usize,
+    pub(super) warned: bool,
+    /// The cloud takes it back then.
+    pub(super) taken_at: Option<Timestamp>,
+    pub(super) guest: Option<Box<dyn Running>>,
+    /// Its guest was asked to end, and has until then.
+    pub(super) guest_until: Option<Timestamp>,
+    pub(super) console: String,
+}
+
+/// Everything behind the mutex.
+pub(super) struct State {
+    pub(super) cloud: Cloud,
+    pub(super) records: BTreeMap<InstanceId, Record>,
+    pub(super) buckets: Buckets,
+    pub(super) violations: Vec<Violation>,
+    pub(super) impaired: BTreeSet<String>,
+    pub(super) events: Events,
+    /// The wire was dropped: no guest starts any more.
+    pub(super) stopped: bool,
+    /// So many launches end at once, for that reason.
+    pub(super) failing: (usize, String),
+    /// For machines that nobody's forge knows.
+    nobodys: Forge,
+    made: u64,
+    reservations: u64,
+}
+
+/// What handlers, the pump and the handle share.
+pub(super) struct Shared {
+    pub(super) options: Ec2Options,
+    state: Mutex<State>,
+    pub(super) changed: tokio::sync::Notify,
+}
+
+impl Shared {
+    pub(super) fn new(options: Ec2Options) -> Self {
+        let account = &options.account;
+        let config = Config {
+            list_lag: options.list_lag,
+            tokens: options.tokens,
+            ends_within: options.quick(options.ends_within),
+            listed_after_end: options.quick(options.listed_after_end),
+            token_kept: options.quick(options.token_kept),
+            zones: account.subnets.iter().map(|s| (s.id.clone(), s.zone.clone())).collect(),
+            vcpus: account.types.iter().map(|t| (t.name.clone(), t.vcpus)).collect(),
+            addresses: account.subnets.iter().map(|s| (s.id.clone(), s.addresses)).collect(),
+            ..Config::default()
+        };
+        let state = State {
+            cloud: Cloud::new(config),
+            records: BTreeMap::new(),
+            buckets: options.buckets.clone(),
+            violations: Vec::new(),
+            impaired: BTreeSet::new(),
+            events: Events::default(),
+            stopped: false,
+            failing: (0, String::new()),
+            nobodys: Forge::new(crate::forge::Config::default()),
+            made: 0,
+            reservations: 0,
+        };
+        Self { options, state: Mutex::new(state), changed: tokio::sync::Notify::new() }
+    }
+
+    /// The state as of now.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.settle(&self.options, Timestamp::now());
+        state
+    }
+}
+
+impl Ec2Options {
+    /// How long something takes that would really take so long.
+    pub(super) fn quick(&self, real: SignedDuration) -> SignedDuration {
+        real / i32::try_from(self.speed.max(1)).unwrap_or(i32::MAX)
+    }
+
+    /// A duration up to that, drawn.
+    fn drawn(&self, site: &str, occurrence: u64, most: SignedDuration) -> SignedDuration {
+        let most = u64::try_from(self.quick(most).as_millis()).unwrap_or_default();
+        let millis = draw(self.seed, site, occurrence) % (most + 1);
+        SignedDuration::from_millis(i64::try_from(millis).unwrap_or_default())
+    }
+}
+
+impl State {
+    pub(super) fn breaks(&mut self, rule: &'static str, what: impl Into<String>) {
+        self.violations.push(Violation { at: Timestamp::now(), rule, what: what.into() });
+    }
+
+    /// Lets happen what is to happen until now.
+    pub(super) fn settle(&mut self, options: &Ec2Options, now: Timestamp) {
+        match &options.forge {
+            Some(forge) => {
+                let mut forge = forge.lock().unwrap_or_else(PoisonError::into_inner);
+                self.cloud.tick(now, &mut forge);
+            }
+            None => {
+                self.cloud.tick(now, &mut self.nobodys);
+            }
+        }
+        self.attend(options, now);
+    }
+
+    /// Launches, or answers what the token made before; and whether this call made it.
+    pub(super) fn launch(
+        &mut self,
+        options: &Ec2Options,
+        now: Timestamp,
+        recipe: &Arc<Recipe>,
+        foreign: bool,
+    ) -> Result<(Vec<InstanceId>, bool), crate::cloud::Refused> {
+        let identity = Identity::read(&recipe.user_data);
+        let (slot, placement, attempt) = attempt(now, recipe, identity.as_ref());
+        let played = options.forge.is_some() && identity.is_some();
+        let fate = if played {
+            let quick = |wait| options.quick(wait);
+            let Fate { starts_in, .. } = options.fate;
+            Fate {
+                boots_in: quick(options.boots_in),
+                starts_in: quick(starts_in),
+                ..options.fate.clone()
+            }
+        } else {
+            // Its guest or a command from outside ends it, nothing else.
+            Fate {
+                boots_in: options.quick(options.boots_in),
+                never_online: true,
+                ignores_timer: true,
+                ..Fate::default()
+            }
+        };
+        let wanted = crate::cloud::admission::Ask {
+            token: Some(recipe.token.as_str()).filter(|token| !token.is_empty()),
+            bytes: recipe.digest,
+            pool: (recipe.kind.clone(), recipe.subnet.clone(), recipe.market),
+            least: recipe.count.0,
+            most: recipe.count.1,
+        };
+        let ask = crate::cloud::Launch { slot: &slot, placement, attempt: &attempt };
+        let (ids, made) = self.cloud.run(now, &wanted, ask, &fate)?;
+        if made {
+            self.reservations += 1;
+            for (index, id) in ids.iter().enumerate() {
+                self.keep(options, now, recipe, id, index, foreign);
+                if self.failing.0 > 0 {
+                    let reason = self.failing.1.clone();
+                    self.end_by_cloud(now, id, &reason);
+                }
+            }
+            self.failing.0 = self.failing.0.saturating_sub(1);
+        }
+        Ok((ids, made))
+    }
+
+    fn keep(
+        &mut self,
+        options: &Ec2Options,
+        now: Timestamp,
+        recipe: &Arc<Recipe>,
+        id: &InstanceId,
+        index: usize,
+        foreign: bool,
+    ) {
+        self.made += 1;
+        let number = self.made;
+        let lag = options.drawn("visible", number, options.visible_within);
+        let spot = recipe.market == Market::Spot;
+        let interrupted =
+            crate::aws_wire::chance(options.seed, "interrupted", number, options.interrupted);
+        let within = SignedDuration::from_mins(10);
+        let taken_at = (spot && interrupted)
+            .then(|| now + options.quick(options.warning) + options.drawn("taken", number, within));
+        let record = Record {
+            recipe: Arc::clone(recipe),
+            reservation: format!("r-{:017x}", self.reservations),
+            index,
+            number,
+            launched_at: now,
+            visible_at: now + lag,
+            spot_request: if spot { format!("sir-{number:08x}") } else { String::new() },
+            foreign,
+            reason: None,
+            told: 0,
+            warned: false,
+            taken_at,
+            guest: None,
+            guest_until: None,
+            console: String::new(),
+        };
+        self.records.insert(id.clone(), record);
+    }
+
+    /// A machine's state as a reading shows it that is so much older than usual.
+    pub(super) fn seen(
+        &self,
+        now: Timestamp,
+        id: &InstanceId,
+        older: SignedDuration,
+    ) -> Option<InstanceState> {
+        let record = self.records.get(id)?;
+        let machine = self.cloud.machine(id)?;
+        let kept = self.cloud.config.listed_after_end;
+        let forgotten = machine.gone_at.is_some_and(|gone| now > gone + kept);
+        if now < record.visible_at || forgotten {
+            return None;
+        }
+        machine.state_at(now - self.cloud.config.list_lag - older)
+    }
+}
+
+/// The machine as the cloud's own model knows it: by the tags and the identity in its user data, or
+/// nobody's where they are missing.
+fn attempt(now: Timestamp, recipe: &Recipe, identity: Option<&Identity>) -> (Slot, u32, Attempt) {
+    let tags = recipe.instance_tags();
+    let tag = |name: &str| tags.get(&format!("tinqs-ci/{name}")).map(String::as_str);
+    let nobody = || Slot { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
+    let slot: Slot = tag("slot").and_then(|text| text.parse().ok()).unwrap_or_else(nobody);
+    let runner = Runner {
+        id: identity.map_or(0, |i| i.id),
+        uuid: identity.map_or_else(String::new, |i| i.uuid.clone()),
+        name: slot.to_string(),
+        labels: identity.map_or_else(Vec::new, |i| i.labels.clone()),
+        token: Secret::new(identity.map_or("", |i| i.token.as_str())),
+    };
+    let machine = Kind {
+        kind: recipe.kind.clone(),
+        subnet: recipe.subnet.clone(),
+        market: recipe.market,
+        image: recipe.image.clone(),
+        security_groups: recipe.security_groups.clone(),
+        instance_profile: recipe.profile.clone(),
+    };
+    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    let attempt = Attempt {
+        number: slot.number,
+        decided_at: now,
+        class: ClassName(tag("class").unwrap_or_default().to_owned()),
+        runner,
+        boot: Boot {
+            deadline: identity.and_then(|i| i.deadline).unwrap_or(Timestamp::MAX),
+            idle_within: identity.map_or(SignedDuration::ZERO, |i| i.idle_within),
+            instance_url: String::new(),
+            git_token: None,
+        },
+        placements: vec![placement],
+        ended: None,
+    };
+    (slot, 0, attempt)
+}

@@ -1,0 +1,90 @@
+//! `TerminateInstances`.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::run::InstanceId;
+
+use super::Outcome;
+use super::describe::{impaired, not_found, unavailable, well_formed};
+use super::error::Fault;
+use super::instance::state as state_element;
+use super::params::Params;
+use super::state::{Shared, State};
+use super::xml::{leaf, list};
+
+/// Most ids of one call.
+const MOST_IDS: usize = 1_000;
+
+pub(super) fn terminate(shared: &Shared, params: &Params) -> Outcome {
+    let now = Timestamp::now();
+    let mut state = shared.state();
+    let ids = params.list("InstanceId");
+    let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    if !state.buckets.take(now, "TerminateInstances", count) {
+        return Outcome::throttled();
+    }
+    let tokens = (1, count);
+    let checked = check(&state, params, &ids, now);
+    let ids = match checked {
+        Ok(ids) => ids,
+        Err(fault) => return Outcome::from(fault).taking(tokens),
+    };
+    for id in &ids {
+        judge(&mut state, shared, id);
+    }
+    let changes: Vec<_> = ids
+        .iter()
+        .filter_map(|id| {
+            let before = state.cloud.machine(id)?.state();
+            state.cloud.terminate(now, id);
+            let after = state.cloud.machine(id)?.state();
+            Some([
+                leaf("instanceId", id),
+                state_element("currentState", after),
+                state_element("previousState", before),
+            ])
+        })
+        .collect();
+    state.attend(&shared.options, now);
+    shared.changed.notify_one();
+    Outcome::of(vec![list("instancesSet", changes)], ids.len()).taking(tokens)
+}
+
+fn check(
+    state: &State,
+    params: &Params,
+    ids: &[&str],
+    now: Timestamp,
+) -> Result<Vec<InstanceId>, Fault> {
+    params.need("InstanceId.1")?;
+    if ids.len() > MOST_IDS {
+        return Err(Fault::new("InvalidParameterValue", format!("more than {MOST_IDS} ids")));
+    }
+    ids.iter().try_for_each(|id| well_formed(id))?;
+    let all: Vec<InstanceId> = ids.iter().map(|id| InstanceId((*id).to_owned())).collect();
+    if all.iter().any(|id| impaired(state, id)) {
+        return Err(unavailable());
+    }
+    let unseen =
+        |id: &&str| state.seen(now, &InstanceId((*id).to_owned()), SignedDuration::ZERO).is_none();
+    let missing: Vec<&str> = ids.iter().copied().filter(unseen).collect();
+    if !missing.is_empty() {
+        return Err(not_found(&missing));
+    }
+    if params.flag("DryRun")? == Some(true) {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Fault::new("DryRunOperation", message));
+    }
+    Ok(all)
+}
+
+fn judge(state: &mut State, shared: &Shared, id: &InstanceId) {
+    let Some(record) = state.records.get(id) else { return };
+    let tags = record.recipe.instance_tags();
+    let strange = match &shared.options.installation {
+        Some(value) => tags.get("tinqs-ci") != Some(value),
+        None => record.foreign,
+    };
+    if strange {
+        state.breaks("no foreign machine terminated", id.to_string());
+    }
+}

@@ -1,0 +1,348 @@
+//! SQS in JSON 1.0 on loopback: standard queues. Signatures are wanted and not checked. Real time;
+//! hiding, holding back and keeping pass `speed` times as fast, long polls do not.
+
+mod json;
+mod ops;
+mod queue;
+mod receive;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+pub use queue::{QueueSettings, QueueWeather};
+
+use crate::aws_wire::{
+    Answer, Head, Latency, Ledger, Reply, Rules, Server, Service, Twist, caller, chance,
+};
+use crate::ec2_wire::EventTarget;
+use json::Fault;
+use queue::Queue;
+
+/// The longest lateness of a queue's weather.
+const LATE: SignedDuration = SignedDuration::from_mins(15);
+
+/// How the wire is set up.
+#[derive(Clone, Debug)]
+pub struct SqsOptions {
+    /// On 127.0.0.1; 0: any free one.
+    pub port: u16,
+    /// What is drawn is drawn from this.
+    pub seed: u64,
+    /// How many times as fast hiding, holding back and keeping pass.
+    pub speed: u32,
+    /// Twelve digits.
+    pub account: String,
+    /// `us-east-1`.
+    pub region: String,
+    /// Queues that are there from the start.
+    pub queues: Vec<(String, QueueSettings)>,
+    /// How long operations take.
+    pub latency: Latency,
+    /// How messages go astray.
+    pub weather: QueueWeather,
+    /// So many entries of batches fail, from 0 to 1.
+    pub batch_failures: f64,
+    /// Longest batch, in bytes.
+    pub most_batch_bytes: usize,
+}
+
+impl Default for SqsOptions {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            seed: 0,
+            speed: 1,
+            account: "123456789012".to_owned(),
+            region: "us-east-1".to_owned(),
+            queues: Vec::new(),
+            latency: Latency { of: Vec::new(), other: Duration::from_millis(8) },
+            weather: QueueWeather::default(),
+            batch_failures: 0.0,
+            most_batch_bytes: 1 << 20,
+        }
+    }
+}
+
+impl SqsOptions {
+    /// One queue of that name, usual settings, no latency.
+    pub fn with_queue(name: &str) -> Self {
+        Self {
+            queues: vec![(name.to_owned(), QueueSettings::default())],
+            latency: Latency::default(),
+            ..Self::default()
+        }
+    }
+
+    fn quick(&self, real: SignedDuration) -> SignedDuration {
+        real / i32::try_from(self.speed.max(1)).unwrap_or(i32::MAX)
+    }
+}
+
+struct Shared {
+    options: SqsOptions,
+    queues: Mutex<BTreeMap<String, Queue>>,
+    weather: Mutex<QueueWeather>,
+    batched: AtomicU64,
+    polls: AtomicUsize,
+    changed: Notify,
+    url: OnceLock<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_queue() -> Fault {
+    Fault::new("QueueDoesNotExist", "The specified queue does not exist.")
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<String, Queue>> {
+        lock(&self.queues)
+    }
+
+    fn weather(&self) -> QueueWeather {
+        lock(&self.weather).clone()
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        let url = self.url.get().map_or("", String::as_str);
+        format!("{url}/{}/{name}", self.options.account)
+    }
+
+    fn arn_of(&self, name: &str) -> String {
+        format!("arn:aws:sqs:{}:{}:{name}", self.options.region, self.options.account)
+    }
+
+    /// The queue that a call's `QueueUrl` names, by account and name; the host is not looked at.
+    fn queue_name(&self, body: &Value) -> Result<String, Fault> {
+        let url = json::text(body, "QueueUrl")?;
+        let mut parts = url.trim_end_matches('/').rsplit('/');
+        let (name, account) = (parts.next().unwrap_or_default(), parts.next());
+        let known = account == Some(self.options.account.as_str());
+        if !known || !self.queues().contains_key(name) {
+            return Err(no_queue());
+        }
+        Ok(name.to_owned())
+    }
+
+    fn post(
+        &self,
+        queue: &mut Queue,
+        body: &str,
+        attributes: Value,
+        delay: SignedDuration,
+    ) -> String {
+        let weather = self.weather();
+        let air = (&weather, self.options.seed, self.options.quick(LATE));
+        let id = queue.send(Timestamp::now(), body, attributes, delay, air);
+        self.changed.notify_waiters();
+        id
+    }
+
+    fn poll(&self) -> Poll<'_> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        Poll(&self.polls)
+    }
+
+    fn fails_in_batch(&self) -> bool {
+        let n = self.batched.fetch_add(1, Ordering::Relaxed);
+        chance(self.options.seed, "sqs/batch", n, self.options.batch_failures)
+    }
+}
+
+/// Counts a receive while it is under way.
+struct Poll<'a>(&'a AtomicUsize);
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Json(Arc<Shared>);
+
+/// A call, read.
+struct Call {
+    op: String,
+    body: Value,
+}
+
+const TARGET: &str = "x-amz-target";
+
+fn operation(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TARGET)?.to_str().ok()?.strip_prefix("AmazonSQS.")
+}
+
+impl Json {
+    fn refuse(fault: &Fault) -> Reply {
+        let body = json::error_body(&fault.code, &fault.message);
+        Reply { status: fault.status(), code: fault.code.clone(), body, items: 0, tokens: (0, 0) }
+    }
+}
+
+impl Service for Json {
+    type Call = Call;
+    const CONTENT_TYPE: &'static str = "application/x-amz-json-1.0";
+    const THROTTLED: (&'static str, u16) = ("RequestThrottled", 400);
+
+    fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Head, Call), (Head, Reply)> {
+        let op = operation(headers).unwrap_or_default().to_owned();
+        let head = Head { service: "sqs", op: op.clone() };
+        let refuse = |fault: Fault| (head.clone(), Self::refuse(&fault));
+        if caller(headers).is_none() {
+            let message = "Request is missing Authentication Token";
+            return Err(refuse(Fault::new("MissingAuthenticationToken", message)));
+        }
+        match serde_json::from_slice(body) {
+            Ok(body) => Ok((head, Call { op, body })),
+            Err(_) => Err(refuse(Fault::new("SerializationException", "The body is not JSON."))),
+        }
+    }
+
+    fn carry_out<'a>(&'a self, call: &'a Call, twist: &'a Twist) -> Answer<'a> {
+        Box::pin(async move {
+            match ops::answer(&self.0, &call.op, &call.body, twist).await {
+                Ok((body, items)) => Reply {
+                    status: 200,
+                    code: String::new(),
+                    body: body.to_string(),
+                    items,
+                    tokens: (0, 0),
+                },
+                Err(fault) => Self::refuse(&fault),
+            }
+        })
+    }
+
+    fn error(&self, _: &Head, code: &str, status: u16, message: &str) -> Reply {
+        let body = json::error_body(code, message);
+        Reply { status, code: code.to_owned(), body, items: 0, tokens: (0, 0) }
+    }
+
+    /// A message is in nobody's hands if nobody waits for it any more.
+    fn ends_with_its_caller(headers: &HeaderMap) -> bool {
+        operation(headers) == Some("ReceiveMessage")
+    }
+
+    /// The name that the error had in the older protocol; clients go by it.
+    fn error_header(code: &str) -> Option<(HeaderName, String)> {
+        let old = match code {
+            "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
+            "QueueNameExists" => "QueueAlreadyExists".to_owned(),
+            "BatchEntryIdsNotDistinct"
+            | "BatchRequestTooLong"
+            | "EmptyBatchRequest"
+            | "InvalidBatchEntryId"
+            | "MessageNotInflight"
+            | "TooManyEntriesInBatchRequest" => format!("AWS.SimpleQueueService.{code}"),
+            other => other.to_owned(),
+        };
+        Some((HeaderName::from_static("x-amzn-query-error"), format!("{old};Sender")))
+    }
+
+    fn latency(&self, op: &str) -> Duration {
+        self.0.options.latency.of(op) / self.0.options.speed.max(1)
+    }
+}
+
+/// A running SQS. Dropped, it stops.
+pub struct SqsWire {
+    shared: Arc<Shared>,
+    server: Server<Json>,
+}
+
+impl SqsWire {
+    /// Binds and serves; to be called in a tokio runtime.
+    pub fn start(options: SqsOptions) -> io::Result<Self> {
+        let queues = options.queues.iter().map(|(n, s)| (n.clone(), Queue::new(s.clone())));
+        let (port, weather) = (options.port, options.weather.clone());
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(queues.collect()),
+            weather: Mutex::new(weather),
+            options,
+            batched: AtomicU64::new(0),
+            polls: AtomicUsize::new(0),
+            changed: Notify::new(),
+            url: OnceLock::new(),
+        });
+        let server = Server::start(Arc::new(Json(Arc::clone(&shared))), port)?;
+        // Set once, here; a call that comes in between sees an empty host, which nobody looks at.
+        let _ = shared.url.set(server.url());
+        Ok(Self { shared, server })
+    }
+
+    /// `http://127.0.0.1:port`: the endpoint.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The URL of a queue of that name.
+    pub fn queue_url(&self, name: &str) -> String {
+        self.shared.url_of(name)
+    }
+
+    /// The ARN of a queue of that name.
+    pub fn queue_arn(&self, name: &str) -> String {
+        self.shared.arn_of(name)
+    }
+
+    /// Every call so far. The same as JSON: `GET /_ledger`.
+    pub fn ledger(&self) -> Ledger {
+        self.server.ledger()
+    }
+
+    /// Changes what goes wrong from now on.
+    pub fn faults(&self, change: impl FnOnce(&mut Rules)) {
+        self.server.rules(change);
+    }
+
+    /// Changes how messages go astray from now on.
+    pub fn weather(&self, weather: QueueWeather) {
+        *lock(&self.shared.weather) = weather;
+    }
+
+    /// The bodies of all messages in a queue, hidden ones too, oldest first.
+    pub fn bodies(&self, name: &str) -> Vec<String> {
+        self.shared.queues().get(name).map(Queue::bodies).unwrap_or_default()
+    }
+
+    /// How many receives are under way, waiting for messages most likely.
+    pub fn polls(&self) -> usize {
+        self.shared.polls.load(Ordering::SeqCst)
+    }
+
+    /// Puts a body into a queue, as a service does that is not a caller of this wire. It arrives
+    /// `delay` later. Lost where there is no such queue.
+    pub fn post(&self, name: &str, body: &str, delay: Duration) {
+        post(&self.shared, name, body, delay);
+    }
+
+    /// What puts bodies into a queue, for [`crate::ec2_wire::Ec2Wire::send_events`].
+    pub fn target(&self, name: &str) -> EventTarget {
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        Arc::new(move |body, delay| post(&shared, &name, &body, delay))
+    }
+
+    /// Removes a queue with its messages, as an operator may by mistake.
+    pub fn remove_queue(&self, name: &str) {
+        self.shared.queues().remove(name);
+        self.shared.changed.notify_waiters();
+    }
+}
+
+fn post(shared: &Shared, name: &str, body: &str, delay: Duration) {
+    let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
+    if let Some(queue) = shared.queues().get_mut(name) {
+        shared.post(queue, body, Value::Null, delay);
+    }
+}
