@@ -11,7 +11,8 @@ use tinqs_ci_reconciler::run::Secret;
 
 use crate::cli::{Failure, out};
 use crate::config::{Env, address, label_problem, listen, scope};
-use crate::gitea::client::{Access, Client};
+use crate::gitea::client::{Access, Client, Rights};
+use crate::gitea::demand::{self, Means, Mode};
 use crate::gitea::version::Version;
 use crate::print::{cut, escape};
 use crate::settings::{Demand, Forge, Scope};
@@ -28,6 +29,8 @@ pub struct Flags {
     pub token_file: Option<PathBuf>,
     /// Which lists are used.
     pub scope: Option<String>,
+    /// How demand is known.
+    pub demand: Demand,
     /// Labels of the class.
     pub labels: Option<Vec<String>>,
     /// Where the server listens.
@@ -60,6 +63,10 @@ struct Answers {
     token: Secret,
     token_place: TokenPlace,
     scope: Scope,
+    /// How demand is known, as asked for.
+    demand: Demand,
+    /// How it will be known.
+    mode: Mode,
     labels: Vec<String>,
     listen: SocketAddr,
     webhook_url: String,
@@ -77,7 +84,7 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let (url, version) = forge_url(&flags, env, &mut asker).await?;
     let (token, token_place) = token(&flags, env, &mut asker)?;
     files.free(&token_place)?;
-    let (scope, client) = scope_of(&flags, &url, &token, &mut asker).await?;
+    let (scope, client, mode) = scope_of(&flags, &url, &version, &token, &mut asker).await?;
     let labels = labels(&flags, &mut asker)?;
     let listen = listen_at(&flags, &mut asker)?;
     let webhook_url = webhook_url(&flags, listen, &mut asker)?;
@@ -89,8 +96,18 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
         )
         .hint("e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it"));
     }
-    let answers =
-        Answers { url, token, token_place, scope, labels, listen, webhook_url, create_webhook };
+    let answers = Answers {
+        url,
+        token,
+        token_place,
+        scope,
+        demand: flags.demand,
+        mode,
+        labels,
+        listen,
+        webhook_url,
+        create_webhook,
+    };
     let secret = files.write(&answers, env)?;
     let done = hook::add(&client, &answers, &secret, &files, &version).await;
     let named = if flags.output == Path::new(crate::config::DEFAULT_FILE) {
@@ -168,9 +185,9 @@ async fn forge_url(
 }
 
 fn too_old(version: &Version) -> Result<(), Failure> {
-    if version.is_older_than(1, 25) {
-        return Err(Failure::failed(format!("{version} is too old: it lists no waiting jobs"))
-            .hint("update it to 1.25 or newer"));
+    if !demand::ephemeral(version) {
+        return Err(Failure::failed(format!("{version} is too old: it has no ephemeral runners"))
+            .hint("update it to 1.25 or newer; 1.24 will do for demand from pushes"));
     }
     if matches!(version, Version::Forgejo { .. } | Version::Unknown { .. }) {
         return out("! that is not a Gitea that is supported; some of this may not work\n");
@@ -233,9 +250,10 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
 async fn scope_of(
     flags: &Flags,
     url: &str,
+    version: &Version,
     token: &Secret,
     asker: &mut Asker,
-) -> Result<(Scope, Client), Failure> {
+) -> Result<(Scope, Client, Mode), Failure> {
     let unusable = |error: crate::gitea::client::Error| {
         Failure::usage(format!("the forge cannot be asked: {error}")).hint("is the token right?")
     };
@@ -271,9 +289,22 @@ async fn scope_of(
             Access::Missing => format!("✗ there is no list of {what} of {}\n", escape(&text)),
         })?;
     }
-    if rights.jobs != Access::Granted {
+    let mode = mode(flags.demand, version, &rights, &scope)?;
+    Ok((scope, client, mode))
+}
+
+/// How demand will be known with this token at this server. What `auto` would make of a token that may
+/// not read the list of a server that has one is seldom what was meant: it is refused.
+fn mode(
+    wanted: Demand,
+    version: &Version,
+    rights: &Rights,
+    scope: &Scope,
+) -> Result<Mode, Failure> {
+    let denied = matches!(rights.jobs, Access::Denied(_)) && !version.is_older_than(1, 25);
+    if denied && wanted != Demand::Push {
         return Err(Failure::failed("without the list of jobs nothing can be done").hint(
-            match &scope {
+            match scope {
                 Scope::All => "take a token of an administrator (write:admin), or --scope user",
                 Scope::User => "give the token write:user and write:repository",
                 Scope::Org(_) => {
@@ -283,7 +314,16 @@ async fn scope_of(
             },
         ));
     }
-    Ok((scope, client))
+    // A secret is made, whatever the mode.
+    let means = Means { wanted, secret: true };
+    let choice = demand::choose(means, version, rights).map_err(|refusal| {
+        Failure::failed(escape(&refusal.to_string()))
+            .hint("--demand push does without the list, where a webhook tells of pushes")
+    })?;
+    if choice.mode == Mode::Push {
+        out(&format!("! {}\n", escape(&choice.why)))?;
+    }
+    Ok(choice.mode)
 }
 
 fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {

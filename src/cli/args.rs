@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::settings::Demand;
+
 /// Exit codes, as every verb's help ends.
 const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, \
                      4 server not reached.";
@@ -282,6 +284,9 @@ pub(super) struct Init {
     /// all, user, org:NAME or repo:OWNER/NAME
     #[arg(long)]
     pub(super) scope: Option<String>,
+    /// How jobs are known
+    #[arg(long, value_enum, default_value_t = DemandArg::Auto)]
+    pub(super) demand: DemandArg,
     /// Labels that the machines carry, separated by commas; * takes any job
     #[arg(long, value_delimiter = ',', value_name = "LABELS")]
     pub(super) labels: Option<Vec<String>>,
@@ -300,6 +305,23 @@ pub(super) struct Init {
     /// Ask nothing, take the flags and the defaults
     #[arg(long, short = 'y')]
     pub(super) yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DemandArg {
+    Auto,
+    Jobs,
+    Push,
+}
+
+impl From<DemandArg> for Demand {
+    fn from(demand: DemandArg) -> Self {
+        match demand {
+            DemandArg::Auto => Self::Auto,
+            DemandArg::Jobs => Self::Jobs,
+            DemandArg::Push => Self::Push,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,12 +3,9 @@
 use super::Check;
 use super::forge::Facts;
 use crate::gitea::client::Hook;
-use crate::gitea::demand::{self, Choice, Means, Mode};
+use crate::gitea::demand::{self, Choice, Means, Mode, PUSH_EVENTS};
 use crate::gitea::version::Version;
 use crate::settings::Settings;
-
-/// Events that a webhook for push mode must tell of.
-const EVENTS: [&str; 4] = ["push", "create", "delete", "pull_request"];
 
 /// The choice of push mode, where the forge's answers lead to it.
 pub(super) fn chosen(settings: &Settings, facts: &Facts) -> Option<Choice> {
@@ -36,7 +33,7 @@ pub(super) fn demand_check(choice: &Choice, version: &Version) -> Check {
 pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
     const WITHOUT: &str = "in push mode nothing else tells of jobs";
-    let add = format!("add a webhook that leads here; events: {}", EVENTS.join(", "));
+    let add = format!("add a webhook that leads here; events: {}", PUSH_EVENTS.join(", "));
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {
@@ -51,8 +48,10 @@ pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, Strin
         let message = format!("{} is switched off; {WITHOUT}", hook.url);
         return Check::fail(NAME, message, "switch it on");
     }
-    let missing: Vec<&str> =
-        EVENTS.into_iter().filter(|event| !hook.events.iter().any(|told| told == event)).collect();
+    let missing: Vec<&str> = PUSH_EVENTS
+        .into_iter()
+        .filter(|event| !hook.events.iter().any(|told| told == event))
+        .collect();
     let message = |what: &str| format!("{} {what}", hook.url);
     match missing.as_slice() {
         [] => Check::ok(NAME, message(&format!("tells of {}", hook.events.join(", ")))),
@@ -108,7 +107,7 @@ mod tests {
     fn an_older_server_is_served_by_pushes_and_told_so() {
         check(
             "",
-            &facts("1.24.7", Access::Missing, vec![hook(&EVENTS)]),
+            &facts("1.24.7", Access::Missing, vec![hook(&PUSH_EVENTS)]),
             &expect![[r#"
             ✓ forge                   https://git.example.com is Gitea 1.24.7
             ! demand                  demand `push`, chosen: Gitea 1.24.7 has no list of waiting jobs; re-runs, schedules and lost webhooks are not seen in this mode
@@ -123,7 +122,7 @@ mod tests {
 
     #[test]
     fn without_ephemeral_runners_it_cannot_work() {
-        let facts = facts("1.23.8", Access::Missing, vec![hook(&EVENTS)]);
+        let facts = facts("1.23.8", Access::Missing, vec![hook(&PUSH_EVENTS)]);
         let choice = chosen(&settings(""), &facts).expect("push");
         let check = demand_check(&choice, &Version::parse("1.23.8"));
         assert_eq!(check.outcome, Outcome::Fail);
@@ -136,15 +135,15 @@ mod tests {
         assert_eq!(outcome(vec![]), Outcome::Fail);
         assert_eq!(outcome(vec![hook(&["workflow_job"])]), Outcome::Fail);
         assert_eq!(outcome(vec![hook(&["push"])]), Outcome::Warn);
-        assert_eq!(outcome(vec![hook(&EVENTS)]), Outcome::Ok);
-        assert_eq!(outcome(vec![Hook { active: false, ..hook(&EVENTS) }]), Outcome::Fail);
+        assert_eq!(outcome(vec![hook(&PUSH_EVENTS)]), Outcome::Ok);
+        assert_eq!(outcome(vec![Hook { active: false, ..hook(&PUSH_EVENTS) }]), Outcome::Fail);
         let unknown = webhook_check(&settings(""), &Err("403".into()));
         assert_eq!(unknown.outcome, Outcome::Warn);
     }
 
     #[test]
     fn where_the_list_may_be_read_pushes_are_not_chosen() {
-        let facts = facts("1.27.0", Access::Granted, vec![hook(&EVENTS)]);
+        let facts = facts("1.27.0", Access::Granted, vec![hook(&PUSH_EVENTS)]);
         assert_eq!(chosen(&settings(""), &facts), None);
         assert!(chosen(&settings("demand = \"push\""), &facts).is_some());
     }

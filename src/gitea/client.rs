@@ -22,6 +22,7 @@ use serde::Deserialize;
 use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, WaitingJob};
 use tinqs_ci_reconciler::run::{JobRef, Runner, Secret, Slot};
+use tinqs_ci_reconciler::workflow::trigger::Memory;
 use tokio::sync::OnceCell;
 
 use super::version::Version;
@@ -64,6 +65,8 @@ pub struct Client {
     runner_list: Mutex<RunnerList>,
     repositories: Mutex<HashMap<String, Known>>,
     contents: contents::Contents,
+    /// What workflow files of this forge said.
+    pub(super) said: Memory,
 }
 
 /// A repository, as it was looked up.
@@ -145,6 +148,7 @@ impl Client {
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
             contents: contents::Contents::default(),
+            said: Memory::default(),
         })
     }
 

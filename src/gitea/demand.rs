@@ -50,7 +50,20 @@ pub enum Mode {
     Push,
 }
 
+/// Events that a webhook must tell of in push mode.
+pub const PUSH_EVENTS: [&str; 4] = ["push", "create", "delete", "pull_request"];
+
 impl Mode {
+    /// Events that a webhook is made for: that of jobs always, which wakes runs wherever there are
+    /// some, and in push mode what is evaluated.
+    pub fn events(self) -> &'static [&'static str] {
+        static ALL: [&str; 5] = ["workflow_job", "push", "create", "delete", "pull_request"];
+        match self {
+            Self::Jobs => &ALL[..1],
+            Self::Push => &ALL,
+        }
+    }
+
     /// As it is configured.
     pub fn word(self) -> &'static str {
         match self {
@@ -241,6 +254,13 @@ mod tests {
         for word in words {
             assert!(text.contains(word), "`{word}` is missing in: {text}");
         }
+    }
+
+    #[test]
+    fn a_webhook_of_push_mode_tells_of_jobs_and_of_all_that_is_evaluated() {
+        assert_eq!(Mode::Jobs.events(), ["workflow_job"]);
+        assert_eq!(Mode::Push.events()[0], "workflow_job");
+        assert_eq!(Mode::Push.events()[1..], PUSH_EVENTS);
     }
 
     #[test]

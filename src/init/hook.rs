@@ -9,6 +9,7 @@ use super::Answers;
 use super::write::Files;
 use crate::cli::{Failure, out};
 use crate::gitea::client::Client;
+use crate::gitea::demand::Mode;
 use crate::gitea::version::Version;
 use crate::print::escape;
 use crate::settings::Scope;
@@ -23,19 +24,23 @@ pub(super) async fn add(
 ) -> Result<(), Failure> {
     let url = &answers.webhook_url;
     let done = if answers.create_webhook {
-        create(client, url, secret).await
+        create(client, answers, secret).await
     } else {
         out(&by_hand(answers, files))
     };
     out(&allowed(url, version))?;
-    if let Some(warning) = unreachable_from(&answers.url, url) {
-        out(&warning)?;
+    if let Some(warning) = unreachable_from(&answers.url, url, answers.mode) {
+        out(warning)?;
     }
     done
 }
 
-async fn create(client: &Client, url: &str, secret: &Secret) -> Result<(), Failure> {
-    let by_hand = "add it by hand, or go without: the job list is read every 10s anyway";
+async fn create(client: &Client, answers: &Answers, secret: &Secret) -> Result<(), Failure> {
+    let url = answers.webhook_url.as_str();
+    let by_hand = match answers.mode {
+        Mode::Jobs => "add it by hand, or go without: the job list is read every 10s anyway",
+        Mode::Push => "add it by hand: nothing else tells of pushes",
+    };
     // Making one is not idempotent: two hooks would tell everything twice.
     let hooks = client.hooks().await.map_err(|error| {
         Failure::failed(format!("the webhooks cannot be listed: {}", error.message)).hint(by_hand)
@@ -48,7 +53,7 @@ async fn create(client: &Client, url: &str, secret: &Secret) -> Result<(), Failu
         ))
         .hint("its secret is not known here: delete it there and add it anew"));
     }
-    match client.create_hook(url, secret).await {
+    match client.create_hook(url, secret, answers.mode.events()).await {
         Ok(hook) => out(&format!("created webhook {} → {}\n", hook.id, escape(url))),
         Err(error) => {
             Err(Failure::failed(format!("the webhook was not added: {}", error.message))
@@ -67,13 +72,20 @@ fn by_hand(answers: &Answers, files: &Files) -> String {
             format!("{forge}/{}/{}/settings/hooks", escape(owner), escape(repo))
         }
     };
+    let (events, without) = match answers.mode {
+        Mode::Jobs => ("Workflow Job", "Without it jobs are found too, within 10s."),
+        Mode::Push => (
+            "Workflow Job, Push, Create, Delete, all of Pull Request",
+            "Without it no job is found.",
+        ),
+    };
     format!(
         "\nThe webhook to add at {page}, kind Gitea:\n\
          \x20 Target URL    {}\n\
          \x20 Content type  application/json\n\
          \x20 Secret        the content of {}\n\
-         \x20 Trigger on    Custom events: Workflow Job\n\
-         Without it jobs are found too, within 10s. `init --create-webhook` adds it for you.\n",
+         \x20 Trigger on    Custom events: {events}\n\
+         {without} `init --create-webhook` adds it for you.\n",
         escape(&answers.webhook_url),
         escape(&files.webhook.to_string_lossy()),
     )
@@ -123,18 +135,24 @@ fn allowed(url: &str, version: &Version) -> String {
 }
 
 /// A forge elsewhere never reaches our loopback.
-fn unreachable_from(forge: &str, webhook: &str) -> Option<String> {
+fn unreachable_from(forge: &str, webhook: &str, mode: Mode) -> Option<&'static str> {
     let is_loopback = |url: &str| {
         let host = Url::parse(url).ok()?.host_str()?.trim_matches(['[', ']']).to_owned();
         let ip = host.parse::<IpAddr>().map(|ip| ip.is_loopback());
         Some(ip.unwrap_or(host == "localhost"))
     };
     if is_loopback(webhook)? && !is_loopback(forge)? {
-        return Some(
-            "\n! A Gitea on another host cannot reach this address. Either --listen 0.0.0.0:8080 with\n  \
-             --webhook-url, or leave the webhook out: the job list is read every 10s anyway.\n"
-                .to_owned(),
-        );
+        return Some(match mode {
+            Mode::Jobs => {
+                "\n! A Gitea on another host cannot reach this address. Either --listen 0.0.0.0:8080 \
+                 with\n  --webhook-url, or leave the webhook out: the job list is read every 10s \
+                 anyway.\n"
+            }
+            Mode::Push => {
+                "\n! A Gitea on another host cannot reach this address: --listen 0.0.0.0:8080 with\n  \
+                 --webhook-url.\n"
+            }
+        });
     }
     None
 }
@@ -179,8 +197,13 @@ mod tests {
     #[test]
     fn loopback_is_not_reached_from_elsewhere() {
         let local = "http://127.0.0.1:8080/webhook";
-        assert!(unreachable_from("https://git.example.com", local).is_some());
-        assert!(unreachable_from("http://localhost:3000", local).is_none());
-        assert!(unreachable_from("https://git.example.com", "http://10.0.0.5/webhook").is_none());
+        let said = unreachable_from;
+        let far = "https://git.example.com";
+        assert!(
+            said(far, local, Mode::Jobs).is_some_and(|said| said.contains("leave the webhook"))
+        );
+        assert!(said(far, local, Mode::Push).is_some_and(|said| !said.contains("leave")));
+        assert!(said("http://localhost:3000", local, Mode::Jobs).is_none());
+        assert!(said(far, "http://10.0.0.5/webhook", Mode::Jobs).is_none());
     }
 }

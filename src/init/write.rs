@@ -11,7 +11,7 @@ use super::{Answers, TokenPlace};
 use crate::cli::{Failure, out};
 use crate::config::{self, Env};
 use crate::print::escape;
-use crate::settings::Scope;
+use crate::settings::{Demand, Scope};
 
 /// Where they go.
 #[derive(Debug)]
@@ -102,6 +102,11 @@ impl Files {
         let _ =
             writeln!(text, "# all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.");
         let _ = writeln!(text, "scope          = {}", quoted(&scope));
+        if answers.demand != Demand::Auto {
+            let word = answers.mode.word();
+            let _ = writeln!(text, "# auto | jobs | push: how it is known which jobs wait.");
+            let _ = writeln!(text, "demand         = {}", quoted(word));
+        }
         let _ = writeln!(text, "# The webhook at your Gitea must have the same secret.");
         let _ = writeln!(text, "webhook_secret = {}", file(&self.webhook));
         text.push_str(

@@ -88,12 +88,14 @@ pub(super) async fn pushes(
     let mut told = false;
     loop {
         match guarded(pushes.pass()).await {
-            Ok(Ok(_)) => told = false,
-            Ok(Err(error)) => {
-                if !told {
+            Ok(pass) => {
+                for (result, took) in pass.told {
+                    telemetry.metrics.push(result, took);
+                }
+                if let Some(error) = pass.error.as_ref().filter(|_| !told) {
                     tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
                 }
-                told = true;
+                told = pass.error.is_some();
             }
             Err(_) => telemetry.metrics.panicked("demand"),
         }

@@ -115,6 +115,12 @@ families! {
     WEBHOOK_ACCEPTED = "webhook_last_accepted_timestamp_seconds" Gauge [] Stable
         "When a webhook was last accepted, Unix time; 0: never.",
         "time() - tinqs_ci_webhook_last_accepted_timestamp_seconds";
+    PUSHES = "push_evaluations_total" Counter ["result"] Beta
+        "Pushes and other occasions that push mode set against the workflow files, by result.",
+        "sum by (result) (increase(tinqs_ci_push_evaluations_total[1h]))";
+    PUSH_DURATION = "push_evaluation_duration_seconds" Histogram ["result"] Beta
+        "How long an evaluation took, what was read of the forge included.",
+        "histogram_quantile(0.95, sum by (le) (rate(tinqs_ci_push_evaluation_duration_seconds_bucket[10m])))";
     RESYNC_FOUND = "resync_found_jobs_total" Counter [] Stable
         "Jobs found by listing that no webhook had announced.",
         "increase(tinqs_ci_resync_found_jobs_total[30m])";

@@ -5,6 +5,8 @@ use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::Outcome;
 
+use crate::gitea::demand::pushes::PushResult;
+
 /// What has no configured class.
 pub const UNMATCHED: &str = "unmatched";
 
@@ -43,6 +45,8 @@ pub const EVENTS: [&str; 3] = ["workflow_job", "push", "unknown"];
 /// How a webhook was answered.
 pub const WEBHOOK_RESULTS: [&str; 5] =
     ["accepted", "ignored", "bad_signature", "bad_payload", "error"];
+/// How the evaluation of a push went; `waiting`: it is tried again.
+pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
 /// Calls by service, as the ports name them.
 pub const CALLS: [(&str, &[&str]); 4] = [
     ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
@@ -73,6 +77,15 @@ pub fn action(action: ActionKind) -> &'static str {
         ActionKind::Retire => "retire",
         ActionKind::Remove => "remove",
         ActionKind::Wake => "wake",
+    }
+}
+
+/// The label of an evaluation's result.
+pub fn push_result(result: PushResult) -> &'static str {
+    match result {
+        PushResult::Evaluated => "evaluated",
+        PushResult::Waiting => "waiting",
+        PushResult::GivenUp => "given_up",
     }
 }
 
@@ -150,7 +163,7 @@ pub fn event(header: Option<&str>) -> &'static str {
 
 /// The values that a label may have; `None`: the names of the configured classes and
 /// `unmatched`, or what was built.
-pub fn values(label: &str) -> Option<Vec<&'static str>> {
+fn values(label: &str) -> Option<Vec<&'static str>> {
     let values: &[&'static str] = match label {
         "controller" => &CONTROLLERS,
         "action" => &ACTIONS,
@@ -168,6 +181,25 @@ pub fn values(label: &str) -> Option<Vec<&'static str>> {
             );
         }
         _ => return None,
+    };
+    Some(values.to_vec())
+}
+
+/// The closed values of a family's label; `None`: the configured classes, or what was built.
+pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
+    let values: &[&str] = match (family, label) {
+        ("tinqs_ci_reconcile_total", "result") => &PASS_RESULTS,
+        ("tinqs_ci_actions_total", "result") => &ACTION_RESULTS,
+        ("tinqs_ci_webhooks_total", "result") => &WEBHOOK_RESULTS,
+        ("tinqs_ci_launch_attempts_total", "result") => &LAUNCH_RESULTS,
+        (
+            "tinqs_ci_push_evaluations_total" | "tinqs_ci_push_evaluation_duration_seconds",
+            "result",
+        ) => &PUSH_RESULTS,
+        (_, "state") => &INSTANCE_STATES,
+        (_, "status") => &REGISTRATION_STATES,
+        (_, "phase") => &DISPLAY_PHASES,
+        (_, label) => return values(label),
     };
     Some(values.to_vec())
 }

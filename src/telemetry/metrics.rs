@@ -13,6 +13,8 @@ use tinqs_ci_reconciler::controller::{Fact, LookResult, Report, SweepReport};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::Attempt;
 
+use crate::gitea::demand::pushes::PushResult;
+
 pub use super::families::{FAMILIES, Family, Kind, Stability};
 use super::{families as f, labels};
 
@@ -30,7 +32,7 @@ pub fn schema() -> serde_json::Value {
             .labels
             .iter()
             .map(|label| {
-                let values = label_values(family, label);
+                let values = labels::of_family(family.name, label);
                 ((*label).to_owned(), values.map_or(serde_json::Value::Null, Into::into))
             })
             .collect();
@@ -39,21 +41,6 @@ pub fn schema() -> serde_json::Value {
         row
     });
     families.collect::<Vec<_>>().into()
-}
-
-/// The closed values of a family's label; `None`: the configured classes, or what was built.
-fn label_values(family: &Family, label: &str) -> Option<Vec<&'static str>> {
-    let values: &[&str] = match (family.name, label) {
-        ("tinqs_ci_reconcile_total", "result") => &labels::PASS_RESULTS,
-        ("tinqs_ci_actions_total", "result") => &labels::ACTION_RESULTS,
-        ("tinqs_ci_webhooks_total", "result") => &labels::WEBHOOK_RESULTS,
-        ("tinqs_ci_launch_attempts_total", "result") => &labels::LAUNCH_RESULTS,
-        (_, "state") => &labels::INSTANCE_STATES,
-        (_, "status") => &labels::REGISTRATION_STATES,
-        (_, "phase") => &labels::DISPLAY_PHASES,
-        (_, label) => return labels::values(label),
-    };
-    Some(values.to_vec())
 }
 
 /// The families of this process.
@@ -82,6 +69,8 @@ pub struct Metrics {
     webhooks: IntCounterVec,
     webhook_duration: Histogram,
     webhook_accepted: Gauge,
+    pushes: IntCounterVec,
+    push_duration: HistogramVec,
     resync_found: IntCounter,
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
@@ -153,6 +142,8 @@ impl Metrics {
             webhooks: counters(r, f::WEBHOOKS),
             webhook_duration: register(r, duration.expect(CONSTANT)),
             webhook_accepted: gauge(f::WEBHOOK_ACCEPTED),
+            pushes: counters(r, f::PUSHES),
+            push_duration: histograms(r, f::PUSH_DURATION, &CALL_BUCKETS),
             resync_found: register(
                 r,
                 IntCounter::with_opts(opts(f::RESYNC_FOUND)).expect(CONSTANT),
@@ -191,6 +182,10 @@ impl Metrics {
             for result in labels::WEBHOOK_RESULTS {
                 self.webhooks.with_label_values(&[event, result]);
             }
+        }
+        for result in labels::PUSH_RESULTS {
+            self.pushes.with_label_values(&[result]);
+            self.push_duration.with_label_values(&[result]);
         }
         for (service, operations) in labels::CALLS {
             for operation in operations {
@@ -329,6 +324,13 @@ impl Metrics {
         if result == "accepted" {
             self.webhook_accepted.set(seconds(at));
         }
+    }
+
+    /// An evaluation in push mode that came to its end.
+    pub fn push(&self, result: PushResult, elapsed: Duration) {
+        let result = labels::push_result(result);
+        self.pushes.with_label_values(&[result]).inc();
+        self.push_duration.with_label_values(&[result]).observe(elapsed.as_secs_f64());
     }
 
     /// A call to a port.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::gitea::demand::pushes::PushResult;
 use tinqs_ci_reconciler::class::{ClassName, Market, Times};
 use tinqs_ci_reconciler::controller::{Effect, Fact};
 use tinqs_ci_reconciler::observation::{Instance, InstanceState};
@@ -92,6 +93,31 @@ fn the_series_stay_below_their_budget() {
     let series = telemetry(20).metrics.series();
     assert!(series < 8_000, "{series}");
     assert!(series > 1_000, "every possible series is there at 0: {series}");
+}
+
+#[test]
+fn every_evaluation_of_a_push_is_counted_and_timed_under_what_came_of_it() {
+    let telemetry = telemetry(1);
+    let shown = |result: &str| {
+        let text = telemetry.metrics.text();
+        let value = |name: &str| {
+            let series = format!("tinqs_ci_{name}{{result=\"{result}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&series));
+            line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
+        };
+        [
+            value("push_evaluations_total"),
+            value("push_evaluation_duration_seconds_count"),
+            value("push_evaluation_duration_seconds_sum"),
+        ]
+    };
+    let results = ["evaluated", "waiting", "given_up"];
+    assert_eq!(results.map(shown), [["0", "0", "0"]; 3]);
+    telemetry.metrics.push(PushResult::Evaluated, Duration::from_millis(250));
+    telemetry.metrics.push(PushResult::Evaluated, Duration::from_millis(500));
+    telemetry.metrics.push(PushResult::Waiting, Duration::from_secs(15));
+    telemetry.metrics.push(PushResult::GivenUp, Duration::from_secs(1));
+    assert_eq!(results.map(shown), [["2", "2", "0.75"], ["1", "1", "15"], ["1", "1", "1"]]);
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn init() {
               --token <TOKEN>      An access token; better: GITEA_TOKEN in the environment, or --token-file
               --token-file <FILE>  A file that holds an access token
               --scope <SCOPE>      all, user, org:NAME or repo:OWNER/NAME
+              --demand <DEMAND>    How jobs are known [default: auto] [possible values: auto, jobs, push]
               --labels <LABELS>    Labels that the machines carry, separated by commas; * takes any job
               --listen <IP:PORT>   Where webhooks and the API are served
               --webhook-url <URL>  Where your Gitea reaches this server; without it, what --listen says

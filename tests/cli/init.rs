@@ -6,6 +6,7 @@ use std::path::Path;
 use expect_test::expect;
 use serde_json::{Value, json};
 use tinqs_ci::config;
+use tinqs_ci::settings::Demand;
 
 use crate::scripted::{Answer, Asked, Server};
 use crate::{Said, tinqs, tinqs_in};
@@ -18,9 +19,13 @@ fn forge(is_admin: bool) -> Server {
 }
 
 fn gitea(asked: &Asked, is_admin: bool) -> Answer {
+    gitea_of("1.26.4", asked, is_admin)
+}
+
+fn gitea_of(version: &str, asked: &Asked, is_admin: bool) -> Answer {
     let path = asked.line.split('?').next().unwrap_or_default();
     if path == "GET /api/v1/version" {
-        return Answer(200, None, json!({ "version": "1.26.4" }));
+        return Answer(200, None, json!({ "version": version }));
     }
     if asked.authorization.as_deref() != Some(&format!("token {TOKEN}")) {
         return Answer(401, None, json!({ "message": "user does not exist" }));
@@ -34,6 +39,10 @@ fn gitea(asked: &Asked, is_admin: bool) -> Answer {
         "GET /api/v1/user" => Answer(200, None, user),
         "GET /api/v1/admin/actions/jobs" if !is_admin => {
             Answer(403, None, json!({ "message": "user should be the site admin" }))
+        }
+        // It came with 1.25.
+        _ if path.ends_with("/actions/jobs") && version < "1.25" => {
+            Answer(404, None, json!({ "message": "not found" }))
         }
         _ if path.ends_with("/actions/jobs") => {
             Answer(200, None, json!({ "jobs": [], "total_count": 0 }))
@@ -201,7 +210,88 @@ fn everything_may_be_said() {
     assert_eq!(body["config"]["url"], "http://10.0.0.5:9000/webhook");
     let secret = settings.forge.webhook_secret.expect("made");
     assert_eq!(body["config"]["secret"], secret.expose());
+    assert_eq!(body["events"], json!(["workflow_job"]), "the job list is the truth");
     assert!(said.out.contains("ALLOWED_HOST_LIST = external,10.0.0.5\n"), "{}", said.out);
+}
+
+/// The events of the webhook that was added, if one was.
+fn events(server: &Server) -> Option<Value> {
+    let made = server.asked().into_iter().find(|asked| asked.line.starts_with("POST"))?;
+    let body: Value = serde_json::from_str(&made.body).expect("JSON");
+    Some(body["events"].clone())
+}
+
+#[test]
+fn the_webhook_tells_of_what_the_demand_needs() {
+    let all = json!(["workflow_job", "push", "create", "delete", "pull_request"]);
+    let jobs = json!(["workflow_job"]);
+    // Whether auto chooses pushes is the server's to say: the job list came with 1.25.
+    let cases: [(&str, bool, &[&str], &Value); 6] = [
+        ("1.26.4", true, &[], &jobs),
+        ("1.26.4", true, &["--demand", "jobs"], &jobs),
+        ("1.26.4", true, &["--demand", "push"], &all),
+        ("1.26.4", false, &["--demand", "push", "--scope", "all"], &all),
+        ("1.24.7", true, &[], &all),
+        ("1.24.7", true, &["--demand", "push"], &all),
+    ];
+    for (version, is_admin, more, wanted) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::new(move |asked, _| gitea_of(version, asked, is_admin));
+        let said = init(folder.path(), &server, &[more, &["--create-webhook"]].concat());
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{version} {more:?}: {}", said.out);
+        assert_eq!(events(&server).as_ref(), Some(wanted), "{version} {more:?}");
+        let push = wanted == &all;
+        assert_eq!(said.out.contains("! demand `push`, "), push, "{}", said.out);
+        let file = folder.path().join("tinqs-ci.toml");
+        let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
+        let loaded = config::load(Some(&file), &env).expect("init writes what serve takes");
+        let demand = match more {
+            ["--demand", "jobs", ..] => Demand::Jobs,
+            ["--demand", "push", ..] => Demand::Push,
+            _ => Demand::Auto,
+        };
+        assert_eq!(loaded.settings.forge.demand, demand);
+    }
+}
+
+#[test]
+fn by_hand_it_is_said_which_events_and_what_goes_without_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = forge(true);
+    let said = init(folder.path(), &server, &["--demand", "push"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert_eq!(events(&server), None);
+    let told = said.out.split_once("  Trigger on").map(|(_, told)| told).unwrap_or_default();
+    let told: Vec<&str> = told.lines().take(2).collect();
+    expect![[r#"
+            Custom events: Workflow Job, Push, Create, Delete, all of Pull Request
+        Without it no job is found. `init --create-webhook` adds it for you."#]]
+    .assert_eq(&told.join("\n"));
+}
+
+#[test]
+fn a_server_that_cannot_serve_the_demand_is_named_and_nothing_is_written() {
+    let cases: [(&str, bool, &[&str]); 3] = [
+        ("1.24.7", true, &["--demand", "jobs"]),
+        ("1.23.8", true, &["--demand", "push"]),
+        ("1.26.4", false, &["--scope", "all"]),
+    ];
+    let errors = cases.map(|(version, is_admin, more)| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::new(move |asked, _| gitea_of(version, asked, is_admin));
+        let said = init(folder.path(), &server, &[more, &["--create-webhook"]].concat());
+        assert_eq!((said.code, events(&server)), (1, None), "{version}: {}", said.out);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+        said.err
+    });
+    expect![[r#"
+        error: Gitea 1.24.7 has no list of waiting jobs for `forge.scope`, which Gitea has from 1.25 on: check that what the scope names exists, and upgrade an older server, or set `forge.webhook_secret` and a webhook for pushes: demand is then known from those
+        hint: --demand push does without the list, where a webhook tells of pushes
+        error: Gitea 1.23.8 is too old: it has no ephemeral runners
+        hint: update it to 1.25 or newer; 1.24 will do for demand from pushes
+        error: without the list of jobs nothing can be done
+        hint: take a token of an administrator (write:admin), or --scope user
+    "#]].assert_eq(&errors.concat());
 }
 
 #[test]

@@ -122,14 +122,16 @@ async fn a_system_hook_is_made_for_the_whole_forge() {
     .await;
     let client = script.client();
     let secret = Secret::new("hook-secret");
-    let hook = client.create_hook("http://ci/webhook", &secret).await.expect("made");
+    let hook =
+        client.create_hook("http://ci/webhook", &secret, Mode::Push.events()).await.expect("made");
     assert_eq!(hook.id, 3);
     let asked = &script.asked()[0];
     assert_eq!(asked.path, "/api/v1/admin/hooks");
     assert_eq!(
         asked.json(),
         json!({
-            "type": "gitea", "active": true, "events": ["workflow_job"],
+            "type": "gitea", "active": true,
+            "events": ["workflow_job", "push", "create", "delete", "pull_request"],
             "config": {
                 "url": "http://ci/webhook", "content_type": "json", "secret": "hook-secret",
                 "is_system_webhook": "true",
@@ -142,10 +144,11 @@ async fn a_system_hook_is_made_for_the_whole_forge() {
     assert_eq!(hooks[0].events, ["workflow_job"]);
 
     let repo = script.client_of(Scope::Repo("a".into(), "b".into()));
-    repo.create_hook("http://ci/webhook", &secret).await.expect("made");
+    repo.create_hook("http://ci/webhook", &secret, Mode::Jobs.events()).await.expect("made");
     let asked = script.asked().pop().expect("asked");
     assert_eq!(asked.path, "/api/v1/repos/a/b/hooks");
     assert!(asked.json()["config"].get("is_system_webhook").is_none());
+    assert_eq!(asked.json()["events"], json!(["workflow_job"]));
 }
 
 #[tokio::test]

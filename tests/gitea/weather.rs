@@ -35,7 +35,10 @@ async fn everything(client: &Client) -> Vec<PortError> {
         client.server_time().await.err(),
         client.rights().await.err(),
         client.registration_token().await.err(),
-        client.create_hook("http://ci/webhook", &Secret::new("hook-secret")).await.err(),
+        client
+            .create_hook("http://ci/webhook", &Secret::new("hook-secret"), &["workflow_job"])
+            .await
+            .err(),
     ];
     errors.into_iter().flatten().collect()
 }

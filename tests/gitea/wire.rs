@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use jiff::Timestamp;
 use tinqs_ci::gitea::client::{Access, Client};
-use tinqs_ci::gitea::demand;
+use tinqs_ci::gitea::demand::{self, Mode};
 use tinqs_ci::gitea::webhook::{self, Event};
 use tinqs_ci::settings::{Demand, Forge as Settings, Scope};
 use tinqs_ci_reconciler::observation::{Conclusion, Job, Registrations};
@@ -219,11 +219,13 @@ async fn a_hook_that_is_made_is_found_again() {
     let wire = start(Line::V1_26, Vec::new());
     let client = client_of(&wire, Scope::All);
     assert_eq!(client.hooks().await.expect("answers"), []);
-    let made = client.create_hook("http://127.0.0.1:9/webhook", &Secret::new("hook-secret")).await;
-    let made = made.expect("made");
+    let (url, secret) = ("http://127.0.0.1:9/webhook", Secret::new("hook-secret"));
+    let made = client.create_hook(url, &secret, Mode::Push.events()).await.expect("made");
     let hooks = client.hooks().await.expect("answers");
     assert_eq!((hooks.len(), hooks[0].id), (1, made.id));
     assert!(hooks[0].active && hooks[0].url.ends_with(":9/webhook"), "{hooks:?}");
     assert_eq!(wire.hooks()[0].secret, "hook-secret");
+    assert_eq!(wire.hooks()[0].events, Mode::Push.events());
+    assert_eq!(hooks[0].events, Mode::Push.events());
     assert!(client.server_time().await.is_ok());
 }

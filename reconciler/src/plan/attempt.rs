@@ -76,9 +76,10 @@ impl<'a> Decision<'a> {
             self.starting(SignedDuration::ZERO);
             return self.write(Row::NextPlacement);
         }
-        let end = self.facts.end.unwrap_or(End::NeverAnswered);
         let ends_now = self.status.attempt.as_ref().is_some_and(|a| a.ended.is_none());
-        self.end(end);
+        if let Some(end) = self.facts.end {
+            self.end(end);
+        }
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);

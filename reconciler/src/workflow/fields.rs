@@ -1,6 +1,8 @@
 //! The fields of a mapping as the server's decoder sees them: merged by `<<`, keys as texts,
 //! duplicates refused.
 
+use std::collections::HashSet;
+
 use super::yaml::{Core, Kind, Node};
 
 /// A field that cannot be read: where and why.
@@ -26,15 +28,16 @@ impl<'n> Fields<'n> {
     /// Reads a mapping; a null has no fields.
     pub(crate) fn read(node: &'n Node) -> Result<Self, BadField> {
         let mut fields = Self { fields: Vec::new(), keys_are_texts: true };
-        let mut seen = std::collections::HashSet::new();
-        fields.collect(node, &mut seen)?;
+        fields.collect(node, &mut None)?;
         Ok(fields)
     }
 
+    /// Of keys that are met again, here or in what is merged, the first counts. `seen` is made only
+    /// where that can be: a mapping's own keys differ, aliases apart.
     fn collect(
         &mut self,
         node: &'n Node,
-        seen: &mut std::collections::HashSet<&'n str>,
+        seen: &mut Option<HashSet<&'n str>>,
     ) -> Result<(), BadField> {
         if node.resolved().is_null() {
             return Ok(());
@@ -46,6 +49,10 @@ impl<'n> Fields<'n> {
             let name = key.as_str().unwrap_or("…");
             return Err(BadField::new(key, format!("the key `{name}` stands there already")));
         }
+        if seen.is_none() && entries.iter().any(|(key, _)| key.is_alias() || key.is_merge()) {
+            *seen = Some(HashSet::with_capacity(entries.len()));
+        }
+        self.fields.reserve(entries.len());
         let mut merged = None;
         for (key, value) in entries {
             let key = key.resolved();
@@ -57,7 +64,7 @@ impl<'n> Fields<'n> {
                 Core::Null => self.keys_are_texts = false,
                 _ => {
                     self.keys_are_texts &= core == Core::Str;
-                    if seen.insert(text) {
+                    if seen.as_mut().is_none_or(|seen| seen.insert(text)) {
                         self.fields.push((text, value));
                     }
                 }

@@ -82,6 +82,9 @@ impl Pattern {
         let bare = text.strip_prefix('!');
         let (pattern, negated) = (bare.unwrap_or(text), bare.is_some());
         let compile = || {
+            if let Some(machine) = Machine::plain(pattern).filter(|_| text.len() <= LONGEST) {
+                return Ok(machine);
+            }
             let regexp = match dialect {
                 _ if text.len() > LONGEST => return Err(Why::TooLarge),
                 Dialect::V1_25 | Dialect::V1_26 => translate::act(pattern)?,

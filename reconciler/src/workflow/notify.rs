@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::on::Entry;
-use super::trigger::{self, BRANCH, Changed, Evaluation, Event, TAG, Verdict};
+use super::trigger::{self, BRANCH, Changed, Evaluation, Event, Memory, TAG, Verdict};
 use super::{Dialect, changes, files};
 
 /// What of a commit's message or a pull request's title keeps workflows from running, unless the
@@ -165,15 +165,25 @@ pub struct Notification<'a> {
 
 /// The runs that an event gives, and why no others.
 pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
+    notify_remembering(what, context, dialect, &Memory::default())
+}
+
+/// The same, of files that may have been read before.
+pub fn notify_remembering(
+    what: &Notification<'_>,
+    context: &Context,
+    dialect: Dialect,
+    memory: &Memory,
+) -> Notified {
     let event = &what.event;
     if event.name == "workflow_dispatch" {
-        return dispatch(what, context, dialect);
+        return dispatch(what, context, dialect, memory);
     }
     let (git_ref, at) = choose_ref(event, context);
     if let Some(nothing) = nothing(event, &git_ref, context) {
         return Notified { nothing: Some(nothing), ..Notified::default() };
     }
-    let evaluated = |files| evaluated(files, what, context, dialect);
+    let evaluated = |files| evaluated(files, what, context, dialect, memory);
     let mut told = Notified { workflows: evaluated(what.files), ..Notified::default() };
     if trigger::is_pull_request(event.name) {
         told.base_workflows = evaluated(what.base_files);
@@ -237,12 +247,12 @@ fn evaluated(
     what: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
+    memory: &Memory,
 ) -> Vec<(String, Evaluation)> {
     workflows(files, context, dialect)
         .map(|(id, text)| {
-            let bytes = text.as_bytes();
-            let told = trigger::evaluate_file(bytes, &what.event, what.changed, dialect);
-            (id.to_owned(), told)
+            let said = memory.read(text.as_bytes(), dialect);
+            (id.to_owned(), said.judge(&what.event, what.changed))
         })
         .collect()
 }
@@ -345,7 +355,12 @@ fn needs_approval(event: &Event<'_>, target: bool, context: &Context) -> bool {
 }
 
 /// A workflow that somebody starts by hand: no filter counts, and no skip text.
-fn dispatch(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
+fn dispatch(
+    what: &Notification<'_>,
+    context: &Context,
+    dialect: Dialect,
+    memory: &Memory,
+) -> Notified {
     let event = &what.event;
     let name = event.text("/ref");
     let full = [BRANCH, TAG].iter().any(|prefix| name.starts_with(prefix));
@@ -360,7 +375,7 @@ fn dispatch(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Not
     if told.nothing.is_some() || context.disabled.iter().any(|id| id == wanted) {
         return told;
     }
-    told.workflows = evaluated(what.files, what, context, dialect);
+    told.workflows = evaluated(what.files, what, context, dialect, memory);
     told.workflows.retain(|(id, _)| id == wanted);
     // Up to 1.26.2 the trigger did not have to be there.
     let startable = |evaluation: &Evaluation| {

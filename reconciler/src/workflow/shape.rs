@@ -24,8 +24,24 @@ pub(crate) enum Shape {
     List(&'static Shape),
     /// Named fields; other keys are passed over.
     Struct(&'static [(&'static str, Shape)]),
+    /// Named fields, and those of another that are not among them.
+    Extended(&'static [(&'static str, Shape)], &'static Shape),
     /// A text, or else the other.
     TextOr(&'static Shape),
+}
+
+impl Shape {
+    /// The type of a named field.
+    fn field(&self, name: &str) -> Option<&'static Shape> {
+        let of = |fields: &'static [(&'static str, Shape)]| {
+            fields.iter().find(|(own, _)| *own == name).map(|(_, shape)| shape)
+        };
+        match self {
+            Struct(fields) => of(fields),
+            Extended(fields, other) => of(fields).or_else(|| other.field(name)),
+            Raw | Any | Text | Bool | Int | Map(_) | List(_) | TextOr(_) => None,
+        }
+    }
 }
 
 /// Where a node does not fit.
@@ -44,7 +60,7 @@ impl Misfit {
     }
 }
 
-use Shape::{Any, Bool, Int, List, Map, Raw, Struct, Text, TextOr};
+use Shape::{Any, Bool, Extended, Int, List, Map, Raw, Struct, Text, TextOr};
 
 const DEFAULTS: Shape = Struct(&[("run", Struct(&[("shell", Text), ("working-directory", Text)]))]);
 const CONCURRENCY: Shape = TextOr(&Struct(&[("group", Text), ("cancel-in-progress", Text)]));
@@ -75,7 +91,7 @@ const STEP: Shape = Struct(&[
     ("timeout-minutes", Text),
 ]);
 /// From 1.26 every job is decoded a second time, and there the step's is a truth value.
-const STEP_1_26: Shape = Struct(&[("continue-on-error", Bool)]);
+const STEP_1_26: Shape = Extended(&[("continue-on-error", Bool)], &STEP);
 const STRATEGY: Shape = Struct(&[
     ("failfast", Bool),
     ("maxparallel", Int),
@@ -102,7 +118,8 @@ const JOB: Shape = Struct(&[
     ("permissions", Raw),
     ("result", Text),
 ]);
-const JOB_1_26: Shape = Struct(&[("concurrency", CONCURRENCY), ("steps", List(&STEP_1_26))]);
+const JOB_1_26: Shape =
+    Extended(&[("concurrency", CONCURRENCY), ("steps", List(&STEP_1_26))], &JOB);
 const WORKFLOW: Shape = Struct(&[
     ("file", Text),
     ("name", Text),
@@ -113,7 +130,7 @@ const WORKFLOW: Shape = Struct(&[
     ("concurrency", CONCURRENCY),
     ("permissions", Raw),
 ]);
-const WORKFLOW_1_26: Shape = Struct(&[("jobs", Map(&JOB_1_26)), ("run-name", Text)]);
+const WORKFLOW_1_26: Shape = Extended(&[("jobs", Map(&JOB_1_26)), ("run-name", Text)], &WORKFLOW);
 
 /// One input of `on.workflow_dispatch.inputs`.
 pub(crate) const INPUT: Shape = Struct(&[
@@ -132,11 +149,7 @@ pub(crate) const LIST: Shape = List(&Any);
 /// # Errors
 /// For the first part that does not.
 pub fn check_workflow(workflow: &Node, dialect: Dialect) -> Result<(), Misfit> {
-    check(workflow, &WORKFLOW)?;
-    if dialect >= Dialect::V1_26 {
-        check(workflow, &WORKFLOW_1_26)?;
-    }
-    Ok(())
+    check(workflow, if dialect < Dialect::V1_26 { &WORKFLOW } else { &WORKFLOW_1_26 })
 }
 
 /// Whether a node fits a type.
@@ -147,6 +160,8 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
     let node = node.resolved();
     match &node.kind {
         Kind::Alias(_) => Err(Misfit::new(node, "an anchor contains itself")),
+        // Whatever it is, it is one: nothing but a tag could not fit.
+        Kind::Scalar { tag: None, .. } if matches!(shape, Any | Text | TextOr(_)) => Ok(()),
         Kind::Scalar { text, .. } => {
             let core = node.core().ok_or_else(|| {
                 Misfit::new(node, format!("`{}` does not fit its tag", cut(text)))
@@ -163,7 +178,7 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
         },
         Kind::Mapping(_) => match shape {
             TextOr(other) => check(node, other),
-            Map(_) | Struct(_) | Any => mapping(node, shape, &mut Vec::new()),
+            Map(_) | Struct(_) | Extended(..) | Any => mapping(node, shape, &mut Vec::new()),
             _ => Err(Misfit::new(node, "a mapping cannot stand here")),
         },
     }
@@ -191,7 +206,7 @@ fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Resul
         let key_text = cut(key.as_str().unwrap_or_default());
         return Err(Misfit::new(key, format!("the key `{key_text}` stands there twice")));
     }
-    for (key, value) in entries.iter().filter(|(key, _)| !is_merge(key)) {
+    for (key, value) in entries.iter().filter(|(key, _)| !key.is_merge()) {
         let scalar = key.resolved();
         let Some(text) = scalar.as_str() else {
             return Err(Misfit::new(key, "a key must be a text"));
@@ -201,31 +216,23 @@ fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Resul
             continue;
         }
         match shape {
-            Struct(fields) => {
-                if let Some((_, field)) = fields.iter().find(|(name, _)| *name == text) {
-                    check(value, field)?;
-                }
+            Struct(_) | Extended(..) => {
+                shape.field(text).map_or(Ok(()), |field| check(value, field))?;
             }
             Map(each) => check(value, each)?,
             _ => check(value, &Any)?,
         }
     }
-    let merges: Vec<&Node> =
-        entries.iter().filter(|(key, _)| is_merge(key)).map(|(_, value)| value).collect();
-    if merges.is_empty() {
-        return Ok(());
+    let mut merges = entries.iter().filter(|(key, _)| key.is_merge()).peekable();
+    if merges.peek().is_some() {
+        outer.extend(entries.iter().filter_map(|(key, _)| key.as_str()));
     }
-    outer.extend(entries.iter().filter_map(|(key, _)| key.as_str()));
-    for merge in merges {
+    for (_, merge) in merges {
         for merged in merged(merge)? {
             mapping(merged, shape, outer)?;
         }
     }
     Ok(())
-}
-
-fn is_merge(key: &Node) -> bool {
-    key.core() == Some(Core::Merge)
 }
 
 /// The mappings that the value of `<<` stands for.
@@ -246,7 +253,7 @@ fn merged(value: &Node) -> Result<Vec<&Node>, Misfit> {
 pub(crate) fn field<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     node.get(name).or_else(|| {
         let entries = node.entries()?;
-        let merges = entries.iter().filter(|(key, _)| is_merge(key));
+        let merges = entries.iter().filter(|(key, _)| key.is_merge());
         let mappings = merges.filter_map(|(_, value)| merged(value).ok()).flatten();
         // The tree is finite and no deeper than `yaml::DEPTH`.
         mappings.into_iter().find_map(|mapping| field(mapping, name))

@@ -7,9 +7,11 @@ use super::yaml::Node;
 use super::{Dialect, jobs, shape, yaml};
 
 mod filter;
+mod memory;
 
 pub(super) use filter::{BRANCH, TAG};
 pub use filter::{Judgement, Why};
+pub use memory::Memory;
 
 /// What happened in the forge.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,51 @@ impl Evaluation {
     }
 }
 
+/// What a file says, whatever happened: all of its reading, and none of its judging.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Each event the file names, in order; or why the file is ignored.
+    pub entries: Result<Vec<Entry>, FileInvalid>,
+    /// As [`Evaluation::no_jobs`].
+    pub no_jobs: Option<FileInvalid>,
+    /// By which line's rules it was read.
+    pub dialect: Dialect,
+}
+
+impl Said {
+    /// Reads a file, as bytes.
+    pub fn read(text: &[u8], dialect: Dialect) -> Self {
+        match yaml::parse(text) {
+            Ok(workflow) => Self::of(&workflow, dialect),
+            Err(yaml::YamlError { line, message }) => {
+                Self { entries: Err(FileInvalid { line, message }), no_jobs: None, dialect }
+            }
+        }
+    }
+
+    /// Reads a document.
+    pub fn of(workflow: &Node, dialect: Dialect) -> Self {
+        let entries = entries(workflow, dialect);
+        let later = dialect < Dialect::V1_26 && entries.is_ok();
+        let no_jobs = later.then(|| check_jobs(workflow, dialect).err()).flatten();
+        Self { entries, no_jobs, dialect }
+    }
+
+    /// Sets it against an event.
+    pub fn judge(&self, event: &Event<'_>, changed: &Changed) -> Evaluation {
+        match &self.entries {
+            Ok(entries) => {
+                let entries = entries.iter();
+                let entries =
+                    entries.map(|entry| judge(entry.clone(), event, changed, self.dialect));
+                let no_jobs = self.no_jobs.clone();
+                Evaluation { entries: entries.collect(), invalid: None, no_jobs }
+            }
+            Err(why) => Evaluation::ignored(why.clone()),
+        }
+    }
+}
+
 /// One file, as bytes, against one event.
 pub fn evaluate_file(
     text: &[u8],
@@ -111,12 +158,7 @@ pub fn evaluate_file(
     changed: &Changed,
     dialect: Dialect,
 ) -> Evaluation {
-    match yaml::parse(text) {
-        Ok(workflow) => evaluate(&workflow, event, changed, dialect),
-        Err(yaml::YamlError { line, message }) => {
-            Evaluation::ignored(FileInvalid { line, message })
-        }
-    }
+    Said::read(text, dialect).judge(event, changed)
 }
 
 /// One file against one event.
@@ -126,15 +168,7 @@ pub fn evaluate(
     changed: &Changed,
     dialect: Dialect,
 ) -> Evaluation {
-    match entries(workflow, dialect) {
-        Ok(entries) => {
-            let entries = entries.into_iter().map(|entry| judge(entry, event, changed, dialect));
-            let no_jobs =
-                if dialect < Dialect::V1_26 { check_jobs(workflow, dialect).err() } else { None };
-            Evaluation { entries: entries.collect(), invalid: None, no_jobs }
-        }
-        Err(why) => Evaluation::ignored(why),
-    }
+    Said::of(workflow, dialect).judge(event, changed)
 }
 
 /// The events a file names, if the forge does not ignore the file.
@@ -224,20 +258,20 @@ fn names(on: &str, event: &str) -> bool {
 }
 
 fn judge(entry: Entry, event: &Event<'_>, changed: &Changed, dialect: Dialect) -> Judged {
-    let with = |verdict| Judged { entry: entry.clone(), verdict, filters: Vec::new() };
+    let with = |entry, verdict| Judged { entry, verdict, filters: Vec::new() };
     if entry.schedule.is_some() {
-        return with(Verdict::Scheduled);
+        return with(entry, Verdict::Scheduled);
     }
     if !names(&entry.event, event.name) {
-        return with(Verdict::OtherEvent);
+        return with(entry, Verdict::OtherEvent);
     }
     let family = family(event.name);
     match family {
-        Family::Plain => return with(Verdict::Matched),
-        Family::Unsupported => return with(Verdict::Unsupported),
+        Family::Plain => return with(entry, Verdict::Matched),
+        Family::Unsupported => return with(entry, Verdict::Unsupported),
         // Other actions of a pull request must be asked for.
         Family::PullRequest if types(&entry).is_none() && !is_common(event.text("/action")) => {
-            return with(Verdict::OtherActivity);
+            return with(entry, Verdict::OtherActivity);
         }
         _ => {}
     }

@@ -21,6 +21,9 @@ pub const NODES: u64 = 1_000_000;
 /// Most bytes that anchored nodes may hold beside the tree they stand in.
 pub(crate) const ANCHORED: usize = 16 * 1024 * 1024;
 
+/// Keys of a mapping that are compared each with each.
+const FEW: usize = 16;
+
 /// One node of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -133,6 +136,12 @@ impl Node {
     /// it decodes the mapping.
     pub fn duplicate_key(&self) -> Option<&Node> {
         let entries = self.entries()?;
+        // Few keys are compared with each other faster than they are hashed.
+        if entries.len() <= FEW {
+            let stood =
+                |at: usize| entries[..at].iter().any(|(key, _)| same_key(key, &entries[at].0));
+            return (1..entries.len()).find(|at| stood(*at)).map(|at| &entries[at].0);
+        }
         let mut seen = std::collections::HashSet::with_capacity(entries.len());
         entries.iter().map(|(key, _)| key).find(|key| match &key.kind {
             Kind::Scalar { text, .. } => !seen.insert((0, text.as_str())),
@@ -142,6 +151,16 @@ impl Node {
         })
     }
 
+    /// Whether it is the key `<<`, which merges.
+    pub(crate) fn is_merge(&self) -> bool {
+        // Decided by its first characters for nearly every key.
+        match &self.kind {
+            Kind::Scalar { text, tag: None, .. } if text != "<<" => false,
+            Kind::Scalar { .. } => self.core() == Some(Core::Merge),
+            Kind::Sequence(_) | Kind::Mapping(_) | Kind::Alias(_) => false,
+        }
+    }
+
     /// What a scalar is in the forge's parser; `None` for anything else, aliases too, and for a
     /// scalar that its explicit tag does not fit.
     pub fn core(&self) -> Option<Core> {
@@ -149,5 +168,15 @@ impl Node {
             Kind::Scalar { text, plain, tag } => core::resolve(text, *plain, tag.as_deref()),
             _ => None,
         }
+    }
+}
+
+/// Whether the forge's parser takes one key for the other: texts by what they say, lists and mappings
+/// by their kind alone; an alias is like nothing.
+fn same_key(one: &Node, other: &Node) -> bool {
+    match (&one.kind, &other.kind) {
+        (Kind::Scalar { text, .. }, Kind::Scalar { text: other, .. }) => text == other,
+        (Kind::Sequence(_), Kind::Sequence(_)) | (Kind::Mapping(_), Kind::Mapping(_)) => true,
+        _ => false,
     }
 }

@@ -7,9 +7,6 @@ use md5::{Digest, Md5};
 
 use crate::aws_wire::{chance, draw, request_id};
 
-/// Most messages that may be in somebody's hands at once.
-pub(super) const IN_FLIGHT: usize = 120_000;
-
 /// How messages go astray, each from 0 to 1. The default is fair weather.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueWeather {
@@ -38,6 +35,8 @@ pub struct QueueSettings {
     pub wait: SignedDuration,
     /// Longest message, in bytes.
     pub most_bytes: usize,
+    /// Most messages that may be in somebody's hands at once.
+    pub most_in_flight: usize,
     /// Where a message goes that was received more often: name of the queue, times.
     pub dead_letters: Option<(String, u64)>,
 }
@@ -50,6 +49,7 @@ impl Default for QueueSettings {
             retention: SignedDuration::from_hours(4 * 24),
             wait: SignedDuration::ZERO,
             most_bytes: 1 << 20,
+            most_in_flight: 120_000,
             dead_letters: None,
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Shared;
 use super::json::{Fault, attributes_md5, number};
 use super::ops::{Answer, TWELVE_HOURS};
-use super::queue::{IN_FLIGHT, Received, md5};
+use super::queue::{Received, md5};
 use crate::aws_wire::Twist;
 
 pub(super) async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Answer {
@@ -58,7 +58,7 @@ fn take(
     let mut queues = shared.queues();
     let queue = queues.get_mut(name).ok_or_else(super::no_queue)?;
     queue.expire(now, shared.options.quick(queue.settings.retention));
-    if queue.counts(now).1 >= IN_FLIGHT {
+    if queue.counts(now).1 >= queue.settings.most_in_flight {
         // A long poll just finds nothing.
         let fault = Fault::new("OverLimit", "Too many messages in flight.");
         return if long { Ok(Vec::new()) } else { Err(fault) };

@@ -127,12 +127,17 @@ impl Client {
         pages::read_all::<Hooks>(&self.sender, "hooks", &self.hooks_path()).await
     }
 
-    /// Makes a webhook for `workflow_job` in the configured scope; for `all` a system hook, which
+    /// Makes a webhook for these events in the configured scope; for `all` a system hook, which
     /// sees every repository. Not idempotent: look at [`Client::hooks`] first.
     ///
     /// # Errors
     /// `Denied` where the token may not.
-    pub async fn create_hook(&self, url: &str, secret: &Secret) -> Result<Hook, PortError> {
+    pub async fn create_hook(
+        &self,
+        url: &str,
+        secret: &Secret,
+        events: &[&str],
+    ) -> Result<Hook, PortError> {
         self.sender.keep_secret(secret);
         let mut config = json!({ "url": url, "content_type": "json", "secret": secret.expose() });
         if self.scope == Scope::All {
@@ -140,7 +145,7 @@ impl Client {
             config["is_system_webhook"] = "true".into();
         }
         let body = json!({
-            "type": "gitea", "active": true, "events": ["workflow_job"], "config": config,
+            "type": "gitea", "active": true, "events": events, "config": config,
         });
         let body = Some(body.to_string().into_bytes());
         let call = Call::api("create_hook", Method::POST, &self.hooks_path(), body);

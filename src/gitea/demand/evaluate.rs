@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_reconciler::workflow::jobs::{self, PlannedJob};
 use tinqs_ci_reconciler::workflow::notify::{
-    self, At, Context, Files, Nothing, Notification, Notified, notify,
+    self, At, Context, Files, Nothing, Notification, Notified, notify_remembering,
 };
-use tinqs_ci_reconciler::workflow::trigger::{Changed, Evaluation, Event, Why, is_pull_request};
+use tinqs_ci_reconciler::workflow::trigger::{
+    Changed, Evaluation, Event, Memory, Why, is_pull_request,
+};
 use tinqs_ci_reconciler::workflow::{Dialect, files, yaml};
 
 use super::occasion::Occasion;
@@ -51,10 +53,11 @@ pub struct WorkflowRun {
     pub jobs: Result<Vec<PlannedJob>, String>,
 }
 
-/// What is read of the two commits that count.
-struct Read {
+/// What is read of the two commits that count, and what files said that were read before.
+struct Read<'m> {
     head: Texts,
     base: Texts,
+    memory: &'m Memory,
 }
 
 /// Workflow files, and the folder that they are taken from.
@@ -96,7 +99,7 @@ pub async fn evaluate(
         Some((_, sha)) => texts(client, &occasion.repo, sha, &mut notes).await?,
         None => None,
     };
-    let read = Read { head, base: base.unwrap_or_default() };
+    let read = Read { head, base: base.unwrap_or_default(), memory: &client.said };
     let mut context = context(&occasion, &read);
     let unknown = Changed::Unknown(NOT_READ.to_owned());
     let mut notified = judge(&occasion, &read, &unknown, &context, dialect);
@@ -148,7 +151,7 @@ async fn texts(
     Ok(Some(Texts { texts, directories }))
 }
 
-fn context(occasion: &Occasion, read: &Read) -> Context {
+fn context(occasion: &Occasion, read: &Read<'_>) -> Context {
     let mut directories = read.head.directories.clone();
     directories.extend(
         read.base.directories.iter().filter(|d| !read.head.directories.contains(d)).cloned(),
@@ -167,7 +170,7 @@ fn context(occasion: &Occasion, read: &Read) -> Context {
 
 fn judge(
     occasion: &Occasion,
-    read: &Read,
+    read: &Read<'_>,
     changed: &Changed,
     context: &Context,
     dialect: Dialect,
@@ -176,7 +179,7 @@ fn judge(
         Event { name: &occasion.event, payload: &occasion.payload, git_ref: &occasion.git_ref };
     let files = &read.head.texts;
     let what = Notification { event, files, base_files: &read.base.texts, changed };
-    notify(&what, context, dialect)
+    notify_remembering(&what, context, dialect, read.memory)
 }
 
 /// Whether a filter's verdict hangs on files that were not read.
@@ -206,7 +209,7 @@ async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortEr
 async fn look_closer(
     client: &Client,
     occasion: &Occasion,
-    read: &Read,
+    read: &Read<'_>,
     changed: &Changed,
     context: &mut Context,
     dialect: Dialect,
@@ -235,7 +238,7 @@ async fn look_closer(
 async fn runs(
     client: &Client,
     occasion: &Occasion,
-    read: &Read,
+    read: &Read<'_>,
     notified: &Notified,
     dialect: Dialect,
 ) -> Result<Vec<WorkflowRun>, PortError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::serving;
@@ -38,8 +39,19 @@ pub struct Pushes {
     failed: Mutex<HashMap<String, (u32, Timestamp)>>,
 }
 
+/// What came of one evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushResult {
+    /// Its runs, if any, are durable.
+    Evaluated,
+    /// The forge or the store failed, or the commit is not there yet: it is tried again.
+    Waiting,
+    /// It is not tried again.
+    GivenUp,
+}
+
 /// What came of a pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Pass {
     /// Occasions that were evaluated.
     pub evaluated: usize,
@@ -51,6 +63,10 @@ pub struct Pass {
     pub given_up: usize,
     /// The forge did not answer, so that the rest was put off.
     pub unanswered: bool,
+    /// Each evaluation and how long it took.
+    pub told: Vec<(PushResult, Duration)>,
+    /// The inbox cannot be read, or the mode not be decided: the rest was not evaluated.
+    pub error: Option<PortError>,
 }
 
 /// What became of one item.
@@ -59,6 +75,9 @@ enum Became {
     Again(PortError),
     GivenUp(String),
 }
+
+/// An item's key, it, what became of it, and how long that took.
+type Looked = (String, Item, Became, Duration);
 
 impl Pushes {
     /// Push mode over these parts.
@@ -95,11 +114,13 @@ impl Pushes {
 
     /// Evaluates what lies there and is due. An item leaves once its runs are durable. Where the
     /// forge does not answer, the rest is left to the next pass.
-    ///
-    /// # Errors
-    /// The inbox cannot be read, or the mode not be decided: the rest was not evaluated.
-    pub async fn pass(self: &Arc<Self>) -> Result<Pass, PortError> {
+    pub async fn pass(self: &Arc<Self>) -> Pass {
         let mut pass = Pass::default();
+        pass.error = self.go_through(&mut pass).await.err();
+        pass
+    }
+
+    async fn go_through(self: &Arc<Self>, pass: &mut Pass) -> Result<(), PortError> {
         let mut tasks = JoinSet::new();
         let mut after = String::new();
         let now = self.controller.ports().clock.now();
@@ -119,41 +140,37 @@ impl Pushes {
                     continue;
                 }
                 if tasks.len() >= AT_ONCE {
-                    self.joined(&mut tasks, &mut pass, now).await;
+                    self.joined(&mut tasks, pass, now).await;
                 }
                 let pushes = self.clone();
                 tasks.spawn(async move {
+                    let began = Instant::now();
                     let became = pushes.evaluate(&item, now).await;
-                    (key, item, became)
+                    (key, item, became, began.elapsed())
                 });
             }
         }
         while !tasks.is_empty() {
-            self.joined(&mut tasks, &mut pass, now).await;
+            self.joined(&mut tasks, pass, now).await;
         }
-        Ok(pass)
+        Ok(())
     }
 
-    async fn joined(
-        &self,
-        tasks: &mut JoinSet<(String, Item, Became)>,
-        pass: &mut Pass,
-        now: Timestamp,
-    ) {
+    async fn joined(&self, tasks: &mut JoinSet<Looked>, pass: &mut Pass, now: Timestamp) {
         // A panic leaves its item where it is; the hook has logged it.
-        let Some(Ok((key, item, became))) = tasks.join_next().await else { return };
+        let Some(Ok((key, item, became, took))) = tasks.join_next().await else { return };
         let Occasion { repo, event, git_ref, commit, .. } = &item.occasion;
-        let over = match became {
+        let (result, over) = match became {
             Became::Done { created } => {
                 pass.evaluated += 1;
                 pass.created += created;
                 tracing::info!(repo, event, git_ref, commit, created, "evaluated a push");
-                true
+                (PushResult::Evaluated, true)
             }
             Became::GivenUp(why) => {
                 pass.given_up += 1;
                 tracing::error!(repo, event, git_ref, commit, why, "a push was given up");
-                true
+                (PushResult::GivenUp, true)
             }
             Became::Again(error) => {
                 pass.waiting += 1;
@@ -161,9 +178,10 @@ impl Pushes {
                     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled);
                 self.put_off(&key, now);
                 tracing::warn!(repo, event, git_ref, commit, error = %error, "a push has to wait");
-                false
+                (PushResult::Waiting, false)
             }
         };
+        pass.told.push((result, took));
         if over {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             if let Err(error) = self.inbox.take_out(&key).await {

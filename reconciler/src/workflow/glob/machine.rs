@@ -19,20 +19,32 @@ pub(super) struct Machine {
     ends: Box<str>,
     /// Shorter inputs match nothing.
     shortest: usize,
-    /// What an automaton is made of, when one is needed first.
-    hir: Hir,
-    automaton: OnceLock<Option<Automaton>>,
 }
 
 /// What stands between beginning and end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// Nothing: one text and no other.
     Text,
     /// Anything without this character.
     Without(char),
-    /// Something that the automaton must tell.
-    Other,
+    /// Something that an automaton must tell.
+    Other(Box<Other>),
+}
+
+/// An automaton, and what it is made of when it is needed first.
+struct Other {
+    hir: Hir,
+    automaton: OnceLock<Option<Automaton>>,
+}
+
+impl std::fmt::Debug for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => f.write_str("Text"),
+            Self::Without(c) => write!(f, "Without({c:?})"),
+            Self::Other(_) => f.write_str("Other"),
+        }
+    }
 }
 
 impl std::fmt::Debug for Machine {
@@ -46,6 +58,25 @@ impl std::fmt::Debug for Machine {
 }
 
 impl Machine {
+    /// The machine of a pattern that says the same to both engines and to a reader: a text, or one
+    /// with a single `*` or `**` in it. `None` for any other, which must be read as they read it.
+    pub(super) fn plain(pattern: &str) -> Option<Self> {
+        let text = |text: &str| text.bytes().all(is_plain).then(|| Box::from(text));
+        let Some((begins, rest)) = pattern.split_once('*') else {
+            let (begins, ends) = (text(pattern)?, Box::default());
+            return Some(Self { shape: Shape::Text, shortest: pattern.len(), begins, ends });
+        };
+        let (without, ends) = match rest.strip_prefix('*') {
+            // The engines differ in what `**/` is.
+            Some(ends) if ends.starts_with('/') => return None,
+            Some(ends) => ('\n', ends),
+            None => ('/', rest),
+        };
+        let (begins, ends) = (text(begins)?, text(ends)?);
+        let shortest = begins.len() + ends.len();
+        Some(Self { shape: Shape::Without(without), begins, ends, shortest })
+    }
+
     pub(super) fn new(hir: Hir) -> Self {
         let parts: &[Hir] = match hir.kind() {
             HirKind::Concat(parts) => parts,
@@ -67,13 +98,15 @@ impl Machine {
             ends = text;
             inner = &inner[..inner.len() - 1];
         }
-        let shape = match inner {
-            [] if at_start && at_end => Shape::Text,
-            [part] if at_start && at_end => run(part).map_or(Shape::Other, Shape::Without),
-            _ => Shape::Other,
+        let simple = match inner {
+            [] if at_start && at_end => Some(Shape::Text),
+            [part] if at_start && at_end => run(part).map(Shape::Without),
+            _ => None,
         };
         let shortest = hir.properties().minimum_len().unwrap_or(usize::MAX);
-        Self { shape, begins, ends, shortest, hir, automaton: OnceLock::new() }
+        let shape = simple
+            .unwrap_or_else(|| Shape::Other(Box::new(Other { hir, automaton: OnceLock::new() })));
+        Self { shape, begins, ends, shortest }
     }
 
     pub(super) fn matches(&self, input: &str) -> bool {
@@ -82,15 +115,20 @@ impl Machine {
         }
         let Some(behind) = input.strip_prefix(&*self.begins) else { return false };
         let Some(between) = behind.strip_suffix(&*self.ends) else { return false };
-        match self.shape {
+        match &self.shape {
             Shape::Text => between.is_empty(),
-            Shape::Without(c) => !between.contains(c),
-            Shape::Other => {
-                let automaton = self.automaton.get_or_init(|| Automaton::new(&self.hir));
+            Shape::Without(c) => !between.contains(*c),
+            Shape::Other(other) => {
+                let automaton = other.automaton.get_or_init(|| Automaton::new(&other.hir));
                 automaton.as_ref().is_some_and(|automaton| automaton.matches(input))
             }
         }
     }
+}
+
+/// Whether a character stands for itself in both engines.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.')
 }
 
 fn literal(hir: &Hir) -> Option<Box<str>> {
@@ -144,5 +182,57 @@ impl Automaton {
         let found = self.dfa.try_search_fwd(&mut cache, &Input::new(input).earliest(true));
         // It fails on bytes it was told to stop at, or when told to give up: it is told neither.
         found.is_ok_and(|found| found.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{regexp, translate};
+    use super::*;
+
+    /// Every text of up to `length` of these characters.
+    fn texts(characters: &[u8], length: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut from = 0;
+        for _ in 0..length {
+            let last = all.len();
+            for at in from..last {
+                for c in characters {
+                    let longer = all[at].clone() + &char::from(*c).to_string();
+                    all.push(longer);
+                }
+            }
+            from = last;
+        }
+        all
+    }
+
+    #[test]
+    fn a_plain_pattern_is_what_either_engine_makes_of_it() {
+        let mut plain = 0;
+        // `!` and `{` are among those that are not plain.
+        for pattern in texts(b"a./*!{", 6) {
+            let Some(machine) = Machine::plain(&pattern) else { continue };
+            plain += 1;
+            let engines = [false, true].map(|negated| {
+                translate::glob(&pattern, negated, translate::Use::Filter).expect("it compiles")
+            });
+            let act = translate::act(&pattern).expect("it compiles");
+            for regexp in engines.into_iter().chain([act]) {
+                let other = Machine::new(regexp::parse(&regexp).expect("it compiles"));
+                assert_eq!(format!("{machine:?}"), format!("{other:?}"), "{pattern}");
+                assert_eq!(machine.shortest, other.shortest, "{pattern}");
+            }
+        }
+        assert_eq!(plain, 3_503, "how many of them are plain");
+    }
+
+    #[test]
+    fn what_the_engines_read_otherwise_is_not_plain() {
+        for pattern in
+            ["**/a", "a/**/b", "a**/b", "***", "*a*", "a?", "[a]", "a b", "ä", "\\*", "a+"]
+        {
+            assert!(Machine::plain(pattern).is_none(), "{pattern}");
+        }
     }
 }

@@ -86,20 +86,46 @@ struct Part {
 struct Group {
     done: Vec<Part>,
     items: Vec<Part>,
+    /// Characters behind the items that become one item together: most of a pattern is such.
+    text: String,
+    /// One of the items is such a text of several characters, each of which counts as an item.
+    joined: bool,
     outside: Flags,
     captures: bool,
 }
 
 impl Group {
     fn new(outside: Flags, captures: bool) -> Self {
-        Self { done: Vec::new(), items: Vec::new(), outside, captures }
+        let (done, items, text) = (Vec::new(), Vec::new(), String::new());
+        Self { done, items, text, joined: false, outside, captures }
+    }
+
+    fn push(&mut self, part: Part) {
+        self.join();
+        self.items.push(part);
+    }
+
+    /// Takes the last item back: of a text its last character.
+    fn pop(&mut self) -> Option<Part> {
+        let Some(last) = self.text.pop() else { return self.items.pop() };
+        self.join();
+        Some(literal(last.into()))
+    }
+
+    fn join(&mut self) {
+        if !self.text.is_empty() {
+            self.joined |= self.text.chars().nth(1).is_some();
+            self.items.push(literal(std::mem::take(&mut self.text)));
+        }
     }
 
     /// Ends the alternative being read.
     fn alternate(&mut self) {
+        self.join();
         let items = std::mem::take(&mut self.items);
+        let several = std::mem::take(&mut self.joined) || items.len() > 1;
         let height = items.iter().map(|part| part.height).max().unwrap_or(1);
-        let height = height + u32::from(items.len() > 1);
+        let height = height + u32::from(several);
         self.done.push(Part { hir: Hir::concat(hirs(items)), height, bytes: None });
     }
 
@@ -110,6 +136,11 @@ impl Group {
         let height = height + u32::from(self.done.len() > 1) + u32::from(self.captures);
         Part { hir: Hir::alternation(hirs(self.done)), height, bytes: None }
     }
+}
+
+/// A text, met as it is.
+fn literal(text: String) -> Part {
+    Part { hir: Hir::literal(text.into_bytes()), height: 1, bytes: None }
 }
 
 fn hirs(parts: Vec<Part>) -> Vec<Hir> {
@@ -186,7 +217,7 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, hir: Hir) {
-        self.top().items.push(Part { hir, height: 1, bytes: None });
+        self.top().push(Part { hir, height: 1, bytes: None });
     }
 
     fn look(&mut self, look: Look) {
@@ -200,7 +231,7 @@ impl Parser<'_> {
             Some(bytes) => class::character_of(bytes),
             None => Hir::class(Class::Unicode(set)),
         };
-        self.top().items.push(Part { hir, height: 1, bytes });
+        self.top().push(Part { hir, height: 1, bytes });
         Ok(())
     }
 
@@ -215,8 +246,7 @@ impl Parser<'_> {
             set.case_fold_simple();
             self.class(set)
         } else {
-            let mut bytes = [0; 4];
-            self.push(Hir::literal(c.encode_utf8(&mut bytes).as_bytes().to_vec()));
+            self.top().text.push(c);
             Ok(())
         }
     }
@@ -228,7 +258,7 @@ impl Parser<'_> {
             return Err(RegexpError::NestedRepeat);
         }
         let whole_characters = self.whole_characters;
-        let part = self.top().items.pop().ok_or(RegexpError::RepeatOfNothing)?;
+        let part = self.top().pop().ok_or(RegexpError::RepeatOfNothing)?;
         self.grow(4)?;
         let (min, max) = match operator {
             '*' => (0, None),
@@ -241,7 +271,7 @@ impl Parser<'_> {
         let sub = bytes.map_or(part.hir, |bytes| Hir::class(Class::Bytes(bytes)));
         let hir = Hir::repetition(Repetition { min, max, greedy: true, sub: Box::new(sub) });
         let part = fits(Part { hir, height: part.height + 1, bytes: None })?;
-        self.top().items.push(part);
+        self.top().push(part);
         Ok(())
     }
 
@@ -300,7 +330,7 @@ impl Parser<'_> {
         if let Some(group) = self.open.pop() {
             self.flags = group.outside;
             let part = fits(group.finish())?;
-            self.top().items.push(part);
+            self.top().push(part);
         }
         Ok(())
     }

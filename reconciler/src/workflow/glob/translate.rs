@@ -6,7 +6,11 @@ use super::Why;
 
 /// Quoted, where it means something to a regular expression.
 fn quote(out: &mut String, c: char) {
-    if r"\.+*?()|[]{}^$".contains(c) {
+    let means = matches!(
+        c,
+        '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$'
+    );
+    if means {
         out.push('\\');
     }
     out.push(c);

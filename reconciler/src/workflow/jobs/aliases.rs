@@ -12,22 +12,21 @@ use super::{JobsError, Why};
 const LOOKS: usize = 1_000_000;
 
 /// Checks the parts of a job that are kept as they are written.
-pub(super) fn none_strands(job: &Fields<'_>, dialect: Dialect) -> Result<(), JobsError> {
+pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(), JobsError> {
     let steps = job.get("steps").and_then(Node::items).unwrap_or_default();
-    let mut kept =
-        vec![("needs", job.get("needs")), ("env", job.get("env")), ("if", job.get("if"))];
+    // Most jobs have none of these.
+    let mut kept: Vec<(&'static str, &'n Node)> = Vec::new();
+    let mut keep = |fields: &Fields<'n>, names: &[&'static str]| {
+        kept.extend(names.iter().filter_map(|name| Some((*name, fields.get(name)?))));
+    };
+    keep(job, &["needs", "env", "if"]);
     for step in steps {
-        let step = Fields::read(step)?;
-        kept.extend([("if", step.get("if")), ("env", step.get("env"))]);
+        keep(&Fields::read(step)?, &["if", "env"]);
     }
-    for name in ["container", "secrets", "permissions"] {
-        kept.push((name, job.get(name)));
-    }
+    keep(job, &["container", "secrets", "permissions"]);
     if dialect == Dialect::V1_27 {
-        kept.push(("continue-on-error", job.get("continue-on-error")));
+        keep(job, &["continue-on-error"]);
     }
-    let kept: Vec<(&'static str, &Node)> =
-        kept.into_iter().filter_map(|(name, node)| Some((name, node?))).collect();
     let mut looks = LOOKS;
     for (name, node) in &kept {
         if let Some(alias) = stray(node, &kept, &mut looks) {

@@ -45,6 +45,8 @@ pub(super) struct Planner<'s> {
     vars: Value,
     inputs: Value,
     needs: HashMap<&'s str, &'s [String]>,
+    /// A context without anything in it, made once.
+    nothing: Value,
     budget: Budget,
 }
 
@@ -67,6 +69,7 @@ impl<'s> Planner<'s> {
             vars: Value::Map(Arc::new(vars.collect())),
             inputs: Value::Map(Arc::new(inputs.collect())),
             needs: sources.iter().map(|source| (source.id, source.needs.as_slice())).collect(),
+            nothing: Value::Map(Arc::default()),
             budget: Budget::default(),
         }
     }
@@ -79,9 +82,9 @@ impl<'s> Planner<'s> {
             github: self.github.clone(),
             vars: self.vars.clone(),
             inputs: self.inputs.clone(),
-            matrix: Value::Map(Arc::default()),
-            strategy: Value::Map(Arc::default()),
-            needs: Value::Map(Arc::default()),
+            matrix: self.nothing.clone(),
+            strategy: self.nothing.clone(),
+            needs: self.nothing.clone(),
             status: Status::Outside,
         }
     }
@@ -100,12 +103,17 @@ impl<'s> Planner<'s> {
             return Err(Why::TooMany.at(source.node));
         }
         let mut scope = self.outside();
-        scope.strategy = strategy_context(strategy.as_ref());
-        scope.needs = self.needs_context(source);
+        if let Some(strategy) = &strategy {
+            scope.strategy = strategy_context(strategy);
+        }
+        if !source.needs.is_empty() {
+            scope.needs = self.needs_context(source);
+        }
         scope.status = self.status(source);
         let labels = runs_on::labels(source.fields.get("runs-on"));
         for (index, (combination, suffix)) in combinations.into_iter().enumerate() {
-            let job = Self::job(source, &labels, index, (combination, &suffix), &mut scope)
+            let job = self
+                .job(source, &labels, index, (combination, &suffix), &mut scope)
                 .map_err(|fault| Why::from(fault).at(source.node))?;
             plan.bytes += job.name.len();
             plan.bytes += job.runs_on.iter().chain(&job.needs).map(String::len).sum::<usize>();
@@ -118,6 +126,7 @@ impl<'s> Planner<'s> {
     }
 
     fn job(
+        &self,
         source: &Source<'_>,
         labels: &[String],
         matrix_index: usize,
@@ -129,7 +138,7 @@ impl<'s> Planner<'s> {
             name => name,
         };
         let alone = combination.is_empty();
-        scope.matrix = Value::Map(Arc::new(combination));
+        scope.matrix = if alone { self.nothing.clone() } else { Value::Map(Arc::new(combination)) };
         // Without a matrix a name stays as it is, expressions and all.
         let name = if alone {
             name.to_owned()
@@ -213,8 +222,7 @@ fn check_scalars(node: &Node, scope: &Scope<'_>) -> Result<(), Fault> {
 }
 
 /// What expressions may ask of the strategy, which is not evaluated itself.
-fn strategy_context(strategy: Option<&Fields<'_>>) -> Value {
-    let Some(strategy) = strategy else { return Value::Map(Arc::default()) };
+fn strategy_context(strategy: &Fields<'_>) -> Value {
     let text = |key: &str| {
         let node = strategy.get(key).map(Node::resolved).filter(|node| !node.is_null());
         node.and_then(Node::as_str).unwrap_or_default()

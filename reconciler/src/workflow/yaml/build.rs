@@ -210,7 +210,7 @@ impl Builder<'_> {
                 if style == ScalarStyle::DoubleQuoted && self.escapes_slash(span) {
                     return Err(YamlError::new(line, "`\\/` is no escape"));
                 }
-                if !empty {
+                if !empty && self.tabs.is_some() {
                     self.note(span.byte_range(), self.role(style, span));
                 }
                 let text = if empty { String::new() } else { text.into_owned() };

@@ -206,6 +206,22 @@ async fn limits_of_messages_and_calls_hold() {
 }
 
 #[tokio::test]
+async fn too_many_in_hands_are_an_error_of_short_polls_alone() {
+    let settings = QueueSettings { most_in_flight: 1, ..QueueSettings::default() };
+    let mut options = SqsOptions::with_queue("other");
+    options.queues.push(("wake".to_owned(), settings));
+    let wakes = Wakes::new(options);
+    for body in ["a", "b"] {
+        wakes.wire.post("wake", body, Duration::ZERO);
+    }
+    let got = receive(&wakes, json!({})).await;
+    assert_eq!(wakes.refused("ReceiveMessage", &json!({})).await, "OverLimit");
+    assert!(receive(&wakes, json!({"WaitTimeSeconds": 1})).await.is_empty());
+    wakes.done("DeleteMessage", &json!({"ReceiptHandle": got[0]["ReceiptHandle"]})).await;
+    assert_eq!(receive(&wakes, json!({})).await[0]["Body"], "b");
+}
+
+#[tokio::test]
 async fn queues_are_made_once_and_described() {
     let wakes = Wakes::usual();
     let create = |attributes: Value| json!({"QueueName": "other", "Attributes": attributes});

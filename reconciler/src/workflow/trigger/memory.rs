@@ -1,0 +1,87 @@
+//! What files said, remembered by what is in them: a push seldom changes a workflow, and most of the
+//! time goes into reading it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Dialect, Said};
+
+/// Bytes of files that are remembered at most; what is kept of a file is seldom longer than the file.
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// What files said. Losing it costs time, never an answer.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    files: HashMap<(Dialect, [u8; 32]), Arc<Said>>,
+    /// How long those files are together.
+    bytes: usize,
+}
+
+impl Memory {
+    /// What a file says: as it was read before, or read now.
+    pub fn read(&self, text: &[u8], dialect: Dialect) -> Arc<Said> {
+        let key = (dialect, Sha256::digest(text).into());
+        if let Some(said) = self.kept().files.get(&key) {
+            return said.clone();
+        }
+        // Not under the lock: others need not wait for it, and twice read is twice the same.
+        let said = Arc::new(Said::read(text, dialect));
+        let mut kept = self.kept();
+        if kept.bytes + text.len() > BYTES {
+            *kept = Kept::default();
+        }
+        if kept.files.insert(key, said.clone()).is_none() {
+            kept.bytes += text.len();
+        }
+        said
+    }
+
+    /// How many files are remembered.
+    pub fn len(&self) -> usize {
+        self.kept().files.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_once_for_each_line_of_servers() {
+        let memory = Memory::default();
+        let text = b"on: push\njobs: {a: {runs-on: linux}}\n";
+        let first = memory.read(text, Dialect::V1_26);
+        assert!(Arc::ptr_eq(&first, &memory.read(text, Dialect::V1_26)), "remembered");
+        let other = memory.read(text, Dialect::V1_27);
+        assert_eq!((other.dialect, memory.len()), (Dialect::V1_27, 2));
+        assert_eq!(*first, Said::read(text, Dialect::V1_26));
+        memory.read(b"on: pull_request\n", Dialect::V1_26);
+        assert_eq!(memory.len(), 3);
+    }
+
+    #[test]
+    fn it_does_not_grow_without_end() {
+        let memory = Memory::default();
+        let jobs = "jobs: {a: {runs-on: linux}}";
+        for n in 0..4 {
+            let half = format!("# {n}\non: push\n{jobs}\n#{}", " ".repeat(BYTES / 2));
+            assert!(memory.read(half.as_bytes(), Dialect::V1_26).entries.is_ok());
+            assert!(memory.len() <= 2, "{}", memory.len());
+        }
+        assert!(!memory.is_empty());
+    }
+}
