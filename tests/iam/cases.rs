@@ -218,6 +218,10 @@ fn records() -> Vec<Case> {
         may("change a seat", call("dynamodb:UpdateItem", TABLE, &[])),
         may("remove a run", call("dynamodb:DeleteItem", TABLE, &[])),
         may("query the index", call("dynamodb:Query", INDEX, &[])),
+        may("read several", call("dynamodb:BatchGetItem", TABLE, &[])),
+        may("see its time to live", call("dynamodb:DescribeTimeToLive", TABLE, &[])),
+        may("find the queue", call("sqs:GetQueueUrl", QUEUE, &[])),
+        may("see the queue's depth", call("sqs:GetQueueAttributes", QUEUE, &[])),
         may("see the table's shape", call("dynamodb:DescribeTable", TABLE, &[])),
         stopped("scan", call("dynamodb:Scan", TABLE, &[])),
         stopped("drop the table", call("dynamodb:DeleteTable", TABLE, &[])),
@@ -322,6 +326,12 @@ fn others() -> Vec<Case> {
         case("janitor", "write a run", false, call("dynamodb:PutItem", TABLE, &[])),
         case("bootstrap", "make the table", true, call("dynamodb:CreateTable", TABLE, &[])),
         case("bootstrap", "add an index", true, call("dynamodb:UpdateTable", TABLE, &[])),
+        case(
+            "bootstrap",
+            "set the time to live",
+            true,
+            call("dynamodb:UpdateTimeToLive", TABLE, &[]),
+        ),
         case("bootstrap", "read a run", false, call("dynamodb:GetItem", TABLE, &[])),
         case("bootstrap", "drop the table", false, call("dynamodb:DeleteTable", TABLE, &[])),
     ]

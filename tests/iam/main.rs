@@ -111,3 +111,86 @@ fn actions_are_sorted_and_no_allowance_is_wild() {
         }
     }
 }
+
+/// Each call that the adapters make, and the action that it needs. (A batch needs the action of one.)
+const CALLS: [(&str, &str); 22] = [
+    ("batch_get_item", "dynamodb:BatchGetItem"),
+    ("create_table", "dynamodb:CreateTable"),
+    ("delete_item", "dynamodb:DeleteItem"),
+    ("delete_message", "sqs:DeleteMessage"),
+    ("delete_message_batch", "sqs:DeleteMessage"),
+    ("describe_images", "ec2:DescribeImages"),
+    ("describe_instances", "ec2:DescribeInstances"),
+    ("describe_table", "dynamodb:DescribeTable"),
+    ("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
+    ("get_item", "dynamodb:GetItem"),
+    ("get_queue_attributes", "sqs:GetQueueAttributes"),
+    ("get_queue_url", "sqs:GetQueueUrl"),
+    ("put_item", "dynamodb:PutItem"),
+    ("query", "dynamodb:Query"),
+    ("receive_message", "sqs:ReceiveMessage"),
+    ("run_instances", "ec2:RunInstances"),
+    ("send_message", "sqs:SendMessage"),
+    ("send_message_batch", "sqs:SendMessage"),
+    ("terminate_instances", "ec2:TerminateInstances"),
+    ("update_item", "dynamodb:UpdateItem"),
+    ("update_table", "dynamodb:UpdateTable"),
+    ("update_time_to_live", "dynamodb:UpdateTimeToLive"),
+];
+
+/// What the names of operations begin with.
+const VERBS: [&str; 20] = [
+    "batch_",
+    "cancel_",
+    "change_",
+    "create_",
+    "delete_",
+    "describe_",
+    "execute_",
+    "list_",
+    "modify_",
+    "purge_",
+    "put_",
+    "query",
+    "receive_",
+    "run_",
+    "scan",
+    "send_message",
+    "start_",
+    "stop_",
+    "terminate_",
+    "transact_",
+];
+
+fn sources(dir: &Path, into: &mut String) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else {
+            into.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_call_of_the_adapters_is_allowed_and_has_a_case() {
+    let mut text = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aws"), &mut text);
+    // `.name()` without arguments is how an operation of the SDK begins.
+    let called: BTreeSet<&str> = text
+        .split("()")
+        .filter_map(|before| before.rsplit_once('.'))
+        .map(|(_, name)| name)
+        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        .filter(|name| VERBS.iter().any(|verb| name.starts_with(verb)) && *name != "list_open")
+        .collect();
+    assert!(called.contains("run_instances") && called.len() >= 15, "{called:?}");
+    let cases = cases::all();
+    for name in called {
+        let action = CALLS.iter().find(|(call, _)| *call == name).map(|(_, action)| *action);
+        let action = action.unwrap_or_else(|| panic!("`{name}` is called: which action is it?"));
+        let allowed = cases.iter().any(|case| case.allowed && case.call.action == action);
+        assert!(allowed, "no case allows {action}, which `{name}` needs");
+    }
+}

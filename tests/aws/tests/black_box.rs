@@ -18,13 +18,19 @@ use tinqs_ci_simulator::faults::Rng;
 
 use region::{Region, number};
 
+/// A job whose machine another one took gets its own soon.
+const CLASS: &str = "labels = [\"linux\"]\nlimit = 50\nassign_within = \"5s\"\nidle_within = \"30s\"\n\
+    [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\", \"t3a.small\"]\n\
+    subnets = [\"subnet-a\", \"subnet-b\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
+    instance_profile = \"tinqs-ci-runner\"\n";
+
 /// A newcomer sets the predecessor's eight variables and starts `serve`: nothing else is told but
 /// where the wires are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_predecessors_eight_variables_are_enough() {
     let mut region = Region::new().await;
     region.predecessors_table().await;
-    region.start(0, &[]);
+    region.start(0);
     let jobs = region.push(3, "echo \"$PPID\"");
     let host = region.push_on_host();
     region.all_done(&jobs, 120).await;
@@ -65,9 +71,9 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     region.predecessors_table().await;
     let strangers = region.add_strangers();
     weather(&region, true);
-    let quick = [("TINQS_CI_FORGE__POLL_EVERY", "1s"), ("TINQS_CI_FORGE__SWEEP_EVERY", "3s")];
-    region.start(0, &quick);
-    region.start(1, &quick);
+    region.configure(CLASS);
+    region.start(0);
+    region.start(1);
     let mut jobs = Vec::new();
     let step = total.div_ceil(usize::try_from(kills.max(1)).expect("small"));
     for _ in 0..kills {
@@ -76,7 +82,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
         tokio::time::sleep(Duration::from_millis(500 + rng.below(2_500))).await;
         let victim = usize::from(rng.below(2) == 1);
         region.kill(victim);
-        region.start(victim, &quick);
+        region.start(victim);
     }
     jobs.extend(region.push(total - jobs.len(), "true"));
     region.all_done(&jobs, 600).await;

@@ -94,8 +94,17 @@ impl Region {
         self.dir.path().join(format!("replica-{replica}.log"))
     }
 
-    /// Starts a replica: the eight variables, where the wires are, and `more`.
-    pub(crate) fn start(&mut self, replica: usize, more: &[(&str, &str)]) {
+    /// Replicas are told by a file too, which then says what class there is.
+    pub(crate) fn configure(&self, class: &str) {
+        let text = format!(
+            "store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n[forge]\npoll_every = \"1s\"\n\
+             sweep_every = \"3s\"\n[[class]]\nname = \"linux\"\n{class}",
+        );
+        fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
+    }
+
+    /// Starts a replica: the eight variables, and where the wires are.
+    pub(crate) fn start(&mut self, replica: usize) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let port = free.expect("a free port").port();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(replica));
@@ -126,7 +135,6 @@ impl Region {
             .env("PATH", "/usr/bin:/bin")
             .envs(eight)
             .envs(wires)
-            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
