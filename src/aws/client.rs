@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -162,11 +163,11 @@ fn trust(bundle: Option<PathBuf>) -> Result<TrustStore, ConfigError> {
 
 /// HTTP and HTTPS (by `ring`, as everywhere here), through the proxy that the environment names.
 /// Connections are kept, one pool for each set of time-outs.
-fn http_client(trust: TrustStore) -> aws_sdk_dynamodb::config::SharedHttpClient {
+fn http_client(trust: TrustStore) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         let tls = TlsContext::builder().with_trust_store(trust.clone()).build();
         connector
             .tls_provider(Provider::Rustls(CryptoMode::Ring))

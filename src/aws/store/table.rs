@@ -22,7 +22,7 @@ use super::shape::{
 use crate::aws::errors::dynamodb::port_error;
 
 /// How long a table or an index may take to be made. One over many items takes minutes.
-const MADE_WITHIN: Duration = Duration::from_secs(300);
+const MADE_WITHIN: Duration = Duration::from_mins(5);
 /// How often it is looked at, at first; doubled up to [`LOOK_AT_LEAST_EVERY`].
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
