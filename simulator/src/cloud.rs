@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::class::{Machine as Recipe, Market};
 use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
@@ -122,6 +122,17 @@ impl Launch<'_> {
         self.slot.token(self.placement)
     }
 
+    /// What machine it is to be.
+    fn recipe(&self) -> Result<&Recipe, Refused> {
+        let placement = usize::try_from(self.placement).ok();
+        let placement = placement.and_then(|p| self.attempt.placements.get(p));
+        placement.map(|placement| &placement.machine).ok_or_else(|| Refused {
+            kind: ErrorKind::Invalid,
+            code: "InvalidParameterValue",
+            message: format!("{}: no such placement", self.token()),
+        })
+    }
+
     /// All that the machine is made of: the same token must come with the same bytes.
     pub fn bytes(&self) -> [u8; 32] {
         let Attempt { runner, boot, placements, class, .. } = self.attempt;
@@ -160,15 +171,7 @@ impl Cloud {
         ask: Launch<'_>,
         fate: Fate,
     ) -> Result<Instance, Refused> {
-        let recipe = usize::try_from(ask.placement).ok();
-        let Some(recipe) = recipe.and_then(|p| ask.attempt.placements.get(p)) else {
-            return Err(Refused {
-                kind: ErrorKind::Invalid,
-                code: "InvalidParameterValue",
-                message: format!("{}: no such placement", ask.token()),
-            });
-        };
-        let recipe = recipe.machine.clone();
+        let recipe = ask.recipe()?.clone();
         let token = ask.token();
         let wanted = Ask {
             token: Some(&token),
@@ -201,21 +204,17 @@ impl Cloud {
         ask: Launch<'_>,
         fate: &Fate,
     ) -> Result<(Vec<InstanceId>, bool), Refused> {
+        let recipe = ask.recipe()?;
         let count = match self.admit(now, wanted)? {
             Admitted::Before(ids) => return Ok((ids, false)),
             Admitted::Room(count) => count,
-        };
-        let recipe = usize::try_from(ask.placement).ok();
-        let Some(recipe) = recipe.and_then(|p| ask.attempt.placements.get(p)) else {
-            return Ok((Vec::new(), false));
         };
         self.launches.push(now);
         let mut ids = Vec::new();
         for _ in 0..count {
             self.made += 1;
             let id = InstanceId(format!("i-{:017x}", self.made));
-            let recipe = recipe.machine.clone();
-            let mut machine = Machine::new(id.clone(), ask, recipe, now, fate.clone());
+            let mut machine = Machine::new(id.clone(), ask, recipe.clone(), now, fate.clone());
             if fate.stillborn {
                 machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
             }

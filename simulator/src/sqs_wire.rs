@@ -4,6 +4,8 @@
 mod json;
 mod ops;
 mod queue;
+mod receive;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::io;

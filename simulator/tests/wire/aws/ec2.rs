@@ -109,7 +109,7 @@ async fn a_launch_is_checked_before_anything_is_made() {
     ];
     for (name, value, code) in cases {
         let answer = cloud.launch("t-1", &[(name, value)]).await;
-        assert_eq!(answer.error(), (400, (*code).to_owned()), "{name} {:.20}", value);
+        assert_eq!(answer.error(), (400, (*code).to_owned()), "{name} {value:.20}");
         assert!(!answer.one("Message").is_empty() && !answer.one("RequestID").is_empty());
     }
     let limited = cloud.launch("t-1", &[("UserData", &more)]).await;

@@ -57,7 +57,7 @@ async fn what_is_delayed_lands_late_even_if_nobody_waits() {
     assert!(tokio::time::timeout(Duration::from_millis(200), launch).await.is_err());
     until("the late launch", || cloud.wire.machines().first().map(|_| ())).await;
     assert!(start.elapsed() >= wait);
-    always(&cloud, "RunInstances", Kind::DelayReply(Duration::from_secs(600)));
+    always(&cloud, "RunInstances", Kind::DelayReply(Duration::from_mins(10)));
     let second = until("the second launch", || cloud.wire.machines().get(1).map(|_| ()));
     tokio::select! {
         answer = cloud.try_launch("t-2", &[]) => panic!("it is late: {answer:?}"),

@@ -84,6 +84,16 @@ async fn user_data_is_run_and_power_off_ends_the_machine() {
 }
 
 #[tokio::test]
+async fn a_power_off_may_be_set_for_later_and_called_off() {
+    let folder = Folder::new("later");
+    let cloud = with_processes(&folder);
+    let script = "systemctl start x; shutdown -h +30; shutdown -c; shutdown -P +0.002; echo set";
+    let id = run(&cloud, "t-1", script).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    assert!(console(&cloud, &id).contains("set"), "it came back at once");
+}
+
+#[tokio::test]
 async fn a_script_that_only_ends_leaves_its_machine_running() {
     let folder = Folder::new("ends");
     let cloud = with_processes(&folder);
@@ -181,7 +191,7 @@ async fn a_pretended_machine_may_be_broken() {
         cloud.until(&id.0, "running").await;
         (forge, job, cloud, id)
     };
-    let (forge, job, cloud, id) = waits(Fate { never_online: true, ..Fate::default() }, 4).await;
+    let (forge, job, cloud, id) = waits(Fate { never_online: true, ..Fate::default() }, 6).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown", "its timer");
     assert_eq!(forge.lock().unwrap().job(job).unwrap().status, Status::Waiting);
 

@@ -226,7 +226,7 @@ async fn queues_are_made_once_and_described() {
     assert_eq!(wakes.done("GetQueueUrl", &json!({"QueueName": "other"})).await["QueueUrl"], url);
     wakes.wire.post("other", "a", Duration::ZERO);
     wakes.wire.post("other", "b", Duration::ZERO);
-    wakes.wire.post("other", "c", Duration::from_secs(600));
+    wakes.wire.post("other", "c", Duration::from_mins(10));
     wakes.done("ReceiveMessage", &json!({"QueueUrl": url})).await;
     let all = json!({"QueueUrl": url, "AttributeNames": ["All"]});
     let all = wakes.done("GetQueueAttributes", &all).await["Attributes"].clone();
@@ -290,7 +290,9 @@ async fn messages_go_astray_as_the_weather_says() {
 
     let shuffled = with(QueueWeather { shuffled: true, ..QueueWeather::default() });
     let sent: Vec<String> = (0..10).map(|n| n.to_string()).collect();
-    sent.iter().for_each(|body| shuffled.wire.post("wake", body, Duration::ZERO));
+    for body in &sent {
+        shuffled.wire.post("wake", body, Duration::ZERO);
+    }
     let got = receive(&shuffled, ten()).await;
     let got: Vec<String> = got.iter().map(|m| m["Body"].as_str().unwrap().to_owned()).collect();
     assert_ne!(got, sent);

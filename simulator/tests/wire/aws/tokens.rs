@@ -53,7 +53,7 @@ async fn a_lost_reply_and_the_same_call_again_are_one_machine() {
 #[tokio::test]
 async fn no_capacity_is_a_500_and_a_quota_a_400_each_with_one_call() {
     let cloud = Cloud::new(Ec2Options::instant());
-    cloud.wire.run_short("t3.small", "us-east-1a", Market::Spot, Duration::from_secs(600));
+    cloud.wire.run_short("t3.small", "us-east-1a", Market::Spot, Duration::from_mins(10));
     let none = cloud.launch("t-1", &[]).await;
     assert_eq!(none.error(), (500, "InsufficientInstanceCapacity".to_owned()));
     assert_eq!(cloud.launch("t-2", &[("SubnetId", "subnet-a2")]).await.status, 500);

@@ -74,7 +74,10 @@ async fn an_ended_machine_is_listed_for_an_hour() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(start.elapsed() > Duration::from_millis(3_600), "an hour is 3.6 s here");
-    assert_eq!((last.one("name"), last.one("privateIpAddress")), ("terminated".into(), "".into()));
+    assert_eq!(
+        (last.one("name"), last.one("privateIpAddress")),
+        ("terminated".into(), String::new())
+    );
     assert_eq!(last.one("reason"), "User initiated shutdown");
 }
 
@@ -212,6 +215,13 @@ async fn machines_end_for_reasons_that_are_told() {
         cloud.wire.end_by_cloud(&MachineId::from(&id).0, reason);
         assert_eq!(cloud.until(&id, "terminated").await.all("code"), ["48", reason]);
     }
+    cloud.wire.fail_launches(1, "Client.InternalError");
+    let accepted = cloud.launch("t-4", &[]).await;
+    assert_eq!((accepted.status, accepted.one("name")), (200, "pending".to_owned()));
+    let ended = cloud.until(&accepted.one("instanceId"), "terminated").await;
+    assert_eq!(ended.all("code")[1], "Client.InternalError");
+    let id = cloud.machine("t-5", &[]).await;
+    cloud.until(&id, "running").await;
 }
 
 fn details(wakes: &Wakes, kind: &str) -> Vec<Value> {

@@ -1,0 +1,127 @@
+//! The real binary on AWS's wires: runs in `DynamoDB`, machines in EC2 that run the real boot script
+//! as processes, a forge on loopback.
+//!
+//! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` ask for more, `TINQS_CI_SEED` for another history.
+
+#[path = "black_box/region.rs"]
+mod region;
+#[allow(dead_code, reason = "the store's own suite uses the rest")]
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
+use tinqs_ci_simulator::faults::Rng;
+
+use region::{Region, number};
+
+/// A newcomer sets the predecessor's eight variables and starts `serve`: nothing else is told but
+/// where the wires are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_predecessors_eight_variables_are_enough() {
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    region.start(0, &[]);
+    let jobs = region.push(3, "echo \"$PPID\"");
+    let host = region.push_on_host();
+    region.all_done(&jobs, 120).await;
+    region.all_gone(120).await;
+    let launches = region.ec2.ledger();
+    assert_eq!(launches.count("RunInstances"), 3, "one call for each job");
+    for entry in launches.of("RunInstances") {
+        assert_eq!(entry.status, 200, "{entry:?}");
+    }
+    for machine in region.ec2.machines() {
+        let recipe = &machine.recipe;
+        assert_eq!(recipe.kind, "t3.small");
+        assert_eq!(recipe.image, "ami-0123");
+        assert_eq!(recipe.subnet, "subnet-a");
+        assert_eq!(recipe.market, Market::Spot, "as the predecessor's machines were");
+        assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown", "each ended by itself");
+    }
+    assert!(!region.is_done(host), "`host` gets no machine");
+    region.lawful();
+    let runs = region.statuses(&jobs).await;
+    assert_eq!(
+        runs.values().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["completed"])
+    );
+    region.assert_no_secret_told();
+}
+
+/// Two replicas, one of which is killed again and again, while AWS loses replies, is slow, throttles
+/// and has no capacity now and then: every job is done, each by one machine of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_are_killed_in_turn_while_aws_fails() {
+    let seed = number("TINQS_CI_SEED").unwrap_or(1);
+    let kills = number("TINQS_CI_KILLS").unwrap_or(50);
+    let total = usize::try_from(number("TINQS_CI_JOBS").unwrap_or(200)).expect("a number of jobs");
+    println!("TINQS_CI_SEED={seed}");
+    let mut rng = Rng::new(seed);
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    let strangers = region.add_strangers();
+    weather(&region, true);
+    let quick = [("TINQS_CI_FORGE__POLL_EVERY", "1s"), ("TINQS_CI_FORGE__SWEEP_EVERY", "3s")];
+    region.start(0, &quick);
+    region.start(1, &quick);
+    let mut jobs = Vec::new();
+    let step = total.div_ceil(usize::try_from(kills.max(1)).expect("small"));
+    for _ in 0..kills {
+        let more = step.min(total - jobs.len());
+        jobs.extend(region.push(more, &format!("sleep 0.{}", 1 + rng.below(9))));
+        tokio::time::sleep(Duration::from_millis(500 + rng.below(2_500))).await;
+        let victim = usize::from(rng.below(2) == 1);
+        region.kill(victim);
+        region.start(victim, &quick);
+    }
+    jobs.extend(region.push(total - jobs.len(), "true"));
+    region.all_done(&jobs, 600).await;
+    weather(&region, false);
+    region.all_gone(300).await;
+
+    let machines = region.ec2.machines();
+    let ours: Vec<_> = machines.iter().filter(|m| !strangers.contains(&m.id)).collect();
+    let tokens: BTreeMap<&str, usize> = ours.iter().fold(BTreeMap::new(), |mut tokens, machine| {
+        *tokens.entry(machine.recipe.token.as_str()).or_default() += 1;
+        tokens
+    });
+    let doubled: Vec<_> = tokens.iter().filter(|(_, machines)| **machines > 1).collect();
+    assert!(doubled.is_empty(), "one machine for a client token: {doubled:?}");
+    assert_eq!(ours.len(), jobs.len(), "a machine for each job, and no more");
+    let ledger = region.ledger();
+    assert_eq!(ledger.len(), jobs.len(), "each job was worked on once");
+    for stranger in &machines {
+        let untouched = stranger.state == InstanceState::Up;
+        assert!(untouched || !strangers.contains(&stranger.id), "touched: {stranger:?}");
+    }
+    let struck = region.struck();
+    println!("{kills} kills, {} jobs, {} machines, {struck} faults", jobs.len(), ours.len());
+    assert!(struck > 20, "only {struck} faults struck");
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// What goes wrong at EC2, or nothing.
+fn weather(region: &Region, bad: bool) {
+    region.ec2.faults(|rules| {
+        rules.clear();
+        if !bad {
+            return;
+        }
+        let mut add = |op: &str, rate: f64, kind: Kind| {
+            rules.add(Rule::new("ec2", op, When::Rate(rate), kind));
+        };
+        add("RunInstances", 0.10, Kind::DropAfter);
+        add("RunInstances", 0.05, Kind::DropBefore);
+        add("RunInstances", 0.05, Kind::Error { code: "InternalError".to_owned(), status: 500 });
+        add("RunInstances", 0.05, Kind::Throttle);
+        add("DescribeInstances", 0.05, Kind::ResetMidBody);
+        add("DescribeInstances", 0.05, Kind::Omit);
+        add("DescribeInstances", 0.05, Kind::Delay(Duration::from_millis(700)));
+        add("TerminateInstances", 0.10, Kind::DropAfter);
+    });
+}

@@ -1,0 +1,304 @@
+//! A Region on loopback, a forge, and the program's replicas as processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+    ScalarAttributeType,
+};
+use jiff::Timestamp;
+use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
+use tinqs_ci_reconciler::run::InstanceId;
+
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, MachineSeen, Processes};
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
+use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
+
+use super::wire::Wire;
+
+const TABLE: &str = "predecessor";
+const TOKEN: &str = "aws-black-box-forge-token";
+const KEY: &str = "aws-black-box-secret-access-key";
+/// How many times as fast machines boot and end.
+const SPEED: u32 = 8;
+
+/// A number from the environment, for longer runs and other histories.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is no number")))
+}
+
+/// All of it; what it started ends with it.
+pub(crate) struct Region {
+    dir: tempfile::TempDir,
+    dynamodb: Wire,
+    pub(crate) ec2: Ec2Wire,
+    gitea: Gitea,
+    runner_token: String,
+    replicas: BTreeMap<usize, (Child, u16)>,
+}
+
+impl Region {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
+        forge.add_repo("acme/widget");
+        let options = WireOptions {
+            tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
+            ..WireOptions::default()
+        };
+        let forge = Arc::new(Mutex::new(forge));
+        let gitea = Gitea::start(forge, Arc::new(Timestamp::now), options).expect("a forge");
+        let runner_token = runner_token(&gitea).await;
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).expect("a directory");
+        std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))
+            .expect("the runner");
+        let guest = Processes {
+            dir: dir.path().join("guests"),
+            environment: vec![("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()))],
+        };
+        let ec2 = Ec2Wire::start(Ec2Options {
+            speed: SPEED,
+            installation: Some("tinqs-ci".to_owned()),
+            guest: Some(Arc::new(guest)),
+            ..Ec2Options::default()
+        });
+        let dynamodb = Wire::start().await;
+        let ec2 = ec2.expect("EC2 on loopback");
+        Self { dir, dynamodb, ec2, gitea, runner_token, replicas: BTreeMap::new() }
+    }
+
+    /// The table as the predecessor left it: a key, no index, no time to live.
+    pub(crate) async fn predecessors_table(&self) {
+        let key = KeySchemaElement::builder().attribute_name("run_id").key_type(KeyType::Hash);
+        let attribute = AttributeDefinition::builder()
+            .attribute_name("run_id")
+            .attribute_type(ScalarAttributeType::S);
+        let made = self.dynamodb.client().await.create_table().table_name(TABLE);
+        made.key_schema(key.build().expect("a key"))
+            .attribute_definitions(attribute.build().expect("an attribute"))
+            .billing_mode(BillingMode::PayPerRequest)
+            .send()
+            .await
+            .expect("a table");
+    }
+
+    fn log(&self, replica: usize) -> PathBuf {
+        self.dir.path().join(format!("replica-{replica}.log"))
+    }
+
+    /// Starts a replica: the eight variables, where the wires are, and `more`.
+    pub(crate) fn start(&mut self, replica: usize, more: &[(&str, &str)]) {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+        let port = free.expect("a free port").port();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log(replica));
+        let eight = [
+            ("GITEA_URL", self.gitea.url()),
+            ("GITEA_TOKEN", TOKEN.to_owned()),
+            ("RUNNER_TOKEN", self.runner_token.clone()),
+            ("RUNNER_AMI", "ami-0123".to_owned()),
+            ("SUBNET", "subnet-a".to_owned()),
+            ("SECURITY_GROUP", "sg-1".to_owned()),
+            ("DDB_TABLE", TABLE.to_owned()),
+            ("INSTANCE_PROFILE", "tinqs-ci-runner".to_owned()),
+        ];
+        let wires = [
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
+            ("AWS_ACCESS_KEY_ID", format!("AKIDREPLICA{replica}")),
+            ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("TINQS_CI_SERVER__LISTEN", format!("127.0.0.1:{port}")),
+            ("TINQS_CI_LOG", "tinqs_ci=debug".to_owned()),
+        ];
+        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci-aws-tests"))
+            .arg("serve")
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .envs(eight)
+            .envs(wires)
+            .envs(more.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("a replica starts");
+        assert!(self.replicas.insert(replica, (child, port)).is_none(), "one at a time");
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self, replica: usize) {
+        let (mut child, _) = self.replicas.remove(&replica).expect("a replica to kill");
+        child.kill().expect("SIGKILL");
+        child.wait().expect("its end");
+    }
+
+    /// Pushes jobs that each leave a line in the ledger. Answers their ids.
+    pub(crate) fn push(&self, count: usize, script: &str) -> Vec<i64> {
+        let ledger = self.dir.path().join("ledger");
+        let script = format!("echo done >>'{}'\n{script}", ledger.display());
+        let job = |n| JobSpec {
+            script: Some(script.clone()),
+            ..JobSpec::new(format!("build ({n})"), &["linux"])
+        };
+        let jobs: Vec<JobSpec> = (0..count).map(job).collect();
+        self.gitea.forge().push(Timestamp::now(), "acme/widget", &jobs)
+    }
+
+    /// A job that asks for `host`.
+    pub(crate) fn push_on_host(&self) -> i64 {
+        let job = JobSpec { script: Some("true".into()), ..JobSpec::new("deploy", &["host"]) };
+        self.gitea.forge().push(Timestamp::now(), "acme/widget", &[job])[0]
+    }
+
+    pub(crate) fn ledger(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("ledger")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn is_done(&self, job: i64) -> bool {
+        self.gitea.forge().job(job).expect("a job that was pushed").status.is_done()
+    }
+
+    /// Waits until all jobs are done; each must have succeeded.
+    pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
+        self.until("every job is done", seconds, || jobs.iter().all(|job| self.is_done(*job)))
+            .await;
+        let success = Status::Done(Conclusion::Success);
+        let forge = self.gitea.forge();
+        let status = |job: &i64| forge.job(*job).map(|job| job.status);
+        let lost: Vec<_> = jobs.iter().filter(|job| status(job) != Some(success)).collect();
+        assert!(lost.is_empty(), "jobs that did not succeed: {lost:?}");
+    }
+
+    /// Waits until every machine with our tag is gone, and every registration.
+    pub(crate) async fn all_gone(&self, seconds: u64) {
+        self.until("every machine and registration is gone", seconds, || {
+            // Only machines of ours have a client token.
+            let ours = |m: &MachineSeen| !m.recipe.token.is_empty();
+            let machines = self.ec2.machines();
+            let up = machines.iter().filter(|m| ours(m) && m.state != InstanceState::Gone);
+            up.count() == 0 && self.gitea.forge().runners().count() == 0
+        })
+        .await;
+    }
+
+    async fn until(&self, what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while !holds() {
+            assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn tail(&self) -> String {
+        let mut told = String::new();
+        for replica in self.replicas.keys() {
+            let log = fs::read_to_string(self.log(*replica)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().filter(|l| !l.contains("a pass is over")).collect();
+            let last = lines[lines.len().saturating_sub(40)..].join("\n");
+            told = format!("{told}--- replica {replica}\n{last}\n");
+        }
+        let forge = self.gitea.forge();
+        let jobs: Vec<String> = forge
+            .jobs()
+            .filter(|job| !job.status.is_done())
+            .map(|job| format!("job {} {:?} {:?}", job.id, job.status, job.runner_name))
+            .collect();
+        format!("{told}{}\n{:?}", jobs.join("\n"), self.ec2.violations())
+    }
+
+    /// Nobody did what nobody may do.
+    pub(crate) fn lawful(&self) {
+        assert_eq!(self.ec2.violations(), []);
+    }
+
+    /// Machines of others, with tags that look like ours.
+    pub(crate) fn add_strangers(&self) -> BTreeSet<InstanceId> {
+        let tags: [&[(&str, &str)]; 4] = [
+            &[],
+            &[("Name", "tinqs-ci")],
+            &[("tinqs-ci", "other"), ("tinqs-ci/slot", "tq-job-1-0a1b2c3d-1")],
+            &[("Tinqs-CI", "tinqs-ci"), ("tinqs-ci/run", "job-1")],
+        ];
+        tags.iter()
+            .map(|tags| {
+                let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+                self.ec2.add_foreign(tags.collect()).expect("a stranger's machine")
+            })
+            .collect()
+    }
+
+    pub(crate) fn struck(&self) -> u64 {
+        let mut struck = 0;
+        self.ec2.faults(|rules| struck = rules.struck());
+        struck
+    }
+
+    /// What the predecessor's dashboards read: the attribute `status` of these jobs' runs.
+    pub(crate) async fn statuses(&self, jobs: &[i64]) -> BTreeMap<i64, String> {
+        let client = self.dynamodb.client().await;
+        let mut statuses = BTreeMap::new();
+        for job in jobs {
+            let key = AttributeValue::S(format!("job-{job}"));
+            let end = Instant::now() + Duration::from_secs(60);
+            loop {
+                let read = client.get_item().table_name(TABLE).key("run_id", key.clone());
+                let item = read.send().await.expect("it is read").item.unwrap_or_default();
+                let text = |name: &str| item.get(name).and_then(|v| v.as_s().ok()).cloned();
+                let status = text("status").unwrap_or_default();
+                if status == "completed" {
+                    assert_eq!(text("repo").as_deref(), Some("acme/widget"));
+                    assert!(text("instance_id").is_some_and(|id| id.starts_with("i-")), "{item:?}");
+                    statuses.insert(*job, status);
+                    break;
+                }
+                assert!(
+                    Instant::now() < end,
+                    "job-{job} is {status:?} after 60 s\n{}",
+                    self.tail()
+                );
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        statuses
+    }
+
+    /// No secret stands in a log.
+    pub(crate) fn assert_no_secret_told(&self) {
+        for replica in [0, 1] {
+            let log = fs::read_to_string(self.log(replica)).unwrap_or_default();
+            for secret in [TOKEN, KEY, &self.runner_token] {
+                assert!(!log.contains(secret), "replica {replica} told a secret");
+            }
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        for (child, _) in self.replicas.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+async fn runner_token(gitea: &Gitea) -> String {
+    let url = format!("{}/api/v1/admin/actions/runners/registration-token", gitea.url());
+    let client =
+        tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
+    let request = client.post(url).header("Authorization", format!("token {TOKEN}"));
+    let answer = request.send().await.expect("the forge answers");
+    let answer: serde_json::Value = answer.json().await.expect("JSON");
+    answer["token"].as_str().expect("a token").to_owned()
+}
