@@ -105,6 +105,7 @@ async fn in_a_table(table: &str, settings: &Settings, replica: &str) -> Result<K
 }
 
 #[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "as the other")]
 async fn in_a_table(_: &str, _: &Settings, _: &str) -> Result<Kept, Error> {
     Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }
