@@ -34,7 +34,7 @@ async fn the_predecessors_eight_variables_are_enough() {
     let jobs = region.push(3, "echo \"$PPID\"");
     let host = region.push_on_host();
     region.all_done(&jobs, 120).await;
-    region.all_gone(120).await;
+    region.all_gone(120, 0).await;
     let launches = region.ec2.ledger();
     assert_eq!(launches.count("RunInstances"), 3, "one call for each job");
     for entry in launches.of("RunInstances") {
@@ -87,7 +87,9 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     jobs.extend(region.push(total - jobs.len(), "true"));
     region.all_done(&jobs, 600).await;
     weather(&region, false);
-    region.all_gone(300).await;
+    // A kill between a registration and its record leaves a row that is retired half an hour later
+    // (the black box of one host lets that half hour pass).
+    region.all_gone(120, kills).await;
 
     let machines = region.ec2.machines();
     let ours: Vec<_> = machines.iter().filter(|m| !strangers.contains(&m.id)).collect();
