@@ -456,22 +456,34 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     env.insert("RUNNER_AMI".into(), "latest".into());
     env.insert("INSTANCE_PROFILE".into(), "a b".into());
     let mistakes = config::parse("", None, &env).expect_err("much is missing");
-    expect![[r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#]].assert_eq(&mistakes.to_string());
+    expect![[
+        r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#
+    ]]
+    .assert_eq(&mistakes.to_string());
     env.insert("AWS_REGION".into(), "eu-central-1".into());
     let mistakes = config::parse("", None, &env).expect_err("the subnet is missing");
-    expect![[r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#]].assert_eq(&mistakes.to_string());
+    expect![[
+        r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#
+    ]]
+    .assert_eq(&mistakes.to_string());
 }
 
 #[cfg(feature = "aws")]
 #[test]
 fn machines_in_ec2_are_checked() {
     let ec2 = "compute = \"ec2:eu-central-1\"";
-    bad_top(ec2, &expect!["ci.toml: class: is missing: expected tables in the file, each headed [[class]]"]);
+    bad_top(
+        ec2,
+        &expect!["ci.toml: class: is missing: expected tables in the file, each headed [[class]]"],
+    );
     let class = format!("{ec2}\n[[class]]\nname = \"a\"\nlabels = [\"a\"]");
-    bad_top(&class, &expect![[r#"
+    bad_top(
+        &class,
+        &expect![[r#"
         ci.toml: class "a": machines.image: is missing: expected a text
         ci.toml: class "a": machines.kinds: is missing: expected a list of texts such as ["a", "b"]
-        ci.toml: class "a": machines.subnets: is missing: expected a list of texts such as ["a", "b"]"#]]);
+        ci.toml: class "a": machines.subnets: is missing: expected a list of texts such as ["a", "b"]"#]],
+    );
     bad_top(
         &format!(
             "{class}\n[class.machines]\nkinds = [\"small\", \"c7a.medium\"]\nimage = \"latest\"\n\
@@ -484,9 +496,12 @@ fn machines_in_ec2_are_checked() {
             ci.toml:9: class "a": machines.security_groups: "default" is not possible: expected a security group's id such as "sg-0123456789abcdef0"
             ci.toml:10: class "a": machines.instance_profile: "a b" is not possible: expected an instance profile's name or ARN"#]],
     );
-    bad_top("queue = \"sqs:wakes\"\ncompute = \"ec2:Frankfurt\"", &expect![[r#"
+    bad_top(
+        "queue = \"sqs:wakes\"\ncompute = \"ec2:Frankfurt\"",
+        &expect![[r#"
         ci.toml:1: queue: "wakes" is no queue's address: expected "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
-        ci.toml:2: compute: "Frankfurt" is no region: expected one such as "eu-central-1""#]]);
+        ci.toml:2: compute: "Frankfurt" is no region: expected one such as "eu-central-1""#]],
+    );
     let good = format!(
         "{ec2}\nqueue = \"sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/wakes\"\n[forge]\n\
          url = \"https://git.example.com\"\ntoken = {{ env = \"T\" }}\n[[class]]\nname = \"a\"\n\
