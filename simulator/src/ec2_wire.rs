@@ -108,7 +108,7 @@ pub struct Ec2Options {
     /// What machines run, where they run anything.
     pub guest: Option<Arc<dyn Guest>>,
     /// A forge at which pretended runners work: machines whose user data holds an identity then do
-    /// what `fate` says, without any process.
+    /// what `fate` says, without any process. Nobody may call the wire who holds its lock.
     pub forge: Option<Arc<Mutex<Forge>>>,
     /// Of pretended runners.
     pub fate: Fate,
@@ -210,6 +210,7 @@ impl Ec2Wire {
     }
 
     /// Reads or changes the cloud: its configuration (capacity, quotas, addresses, lag), its machines.
+    /// `with` must not call the wire.
     pub fn cloud<T>(&self, with: impl FnOnce(&mut Cloud) -> T) -> T {
         with(&mut self.shared.state().cloud)
     }
@@ -288,6 +289,12 @@ impl Ec2Wire {
         self.shared.changed.notify_one();
     }
 
+    /// The next so many launches are accepted, and their machines end at once, as one does whose disk
+    /// cannot be made; the reason as in [`Ec2Wire::end_by_cloud`].
+    pub fn fail_launches(&self, count: usize, reason: &str) {
+        self.shared.state().failing = (count, reason.to_owned());
+    }
+
     /// Tells that a machine is likelier to be taken back than usual.
     pub fn recommend_rebalance(&self, id: &InstanceId) {
         let mut state = self.shared.state();
@@ -319,7 +326,7 @@ impl Ec2Wire {
         launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))
     }
 
-    /// Tells from now on what happens to machines, as EventBridge does.
+    /// Tells from now on what happens to machines, as `EventBridge` does.
     pub fn send_events(&self, target: EventTarget, weather: EventWeather) {
         let mut state = self.shared.state();
         state.events.target = Some(target);
@@ -330,7 +337,9 @@ impl Ec2Wire {
 impl Drop for Ec2Wire {
     fn drop(&mut self) {
         self.pump.abort();
-        for record in self.shared.state().records.values_mut() {
+        let mut state = self.shared.state();
+        state.stopped = true;
+        for record in state.records.values_mut() {
             if let Some(mut guest) = record.guest.take() {
                 guest.kill();
             }

@@ -4,14 +4,16 @@
 mod json;
 mod ops;
 mod queue;
+mod receive;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -90,6 +92,7 @@ struct Shared {
     queues: Mutex<BTreeMap<String, Queue>>,
     weather: Mutex<QueueWeather>,
     batched: AtomicU64,
+    polls: AtomicUsize,
     changed: Notify,
     url: OnceLock<String>,
 }
@@ -146,9 +149,23 @@ impl Shared {
         id
     }
 
+    fn poll(&self) -> Poll<'_> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        Poll(&self.polls)
+    }
+
     fn fails_in_batch(&self) -> bool {
         let n = self.batched.fetch_add(1, Ordering::Relaxed);
         chance(self.options.seed, "sqs/batch", n, self.options.batch_failures)
+    }
+}
+
+/// Counts a receive while it is under way.
+struct Poll<'a>(&'a AtomicUsize);
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -217,6 +234,22 @@ impl Service for Json {
         operation(headers) == Some("ReceiveMessage")
     }
 
+    /// The name that the error had in the older protocol; clients go by it.
+    fn error_header(code: &str) -> Option<(HeaderName, String)> {
+        let old = match code {
+            "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
+            "QueueNameExists" => "QueueAlreadyExists".to_owned(),
+            "BatchEntryIdsNotDistinct"
+            | "BatchRequestTooLong"
+            | "EmptyBatchRequest"
+            | "InvalidBatchEntryId"
+            | "MessageNotInflight"
+            | "TooManyEntriesInBatchRequest" => format!("AWS.SimpleQueueService.{code}"),
+            other => other.to_owned(),
+        };
+        Some((HeaderName::from_static("x-amzn-query-error"), format!("{old};Sender")))
+    }
+
     fn latency(&self, op: &str) -> Duration {
         self.0.options.latency.of(op) / self.0.options.speed.max(1)
     }
@@ -238,6 +271,7 @@ impl SqsWire {
             weather: Mutex::new(weather),
             options,
             batched: AtomicU64::new(0),
+            polls: AtomicUsize::new(0),
             changed: Notify::new(),
             url: OnceLock::new(),
         });
@@ -280,6 +314,11 @@ impl SqsWire {
     /// The bodies of all messages in a queue, hidden ones too, oldest first.
     pub fn bodies(&self, name: &str) -> Vec<String> {
         self.shared.queues().get(name).map(Queue::bodies).unwrap_or_default()
+    }
+
+    /// How many receives are under way, waiting for messages most likely.
+    pub fn polls(&self) -> usize {
+        self.shared.polls.load(Ordering::SeqCst)
     }
 
     /// Puts a body into a queue, as a service does that is not a caller of this wire. It arrives

@@ -95,7 +95,8 @@ impl Rule {
 pub struct Rules {
     /// What the draws are made from.
     pub seed: u64,
-    rules: Vec<(Rule, u64, u64)>,
+    /// Each with how often it matched and how often it struck.
+    held: Vec<(Rule, u64, u64)>,
     calls: BTreeMap<String, u64>,
     /// Everything is down: new connections are closed, calls on old ones cut.
     pub down: bool,
@@ -112,17 +113,17 @@ pub(crate) struct Stroke {
 impl Rules {
     /// Adds a rule; its occurrences are counted from now on.
     pub fn add(&mut self, rule: Rule) {
-        self.rules.push((rule, 0, 0));
+        self.held.push((rule, 0, 0));
     }
 
     /// Takes all rules away.
     pub fn clear(&mut self) {
-        self.rules.clear();
+        self.held.clear();
     }
 
     /// How often rules have struck so far.
     pub fn struck(&self) -> u64 {
-        self.rules.iter().map(|(_, _, struck)| struck).sum()
+        self.held.iter().map(|(_, _, struck)| struck).sum()
     }
 
     pub(crate) fn strike(&mut self, service: &str, op: &str) -> Stroke {
@@ -131,7 +132,7 @@ impl Rules {
         *call += 1;
         let call = *call;
         let mut kinds = Vec::new();
-        for (rule, matched, struck) in &mut self.rules {
+        for (rule, matched, struck) in &mut self.held {
             let fits = |wanted: &str, is: &str| wanted == "*" || wanted == is;
             if !fits(&rule.service, service) || !fits(&rule.op, op) {
                 continue;

@@ -93,6 +93,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn error(&self, head: &Head, code: &str, status: u16, message: &str) -> Reply;
     /// Whether a call is given up when its caller goes away; else it is carried out all the same.
     fn ends_with_its_caller(headers: &HeaderMap) -> bool;
+    /// A header that goes with an error.
+    fn error_header(code: &str) -> Option<(HeaderName, String)>;
     /// How long an operation takes.
     fn latency(&self, op: &str) -> Duration;
 }
@@ -311,12 +313,19 @@ pub(crate) fn request_id(of: &[u8]) -> String {
 
 fn write<S: Service>(reply: Reply, number: usize) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, reply.body).into_response();
+    let Reply { body, code, .. } = reply;
+    let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(S::CONTENT_TYPE));
     let id = request_id(&number.to_be_bytes());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
+    }
+    let noted = Some(code).filter(|code| !code.is_empty()).and_then(|code| S::error_header(&code));
+    if let Some((name, value)) = noted
+        && let Ok(value) = HeaderValue::from_str(&value)
+    {
+        headers.insert(name, value);
     }
     response
 }

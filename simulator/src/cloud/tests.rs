@@ -4,6 +4,7 @@ use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::{Attempt, Boot, Placement, RunName, Runner, Secret, Slot, Uid};
 
+use super::admission::{Ask, Stock};
 use super::machine::Fate;
 use super::{Cloud, Config, Launch};
 use crate::forge::{self, Forge, JobSpec, Status};
@@ -171,4 +172,42 @@ fn lists_lag_and_capacity_limit_and_pace_refuse() {
     assert!(place.cloud.find(at(30), &machine.id).is_some());
     let foreign = place.cloud.add_foreign();
     assert!(place.cloud.is_foreign(&foreign) && place.cloud.find(at(30), &foreign).is_none());
+}
+
+#[test]
+fn stock_quota_and_addresses_bound_a_launch_of_many() {
+    let mut place = place();
+    let config = &mut place.cloud.config;
+    config.zones.insert("subnet-a".to_owned(), "a".to_owned());
+    config.stock.insert(
+        ("t3.small".to_owned(), "a".to_owned(), Market::Spot),
+        Stock::of(1).then(at(10), 4),
+    );
+    config.vcpu_quota.insert(Market::Spot, 6);
+    let mut run = |now, token, least, most| {
+        let pool = ("t3.small".to_owned(), "subnet-a".to_owned(), Market::Spot);
+        let ask = Ask { token: Some(token), bytes: [0; 32], pool, least, most };
+        let launch = Launch { slot: &place.slot, placement: 0, attempt: &place.attempt };
+        let made = place.cloud.run(now, &ask, launch, &Fate::default());
+        made.map(|(ids, made)| (ids.len(), made)).map_err(|refused| refused.code)
+    };
+    assert_eq!(run(at(9), "a", 2, 2), Err("InsufficientInstanceCapacity"));
+    assert_eq!(run(at(10), "a", 1, 2), Ok((2, true)));
+    assert_eq!(run(at(10), "a", 1, 2), Ok((2, false)));
+    assert_eq!(run(at(10), "b", 2, 2), Err("MaxSpotInstanceCountExceeded"));
+    assert_eq!(run(at(10), "b", 1, 5), Ok((1, true)), "6 processors are 3 machines");
+    place.cloud.config.vcpu_quota.clear();
+    place.cloud.config.addresses.insert("subnet-a".to_owned(), 3);
+    let code = place.launch(at(10), Fate::default()).unwrap_err().code;
+    assert_eq!(code, "InsufficientFreeAddressesInSubnet");
+    assert_eq!(place.cloud.by_addresses("subnet-a"), 0);
+}
+
+#[test]
+fn a_power_off_is_the_machines_own() {
+    let mut place = place();
+    let id = place.launch(at(0), Fate::default()).unwrap().id;
+    place.cloud.power_off(at(1), &id);
+    let ended = &place.cloud.list(at(1))[0];
+    assert_eq!((ended.state, ended.ended_by), (InstanceState::Ending, Some(EndedBy::Itself)));
 }

@@ -81,7 +81,7 @@ impl State {
             match state {
                 InstanceState::Booting => {}
                 InstanceState::Up => {
-                    let up = machine.state() == InstanceState::Up;
+                    let up = machine.state() == InstanceState::Up && !self.stopped;
                     if let Some(guest) = options.guest.as_ref().filter(|_| up) {
                         let recipe = &record.recipe;
                         let booted = Booted { id: id.0.clone(), user_data: &recipe.user_data };
@@ -103,7 +103,11 @@ impl State {
 
     /// When to look again at the latest.
     fn pause(&self, now: Timestamp) -> Duration {
-        if self.records.values().any(|record| record.guest.is_some()) {
+        let live = |id| self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+        let soon = |(id, record): (&InstanceId, &super::state::Record)| {
+            record.guest.is_some() || (record.taken_at.is_some() && live(id))
+        };
+        if self.records.iter().any(soon) {
             return Duration::from_millis(10);
         }
         let next = self.cloud.next_event().map(|at| at.duration_since(now));

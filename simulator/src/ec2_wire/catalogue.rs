@@ -15,6 +15,9 @@ use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list, node};
 
+/// More addresses than any subnet has.
+const MOST: usize = 1 << 28;
+
 type Answer = Result<(Vec<Element>, usize), Fault>;
 
 /// Answers one of these operations. `None`: it is none of them.
@@ -86,7 +89,7 @@ fn subnets(account: &Account, state: &State, params: &Params) -> Answer {
                 leaf("subnetId", &subnet.id),
                 leaf("vpcId", &subnet.vpc),
                 leaf("availabilityZone", &subnet.zone),
-                leaf("availableIpAddressCount", state.cloud.by_addresses(&subnet.id)),
+                leaf("availableIpAddressCount", state.cloud.by_addresses(&subnet.id).min(MOST)),
                 leaf("mapPublicIpOnLaunch", subnet.public_addresses),
                 leaf("state", "available"),
                 leaf("ownerId", &account.id),
@@ -220,6 +223,7 @@ fn offerings(account: &Account, _: &State, params: &Params) -> Answer {
     Ok((vec![list("instanceTypeOfferingSet", items)], count))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of several handlers; the others may refuse")]
 fn prices(account: &Account, _: &State, params: &Params) -> Answer {
     let kinds = params.list("InstanceType");
     let zone = params.get("AvailabilityZone");

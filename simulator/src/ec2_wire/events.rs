@@ -1,4 +1,4 @@
-//! What EventBridge says of machines, into a queue.
+//! What `EventBridge` says of machines, into a queue.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,14 +41,13 @@ pub trait Running: Send {
 /// The variable by which processes of a guest are known; its value is the guest's directory.
 pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
 /// What stands for power-off: it leaves a mark and waits to be switched off.
-const POWER_OFF: &str =
-    "#!/bin/sh\n: >\"$TINQS_CI_SIMULATED_GUEST/powered-off\"\nexec sleep 3600\n";
+const POWER_OFF: &str = include_str!("guest/poweroff.sh");
 /// By these names.
 const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 
 /// Guests that are bash on the user data, each in a directory and a process group of its own, with
 /// every process of it known by a variable. `poweroff`, `shutdown`, `halt` and `systemctl` end the
-/// guest. As on a real machine, a script that ends without them leaves its machine running.
+/// guest, `shutdown -h +N` so many minutes later. As on a real machine, a script that ends without them leaves its machine running.
 #[derive(Clone, Debug)]
 pub struct Processes {
     /// Where the directories are made: `<dir>/<instance id>`, with `log`, `user-data`, `home`.

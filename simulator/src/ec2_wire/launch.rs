@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_reconciler::run::InstanceId;
 
 use super::error::Fault;
@@ -35,26 +36,29 @@ pub(super) fn launch(shared: &Shared, params: &Params) -> Outcome {
             return Err(Fault::new("DryRunOperation", message));
         }
         let launched = state.launch(options, now, &recipe, false);
-        let (ids, _) = launched.inspect_err(|refused| {
+        let launched = launched.inspect_err(|refused| {
             if refused.code == "IdempotentParameterMismatch" {
                 let what = format!("token {} with other parameters", recipe.token);
                 state.breaks("same token, same bytes", what);
             }
         })?;
-        Ok(ids)
+        Ok(launched)
     })();
     shared.changed.notify_one();
     match done {
-        Ok(ids) => Outcome::of(answer(&state, shared, &ids), ids.len()).taking(tokens),
+        Ok((ids, made)) => {
+            Outcome::of(answer(&state, shared, &ids, made), ids.len()).taking(tokens)
+        }
         Err(fault) => Outcome::from(fault).taking(tokens),
     }
 }
 
-fn answer(state: &State, shared: &Shared, ids: &[InstanceId]) -> Vec<Element> {
+/// A new machine as it begins, one of before as it is.
+fn answer(state: &State, shared: &Shared, ids: &[InstanceId], made: bool) -> Vec<Element> {
     let first = ids.first().and_then(|id| state.records.get(id));
     let Some(first) = first else { return Vec::new() };
     let items = ids.iter().filter_map(|id| {
-        let now = state.cloud.machine(id)?.state();
+        let now = if made { InstanceState::Booting } else { state.cloud.machine(id)?.state() };
         instance(state, &shared.options.account, id, now)
     });
     vec![

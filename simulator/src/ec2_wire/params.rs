@@ -61,6 +61,6 @@ impl Params {
     /// Everything but these parameters, as one text: equal for equal parameters.
     pub(super) fn text_without(&self, left_out: &[&str]) -> String {
         let kept = self.0.iter().filter(|(key, _)| !left_out.contains(&key.as_str()));
-        kept.map(|(key, value)| format!("{key}={value}\n")).collect()
+        kept.fold(String::new(), |text, (key, value)| text + key + "=" + value + "\n")
     }
 }

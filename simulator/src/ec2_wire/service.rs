@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 use super::error::Fault;
 use super::params::Params;
@@ -152,6 +152,10 @@ impl Service for Query {
 
     fn ends_with_its_caller(_: &HeaderMap) -> bool {
         false
+    }
+
+    fn error_header(_: &str) -> Option<(HeaderName, String)> {
+        None
     }
 
     fn latency(&self, op: &str) -> Duration {

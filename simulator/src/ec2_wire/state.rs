@@ -55,6 +55,10 @@ pub(super) struct State {
     pub(super) violations: Vec<Violation>,
     pub(super) impaired: BTreeSet<String>,
     pub(super) events: Events,
+    /// The wire was dropped: no guest starts any more.
+    pub(super) stopped: bool,
+    /// So many launches end at once, for that reason.
+    pub(super) failing: (usize, String),
     /// For machines that nobody's forge knows.
     nobodys: Forge,
     made: u64,
@@ -89,6 +93,8 @@ impl Shared {
             violations: Vec::new(),
             impaired: BTreeSet::new(),
             events: Events::default(),
+            stopped: false,
+            failing: (0, String::new()),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
             reservations: 0,
@@ -178,7 +184,12 @@ impl State {
             self.reservations += 1;
             for (index, id) in ids.iter().enumerate() {
                 self.keep(options, now, recipe, id, index, foreign);
+                if self.failing.0 > 0 {
+                    let reason = self.failing.1.clone();
+                    self.end_by_cloud(now, id, &reason);
+                }
             }
+            self.failing.0 = self.failing.0.saturating_sub(1);
         }
         Ok((ids, made))
     }

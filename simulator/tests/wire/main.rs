@@ -1,6 +1,7 @@
-//! Gitea on the wire: the API, webhooks and the runner for tests, over loopback.
+//! Gitea, EC2 and SQS on the wire: APIs, webhooks and the runner for tests, over loopback.
 
 mod api;
+mod aws;
 mod faults;
 mod receiver;
 mod runner;

@@ -149,7 +149,12 @@ async fn sigterm_lets_a_busy_runner_finish_within_its_timeout() {
         let spec = if timeout == "3h" { work(600) } else { script("sleep 60") };
         let job = site.push(&[spec])[0];
         let mut runner = Runner::spawn(&site, &row, timeout, &[]);
-        until("the job to run", || (status(&site, job) == Status::Running).then_some(())).await;
+        // Assigned is not begun: a signal that meets the fetch loses its task.
+        until("the runner's first report", || {
+            let calls = site.wire.counters().calls;
+            calls.keys().any(|call| call.ends_with("/UpdateTask")).then_some(())
+        })
+        .await;
         runner.terminate();
         assert_eq!(runner.exit_code().await, Some(0));
         assert_eq!(status(&site, job), Status::Done(expected));

@@ -1,0 +1,207 @@
+//! Requirement 9: machines run the real user data as processes, or pretend to.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_simulator::cloud::machine::Fate;
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Processes};
+use tinqs_ci_simulator::forge::{self, Forge, JobSpec, Status};
+
+use super::Cloud;
+use crate::until;
+
+/// A folder of a test's own, gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let dir =
+            std::env::temp_dir().join(format!("tinqs-ci-guest-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with_processes(folder: &Folder) -> Cloud {
+    let environment = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GREETING", "good day")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let guest = Processes { dir: folder.0.clone(), environment };
+    Cloud::new(Ec2Options { guest: Some(Arc::new(guest)), ..Ec2Options::instant() })
+}
+
+async fn run(cloud: &Cloud, token: &str, script: &str) -> InstanceId {
+    let data = BASE64_STANDARD.encode(format!("#!/bin/bash\n{script}\n"));
+    InstanceId(cloud.machine(token, &[("UserData", &data)]).await)
+}
+
+fn state(cloud: &Cloud, id: &InstanceId) -> InstanceState {
+    cloud.wire.machines().iter().find(|m| m.id == *id).unwrap().state
+}
+
+fn console(cloud: &Cloud, id: &InstanceId) -> String {
+    cloud.wire.machines().iter().find(|m| m.id == *id).unwrap().console.clone()
+}
+
+async fn ended(cloud: &Cloud, id: &InstanceId) -> String {
+    let answer = cloud.until(&id.0, "terminated").await;
+    answer.all("code")[1].clone()
+}
+
+/// Whether a process is there.
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+}
+
+#[tokio::test]
+async fn user_data_is_run_and_power_off_ends_the_machine() {
+    let folder = Folder::new("off");
+    let cloud = with_processes(&folder);
+    let id =
+        run(&cloud, "t-1", "echo \"$GREETING from $PWD\"; sleep 0.1; shutdown -h now; echo never")
+            .await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    let told = console(&cloud, &id);
+    assert!(told.starts_with("good day from ") && !told.contains("never"), "{told}");
+    let output = cloud.call("GetConsoleOutput", &[("InstanceId", &id.0)]).await;
+    assert_eq!(BASE64_STANDARD.decode(output.one("output")).unwrap(), told.as_bytes());
+    let kept = folder.0.join(&id.0);
+    assert!(kept.join("home").is_dir() && kept.join("log").is_file());
+}
+
+#[tokio::test]
+async fn a_power_off_may_be_set_for_later_and_called_off() {
+    let folder = Folder::new("later");
+    let cloud = with_processes(&folder);
+    let script = "systemctl start x; shutdown -h +30; shutdown -c; shutdown -P +0.002; echo set";
+    let id = run(&cloud, "t-1", script).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    assert!(console(&cloud, &id).contains("set"), "it came back at once");
+}
+
+#[tokio::test]
+async fn a_script_that_only_ends_leaves_its_machine_running() {
+    let folder = Folder::new("ends");
+    let cloud = with_processes(&folder);
+    let id = run(&cloud, "t-1", "echo done").await;
+    until("its word", || console(&cloud, &id).contains("done").then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(state(&cloud, &id), InstanceState::Up);
+    cloud.terminate(&id.0).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.UserInitiatedShutdown");
+}
+
+#[tokio::test]
+async fn whatever_a_machine_started_ends_with_it() {
+    let folder = Folder::new("rest");
+    let cloud = with_processes(&folder);
+    let script =
+        "set -m\nsleep 600 & echo $!\n(trap '' TERM; setsid sleep 601) & \nsleep 0.2; poweroff";
+    let id = run(&cloud, "t-1", script).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    until("the end of its guest", || {
+        let told = console(&cloud, &id);
+        (!told.is_empty() && !runs(told.lines().next().unwrap())).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn terminating_asks_first_and_then_kills() {
+    let folder = Folder::new("term");
+    let cloud = with_processes(&folder);
+    let polite = "trap 'echo asked; exit 0' TERM\necho ready $$\nwhile :; do sleep 0.05; done";
+    let stubborn = "trap '' TERM\necho ready $$\nwhile :; do sleep 0.05; done";
+    let (polite, stubborn) = (run(&cloud, "t-1", polite).await, run(&cloud, "t-2", stubborn).await);
+    for id in [&polite, &stubborn] {
+        until("its word", || console(&cloud, id).contains("ready").then_some(())).await;
+        assert_eq!(cloud.terminate(&id.0).await.status, 200);
+    }
+    until("the answer", || console(&cloud, &polite).contains("asked").then_some(())).await;
+    let told = console(&cloud, &stubborn);
+    let pid = told.lines().next().unwrap().trim_start_matches("ready ").to_owned();
+    until("the kill", || (!runs(&pid)).then_some(())).await;
+    assert_eq!(ended(&cloud, &stubborn).await, "Client.UserInitiatedShutdown");
+}
+
+#[tokio::test]
+async fn a_dropped_wire_leaves_no_process() {
+    let folder = Folder::new("drop");
+    let cloud = with_processes(&folder);
+    let id = run(&cloud, "t-1", "echo $$; exec sleep 600").await;
+    let pid =
+        until("its word", || Some(console(&cloud, &id)).filter(|told| told.ends_with('\n'))).await;
+    assert!(runs(&pid));
+    drop(cloud);
+    until("its end", || (!runs(&pid)).then_some(())).await;
+}
+
+/// A forge with one job and one registration, and a cloud whose machines pretend to run it.
+async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, InstanceId) {
+    let mut forge = Forge::new(forge::Config::default());
+    let now = Timestamp::now();
+    let spec =
+        JobSpec { work: SignedDuration::from_millis(100), ..JobSpec::new("build", &["linux"]) };
+    let job = forge.push(now, "o/r", &[spec])[0];
+    let row = forge.register(now, "tq-job-7-0a1b2c3d-1", &["linux".to_owned()], true);
+    let forge = Arc::new(Mutex::new(forge));
+    let options = Ec2Options {
+        forge: Some(Arc::clone(&forge)),
+        fate: Fate { starts_in: SignedDuration::from_millis(50), ..fate },
+        ..Ec2Options::instant()
+    };
+    let cloud = Cloud::new(options);
+    let identity = serde_json::json!({
+        "id": row.id, "uuid": row.uuid, "name": row.name, "token": row.token, "labels": ["linux:host"],
+    });
+    let deadline = (now + SignedDuration::from_secs(lives)).as_second();
+    let script =
+        format!("deadline={deadline}\nidle_within=1\ncat >.runner <<'END'\n{identity:#}\nEND");
+    let id = run(&cloud, "t-1", &script).await;
+    (forge, job, cloud, id)
+}
+
+#[tokio::test]
+async fn a_pretended_runner_does_its_one_job_and_powers_off() {
+    let (forge, job, cloud, id) = pretended(Fate::default(), 3_600).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    let forge = forge.lock().unwrap();
+    assert!(forge.job(job).unwrap().status.is_done());
+    assert_eq!(forge.runners().count(), 0);
+}
+
+#[tokio::test]
+async fn a_pretended_machine_may_be_broken() {
+    let waits = async |fate: Fate, lives| {
+        let (forge, job, cloud, id) = pretended(fate, lives).await;
+        cloud.until(&id.0, "running").await;
+        (forge, job, cloud, id)
+    };
+    let (forge, job, cloud, id) = waits(Fate { never_online: true, ..Fate::default() }, 6).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown", "its timer");
+    assert_eq!(forge.lock().unwrap().job(job).unwrap().status, Status::Waiting);
+
+    let hangs = Fate { hangs_after_job: true, ignores_timer: true, ..Fate::default() };
+    let (forge, job, cloud, id) = waits(hangs, 3_600).await;
+    until("the job's end", || {
+        // Looking at the machine lets its time pass.
+        let up = state(&cloud, &id) == InstanceState::Up;
+        (up && forge.lock().unwrap().job(job).unwrap().status.is_done()).then_some(())
+    })
+    .await;
+    assert_eq!(state(&cloud, &id), InstanceState::Up);
+}
