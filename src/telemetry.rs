@@ -51,6 +51,8 @@ pub fn init(filter: Option<&str>, replica: &str) {
         Some(Ok(filter)) => filter,
         Some(Err(_)) | None => Targets::new().with_default(LevelFilter::INFO),
     };
+    // The SDK's own lines hold whole requests, and those hold identities.
+    let filter = filter.with_target("aws_", LevelFilter::WARN);
     let form = if std::io::stderr().is_terminal() {
         lines::Form::Human {
             colour: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
@@ -147,6 +149,8 @@ impl Telemetry {
             }
             .show(&self.metrics);
         }
+        let unreadable = u32::try_from(store.unreadable()).unwrap_or(u32::MAX);
+        self.metrics.unreadable.set(f64::from(unreadable));
         self.metrics.text()
     }
 }

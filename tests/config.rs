@@ -361,6 +361,21 @@ fn contradictions_are_refused() {
     );
 }
 
+#[cfg(feature = "aws")]
+#[test]
+fn runs_may_be_kept_in_a_table() {
+    let named = |name: &str| {
+        let text = with(&format!("store = \"dynamodb:{name}\""));
+        parse(&text, &[("HOME_TOKEN", "t")]).map(|loaded| loaded.settings.store)
+    };
+    let table = named("ci-runs_2.a").expect("a table");
+    assert_eq!(table, StoreUrl::Dynamodb("ci-runs_2.a".to_owned()));
+    for wrong in ["ab", "a b c", &"x".repeat(256), "arn:aws:dynamodb:eu-west-1:1:table/x"] {
+        let mistakes = named(wrong).expect_err(wrong);
+        assert!(mistakes.to_string().contains("is no name of a DynamoDB table"), "{mistakes}");
+    }
+}
+
 #[cfg(not(feature = "aws"))]
 #[test]
 fn aws_is_not_in_this_build() {
@@ -413,10 +428,11 @@ fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
 #[test]
 fn the_predecessors_variables_give_machines_in_ec2() {
     let mut env = predecessor();
-    env.insert("TINQS_CI_STORE".into(), "memory:".into());
     let loaded = config::parse("", None, &env).expect("a full configuration");
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let settings = loaded.settings;
+    assert_eq!(settings.store, StoreUrl::Dynamodb("runs".into()));
+    assert_eq!(settings.queue, QueueUrl::Memory);
     assert_eq!(settings.compute, ComputeUrl::Ec2("eu-central-1".into()));
     let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));

@@ -2,6 +2,8 @@
 
 #[path = "conformance/compute.rs"]
 mod compute;
+#[path = "conformance/inbox.rs"]
+mod inbox;
 #[path = "conformance/make.rs"]
 mod make;
 #[path = "conformance/processes.rs"]
@@ -22,6 +24,7 @@ async fn store_in_memory() {
     let memory = Store::memory().unwrap();
     store::all(&memory).await;
     store::expiry(&memory).await;
+    inbox::all(&memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ const LONG_FILES: &[(&str, &str)] = &[
 ];
 
 /// What the lockfile may hold; raised on purpose only, with a line in the changelog.
-const MOST_PACKAGES: usize = 340;
+const MOST_PACKAGES: usize = 380;
 
 /// What stands at the root. A new name is a decision.
 const ROOT: &[&str] = &[
@@ -233,7 +233,9 @@ fn no_build_that_is_shipped_has_the_mutants() {
     // What cargo would build, without and with what tests ask for.
     let features = |edges: &str| -> Vec<String> {
         let out = Command::new(env!("CARGO"))
-            .args(["tree", "--workspace", "--locked", "--offline", "--prefix", "none"])
+            // As the README's command builds: a fresh clone has fetched nothing more.
+            .args(["tree", "--workspace", "--exclude", "tinqs-ci-aws-tests"])
+            .args(["--no-default-features", "--locked", "--offline", "--prefix", "none"])
             .args(["--format", "{p}|{f}", "--edges", edges])
             .current_dir(root())
             .output()

@@ -155,6 +155,10 @@ pub trait RunStore: Send + Sync {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<bool, PortError>;
+    /// How many records could not be understood when they were last read. They are skipped.
+    fn unreadable(&self) -> usize {
+        0
+    }
 }
 
 /// A wake-up taken from the queue.

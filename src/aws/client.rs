@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -62,18 +62,27 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`], before anything is sent.
 pub async fn load(region: Option<&str>) -> Result<SdkConfig, ConfigError> {
-    let trust = trust(std::env::var_os(CA_BUNDLE).map(PathBuf::from))?;
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client(trust))
-        .timeout_config(within(Duration::from_secs(5), Duration::from_secs(15)));
-    if let Ok(name) = AppName::new("tinqs-ci") {
-        loader = loader.app_name(name);
-    }
+    let mut loader = loader()?;
     if let Some(region) = region.filter(|region| !region.is_empty()) {
         loader = loader.region(Region::new(region.to_owned()));
     }
     let config = loader.load().await;
     if config.region().is_none() { Err(ConfigError::Region) } else { Ok(config) }
+}
+
+/// The same before it is loaded: what is set on it goes before the environment.
+///
+/// # Errors
+/// [`ConfigError`], where the trusted certificates cannot be used.
+pub fn loader() -> Result<ConfigLoader, ConfigError> {
+    let trust = trust(std::env::var_os(CA_BUNDLE).map(PathBuf::from))?;
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http_client(trust))
+        .timeout_config(within(Duration::from_secs(5), Duration::from_secs(15)));
+    Ok(match AppName::new("tinqs-ci") {
+        Ok(name) => loader.app_name(name),
+        Err(_) => loader,
+    })
 }
 
 /// Runs. A write that is tried again may find its own earlier one; the store tells them apart.

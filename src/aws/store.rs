@@ -10,6 +10,7 @@ mod inbox;
 mod item;
 mod lists;
 mod seats;
+mod shape;
 mod table;
 
 use std::collections::BTreeSet;
@@ -35,7 +36,8 @@ use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 use self::item::{Item, KEY, UID, VERSION, WRITER};
 use super::errors::dynamodb::port_error;
 
-pub use table::{Ensured, TableError, description};
+pub use shape::description;
+pub use table::{Ensured, TableError};
 
 /// Names of unreadable records that are remembered; more are counted as so many.
 const MOST_UNREADABLE: usize = 1_000;
@@ -95,11 +97,6 @@ impl DynamoStore {
     /// What the table has charged this process so far.
     pub fn units(&self) -> Units {
         *self.units.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records that cannot be understood, as last read: they are left where they are and skipped.
-    pub fn unreadable(&self) -> usize {
-        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// A mark that no other write has.
@@ -342,5 +339,10 @@ impl RunStore for DynamoStore {
                 _ => Err(port_error("lease", &error)),
             },
         }
+    }
+
+    /// Each record once, and at most 1,000.
+    fn unreadable(&self) -> usize {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -47,11 +47,25 @@ fn store(text: &str) -> Result<StoreUrl, String> {
     match text.split_once(':') {
         Some(("redb", directory)) if !directory.is_empty() => Ok(StoreUrl::Redb(directory.into())),
         Some(("memory", "")) => Ok(StoreUrl::Memory),
+        Some(("dynamodb", name)) if cfg!(feature = "aws") => table(name),
         Some(("dynamodb", _)) => {
             ec2::absent(text, "\"redb:DIRECTORY\" (or TINQS_CI_STORE=redb:./data)")
         }
         _ => not_of_form(),
     }
+}
+
+/// What `DynamoDB` takes as a table's name.
+fn table(name: &str) -> Result<StoreUrl, String> {
+    let fits = (3..=255).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if fits {
+        return Ok(StoreUrl::Dynamodb(name.to_owned()));
+    }
+    let shown = cut(name, 60);
+    Err(format!(
+        "\"{shown}\" is no name of a DynamoDB table: expected 3 to 255 letters, digits, `-`, `_` or `.`"
+    ))
 }
 
 fn queue(text: &str) -> Result<QueueUrl, String> {

@@ -14,6 +14,7 @@ use crate::embedded::store::Store;
 use crate::gitea::client::Client;
 use crate::gitea::demand::Means;
 use crate::gitea::demand::chosen::Demanding;
+use crate::gitea::demand::inbox::Inbox;
 use crate::gitea::demand::pushes::Pushes;
 use crate::print;
 use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
@@ -38,7 +39,7 @@ pub async fn parts_from(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(store(&settings.store)?);
+    let kept = kept(&settings, replica).await?;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
             let machines = Processes::new(dir, clock.clone(), Options::inherit(environment));
@@ -57,19 +58,58 @@ pub async fn parts_from(
     let demand = Arc::new(Demanding::new(client, Means::of(&settings.forge)));
     choose_demand(&demand).await?;
     let forge: Arc<dyn Forge> = demand.clone();
-    let runs: Arc<dyn RunStore> = store.clone();
+    let Kept { runs, inbox, writable } = kept;
     let ports = Ports { clock, store: runs, queue, compute, forge };
     let watched = Parts::over(settings, ports, replica);
-    let pushes = Pushes::new(demand, store.clone(), watched.controller.clone());
-    Ok(Parts { writable: Arc::new(Disk(store)), pushes: Some(Arc::new(pushes)), ..watched })
+    let pushes = Pushes::new(demand, inbox, watched.controller.clone());
+    let writable = writable.unwrap_or_else(|| watched.writable.clone());
+    Ok(Parts { writable, pushes: Some(Arc::new(pushes)), ..watched })
 }
 
-fn store(url: &StoreUrl) -> Result<Store, Error> {
-    match url {
-        StoreUrl::Redb(dir) => Store::open(dir).map_err(|error| part("store", &error)),
-        StoreUrl::Memory => Store::memory().map_err(|error| part("store", &error)),
-        StoreUrl::Dynamodb(_) => Err(absent("store", "DynamoDB", "store = \"redb:DIR\"")),
+/// What is kept, each side of it by its own port.
+struct Kept {
+    runs: Arc<dyn RunStore>,
+    inbox: Arc<dyn Inbox>,
+    /// The store's own probe; `None`: a write by the port's means tells.
+    writable: Option<Arc<dyn Writable>>,
+}
+
+async fn kept(settings: &Settings, replica: &str) -> Result<Kept, Error> {
+    let file = match &settings.store {
+        StoreUrl::Redb(dir) => Store::open(dir),
+        StoreUrl::Memory => Store::memory(),
+        StoreUrl::Dynamodb(table) => return in_a_table(table, settings, replica).await,
+    };
+    let file = Arc::new(file.map_err(|error| part("store", &error))?);
+    let writable: Arc<dyn Writable> = Arc::new(Disk(file.clone()));
+    Ok(Kept { runs: file.clone(), inbox: file, writable: Some(writable) })
+}
+
+/// The table is completed first, where this process may; a missing one is made.
+#[cfg(feature = "aws")]
+async fn in_a_table(table: &str, settings: &Settings, replica: &str) -> Result<Kept, Error> {
+    use crate::aws::{client, store::DynamoStore};
+    let region = match &settings.compute {
+        ComputeUrl::Ec2(region) => Some(region.as_str()),
+        ComputeUrl::Process(_) => None,
+    };
+    let config = client::load(region).await.map_err(|error| part("store", &error))?;
+    let store = DynamoStore::new(client::dynamodb(&config), table, replica);
+    let done = store.ensure_table().await.map_err(|error| part("store", &error))?;
+    for warning in &done.warnings {
+        tracing::warn!("{warning}");
     }
+    if done.made || !done.indexes.is_empty() || done.expires {
+        let indexes = done.indexes.join(" ");
+        tracing::info!(table, made = done.made, indexes, expires = done.expires, "table completed");
+    }
+    let store = Arc::new(store);
+    Ok(Kept { runs: store.clone(), inbox: store, writable: None })
+}
+
+#[cfg(not(feature = "aws"))]
+async fn in_a_table(_: &str, _: &Settings, _: &str) -> Result<Kept, Error> {
+    Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }
 
 /// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.

@@ -82,6 +82,9 @@ families! {
     OLDEST_WAITING = "job_oldest_waiting_timestamp_seconds" Gauge ["class"] Stable
         "Since when the oldest waiting job waits, Unix time; 0: none waits.",
         "time() - min(tinqs_ci_job_oldest_waiting_timestamp_seconds > 0)";
+    UNREADABLE_RECORDS = "unreadable_records" Gauge [] Beta
+        "Records that could not be understood when they were last read, and are skipped.",
+        "tinqs_ci_unreadable_records > 0";
     RUN_OUTCOMES = "run_outcomes_total" Counter ["class", "outcome"] Stable
         "How runs ended.", "sum by (outcome) (increase(tinqs_ci_run_outcomes_total[1h]))";
     RECONCILE = "reconcile_total" Counter ["controller", "result"] Stable

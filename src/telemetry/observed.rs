@@ -202,6 +202,9 @@ impl RunStore for Observed<dyn RunStore> {
     ) -> Result<bool, PortError> {
         self.call("store", "lease", self.inner.lease(what, holder, now, ttl)).await
     }
+    fn unreadable(&self) -> usize {
+        self.inner.unreadable()
+    }
 }
 
 #[async_trait]

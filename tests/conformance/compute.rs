@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tinqs_ci_reconciler::class::Machine;
 use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
-use tinqs_ci_reconciler::ports::Compute;
+use tinqs_ci_reconciler::ports::{Compute, ErrorKind};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
 
 use crate::make::{attempt, slot, until};
@@ -52,6 +52,18 @@ pub(crate) async fn seen(
     .await
 }
 
+/// Ends a machine; one that is so new that it is not known everywhere is asked for again.
+async fn end(compute: &dyn Compute, id: &InstanceId) {
+    until(&format!("{id} is terminated"), async || match compute.terminate(id).await {
+        Ok(()) => Some(()),
+        Err(error) => {
+            assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+            None
+        }
+    })
+    .await;
+}
+
 async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
     let slot = slot(2_000, 1);
     let attempt = asking(like, &slot, 1, deadline);
@@ -78,7 +90,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadli
     assert_eq!((ended_by, class.0.as_str(), kind.as_str()), (&None, "linux", like.kind.as_str()));
     assert_eq!(compute.find(id).await.unwrap().expect("listed, so found"), seen);
     assert!(!format!("{seen:?}").contains("SECRET"));
-    compute.terminate(id).await.unwrap();
+    end(compute, id).await;
 }
 
 async fn placements_are_apart(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
@@ -87,10 +99,10 @@ async fn placements_are_apart(compute: &dyn Compute, like: &Machine, deadline: T
     let one = compute.launch(&slot, 0, &attempt).await.unwrap();
     let two = compute.launch(&slot, 1, &attempt).await.unwrap();
     assert_ne!(one.id, two.id);
-    compute.terminate(&one.id).await.unwrap();
+    end(compute, &one.id).await;
     seen(compute, &one, InstanceState::Gone).await;
     seen(compute, &two, InstanceState::Up).await;
-    compute.terminate(&two.id).await.unwrap();
+    end(compute, &two.id).await;
     seen(compute, &two, InstanceState::Gone).await;
 }
 
@@ -102,7 +114,7 @@ async fn a_dead_token_answers_the_dead_machine(
     let slot = slot(2_200, 1);
     let attempt = asking(like, &slot, 1, deadline);
     let machine = compute.launch(&slot, 0, &attempt).await.unwrap();
-    compute.terminate(&machine.id).await.unwrap();
+    end(compute, &machine.id).await;
     let gone = seen(compute, &machine, InstanceState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Request));
     compute.terminate(&machine.id).await.expect("what is gone is terminated");

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, Limits, OpenRun, PortError, RunStore};
 use tinqs_ci_reconciler::run::{Phase, Run, Uid};
 
-use crate::make::{at, at_once, attempt, finished, name, run, slot};
+use crate::make::{at, at_once, attempt, finished, name, run, slot, until};
 
 /// Every law that every store keeps.
 pub(crate) async fn all(store: &dyn RunStore) {
@@ -76,17 +76,23 @@ async fn removing_is_compare_and_set(store: &dyn RunStore) {
     assert!(store.get(&run.name).await.unwrap().is_some());
     store.remove(&run.name, run.uid, 1).await.unwrap();
     assert_eq!(store.get(&run.name).await.unwrap(), None);
-    assert_eq!(open(store, "o/remove", Timestamp::MIN).await, []);
+    opened(store, "o/remove", Timestamp::MIN, &[]).await;
     let filter = Filter { repo: Some("o/remove".to_owned()), limit: 10, ..Filter::default() };
-    assert_eq!(pages(store, &filter).await, [] as [String; 0]);
+    paged(store, &filter, &[]).await;
 }
 
-/// The open runs of a repository, by name.
-async fn open(store: &dyn RunStore, repo: &str, now: Timestamp) -> Vec<OpenRun> {
-    let mut found = store.open(now).await.unwrap();
-    found.retain(|open| open.repo == repo);
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
+/// The open runs of a repository, by name, are these; the list may lag.
+async fn opened(store: &dyn RunStore, repo: &str, now: Timestamp, expected: &[&Run]) {
+    let mut expected: Vec<OpenRun> = expected.iter().map(|run| OpenRun::of(run)).collect();
+    expected.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut last = Vec::new();
+    until(&format!("the open runs of {repo} are {expected:?}"), async || {
+        last = store.open(now).await.unwrap();
+        last.retain(|open| open.repo == repo);
+        last.sort_by(|a, b| a.name.cmp(&b.name));
+        (last == expected).then_some(())
+    })
+    .await;
 }
 
 async fn open_runs_are_projected(store: &dyn RunStore) {
@@ -95,24 +101,26 @@ async fn open_runs_are_projected(store: &dyn RunStore) {
     store.put(&one, Expect::Absent).await.unwrap();
     store.put(&two, Expect::Absent).await.unwrap();
     let now = at(1_302);
-    assert_eq!(open(store, "o/open", now).await, [OpenRun::of(&one), OpenRun::of(&two)]);
+    opened(store, "o/open", now, &[&one, &two]).await;
 
     one.status.attempt = Some(attempt(&one.slot(1), "linux", 1, at(9_000)));
     one.status.phase = Phase::Starting;
     one.status.due = at(1_400);
     one.delete(at(1_350), false);
     store.put(&one, Expect::At(one.uid, 1)).await.unwrap();
-    let seen = open(store, "o/open", now).await;
-    assert_eq!(seen, [OpenRun::of(&one), OpenRun::of(&two)]);
-    assert!(seen[0].deleted && seen[0].attempt == Some(one.slot(1)), "{seen:?}");
+    let projected = OpenRun::of(&one);
+    assert!(projected.deleted && projected.attempt == Some(one.slot(1)), "{projected:?}");
+    opened(store, "o/open", now, &[&one, &two]).await;
 
     let over = finished(one, at(100_000));
     store.put(&over, Expect::At(over.uid, 2)).await.unwrap();
-    assert_eq!(open(store, "o/open", now).await, [OpenRun::of(&two)], "finished ones leave");
+    // Finished ones leave.
+    opened(store, "o/open", now, &[&two]).await;
     let mut reopened = over.clone();
     reopened.status.phase = Phase::Waiting;
     store.put(&reopened, Expect::At(over.uid, 3)).await.unwrap();
-    assert_eq!(open(store, "o/open", at(200_000)).await.len(), 2, "reopened ones come back, once");
+    // Reopened ones come back, once.
+    opened(store, "o/open", at(200_000), &[&reopened, &two]).await;
 }
 
 /// Of a store that does not remove finished runs itself.
@@ -121,15 +129,16 @@ pub(crate) async fn expiry(store: &dyn RunStore) {
     let over = finished(run(1_400, "o/expiry"), due);
     store.put(&over, Expect::Absent).await.unwrap();
     let before = due.checked_sub(SignedDuration::from_secs(1)).unwrap();
-    assert_eq!(open(store, "o/expiry", before).await, []);
-    assert_eq!(open(store, "o/expiry", due).await, [OpenRun::of(&over)]);
+    opened(store, "o/expiry", before, &[]).await;
+    opened(store, "o/expiry", due, &[&over]).await;
 
     let later = finished(over.clone(), at(6_000));
     store.put(&later, Expect::At(over.uid, 1)).await.unwrap();
-    assert_eq!(open(store, "o/expiry", due).await, [], "a later due holds it back");
-    assert_eq!(open(store, "o/expiry", at(6_000)).await, [OpenRun::of(&later)]);
+    // A later due holds it back.
+    opened(store, "o/expiry", due, &[]).await;
+    opened(store, "o/expiry", at(6_000), &[&later]).await;
     store.remove(&over.name, over.uid, 2).await.unwrap();
-    assert_eq!(open(store, "o/expiry", at(6_000)).await, []);
+    opened(store, "o/expiry", at(6_000), &[]).await;
 }
 
 /// All pages of a filter, as names.
@@ -148,6 +157,12 @@ async fn pages(store: &dyn RunStore, filter: &Filter) -> Vec<String> {
     panic!("1,000 pages and no end");
 }
 
+/// All pages of a filter hold these runs; the list may lag.
+async fn paged(store: &dyn RunStore, filter: &Filter, expected: &[String]) {
+    let what = format!("the pages of {filter:?} hold {expected:?}");
+    until(&what, async || (pages(store, filter).await == expected).then_some(())).await;
+}
+
 async fn pages_are_newest_first(store: &dyn RunStore) {
     let mut expected = Vec::new();
     for id in 1_500..1_525 {
@@ -156,9 +171,10 @@ async fn pages_are_newest_first(store: &dyn RunStore) {
     }
     let filter = |limit| Filter { repo: Some("o/page".to_owned()), limit, ..Filter::default() };
     for limit in [1, 7, 25, 1_000] {
-        assert_eq!(pages(store, &filter(limit)).await, expected, "limit {limit}");
+        paged(store, &filter(limit), &expected).await;
     }
-    assert_eq!(pages(store, &filter(0)).await, expected, "no limit is a limit of one");
+    // No limit is a limit of one.
+    paged(store, &filter(0), &expected).await;
 
     // What comes while somebody pages shifts nothing.
     let first = store.page(&filter(10), None).await.unwrap();
@@ -189,16 +205,16 @@ async fn pages_are_filtered(store: &dyn RunStore) {
     for limit in [2, 100] {
         let filter = Filter { repo: repo.clone(), limit, ..Filter::default() };
         let finished = Filter { phase: Some(Phase::Finished), ..filter.clone() };
-        assert_eq!(pages(store, &finished).await, names(of(3).collect()));
+        paged(store, &finished, &names(of(3).collect())).await;
         let running = Filter { phase: Some(Phase::Running), ..filter.clone() };
-        assert_eq!(pages(store, &running).await, names(of(1).collect()));
+        paged(store, &running, &names(of(1).collect())).await;
         let waiting = Filter { phase: Some(Phase::Waiting), ..filter.clone() };
         let even = (1_600..1_620).rev().filter(|id| id % 2 == 0).collect();
-        assert_eq!(pages(store, &waiting).await, names(even));
+        paged(store, &waiting, &names(even)).await;
         let big = Filter { class: Some(ClassName("big".to_owned())), ..filter.clone() };
-        assert_eq!(pages(store, &big).await, names(of(2).collect()));
+        paged(store, &big, &names(of(2).collect())).await;
         let starting = Filter { phase: Some(Phase::Starting), ..filter };
-        assert_eq!(pages(store, &starting).await, [] as [String; 0]);
+        paged(store, &starting, &[]).await;
     }
 }
 
@@ -271,8 +287,11 @@ async fn secrets_are_kept_and_not_shown(store: &dyn RunStore) {
     assert_eq!(attempt.runner.token.expose(), "runner-SECRET");
     assert_eq!(attempt.boot.git_token.as_ref().expect("kept").expose(), "git-SECRET");
     let filter = Filter { repo: Some("o/secret".to_owned()), limit: 1, ..Filter::default() };
-    let page = store.page(&filter, None).await.unwrap();
-    assert_eq!(page.items, std::slice::from_ref(&kept));
+    let page = until("the page holds the run", async || {
+        let page = store.page(&filter, None).await.unwrap();
+        (page.items == std::slice::from_ref(&kept)).then_some(page)
+    })
+    .await;
     for shown in [
         format!("{kept:?} {page:?}"),
         serde_json::to_string(&page.items).unwrap(),
@@ -293,7 +312,7 @@ async fn any_text_is_kept(store: &dyn RunStore) {
         store.put(&run, Expect::Absent).await.unwrap();
         let kept = store.get(&run.name).await.unwrap().expect("just written");
         assert_eq!(kept, Run { version: 1, ..run.clone() });
-        assert_eq!(open(store, repo, at(0)).await, [OpenRun::of(&run)]);
+        opened(store, repo, at(0), &[&run]).await;
         let class = ClassName(repo.to_owned());
         let limits = Limits { class: Some(1), repo: Some(1) };
         assert!(store.seat(&class, &run.slot(1), repo, limits).await.unwrap());
@@ -318,7 +337,6 @@ pub(crate) async fn find_them(store: &dyn RunStore, written: &[Run]) {
     for run in written {
         assert_eq!(store.get(&run.name).await.unwrap().as_ref(), Some(run));
     }
-    let projected: Vec<_> = written.iter().map(OpenRun::of).collect();
-    assert_eq!(open(store, "o/kept", at(0)).await, projected);
+    opened(store, "o/kept", at(0), &written.iter().collect::<Vec<_>>()).await;
     assert_eq!(store.seats(&ClassName("kept".to_owned())).await.unwrap().len(), 1);
 }

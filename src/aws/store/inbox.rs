@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::item::{self, BODY, CREATED, INBOX, KEY, KIND};
 use super::lists::{Keys, Stretch, key_of, place};
-use super::table::Index;
+use super::shape::Index;
 use super::{DynamoStore, quarantined};
 use crate::aws::errors::dynamodb::port_error;
 use crate::gitea::demand::inbox::{Inbox, Item};

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::DynamoStore;
 use super::item::{self, CREATED, IS_OPEN, Item, KEY, RUN};
-use super::table::Index;
+use super::shape::Index;
 use crate::aws::errors::dynamodb::port_error;
 use crate::cursor::Cursor;
 
@@ -150,7 +150,10 @@ impl DynamoStore {
             Some(Phase::Finished) | None => (Index::Created, RUN),
         };
         let limit = filter.limit.clamp(1, PAGE);
-        let stretch = Stretch { index, of, newest_first: true, limit: limit.max(BATCH) };
+        // What is asked for and one more; where some are left out, more at once.
+        let all = filter.phase.is_none() && filter.class.is_none() && filter.repo.is_none();
+        let at_once = if all { limit + 1 } else { limit.max(BATCH) };
+        let stretch = Stretch { index, of, newest_first: true, limit: at_once };
         let mut behind = after.map(|at| place(index, of, at.created, &at.name));
         let (mut page, mut last, mut seen) = (Page::default(), None::<Cursor>, 0);
         loop {

@@ -4,56 +4,28 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
-    GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus,
-    TimeToLiveSpecification, TimeToLiveStatus,
+    BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, IndexStatus, KeyType, ProvisionedThroughput, TableDescription,
+    TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
 };
-use serde_json::{Value, json};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use super::DynamoStore;
 use super::item::{CREATED, KEY, KIND, OPEN, TTL};
-use crate::aws::errors::{dynamodb, sentence, told};
+use super::shape::{
+    INDEXES, Index, definition, has_keys, has_kind, index_by_hand, key, keys_only, table_by_hand,
+};
+use crate::aws::errors::dynamodb::port_error;
 
 /// How long a table or an index may take to be made. One over many items takes minutes.
 const MADE_WITHIN: Duration = Duration::from_secs(300);
 /// How often it is looked at, at first; doubled up to [`LOOK_AT_LEAST_EVERY`].
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
-
-/// The indexes, both of keys only, by an attribute of their own and [`CREATED`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Index {
-    /// Open runs.
-    Open,
-    /// Everything by when it was made.
-    Created,
-}
-
-const INDEXES: [Index; 2] = [Index::Open, Index::Created];
-
-impl Index {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Created => "created",
-        }
-    }
-
-    /// The attribute that an item must have to be in it.
-    pub(super) fn partition(self) -> &'static str {
-        match self {
-            Self::Open => OPEN,
-            Self::Created => KIND,
-        }
-    }
-}
 
 /// What was done to the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,6 +69,9 @@ pub enum TableError {
         /// The table or the index.
         what: String,
     },
+    /// A part of our own request is missing.
+    #[error("cannot describe the table")]
+    Request(#[from] BuildError),
     /// Everything else.
     #[error("{what}: {why}")]
     Failed {
@@ -107,70 +82,18 @@ pub enum TableError {
     },
 }
 
-/// The table as documentation and as what `aws dynamodb create-table --cli-input-json` takes.
-pub fn description() -> Value {
-    let definition =
-        |name: &str| json!({"AttributeName": name, "AttributeType": kind_of(name).as_str()});
-    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
-    let index = |index: &Index| {
-        json!({
-            "IndexName": index.name(),
-            "KeySchema": [key(index.partition(), "HASH"), key(CREATED, "RANGE")],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        })
-    };
-    let attributes = [KEY, OPEN, KIND, CREATED].map(definition);
-    let indexes: Vec<Value> = INDEXES.iter().map(index).collect();
-    json!({
-        "create_table": {
-            "TableName": "tinqs-ci",
-            "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": attributes,
-            "KeySchema": [key(KEY, "HASH")],
-            "GlobalSecondaryIndexes": indexes,
-        },
-        "update_time_to_live": {
-            "TableName": "tinqs-ci",
-            "TimeToLiveSpecification": {"AttributeName": TTL, "Enabled": true},
-        },
-        "items": super::item::described(),
-    })
-}
-
-fn kind_of(attribute: &str) -> ScalarAttributeType {
-    if attribute == CREATED { ScalarAttributeType::N } else { ScalarAttributeType::S }
-}
-
-/// A missing part of a request is our own mistake, not an answer.
-fn whole<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, TableError> {
-    built.map_err(|error| TableError::Failed {
-        what: "cannot describe the table".to_owned(),
-        why: error.to_string(),
-    })
-}
-
-fn definition(name: &str) -> Result<AttributeDefinition, TableError> {
-    let built = AttributeDefinition::builder().attribute_name(name).attribute_type(kind_of(name));
-    whole(built.build())
-}
-
-fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, TableError> {
-    whole(KeySchemaElement::builder().attribute_name(name).key_type(kind).build())
-}
-
-fn keys_only() -> Projection {
-    Projection::builder().projection_type(ProjectionType::KeysOnly).build()
-}
-
-fn is_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    dynamodb::kind(told(error)) == ErrorKind::Denied
-}
-
-fn failed<E>(what: String, error: &SdkError<E, HttpResponse>) -> TableError
+fn is_denied<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    TableError::Failed { what, why: sentence(error) }
+    port_error("ensure_table", error).kind == ErrorKind::Denied
+}
+
+fn failed<E>(what: String, error: &SdkError<E>) -> TableError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    TableError::Failed { what, why: port_error("ensure_table", error).message }
 }
 
 impl DynamoStore {
@@ -254,7 +177,7 @@ impl Maker<'_> {
                 .key_schema(key(index.partition(), KeyType::Hash)?)
                 .key_schema(key(CREATED, KeyType::Range)?)
                 .projection(keys_only());
-            asked = asked.global_secondary_indexes(whole(index.build())?);
+            asked = asked.global_secondary_indexes(index.build()?);
         }
         match asked.send().await {
             Ok(_) => Ok(true),
@@ -263,10 +186,7 @@ impl Maker<'_> {
                 _ if is_denied(&error) => Err(TableError::Denied {
                     what: format!("table {} is not there", self.table),
                     right: "dynamodb:CreateTable",
-                    command: format!(
-                        "aws dynamodb create-table --table-name {} --cli-input-json …",
-                        self.table
-                    ),
+                    command: table_by_hand(self.table),
                 }),
                 _ => Err(failed(format!("cannot make table {}", self.table), &error)),
             },
@@ -341,9 +261,9 @@ impl Maker<'_> {
             let units = ProvisionedThroughput::builder()
                 .read_capacity_units(read)
                 .write_capacity_units(write);
-            action = action.provisioned_throughput(whole(units.build())?);
+            action = action.provisioned_throughput(units.build()?);
         }
-        let update = GlobalSecondaryIndexUpdate::builder().create(whole(action.build())?);
+        let update = GlobalSecondaryIndexUpdate::builder().create(action.build()?);
         let mut asked = self
             .client
             .update_table()
@@ -364,7 +284,7 @@ impl Maker<'_> {
             return Err(TableError::Denied {
                 what: format!("index `{name}` of table {table} is missing"),
                 right: "dynamodb:UpdateTable",
-                command: by_hand(table, index),
+                command: index_by_hand(table, index),
             });
         }
         Err(failed(format!("cannot make index `{name}` of table {table}"), &error))
@@ -397,7 +317,7 @@ impl Maker<'_> {
             .client
             .update_time_to_live()
             .table_name(table)
-            .time_to_live_specification(whole(wanted.build())?);
+            .time_to_live_specification(wanted.build()?);
         match asked.send().await {
             Ok(_) => Ok(true),
             Err(error) if is_denied(&error) => Err(TableError::Denied {
@@ -413,28 +333,7 @@ impl Maker<'_> {
 }
 
 /// Only the missing right itself: credentials that are wrong are no reason to go on.
-fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     code.is_some_and(|code| code.ends_with("AccessDeniedException"))
-}
-
-fn has_keys(there: &[KeySchemaElement], wanted: &[(&str, KeyType)]) -> bool {
-    there.len() == wanted.len()
-        && wanted.iter().all(|(name, kind)| {
-            there.iter().any(|key| key.attribute_name() == *name && key.key_type() == kind)
-        })
-}
-
-fn has_kind(table: &TableDescription, attribute: &str) -> bool {
-    let mut known = table.attribute_definitions().iter();
-    let known = known.find(|known| known.attribute_name() == attribute);
-    known.is_some_and(|known| *known.attribute_type() == kind_of(attribute))
-}
-
-/// What makes an index by hand.
-fn by_hand(table: &str, index: Index) -> String {
-    let (name, of) = (index.name(), index.partition());
-    format!(
-        "aws dynamodb update-table --table-name {table} --attribute-definitions AttributeName={of},AttributeType=S AttributeName={CREATED},AttributeType=N --global-secondary-index-updates '[{{\"Create\":{{\"IndexName\":\"{name}\",\"KeySchema\":[{{\"AttributeName\":\"{of}\",\"KeyType\":\"HASH\"}},{{\"AttributeName\":\"{CREATED}\",\"KeyType\":\"RANGE\"}}],\"Projection\":{{\"ProjectionType\":\"KEYS_ONLY\"}}}}}}]'"
-    )
 }

@@ -1,0 +1,79 @@
+//! Runs in `DynamoDB`: the laws of every store, and what only this one can get wrong.
+
+#[path = "../../conformance/inbox.rs"]
+mod inbox;
+#[path = "store/life.rs"]
+mod life;
+#[allow(dead_code, reason = "the suites of other ports use the rest")]
+#[path = "../../conformance/make.rs"]
+mod make;
+#[path = "store/quarantine.rs"]
+mod quarantine;
+#[path = "store/retries.rs"]
+mod retries;
+#[path = "store/seats.rs"]
+mod seats;
+#[path = "store/sizes.rs"]
+mod sizes;
+#[allow(dead_code, reason = "the laws of other kinds of stores")]
+#[path = "../../conformance/store.rs"]
+mod suite;
+#[path = "store/table.rs"]
+mod table;
+mod wire;
+
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::store::DynamoStore;
+use wire::Wire;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_in_fair_weather() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    suite::all(&store).await;
+    let kept = suite::write_some(&store).await;
+    suite::find_them(&wire.store("runs", "b").await, &kept).await;
+    assert_eq!(wire.struck(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_where_half_of_all_first_tries_fail() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    wire.storm();
+    suite::all(&store).await;
+    assert!(wire.struck() > 100, "{}", wire.struck());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_of_the_inbox() {
+    let wire = Wire::start().await;
+    inbox::all(&wire.store("inbox", "a").await).await;
+}
+
+/// Against AWS itself, or whatever `AWS_ENDPOINT_URL` names: makes a table `<name>-<seconds>` and
+/// removes it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_on_aws() {
+    let Ok(name) = std::env::var("TINQS_CI_TEST_DYNAMODB_TABLE") else {
+        println!("skipped: TINQS_CI_TEST_DYNAMODB_TABLE names no table");
+        return;
+    };
+    let config = client::load(None).await.expect("a region and credentials");
+    let client = client::dynamodb(&config);
+    let table = format!("{name}-{}", jiff::Timestamp::now().as_second());
+    let store = DynamoStore::new(client.clone(), &*table, "test");
+    let made = store.ensure_table().await.expect("a table");
+    println!("{table}: {made:?}");
+    // A task of its own, so that the table goes whatever happens.
+    let local = tokio::task::LocalSet::new();
+    let laws = local.spawn_local(async move {
+        suite::all(&store).await;
+        let kept = suite::write_some(&store).await;
+        suite::find_them(&store, &kept).await;
+        println!("{:?}", store.units());
+    });
+    let kept = local.run_until(laws).await;
+    client.delete_table().table_name(table).send().await.expect("the table is removed");
+    kept.expect("the laws are kept");
+}

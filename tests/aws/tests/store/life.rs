@@ -1,0 +1,286 @@
+//! Whole lives of runs by the real controller, with every answer compared to the model's, and what
+//! the table charges for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci::aws::store::{DynamoStore, Units};
+use tinqs_ci_reconciler::class::{Class, ClassName};
+use tinqs_ci_reconciler::controller::{Controller, Settings};
+use tinqs_ci_reconciler::ports::{
+    Delivery, Expect, Filter, Limits, OpenRun, Page, PortError, Ports, Queue, RunStore, Seat,
+};
+use tinqs_ci_reconciler::run::{Phase, Run, RunName, Secret, Slot, Uid};
+use tinqs_ci_simulator::clock::Virtual;
+use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
+use tinqs_ci_simulator::ports::Mouth;
+use tinqs_ci_simulator::world::{Shared, World, linux, lock};
+
+use crate::wire::Wire;
+
+/// The table and the model: whatever one answers, the other does.
+struct Both {
+    table: Arc<DynamoStore>,
+    model: Arc<dyn RunStore>,
+    sizes: Mutex<Vec<usize>>,
+    puts: Mutex<BTreeMap<RunName, u32>>,
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(
+    table: Result<T, PortError>,
+    model: &Result<T, PortError>,
+) -> Result<T, PortError> {
+    match (&table, model) {
+        (Ok(table), Ok(model)) => assert_eq!(table, model),
+        (Err(table), Err(model)) => assert_eq!(table.kind, model.kind, "{table} {model}"),
+        (table, model) => panic!("the table says {table:?}, the model {model:?}"),
+    }
+    table
+}
+
+#[async_trait]
+impl RunStore for Both {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        same(self.table.get(name).await, &self.model.get(name).await)
+    }
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        let encoded = tinqs_ci_reconciler::run::encode(run).len();
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push(encoded);
+        *self
+            .puts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(run.name.clone())
+            .or_default() += 1;
+        same(self.table.put(run, expect).await, &self.model.put(run, expect).await)
+    }
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        same(
+            self.table.remove(name, uid, version).await,
+            &self.model.remove(name, uid, version).await,
+        )
+    }
+    async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let sorted = |listed: Result<Vec<OpenRun>, PortError>| {
+            listed.map(|mut open| {
+                // The table removes finished runs itself.
+                open.retain(|open| open.phase != Phase::Finished);
+                open.sort_by(|a, b| a.name.cmp(&b.name));
+                open
+            })
+        };
+        same(sorted(self.table.open(now).await), &sorted(self.model.open(now).await))
+    }
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        self.table.page(filter, after).await
+    }
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: Limits,
+    ) -> Result<bool, PortError> {
+        let table = self.table.seat(class, slot, repo, limits).await;
+        same(table, &self.model.seat(class, slot, repo, limits).await)
+    }
+    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+        same(self.table.unseat(class, slot).await, &self.model.unseat(class, slot).await)
+    }
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        let sorted = |seats: Result<Vec<Seat>, PortError>| {
+            seats.map(|mut seats| {
+                seats.sort_by(|a, b| a.slot.cmp(&b.slot));
+                seats
+            })
+        };
+        same(sorted(self.table.seats(class).await), &sorted(self.model.seats(class).await))
+    }
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        let table = self.table.lease(what, holder, now, ttl).await;
+        same(table, &self.model.lease(what, holder, now, ttl).await)
+    }
+}
+
+/// Names to look at, each once.
+#[derive(Default)]
+struct Names(Mutex<VecDeque<RunName>>);
+
+impl Names {
+    fn push(&self, name: &RunName) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains(name) {
+            names.push_back(name.clone());
+        }
+    }
+
+    fn pop(&self) -> Option<RunName> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+#[async_trait]
+impl Queue for Names {
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        self.push(name);
+        Ok(())
+    }
+    async fn next(&self, _: usize) -> Result<Vec<Delivery>, PortError> {
+        Ok(Vec::new())
+    }
+    async fn done(&self, _: Delivery) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+/// A world in which nothing goes wrong, and a controller over the table in it.
+struct Calm {
+    clock: Virtual,
+    world: Shared,
+    names: Arc<Names>,
+    store: Arc<Both>,
+    controller: Controller,
+}
+
+impl Calm {
+    fn new(table: Arc<DynamoStore>, class: Class) -> Self {
+        let clock = Virtual::starting_at(Timestamp::from_second(1_767_225_600).expect("a time"));
+        let forge = Arc::new(Mutex::new(Forge::new(Config::default())));
+        let mut world = World::new(1, Arc::new(clock.clone()), forge);
+        world.laws.classes = vec![class.clone()];
+        let world: Shared = Arc::new(Mutex::new(world));
+        let model = Mouth::live(world.clone()).ports(Arc::new(clock.clone()));
+        let store = Arc::new(Both {
+            table,
+            model: model.store.clone(),
+            sizes: Mutex::default(),
+            puts: Mutex::default(),
+        });
+        let names = Arc::new(Names::default());
+        let ports = Ports { store: store.clone(), queue: names.clone(), ..model };
+        let settings = Settings {
+            installation: "simulated".to_owned(),
+            instance_url: "https://gitea.example.com".to_owned(),
+            git_token: Some(Secret::new("git-secret")),
+            classes: vec![class],
+            poll_every: SignedDuration::from_secs(10),
+            sweep_every: SignedDuration::from_secs(60),
+            replica: "replica-0".to_owned(),
+        };
+        let controller = Controller::new(ports, settings);
+        Self { clock, world, names, store, controller }
+    }
+
+    fn push(&self, jobs: usize) -> Vec<i64> {
+        let now = lock(&self.world).now();
+        let specs: Vec<JobSpec> =
+            (0..jobs).map(|n| JobSpec::new(format!("test {n}"), &["linux"])).collect();
+        lock(&self.world).forge().push(now, "acme/widget", &specs)
+    }
+
+    fn statuses(&self, jobs: &[i64]) -> Vec<Option<Status>> {
+        let world = lock(&self.world);
+        let forge = world.forge();
+        jobs.iter().map(|id| forge.job(*id).map(|job| job.status)).collect()
+    }
+
+    /// Time passes until every run of these jobs is finished, and what follows is done.
+    async fn until_finished(&self, jobs: &[i64]) {
+        let mut before = self.statuses(jobs);
+        for step in 0..2_000_u32 {
+            {
+                let mut world = lock(&self.world);
+                let next = world.now() + SignedDuration::from_secs(5);
+                self.clock.set(next);
+                world.advance();
+            }
+            if step % 2 == 0 {
+                assert_eq!(self.controller.poll().await.errors, [] as [String; 0]);
+            }
+            if step % 12 == 0 {
+                assert_eq!(self.controller.sweep().await.errors, [] as [String; 0]);
+            }
+            // What a webhook would tell.
+            let now = self.statuses(jobs);
+            for (id, (before, now)) in jobs.iter().zip(before.iter().zip(&now)) {
+                if before != now {
+                    self.names.push(&RunName::job(*id));
+                }
+            }
+            before = now;
+            self.controller.wake_due().await;
+            while let Some(name) = self.names.pop() {
+                let report = self.controller.reconcile(&name).await;
+                assert_eq!(report.error, None, "{report:?}");
+            }
+            let open = self.store.open(self.clock_now()).await.expect("a list");
+            if step > 12 && open.is_empty() && step % 24 == 0 {
+                return;
+            }
+        }
+        panic!("not finished within hours: {:?}", self.statuses(jobs));
+    }
+
+    fn clock_now(&self) -> Timestamp {
+        lock(&self.world).now()
+    }
+
+    fn machines(&self) -> u64 {
+        lock(&self.world).calls.get("compute.launch").copied().unwrap_or(0)
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "some dozens")]
+async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
+    let wire = Wire::start().await;
+    let table = Arc::new(wire.store("runs", "a").await);
+    let calm = Calm::new(table.clone(), class);
+    // The first sweeps are not the runs'.
+    calm.controller.sweep().await;
+    let jobs = calm.push(jobs);
+    let before = (table.units(), wire.calls("PutItem"));
+    calm.until_finished(&jobs).await;
+    let Units { written, read } = table.units();
+    let leases = lock(&calm.world).calls.get("store.lease").copied().unwrap_or(1) - 1;
+    let of_runs = written - before.0.written - leases as f64;
+    let puts: u32 = calm.store.puts.lock().expect("no panic").values().sum();
+    let n = jobs.len() as f64;
+    println!(
+        "{} runs, {} machines, {:.2} writes, {:.2} write units, {:.2} read units a run",
+        jobs.len(),
+        calm.machines(),
+        f64::from(puts) / n,
+        of_runs / n,
+        (read - before.0.read) / n
+    );
+    assert_eq!(calm.machines(), jobs.len() as u64, "calm: a machine a job");
+    assert_eq!(table.unreadable(), 0);
+    // Both sides charge the same: the engine counts its indexes as AWS does.
+    let sizes = std::mem::take(&mut *calm.store.sizes.lock().expect("no panic"));
+    (of_runs / n, f64::from(puts) / n, sizes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_costs_few_units() {
+    let (units, _, mut sizes) = charged(linux(SignedDuration::from_hours(24 * 7)), 20).await;
+    sizes.sort_unstable();
+    let (middle, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+    println!("records before zipping: {middle} bytes in the middle, {most} at most");
+    assert!(units <= 12.0, "{units} write units a run");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_with_limits_costs_little_more() {
+    let class = linux(SignedDuration::from_hours(24 * 7));
+    let class = Class { limit: Some(30), repo_limit: Some(30), ..class };
+    let (units, _, _) = charged(class, 30).await;
+    assert!(units <= 16.0, "{units} write units a run");
+}

@@ -1,0 +1,104 @@
+//! Records that cannot be understood harm nobody else.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
+use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, RunStore as _};
+use tinqs_ci_reconciler::run::RunName;
+
+use crate::make::{at, run};
+use crate::wire::Wire;
+
+async fn write(wire: &Wire, name: &str, change: impl FnOnce(&mut HashMap<String, AttributeValue>)) {
+    let mut item = HashMap::from([
+        ("run_id".to_owned(), S(name.to_owned())),
+        ("uid".to_owned(), B(Blob::new([7; 16]))),
+        ("version".to_owned(), N("3".to_owned())),
+        ("created".to_owned(), N("1700000000000000".to_owned())),
+        ("kind".to_owned(), S("run".to_owned())),
+        ("open".to_owned(), S("1".to_owned())),
+        ("body".to_owned(), S("{\"name\": \"SECRET".to_owned())),
+    ]);
+    change(&mut item);
+    let put = wire.client().await.put_item().table_name("runs").set_item(Some(item));
+    put.send().await.expect("written");
+}
+
+async fn names(store: &DynamoStore) -> Vec<String> {
+    let filter = Filter { limit: 100, ..Filter::default() };
+    let page = store.page(&filter, None).await.expect("a page");
+    page.items.iter().map(|run| run.name.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let good = run(1, "o/r");
+    store.put(&good, Expect::Absent).await.expect("written");
+    write(&wire, "job-2", |_| {}).await;
+    write(&wire, "job-3", |item| drop(item.remove("body"))).await;
+    write(&wire, "job-4", |item| drop(item.remove("version"))).await;
+    write(&wire, "job-5", |item| drop(item.insert("body".to_owned(), B(Blob::new([1, 2, 3])))))
+        .await;
+    write(&wire, "job-6", |item| drop(item.insert("uid".to_owned(), S("x".to_owned())))).await;
+    write(&wire, "nonsense", |_| {}).await;
+    // A whole record under another's name.
+    let client = wire.client().await;
+    let read =
+        |name: &str| client.get_item().table_name("runs").key("run_id", S(name.to_owned())).send();
+    let copy = read("job-1").await.expect("read").item.expect("there");
+    write(&wire, "job-7", |item| {
+        *item = copy;
+        item.insert("run_id".to_owned(), S("job-7".to_owned()));
+    })
+    .await;
+
+    assert_eq!(store.open(at(0)).await.expect("a list"), [OpenRun::of(&good)]);
+    assert_eq!(store.unreadable(), 7);
+    assert_eq!(names(&store).await, ["job-1"]);
+    for id in 2..=7 {
+        let error = store.get(&RunName::job(id)).await.expect_err("it cannot be read");
+        assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error}");
+        let mut run = run(id, "o/r");
+        run.name = RunName::job(id);
+        let refused = store.put(&run, Expect::Absent).await.expect_err("it stays where it is");
+        assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+    }
+    assert_eq!(store.unreadable(), 7, "each once");
+
+    // One is mended by hand, another removed.
+    let gone = client.delete_item().table_name("runs");
+    gone.key("run_id", S("job-2".to_owned())).send().await.expect("removed");
+    assert_eq!(store.get(&RunName::job(2)).await.expect("read"), None);
+    let gone = client.delete_item().table_name("runs");
+    gone.key("run_id", S("job-3".to_owned())).send().await.expect("removed");
+    store.put(&run(3, "o/r"), Expect::Absent).await.expect("written");
+    assert!(store.get(&RunName::job(3)).await.expect("read").is_some());
+    assert_eq!(store.unreadable(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seats_that_cannot_be_read_are_skipped() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let class = tinqs_ci_reconciler::class::ClassName("odd".to_owned());
+    let slot = crate::make::slot(1, 1);
+    let limits = tinqs_ci_reconciler::ports::Limits::default();
+    assert!(store.seat(&class, &slot, "o/r", limits).await.expect("asked"));
+    let change = wire.client().await.update_item().table_name("runs");
+    let change = change
+        .key("run_id", S("seats#odd".to_owned()))
+        .update_expression("SET seats.#odd = :text, seats.#number = :number")
+        .expression_attribute_names("#odd", "no slot")
+        .expression_attribute_names("#number", "tq-job-9-00000000-1")
+        .expression_attribute_values(":text", S("o/r".to_owned()))
+        .expression_attribute_values(":number", N("5".to_owned()));
+    change.send().await.expect("written");
+    let seats = store.seats(&class).await.expect("read");
+    assert_eq!(seats.iter().map(|seat| &seat.slot).collect::<Vec<_>>(), [&slot]);
+    store.unseat(&class, &crate::make::slot(9, 1)).await.expect("not held");
+}

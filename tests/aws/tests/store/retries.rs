@@ -1,0 +1,112 @@
+//! Replies that are lost, refusals, and what is told of them.
+
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, Limits, RunStore as _};
+
+use crate::make::{at, attempt, run, slot};
+use crate::wire::{Fault, Wire};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_reply_was_lost_is_known_again() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let mut run = run(1, "o/r");
+    wire.fail("PutItem", Fault::LoseReply, 1);
+    assert_eq!(store.put(&run, Expect::Absent).await.expect("it was written"), 1);
+    assert_eq!(wire.calls("PutItem"), 2);
+    run.status.failures = 7;
+    wire.fail("PutItem", Fault::LoseReply, 3);
+    assert_eq!(store.put(&run, Expect::At(run.uid, 1)).await.expect("it was written"), 2);
+    assert_eq!(wire.calls("PutItem"), 6);
+    let kept = store.get(&run.name).await.expect("read").expect("there");
+    assert_eq!((kept.version, kept.status.failures), (2, 7), "once, not four times");
+
+    wire.fail("DeleteItem", Fault::LoseReply, 1);
+    store.remove(&run.name, run.uid, 2).await.expect("it was removed");
+    assert_eq!(store.get(&run.name).await.expect("read"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_write_of_somebody_else_is_a_conflict() {
+    let wire = Wire::start().await;
+    let (one, other) = (wire.store("runs", "a").await, wire.store("runs", "a").await);
+    let run = run(1, "o/r");
+    one.put(&run, Expect::Absent).await.expect("written");
+    // Byte for byte the same, and its first try's reply is lost too.
+    wire.fail("PutItem", Fault::LoseReply, 1);
+    let refused = other.put(&run, Expect::Absent).await.expect_err("it is not its own");
+    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+    wire.fail("PutItem", Fault::LoseReply, 1);
+    one.put(&run, Expect::At(run.uid, 1)).await.expect("written");
+    let refused = other.put(&run, Expect::At(run.uid, 1)).await.expect_err("too late");
+    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+    let own = one.put(&run, Expect::At(run.uid, 1)).await.expect_err("its own earlier one");
+    assert_eq!(own.kind, ErrorKind::Conflict, "a write is not its repetition: {own}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seats_and_leases_are_had_although_replies_are_lost() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let (class, limits) = (ClassName("c".to_owned()), Limits { class: Some(2), repo: Some(1) });
+    for (id, repo) in [(1, "a/a"), (2, "b/b")] {
+        wire.fail("PutItem", Fault::LoseReply, 1);
+        wire.fail("UpdateItem", Fault::LoseReply, 1);
+        assert!(store.seat(&class, &slot(id, 1), repo, limits).await.expect("asked"));
+    }
+    assert_eq!(store.seats(&class).await.expect("read").len(), 2);
+    wire.fail("UpdateItem", Fault::LoseReply, 1);
+    store.unseat(&class, &slot(1, 1)).await.expect("given back");
+    assert!(store.seat(&class, &slot(3, 1), "a/a", limits).await.expect("asked"), "counted once");
+    assert!(!store.seat(&class, &slot(4, 1), "b/b", limits).await.expect("asked"));
+    let ttl = jiff::SignedDuration::from_secs(30);
+    wire.fail("PutItem", Fault::LoseReply, 1);
+    assert!(store.lease("sweep", "a", at(0), ttl).await.expect("asked"));
+    assert!(!store.lease("sweep", "b", at(1), ttl).await.expect("asked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_told_by_what_helps_and_show_no_secret() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let mut run = run(1, "o/r");
+    run.status.attempt = Some(attempt(&run.slot(1), "linux", 1, at(9_000)));
+    store.put(&run, Expect::Absent).await.expect("written");
+    let mut told = Vec::new();
+    for (fault, kind) in [
+        (Fault::Throttle, ErrorKind::Throttled),
+        (Fault::Broken, ErrorKind::Unavailable),
+        (Fault::LoseReply, ErrorKind::Unavailable),
+        (Fault::LoseCall, ErrorKind::Unavailable),
+        (Fault::Deny, ErrorKind::Denied),
+    ] {
+        // As often as the client tries, and no more.
+        let tries = if fault == Fault::Deny { 1 } else { 5 };
+        for operation in ["PutItem", "GetItem", "Query"] {
+            wire.fail(operation, fault, tries);
+        }
+        let put = store.put(&run, Expect::At(run.uid, 9)).await.expect_err("it fails");
+        let get = store.get(&run.name).await.expect_err("it fails");
+        let open = store.open(at(0)).await.expect_err("it fails");
+        let page = Filter { limit: 1, ..Filter::default() };
+        for (error, operation) in [(put, "put"), (get, "get"), (open, "open")] {
+            assert_eq!((error.kind, error.operation), (kind, operation), "{fault:?}: {error}");
+            told.push(format!("{error} {error:?}"));
+        }
+        assert!(store.page(&page, None).await.is_ok(), "{fault:?} is over");
+    }
+    let lost = store.put(&run, Expect::Absent).await.expect_err("it is there");
+    told.push(format!("{lost} {lost:?}"));
+    let none = tinqs_ci::aws::store::DynamoStore::new(wire.client().await, "nobody", "a");
+    let missing = none.get(&run.name).await.expect_err("there is no such table");
+    assert_eq!(missing.kind, ErrorKind::Invalid, "{missing}");
+    told.push(format!("{missing} {missing:?}"));
+    for line in told {
+        assert!(!line.contains("SECRET") && !line.contains('\n') && line.len() < 900, "{line}");
+    }
+    let gone = wire.client().await;
+    drop(wire);
+    let store = tinqs_ci::aws::store::DynamoStore::new(gone, "runs", "a");
+    let error = store.get(&run.name).await.expect_err("nobody answers");
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+}

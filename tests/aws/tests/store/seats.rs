@@ -1,0 +1,85 @@
+//! Seats under a crowd.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::ports::{ErrorKind, Limits, RunStore as _};
+use tokio::task::JoinSet;
+
+use crate::make::slot;
+use crate::wire::Wire;
+
+const LIMITS: Limits = Limits { class: Some(6), repo: Some(2) };
+const REPOS: [&str; 5] = ["a/a", "b/b", "", "#odd", "ü/ü"];
+
+/// Both limits hold at this very moment.
+async fn watch(store: &impl tinqs_ci_reconciler::ports::RunStore, class: &ClassName) -> usize {
+    let seats = store.seats(class).await.expect("read");
+    assert!(seats.len() <= 6, "{seats:?}");
+    for repo in REPOS {
+        assert!(seats.iter().filter(|seat| seat.repo == repo).count() <= 2, "{seats:?}");
+    }
+    seats.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_at_once_never_get_beyond_the_limits() {
+    let wire = Wire::start().await;
+    let stores = [wire.store("runs", "a").await, wire.store("runs", "b").await].map(Arc::new);
+    let class = ClassName("crowd".to_owned());
+    let mut crowd = JoinSet::new();
+    for member in 0..16_i64 {
+        let (store, class) = (stores[usize::from(member % 2 == 1)].clone(), class.clone());
+        crowd.spawn(async move {
+            let (mut had, mut most) = (0, 0);
+            for round in 0..12_u32 {
+                let slot = slot(member, round + 1);
+                let repo = REPOS[usize::try_from(member + i64::from(round)).unwrap_or(0) % 5];
+                match store.seat(&class, &slot, repo, LIMITS).await {
+                    Ok(true) => {
+                        had += 1;
+                        most = most.max(watch(&*store, &class).await);
+                        store.unseat(&class, &slot).await.expect("given back");
+                    }
+                    Ok(false) => {}
+                    // Too many others at once: the controller looks again.
+                    Err(error) => assert_eq!(error.kind, ErrorKind::Conflict, "{error}"),
+                }
+            }
+            (had, most)
+        });
+    }
+    let ended = crowd.join_all().await;
+    let (had, most): (Vec<u32>, Vec<usize>) = ended.into_iter().unzip();
+    println!("seats had: {had:?}, at once: {most:?}");
+    assert!(had.iter().sum::<u32>() > 16 && most.iter().max() > Some(&1));
+    assert_eq!(watch(&*stores[0], &class).await, 0, "all were given back");
+
+    // The counts have come back to nothing with the seats.
+    let key = AttributeValue::S("seats#crowd".to_owned());
+    let asked = wire.client().await.get_item().table_name("runs").key("run_id", key);
+    let item = asked.consistent_read(true).send().await.expect("read").item.expect("it stays");
+    let repos = item["repos"].as_m().expect("a map");
+    assert!(repos.is_empty(), "{repos:?}");
+
+    for (id, repo) in (0..).zip(REPOS.into_iter().cycle().take(30)) {
+        let _ = stores[0].seat(&class, &slot(id, 1), repo, LIMITS).await.expect("asked");
+    }
+    assert_eq!(watch(&*stores[1], &class).await, 6, "and all can be had again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_that_may_have_nothing_gets_nothing() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let class = ClassName("none".to_owned());
+    for limits in
+        [Limits { class: Some(0), repo: None }, Limits { class: None, repo: Some(0) }, LIMITS]
+    {
+        let had = store.seat(&class, &slot(1, 1), "a/a", limits).await.expect("asked");
+        assert_eq!(had, limits == LIMITS, "{limits:?}");
+    }
+    let none = Limits { class: Some(9), repo: Some(0) };
+    assert!(!store.seat(&class, &slot(2, 1), "c/c", none).await.expect("asked"), "nor later");
+}

@@ -1,0 +1,221 @@
+//! `DynamoDB`'s wire on loopback: an engine in this process, and in front of it the weather.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Credentials;
+use dynoxide::Database;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::store::DynamoStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+type Engine = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection breaks before anything is done.
+    LoseCall,
+    /// It is done, and the connection breaks.
+    LoseReply,
+    /// Refused for pace.
+    Throttle,
+    /// The server's own trouble.
+    Broken,
+    /// No right.
+    Deny,
+}
+
+/// A fault that strikes the next so many calls of an operation.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    operation: &'static str,
+    fault: Fault,
+    left: usize,
+}
+
+#[derive(Default)]
+struct Sky {
+    rules: Vec<Rule>,
+    /// First tries in a row; `None`: fair weather.
+    first_tries: Option<usize>,
+    calls: BTreeMap<String, usize>,
+    struck: usize,
+}
+
+struct Shared {
+    sky: Mutex<Sky>,
+    engine: Engine,
+    address: String,
+}
+
+/// The wire. It ends with the value.
+pub(crate) struct Wire {
+    pub(crate) endpoint: String,
+    pub(crate) database: Database,
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Wire {
+    pub(crate) async fn start() -> Self {
+        let database = Database::memory().expect("an engine");
+        let behind = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = behind.local_addr().expect("its address").to_string();
+        let served = dynoxide::server::serve_on(behind, database.clone());
+        let front = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", front.local_addr().expect("its address"));
+        let engine = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        let engine = engine.build(HttpConnector::new());
+        let shared = Arc::new(Shared { sky: Mutex::default(), engine, address });
+        let tasks = vec![tokio::spawn(served), tokio::spawn(accept(front, shared.clone()))];
+        Self { endpoint, database, shared, tasks }
+    }
+
+    fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.shared.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next so many calls of an operation fail so.
+    pub(crate) fn fail(&self, operation: &'static str, fault: Fault, left: usize) {
+        self.sky().rules.push(Rule { operation, fault, left });
+    }
+
+    /// Half of all first tries fail, each kind of fault in its turn; second tries go through.
+    pub(crate) fn storm(&self) {
+        self.sky().first_tries = Some(0);
+    }
+
+    /// Calls so far, those that were broken off among them.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        self.sky().calls.get(operation).copied().unwrap_or(0)
+    }
+
+    /// Calls that were struck by a fault.
+    pub(crate) fn struck(&self) -> usize {
+        self.sky().struck
+    }
+
+    /// A client as `serve` has it.
+    pub(crate) async fn client(&self) -> Client {
+        let loader = client::loader().expect("a loader");
+        let config = loader
+            .endpoint_url(&self.endpoint)
+            .region(aws_sdk_dynamodb::config::Region::new("eu-west-1"))
+            .credentials_provider(Credentials::new("AKIDTEST", "test", None, None, "test"))
+            .load()
+            .await;
+        client::dynamodb(&config)
+    }
+
+    /// A store in a table that is made.
+    pub(crate) async fn store(&self, table: &str, writer: &str) -> DynamoStore {
+        let store = DynamoStore::new(self.client().await, table, writer);
+        store.ensure_table().await.expect("a table");
+        store
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = shared.clone();
+        let serve = service_fn(move |request| pass(shared.clone(), request));
+        // An error is a connection that was broken, often on purpose.
+        let served = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(async move { served.serve_connection(TokioIo::new(stream), serve).await });
+    }
+}
+
+fn header<'r>(request: &'r Request<Incoming>, name: &str) -> &'r str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn pass(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, io::Error> {
+    let operation = header(&request, "x-amz-target").rsplit('.').next().unwrap_or_default();
+    let first = header(&request, "amz-sdk-request").starts_with("attempt=1");
+    let fault = strike(&shared, operation, first);
+    let broken = || io::Error::other("broken off on purpose");
+    match fault {
+        Some(Fault::LoseCall) => return Err(broken()),
+        Some(Fault::Throttle) => {
+            return Ok(refusal(400, "ProvisionedThroughputExceededException"));
+        }
+        Some(Fault::Broken) => return Ok(refusal(500, "InternalServerError")),
+        Some(Fault::Deny) => return Ok(refusal(400, "AccessDeniedException")),
+        Some(Fault::LoseReply) | None => {}
+    }
+    let (mut head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    head.uri = format!("http://{}/", shared.address).parse().map_err(io::Error::other)?;
+    let asked = Request::from_parts(head, Full::new(body));
+    let answer = shared.engine.request(asked).await.map_err(io::Error::other)?;
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    if fault.is_some() {
+        return Err(broken());
+    }
+    Ok(Response::from_parts(head, Full::new(body)))
+}
+
+fn strike(shared: &Shared, operation: &str, first: bool) -> Option<Fault> {
+    let mut sky = shared.sky.lock().unwrap_or_else(PoisonError::into_inner);
+    *sky.calls.entry(operation.to_owned()).or_default() += 1;
+    let rule = sky.rules.iter_mut().find(|rule| rule.operation == operation && rule.left > 0);
+    let mut fault = rule.map(|rule| {
+        rule.left -= 1;
+        rule.fault
+    });
+    if let Some(tries) = sky.first_tries.as_mut().filter(|_| first) {
+        *tries += 1;
+        let kinds = [Fault::LoseReply, Fault::LoseCall, Fault::Throttle, Fault::Broken];
+        let turn = *tries / 2 % kinds.len();
+        fault = fault.or((*tries % 2 == 0).then_some(kinds[turn]));
+    }
+    sky.struck += usize::from(fault.is_some());
+    fault
+}
+
+fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({
+        "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"),
+        "message": "on purpose",
+    });
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status.try_into().expect("a status");
+    let kind = "application/x-amz-json-1.0".parse().expect("a value");
+    answer.headers_mut().insert("content-type", kind);
+    answer
+}
+
+/// Waits until something is so, at most 30 s.
+pub(crate) async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = so().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < end, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
