@@ -103,7 +103,9 @@ impl State {
 
     /// When to look again at the latest.
     fn pause(&self, now: Timestamp) -> Duration {
-        let live = |id| self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+        let live = |id: &InstanceId| {
+            self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live)
+        };
         let soon = |(id, record): (&InstanceId, &super::state::Record)| {
             record.guest.is_some() || (record.taken_at.is_some() && live(id))
         };
