@@ -129,6 +129,7 @@ pub(super) fn part(part: &'static str, error: &dyn std::error::Error) -> Error {
     Error::Part { part, message: print::chain(error) }
 }
 
+#[cfg(not(feature = "aws"))]
 pub(super) fn absent(part: &'static str, what: &str, instead: &str) -> Error {
     Error::Part { part, message: format!("this build has no {what}: use `{instead}`") }
 }
