@@ -126,7 +126,11 @@ impl Function {
 
     async fn pushes(&self) {
         let Some(pushes) = &self.parts.pushes else { return };
-        if let Err(error) = pushes.pass().await {
+        let pass = pushes.pass().await;
+        for (result, took) in pass.told {
+            self.parts.telemetry.metrics.push(result, took);
+        }
+        if let Some(error) = pass.error {
             tracing::warn!(%error, "pushes cannot be evaluated now; the schedule tries again");
         }
     }

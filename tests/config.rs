@@ -428,10 +428,11 @@ fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
 #[test]
 fn the_predecessors_variables_give_machines_in_ec2() {
     let mut env = predecessor();
-    env.insert("TINQS_CI_STORE".into(), "memory:".into());
     let loaded = config::parse("", None, &env).expect("a full configuration");
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let settings = loaded.settings;
+    assert_eq!(settings.store, StoreUrl::Dynamodb("runs".into()));
+    assert_eq!(settings.queue, QueueUrl::Memory);
     assert_eq!(settings.compute, ComputeUrl::Ec2("eu-central-1".into()));
     let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));

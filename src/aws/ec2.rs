@@ -53,7 +53,7 @@ impl Machines {
     /// Those with this installation's tag. Must be made inside a tokio runtime.
     pub fn new(clients: Clients, installation: &str, clock: Arc<dyn Clock>, rates: Rates) -> Self {
         let Clients { launch, ask } = clients;
-        let calls = Arc::new(Calls::new(ask, installation, Pace::new(rates, &clock)));
+        let calls = Arc::new(Calls::new(ask, installation, clock.clone(), rates));
         let (finding, ending) = (calls.clone(), calls.clone());
         Self {
             launch,
@@ -106,7 +106,7 @@ impl Machines {
     /// The answered machine; what it is for is known from the record.
     fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
         let machine = instance::launched(ask, seen, self.clock.now());
-        self.calls.known.ours(&machine.id, &machine.slot.run);
+        self.calls.known.ours(&machine);
         machine
     }
 }

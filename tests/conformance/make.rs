@@ -37,17 +37,22 @@ pub(crate) fn slot(id: i64, number: u32) -> Slot {
     run(id, "o/r").slot(number)
 }
 
-/// An attempt with `placements` machines, of a class.
-pub(crate) fn attempt(slot: &Slot, class: &str, placements: usize, deadline: Timestamp) -> Attempt {
-    let machine = Machine {
+/// A machine made of processes.
+pub(crate) fn process() -> Machine {
+    Machine {
         kind: "process".to_owned(),
         subnet: String::new(),
         market: Market::OnDemand,
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
-    };
-    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    }
+}
+
+/// An attempt with `placements` machines, of a class.
+pub(crate) fn attempt(slot: &Slot, class: &str, placements: usize, deadline: Timestamp) -> Attempt {
+    let placement =
+        Placement { machine: process(), asked_again: false, answered: None, refused: None };
     Attempt {
         number: slot.number,
         decided_at: deadline.checked_sub(SignedDuration::from_hours(1)).unwrap(),

@@ -19,7 +19,7 @@ use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind, Expect, RunStor
 use tinqs_ci_reconciler::run::{InstanceId, Slot, Uid8};
 
 use crate::compute::{all, listed, seen};
-use crate::make::{attempt, run, slot, until};
+use crate::make::{attempt, process, run, slot, until};
 
 /// The host's clock, as far ahead as it is told.
 struct Ahead(std::sync::Mutex<SignedDuration>);
@@ -84,7 +84,7 @@ async fn none_left(token: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_are_machines() {
     let host = Host::new();
-    all(&host.open("idle"), later()).await;
+    all(&host.open("idle"), &process(), later()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

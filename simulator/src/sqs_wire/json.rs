@@ -35,7 +35,8 @@ impl Fault {
 
     /// As one entry of `Failed`.
     pub(super) fn entry(&self, id: &str) -> Value {
-        json!({"Id": id, "Code": self.code, "Message": self.message, "SenderFault": true})
+        let ours = self.code == "InternalError";
+        json!({"Id": id, "Code": self.code, "Message": self.message, "SenderFault": !ours})
     }
 }
 

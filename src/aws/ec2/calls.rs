@@ -1,6 +1,7 @@
 //! The calls other than launches: paced, in pages, in batches.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
@@ -9,14 +10,14 @@ use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluen
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
 use tinqs_ci_reconciler::observation::Instance;
-use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::InstanceId;
 
 use super::instance::ours;
 use super::known::Known;
 use crate::aws::batch::{Answers, Bundle};
 use crate::aws::errors::{self, again, ec2 as codes};
-use crate::aws::pace::{Lane, Pace, seconds};
+use crate::aws::pace::{Lane, Pace, Rates, seconds};
 
 /// Machines asked for by their ids; a filter takes 200 values.
 pub(super) const FINDS: Bundle = Bundle {
@@ -53,15 +54,21 @@ pub(super) enum Found {
 /// What all calls share.
 pub(super) struct Calls {
     client: Client,
+    clock: Arc<dyn Clock>,
     pub(super) installation: String,
     pub(super) pace: Pace,
     pub(super) known: Known,
 }
 
 impl Calls {
-    pub(super) fn new(client: Client, installation: &str, pace: Pace) -> Self {
-        let installation = installation.to_owned();
-        Self { client, installation, pace, known: Known::default() }
+    pub(super) fn new(
+        client: Client,
+        installation: &str,
+        clock: Arc<dyn Clock>,
+        rates: Rates,
+    ) -> Self {
+        let (installation, pace) = (installation.to_owned(), Pace::new(rates, &clock));
+        Self { client, clock, installation, pace, known: Known::default() }
     }
 
     /// Every instance that a filter shows. A list counts only whole: where a page fails, all of it
@@ -151,7 +158,7 @@ impl Calls {
 
     fn judged(&self, seen: &Seen) -> Found {
         if let Some(machine) = ours(&self.installation, seen) {
-            self.known.ours(&machine.id, &machine.slot.run);
+            self.known.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
         // Tags come with the instance; one without any may be shown before them.
@@ -181,19 +188,24 @@ impl Calls {
 
     async fn terminate_together(&self, ids: &[InstanceId]) -> Result<(), PortError> {
         turn(&self.pace.terminate, "terminate").await?;
-        let ids: Vec<String> = ids.iter().map(|id| id.0.clone()).collect();
-        let alone = ids.len() == 1;
-        let answer = self.client.terminate_instances().set_instance_ids(Some(ids)).send().await;
+        let all = ids.iter().map(|id| id.0.clone()).collect();
+        let answer = self.client.terminate_instances().set_instance_ids(Some(all)).send().await;
         let Err(error) = answer else {
             self.pace.terminate.taken();
             return Ok(());
         };
         self.pace.terminate.corrected(kind(&error));
-        // Gone, or not visible yet: then it is seen again and ended then.
-        if alone && errors::code(&error).is_some_and(codes::is_unknown_instance) {
-            return Ok(());
+        let told = errors::port_error("compute", "terminate", &error, codes::TABLE);
+        match ids {
+            [id] if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
+                // Gone; or so new that it is not known everywhere, and then it must be asked again.
+                if !self.known.is_new(id, self.clock.now()) {
+                    return Ok(());
+                }
+                Err(PortError { kind: ErrorKind::Unavailable, ..told })
+            }
+            _ => Err(told),
         }
-        Err(errors::port_error("compute", "terminate", &error, codes::TABLE))
     }
 
     /// An image; `None` where EC2 shows none of that id.

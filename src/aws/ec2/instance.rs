@@ -104,4 +104,4 @@ fn market(seen: &Seen) -> Market {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,11 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::observation::Instance;
 use tinqs_ci_reconciler::run::{InstanceId, RunName};
 
 /// So many are remembered at most; then it begins anew.
 const MOST: usize = 200_000;
+
+/// How long EC2 may hide a machine that it has launched.
+const HIDDEN_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// A memory of instances.
 #[derive(Debug, Default)]
@@ -16,7 +20,8 @@ pub(super) struct Known(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    ours: HashMap<InstanceId, RunName>,
+    /// With the moment of the launch.
+    ours: HashMap<InstanceId, (RunName, Timestamp)>,
     foreign: HashSet<InstanceId>,
 }
 
@@ -26,12 +31,12 @@ impl Known {
     }
 
     /// A machine of ours.
-    pub(super) fn ours(&self, id: &InstanceId, run: &RunName) {
+    pub(super) fn ours(&self, machine: &Instance) {
         let mut inner = self.inner();
         if inner.ours.len() >= MOST {
             inner.ours.clear();
         }
-        inner.ours.insert(id.clone(), run.clone());
+        inner.ours.insert(machine.id.clone(), of(machine));
     }
 
     /// A whole list: those that it does not show are let go, but for what is too new for it.
@@ -41,8 +46,9 @@ impl Known {
             inner.ours.clear();
         }
         for machine in machines {
-            if inner.ours.get(&machine.id) != Some(&machine.slot.run) {
-                inner.ours.insert(machine.id.clone(), machine.slot.run.clone());
+            // Most are known already.
+            if !inner.ours.contains_key(&machine.id) {
+                inner.ours.insert(machine.id.clone(), of(machine));
             }
         }
     }
@@ -58,7 +64,13 @@ impl Known {
 
     /// The run of a machine of ours.
     pub(super) fn run_of(&self, id: &InstanceId) -> Option<RunName> {
-        self.inner().ours.get(id).cloned()
+        self.inner().ours.get(id).map(|(run, _)| run.clone())
+    }
+
+    /// Whether a machine of ours is so new that EC2 may not know it everywhere.
+    pub(super) fn is_new(&self, id: &InstanceId, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.ours.get(id).is_some_and(|(_, at)| now.duration_since(*at) < HIDDEN_FOR)
     }
 
     /// Whether an instance was seen to be somebody else's.
@@ -67,22 +79,33 @@ impl Known {
     }
 }
 
+fn of(machine: &Instance) -> (RunName, Timestamp) {
+    (machine.slot.run.clone(), machine.launched_at)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::instance::tests::machine;
     use super::*;
 
     #[test]
     fn what_was_seen_is_known_and_never_more_than_the_most() {
         let known = Known::default();
         let id = |n: usize| InstanceId(format!("i-{n:017x}"));
-        let run = RunName::job(7);
-        known.ours(&id(1), &run);
+        let ours = |n: usize| Instance { id: id(n), ..machine() };
+        let (run, at) = of(&machine());
+        known.ours(&ours(1));
         known.foreign(&id(2));
         assert_eq!(known.run_of(&id(1)), Some(run.clone()));
         assert!(known.is_foreign(&id(2)) && !known.is_foreign(&id(1)));
         assert_eq!(known.run_of(&id(2)), None);
+        let later = |minutes| at + SignedDuration::from_mins(minutes);
+        assert!(known.is_new(&id(1), later(4)) && !known.is_new(&id(1), later(5)));
+        assert!(!known.is_new(&id(2), at));
+        known.listed(&[ours(3)]);
+        assert_eq!(known.run_of(&id(3)), known.run_of(&id(1)));
         for n in 0..2 * MOST {
-            known.ours(&id(n), &run);
+            known.ours(&ours(n));
             known.foreign(&id(n));
         }
         let inner = known.inner();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, CreditSpecificationRequest, EbsBlockDevice, HttpTokensState,
+    BlockDeviceMapping, CreditSpecificationRequest, DeviceType, EbsBlockDevice, HttpTokensState,
     IamInstanceProfileSpecification, Image, InstanceInterruptionBehavior,
     InstanceMarketOptionsRequest, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
     InstanceMetadataTagsState, InstanceType, MarketType, ResourceType, ShutdownBehavior,
@@ -220,11 +220,16 @@ impl Disks {
     }
 }
 
-/// Each EBS disk of an image: encrypted and gone with the machine.
+/// Each EBS disk of an image: encrypted and gone with the machine. The one it boots from is among
+/// them, even where an emulator lists none.
 fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
+    let mapped = image.block_device_mappings().iter().filter(|mapping| mapping.ebs().is_some());
+    let mut names: Vec<&str> = mapped.filter_map(BlockDeviceMapping::device_name).collect();
+    if names.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {
+        names.extend(image.root_device_name());
+    }
     let mut disks = Vec::new();
-    for mapping in image.block_device_mappings() {
-        let (Some(name), Some(_)) = (mapping.device_name(), mapping.ebs()) else { continue };
+    for name in names {
         let first = image.root_device_name() == Some(name);
         let disk = EbsBlockDevice::builder()
             .encrypted(true)

@@ -26,9 +26,14 @@ fn our_tags() -> Vec<Tag> {
     tags::write(INSTALLATION, &slot(), 1, &attempt(2))
 }
 
+/// A machine of ours.
+pub(in super::super) fn machine() -> Instance {
+    ours(INSTALLATION, &seen(our_tags())).expect("it is ours")
+}
+
 #[test]
 fn a_machine_of_ours_is_read_as_it_was_asked_for() {
-    let machine = ours(INSTALLATION, &seen(our_tags())).expect("it is ours");
+    let machine = machine();
     let attempt = attempt(2);
     let expected = Instance {
         id: InstanceId("i-0123456789abcdef0".to_owned()),

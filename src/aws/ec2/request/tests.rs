@@ -228,4 +228,8 @@ fn disks_are_encrypted_and_end_with_the_machine() {
         [("/dev/xvda", Some("gp3"), yes, yes, None), ("/dev/sdf", None, yes, yes, None)]
     );
     assert!(super::disks(&Image::builder().build()).is_empty());
+    let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
+    let disks = super::disks(&bare.build());
+    assert_eq!(disks[0].device_name(), Some("/dev/sda1"));
+    assert_eq!(disks[0].ebs().and_then(EbsBlockDevice::volume_type), Some(&VolumeType::Gp3));
 }

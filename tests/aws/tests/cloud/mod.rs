@@ -1,0 +1,77 @@
+//! EC2's and SQS's wires on loopback, and the adapters that talk to them through the real SDK.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::ec2::{Clients, Machines};
+use tinqs_ci::aws::pace::{Rate, Rates};
+use tinqs_ci::serve::SystemClock;
+use tinqs_ci_reconciler::class::{Machine, Market};
+use tinqs_ci_reconciler::run::{Attempt, Slot};
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
+
+use crate::{compute, make};
+
+/// The value of our tag.
+pub(crate) const INSTALLATION: &str = "tinqs-ci";
+
+/// No pace of ours is in the way.
+pub(crate) const UNPACED: Rates = {
+    let rate = Rate { capacity: 10_000.0, per_second: 10_000.0 };
+    Rates { launch: rate, terminate: rate, describe: rate }
+};
+
+/// Clients of a wire, as `serve` makes them but for the endpoint and the credentials.
+pub(crate) async fn clients(url: &str) -> Clients {
+    let config = client::load(Some("us-east-1")).await.expect("a configuration");
+    let credentials = Credentials::new("ACCESS", "SECRET", None, None, "test");
+    let config = config
+        .into_builder()
+        .endpoint_url(url)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) }
+}
+
+/// A wire, fast and without limits unless told otherwise.
+pub(crate) fn wire(change: impl FnOnce(&mut Ec2Options)) -> Ec2Wire {
+    let mut options =
+        Ec2Options { installation: Some(INSTALLATION.to_owned()), ..Ec2Options::instant() };
+    change(&mut options);
+    Ec2Wire::start(options).expect("a port")
+}
+
+/// The adapter over a wire.
+pub(crate) async fn machines(wire: &Ec2Wire, rates: Rates) -> Machines {
+    Machines::new(clients(&wire.url()).await, INSTALLATION, Arc::new(SystemClock), rates)
+}
+
+/// A machine that the wire's account can give.
+pub(crate) fn recipe() -> Machine {
+    Machine {
+        kind: "c7a.medium".to_owned(),
+        subnet: "subnet-a".to_owned(),
+        market: Market::Spot,
+        image: "ami-0123".to_owned(),
+        security_groups: vec!["sg-1".to_owned()],
+        instance_profile: "tinqs-ci-runner".to_owned(),
+    }
+}
+
+pub(crate) fn in_an_hour() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(1)
+}
+
+/// An attempt at one such machine.
+pub(crate) fn ask(id: i64) -> (Slot, Attempt) {
+    let slot = make::slot(id, 1);
+    let attempt = compute::asking(&recipe(), &slot, 1, in_an_hour());
+    (slot, attempt)
+}
+
+/// Nothing was done that nobody may do.
+pub(crate) fn is_clean(wire: &Ec2Wire) {
+    assert_eq!(wire.violations(), []);
+}
