@@ -86,6 +86,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     }
     jobs.extend(region.push(total - jobs.len(), "true"));
     region.all_done(&jobs, 600).await;
+    let struck = region.struck();
     weather(&region, false);
     // A kill between a registration and its record leaves a row that is retired half an hour later
     // (the black box of one host lets that half hour pass).
@@ -106,7 +107,6 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
         let untouched = stranger.state == InstanceState::Up;
         assert!(untouched || !strangers.contains(&stranger.id), "touched: {stranger:?}");
     }
-    let struck = region.struck();
     println!("{kills} kills, {} jobs, {} machines, {struck} faults", jobs.len(), ours.len());
     assert!(struck > 20, "only {struck} faults struck");
     region.lawful();
