@@ -184,12 +184,12 @@ impl Function {
     /// Looks at the runs that the messages name; answers the messages that must come again.
     async fn batch(&self, records: Vec<Record>) -> Vec<String> {
         let mut failed = Vec::new();
-        let mut named: Vec<(RunName, String)> = Vec::new();
+        let mut asked: Vec<(RunName, String)> = Vec::new();
         for Record { message_id, body, .. } in records {
             match events::read(&body) {
-                Message::Run(name) => named.push((name, message_id)),
+                Message::Run(name) => asked.push((name, message_id)),
                 Message::Instances(ids) => match self.runs_of(&ids).await {
-                    Ok(names) => named.extend(names.into_iter().map(|n| (n, message_id.clone()))),
+                    Ok(names) => asked.extend(names.into_iter().map(|n| (n, message_id.clone()))),
                     Err(_) => failed.push(message_id),
                 },
                 Message::Ignored => {}
@@ -201,10 +201,10 @@ impl Function {
                 }
             }
         }
-        let names: Vec<RunName> = named.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<RunName> = asked.iter().map(|(name, _)| name.clone()).collect();
         let Parts { controller, telemetry, .. } = &self.parts;
         let unsettled = looks::at_once(controller, telemetry, self.paces, names).await;
-        failed.extend(named.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
+        failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
         failed.sort();
         failed.dedup();
         failed

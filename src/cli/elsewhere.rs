@@ -42,7 +42,7 @@ pub(super) async fn lambda(
         .hint("on a host of your own: `tinqs-ci serve`"));
     }
     tell(env);
-    crate::lambda::run(settings, variables).await.map_err(|error| {
+    Box::pin(crate::lambda::run(settings, variables)).await.map_err(|error| {
         Failure::failed(print::chain(&error))
             .hint("`tinqs-ci doctor` checks everything that it needs")
     })

@@ -20,7 +20,7 @@ use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_reconciler::run::{InstanceId, RunName};
-use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
+use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};
 
 fn rule(wire: &Ec2Wire, op: &str, when: When, kind: Kind) {
@@ -115,7 +115,7 @@ async fn many_at_once_with_one_token_make_one_machine() {
 async fn no_capacity_is_a_500_and_exactly_one_call() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
-    wire.run_short("c7a.medium", "us-east-1a", Market::Spot, std::time::Duration::from_secs(600));
+    wire.run_short("c7a.medium", "us-east-1a", Market::Spot, std::time::Duration::from_mins(10));
     let (slot, attempt) = ask(1);
     let error = machines.launch(&slot, 0, &attempt).await.expect_err("there is none");
     assert_eq!(error.kind, ErrorKind::NoCapacity, "{error}");
@@ -143,7 +143,7 @@ async fn refusals_are_told_apart() {
         ("SomethingNew", 400, ErrorKind::Invalid, "SomethingNew"),
     ];
     for (number, (code, status, kind, says)) in (1..).zip(rows) {
-        wire.faults(|rules| rules.clear());
+        wire.faults(Rules::clear);
         rule(&wire, "RunInstances", When::Always, error(code, status));
         let (slot, attempt) = ask(number);
         let refused = machines.launch(&slot, 0, &attempt).await.expect_err(code);
@@ -151,7 +151,7 @@ async fn refusals_are_told_apart() {
         assert!(refused.message.contains(says), "{refused}");
         assert!(!format!("{refused:?}").contains("SECRET"));
     }
-    wire.faults(|rules| rules.clear());
+    wire.faults(Rules::clear);
     let (slot, mut attempt) = ask(99);
     attempt.placements[0].machine.image = "ami-9999".to_owned();
     let refused = machines.launch(&slot, 0, &attempt).await.expect_err("no such image");

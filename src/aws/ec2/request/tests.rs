@@ -171,9 +171,10 @@ fn user_data_fits_or_is_refused_before_it_is_sent() {
 
 #[test]
 fn what_cannot_be_asked_for_is_said() {
+    type Change = fn(&mut Machine);
     let slot = slot();
     assert_eq!(Ask::new("x", &slot, 1, &attempt(1)).unwrap_err().kind, ErrorKind::Invalid);
-    let without: [(fn(&mut Machine), &str); 3] = [
+    let without: [(Change, &str); 3] = [
         (|machine| machine.image.clear(), "`image`"),
         (|machine| machine.kind.clear(), "`kinds`"),
         (|machine| machine.subnet.clear(), "`subnets`"),
