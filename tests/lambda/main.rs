@@ -92,7 +92,7 @@ impl Function {
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while !holds(self).await {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < end, "not within 60 s: {what}\n{log}");

@@ -21,7 +21,7 @@ use tinqs_ci::aws::client;
 use tinqs_ci::aws::events::Owners;
 use tinqs_ci::aws::queue::{Clients, Options, Sqs};
 use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _};
-use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
+use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::EventWeather;
 use tinqs_ci_simulator::sqs_wire::{QueueSettings, QueueWeather, SqsOptions, SqsWire};
 
@@ -144,11 +144,11 @@ async fn trouble_is_told_and_passes() {
     let queue = over(&wire, QUICK, None).await;
     rule(&wire, "SendMessageBatch", When::First(1), Kind::DropBefore);
     queue.wake(&name(1)).await.expect("the SDK tries again");
-    wire.faults(|rules| rules.clear());
+    wire.faults(Rules::clear);
     rule(&wire, "*", When::Always, Kind::Throttle);
     assert_eq!(queue.wake(&name(2)).await.unwrap_err().kind, ErrorKind::Throttled);
     assert_eq!(queue.next(1).await.unwrap_err().kind, ErrorKind::Throttled);
-    wire.faults(|rules| rules.clear());
+    wire.faults(Rules::clear);
     assert_eq!(queue.next(1).await.unwrap()[0].name, name(1));
     wire.remove_queue(NAME);
     let error = queue.wake(&name(3)).await.unwrap_err();
@@ -236,7 +236,7 @@ async fn while_dead_letters_cannot_be_reached_what_cannot_be_read_stays() {
     wire.post(NAME, STRANGE[0], Duration::ZERO);
     assert_eq!(queue.next(10).await.unwrap(), []);
     assert_eq!(wire.bodies(NAME), [STRANGE[0]]);
-    wire.faults(|rules| rules.clear());
+    wire.faults(Rules::clear);
     until("it is buried", async || {
         assert_eq!(queue.next(10).await.unwrap(), []);
         (wire.bodies(DEAD) == [STRANGE[0]]).then_some(())
@@ -308,7 +308,7 @@ async fn an_event_whose_machine_cannot_be_asked_for_comes_again() {
     });
     let queue = over(&wire, QUICK, Some(machines)).await;
     assert_eq!(queue.next(10).await.unwrap(), [] as [Delivery; 0]);
-    ec2.faults(|rules| rules.clear());
+    ec2.faults(Rules::clear);
     let delivery = until("it comes", async || queue.next(10).await.unwrap().pop()).await;
     assert_eq!(delivery.name, slot.run);
     queue.done(delivery).await.unwrap();

@@ -259,7 +259,7 @@ impl Region {
         let mut statuses = BTreeMap::new();
         for job in jobs {
             let key = AttributeValue::S(format!("job-{job}"));
-            let end = Instant::now() + Duration::from_secs(60);
+            let end = Instant::now() + Duration::from_mins(1);
             loop {
                 let read = client.get_item().table_name(TABLE).key("run_id", key.clone());
                 let item = read.send().await.expect("it is read").item.unwrap_or_default();
