@@ -22,7 +22,7 @@ const LONG_FILES: &[(&str, &str)] = &[
 ];
 
 /// What the lockfile may hold; raised on purpose only, with a line in the changelog.
-const MOST_PACKAGES: usize = 380;
+const MOST_PACKAGES: usize = 400;
 
 /// What stands at the root. A new name is a decision.
 const ROOT: &[&str] = &[
@@ -213,12 +213,12 @@ fn imports_go_one_way() {
     none_holds(&sources("simulator/src/"), &["tinqs_ci::"], "the simulator knows no adapter");
     let outside: Vec<String> = sources("src/")
         .into_iter()
-        .filter(|file| !file.starts_with("src/aws/") && file != "src/lambda.rs")
+        .filter(|file| !file.starts_with("src/aws/") && !file.starts_with("src/lambda"))
         .collect();
     none_holds(
         &outside,
         &["aws_config", "aws_sdk_", "aws_smithy_", "lambda_http", "lambda_runtime"],
-        "AWS crates are named in src/aws/ and src/lambda.rs alone",
+        "AWS crates are named in src/aws/ and src/lambda alone",
     );
     let others: Vec<String> = outside
         .into_iter()

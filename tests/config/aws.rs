@@ -1,0 +1,177 @@
+//! What names something of AWS.
+
+use super::*;
+
+#[cfg(feature = "aws")]
+#[test]
+fn runs_may_be_kept_in_a_table() {
+    let named = |name: &str| {
+        let text = with(&format!("store = \"dynamodb:{name}\""));
+        parse(&text, &[("HOME_TOKEN", "t")]).map(|loaded| loaded.settings.store)
+    };
+    let table = named("ci-runs_2.a").expect("a table");
+    assert_eq!(table, StoreUrl::Dynamodb("ci-runs_2.a".to_owned()));
+    for wrong in ["ab", "a b c", &"x".repeat(256), "arn:aws:dynamodb:eu-west-1:1:table/x"] {
+        let mistakes = named(wrong).expect_err(wrong);
+        assert!(mistakes.to_string().contains("is no name of a DynamoDB table"), "{mistakes}");
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn aws_is_not_in_this_build() {
+    bad_top(
+        "store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"",
+        &expect![[r#"
+        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with its default features, or use "memory:" (or TINQS_CI_QUEUE=memory:)
+        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
+    );
+    let mistakes = config::parse("", None, &predecessor()).expect_err("no AWS here");
+    expect![[r#"
+        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)
+        mend the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
+}
+
+/// The variables of the predecessor.
+fn predecessor() -> BTreeMap<String, String> {
+    env(&[
+        ("GITEA_URL", "https://git.example.com"),
+        ("GITEA_TOKEN", "t"),
+        ("RUNNER_TOKEN", "r"),
+        ("RUNNER_AMI", "ami-1"),
+        ("SUBNET", "subnet-1"),
+        ("SECURITY_GROUP", "sg-1"),
+        ("DDB_TABLE", "runs"),
+        ("INSTANCE_PROFILE", "p"),
+        ("AWS_REGION", "eu-central-1"),
+    ])
+}
+
+#[test]
+fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
+    let mut mended = predecessor();
+    mended.insert("TINQS_CI_STORE".into(), "memory:".into());
+    mended.insert("TINQS_CI_COMPUTE".into(), "process:".into());
+    mended.insert("TIMEOUT_MINUTES".into(), "30".into());
+    let settings = config::parse("", None, &mended).expect("no AWS is asked for").settings;
+    assert_eq!(settings.store, StoreUrl::Memory);
+    assert_eq!(settings.forge.runner_token.expect("from RUNNER_TOKEN").expose(), "r");
+    assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
+    mended.insert("TIMEOUT_MINUTES".into(), "soon".into());
+    let mistakes = config::parse("", None, &mended).expect_err("not a number");
+    expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
+        .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn the_predecessors_variables_give_machines_in_ec2() {
+    let mut env = predecessor();
+    let loaded = config::parse("", None, &env).expect("a full configuration");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let settings = loaded.settings;
+    assert_eq!(settings.store, StoreUrl::Dynamodb("runs".into()));
+    assert_eq!(settings.queue, QueueUrl::Memory);
+    assert_eq!(settings.compute, ComputeUrl::Ec2("eu-central-1".into()));
+    let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
+    assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
+    assert!(!class.serves(&["host".to_owned()]) && class.serves(&["linux".to_owned()]));
+    let machine = tinqs_ci_reconciler::class::Machine {
+        kind: "t3.small".into(),
+        subnet: "subnet-1".into(),
+        market: Market::Spot,
+        image: "ami-1".into(),
+        security_groups: vec!["sg-1".into()],
+        instance_profile: "p".into(),
+    };
+    assert_eq!(class.machines, [machine]);
+
+    // Lists, and the region by its other name.
+    env.remove("AWS_REGION");
+    env.insert("AWS_DEFAULT_REGION".into(), "us-east-1".into());
+    env.insert("SUBNET".into(), "subnet-1, subnet-2".into());
+    env.insert("INSTANCE_TYPES".into(), "c7a.medium,m7a.medium".into());
+    let settings = config::parse("", None, &env).expect("lists").settings;
+    assert_eq!(settings.compute, ComputeUrl::Ec2("us-east-1".into()));
+    let order: Vec<(&str, &str)> = settings.classes[0]
+        .machines
+        .iter()
+        .map(|machine| (machine.kind.as_str(), machine.subnet.as_str()))
+        .collect();
+    let expected = [
+        ("c7a.medium", "subnet-1"),
+        ("c7a.medium", "subnet-2"),
+        ("m7a.medium", "subnet-1"),
+        ("m7a.medium", "subnet-2"),
+    ];
+    assert_eq!(order, expected);
+
+    env.remove("AWS_DEFAULT_REGION");
+    env.remove("SUBNET");
+    env.insert("RUNNER_AMI".into(), "latest".into());
+    env.insert("INSTANCE_PROFILE".into(), "a b".into());
+    let mistakes = config::parse("", None, &env).expect_err("much is missing");
+    expect![[
+        r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#
+    ]]
+    .assert_eq(&mistakes.to_string());
+    env.insert("AWS_REGION".into(), "eu-central-1".into());
+    let mistakes = config::parse("", None, &env).expect_err("the subnet is missing");
+    expect![[
+        r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#
+    ]]
+    .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn machines_in_ec2_are_checked() {
+    let ec2 = "compute = \"ec2:eu-central-1\"";
+    bad_top(
+        ec2,
+        &expect!["ci.toml: class: is missing: expected tables in the file, each headed [[class]]"],
+    );
+    let class = format!("{ec2}\n[[class]]\nname = \"a\"\nlabels = [\"a\"]");
+    bad_top(
+        &class,
+        &expect![[r#"
+        ci.toml: class "a": machines.image: is missing: expected a text
+        ci.toml: class "a": machines.kinds: is missing: expected a list of texts such as ["a", "b"]
+        ci.toml: class "a": machines.subnets: is missing: expected a list of texts such as ["a", "b"]"#]],
+    );
+    bad_top(
+        &format!(
+            "{class}\n[class.machines]\nkinds = [\"small\", \"c7a.medium\"]\nimage = \"latest\"\n\
+             subnets = [\"eu-central-1a\"]\nsecurity_groups = [\"default\"]\ninstance_profile = \"a b\""
+        ),
+        &expect![[r#"
+            ci.toml:6: class "a": machines.kinds: "small" is not possible: expected an instance type such as "c7a.medium"
+            ci.toml:7: class "a": machines.image: "latest" is not possible: expected an image's id such as "ami-0123456789abcdef0"
+            ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not possible: expected a subnet's id such as "subnet-0123456789abcdef0"
+            ci.toml:9: class "a": machines.security_groups: "default" is not possible: expected a security group's id such as "sg-0123456789abcdef0"
+            ci.toml:10: class "a": machines.instance_profile: "a b" is not possible: expected an instance profile's name or ARN"#]],
+    );
+    bad_top(
+        "queue = \"sqs:wakes\"\ncompute = \"ec2:Frankfurt\"",
+        &expect![[r#"
+        ci.toml:1: queue: "wakes" is no queue's address: expected "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+        ci.toml:2: compute: "Frankfurt" is no region: expected one such as "eu-central-1""#]],
+    );
+    let good = format!(
+        "{ec2}\nqueue = \"sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/wakes\"\n[forge]\n\
+         url = \"https://git.example.com\"\ntoken = {{ env = \"T\" }}\n[[class]]\nname = \"a\"\n\
+         labels = [\"a\"]\n[class.machines]\nmarkets = [\"spot\", \"on-demand\"]\nkinds = [\"t3.small\"]\n\
+         image = \"ami-0123\"\nsubnets = [\"subnet-a\"]"
+    );
+    let loaded = config::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "t")])).expect("good");
+    assert_eq!(
+        loaded.settings.queue,
+        QueueUrl::Sqs("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes".into())
+    );
+    assert_eq!(loaded.settings.classes[0].machines.len(), 2);
+    expect![[r#"
+        ci.toml:9: class "a": machines.security_groups: is not given: machines get the default group of the VPC
+        ci.toml:11: class "a": machines.kinds: t3.small is slow once its few credits are used up: c and m families are not"#]].assert_eq(&loaded.warnings.join("\n"));
+}
