@@ -21,7 +21,7 @@ fn build() -> PathBuf {
     // All packages, as the tests were built: fewer would ask for other features of what they share.
     cargo
         .args(["build", "--quiet", "--no-default-features", "--bin", "tinqs-ci-test-runner"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        .current_dir(workspace());
     // What cargo tells the test of its package: build scripts would take it for a change.
     for (name, _) in std::env::vars_os() {
         let of_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
@@ -35,4 +35,12 @@ fn build() -> PathBuf {
     let status = cargo.status().expect("cargo starts");
     assert!(status.success() && path.exists(), "no runner program at {}", path.display());
     path
+}
+
+/// Of the test that runs, which may have been built in another place than this library was.
+fn workspace() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.or_else(|| std::env::current_dir().ok()).expect("a test runs somewhere");
+    let root = package.ancestors().find(|dir| dir.join("Cargo.lock").exists());
+    root.expect("a test is a package of the workspace").to_owned()
 }
