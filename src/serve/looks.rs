@@ -1,6 +1,6 @@
 //! Queue → look. A name is looked at by one task at a time; woken meanwhile, it is looked at again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +11,19 @@ use tinqs_ci_reconciler::controller::{Controller, LookResult, Report};
 use tinqs_ci_reconciler::ports::{Delivery, PortError};
 use tinqs_ci_reconciler::run::RunName;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Paces;
 use super::guarded::guarded;
 use super::ticks::stopped;
 use crate::telemetry::{Telemetry, panic_message};
+
+#[cfg(feature = "aws")]
+mod batch;
+
+#[cfg(feature = "aws")]
+pub(crate) use batch::at_once;
 
 /// Looks in a row at a run that others write too; then it goes to the end of the queue.
 const TRIES: u32 = 5;
@@ -145,41 +151,6 @@ struct Look {
     telemetry: Arc<Telemetry>,
     conflict: Duration,
     stopping: watch::Receiver<bool>,
-}
-
-/// Looks at these runs, each once however often it is named; answers those that must come again.
-pub(crate) async fn at_once(
-    controller: &Arc<Controller>,
-    telemetry: &Arc<Telemetry>,
-    paces: Paces,
-    names: impl IntoIterator<Item = RunName>,
-) -> BTreeSet<RunName> {
-    let mut names: BTreeSet<RunName> = names.into_iter().collect();
-    // Held to the end and never told.
-    let (_stop, stopping) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-    for name in names.clone() {
-        let look = Look {
-            controller: controller.clone(),
-            telemetry: telemetry.clone(),
-            conflict: paces.conflict,
-            stopping: stopping.clone(),
-        };
-        if tasks.len() >= paces.looks.max(1) {
-            settled(tasks.join_next().await, &mut names);
-        }
-        tasks.spawn(async move { look.at(&name).await.then_some(name) });
-    }
-    while let Some(looked) = tasks.join_next().await {
-        settled(Some(looked), &mut names);
-    }
-    names
-}
-
-fn settled(looked: Option<Result<Option<RunName>, JoinError>>, open: &mut BTreeSet<RunName>) {
-    if let Some(Ok(Some(name))) = looked {
-        open.remove(&name);
-    }
 }
 
 impl Look {
