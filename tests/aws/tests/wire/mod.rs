@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryPartition;
 use dynoxide::Database;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -115,7 +116,10 @@ impl Wire {
             .credentials_provider(Credentials::new("AKIDTEST", "test", None, None, "test"))
             .load()
             .await;
-        client::dynamodb(&config)
+        // What may be tried again is counted for all clients of a partition: tests share none.
+        let partition = RetryPartition::new(self.endpoint.clone());
+        let config = client::dynamodb(&config).config().to_builder().retry_partition(partition);
+        Client::from_conf(config.build())
     }
 
     /// A store in a table that is made.
