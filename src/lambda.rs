@@ -127,9 +127,7 @@ impl Function {
     async fn pushes(&self) {
         let Some(pushes) = &self.parts.pushes else { return };
         let pass = pushes.pass().await;
-        for (result, took) in pass.told {
-            self.parts.telemetry.metrics.push(result, took);
-        }
+        self.parts.telemetry.record_pushes(&pass);
         if let Some(error) = pass.error {
             tracing::warn!(%error, "pushes cannot be evaluated now; the schedule tries again");
         }

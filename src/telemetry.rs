@@ -13,6 +13,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::gitea::demand::pushes::Pass;
+
 mod families;
 pub mod labels;
 pub mod lines;
@@ -103,6 +105,13 @@ impl Telemetry {
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.look(report, elapsed);
         log_look(report, elapsed);
+    }
+
+    /// Counts the evaluations of a pass over what was pushed.
+    pub fn record_pushes(&self, pass: &Pass) {
+        for (result, took) in &pass.told {
+            self.metrics.push(*result, *took);
+        }
     }
 
     /// Tells of a poll (`demand`) or of a sweep (`sweep`).

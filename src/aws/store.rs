@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
@@ -110,6 +111,24 @@ impl DynamoStore {
     fn wrote(&self, charged: Option<&ConsumedCapacity>) {
         let charged = charged.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
         self.units.lock().unwrap_or_else(PoisonError::into_inner).written += charged;
+    }
+
+    /// Puts an item on a condition. `false`: the condition does not hold.
+    async fn put_if(
+        &self,
+        operation: &'static str,
+        asked: PutItemFluentBuilder,
+    ) -> Result<bool, PortError> {
+        match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                Ok(true)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(port_error(operation, &error)),
+            },
+        }
     }
 
     fn read<'c>(&self, charged: impl IntoIterator<Item = &'c ConsumedCapacity>) {
@@ -329,16 +348,7 @@ impl RunStore for DynamoStore {
             .expression_attribute_values(":holder", item::text(holder))
             .expression_attribute_values(":now", item::number(now.as_millisecond()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match asked.send().await {
-            Ok(answer) => {
-                self.wrote(answer.consumed_capacity());
-                Ok(true)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(port_error("lease", &error)),
-            },
-        }
+        self.put_if("lease", asked).await
     }
 
     /// Each record once, and at most 1,000.

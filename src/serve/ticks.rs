@@ -89,9 +89,7 @@ pub(super) async fn pushes(
     loop {
         match guarded(pushes.pass()).await {
             Ok(pass) => {
-                for (result, took) in pass.told {
-                    telemetry.metrics.push(result, took);
-                }
+                telemetry.record_pushes(&pass);
                 if let Some(error) = pass.error.as_ref().filter(|_| !told) {
                     tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
                 }

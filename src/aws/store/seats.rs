@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
@@ -149,16 +148,7 @@ impl DynamoStore {
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", KEY)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match asked.send().await {
-            Ok(answer) => {
-                self.wrote(answer.consumed_capacity());
-                Ok(true)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(port_error("seat", &error)),
-            },
-        }
+        self.put_if("seat", asked).await
     }
 
     pub(super) async fn give_seat_back(
