@@ -4,6 +4,7 @@ mod look;
 mod memory;
 mod observe;
 mod sweep;
+mod taken;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -214,6 +215,9 @@ impl Controller {
                 Hint::Job { job_id, runner } => {
                     let slot = runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
                     let own = RunName::job(*job_id);
+                    if let Some(runner) = runner {
+                        self.memory.taken.saw(&own, runner);
+                    }
                     let robbed = slot.map(|s| s.run).filter(|name| *name != own);
                     for name in std::iter::once(own).chain(robbed) {
                         if self.ports.store.get(&name).await?.is_some() {

@@ -33,6 +33,9 @@ pub struct Observation {
     pub seats: Vec<(ClassName, Slot)>,
     /// The launch pacer has a token to spare.
     pub room: bool,
+    /// Its machine was taken by another job, and it is known that none comes back for that.
+    #[serde(default)]
+    pub no_spare: bool,
     /// The class that serves the run, with what is remembered as out of capacity.
     #[serde(default)]
     pub class: Option<Class>,

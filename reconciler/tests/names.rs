@@ -105,6 +105,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
+        no_spare: false,
         class: Some(class),
     };
     let decided = plan(&seen);

@@ -76,6 +76,8 @@ pub struct Laws {
     configured_at: Option<Timestamp>,
     /// The longest that a job waited, and which.
     longest_wait: (SignedDuration, i64),
+    /// How often a run waited in vain for the machine of the job that had taken its own.
+    waited_in_vain: u64,
     /// How many events are remembered.
     pub remembers: usize,
     /// No job may wait longer where capacity is there.
@@ -114,6 +116,7 @@ impl Laws {
             orphans: BTreeSet::new(),
             configured_at: None,
             longest_wait: (SignedDuration::ZERO, 0),
+            waited_in_vain: 0,
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (150, SignedDuration::from_hours(24)),
@@ -213,6 +216,11 @@ impl Laws {
     /// How often each run was written.
     pub fn written(&self) -> &BTreeMap<RunName, u32> {
         &self.written
+    }
+
+    /// How often a run waited the whole `assign_within` for a robber's machine, and then needed another.
+    pub fn waited_in_vain(&self) -> u64 {
+        self.waited_in_vain
     }
 
     /// The longest that a job waited for its runner, and the job.

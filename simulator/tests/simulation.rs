@@ -136,6 +136,20 @@ fn steal_shares_machines_and_makes_none_too_many() {
 }
 
 #[test]
+fn nobody_waits_for_a_machine_that_never_comes_back() {
+    for outcome in play(&Profile::few(), 40) {
+        let Outcome { seed, jobs, ran, machines, waited_in_vain, .. } = outcome;
+        assert_eq!((jobs, ran, machines), (120, 120, 120), "seed {seed}");
+        assert!(
+            outcome.shared > 60,
+            "seed {seed}: only {} jobs on others' machines",
+            outcome.shared
+        );
+        assert_eq!(waited_in_vain, 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn silence() {
     for outcome in weathered(&Profile::silence(), 40, &["silent"]) {
         let Outcome { seed, ran, machines, .. } = outcome;

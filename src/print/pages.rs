@@ -288,6 +288,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
+        no_spare: false,
         class: Some(Class {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],

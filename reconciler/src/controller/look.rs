@@ -86,6 +86,9 @@ impl Controller {
             }
             Err(Stop::Port(error)) => fail(&mut look.report, &error),
         }
+        if let Some(run) = &look.stored {
+            self.call_the_robbed(run).await;
+        }
         look.close()
     }
 }

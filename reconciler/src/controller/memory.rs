@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::taken::Taken;
 use crate::class::{ClassName, Machine, Shortage};
 use crate::observation::{Instance, Registration};
 use crate::ports::PortError;
@@ -35,6 +36,7 @@ pub(super) struct Memory {
     pub(super) machines: Listing<Machines>,
     pub(super) rows: Listing<Rows>,
     pub(super) seats: Listing<Seats>,
+    pub(super) taken: Taken,
     inner: Mutex<Inner>,
 }
 

@@ -82,11 +82,16 @@ impl Controller {
             },
             seats,
             room: self.ports.compute.room(),
+            no_spare: false,
             class: class.map(|class| Class { short: self.memory.short(now), ..class }),
             run,
         };
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
+        if let Job::Running { runner } = &seen.job {
+            self.memory.taken.saw(name, runner);
+        }
+        seen.no_spare = self.has_no_spare(&seen).await?;
         Ok(seen)
     }
 
@@ -354,6 +359,7 @@ mod tests {
             registrations: Registrations::Unknown,
             seats: vec![(class.clone(), run.slot(1)), (class.clone(), run.slot(2))],
             room: true,
+            no_spare: false,
             class: None,
             run: Some(run),
         };

@@ -83,7 +83,8 @@ impl<'a> Decision<'a> {
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);
-            if self.now() < until || mutant::on(Mutant::RobbedWaits) {
+            let expected = self.now() < until && !self.seen.no_spare;
+            if expected || mutant::on(Mutant::RobbedWaits) {
                 self.waiting(
                     Reason::SpareExpected,
                     "another job took its machine; that job's machine is expected to take this one"

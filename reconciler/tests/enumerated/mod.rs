@@ -91,6 +91,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         registrations: rows_of(row, &slot),
         seats: Vec::new(),
         room: class != 5,
+        no_spare: (end + machine) % 2 == 1,
         class: class_of(class),
         run: Some(run),
     };

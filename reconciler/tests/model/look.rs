@@ -65,6 +65,7 @@ impl Look {
             registrations: Registrations::Unknown,
             seats: Vec::new(),
             room: true,
+            no_spare: false,
             class: None,
         };
         Self {
@@ -138,6 +139,10 @@ impl Look {
             (_, Job::Running { runner, .. }) => SeenJob::Running { runner: runner.clone() },
             (_, Job::Done(conclusion)) => SeenJob::Done { conclusion: *conclusion },
         };
+        // As long as the other run keeps its job it gives no machine back that it never asked for.
+        let others = state.runs.iter().enumerate().filter(|(n, _)| *n != self.run);
+        let empty = |r: &Run| r.status.attempt.is_none() && r.status.phase != Phase::Waiting;
+        seen.no_spare = others.filter_map(|(_, r)| r.as_deref()).any(empty);
         let class_name = class.name.clone();
         let of_run = state.seats.iter().filter(|(slot, _)| slot.run == name);
         seen.seats = of_run.map(|(slot, _)| (class_name.clone(), slot.clone())).collect();

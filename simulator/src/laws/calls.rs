@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::class::serving;
 use tinqs_ci_reconciler::controller::Report;
 use tinqs_ci_reconciler::ports::Expect;
-use tinqs_ci_reconciler::run::{Attempt, Phase, Placement, Run, RunName, Slot, decode, encode};
+use tinqs_ci_reconciler::run::{
+    Attempt, Phase, Placement, Reason, Run, RunName, Slot, decode, encode,
+};
 
 use super::Laws;
 use crate::cloud::machine::Machine;
@@ -53,6 +55,7 @@ impl Laws {
             self.broken("L4", now, &about, format!("{about}: written without a record"));
         }
         if let Some(attempt) = &run.status.attempt {
+            self.count_vain(before, run, attempt);
             self.on_attempt(now, run, attempt);
         }
         match decode(&encode(run)) {
@@ -102,6 +105,22 @@ impl Laws {
             }
         }
         self.attempts.insert(slot, attempt.clone());
+    }
+
+    /// Counts an attempt that begins where the whole wait for a robber's machine was in vain.
+    fn count_vain(&mut self, before: Option<&Run>, run: &Run, attempt: &Attempt) {
+        let waited = before.filter(|run| run.status.reason() == Some(Reason::SpareExpected));
+        let last = waited.and_then(|run| run.status.attempt.as_ref());
+        let Some((last, ended)) = last.and_then(|last| Some((last.number, last.ended?))) else {
+            return;
+        };
+        let whole =
+            serving(&self.classes, &run.spec.runs_on).map(|class| class.times.assign_within);
+        if attempt.number > last
+            && whole.is_some_and(|whole| attempt.decided_at.duration_since(ended.at) >= whole)
+        {
+            self.waited_in_vain += 1;
+        }
     }
 
     /// L1 and L7: a launch is asked for.

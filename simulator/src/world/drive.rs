@@ -57,6 +57,9 @@ pub struct Outcome {
     pub mutating_calls_in_settled_day: u64,
     /// The longest that a job waited for its runner.
     pub longest_wait: SignedDuration,
+    /// How often a run waited the whole `assign_within` for the machine of the job that had taken its
+    /// own, and then needed another.
+    pub waited_in_vain: u64,
     /// A hash over everything that happened.
     pub trace_hash: String,
     /// Laws that were broken.
@@ -527,6 +530,7 @@ impl<'a> Drive<'a> {
             removals: world.records.removed(),
             mutating_calls_in_settled_day: self.settled_calls,
             longest_wait: world.laws.longest_wait().0,
+            waited_in_vain: world.laws.waited_in_vain(),
             trace_hash: world.laws.hash(),
             violations: world.laws.violations().to_vec(),
             looks: world.laws.looks(),

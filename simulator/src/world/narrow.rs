@@ -94,6 +94,20 @@ impl Profile {
         }
     }
 
+    /// Bursts want four times the machines that there may be, in fair weather: most jobs are taken by
+    /// machines of other runs before their own may be asked for.
+    pub fn few() -> Self {
+        let mut class = linux(KEEP);
+        class.limit = Some(5);
+        Self {
+            name: "few",
+            classes: vec![class],
+            replicas: (1, 1),
+            waits_at_most: minutes(12 * 60),
+            ..Self::steal()
+        }
+    }
+
     /// Bursts want more machines than there may be, while calls are refused and replies are lost: a
     /// run's job is taken while its next attempt is prepared.
     pub fn contended() -> Self {

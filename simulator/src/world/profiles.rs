@@ -480,6 +480,7 @@ impl Profile {
             Self::people(),
             Self::scrambled(),
             Self::chaos(),
+            Self::few(),
         ]
     }
 }
