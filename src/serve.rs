@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::embedded::process::Processes;
 use crate::gitea::demand::Mode;
 use crate::gitea::demand::pushes::Pushes;
 use crate::http::{self, App};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub writable: Arc<dyn Writable>,
     /// What pushes are evaluated with; `None`: the job list alone tells of demand.
     pub pushes: Option<Arc<Pushes>>,
+    /// Machines of this host, whose ends are noticed here; `None`: others tell of them, or nobody.
+    pub machines: Option<Arc<Processes>>,
 }
 
 impl Parts {
@@ -63,6 +66,7 @@ impl Parts {
             telemetry,
             writable,
             pushes: None,
+            machines: None,
         }
     }
 }
@@ -217,9 +221,17 @@ pub async fn serve(
     let mut loops = JoinSet::new();
     loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
     if role.reconciles() {
-        let Parts { controller, telemetry, pushes, settings: _, writable: _ } = &parts;
+        let Parts { controller, telemetry, pushes, machines, settings: _, writable: _ } = &parts;
         if let Some(pushes) = pushes.clone() {
             loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
+        }
+        if let Some(machines) = machines.clone() {
+            loops.spawn(ticks::ends(
+                machines,
+                controller.clone(),
+                telemetry.clone(),
+                stopping.clone(),
+            ));
         }
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(looks::run(c, t, paces, stopping.clone(), None));

@@ -18,6 +18,7 @@
 //! another; what a job starts as another user or with an empty environment is not the machine's.
 
 mod directory;
+mod live;
 mod scan;
 
 pub(crate) use directory::Ended;
@@ -33,10 +34,11 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::observation::{Instance, InstanceState};
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
 
 use crate::boot::{self, MARKER};
 use directory::{Place, Prepared};
+use live::Live;
 
 /// Claims the machine for this process, or ends: so that two starts of one token make one machine.
 /// `exec` keeps pid and start time.
@@ -104,6 +106,7 @@ struct Inner {
     options: Options,
     /// Somebody removes what ended machines left.
     sweeping: AtomicBool,
+    live: Live,
 }
 
 impl Processes {
@@ -118,8 +121,27 @@ impl Processes {
         let made = directory::make(dir).and_then(|()| dir.canonicalize());
         let dir = made.map_err(|source| HostError::Dir { dir: dir.to_owned(), source })?;
         Ok(Self {
-            inner: Arc::new(Inner { dir, clock, options, sweeping: AtomicBool::new(false) }),
+            inner: Arc::new(Inner {
+                dir,
+                clock,
+                options,
+                sweeping: AtomicBool::new(false),
+                live: Live::default(),
+            }),
         })
+    }
+
+    /// The runs whose machines have ended since this was asked last, of those that were launched or
+    /// listed here. Reads little more than one file for each machine that lives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] where this host does not answer.
+    pub async fn ended(&self) -> Result<Vec<RunName>, PortError> {
+        self.blocking("ended", DEADLINE, |inner| {
+            let place = |token: &str| Place::of_token(&inner.dir, token);
+            Ok(inner.live.ended(place, inner.clock.now()))
+        })
+        .await
     }
 
     /// Runs what blocks, on a thread for that.
@@ -230,6 +252,7 @@ impl Compute for Processes {
             let mut found = Vec::new();
             for place in places {
                 if let Some(machine) = place.look(&mut processes, now) {
+                    inner.live.saw(&machine);
                     found.push(machine);
                 }
                 place.tidy(&mut processes, now, inner.options.keep);
@@ -287,7 +310,11 @@ impl Compute for Processes {
             .await?;
         match prepared {
             (Prepared::Exists(machine), _) => Ok(machine),
-            (Prepared::Ready(machine), place) => self.start(&place).await.map(|()| machine),
+            (Prepared::Ready(machine), place) => {
+                self.start(&place).await?;
+                self.inner.live.saw(&machine);
+                Ok(machine)
+            }
         }
     }
 

@@ -40,10 +40,13 @@ pub async fn parts_from(
 ) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = kept(&settings, replica).await?;
+    let mut machines = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
-            let machines = Processes::new(dir, clock.clone(), Options::inherit(environment));
-            (Arc::new(machines.map_err(|error| part("compute", &error))?), None)
+            let found = Processes::new(dir, clock.clone(), Options::inherit(environment));
+            let found = Arc::new(found.map_err(|error| part("compute", &error))?);
+            machines = Some(found.clone());
+            (found, None)
         }
         ComputeUrl::Ec2(region) => {
             let (compute, owners) = cloud::ec2(region, &settings.installation, &clock).await?;
@@ -63,7 +66,7 @@ pub async fn parts_from(
     let watched = Parts::over(settings, ports, replica);
     let pushes = Pushes::new(demand, inbox, watched.controller.clone());
     let writable = writable.unwrap_or_else(|| watched.writable.clone());
-    Ok(Parts { writable, pushes: Some(Arc::new(pushes)), ..watched })
+    Ok(Parts { writable, pushes: Some(Arc::new(pushes)), machines, ..watched })
 }
 
 /// What is kept, each side of it by its own port.

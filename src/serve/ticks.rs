@@ -10,9 +10,12 @@ use tokio::time::{sleep, sleep_until};
 
 use super::Paces;
 use super::guarded::guarded;
+use crate::embedded::process::Processes;
 use crate::gitea::demand::pushes::Pushes;
 use crate::telemetry::Telemetry;
 
+/// How soon after its end a machine of this host is missed.
+const ENDS_NOTICED: Duration = Duration::from_millis(500);
 /// Pushes that could not be evaluated are looked at again after this time at the latest.
 const PUSHES_AGAIN: Duration = Duration::from_secs(2);
 
@@ -119,6 +122,30 @@ pub(super) async fn due(
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = sleep(every) => {}
+        }
+    }
+}
+
+/// Wakes the runs whose machines on this host have ended: what a webhook would tell, or a cloud's event.
+pub(super) async fn ends(
+    machines: Arc<Processes>,
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let wake = async {
+            // What cannot be read now is read again; a wake-up that is lost leaves the run to its due.
+            for name in machines.ended().await.unwrap_or_default() {
+                let _ = controller.ports().queue.wake(&name).await;
+            }
+        };
+        if guarded(wake).await.is_err() {
+            telemetry.metrics.panicked("sweep");
+        }
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = sleep(ENDS_NOTICED) => {}
         }
     }
 }

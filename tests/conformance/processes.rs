@@ -125,6 +125,33 @@ async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_machine_is_told_once_also_of_one_that_was_found_again() {
+    let host = Host::new();
+    let (first, second) = (own(31), own(32));
+    let machines = host.open("idle");
+    let ended = async |machines: &Processes| {
+        let ended = machines.ended().await.unwrap();
+        (!ended.is_empty()).then_some(ended)
+    };
+    assert_eq!(machines.ended().await.unwrap(), [], "nothing was launched");
+    let one = launch(&machines, &first).await;
+    let other = launch(&machines, &second).await;
+    assert_eq!(machines.ended().await.unwrap(), [], "both live");
+    machines.terminate(&one.id).await.unwrap();
+    assert_eq!(until("the end is told", async || ended(&machines).await).await, [first.run]);
+    assert_eq!(machines.ended().await.unwrap(), [], "told once");
+    drop(machines);
+
+    let machines = host.open("idle");
+    assert_eq!(listed(&machines, &other).await.len(), 1);
+    assert_eq!(machines.ended().await.unwrap(), [], "it lives");
+    machines.terminate(&other.id).await.unwrap();
+    assert_eq!(until("the end is told", async || ended(&machines).await).await, [second.run]);
+    machines.list().await.unwrap();
+    assert_eq!(machines.ended().await.unwrap(), [], "one that is gone is not begun with anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_machine_is_told_only_what_it_needs() {
     let host = Host::new();
     let machines = host.open("idle");

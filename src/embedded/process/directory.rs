@@ -197,7 +197,7 @@ impl Place {
 
     /// Whether its first process is alive, which never loses its marker but for the instant in
     /// which it becomes the boot script.
-    fn leads(&self) -> bool {
+    pub(super) fn leads(&self) -> bool {
         std::fs::read_to_string(self.dir.join(STARTED))
             .is_ok_and(|started| scan::is_alive(&started))
     }
