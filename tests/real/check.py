@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""tinqs-ci with a real Gitea and its real runner, both built from their sources, on loopback.
+
+    python3 tests/real/check.py target/debug/tinqs-ci
+
+Needs Go, git and a C compiler (Gitea's sqlite), and the first time some ten minutes. What is built is kept in
+`--work`. Exit code 0: every scenario held; 1: one did not. Ends what it started, and nothing else.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from forge import Forge, build
+from host import Host
+
+
+def matrix(count, seconds, labels="linux"):
+    """A workflow of one job for each of `count`."""
+    return f"""on: push
+jobs:
+  m:
+    runs-on: {labels}
+    strategy:
+      matrix:
+        i: [{", ".join(str(i) for i in range(count))}]
+    steps:
+      - run: sleep {seconds}; echo ${{{{ matrix.i }}}}
+"""
+
+
+PATHS = """on:
+  push:
+    paths: ["src/**"]
+jobs:
+  first:
+    runs-on: linux
+    steps:
+      - run: echo first
+  later:
+    needs: first
+    runs-on: linux
+    steps:
+      - run: echo later
+"""
+
+
+def until(what, condition, within):
+    """Waits until the condition answers something, and answers that."""
+    end = time.monotonic() + within
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {within} s")
+        time.sleep(0.2)
+
+
+def all_succeed(forge, repo, count, within):
+    """Every job of the repository is done and succeeded."""
+
+    def done():
+        jobs = forge.jobs(repo)
+        return len(jobs) >= count and all(job["status"] == "completed" for job in jobs) and jobs
+
+    jobs = until(f"{count} jobs of {repo} are done", done, within)
+    ends = {job["conclusion"] for job in jobs}
+    assert len(jobs) == count and ends == {"success"}, (len(jobs), ends)
+
+
+def nothing_left(forge, host):
+    """No runner row and no machine outlive their job."""
+    until("no registration is left", lambda: forge.runners() == [], 90)
+    until("no machine is left", lambda: host.live() == [], 90)
+
+
+def single(forge, host):
+    forge.push("single", ".gitea/workflows/a.yml", matrix(1, 0))
+    all_succeed(forge, "single", 1, 60)
+
+
+def matrix_of_20(forge, host):
+    before = len(host.machines())
+    forge.push("matrix", ".gitea/workflows/a.yml", matrix(20, 1))
+    all_succeed(forge, "matrix", 20, 180)
+    made = len(host.machines()) - before
+    assert made == 20, f"{made} machines for 20 jobs"
+
+
+def without_webhook(forge, host):
+    forge.webhooks(active=False)
+    forge.push("silent", ".gitea/workflows/a.yml", matrix(3, 0))
+    all_succeed(forge, "silent", 3, 120)
+    forge.webhooks(active=True)
+
+
+def labels_nobody_serves(forge, host):
+    before = host.machines()
+    forge.push("strange", ".gitea/workflows/a.yml", matrix(1, 0, "host"))
+    forge.push("strange", ".gitea/workflows/b.yml", matrix(1, 0, "nobody"))
+    until("its jobs wait", lambda: len(forge.jobs("strange")) >= 2, 30)
+    time.sleep(2 * 10)  # two polls
+    assert host.machines() == before, "a machine was made for labels that no class serves"
+    assert {job["status"] for job in forge.jobs("strange")} == {"queued"}
+    forge.delete("strange")
+
+
+def controller_killed(forge, host):
+    forge.push("killed", ".gitea/workflows/a.yml", matrix(20, 2))
+    for _ in range(5):
+        time.sleep(random.uniform(0.5, 2.5))
+        host.kill()
+        host.serve()
+    all_succeed(forge, "killed", 20, 300)
+
+
+def machine_killed(forge, host):
+    forge.push("dead", ".gitea/workflows/a.yml", matrix(1, 600))
+    until("it runs", lambda: [j for j in forge.jobs("dead") if j["status"] == "in_progress"], 60)
+    (machine,) = host.live()
+    host.end_machine(machine)
+    until("its end is noticed", lambda: host.live() == [], 30)
+    # The forge ends such a job after some ten minutes; nobody else may run it meanwhile.
+    assert [job["status"] for job in forge.jobs("dead")] == ["in_progress"]
+    forge.delete("dead")
+
+
+def forge_restarted(forge, host):
+    forge.push("restart", ".gitea/workflows/a.yml", matrix(20, 3))
+    until("its jobs are there", lambda: len(forge.jobs("restart")) == 20, 60)
+    forge.stop()
+    time.sleep(8)
+    forge.start()
+    all_succeed(forge, "restart", 20, 300)
+
+
+def repository_vanished(forge, host):
+    forge.push("gone", ".gitea/workflows/a.yml", matrix(3, 30))
+    until("a machine is there", host.live, 30)
+    forge.delete("gone")
+    until("its machines end", lambda: host.live() == [], 300)
+
+
+def pushes(forge, host):
+    """Push mode with nothing but a `push` webhook."""
+    forge.push("paths", ".gitea/workflows/a.yml", PATHS)
+    forge.push("paths", "docs/a.md", "outside")
+    time.sleep(5)
+    assert forge.jobs("paths") == [] and host.machines() == [], "a push outside the path filter"
+    forge.push("paths", "src/a.c", "inside")
+    all_succeed(forge, "paths", 2, 120)
+    nothing_left(forge, host)
+    assert len(host.machines()) == 2, host.machines()
+
+
+JOBS = [
+    single,
+    matrix_of_20,
+    without_webhook,
+    labels_nobody_serves,
+    controller_killed,
+    machine_killed,
+    forge_restarted,
+    repository_vanished,
+]
+
+
+def play(scenario, forge, host):
+    began = time.monotonic()
+    try:
+        scenario(forge, host)
+        nothing_left(forge, host)
+    except AssertionError as error:
+        print(f"FAILED {scenario.__name__}: {error}", flush=True)
+        return False
+    print(f"ok     {scenario.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+    return True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tinqs_ci", type=Path, help="the program")
+    parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
+    parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
+    parser.add_argument("--work", type=Path, default=Path("target/real"), help="what is built is kept here")
+    parser.add_argument("--only", help="this scenario alone")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    gitea = build(work, "code.gitea.io/gitea", arguments.gitea, ["-tags", "sqlite sqlite_unlock_notify"])
+    runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
+    chosen = [s for s in [*JOBS, pushes] if arguments.only in (None, s.__name__)]
+    if not chosen:
+        parser.error(f"no scenario `{arguments.only}`: {', '.join(s.__name__ for s in [*JOBS, pushes])}")
+    held = True
+    with tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
+        for name, scenarios in (("jobs", JOBS), ("push", [pushes])):
+            scenarios = [s for s in scenarios if s in chosen]
+            if not scenarios:
+                continue
+            place = Path(scratch, name)
+            with Forge(place / "forge", gitea) as forge:
+                program = arguments.tinqs_ci.resolve()
+                with Host(place / "host", program, runner, forge, name) as host:
+                    if name == "push":
+                        forge.webhooks(events=["push"])
+                    held = all([play(s, forge, host) for s in scenarios]) and held
+    print(f"Gitea {arguments.gitea}, runner {arguments.runner}: {'every scenario held' if held else 'FAILED'}")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main())

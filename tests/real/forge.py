@@ -1,0 +1,162 @@
+"""A Gitea of our own, built from its source, on loopback."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+OWNER = "boss"
+SETTINGS = """RUN_MODE = prod
+I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
+RUN_USER = {user}
+[server]
+HTTP_ADDR = 127.0.0.1
+HTTP_PORT = {port}
+ROOT_URL = http://127.0.0.1:{port}/
+STATIC_ROOT_PATH = {source}
+DISABLE_SSH = true
+OFFLINE_MODE = true
+[database]
+DB_TYPE = sqlite3
+PATH = {dir}/gitea.db
+[security]
+INSTALL_LOCK = true
+[webhook]
+ALLOWED_HOST_LIST = loopback
+[actions]
+ENABLED = true
+[log]
+MODE = file
+LEVEL = Info
+ROOT_PATH = {dir}/log
+"""
+
+
+def build(work, module, version, flags):
+    """The program of a Go module, and its source, made once. Answers both."""
+    name = module.rsplit("/", 1)[1]
+    source, program = work / f"{name}-{version}", work / f"{name}-{version}.bin"
+    if not program.exists():
+        print(f"building {module} {version}", flush=True)
+        work.mkdir(parents=True, exist_ok=True)
+        told = subprocess.run(
+            ["go", "mod", "download", "-json", f"{module}@{version}"],
+            cwd=work, check=True, capture_output=True, text=True,
+            env={**os.environ, "GO111MODULE": "on", "GOWORK": "off", "GOFLAGS": "-mod=mod"},
+        )
+        shutil.rmtree(source, ignore_errors=True)
+        # The module cache is not to be written, and a copy of it would not be either.
+        shutil.copytree(json.loads(told.stdout)["Dir"], source, copy_function=shutil.copyfile)
+        for dir, _, _ in os.walk(source):
+            os.chmod(dir, 0o755)
+        stamp = f"-X main.Version={version.removeprefix('v')}"
+        subprocess.run(["go", "build", *flags, "-ldflags", stamp, "-o", program, "."], cwd=source, check=True)
+    return program, source
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Forge:
+    def __init__(self, dir, built):
+        self.dir, (self.program, source) = dir, built
+        self.port, self.process = free_port(), None
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(dir),
+            "GITEA_WORK_DIR": str(dir),
+            "GITEA_CUSTOM": str(dir / "custom"),
+        }
+        (dir / "custom/conf").mkdir(parents=True)
+        settings = SETTINGS.format(user=user(), port=self.port, source=source, dir=dir)
+        (dir / "custom/conf/app.ini").write_text(settings)
+
+    def __enter__(self):
+        self.run("migrate")
+        user = ["--username", OWNER]
+        self.run("admin", "user", "create", "--admin", *user, "--random-password",
+                 "--email", "boss@example.org", "--must-change-password=false")
+        said = self.run("admin", "user", "generate-access-token", *user, "--scopes", "all", "--raw")
+        self.token = said.split()[-1]
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def run(self, *arguments):
+        done = subprocess.run([self.program, *arguments], env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"gitea {arguments[0]}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def start(self):
+        log = open(self.dir / "web.log", "ab")
+        self.process = subprocess.Popen([self.program, "web"], env=self.environment, stdout=log, stderr=log)
+        for _ in range(300):
+            try:
+                return self.call("GET", "/version")
+            except (OSError, AssertionError):
+                assert self.process.poll() is None, (self.dir / "web.log").read_text()[-2000:]
+                time.sleep(0.2)
+        raise AssertionError("gitea does not answer")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}", method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                text = answer.read()
+                return json.loads(text) if text else None
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read()[:300]}") from error
+
+    def push(self, repo, path, text):
+        """Adds a file in a commit of its own; the repository is made where it is not there."""
+        try:
+            self.call("GET", f"/repos/{OWNER}/{repo}")
+        except AssertionError:
+            self.call("POST", "/user/repos", {"name": repo, "auto_init": True, "default_branch": "main"})
+        content = base64.b64encode(text.encode()).decode()
+        self.call("POST", f"/repos/{OWNER}/{repo}/contents/{path}",
+                  {"content": content, "message": f"add {path}", "branch": "main"})
+
+    def delete(self, repo):
+        self.call("DELETE", f"/repos/{OWNER}/{repo}")
+
+    def jobs(self, repo):
+        found, page = [], 1
+        while True:
+            jobs = self.call("GET", f"/repos/{OWNER}/{repo}/actions/jobs?limit=50&page={page}")["jobs"]
+            found += jobs or []
+            if len(jobs or []) < 50:
+                return found
+            page += 1
+
+    def runners(self):
+        return [runner["name"] for runner in self.call("GET", "/admin/actions/runners?limit=50")["runners"]]
+
+    def webhooks(self, active=True, events=("workflow_job",)):
+        for hook in self.call("GET", "/admin/hooks"):
+            self.call("PATCH", f"/admin/hooks/{hook['id']}", {"active": active, "events": list(events)})
+
+
+def user():
+    return Path("/proc/self").owner()

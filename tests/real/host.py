@@ -1,0 +1,91 @@
+"""tinqs-ci as a newcomer sets it up: `init`, `doctor`, `serve`."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from forge import free_port
+
+
+class Host:
+    def __init__(self, dir, program, runner, forge, demand):
+        self.dir, self.program, self.process = dir, program, None
+        self.listen = f"127.0.0.1:{free_port()}"
+        (dir / "bin").mkdir(parents=True)
+        (dir / "bin/gitea-runner").symlink_to(runner[0])
+        self.environment = {
+            "PATH": f"{dir / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(dir),
+            "GITEA_TOKEN": forge.token,
+            "TINQS_CI_URL": f"http://{self.listen}",
+        }
+        self.said(
+            "init", "--yes", "--url", forge.url, "--scope", "all", "--labels", "linux",
+            "--demand", demand, "--create-webhook", "--listen", self.listen,
+        )
+
+    def __enter__(self):
+        self.serve()
+        said = self.said("doctor")
+        assert " 0 failed" in said, said
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        for machine in self.live():
+            self.end_machine(machine)
+
+    def said(self, *arguments):
+        done = subprocess.run(
+            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"tinqs-ci {arguments[0]}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def serve(self):
+        log = open(self.dir / "serve.log", "ab")
+        self.process = subprocess.Popen(
+            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
+        )
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def machines(self):
+        """Every machine's directory."""
+        dir = self.dir / "data/machines"
+        return sorted(path for path in dir.iterdir() if path.name.startswith("tq-")) if dir.exists() else []
+
+    def live(self):
+        """Those that have processes."""
+        return [machine for machine in self.machines() if processes(machine.name)]
+
+    def end_machine(self, machine):
+        """As a power cut would."""
+        for _ in range(50):
+            found = processes(machine.name)
+            if not found:
+                return
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.1)
+
+
+def processes(token):
+    """Processes that carry the machine's marker."""
+    marker = f"TINQS_CI_MACHINE={token}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
