@@ -305,7 +305,40 @@ pub(super) struct Init {
     /// Ask nothing, take the flags and the defaults
     #[arg(long, short = 'y')]
     pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) cloud: InitCloud,
 }
+
+/// Of `init --aws`, which asks no forge and writes no file.
+#[derive(Debug, Args)]
+pub(super) struct InitCloud {
+    /// Make the table and the queue that the configuration names in AWS, where they are not there
+    #[arg(long, conflicts_with_all = OF_FORGE)]
+    pub(super) aws: bool,
+    /// With --aws: the configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it is there
+    #[arg(long, value_name = "FILE", requires = "aws")]
+    pub(super) config: Option<PathBuf>,
+    /// With --aws: make a queue of this name too, and NAME-dead for what cannot be read
+    #[arg(long, value_name = "NAME", requires = "aws")]
+    pub(super) queue_name: Option<String>,
+    /// With --aws: only say what would be done
+    #[arg(long, requires = "aws")]
+    pub(super) dry_run: bool,
+}
+
+/// What says nothing to `init --aws`.
+const OF_FORGE: [&str; 10] = [
+    "url",
+    "token",
+    "token_file",
+    "scope",
+    "demand",
+    "labels",
+    "listen",
+    "webhook_url",
+    "create_webhook",
+    "output",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum DemandArg {
@@ -359,6 +392,7 @@ pub(super) enum SchemaKind {
     Config,
     Run,
     Observation,
+    Table,
     Metrics,
 }
 
