@@ -176,6 +176,7 @@ fn machines() -> Vec<Case> {
         may("read subnets", call("ec2:DescribeSubnets", "*", &[])),
         may("read images", call("ec2:DescribeImages", "*", &[])),
         may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),
+        may("read kinds", call("ec2:DescribeInstanceTypes", "*", &[])),
         may("read offerings", call("ec2:DescribeInstanceTypeOfferings", "*", &[])),
         stopped(
             "list machines of another region",
@@ -332,6 +333,25 @@ fn others() -> Vec<Case> {
             true,
             call("dynamodb:UpdateTimeToLive", TABLE, &[]),
         ),
+        case("bootstrap", "make the queue", true, call("sqs:CreateQueue", QUEUE, &[])),
+        case(
+            "bootstrap",
+            "make the one for dead letters",
+            true,
+            call("sqs:CreateQueue", DEAD, &[]),
+        ),
+        case("bootstrap", "find the queue", true, call("sqs:GetQueueUrl", QUEUE, &[])),
+        case("bootstrap", "name the dead letters", true, call("sqs:GetQueueAttributes", DEAD, &[])),
+        case("bootstrap", "change the queue", false, call("sqs:SetQueueAttributes", QUEUE, &[])),
+        case("bootstrap", "drop the queue", false, call("sqs:DeleteQueue", QUEUE, &[])),
+        case("bootstrap", "wake", false, call("sqs:SendMessage", QUEUE, &[])),
+        case(
+            "bootstrap",
+            "make another queue",
+            false,
+            call("sqs:CreateQueue", "arn:aws:sqs:eu-central-1:111122223333:orders", &[]),
+        ),
+        case("controller", "make the queue", false, call("sqs:CreateQueue", QUEUE, &[])),
         case("bootstrap", "read a run", false, call("dynamodb:GetItem", TABLE, &[])),
         case("bootstrap", "drop the table", false, call("dynamodb:DeleteTable", TABLE, &[])),
     ]

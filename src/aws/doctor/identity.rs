@@ -26,8 +26,14 @@ pub(super) async fn checks(config: &SdkConfig) -> Result<Check, Check> {
     match tokio::time::timeout(WITHIN, provider.provide_credentials()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            let message = format!("there are no credentials: {}", cut(&chain(&error), 300));
-            return Err(Check::fail(NAME, message, NONE));
+            // The SDK tells each place it has looked in, a line each.
+            let why = chain(&error).replace("\n  ", "; ");
+            let why = why.replace("the credential provider was not enabled", "none");
+            return Err(Check::fail(
+                NAME,
+                format!("there are no credentials: {}", cut(&why, 400)),
+                NONE,
+            ));
         }
         Err(_) => {
             let message = format!("credentials did not come within {} s", WITHIN.as_secs());

@@ -17,7 +17,7 @@ const NAME: &str = "class: launch";
 const AT_ONCE: usize = 3;
 const THEN_EVERY: Duration = Duration::from_millis(700);
 /// Most tries of all classes together.
-const MOST: usize = 16;
+const MOST: usize = 12;
 
 /// Tries for all classes.
 pub(super) struct Tries<'s> {
@@ -95,17 +95,20 @@ fn judged(
     refused: &[(String, PortError)],
 ) -> Vec<Check> {
     let name = &class.name;
-    let mut checks: Vec<Check> = Vec::new();
-    let mut told: Vec<(ErrorKind, &str)> = Vec::new();
+    // What several are refused for is told once, with all of them.
+    let mut reasons: Vec<(&PortError, Vec<&str>)> = Vec::new();
     for (what, error) in refused {
-        // What each of them is refused for is told once.
-        let code = error.message.split(' ').next().unwrap_or_default();
-        if told.contains(&(error.kind, code)) {
-            continue;
+        match reasons.iter_mut().find(|(other, _)| is_same(other, error)) {
+            Some((_, whats)) => whats.push(what),
+            None => reasons.push((error, vec![what])),
         }
-        told.push((error.kind, code));
-        checks.push(refusal(format!("{name}: {what}: {}", error.message), error));
     }
+    let mut checks: Vec<Check> = reasons
+        .into_iter()
+        .map(|(error, whats)| {
+            refusal(format!("{name}: {}: {}", whats.join(", "), error.message), error)
+        })
+        .collect();
     let tried = granted + refused.len();
     if granted > 0 {
         let of = if refused.is_empty() { String::new() } else { format!(" of {tried}") };
@@ -123,6 +126,12 @@ fn judged(
         checks.push(Check::ok(NAME, message));
     }
     checks
+}
+
+/// Whether it is the same code: the sentences after it differ in ids.
+fn is_same(one: &PortError, other: &PortError) -> bool {
+    let code = |error: &PortError| error.message.split(' ').next().map(str::to_owned);
+    one.kind == other.kind && code(one) == code(other)
 }
 
 fn refusal(message: String, error: &PortError) -> Check {
@@ -229,11 +238,13 @@ mod tests {
             assert!(check.fix.as_ref().is_some_and(|fix| fix.contains(helps)), "{check:?}");
         }
         let class = class(Vec::new());
-        let twice =
-            || ("spot a.x".to_owned(), refused(ErrorKind::Denied, "UnauthorizedOperation x"));
-        let checks = judged(&class, 4, 1, &[twice(), twice()]);
+        let denied = |what: &str| {
+            (what.to_owned(), refused(ErrorKind::Denied, "UnauthorizedOperation (HTTP 403)"))
+        };
+        let checks = judged(&class, 4, 1, &[denied("spot a.x"), denied("spot b.x")]);
         let outcomes: Vec<_> = checks.iter().map(|check| check.outcome).collect();
         assert_eq!(outcomes, [Outcome::Fail, Outcome::Ok], "{checks:?}");
+        assert!(checks[0].message.starts_with("linux: spot a.x, spot b.x: Unauth"), "{checks:?}");
         assert!(checks[1].message.contains("1 of 3") && checks[1].message.contains("1 more"));
     }
 }

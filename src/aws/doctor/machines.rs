@@ -203,7 +203,10 @@ fn kind_checks(class: &Class, account: &Account) -> Vec<Check> {
     if !good.is_empty() {
         checks.push(Check::ok(
             KINDS,
-            format!("{name}: {} offered in its zones, and fit its image", are(&good)),
+            format!(
+                "{name}: {}: offered in its zones, of its image's architecture",
+                good.join(", ")
+            ),
         ));
     }
     checks
