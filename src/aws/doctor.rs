@@ -45,21 +45,21 @@ pub async fn checks(settings: &Settings) -> Vec<Check> {
         Err(check) => return vec![check],
     };
     let mut checks = Vec::new();
-    match identity::checks(&config).await {
+    match Box::pin(identity::checks(&config)).await {
         Ok(known) => checks.push(known),
         // With these credentials every other call would fail too.
         Err(wrong) => return vec![wrong],
     }
     let of_table = async {
         match table {
-            Some(table) => within("store", table::checks(&config, table)).await,
+            Some(table) => within("store", Box::pin(table::checks(&config, table))).await,
             None => Vec::new(),
         }
     };
     let of_queue = async {
         match queue {
             Some(url) => match loaded(region_of(url).or(region)).await {
-                Ok(config) => within("queue", queue::checks(&config, url, region)).await,
+                Ok(config) => within("queue", Box::pin(queue::checks(&config, url, region))).await,
                 Err(check) => vec![check],
             },
             None => Vec::new(),
@@ -67,7 +67,7 @@ pub async fn checks(settings: &Settings) -> Vec<Check> {
     };
     let of_machines = async {
         match region {
-            Some(_) => within("machines", machines::checks(&config, settings)).await,
+            Some(_) => within("machines", Box::pin(machines::checks(&config, settings))).await,
             None => Vec::new(),
         }
     };

@@ -3,6 +3,8 @@
 
 mod queue;
 
+use std::fmt::Write as _;
+
 use aws_config::SdkConfig;
 
 use super::client;
@@ -96,7 +98,7 @@ fn would_make(table: &str, found: &TableFound) -> Result<String, Failure> {
         TableFound::There { lacks, expiry, .. } => {
             let mut text = format!("table {table} is there\n");
             for (index, _) in lacks {
-                text += &format!("would add its index {index}\n");
+                let _ = writeln!(text, "would add its index {index}");
             }
             match expiry {
                 Expiry::Off => text += "would let it remove finished runs (ttl)\n",
@@ -119,13 +121,13 @@ fn made(table: &str, done: &Ensured) -> String {
         format!("✓ table {table} is there\n")
     };
     for index in indexes {
-        text += &format!("✓ its index {index} is made\n");
+        let _ = writeln!(text, "✓ its index {index} is made");
     }
     if *expires {
         text += "✓ it removes finished runs from now on (ttl)\n";
     }
     for warning in warnings {
-        text += &format!("! {warning}\n");
+        let _ = writeln!(text, "! {warning}");
     }
     text
 }

@@ -5,5 +5,5 @@ use crate::aws;
 use crate::settings::Settings;
 
 pub(super) async fn checks(settings: &Settings) -> Vec<Check> {
-    aws::doctor::checks(settings).await
+    Box::pin(aws::doctor::checks(settings)).await
 }

@@ -17,5 +17,5 @@ pub async fn run(
     env: &Env,
 ) -> Result<(), Failure> {
     let loaded = config::load(file, env)?;
-    setup::run(&loaded.settings, &Wish { queue_name, dry_run }).await
+    Box::pin(setup::run(&loaded.settings, &Wish { queue_name, dry_run })).await
 }

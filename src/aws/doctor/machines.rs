@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
 use aws_sdk_ec2::types::{
-    Image, ImageState, InstanceTypeInfo, IpPermission, SecurityGroup, Subnet, UsageClassType,
+    ArchitectureType, Image, ImageState, InstanceTypeInfo, IpPermission, ProcessorInfo,
+    SecurityGroup, Subnet, UsageClassType,
 };
 use tinqs_ci_reconciler::class::{Class, Machine, Market};
 
@@ -221,14 +222,14 @@ fn does_not_fit(
 ) -> Option<Check> {
     let has: Vec<&str> = info
         .processor_info()
-        .map(|processor| processor.supported_architectures())
+        .map(ProcessorInfo::supported_architectures)
         .unwrap_or_default()
         .iter()
-        .map(|architecture| architecture.as_str())
+        .map(ArchitectureType::as_str)
         .collect();
     let images = account.images.as_ref()?;
-    let of_kind = class.machines.iter().filter(|machine| machine.kind == kind);
-    let image = of_kind.filter_map(|machine| images.get(&machine.image)).next()?;
+    let mut of_kind = class.machines.iter().filter(|machine| machine.kind == kind);
+    let image = of_kind.find_map(|machine| images.get(&machine.image))?;
     let wants = image.architecture()?.as_str();
     (!has.is_empty() && !has.contains(&wants)).then(|| {
         Check::fail(

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{ArchitectureType, ArchitectureValues, IpRange, ProcessorInfo};
+use aws_sdk_ec2::types::{ArchitectureValues, IpRange};
 use tinqs_ci_reconciler::class::{ClassName, Times};
 
 use super::*;
