@@ -86,6 +86,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(machines());
     all.extend(records());
     all.extend(others());
+    all.extend(setup());
     all
 }
 
@@ -325,6 +326,12 @@ fn others() -> Vec<Case> {
         ),
         case("janitor", "launch", false, launch(INSTANCE, &[])),
         case("janitor", "write a run", false, call("dynamodb:PutItem", TABLE, &[])),
+    ]
+}
+
+/// Whoever runs `init --aws`: makes, and neither changes nor reads nor removes.
+fn setup() -> Vec<Case> {
+    vec![
         case("bootstrap", "make the table", true, call("dynamodb:CreateTable", TABLE, &[])),
         case("bootstrap", "add an index", true, call("dynamodb:UpdateTable", TABLE, &[])),
         case(

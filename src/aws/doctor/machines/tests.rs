@@ -39,6 +39,7 @@ fn kind(architecture: ArchitectureType, sold: &[UsageClassType]) -> InstanceType
         .build()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the account's fields are")]
 fn one<T>(name: &str, thing: T) -> Option<BTreeMap<String, T>> {
     Some(BTreeMap::from([(name.to_owned(), thing)]))
 }
