@@ -26,6 +26,8 @@ pub struct Wish {
 /// Whose rights these are.
 const RIGHTS: &str = "deploy/aws/iam/bootstrap.json holds the rights that `init --aws` needs";
 
+const DOCTOR: &str = "`tinqs-ci doctor` looks at credentials, region and network";
+
 /// Makes what the settings and the wish name, and says each thing done.
 ///
 /// # Errors
@@ -70,7 +72,16 @@ async fn loaded(region: Option<&str>) -> Result<SdkConfig, Failure> {
 }
 
 fn table_failure(error: &TableError) -> Failure {
-    Failure::failed(chain(error)).hint(RIGHTS)
+    match error {
+        TableError::Denied { what, right, command: _ } => {
+            let message = format!("{what}, and these credentials may not do it: it needs {right}");
+            Failure::failed(message).hint(RIGHTS)
+        }
+        TableError::Foreign { .. } | TableError::Late { .. } => Failure::failed(chain(error)),
+        TableError::Request(_) | TableError::Failed { .. } => {
+            Failure::failed(chain(error)).hint(DOCTOR)
+        }
+    }
 }
 
 async fn make_table(config: &SdkConfig, table: &str, dry_run: bool) -> Result<(), Failure> {

@@ -4,9 +4,9 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use serde_json::json;
-use tinqs_ci_reconciler::ports::PortError;
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::{RIGHTS, region_of};
+use super::{DOCTOR, RIGHTS, region_of};
 use crate::aws::client;
 use crate::aws::errors::{self, sqs as codes};
 use crate::cli::{Failure, out};
@@ -76,7 +76,8 @@ impl Named {
 }
 
 fn failure(what: &str, error: &PortError) -> Failure {
-    Failure::failed(format!("{what}: {}", error.message)).hint(RIGHTS)
+    let hint = if error.kind == ErrorKind::Denied { RIGHTS } else { DOCTOR };
+    Failure::failed(format!("{what}: {}", error.message)).hint(hint)
 }
 
 /// Makes it, unless it is there.

@@ -223,7 +223,7 @@ async fn without_good_credentials_there_is_one_line() {
     assert!(report.all("store").next().is_none(), "{report:#?}");
     let said = place.run(&["init", "--aws"], &none).await;
     assert_eq!(said.code, 1, "{}", said.out);
-    assert!(said.err.contains("credentials"), "{}", said.err);
+    assert!(said.err.contains("credentials, region and network"), "{}", said.err);
 
     let unknown = Kind::Error { code: "InvalidClientTokenId".to_owned(), status: 403 };
     let rule = Rule::new("sts", "GetCallerIdentity", When::Always, unknown);
@@ -300,6 +300,19 @@ async fn init_says_what_it_may_not_and_what_it_needs() {
     assert_eq!(said.code, 1);
     assert!(said.err.contains("dynamodb:CreateTable"), "{}", said.err);
     assert!(said.err.contains("deploy/aws/iam/bootstrap.json"), "{}", said.err);
+
+    let denied = Kind::Error { code: "AccessDenied".to_owned(), status: 403 };
+    let rule = Rule::new("sqs", "CreateQueue", When::First(1), denied);
+    place.sqs.faults(|rules| rules.add(rule));
+    let args = ["init", "--aws", "--queue-name", "wakes"];
+    let said = place.run(&args, &[]).await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.err.contains("cannot make queue wakes-dead"), "{}", said.err);
+    assert!(said.err.contains("deploy/aws/iam/bootstrap.json"), "{}", said.err);
+    // What was made before is found by the next try.
+    let said = place.run(&args, &[]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.starts_with(&format!("✓ table {TABLE} is there\n")), "{}", said.out);
 
     let wrong = [
         (&["init", "--aws", "--url", "http://127.0.0.1:1"][..], "cannot be used with"),
