@@ -238,7 +238,7 @@ async fn what_is_not_reached_is_told_within_seconds() {
     let place = Place::new().await;
     let queue = format!("sqs:{}", place.sqs.queue_url("plain"));
     let silent = deaf();
-    for (endpoint, within) in [(closed(), 20), (silent.url.clone(), 40)] {
+    for endpoint in [closed(), silent.url.clone()] {
         let begun = Instant::now();
         let elsewhere = [
             ("AWS_ENDPOINT_URL_STS", endpoint.clone()),
@@ -248,7 +248,8 @@ async fn what_is_not_reached_is_told_within_seconds() {
             ("TINQS_CI_QUEUE", queue.clone()),
         ];
         let report = place.doctor(&elsewhere).await;
-        assert!(begun.elapsed() < Duration::from_secs(within), "{:?}", begun.elapsed());
+        // Three times what the calls' own limits come to.
+        assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
         assert_eq!(report.one("aws").status, "warn", "STS alone is not needed: {report:#?}");
         for name in ["store", "queue", "ec2"] {
             fails(&report, name, "", "network");
