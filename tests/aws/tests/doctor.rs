@@ -200,6 +200,39 @@ async fn rights_that_a_launch_needs_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_class_is_looked_at_with_few_tries() {
+    let place = Place::of(|options| options.account.types[1].zones.truncate(1)).await;
+    let class = |name: &str, kinds: &str, image: &str| {
+        format!(
+            "[[class]]\nname = \"{name}\"\nlabels = [\"{name}\"]\nlimit = 20\n[class.machines]\n\
+             markets = [\"spot\", \"on-demand\"]\nkinds = [{kinds}]\n\
+             subnets = [\"subnet-a\", \"subnet-b\"]\nimage = \"{image}\"\n\
+             security_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n"
+        )
+    };
+    let linux = class("linux", "\"c7a.medium\", \"t3a.small\"", "ami-0123");
+    place.configure(&(linux + &class("arm", "\"t4g.small\"", "ami-0456")));
+    let report = place.doctor(&[]).await;
+    let of = |class: &str, name: &str| -> Vec<String> {
+        let all = report.all(name).filter(|check| check.message.starts_with(class));
+        all.map(|check| check.status.clone()).collect()
+    };
+    for name in ["class: image", "class: subnets", "class: groups", "class: launch"] {
+        for class in ["linux: ", "arm: "] {
+            assert_eq!(of(class, name), ["ok"], "{class}{name}: {report:#?}");
+        }
+    }
+    // One of two zones does not offer one of two kinds.
+    assert_eq!(of("linux: ", "class: kinds"), ["warn", "ok"], "{report:#?}");
+    assert_eq!(of("arm: ", "class: kinds"), ["ok"]);
+    let quotas: Vec<_> = report.all("class: quota").map(|check| &check.message).collect();
+    assert!(quotas[0].contains("20 machines of up to 2 vCPUs are 40"), "{quotas:?}");
+    assert!(quotas[0].contains("Spot Instance Requests\" and \"Running On-Demand"), "{quotas:?}");
+    assert_eq!(place.ec2.ledger().count("RunInstances"), 4 + 3, "of 8 and 4");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_another_region_nothing_of_it_is_there() {
     let place = Place::of(|options| {
         options.account.region = "us-west-2".to_owned();

@@ -111,6 +111,12 @@ impl Place {
         asked.billing_mode(BillingMode::PayPerRequest).send().await.expect("a table");
     }
 
+    /// From now on there is a file too, which says what is in AWS and what classes there are.
+    pub(crate) fn configure(&self, classes: &str) {
+        let text = format!("store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n{classes}");
+        std::fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
+    }
+
     /// Runs the program. What `variables` sets to nothing is not set.
     pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Said {
         let usual = [
