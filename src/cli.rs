@@ -85,7 +85,12 @@ async fn dispatch(
                 create_webhook,
                 output,
                 yes,
+                cloud,
             } = args;
+            if cloud.aws {
+                let args::InitCloud { aws: _, config, queue_name, dry_run } = cloud;
+                return init::cloud::run(config.as_deref(), queue_name, dry_run, env).await;
+            }
             let flags = init::Flags {
                 url,
                 token,

@@ -1,5 +1,7 @@
 //! Everything that `serve` needs, checked one by one: what is, why it matters, what to do.
 
+#[cfg_attr(not(feature = "aws"), path = "doctor/no_cloud.rs")]
+mod cloud;
 mod forge;
 mod host;
 mod push;
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use crate::config::{self, Env};
 use crate::print::{cut, escape};
+use crate::settings::StoreUrl;
 
 pub use forge::{Facts, forge_checks};
 pub use host::{Disk, Neighbour, Program, compute_checks, data_check, neighbour_check};
@@ -111,7 +114,7 @@ impl Report {
 pub enum Reach {
     /// This host only.
     Offline,
-    /// The forge too.
+    /// The forge and the cloud too.
     All,
 }
 
@@ -135,7 +138,10 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     }
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
-    checks.push(data_check(&settings.store, &host::disk(&settings.store)));
+    let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
+    if reach == Reach::Offline || !in_cloud {
+        checks.push(data_check(&settings.store, &host::disk(&settings.store)));
+    }
     checks.push(neighbour_check(
         settings.server.listen,
         &host::neighbour(settings.server.listen).await,
@@ -143,6 +149,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     let path = env.get("PATH").map(String::as_str).unwrap_or_default();
     checks.extend(compute_checks(&settings.compute, &host::programs(path).await));
     if reach == Reach::All {
+        checks.extend(cloud::checks(settings).await);
         let facts = Facts::gather(&settings.forge).await;
         checks.extend(forge_checks(settings, &facts));
     }

@@ -1,6 +1,8 @@
 //! `init`: a configuration for a Gitea, tested while it is asked for.
 
 mod ask;
+#[cfg_attr(not(feature = "aws"), path = "init/no_cloud.rs")]
+pub mod cloud;
 mod hook;
 mod write;
 

@@ -114,6 +114,9 @@ pub struct Ec2Options {
     pub fate: Fate,
     /// Asked at each launch.
     pub recorded: Option<Recorded>,
+    /// Actions that no caller may do: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
+    /// `iam:PassRole`.
+    pub denied: Vec<String>,
 }
 
 impl Default for Ec2Options {
@@ -142,6 +145,7 @@ impl Default for Ec2Options {
             forge: None,
             fate: Fate { starts_in: SignedDuration::from_secs(8), ..Fate::default() },
             recorded: None,
+            denied: Vec::new(),
         }
     }
 }

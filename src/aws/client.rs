@@ -86,6 +86,18 @@ pub fn loader() -> Result<ConfigLoader, ConfigError> {
     })
 }
 
+/// The same for somebody who waits for it and is told what failed: shorter.
+pub fn hasty(config: &SdkConfig) -> SdkConfig {
+    let within = within(Duration::from_secs(4), Duration::from_secs(9));
+    config.to_builder().timeout_config(within).build()
+}
+
+/// Who this process is.
+pub fn sts(config: &SdkConfig) -> aws_sdk_sts::Client {
+    let config = aws_sdk_sts::config::Builder::from(config).retry_config(RetryConfig::standard());
+    aws_sdk_sts::Client::from_conf(config.build())
+}
+
 /// Runs. A write that is tried again may find its own earlier one; the store tells them apart.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let (first, most) = DYNAMODB_BACKOFF;

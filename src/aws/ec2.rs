@@ -7,6 +7,7 @@
 mod calls;
 mod instance;
 mod known;
+mod rehearsal;
 mod request;
 mod tags;
 
@@ -27,6 +28,7 @@ use calls::{Calls, Found};
 use request::Disks;
 
 pub use instance::ours;
+pub use rehearsal::rehearse;
 pub use request::{Ask, USER_DATA_LIMIT};
 pub use tags::{INSTALLATION, Tagged, read as read_tags, write as write_tags};
 

@@ -3,9 +3,11 @@
 
 mod batch;
 pub mod client;
+pub mod doctor;
 pub mod ec2;
 pub mod errors;
 pub mod events;
 pub mod pace;
 pub mod queue;
+pub mod setup;
 pub mod store;

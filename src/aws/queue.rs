@@ -278,18 +278,24 @@ impl Queue for Sqs {
     }
 }
 
+/// The region that a queue's address names: `https://sqs.REGION.amazonaws.com/…`.
+pub fn region_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.strip_prefix("sqs.")?.split('.').next()
+}
+
 fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
 
 /// A queue as a redrive policy names it.
 #[derive(Debug, PartialEq, Eq)]
-struct QueueArn {
-    account: String,
-    name: String,
+pub(super) struct QueueArn {
+    pub(super) account: String,
+    pub(super) name: String,
 }
 
-fn dead_letter_arn(policy: &str) -> Option<QueueArn> {
+pub(super) fn dead_letter_arn(policy: &str) -> Option<QueueArn> {
     #[derive(Deserialize)]
     struct Policy {
         #[serde(rename = "deadLetterTargetArn")]
@@ -305,6 +311,18 @@ fn dead_letter_arn(policy: &str) -> Option<QueueArn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queues_address_names_its_region() {
+        let rows = [
+            ("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes", Some("eu-central-1")),
+            ("http://127.0.0.1:9324/000000000000/wakes", None),
+            ("sqs.eu", None),
+        ];
+        for (url, region) in rows {
+            assert_eq!(region_of(url), region, "{url}");
+        }
+    }
 
     #[test]
     fn the_dead_letter_queue_is_read_from_the_policy() {

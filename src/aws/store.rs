@@ -7,6 +7,7 @@
 //! - Finished runs carry a time to live and are removed by the table itself.
 
 mod inbox;
+mod inspect;
 mod item;
 mod lists;
 mod seats;
@@ -37,8 +38,9 @@ use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 use self::item::{Item, KEY, UID, VERSION, WRITER};
 use super::errors::dynamodb::port_error;
 
+pub use inspect::TableFound;
 pub use shape::description;
-pub use table::{Ensured, TableError};
+pub use table::{Deletion, Ensured, Expiry, TableError};
 
 /// Names of unreadable records that are remembered; more are counted as so many.
 const MOST_UNREADABLE: usize = 1_000;

@@ -2,11 +2,13 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are printed as they stand, by --help")]
 
+mod init;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::settings::Demand;
+pub(super) use init::{Init, InitCloud};
 
 /// Exit codes, as every verb's help ends.
 const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, \
@@ -270,60 +272,6 @@ pub(super) struct Get {
     pub(super) server: Server,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Init {
-    /// Your Gitea's address
-    #[arg(long)]
-    pub(super) url: Option<String>,
-    /// An access token; better: GITEA_TOKEN in the environment, or --token-file
-    #[arg(long, conflicts_with = "token_file")]
-    pub(super) token: Option<String>,
-    /// A file that holds an access token
-    #[arg(long, value_name = "FILE")]
-    pub(super) token_file: Option<PathBuf>,
-    /// all, user, org:NAME or repo:OWNER/NAME
-    #[arg(long)]
-    pub(super) scope: Option<String>,
-    /// How jobs are known
-    #[arg(long, value_enum, default_value_t = DemandArg::Auto)]
-    pub(super) demand: DemandArg,
-    /// Labels that the machines carry, separated by commas; * takes any job
-    #[arg(long, value_delimiter = ',', value_name = "LABELS")]
-    pub(super) labels: Option<Vec<String>>,
-    /// Where webhooks and the API are served
-    #[arg(long, value_name = "IP:PORT")]
-    pub(super) listen: Option<String>,
-    /// Where your Gitea reaches this server; without it, what --listen says
-    #[arg(long, value_name = "URL")]
-    pub(super) webhook_url: Option<String>,
-    /// Add the webhook at your Gitea
-    #[arg(long)]
-    pub(super) create_webhook: bool,
-    /// The file to write
-    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_FILE)]
-    pub(super) output: PathBuf,
-    /// Ask nothing, take the flags and the defaults
-    #[arg(long, short = 'y')]
-    pub(super) yes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum DemandArg {
-    Auto,
-    Jobs,
-    Push,
-}
-
-impl From<DemandArg> for Demand {
-    fn from(demand: DemandArg) -> Self {
-        match demand {
-            DemandArg::Auto => Self::Auto,
-            DemandArg::Jobs => Self::Jobs,
-            DemandArg::Push => Self::Push,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
     All,
@@ -359,6 +307,7 @@ pub(super) enum SchemaKind {
     Config,
     Run,
     Observation,
+    Table,
     Metrics,
 }
 

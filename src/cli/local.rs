@@ -59,11 +59,15 @@ pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure
     if elsewhere::demo(stay, seed, pace).await? { Ok(()) } else { Err(Failure::silent(1)) }
 }
 
+/// What the `aws` adapters make of a table, as `schemas/` holds it: builds without them tell it too.
+const TABLE: &str = include_str!("../../schemas/table.json");
+
 pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
     let schema = match kind {
         SchemaKind::Config => config::schema(),
         SchemaKind::Run => schemars::schema_for!(Run).to_value(),
         SchemaKind::Observation => schemars::schema_for!(Observation).to_value(),
+        SchemaKind::Table => return out(TABLE),
         SchemaKind::Metrics => telemetry::metrics::schema(),
     };
     out(&json(&schema)?)

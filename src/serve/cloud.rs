@@ -57,7 +57,7 @@ pub(super) async fn sqs(
     compute: &ComputeUrl,
     owners: Option<Arc<dyn Owners>>,
 ) -> Result<Arc<dyn Queue>, Error> {
-    let region = region_of(url).or(match compute {
+    let region = queue::region_of(url).or(match compute {
         ComputeUrl::Ec2(region) => Some(region.as_str()),
         ComputeUrl::Process(_) => None,
     });
@@ -65,27 +65,4 @@ pub(super) async fn sqs(
     let clients =
         queue::Clients { receive: client::sqs_receive(&config), send: client::sqs(&config) };
     Ok(Arc::new(Sqs::new(clients, url, queue::Options::default(), owners)))
-}
-
-/// The region that a queue's address names: `https://sqs.REGION.amazonaws.com/…`.
-fn region_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    rest.strip_prefix("sqs.")?.split('.').next()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queues_address_names_its_region() {
-        let rows = [
-            ("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes", Some("eu-central-1")),
-            ("http://127.0.0.1:9324/000000000000/wakes", None),
-            ("sqs.eu", None),
-        ];
-        for (url, region) in rows {
-            assert_eq!(region_of(url), region, "{url}");
-        }
-    }
 }

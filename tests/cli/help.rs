@@ -104,26 +104,33 @@ fn init() {
     help(
         &["init"],
         &expect![[r#"
-        Write a configuration for your Gitea, test it, and say what comes next
+            Write a configuration for your Gitea, test it, and say what comes next
 
-        Usage: tinqs-ci init [OPTIONS]
+            Usage: tinqs-ci init [OPTIONS]
 
-        Options:
-              --url <URL>          Your Gitea's address
-              --token <TOKEN>      An access token; better: GITEA_TOKEN in the environment, or --token-file
-              --token-file <FILE>  A file that holds an access token
-              --scope <SCOPE>      all, user, org:NAME or repo:OWNER/NAME
-              --demand <DEMAND>    How jobs are known [default: auto] [possible values: auto, jobs, push]
-              --labels <LABELS>    Labels that the machines carry, separated by commas; * takes any job
-              --listen <IP:PORT>   Where webhooks and the API are served
-              --webhook-url <URL>  Where your Gitea reaches this server; without it, what --listen says
-              --create-webhook     Add the webhook at your Gitea
-              --output <FILE>      The file to write [default: ./tinqs-ci.toml]
-          -y, --yes                Ask nothing, take the flags and the defaults
-          -h, --help               Print help
+            Options:
+                  --url <URL>          Your Gitea's address
+                  --token <TOKEN>      An access token; better: GITEA_TOKEN in the environment, or --token-file
+                  --token-file <FILE>  A file that holds an access token
+                  --scope <SCOPE>      all, user, org:NAME or repo:OWNER/NAME
+                  --demand <DEMAND>    How jobs are known [default: auto] [possible values: auto, jobs, push]
+                  --labels <LABELS>    Labels that the machines carry, separated by commas; * takes any job
+                  --listen <IP:PORT>   Where webhooks and the API are served
+                  --webhook-url <URL>  Where your Gitea reaches this server; without it, what --listen says
+                  --create-webhook     Add the webhook at your Gitea
+                  --output <FILE>      The file to write [default: ./tinqs-ci.toml]
+              -y, --yes                Ask nothing, take the flags and the defaults
+                  --aws                Make the table and the queue that the configuration names in AWS, where
+                                       they are not there
+                  --config <FILE>      With --aws: the configuration; without it TINQS_CI_CONFIG, then
+                                       ./tinqs-ci.toml if it is there
+                  --queue-name <NAME>  With --aws: make a queue of this name too, and NAME-dead for what cannot
+                                       be read
+                  --dry-run            With --aws: only say what would be done
+              -h, --help               Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+        "#]],
     );
 }
 
@@ -398,18 +405,18 @@ fn schema() {
     help(
         &["schema"],
         &expect![[r#"
-        Print a JSON Schema
+            Print a JSON Schema
 
-        Usage: tinqs-ci schema <KIND>
+            Usage: tinqs-ci schema <KIND>
 
-        Arguments:
-          <KIND>  Of what [possible values: config, run, observation, metrics]
+            Arguments:
+              <KIND>  Of what [possible values: config, run, observation, table, metrics]
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+        "#]],
     );
 }
 

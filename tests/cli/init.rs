@@ -357,3 +357,19 @@ fn what_is_missing_or_wrong_is_named_before_anything_is_written() {
     assert_eq!(said.code, 1, "{}", said.err);
     assert!(!said.err.contains("wrong\n"), "{}", said.err);
 }
+
+#[test]
+fn what_is_of_aws_stands_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = tinqs_in(folder.path(), &["init", "--aws", "--scope", "all"], &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("'--aws' cannot be used with '--scope <SCOPE>'"), "{}", said.err);
+    let said = tinqs_in(folder.path(), &["init", "--dry-run"], &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("were not provided: --aws"), "{}", said.err);
+    let said = tinqs_in(folder.path(), &["init", "--aws"], &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let lacks = if cfg!(feature = "aws") { "no configuration" } else { "no `init --aws`" };
+    assert!(said.err.contains(lacks), "{}", said.err);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "nothing is written");
+}

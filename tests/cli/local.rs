@@ -117,10 +117,10 @@ fn wrong_words_are_told_in_two_lines() {
     "#]],
     );
     wrong(
-        &["schema", "table"],
+        &["schema", "tables"],
         &expect![[r#"
-        error: invalid value 'table' for '<KIND>' [possible values: config, run, observation, metrics]
-        hint: see `tinqs-ci --help`
+        error: invalid value 'tables' for '<KIND>' [possible values: config, run, observation, table, metrics]
+        hint: a similar value exists: 'table'
     "#]],
     );
     wrong(
@@ -174,6 +174,12 @@ fn schemas_are_schemas() {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{kind}");
         jsonschema::validator_for(&schema).expect("a schema");
     }
+    let table = tinqs(&["schema", "table"]);
+    assert_eq!((table.code, table.err.as_str()), (0, ""));
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/table.json");
+    assert_eq!(table.out, std::fs::read_to_string(committed).expect("it is there"));
+    let table: Value = serde_json::from_str(&table.out).expect("JSON");
+    assert_eq!(table["create_table"]["KeySchema"][0]["AttributeName"], "run_id");
     let metrics = tinqs(&["schema", "metrics"]);
     assert_eq!(metrics.code, 0, "{}", metrics.err);
     assert!(metrics.out.contains("tinqs_ci_"), "{}", metrics.out);

@@ -86,6 +86,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(machines());
     all.extend(records());
     all.extend(others());
+    all.extend(setup());
     all
 }
 
@@ -176,6 +177,7 @@ fn machines() -> Vec<Case> {
         may("read subnets", call("ec2:DescribeSubnets", "*", &[])),
         may("read images", call("ec2:DescribeImages", "*", &[])),
         may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),
+        may("read kinds", call("ec2:DescribeInstanceTypes", "*", &[])),
         may("read offerings", call("ec2:DescribeInstanceTypeOfferings", "*", &[])),
         stopped(
             "list machines of another region",
@@ -324,6 +326,12 @@ fn others() -> Vec<Case> {
         ),
         case("janitor", "launch", false, launch(INSTANCE, &[])),
         case("janitor", "write a run", false, call("dynamodb:PutItem", TABLE, &[])),
+    ]
+}
+
+/// Whoever runs `init --aws`: makes, and neither changes nor reads nor removes.
+fn setup() -> Vec<Case> {
+    vec![
         case("bootstrap", "make the table", true, call("dynamodb:CreateTable", TABLE, &[])),
         case("bootstrap", "add an index", true, call("dynamodb:UpdateTable", TABLE, &[])),
         case(
@@ -332,6 +340,25 @@ fn others() -> Vec<Case> {
             true,
             call("dynamodb:UpdateTimeToLive", TABLE, &[]),
         ),
+        case("bootstrap", "make the queue", true, call("sqs:CreateQueue", QUEUE, &[])),
+        case(
+            "bootstrap",
+            "make the one for dead letters",
+            true,
+            call("sqs:CreateQueue", DEAD, &[]),
+        ),
+        case("bootstrap", "find the queue", true, call("sqs:GetQueueUrl", QUEUE, &[])),
+        case("bootstrap", "name the dead letters", true, call("sqs:GetQueueAttributes", DEAD, &[])),
+        case("bootstrap", "change the queue", false, call("sqs:SetQueueAttributes", QUEUE, &[])),
+        case("bootstrap", "drop the queue", false, call("sqs:DeleteQueue", QUEUE, &[])),
+        case("bootstrap", "wake", false, call("sqs:SendMessage", QUEUE, &[])),
+        case(
+            "bootstrap",
+            "make another queue",
+            false,
+            call("sqs:CreateQueue", "arn:aws:sqs:eu-central-1:111122223333:orders", &[]),
+        ),
+        case("controller", "make the queue", false, call("sqs:CreateQueue", QUEUE, &[])),
         case("bootstrap", "read a run", false, call("dynamodb:GetItem", TABLE, &[])),
         case("bootstrap", "drop the table", false, call("dynamodb:DeleteTable", TABLE, &[])),
     ]

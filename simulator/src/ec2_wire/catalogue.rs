@@ -37,7 +37,12 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
     if !state.buckets.take(Timestamp::now(), op, 0) {
         return Some(Outcome::throttled());
     }
-    let outcome = match handler(&shared.options.account, &state, params) {
+    let dry = params.flag("DryRun").and_then(|dry| match dry {
+        Some(true) => Err(super::launch::dry_run()),
+        Some(false) | None => Ok(()),
+    });
+    let answer = dry.and_then(|()| handler(&shared.options.account, &state, params));
+    let outcome = match answer {
         Ok((parts, items)) => Outcome::of(parts, items),
         Err(fault) => Outcome::from(fault),
     };

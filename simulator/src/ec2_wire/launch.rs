@@ -13,12 +13,12 @@ use super::params::Params;
 use super::recipe::Recipe;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
-use super::{LaunchSeen, Outcome};
+use super::{LaunchSeen, Outcome, who};
 
 /// Resources that a launch makes and that must carry tags.
 const TAGGED: [&str; 3] = ["instance", "volume", "network-interface"];
 
-pub(super) fn launch(shared: &Shared, params: &Params) -> Outcome {
+pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome {
     let options = &shared.options;
     let now = Timestamp::now();
     let mut state = shared.state();
@@ -30,10 +30,10 @@ pub(super) fn launch(shared: &Shared, params: &Params) -> Outcome {
     let tokens = (1, most);
     let done = (|| {
         let recipe = Arc::new(Recipe::read(params, &options.account)?);
+        who::may_launch(options, caller, &recipe)?;
         judge(&mut state, shared, &recipe);
         if params.flag("DryRun")? == Some(true) {
-            let message = "Request would have succeeded, but DryRun flag is set.";
-            return Err(Fault::new("DryRunOperation", message));
+            return Err(dry_run());
         }
         let launched = state.launch(options, now, &recipe, false);
         let launched = launched.inspect_err(|refused| {
@@ -51,6 +51,11 @@ pub(super) fn launch(shared: &Shared, params: &Params) -> Outcome {
         }
         Err(fault) => Outcome::from(fault).taking(tokens),
     }
+}
+
+/// What a call is answered that was only tried, and would have been carried out.
+pub(super) fn dry_run() -> Fault {
+    Fault::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 }
 
 /// A new machine as it begins, one of before as it is.

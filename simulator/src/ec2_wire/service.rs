@@ -72,15 +72,25 @@ impl Query {
         match (call.head.service, op) {
             ("sts", _) => who::sts(account, op, &call.caller),
             ("iam", _) => who::iam(account, op, params),
-            (_, "RunInstances") => launch::launch(shared, params),
-            (_, "DescribeInstances") => describe::describe(shared, params, twist),
-            (_, "TerminateInstances") => terminate::terminate(shared, params),
-            (_, "CreateTags" | "DeleteTags") => {
+            (_, "RunInstances") => launch::launch(shared, params, &call.caller),
+            _ => self.others(op, params, &call.caller, twist),
+        }
+    }
+
+    fn others(&self, op: &str, params: &Params, caller: &str, twist: &Twist) -> Outcome {
+        let shared = &self.0;
+        if let Err(fault) = who::may(&shared.options, caller, &format!("ec2:{op}"), "*") {
+            return Outcome::from(fault);
+        }
+        match op {
+            "DescribeInstances" => describe::describe(shared, params, twist),
+            "TerminateInstances" => terminate::terminate(shared, params),
+            "CreateTags" | "DeleteTags" => {
                 shared.state().breaks("tags at launch only", op);
                 let message = "You are not authorized to perform this operation.";
                 Outcome::from(Fault::new("UnauthorizedOperation", message))
             }
-            (_, "StopInstances" | "StartInstances") => {
+            "StopInstances" | "StartInstances" => {
                 shared.state().breaks("no StopInstances", op);
                 let message = "The instance was launched by a one-time Spot request";
                 Outcome::from(Fault::new("UnsupportedOperation", message))

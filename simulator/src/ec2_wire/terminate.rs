@@ -71,8 +71,7 @@ fn check(
         return Err(not_found(&missing));
     }
     if params.flag("DryRun")? == Some(true) {
-        let message = "Request would have succeeded, but DryRun flag is set.";
-        return Err(Fault::new("DryRunOperation", message));
+        return Err(super::launch::dry_run());
     }
     Ok(all)
 }

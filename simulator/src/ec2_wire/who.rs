@@ -1,10 +1,47 @@
-//! Who calls, and what profiles there are: the two questions of STS and IAM that `doctor` asks.
+//! Who calls, what he may not, and what profiles there are: of STS and IAM as much as `doctor` asks.
 
-use super::Outcome;
 use super::account::Account;
 use super::error::Fault;
 use super::params::Params;
+use super::recipe::Recipe;
 use super::xml::{leaf, node};
+use super::{Ec2Options, Outcome};
+
+/// Whether the caller may do this; `resource` is what is told of it.
+pub(super) fn may(
+    options: &Ec2Options,
+    caller: &str,
+    action: &str,
+    resource: &str,
+) -> Result<(), Fault> {
+    if !options.denied.iter().any(|denied| denied == action) {
+        return Ok(());
+    }
+    let account = &options.account.id;
+    let message = format!(
+        "You are not authorized to perform this operation. User: arn:aws:iam::{account}:user/{caller} \
+         is not authorized to perform: {action} on resource: {resource} because no identity-based \
+         policy allows the {action} action. Encoded authorization failure message: {}",
+        "4w8g".repeat(120)
+    );
+    Err(Fault::new("UnauthorizedOperation", message))
+}
+
+/// Whether the caller may launch this: the machine itself, its tags, its role. A profile's role has
+/// the profile's name here.
+pub(super) fn may_launch(options: &Ec2Options, caller: &str, recipe: &Recipe) -> Result<(), Fault> {
+    let Account { id, region, .. } = &options.account;
+    let machine = format!("arn:aws:ec2:{region}:{id}:instance/*");
+    may(options, caller, "ec2:RunInstances", &machine)?;
+    if !recipe.tags.is_empty() {
+        may(options, caller, "ec2:CreateTags", &machine)?;
+    }
+    if !recipe.profile.is_empty() {
+        let role = format!("arn:aws:iam::{id}:role/{}", recipe.profile);
+        may(options, caller, "iam:PassRole", &role)?;
+    }
+    Ok(())
+}
 
 /// STS.
 pub(super) fn sts(account: &Account, op: &str, caller: &str) -> Outcome {

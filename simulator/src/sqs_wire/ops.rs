@@ -71,7 +71,9 @@ pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twis
 
 fn queue_url(shared: &Shared, body: &Value) -> Answer {
     let name = text(body, "QueueName")?;
-    if !shared.queues().contains_key(name) {
+    let owner = body["QueueOwnerAWSAccountId"].as_str();
+    let elsewhere = owner.is_some_and(|owner| owner != shared.options.account);
+    if elsewhere || !shared.queues().contains_key(name) {
         return Err(super::no_queue());
     }
     Ok((json!({"QueueUrl": shared.url_of(name)}), 1))

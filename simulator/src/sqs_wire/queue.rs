@@ -39,6 +39,8 @@ pub struct QueueSettings {
     pub most_in_flight: usize,
     /// Where a message goes that was received more often: name of the queue, times.
     pub dead_letters: Option<(String, u64)>,
+    /// Who else may use it, a policy in JSON; empty: nobody. Kept and shown, not enforced.
+    pub policy: String,
 }
 
 impl Default for QueueSettings {
@@ -51,6 +53,7 @@ impl Default for QueueSettings {
             most_bytes: 1 << 20,
             most_in_flight: 120_000,
             dead_letters: None,
+            policy: String::new(),
         }
     }
 }

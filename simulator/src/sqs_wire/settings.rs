@@ -24,6 +24,15 @@ pub(super) fn create(shared: &Shared, body: &Value) -> Answer {
         }
         Some(_) => {}
         None => {
+            if let Some((target, _)) = &asked.dead_letters
+                && !queues.contains_key(target)
+            {
+                let policy = &body["Attributes"]["RedrivePolicy"];
+                return Err(Fault::value(format!(
+                    "Value {policy} for parameter RedrivePolicy is invalid. Reason: Dead letter \
+                     target does not exist."
+                )));
+            }
             queues.insert(name.to_owned(), Queue::new(asked));
         }
     }
@@ -33,7 +42,8 @@ pub(super) fn create(shared: &Shared, body: &Value) -> Answer {
 impl QueueSettings {
     fn is_as(&self, other: &Self) -> bool {
         let key = |s: &Self| {
-            (s.visibility, s.delay, s.retention, s.wait, s.most_bytes, s.dead_letters.clone())
+            let (dead_letters, policy) = (s.dead_letters.clone(), s.policy.clone());
+            (s.visibility, s.delay, s.retention, s.wait, s.most_bytes, dead_letters, policy)
         };
         key(self) == key(other)
     }
@@ -69,7 +79,17 @@ fn settings(attributes: &Value) -> Result<QueueSettings, Fault> {
                 let name = arn.rsplit(':').next().unwrap_or(arn);
                 settings.dead_letters = Some((name.to_owned(), times));
             }
-            "Policy" | "SqsManagedSseEnabled" | "KmsMasterKeyId" => {}
+            "Policy" => {
+                let is_policy = |text: &str| {
+                    let policy: Option<Value> = serde_json::from_str(text).ok();
+                    policy.is_some_and(|policy| policy["Statement"].is_array())
+                };
+                if !value.is_empty() && !is_policy(value) {
+                    return Err(bad());
+                }
+                value.clone_into(&mut settings.policy);
+            }
+            "SqsManagedSseEnabled" | "KmsMasterKeyId" => {}
             _ => {
                 return Err(Fault::new(
                     "InvalidAttributeName",
@@ -104,6 +124,9 @@ pub(super) fn attributes(shared: &Shared, body: &Value) -> Answer {
         let arn = shared.arn_of(target);
         let policy = json!({"deadLetterTargetArn": arn, "maxReceiveCount": times});
         all.push(("RedrivePolicy", policy.to_string()));
+    }
+    if !settings.policy.is_empty() {
+        all.push(("Policy", settings.policy.clone()));
     }
     let wanted: Vec<&str> =
         body["AttributeNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -222,7 +222,7 @@ impl Disks {
 
 /// Each EBS disk of an image: encrypted and gone with the machine. The one it boots from is among
 /// them, even where an emulator lists none.
-fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
+pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
     let mapped = image.block_device_mappings().iter().filter(|mapping| mapping.ebs().is_some());
     let mut names: Vec<&str> = mapped.filter_map(BlockDeviceMapping::device_name).collect();
     if names.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {

@@ -15,6 +15,11 @@ pub fn is_stale_handle(code: &str) -> bool {
     )
 }
 
+/// Whether a code says that there is no such queue.
+pub fn is_unknown_queue(code: &str) -> bool {
+    matches!(code, "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue")
+}
+
 fn kind(code: &str) -> Option<ErrorKind> {
     Some(match code {
         "OverLimit"

@@ -118,3 +118,11 @@ pub(super) fn index_by_hand(table: &str, index: Index) -> String {
     });
     format!("aws dynamodb update-table --cli-input-json '{request}'")
 }
+
+/// What makes the table remove finished runs, by hand.
+pub(super) fn expiry_by_hand(table: &str) -> String {
+    format!(
+        "aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification \
+         AttributeName={TTL},Enabled=true"
+    )
+}

@@ -17,7 +17,8 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use super::DynamoStore;
 use super::item::{CREATED, KEY, KIND, OPEN, TTL};
 use super::shape::{
-    INDEXES, Index, definition, has_keys, has_kind, index_by_hand, key, keys_only, table_by_hand,
+    INDEXES, Index, definition, expiry_by_hand, has_keys, has_kind, index_by_hand, key, keys_only,
+    table_by_hand,
 };
 use crate::aws::errors::dynamodb::port_error;
 
@@ -96,6 +97,15 @@ where
     TableError::Failed { what, why: port_error("ensure_table", error).message }
 }
 
+/// Whether a table that is made may be deleted by a mere call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It may.
+    Allowed,
+    /// The protection must be taken off first.
+    Protected,
+}
+
 impl DynamoStore {
     /// Makes the table what it must be: itself, its indexes, its time to live. What is there already
     /// stays as it is.
@@ -103,7 +113,15 @@ impl DynamoStore {
     /// # Errors
     /// [`TableError`]; a process that may not even look is only warned.
     pub async fn ensure_table(&self) -> Result<Ensured, TableError> {
-        let maker = Maker { client: &self.client, table: &self.table };
+        self.make_table(Deletion::Allowed).await
+    }
+
+    /// The same; a table that is made now is protected or not.
+    ///
+    /// # Errors
+    /// As [`DynamoStore::ensure_table`].
+    pub async fn make_table(&self, deletion: Deletion) -> Result<Ensured, TableError> {
+        let maker = self.maker();
         let mut done = Ensured::default();
         let table = match maker.look().await? {
             Look::Denied(warning) => {
@@ -112,7 +130,7 @@ impl DynamoStore {
             }
             Look::There(_) => maker.active(None).await?,
             Look::Missing => {
-                done.made = maker.create().await?;
+                done.made = maker.create(deletion).await?;
                 maker.active(None).await?
             }
         };
@@ -130,21 +148,38 @@ impl DynamoStore {
         }
         Ok(done)
     }
+
+    pub(super) fn maker(&self) -> Maker<'_> {
+        Maker { client: &self.client, table: &self.table }
+    }
 }
 
-enum Look {
+pub(super) enum Look {
     There(Box<TableDescription>),
     Missing,
     Denied(String),
 }
 
-struct Maker<'s> {
+/// Whether the table removes finished runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+    /// It removes by another attribute.
+    Other,
+    /// This process may not look.
+    Unseen,
+}
+
+pub(super) struct Maker<'s> {
     client: &'s Client,
     table: &'s str,
 }
 
 impl Maker<'_> {
-    async fn look(&self) -> Result<Look, TableError> {
+    pub(super) async fn look(&self) -> Result<Look, TableError> {
         match self.client.describe_table().table_name(self.table).send().await {
             Ok(answer) => {
                 Ok(answer.table.map_or(Look::Missing, |table| Look::There(Box::new(table))))
@@ -161,12 +196,13 @@ impl Maker<'_> {
     }
 
     /// Whether this call made it; `false`: somebody else did meanwhile.
-    async fn create(&self) -> Result<bool, TableError> {
+    async fn create(&self, deletion: Deletion) -> Result<bool, TableError> {
         let mut asked = self
             .client
             .create_table()
             .table_name(self.table)
             .billing_mode(BillingMode::PayPerRequest)
+            .deletion_protection_enabled(deletion == Deletion::Protected)
             .key_schema(key(KEY, KeyType::Hash)?);
         for name in [KEY, OPEN, KIND, CREATED] {
             asked = asked.attribute_definitions(definition(name)?);
@@ -222,7 +258,7 @@ impl Maker<'_> {
         }
     }
 
-    fn check(&self, table: &TableDescription) -> Result<(), TableError> {
+    pub(super) fn check(&self, table: &TableDescription) -> Result<(), TableError> {
         if has_keys(table.key_schema(), &[(KEY, KeyType::Hash)]) && has_kind(table, KEY) {
             return Ok(());
         }
@@ -230,7 +266,7 @@ impl Maker<'_> {
         Err(TableError::Foreign { table: self.table.to_owned(), why })
     }
 
-    fn lacks(&self, table: &TableDescription, index: Index) -> Result<bool, TableError> {
+    pub(super) fn lacks(&self, table: &TableDescription, index: Index) -> Result<bool, TableError> {
         let mut indexes = table.global_secondary_indexes().iter();
         let Some(there) = indexes.find(|there| there.index_name() == Some(index.name())) else {
             return Ok(true);
@@ -290,27 +326,42 @@ impl Maker<'_> {
         Err(failed(format!("cannot make index `{name}` of table {table}"), &error))
     }
 
-    /// Whether expiry was switched on now.
-    async fn expire(&self) -> Result<bool, TableError> {
-        let table = self.table;
-        let kept = format!("finished runs of table {table} are not removed");
-        let looked = self.client.describe_time_to_live().table_name(table).send().await;
+    /// Whether finished runs are removed.
+    pub(super) async fn expiry(&self) -> Result<Expiry, TableError> {
+        let looked = self.client.describe_time_to_live().table_name(self.table).send().await;
         let there = match looked {
             Ok(answer) => answer.time_to_live_description,
-            Err(error) if is_access(&error) => return Ok(false),
-            Err(error) => return Err(failed(format!("cannot see whether {kept}"), &error)),
+            Err(error) if is_access(&error) => return Ok(Expiry::Unseen),
+            Err(error) => {
+                let what = format!("cannot see whether {}", self.kept());
+                return Err(failed(what, &error));
+            }
         };
         let status = there.as_ref().and_then(|there| there.time_to_live_status());
         let by = there.as_ref().and_then(|there| there.attribute_name());
-        match status {
+        Ok(match status {
             Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) if by == Some(TTL) => {
-                return Ok(false);
+                Expiry::On
             }
-            Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => {
+            Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => Expiry::Other,
+            _ => Expiry::Off,
+        })
+    }
+
+    fn kept(&self) -> String {
+        format!("finished runs of table {} are not removed", self.table)
+    }
+
+    /// Whether expiry was switched on now.
+    async fn expire(&self) -> Result<bool, TableError> {
+        let (table, kept) = (self.table, self.kept());
+        match self.expiry().await? {
+            Expiry::On | Expiry::Unseen => return Ok(false),
+            Expiry::Other => {
                 let why = format!("its time to live is another attribute than `{TTL}`");
                 return Err(TableError::Failed { what: kept, why });
             }
-            _ => {}
+            Expiry::Off => {}
         }
         let wanted = TimeToLiveSpecification::builder().attribute_name(TTL).enabled(true);
         let asked = self
@@ -323,9 +374,7 @@ impl Maker<'_> {
             Err(error) if is_denied(&error) => Err(TableError::Denied {
                 what: kept,
                 right: "dynamodb:UpdateTimeToLive",
-                command: format!(
-                    "aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification AttributeName={TTL},Enabled=true"
-                ),
+                command: expiry_by_hand(table),
             }),
             Err(error) => Err(failed(kept, &error)),
         }

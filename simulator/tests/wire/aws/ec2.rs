@@ -286,6 +286,40 @@ async fn what_doctor_and_operators_read_is_there() {
 }
 
 #[tokio::test]
+async fn what_the_caller_may_not_is_refused_before_it_is_tried() {
+    let denied = |action: &str| {
+        let denied = vec![action.to_owned()];
+        Cloud::new(Ec2Options { denied, ..Ec2Options::instant() })
+    };
+    let dry = ("DryRun", "true");
+    for (action, resource) in [
+        ("ec2:RunInstances", ":instance/*"),
+        ("ec2:CreateTags", ":instance/*"),
+        ("iam:PassRole", ":role/tinqs-ci-runner"),
+    ] {
+        let cloud = denied(action);
+        for params in [&[][..], &[dry]] {
+            let answer = cloud.launch("t-1", params).await;
+            assert_eq!(answer.error(), (403, "UnauthorizedOperation".to_owned()), "{action}");
+            let message = answer.one("Message");
+            assert!(message.contains(action) && message.contains(resource), "{message}");
+            assert!(message.contains("Encoded authorization failure message: "), "{message}");
+        }
+        assert!(cloud.wire.machines().is_empty(), "nothing was made");
+    }
+    let cloud = denied("iam:PassRole");
+    let without = [("IamInstanceProfile.Name", ""), dry];
+    assert_eq!(cloud.launch("t-1", &without).await.error().0, 412, "no role is passed");
+    assert_eq!(cloud.call("DescribeSubnets", &[]).await.status, 200);
+
+    let cloud = denied("ec2:DescribeSubnets");
+    assert_eq!(cloud.call("DescribeSubnets", &[]).await.status, 403);
+    let images = [("ImageId.1", "ami-0123"), dry];
+    let answer = cloud.call("DescribeImages", &images).await;
+    assert_eq!(answer.error(), (412, "DryRunOperation".to_owned()));
+}
+
+#[tokio::test]
 async fn what_nobody_may_do_is_refused_and_remembered() {
     let cloud = Cloud::new(Ec2Options {
         installation: Some("x".to_owned()),

@@ -239,7 +239,28 @@ async fn queues_are_made_once_and_described() {
         wakes.refused("CreateQueue", &json!({"QueueName": "a b"})).await,
         "InvalidParameterValue"
     );
+    let nowhere = json!({"deadLetterTargetArn": format!("{arn}-dead"), "maxReceiveCount": 3});
+    for (attributes, code) in [
+        (json!({"RedrivePolicy": nowhere.to_string()}), "InvalidParameterValue"),
+        (json!({"Policy": "events"}), "InvalidAttributeValue"),
+        (json!({"Policy": "{}"}), "InvalidAttributeValue"),
+    ] {
+        let asked = json!({"QueueName": "third", "Attributes": attributes});
+        assert_eq!(wakes.refused("CreateQueue", &asked).await, code, "{attributes}");
+    }
     assert_eq!(wakes.done("GetQueueUrl", &json!({"QueueName": "other"})).await["QueueUrl"], url);
+    for asked in [
+        json!({"QueueName": "third"}),
+        json!({"QueueName": "other", "QueueOwnerAWSAccountId": "210987654321"}),
+    ] {
+        assert_eq!(wakes.refused("GetQueueUrl", &asked).await, "QueueDoesNotExist", "{asked}");
+    }
+    let policy = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let shared = json!({"QueueName": "shared", "Attributes": {"Policy": policy}});
+    let shared = wakes.done("CreateQueue", &shared).await["QueueUrl"].clone();
+    let asked = json!({"QueueUrl": shared, "AttributeNames": ["Policy", "RedrivePolicy"]});
+    let told = wakes.done("GetQueueAttributes", &asked).await;
+    assert_eq!(told["Attributes"], json!({"Policy": policy}));
     wakes.wire.post("other", "a", Duration::ZERO);
     wakes.wire.post("other", "b", Duration::ZERO);
     wakes.wire.post("other", "c", Duration::from_mins(10));

@@ -1,0 +1,68 @@
+//! A launch that is only tried: EC2 says whether it would be granted, and makes nothing.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::Image;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{Class, Machine};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+use tinqs_ci_reconciler::run::{Attempt, Boot, Placement, RunName, Runner, Secret, Slot, Uid8};
+
+use super::request::{Ask, disks};
+use crate::aws::errors::{self, ec2 as codes};
+
+/// As long as what a forge gives out, and good for nothing.
+const NO_TOKEN: &str = "0000000000000000000000000000000000000000";
+
+/// Asks for a machine as an attempt of its class would, with `DryRun`: the same tags, disks, profile
+/// and metadata options, and a boot script of the same size without any identity.
+///
+/// # Errors
+/// Why it would not be granted.
+pub async fn rehearse(
+    client: &Client,
+    installation: &str,
+    class: &Class,
+    machine: &Machine,
+    image: Option<&Image>,
+) -> Result<(), PortError> {
+    let slot = Slot { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
+    let attempt = attempt(class, machine, &slot, Timestamp::now());
+    let ask = Ask::new(installation, &slot, 0, &attempt)?;
+    let disks = image.map(disks).unwrap_or_default();
+    match ask.request(&disks).dry_run(true).send_with(client).await {
+        Err(error) if errors::code(&error) == Some(codes::DRY_RUN) => Ok(()),
+        Err(error) => Err(errors::port_error("compute", "rehearse", &error, codes::TABLE)),
+        Ok(_) => {
+            // An endpoint that knows no dry run has made a machine; it powers itself off.
+            let message = "a launch was carried out that was only to be tried";
+            Err(PortError::new("compute", "rehearse", ErrorKind::Invalid, message))
+        }
+    }
+}
+
+fn attempt(class: &Class, machine: &Machine, slot: &Slot, now: Timestamp) -> Attempt {
+    let placement =
+        Placement { machine: machine.clone(), asked_again: false, answered: None, refused: None };
+    // A machine that were made after all would end soon.
+    let soon = SignedDuration::from_mins(10);
+    Attempt {
+        number: slot.number,
+        decided_at: now,
+        class: class.name.clone(),
+        runner: Runner {
+            id: 0,
+            uuid: "00000000-0000-0000-0000-000000000000".to_owned(),
+            name: slot.to_string(),
+            labels: class.labels.clone(),
+            token: Secret::new(NO_TOKEN),
+        },
+        boot: Boot {
+            deadline: now.checked_add(soon).unwrap_or(now),
+            idle_within: class.times.idle_within.min(soon),
+            instance_url: "https://git.invalid".to_owned(),
+            git_token: None,
+        },
+        placements: vec![placement],
+        ended: None,
+    }
+}
