@@ -200,6 +200,12 @@ impl Controller {
     /// Replaces the settings.
     pub fn configure(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.memory.stir();
+    }
+
+    /// Whatever was found idle is looked at anew with the next poll and sweep.
+    pub fn look_anew(&self) {
+        self.memory.stir();
     }
 
     /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up. Makes a run for
@@ -208,6 +214,7 @@ impl Controller {
     /// # Errors
     /// The store's or the queue's, where a hint could not be made durable.
     pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
+        self.memory.stir();
         let mut created = 0;
         for hint in hints {
             match hint {
@@ -252,6 +259,7 @@ impl Controller {
         if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
+        self.memory.stir();
         let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
         // Not asked for first: most jobs are announced once, and the write tells as well.
         let created = match self.ports.store.put(&run, Expect::Absent).await {

@@ -120,6 +120,12 @@ fn calm_weather_costs_one_machine_one_launch_five_writes_and_a_removal() {
         let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| **n != 5).collect();
         assert!(more.is_empty(), "seed {seed}: not five writes: {more:?}");
         assert_eq!(outcome.mutating_calls_in_settled_day, 0, "seed {seed}");
+        // A lone replica that has nothing to do asks the cloud 200 times an hour at most.
+        let an_hour = outcome.calls_in_settled_day / 24;
+        assert!(
+            outcome.replicas > 1 || an_hour <= 200,
+            "seed {seed}: {an_hour} calls an idle hour"
+        );
         assert_eq!(outcome.calls.get("compute.terminate"), None, "seed {seed}");
     }
 }

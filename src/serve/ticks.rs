@@ -18,6 +18,9 @@ use crate::telemetry::Telemetry;
 const ENDS_NOTICED: Duration = Duration::from_millis(500);
 /// Pushes that could not be evaluated are looked at again after this time at the latest.
 const PUSHES_AGAIN: Duration = Duration::from_secs(2);
+/// Where the job list tells of demand, pushes of another mode are looked for this often: readings
+/// of the store cost money.
+const PUSHES_LEFT: Duration = Duration::from_mins(5);
 
 /// Brings the next poll forward. Many at once are one.
 #[derive(Default)]
@@ -90,8 +93,12 @@ pub(super) async fn pushes(
 ) {
     let mut told = false;
     loop {
+        let mut again = every.min(PUSHES_AGAIN);
         match guarded(pushes.pass()).await {
             Ok(pass) => {
+                if pass.quiet {
+                    again = PUSHES_LEFT;
+                }
                 telemetry.record_pushes(&pass);
                 if let Some(error) = pass.error.as_ref().filter(|_| !told) {
                     tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
@@ -103,7 +110,7 @@ pub(super) async fn pushes(
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = pushes.woken() => {}
-            () = sleep(every.min(PUSHES_AGAIN)) => {}
+            () = sleep(again) => {}
         }
     }
 }

@@ -16,6 +16,11 @@ use crate::run::{RunName, Slot};
 const SHORT_FOR: SignedDuration = SignedDuration::from_mins(3);
 /// Nobody is woken twice by the sweep within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// Where nothing is open, the store is asked for open runs this often, and no more.
+const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Where nothing of ours was found at all, machines, registrations and seats are gone through this
+/// often, and no more.
+const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// How often all finished runs are gone through.
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Registrations known to be missing that are remembered at most.
@@ -52,6 +57,16 @@ struct Inner {
     audit: (Option<String>, Timestamp),
     /// When `woken` was last gone through.
     cleared: Option<Timestamp>,
+    idle: Idle,
+}
+
+/// When nothing was found, while that still holds for all that this process knows.
+#[derive(Clone, Copy, Default)]
+struct Idle {
+    /// No open run and none that is due.
+    nothing_open: Option<Timestamp>,
+    /// No machine, registration or seat either.
+    nothing_left: Option<Timestamp>,
 }
 
 impl Memory {
@@ -116,9 +131,42 @@ impl Memory {
         self.inner().audit = (next, now + rests);
     }
 
+    /// There is something to do, or was a moment ago: what was not found may be there now.
+    pub(super) fn stir(&self) {
+        self.inner().idle = Idle::default();
+    }
+
+    /// No run is open or due.
+    pub(super) fn found_nothing_open(&self, now: Timestamp) {
+        self.inner().idle.nothing_open = Some(now);
+    }
+
+    /// Neither machine, registration nor seat is left.
+    pub(super) fn found_nothing_left(&self, now: Timestamp) {
+        self.inner().idle.nothing_left = Some(now);
+    }
+
+    /// Whether nothing was open when that was read last, however long ago.
+    pub(super) fn was_idle(&self) -> bool {
+        self.inner().idle.nothing_open.is_some()
+    }
+
+    /// Whether a poll may leave the store alone, where the forge's list asks for nothing.
+    pub(super) fn nothing_open(&self, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.dues.is_empty() && recent(inner.idle.nothing_open, STORE_READ_EVERY, now)
+    }
+
+    /// Whether a sweep may be left out.
+    pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
+    }
+
     /// When a run is to be looked at again; `None`: not on its own account.
     pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
         let mut inner = self.inner();
+        inner.idle = Idle::default();
         match due {
             Some(due) => inner.dues.insert(name.clone(), due),
             None => inner.dues.remove(name),
@@ -166,6 +214,11 @@ impl Memory {
     pub(super) fn earliest_due(&self) -> Option<Timestamp> {
         self.inner().dues.values().min().copied()
     }
+}
+
+/// Whether that was found less than so long ago. A clock that went back has found nothing.
+fn recent(found: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
+    found.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 
 /// A listing shared by all who look at the same time.

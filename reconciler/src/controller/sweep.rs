@@ -21,21 +21,58 @@ impl Controller {
     pub async fn poll(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
+        // Where nothing is going on the forge's list alone is read: readings of the store cost money.
+        let mut waiting = None;
+        if self.memory.nothing_open(now) {
+            let jobs = self.ports.forge.waiting().await;
+            if let Ok(jobs) = &jobs
+                && self.asks_for_nothing(jobs.as_deref().unwrap_or_default(), &mut report)
+            {
+                report.leader = true;
+                return report;
+            }
+            waiting = Some(jobs);
+        }
         let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
+        let mut idle = open.is_empty();
         for run in open.iter().filter(|run| self.is_due(run, now)) {
             self.wake(&run.name, now, &mut report).await;
         }
-        match self.ports.forge.waiting().await {
+        let waiting = match waiting {
+            Some(waiting) => waiting,
+            None => self.ports.forge.waiting().await,
+        };
+        match waiting {
             Ok(jobs) => self.demand(jobs.unwrap_or_default(), &open, now, &mut report).await,
-            Err(error) => report.errors.push(error.to_string()),
+            Err(error) => {
+                idle = false;
+                report.errors.push(error.to_string());
+            }
+        }
+        if idle && report.created == 0 && report.errors.is_empty() {
+            self.memory.found_nothing_open(now);
         }
         report
+    }
+
+    /// Whether no class serves any of these jobs; counts them.
+    fn asks_for_nothing(&self, jobs: &[WaitingJob], report: &mut SweepReport) -> bool {
+        let settings = self.settings();
+        let nothing = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
+        if nothing {
+            (report.waiting_jobs, report.unserved_jobs) = (jobs.len(), jobs.len());
+        }
+        nothing
     }
 
     /// Every `sweep_every`: machines, registrations and seats wake the runs they name.
     pub async fn sweep(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
+        if self.memory.nothing_left(now) {
+            report.leader = true;
+            return report;
+        }
         let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
         let going_on: HashSet<&Slot> = open
             .iter()
@@ -66,6 +103,7 @@ impl Controller {
             }
             Err(error) => report.errors.push(error.to_string()),
         }
+        let nothing_left = open.is_empty() && slots.is_empty() && report.errors.is_empty();
         let mut names: Vec<RunName> = slots
             .into_iter()
             .filter(|slot| !going_on.contains(slot))
@@ -83,6 +121,9 @@ impl Controller {
             self.wake(&name, now, &mut report).await;
         }
         self.audit(now, &mut report).await;
+        if nothing_left && report.errors.is_empty() && !self.memory.audits(now) {
+            self.memory.found_nothing_left(now);
+        }
         report
     }
 
@@ -141,7 +182,10 @@ impl Controller {
 
     async fn leads(&self, report: &mut SweepReport, now: Timestamp) -> bool {
         let settings = self.settings();
-        let ttl = (settings.poll_every * 3).max(SignedDuration::from_secs(30));
+        let beats = settings.poll_every * 3;
+        // Where it was idle the last time, it may be read again only a minute later.
+        let ttl =
+            beats.max(SignedDuration::from_secs(if self.memory.was_idle() { 90 } else { 30 }));
         match self.ports.store.lease("sweep", &settings.replica, now, ttl).await {
             Ok(leads) => report.leader = leads,
             Err(error) => report.errors.push(error.to_string()),

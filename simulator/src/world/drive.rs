@@ -55,6 +55,8 @@ pub struct Outcome {
     pub removals: u64,
     /// Calls that would change something, after all is done.
     pub mutating_calls_in_settled_day: u64,
+    /// Calls of store, queue and compute in that time, apart from waiting for wake-ups.
+    pub calls_in_settled_day: u64,
     /// The longest that a job waited for its runner.
     pub longest_wait: SignedDuration,
     /// How often a run waited the whole `assign_within` for the machine of the job that had taken its
@@ -161,6 +163,7 @@ struct Drive<'a> {
     starts: BTreeMap<(i64, Timestamp), bool>,
     queued: BTreeSet<(i64, Timestamp)>,
     settled_calls: u64,
+    idle_calls: u64,
 }
 
 impl<'a> Drive<'a> {
@@ -219,6 +222,7 @@ impl<'a> Drive<'a> {
             starts: BTreeMap::new(),
             queued: BTreeSet::new(),
             settled_calls: 0,
+            idle_calls: 0,
         };
         let faults = lock(&drive.world).faults;
         let name = profile.name;
@@ -252,9 +256,10 @@ impl<'a> Drive<'a> {
         // The last looks: finished runs are written, seats and registrations given back.
         self.play_until(quiet_at + SignedDuration::from_mins(45));
         if self.profile.settled > SignedDuration::ZERO {
-            let before = self.mutating_calls();
+            let (before, all_before) = (self.mutating_calls(), self.calls());
             self.play_until(self.clock.now() + self.profile.settled);
             self.settled_calls += self.mutating_calls() - before;
+            self.idle_calls = self.calls() - all_before;
         }
         // What is filed wrongly is found within an hour.
         self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
@@ -272,6 +277,16 @@ impl<'a> Drive<'a> {
     fn mutating_calls(&self) -> u64 {
         let world = lock(&self.world);
         MUTATING.iter().filter_map(|name| world.calls.get(name)).sum()
+    }
+
+    /// Calls that a cloud would be asked with.
+    fn calls(&self) -> u64 {
+        let world = lock(&self.world);
+        let ours = world
+            .calls
+            .iter()
+            .filter(|(name, _)| !name.starts_with("forge.") && **name != "queue.next");
+        ours.map(|(_, count)| count).sum()
     }
 
     /// Whether all that was to be done at the forge is done, and no machine lives.
@@ -529,6 +544,7 @@ impl<'a> Drive<'a> {
             writes_per_run: world.laws.written().clone(),
             removals: world.records.removed(),
             mutating_calls_in_settled_day: self.settled_calls,
+            calls_in_settled_day: self.idle_calls,
             longest_wait: world.laws.longest_wait().0,
             waited_in_vain: world.laws.waited_in_vain(),
             trace_hash: world.laws.hash(),

@@ -67,6 +67,8 @@ pub struct Pass {
     pub told: Vec<(PushResult, Duration)>,
     /// The inbox cannot be read, or the mode not be decided: the rest was not evaluated.
     pub error: Option<PortError>,
+    /// Nothing lies there, and nothing will: the job list tells of demand.
+    pub quiet: bool,
 }
 
 /// What became of one item.
@@ -117,6 +119,7 @@ impl Pushes {
     pub async fn pass(self: &Arc<Self>) -> Pass {
         let mut pass = Pass::default();
         pass.error = self.go_through(&mut pass).await.err();
+        pass.quiet = pass.error.is_none() && self.demand.known() == Some(Mode::Jobs);
         pass
     }
 
