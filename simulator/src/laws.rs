@@ -9,8 +9,10 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Run, RunName, Slot, Uid};
+
+use crate::executor::Group;
 
 pub use calls::{RetireTruth, TerminateTruth};
 pub use time::Excuse;
@@ -62,6 +64,10 @@ pub struct Laws {
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
     looks: u64,
+    /// When a replica was told last that a class's launches are refused for what a person must mend.
+    stopped: BTreeMap<(Group, ClassName), Timestamp>,
+    /// Slots of which the cloud has made twins, by its own fault.
+    twinned: BTreeSet<Slot>,
     /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
@@ -106,6 +112,8 @@ impl Laws {
             writes: BTreeMap::new(),
             written: BTreeMap::new(),
             looks: 0,
+            stopped: BTreeMap::new(),
+            twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
@@ -170,6 +178,11 @@ impl Laws {
     pub fn on_configured(&mut self, classes: &[Class], known_at: Timestamp) {
         self.classes = classes.to_vec();
         self.configured_at = Some(known_at);
+    }
+
+    /// A replica hears of other classes: it may try them.
+    pub fn on_heard(&mut self) {
+        self.stopped.clear();
     }
 
     /// The last events that hold a word, in order; all last events where the word is empty.

@@ -28,6 +28,7 @@ fn class(name: &str) -> Class {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     }
 }
 

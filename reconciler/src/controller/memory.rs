@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::class::{ClassName, Machine, Shortage};
+use crate::class::{Cause, ClassName, Machine, Shortage};
+use super::breaker::Breakers;
+use crate::facts::after;
 use crate::observation::{Instance, Registration};
 use crate::ports::PortError;
-use crate::run::{RunName, Slot};
+use crate::run::{InstanceId, RunName, Slot};
 
-/// How long a machine that was refused for capacity is skipped.
-const SHORT_FOR: SignedDuration = SignedDuration::from_mins(3);
 /// Nobody is woken twice by the sweep within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// How often all finished runs are gone through.
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Registrations known to be missing that are remembered at most.
 const MISSING_KEPT: usize = 10_000;
+/// Machines that the cloud took back, remembered at most.
+const RECLAIMED_KEPT: usize = 10_000;
 
 /// Machines by the run their slot names.
 pub(super) type Machines = HashMap<RunName, Vec<Instance>>;
@@ -35,6 +37,7 @@ pub(super) struct Memory {
     pub(super) machines: Listing<Machines>,
     pub(super) rows: Listing<Rows>,
     pub(super) seats: Listing<Seats>,
+    pub(super) breakers: Breakers,
     inner: Mutex<Inner>,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct Memory {
 struct Inner {
     missing: HashMap<i64, Timestamp>,
     short: Vec<Shortage>,
+    /// Machines that were seen taken back: each speaks once.
+    reclaimed: BTreeSet<InstanceId>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
     /// The classes of the machines that were listed last.
@@ -76,14 +81,30 @@ impl Memory {
         self.inner().missing.remove(&registration);
     }
 
-    /// A machine was refused for capacity.
-    pub(super) fn refused(&self, machine: &Machine, now: Timestamp) {
+    /// A machine is skipped for a while, and what its cause reaches to.
+    pub(super) fn skip(&self, machine: &Machine, cause: Cause, now: Timestamp) {
+        let until = after(now, cause.remembered_for());
         let mut inner = self.inner();
-        inner.short.retain(|s| s.until > now && !s.machine.same_capacity(machine));
-        inner.short.push(Shortage { machine: machine.clone(), until: now + SHORT_FOR });
+        let same = |s: &Shortage| s.cause == cause && s.machine.same_capacity(machine);
+        inner.short.retain(|s| s.until > now && !same(s));
+        inner.short.push(Shortage { machine: machine.clone(), until, cause });
     }
 
-    /// Machines remembered as out of capacity.
+    /// The cloud took a machine back. It is listed for an hour, and counts when it is first seen.
+    pub(super) fn reclaimed(&self, id: &InstanceId, machine: &Machine, now: Timestamp) {
+        let first = {
+            let mut inner = self.inner();
+            if inner.reclaimed.len() >= RECLAIMED_KEPT {
+                inner.reclaimed.clear();
+            }
+            inner.reclaimed.insert(id.clone())
+        };
+        if first {
+            self.skip(machine, Cause::Reclaimed, now);
+        }
+    }
+
+    /// Machines that are skipped now.
     pub(super) fn short(&self, now: Timestamp) -> Vec<Shortage> {
         self.inner().short.iter().filter(|s| s.until > now).cloned().collect()
     }
@@ -121,6 +142,16 @@ impl Memory {
             Some(due) => inner.dues.insert(name.clone(), due),
             None => inner.dues.remove(name),
         };
+    }
+
+    /// These runs are looked at again now, as far as they are looked at on their own account.
+    pub(super) fn bring_forward(&self, names: &BTreeSet<RunName>, now: Timestamp) {
+        let mut inner = self.inner();
+        for name in names {
+            if let Some(due) = inner.dues.get_mut(name) {
+                *due = now.min(*due);
+            }
+        }
     }
 
     /// The due of a run as this process knows it.
