@@ -112,7 +112,7 @@ cases! {
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
     no_breaker: [Mutant::NoBreaker], Profile::broken, [Asks], 2;
-    the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::broken, [Waits], 3;
+    the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::denied, [Waits], 2;
 }
 
 /// Those that one chosen interleaving kills, in `scripted`.

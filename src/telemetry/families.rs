@@ -130,6 +130,9 @@ families! {
     API_DURATION = "api_request_duration_seconds" Histogram ["service", "operation"] Stable
         "How long those calls took; waiting for a wake-up is left out.",
         "histogram_quantile(0.95, sum by (le, operation) (rate(tinqs_ci_api_request_duration_seconds_bucket[5m])))";
+    BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class"] Beta
+        "Since when a class's launches are stopped because the cloud denies them or calls them wrong, Unix time; 0: they are not.",
+        "tinqs_ci_breaker_opened_timestamp_seconds > 0";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Launches tried.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
 }

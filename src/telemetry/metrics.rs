@@ -75,6 +75,7 @@ pub struct Metrics {
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
     launches: IntCounterVec,
+    breaker_opened: GaugeVec,
 }
 
 /// Names, labels and buckets are constants; `every_family_is_named_by_the_rules` builds each.
@@ -151,6 +152,7 @@ impl Metrics {
             api_requests: counters(r, f::API_REQUESTS),
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
             launches: counters(r, f::LAUNCH_ATTEMPTS),
+            breaker_opened: gauges(r, f::BREAKER_OPENED),
             classes: names,
             registry,
         };
@@ -201,6 +203,7 @@ impl Metrics {
         for class in &self.classes {
             let class = class.as_str();
             self.job_wait.with_label_values(&[class]);
+            self.breaker_opened.with_label_values(&[class]);
             for outcome in labels::OUTCOMES {
                 self.outcomes.with_label_values(&[class, outcome]);
             }
@@ -260,6 +263,15 @@ impl Metrics {
                     self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
                 }
                 Fact::Created => {}
+                // Of the attempt's class, which may be another than the one that serves the run now.
+                Fact::BreakerOpened { class, broken } => {
+                    let series = self.breaker_opened.with_label_values(&[self.class(Some(&class.0))]);
+                    series.set(seconds(broken.since));
+                }
+                Fact::BreakerClosed { class, open_seconds: _ } => {
+                    let series = self.breaker_opened.with_label_values(&[self.class(Some(&class.0))]);
+                    series.set(0.0);
+                }
             }
         }
     }

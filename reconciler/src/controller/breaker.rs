@@ -89,8 +89,13 @@ impl Breaker {
 }
 
 impl Open {
-    fn is_shut(&self, now: Timestamp) -> bool {
-        self.broken.until > now || mutant::on(Mutant::BreakerNeverCloses)
+    /// Why nobody may try now.
+    fn shut(&self, now: Timestamp) -> Option<Broken> {
+        let mut broken = self.broken.clone();
+        if mutant::on(Mutant::BreakerNeverCloses) {
+            broken.until = after(now, STOPPED_FOR);
+        }
+        (broken.until > now).then_some(broken)
     }
 }
 
@@ -108,9 +113,7 @@ impl Breakers {
         now: Timestamp,
     ) -> Option<Broken> {
         match &*self.of(class).state() {
-            State::Open(open) if open.is_shut(now) && (own.is_none() || open.trial.as_ref() != own) => {
-                Some(open.broken.clone())
-            }
+            State::Open(open) if own.is_none() || open.trial.as_ref() != own => open.shut(now),
             State::Untried | State::Closed | State::Open(_) => None,
         }
     }
@@ -137,8 +140,10 @@ impl Breakers {
             State::Untried => leave.first = first,
             State::Closed => {}
             State::Open(open) if open.trial.as_ref() == Some(slot) => {}
-            State::Open(open) if open.is_shut(now) => return Err(open.broken.clone()),
             State::Open(open) => {
+                if let Some(broken) = open.shut(now) {
+                    return Err(broken);
+                }
                 open.trial = Some(slot.clone());
                 open.broken.until = after(now, STOPPED_FOR);
                 leave.tries = true;
