@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::labels;
+
 /// A metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Family {
@@ -39,6 +41,24 @@ pub enum Stability {
     Stable,
     /// May change with a minor version.
     Beta,
+}
+
+/// What `tinqs-ci schema metrics` prints: every family with its closed label values.
+pub fn schema() -> serde_json::Value {
+    let families = FAMILIES.iter().map(|family| {
+        let values: serde_json::Map<_, _> = family
+            .labels
+            .iter()
+            .map(|label| {
+                let values = labels::of_family(family.name, label);
+                ((*label).to_owned(), values.map_or(serde_json::Value::Null, Into::into))
+            })
+            .collect();
+        let mut row = serde_json::to_value(family).unwrap_or_default();
+        row["values"] = values.into();
+        row
+    });
+    families.collect::<Vec<_>>().into()
 }
 
 macro_rules! families {

@@ -135,7 +135,8 @@ impl Breakers {
             first = Some(breaker.first.acquire_arc().await);
         }
         let now = clock.now();
-        let mut leave = Leave { class: class.clone(), slot: slot.clone(), tries: false, first: None };
+        let mut leave =
+            Leave { class: class.clone(), slot: slot.clone(), tries: false, first: None };
         match &mut *breaker.state() {
             State::Untried => leave.first = first,
             State::Closed => {}
@@ -221,5 +222,117 @@ impl Breakers {
                 BTreeSet::new()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    struct At(Timestamp);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    fn linux() -> ClassName {
+        ClassName("linux".to_owned())
+    }
+
+    fn slot(job: i64) -> Slot {
+        let uid = crate::run::Uid8("0a1b2c3d".to_owned());
+        Slot { run: RunName::job(job), uid, number: 1 }
+    }
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::from_second(60 * minute).expect("a time")
+    }
+
+    /// What asking for leave comes to; `None`: it waits.
+    fn asked(breakers: &Breakers, job: i64, now: Timestamp) -> Option<Result<Leave, Broken>> {
+        let clock = At(now);
+        let (class, slot) = (linux(), slot(job));
+        let asks = pin!(breakers.admit(&class, &slot, &clock));
+        match asks.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
+    fn refused(breakers: &Breakers, now: Timestamp) -> bool {
+        breakers.refused(&linux(), Refusal::Denied, "denied".to_owned(), now).is_some()
+    }
+
+    #[test]
+    fn an_untried_class_is_asked_by_one_and_the_others_wait_for_its_answer() {
+        let breakers = Breakers::default();
+        let first = asked(&breakers, 1, minute(0)).expect("nobody is before").expect("leave");
+        assert!(first.holds_for(&linux(), &slot(1)) && !first.holds_for(&linux(), &slot(2)));
+        let (class, second, clock) = (linux(), slot(2), At(minute(0)));
+        let mut waits = pin!(breakers.admit(&class, &second, &clock));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        // An answer that tells nothing: the next one tries.
+        drop(first);
+        let Poll::Ready(Ok(second)) = waits.as_mut().poll(&mut context) else {
+            panic!("it is its turn");
+        };
+        assert!(second.holds_for(&linux(), &slot(2)));
+        assert!(asked(&breakers, 3, minute(0)).is_none(), "and the third waits for that");
+        assert!(breakers.accepted(&linux()).is_none(), "nothing had been stopped");
+        // From now on nobody waits, also while the second still holds its leave.
+        for job in 3..6 {
+            let leave = asked(&breakers, job, minute(0)).expect("no wait").expect("leave");
+            assert!(!leave.holds_for(&linux(), &slot(job)), "it is asked for anew before the call");
+        }
+    }
+
+    #[test]
+    fn those_who_waited_for_a_refusal_have_no_leave() {
+        let breakers = Breakers::default();
+        let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("leave");
+        let (class, second, clock) = (linux(), slot(2), At(minute(0)));
+        let mut waits = pin!(breakers.admit(&class, &second, &clock));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        assert!(refused(&breakers, minute(0)));
+        drop(first);
+        let Poll::Ready(Err(broken)) = waits.as_mut().poll(&mut context) else {
+            panic!("the class is stopped");
+        };
+        assert_eq!((broken.since, broken.until), (minute(0), minute(5)));
+    }
+
+    #[test]
+    fn one_may_try_after_five_minutes_and_shuts_the_door_behind_it() {
+        let breakers = Breakers::default();
+        assert!(refused(&breakers, minute(0)), "it opens");
+        assert!(!refused(&breakers, minute(0)), "it is open");
+        assert!(matches!(asked(&breakers, 1, minute(4)), Some(Err(_))));
+        assert!(breakers.broken(&linux(), None, minute(5)).is_none());
+        let trial = asked(&breakers, 1, minute(5)).expect("no wait").expect("leave");
+        assert!(trial.holds_for(&linux(), &slot(1)));
+        let Some(Err(broken)) = asked(&breakers, 2, minute(5)) else { panic!("it is shut") };
+        assert_eq!((broken.since, broken.until), (minute(0), minute(10)));
+        // Its own attempt is asked for again, as long as nothing is known of it.
+        assert!(matches!(asked(&breakers, 1, minute(7)), Some(Ok(_))));
+        assert!(breakers.broken(&linux(), Some(&slot(1)), minute(7)).is_none());
+        assert!(breakers.broken(&linux(), Some(&slot(2)), minute(7)).is_some());
+        // Not used: the next one may try at once.
+        breakers.unused(&trial, minute(8));
+        assert!(matches!(asked(&breakers, 2, minute(8)), Some(Ok(_))));
+        assert!(!refused(&breakers, minute(8)), "the same stop goes on");
+        let broken = breakers.broken(&linux(), None, minute(12)).expect("it is stopped");
+        assert_eq!((broken.since, broken.until), (minute(0), minute(13)));
+        breakers.holds(&linux(), &RunName::job(7));
+        let closed = breakers.accepted(&linux()).expect("it was open");
+        assert_eq!(closed.since, minute(0));
+        assert_eq!(closed.held.into_iter().collect::<Vec<_>>(), [RunName::job(7)]);
+        assert!(breakers.broken(&linux(), None, minute(12)).is_none());
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::class::{Cause, ClassName, Machine, Shortage};
 use super::breaker::Breakers;
+use crate::class::{Cause, ClassName, Machine, Shortage};
 use crate::facts::after;
 use crate::observation::{Instance, Registration};
 use crate::ports::PortError;
@@ -234,5 +234,82 @@ impl<T> Listing<T> {
     }
     fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::{Class, Market, Times};
+
+    fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
+        let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
+        let (image, instance_profile, security_groups) = Default::default();
+        Machine { kind, subnet, market, image, security_groups, instance_profile }
+    }
+
+    /// The machines that a class may still ask for, so many seconds later.
+    fn left(memory: &Memory, seconds: i64) -> Vec<String> {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let mut machines = Vec::new();
+        for market in [Market::Spot, Market::OnDemand] {
+            for kind in ["small", "big"] {
+                machines.extend(["a", "b"].map(|subnet| machine(kind, subnet, market)));
+            }
+        }
+        let class = Class {
+            name: ClassName("linux".to_owned()),
+            labels: Vec::new(),
+            serves_unlabelled: false,
+            machines,
+            limit: None,
+            repo_limit: None,
+            times: Times::default(),
+            short: memory.short(now),
+            broken: None,
+        };
+        let free = class.machines.iter().filter(|m| class.short_until(m, now).is_none());
+        free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()
+    }
+
+    #[test]
+    fn each_cause_reaches_as_far_and_lasts_as_long_as_it_says() {
+        let spot = machine("small", "a", Market::Spot);
+        let rows = [
+            (Cause::Capacity, 1, 180),
+            (Cause::Unsupported, 1, 3_600),
+            (Cause::Addresses, 4, 180),
+            (Cause::Quota, 1, 60),
+            (Cause::Market, 4, 180),
+            (Cause::Reclaimed, 0, 180),
+            (Cause::Attempt, 0, 0),
+        ];
+        for (cause, reaches, seconds) in rows {
+            let memory = Memory::default();
+            memory.skip(&spot, cause, Timestamp::UNIX_EPOCH);
+            assert_eq!(left(&memory, 0).len(), 8 - reaches, "{cause:?}");
+            assert_eq!(left(&memory, (seconds - 1).max(0)).len(), 8 - reaches, "{cause:?}");
+            assert_eq!(left(&memory, seconds).len(), 8, "{cause:?}");
+        }
+        let memory = Memory::default();
+        memory.skip(&spot, Cause::Addresses, Timestamp::UNIX_EPOCH);
+        assert!(left(&memory, 0).iter().all(|machine| machine.ends_with(" b")));
+        memory.skip(&spot, Cause::Market, Timestamp::UNIX_EPOCH);
+        assert_eq!(left(&memory, 0), ["on-demand small b", "on-demand big b"]);
+    }
+
+    #[test]
+    fn a_shorter_memory_does_not_end_a_longer_one() {
+        let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
+        memory.skip(&spot, Cause::Unsupported, Timestamp::UNIX_EPOCH);
+        memory.skip(&spot, Cause::Capacity, Timestamp::UNIX_EPOCH);
+        assert_eq!((left(&memory, 200).len(), memory.inner().short.len()), (7, 2));
+    }
+
+    #[test]
+    fn what_was_remembered_without_a_cause_is_read_as_want_of_capacity() {
+        let text = r#"{"machine":{"kind":"small"},"until":"2026-01-01T12:00:00Z"}"#;
+        let read: Shortage = serde_json::from_str(text).expect("as it was written before");
+        assert_eq!(read.cause, Cause::Capacity);
     }
 }

@@ -259,9 +259,7 @@ fn shortage(class: &Class, now: Timestamp) -> (String, bool) {
         Some(Cause::Quota) => {
             (format!("the account's limit is reached for every machine of class {name}"), false)
         }
-        Some(Cause::Addresses) => {
-            (format!("no subnet of class {name} has a free address"), false)
-        }
+        Some(Cause::Addresses) => (format!("no subnet of class {name} has a free address"), false),
         _ => (format!("no capacity for any machine of class {name}"), false),
     }
 }

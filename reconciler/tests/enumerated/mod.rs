@@ -1,7 +1,9 @@
 //! The product of what can be seen, thinned out evenly.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Broken, Cause, Class, ClassName, Machine, Market, Shortage, Times};
+use tinqs_ci_reconciler::class::{
+    Broken, Cause, Class, ClassName, Machine, Market, Shortage, Times,
+};
 use tinqs_ci_reconciler::observation::{
     Conclusion, Instance, InstanceState, Job, Observation, Registration, Registrations,
 };

@@ -64,8 +64,7 @@ impl<'a> Ask<'a> {
         attempt: &'a Attempt,
     ) -> Result<Self, PortError> {
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
-        let asked =
-            asked.ok_or_else(|| {
+        let asked = asked.ok_or_else(|| {
             invalid(format!("attempt {slot} has no placement {placement}")).because(Cause::Attempt)
         })?;
         let machine = &asked.machine;
