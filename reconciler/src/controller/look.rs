@@ -83,7 +83,8 @@ impl Controller {
         let stored = seen.run.clone();
         let issued = HashSet::new();
         let mut look = Look { controller: self, seen, stored, report, issued, leave: None };
-        match look.go().await {
+        // On the heap: what a look holds over its calls would else lie in every future around it.
+        match Box::pin(look.go()).await {
             Ok(()) => {}
             Err(Stop::Late) => {
                 look.report.result = LookResult::Error;
