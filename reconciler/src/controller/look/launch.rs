@@ -18,8 +18,12 @@ impl Look<'_> {
         if self.leave.as_ref().is_some_and(|leave| leave.holds_for(class, slot)) {
             return true;
         }
-        let Self { controller, seen, .. } = self;
+        let Self { controller, seen, leave, .. } = self;
         let clock = &*controller.ports.clock;
+        // Nobody waits for one class while others wait for him in another.
+        if let Some(unused) = leave.take() {
+            controller.memory.breakers.unused(&unused, clock.now());
+        }
         match controller.memory.breakers.admit(class, slot, clock).await {
             Ok(leave) => {
                 self.leave = Some(leave);
