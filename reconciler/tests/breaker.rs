@@ -155,6 +155,56 @@ fn an_account_limit_holds_the_others_of_the_class_and_market_for_a_minute() {
 }
 
 #[test]
+fn a_market_that_the_account_may_not_use_stops_no_class_and_is_told() {
+    let town = Town::new();
+    town.answers(
+        "bad",
+        Answer::Refuses(|| {
+            let message = "the account has never used spot";
+            PortError::new("compute", "launch", ErrorKind::Denied, message).because(Cause::Market)
+        }),
+    );
+    let bad = town.jobs(10, "bad");
+    let facts = town.look_at(&bad);
+    assert_eq!((town.launches("bad"), opened(&facts)), (2, 0), "one for each market");
+    let run = town.run(&bad[9]);
+    assert_eq!(run.status.reason(), Some(Reason::NoCapacity));
+    let message = &run.status.conditions[0].message;
+    assert!(message.contains("may not use the market"), "{message}");
+}
+
+#[test]
+fn what_is_not_offered_is_asked_for_once_an_hour_and_told_as_a_fault() {
+    let town = Town::new();
+    town.answers(
+        "bad",
+        Answer::Refuses(|| {
+            let message = "no such kind in this zone";
+            let error = PortError::new("compute", "launch", ErrorKind::NoCapacity, message);
+            error.because(Cause::Unsupported)
+        }),
+    );
+    let bad = town.jobs(10, "bad");
+    town.look_at(&bad);
+    assert_eq!(town.launches("bad"), 3, "one for each machine of the class");
+    for name in &bad[1..] {
+        let run = town.run(name);
+        assert_eq!((run.status.reason(), run.status.failures), (Some(Reason::NoCapacity), 0));
+        let message = &run.status.conditions[0].message;
+        assert!(message.contains("check its `kinds` and `subnets`"), "{message}");
+    }
+    let written = town.writes();
+    for _ in 0..7 {
+        town.pass(8 * MINUTE);
+        town.look_at(&bad[1..]);
+    }
+    assert_eq!((town.launches("bad"), town.writes()), (3, written));
+    town.pass(5 * MINUTE);
+    town.look_at(&bad[1..]);
+    assert_eq!(town.launches("bad"), 6);
+}
+
+#[test]
 fn another_configuration_of_the_class_is_tried_at_once() {
     let town = Town::new();
     town.answers("bad", bad_image());
