@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::class::Class;
-use tinqs_ci_reconciler::controller::{ActionKind, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::controller::{ActionKind, Fact, LookResult, Report, SweepReport};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -105,6 +105,7 @@ impl Telemetry {
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.look(report, elapsed);
         log_look(report, elapsed);
+        log_breakers(report);
     }
 
     /// Counts the evaluations of a pass over what was pushed.
@@ -208,6 +209,35 @@ fn log_look(report: &Report, elapsed: Duration) {
         (LookResult::Conflict, None) => line!(debug, "another wrote first; it is looked at again"),
         (LookResult::Settled, None) => line!(debug, "a run is settled"),
     }
+}
+
+/// One line when the launches of a class are stopped, and one when they go on.
+fn log_breakers(report: &Report) {
+    let run = report.name.as_str();
+    for fact in &report.facts {
+        match fact {
+            Fact::BreakerOpened { class, broken } => tracing::error!(
+                run,
+                class = class.0.as_str(),
+                reason = ?broken.why,
+                error = short_message(&broken.message),
+                until = %broken.until,
+                "the launches of a class are stopped, but for a try each 5 min: an operator must act",
+            ),
+            Fact::BreakerClosed { class, open_seconds } => tracing::info!(
+                run,
+                class = class.0.as_str(),
+                open_seconds,
+                "the launches of a class go on",
+            ),
+            Fact::Started { .. } | Fact::Finished { .. } | Fact::Created => {}
+        }
+    }
+}
+
+/// A refusal with its remedy, which stands at its end.
+fn short_message(text: &str) -> String {
+    text.chars().take(4 * FIELD_LIMIT).collect()
 }
 
 /// Text from outside for a log field.

@@ -228,6 +228,7 @@ fn every_reason_is_explained() {
         Reason::NoCapacity => "NoCapacity",
         Reason::Paced => "Paced",
         Reason::AtLimit => "AtLimit",
+        Reason::BreakerOpen => "BreakerOpen",
     };
     let reasons = [
         Reason::Deleted,
@@ -238,6 +239,7 @@ fn every_reason_is_explained() {
         Reason::NoCapacity,
         Reason::Paced,
         Reason::AtLimit,
+        Reason::BreakerOpen,
     ];
     let page = read("docs/troubleshooting.md");
     for reason in reasons.map(name) {

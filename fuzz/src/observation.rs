@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::class::Shortage;
+use tinqs_ci_reconciler::class::{Cause, Shortage};
 use tinqs_ci_reconciler::observation::{
     Instance, InstanceState, Observation, Registration, Registrations,
 };
@@ -269,7 +269,11 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         if let (ErrorKind::NoCapacity, Some(class), Some(tried)) = (kind, &mut seen.class, tried) {
             // As the controller remembers it.
             let until = seen.now.saturating_add(SignedDuration::from_mins(3)).unwrap_or(seen.now);
-            class.short.push(Shortage { machine: tried.machine.clone(), until });
+            class.short.push(Shortage {
+                machine: tried.machine.clone(),
+                until,
+                cause: Cause::Capacity,
+            });
         }
         return;
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::run::text_id;
+use crate::run::{Refusal, text_id};
 
 text_id! {
     /// A class's name.
@@ -34,9 +34,12 @@ pub struct Class {
     /// The times it keeps.
     #[serde(default)]
     pub times: Times,
-    /// Machines remembered as out of capacity, filled in by the observer.
+    /// Machines that are skipped for now, filled in by the observer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub short: Vec<Shortage>,
+    /// Why no launch of it is made for a while, filled in by the observer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Broken>,
 }
 
 /// How long a class waits for what.
@@ -136,13 +139,84 @@ impl fmt::Display for Market {
     }
 }
 
-/// A machine remembered as out of capacity.
+/// What a refusal of a launch speaks of: how far it reaches, and how long it is remembered.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The kind, in that subnet and market, is out of capacity for now.
+    #[default]
+    Capacity,
+    /// The kind is not offered there at all: the configuration asks for what there is not.
+    Unsupported,
+    /// The subnet has no free address, whatever the kind.
+    Addresses,
+    /// The account's quota is used up, for the class's machines in that market.
+    Quota,
+    /// The account may not use that market.
+    Market,
+    /// The cloud took a machine back: others are preferred, and none is ruled out.
+    Reclaimed,
+    /// The attempt's own fault: it says nothing of others, and is not remembered.
+    Attempt,
+}
+
+impl Cause {
+    /// How long it is remembered.
+    pub fn remembered_for(self) -> SignedDuration {
+        match self {
+            Self::Capacity | Self::Addresses | Self::Market | Self::Reclaimed => {
+                SignedDuration::from_mins(3)
+            }
+            Self::Unsupported => SignedDuration::from_hours(1),
+            Self::Quota => SignedDuration::from_secs(60),
+            Self::Attempt => SignedDuration::ZERO,
+        }
+    }
+}
+
+/// A machine that is skipped for a while, and others of its kind, subnet or market with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Shortage {
-    /// The machine that was refused.
+    /// The machine that was refused, or taken back.
     pub machine: Machine,
     /// How long it is skipped.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub until: Timestamp,
+    /// Why.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+impl Shortage {
+    /// Whether it reaches to this machine.
+    fn covers(&self, machine: &Machine) -> bool {
+        match self.cause {
+            Cause::Capacity | Cause::Unsupported | Cause::Quota | Cause::Reclaimed => {
+                self.machine.same_capacity(machine)
+            }
+            Cause::Addresses => self.machine.subnet == machine.subnet,
+            Cause::Market => self.machine.market == machine.market,
+            Cause::Attempt => false,
+        }
+    }
+}
+
+/// A breaker that is open: the cloud refused a launch of the class for what an operator must mend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct Broken {
+    /// How the last launch was refused.
+    pub why: Refusal,
+    /// The refusal and its remedy, for people.
+    pub message: String,
+    /// Since when launches are held.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub since: Timestamp,
+    /// Until when none is made; then one attempt may try.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
 }
@@ -201,13 +275,32 @@ impl Class {
         self.limit.is_some() || self.repo_limit.is_some()
     }
 
-    /// Until when this machine is skipped for want of capacity.
+    /// Until when this machine is skipped: it was refused.
     pub fn short_until(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
-        self.short
-            .iter()
-            .filter(|s| s.machine.same_capacity(machine) && s.until > now)
-            .map(|s| s.until)
-            .max()
+        self.marks(machine, now).filter(|s| s.cause != Cause::Reclaimed).map(|s| s.until).max()
+    }
+
+    /// What rules this machine out for longest, where something does.
+    pub fn short_for(&self, machine: &Machine, now: Timestamp) -> Option<Cause> {
+        let ruling = self.marks(machine, now).filter(|s| s.cause != Cause::Reclaimed);
+        ruling.max_by_key(|s| s.until).map(|s| s.cause)
+    }
+
+    fn marks(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
+        self.short.iter().filter(move |s| s.until > now && s.covers(machine))
+    }
+
+    /// The machine to ask for: the first that is not skipped and may be taken, those last of which
+    /// the cloud has just taken one back.
+    pub fn choose(&self, now: Timestamp, may: impl Fn(&Machine) -> bool) -> Option<&Machine> {
+        let free = |m: &&Machine| may(m) && self.short_until(m, now).is_none();
+        let calm = |m: &&Machine| free(m) && self.marks(m, now).next().is_none();
+        self.machines.iter().find(calm).or_else(|| self.machines.iter().find(free))
+    }
+
+    /// Why no launch of it is made now.
+    pub fn broken(&self, now: Timestamp) -> Option<&Broken> {
+        self.broken.as_ref().filter(|broken| broken.until > now)
     }
 }
 

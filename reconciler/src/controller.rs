@@ -1,5 +1,6 @@
 //! The loop: ingest, reconcile, observe, poll, sweep. Awaits ports and nothing else.
 
+mod breaker;
 mod look;
 mod memory;
 mod observe;
@@ -11,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::class::{Class, ClassName, serving};
+use crate::class::{Broken, Class, ClassName, serving};
 use crate::ports::{ErrorKind, Expect, PortError, Ports, WaitingJob};
 use crate::run::{Phase, Reason, Run, RunName, Secret, Slot, Spec};
 
@@ -148,6 +149,20 @@ pub enum Fact {
     },
     /// The run was made.
     Created,
+    /// The launches of a class are stopped: the cloud refused one for what an operator must mend.
+    BreakerOpened {
+        /// Which.
+        class: ClassName,
+        /// Why, and until when.
+        broken: Broken,
+    },
+    /// The launches of a class go on.
+    BreakerClosed {
+        /// Which.
+        class: ClassName,
+        /// How long they were stopped, in seconds.
+        open_seconds: i64,
+    },
 }
 
 /// What came of a poll or a sweep.
@@ -197,8 +212,14 @@ impl Controller {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the settings.
+    /// Replaces the settings. Classes that are not as they were are tried anew.
     pub fn configure(&self, settings: Settings) {
+        let before = self.settings();
+        let now = self.ports.clock.now();
+        for class in settings.classes.iter().filter(|class| !before.classes.contains(class)) {
+            let held = self.memory.breakers.reset(&class.name, now);
+            self.memory.bring_forward(&held, now);
+        }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.memory.stir();
     }

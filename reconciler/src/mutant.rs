@@ -90,6 +90,10 @@ mutants! {
     SweepIgnoresOrphans,
     /// The registration of a finished run is retired where its runner looks idle.
     RetireIdleOfFinished,
+    /// A launch that is refused for what an operator must mend stops no other of its class.
+    NoBreaker,
+    /// A class whose launches were stopped is never tried again.
+    BreakerNeverCloses,
 }
 
 /// Whether a mechanism is switched off: never, in this build.

@@ -38,6 +38,8 @@ pub const DRAIN_GRACE: SignedDuration = SignedDuration::from_mins(1);
 pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(8);
 /// The same in push mode, where idle machines cannot be told from taken jobs.
 pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
+/// How long a class is left alone after a launch that was refused for what an operator must mend.
+pub const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// No open run is left alone for longer.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -193,7 +195,7 @@ rows! {
     NextPlacement = "13",
     /// Another job took its machine; that job's is expected.
     Spare = "14",
-    /// Not now: backing off, no capacity, paced.
+    /// Not now: stopped, backing off, no capacity, paced.
     Hold = "15",
     /// A seat first.
     Seat = "16",

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::class::ClassName;
+use crate::class::{Cause, ClassName};
 use crate::observation::{Instance, Job, Registration, Registrations};
 use crate::run::{
     About, Attempt, InstanceId, JobRef, Outcome, Phase, Run, RunName, Runner, Slot, Uid,
@@ -242,6 +242,8 @@ pub struct PortError {
     pub kind: ErrorKind,
     /// What happened, for people, on one line; without secrets.
     pub message: String,
+    /// What a refused launch speaks of, where that is known closer than by its kind.
+    pub cause: Option<Cause>,
     /// The vendor's own words.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -257,13 +259,14 @@ pub enum ErrorKind {
     Unavailable,
     /// Not sent, or refused for pace: the same call later. It has not happened.
     Throttled,
-    /// Definitive for this placement: no capacity.
+    /// Definitive for this placement: no capacity. The cause says how far that reaches.
     NoCapacity,
-    /// An account limit: back the class off.
+    /// An account limit: the class's machines in that market are backed off.
     Limit,
-    /// We may not: an operator must act.
+    /// We may not: an operator must act. A launch refused so stops its class, unless its cause says
+    /// that it reaches less far.
     Denied,
-    /// What we ask for is wrong: an operator must act.
+    /// What we ask for is wrong: an operator must act. As with `Denied`.
     Invalid,
 }
 
@@ -289,7 +292,13 @@ impl PortError {
         kind: ErrorKind,
         message: impl Into<String>,
     ) -> Self {
-        Self { port, operation, kind, message: message.into(), source: None }
+        Self { port, operation, kind, message: message.into(), cause: None, source: None }
+    }
+
+    /// The same error, which speaks of no more than this.
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
     }
 
     /// The same error with the vendor's words.

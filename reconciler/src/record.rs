@@ -70,6 +70,11 @@ pub fn not_launched(status: &mut Status, placement: u32, kind: ErrorKind, now: T
         ErrorKind::Invalid => Refusal::Invalid,
         ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Throttled => return,
     };
+    refused(status, placement, why, now);
+}
+
+/// A launch was refused for good, or nobody asked for it and it would be.
+pub fn refused(status: &mut Status, placement: u32, why: Refusal, now: Timestamp) {
     if let Some(placement) = placement_of(status, placement) {
         placement.refused = Some(Refused { why, at: now });
     }

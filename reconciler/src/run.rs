@@ -198,6 +198,8 @@ pub enum Reason {
     Paced,
     /// The class or the repository in it has as many machines as it may.
     AtLimit,
+    /// The cloud refuses the class's launches for what an operator must mend: they are stopped.
+    BreakerOpen,
 }
 
 /// One try to get one machine, with everything that it will be given.

@@ -94,6 +94,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     };
     let seen = Observation {
         now: now(),

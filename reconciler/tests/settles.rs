@@ -6,17 +6,17 @@ mod enumerated;
 use std::collections::BTreeSet;
 
 use enumerated::{LAUNCHES, Launching, now, observation, product};
-use tinqs_ci_reconciler::class::Shortage;
+use tinqs_ci_reconciler::class::{Broken, Cause, Shortage};
 use tinqs_ci_reconciler::observation::{
     Instance, InstanceState, Job, Observation, Registration, Registrations,
 };
 use tinqs_ci_reconciler::plan::{
-    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, plan,
+    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, STOPPED_FOR, plan,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::record;
 use tinqs_ci_reconciler::run::{
-    Attempt, InstanceId, Phase, Reason, Run, Runner, Secret, Slot, Status,
+    Attempt, InstanceId, Phase, Reason, Refusal, Run, Runner, Secret, Slot, Status,
 };
 
 /// Changing rounds until nothing more is to be done.
@@ -172,7 +172,12 @@ impl World {
                 if let (ErrorKind::NoCapacity, Some(class)) = (kind, &mut self.seen.class) {
                     let machine = attempt.placements[placement as usize].machine.clone();
                     let until = now + jiff::SignedDuration::from_mins(3);
-                    class.short.push(Shortage { machine, until });
+                    class.short.push(Shortage { machine, until, cause: Cause::Capacity });
+                }
+                if let (ErrorKind::Invalid, Some(class)) = (kind, &mut self.seen.class) {
+                    let until = now + STOPPED_FOR;
+                    let (why, message) = (Refusal::Invalid, "no such image".to_owned());
+                    class.broken = Some(Broken { why, message, since: now, until });
                 }
                 return;
             }
@@ -222,6 +227,23 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
         && (prepare.slot != run.slot(after.next) || after.phase != Phase::Waiting)
     {
         return Err("what is prepared is the number next of a waiting run".to_owned());
+    }
+    stopped(seen, decided)
+}
+
+/// While a class is stopped no attempt of it is begun, and none asked for that another may have.
+fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
+    let Some(class) = seen.class.as_ref().filter(|class| class.broken(seen.now).is_some()) else {
+        return Ok(());
+    };
+    let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
+    let own = attempt.filter(|a| a.class == class.name).map(|a| (a.number, a.current()));
+    let asks = decided.actions.iter().any(|a| matches!(a, Action::Launch { .. }));
+    if decided.prepare.is_some() || decided.row == Row::NextPlacement {
+        return Err("a class that is stopped gets an attempt or a placement".to_owned());
+    }
+    if asks && own.is_some() && seen.recorded_here != own {
+        return Err("a class that is stopped is asked for what another look recorded".to_owned());
     }
     Ok(())
 }

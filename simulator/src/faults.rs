@@ -144,6 +144,10 @@ pub enum Trouble {
     Drought,
     /// Somebody else writes before every third write.
     Storm,
+    /// The cloud calls this image wrong: no launch with it is taken.
+    BadImage(&'static str),
+    /// The cloud denies every launch: the credentials ran out.
+    Denied,
 }
 
 /// What may be down.

@@ -9,8 +9,10 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, Run, RunName, Slot, Uid};
+
+use crate::executor::Group;
 
 pub use calls::{RetireTruth, TerminateTruth};
 pub use time::Excuse;
@@ -62,6 +64,10 @@ pub struct Laws {
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
     looks: u64,
+    /// When a replica was told last that a class's launches are refused for what a person must mend.
+    stopped: BTreeMap<(Group, ClassName), Timestamp>,
+    /// Slots of which the cloud has made twins, by its own fault.
+    twinned: BTreeSet<Slot>,
     /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
@@ -108,6 +114,8 @@ impl Laws {
             writes: BTreeMap::new(),
             written: BTreeMap::new(),
             looks: 0,
+            stopped: BTreeMap::new(),
+            twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
@@ -173,6 +181,11 @@ impl Laws {
     pub fn on_configured(&mut self, classes: &[Class], known_at: Timestamp) {
         self.classes = classes.to_vec();
         self.configured_at = Some(known_at);
+    }
+
+    /// A replica hears of other classes: it may try them.
+    pub fn on_heard(&mut self) {
+        self.stopped.clear();
     }
 
     /// The last events that hold a word, in order; all last events where the word is empty.
@@ -256,5 +269,38 @@ mod tests {
         let story = &laws.violations()[0].story;
         assert_eq!(story.len(), 2, "{story:?}");
         assert!(laws.violations()[0].to_string().contains("seed 1: L2"));
+    }
+
+    #[test]
+    fn a_registration_may_go_under_a_machine_of_twins_alone() {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut laws = Laws::new(1, start);
+        let slot = |job: i64| format!("tq-job-{job}-0a1b2c3d-1").parse::<Slot>().expect("a slot");
+        laws.twinned.insert(slot(1));
+        let truth =
+            |job: i64, works| RetireTruth { name: slot(job).to_string(), works, lives: true };
+        laws.on_retire(start, 101, &truth(1, false));
+        assert!(laws.violations().is_empty());
+        laws.on_retire(start, 102, &truth(2, false));
+        laws.on_retire(start, 101, &truth(1, true));
+        let broken: Vec<_> = laws.violations().iter().map(|v| (v.law, v.what.as_str())).collect();
+        assert_eq!(broken.len(), 2, "{broken:?}");
+        assert!(broken.iter().all(|(law, _)| *law == "L3"));
+    }
+
+    #[test]
+    fn a_class_that_was_refused_is_left_alone_for_five_minutes_by_whom_was_told() {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut laws = Laws::new(1, start);
+        let class = |name: &str| ClassName(name.to_owned());
+        let slot: Slot = "tq-job-1-0a1b2c3d-1".parse().expect("a slot");
+        laws.on_stopped(start, 1, &class("bad"));
+        let later = |seconds| start + SignedDuration::from_secs(seconds);
+        laws.on_asked(later(1), 2, &slot, &class("bad"));
+        laws.on_asked(later(1), 1, &slot, &class("good"));
+        laws.on_asked(later(300), 1, &slot, &class("bad"));
+        assert!(laws.violations().is_empty());
+        laws.on_asked(later(299), 1, &slot, &class("bad"));
+        assert_eq!(laws.violations().len(), 1);
     }
 }

@@ -145,6 +145,14 @@ impl Mouth {
         result
     }
 
+    /// Which incarnation of a replica this is, in a simulation.
+    fn replica(&self) -> Option<Group> {
+        match &self.pace {
+            Pace::Simulated { group, .. } => Some(*group),
+            Pace::Live => None,
+        }
+    }
+
     fn who(&self) -> String {
         match &self.pace {
             Pace::Simulated { group, .. } => format!("[{group}] "),

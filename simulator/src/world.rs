@@ -175,6 +175,14 @@ impl World {
         self.ends_at(now, trouble).is_some()
     }
 
+    /// Whether the cloud calls the image of a machine wrong.
+    pub(crate) fn has_bad_image(&self, now: Timestamp, machine: &Machine) -> bool {
+        self.spells.iter().any(|(trouble, from, until)| {
+            let bad = matches!(trouble, Trouble::BadImage(image) if *image == machine.image);
+            bad && *from <= now && now < *until
+        })
+    }
+
     /// A replica, or a call of one, stands still, or learns anew what another knew.
     pub(crate) fn stands_still(&mut self, until: Timestamp) {
         self.stands_still_until = self.stands_still_until.max(until);
@@ -198,19 +206,22 @@ impl World {
     fn excuse(&self, now: Timestamp, forge: &Forge) -> Excuse {
         let down = |port| self.suffers(now, Trouble::Down(port));
         let cut_off = [Port::Store, Port::Queue, Port::Compute, Port::Forge].into_iter().any(down);
-        let idle = self.suffers(now, Trouble::Mute) || self.suffers(now, Trouble::Drought);
-        let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(job));
+        let idle = [Trouble::Mute, Trouble::Drought, Trouble::Denied];
+        let idle = idle.into_iter().any(|trouble| self.suffers(now, trouble));
+        let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(now, job));
         let hopeless = hopeless.map(|job| job.id).collect();
         Excuse { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
     }
 
     /// Whether no machine will come for a job: it was given up or deleted, or its class has none that
     /// ever gets online, or places of its class are held by machines that hang.
-    fn is_hopeless(&self, job: &forge::JobRow) -> bool {
+    fn is_hopeless(&self, now: Timestamp, job: &forge::JobRow) -> bool {
         let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
         });
-        let broken = |m: &Machine| self.faults.broken_kind == Some(m.kind.as_str());
+        let broken = |m: &Machine| {
+            self.faults.broken_kind == Some(m.kind.as_str()) || self.has_bad_image(now, m)
+        };
         let class = serving(&self.laws.classes, &job.spec.runs_on);
         let clogged = |class: &Class| {
             let hangs = |m: &machine::Machine| m.doing == Doing::Hung && m.class == class.name;

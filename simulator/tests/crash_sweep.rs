@@ -39,6 +39,7 @@ fn class() -> Class {
         repo_limit: None,
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
         short: Vec::new(),
+        broken: None,
     }
 }
 

@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::world::{Profile, run};
 
-use Broken::{L1, L2, L3, L4, L6, Leak, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, Leak, Waits, Writes};
 
 /// What breaks. The laws over time are told apart by what they are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ enum Broken {
     Waits,
     /// Too many writes of one run.
     Writes,
+    /// A class whose launches are refused is asked for again too soon.
+    Asks,
     /// Something is there, or happens, that must not any more.
     Leak,
 }
@@ -40,6 +42,7 @@ impl Broken {
             "L3" => L3,
             "L4" => L4,
             "L6" => L6,
+            "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
             "time" => Leak,
@@ -108,6 +111,8 @@ cases! {
     due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 20;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
+    no_breaker: [Mutant::NoBreaker], Profile::broken, [Asks], 2;
+    the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::denied, [Waits], 2;
 }
 
 /// Those that one chosen interleaving kills, in `scripted`.

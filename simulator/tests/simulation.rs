@@ -197,6 +197,32 @@ fn twins() {
     assert!(outcomes.len() < 10 || machines_per_job(&outcomes) > 1.0, "there were no twins");
 }
 
+/// One launch in five minutes for each replica, and those under way when it began; a run that waits is
+/// written for that once.
+#[test]
+fn broken() {
+    let outcomes = weathered(&Profile::broken(), SEEDS, &["bad_image", "reply_lost", "crash"]);
+    refused_rarely(&outcomes, "bad_image", 1);
+}
+
+#[test]
+fn denied() {
+    let outcomes = weathered(&Profile::denied(), SEEDS, &["denied"]);
+    refused_rarely(&outcomes, "denied", 2);
+}
+
+/// Replicas that died may ask once more each.
+fn refused_rarely(outcomes: &[Outcome], fault: &'static str, hours: u64) {
+    for outcome in outcomes {
+        let struck = |what| outcome.struck.get(what).copied().unwrap_or(0);
+        let replicas = u64::try_from(outcome.replicas).unwrap_or(0);
+        let (refused, most) = (struck(fault), replicas * 13 * hours + struck("crash") + 20);
+        let (seed, writes) = (outcome.seed, outcome.writes_per_run.values().max().unwrap_or(&0));
+        assert!(refused <= most, "seed {seed}: refused {refused} times, {most} is much");
+        assert!(*writes <= 40, "seed {seed}: a run was written {writes} times");
+    }
+}
+
 /// Profiles of which nothing more is asked than the laws.
 macro_rules! profiles {
     ($($name:ident: $($fault:literal),*;)+) => { $(

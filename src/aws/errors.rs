@@ -9,6 +9,7 @@ use std::error::Error;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId as _;
+use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use crate::print::{chain, cut};
@@ -66,6 +67,8 @@ where
 pub struct Table {
     /// What helps against a code; `None`: the status decides.
     pub kind: fn(code: &str) -> Option<ErrorKind>,
+    /// What a refusal speaks of, where the code tells it closer than its kind.
+    pub cause: fn(code: &str) -> Option<Cause>,
     /// What an operator may do about it, told after the message; empty for nothing.
     pub remedy: fn(code: &str, message: &str) -> &'static str,
 }
@@ -98,7 +101,7 @@ where
         cut(request, 80),
         readable(said),
     );
-    PortError::new(port, operation, kind, message)
+    PortError { cause: (table.cause)(code), ..PortError::new(port, operation, kind, message) }
 }
 
 /// What helps against an answered error.
@@ -120,8 +123,8 @@ pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Optio
 
 /// The same error once more, for each who waits for one call's answer.
 pub(super) fn again(error: &PortError) -> PortError {
-    let PortError { port, operation, kind, message, source: _ } = error;
-    PortError::new(port, operation, *kind, message.clone())
+    let PortError { port, operation, kind, message, cause, source: _ } = error;
+    PortError { cause: *cause, ..PortError::new(port, operation, *kind, message.clone()) }
 }
 
 /// AWS's sentence on one line, without what nobody can read.

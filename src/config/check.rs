@@ -256,6 +256,7 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
         repo_limit,
         times: times(r),
         short: Vec::new(),
+        broken: None,
     }
 }
 
@@ -389,5 +390,6 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
         repo_limit: None,
         times,
         short: Vec::new(),
+        broken: None,
     }
 }

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::observation::{Instance, InstanceState};
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
@@ -278,8 +279,10 @@ impl Compute for Processes {
         placement: u32,
         attempt: &Attempt,
     ) -> Result<Instance, PortError> {
-        let invalid =
-            |message: String| PortError::new("compute", "launch", ErrorKind::Invalid, message);
+        // Of the slot: it says nothing of others.
+        let invalid = |message: String| {
+            PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
+        };
         let place = Place::of_token(&self.inner.dir, &slot.token(placement))
             .ok_or_else(|| invalid("the slot holds what no slot may hold".to_owned()))?;
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));

@@ -298,6 +298,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             repo_limit: None,
             times: Times::default(),
             short: Vec::new(),
+            broken: None,
         }),
     }
 }

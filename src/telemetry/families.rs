@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::labels;
+
 /// A metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Family {
@@ -39,6 +41,24 @@ pub enum Stability {
     Stable,
     /// May change with a minor version.
     Beta,
+}
+
+/// What `tinqs-ci schema metrics` prints: every family with its closed label values.
+pub fn schema() -> serde_json::Value {
+    let families = FAMILIES.iter().map(|family| {
+        let values: serde_json::Map<_, _> = family
+            .labels
+            .iter()
+            .map(|label| {
+                let values = labels::of_family(family.name, label);
+                ((*label).to_owned(), values.map_or(serde_json::Value::Null, Into::into))
+            })
+            .collect();
+        let mut row = serde_json::to_value(family).unwrap_or_default();
+        row["values"] = values.into();
+        row
+    });
+    families.collect::<Vec<_>>().into()
 }
 
 macro_rules! families {
@@ -130,6 +150,9 @@ families! {
     API_DURATION = "api_request_duration_seconds" Histogram ["service", "operation"] Stable
         "How long those calls took; waiting for a wake-up is left out.",
         "histogram_quantile(0.95, sum by (le, operation) (rate(tinqs_ci_api_request_duration_seconds_bucket[5m])))";
+    BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class"] Beta
+        "Since when a class's launches are stopped because the cloud denies them or calls them wrong, Unix time; 0: they are not.",
+        "tinqs_ci_breaker_opened_timestamp_seconds > 0";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Launches tried.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
 }

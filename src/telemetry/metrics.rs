@@ -8,14 +8,14 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::controller::{Fact, LookResult, Report, SweepReport};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::run::Attempt;
 
 use crate::gitea::demand::pushes::PushResult;
 
-pub use super::families::{FAMILIES, Family, Kind, Stability};
+pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
 
 /// Minutes matter: waiting for machines.
@@ -24,24 +24,6 @@ const WAIT_BUCKETS: [f64; 12] =
 /// Milliseconds matter: calls and passes.
 const CALL_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// What `tinqs-ci schema metrics` prints: every family with its closed label values.
-pub fn schema() -> serde_json::Value {
-    let families = FAMILIES.iter().map(|family| {
-        let values: serde_json::Map<_, _> = family
-            .labels
-            .iter()
-            .map(|label| {
-                let values = labels::of_family(family.name, label);
-                ((*label).to_owned(), values.map_or(serde_json::Value::Null, Into::into))
-            })
-            .collect();
-        let mut row = serde_json::to_value(family).unwrap_or_default();
-        row["values"] = values.into();
-        row
-    });
-    families.collect::<Vec<_>>().into()
-}
 
 /// The families of this process.
 pub struct Metrics {
@@ -75,6 +57,7 @@ pub struct Metrics {
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
     launches: IntCounterVec,
+    breaker_opened: GaugeVec,
 }
 
 /// Names, labels and buckets are constants; `every_family_is_named_by_the_rules` builds each.
@@ -151,6 +134,7 @@ impl Metrics {
             api_requests: counters(r, f::API_REQUESTS),
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
             launches: counters(r, f::LAUNCH_ATTEMPTS),
+            breaker_opened: gauges(r, f::BREAKER_OPENED),
             classes: names,
             registry,
         };
@@ -201,6 +185,7 @@ impl Metrics {
         for class in &self.classes {
             let class = class.as_str();
             self.job_wait.with_label_values(&[class]);
+            self.breaker_opened.with_label_values(&[class]);
             for outcome in labels::OUTCOMES {
                 self.outcomes.with_label_values(&[class, outcome]);
             }
@@ -260,8 +245,18 @@ impl Metrics {
                     self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
                 }
                 Fact::Created => {}
+                Fact::BreakerOpened { class, broken } => self.stopped(class, broken.since),
+                Fact::BreakerClosed { class, open_seconds: _ } => {
+                    self.stopped(class, Timestamp::UNIX_EPOCH);
+                }
             }
         }
+    }
+
+    /// Of the attempt's class, which may be another than the one that serves the run now.
+    fn stopped(&self, class: &ClassName, since: Timestamp) {
+        let class = self.class(Some(&class.0));
+        self.breaker_opened.with_label_values(&[class]).set(seconds(since));
     }
 
     /// A poll (`demand`) or a sweep (`sweep`) that came to its end.

@@ -1,10 +1,10 @@
 use super::*;
 use crate::gitea::demand::pushes::PushResult;
-use tinqs_ci_reconciler::class::{ClassName, Market, Times};
+use tinqs_ci_reconciler::class::{Broken, ClassName, Market, Times};
 use tinqs_ci_reconciler::controller::{Effect, Fact};
 use tinqs_ci_reconciler::observation::{Instance, InstanceState};
 use tinqs_ci_reconciler::ports::OpenRun;
-use tinqs_ci_reconciler::run::{InstanceId, Outcome, Phase, RunName, Slot, Uid8};
+use tinqs_ci_reconciler::run::{InstanceId, Outcome, Phase, Refusal, RunName, Slot, Uid8};
 
 struct At(Timestamp);
 
@@ -28,6 +28,7 @@ fn class(name: &str) -> Class {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     }
 }
 
@@ -134,6 +135,32 @@ fn no_label_and_no_series_comes_from_outside() {
     assert!(text.contains("tinqs_ci_actions_total{action=\"launch\",result=\"error\"} 1"));
     assert!(text.contains("tinqs_ci_job_wait_duration_seconds_count{class=\"unmatched\"} 1"));
     assert!(text.contains("tinqs_ci_reconcile_total{controller=\"run\",result=\"acted\"} 1"));
+}
+
+#[test]
+fn a_class_whose_launches_are_stopped_shows_since_when_until_they_go_on() {
+    let telemetry = telemetry(2);
+    let shown = |class: &str| {
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let text = telemetry.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
+    };
+    assert_eq!(["class-0", "class-1", "unmatched"].map(shown), ["0"; 3]);
+    let class = ClassName("class-1".to_owned());
+    let broken = Broken {
+        why: Refusal::Denied,
+        message: "check the credentials of this process".to_owned(),
+        since: now(),
+        until: now(),
+    };
+    let opened = Fact::BreakerOpened { class: class.clone(), broken };
+    let mut look = Report { facts: vec![opened], ..report("class-0") };
+    telemetry.record(&look, Duration::from_millis(5));
+    assert_eq!(["class-0", "class-1", "unmatched"].map(shown), ["0", "1800000000", "0"]);
+    look.facts = vec![Fact::BreakerClosed { class, open_seconds: 300 }];
+    telemetry.record(&look, Duration::from_millis(5));
+    assert_eq!(shown("class-1"), "0");
 }
 
 #[test]

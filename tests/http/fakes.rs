@@ -74,6 +74,7 @@ pub(crate) fn class() -> Class {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     }
 }
 

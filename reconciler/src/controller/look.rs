@@ -1,17 +1,20 @@
 //! One look: observe, then rounds of plan, free, prepare, put, act, record.
 
+mod launch;
+
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::breaker::Leave;
 use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
 use crate::class::serving;
 use crate::mutant::{self, Mutant};
-use crate::observation::{Instance, InstanceState, Observation, Registrations};
+use crate::observation::{InstanceState, Observation, Registrations};
 use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
 use crate::record;
-use crate::run::{Phase, Run, RunName, Slot, Status};
+use crate::run::{Phase, Reason, Run, RunName, Slot, Status};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -28,6 +31,8 @@ struct Look<'a> {
     report: Report,
     /// Effects issued, each at most once in a look.
     issued: HashSet<String>,
+    /// Leave to launch, until it is used.
+    leave: Option<Leave>,
 }
 
 /// Why a look ends before it is through.
@@ -76,8 +81,10 @@ impl Controller {
         report.class = seen.class.as_ref().map(|c| c.name.clone());
         report.repo = seen.run.as_ref().map(|r| r.spec.job.repo.clone()).unwrap_or_default();
         let stored = seen.run.clone();
-        let mut look = Look { controller: self, seen, stored, report, issued: HashSet::new() };
-        match look.go().await {
+        let issued = HashSet::new();
+        let mut look = Look { controller: self, seen, stored, report, issued, leave: None };
+        // On the heap: what a look holds over its calls would else lie in every future around it.
+        match Box::pin(look.go()).await {
             Ok(()) => {}
             Err(Stop::Late) => {
                 look.report.result = LookResult::Error;
@@ -131,9 +138,16 @@ impl Look<'_> {
         let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
         // In push mode the machine that got a job may be gone already: then the run is over.
         let newly_used = row == Row::PushConsumed && used(&run.status) != used(&status);
-        run.status = status;
+        let before = std::mem::replace(&mut run.status, status);
         let mut more = newly_used || matches!(row, Row::Reopen | Row::NextPlacement);
         if let Some(prepare) = prepare {
+            if !self.admitted(&prepare.class, &prepare.slot).await {
+                // Its class was stopped meanwhile: decided anew with that, and nothing is written.
+                if let Some(run) = &mut self.seen.run {
+                    run.status = before;
+                }
+                return Ok(true);
+            }
             let slot = prepare.slot.clone();
             more = self.prepare(prepare).await?;
             if more && mutant::on(Mutant::LaunchBeforeRecord) {
@@ -407,60 +421,12 @@ impl Look<'_> {
         }
     }
 
-    /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
-    async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
-        let Some(mut attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone())
-        else {
-            return Ok(false);
-        };
-        if !self.issued.insert(slot.token(placement)) {
-            return Ok(false);
-        }
-        self.now_in_time()?;
-        if mutant::on(Mutant::TodaysRecipe) {
-            mutant::todays_recipe(&mut attempt, placement, self.seen.class.as_ref());
-        }
-        let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
-        let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
-        self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());
-        let now = self.now_in_time()?;
-        let Some(run) = &mut self.seen.run else { return Ok(false) };
-        match result {
-            Ok(mut instance) => {
-                if mutant::on(Mutant::DeadTokenLives) {
-                    instance.state = InstanceState::Booting;
-                }
-                record::launched(&mut run.status, placement, &instance, now);
-                self.sighted(instance);
-            }
-            Err(error) => {
-                record::not_launched(&mut run.status, placement, error.kind, now);
-                if error.kind == ErrorKind::NoCapacity {
-                    self.short_of(&attempt, placement, now);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn sighted(&mut self, instance: Instance) {
-        self.seen.machines.retain(|m| m.id != instance.id);
-        self.seen.machines.push(instance);
-    }
-
-    fn short_of(&mut self, attempt: &crate::run::Attempt, placement: u32, now: Timestamp) {
-        let index = usize::try_from(placement).unwrap_or(usize::MAX);
-        if let Some(placement) = attempt.placements.get(index) {
-            self.controller.memory.refused(&placement.machine, now);
-        }
-        if let Some(class) = &mut self.seen.class {
-            class.short = self.controller.memory.short(now);
-        }
-    }
-
     /// The report; what it says of the next look is remembered.
     fn close(self) -> Report {
-        let Self { controller, seen, stored, mut report, issued: _ } = self;
+        let Self { controller, seen, stored, mut report, issued: _, leave } = self;
+        if let Some(leave) = leave {
+            controller.memory.breakers.unused(&leave, controller.ports.clock.now());
+        }
         let run = seen.run.as_ref();
         report.phase = stored_phase(stored.as_ref());
         report.reason = run.and_then(|r| r.status.reason());
@@ -475,6 +441,9 @@ impl Look<'_> {
             }
         };
         controller.memory.remember_due(&report.name, report.due);
+        if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
+            controller.memory.breakers.holds(class, &report.name);
+        }
         report
     }
 }

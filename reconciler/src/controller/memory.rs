@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::breaker::Breakers;
 use super::taken::Taken;
-use crate::class::{ClassName, Machine, Shortage};
+use crate::class::{Cause, ClassName, Machine, Shortage};
+use crate::facts::after;
 use crate::observation::{Instance, Registration};
 use crate::ports::PortError;
-use crate::run::{RunName, Slot};
+use crate::run::{InstanceId, RunName, Slot};
 
-/// How long a machine that was refused for capacity is skipped.
-const SHORT_FOR: SignedDuration = SignedDuration::from_mins(3);
 /// Nobody is woken twice by the sweep within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Where nothing is open, the store is asked for open runs this often, and no more.
@@ -25,6 +25,8 @@ const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Registrations known to be missing that are remembered at most.
 const MISSING_KEPT: usize = 10_000;
+/// Machines that the cloud took back, remembered at most.
+const RECLAIMED_KEPT: usize = 10_000;
 
 /// Machines by the run their slot names.
 pub(super) type Machines = HashMap<RunName, Vec<Instance>>;
@@ -42,6 +44,7 @@ pub(super) struct Memory {
     pub(super) rows: Listing<Rows>,
     pub(super) seats: Listing<Seats>,
     pub(super) taken: Taken,
+    pub(super) breakers: Breakers,
     inner: Mutex<Inner>,
 }
 
@@ -49,6 +52,8 @@ pub(super) struct Memory {
 struct Inner {
     missing: HashMap<i64, Timestamp>,
     short: Vec<Shortage>,
+    /// Machines that were seen taken back: each speaks once.
+    reclaimed: BTreeSet<InstanceId>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
     /// The classes of the machines that were listed last.
@@ -93,14 +98,30 @@ impl Memory {
         self.inner().missing.remove(&registration);
     }
 
-    /// A machine was refused for capacity.
-    pub(super) fn refused(&self, machine: &Machine, now: Timestamp) {
+    /// A machine is skipped for a while, and what its cause reaches to.
+    pub(super) fn skip(&self, machine: &Machine, cause: Cause, now: Timestamp) {
+        let until = after(now, cause.remembered_for());
         let mut inner = self.inner();
-        inner.short.retain(|s| s.until > now && !s.machine.same_capacity(machine));
-        inner.short.push(Shortage { machine: machine.clone(), until: now + SHORT_FOR });
+        let same = |s: &Shortage| s.cause == cause && s.machine.same_capacity(machine);
+        inner.short.retain(|s| s.until > now && !same(s));
+        inner.short.push(Shortage { machine: machine.clone(), until, cause });
     }
 
-    /// Machines remembered as out of capacity.
+    /// The cloud took a machine back. It is listed for an hour, and counts when it is first seen.
+    pub(super) fn reclaimed(&self, id: &InstanceId, machine: &Machine, now: Timestamp) {
+        let first = {
+            let mut inner = self.inner();
+            if inner.reclaimed.len() >= RECLAIMED_KEPT {
+                inner.reclaimed.clear();
+            }
+            inner.reclaimed.insert(id.clone())
+        };
+        if first {
+            self.skip(machine, Cause::Reclaimed, now);
+        }
+    }
+
+    /// Machines that are skipped now.
     pub(super) fn short(&self, now: Timestamp) -> Vec<Shortage> {
         self.inner().short.iter().filter(|s| s.until > now).cloned().collect()
     }
@@ -171,6 +192,16 @@ impl Memory {
             Some(due) => inner.dues.insert(name.clone(), due),
             None => inner.dues.remove(name),
         };
+    }
+
+    /// These runs are looked at again now, as far as they are looked at on their own account.
+    pub(super) fn bring_forward(&self, names: &BTreeSet<RunName>, now: Timestamp) {
+        let mut inner = self.inner();
+        for name in names {
+            if let Some(due) = inner.dues.get_mut(name) {
+                *due = now.min(*due);
+            }
+        }
     }
 
     /// The due of a run as this process knows it.
@@ -258,5 +289,82 @@ impl<T> Listing<T> {
     }
     fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::{Class, Market, Times};
+
+    fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
+        let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
+        let (image, instance_profile, security_groups) = Default::default();
+        Machine { kind, subnet, market, image, security_groups, instance_profile }
+    }
+
+    /// The machines that a class may still ask for, so many seconds later.
+    fn left(memory: &Memory, seconds: i64) -> Vec<String> {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let mut machines = Vec::new();
+        for market in [Market::Spot, Market::OnDemand] {
+            for kind in ["small", "big"] {
+                machines.extend(["a", "b"].map(|subnet| machine(kind, subnet, market)));
+            }
+        }
+        let class = Class {
+            name: ClassName("linux".to_owned()),
+            labels: Vec::new(),
+            serves_unlabelled: false,
+            machines,
+            limit: None,
+            repo_limit: None,
+            times: Times::default(),
+            short: memory.short(now),
+            broken: None,
+        };
+        let free = class.machines.iter().filter(|m| class.short_until(m, now).is_none());
+        free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()
+    }
+
+    #[test]
+    fn each_cause_reaches_as_far_and_lasts_as_long_as_it_says() {
+        let spot = machine("small", "a", Market::Spot);
+        let rows = [
+            (Cause::Capacity, 1, 180),
+            (Cause::Unsupported, 1, 3_600),
+            (Cause::Addresses, 4, 180),
+            (Cause::Quota, 1, 60),
+            (Cause::Market, 4, 180),
+            (Cause::Reclaimed, 0, 180),
+            (Cause::Attempt, 0, 0),
+        ];
+        for (cause, reaches, seconds) in rows {
+            let memory = Memory::default();
+            memory.skip(&spot, cause, Timestamp::UNIX_EPOCH);
+            assert_eq!(left(&memory, 0).len(), 8 - reaches, "{cause:?}");
+            assert_eq!(left(&memory, (seconds - 1).max(0)).len(), 8 - reaches, "{cause:?}");
+            assert_eq!(left(&memory, seconds).len(), 8, "{cause:?}");
+        }
+        let memory = Memory::default();
+        memory.skip(&spot, Cause::Addresses, Timestamp::UNIX_EPOCH);
+        assert!(left(&memory, 0).iter().all(|machine| machine.ends_with(" b")));
+        memory.skip(&spot, Cause::Market, Timestamp::UNIX_EPOCH);
+        assert_eq!(left(&memory, 0), ["on-demand small b", "on-demand big b"]);
+    }
+
+    #[test]
+    fn a_shorter_memory_does_not_end_a_longer_one() {
+        let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
+        memory.skip(&spot, Cause::Unsupported, Timestamp::UNIX_EPOCH);
+        memory.skip(&spot, Cause::Capacity, Timestamp::UNIX_EPOCH);
+        assert_eq!((left(&memory, 200).len(), memory.inner().short.len()), (7, 2));
+    }
+
+    #[test]
+    fn what_was_remembered_without_a_cause_is_read_as_want_of_capacity() {
+        let text = r#"{"machine":{"kind":"small"},"until":"2026-01-01T12:00:00Z"}"#;
+        let read: Shortage = serde_json::from_str(text).expect("as it was written before");
+        assert_eq!(read.cause, Cause::Capacity);
     }
 }

@@ -83,9 +83,11 @@ impl Controller {
             seats,
             room: self.ports.compute.room(),
             no_spare: false,
-            class: class.map(|class| Class { short: self.memory.short(now), ..class }),
+            class: None,
             run,
         };
+        self.remember_reclaimed(&seen);
+        seen.class = class.map(|class| self.remembered(class, &seen));
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
         if let Job::Running { runner } = &seen.job {
@@ -93,6 +95,29 @@ impl Controller {
         }
         seen.no_spare = self.has_no_spare(&seen).await?;
         Ok(seen)
+    }
+
+    /// A class with what is remembered of it.
+    fn remembered(&self, class: Class, seen: &Observation) -> Class {
+        let run = seen.run.as_ref();
+        let attempt = run.and_then(|run| Some(run.slot(run.status.attempt.as_ref()?.number)));
+        let broken = self.memory.breakers.broken(&class.name, attempt.as_ref(), seen.now);
+        Class { short: self.memory.short(seen.now), broken, ..class }
+    }
+
+    /// Others than what the cloud has just taken back are preferred. The record alone knows the subnet.
+    fn remember_reclaimed(&self, seen: &Observation) {
+        let Some(run) = &seen.run else { return };
+        let Some(attempt) = &run.status.attempt else { return };
+        let slot = run.slot(attempt.number);
+        let ended = |m: &&Instance| m.slot == slot && !m.is_live();
+        let by_cloud = |m: &&Instance| m.ended_by == Some(EndedBy::Cloud);
+        for machine in seen.machines.iter().filter(ended).filter(by_cloud) {
+            let index = usize::try_from(machine.placement).ok();
+            if let Some(placement) = index.and_then(|at| attempt.placements.get(at)) {
+                self.memory.reclaimed(&machine.id, &placement.machine, seen.now);
+            }
+        }
     }
 
     /// What the runs that this one needs tell of its job, where the forge tells nothing: it is

@@ -3,8 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::{Action, LAUNCH_WINDOW, Plan, Prepare, Row, SHOWN_WITHIN, SeatLimits, VISIBLE_WITHIN};
-use crate::class::{Class, Machine};
+use super::{
+    Action, LAUNCH_WINDOW, LONGEST_BACKOFF, Plan, Prepare, Row, SHOWN_WITHIN, STOPPED_FOR,
+    SeatLimits, VISIBLE_WITHIN,
+};
+use crate::class::{Broken, Cause, Class, Machine};
 use crate::facts::{self, after, older};
 use crate::mutant::{self, Mutant};
 use crate::run::{Attempt, End, Ended, Phase, Placement, Reason, Refusal};
@@ -26,7 +29,12 @@ impl<'a> Decision<'a> {
         {
             match (&placement.answered, &placement.refused) {
                 (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
-                    return self.launch(&attempt);
+                    return match class.broken(now).filter(|_| attempt.class == class.name) {
+                        Some(broken) if !self.is_recorded_here(&attempt) => {
+                            self.launch_held(class, broken, &attempt)
+                        }
+                        _ => self.launch(&attempt),
+                    };
                 }
                 (None, None) if now < after(attempt.decided_at, SHOWN_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
@@ -48,7 +56,7 @@ impl<'a> Decision<'a> {
     /// Row 11.
     fn launch(mut self, attempt: &Attempt) -> Plan {
         let (number, current) = (attempt.number, attempt.current());
-        if self.seen.recorded_here != Some((number, current))
+        if !self.is_recorded_here(attempt)
             && let Some(placement) =
                 self.status.attempt.as_mut().and_then(|a| a.placements.last_mut())
         {
@@ -60,6 +68,31 @@ impl<'a> Decision<'a> {
             actions: vec![Action::Launch { slot, placement: current }],
             ..self.write(Row::Launch)
         }
+    }
+
+    /// Whether the current placement was recorded by this very look.
+    fn is_recorded_here(&self, attempt: &Attempt) -> bool {
+        self.seen.recorded_here == Some((attempt.number, attempt.current()))
+    }
+
+    /// Row 15 in place of row 11: what is recorded may have been asked for, and is not asked for
+    /// again while the class is stopped.
+    fn launch_held(mut self, class: &Class, broken: &Broken, attempt: &Attempt) -> Plan {
+        self.tell_broken(class, broken);
+        let window = after(attempt.decided_at, LAUNCH_WINDOW);
+        let over = after(window, SignedDuration::from_secs(1));
+        self.status.due = broken.until.min(over).min(self.gives_up_at());
+        self.write(Row::Hold)
+    }
+
+    fn tell_broken(&mut self, class: &Class, broken: &Broken) {
+        let name = &class.name;
+        let minutes = STOPPED_FOR.as_secs() / 60;
+        let message = format!(
+            "launches of class {name} are stopped, but for a try each {minutes} min: {}",
+            broken.message
+        );
+        self.waiting(Reason::BreakerOpen, message);
     }
 
     /// Rows 13 to 17: there is no attempt, or it is over.
@@ -94,15 +127,11 @@ impl<'a> Decision<'a> {
                 return self.write(Row::Spare);
             }
         }
-        if let Some((reason, message, due)) = self.hold(class) {
-            // While one of the two holds it back, which one is not worth a write.
-            let either = |r: Reason| matches!(r, Reason::BackingOff | Reason::NoCapacity);
-            if !(either(reason) && self.status.reason().is_some_and(either)) {
-                self.waiting(reason, message);
-            }
+        if let Some(due) = self.hold(class) {
             self.status.due = due.min(self.gives_up_at());
-            if ends_now && let Some(until) = short_until(class, self.now()) {
+            if ends_now && let Some(until) = held_until(class, self.now()) {
                 // For those that have not been refused themselves: this write is made anyhow.
+                let until = until.min(after(self.now(), LONGEST_BACKOFF));
                 let retry_at = self.status.retry_at.map_or(until, |at| at.max(until));
                 self.status.retry_at = Some(retry_at);
                 self.status.due = retry_at.min(self.gives_up_at());
@@ -130,37 +159,49 @@ impl<'a> Decision<'a> {
             || self.facts.consumed
             || self.facts.live
             || attempt.class != class.name
+            || class.broken(self.now()).is_some()
         {
             return None;
         }
         let tried = |m: &Machine| attempt.placements.iter().any(|p| p.machine.same_capacity(m));
-        let fits = |m: &&Machine| !tried(m) && class.short_until(m, self.now()).is_none();
-        class.machines.iter().find(fits).cloned()
+        class.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
-    /// Row 15: reasons not to try now.
-    fn hold(&self, class: &Class) -> Option<(Reason, String, Timestamp)> {
+    /// Row 15: what keeps it from trying now is told, and until when it does is answered.
+    fn hold(&mut self, class: &Class) -> Option<Timestamp> {
         let now = self.now();
+        // While one of the two holds it back, which one is not worth a write; nor is that it only backs
+        // off where its class may be tried again.
+        let told = self.status.reason();
+        let stopped = told == Some(Reason::BreakerOpen);
+        let either = matches!(told, Some(Reason::BackingOff | Reason::NoCapacity));
+        if let Some(broken) = class.broken(now) {
+            if !stopped {
+                self.tell_broken(class, broken);
+            }
+            return Some(broken.until.max(self.status.retry_at.unwrap_or(now)));
+        }
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
             let why = last.map_or_else(|| "unknown".to_owned(), facts::describe_end);
             let n = self.status.failures;
-            return Some((
-                Reason::BackingOff,
-                format!("{n} attempts in a row got no job; the last: {why}"),
-                at,
-            ));
+            if !either && !stopped {
+                let message = format!("{n} attempts in a row got no job; the last: {why}");
+                self.waiting(Reason::BackingOff, message);
+            }
+            return Some(at);
         }
         if let Some(until) = short_until(class, now) {
-            return Some((
-                Reason::NoCapacity,
-                format!("no capacity for any machine of class {}", class.name),
-                until,
-            ));
+            let (message, is_fault) = shortage(class, now);
+            if !either || is_fault {
+                self.waiting(Reason::NoCapacity, message);
+            }
+            return Some(until.min(after(now, LONGEST_BACKOFF)));
         }
         if !self.seen.room {
             let message = "launches are paced below the cloud's own limit".to_owned();
-            return Some((Reason::Paced, message, after(now, SignedDuration::from_secs(5))));
+            self.waiting(Reason::Paced, message);
+            return Some(after(now, SignedDuration::from_secs(5)));
         }
         None
     }
@@ -175,8 +216,7 @@ impl<'a> Decision<'a> {
         let seat = (class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
             .then_some(SeatLimits { class: class.limit, repo: class.repo_limit });
         let now = self.now();
-        let free = |m: &&Machine| class.short_until(m, now).is_none();
-        let Some(machine) = class.machines.iter().find(free).cloned() else {
+        let Some(machine) = class.choose(now, |_| true).cloned() else {
             // `hold` has found one; a class without machines is refused with the configuration.
             return self.write(Row::Hold);
         };
@@ -195,6 +235,33 @@ impl<'a> Decision<'a> {
         // What held it back before is over; `record` says what comes instead.
         self.status.due = now;
         Plan { prepare: Some(prepare), ..self.write(row) }
+    }
+}
+
+/// Until when no launch of the class is made.
+fn held_until(class: &Class, now: Timestamp) -> Option<Timestamp> {
+    class.broken(now).map(|broken| broken.until).or_else(|| short_until(class, now))
+}
+
+/// Why no machine of the class is asked for, and whether that is a fault of the configuration.
+fn shortage(class: &Class, now: Timestamp) -> (String, bool) {
+    let name = &class.name;
+    let mut causes = class.machines.iter().map(|machine| class.short_for(machine, now));
+    let first = causes.next().flatten();
+    match first.filter(|first| causes.all(|cause| cause == Some(*first))) {
+        Some(Cause::Unsupported) => {
+            let what = "is offered where it is asked for: check its `kinds` and `subnets`";
+            (format!("no machine of class {name} {what}"), true)
+        }
+        Some(Cause::Market) => {
+            let what = "the account may not use the market of any machine of class";
+            (format!("{what} {name}: see `tinqs-ci doctor`"), true)
+        }
+        Some(Cause::Quota) => {
+            (format!("the account's limit is reached for every machine of class {name}"), false)
+        }
+        Some(Cause::Addresses) => (format!("no subnet of class {name} has a free address"), false),
+        _ => (format!("no capacity for any machine of class {name}"), false),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The product of what can be seen, thinned out evenly.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Shortage, Times};
+use tinqs_ci_reconciler::class::{
+    Broken, Cause, Class, ClassName, Machine, Market, Shortage, Times,
+};
 use tinqs_ci_reconciler::observation::{
     Conclusion, Instance, InstanceState, Job, Observation, Registration, Registrations,
 };
@@ -24,17 +26,18 @@ pub(crate) enum Launching {
 }
 
 /// All of it; by turns.
-pub(crate) const LAUNCHES: [Launching; 5] = [
+pub(crate) const LAUNCHES: [Launching; 6] = [
     Launching::Boots,
     Launching::Fails(ErrorKind::NoCapacity),
     Launching::Fails(ErrorKind::Unavailable),
     Launching::Dead,
     Launching::Fails(ErrorKind::Limit),
+    Launching::Fails(ErrorKind::Invalid),
 ];
 
 /// How many there are of: jobs, records, attempts, ends, ages, machines, registrations, others,
 /// classes, clocks.
-const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 6, 5];
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 9, 5];
 /// Every so many is looked at: a prime that divides no size, so that every pair of choices is met.
 const STRIDE: u64 = 331;
 
@@ -348,8 +351,16 @@ fn others(choice: u64, seen: &mut Observation) {
 }
 
 fn class_of(choice: u64) -> Option<Class> {
-    let short =
-        |kind: &str, seconds: i64| Shortage { machine: machine(kind), until: ago(-seconds) };
+    let because = |kind: &str, seconds: i64, cause| Shortage {
+        machine: machine(kind),
+        until: ago(-seconds),
+        cause,
+    };
+    let short = |kind: &str, seconds: i64| because(kind, seconds, Cause::Capacity);
+    let broken = |seconds: i64| {
+        let (why, message) = (Refusal::Invalid, "no such image".to_owned());
+        Some(Broken { why, message, since: ago(60), until: ago(-seconds) })
+    };
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux:host".to_owned()],
@@ -359,12 +370,19 @@ fn class_of(choice: u64) -> Option<Class> {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     };
     Some(match choice {
         0 => return None,
         1 => Class { limit: Some(3), repo_limit: Some(2), ..class },
         2 => Class { short: vec![short("a", 60)], ..class },
         3 => Class { short: vec![short("a", 60), short("b", 30)], ..class },
+        6 => Class { broken: broken(240), ..class },
+        7 => Class { broken: broken(0), short: vec![short("a", 60), short("b", 30)], ..class },
+        8 => {
+            let none = ["a", "b"].map(|kind| because(kind, 3_000, Cause::Unsupported));
+            Class { short: none.into(), ..class }
+        }
         _ => class,
     })
 }

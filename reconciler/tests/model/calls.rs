@@ -1,7 +1,7 @@
 //! The calls of a look, and what they do.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::Shortage;
+use tinqs_ci_reconciler::class::{Cause, Shortage};
 use tinqs_ci_reconciler::observation::{InstanceState, Registrations};
 use tinqs_ci_reconciler::plan::{Action as Effect, Row};
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -235,7 +235,7 @@ impl World {
             let until = now() + SignedDuration::from_mins(3);
             let short = &mut state.replicas[replica].short;
             short.retain(|s| !s.machine.same_capacity(&machine));
-            short.push(Shortage { machine, until });
+            short.push(Shortage { machine, until, cause: Cause::Capacity });
             if let Some(class) = &mut look.seen.class {
                 class.short.clone_from(short);
             }

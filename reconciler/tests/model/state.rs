@@ -271,5 +271,6 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
             ..Times::default()
         },
         short: Vec::new(),
+        broken: None,
     }
 }

@@ -1,7 +1,7 @@
 //! Laws L1 to L8, each where its call is made.
 
-use jiff::Timestamp;
-use tinqs_ci_reconciler::class::serving;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::{ClassName, serving};
 use tinqs_ci_reconciler::controller::Report;
 use tinqs_ci_reconciler::ports::Expect;
 use tinqs_ci_reconciler::run::{
@@ -10,10 +10,14 @@ use tinqs_ci_reconciler::run::{
 
 use super::Laws;
 use crate::cloud::machine::Machine;
+use crate::executor::Group;
 
 /// An attempt with two placements, its machine, its end, and the next begin: five. And backing off
 /// that begins anew comes to some four attempts of four writes more than going on would.
 const WRITES_OF_A_MACHINE: usize = 20;
+
+/// So long after such a refusal a replica asks for no machine of the class.
+const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is true of a registration when it is to be retired.
 #[derive(Clone, Debug, Default)]
@@ -152,6 +156,24 @@ impl Laws {
         }
     }
 
+    /// Time: a replica begins a call of launch. None is begun within five minutes of having been told
+    /// that the class's launches are refused for what a person must mend.
+    pub fn on_asked(&mut self, now: Timestamp, replica: Group, slot: &Slot, class: &ClassName) {
+        let told = self.stopped.get(&(replica, class.clone()));
+        if let Some(ago) = told.map(|at| now.duration_since(*at)).filter(|ago| *ago < STOPPED_FOR) {
+            let what = format!(
+                "{slot}: asked again {} s after class {class} was refused for good",
+                ago.as_secs()
+            );
+            self.broken("time", now, slot.run.as_str(), what);
+        }
+    }
+
+    /// A replica is told that a class's launches are refused for what a person must mend.
+    pub fn on_stopped(&mut self, now: Timestamp, replica: Group, class: &ClassName) {
+        self.stopped.insert((replica, class.clone()), now);
+    }
+
     /// L2: the cloud refused a token that came with other bytes.
     pub fn on_other_bytes(&mut self, now: Timestamp, slot: &Slot, placement: u32) {
         if self.scrambled.contains(&slot.run) {
@@ -169,11 +191,14 @@ impl Laws {
         live: impl Iterator<Item = (&'a Machine, String)>,
         all: impl Iterator<Item = &'a Machine>,
     ) {
+        let twins = all.filter(|m| m.slot == made.slot && m.placement == made.placement).count();
+        if self.twins && twins > 1 {
+            self.twinned.insert(made.slot.clone());
+        }
         if self.twins || !self.scrambled.is_empty() {
             return;
         }
         let about = made.slot.run.to_string();
-        let twins = all.filter(|m| m.slot == made.slot && m.placement == made.placement).count();
         if twins > 1 {
             let what = format!("{}-{}: {twins} machines", made.slot, made.placement);
             self.broken("L2", now, &about, what);
@@ -236,7 +261,7 @@ impl Laws {
             self.broken("L5", now, &about, what);
         } else if *works && !self.scrambled(name) {
             self.broken("L3", now, &about, format!("registration {id} {name}: retired at work"));
-        } else if *lives && !self.records_lost && !self.scrambled(name) {
+        } else if *lives && !self.records_lost && !self.scrambled(name) && !self.is_twinned(name) {
             let what = format!("registration {id} {name}: retired while its machine lives");
             self.broken("L3", now, &about, what);
         }
@@ -245,6 +270,12 @@ impl Laws {
 
     fn scrambled(&self, slot: &str) -> bool {
         slot.parse::<Slot>().is_ok_and(|slot| self.scrambled.contains(&slot.run))
+    }
+
+    /// Whether the cloud has made twins of a slot. One of them may come after all of the slot was seen
+    /// to be gone, by a call that hung: nobody can know of it.
+    fn is_twinned(&self, slot: &str) -> bool {
+        slot.parse::<Slot>().is_ok_and(|slot| self.twinned.contains(&slot))
     }
 
     /// A run was put into the queue.

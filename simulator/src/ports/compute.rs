@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::observation::Instance;
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
@@ -42,11 +43,26 @@ impl Compute for Mouth {
         attempt: &Attempt,
     ) -> Result<Instance, PortError> {
         let call = Call::new("compute.launch", slot.token(placement));
-        self.call(call, |world, began| {
-            world.paced("compute.launch", began)?;
-            world.launch(slot, placement, attempt)
-        })
-        .await
+        if let Some(replica) = self.replica() {
+            let mut world = self.world();
+            let now = world.now();
+            world.laws.on_asked(now, replica, slot, &attempt.class);
+        }
+        let answer = self
+            .call(call, |world, began| {
+                world.paced("compute.launch", began)?;
+                world.launch(slot, placement, attempt)
+            })
+            .await;
+        if let (Err(error), Some(replica)) = (&answer, self.replica())
+            && matches!(error.kind, ErrorKind::Denied | ErrorKind::Invalid)
+            && error.cause.is_none()
+        {
+            let mut world = self.world();
+            let now = world.now();
+            world.laws.on_stopped(now, replica, &attempt.class);
+        }
+        answer
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
@@ -91,6 +107,16 @@ impl World {
         let weather = self.faults.at(now);
         let recipe = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
         let recipe = recipe.map(|p| &p.machine);
+        if self.suffers(now, Trouble::Denied) {
+            self.count("denied");
+            let message = "simulated: the credentials ran out";
+            return Err(error("compute.launch", ErrorKind::Denied, message));
+        }
+        if let Some(machine) = recipe.filter(|machine| self.has_bad_image(now, machine)) {
+            let message = format!("simulated: there is no image {}", machine.image);
+            self.count("bad_image");
+            return Err(error("compute.launch", ErrorKind::Invalid, message));
+        }
         if let Some(machine) = recipe
             && self.strikes("no_capacity", weather.no_capacity)
         {
@@ -114,7 +140,13 @@ impl World {
             if refused.kind == ErrorKind::Invalid {
                 self.laws.on_other_bytes(now, slot, placement);
             }
-            error("compute.launch", refused.kind, refused.message)
+            let told = error("compute.launch", refused.kind, refused.message);
+            match refused.code {
+                "InsufficientFreeAddressesInSubnet" => told.because(Cause::Addresses),
+                // Another token is another matter.
+                "IdempotentParameterMismatch" => told.because(Cause::Attempt),
+                _ => told,
+            }
         })?;
         if self.cloud.machines().count() > made {
             self.judge_machine(now, &instance.id);

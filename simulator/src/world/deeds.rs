@@ -91,6 +91,18 @@ pub(super) fn mixed(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
+/// Pushes for two classes, those for the second one in bursts.
+pub(super) fn two_classes(rng: &mut Rng) -> Deeds {
+    let mut deeds = pushes(rng);
+    for n in 0..12 {
+        let at = minutes(28 * n) + rng.between(seconds(1), minutes(25));
+        let count = 1 + pick(rng, 12);
+        let jobs = (0..count).map(|n| job(rng, n, "second")).collect();
+        deeds.push((at, Deed::Push { repo: REPOS[pick(rng, 3)].to_owned(), jobs }));
+    }
+    in_order(deeds)
+}
+
 /// Three bursts of 20, hours apart.
 pub(super) fn few_bursts(rng: &mut Rng) -> Deeds {
     (0..3)

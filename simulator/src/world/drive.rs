@@ -484,6 +484,7 @@ impl<'a> Drive<'a> {
         for (_, number) in due {
             if let Some(replica) = &self.replicas[number] {
                 replica.configure(self.settings(number));
+                lock(&self.world).laws.on_heard();
             }
         }
     }

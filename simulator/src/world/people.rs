@@ -116,7 +116,7 @@ pub(super) fn clear_up(world: &mut World, now: Timestamp) {
     let hopeless: Vec<i64> = {
         let forge = lock(&world.forge);
         let waiting = forge.jobs().filter(|job| job.status == Status::Waiting);
-        waiting.filter(|job| world.is_hopeless(job)).map(|job| job.id).collect()
+        waiting.filter(|job| world.is_hopeless(now, job)).map(|job| job.id).collect()
     };
     for id in hopeless {
         world.tell(&format!("people: cancel job-{id}, which nobody runs"));

@@ -72,6 +72,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         repo_limit: None,
         times: Times { keep, ..Times::default() },
         short: Vec::new(),
+        broken: None,
     }
 }
 
@@ -395,6 +396,42 @@ impl Profile {
         Self { spells, ..Self::mixed("drought", fair, 60) }
     }
 
+    /// The image of one class is wrong for an hour, and its jobs come in bursts; then it is right. Jobs
+    /// of the other class are served as ever.
+    pub fn broken() -> Self {
+        let mut second = linux(KEEP);
+        second.name = ClassName("second".to_owned());
+        second.labels = vec!["second".to_owned()];
+        for machine in &mut second.machines {
+            BAD_IMAGE.clone_into(&mut machine.image);
+        }
+        let spells = |rng: &mut Rng| {
+            let after = rng.between(seconds(1), hours(4));
+            vec![Spell { trouble: Trouble::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
+        };
+        let weather = |rng: &mut Rng| Faults {
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            crash: [0.0, 0.001][pick(rng, 2)],
+            wake_doubled: 0.2,
+            ..Faults::default()
+        };
+        let classes = vec![linux(KEEP), second];
+        Self { spells, classes, deeds: deeds::two_classes, ..Self::mixed("broken", weather, 25) }
+    }
+
+    /// The cloud denies every launch, for an hour twice.
+    pub fn denied() -> Self {
+        let spells = |rng: &mut Rng| {
+            let mut spell = |hour| Spell {
+                trouble: Trouble::Denied,
+                after: hours(hour) + rng.between(seconds(1), hours(1)),
+                lasts: hours(1),
+            };
+            vec![spell(0), spell(3)]
+        };
+        Self { spells, ..Self::mixed("denied", fair, 25) }
+    }
+
     /// The cloud does not honour client tokens.
     pub fn twins() -> Self {
         let weather = |rng: &mut Rng| Faults {
@@ -475,6 +512,8 @@ impl Profile {
             Self::hide(),
             Self::flap(),
             Self::drought(),
+            Self::broken(),
+            Self::denied(),
             Self::twins(),
             Self::clocks(),
             Self::people(),
@@ -485,6 +524,8 @@ impl Profile {
     }
 }
 
+/// An image that the cloud calls wrong for a while.
+const BAD_IMAGE: &str = "ami-2";
 /// A kind of machine whose runner never starts.
 const BROKEN: &str = "t3.broken";
 

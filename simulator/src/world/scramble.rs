@@ -36,7 +36,7 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::GaveUp,
     Outcome::MachineEnded,
 ];
-const REASONS: [Reason; 8] = [
+const REASONS: [Reason; 9] = [
     Reason::Deleted,
     Reason::Blocked,
     Reason::NoClass,
@@ -45,6 +45,7 @@ const REASONS: [Reason; 8] = [
     Reason::NoCapacity,
     Reason::Paced,
     Reason::AtLimit,
+    Reason::BreakerOpen,
 ];
 
 /// The same record, about a third of its fields drawn anew.

@@ -15,7 +15,7 @@ use aws_sdk_ec2::types::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Machine, Market};
+use tinqs_ci_reconciler::class::{Cause, Machine, Market};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_reconciler::run::{Attempt, Slot};
 
@@ -64,8 +64,9 @@ impl<'a> Ask<'a> {
         attempt: &'a Attempt,
     ) -> Result<Self, PortError> {
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
-        let asked =
-            asked.ok_or_else(|| invalid(format!("attempt {slot} has no placement {placement}")))?;
+        let asked = asked.ok_or_else(|| {
+            invalid(format!("attempt {slot} has no placement {placement}")).because(Cause::Attempt)
+        })?;
         let machine = &asked.machine;
         for (what, value) in
             [("image", &machine.image), ("kinds", &machine.kind), ("subnets", &machine.subnet)]
@@ -86,7 +87,8 @@ impl<'a> Ask<'a> {
                 user_data.len(),
                 attempt.class
             );
-            return Err(invalid(message));
+            // A class of any labels gives its runners those of the job: another's may be shorter.
+            return Err(invalid(message).because(Cause::Attempt));
         }
         let user_data = UserData(user_data);
         Ok(Self { installation, slot, placement, attempt, machine, user_data })

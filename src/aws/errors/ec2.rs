@@ -1,5 +1,6 @@
 //! EC2's codes: what helps against each. The one table of them.
 
+use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::ports::ErrorKind::{
     self, Denied, Invalid, Limit, NoCapacity, Throttled, Unavailable,
 };
@@ -7,7 +8,7 @@ use tinqs_ci_reconciler::ports::ErrorKind::{
 use super::Table;
 
 /// EC2's part of the translation.
-pub const TABLE: Table = Table { kind, remedy };
+pub const TABLE: Table = Table { kind, cause, remedy };
 
 /// The same client token with other parameters: a launch of before has succeeded.
 pub const MISMATCH: &str = "IdempotentParameterMismatch";
@@ -88,6 +89,19 @@ fn kind(code: &str) -> Option<ErrorKind> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
 }
 
+/// What reaches less far, or further, or is remembered for longer than its kind says.
+fn cause(code: &str) -> Option<Cause> {
+    Some(match code {
+        "Unsupported" => Cause::Unsupported,
+        "InsufficientFreeAddressesInSubnet" => Cause::Addresses,
+        // Nothing but spot machines needs that role.
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => Cause::Market,
+        // Of this attempt's own labels, or of its own call of before.
+        "InvalidUserData.Malformed" | MISMATCH => Cause::Attempt,
+        _ => return None,
+    })
+}
+
 fn remedy(code: &str, message: &str) -> &'static str {
     match code {
         "UnauthorizedOperation" => "give the controller's role the right to this call",
@@ -114,6 +128,9 @@ fn remedy(code: &str, message: &str) -> &'static str {
         }
         "VolumeLimitExceeded" | "MaxIOPSLimitExceeded" => {
             "the account's quota of volumes is used up: raise it (Service Quotas, EBS)"
+        }
+        "Unsupported" => {
+            "this zone, or the market, has no such machines: check the class's `kinds` and `subnets`"
         }
         "InsufficientFreeAddressesInSubnet" => "the subnet is full: add another to `subnets`",
         "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
@@ -220,6 +237,20 @@ mod tests {
             assert!(ROWS.iter().any(|(row, ..)| row == code), "{code} has no case");
             assert!(!CODES[..at].iter().any(|(other, _)| other == code), "{code} stands twice");
         }
+    }
+
+    #[test]
+    fn a_refusal_reaches_as_far_as_its_code_says() {
+        let told = CODES.iter().filter_map(|(code, _)| Some((*code, cause(code)?)));
+        let told: Vec<(&str, Cause)> = told.collect();
+        let reaches = [
+            ("Unsupported", Cause::Unsupported),
+            ("InsufficientFreeAddressesInSubnet", Cause::Addresses),
+            (MISMATCH, Cause::Attempt),
+            ("InvalidUserData.Malformed", Cause::Attempt),
+            ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Cause::Market),
+        ];
+        assert_eq!(told, reaches, "all others reach as far as their kind");
     }
 
     #[test]

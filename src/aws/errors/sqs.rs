@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::ports::ErrorKind::{self, Denied, Invalid, Throttled};
 use super::Table;
 
 /// SQS's part of the translation.
-pub const TABLE: Table = Table { kind, remedy };
+pub const TABLE: Table = Table { kind, cause: |_| None, remedy };
 
 /// Whether a code says that a receipt handle is none any more: the message came again, or is gone.
 pub fn is_stale_handle(code: &str) -> bool {

@@ -58,6 +58,46 @@ async fn the_predecessors_eight_variables_are_enough() {
     region.assert_no_secret_told();
 }
 
+/// A second class, whose image there is not.
+const BAD_CLASS: &str = "[[class]]\nname = \"bad\"\nlabels = [\"bad\"]\n[class.machines]\n\
+    markets = [\"spot\"]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\", \"subnet-b\"]\n\
+    image = \"ami-9999\"\nsecurity_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n";
+
+/// Fifty jobs wait for a class whose image is wrong: the cloud is asked once, not fifty times; each of
+/// them says why it waits; and the other class is served as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_image_is_asked_for_once_and_stops_no_other_class() {
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    region.configure(&format!("{CLASS}{BAD_CLASS}"));
+    let bad = region.push_for("bad", 50, "true");
+    region.start(0);
+    let good = region.push(5, "true");
+    region.all_done(&good, 120).await;
+    for job in &bad {
+        let path = format!("/v1/runs/job-{job}");
+        let run = region.answers(0, &path, "BreakerOpen").await;
+        assert!(run.contains("check the class's `image`"), "{run}");
+    }
+    let launches = region.ec2.ledger();
+    let refused = launches.of("RunInstances").filter(|entry| entry.status == 400).count();
+    assert!((1..=2).contains(&refused), "asked {refused} times for 50 jobs");
+    assert_eq!(launches.count("RunInstances"), refused + good.len());
+    let metrics = region.answers(0, "/metrics", "tinqs_ci_breaker_opened_timestamp_seconds").await;
+    let since = |class: &str| {
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{metrics}"))
+    };
+    assert!(since("bad") > 0.0);
+    assert!(since("linux").abs() < f64::EPSILON, "the other class is not stopped");
+    assert_eq!(region.logged(0, "the launches of a class are stopped"), 1, "told once");
+    let waiting = bad.iter().filter(|job| !region.is_done(**job)).count();
+    assert_eq!(waiting, 50);
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
 /// Two replicas, one of which is killed again and again, while AWS loses replies, is slow, throttles
 /// and has no capacity now and then: every job is done, each by one machine of its own.
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use make::{at_once, until};
 use tinqs_ci::aws::ec2::Machines;
 use tinqs_ci::aws::events::Owners as _;
 use tinqs_ci::aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::class::{Cause, Market};
 use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_reconciler::run::{InstanceId, RunName};
@@ -150,6 +150,23 @@ async fn refusals_are_told_apart() {
         assert_eq!(refused.kind, kind, "{refused}");
         assert!(refused.message.contains(says), "{refused}");
         assert!(!format!("{refused:?}").contains("SECRET"));
+    }
+    // How far a refusal reaches; where nothing is told, as far as its kind says.
+    let role = "AuthFailure.ServiceLinkedRoleCreationNotPermitted";
+    let reaches = [
+        ("Unsupported", 400, Some(Cause::Unsupported)),
+        ("InsufficientFreeAddressesInSubnet", 400, Some(Cause::Addresses)),
+        (role, 403, Some(Cause::Market)),
+        ("InvalidUserData.Malformed", 400, Some(Cause::Attempt)),
+        ("InsufficientInstanceCapacity", 500, None),
+        ("UnauthorizedOperation", 403, None),
+    ];
+    for (number, (code, status, cause)) in (20..).zip(reaches) {
+        wire.faults(Rules::clear);
+        rule(&wire, "RunInstances", When::Always, error(code, status));
+        let (slot, attempt) = ask(number);
+        let refused = machines.launch(&slot, 0, &attempt).await.expect_err(code);
+        assert_eq!(refused.cause, cause, "{refused}");
     }
     wire.faults(Rules::clear);
     let (slot, mut attempt) = ask(99);

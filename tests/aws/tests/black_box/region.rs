@@ -152,11 +152,16 @@ impl Region {
 
     /// Pushes jobs that each leave a line in the ledger. Answers their ids.
     pub(crate) fn push(&self, count: usize, script: &str) -> Vec<i64> {
+        self.push_for("linux", count, script)
+    }
+
+    /// The same for another label.
+    pub(crate) fn push_for(&self, label: &str, count: usize, script: &str) -> Vec<i64> {
         let ledger = self.dir.path().join("ledger");
         let script = format!("echo done >>'{}'\n{script}", ledger.display());
         let job = |n| JobSpec {
             script: Some(script.clone()),
-            ..JobSpec::new(format!("build ({n})"), &["linux"])
+            ..JobSpec::new(format!("build ({n})"), &[label])
         };
         let jobs: Vec<JobSpec> = (0..count).map(job).collect();
         self.gitea.forge().push(Timestamp::now(), "acme/widget", &jobs)
@@ -199,6 +204,31 @@ impl Region {
             up.count() == 0 && u64::try_from(left).is_ok_and(|left| left <= rows)
         })
         .await;
+    }
+
+    /// What a replica's API answers, once that holds something: within a minute.
+    pub(crate) async fn answers(&self, replica: usize, path: &str, part: &str) -> String {
+        let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
+        let client =
+            tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let text = match client.get(format!("http://127.0.0.1:{port}{path}")).send().await {
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            if text.contains(part) {
+                return text;
+            }
+            assert!(Instant::now() < end, "{path} has no {part}: {text}\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Lines of a replica's log that hold something.
+    pub(crate) fn logged(&self, replica: usize, part: &str) -> usize {
+        let log = fs::read_to_string(self.log(replica)).unwrap_or_default();
+        log.lines().filter(|line| line.contains(part)).count()
     }
 
     async fn until(&self, what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {

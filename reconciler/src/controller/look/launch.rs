@@ -1,0 +1,156 @@
+//! A look's launch: leave to ask, the call, and what of its answer is remembered for others.
+
+use jiff::Timestamp;
+
+use super::{Look, Stop};
+use crate::class::{Cause, ClassName, Machine};
+use crate::controller::{ActionKind, Fact};
+use crate::mutant::{self, Mutant};
+use crate::observation::{Instance, InstanceState};
+use crate::plan::Row;
+use crate::ports::{ErrorKind, PortError};
+use crate::record;
+use crate::run::{Attempt, Refusal, Slot};
+
+impl Look<'_> {
+    /// Whether this look may launch for a slot. Where its class is stopped, that is seen from now on.
+    pub(super) async fn admitted(&mut self, class: &ClassName, slot: &Slot) -> bool {
+        if self.leave.as_ref().is_some_and(|leave| leave.holds_for(class, slot)) {
+            return true;
+        }
+        let Self { controller, seen, leave, .. } = self;
+        let clock = &*controller.ports.clock;
+        // Nobody waits for one class while others wait for him in another.
+        if let Some(unused) = leave.take() {
+            controller.memory.breakers.unused(&unused, clock.now());
+        }
+        match controller.memory.breakers.admit(class, slot, clock).await {
+            Ok(leave) => {
+                self.leave = Some(leave);
+                true
+            }
+            Err(broken) => {
+                if let Some(own) = seen.class.as_mut().filter(|own| own.name == *class) {
+                    own.broken = Some(broken);
+                }
+                false
+            }
+        }
+    }
+
+    /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
+    pub(super) async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
+        let Some(mut attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone())
+        else {
+            return Ok(false);
+        };
+        if !self.issued.insert(slot.token(placement)) {
+            return Ok(false);
+        }
+        if !self.admitted(&attempt.class, &slot).await {
+            self.held(&attempt, placement);
+            return Ok(true);
+        }
+        self.now_in_time()?;
+        if mutant::on(Mutant::TodaysRecipe) {
+            mutant::todays_recipe(&mut attempt, placement, self.seen.class.as_ref());
+        }
+        let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
+        let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
+        self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());
+        // Whoever waits for this answer goes on, also where it comes too late for this look.
+        self.learn(&attempt, placement, result.as_ref().err());
+        self.leave = None;
+        let now = self.now_in_time()?;
+        let Some(run) = &mut self.seen.run else { return Ok(false) };
+        match result {
+            Ok(mut instance) => {
+                if mutant::on(Mutant::DeadTokenLives) {
+                    instance.state = InstanceState::Booting;
+                }
+                record::launched(&mut run.status, placement, &instance, now);
+                self.sighted(instance);
+            }
+            Err(error) => record::not_launched(&mut run.status, placement, error.kind, now),
+        }
+        Ok(true)
+    }
+
+    /// There was no leave to ask for a placement. That nobody has asked for it is certain where this
+    /// look has recorded it: it ends like a refusal. Else another may have, and it waits.
+    fn held(&mut self, attempt: &Attempt, placement: u32) {
+        let now = self.controller.ports.clock.now();
+        let broken = self.controller.memory.breakers.broken(&attempt.class, None, now);
+        let here = self.seen.recorded_here == Some((attempt.number, placement));
+        if let (Some(broken), true, Some(run)) = (broken, here, &mut self.seen.run) {
+            record::refused(&mut run.status, placement, broken.why, now);
+        }
+    }
+
+    fn sighted(&mut self, instance: Instance) {
+        self.seen.machines.retain(|m| m.id != instance.id);
+        self.seen.machines.push(instance);
+    }
+
+    /// Remembers what a launch's answer says of others.
+    fn learn(&mut self, attempt: &Attempt, placement: u32, error: Option<&PortError>) {
+        let now = self.controller.ports.clock.now();
+        let index = usize::try_from(placement).unwrap_or(usize::MAX);
+        let Some(asked) = attempt.placements.get(index).map(|placement| &placement.machine) else {
+            return;
+        };
+        let memory = &self.controller.memory;
+        let cause = error.and_then(|error| error.cause);
+        match (error, cause) {
+            (None, _) => self.goes_on(&attempt.class, now),
+            (Some(PortError { kind: ErrorKind::NoCapacity, .. }), cause) => {
+                memory.skip(asked, cause.unwrap_or_default(), now);
+                self.goes_on(&attempt.class, now);
+            }
+            (Some(PortError { kind: ErrorKind::Limit, .. }), _) => {
+                memory.skip(asked, Cause::Quota, now);
+                let class = self.seen.class.as_ref().filter(|class| class.name == attempt.class);
+                let beside = |m: &&Machine| m.market == asked.market && !m.same_capacity(asked);
+                for machine in class.into_iter().flat_map(|c| &c.machines).filter(beside) {
+                    memory.skip(machine, Cause::Quota, now);
+                }
+                self.goes_on(&attempt.class, now);
+            }
+            (Some(PortError { kind: ErrorKind::Denied | ErrorKind::Invalid, .. }), Some(cause)) => {
+                if cause != Cause::Attempt {
+                    memory.skip(asked, cause, now);
+                }
+            }
+            (Some(error @ PortError { kind: ErrorKind::Denied, .. }), None) => {
+                self.stops(&attempt.class, Refusal::Denied, error, now);
+            }
+            (Some(error @ PortError { kind: ErrorKind::Invalid, .. }), None) => {
+                self.stops(&attempt.class, Refusal::Invalid, error, now);
+            }
+            // It may have happened, or was not sent: that says nothing.
+            (Some(_), _) => return,
+        }
+        let Self { controller, seen, .. } = self;
+        if let Some(class) = &mut seen.class {
+            class.short = controller.memory.short(now);
+            class.broken = controller.memory.breakers.broken(&class.name, None, now);
+        }
+    }
+
+    /// The class's launches are taken.
+    fn goes_on(&mut self, class: &ClassName, now: Timestamp) {
+        let memory = &self.controller.memory;
+        let Some(closed) = memory.breakers.accepted(class) else { return };
+        memory.bring_forward(&closed.held, now);
+        let seconds = now.duration_since(closed.since).as_secs();
+        self.report.facts.push(Fact::BreakerClosed { class: class.clone(), open_seconds: seconds });
+    }
+
+    /// The class's launches are refused for what an operator must mend.
+    fn stops(&mut self, class: &ClassName, why: Refusal, error: &PortError, now: Timestamp) {
+        let breakers = &self.controller.memory.breakers;
+        let message = error.message.clone();
+        let Some(broken) = breakers.refused(class, why, message, now) else { return };
+        self.report.facts.push(Fact::BreakerOpened { class: class.clone(), broken });
+    }
+}
