@@ -196,6 +196,7 @@ mod tests {
             repo_limit: None,
             times: tinqs_ci_reconciler::class::Times::default(),
             short: Vec::new(),
+            broken: None,
         }
     }
 

@@ -76,6 +76,7 @@ fn class() -> Class {
         repo_limit: None,
         times: Times::default(),
         short: Vec::new(),
+        broken: None,
     }
 }
 
