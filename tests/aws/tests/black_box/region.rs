@@ -207,7 +207,7 @@ impl Region {
     }
 
     /// What a replica's API answers, once that holds something: within a minute.
-    pub(crate) async fn answers(&self, replica: usize, path: &str, part: &str) -> String {
+    pub(crate) async fn answers(&self, replica: usize, path: &str, word: &str) -> String {
         let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
         let client =
             tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
@@ -217,10 +217,10 @@ impl Region {
                 Ok(answer) => answer.text().await.unwrap_or_default(),
                 Err(error) => error.to_string(),
             };
-            if text.contains(part) {
+            if text.contains(word) {
                 return text;
             }
-            assert!(Instant::now() < end, "{path} has no {part}: {text}\n{}", self.tail());
+            assert!(Instant::now() < end, "{path} has no {word}: {text}\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
