@@ -8,8 +8,9 @@ use crate::facts::after;
 use crate::observation::{Job, Observation};
 use crate::run::{Ended, Outcome, Phase, Run, Status};
 
-/// Clocks of replicas may differ by this much: what another one wrote is then no scrambled time.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
+/// What another replica wrote is no scrambled time: its clock may be a minute ahead, and a look may have
+/// begun a minute before its record is there to be read.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
 /// No run comes to more attempts than this.
 const LAST_NUMBER: u32 = u32::MAX / 2;
 /// A number further ahead than this is nobody's evidence of ours.
