@@ -243,8 +243,8 @@ impl Controller {
                 Hint::Job { job_id, runner } => {
                     let slot = runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
                     let own = RunName::job(*job_id);
-                    if let Some(runner) = runner {
-                        self.memory.taken.saw(&own, runner);
+                    if let Some(slot) = &slot {
+                        self.memory.taken.saw(&own, slot);
                     }
                     let robbed = slot.map(|s| s.run).filter(|name| *name != own);
                     for name in std::iter::once(own).chain(robbed) {

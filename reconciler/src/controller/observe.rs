@@ -90,8 +90,10 @@ impl Controller {
         seen.class = class.map(|class| self.remembered(class, &seen));
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
-        if let Job::Running { runner } = &seen.job {
-            self.memory.taken.saw(name, runner);
+        if let Job::Running { runner } = &seen.job
+            && let Ok(slot) = runner.parse()
+        {
+            self.memory.taken.saw(name, &slot);
         }
         seen.no_spare = self.has_no_spare(&seen).await?;
         Ok(seen)

@@ -33,18 +33,17 @@ impl Taken {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This run's job was seen on the runner of that name.
-    pub(super) fn saw(&self, taker: &RunName, runner: &str) {
-        let Ok(slot) = runner.parse::<Slot>() else { return };
+    /// This run's job was seen on the machine of that slot.
+    pub(super) fn saw(&self, taker: &RunName, slot: &Slot) {
         let mut inner = self.inner();
-        if slot.run == *taker || inner.takers.get(&slot) == Some(taker) {
+        if slot.run == *taker || inner.takers.get(slot) == Some(taker) {
             return;
         }
         if inner.takers.len() >= KEPT {
             *inner = Inner::default();
         }
         inner.slots.insert(taker.clone(), (slot.clone(), false));
-        inner.takers.insert(slot, taker.clone());
+        inner.takers.insert(slot.clone(), taker.clone());
     }
 
     /// Who took the machine of this slot.
@@ -77,15 +76,10 @@ enum Back {
 
 impl Back {
     fn of(run: &Run) -> Self {
-        let ended = match &run.status.attempt {
-            None => None,
-            Some(attempt) => match attempt.ended {
-                None => return Self::Expected,
-                Some(ended) => Some((ended.why, attempt.number)),
-            },
-        };
-        match ended {
-            Some((End::Consumed, number)) => Self::Taken(run.slot(number)),
+        let attempt = run.status.attempt.as_ref();
+        match attempt.map(|attempt| (attempt.number, attempt.ended.map(|ended| ended.why))) {
+            Some((_, None)) => Self::Expected,
+            Some((number, Some(End::Consumed))) => Self::Taken(run.slot(number)),
             // While it waits, an attempt may be under way that is not recorded yet.
             _ if run.status.phase == Phase::Running || !run.is_open() => Self::Nothing,
             _ => Self::Expected,
