@@ -32,6 +32,8 @@ pub struct Image {
     pub architecture: String,
     /// `/dev/xvda`.
     pub root_device: String,
+    /// The disk of its snapshot, in GiB.
+    pub root_gib: usize,
 }
 
 /// A subnet.
@@ -135,6 +137,7 @@ impl Default for Account {
             state: "available".to_owned(),
             architecture: architecture.to_owned(),
             root_device: "/dev/xvda".to_owned(),
+            root_gib: 8,
         };
         Self {
             id: "123456789012".to_owned(),

@@ -128,11 +128,26 @@ fn images(account: &Account, _: &State, params: &Params) -> Answer {
                 leaf("rootDeviceName", &image.root_device),
                 leaf("rootDeviceType", "ebs"),
                 leaf("virtualizationType", "hvm"),
+                list("blockDeviceMapping", [[leaf("deviceName", &image.root_device), ebs(image)]]),
             ]
         })
         .collect();
     let count = items.len();
     Ok((vec![list("imagesSet", items)], count))
+}
+
+/// The disk that an image boots from; it outlives its machine unless the launch says otherwise.
+fn ebs(image: &Image) -> Element {
+    node(
+        "ebs",
+        [
+            leaf("snapshotId", image.id.replacen("ami-", "snap-", 1)),
+            leaf("volumeSize", image.root_gib),
+            leaf("volumeType", "gp2"),
+            leaf("encrypted", false),
+            leaf("deleteOnTermination", false),
+        ],
+    )
 }
 
 fn security_groups(account: &Account, _: &State, params: &Params) -> Answer {

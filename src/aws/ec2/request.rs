@@ -222,20 +222,24 @@ impl Disks {
     }
 }
 
-/// Each EBS disk of an image: encrypted and gone with the machine. The one it boots from is among
-/// them, even where an emulator lists none.
+/// Each EBS disk of an image, as large as there: encrypted and gone with the machine. The one it boots
+/// from is among them, even where an emulator lists none.
 pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
-    let mapped = image.block_device_mappings().iter().filter(|mapping| mapping.ebs().is_some());
-    let mut names: Vec<&str> = mapped.filter_map(BlockDeviceMapping::device_name).collect();
-    if names.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {
-        names.extend(image.root_device_name());
+    let mapped = image.block_device_mappings().iter();
+    let mut named: Vec<(&str, Option<i32>)> = mapped
+        .filter_map(|mapping| Some((mapping.device_name()?, mapping.ebs()?.volume_size())))
+        .collect();
+    if named.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {
+        named.extend(image.root_device_name().map(|name| (name, None)));
     }
     let mut disks = Vec::new();
-    for name in names {
+    for (name, size) in named {
         let first = image.root_device_name() == Some(name);
+        // AWS takes the size from the image; emulators want to be told.
         let disk = EbsBlockDevice::builder()
             .encrypted(true)
             .delete_on_termination(true)
+            .set_volume_size(size)
             .set_volume_type(first.then_some(VolumeType::Gp3))
             .build();
         disks.push(BlockDeviceMapping::builder().device_name(name).ebs(disk).build());

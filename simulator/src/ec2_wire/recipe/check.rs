@@ -135,6 +135,7 @@ impl Recipe {
     pub(super) fn check(&self, params: &Params, account: &Account) -> Result<(), Fault> {
         self.check_token()?;
         self.check_place(account)?;
+        self.check_disks(account)?;
         self.check_market(params, account)?;
         let odd = |key: &String| key.contains(['/', ' ']);
         if self.metadata.tags == "enabled" && self.instance_tags().keys().any(odd) {
@@ -156,6 +157,27 @@ impl Recipe {
     fn check_token(&self) -> Result<(), Fault> {
         if self.token.len() > 64 || !self.token.is_ascii() {
             return Err(Fault::value("ClientToken", &self.token));
+        }
+        Ok(())
+    }
+
+    /// A disk is the image's own, at least as large as there, or says how large it is.
+    fn check_disks(&self, account: &Account) -> Result<(), Fault> {
+        let image = account.image(&self.image);
+        for disk in &self.disks {
+            let own = image.filter(|image| image.root_device == disk.device);
+            let message = match (own, disk.size_gib) {
+                (None, 0) => {
+                    let message = "The request must contain the parameter size or snapshotId";
+                    return Err(Fault::new("MissingParameter", message));
+                }
+                (Some(image), 1..) if disk.size_gib < image.root_gib => format!(
+                    "Volume of size {}GB is smaller than its snapshot, expect size >= {}GB",
+                    disk.size_gib, image.root_gib
+                ),
+                _ => continue,
+            };
+            return Err(Fault::new("InvalidBlockDeviceMapping", message));
         }
         Ok(())
     }

@@ -101,6 +101,8 @@ async fn a_launch_is_checked_before_anything_is_made() {
         ("MetadataOptions.HttpPutResponseHopLimit", "65", "InvalidParameterValue"),
         ("MetadataOptions.InstanceMetadataTags", "enabled", "InvalidParameterValue"),
         ("BlockDeviceMapping.1.Ebs.VolumeType", "gp9", "InvalidBlockDeviceMapping"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "7", "InvalidBlockDeviceMapping"),
+        ("BlockDeviceMapping.1.DeviceName", "/dev/sda1", "MissingParameter"),
         ("TagSpecification.1.Tag.1.Value", &tag, "InvalidParameterValue"),
         ("TagSpecification.1.Tag.2.Key", "tinqs-ci", "InvalidParameterValue"),
         ("TagSpecification.1.Tag.2.Key", "aws:x", "InvalidParameterValue"),
@@ -252,6 +254,10 @@ async fn what_doctor_and_operators_read_is_there() {
     assert_eq!(
         (images.one("imageState"), images.one("architecture")),
         ("available".into(), "x86_64".into())
+    );
+    assert_eq!(
+        (images.one("deviceName"), images.one("volumeSize")),
+        ("/dev/xvda".into(), "8".into())
     );
     let unknown = cloud.call("DescribeImages", &[("ImageId.1", "ami-9")]).await;
     assert_eq!(unknown.error(), (400, "InvalidAMIID.NotFound".to_owned()));

@@ -190,7 +190,10 @@ fn what_cannot_be_asked_for_is_said() {
 
 fn image() -> Image {
     let disk = |name: &str| {
-        let ebs = EbsBlockDevice::builder().snapshot_id("snap-1").delete_on_termination(false);
+        let ebs = EbsBlockDevice::builder()
+            .snapshot_id("snap-1")
+            .volume_size(8)
+            .delete_on_termination(false);
         BlockDeviceMapping::builder().device_name(name).ebs(ebs.build()).build()
     };
     Image::builder()
@@ -219,6 +222,7 @@ fn disks_are_encrypted_and_end_with_the_machine() {
                 ebs.volume_type().map(VolumeType::as_str),
                 ebs.encrypted(),
                 ebs.delete_on_termination(),
+                ebs.volume_size(),
                 ebs.snapshot_id(),
             )
         })
@@ -226,7 +230,10 @@ fn disks_are_encrypted_and_end_with_the_machine() {
     let yes = Some(true);
     assert_eq!(
         told,
-        [("/dev/xvda", Some("gp3"), yes, yes, None), ("/dev/sdf", None, yes, yes, None)]
+        [
+            ("/dev/xvda", Some("gp3"), yes, yes, Some(8), None),
+            ("/dev/sdf", None, yes, yes, Some(8), None)
+        ]
     );
     assert!(super::disks(&Image::builder().build()).is_empty());
     let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
