@@ -153,6 +153,9 @@ class Forge:
     def runners(self):
         return [runner["name"] for runner in self.call("GET", "/admin/actions/runners?limit=50")["runners"]]
 
+    def runner_token(self):
+        return self.call("POST", "/admin/actions/runners/registration-token")["token"]
+
     def webhooks(self, active=True, events=("workflow_job",)):
         for hook in self.call("GET", "/admin/hooks"):
             self.call("PATCH", f"/admin/hooks/{hook['id']}", {"active": active, "events": list(events)})

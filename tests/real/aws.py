@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""tinqs-ci on AWS's calls as others play them: emulators that are not ours, a real Gitea, its real runner.
+
+    python3 tests/real/aws.py target/debug/tinqs-ci
+
+Needs Go, git, a C compiler and Python's venv; `requirements.txt` names the emulators, which are installed in `--work`.
+Guests run the user data that the emulator was given. Exit code 0: every scenario held; 1: one did not. Ends what it
+started, and nothing else.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def installed(work):
+    """Runs this program again where the emulators are."""
+    venv = work / "emulators"
+    python = venv / "bin/python"
+    wanted = (HERE / "requirements.txt").read_text()
+    stamp = venv / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", HERE / "requirements.txt"], check=True)
+        stamp.write_text(wanted)
+    if Path(sys.prefix) != venv:
+        os.execv(python, [python, __file__, *sys.argv[1:]])
+
+
+class Host:
+    """The predecessor's eight variables, and where the emulators are."""
+
+    def __init__(self, dir, program, forge, cloud):
+        self.dir, self.program = dir, program
+        dir.mkdir(parents=True)
+        image, subnet, group = cloud.place()
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(dir),
+            "GITEA_URL": forge.url, "GITEA_TOKEN": forge.token, "RUNNER_TOKEN": forge.runner_token(),
+            "RUNNER_AMI": image, "SUBNET": subnet, "SECURITY_GROUP": group,
+            "DDB_TABLE": "tinqs-ci-runs", "INSTANCE_PROFILE": "",
+            "TINQS_CI_SERVER__LISTEN": "127.0.0.1:0", **cloud.environment(),
+        }
+        self.process = None
+
+    def said(self, *arguments, code=0):
+        done = subprocess.run(
+            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == code, f"tinqs-ci {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def serve(self):
+        log = open(self.dir / "serve.log", "ab")
+        self.process = subprocess.Popen(
+            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
+        )
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(60)
+
+
+def set_up(forge, cloud, host):
+    """`init --aws` makes what is missing, once; `doctor` finds nothing wrong."""
+    said = host.said("init", "--aws", "--queue-name", "tinqs-ci-wake")
+    assert "table tinqs-ci-runs is made" in said and "queue tinqs-ci-wake is made" in said, said
+    again = host.said("init", "--aws", "--queue-name", "tinqs-ci-wake")
+    assert "is made" not in again, again
+    (queue,) = [line.split('"')[1] for line in said.splitlines() if line.strip().startswith("queue = ")]
+    host.environment["TINQS_CI_QUEUE"] = queue
+    said = host.said("doctor")
+    print(said)
+    assert " 0 failed" in said, said
+    host.serve()
+
+
+def asked_for(forge, cloud, host):
+    """What the emulator was asked for, as it describes it."""
+    from check import all_succeed, matrix
+
+    forge.push("one", ".gitea/workflows/a.yml", matrix(1, 0))
+    all_succeed(forge, "one", 1, 120)
+    (machine,) = cloud.machines()
+    tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
+    assert tags["tinqs-ci"] == "tinqs-ci" and tags["tinqs-ci/slot"].startswith("tq-"), tags
+    assert machine["ClientToken"].startswith(tags["tinqs-ci/slot"]), machine["ClientToken"]
+    assert machine["InstanceType"] == "t3.small" and machine["InstanceLifecycle"] == "spot", machine
+    assert machine["MetadataOptions"]["HttpTokens"] == "required", machine["MetadataOptions"]
+    assert machine["MetadataOptions"]["HttpPutResponseHopLimit"] == 1, machine["MetadataOptions"]
+    id = machine["InstanceId"]
+    told = cloud.ec2.describe_instance_attribute(InstanceId=id, Attribute="instanceInitiatedShutdownBehavior")
+    assert told["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate", told
+
+
+def matrix_of_20(forge, cloud, host):
+    from check import all_succeed, matrix
+
+    before = len(cloud.machines())
+    forge.push("matrix", ".gitea/workflows/a.yml", matrix(20, 1))
+    all_succeed(forge, "matrix", 20, 300)
+    made = len(cloud.machines()) - before
+    assert made == 20, f"{made} machines for 20 jobs"
+
+
+def controller_killed(forge, cloud, host):
+    """No emulator here honours a client token: a launch whose reply was lost may be doubled, never missing."""
+    from check import all_succeed, matrix
+
+    forge.push("killed", ".gitea/workflows/a.yml", matrix(10, 2))
+    for _ in range(4):
+        time.sleep(2)
+        host.kill()
+        host.serve()
+    all_succeed(forge, "killed", 10, 300)
+
+
+def machine_taken(forge, cloud, host):
+    """Spot takes a machine before its job began: the event brings the next one."""
+    from check import all_succeed, matrix, until
+
+    cloud.boot(False)
+    before = {m["InstanceId"] for m in cloud.machines()}
+    forge.push("taken", ".gitea/workflows/a.yml", matrix(1, 0))
+    new = until("a machine", lambda: [m for m in cloud.live() if m["InstanceId"] not in before], 60)
+    (first,) = [m["InstanceId"] for m in new]
+    cloud.end(first)
+    at = time.monotonic()
+    cloud.event(host.environment["TINQS_CI_QUEUE"].removeprefix("sqs:"), first)
+    until("the next machine", lambda: [m for m in cloud.live() if m["InstanceId"] not in before], 60)
+    print(f"       replaced {time.monotonic() - at:.1f} s after the event")
+    cloud.boot(True)
+    all_succeed(forge, "taken", 1, 120)
+
+
+SCENARIOS = [set_up, asked_for, matrix_of_20, controller_killed, machine_taken]
+
+
+def nothing_left(forge, cloud):
+    from check import until
+
+    until("no registration is left", lambda: forge.runners() == [], 120)
+    until("no machine is left", lambda: cloud.live() == [], 120)
+
+
+def play(scenario, forge, cloud, host):
+    began = time.monotonic()
+    try:
+        scenario(forge, cloud, host)
+        nothing_left(forge, cloud)
+    except Exception as error:
+        print(f"FAILED {scenario.__name__}: {type(error).__name__}: {error}", flush=True)
+        return False
+    finally:
+        cloud.boot(True)
+    print(f"ok     {scenario.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+    return True
+
+
+def emulators(dir, dynamodb):
+    from cloud import Emulator
+
+    bin = Path(sys.prefix, "bin")
+    moto = Emulator(dir, "moto", [str(bin / "moto_server"), "-H", "127.0.0.1", "-p", "{port}"])
+    if dynamodb == "moto":
+        return {"ec2": moto, "sqs": moto, "sts": moto, "iam": moto, "dynamodb": moto}
+    command = {
+        "ministack": ([str(bin / "ministack")], {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": "{port}"}),
+    }[dynamodb]
+    return {"ec2": moto, "sqs": moto, "sts": moto, "iam": moto, "dynamodb": Emulator(dir, dynamodb, *command)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tinqs_ci", type=Path, help="the program, with the AWS adapters")
+    parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
+    parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
+    parser.add_argument("--dynamodb", default="ministack", choices=["ministack", "moto"], help="who plays the table")
+    parser.add_argument("--work", type=Path, default=Path("target/real"), help="what is built is kept here")
+    parser.add_argument("--only", help="this scenario alone, after `set_up`")
+    parser.add_argument("--keep", type=Path, help="an empty directory for logs, kept")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    installed(work)
+    from cloud import Cloud
+    from forge import Forge, build
+
+    gitea = build(work, "code.gitea.io/gitea", arguments.gitea, ["-tags", "sqlite sqlite_unlock_notify"])
+    runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
+    with tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
+        place = arguments.keep or Path(scratch)
+        (place / "bin").mkdir(parents=True)
+        (place / "bin/gitea-runner").symlink_to(runner[0])
+        playing = emulators(place, arguments.dynamodb)
+        path = f"{place / 'bin'}:{os.environ['PATH']}"
+        with Cloud(place, playing, path) as cloud, Forge(place / "forge", gitea) as forge:
+            host = Host(place / "host", arguments.tinqs_ci.resolve(), forge, cloud)
+            try:
+                chosen = [s for s in SCENARIOS if arguments.only in (None, s.__name__) or s is set_up]
+                held = all([play(scenario, forge, cloud, host) for scenario in chosen])
+            finally:
+                host.stop()
+    told = f"Gitea {arguments.gitea}, runner {arguments.runner}, EC2 and SQS by moto, DynamoDB by {arguments.dynamodb}"
+    print(f"{told}: {'every scenario held' if held else 'FAILED'}")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""EC2, SQS and DynamoDB of somebody else's making on loopback, and guests that run the real user data."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from threading import Event, Thread
+
+import boto3
+from botocore.config import Config
+
+from forge import free_port
+
+REGION = "us-east-1"
+# As the project's own wire does it.
+GUEST = "TINQS_CI_SIMULATED_GUEST"
+POWER_OFF = Path(__file__, "../../../simulator/src/ec2_wire/guest/poweroff.sh").resolve().read_text()
+
+
+class Emulator:
+    """One program that answers AWS's calls."""
+
+    def __init__(self, dir, name, command, environment=()):
+        self.name, self.port = name, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        log = open(dir / f"{name}.log", "wb")
+        command = [part.format(port=self.port) for part in command]
+        variables = {key: value.format(port=self.port) for key, value in dict(environment).items()}
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
+        )
+        for _ in range(300):
+            assert self.process.poll() is None, f"{name} ended: see {log.name}"
+            try:
+                urllib.request.urlopen(self.url, timeout=5)
+                return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"{name} does not answer")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Cloud:
+    """Machines are `bash` on the user data that the emulator was given."""
+
+    def __init__(self, dir, emulators, path):
+        self.dir, self.emulators, self.path = dir, emulators, path
+        self.guests, self.over, self.boots = {}, Event(), True
+        self.ec2, self.sqs = self.client("ec2"), self.client("sqs")
+
+    def client(self, service):
+        return boto3.client(
+            service, region_name=REGION, endpoint_url=self.emulators[service].url,
+            aws_access_key_id="test", aws_secret_access_key="test-secret", config=Config(retries={"max_attempts": 2}),
+        )
+
+    def environment(self):
+        """Where the emulators are, as every program with an SDK of AWS is told."""
+        named = {f"AWS_ENDPOINT_URL_{service.upper()}": e.url for service, e in self.emulators.items()}
+        return {
+            "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_EC2_METADATA_DISABLED": "true", **named,
+        }
+
+    def __enter__(self):
+        self.thread = Thread(target=self.attend)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        for guest in self.guests.values():
+            guest.end()
+        for emulator in {id(e): e for e in self.emulators.values()}.values():
+            emulator.stop()
+
+    def place(self):
+        """An image, a subnet and a group that the emulator comes with."""
+        image = next(i for i in self.ec2.describe_images()["Images"] if i.get("Architecture") == "x86_64"
+                     and i.get("RootDeviceType") == "ebs" and i.get("Platform") != "windows")
+        subnet = self.ec2.describe_subnets()["Subnets"][0]
+        groups = self.ec2.describe_security_groups()["SecurityGroups"]
+        group = next(g for g in groups if g.get("VpcId") == subnet["VpcId"])
+        return image["ImageId"], subnet["SubnetId"], group["GroupId"]
+
+    def machines(self):
+        """All with our tag, as the cloud describes them."""
+        pages = self.ec2.get_paginator("describe_instances").paginate(
+            Filters=[{"Name": "tag:tinqs-ci", "Values": ["tinqs-ci"]}]
+        )
+        return [m for page in pages for r in page["Reservations"] for m in r["Instances"]]
+
+    def live(self):
+        return [m for m in self.machines() if m["State"]["Name"] not in ("shutting-down", "terminated")]
+
+    def boot(self, may):
+        """Whether machines boot."""
+        self.boots = may
+
+    def user_data(self, id):
+        told = self.ec2.describe_instance_attribute(InstanceId=id, Attribute="userData")
+        return base64.b64decode(told["UserData"]["Value"])
+
+    def end(self, id):
+        """As spot takes a machine away: the cloud ends it, and says so by an event."""
+        self.ec2.terminate_instances(InstanceIds=[id])
+
+    def event(self, queue, id, state="terminated"):
+        body = {
+            "version": "0", "id": f"event-{id}", "detail-type": "EC2 Instance State-change Notification",
+            "source": "aws.ec2", "account": "123456789012", "time": "2026-11-26T00:00:00Z", "region": REGION,
+            "resources": [f"arn:aws:ec2:{REGION}:123456789012:instance/{id}"],
+            "detail": {"instance-id": id, "state": state},
+        }
+        self.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
+
+    def attend(self):
+        """Boots what runs, and ends what has powered off or was ended."""
+        while not self.over.wait(0.3):
+            live = {m["InstanceId"]: m["State"]["Name"] for m in self.live()}
+            for id, state in live.items():
+                if self.boots and state == "running" and id not in self.guests:
+                    self.guests[id] = Guest(self.dir / id, self.user_data(id), self.path)
+            for id, guest in self.guests.items():
+                if id in live and guest.powered_off():
+                    self.ec2.terminate_instances(InstanceIds=[id])
+                elif id not in live:
+                    guest.end()
+
+
+class Guest:
+    def __init__(self, dir, user_data, path):
+        self.dir, self.over = dir, False
+        (dir / "bin").mkdir(parents=True)
+        (dir / "home").mkdir()
+        for name in ("poweroff", "shutdown", "halt", "systemctl"):
+            (dir / "bin" / name).write_text(POWER_OFF)
+            (dir / "bin" / name).chmod(0o700)
+        (dir / "user-data").write_bytes(user_data)
+        log = open(dir / "log", "wb")
+        self.process = subprocess.Popen(
+            ["bash", dir / "user-data"], cwd=dir / "home", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={"PATH": f"{dir / 'bin'}:{path}", "HOME": str(dir / "home"), GUEST: str(dir)},
+        )
+
+    def powered_off(self):
+        return (self.dir / "powered-off").exists()
+
+    def end(self):
+        if self.over:
+            return
+        mark = f"{GUEST}={self.dir}".encode()
+        for _ in range(50):
+            found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if marked(pid, mark)]
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            self.process.poll()
+            if not found:
+                self.process.wait()
+                self.over = True
+                return
+            time.sleep(0.05)
+
+
+def marked(pid, mark):
+    try:
+        return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
