@@ -95,6 +95,8 @@ pub struct Ec2Options {
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honoured.
     pub tokens: bool,
+    /// Whether a launch that is only to be tried is known as such, as EC2 does and some emulators do not.
+    pub dry_run: bool,
     /// How long a token is remembered after the end of its machines.
     pub token_kept: SignedDuration,
     /// How many calls may be made.
@@ -133,6 +135,7 @@ impl Default for Ec2Options {
             list_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
             tokens: true,
+            dry_run: true,
             token_kept: TOKEN_KEPT,
             buckets: Buckets::usual(),
             latency: Latency {

@@ -32,7 +32,7 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
         let recipe = Arc::new(Recipe::read(params, &options.account)?);
         who::may_launch(options, caller, &recipe)?;
         judge(&mut state, shared, &recipe);
-        if params.flag("DryRun")? == Some(true) {
+        if options.dry_run && params.flag("DryRun")? == Some(true) {
             return Err(dry_run());
         }
         let launched = state.launch(options, now, &recipe, false);

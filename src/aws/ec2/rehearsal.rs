@@ -1,7 +1,7 @@
 //! A launch that is only tried: EC2 says whether it would be granted, and makes nothing.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::Image;
+use aws_sdk_ec2::types::{Image, Instance};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::{Class, Machine};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
@@ -32,12 +32,27 @@ pub async fn rehearse(
     match ask.request(&disks).dry_run(true).send_with(client).await {
         Err(error) if errors::code(&error) == Some(codes::DRY_RUN) => Ok(()),
         Err(error) => Err(errors::port_error("compute", "rehearse", &error, codes::TABLE)),
-        Ok(_) => {
-            // An endpoint that knows no dry run has made a machine; it powers itself off.
-            let message = "a launch was carried out that was only to be tried";
-            Err(PortError::new("compute", "rehearse", ErrorKind::Invalid, message))
-        }
+        Ok(made) => Err(carried_out(client, made.instances()).await),
     }
+}
+
+/// An emulator that knows no dry run has made a machine; it is ended again.
+async fn carried_out(client: &Client, made: &[Instance]) -> PortError {
+    let ids: Vec<String> = made.iter().filter_map(|i| i.instance_id().map(str::to_owned)).collect();
+    let names = ids.join(", ");
+    let ended = client.terminate_instances().set_instance_ids(Some(ids)).send().await;
+    let then = match ended {
+        Ok(_) => "ended again".to_owned(),
+        Err(error) => {
+            let error = errors::port_error("compute", "rehearse", &error, codes::TABLE);
+            format!("left to its deadline in ten minutes ({error})")
+        }
+    };
+    let message = format!(
+        "a launch that was only to be tried was carried out: this endpoint knows no DryRun, so it is \
+         not EC2; {names} was {then}",
+    );
+    PortError::new("compute", "rehearse", ErrorKind::Invalid, message)
 }
 
 fn attempt(class: &Class, machine: &Machine, slot: &Slot, now: Timestamp) -> Attempt {

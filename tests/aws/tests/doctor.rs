@@ -9,6 +9,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::KeyType;
+use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 
@@ -197,6 +198,17 @@ async fn rights_that_a_launch_needs_are_tried() {
     assert_eq!(report.one("ec2").status, "warn", "{report:#?}");
     assert!(report.one("ec2").fix.contains("ec2:DescribeSubnets"), "{report:#?}");
     assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_that_was_carried_out_is_told_and_ended() {
+    let place = Place::of(|options| options.dry_run = false).await;
+    let report = place.doctor(&[]).await;
+    let made = place.ec2.machines();
+    assert_eq!(made.len(), 1);
+    assert!(matches!(made[0].state, InstanceState::Ending | InstanceState::Gone), "{made:?}");
+    fails(&report, "class: launch", &made[0].id.0, "[class.machines]");
+    assert!(report.one("class: launch").message.contains("was ended again"), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
