@@ -30,6 +30,11 @@ pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 pub const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(
     LAUNCH_WINDOW.as_secs() + LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs(),
 );
+/// How long after a refusal its slot is kept: a minute more than any call takes to land.
+pub const REFUSED_FOR: SignedDuration = SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60);
+/// The same where another look had asked too: what an earlier call brought may be hidden as well.
+pub const REFUSED_AGAIN_FOR: SignedDuration =
+    SignedDuration::from_secs(REFUSED_FOR.as_secs() + VISIBLE_WITHIN.as_secs());
 /// An attempt decided longer ago than this, never answered and not seen, has no machine.
 pub const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(22);
 /// A machine that idles so much longer than it should has not drained itself.

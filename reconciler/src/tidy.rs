@@ -7,15 +7,13 @@ use crate::class::ClassName;
 use crate::facts::{older, remains};
 use crate::mutant::{self, Mutant};
 use crate::observation::{InstanceState, Job, Observation};
-use crate::plan::{Action, FORGOTTEN_AFTER, Row};
+use crate::plan::{Action, FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR, Row};
 use crate::run::{Answer, Refused, Slot};
 
 /// How long past its tagged deadline a machine is left to its own timer.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How long a machine may live once its registration is known to be missing.
 const UNREGISTERED_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// How long after a refusal an earlier call of the same placement may still land.
-const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(7);
 
 /// What the record says of a slot.
 enum Standing<'a> {
@@ -34,8 +32,16 @@ struct Recorded<'a> {
     registration: i64,
     class: &'a ClassName,
     decided_at: Timestamp,
-    placements: Vec<(Option<&'a Answer>, Option<Refused>)>,
+    placements: Vec<Asked<'a>>,
     ended: bool,
+}
+
+/// What became of a placement.
+struct Asked<'a> {
+    answered: Option<&'a Answer>,
+    refused: Option<Refused>,
+    /// More than one call may have been made.
+    again: bool,
 }
 
 /// What may be stopped or freed now.
@@ -116,7 +122,11 @@ fn standing<'a>(seen: &'a Observation, slot: &Slot) -> Standing<'a> {
             placements: attempt
                 .placements
                 .iter()
-                .map(|p| (p.answered.as_ref(), p.refused))
+                .map(|p| Asked {
+                    answered: p.answered.as_ref(),
+                    refused: p.refused,
+                    again: p.asked_again,
+                })
                 .collect(),
             ended: attempt.ended.is_some(),
         });
@@ -126,7 +136,12 @@ fn standing<'a>(seen: &'a Observation, slot: &Slot) -> Standing<'a> {
             registration: past.registration,
             class: &past.class,
             decided_at: past.decided_at,
-            placements: past.placements.iter().map(|p| (p.answered.as_ref(), p.refused)).collect(),
+            // How often a past one was asked for is not kept.
+            placements: past
+                .placements
+                .iter()
+                .map(|p| Asked { answered: p.answered.as_ref(), refused: p.refused, again: true })
+                .collect(),
             ended: true,
         });
     }
@@ -142,16 +157,17 @@ fn spent(seen: &Observation, slot: &Slot, recorded: &Recorded<'_>) -> bool {
     if remains(seen, slot) {
         return false;
     }
-    recorded.placements.iter().enumerate().all(|(index, (answered, refused))| {
+    recorded.placements.iter().enumerate().all(|(index, asked)| {
         let of_it = seen
             .machines
             .iter()
             .find(|m| m.slot == *slot && usize::try_from(m.placement) == Ok(index));
         let gone = of_it
             .map_or(mutant::on(Mutant::UnlistedMachineGone), |m| m.state == InstanceState::Gone);
-        let refused = refused.is_some_and(|r| older(seen.now, r.at, REFUSED_FOR));
+        let kept = if asked.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
+        let refused = asked.refused.is_some_and(|r| older(seen.now, r.at, kept));
         let forgotten = of_it.is_none()
-            && answered.is_none()
+            && asked.answered.is_none()
             && older(seen.now, recorded.decided_at, FORGOTTEN_AFTER);
         gone || refused || forgotten
     })

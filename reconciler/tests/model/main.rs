@@ -72,13 +72,23 @@ const BASE: Scope = Scope {
     steps: usize::MAX,
 };
 
-/// Explored with each change; all but the last to the end.
-const SCOPES: [Scope; 6] = [
+/// Explored with each change; all but the last two to the end.
+const SCOPES: [Scope; 7] = [
     Scope { name: "one run, two looks at once", jobs: 1, ..BASE },
     Scope { name: "one run, two faults", jobs: 1, looks: 1, faults: 2, ..BASE },
     Scope { name: "one run, a fault and a deed", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
     Scope { name: "two runs", looks: 1, ..BASE },
     Scope { name: "two runs on one seat, a fault", looks: 1, limit: Some(1), faults: 1, ..BASE },
+    Scope {
+        name: "one run; a launch that comes late, a refusal, a list that stands still",
+        jobs: 1,
+        looks: 1,
+        faults: 3,
+        fault_kinds: &[Fault::LateLaunch, Fault::NoCapacity, Fault::Freeze],
+        // Twice as many as found a registration that was retired too early.
+        steps: 200_000,
+        ..BASE
+    },
     Scope {
         name: "two runs on one seat, two looks at once, a fault",
         limit: Some(1),

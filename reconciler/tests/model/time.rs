@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::Class;
 use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_reconciler::plan::{
-    FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW, SHOWN_WITHIN, VISIBLE_WITHIN,
+    FORGOTTEN_AFTER, LAUNCH_WINDOW, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, VISIBLE_WITHIN,
 };
 use tinqs_ci_reconciler::run::{
     Answer, Attempt, End, Ended, PastAttempt, PastPlacement, Phase, Placement, Refused, Run, Slot,
@@ -26,8 +26,7 @@ const DECIDED: &[SignedDuration] = &[LAUNCH_WINDOW, SHOWN_WITHIN, FORGOTTEN_AFTE
 /// `assign_within`.
 const ENDED: &[SignedDuration] = &[minutes(1)];
 const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
-/// One minute more than any launch lands within.
-const REFUSED: &[SignedDuration] = &[SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60)];
+const REFUSED: &[SignedDuration] = &[REFUSED_FOR, REFUSED_AGAIN_FOR];
 /// `boot_within`, and with `idle_within` and a minute more.
 const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
 const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
