@@ -62,6 +62,10 @@ impl Line {
         inner.places.get(name).is_some_and(|(_, stands)| !older(now, *stands, STANDS_FOR))
     }
 
+    fn is_empty(&self) -> bool {
+        self.inner().order.is_empty()
+    }
+
     /// The one that has waited longest; it stands here no more.
     fn first(&self) -> Option<RunName> {
         let mut inner = self.inner();
@@ -77,6 +81,7 @@ impl Controller {
     pub(super) async fn call_the_first(&self, most: usize) -> usize {
         let mut called = 0;
         while called < most
+            && !self.memory.line.is_empty()
             && self.ports.compute.room()
             && let Some(name) = self.memory.line.first()
         {
