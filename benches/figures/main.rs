@@ -16,6 +16,7 @@ mod machine;
 mod memory;
 mod rules;
 mod runs;
+#[allow(dead_code, reason = "the other program asks for sweeps")]
 mod server;
 mod start;
 

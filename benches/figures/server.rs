@@ -76,6 +76,12 @@ impl Server {
         Ok(answer.text().await?)
     }
 
+    /// Asks it to do something; an error where it does not succeed.
+    pub(crate) async fn post(&self, path: &str) -> Result<()> {
+        self.client.post(self.url(path)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// Whether it answers with success.
     pub(crate) async fn has(&self, path: &str) -> Result<bool> {
         Ok(self.client.get(self.url(path)).send().await?.status().is_success())

@@ -19,6 +19,8 @@ const JOBS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The limits of the second measurement.
 const LIMITED: &str = "limit = 30\nrepo_limit = 30";
+/// Seats of finished runs are given back by the sweep: one after so many jobs.
+const SWEPT_EACH: usize = 10;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
@@ -37,8 +39,11 @@ async fn live(figures: &mut Figures, suffix: &str, class: &'static str, goal: Go
     once(&region, &store).await?;
     let (books, calls, forge) = (region.table.books(), region.ec2.ledger(), region.forge_calls());
     let cpu = machine::cpu(region.server()?.pid())?;
-    for _ in 0..JOBS {
+    for count in 1..=JOBS {
         once(&region, &store).await?;
+        if !class.is_empty() && count.is_multiple_of(SWEPT_EACH) {
+            sweep(&region, &store).await?;
+        }
     }
     let spent = machine::cpu(region.server()?.pid())?.saturating_sub(cpu);
     let (books, before) = (region.table.books(), books);
@@ -80,24 +85,37 @@ async fn once(region: &Region, store: &DynamoStore) -> Result<()> {
     let pause = Duration::from_millis(20);
     region.until("the job is done", PATIENCE, pause, |r| r.done(&jobs) == 1).await?;
     region.until("its machine is gone", PATIENCE, pause, |r| r.machines_left() == 0).await?;
-    let (name, class) = (RunName::job(jobs[0]), ClassName("linux".to_owned()));
+    let name = RunName::job(jobs[0]);
     let end = Instant::now() + PATIENCE;
     loop {
         // Past the books.
         let run = store.get(&name).await?;
         let over = run.as_ref().is_some_and(|run| run.status.phase == Phase::Finished);
-        let seats = store.seats(&class).await?.len();
         let runners = region.forge().runners().count();
-        if over && seats + runners == 0 {
+        if over && runners == 0 {
             break;
         }
         if Instant::now() > end {
-            let left = format!("{seats} seats, {runners} registrations, {run:?}");
+            let left = format!("{runners} registrations, {run:?}");
             return Err(format!("not within {PATIENCE:?}: the run is over: {left}").into());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // What is left of the last look.
     tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
+}
+
+/// A sweep, until every seat is given back.
+async fn sweep(region: &Region, store: &DynamoStore) -> Result<()> {
+    let class = ClassName("linux".to_owned());
+    region.server()?.post("/v1/sweep").await?;
+    let end = Instant::now() + PATIENCE;
+    while !store.seats(&class).await?.is_empty() {
+        if Instant::now() > end {
+            return Err(format!("not within {PATIENCE:?}: every seat is given back").into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
