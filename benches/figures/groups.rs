@@ -15,11 +15,11 @@ pub(crate) fn measure(
 ) -> ExitCode {
     // `cargo bench` adds `--bench`.
     let words: Vec<String> = arguments.filter(|word| word != "--bench").collect();
-    let (flags, names): (Vec<String>, Vec<String>) =
+    let (flags, chosen): (Vec<String>, Vec<String>) =
         words.into_iter().partition(|word| word.starts_with("--"));
     let known = |name: &String| usual.iter().chain(named).any(|(group, _)| group == name);
     if let Some(odd) =
-        names.iter().find(|n| !known(n)).or(flags.iter().find(|flag| *flag != "--goals"))
+        chosen.iter().find(|n| !known(n)).or(flags.iter().find(|flag| *flag != "--goals"))
     {
         let groups: Vec<&str> = usual.iter().chain(named).map(|(name, _)| *name).collect();
         eprintln!("`{odd}`: expected `--goals` or some of: {}", groups.join(" "));
@@ -29,7 +29,7 @@ pub(crate) fn measure(
     let mut broken = false;
     for (at, (name, group)) in usual.iter().chain(named).enumerate() {
         let wanted =
-            names.iter().any(|wanted| wanted == name) || (names.is_empty() && at < usual.len());
+            chosen.iter().any(|wanted| wanted == name) || (chosen.is_empty() && at < usual.len());
         if wanted && let Err(error) = group(&mut figures) {
             eprintln!("{name}: could not be measured: {error}");
             broken = true;

@@ -56,14 +56,14 @@ async fn until_stopped(settings: Settings) -> Result<()> {
         forge: demand.clone(),
     };
     let (paces, address) = (Paces::of(&settings), settings.server.listen);
-    let parts = Parts::over(settings, ports, "bench");
-    let pushes = Pushes::new(demand, store, parts.controller.clone());
-    let parts = Parts { pushes: Some(Arc::new(pushes)), ..parts };
+    let watched = Parts::over(settings, ports, "bench");
+    let pushes = Pushes::new(demand, store, watched.controller.clone());
+    let whole = Parts { pushes: Some(Arc::new(pushes)), ..watched };
     let mut terminated = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(address).await?;
     let stopped = async move {
         terminated.recv().await;
     };
-    serve(parts, listener, paces, Role::All, stopped).await?;
+    serve(whole, listener, paces, Role::All, stopped).await?;
     Ok(())
 }
