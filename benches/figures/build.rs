@@ -1,4 +1,4 @@
-//! A first build of the release binary without default features, in a directory of its own.
+//! A first build of the release binary, in a directory of its own.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -6,11 +6,19 @@ use std::time::Instant;
 use crate::figure::{Figures, Goal, Result};
 use crate::machine;
 
-pub(crate) fn run(figures: &mut Figures) -> Result<()> {
+/// Tells CPU time (`<name>_cpu`) and time on the clock of a first build with these arguments, held
+/// against these goals.
+pub(crate) fn first(
+    figures: &mut Figures,
+    name: &str,
+    arguments: &[&str],
+    (cpu, clock): (Goal, Goal),
+) -> Result<()> {
     let target = tempfile::tempdir()?;
     let (before, began) = (machine::cpu_of_children()?, Instant::now());
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--no-default-features", "--quiet"])
+        .args(["build", "--release", "--locked", "--quiet", "--package", "tinqs-ci"])
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", target.path())
         .stdin(Stdio::null())
@@ -19,7 +27,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
         return Err(format!("the build ended with {status}").into());
     }
     let spent = machine::cpu_of_children()?.saturating_sub(before);
-    figures.tell("build/cold_cpu", spent.as_secs_f64(), "s", Goal::Most(150.0));
-    figures.tell("build/cold", began.elapsed().as_secs_f64(), "s", Goal::Told);
+    figures.tell(&format!("{name}_cpu"), spent.as_secs_f64(), "s", cpu);
+    figures.tell(name, began.elapsed().as_secs_f64(), "s", clock);
     Ok(())
 }

@@ -3,24 +3,22 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tinqs_ci::settings::Settings;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
 
 use crate::figure::Result;
+use crate::load::SECRET;
 use crate::machine;
+pub(crate) use crate::server::runtime;
+use crate::server::{Server, free_port, signal};
 
-/// What webhooks are signed with.
-pub(crate) const SECRET: &str = "bench-webhook-secret";
 const TOKEN: &str = "bench-api-token";
-/// How long the server may take to answer, to settle, to end.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// Stands in PATH under the runner's name: a machine that is up and gets no job.
 const RUNNER: &str = "#!/bin/sh\nexec sleep 600\n";
 
@@ -32,8 +30,7 @@ pub(crate) struct Host {
     dir: tempfile::TempDir,
     forge: Arc<Mutex<Forge>>,
     wire: Wire,
-    client: reqwest::Client,
-    server: Option<(Child, u16)>,
+    server: Option<Server>,
     starts: u32,
 }
 
@@ -61,8 +58,7 @@ impl Host {
             ..WireOptions::default()
         };
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), options)?;
-        let client = crate::load::client()?;
-        Ok(Self { dir, forge, wire, client, server: None, starts: 0 })
+        Ok(Self { dir, forge, wire, server: None, starts: 0 })
     }
 
     /// The forge behind the wire.
@@ -82,7 +78,7 @@ impl Host {
 
     /// The server's configuration, with a port that is free now.
     pub(crate) fn configuration(&self, options: Options) -> Result<(String, u16)> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let text = format!(
             "installation = \"bench\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
@@ -106,7 +102,7 @@ impl Host {
     }
 
     /// Starts the server as operators do, logging to a file; does not wait for it.
-    pub(crate) fn spawn(&mut self, options: Options) -> Result<()> {
+    fn spawn(&mut self, options: Options) -> Result<()> {
         if self.server.is_some() {
             return Err("one server at a time".into());
         }
@@ -114,125 +110,67 @@ impl Host {
         let (text, port) = self.configuration(options)?;
         let file = self.dir.path().join("tinqs-ci.toml");
         fs::write(&file, text)?;
-        let log = fs::File::create(self.dir.path().join(format!("{}.log", self.starts)))?;
+        let log = self.dir.path().join(format!("{}.log", self.starts));
         let path = format!("{}:/usr/bin:/bin", self.dir.path().join("bin").display());
-        let child = Command::new(BINARY)
+        let mut command = Command::new(BINARY);
+        command
             .args(["serve", "--config"])
             .arg(&file)
             .args(["--role", if options.role.is_empty() { "all" } else { options.role }])
             .env_clear()
             .env("PATH", path)
-            .env("HOME", self.dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        self.server = Some((child, port));
+            .env("HOME", self.dir.path());
+        self.server = Some(Server::spawn(&mut command, port, &log)?);
         Ok(())
     }
 
     /// Starts the server and waits until it is ready.
     pub(crate) async fn start(&mut self, options: Options) -> Result<()> {
         self.spawn(options)?;
-        self.ready().await
+        self.server.as_mut().ok_or("no server")?.ready().await
     }
 
-    /// Waits until `/readyz` says so.
-    pub(crate) async fn ready(&mut self) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.client.get(self.url("/readyz")?).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
-            if let Some((child, _)) = &mut self.server
-                && let Some(status) = child.try_wait()?
-            {
-                return Err(format!("the server ended with {status}: {}", self.last_words()).into());
-            }
-            if Instant::now() > until {
-                return Err(format!("the server is not ready: {}", self.last_words()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    fn last_words(&self) -> String {
-        let log = self.dir.path().join(format!("{}.log", self.starts));
-        let log = fs::read_to_string(log).unwrap_or_default();
-        log.lines().rev().take(3).collect::<Vec<_>>().join(" | ")
+    fn server(&self) -> Result<&Server> {
+        self.server.as_ref().ok_or_else(|| "no server".into())
     }
 
     /// The server's process id.
     pub(crate) fn pid(&self) -> Result<u32> {
-        self.server.as_ref().map(|(child, _)| child.id()).ok_or_else(|| "no server".into())
+        Ok(self.server()?.pid())
     }
 
     /// An address of the server.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
-        let (_, port) = self.server.as_ref().ok_or("no server")?;
-        Ok(format!("http://127.0.0.1:{port}{path}"))
+        Ok(self.server()?.url(path))
     }
 
     /// What the server answers, as text; an error where it does not succeed.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
-        let answer = self.client.get(self.url(path)?).send().await?.error_for_status()?;
-        Ok(answer.text().await?)
+        self.server()?.get(path).await
     }
 
     /// Whether the server answers with success.
     pub(crate) async fn has(&self, path: &str) -> Result<bool> {
-        Ok(self.client.get(self.url(path)?).send().await?.status().is_success())
+        self.server()?.has(path).await
     }
 
     /// kill -9.
     pub(crate) fn kill(&mut self) -> Result<()> {
-        let (mut child, _) = self.server.take().ok_or("no server")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        self.server.take().ok_or("no server")?.kill()
     }
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
-        let (mut child, _) = self.server.take().ok_or("no server")?;
-        signal(child.id(), Signal::TERM);
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
-            }
-            if Instant::now() > until {
-                child.kill()?;
-                child.wait()?;
-                return Err("the server did not end on SIGTERM".into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.server.take().ok_or("no server")?.stop()
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if self.server.is_some() {
-            // It is gone either way.
-            let _ = self.kill();
-        }
+        self.server = None;
         // Machines outlive the server; each carries its home in its environment.
         for pid in machine::carrying(&format!("HOME={}", self.machines().display())) {
             signal(pid, Signal::KILL);
         }
     }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended meanwhile.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// A runtime for what talks to the server.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }

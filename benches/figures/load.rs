@@ -1,5 +1,6 @@
 //! A load generator: signed webhooks, from a schedule or as many as fit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::figure::Result;
-use crate::host::SECRET;
 
+/// What webhooks are signed with.
+pub(crate) const SECRET: &str = "bench-webhook-secret";
 /// Deliveries as the forge sends them, vendored with the corpus.
 const PAYLOADS: &str = include_str!("../../tests/corpus/payloads.json");
 
@@ -62,16 +64,32 @@ pub(crate) fn shot(job: i64, payload: &Value) -> Result<Shot> {
     Ok(Shot { job, body, signature: hex::encode(mac.finalize().into_bytes()) })
 }
 
+impl Shot {
+    /// Its headers, by their names.
+    pub(crate) fn headers(&self) -> BTreeMap<&'static str, String> {
+        let event = || "workflow_job".to_owned();
+        BTreeMap::from([
+            ("Content-Type", "application/json".to_owned()),
+            ("X-Gitea-Event", event()),
+            ("X-Gitea-Event-Type", event()),
+            ("X-Gitea-Delivery", format!("delivery-{}", self.job)),
+            ("X-Gitea-Signature", self.signature.clone()),
+        ])
+    }
+
+    /// Its body.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
+}
+
 /// Sends one delivery; whether it was answered with 202.
 pub(crate) async fn send(client: &reqwest::Client, url: &str, shot: Shot) -> bool {
-    let request = client
-        .post(url)
-        .header("Content-Type", "application/json")
-        .header("X-Gitea-Event", "workflow_job")
-        .header("X-Gitea-Event-Type", "workflow_job")
-        .header("X-Gitea-Delivery", format!("delivery-{}", shot.job))
-        .header("X-Gitea-Signature", shot.signature)
-        .body(shot.body);
+    let request = shot
+        .headers()
+        .into_iter()
+        .fold(client.post(url), |request, (name, value)| request.header(name, value));
+    let request = request.body(shot.body);
     request.send().await.is_ok_and(|answer| answer.status() == reqwest::StatusCode::ACCEPTED)
 }
 

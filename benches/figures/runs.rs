@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci::embedded::store::Store;
 use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
-use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
+use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tinqs_ci_reconciler::run::{
     About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, Phase,
     Placement, Reason, Run, RunName, Runner, Secret, Spec,
@@ -95,10 +95,18 @@ fn new(job: i64, now: Timestamp) -> Run {
 
 /// Fills the store of this directory and closes it.
 pub(crate) async fn fill(dir: &Path, runs: impl IntoIterator<Item = Run>) -> Result<()> {
-    let store = Arc::new(Store::open(dir)?);
+    put_all(Arc::new(Store::open(dir)?), runs, AT_ONCE).await
+}
+
+/// Writes runs that are not there yet, with so many writes under way at once.
+pub(crate) async fn put_all(
+    store: Arc<dyn RunStore>,
+    runs: impl IntoIterator<Item = Run>,
+    at_once: usize,
+) -> Result<()> {
     let mut under_way = JoinSet::new();
     for run in runs {
-        if under_way.len() >= AT_ONCE
+        if under_way.len() >= at_once
             && let Some(written) = under_way.join_next().await
         {
             written??;

@@ -1,6 +1,7 @@
 //! The loop: ingest, reconcile, observe, poll, sweep. Awaits ports and nothing else.
 
 mod breaker;
+mod line;
 mod look;
 mod memory;
 mod observe;

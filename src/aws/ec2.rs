@@ -7,6 +7,7 @@
 mod calls;
 mod instance;
 mod known;
+mod listing;
 mod rehearsal;
 mod request;
 mod tags;
@@ -109,6 +110,7 @@ impl Machines {
     fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
         let machine = instance::launched(ask, seen, self.clock.now());
         self.calls.known.ours(&machine);
+        self.calls.listed.launched(&machine.id);
         machine
     }
 }
@@ -116,11 +118,7 @@ impl Machines {
 #[async_trait]
 impl Compute for Machines {
     async fn list(&self) -> Result<Vec<Instance>, PortError> {
-        let tag = format!("tag:{INSTALLATION}");
-        let filter = Filter::builder().name(tag).values(&self.calls.installation).build();
-        let seen = self.calls.describe("list", vec![filter]).await?;
-        let machines: Vec<Instance> =
-            seen.iter().filter_map(|seen| ours(&self.calls.installation, seen)).collect();
+        let machines = self.calls.list(self.clock.now()).await?;
         self.calls.known.listed(&machines);
         Ok(machines)
     }

@@ -56,6 +56,8 @@ pub struct DynamoStore {
     writes: AtomicU64,
     units: Mutex<Units>,
     unreadable: Mutex<BTreeSet<String>>,
+    /// Held by whoever lists the open runs: many lists at once would take as much memory each.
+    listing: tokio::sync::Mutex<()>,
 }
 
 /// What the table has charged so far, as it says itself.
@@ -89,6 +91,7 @@ impl DynamoStore {
             writes: AtomicU64::new(0),
             units: Mutex::default(),
             unreadable: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
         }
     }
 

@@ -18,6 +18,9 @@ use crate::telemetry::Telemetry;
 const ENDS_NOTICED: Duration = Duration::from_millis(500);
 /// Pushes that could not be evaluated are looked at again after this time at the latest.
 const PUSHES_AGAIN: Duration = Duration::from_secs(2);
+/// A poll that was brought forward begins at the earliest so many times as long after the last one
+/// began as that took.
+const HINTED_SHARE: u32 = 10;
 /// Where the job list tells of demand, pushes of another mode are looked for this often: readings
 /// of the store cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
@@ -55,9 +58,11 @@ pub(super) async fn poll(
     loop {
         let began = tokio::time::Instant::now();
         pass("demand", &telemetry, controller.poll()).await;
+        // In a burst each webhook asks for a poll, and each poll reads all that waits.
+        let gap = paces.hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {
             nudge.nudged().await;
-            sleep_until(began + paces.hint_gap).await;
+            sleep_until(began + gap).await;
         };
         tokio::select! {
             () = stopped(&mut stopping) => return,

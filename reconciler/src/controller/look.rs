@@ -74,6 +74,7 @@ impl Controller {
                 fail(&mut report, &error);
                 report.due = Some(began_at + SignedDuration::from_secs(10));
                 self.memory.remember_due(name, report.due);
+                self.memory.line.looked_at(name, None, None, began_at);
                 return report;
             }
         };
@@ -96,7 +97,9 @@ impl Controller {
         if let Some(run) = &look.stored {
             self.call_the_robbed(run).await;
         }
-        look.close()
+        let report = look.close();
+        self.call_the_first(1).await;
+        report
     }
 }
 
@@ -441,6 +444,7 @@ impl Look<'_> {
             }
         };
         controller.memory.remember_due(&report.name, report.due);
+        controller.memory.line.looked_at(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
             controller.memory.breakers.holds(class, &report.name);
         }

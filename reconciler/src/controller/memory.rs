@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::breaker::Breakers;
+use super::line::Line;
 use super::taken::Taken;
 use crate::class::{Cause, ClassName, Machine, Shortage};
 use crate::facts::after;
@@ -15,7 +16,7 @@ use crate::ports::PortError;
 use crate::run::{InstanceId, RunName, Slot};
 
 /// Nobody is woken twice by the sweep within this time.
-const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+pub(super) const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Where nothing is open, the store is asked for open runs this often, and no more.
 const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Where nothing of ours was found at all, machines, registrations and seats are gone through this
@@ -45,6 +46,7 @@ pub(super) struct Memory {
     pub(super) seats: Listing<Seats>,
     pub(super) taken: Taken,
     pub(super) breakers: Breakers,
+    pub(super) line: Line,
     inner: Mutex<Inner>,
 }
 

@@ -15,6 +15,8 @@ use crate::run::{Outcome, Phase, Run, RunName, Slot};
 
 /// Finished runs that a sweep goes through at most.
 const AUDITED_AT_ONCE: usize = 50;
+/// Runs that are called each time where there is room for a launch; their looks call more.
+const CALLED_AT_ONCE: usize = 4;
 
 impl Controller {
     /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
@@ -166,8 +168,10 @@ impl Controller {
 
     /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
     pub async fn wake_due(&self) -> usize {
-        let due = self.memory.take_due(self.ports.clock.now());
-        let mut woken = 0;
+        let now = self.ports.clock.now();
+        let mut due = self.memory.take_due(now);
+        due.retain(|name| !self.memory.line.holds(name, now));
+        let mut woken = self.call_the_first(CALLED_AT_ONCE).await;
         for name in due {
             // What could not be woken is due again in half a minute.
             woken += usize::from(self.ports.queue.wake(&name).await.is_ok());
@@ -212,6 +216,9 @@ impl Controller {
             Phase::Finished => Mutant::FinishedNotWoken,
             Phase::Waiting | Phase::Starting | Phase::Running => Mutant::SweepIgnoresDue,
         }) {
+            return false;
+        }
+        if self.memory.line.holds(&run.name, now) {
             return false;
         }
         let due = self.memory.due(&run.name).unwrap_or(run.due);

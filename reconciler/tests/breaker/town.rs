@@ -1,7 +1,7 @@
 //! All five ports in a few lines: jobs that wait, a store of records, and a cloud that answers each
 //! class as it is told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -42,6 +42,10 @@ struct World {
     asked: Vec<(String, String)>,
     writes: usize,
     jobs: i64,
+    /// Launches that there is room for; `None`: any number.
+    room: Option<usize>,
+    /// Wake-ups that nobody has followed yet.
+    woken: VecDeque<RunName>,
 }
 
 #[derive(Clone)]
@@ -132,6 +136,22 @@ impl Town {
     /// Wakes what is due. Answers how many.
     pub(crate) fn wakes(&self) -> usize {
         done(self.controller.wake_due())
+    }
+
+    /// From now on there is room for so many launches.
+    pub(crate) fn room_for(&self, launches: usize) {
+        self.door.world().room = Some(launches);
+    }
+
+    /// A look for each wake-up so far and for those that come of it. Answers how many looks.
+    pub(crate) fn follow(&self) -> usize {
+        let mut looks = 0;
+        loop {
+            let next = self.door.world().woken.pop_front();
+            let Some(name) = next else { return looks };
+            self.look_at(&[name]);
+            looks += 1;
+        }
     }
 
     pub(crate) fn pass(&self, time: SignedDuration) {
@@ -229,7 +249,8 @@ impl RunStore for Door {
 
 #[async_trait]
 impl Queue for Door {
-    async fn wake(&self, _: &RunName) -> Result<(), PortError> {
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        self.world().woken.push_back(name.clone());
         Ok(())
     }
     async fn next(&self, _: usize) -> Result<Vec<Delivery>, PortError> {
@@ -258,6 +279,7 @@ impl Compute for Door {
         let class = attempt.class.0.clone();
         let asked = &attempt.placements[usize::try_from(placement).expect("small")].machine;
         world.asked.push((class.clone(), asked.subnet.clone()));
+        world.room = world.room.map(|room| room.saturating_sub(1));
         if let Some(Answer::Refuses(error)) = world.answers.get(&class) {
             return Err(error());
         }
@@ -274,7 +296,7 @@ impl Compute for Door {
         never("compute", "terminate")
     }
     fn room(&self) -> bool {
-        true
+        self.world().room.is_none_or(|room| room > 0)
     }
 }
 

@@ -15,6 +15,7 @@ use tinqs_ci_reconciler::run::InstanceId;
 
 use super::instance::ours;
 use super::known::Known;
+use super::listing::Listed;
 use crate::aws::batch::{Answers, Bundle};
 use crate::aws::errors::{self, again, ec2 as codes};
 use crate::aws::pace::{Lane, Pace, Rates, seconds};
@@ -58,6 +59,7 @@ pub(super) struct Calls {
     pub(super) installation: String,
     pub(super) pace: Pace,
     pub(super) known: Known,
+    pub(super) listed: Listed,
 }
 
 impl Calls {
@@ -68,7 +70,8 @@ impl Calls {
         rates: Rates,
     ) -> Self {
         let (installation, pace) = (installation.to_owned(), Pace::new(rates, &clock));
-        Self { client, clock, installation, pace, known: Known::default() }
+        let (known, listed) = (Known::default(), Listed::default());
+        Self { client, clock, installation, pace, known, listed }
     }
 
     /// Every instance that a filter shows. A list counts only whole: where a page fails, all of it

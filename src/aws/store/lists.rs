@@ -119,8 +119,9 @@ impl DynamoStore {
     }
 
     pub(super) async fn list_open(&self) -> Result<Vec<OpenRun>, PortError> {
-        let stretch =
-            Stretch { index: Index::Open, of: IS_OPEN, newest_first: false, limit: 10 * SCAN };
+        // Not more at once: items are many times as long as what is kept of them.
+        let stretch = Stretch { index: Index::Open, of: IS_OPEN, newest_first: false, limit: SCAN };
+        let _one_at_a_time = self.listing.lock().await;
         let (mut open, mut behind) = (Vec::new(), None);
         loop {
             let Keys { keys, next } = self.keys("open", &stretch, behind).await?;

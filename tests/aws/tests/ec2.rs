@@ -9,6 +9,7 @@ mod make;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines, recipe, wire};
 use jiff::{SignedDuration, Timestamp};
@@ -494,4 +495,66 @@ async fn what_is_held_back_is_not_sent() {
     assert_eq!(error.kind, ErrorKind::Throttled);
     assert!(error.message.contains("not sent"), "{error}");
     assert_eq!(wire.ledger().count("RunInstances"), 1);
+}
+
+/// A clock that is moved by hand.
+#[derive(Default)]
+struct Moved(AtomicI64);
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_ended_is_told_for_an_hour_and_asked_for_once() {
+    let wire = wire(|_| {});
+    let clock = Arc::new(Moved::default());
+    let clients = clients(&wire.url()).await;
+    let here = Machines::new(clients.clone(), INSTALLATION, clock.clone(), UNPACED);
+    let there = Machines::new(clients, INSTALLATION, clock.clone(), UNPACED);
+    let mut ids = Vec::new();
+    for id in 1..=5 {
+        let (slot, attempt) = ask(id);
+        ids.push(here.launch(&slot, 0, &attempt).await.unwrap().id);
+    }
+    let listed = async || {
+        let before = wire.ledger().count("DescribeInstances");
+        let machines = here.list().await.unwrap();
+        let gone = machines.iter().filter(|m| m.state == InstanceState::Gone);
+        let gone: Vec<_> = gone.map(|m| (m.id.clone(), m.ended_by)).collect();
+        let rows: Vec<usize> =
+            wire.ledger().of("DescribeInstances").skip(before).map(|call| call.items).collect();
+        (machines.len(), gone, rows)
+    };
+    assert_eq!(listed().await, (5, vec![], vec![5]));
+    wire.power_off(&ids[0]);
+    let gone = vec![(ids[0].clone(), Some(EndedBy::Itself))];
+    assert_eq!(listed().await, (5, gone.clone(), vec![4, 1]), "it is missed and asked for");
+    assert_eq!(listed().await, (5, gone.clone(), vec![4]), "and no more");
+    // What another process launched and what ended unseen is seen a minute later at the latest.
+    let (slot, attempt) = ask(6);
+    let brief = there.launch(&slot, 0, &attempt).await.unwrap().id;
+    wire.power_off(&brief);
+    assert_eq!(listed().await, (5, gone.clone(), vec![4]));
+    clock.0.fetch_add(60, Ordering::SeqCst);
+    let both = [gone, vec![(brief, Some(EndedBy::Itself))]].concat();
+    assert_eq!(listed().await, (6, both, vec![6]));
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_leaves_a_machine_out_is_asked_for_it() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    for id in 1..=3 {
+        let (slot, attempt) = ask(id);
+        machines.launch(&slot, 0, &attempt).await.unwrap();
+    }
+    assert_eq!(machines.list().await.unwrap().len(), 3);
+    rule(&wire, "DescribeInstances", When::First(1), Kind::Omit);
+    let listed = machines.list().await.unwrap();
+    assert_eq!(listed.iter().filter(|machine| machine.is_live()).count(), 3);
+    is_clean(&wire);
 }

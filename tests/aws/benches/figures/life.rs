@@ -1,0 +1,121 @@
+//! What a run costs in calm weather, counted call by call: one job after the other, each told of by
+//! its webhooks, no poll and no sweep in between.
+
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::ports::RunStore as _;
+use tinqs_ci_reconciler::run::{Phase, RunName};
+
+use crate::figure::{Figures, Goal, Result, number};
+use crate::machine;
+use crate::region::{Options, Region, instant};
+use crate::server::runtime;
+use crate::table::Books;
+
+const JOBS: usize = 50;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The limits of the second measurement.
+const LIMITED: &str = "limit = 30\nrepo_limit = 30";
+/// Seats of finished runs are given back by the sweep: one after so many jobs.
+const SWEPT_EACH: usize = 10;
+
+pub(crate) fn run(figures: &mut Figures) -> Result<()> {
+    runtime()?.block_on(async {
+        live(figures, "", "", Goal::Most(12.0)).await?;
+        live(figures, "_with_limits", LIMITED, Goal::Most(16.0)).await
+    })
+}
+
+async fn live(figures: &mut Figures, suffix: &str, class: &'static str, goal: Goal) -> Result<()> {
+    let mut region = Region::new(instant(40)).await?;
+    region.hook();
+    // Every run is looked at for its events and its own dues alone.
+    region.start(Options { class, every: ("1h", "1h"), ..Options::default() }).await?;
+    // The first poll and sweep, and all that is done once.
+    let store = region.store().await?;
+    once(&region, &store).await?;
+    let (books, calls, forge) = (region.table.books(), region.ec2.ledger(), region.forge_calls());
+    let cpu = machine::cpu(region.server()?.pid())?;
+    for count in 1..=JOBS {
+        once(&region, &store).await?;
+        if !class.is_empty() && count.is_multiple_of(SWEPT_EACH) {
+            sweep(&region, &store).await?;
+        }
+    }
+    let spent = machine::cpu(region.server()?.pid())?.saturating_sub(cpu);
+    let (books, before) = (region.table.books(), books);
+    let ledger = region.ec2.ledger();
+    let new = &ledger.entries[calls.entries.len()..];
+    let launches = new.iter().filter(|entry| entry.op == "RunInstances").count();
+    if launches != JOBS {
+        return Err(format!("{launches} launches for {JOBS} jobs").into());
+    }
+    let asked: usize = sum(&books) - sum(&before);
+    let each = |count: f64| count / number(JOBS);
+    let tell = |figures: &mut Figures, name: &str, value: f64, unit: &str, goal: Goal| {
+        figures.tell(&format!("aws/{name}_per_run{suffix}"), each(value), unit, goal);
+    };
+    tell(figures, "write_units", books.written - before.written, "units", goal);
+    tell(figures, "read_units", books.read - before.read, "units", Goal::Told);
+    tell(figures, "calls", number(asked + new.len()), "calls", Goal::Told);
+    tell(figures, "dynamodb_calls", number(asked), "calls", Goal::Told);
+    tell(figures, "ec2_calls", number(new.len()), "calls", Goal::Told);
+    tell(figures, "run_instances", number(launches), "calls", Goal::Most(1.0));
+    let refused = books.refused - before.refused;
+    tell(figures, "refused_writes", number(refused), "calls", Goal::Told);
+    let failed = number(books.failed - before.failed + ledger.throttled());
+    figures.tell(&format!("aws/failed_calls{suffix}"), failed, "calls", Goal::Nothing);
+    #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
+    let forge = (region.forge_calls() - forge) as f64;
+    tell(figures, "forge_calls", forge, "calls", Goal::Told);
+    tell(figures, "cpu", spent.as_secs_f64() * 1000.0, "ms", Goal::Told);
+    region.stop()
+}
+
+fn sum(books: &Books) -> usize {
+    books.calls.values().sum()
+}
+
+/// One job from its push to the end of its run and of everything that belonged to it.
+async fn once(region: &Region, store: &DynamoStore) -> Result<()> {
+    let jobs = region.push(1, SignedDuration::from_millis(300));
+    let pause = Duration::from_millis(20);
+    region.until("the job is done", PATIENCE, pause, |r| r.done(&jobs) == 1).await?;
+    region.until("its machine is gone", PATIENCE, pause, |r| r.machines_left() == 0).await?;
+    let name = RunName::job(jobs[0]);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // Past the books.
+        let run = store.get(&name).await?;
+        let over = run.as_ref().is_some_and(|run| run.status.phase == Phase::Finished);
+        let runners = region.forge().runners().count();
+        if over && runners == 0 {
+            break;
+        }
+        if Instant::now() > end {
+            let left = format!("{runners} registrations, {run:?}");
+            return Err(format!("not within {PATIENCE:?}: the run is over: {left}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What is left of the last look.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
+}
+
+/// A sweep, until every seat is given back.
+async fn sweep(region: &Region, store: &DynamoStore) -> Result<()> {
+    let class = ClassName("linux".to_owned());
+    region.server()?.post("/v1/sweep").await?;
+    let end = Instant::now() + PATIENCE;
+    while !store.seats(&class).await?.is_empty() {
+        if Instant::now() > end {
+            return Err(format!("not within {PATIENCE:?}: every seat is given back").into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The server with the pace of its launches raised: EC2's default lets two machines a second start,
+//! and a burst of thousands would measure that. All else is what `serve` does.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::ec2::{Clients, Machines};
+use tinqs_ci::aws::pace::{Rate, Rates};
+use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci::embedded::queue::MemoryQueue;
+use tinqs_ci::gitea::client::Client;
+use tinqs_ci::gitea::demand::Means;
+use tinqs_ci::gitea::demand::chosen::Demanding;
+use tinqs_ci::gitea::demand::pushes::Pushes;
+use tinqs_ci::serve::{Paces, Parts, Role, SystemClock, serve};
+use tinqs_ci::settings::{Settings, StoreUrl};
+use tinqs_ci_reconciler::ports::{Clock, Ports};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::figure::Result;
+
+/// An account whose limits were raised as far as nobody's are.
+const RATE: Rate = Rate { capacity: 10_000.0, per_second: 10_000.0 };
+
+/// Serves as this file says until SIGTERM.
+pub(crate) fn run(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let settings = tinqs_ci::config::parse(&text, Some(file), &tinqs_ci::config::Env::new())?;
+    // Log and threads as the program itself has them.
+    tinqs_ci::telemetry::init(None, "bench");
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(until_stopped(settings.settings))
+}
+
+async fn until_stopped(settings: Settings) -> Result<()> {
+    let StoreUrl::Dynamodb(table) = &settings.store else { return Err("no table".into()) };
+    let config = client::load(Some("us-east-1")).await?;
+    let store = Arc::new(DynamoStore::new(client::dynamodb(&config), &**table, "bench"));
+    store.ensure_table().await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let rates = Rates { launch: RATE, terminate: RATE, describe: RATE };
+    let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
+    let forge = Arc::new(Client::new(&settings.forge)?);
+    let demand = Arc::new(Demanding::new(forge, Means::of(&settings.forge)));
+    demand.choose().await??;
+    let ports = Ports {
+        clock,
+        store: store.clone(),
+        queue: Arc::new(MemoryQueue::new()),
+        compute: Arc::new(machines),
+        forge: demand.clone(),
+    };
+    let (paces, address) = (Paces::of(&settings), settings.server.listen);
+    let watched = Parts::over(settings, ports, "bench");
+    let pushes = Pushes::new(demand, store, watched.controller.clone());
+    let whole = Parts { pushes: Some(Arc::new(pushes)), ..watched };
+    let mut terminated = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(address).await?;
+    let stopped = async move {
+        terminated.recv().await;
+    };
+    serve(whole, listener, paces, Role::All, stopped).await?;
+    Ok(())
+}
