@@ -135,10 +135,10 @@ impl Store {
         let file = Arc::new(File::open(path, opener)?);
         let (writes, tickets) = mpsc::channel(WAITING);
         let (gets, wanted) = mpsc::channel(WAITING);
-        let (writer, reader) = (Arc::clone(&file), Arc::clone(&file));
+        let (to_write, to_read) = (Arc::clone(&file), Arc::clone(&file));
         let threads = vec![
-            thread("store", move || writer::run(&writer, tickets))?,
-            thread("store-get", move || reader::run(&reader, wanted))?,
+            thread("store", move || writer::run(&to_write, tickets))?,
+            thread("store-get", move || reader::run(&to_read, wanted))?,
         ];
         Ok(Self {
             file,
