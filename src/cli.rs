@@ -9,6 +9,7 @@ mod remote;
 
 use std::ffi::OsString;
 use std::num::NonZero;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
@@ -40,7 +41,12 @@ pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCod
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli.verb, &env, variables)),
+        Ok(runtime) => {
+            // Behind a pointer: the runtime's ways to wait are not compiled for every verb anew.
+            let verb: Pin<Box<dyn Future<Output = _>>> =
+                Box::pin(dispatch(cli.verb, &env, variables));
+            runtime.block_on(verb)
+        }
         Err(error) => Err(Failure::failed(format!("threads cannot be started: {error}"))),
     };
     match done {

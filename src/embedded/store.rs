@@ -1,12 +1,14 @@
 //! Runs in one file of this host: redb, crash-safe, one process at a time.
 //!
-//! - Reads run on blocking threads, a few at a time.
+//! - Reads of one record go to one thread that takes all that wait into one transaction; other
+//!   reads run on blocking threads, a few at a time.
 //! - Writes go to one thread that puts all that wait into one durable commit, so that many small
 //!   writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and opened anew, until that succeeds.
 
 mod inbox;
 mod pages;
+mod reader;
 mod tables;
 mod writer;
 
@@ -14,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,6 +28,7 @@ use tinqs_ci_reconciler::ports::{
 use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use reader::Wanted;
 pub(crate) use tables::Projection;
 use tables::{Answer, Op, Record, Refused};
 use writer::{File, Opener, Ticket};
@@ -35,10 +39,10 @@ use crate::cursor::Cursor;
 const FILE: &str = "tinqs-ci.redb";
 /// Of one call, waiting for its turn included.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Reads at once; more wait for their turn.
+/// Reads of more than a record at once; more wait for their turn.
 const READERS: usize = 8;
-/// Writes that wait at once; more wait for a place.
-const WRITES: usize = 4096;
+/// Writes, and reads of one record, that wait at once; more wait for a place.
+const WAITING: usize = 4096;
 /// How long an answer of [`Store::writable`] is believed.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 
@@ -46,9 +50,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 pub struct Store {
     file: Arc<File>,
     readers: Arc<Semaphore>,
-    /// `None` only while it is dropped.
+    /// Both are `None` only while it is dropped.
+    gets: Option<mpsc::Sender<Wanted>>,
     writes: Option<mpsc::Sender<Ticket>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// The file has one owner, so a lease is only ever held between tasks of this process, and
     /// ends with it: memory is the right place.
     leases: Mutex<HashMap<String, (String, Timestamp)>>,
@@ -103,10 +108,8 @@ pub enum OpenError {
         /// Its format.
         format: u64,
     },
-    /// The thread that writes cannot be started.
-    #[error(
-        "cannot start the thread that writes the store: raise the limit of threads of this process"
-    )]
+    /// A thread of the store cannot be started.
+    #[error("cannot start a thread of the store: raise the limit of threads of this process")]
     Thread(#[source] std::io::Error),
 }
 
@@ -130,19 +133,19 @@ impl Store {
 
     fn with(path: PathBuf, opener: Opener) -> Result<Self, OpenError> {
         let file = Arc::new(File::open(path, opener)?);
-        let (writes, tickets) = mpsc::channel(WRITES);
-        let thread = {
-            let file = Arc::clone(&file);
-            std::thread::Builder::new()
-                .name("store".to_owned())
-                .spawn(move || writer::run(&file, tickets))
-                .map_err(OpenError::Thread)?
-        };
+        let (writes, tickets) = mpsc::channel(WAITING);
+        let (gets, wanted) = mpsc::channel(WAITING);
+        let (to_write, to_read) = (Arc::clone(&file), Arc::clone(&file));
+        let threads = vec![
+            thread("store", move || writer::run(&to_write, tickets))?,
+            thread("store-get", move || reader::run(&to_read, wanted))?,
+        ];
         Ok(Self {
             file,
             readers: Arc::new(Semaphore::new(READERS)),
+            gets: Some(gets),
             writes: Some(writes),
-            thread: Some(thread),
+            threads,
             leases: Mutex::default(),
             probe: Mutex::default(),
         })
@@ -169,12 +172,14 @@ impl Store {
         result
     }
 
+    fn closing(&self, operation: &'static str) -> PortError {
+        unavailable(operation, format!("the store `{}` is closing", self.file.path.display()))
+    }
+
     /// Hands a write to the thread and waits until it is durable.
     async fn write(&self, operation: &'static str, op: Op) -> Result<Answer, PortError> {
         let (settled, answer) = oneshot::channel();
-        let ended = || {
-            unavailable(operation, format!("the store `{}` is closing", self.file.path.display()))
-        };
+        let ended = || self.closing(operation);
         let writes = self.writes.as_ref().ok_or_else(ended)?;
         let asked = async {
             writes.send(Ticket { op, settled }).await.map_err(|_| ended())?;
@@ -216,14 +221,16 @@ impl Store {
             Ok(result) => result,
             Err(panicked) => Err(format!("reading failed: {panicked}")),
         };
-        if result.is_err()
-            && let Some(writes) = &self.writes
-        {
-            // A read cannot open the file anew; the thread does when it is asked for anything.
+        result.map_err(|message| self.failed_to_read(operation, message))
+    }
+
+    /// A read cannot open the file anew; the thread that writes does when it is asked for anything.
+    fn failed_to_read(&self, operation: &'static str, message: String) -> PortError {
+        if let Some(writes) = &self.writes {
             let (settled, _) = oneshot::channel();
             let _ = writes.try_send(Ticket { op: Op::Nothing, settled });
         }
-        result.map_err(|message| unavailable(operation, message))
+        unavailable(operation, message)
     }
 
     fn late(&self, operation: &'static str) -> PortError {
@@ -239,14 +246,19 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Waits for the write under way, so that the file is free when this returns.
+    /// Waits for what is under way, so that the file is free when this returns.
     fn drop(&mut self) {
-        self.writes = None;
-        if let Some(thread) = self.thread.take() {
+        (self.gets, self.writes) = (None, None);
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
         self.file.close();
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(OpenError::Thread)
 }
 
 fn unavailable(operation: &'static str, message: impl Into<String>) -> PortError {
@@ -260,9 +272,18 @@ fn unexpected(operation: &'static str) -> PortError {
 #[async_trait]
 impl RunStore for Store {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
-        let wanted = name.clone();
-        let found = self.read("get", move |read| tables::get(read, &wanted)).await?;
-        found.transpose().map_err(|unreadable| {
+        let closing = || self.closing("get");
+        let (settled, found) = oneshot::channel();
+        let asked = async {
+            let gets = self.gets.as_ref().ok_or_else(closing)?;
+            let wanted = Wanted { name: name.clone(), settled };
+            gets.send(wanted).await.map_err(|_| closing())?;
+            found.await.map_err(|_| closing())
+        };
+        let found = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late("get"))??;
+        let found = found.map_err(|message| self.failed_to_read("get", message))?;
+        let read = found.map(|row| tables::understood(name.as_str(), &row)).transpose();
+        read.map_err(|unreadable| {
             PortError::new("store", "get", ErrorKind::Invalid, unreadable.to_string())
         })
     }

@@ -172,7 +172,7 @@ pub(crate) fn percent_encode(text: &str) -> String {
 /// skipped fields are not counted by the parser's own limit.
 pub(crate) fn is_shallow(json: &[u8]) -> bool {
     // What opens seldom enough nests no deeper; counting is many times quicker than following.
-    if json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH {
+    if memchr::memchr2_iter(b'[', b'{', json).take(DEPTH + 1).count() <= DEPTH {
         return true;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -196,7 +196,8 @@ pub(crate) fn is_shallow(json: &[u8]) -> bool {
 }
 
 fn bounded(text: &str) -> String {
-    text.chars().take(TEXT).collect()
+    let end = text.char_indices().nth(TEXT).map_or(text.len(), |(at, _)| at);
+    text[..end].to_owned()
 }
 
 #[cfg(test)]

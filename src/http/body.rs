@@ -31,7 +31,7 @@ pub(super) enum Keep {
 
 /// A body, with the memory it takes reserved as long as it lives.
 pub(super) struct Kept {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     /// Its whole length.
     pub(super) length: usize,
     memory: Vec<OwnedSemaphorePermit>,
@@ -64,24 +64,35 @@ pub(super) async fn read(
 }
 
 async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Kept, Refusal> {
-    let mut kept = Kept { bytes: Vec::new(), length: 0, memory: Vec::new() };
+    let mut kept = Kept { bytes: Bytes::new(), length: 0, memory: Vec::new() };
+    // A delivery usually comes in one piece, which is kept as it is.
+    let mut pieces = Vec::new();
     while let Some(piece) = next_piece(body).await? {
         kept.length += piece.len();
         if kept.length > BODY_LIMIT {
             return Err(too_long());
         }
+        let had = kept.bytes.len() + pieces.len();
         let wanted = match keep {
             Keep::All => piece.len(),
-            Keep::Start(most) => piece.len().min(most.saturating_sub(kept.bytes.len())),
+            Keep::Start(most) => piece.len().min(most.saturating_sub(had)),
         };
-        while kept.bytes.len() + wanted > kept.memory.len() * PIECE {
+        while had + wanted > kept.memory.len() * PIECE {
             let permit = memory.clone().try_acquire_owned().map_err(|_| {
                 let detail = "too many large bodies at once: send it again";
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(2)
             })?;
             kept.memory.push(permit);
         }
-        kept.bytes.extend_from_slice(&piece[..wanted]);
+        if had == 0 {
+            kept.bytes = piece.slice(..wanted);
+        } else {
+            pieces.extend_from_slice(&std::mem::take(&mut kept.bytes));
+            pieces.extend_from_slice(&piece[..wanted]);
+        }
+    }
+    if !pieces.is_empty() {
+        kept.bytes = pieces.into();
     }
     Ok(kept)
 }

@@ -99,6 +99,9 @@ async fn connection(
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who has sent all may close its side and gets its answer; and no request is read for its
+        // sender's hanging up while it is answered.
+        .half_close(true)
         .header_read_timeout(bounds.head)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(HEADERS_LIMIT)

@@ -17,6 +17,7 @@ use super::body::{self, Keep};
 use super::{App, Ctx, Refusal, sweep};
 use crate::gitea::demand;
 use crate::gitea::demand::occasion::Occasion;
+use crate::gitea::demand::pushes::Pushes;
 use crate::gitea::webhook::{self, Rejected};
 use crate::telemetry::labels;
 
@@ -50,7 +51,8 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let headers = &parts.headers;
     let event = webhook::event_name(headers);
     let taken = match receive(&app, headers, body).await {
-        Ok(Received::Cleanup) => return cleanup(&app, headers, &parts.uri).await,
+        // Seldom, and long: on the heap, so that every other delivery does not carry its state around.
+        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, headers, &parts.uri)).await,
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
         Ok(Received::Nudge) => {
             app.nudge.poll_soon();
@@ -153,7 +155,10 @@ async fn ingest(
         None => Some(demand::Mode::Jobs),
     };
     let demand::Demand { hints, poll_soon } = demand::hints(events, mode);
-    let pushed = take_push(app, event, &payload).await?;
+    let pushed = match app.pushes.as_ref().filter(|pushes| pushes.wants(event)) {
+        Some(pushes) => Box::pin(take_push(pushes, event, &payload)).await?,
+        None => false,
+    };
     if pushed && hints.is_empty() {
         return Ok(Taken::Accepted);
     }
@@ -187,10 +192,7 @@ async fn ingest(
 
 /// In push mode, and while the mode is not decided: what may start workflows is made durable before
 /// it is answered. Evaluating it asks the forge, and comes later.
-async fn take_push(app: &App, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
-    let Some(pushes) = app.pushes.as_ref().filter(|pushes| pushes.wants(event)) else {
-        return Ok(false);
-    };
+async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
     let occasion = Occasion::of(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
     let Some(occasion) = occasion else { return Ok(false) };

@@ -364,17 +364,27 @@ pub(super) fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, U
     Ok(Run { version, ..run })
 }
 
-pub(super) fn get(
+/// A record as it stands in the file: its version, and the run.
+pub(super) type Stored = (u64, Vec<u8>);
+
+/// These records, in the order of their names.
+pub(super) fn get<'n>(
     read: &ReadTransaction,
-    name: &RunName,
-) -> Result<Option<Result<Run, Unreadable>>, redb::Error> {
+    names: impl Iterator<Item = &'n RunName>,
+) -> Result<Vec<Option<Stored>>, redb::Error> {
     let runs = read.open_table(RUNS)?;
-    let found = runs.get(name.as_str())?;
-    Ok(found.map(|found| {
-        let (_, version, _, _, body) = found.value();
-        understand(name.as_str(), version, body)
-            .inspect_err(|error| quarantined(name.as_str(), &error.reason))
-    }))
+    let one = |name: &RunName| {
+        let found = runs.get(name.as_str())?;
+        Ok(found.map(|found| {
+            let (_, version, _, _, body) = found.value();
+            (version, body.to_vec())
+        }))
+    };
+    names.map(one).collect()
+}
+
+pub(super) fn understood(name: &str, (version, body): &Stored) -> Result<Run, Unreadable> {
+    understand(name, *version, body).inspect_err(|error| quarantined(name, &error.reason))
 }
 
 pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
