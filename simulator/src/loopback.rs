@@ -25,11 +25,16 @@ pub(crate) const CUT: u8 = 2;
 pub(crate) struct Switch(Arc<AtomicU8>);
 
 impl Switch {
+    /// Of a connection that stands.
+    pub(crate) fn open() -> Self {
+        Self(Arc::new(AtomicU8::new(OPEN)))
+    }
+
     pub(crate) fn set(&self, to: u8) {
         self.0.store(to, Ordering::SeqCst);
     }
 
-    fn get(&self) -> u8 {
+    pub(crate) fn get(&self) -> u8 {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -64,7 +69,7 @@ impl Listener for Gate {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     if (self.open)() {
-                        let switch = Switch(Arc::new(AtomicU8::new(OPEN)));
+                        let switch = Switch::open();
                         return (Socket { stream, switch }, peer);
                     }
                 }
