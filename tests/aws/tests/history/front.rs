@@ -1,5 +1,6 @@
 //! One address before all of AWS's wires: it knows every call, and lets go wrong what is planned.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +32,7 @@ struct Shared {
     /// Calls of this access key alone are heard; `None`: the controller is dead.
     alive: Mutex<Option<String>>,
     died: Notify,
+    charged: Mutex<BTreeMap<&'static str, f64>>,
     behind: Behind,
     engine: Engine,
 }
@@ -53,7 +55,8 @@ impl Front {
         let engine = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         let engine = engine.build(HttpConnector::new());
         let (plan, alive, died) = (Mutex::new(plan), Mutex::default(), Notify::new());
-        let shared = Arc::new(Shared { plan, alive, died, behind, engine });
+        let charged = Mutex::default();
+        let shared = Arc::new(Shared { plan, alive, died, charged, behind, engine });
         let served = tokio::spawn(accept(listener, shared.clone()));
         Self { url, shared, served }
     }
@@ -70,6 +73,11 @@ impl Front {
 
     pub(crate) fn plan<T>(&self, with: impl FnOnce(&Plan) -> T) -> T {
         with(&lock(&self.shared.plan))
+    }
+
+    /// What the table has charged for each kind of call, as its answers say.
+    pub(crate) fn charged(&self) -> BTreeMap<&'static str, f64> {
+        lock(&self.shared.charged).clone()
     }
 
     pub(crate) fn history(&self) -> Vec<Place> {
@@ -178,6 +186,9 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     let answer = shared.engine.request(asked).await.map_err(io::Error::other)?;
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    if service == "dynamodb" {
+        *lock(&shared.charged).entry(op).or_default() += units(&body);
+    }
     match mishap {
         Some(Mishap::ReplyLost | Mishap::FirstReplyLost) => {
             Err(io::Error::other("broken off on purpose"))
@@ -188,6 +199,15 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
         }
         _ => Ok(Response::from_parts(head, Full::new(body))),
     }
+}
+
+/// What an answer says that it costs.
+fn units(body: &[u8]) -> f64 {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let charged = &body["ConsumedCapacity"];
+    let several = charged.as_array().into_iter().flatten();
+    let units = std::iter::once(charged).chain(several);
+    units.filter_map(|charged| charged["CapacityUnits"].as_f64()).sum()
 }
 
 /// The service's own trouble, in its own words.

@@ -18,7 +18,7 @@ use tinqs_ci::aws::client;
 use tinqs_ci::aws::ec2::{self, Machines};
 use tinqs_ci::aws::pace::Rates;
 use tinqs_ci::aws::queue::{self, Options, Sqs};
-use tinqs_ci::aws::store::{DynamoStore, Units};
+use tinqs_ci::aws::store::DynamoStore;
 use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
 use tinqs_ci_reconciler::controller::{Controller, LookResult, Settings};
 use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
@@ -83,7 +83,6 @@ impl Setup {
 /// The controller as one process has it; what it remembers ends with it.
 struct Process {
     controller: Controller,
-    store: Arc<DynamoStore>,
     polls_at: Timestamp,
     sweeps_at: Timestamp,
 }
@@ -102,7 +101,6 @@ pub(crate) struct History {
     observer: Arc<DynamoStore>,
     process: Option<Process>,
     born: u32,
-    charged: Units,
 }
 
 impl Drop for History {
@@ -199,22 +197,10 @@ impl History {
         let host = |url: String| url.strip_prefix("http://").expect("http").to_owned();
         let behind = Behind { dynamodb: address, ec2: host(ec2.url()), sqs: host(sqs.url()) };
         let front = Front::start(behind, plan).await;
-        let (process, born, charged) = (None, 0, Units::default());
+        let (process, born) = (None, 0);
         let (setup, config) = (setup.clone(), config.clone());
-        let mut history = Self {
-            setup,
-            config,
-            clock,
-            town,
-            ec2,
-            sqs,
-            database,
-            front,
-            observer,
-            process,
-            born,
-            charged,
-        };
+        let mut history =
+            Self { setup, config, clock, town, ec2, sqs, database, front, observer, process, born };
         history.start();
         history
     }
@@ -237,7 +223,7 @@ impl History {
         let queue = Sqs::new(sqs(&config, &of), &self.sqs.queue_url(QUEUE), options, owners);
         let ports = Ports {
             clock,
-            store: store.clone(),
+            store,
             queue: Arc::new(queue),
             compute: machines,
             forge: Arc::new(self.town.clone()),
@@ -253,29 +239,35 @@ impl History {
         };
         let now = self.clock.now();
         let controller = Controller::new(ports, settings);
-        self.process = Some(Process { controller, store, polls_at: now, sweeps_at: now });
+        self.process = Some(Process { controller, polls_at: now, sweeps_at: now });
     }
 
     /// Moves the time to where something is to be done, and has the controller do it. Should it die
     /// on the way, another is started a little later.
-    async fn turn(&mut self) {
+    pub(crate) async fn turn(&mut self) {
+        self.turn_until(Timestamp::MAX).await;
+    }
+
+    /// The same, but no further than to a certain time, where nothing need be done.
+    pub(crate) async fn turn_until(&mut self, end: Timestamp) {
         let process = self.process.as_mut().expect("it lives");
-        let next = |now: Timestamp| {
+        let next = || {
             let due = process.controller.earliest_due().into_iter();
-            let due = due.chain([process.polls_at, process.sweeps_at]).min().unwrap_or(now);
-            due.max(now)
+            due.chain([process.polls_at, process.sweeps_at]).min().unwrap_or(end)
         };
         let hints = loop {
-            let now = self.clock.now();
-            let to = next(now);
             let event = self.ec2.cloud(|cloud| cloud.next_event());
-            self.clock.set(event.map_or(to, |event| event.min(to)).max(now));
+            // Time never goes back.
+            self.clock.set(event.into_iter().chain([next(), end]).min().unwrap_or(end));
             let now = self.clock.now();
             self.ec2.cloud(|_| ());
             self.town.forge().tick(now);
             let hints = self.town.hints();
-            if !hints.is_empty() || next(now) <= now {
+            if !hints.is_empty() || next() <= now {
                 break hints;
+            }
+            if now >= end {
+                return;
             }
         };
         let now = self.clock.now();
@@ -285,26 +277,17 @@ impl History {
             () = process.work(now, &hints) => false,
         };
         if died {
-            self.charge();
-            self.process = None;
-            self.clock.set(now + RESTARTS_AFTER);
-            self.start();
+            self.kill();
         } else {
             self.clock.set(now + SignedDuration::from_millis(1));
         }
     }
 
-    fn charge(&mut self) {
-        let units = self.process.as_ref().map_or_else(Units::default, |p| p.store.units());
-        self.charged.written += units.written;
-        self.charged.read += units.read;
-    }
-
-    /// What the table has charged the controllers, as it says itself.
-    pub(crate) fn units(&self) -> Units {
-        let units = self.process.as_ref().map_or_else(Units::default, |p| p.store.units());
-        let Units { written, read } = self.charged;
-        Units { written: written + units.written, read: read + units.read }
+    /// The controller dies, and another is started a little later.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+        self.clock.set(self.clock.now() + RESTARTS_AFTER);
+        self.start();
     }
 
     /// Goes on for so long.
