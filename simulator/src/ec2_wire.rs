@@ -27,7 +27,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::InstanceState;
@@ -213,12 +212,6 @@ impl Ec2Wire {
     /// `http://127.0.0.1:port`: the endpoint for EC2, STS and IAM.
     pub fn url(&self) -> String {
         self.server.url()
-    }
-
-    /// A call without a socket, for callers whose time is not the computer's: sockets take theirs
-    /// from there. Answers HTTP's status and the body; `None`: it was cut off. It ends with its caller.
-    pub async fn call(&self, headers: &HeaderMap, body: &[u8]) -> Option<(u16, String)> {
-        self.server.call(headers, body).await
     }
 
     /// Every call so far. The same as JSON: `GET /_ledger`.

@@ -25,16 +25,11 @@ pub(crate) const CUT: u8 = 2;
 pub(crate) struct Switch(Arc<AtomicU8>);
 
 impl Switch {
-    /// Of a connection that stands.
-    pub(crate) fn open() -> Self {
-        Self(Arc::new(AtomicU8::new(OPEN)))
-    }
-
     pub(crate) fn set(&self, to: u8) {
         self.0.store(to, Ordering::SeqCst);
     }
 
-    pub(crate) fn get(&self) -> u8 {
+    fn get(&self) -> u8 {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -69,7 +64,7 @@ impl Listener for Gate {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     if (self.open)() {
-                        let switch = Switch::open();
+                        let switch = Switch(Arc::new(AtomicU8::new(OPEN)));
                         return (Socket { stream, switch }, peer);
                     }
                 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::faults::{Kind, Rules, Stroke};
 use super::ledger::{Entry, Ledger};
-use crate::loopback::{CUT, Gate, HALF, OPEN, Switch};
+use crate::loopback::{CUT, Gate, HALF, Switch};
 
 /// Larger bodies are refused.
 const MAX_BODY: usize = 4 << 20;
@@ -138,18 +138,6 @@ impl<S: Service> Server<S> {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// A call that comes without a socket, and ends with its caller. `None`: it was cut off.
-    pub(crate) async fn call(&self, headers: &HeaderMap, body: &[u8]) -> Option<(u16, String)> {
-        let switch = Switch::open();
-        let response = serve(&self.shared, headers, body, &switch).await;
-        if switch.get() != OPEN {
-            return None;
-        }
-        let status = response.status().as_u16();
-        let body = to_bytes(response.into_body(), usize::MAX).await.ok()?;
-        Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
