@@ -5,6 +5,7 @@
 //! `TINQS_CI_SWEEP=night cargo test -p tinqs-ci-aws-tests --test crash_sweep` sweeps all pairs, else
 //! one of so many is.
 
+#[allow(dead_code, reason = "the calm histories use the rest")]
 mod history;
 
 use std::collections::BTreeMap;

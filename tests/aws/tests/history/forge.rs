@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use tinqs_ci_reconciler::class::label_name;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
-use tinqs_ci_reconciler::ports::{Clock as _, Forge as Port, PortError, WaitingJob};
+use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, WaitingJob};
 use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
-use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
 
 /// The repository that everything is pushed to.
@@ -19,15 +18,15 @@ const REPO: &str = "acme/widget";
 pub(crate) struct Town {
     /// The wire of EC2 holds it too: its machines' runners work here.
     pub(crate) forge: Arc<Mutex<Forge>>,
-    clock: Virtual,
+    clock: Arc<dyn Clock>,
     wrong: Arc<Mutex<Vec<String>>>,
 }
 
 impl Town {
-    pub(crate) fn new(clock: &Virtual) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo(REPO);
-        Self { forge: Arc::new(Mutex::new(forge)), clock: clock.clone(), wrong: Arc::default() }
+        Self { forge: Arc::new(Mutex::new(forge)), clock, wrong: Arc::default() }
     }
 
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {

@@ -155,12 +155,12 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     let (mut head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let (service, op) = sort(&head.headers, &body);
-    let heard = {
+    let of_the_living = {
         let alive = lock(&shared.alive);
         let key = format!("Credential={}/", alive.as_deref().unwrap_or("nobody"));
         text(&head.headers, "authorization").contains(&key)
     };
-    if !heard {
+    if !of_the_living {
         return silence().await;
     }
     let mishap = lock(&shared.plan).begins(op, text(&head.headers, "amz-sdk-invocation-id"));

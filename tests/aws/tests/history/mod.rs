@@ -174,7 +174,7 @@ impl History {
     pub(crate) async fn begin(config: &SdkConfig, setup: &Setup, plan: Plan) -> Self {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
         let clock = Virtual::starting_at(noon);
-        let town = Town::new(&clock);
+        let town = Town::new(Arc::new(clock.clone()));
         let behind = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = behind.local_addr().expect("its address").to_string();
         let database = Database::memory().expect("an engine");
