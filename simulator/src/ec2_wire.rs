@@ -1,6 +1,6 @@
 //! EC2's Query protocol on loopback, over one [`Cloud`]; beside it the two questions of STS and IAM
-//! that `doctor` asks. Signatures are wanted and not checked. Real time; what takes long passes
-//! `speed` times as fast.
+//! that `doctor` asks. Signatures are wanted and not checked. Real time, unless a clock is given;
+//! what takes long passes `speed` times as fast.
 
 mod account;
 mod attend;
@@ -30,6 +30,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::ports::Clock;
 use tinqs_ci_reconciler::run::InstanceId;
 use tokio::task::JoinHandle;
 
@@ -77,6 +78,9 @@ pub struct Ec2Options {
     pub port: u16,
     /// What is drawn is drawn from this.
     pub seed: u64,
+    /// What time it is. `None`: the computer's. With a clock of its own nothing happens between calls:
+    /// what is due happens when the next one comes, as if it had happened in time.
+    pub clock: Option<Arc<dyn Clock>>,
     /// How many times as fast states, latencies and waits pass. Buckets fill at their own pace.
     pub speed: u32,
     /// What the account has.
@@ -126,6 +130,7 @@ impl Default for Ec2Options {
         Self {
             port: 0,
             seed: 0,
+            clock: None,
             speed: 1,
             account: Account::default(),
             installation: None,
@@ -154,6 +159,11 @@ impl Default for Ec2Options {
 }
 
 impl Ec2Options {
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.as_ref().map_or_else(Timestamp::now, |clock| clock.now())
+    }
+
     /// As fast as can be, no limits, nothing hidden: for tests that look at one thing alone.
     pub fn instant() -> Self {
         Self {
@@ -188,7 +198,7 @@ pub struct MachineSeen {
 pub struct Ec2Wire {
     shared: Arc<Shared>,
     server: Server<Query>,
-    pump: JoinHandle<()>,
+    pump: Option<JoinHandle<()>>,
 }
 
 impl Ec2Wire {
@@ -197,7 +207,8 @@ impl Ec2Wire {
         let port = options.port;
         let shared = Arc::new(Shared::new(options));
         let server = Server::start(Arc::new(Query(Arc::clone(&shared))), port)?;
-        let pump = tokio::spawn(attend::pump(Arc::clone(&shared)));
+        let own_clock = shared.options.clock.is_some();
+        let pump = (!own_clock).then(|| tokio::spawn(attend::pump(Arc::clone(&shared))));
         Ok(Self { shared, server, pump })
     }
 
@@ -251,9 +262,9 @@ impl Ec2Wire {
         seen.collect()
     }
 
-    /// From now on there is no capacity for a kind in a zone and market, for so long (real time).
+    /// From now on there is no capacity for a kind in a zone and market, for so long.
     pub fn run_short(&self, kind: &str, zone: &str, market: Market, lasts: Duration) {
-        let until = Timestamp::now() + lasts;
+        let until = self.shared.options.now() + lasts;
         let mut state = self.shared.state();
         let subnets = self.shared.options.account.subnets.iter().filter(|s| s.zone == zone);
         for subnet in subnets {
@@ -275,7 +286,7 @@ impl Ec2Wire {
     pub fn interrupt(&self, id: &InstanceId) {
         let mut state = self.shared.state();
         if let Some(record) = state.records.get_mut(id) {
-            let now = Timestamp::now();
+            let now = self.shared.options.now();
             record.taken_at = Some(now + self.shared.options.quick(self.shared.options.warning));
             state.attend(&self.shared.options, now);
         }
@@ -291,8 +302,9 @@ impl Ec2Wire {
     /// `Client.VolumeLimitExceeded`.
     pub fn end_by_cloud(&self, id: &InstanceId, reason: &str) {
         let mut state = self.shared.state();
-        state.end_by_cloud(Timestamp::now(), id, reason);
-        state.attend(&self.shared.options, Timestamp::now());
+        let now = self.shared.options.now();
+        state.end_by_cloud(now, id, reason);
+        state.attend(&self.shared.options, now);
         self.shared.changed.notify_one();
     }
 
@@ -313,8 +325,9 @@ impl Ec2Wire {
     /// A machine switches itself off.
     pub fn power_off(&self, id: &InstanceId) {
         let mut state = self.shared.state();
-        state.cloud.power_off(Timestamp::now(), id);
-        state.attend(&self.shared.options, Timestamp::now());
+        let now = self.shared.options.now();
+        state.cloud.power_off(now, id);
+        state.attend(&self.shared.options, now);
         self.shared.changed.notify_one();
     }
 
@@ -328,7 +341,7 @@ impl Ec2Wire {
     ) -> Result<InstanceId, crate::cloud::Refused> {
         let options = &self.shared.options;
         let recipe = Arc::new(Recipe::foreign(&options.account, tags));
-        let launched = self.shared.state().launch(options, Timestamp::now(), &recipe, true);
+        let launched = self.shared.state().launch(options, options.now(), &recipe, true);
         self.shared.changed.notify_one();
         launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))
     }
@@ -343,7 +356,9 @@ impl Ec2Wire {
 
 impl Drop for Ec2Wire {
     fn drop(&mut self) {
-        self.pump.abort();
+        if let Some(pump) = &self.pump {
+            pump.abort();
+        }
         let mut state = self.shared.state();
         state.stopped = true;
         for record in state.records.values_mut() {

@@ -149,6 +149,11 @@ impl Shared {
         id
     }
 
+    fn remove(&self, name: &str) {
+        self.queues().remove(name);
+        self.changed.notify_waiters();
+    }
+
     fn poll(&self) -> Poll<'_> {
         self.polls.fetch_add(1, Ordering::SeqCst);
         Poll(&self.polls)
@@ -335,8 +340,7 @@ impl SqsWire {
 
     /// Removes a queue with its messages, as an operator may by mistake.
     pub fn remove_queue(&self, name: &str) {
-        self.shared.queues().remove(name);
-        self.shared.changed.notify_waiters();
+        self.shared.remove(name);
     }
 }
 

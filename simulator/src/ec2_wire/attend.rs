@@ -129,7 +129,7 @@ fn tail(text: String) -> String {
 /// Lets things happen while nobody calls.
 pub(super) async fn pump(shared: std::sync::Arc<Shared>) {
     loop {
-        let pause = shared.state().pause(Timestamp::now());
+        let pause = shared.state().pause(shared.options.now());
         // Either is a reason to look.
         let _ = tokio::time::timeout(pause, shared.changed.notified()).await;
     }

@@ -34,7 +34,7 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
         _ => return None,
     };
     let mut state = shared.state();
-    if !state.buckets.take(Timestamp::now(), op, 0) {
+    if !state.buckets.take(shared.options.now(), op, 0) {
         return Some(Outcome::throttled());
     }
     let dry = params.flag("DryRun").and_then(|dry| match dry {

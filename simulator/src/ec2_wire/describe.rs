@@ -27,7 +27,7 @@ struct Page {
 }
 
 pub(super) fn describe(shared: &Shared, params: &Params, twist: &Twist) -> Outcome {
-    let now = Timestamp::now();
+    let now = shared.options.now();
     let mut state = shared.state();
     let bare = params.members("Filter").is_empty()
         && params.members("InstanceId").is_empty()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_reconciler::run::InstanceId;
@@ -77,7 +77,7 @@ impl Events {
 }
 
 fn body(options: &Ec2Options, kind: &str, arn: String, id: &InstanceId, detail: &Value) -> Value {
-    let now = Timestamp::now();
+    let now = options.now();
     json!({
         "version": "0",
         "id": request_id(format!("{kind} {id} {detail} {now}").as_bytes()),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::InstanceState;
 use tinqs_ci_reconciler::run::InstanceId;
@@ -20,7 +19,7 @@ const TAGGED: [&str; 3] = ["instance", "volume", "network-interface"];
 
 pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome {
     let options = &shared.options;
-    let now = Timestamp::now();
+    let now = options.now();
     let mut state = shared.state();
     let most = params.number("MaxCount").ok().flatten().unwrap_or(1);
     let most = u32::try_from(most).unwrap_or(u32::MAX);

@@ -105,7 +105,7 @@ impl Shared {
     /// The state as of now.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.settle(&self.options, Timestamp::now());
+        state.settle(&self.options, self.options.now());
         state
     }
 }

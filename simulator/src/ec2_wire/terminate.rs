@@ -15,7 +15,7 @@ use super::xml::{leaf, list};
 const MOST_IDS: usize = 1_000;
 
 pub(super) fn terminate(shared: &Shared, params: &Params) -> Outcome {
-    let now = Timestamp::now();
+    let now = shared.options.now();
     let mut state = shared.state();
     let ids = params.list("InstanceId");
     let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);

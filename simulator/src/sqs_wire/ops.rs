@@ -62,6 +62,11 @@ pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twis
             },
         ),
         "GetQueueAttributes" => attributes(shared, body),
+        "DeleteQueue" => {
+            let name = shared.queue_name(body)?;
+            shared.remove(&name);
+            Ok((json!({}), 1))
+        }
         other => {
             let other: String = other.chars().take(80).collect();
             Err(Fault::new("InvalidAction", format!("The action {other} is not valid.")))

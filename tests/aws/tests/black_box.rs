@@ -11,9 +11,11 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
+use tinqs_ci_simulator::aws_wire::{Kind, Ledger, Rule, When};
+use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use tinqs_ci_simulator::faults::Rng;
 
 use region::{Region, number};
@@ -94,6 +96,49 @@ async fn a_wrong_image_is_asked_for_once_and_stops_no_other_class() {
     assert_eq!(region.logged(0, "the launches of a class are stopped"), 1, "told once");
     let waiting = bad.iter().filter(|job| !region.is_done(**job)).count();
     assert_eq!(waiting, 50);
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// A machine is lost while its job still waits: the next one is asked for by the event alone. The
+/// replica that hears of it was started after the launch, holds no lease, so that it neither polls
+/// nor sweeps, and remembers nothing that falls due: without the event it never looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_machine_is_replaced_by_its_event_alone() {
+    // Machines boot for longer than this lasts, so the job waits throughout.
+    let slow = |options: &mut Ec2Options| options.boots_in = SignedDuration::from_hours(8);
+    let mut region = Region::with(slow).await;
+    region.predecessors_table().await;
+    region.configure_with_queue(CLASS);
+    let job = region.push(1, "true")[0];
+    region.start(0);
+    let run = format!("/v1/runs/job-{job}");
+    region.answers(0, &run, "\"answered\":{").await;
+    region.kill(0);
+    region.start(1);
+    region.until("its poll and its sweep", 60, || region.logged(1, "a pass is over") >= 2).await;
+    let with_the_lease = |replica| region.logged(replica, "\"leader\":true");
+    assert!(with_the_lease(0) > 0, "the first one found the job");
+    let first = region.ec2.machines().remove(0);
+    let by_the_second = |ledger: &Ledger, op: &str| {
+        ledger.of(op).filter(|entry| entry.caller == "AKIDREPLICA1").count()
+    };
+    let before = region.ec2.ledger();
+    assert_eq!(before.count("RunInstances"), 1);
+    assert_eq!(by_the_second(&before, "DescribeInstances"), 0, "it has looked at nothing");
+    let lost_at = Timestamp::now();
+    region.ec2.interrupt_unwarned(&first.id);
+    region.until("the next machine", 60, || region.ec2.machines().len() == 2).await;
+    let ledger = region.ec2.ledger();
+    let launches: Vec<_> = ledger.of("RunInstances").collect();
+    assert_eq!(launches.len(), 2, "{launches:?}");
+    assert_eq!(launches[1].caller, "AKIDREPLICA1");
+    let machines = region.ec2.machines();
+    assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
+    let place = |n: usize| (&machines[n].recipe.kind, &machines[n].recipe.subnet);
+    assert_ne!(place(0), place(1), "another place than what was just taken back is preferred");
+    println!("asked for {:#} after the machine was lost", launches[1].at.duration_since(lost_at));
+    assert_eq!(with_the_lease(1), 0, "it neither polled nor swept");
     region.lawful();
     region.assert_no_secret_told();
 }

@@ -282,6 +282,9 @@ async fn queues_are_made_once_and_described() {
     assert_eq!(one["Attributes"], json!({"QueueArn": wakes.wire.queue_arn("other")}));
     let odd = json!({"QueueUrl": url, "AttributeNames": ["Colour"]});
     assert_eq!(wakes.refused("GetQueueAttributes", &odd).await, "InvalidAttributeName");
+    let other = json!({"QueueUrl": url});
+    wakes.done("DeleteQueue", &other).await;
+    assert_eq!(wakes.refused("DeleteQueue", &other).await, "QueueDoesNotExist");
 }
 
 #[tokio::test]

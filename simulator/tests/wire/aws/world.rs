@@ -1,11 +1,14 @@
 //! Requirements 5 to 8, 10, 11 and 15: what a cloud is like that is slow, full and forgetful.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::ports::Clock as _;
 use tinqs_ci_simulator::aws_wire::Latency;
+use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::cloud::admission::Stock;
 use tinqs_ci_simulator::ec2_wire::{Bucket, Buckets, Ec2Options, EventWeather};
 
@@ -56,6 +59,36 @@ async fn an_impaired_zone_fails_lists_and_its_own_machines_alone() {
     assert_eq!(cloud.terminate(&here).await.status, 200);
     cloud.wire.impair("us-east-1b", false);
     assert_eq!(cloud.list().await.status, 200);
+}
+
+#[tokio::test]
+async fn with_a_clock_of_its_own_time_passes_when_that_is_moved() {
+    let clock = Virtual::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+    let second = SignedDuration::from_secs(1);
+    let cloud = Cloud::new(Ec2Options {
+        clock: Some(Arc::new(clock.clone())),
+        boots_in: second * 16,
+        ends_within: second * 5,
+        buckets: Buckets::usual(),
+        ..Ec2Options::instant()
+    });
+    let id = cloud.machine("t-1", &[]).await;
+    assert_eq!(cloud.describe(&id).await.one("launchTime"), "1970-01-01T01:00:00.000Z");
+    for n in 2..=5 {
+        assert_eq!(cloud.launch(&format!("t-{n}"), &[]).await.status, 200);
+    }
+    assert_eq!(cloud.launch("t-6", &[]).await.one("Code"), "RequestLimitExceeded");
+    clock.set(clock.now() + second * 15);
+    assert_eq!(cloud.describe(&id).await.one("name"), "pending");
+    assert_eq!(cloud.launch("t-6", &[]).await.status, 200, "the bucket fills by that clock");
+    clock.set(clock.now() + second);
+    assert_eq!(cloud.describe(&id).await.one("name"), "running");
+    cloud.terminate(&id).await;
+    assert_eq!(cloud.describe(&id).await.one("name"), "shutting-down");
+    clock.set(clock.now() + second * 5);
+    assert_eq!(cloud.describe(&id).await.one("name"), "terminated");
+    clock.set(clock.now() + SignedDuration::from_hours(1) + second);
+    assert_eq!(cloud.describe(&id).await.one("Code"), "InvalidInstanceID.NotFound");
 }
 
 #[tokio::test]

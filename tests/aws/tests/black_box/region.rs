@@ -16,13 +16,15 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
 use tinqs_ci_reconciler::run::InstanceId;
 
-use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, MachineSeen, Processes};
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventWeather, MachineSeen, Processes};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
+use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
 use super::wire::Wire;
 
 const TABLE: &str = "predecessor";
+const QUEUE: &str = "wakes";
 const TOKEN: &str = "aws-black-box-forge-token";
 const KEY: &str = "aws-black-box-secret-access-key";
 /// How many times as fast machines boot and end.
@@ -39,6 +41,7 @@ pub(crate) struct Region {
     dir: tempfile::TempDir,
     dynamodb: Wire,
     pub(crate) ec2: Ec2Wire,
+    pub(crate) sqs: SqsWire,
     gitea: Gitea,
     runner_token: String,
     replicas: BTreeMap<usize, (Child, u16)>,
@@ -46,6 +49,11 @@ pub(crate) struct Region {
 
 impl Region {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Another cloud.
+    pub(crate) async fn with(change: impl FnOnce(&mut Ec2Options)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo("acme/widget");
@@ -64,15 +72,17 @@ impl Region {
             dir: dir.path().join("guests"),
             environment: vec![("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()))],
         };
-        let ec2 = Ec2Wire::start(Ec2Options {
+        let mut options = Ec2Options {
             speed: SPEED,
             installation: Some("tinqs-ci".to_owned()),
             guest: Some(Arc::new(guest)),
             ..Ec2Options::default()
-        });
+        };
+        change(&mut options);
+        let ec2 = Ec2Wire::start(options).expect("EC2 on loopback");
+        let sqs = SqsWire::start(SqsOptions::with_queue(QUEUE)).expect("SQS on loopback");
         let dynamodb = Wire::start().await;
-        let ec2 = ec2.expect("EC2 on loopback");
-        Self { dir, dynamodb, ec2, gitea, runner_token, replicas: BTreeMap::new() }
+        Self { dir, dynamodb, ec2, sqs, gitea, runner_token, replicas: BTreeMap::new() }
     }
 
     /// The table as the predecessor left it: a key, no index, no time to live.
@@ -103,6 +113,17 @@ impl Region {
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
+    /// Wake-ups and EC2's events come through SQS, and neither a poll nor a sweep ever comes again.
+    pub(crate) fn configure_with_queue(&self, class: &str) {
+        let queue = self.sqs.queue_url(QUEUE);
+        let text = format!(
+            "store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\nqueue = \"sqs:{queue}\"\n\
+             [forge]\npoll_every = \"1h\"\nsweep_every = \"1h\"\n[[class]]\nname = \"linux\"\n{class}",
+        );
+        fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
+        self.ec2.send_events(self.sqs.target(QUEUE), EventWeather::default());
+    }
+
     /// Starts a replica: the eight variables, and where the wires are.
     pub(crate) fn start(&mut self, replica: usize) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
@@ -122,6 +143,7 @@ impl Region {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
             ("AWS_ACCESS_KEY_ID", format!("AKIDREPLICA{replica}")),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
@@ -231,7 +253,7 @@ impl Region {
         log.lines().filter(|line| line.contains(part)).count()
     }
 
-    async fn until(&self, what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !holds() {
             assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}", self.tail());

@@ -1,0 +1,106 @@
+//! What a calm life costs at AWS, and how soon a machine that was lost is replaced where no event
+//! tells of it: over the adapters and their wires, on a clock that is moved by hand.
+
+#[allow(dead_code, reason = "the crash sweep uses the rest")]
+mod history;
+
+use history::mishap::Plan;
+use history::{History, Setup};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::ports::Clock as _;
+use tinqs_ci_reconciler::run::InstanceId;
+
+/// As `serve` has it where nothing is configured.
+const POLL: SignedDuration = SignedDuration::from_secs(10);
+
+fn setup(limit: Option<u32>) -> Setup {
+    Setup { limit, hangs_after_job: false, poll_every: POLL }
+}
+
+/// Twenty jobs, one after the other. Answers what the table charged for the writes of each.
+async fn twenty_calm_jobs(limit: Option<u32>) -> f64 {
+    const JOBS: usize = 20;
+    let config = history::config().await;
+    let mut history = History::begin(&config, &setup(limit), Plan::default()).await;
+    let jobs = history.push(JOBS, SignedDuration::from_mins(4)).await;
+    history.settle(&jobs).await.expect("a calm history");
+    let launches = history.ec2.ledger().count("RunInstances");
+    assert_eq!(launches, JOBS, "exactly one call for each run");
+    let charged = history.front.charged();
+    let of = |ops: &[&str]| {
+        ops.iter().filter_map(|op| charged.get(op)).fold(0.0, |sum, units| sum + units)
+    };
+    let runs = of(&["put run", "delete run"]);
+    let seats = of(&["seats", "first seat"]);
+    let per_run = (runs + seats) / 20.0;
+    println!(
+        "limit {limit:?}: {JOBS} jobs, {launches} launches; {per_run:.2} write units per run \
+         ({runs} for records, {seats} for seats), beside them {} for the lease",
+        of(&["put lease"]),
+    );
+    assert!(runs >= 20.0 * 5.0, "a life has five writes: {charged:?}");
+    assert_eq!(seats > 0.0, limit.is_some(), "{charged:?}");
+    per_run
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_calm_run_is_one_launch_and_few_write_units() {
+    let free = twenty_calm_jobs(None).await;
+    assert!(free <= 12.0, "{free} write units for each run");
+    let limited = twenty_calm_jobs(Some(30)).await;
+    assert!(limited <= 16.0, "{limited} write units for each run with a limit");
+}
+
+fn launched(history: &History) -> Vec<(InstanceId, Timestamp)> {
+    let machines = history.ec2.machines();
+    let at = |id: &InstanceId| history.ec2.cloud(|c| c.machine(id).map(|m| m.launched_at));
+    machines.iter().filter_map(|m| Some((m.id.clone(), at(&m.id)?))).collect()
+}
+
+/// Loses a machine so long after its launch, while its job still waits, and tells nobody. Answers how
+/// long it took until the next one was asked for.
+async fn lose_a_machine(after: SignedDuration, controller_too: bool) -> SignedDuration {
+    let config = history::config().await;
+    let mut history = History::begin(&config, &setup(None), Plan::default()).await;
+    history.push(1, SignedDuration::ZERO).await;
+    while launched(&history).is_empty() {
+        history.turn().await;
+    }
+    let (first, at) = launched(&history)[0].clone();
+    while history.clock.now() < at + after {
+        history.turn_until(at + after).await;
+    }
+    let lost_at = history.clock.now();
+    assert_eq!(lost_at, at + after);
+    history.ec2.interrupt_unwarned(&first);
+    if controller_too {
+        history.kill();
+    }
+    while launched(&history).len() < 2 {
+        history.turn().await;
+        assert!(history.clock.now() < lost_at + SignedDuration::from_mins(10), "no replacement");
+    }
+    let machines = history.ec2.machines();
+    assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
+    assert!(machines[0].state > InstanceState::Up);
+    let places = [&machines[0].recipe.subnet, &machines[1].recipe.subnet];
+    assert!(controller_too || places[0] != places[1], "another place is preferred: {places:?}");
+    assert_eq!(history.ec2.violations(), []);
+    launched(&history)[1].1.duration_since(lost_at)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_is_lost_is_replaced_within_a_minute_without_any_event() {
+    let (mut longest, mut longest_dead) = (SignedDuration::ZERO, SignedDuration::ZERO);
+    // From its launch to when its runner is about to start, 16 s and 8 s later.
+    for seconds in [1, 3, 5, 8, 11, 14, 15, 16, 17, 19, 21, 23] {
+        let after = SignedDuration::from_secs(seconds);
+        longest = longest.max(lose_a_machine(after, false).await);
+        longest_dead = longest_dead.max(lose_a_machine(after, true).await);
+    }
+    println!("replaced after at most {longest:#}; where the controller died too, {longest_dead:#}");
+    let minute = SignedDuration::from_mins(1);
+    assert!(longest <= minute, "{longest:#}");
+    assert!(longest_dead <= minute, "with a new controller: {longest_dead:#}");
+}

@@ -1,0 +1,127 @@
+//! The forge of a history, in this process: nothing goes wrong with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::class::label_name;
+use tinqs_ci_reconciler::controller::Hint;
+use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
+use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, WaitingJob};
+use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
+use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
+
+/// The repository that everything is pushed to.
+const REPO: &str = "acme/widget";
+
+/// A forge on the history's clock.
+#[derive(Clone)]
+pub(crate) struct Town {
+    /// The wire of EC2 holds it too: its machines' runners work here.
+    pub(crate) forge: Arc<Mutex<Forge>>,
+    clock: Arc<dyn Clock>,
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+impl Town {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
+        forge.add_repo(REPO);
+        Self { forge: Arc::new(Mutex::new(forge)), clock, wrong: Arc::default() }
+    }
+
+    pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
+        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, jobs: &[JobSpec]) -> Vec<i64> {
+        self.forge().push(self.clock.now(), REPO, jobs)
+    }
+
+    /// What was done that nobody may do.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the webhooks say that are owed now.
+    pub(crate) fn hints(&self) -> Vec<Hint> {
+        let mut forge = self.forge();
+        let webhooks = forge.take_webhooks();
+        let hint = |webhook: &tinqs_ci_simulator::forge::Webhook| {
+            let job = forge.job(webhook.job_id)?;
+            match webhook.action {
+                "queued" => Some(Hint::Queued(waiting(job))),
+                "waiting" => None,
+                _ => {
+                    let runner = webhook.payload["workflow_job"]["runner_name"].as_str();
+                    Some(Hint::Job { job_id: job.id, runner: runner.map(str::to_owned) })
+                }
+            }
+        };
+        webhooks.iter().filter_map(hint).collect()
+    }
+
+    fn registration(&self, row: &RunnerRow) -> Option<Registration> {
+        let now = self.clock.now();
+        Some(Registration {
+            id: row.id,
+            slot: row.name.parse().ok()?,
+            uuid: None,
+            online: Forge::online(row, now),
+            busy: Forge::active(row, now),
+            missing_since: None,
+        })
+    }
+}
+
+fn waiting(job: &JobRow) -> WaitingJob {
+    WaitingJob {
+        job: JobRef { repo: job.repo.clone(), repo_id: job.repo_id, job_id: job.id },
+        runs_on: job.spec.runs_on.clone(),
+        about: About { repo: job.repo.clone(), job: job.spec.name.clone(), ..About::default() },
+    }
+}
+
+#[async_trait]
+impl Port for Town {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        Ok(Some(self.forge().waiting().into_iter().map(waiting).collect()))
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        let forge = self.forge();
+        let Some(row) = forge.job(job.job_id) else { return Ok(Job::Absent) };
+        Ok(match row.status {
+            Status::Blocked => Job::Blocked,
+            Status::Waiting => Job::Waiting,
+            Status::Running => Job::Running { runner: row.runner_name.clone().unwrap_or_default() },
+            Status::Done(conclusion) => Job::Done { conclusion },
+        })
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        let rows = self.forge().runners().filter_map(|row| self.registration(row)).collect();
+        Ok(Registrations::Seen(rows))
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        Ok(self.forge().runner(id).and_then(|row| Self::registration(self, row)))
+    }
+
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        let names: Vec<String> = labels.iter().map(|label| label_name(label).to_owned()).collect();
+        let now = self.clock.now();
+        let row = self.forge().register(now, &slot.to_string(), &names, true);
+        let RunnerRow { id, uuid, token, name, .. } = row;
+        Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        let mut forge = self.forge();
+        if let Some(row) = forge.runner(id).filter(|row| forge.busy(row)) {
+            let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            wrong.push(format!("{} is at work and was retired", row.name));
+        }
+        forge.delete_runner(id);
+        Ok(())
+    }
+}

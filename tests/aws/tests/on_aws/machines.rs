@@ -1,0 +1,181 @@
+//! Machines in EC2 itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::ec2::{Clients, Machines, rehearse};
+use tinqs_ci::aws::events::Owners as _;
+use tinqs_ci::aws::pace::Rates;
+use tinqs_ci::serve::SystemClock;
+use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
+use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
+use tokio::time::Instant;
+
+use crate::{compute, make};
+
+pub(crate) const IMAGE: &str = "TINQS_CI_TEST_EC2_IMAGE";
+pub(crate) const SUBNET: &str = "TINQS_CI_TEST_EC2_SUBNET";
+pub(crate) const GROUP: &str = "TINQS_CI_TEST_EC2_SECURITY_GROUP";
+pub(crate) const KIND: &str = "TINQS_CI_TEST_EC2_KIND";
+
+/// A machine boots and ends in its own time.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The machine that the variables describe, on the spot market; `None`, and told: one is missing.
+fn named() -> Option<Machine> {
+    let read = |name: &str| {
+        let value = std::env::var(name).ok();
+        if value.is_none() {
+            println!("skipped: {name} names no part of a machine");
+        }
+        value
+    };
+    Some(Machine {
+        image: read(IMAGE)?,
+        subnet: read(SUBNET)?,
+        security_groups: vec![read(GROUP)?],
+        kind: read(KIND)?,
+        market: Market::Spot,
+        instance_profile: String::new(),
+    })
+}
+
+/// Waits until something is so, asking seldom.
+async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Some(value) = so().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Two machines are launched, of the kind and at the place that the variables name, and ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_on_ec2() {
+    let Some(machine) = named() else { return };
+    let config = client::load(None).await.expect("a region and credentials");
+    let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let installation = format!("tinqs-ci-test-{}", Timestamp::now().as_second());
+    println!("machines carry the tag tinqs-ci={installation}");
+    let rates = Rates::default();
+    let clock = Arc::new(SystemClock);
+    let machines = Arc::new(Machines::new(clients.clone(), &installation, clock, rates));
+    // A task of its own, so that the machines go whatever happens.
+    let (own, of) = (machines.clone(), installation.clone());
+    let local = tokio::task::LocalSet::new();
+    let laws = local.spawn_local(async move {
+        a_dry_run_makes_nothing(&clients, &of, &machine).await;
+        assert_eq!(own.list().await.expect("listed"), [], "it was only tried");
+        a_token_is_one_machine_from_launch_to_end(&own, &machine).await;
+        strangers_are_not_found(&own).await;
+    });
+    let kept = local.run_until(laws).await;
+    end_all(&machines).await;
+    kept.expect("the laws are kept");
+}
+
+async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine: &Machine) {
+    let class = Class {
+        name: ClassName("linux".to_owned()),
+        labels: vec!["linux".to_owned()],
+        serves_unlabelled: false,
+        machines: vec![machine.clone()],
+        limit: None,
+        repo_limit: None,
+        times: Times::default(),
+        short: Vec::new(),
+        broken: None,
+    };
+    rehearse(&clients.launch, installation, &class, machine, None)
+        .await
+        .expect("it would be granted");
+}
+
+fn ask(machine: &Machine, id: i64) -> (Slot, Attempt) {
+    let slot = make::slot(id, 1);
+    let soon = Timestamp::now() + SignedDuration::from_mins(20);
+    let attempt = compute::asking(machine, &slot, 1, soon);
+    (slot, attempt)
+}
+
+/// Where its image holds no runner a machine powers itself off: it may be further on at any time,
+/// and never further back.
+async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine: &Machine) {
+    let (slot, attempt) = ask(machine, 2_000);
+    let first = machines.launch(&slot, 0, &attempt).await.expect("a machine");
+    let again = machines.launch(&slot, 0, &attempt).await.expect("the same machine");
+    assert_eq!(again.id, first.id, "one token, one machine");
+    let (other, attempt_of_other) = ask(machine, 2_001);
+    let second = machines.launch(&other, 0, &attempt_of_other).await.expect("another machine");
+    assert_ne!(second.id, first.id);
+    for (slot, id) in [(&slot, &first.id), (&other, &second.id)] {
+        let listed = until("it is listed", async || {
+            let mut all = machines.list().await.expect("listed");
+            all.retain(|seen| seen.slot == *slot);
+            assert!(all.len() <= 1, "{all:?}");
+            all.pop().filter(|seen| seen.state != InstanceState::Booting)
+        });
+        let Instance { id: seen, placement, deadline, registration, class, kind, market, .. } =
+            listed.await;
+        assert_eq!((&seen, placement, class.0.as_str()), (id, 0, "linux"));
+        assert_eq!(deadline.as_second(), attempt.boot.deadline.as_second());
+        assert_eq!(
+            (registration, kind, market),
+            (attempt.runner.id, machine.kind.clone(), machine.market)
+        );
+        let found = machines.find(id).await.expect("asked").expect("what is listed is found");
+        assert_eq!((&found.id, &found.slot), (id, slot));
+    }
+    let ids = [first.id.clone(), second.id.clone()];
+    let runs: Vec<_> =
+        machines.runs_of(&ids).await.into_iter().map(|run| run.expect("asked")).collect();
+    assert_eq!(runs, [Some(slot.run.clone()), Some(other.run.clone())]);
+    for id in &ids {
+        let gone = ended(machines, id).await;
+        let by = gone.and_then(|gone| gone.ended_by);
+        assert!([None, Some(EndedBy::Request), Some(EndedBy::Itself)].contains(&by), "{by:?}");
+    }
+    let again = machines.launch(&slot, 0, &attempt).await.expect("its token is remembered");
+    assert_eq!((again.id, again.state), (first.id, InstanceState::Gone));
+}
+
+/// Ends a machine, and waits until it is gone; `None`: it is not shown any more.
+async fn ended(machines: &Machines, id: &InstanceId) -> Option<Instance> {
+    until(&format!("{id} is gone"), async || {
+        match machines.terminate(id).await {
+            Ok(()) => {}
+            // So new that it is not known everywhere.
+            Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable, "{error}"),
+        }
+        let found = machines.find(id).await.expect("asked");
+        let gone = found.as_ref().is_none_or(|found| found.state == InstanceState::Gone);
+        gone.then_some(found)
+    })
+    .await
+}
+
+async fn strangers_are_not_found(machines: &Machines) {
+    for id in ["i-0123456789abcdef0", "i-1a2b3c4d", "nonsense"] {
+        let id = InstanceId(id.to_owned());
+        assert_eq!(machines.find(&id).await.expect("asked"), None, "{id}");
+        machines.terminate(&id).await.expect("what is not there is ended");
+    }
+}
+
+/// Whatever is left with our own tag.
+async fn end_all(machines: &Machines) {
+    let left = until("the list can be read", async || machines.list().await.ok()).await;
+    for machine in left.iter().filter(|machine| machine.state < InstanceState::Ending) {
+        println!("left, and ended now: {}", machine.id);
+        ended(machines, &machine.id).await;
+    }
+}

@@ -1,0 +1,40 @@
+//! Wake-ups in SQS itself.
+
+use std::time::Duration;
+
+use tinqs_ci::aws::client;
+use tinqs_ci::aws::queue::{Clients, Options, Sqs};
+
+use crate::queue;
+
+pub(crate) const QUEUE: &str = "TINQS_CI_TEST_SQS_QUEUE";
+
+/// Long enough for a poll to ask all of SQS's servers.
+const OPTIONS: Options =
+    Options { again_after: Duration::from_secs(5), patience: Duration::from_secs(3) };
+
+/// Makes a queue `<name>-<seconds>` and removes it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_laws_on_sqs() {
+    let Ok(name) = std::env::var(QUEUE) else {
+        println!("skipped: {QUEUE} names no queue");
+        return;
+    };
+    let config = client::load(None).await.expect("a region and credentials");
+    let clients = Clients { receive: client::sqs_receive(&config), send: client::sqs(&config) };
+    let name = format!("{name}-{}", jiff::Timestamp::now().as_second());
+    let made = clients.send.create_queue().queue_name(&name).send().await.expect("a queue");
+    let url = made.queue_url.expect("its address");
+    println!("{name} is made");
+    // A task of its own, so that the queue goes whatever happens.
+    let (client, of) = (clients.send.clone(), url.clone());
+    let local = tokio::task::LocalSet::new();
+    let laws = local.spawn_local(async move {
+        let queue = Sqs::new(clients, &of, OPTIONS, None);
+        queue::all(&queue, OPTIONS.again_after).await;
+    });
+    let kept = local.run_until(laws).await;
+    client.delete_queue().queue_url(url).send().await.expect("the queue is removed");
+    println!("{name} is removed");
+    kept.expect("the laws are kept");
+}
