@@ -131,19 +131,8 @@ pub(crate) fn backoff(failures: u32, slot: &Slot) -> Option<SignedDuration> {
     let doublings = failures.checked_sub(2)?.min(8);
     let longest = LONGEST_BACKOFF.as_secs();
     let full = 15_i64.saturating_mul(1 << doublings).min(longest) * 1000;
-    Some(SignedDuration::from_millis(full - full / 4 * hashed(slot) / 0xffff))
-}
-
-/// How long a run waits whose launch is held back for pace: 5 s, spread by up to a half to either
-/// side by a hash of the slot. Those that were looked at together must not come together again: the
-/// pace holds a few launches, and what it gains meanwhile beyond those would be lost.
-pub(crate) fn next_turn(slot: &Slot) -> SignedDuration {
-    SignedDuration::from_millis(2_500 + 5_000 * hashed(slot) / 0xffff)
-}
-
-/// From 0 to 0xffff.
-fn hashed(slot: &Slot) -> i64 {
-    i64::from_str_radix(&hash_hex(&[&slot.to_string()])[..4], 16).unwrap_or(0)
+    let hash = i64::from_str_radix(&hash_hex(&[&slot.to_string()])[..4], 16).unwrap_or(0);
+    Some(SignedDuration::from_millis(full - full / 4 * hash / 0xffff))
 }
 
 /// How many machines in a row ended idle, refusals not counted.
@@ -185,23 +174,4 @@ pub(crate) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
 /// Whether a time is longer ago than `wait`.
 pub(crate) fn older(now: Timestamp, at: Timestamp, wait: SignedDuration) -> bool {
     now > after(at, wait)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::run::{RunName, Uid8};
-
-    #[test]
-    fn those_that_are_held_back_together_do_not_come_together_again() {
-        let slot = |id| Slot { run: RunName::job(id), uid: Uid8("00000000".to_owned()), number: 1 };
-        let mut turns: Vec<i128> = (0..1_000).map(|id| next_turn(&slot(id)).as_millis()).collect();
-        turns.sort_unstable();
-        assert!(turns[0] >= 2_500 && turns[999] <= 7_500, "{} {}", turns[0], turns[999]);
-        for tenth in turns.chunks(100) {
-            let spread = tenth[99] - tenth[0];
-            assert!((300..=800).contains(&spread), "a tenth of them within {spread} ms");
-        }
-        assert_eq!(next_turn(&slot(7)), next_turn(&slot(7)));
-    }
 }

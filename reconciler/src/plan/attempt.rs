@@ -201,7 +201,7 @@ impl<'a> Decision<'a> {
         if !self.seen.room {
             let message = "launches are paced below the cloud's own limit".to_owned();
             self.waiting(Reason::Paced, message);
-            return Some(after(now, facts::next_turn(&self.run.slot(self.status.next))));
+            return Some(after(now, SignedDuration::from_secs(5)));
         }
         None
     }
