@@ -236,7 +236,7 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
     let (most, at) = (JOBS * 9 / 10, asked[JOBS * 9 / 10 - 1]);
     let enough = (number(most + refused) - pace.capacity) / pace.per_second;
     println!("{most} of them in {at:.0} s, where {enough:.0} s are enough");
-    assert!(at <= enough * 1.05 + 5.0, "{at} s, where {enough} s are enough");
+    assert!(at <= enough * 1.1 + 5.0, "{at} s, where {enough} s are enough");
     assert!((1..=20).contains(&refused), "{refused} launches without capacity");
     assert_eq!(wire.violations(), []);
     assert_eq!(town.wrong(), [] as [String; 0]);
