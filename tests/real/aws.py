@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from check import all_succeed, matrix, until
+from host import Program
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -33,11 +36,11 @@ def installed(work):
         os.execv(python, [python, __file__, *sys.argv[1:]])
 
 
-class Host:
+class Host(Program):
     """The predecessor's eight variables, and where the emulators are."""
 
     def __init__(self, dir, program, forge, cloud):
-        self.dir, self.program = dir, program
+        super().__init__(dir, program)
         dir.mkdir(parents=True)
         image, subnet, group = cloud.place()
         self.environment = {
@@ -47,24 +50,6 @@ class Host:
             "DDB_TABLE": "tinqs-ci-runs", "INSTANCE_PROFILE": "",
             "TINQS_CI_SERVER__LISTEN": "127.0.0.1:0", **cloud.environment(),
         }
-        self.process = None
-
-    def said(self, *arguments, code=0):
-        done = subprocess.run(
-            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == code, f"tinqs-ci {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    def serve(self):
-        log = open(self.dir / "serve.log", "ab")
-        self.process = subprocess.Popen(
-            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
-        )
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def stop(self):
         if self.process:
@@ -88,8 +73,6 @@ def set_up(forge, cloud, host):
 
 def asked_for(forge, cloud, host):
     """What the emulator was asked for, as it describes it."""
-    from check import all_succeed, matrix
-
     forge.push("one", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "one", 1, 120)
     (machine,) = cloud.machines()
@@ -105,8 +88,6 @@ def asked_for(forge, cloud, host):
 
 
 def matrix_of_20(forge, cloud, host):
-    from check import all_succeed, matrix
-
     before = len(cloud.machines())
     forge.push("matrix", ".gitea/workflows/a.yml", matrix(20, 1))
     all_succeed(forge, "matrix", 20, 300)
@@ -116,8 +97,6 @@ def matrix_of_20(forge, cloud, host):
 
 def controller_killed(forge, cloud, host):
     """No emulator here honours a client token: a launch whose reply was lost may be doubled, never missing."""
-    from check import all_succeed, matrix
-
     forge.push("killed", ".gitea/workflows/a.yml", matrix(10, 2))
     for _ in range(4):
         time.sleep(2)
@@ -128,8 +107,6 @@ def controller_killed(forge, cloud, host):
 
 def machine_taken(forge, cloud, host):
     """Spot takes a machine before its job began: the event brings the next one."""
-    from check import all_succeed, matrix, until
-
     cloud.boot(False)
     before = {m["InstanceId"] for m in cloud.machines()}
     forge.push("taken", ".gitea/workflows/a.yml", matrix(1, 0))
@@ -148,8 +125,6 @@ SCENARIOS = [set_up, asked_for, matrix_of_20, controller_killed, machine_taken]
 
 
 def nothing_left(forge, cloud):
-    from check import until
-
     until("no registration is left", lambda: forge.runners() == [], 120)
     until("no machine is left", lambda: cloud.live() == [], 120)
 
@@ -169,7 +144,7 @@ def play(scenario, forge, cloud, host):
 
 
 def emulators(dir, dynamodb):
-    from cloud import Emulator
+    from cloud import Emulator  # it wants what is installed first
 
     bin = Path(sys.prefix, "bin")
     moto = Emulator(dir, "moto", [str(bin / "moto_server"), "-H", "127.0.0.1", "-p", "{port}"])

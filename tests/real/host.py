@@ -9,9 +9,33 @@ from pathlib import Path
 from forge import free_port
 
 
-class Host:
+class Program:
+    """The program in a directory, as its environment has it."""
+
+    def __init__(self, dir, program):
+        self.dir, self.program, self.process, self.environment = dir, program, None, {}
+
+    def said(self, *arguments):
+        done = subprocess.run(
+            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"tinqs-ci {arguments[0]}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def serve(self):
+        log = open(self.dir / "serve.log", "ab")
+        self.process = subprocess.Popen(
+            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
+        )
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Host(Program):
     def __init__(self, dir, program, runner, forge, demand):
-        self.dir, self.program, self.process = dir, program, None
+        super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
         (dir / "bin").mkdir(parents=True)
         (dir / "bin/gitea-runner").symlink_to(runner[0])
@@ -37,23 +61,6 @@ class Host:
         self.process.wait(60)
         for machine in self.live():
             self.end_machine(machine)
-
-    def said(self, *arguments):
-        done = subprocess.run(
-            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"tinqs-ci {arguments[0]}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def serve(self):
-        log = open(self.dir / "serve.log", "ab")
-        self.process = subprocess.Popen(
-            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
-        )
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def machines(self):
         """Every machine's directory."""
