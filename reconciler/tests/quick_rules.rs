@@ -1,0 +1,10 @@
+//! The tests of the forge's rules in one program, for mutation testing (`docs/testing.md`).
+
+#[path = "workflow_glob.rs"]
+mod workflow_glob;
+#[path = "workflow_jobs.rs"]
+mod workflow_jobs;
+#[path = "workflow_triggers.rs"]
+mod workflow_triggers;
+#[path = "workflow_yaml.rs"]
+mod workflow_yaml;
