@@ -11,3 +11,5 @@ mod line;
 mod names;
 #[path = "../../tests/plan_table.rs"]
 mod plan_table;
+#[path = "records.rs"]
+mod records;

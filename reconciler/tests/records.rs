@@ -1,0 +1,246 @@
+//! What is asked of a record and of a class without deciding anything: what a person changes, what
+//! lists and pages hold, whom a class serves, and what an action's answer makes of a status.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::class::{Class, labels_match};
+use tinqs_ci_reconciler::observation::Instance;
+use tinqs_ci_reconciler::plan::{Prepare, Row, SeatLimits};
+use tinqs_ci_reconciler::ports::{ErrorKind, Filter, Limits, OpenRun, PortError};
+use tinqs_ci_reconciler::record;
+use tinqs_ci_reconciler::run::{
+    Attempt, Condition, Outcome, Phase, Reason, Run, RunName, Slot, Spec,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("as it is kept")
+}
+
+/// A run of `acme/site`, made at 0 s.
+fn run(name: RunName) -> Run {
+    let spec: Spec = read(json!({
+        "job": { "repo": "acme/site", "repo_id": 7, "job_id": 42 }, "runs_on": ["linux"],
+    }));
+    Run::new("test", name, spec, at(0))
+}
+
+fn attempt(slot: &Slot, class: &str) -> Attempt {
+    read(json!({
+        "number": slot.number, "decided_at": at(5), "class": class,
+        "runner": { "id": 101, "uuid": "", "name": slot.to_string(), "labels": [], "token": "t" },
+        "boot": { "deadline": at(600), "idle_within": "3m", "instance_url": "https://forge" },
+        "placements": [{ "machine": { "kind": "small" } }],
+    }))
+}
+
+/// The same with an attempt of a class.
+fn started(class: &str) -> Run {
+    let mut run = run(RunName::job(42));
+    run.status.phase = Phase::Starting;
+    run.status.attempt = Some(attempt(&run.slot(1), class));
+    run.status.next = 2;
+    run
+}
+
+#[test]
+fn a_deleted_run_is_a_tombstone_and_the_number_that_may_be_prepared_is_void() {
+    let mut run = started("linux");
+    run.status.due = at(60);
+    run.delete(at(10), false);
+    assert_eq!((run.deleted_at, run.terminate_now), (Some(at(10)), false));
+    assert_eq!((run.status.next, run.status.due), (3, at(10)));
+    // Again, and its machine with it: since when it is one stays.
+    run.delete(at(20), true);
+    assert_eq!((run.deleted_at, run.terminate_now, run.status.next), (Some(at(10)), true, 4));
+    // What was asked for is not taken back.
+    run.delete(at(30), false);
+    assert!(run.terminate_now);
+}
+
+#[test]
+fn a_retry_clears_backing_off_giving_up_and_the_tombstone() {
+    let mut run = started("linux");
+    run.delete(at(5), true);
+    let status = &mut run.status;
+    (status.failures, status.retry_at, status.phase) = (9, Some(at(500)), Phase::Finished);
+    (status.outcome, status.finished_at) = (Some(Outcome::GaveUp), Some(at(9)));
+    run.retry(at(10));
+    assert_eq!((run.deleted_at, run.terminate_now), (None, false));
+    let status = &run.status;
+    assert_eq!((status.phase, status.outcome, status.finished_at), (Phase::Waiting, None, None));
+    assert_eq!((status.failures, status.retry_at), (0, None));
+    assert_eq!((status.waiting_since, status.due), (at(10), at(10)));
+}
+
+#[test]
+fn a_retry_does_not_open_what_is_done() {
+    let mut run = started("linux");
+    run.status.phase = Phase::Finished;
+    (run.status.outcome, run.status.finished_at) = (Some(Outcome::Succeeded), Some(at(9)));
+    run.retry(at(10));
+    assert_eq!((run.status.phase, run.status.outcome), (Phase::Finished, Some(Outcome::Succeeded)));
+    assert_eq!((run.status.finished_at, run.status.due), (Some(at(9)), at(10)));
+}
+
+#[test]
+fn a_name_tells_whether_a_push_called_for_the_run() {
+    assert!(RunName::push(&["acme/site", "build"]).is_push());
+    assert!(!RunName::job(7).is_push());
+    // A list of runs says their ids.
+    let uid = run(RunName::job(7)).uid.to_string();
+    assert_eq!((uid.len(), uid.matches('-').count()), (36, 4), "{uid}");
+}
+
+#[test]
+fn the_list_of_open_runs_tells_who_waits_for_a_seat() {
+    let mut run = run(RunName::job(42));
+    let listed = OpenRun::of(&run);
+    assert_eq!((listed.at_limit, &listed.attempt, listed.deleted), (false, &None, false));
+    let condition = |reason| Condition { reason, message: String::new(), since: at(1) };
+    run.status.conditions = vec![condition(Reason::AtLimit)];
+    assert!(OpenRun::of(&run).at_limit);
+    run.status.conditions = vec![condition(Reason::BackingOff)];
+    assert!(!OpenRun::of(&run).at_limit);
+    let mut run = started("linux");
+    run.delete(at(3), false);
+    let listed = OpenRun::of(&run);
+    assert_eq!((listed.attempt, listed.deleted), (Some(run.slot(1)), true));
+    assert_eq!((listed.repo.as_str(), listed.runs_on), ("acme/site", vec!["linux".to_owned()]));
+}
+
+#[test]
+fn a_page_holds_what_all_of_its_filter_says() {
+    let (waiting, starting) = (run(RunName::job(42)), started("linux"));
+    let takes = |phase: Option<Phase>, class: Option<&str>, repo: Option<&str>| {
+        let class = class.map(|name| read(json!(name)));
+        let filter = Filter { phase, class, repo: repo.map(str::to_owned), limit: 1 };
+        (filter.takes(&waiting), filter.takes(&starting))
+    };
+    let (some_phase, linux) = (Some(Phase::Starting), Some("linux"));
+    let rows = [
+        ((None, None, None), (true, true)),
+        ((Some(Phase::Waiting), None, None), (true, false)),
+        ((some_phase, None, None), (false, true)),
+        // Who has no attempt is of no class yet.
+        ((None, linux, None), (false, true)),
+        ((None, Some("macos"), None), (false, false)),
+        ((None, None, Some("acme/site")), (true, true)),
+        ((None, None, Some("acme/other")), (false, false)),
+        ((some_phase, linux, Some("acme/site")), (false, true)),
+        ((some_phase, linux, Some("acme/other")), (false, false)),
+        ((Some(Phase::Running), linux, Some("acme/site")), (false, false)),
+        ((some_phase, Some("macos"), Some("acme/site")), (false, false)),
+    ];
+    for ((phase, class, repo), expected) in rows {
+        assert_eq!(takes(phase, class, repo), expected, "{phase:?} {class:?} {repo:?}");
+    }
+}
+
+#[test]
+fn a_class_serves_what_a_runner_with_its_labels_may_take() {
+    let class = |labels: &[&str], unlabelled: bool| -> Class {
+        read(
+            json!({ "name": "one", "labels": labels, "serves_unlabelled": unlabelled, "machines": [] }),
+        )
+    };
+    let own = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<String>>();
+    let (some, any) = (class(&["linux:host", "x64"], false), class(&["*", "gpu:host"], true));
+    let rows: [(&[&str], bool, bool); 8] = [
+        (&[], false, true),
+        (&["linux"], true, true),
+        (&["linux", "x64"], true, true),
+        (&["linux", "arm64"], false, true),
+        // What no runner can carry, alone or beside others.
+        (&["host"], false, false),
+        (&[""], false, false),
+        (&["linux:host"], false, false),
+        (&["linux", "a:b"], false, false),
+    ];
+    for (runs_on, by_some, by_any) in rows {
+        let runs_on = own(runs_on);
+        assert_eq!((some.serves(&runs_on), any.serves(&runs_on)), (by_some, by_any), "{runs_on:?}");
+    }
+    assert!(labels_match(&own(&["a:docker://b"]), &own(&["a"])));
+    let carried = any.runner_labels(&own(&["linux", "gpu"]));
+    assert_eq!(carried, ["gpu:host", "linux:host"]);
+    assert_eq!(some.runner_labels(&own(&["linux"])), ["linux:host", "x64"]);
+}
+
+fn prepare(run: &Run) -> Prepare {
+    Prepare {
+        slot: run.slot(1),
+        class: read(json!("linux")),
+        seat: Some(SeatLimits { class: Some(3), repo: Some(2) }),
+        repo: "acme/site".to_owned(),
+        labels: vec!["linux:host".to_owned()],
+        machine: read(json!({ "kind": "small" })),
+        idle_within: SignedDuration::from_mins(3),
+        deadline: at(600),
+    }
+}
+
+#[test]
+fn what_preparing_came_to_is_told_by_the_status() {
+    let mut run = run(RunName::job(42));
+    let prepare = prepare(&run);
+    assert_eq!(
+        Limits::from(prepare.seat.expect("counted")),
+        Limits { class: Some(3), repo: Some(2) }
+    );
+    record::at_limit(&mut run.status, &prepare, at(10));
+    assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::AtLimit)));
+    assert!(run.status.conditions[0].message.contains("linux"), "{:?}", run.status.conditions);
+    assert_eq!((run.status.due, run.status.conditions[0].since), (at(310), at(10)));
+    record::not_prepared(&mut run.status, at(20));
+    assert_eq!(run.status.due, at(35));
+    let runner = attempt(&prepare.slot, "linux").runner;
+    record::prepared(&mut run.status, prepare, runner, ("https://forge".into(), None), at(30));
+    let made = run.status.attempt.as_ref().expect("an attempt");
+    assert_eq!((made.number, made.runner.id, made.placements.len()), (1, 101, 1));
+    assert_eq!((made.decided_at, made.boot.deadline, made.ended), (at(30), at(600), None));
+    assert_eq!((run.status.next, run.status.phase), (2, Phase::Starting));
+    assert_eq!((run.status.reason(), run.status.due), (None, at(30)));
+}
+
+#[test]
+fn what_a_launch_was_answered_stands_with_its_placement() {
+    let mut run = started("linux");
+    let machine: Instance = read(json!({
+        "id": "i-1", "slot": run.slot(1).to_string(), "placement": 0, "state": "booting",
+        "launched_at": at(6), "deadline": at(600), "registration": 101, "class": "linux", "kind": "small",
+    }));
+    record::launched(&mut run.status, 1, &machine, at(7));
+    let placement = |run: &Run| run.status.attempt.as_ref().expect("one").placements[0].clone();
+    assert_eq!(placement(&run).answered, None, "there is no second placement");
+    record::launched(&mut run.status, 0, &machine, at(7));
+    let answered = placement(&run).answered.expect("it is written");
+    assert_eq!((answered.id, answered.at), (machine.id, at(7)));
+    for kind in [ErrorKind::Conflict, ErrorKind::Unavailable, ErrorKind::Throttled] {
+        record::not_launched(&mut run.status, 0, kind, at(8));
+        assert_eq!(placement(&run).refused, None, "{kind}");
+    }
+    record::not_launched(&mut run.status, 0, ErrorKind::NoCapacity, at(9));
+    assert_eq!(placement(&run).refused.expect("it is written").at, at(9));
+}
+
+#[test]
+fn errors_and_rows_say_what_they_are() {
+    let error = PortError::new("store", "put", ErrorKind::NoCapacity, "full");
+    let kinds = [
+        (ErrorKind::Conflict, "conflict"),
+        (ErrorKind::Unavailable, "unavailable"),
+        (ErrorKind::Throttled, "throttled"),
+        (error.kind, "no capacity"),
+        (ErrorKind::Limit, "limit"),
+        (ErrorKind::Denied, "denied"),
+        (ErrorKind::Invalid, "invalid"),
+    ];
+    assert!(kinds.iter().all(|(kind, word)| kind.to_string() == *word), "{kinds:?}");
+    let words = error.to_string();
+    assert!(["store", "put", "full"].iter().all(|word| words.contains(word)), "{words}");
+    assert_eq!((Row::Launch.to_string(), Row::PushEnded.to_string()), ("11".into(), "P2".into()));
+}
