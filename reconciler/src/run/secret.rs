@@ -1,0 +1,72 @@
+//! Credentials, and the one form in which they are written.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+
+/// A credential. Neither `Debug` nor serialising shows it; [`encode`] alone writes it.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a credential in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The credential itself: for the wire and the boot script, nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[secret]")
+    }
+}
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for Secret {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A credential; answers show `[secret]` in its place."
+        })
+    }
+}
+
+/// A record for the store: the run as JSON, with its credentials. Nothing else may show them.
+pub fn encode(run: &Run) -> Vec<u8> {
+    let Some(attempt) = &run.status.attempt else {
+        // Without an attempt there is no credential. Nothing in it can fail to serialise.
+        return serde_json::to_vec(run).unwrap_or_default();
+    };
+    let mut value = serde_json::to_value(run).unwrap_or_default();
+    let stored = &mut value["status"]["attempt"];
+    stored["runner"]["token"] = attempt.runner.token.expose().into();
+    if let Some(token) = &attempt.boot.git_token {
+        stored["boot"]["git_token"] = token.expose().into();
+    }
+    value.to_string().into_bytes()
+}
+
+/// A record from the store.
+///
+/// # Errors
+/// What is wrong with it, where it is not a run.
+pub fn decode(bytes: &[u8]) -> Result<Run, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}
