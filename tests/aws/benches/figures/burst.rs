@@ -8,6 +8,7 @@ use crate::figure::{Figures, Goal, Result, number};
 use crate::machine;
 use crate::region::{Options, Region, instant};
 use crate::server::runtime;
+use crate::spent::Meter;
 
 const PATIENCE: Duration = Duration::from_mins(15);
 /// While a burst waits for its turn.
@@ -36,46 +37,34 @@ async fn burst(figures: &mut Figures, jobs: usize) -> Result<f64> {
     let mut region = Region::new(instant(40)).await?;
     region.hook();
     region.start(Options { unpaced: true, ..Options::default() }).await?;
-    let pid = region.server()?.pid();
-    let cpu = machine::cpu(pid)?;
-    let (books, calls, forge) = (region.table.books(), region.ec2.ledger(), region.forge_calls());
-    let began = Instant::now();
+    let meter = Meter::start(&region)?;
     let pushed = region.push(jobs, SignedDuration::from_millis(300));
     let pause = Duration::from_millis(500);
     region.until("every job is done", PATIENCE, pause, |r| r.done(&pushed) == jobs).await?;
     region.until("every machine is gone", PATIENCE, pause, |r| r.machines_left() == 0).await?;
-    let took = began.elapsed();
-    let spent = machine::cpu(pid)?.saturating_sub(cpu).as_secs_f64();
-    let (_, most) = machine::memory(pid)?;
-    let (books, before) = (region.table.books(), books);
-    let ledger = region.ec2.ledger();
-    let new = &ledger.entries[calls.entries.len()..];
+    let spent = meter.read(&region)?;
+    let (_, most) = machine::memory(region.server()?.pid())?;
     let tell = |figures: &mut Figures, name: &str, value: f64, unit: &str, goal: Goal| {
         figures.tell(&format!("aws/burst_{jobs}_{name}"), value, unit, goal);
     };
-    tell(figures, "cpu", spent, "s", Goal::Told);
-    tell(figures, "cpu_per_job", spent * 1000.0 / number(jobs), "ms", Goal::Told);
-    tell(figures, "clock", took.as_secs_f64(), "s", Goal::Told);
+    let each = |sum: f64| sum / number(jobs);
+    tell(figures, "cpu", spent.cpu, "s", Goal::Told);
+    tell(figures, "cpu_per_job", each(spent.cpu * 1000.0), "ms", Goal::Told);
+    tell(figures, "clock", spent.seconds, "s", Goal::Told);
     tell(figures, "rss_peak", most, "MiB", Goal::Told);
-    let of = |op: &str| number(new.iter().filter(|entry| entry.op == op).count());
-    tell(figures, "run_instances", of("RunInstances"), "calls", Goal::Told);
-    tell(figures, "describe_instances", of("DescribeInstances"), "calls", Goal::Told);
-    let listed: usize = new.iter().map(|entry| entry.bytes_out).sum();
-    tell(figures, "ec2_bytes", number(listed) / 1e6, "MB", Goal::Told);
-    let asked = |of: &crate::table::Books| of.calls.values().sum::<usize>();
-    tell(figures, "dynamodb_calls", number(asked(&books) - asked(&before)), "calls", Goal::Told);
-    let units = books.written - before.written;
-    tell(figures, "write_units_per_run", units / number(jobs), "units", Goal::Most(12.0));
-    let read = books.read - before.read;
-    tell(figures, "read_units_per_run", read / number(jobs), "units", Goal::Told);
-    #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-    let forge = (region.forge_calls() - forge) as f64;
-    tell(figures, "forge_calls_per_run", forge / number(jobs), "calls", Goal::Told);
+    let calls = |operation| number(spent.calls(operation));
+    tell(figures, "run_instances", calls("RunInstances"), "calls", Goal::Told);
+    tell(figures, "describe_instances", calls("DescribeInstances"), "calls", Goal::Told);
+    tell(figures, "ec2_bytes", spent.megabytes(), "MB", Goal::Told);
+    tell(figures, "dynamodb_calls", number(spent.asked), "calls", Goal::Told);
+    tell(figures, "write_units_per_run", each(spent.written), "units", Goal::Most(12.0));
+    tell(figures, "read_units_per_run", each(spent.read), "units", Goal::Told);
+    tell(figures, "forge_calls_per_run", each(spent.forge), "calls", Goal::Told);
     let surplus = region.ec2.cloud(|cloud| cloud.machines().count()) - jobs;
     tell(figures, "surplus_machines", number(surplus), "machines", Goal::Nothing);
-    tell(figures, "throttled", number(ledger.throttled()), "calls", Goal::Nothing);
+    tell(figures, "throttled", number(spent.throttled), "calls", Goal::Nothing);
     region.stop()?;
-    Ok(spent / number(jobs))
+    Ok(each(spent.cpu))
 }
 
 /// The same under EC2's own pace, two launches a second: what waiting for one's turn costs, in a
@@ -93,7 +82,6 @@ async fn waiting(figures: &mut Figures, jobs: usize) -> Result<()> {
     let mut region = Region::new(options).await?;
     region.hook();
     region.start(Options::default()).await?;
-    let pid = region.server()?.pid();
     region.push(jobs, SignedDuration::from_millis(300));
     let launched = |r: &Region| r.ec2.cloud(|cloud| cloud.machines().count());
     // Each of the burst has been told to wait: writes are those of launches then.
@@ -109,29 +97,23 @@ async fn waiting(figures: &mut Figures, jobs: usize) -> Result<()> {
             return Err(format!("not within {PATIENCE:?}: the burst is taken in").into());
         }
     }
-    let (cpu, first) = (machine::cpu(pid)?, launched(&region));
-    let (books, calls, forge) = (region.table.books(), region.ec2.ledger(), region.forge_calls());
-    let began = Instant::now();
+    let (meter, first) = (Meter::start(&region)?, launched(&region));
     tokio::time::sleep(WINDOW).await;
-    let seconds = began.elapsed().as_secs_f64();
-    let spent = machine::cpu(pid)?.saturating_sub(cpu).as_secs_f64();
-    let (_, most) = machine::memory(pid)?;
-    let (books, before) = (region.table.books(), books);
-    let ledger = region.ec2.ledger();
-    let new = &ledger.entries[calls.entries.len()..];
+    let spent = meter.read(&region)?;
+    let launches = number(launched(&region) - first);
+    let (_, most) = machine::memory(region.server()?.pid())?;
     let tell = |figures: &mut Figures, name: &str, value: f64, unit: &str, goal: Goal| {
         figures.tell(&format!("aws/paced_{jobs}_{name}"), value, unit, goal);
     };
-    tell(figures, "launches", number(launched(&region) - first) / seconds, "1/s", Goal::Told);
-    tell(figures, "cpu_share", spent / seconds * 100.0, "%", Goal::Told);
-    let listings = new.iter().filter(|entry| entry.op == "DescribeInstances").count();
-    tell(figures, "describe_instances", number(listings) / seconds, "1/s", Goal::Told);
-    tell(figures, "read_units", (books.read - before.read) / seconds, "1/s", Goal::Told);
-    tell(figures, "write_units", (books.written - before.written) / seconds, "1/s", Goal::Told);
-    #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-    let forge = (region.forge_calls() - forge) as f64;
-    tell(figures, "forge_calls", forge / seconds, "1/s", Goal::Told);
+    let rate = |sum: f64| sum / spent.seconds;
+    tell(figures, "launches", rate(launches), "1/s", Goal::Told);
+    tell(figures, "cpu_share", rate(spent.cpu * 100.0), "%", Goal::Told);
+    let listings = number(spent.calls("DescribeInstances"));
+    tell(figures, "describe_instances", rate(listings), "1/s", Goal::Told);
+    tell(figures, "read_units", rate(spent.read), "1/s", Goal::Told);
+    tell(figures, "write_units", rate(spent.written), "1/s", Goal::Told);
+    tell(figures, "forge_calls", rate(spent.forge), "1/s", Goal::Told);
     tell(figures, "rss_peak", most, "MiB", Goal::Told);
-    tell(figures, "throttled", number(ledger.throttled()), "calls", Goal::Nothing);
+    tell(figures, "throttled", number(spent.throttled), "calls", Goal::Nothing);
     region.stop()
 }

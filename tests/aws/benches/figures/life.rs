@@ -10,10 +10,9 @@ use tinqs_ci_reconciler::ports::RunStore as _;
 use tinqs_ci_reconciler::run::{Phase, RunName};
 
 use crate::figure::{Figures, Goal, Result, number};
-use crate::machine;
 use crate::region::{Options, Region, instant};
 use crate::server::runtime;
-use crate::table::Books;
+use crate::spent::Meter;
 
 const JOBS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,46 +36,33 @@ async fn live(figures: &mut Figures, suffix: &str, class: &'static str, goal: Go
     // The first poll and sweep, and all that is done once.
     let store = region.store().await?;
     once(&region, &store).await?;
-    let (books, calls, forge) = (region.table.books(), region.ec2.ledger(), region.forge_calls());
-    let cpu = machine::cpu(region.server()?.pid())?;
+    let meter = Meter::start(&region)?;
     for count in 1..=JOBS {
         once(&region, &store).await?;
         if !class.is_empty() && count.is_multiple_of(SWEPT_EACH) {
             sweep(&region, &store).await?;
         }
     }
-    let spent = machine::cpu(region.server()?.pid())?.saturating_sub(cpu);
-    let (books, before) = (region.table.books(), books);
-    let ledger = region.ec2.ledger();
-    let new = &ledger.entries[calls.entries.len()..];
-    let launches = new.iter().filter(|entry| entry.op == "RunInstances").count();
+    let spent = meter.read(&region)?;
+    let launches = spent.calls("RunInstances");
     if launches != JOBS {
         return Err(format!("{launches} launches for {JOBS} jobs").into());
     }
-    let asked: usize = sum(&books) - sum(&before);
-    let each = |count: f64| count / number(JOBS);
     let tell = |figures: &mut Figures, name: &str, value: f64, unit: &str, goal: Goal| {
-        figures.tell(&format!("aws/{name}_per_run{suffix}"), each(value), unit, goal);
+        figures.tell(&format!("aws/{name}_per_run{suffix}"), value / number(JOBS), unit, goal);
     };
-    tell(figures, "write_units", books.written - before.written, "units", goal);
-    tell(figures, "read_units", books.read - before.read, "units", Goal::Told);
-    tell(figures, "calls", number(asked + new.len()), "calls", Goal::Told);
-    tell(figures, "dynamodb_calls", number(asked), "calls", Goal::Told);
-    tell(figures, "ec2_calls", number(new.len()), "calls", Goal::Told);
+    tell(figures, "write_units", spent.written, "units", goal);
+    tell(figures, "read_units", spent.read, "units", Goal::Told);
+    tell(figures, "calls", number(spent.asked + spent.all_calls()), "calls", Goal::Told);
+    tell(figures, "dynamodb_calls", number(spent.asked), "calls", Goal::Told);
+    tell(figures, "ec2_calls", number(spent.all_calls()), "calls", Goal::Told);
     tell(figures, "run_instances", number(launches), "calls", Goal::Most(1.0));
-    let refused = books.refused - before.refused;
-    tell(figures, "refused_writes", number(refused), "calls", Goal::Told);
-    let failed = number(books.failed - before.failed + ledger.throttled());
+    tell(figures, "refused_writes", number(spent.refused), "calls", Goal::Told);
+    let failed = number(spent.failed + spent.throttled);
     figures.tell(&format!("aws/failed_calls{suffix}"), failed, "calls", Goal::Nothing);
-    #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-    let forge = (region.forge_calls() - forge) as f64;
-    tell(figures, "forge_calls", forge, "calls", Goal::Told);
-    tell(figures, "cpu", spent.as_secs_f64() * 1000.0, "ms", Goal::Told);
+    tell(figures, "forge_calls", spent.forge, "calls", Goal::Told);
+    tell(figures, "cpu", spent.cpu * 1000.0, "ms", Goal::Told);
     region.stop()
-}
-
-fn sum(books: &Books) -> usize {
-    books.calls.values().sum()
 }
 
 /// One job from its push to the end of its run and of everything that belonged to it.

@@ -32,6 +32,7 @@ mod runtime_api;
 #[allow(dead_code, reason = "the other program asks for single runs")]
 #[path = "../../../../benches/figures/server.rs"]
 mod server;
+mod spent;
 mod start;
 mod table;
 mod unpaced;

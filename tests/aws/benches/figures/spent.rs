@@ -1,0 +1,95 @@
+//! What a stretch of time cost: the server's CPU, and what the table, EC2 and the forge were asked.
+
+use std::time::Instant;
+
+use crate::figure::{Result, number};
+use crate::machine;
+use crate::region::Region;
+use crate::table::Books;
+
+/// Everything that counts on, as it stood.
+pub(crate) struct Meter {
+    began: Instant,
+    cpu: f64,
+    books: Books,
+    entries: usize,
+    forge: u64,
+}
+
+/// What came since.
+pub(crate) struct Spent {
+    /// On the clock.
+    pub(crate) seconds: f64,
+    /// Seconds of the server's CPU.
+    pub(crate) cpu: f64,
+    /// Calls of the table.
+    pub(crate) asked: usize,
+    pub(crate) written: f64,
+    pub(crate) read: f64,
+    /// Writes whose condition did not hold.
+    pub(crate) refused: usize,
+    /// Calls of the table that failed otherwise.
+    pub(crate) failed: usize,
+    /// Each call of EC2: operation and bytes of its answer.
+    ec2: Vec<(String, usize)>,
+    /// Calls that EC2 refused for pace, from the beginning.
+    pub(crate) throttled: usize,
+    /// Requests that the forge had.
+    pub(crate) forge: f64,
+}
+
+impl Meter {
+    /// From now on. The server is up.
+    pub(crate) fn start(region: &Region) -> Result<Self> {
+        Ok(Self {
+            began: Instant::now(),
+            cpu: cpu(region)?,
+            books: region.table.books(),
+            entries: region.ec2.ledger().entries.len(),
+            forge: region.forge_calls(),
+        })
+    }
+
+    /// Until now.
+    pub(crate) fn read(&self, region: &Region) -> Result<Spent> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let (books, ledger) = (region.table.books(), region.ec2.ledger());
+        let asked = |books: &Books| books.calls.values().sum::<usize>();
+        let new = &ledger.entries[self.entries..];
+        #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
+        let forge = (region.forge_calls() - self.forge) as f64;
+        Ok(Spent {
+            seconds,
+            cpu: cpu(region)? - self.cpu,
+            asked: asked(&books) - asked(&self.books),
+            written: books.written - self.books.written,
+            read: books.read - self.books.read,
+            refused: books.refused - self.books.refused,
+            failed: books.failed - self.books.failed,
+            ec2: new.iter().map(|entry| (entry.op.to_owned(), entry.bytes_out)).collect(),
+            throttled: ledger.throttled(),
+            forge,
+        })
+    }
+}
+
+impl Spent {
+    /// Calls of EC2: of one operation.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        self.ec2.iter().filter(|(op, _)| op == operation).count()
+    }
+
+    /// Calls of EC2: all of them.
+    pub(crate) fn all_calls(&self) -> usize {
+        self.ec2.len()
+    }
+
+    /// Megabytes that EC2 answered.
+    pub(crate) fn megabytes(&self) -> f64 {
+        number(self.ec2.iter().map(|(_, bytes)| bytes).sum()) / 1e6
+    }
+}
+
+fn cpu(region: &Region) -> Result<f64> {
+    Ok(machine::cpu(region.server()?.pid())?.as_secs_f64())
+}
