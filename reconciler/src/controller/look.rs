@@ -1,6 +1,8 @@
 //! One look: observe, then rounds of plan, free, prepare, put, act, record.
 
+mod free;
 mod launch;
+mod prepare;
 
 use std::collections::HashSet;
 
@@ -8,12 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::breaker::Leave;
 use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
-use crate::class::serving;
 use crate::mutant::{self, Mutant};
-use crate::observation::{InstanceState, Observation, Registrations};
-use crate::plan::{self, Action, LONGEST_DUE, Plan, Prepare, Row};
+use crate::observation::Observation;
+use crate::plan::{self, Action, LONGEST_DUE, Plan, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
-use crate::record;
 use crate::run::{Phase, Reason, Run, RunName, Slot, Status};
 
 /// Nothing lands late: what is left of a look after this is dropped.
@@ -202,97 +202,6 @@ impl Look<'_> {
         }
     }
 
-    /// Stops or frees one thing. A failure keeps nothing else from happening.
-    async fn free(&mut self, action: Action) -> Result<(), Stop> {
-        if !self.issued.insert(format!("{action:?}")) {
-            return Ok(());
-        }
-        self.now_in_time()?;
-        let ports = &self.controller.ports;
-        match action {
-            Action::Unseat { class, slot, row } => {
-                let result = ports.store.unseat(&class, &slot).await;
-                self.note(
-                    ActionKind::Unseat,
-                    class.to_string(),
-                    Some(&slot),
-                    row,
-                    result.as_ref().err(),
-                );
-                if result.is_ok() {
-                    self.seen.seats.retain(|(c, s)| !(*c == class && *s == slot));
-                    self.call_the_oldest(&class).await;
-                }
-            }
-            Action::Retire { id, slot, row } => {
-                let result = ports.forge.retire(id).await;
-                self.note(
-                    ActionKind::Retire,
-                    id.to_string(),
-                    Some(&slot),
-                    row,
-                    result.as_ref().err(),
-                );
-                if let (Ok(()), Registrations::Seen(rows)) = (result, &mut self.seen.registrations)
-                {
-                    rows.retain(|r| r.id != id);
-                }
-            }
-            Action::Terminate { id, slot, row } => {
-                let result = ports.compute.terminate(&id).await;
-                self.note(
-                    ActionKind::Terminate,
-                    id.to_string(),
-                    Some(&slot),
-                    row,
-                    result.as_ref().err(),
-                );
-                if result.is_ok() {
-                    let ended = self.seen.machines.iter_mut().filter(|m| m.id == id);
-                    ended.for_each(|m| m.state = InstanceState::Ending);
-                }
-            }
-            Action::Launch { .. } | Action::Remove => {}
-        }
-        Ok(())
-    }
-
-    /// A seat is free: the runs that have waited longest and now fit are looked at.
-    async fn call_the_oldest(&self, class: &crate::class::ClassName) {
-        let ports = &self.controller.ports;
-        let settings = self.controller.settings();
-        let Some(class) = settings.classes.iter().find(|c| c.name == *class) else { return };
-        let (Ok(open), Ok(seats)) =
-            (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
-        else {
-            // They are due within 5 minutes all the same.
-            return;
-        };
-        let mut waiting: Vec<_> = open
-            .into_iter()
-            .filter(|run| {
-                run.at_limit
-                    && serving(&settings.classes, &run.runs_on)
-                        .is_some_and(|c| c.name == class.name)
-            })
-            .collect();
-        waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
-        let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
-        for run in waiting {
-            let of_repo = taken.iter().filter(|repo| **repo == run.repo).count();
-            let full =
-                |limit: Option<u32>, count: usize| limit.is_some_and(|l| count >= l as usize);
-            if full(class.limit, taken.len()) {
-                break;
-            }
-            if !full(class.repo_limit, of_repo) {
-                taken.push(run.repo);
-                // A lost wake-up leaves the run to its due.
-                let _ = ports.queue.wake(&run.name).await;
-            }
-        }
-    }
-
     async fn remove(&mut self) -> Result<(), Stop> {
         let Some(stored) = &self.stored else { return Ok(()) };
         self.now_in_time()?;
@@ -303,73 +212,6 @@ impl Look<'_> {
         self.seen.run = None;
         self.stored = None;
         Ok(())
-    }
-
-    /// Seat and registration of the next attempt. Answers whether there is one to launch.
-    async fn prepare(&mut self, prepare: Prepare) -> Result<bool, Stop> {
-        let Some(mut run) = self.seen.run.take() else { return Ok(false) };
-        let result = self.prepare_for(&mut run, prepare).await;
-        self.seen.run = Some(run);
-        let prepared = result?;
-        if prepared {
-            self.recorded();
-        }
-        Ok(prepared)
-    }
-
-    async fn prepare_for(&mut self, run: &mut Run, prepare: Prepare) -> Result<bool, Stop> {
-        let ports = &self.controller.ports;
-        let now = self.seen.now;
-        if let Some(limits) = prepare.seat {
-            self.now_in_time()?;
-            let seat =
-                ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits.into()).await;
-            match seat {
-                Ok(true) => {
-                    self.note(
-                        ActionKind::Seat,
-                        prepare.class.to_string(),
-                        Some(&prepare.slot),
-                        Row::Seat,
-                        None,
-                    );
-                    self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
-                }
-                Ok(false) => {
-                    record::at_limit(&mut run.status, &prepare, now);
-                    return Ok(false);
-                }
-                Err(error) => {
-                    self.note(
-                        ActionKind::Seat,
-                        prepare.class.to_string(),
-                        Some(&prepare.slot),
-                        Row::Seat,
-                        Some(&error),
-                    );
-                    record::not_prepared(&mut run.status, now);
-                    return Ok(false);
-                }
-            }
-        }
-        self.now_in_time()?;
-        let runner = ports.forge.register(&prepare.slot, &prepare.labels).await;
-        let target = runner.as_ref().map_or_else(|_| String::new(), |r| r.id.to_string());
-        self.note(
-            ActionKind::Register,
-            target,
-            Some(&prepare.slot),
-            Row::NextAttempt,
-            runner.as_ref().err(),
-        );
-        let Ok(runner) = runner else {
-            record::not_prepared(&mut run.status, now);
-            return Ok(false);
-        };
-        let settings = self.controller.settings();
-        let boot = (settings.instance_url.clone(), settings.git_token.clone());
-        record::prepared(&mut run.status, prepare, runner, boot, now);
-        Ok(true)
     }
 
     /// The current placement was recorded by this look.

@@ -1,0 +1,100 @@
+//! What a look stops and gives back, and whom that lets on.
+
+use super::{Look, Stop};
+use crate::class::{ClassName, serving};
+use crate::controller::ActionKind;
+use crate::observation::{InstanceState, Registrations};
+use crate::plan::Action;
+
+impl Look<'_> {
+    /// Stops or frees one thing. A failure keeps nothing else from happening.
+    pub(super) async fn free(&mut self, action: Action) -> Result<(), Stop> {
+        if !self.issued.insert(format!("{action:?}")) {
+            return Ok(());
+        }
+        self.now_in_time()?;
+        let ports = &self.controller.ports;
+        match action {
+            Action::Unseat { class, slot, row } => {
+                let result = ports.store.unseat(&class, &slot).await;
+                self.note(
+                    ActionKind::Unseat,
+                    class.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    self.seen.seats.retain(|(c, s)| !(*c == class && *s == slot));
+                    self.call_the_oldest(&class).await;
+                }
+            }
+            Action::Retire { id, slot, row } => {
+                let result = ports.forge.retire(id).await;
+                self.note(
+                    ActionKind::Retire,
+                    id.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if let (Ok(()), Registrations::Seen(rows)) = (result, &mut self.seen.registrations)
+                {
+                    rows.retain(|r| r.id != id);
+                }
+            }
+            Action::Terminate { id, slot, row } => {
+                let result = ports.compute.terminate(&id).await;
+                self.note(
+                    ActionKind::Terminate,
+                    id.to_string(),
+                    Some(&slot),
+                    row,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    let ended = self.seen.machines.iter_mut().filter(|m| m.id == id);
+                    ended.for_each(|m| m.state = InstanceState::Ending);
+                }
+            }
+            Action::Launch { .. } | Action::Remove => {}
+        }
+        Ok(())
+    }
+
+    /// A seat is free: the runs that have waited longest and now fit are looked at.
+    async fn call_the_oldest(&self, class: &ClassName) {
+        let ports = &self.controller.ports;
+        let settings = self.controller.settings();
+        let Some(class) = settings.classes.iter().find(|c| c.name == *class) else { return };
+        let (Ok(open), Ok(seats)) =
+            (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
+        else {
+            // They are due within 5 minutes all the same.
+            return;
+        };
+        let mut waiting: Vec<_> = open
+            .into_iter()
+            .filter(|run| {
+                run.at_limit
+                    && serving(&settings.classes, &run.runs_on)
+                        .is_some_and(|c| c.name == class.name)
+            })
+            .collect();
+        waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
+        let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
+        for run in waiting {
+            let of_repo = taken.iter().filter(|repo| **repo == run.repo).count();
+            let full =
+                |limit: Option<u32>, count: usize| limit.is_some_and(|l| count >= l as usize);
+            if full(class.limit, taken.len()) {
+                break;
+            }
+            if !full(class.repo_limit, of_repo) {
+                taken.push(run.repo);
+                // A lost wake-up leaves the run to its due.
+                let _ = ports.queue.wake(&run.name).await;
+            }
+        }
+    }
+}

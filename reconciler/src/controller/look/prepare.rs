@@ -1,0 +1,76 @@
+//! What the next attempt needs before it is recorded: a seat where they are counted, a registration.
+
+use super::{Look, Stop};
+use crate::controller::ActionKind;
+use crate::plan::{Prepare, Row};
+use crate::record;
+use crate::run::Run;
+
+impl Look<'_> {
+    /// Seat and registration of the next attempt. Answers whether there is one to launch.
+    pub(super) async fn prepare(&mut self, prepare: Prepare) -> Result<bool, Stop> {
+        let Some(mut run) = self.seen.run.take() else { return Ok(false) };
+        let result = self.prepare_for(&mut run, prepare).await;
+        self.seen.run = Some(run);
+        let prepared = result?;
+        if prepared {
+            self.recorded();
+        }
+        Ok(prepared)
+    }
+
+    async fn prepare_for(&mut self, run: &mut Run, prepare: Prepare) -> Result<bool, Stop> {
+        let ports = &self.controller.ports;
+        let now = self.seen.now;
+        if let Some(limits) = prepare.seat {
+            self.now_in_time()?;
+            let seat =
+                ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits.into()).await;
+            match seat {
+                Ok(true) => {
+                    self.note(
+                        ActionKind::Seat,
+                        prepare.class.to_string(),
+                        Some(&prepare.slot),
+                        Row::Seat,
+                        None,
+                    );
+                    self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
+                }
+                Ok(false) => {
+                    record::at_limit(&mut run.status, &prepare, now);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.note(
+                        ActionKind::Seat,
+                        prepare.class.to_string(),
+                        Some(&prepare.slot),
+                        Row::Seat,
+                        Some(&error),
+                    );
+                    record::not_prepared(&mut run.status, now);
+                    return Ok(false);
+                }
+            }
+        }
+        self.now_in_time()?;
+        let runner = ports.forge.register(&prepare.slot, &prepare.labels).await;
+        let target = runner.as_ref().map_or_else(|_| String::new(), |r| r.id.to_string());
+        self.note(
+            ActionKind::Register,
+            target,
+            Some(&prepare.slot),
+            Row::NextAttempt,
+            runner.as_ref().err(),
+        );
+        let Ok(runner) = runner else {
+            record::not_prepared(&mut run.status, now);
+            return Ok(false);
+        };
+        let settings = self.controller.settings();
+        let boot = (settings.instance_url.clone(), settings.git_token.clone());
+        record::prepared(&mut run.status, prepare, runner, boot, now);
+        Ok(true)
+    }
+}
