@@ -15,7 +15,11 @@ use super::{Answer, Door, WorldGuard};
 
 impl Door {
     /// A call is made: it is counted, what is to happen with it happens, and it may fail.
-    fn call(&self, port: &'static str, operation: &'static str) -> Result<WorldGuard<'_>, PortError> {
+    fn call(
+        &self,
+        port: &'static str,
+        operation: &'static str,
+    ) -> Result<WorldGuard<'_>, PortError> {
         let mut world = self.world();
         world.calls.push(operation);
         if let Some(at) = world.events.iter().position(|(of, _)| *of == operation) {
@@ -98,7 +102,8 @@ impl RunStore for Door {
         let of_class = world.seats.iter().filter(|(of, _)| of == class);
         let taken: Vec<&Seat> = of_class.map(|(_, seat)| seat).collect();
         let of_repo = taken.iter().filter(|seat| seat.repo == repo).count();
-        let full = |limit: Option<u32>, count: usize| limit.is_some_and(|most| count >= most as usize);
+        let full =
+            |limit: Option<u32>, count: usize| limit.is_some_and(|most| count >= most as usize);
         let held = taken.iter().any(|seat| seat.slot == *slot);
         if !held && (full(limits.class, taken.len()) || full(limits.repo, of_repo)) {
             return Ok(false);

@@ -261,4 +261,3 @@ impl Town {
         self.controller.configure(settings);
     }
 }
-

@@ -125,6 +125,9 @@ fn a_machine_that_works_keeps_its_run_running() {
     town.look(&name);
     town.world().rows[0].busy = true;
     let report = town.look(&name);
-    assert_eq!((report.phase, effects(&report)), (Some(Phase::Running), vec![("P1", ActionKind::Put)]));
+    assert_eq!(
+        (report.phase, effects(&report)),
+        (Some(Phase::Running), vec![("P1", ActionKind::Put)])
+    );
     assert_eq!(report.due, Some(town.now() + MINUTE));
 }

@@ -60,12 +60,15 @@ fn a_waiting_job_without_a_run_gets_one_and_a_finished_one_is_looked_at_anew() {
     assert_eq!(report, expected);
     // Neither open ones, nor those given up or deleted, nor the one that the forge does not list.
     assert_eq!(town.woken(), ["job-2", "job-101", "job-102"]);
-    assert_eq!(town.run(&RunName::job(101)).spec, Spec {
-        job: waiting_job(101, "good").job,
-        runs_on: vec!["good".to_owned()],
-        about: waiting_job(101, "good").about,
-        ..Spec::default()
-    });
+    assert_eq!(
+        town.run(&RunName::job(101)).spec,
+        Spec {
+            job: waiting_job(101, "good").job,
+            runs_on: vec!["good".to_owned()],
+            about: waiting_job(101, "good").about,
+            ..Spec::default()
+        }
+    );
     assert_eq!(town.calls("get"), 5, "open runs and unserved jobs are not read");
 }
 
@@ -150,7 +153,8 @@ fn nobody_is_woken_twice_within_half_a_minute() {
         town.pass(SECOND);
     }
     let told: Vec<_> = woken.iter().enumerate().filter(|(_, names)| !names.is_empty()).collect();
-    let expected = [(0, "job-1"), (10, "job-2"), (30, "job-1"), (40, "job-2"), (60, "job-1"), (70, "job-2")];
+    let expected =
+        [(0, "job-1"), (10, "job-2"), (30, "job-1"), (40, "job-2"), (60, "job-1"), (70, "job-2")];
     assert_eq!(told.len(), expected.len(), "{told:?}");
     for ((second, names), expected) in told.into_iter().zip(expected) {
         assert_eq!((second, names.as_str()), expected);

@@ -51,7 +51,10 @@ fn a_record_is_read_once_where_all_that_is_seen_is_of_it() {
     let seen = observe(&town, &name);
     assert_eq!(town.calls("get"), before + 1);
     assert_eq!((seen.machines.len(), seen.registrations.seen().len(), seen.seats.len()), (1, 1, 1));
-    assert_eq!((seen.job, seen.room, seen.no_spare, seen.recorded_here), (Job::Waiting, true, false, None));
+    assert_eq!(
+        (seen.job, seen.room, seen.no_spare, seen.recorded_here),
+        (Job::Waiting, true, false, None)
+    );
     assert_eq!((seen.now, &seen.name, seen.run), (town.now(), &name, Some(town.run(&name))));
 }
 
@@ -107,7 +110,9 @@ fn a_record_that_changes_again_and_again_is_left_to_the_next_look() {
     town.world().rows.push(row(900, slot));
     let change = |town: &Town| {
         let name = name.clone();
-        town.when("registrations", move |world| world.runs.get_mut(&name).expect("a run").version += 1);
+        town.when("registrations", move |world| {
+            world.runs.get_mut(&name).expect("a run").version += 1
+        });
     };
     (0..2).for_each(|_| change(&town));
     assert_eq!(observe(&town, &name).run.map(|run| run.version), Some(town.run(&name).version));
@@ -132,7 +137,8 @@ fn an_unlisted_registration_that_its_id_finds_is_there() {
 fn a_registration_is_missing_since_it_was_first_found_so() {
     let town = Town::new();
     let name = started(&town);
-    let since = |town: &Town| observe(town, &name).registrations.by_id(100).and_then(|r| r.missing_since);
+    let since =
+        |town: &Town| observe(town, &name).registrations.by_id(100).and_then(|r| r.missing_since);
     assert_eq!(since(&town), None);
     let kept = town.world().rows.clone();
     town.world().rows.clear();
@@ -211,7 +217,11 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         attempt.placements[1].answered = Some(Answer { id: InstanceId("i-2".to_owned()), at });
     });
     town.pass(5 * MINUTE);
-    assert_eq!((observe(&town, &name).machines.len(), town.calls("find")), (0, 0), "it may be hidden");
+    assert_eq!(
+        (observe(&town, &name).machines.len(), town.calls("find")),
+        (0, 0),
+        "it may be hidden"
+    );
     town.pass(SECOND);
     let run = town.run(&name);
     let recorded = run.status.attempt.as_ref().expect("an attempt");

@@ -33,7 +33,8 @@ fn the_first_look_prepares_records_launches_and_records_the_answer() {
     assert_eq!((report.repo.as_str(), report.reason), ("acme/site", None));
     assert_eq!(report.class.map(|class| class.0).as_deref(), Some("good"));
     assert!(report.facts.is_empty());
-    let answered = town.run(&names[0]).status.attempt.and_then(|a| a.placements[0].answered.clone());
+    let answered =
+        town.run(&names[0]).status.attempt.and_then(|a| a.placements[0].answered.clone());
     assert_eq!(answered.map(|answer| answer.at), Some(town.now()));
 }
 
@@ -120,7 +121,8 @@ fn an_effect_that_fails_is_told_and_the_run_is_due_within_fifteen_seconds() {
         assert_eq!(report.due, Some(town.now() + seconds * SECOND), "{operation}");
         let told = report.error.expect("why");
         assert!(told.contains(operation) && told.contains("unavailable"), "{told}");
-        let failed = report.effects.iter().find(|effect| effect.error.is_some()).expect("it is told");
+        let failed =
+            report.effects.iter().find(|effect| effect.error.is_some()).expect("it is told");
         assert_eq!(failed.action, action);
         assert_eq!(failed.error, Some((ErrorKind::Unavailable, told)));
         let done: Vec<ActionKind> =
@@ -197,7 +199,10 @@ fn want_of_capacity_is_no_error_of_the_look() {
 fn a_name_without_a_record_is_settled() {
     let town = Town::new();
     let report = town.look(&RunName::job(5));
-    assert_eq!((report.result, report.phase_before, report.phase), (LookResult::Settled, None, None));
+    assert_eq!(
+        (report.result, report.phase_before, report.phase),
+        (LookResult::Settled, None, None)
+    );
     assert_eq!((report.due, report.repo.as_str(), report.class), (None, "", None));
     assert!(report.effects.is_empty() && report.error.is_none());
 }

@@ -148,7 +148,10 @@ fn a_machine_that_was_terminated_takes_no_other_with_it() {
     town.world().machines.push(old);
     let report = town.look(&name);
     let ended = &report.effects[0];
-    assert_eq!((ended.row.as_str(), ended.action, ended.target.as_str()), ("20", ActionKind::Terminate, "i-old"));
+    assert_eq!(
+        (ended.row.as_str(), ended.action, ended.target.as_str()),
+        ("20", ActionKind::Terminate, "i-old")
+    );
     assert_eq!(report.phase, Some(Phase::Starting), "its own machine is on its way");
     assert_eq!((town.launches("good"), town.calls("terminate")), (1, 1));
 }

@@ -121,10 +121,15 @@ fn a_freed_seat_calls_the_oldest_whose_repository_has_room() {
     let town = limited(Some(3), Some(1));
     let seated = [job_of(&town, "a/a", "good"), job_of(&town, "b/b", "good")];
     town.look_at(&seated);
-    let waiting = [at_limit(&town, "a/a", "good"), at_limit(&town, "b/b", "good"), at_limit(&town, "b/b", "good")];
+    let waiting = [
+        at_limit(&town, "a/a", "good"),
+        at_limit(&town, "b/b", "good"),
+        at_limit(&town, "b/b", "good"),
+    ];
     let other = job_of(&town, "c/c", "good");
     town.change(&other, |run| {
-        let told = serde_json::json!([{ "reason": "AtLimit", "since": run.created_at, "message": "" }]);
+        let told =
+            serde_json::json!([{ "reason": "AtLimit", "since": run.created_at, "message": "" }]);
         run.status.conditions = serde_json::from_value(told).expect("conditions");
     });
     town.woken();

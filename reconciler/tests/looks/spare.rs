@@ -75,11 +75,7 @@ fn what_is_known_of_the_taker_decides_whether_the_robbed_run_waits() {
             |run| (run.status.attempt, run.status.phase) = (None, Phase::Finished),
             false,
         ),
-        (
-            "its own was taken too, by nobody who is known",
-            |run| ended(run, End::Consumed),
-            true,
-        ),
+        ("its own was taken too, by nobody who is known", |run| ended(run, End::Consumed), true),
     ];
     for (case, change, waits_for_it) in cases {
         let town = Town::new();
