@@ -380,6 +380,16 @@ mod tests {
     }
 
     #[test]
+    fn who_was_woken_long_ago_is_forgotten() {
+        let memory = Memory::default();
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        for (second, job, kept) in [(0, 1, 1), (10, 2, 2), (29, 3, 3), (30, 4, 3), (65, 5, 1)] {
+            assert!(memory.may_wake(&RunName::job(job), at(second)));
+            assert_eq!(memory.inner().woken.len(), kept, "after {second} s");
+        }
+    }
+
+    #[test]
     fn a_listing_serves_those_who_had_begun_before_it_and_nobody_else() {
         let (memory, listing) = (Memory::default(), Listing::default());
         let read = |ticket, answer: Result<u32, PortError>| {

@@ -1,8 +1,9 @@
 //! Push mode: runs that need others, and those that wait for them.
 
+use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::controller::{ActionKind, Fact};
 use tinqs_ci_reconciler::observation::{Conclusion, InstanceState, Job};
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 use tinqs_ci_reconciler::run::{End, Outcome, Phase, RunName, Spec};
 
 use super::town::{Town, done};
@@ -116,6 +117,29 @@ fn a_machine_that_worked_and_has_gone_ends_its_run_in_one_look() {
     assert_eq!(run.status.attempt.and_then(|a| a.ended).map(|e| e.why), Some(End::Consumed));
     let outcome = Outcome::MachineEnded;
     assert_eq!(report.facts, [Fact::Started { waited_seconds: 300 }, Fact::Finished { outcome }]);
+}
+
+#[test]
+fn what_only_its_use_lets_go_is_given_back_in_the_same_look() {
+    let town = Town::new();
+    let name = pushed(&town, &["one"]).remove(0);
+    town.look(&name);
+    town.world().machines[0].state = InstanceState::Gone;
+    town.world().rows.clear();
+    // The seat in its own class, and one in a class that it was not recorded for.
+    let seat = Seat { slot: town.slot(&name, 1), repo: String::new() };
+    let classes = ["good", "bad"].map(|class| ClassName(class.to_owned()));
+    town.world().seats = classes.map(|class| (class, seat.clone())).into();
+    let report = town.look(&name);
+    let expected = [
+        ("26", ActionKind::Unseat),
+        ("P1", ActionKind::Put),
+        ("26", ActionKind::Unseat),
+        ("P2", ActionKind::Put),
+    ];
+    assert_eq!(effects(&report), expected);
+    assert_eq!((&*report.effects[0].target, &*report.effects[2].target), ("bad", "good"));
+    assert!(town.world().seats.is_empty());
 }
 
 #[test]

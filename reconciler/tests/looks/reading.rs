@@ -409,6 +409,23 @@ fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
     assert!(short(&town).is_empty());
 }
 
+#[test]
+fn a_class_whose_launches_are_stopped_is_seen_so() {
+    let town = Town::new();
+    let denied = || PortError::new("compute", "launch", ErrorKind::Denied, "no permission");
+    let names = town.jobs(2, "good");
+    assert_eq!(observe(&town, &names[1]).class.expect("a class").broken, None);
+    town.answers("good", Answers::Refuses(denied));
+    let since = town.now();
+    town.look(&names[0]);
+    let stopped = |town: &Town| observe(town, &names[1]).class.expect("a class").broken;
+    let broken = stopped(&town).expect("it is stopped");
+    assert_eq!((broken.since, broken.until), (since, since + 5 * MINUTE));
+    assert!(broken.message.contains("no permission"));
+    town.pass(5 * MINUTE);
+    assert_eq!(stopped(&town), None);
+}
+
 /// The subnet that a new job of the class is given a machine in.
 fn next_subnet(town: &Town) -> String {
     let name = town.jobs(1, "good");
