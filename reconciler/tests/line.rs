@@ -86,3 +86,30 @@ fn who_needs_no_launch_any_more_holds_nobody_up() {
     assert_eq!(starting(&town, &good), 5);
     assert!(looks <= bad.len() + good.len(), "{looks}");
 }
+
+#[test]
+fn one_whose_call_is_lost_is_called_again_in_half_a_minute() {
+    let town = Town::new();
+    let names = in_line(&town, 2, "good");
+    town.pass(SECOND);
+    town.room_for(2);
+    assert_eq!((town.wakes(), town.woken().len()), (2, 2));
+    // Nobody looks at them.
+    town.pass(29 * SECOND);
+    assert_eq!(town.wakes(), 0);
+    town.pass(SECOND);
+    assert_eq!((town.wakes(), town.follow()), (2, 2));
+    assert_eq!(starting(&town, &names), 2);
+}
+
+#[test]
+fn who_has_got_a_machine_without_being_called_is_in_the_line_no_more() {
+    let town = Town::new();
+    let names = in_line(&town, 1, "good");
+    town.pass(SECOND);
+    town.room_for(1);
+    town.look_at(&names);
+    assert_eq!(starting(&town, &names), 1);
+    town.pass(30 * SECOND);
+    assert_eq!(town.wakes(), 1, "it is due like any other");
+}

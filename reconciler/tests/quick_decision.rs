@@ -7,6 +7,8 @@ mod another_row;
 mod breaker;
 #[path = "line.rs"]
 mod line;
+#[path = "looks.rs"]
+mod looks;
 #[path = "names.rs"]
 mod names;
 #[path = "../../tests/plan_table.rs"]

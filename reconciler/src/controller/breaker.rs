@@ -335,4 +335,15 @@ mod tests {
         assert_eq!(closed.held.into_iter().collect::<Vec<_>>(), [RunName::job(7)]);
         assert!(breakers.broken(&linux(), None, minute(12)).is_none());
     }
+
+    #[test]
+    fn a_thousand_that_waited_are_told_and_the_others_come_by_their_dues() {
+        let breakers = Breakers::default();
+        assert!(refused(&breakers, minute(0)));
+        for job in 0..1_010 {
+            breakers.holds(&linux(), &RunName::job(job));
+        }
+        let closed = breakers.accepted(&linux()).expect("it was open");
+        assert_eq!(closed.held.len(), WOKEN_AT_MOST);
+    }
 }

@@ -335,6 +335,11 @@ mod tests {
         assert!(worth_writing(&stored, &sooner, now));
         stored.status.due = now;
         assert!(!worth_writing(&stored, &sooner, now));
+        // As late as a run may be is not scrambled yet, however much sooner it is due now.
+        stored.status.due = now + LONGEST_DUE;
+        assert!(!worth_writing(&stored, &sooner, now));
+        stored.status.due = now + LONGEST_DUE + SignedDuration::from_secs(1);
+        assert!(worth_writing(&stored, &sooner, now));
     }
 
     #[test]

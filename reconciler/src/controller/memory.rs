@@ -296,8 +296,12 @@ impl<T> Listing<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
     use crate::class::{Class, Market, Times};
+    use crate::ports::ErrorKind;
 
     fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
         let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
@@ -361,6 +365,49 @@ mod tests {
         memory.skip(&spot, Cause::Unsupported, Timestamp::UNIX_EPOCH);
         memory.skip(&spot, Cause::Capacity, Timestamp::UNIX_EPOCH);
         assert_eq!((left(&memory, 200).len(), memory.inner().short.len()), (7, 2));
+    }
+
+    #[test]
+    fn what_is_over_or_said_again_is_not_kept_beside_the_new() {
+        let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        memory.skip(&spot, Cause::Capacity, at(0));
+        memory.skip(&spot, Cause::Capacity, at(1));
+        assert_eq!(memory.inner().short.len(), 1);
+        memory.skip(&machine("big", "a", Market::Spot), Cause::Capacity, at(181));
+        assert_eq!(memory.inner().short.len(), 1);
+        assert_eq!((memory.short(at(360)).len(), memory.short(at(361)).len()), (1, 0));
+    }
+
+    #[test]
+    fn who_was_woken_long_ago_is_forgotten() {
+        let memory = Memory::default();
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        for (second, job, kept) in [(0, 1, 1), (10, 2, 2), (29, 3, 3), (30, 4, 3), (65, 5, 1)] {
+            assert!(memory.may_wake(&RunName::job(job), at(second)));
+            assert_eq!(memory.inner().woken.len(), kept, "after {second} s");
+        }
+    }
+
+    #[test]
+    fn a_listing_serves_those_who_had_begun_before_it_and_nobody_else() {
+        let (memory, listing) = (Memory::default(), Listing::default());
+        let read = |ticket, answer: Result<u32, PortError>| {
+            let asks = pin!(listing.after(&memory, ticket, std::future::ready(answer)));
+            match asks.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(listing) => listing.map(|listing| *listing).ok(),
+                Poll::Pending => panic!("nobody reads"),
+            }
+        };
+        let down = || Err(PortError::new("compute", "list", ErrorKind::Unavailable, "down"));
+        let (first, second) = (memory.ticket(), memory.ticket());
+        assert_eq!(read(first, Ok(1)), Some(1));
+        assert_eq!(read(second, Ok(2)), Some(1), "begun after both");
+        let third = memory.ticket();
+        assert_eq!(read(third, down()), None, "what failed is nothing to share");
+        assert_eq!(read(second, Ok(3)), Some(1));
+        assert_eq!(read(third, Ok(4)), Some(4));
+        assert_eq!(read(first, Ok(5)), Some(4));
     }
 
     #[test]

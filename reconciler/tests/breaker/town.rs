@@ -1,26 +1,21 @@
 //! All five ports in a few lines: jobs that wait, a store of records, and a cloud that answers each
 //! class as it is told to.
 
-use std::collections::{BTreeMap, VecDeque};
+#[path = "ports.rs"]
+mod ports;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tinqs_ci_reconciler::class::{Class, ClassName};
-use tinqs_ci_reconciler::controller::{Controller, Fact, Settings};
-use tinqs_ci_reconciler::observation::{
-    EndedBy, Instance, InstanceState, Job, Registration, Registrations,
-};
-use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Expect, Filter, Forge, Limits, OpenRun, Page, PortError,
-    Ports, Queue, RunStore, Seat, WaitingJob,
-};
-use tinqs_ci_reconciler::run::{
-    Attempt, InstanceId, JobRef, Run, RunName, Runner, Slot, Spec, Uid,
-};
+use tinqs_ci_reconciler::controller::{Controller, Fact, Report, Settings};
+use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState, Job, Registration};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Ports, Seat, WaitingJob};
+use tinqs_ci_reconciler::run::{JobRef, Run, RunName, Slot, Spec};
 
 /// What a launch of a class is answered.
 #[derive(Clone, Copy)]
@@ -31,21 +26,42 @@ pub(crate) enum Answer {
     Refuses(fn() -> PortError),
 }
 
+/// Something that happens with a call.
+type Event = Box<dyn FnOnce(&mut World) + Send>;
+type WorldGuard<'a> = MutexGuard<'a, World>;
+
+/// Both sides of the world, for tests to arrange and to look at.
 #[derive(Default)]
-struct World {
-    now: Timestamp,
-    runs: BTreeMap<RunName, Run>,
-    machines: Vec<Instance>,
-    rows: Vec<Registration>,
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) runs: BTreeMap<RunName, Run>,
+    pub(crate) machines: Vec<Instance>,
+    pub(crate) rows: Vec<Registration>,
+    /// The token may not list runners.
+    pub(crate) rows_unknown: bool,
+    pub(crate) seats: Vec<(ClassName, Seat)>,
+    /// Ids of machines and rows that are found by their id, and on no list.
+    pub(crate) unlisted: BTreeSet<String>,
+    /// What the forge's list of jobs holds; `None` in push mode.
+    pub(crate) waiting: Option<Vec<WaitingJob>>,
+    /// Jobs, by their ids, that do not wait.
+    pub(crate) jobs_seen: BTreeMap<i64, Job>,
     answers: BTreeMap<String, Answer>,
     /// Class and subnet of each launch that was asked for.
     asked: Vec<(String, String)>,
     writes: usize,
     jobs: i64,
+    registered: i64,
     /// Launches that there is room for; `None`: any number.
     room: Option<usize>,
     /// Wake-ups that nobody has followed yet.
     woken: VecDeque<RunName>,
+    /// For how long the lease was asked for.
+    pub(crate) leases: Vec<SignedDuration>,
+    pub(crate) led_by_another: bool,
+    calls: Vec<&'static str>,
+    failures: Vec<(&'static str, ErrorKind)>,
+    events: Vec<(&'static str, Event)>,
 }
 
 #[derive(Clone)]
@@ -58,13 +74,13 @@ pub(crate) struct Town {
 }
 
 impl Door {
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> WorldGuard<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The doubles answer at once, so nothing ever waits.
-fn done<F: Future>(future: F) -> F::Output {
+pub(crate) fn done<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("a double waits"),
@@ -103,6 +119,61 @@ impl Town {
             replica: "one".to_owned(),
         };
         Self { controller: Controller::new(ports, settings), door }
+    }
+
+    /// Both sides of the world. Not to be held over a look.
+    pub(crate) fn world(&self) -> WorldGuard<'_> {
+        self.door.world()
+    }
+
+    /// The next call of that name fails.
+    pub(crate) fn fails(&self, operation: &'static str, kind: ErrorKind) {
+        self.world().failures.push((operation, kind));
+    }
+
+    /// Something happens with the next call of that name, before it is answered.
+    pub(crate) fn when(
+        &self,
+        operation: &'static str,
+        event: impl FnOnce(&mut World) + Send + 'static,
+    ) {
+        self.world().events.push((operation, Box::new(event)));
+    }
+
+    /// How often that was called.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        self.world().calls.iter().filter(|call| **call == operation).count()
+    }
+
+    /// The wake-ups since the last time, in order.
+    pub(crate) fn woken(&self) -> Vec<String> {
+        self.world().woken.drain(..).map(|name| name.to_string()).collect()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world().now
+    }
+
+    /// A job is seen otherwise than waiting from now on.
+    pub(crate) fn job_is(&self, name: &RunName, job: Job) {
+        let mut world = self.world();
+        let job_id = world.runs[name].spec.job.job_id;
+        world.jobs_seen.insert(job_id, job);
+    }
+
+    /// A record is otherwise.
+    pub(crate) fn change(&self, name: &RunName, change: impl FnOnce(&mut Run)) {
+        change(self.world().runs.get_mut(name).expect("a run"));
+    }
+
+    /// The slot of a run's attempt of this number.
+    pub(crate) fn slot(&self, name: &RunName, number: u32) -> Slot {
+        self.run(name).slot(number)
+    }
+
+    /// A look at a run.
+    pub(crate) fn look(&self, name: &RunName) -> Report {
+        done(self.controller.reconcile(name))
     }
 
     pub(crate) fn answers(&self, class: &str, answer: Answer) {
@@ -188,144 +259,5 @@ impl Town {
         let mut settings = (*self.controller.settings()).clone();
         settings.classes.iter_mut().filter(|class| class.name.0 == name).for_each(change);
         self.controller.configure(settings);
-    }
-}
-
-impl Clock for Door {
-    fn now(&self) -> Timestamp {
-        self.world().now
-    }
-}
-
-fn never<T>(port: &'static str, operation: &'static str) -> Result<T, PortError> {
-    Err(PortError::new(port, operation, ErrorKind::Unavailable, "nobody asks for this here"))
-}
-
-#[async_trait]
-impl RunStore for Door {
-    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
-        Ok(self.world().runs.get(name).cloned())
-    }
-    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        let mut world = self.world();
-        let found = world.runs.get(&run.name).map(|run| (run.uid, run.version));
-        match (expect, found) {
-            (Expect::At(uid, version), Some(found)) if (uid, version) == found => {
-                world.writes += 1;
-                world.runs.insert(run.name.clone(), Run { version: version + 1, ..run.clone() });
-                Ok(version + 1)
-            }
-            _ => Err(PortError::new("store", "put", ErrorKind::Conflict, "written by another")),
-        }
-    }
-    async fn remove(&self, _: &RunName, _: Uid, _: u64) -> Result<(), PortError> {
-        never("store", "remove")
-    }
-    async fn open(&self, _: Timestamp) -> Result<Vec<OpenRun>, PortError> {
-        never("store", "open")
-    }
-    async fn page(&self, _: &Filter, _: Option<&str>) -> Result<Page, PortError> {
-        never("store", "page")
-    }
-    async fn seat(&self, _: &ClassName, _: &Slot, _: &str, _: Limits) -> Result<bool, PortError> {
-        never("store", "seat")
-    }
-    async fn unseat(&self, _: &ClassName, _: &Slot) -> Result<(), PortError> {
-        never("store", "unseat")
-    }
-    async fn seats(&self, _: &ClassName) -> Result<Vec<Seat>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn lease(
-        &self,
-        _: &str,
-        _: &str,
-        _: Timestamp,
-        _: SignedDuration,
-    ) -> Result<bool, PortError> {
-        never("store", "lease")
-    }
-}
-
-#[async_trait]
-impl Queue for Door {
-    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
-        self.world().woken.push_back(name.clone());
-        Ok(())
-    }
-    async fn next(&self, _: usize) -> Result<Vec<Delivery>, PortError> {
-        never("queue", "next")
-    }
-    async fn done(&self, _: Delivery) -> Result<(), PortError> {
-        never("queue", "done")
-    }
-}
-
-#[async_trait]
-impl Compute for Door {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
-        Ok(self.world().machines.clone())
-    }
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
-        Ok(self.world().machines.iter().find(|m| m.id == *id).cloned())
-    }
-    async fn launch(
-        &self,
-        slot: &Slot,
-        placement: u32,
-        attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
-        let mut world = self.world();
-        let class = attempt.class.0.clone();
-        let asked = &attempt.placements[usize::try_from(placement).expect("small")].machine;
-        world.asked.push((class.clone(), asked.subnet.clone()));
-        world.room = world.room.map(|room| room.saturating_sub(1));
-        if let Some(Answer::Refuses(error)) = world.answers.get(&class) {
-            return Err(error());
-        }
-        let machine: Instance = serde_json::from_value(json!({
-            "id": slot.token(placement), "slot": slot.to_string(), "placement": placement,
-            "state": "booting", "launched_at": world.now, "deadline": attempt.boot.deadline,
-            "registration": attempt.runner.id, "class": class, "kind": asked.kind,
-        }))
-        .expect("a machine");
-        world.machines.push(machine.clone());
-        Ok(machine)
-    }
-    async fn terminate(&self, _: &InstanceId) -> Result<(), PortError> {
-        never("compute", "terminate")
-    }
-    fn room(&self) -> bool {
-        self.world().room.is_none_or(|room| room > 0)
-    }
-}
-
-#[async_trait]
-impl Forge for Door {
-    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
-        never("forge", "waiting")
-    }
-    async fn job(&self, _: &JobRef) -> Result<Job, PortError> {
-        Ok(Job::Waiting)
-    }
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        Ok(Registrations::Seen(self.world().rows.clone()))
-    }
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
-        Ok(self.world().rows.iter().find(|row| row.id == id).cloned())
-    }
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
-        let mut world = self.world();
-        let id = 100 + i64::try_from(world.rows.len()).expect("few");
-        let (online, busy) = (false, false);
-        let slot = slot.clone();
-        let made = json!({ "id": id, "uuid": format!("00000000-0000-4000-8000-{id:012}"),
-            "name": slot.to_string(), "labels": labels, "token": "one job's own" });
-        world.rows.push(Registration { id, slot, uuid: None, online, busy, missing_since: None });
-        Ok(serde_json::from_value(made).expect("a runner"))
-    }
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.world().rows.retain(|row| row.id != id);
-        Ok(())
     }
 }

@@ -1,0 +1,48 @@
+//! What the controller does with what it is told and sees, case by case: over five ports of a few
+//! lines, so that each case says what it rests on. The pretended world has all of it at once.
+
+#[path = "looks/dependents.rs"]
+mod dependents;
+#[path = "looks/idle.rs"]
+mod idle;
+#[path = "looks/ingest.rs"]
+mod ingest;
+#[path = "looks/poll.rs"]
+mod poll;
+#[path = "looks/reading.rs"]
+mod reading;
+#[path = "looks/report.rs"]
+mod report;
+#[path = "looks/rounds.rs"]
+mod rounds;
+#[path = "looks/seats.rs"]
+mod seats;
+#[path = "looks/spare.rs"]
+mod spare;
+#[path = "looks/sweep.rs"]
+mod sweep;
+#[allow(dead_code, reason = "the breaker and the line ask for more")]
+#[path = "breaker/town.rs"]
+mod town;
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::controller::{ActionKind, Report};
+use tinqs_ci_reconciler::ports::WaitingJob;
+use tinqs_ci_reconciler::run::{About, JobRef};
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A job as the forge announces or lists it.
+fn waiting_job(job_id: i64, label: &str) -> WaitingJob {
+    WaitingJob {
+        job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
+        runs_on: vec![label.to_owned()],
+        about: About { workflow: "build".to_owned(), ..About::default() },
+    }
+}
+
+/// What a look did: the rows that asked for it and the calls, in order.
+fn effects(report: &Report) -> Vec<(&str, ActionKind)> {
+    report.effects.iter().map(|effect| (effect.row.as_str(), effect.action)).collect()
+}
