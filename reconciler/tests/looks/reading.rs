@@ -111,7 +111,7 @@ fn a_record_that_changes_again_and_again_is_left_to_the_next_look() {
     let change = |town: &Town| {
         let name = name.clone();
         town.when("registrations", move |world| {
-            world.runs.get_mut(&name).expect("a run").version += 1
+            world.runs.get_mut(&name).expect("a run").version += 1;
         });
     };
     (0..2).for_each(|_| change(&town));
@@ -245,7 +245,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
     let found = Instance { state: InstanceState::Up, kind: "as it is".to_owned(), ..expected };
     town.world().machines.push(found.clone());
     town.world().unlisted.insert("i-2".to_owned());
-    assert_eq!(observe(&town, &name).machines, [found.clone()]);
+    assert_eq!(observe(&town, &name).machines, std::slice::from_ref(&found));
     // One that is listed is not asked for.
     town.world().unlisted.clear();
     let asked = town.calls("find");
