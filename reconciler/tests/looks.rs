@@ -24,6 +24,8 @@ mod sweep;
 #[allow(dead_code, reason = "the breaker and the line ask for more")]
 #[path = "breaker/town.rs"]
 mod town;
+#[path = "looks/unlisted.rs"]
+mod unlisted;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, Report};

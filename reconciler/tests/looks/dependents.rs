@@ -11,14 +11,14 @@ use super::{MINUTE, effects};
 
 /// Runs of push mode, whose jobs cannot be looked at.
 fn pushed(town: &Town, parts: &[&str]) -> Vec<RunName> {
-    let named = |part: &&str| {
+    let demand = |part: &&str| {
         let name = RunName::push(&[part]);
         let spec = Spec { runs_on: vec!["good".to_owned()], ..Spec::default() };
         assert!(done(town.controller.demand_run(name.clone(), spec)).expect("it is durable"));
         name
     };
     town.world().jobs_seen.insert(0, Job::Unobservable);
-    let names = parts.iter().map(named).collect();
+    let names = parts.iter().map(demand).collect();
     town.woken();
     names
 }

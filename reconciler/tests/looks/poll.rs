@@ -82,8 +82,8 @@ fn in_push_mode_nothing_is_listed_and_that_is_no_error() {
 
 #[test]
 fn runs_that_fell_due_are_woken_and_no_others() {
-    let (hour, minutes) = (60 * MINUTE, 10 * MINUTE);
     type Case = (&'static str, bool, Phase, SignedDuration, bool);
+    let (hour, minutes) = (60 * MINUTE, 10 * MINUTE);
     let cases: [Case; 12] = [
         ("due", false, Phase::Waiting, SignedDuration::ZERO, true),
         ("long due", false, Phase::Starting, -hour, true),

@@ -187,6 +187,25 @@ fn a_refusal_that_is_not_of_capacity_ends_the_attempt_and_the_next_follows_in_th
 }
 
 #[test]
+fn a_placement_that_may_have_been_asked_for_is_not_refused_for_its_class_s_being_stopped() {
+    let town = Town::new();
+    let names = town.jobs(2, "bad");
+    town.fails("launch", ErrorKind::Unavailable);
+    town.look(&names[0]);
+    let denied = || PortError::new("compute", "launch", ErrorKind::Denied, "no permission");
+    town.answers("bad", Answer::Refuses(denied));
+    town.look(&names[1]);
+    // The class that is stopped does not serve the run any more.
+    town.configure("good", |class| class.labels.push("bad:host".to_owned()));
+    let asked = town.launches("bad");
+    town.look(&names[0]);
+    let attempt = town.run(&names[0]).status.attempt.expect("an attempt");
+    assert_eq!((attempt.class.0.as_str(), attempt.number), ("bad", 1));
+    assert!(attempt.placements[0].refused.is_none() && attempt.ended.is_none());
+    assert_eq!(town.launches("bad"), asked, "nor asked for again");
+}
+
+#[test]
 fn a_tombstone_is_removed_once_nothing_is_left_of_it() {
     let town = Town::new();
     let name = town.jobs(1, "good").remove(0);

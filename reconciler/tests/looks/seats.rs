@@ -20,7 +20,7 @@ fn limited(limit: Option<u32>, repo_limit: Option<u32>) -> Town {
 /// A job of a repository, in a class.
 fn job_of(town: &Town, repo: &str, class: &str) -> RunName {
     let name = town.jobs(1, class).remove(0);
-    town.change(&name, |run| run.spec.job.repo = repo.to_owned());
+    town.change(&name, |run| repo.clone_into(&mut run.spec.job.repo));
     name
 }
 

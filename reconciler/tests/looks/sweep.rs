@@ -172,9 +172,9 @@ fn a_page_that_cannot_be_read_is_told_and_tried_again_in_an_hour() {
 
 #[test]
 fn a_finished_run_is_misfiled_if_it_would_stay_longer_than_it_is_to_be_kept() {
+    type Case = (&'static str, &'static str, Option<SignedDuration>, SignedDuration, bool);
     let week = Times::default().keep;
     let day = SignedDuration::from_hours(24);
-    type Case = (&'static str, &'static str, Option<SignedDuration>, SignedDuration, bool);
     let cases: [Case; 8] = [
         ("as it is written", "good", Some(SignedDuration::ZERO), day, false),
         ("earlier", "good", Some(SignedDuration::ZERO), day - SECOND, false),

@@ -1,0 +1,122 @@
+//! Cases of what is remembered, and for whom.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::class::{Class, Market, Times};
+use crate::ports::ErrorKind;
+
+fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
+    let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
+    let (image, instance_profile, security_groups) = Default::default();
+    Machine { kind, subnet, market, image, security_groups, instance_profile }
+}
+
+/// The machines that a class may still ask for, so many seconds later.
+fn left(memory: &Memory, seconds: i64) -> Vec<String> {
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+    let mut machines = Vec::new();
+    for market in [Market::Spot, Market::OnDemand] {
+        for kind in ["small", "big"] {
+            machines.extend(["a", "b"].map(|subnet| machine(kind, subnet, market)));
+        }
+    }
+    let class = Class {
+        name: ClassName("linux".to_owned()),
+        labels: Vec::new(),
+        serves_unlabelled: false,
+        machines,
+        limit: None,
+        repo_limit: None,
+        times: Times::default(),
+        short: memory.short(now),
+        broken: None,
+    };
+    let free = class.machines.iter().filter(|m| class.short_until(m, now).is_none());
+    free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()
+}
+
+#[test]
+fn each_cause_reaches_as_far_and_lasts_as_long_as_it_says() {
+    let spot = machine("small", "a", Market::Spot);
+    let rows = [
+        (Cause::Capacity, 1, 180),
+        (Cause::Unsupported, 1, 3_600),
+        (Cause::Addresses, 4, 180),
+        (Cause::Quota, 1, 60),
+        (Cause::Market, 4, 180),
+        (Cause::Reclaimed, 0, 180),
+        (Cause::Attempt, 0, 0),
+    ];
+    for (cause, reaches, seconds) in rows {
+        let memory = Memory::default();
+        memory.skip(&spot, cause, Timestamp::UNIX_EPOCH);
+        assert_eq!(left(&memory, 0).len(), 8 - reaches, "{cause:?}");
+        assert_eq!(left(&memory, (seconds - 1).max(0)).len(), 8 - reaches, "{cause:?}");
+        assert_eq!(left(&memory, seconds).len(), 8, "{cause:?}");
+    }
+    let memory = Memory::default();
+    memory.skip(&spot, Cause::Addresses, Timestamp::UNIX_EPOCH);
+    assert!(left(&memory, 0).iter().all(|machine| machine.ends_with(" b")));
+    memory.skip(&spot, Cause::Market, Timestamp::UNIX_EPOCH);
+    assert_eq!(left(&memory, 0), ["on-demand small b", "on-demand big b"]);
+}
+
+#[test]
+fn a_shorter_memory_does_not_end_a_longer_one() {
+    let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
+    memory.skip(&spot, Cause::Unsupported, Timestamp::UNIX_EPOCH);
+    memory.skip(&spot, Cause::Capacity, Timestamp::UNIX_EPOCH);
+    assert_eq!((left(&memory, 200).len(), memory.inner().short.len()), (7, 2));
+}
+
+#[test]
+fn what_is_over_or_said_again_is_not_kept_beside_the_new() {
+    let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
+    let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+    memory.skip(&spot, Cause::Capacity, at(0));
+    memory.skip(&spot, Cause::Capacity, at(1));
+    assert_eq!(memory.inner().short.len(), 1);
+    memory.skip(&machine("big", "a", Market::Spot), Cause::Capacity, at(181));
+    assert_eq!(memory.inner().short.len(), 1);
+    assert_eq!((memory.short(at(360)).len(), memory.short(at(361)).len()), (1, 0));
+}
+
+#[test]
+fn who_was_woken_long_ago_is_forgotten() {
+    let memory = Memory::default();
+    let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+    for (second, job, kept) in [(0, 1, 1), (10, 2, 2), (29, 3, 3), (30, 4, 3), (65, 5, 1)] {
+        assert!(memory.may_wake(&RunName::job(job), at(second)));
+        assert_eq!(memory.inner().woken.len(), kept, "after {second} s");
+    }
+}
+
+#[test]
+fn a_listing_serves_those_who_had_begun_before_it_and_nobody_else() {
+    let (memory, listing) = (Memory::default(), Listing::default());
+    let read = |ticket, answer: Result<u32, PortError>| {
+        let asks = pin!(listing.after(&memory, ticket, std::future::ready(answer)));
+        match asks.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(listing) => listing.map(|listing| *listing).ok(),
+            Poll::Pending => panic!("nobody reads"),
+        }
+    };
+    let down = || Err(PortError::new("compute", "list", ErrorKind::Unavailable, "down"));
+    let (first, second) = (memory.ticket(), memory.ticket());
+    assert_eq!(read(first, Ok(1)), Some(1));
+    assert_eq!(read(second, Ok(2)), Some(1), "begun after both");
+    let third = memory.ticket();
+    assert_eq!(read(third, down()), None, "what failed is nothing to share");
+    assert_eq!(read(second, Ok(3)), Some(1));
+    assert_eq!(read(third, Ok(4)), Some(4));
+    assert_eq!(read(first, Ok(5)), Some(4));
+}
+
+#[test]
+fn what_was_remembered_without_a_cause_is_read_as_want_of_capacity() {
+    let text = r#"{"machine":{"kind":"small"},"until":"2026-01-01T12:00:00Z"}"#;
+    let read: Shortage = serde_json::from_str(text).expect("as it was written before");
+    assert_eq!(read.cause, Cause::Capacity);
+}
