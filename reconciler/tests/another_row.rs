@@ -3,7 +3,6 @@
 //! the other's is not touched, whatever becomes of the first.
 
 #[allow(dead_code, reason = "others ask for more")]
-#[path = "breaker/town.rs"]
 mod town;
 
 use jiff::SignedDuration;

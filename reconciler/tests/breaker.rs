@@ -3,14 +3,13 @@
 //! it is mended all of them go on.
 
 #[allow(dead_code, reason = "the line asks for more")]
-#[path = "breaker/town.rs"]
 mod town;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::controller::Fact;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Phase, Reason};
+use tinqs_ci_reconciler::run::{Phase, Reason, Refusal};
 
 use town::{Answer, Town};
 
@@ -108,6 +107,29 @@ fn an_answer_that_tells_nothing_neither_stops_nor_lets_go_on() {
     assert_eq!(town.wakes(), 1 + 2, "those that waited are due now");
     town.look_at(&more);
     assert_eq!(town.launches("bad"), 3 + 2, "and with its answer the others follow");
+}
+
+#[test]
+fn a_class_that_is_stopped_while_a_look_prepares_is_not_asked() {
+    let town = Town::new();
+    town.look_at(&town.jobs(1, "bad"));
+    town.answers("bad", bad_image());
+    let names = town.jobs(2, "bad");
+    // The first has read that launches go on, and registers while the second is refused.
+    town.meanwhile("register", &names[1]);
+    let report = town.look(&names[0]);
+    assert_eq!(town.launches("bad"), 2, "the one that was taken, the one that was refused");
+    let run = town.run(&names[0]);
+    let attempt = run.status.attempt.as_ref().expect("it was recorded");
+    let refused = attempt.placements[0].refused.map(|refused| refused.why);
+    assert_eq!(refused, Some(Refusal::Invalid), "nobody asked for it, and nobody will");
+    assert_eq!(
+        (run.status.phase, run.status.reason()),
+        (Phase::Waiting, Some(Reason::BreakerOpen))
+    );
+    assert_eq!(report.reason, Some(Reason::BreakerOpen));
+    // Nothing is begun again and again in one look.
+    assert_eq!(town.calls("register"), 3);
 }
 
 #[test]

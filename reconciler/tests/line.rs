@@ -1,7 +1,6 @@
 //! A burst waits for the pace of launches: in order, and without asking again and again.
 
 #[allow(dead_code, reason = "the breaker asks for more")]
-#[path = "breaker/town.rs"]
 mod town;
 
 use jiff::SignedDuration;

@@ -22,7 +22,6 @@ mod spare;
 #[path = "looks/sweep.rs"]
 mod sweep;
 #[allow(dead_code, reason = "the breaker and the line ask for more")]
-#[path = "breaker/town.rs"]
 mod town;
 #[path = "looks/unlisted.rs"]
 mod unlisted;

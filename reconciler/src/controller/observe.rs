@@ -246,17 +246,9 @@ impl Controller {
 
     /// A machine that was answered and is on no list is asked for by its id, once it must be visible.
     async fn ask_for_machines(&self, seen: &mut Observation) -> Result<(), PortError> {
-        for (slot, index, answer, like) in unlisted(seen) {
-            let found = self.ports.compute.find(&answer.id).await?;
-            seen.machines.push(found.unwrap_or(Instance {
-                id: answer.id,
-                slot,
-                placement: index,
-                state: InstanceState::Gone,
-                launched_at: answer.at,
-                ended_by: Some(EndedBy::Itself),
-                ..like
-            }));
+        for gone in unlisted(seen) {
+            let found = self.ports.compute.find(&gone.id).await?;
+            seen.machines.push(found.unwrap_or(gone));
         }
         Ok(())
     }
@@ -284,25 +276,28 @@ fn by_run<T>(items: Vec<T>, slot: impl Fn(&T) -> &Slot) -> HashMap<RunName, Vec<
 }
 
 /// Answered placements that are on no list though they must be visible, where that matters: the
-/// attempt is going on, or it holds a registration or a seat. With what a machine of it looks like.
-fn unlisted(seen: &Observation) -> Vec<(Slot, u32, Answer, Instance)> {
+/// attempt is going on, or it holds a registration or a seat. As machines that have ended, which each
+/// of them is where its id is not known any more.
+fn unlisted(seen: &Observation) -> Vec<Instance> {
     let Some(run) = &seen.run else { return Vec::new() };
-    let mut all: Vec<(Slot, u32, Answer, Instance)> = Vec::new();
-    let mut add = |slot: Slot, matters: bool, answers: Vec<Option<&Answer>>, like: &Instance| {
-        let held = seen.seats.iter().any(|(_, s)| *s == slot)
+    let mut all: Vec<Instance> = Vec::new();
+    let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Instance| {
+        let slot = &like.slot;
+        let held = seen.seats.iter().any(|(_, s)| s == slot)
             || seen
                 .registrations
                 .seen()
                 .iter()
-                .any(|r| r.slot == slot && r.missing_since.is_none());
+                .any(|r| r.slot == *slot && r.missing_since.is_none());
         if !matters && !held {
             return;
         }
         for (index, answer) in answers.into_iter().enumerate() {
             let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
-            let listed = seen.machines.iter().any(|m| m.slot == slot && m.placement == index);
+            let listed = seen.machines.iter().any(|m| m.slot == *slot && m.placement == index);
             if !listed && older(seen.now, answer.at, VISIBLE_WITHIN) {
-                all.push((slot.clone(), index, answer.clone(), like.clone()));
+                let (id, launched_at) = (answer.id.clone(), answer.at);
+                all.push(Instance { id, placement: index, launched_at, ..like.clone() });
             }
         }
     };
@@ -310,11 +305,11 @@ fn unlisted(seen: &Observation) -> Vec<(Slot, u32, Answer, Instance)> {
         let matters =
             attempt.ended.is_none() && matches!(seen.job, Job::Waiting | Job::Unobservable);
         let answers = attempt.placements.iter().map(|p| p.answered.as_ref()).collect();
-        add(run.slot(attempt.number), matters, answers, &machine_of(run, attempt));
+        add(matters, answers, &machine_of(run, attempt));
     }
     for past in &run.status.past {
         let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
-        add(run.slot(past.number), false, answers, &machine_of_past(run, past));
+        add(false, answers, &machine_of_past(run, past));
     }
     all
 }
@@ -329,7 +324,7 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
         launched_at: attempt.decided_at,
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
-        ended_by: None,
+        ended_by: Some(EndedBy::Itself),
         class: attempt.class.clone(),
         kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
         zone: String::new(),
@@ -346,7 +341,7 @@ fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
         launched_at: past.decided_at,
         deadline: past.decided_at,
         registration: past.registration,
-        ended_by: None,
+        ended_by: Some(EndedBy::Itself),
         class: past.class.clone(),
         kind: String::new(),
         zone: String::new(),
@@ -390,7 +385,7 @@ mod tests {
             class: None,
             run: Some(run),
         };
-        let numbers: Vec<u32> = unlisted(&seen).iter().map(|(slot, ..)| slot.number).collect();
+        let numbers: Vec<u32> = unlisted(&seen).iter().map(|gone| gone.slot.number).collect();
         assert_eq!(numbers, [2]);
     }
 }

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::run::{Attempt, InstanceId, JobRef, Run, RunName, Runner
 use super::{Answer, Door, WorldGuard};
 
 impl Door {
-    /// A call is made: it is counted, what is to happen with it happens, and it may fail.
+    /// A call is made: it is counted, what is to happen with it or meanwhile happens, and it may fail.
     fn call(
         &self,
         port: &'static str,
@@ -22,6 +22,12 @@ impl Door {
     ) -> Result<WorldGuard<'_>, PortError> {
         let mut world = self.world();
         world.calls.push(operation);
+        if let Some(at) = world.meanwhile.iter().position(|(of, _)| *of == operation) {
+            let (_, deed) = world.meanwhile.remove(at);
+            drop(world);
+            deed();
+            world = self.world();
+        }
         if let Some(at) = world.events.iter().position(|(of, _)| *of == operation) {
             let (_, event) = world.events.remove(at);
             event(&mut world);

@@ -1,7 +1,6 @@
 //! All five ports in a few lines: jobs that wait, a store of records, and a cloud that answers each
 //! class as it is told to.
 
-#[path = "ports.rs"]
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,6 +27,8 @@ pub(crate) enum Answer {
 
 /// Something that happens with a call.
 type Event = Box<dyn FnOnce(&mut World) + Send>;
+/// What somebody else does while a call is under way.
+type Deed = Box<dyn FnOnce() + Send>;
 type WorldGuard<'a> = MutexGuard<'a, World>;
 
 /// Both sides of the world, for tests to arrange and to look at.
@@ -62,6 +63,7 @@ pub(crate) struct World {
     calls: Vec<&'static str>,
     failures: Vec<(&'static str, ErrorKind)>,
     events: Vec<(&'static str, Event)>,
+    meanwhile: Vec<(&'static str, Deed)>,
 }
 
 #[derive(Clone)]
@@ -69,7 +71,7 @@ struct Door(Arc<Mutex<World>>);
 
 /// The ports, and a controller over them.
 pub(crate) struct Town {
-    pub(crate) controller: Controller,
+    pub(crate) controller: Arc<Controller>,
     door: Door,
 }
 
@@ -118,7 +120,7 @@ impl Town {
             sweep_every: SignedDuration::from_secs(60),
             replica: "one".to_owned(),
         };
-        Self { controller: Controller::new(ports, settings), door }
+        Self { controller: Arc::new(Controller::new(ports, settings)), door }
     }
 
     /// Both sides of the world. Not to be held over a look.
@@ -138,6 +140,14 @@ impl Town {
         event: impl FnOnce(&mut World) + Send + 'static,
     ) {
         self.world().events.push((operation, Box::new(event)));
+    }
+
+    /// While the next call of that name is under way, another look goes from its beginning to its
+    /// end.
+    pub(crate) fn meanwhile(&self, operation: &'static str, looked_at: &RunName) {
+        let (controller, name) = (self.controller.clone(), looked_at.clone());
+        let deed = move || drop(done(controller.reconcile(&name)));
+        self.world().meanwhile.push((operation, Box::new(deed)));
     }
 
     /// How often that was called.
