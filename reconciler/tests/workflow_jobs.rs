@@ -88,124 +88,9 @@ fn labels_of_the_corpus() {
 
 fn context() -> Context {
     serde_json::from_value(json!({
-        "vars": {
-            "OS": "linux", "NUMBER": "3", "LIST": "[\"a\", 2, 1e20, {\"k\": [true]}]",
-            "LOOP": "vars.LOOP == 1", "BOMB": "vars.BOMB2 == 1 || vars.BOMB2 == 1",
-            "BOMB2": "vars.BOMB == 1 || vars.BOMB == 1",
-        },
-        "inputs": {"size": "big", "debug": false},
-        "github": {"event_name": "push", "ref_name": "main", "event": {"commits": [{"id": "x"}, {"id": "y"}]}},
+        "vars": {"OS": "linux"}, "inputs": {"size": "big"}, "github": {"ref_name": "main"},
     }))
     .expect("a context")
-}
-
-/// The one label of a job whose `runs-on` is this text.
-fn label(text: &str, line: Dialect) -> Result<String, String> {
-    let workflow = format!("jobs:\n  a:\n    runs-on: {}\n", json!(text));
-    plan(&workflow, &context(), line).map(|jobs| jobs[0].runs_on.join("|"))
-}
-
-#[test]
-fn expressions() {
-    for (text, want) in [
-        ("plain }} ${ text", "plain }} ${ text"),
-        ("a-${{ vars.OS }}-${{ VARS.os }}", "a-linux-linux"),
-        ("{0}${{ vars.OS }}{", "{0}linux{"),
-        ("${{ 'it''s }} here' }}", "it's }} here"),
-        ("${{ vars.missing }}x", "x"),
-        ("${{ nope.x }}x", ""),
-        ("${{ env.X }}${{ secrets.X }}${{ runner.os }}${{ steps.a.b }}${{ job.status }}", ""),
-        ("${{ jobs.a }}x", ""),
-        ("${{ github.ref_name }}", "main"),
-        ("${{ github.refname }}", "main"),
-        ("${{ gitea.event.commits[1].id }}", "y"),
-        ("${{ join(github.event.commits.*.id, '+') }}", "x+y"),
-        ("${{ github.nothing == '' }}", "true"),
-        ("${{ github['ref_name'] }}", "main"),
-        ("${{ inputs.debug }}", "false"),
-        ("${{ github.event }}", "Object"),
-        ("${{ github.event.commits }}", "Array"),
-        ("${{ github }}", "<*model.GithubContext Value>"),
-        ("${{ 1 < 2 && 'yes' || 'no' }}", "yes"),
-        ("${{ '' || 0 || vars.OS }}", "linux"),
-        ("${{ 0.0 }}${{ 0.0 || 0.0 }}", "00"),
-        ("${{ !vars.OS }}", "false"),
-        ("${{ !(1 == 1.0) }}", "false"),
-        ("${{ vars.OS == 'LINUX' }}", "true"),
-        ("${{ vars.NUMBER == 3 }}", "true"),
-        ("${{ '0x10' == 16 }}", "true"),
-        ("${{ '1 + 1' == 2 }}", "false"),
-        ("${{ null == 0 }}${{ null != null }}", "truetrue"),
-        ("${{ true == 1 }}${{ true > false }}", "truetrue"),
-        ("${{ 'a' < 'B' }}", "true"),
-        ("${{ nan == nan }}${{ infinity }}", "falseInfinity"),
-        ("${{ 0xFF }} ${{ -1.50 }} ${{ 1e3 }} ${{ 2147483647 }}", "255 -1.5 1000 2147483647"),
-        ("${{ 2147483648 }}x", ""),
-        ("${{ 01 }}x", ""),
-        ("${{ 1. }}x", ""),
-        ("${{ }}x", ""),
-        ("${{ vars.OS, vars.OS }}", "linux"),
-        ("${{ a b }}x", ""),
-        ("${{ (vars.OS }}x", ""),
-        ("${{ TRUE }}x", ""),
-        ("${{ = }}x", ""),
-        ("${{ \"a\" }}x", ""),
-        ("${{ contains('Hello', 'ELL') }}", "true"),
-        ("${{ contains(fromJSON(vars.LIST), 'A') }}", "true"),
-        ("${{ contains(fromJSON('[\"x\"]'), 1) }}", "false"),
-        ("${{ StartsWith('Hello', 'he') }}${{ endsWith('Hello', 'LO') }}", "truetrue"),
-        ("${{ startsWith(15, 1) }}", "true"),
-        ("${{ format('{0}{1}{0} {{}}', 'a', 2) }}", "a2a {}"),
-        ("${{ format('{12{0', 'a') }}", "{0"),
-        ("${{ format('{12{0}', 'a') }}x", ""),
-        ("${{ format('{1}', 'a') }}x", ""),
-        ("${{ format('{x}', 'a') }}x", ""),
-        ("${{ join(fromJSON('[1,null,\"b\"]')) }}", "1,,b"),
-        ("${{ join('a', '-') }}", "a"),
-        ("${{ fromJSON('{\"a\":{\"B\":[1,2.50]}}').A.b[1] }}", "2.5"),
-        ("${{ fromJSON(vars.LIST)[2] }}", "1E+20"),
-        ("${{ fromJSON('[1,2]')[fromJSON('0')] }}", ""),
-        ("${{ fromJSON('[1,2]')[5] }}${{ fromJSON('[1,2]')[-1] }}", ""),
-        ("${{ fromJSON('{') }}x", ""),
-        ("${{ fromJSON(1) }}x", ""),
-        ("${{ toJSON(null) }}${{ toJSON('<a>') }}", "null\"\\u003ca\\u003e\""),
-        (
-            "${{ toJSON(fromJSON('{\"b\":[],\"a\":{\"x\":1}}')) }}",
-            "{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": []\n}",
-        ),
-        ("${{ hashFiles('**') }}x", ""),
-        ("${{ always() }}${{ success() }}${{ failure() }}", "truetruefalse"),
-        ("${{ strategy.fail-fast }}${{ strategy.max-parallel }}", ""),
-        ("${{ needs.x.outputs.y }}", ""),
-        ("${{ fromJSON('{\"a\":1}') == fromJSON('{\"a\":1}') }}x", ""),
-    ] {
-        for line in LINES {
-            assert_eq!(label(text, line).as_deref(), Ok(want), "{text}");
-        }
-    }
-}
-
-#[test]
-fn expressions_the_server_falls_over() {
-    for text in [
-        "${{ 'a }}",
-        "}} ${{ a",
-        "${{ contains('a') }}",
-        "${{ format('}x') }}",
-        "${{ format('{-1}', 'a') }}",
-        "${{ toJSON() }}",
-        "${{ cancelled() }}",
-        // These it does not survive at all, or they take more than anybody has.
-        "${{ vars.LOOP == 1 }}",
-        "${{ vars.BOMB == 1 }}",
-        &format!("${{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000)),
-        &format!("${{{{ vars{} }}}}", ".a".repeat(5_000)),
-        &format!("${{{{ format('{}', vars.LIST) }}}}", "{0}".repeat(100_000)),
-    ] {
-        for line in LINES {
-            assert!(label(text, line).is_err(), "{text}");
-        }
-    }
 }
 
 fn names(matrix: &str, line: Dialect) -> Result<String, String> {
@@ -368,7 +253,7 @@ fn files_the_decoder_refuses() {
         "env: {A: [x]}\njobs: {}",
         "env: x\njobs: {}",
         "run-name: {a: b}\njobs: {}",
-        "run-name: ${{ 'x }}\njobs: {}",
+        "run-name: 'x ${{ }} ${{'\njobs: {}",
         "name: x\nname: y\njobs: {}",
         "jobs: {a: {name: {b: c}}}",
         "jobs: {a: {steps: x}}",
@@ -487,15 +372,6 @@ proptest! {
     fn no_file_is_too_odd(text in "\\PC{0,200}") {
         for line in LINES {
             let _ = plan(&text, &Context::default(), line);
-        }
-    }
-
-    #[test]
-    fn no_expression_is_too_odd(text in r"[a-c0-9.'(){}\[\],!=<>&| $*-]{0,40}", name in "format|toJSON|fromJSON|contains|join|success|x") {
-        for line in LINES {
-            let _ = label(&format!("${{{{ {name}({text}) }}}}"), line);
-            let _ = label(&format!("${{{{ {text} }}}}"), line);
-            let _ = label(&text, line);
         }
     }
 

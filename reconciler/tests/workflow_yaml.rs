@@ -43,7 +43,7 @@ fn told(node: &Node) -> Value {
 fn the_forges_parser_reads_the_same() {
     let mut wrong = Vec::new();
     let cases = cases(include_str!("forge/yaml.json"));
-    assert!(cases.len() > 130, "only {} cases", cases.len());
+    assert!(cases.len() > 300, "only {} cases", cases.len());
     for case in &cases {
         let text = case["yaml"].as_str().expect("a text");
         let got = parse(text.as_bytes()).map_or(Value::Null, |node| told(&node));
@@ -75,6 +75,28 @@ fn duplicates_are_kept_and_the_last_is_got() {
     assert_eq!(node.get("a").and_then(Node::as_str), Some("3"));
     assert_eq!(node.duplicate_key().map(|key| key.line), Some(3));
     assert_eq!(parse(b"a: 1\nb: 2\n").expect("YAML").duplicate_key(), None);
+}
+
+/// However many keys there are: lists are alike, and so are mappings; an alias is like nothing.
+#[test]
+fn keys_are_alike_by_text_or_by_kind() {
+    for others in [0, 1, 15, 16, 40] {
+        let with = |keys: &str| {
+            let others: String = (0..others).map(|n| format!("k{n}: 0\n")).collect();
+            let node = parse(format!("{others}{keys}").as_bytes()).expect("YAML");
+            node.duplicate_key().map(|key| key.line - others.lines().count())
+        };
+        for (keys, line) in [
+            ("? [a]\n: 0\n? {a: b}\n: 0\nx: 0\n'': 0\n", None),
+            ("? [a]\n: 0\n? [b]\n: 0\n", Some(3)),
+            ("? {a: b}\n: 0\n? {}\n: 0\n", Some(3)),
+            ("&x x: 0\n*x : 0\n*x : 0\n", None),
+            ("x: 0\n'x': 0\n", Some(2)),
+            ("1: 0\n? !!str 1\n: 0\n", Some(2)),
+        ] {
+            assert_eq!(with(keys), line, "{keys:?} behind {others} others");
+        }
+    }
 }
 
 #[test]
@@ -146,6 +168,10 @@ fn hostile_files_are_refused() {
     let deep = (0..150).map(|n| format!("[&a{n} ")).collect::<Vec<_>>().concat();
     let nest = format!("{deep}\"{text}\"{}", "]".repeat(150));
     assert!(parse(nest.as_bytes()).expect_err("too much").to_string().contains("anchored"));
+    // Some megabytes of it are nothing hostile.
+    let text = "x".repeat(500_000);
+    let few = format!("[&a [&b [&c [&d [\"{text}\"]]]]]");
+    assert!(parse(few.as_bytes()).is_ok());
 }
 
 /// The nodes of a document with its aliases followed, as whoever walks it does.

@@ -103,7 +103,8 @@ impl Machine {
             [part] if at_start && at_end => run(part).map(Shape::Without),
             _ => None,
         };
-        let shortest = hir.properties().minimum_len().unwrap_or(usize::MAX);
+        // None where something in it, though perhaps not all of it, can match nothing.
+        let shortest = hir.properties().minimum_len().unwrap_or(0);
         let shape = simple
             .unwrap_or_else(|| Shape::Other(Box::new(Other { hir, automaton: OnceLock::new() })));
         Self { shape, begins, ends, shortest }

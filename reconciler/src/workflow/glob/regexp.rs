@@ -52,8 +52,8 @@ pub enum RegexpError {
     /// `(?` with something unknown behind it.
     #[error("invalid or unsupported group syntax")]
     BadGroup,
-    /// A bad or a repeated name of a group.
-    #[error("invalid or duplicate capture group name")]
+    /// A bad name of a group.
+    #[error("invalid named capture")]
     BadName,
     /// More than a thousand groups within each other.
     #[error("expression nests too deeply")]
@@ -154,7 +154,6 @@ pub(super) fn parse(text: &str) -> Result<Hir, RegexpError> {
         rest: text.char_indices().peekable(),
         flags: Flags::default(),
         open: vec![Group::new(Flags::default(), false)],
-        names: Vec::new(),
         size: 0,
         // Between two bytes of one character `\B` holds, so then only whole characters are read.
         whole_characters: text.contains("\\B"),
@@ -168,7 +167,6 @@ struct Parser<'t> {
     flags: Flags,
     /// Never empty: the whole expression, then the groups open within it.
     open: Vec<Group>,
-    names: Vec<&'t str>,
     /// How large it is so far.
     size: usize,
     whole_characters: bool,
@@ -284,10 +282,9 @@ impl Parser<'_> {
         if let Some(named) = behind.strip_prefix("P<").or_else(|| behind.strip_prefix('<')) {
             let name = named.split_once('>').ok_or(RegexpError::BadName)?.0;
             let word = name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-            if name.is_empty() || !word || self.names.contains(&name) {
+            if name.is_empty() || !word {
                 return Err(RegexpError::BadName);
             }
-            self.names.push(name);
             while self.rest.next_if(|&(_, c)| c != '>').is_some() {}
             self.rest.next();
             self.open.push(Group::new(self.flags, true));

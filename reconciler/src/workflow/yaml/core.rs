@@ -124,7 +124,8 @@ fn timestamp(text: &str) -> bool {
     }
     match time.as_bytes().first() {
         None => true,
-        Some(b' ') => clock(&time[1..]).is_some_and(str::is_empty),
+        // However many spaces.
+        Some(b' ') => clock(time.trim_start_matches(' ')).is_some_and(str::is_empty),
         Some(b'T' | b't') => clock(&time[1..]).is_some_and(zone),
         Some(_) => false,
     }

@@ -43,7 +43,7 @@ fn what_go_refuses_is_refused() {
         ("(?P=n)", E::BadGroup),
         ("(?P<n", E::BadName),
         ("(?P<>a)", E::BadName),
-        ("(?<n>a)(?<n>b)", E::BadName),
+        ("(?P<n-m>a)", E::BadName),
     ];
     for (text, want) in cases {
         assert_eq!(error(text), Some(want), "{text}");
@@ -95,6 +95,7 @@ fn what_go_takes_is_taken() {
         "(?-i)a",
         "(?im-sU:a)",
         "(?P<n>a)(?<m>b)",
+        "(?P<n>a)(?P<n>b)",
         "}",
         "]",
         "{",
