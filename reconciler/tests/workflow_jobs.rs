@@ -124,7 +124,42 @@ fn matrices() {
     both("{a: [1], exclude: [{a: '1'}, {}]}", " (1)");
     both("{a: [1, 2], b: [3], exclude: [{a: 1, b: 3}]}", " (2, 3)");
     both("{a: [], include: [{b: 1}]}", " (1)");
+    both("{include: [{a: 1}, {a: 2}]}", " (1) (2)");
+    both("{a: [1], include: [{a: 2, b: 1}, {a: 1, b: 2}]}", " (1, 2) (2, 1)");
+    both("{a: [1], include: [{a: 1, b: 2}, {a: 1, c: 3}, {b: 2}]}", " (1, 2, 3) (2)");
+    both("{a: [1], include: [{include: [x]}]}", " (1, [x])");
+    both("{a: [1], include: [{exclude: [x]}]}", " (1) ([x])");
+    both("{a: [1], exclude: [], include: [{exclude: 1}]}", " (1, 1)");
+    both("{a: [1], exclude: [{exclude: 1}]}", "");
+    both("{a: [1, 2], b: [x], exclude: [{a: 1}, {a: 2}]}", "");
+    both("{a: [1, 2], b: [x], exclude: [{a: 1}, {a: 2}], include: [{c: 1}]}", " (1)");
+    both("{a: [1, 2], b: [x, y], exclude: [{a: 1}]}", " (2, x) (2, y)");
+    both("{a: [[1]], exclude: [{a: [1]}]}", "");
+    both("{a: [1, '1', 1.0]}", " (1) (1) (1)");
+    both("{v: [[], {}, [[a, b], c], {b: 1, a: 2}]}", " ([[a b] c]) ([]) (map[]) (map[a:2 b:1])");
+    both("{v: [.inf, -.inf, .nan]}", " (+Inf) (-Inf) (NaN)");
+    both(
+        "{v: [1e-5, 123456.5, 1234567.5, 1e21, 100000, 0.001, -12.5, 1.5e-10, 1e-4]}",
+        " (-12.5) (0.0001) (0.001) (1.2345675e+06) (1.5e-10) (100000) (123456.5) (1e+21) (1e-05)",
+    );
+    both("{v: [!!float 1, !!float '1.5', !!int '7', !!int 0x1f]}", " (1) (1.5) (31) (7)");
+    both(
+        "{v: [!!bool 'true', !!null '', !!timestamp '2001-1-2', !!merge x]}",
+        " (2001-01-02 00:00:00 +0000 UTC) (<nil>) (true) (x)",
+    );
     both("{a: [1], a: [2]}", "");
+    // Keys as texts, whatever they are; a null is none.
+    both("{1: [1], a: [2]}", " (1, 2)");
+    both("{~: [1], a: [2]}", " (2)");
+    both("{&x a: [1], *x : [2]}", " (2)");
+    // What stands there already is not merged, nor a list behind an alias.
+    both("{a: [1], <<: {a: [2], <<: {b: [3], a: [4]}}}", " (1, 3)");
+    both("{<<: [{a: [1]}, {a: [2], b: [3]}]}", " (1, 3)");
+    both("{!!merge <<: {a: [1]}, b: [2]}", " (1, 2)");
+    both("{!!merge x: [1], b: [2]}", " (2, 1)");
+    both("{x: &l [{a: [1]}], <<: *l}", "");
+    both("{<<: [[a]]}", "");
+    both("{<<: x}", "");
     both("{}", "");
     both("[a]", "");
     both("{<<: {a: [1]}, b: [2]}", " (1, 2)");
@@ -146,6 +181,10 @@ fn matrices() {
             "{a: [1], include: [x]}",
             "{a: [1], include: [[x]]}",
             "{a: [1], include: [{1: x}]}",
+            "{exclude: [{include: 1}], a: [1], include: []}",
+            "{exclude: [~], a: [1]}",
+            "{a: [1], exclude: [[{a: 1}]]}",
+            "{include: [[~]]}",
         ] {
             assert!(names(matrix, line).is_err(), "{matrix}");
         }
@@ -182,6 +221,9 @@ fn forms_of_runs_on_and_needs() {
         ("runs-on: {group: [g], labels: l}", "", 0, ""),
         ("runs-on: {labels: ['${{ vars.OS }}'], group: '${{ inputs.size }}'}", "linux|big", 2, ""),
         ("runs-on: {labels: l, labels: m}", "", 0, ""),
+        ("runs-on: {group: ~, labels: l}", "l", 1, ""),
+        ("runs-on: {group: '', labels: l}", "l", 1, ""),
+        ("runs-on: {group: 1.10}", "1.10", 1, ""),
         ("runs-on: {}", "", 0, ""),
         ("runs-on: !!int x", "", 0, ""),
         ("env: {A: &x [p]}\n    runs-on: *x", "", 0, ""),
@@ -277,6 +319,31 @@ fn files_the_decoder_refuses() {
         "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
         "concurrency: [x]\njobs: {}",
         "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
+        // The same in this job, but elsewhere, is not the anchor.
+        "jobs:\n  a: {env: &e {A: 1}}\n  b:\n    env: *e\n    steps: [{env: {A: 1}}]\n",
+        "x: &l [{A: 1}]\nenv: {<<: *l}\njobs: {a: {}}",
+        "env: {<<: ~}\njobs: {a: {}}",
+        "env: {<<: [x]}\njobs: {a: {}}",
+        "name: !!int x\njobs: {a: {}}",
+        "jobs: {a: {with: {x: [!!int y]}}}",
+        "jobs: {a: {with: {x: [{z: 1, z: 2}]}}}",
+        "jobs: {a: {name: !!float x}}",
+        "jobs: {a: {name: !!float true}}",
+        "jobs: {a: {name: !!bool y}}",
+        "jobs: {a: {name: !!int 1.5}}",
+        "jobs: {a: {name: !!null x}}",
+        "jobs: {a: {name: !!timestamp x}}",
+        "jobs: {a: {strategy: {failfast: x}}}",
+        "jobs: {a: {strategy: {failfast: 1}}}",
+        "jobs: {a: {strategy: {maxparallel: x}}}",
+        "jobs: {a: {strategy: {maxparallel: '2'}}}",
+        "jobs: {a: {strategy: {maxparallel: true}}}",
+        "jobs: {a: {strategy: {maxparallel: .inf}}}",
+        "jobs: {a: {strategy: {maxparallel: .nan}}}",
+        "jobs: {a: {strategy: {maxparallel: 9.3e18}}}",
+        "jobs: {a: {strategy: {maxparallel: 9223372036854775808}}}",
+        "jobs: {a: {services: {s: {reuse: maybe}}}}",
+        "concurrency: {group: {a: b}}\njobs: {a: {}}",
     ] {
         for line in LINES {
             assert!(plan(text, &Context::default(), line).is_err(), "{text}");
@@ -295,6 +362,19 @@ fn files_the_decoder_refuses() {
         "jobs: {a: &a {steps: [{run: x}]}, b: *a}",
         "jobs: {a: {steps: &s [{run: x}]}, b: {steps: *s}}",
         "jobs: {a: {concurrency: g}}",
+        "x: &l {A: 1}\nenv: {<<: [*l, {B: 1}]}\njobs: {a: {}}",
+        "env: {<<: [], ~: 1, 1: 1}\njobs: {a: {}}",
+        "jobs: {a: {}, b: {<<: {name: [x]}, name: y}}",
+        "jobs: {a: {name: !!bool true}}",
+        "jobs: {a: {name: !!null ''}}",
+        "jobs: {a: {name: !!timestamp '2001-01-01'}}",
+        "jobs: {a: {name: !!float .inf}}",
+        "jobs: {a: {name: !!int 0x1f}}",
+        "jobs: {a: {strategy: {failfast: yes, maxparallel: 2.5}}}",
+        "jobs: {a: {strategy: {failfast: ~, maxparallel: ~}}}",
+        "jobs: {a: {strategy: {maxparallel: 9223372036854775807}}}",
+        "jobs: {a: {strategy: {maxparallel: -.inf}}}",
+        "jobs: {a: {services: {s: {reuse: 'no'}, t: {reuse: off}}}}",
         "concurrency: {group: g, cancel-in-progress: true}\njobs: {}",
     ] {
         for line in LINES {
@@ -304,6 +384,15 @@ fn files_the_decoder_refuses() {
                 plan(text, &Context::default(), line)
             );
         }
+    }
+    // Up to 1.25 the server falls over the name of a run.
+    for (line, fine) in LINES.iter().zip([true, true, false]) {
+        let got = plan("run-name: ${{ 'x }}\njobs: {a: {}}", &Context::default(), *line);
+        assert_eq!(got.is_ok(), fine, "{line:?}");
+        // From 1.27 on `continue-on-error` is one of the parts that are kept as written.
+        let kept = "jobs: {a: {continue-on-error: &c true}, b: {continue-on-error: *c}}";
+        let got = plan(kept, &Context::default(), *line);
+        assert_eq!(got.is_err(), *line == Dialect::V1_27, "{line:?}");
     }
     // From 1.27 on a job's `continue-on-error` is evaluated, and must be right.
     for (value, newer) in
@@ -326,6 +415,9 @@ fn errors_say_where_and_what() {
     let error = jobs(&node, &Context::default(), Dialect::V1_27).expect_err("an unknown key");
     assert_eq!(error.why, Why::ExcludeKey("y".to_owned()));
     assert_eq!(error.to_string(), "line 5: the matrix has no key `y` to exclude by");
+    let long = format!("jobs:\n  a:\n    strategy: {{failfast: {}}}\n", "é".repeat(90));
+    let error = plan(&long, &Context::default(), Dialect::V1_27).expect_err("no truth value");
+    assert_eq!(error, format!("line 3: `{}` cannot stand here", "é".repeat(60)));
 }
 
 #[test]
@@ -360,6 +452,32 @@ fn hostile_matrices_are_bounded() {
         Err(Why::TooLarge)
     );
     assert_eq!(why(&matrix(&format!("a: {}, b: [{long}]", list(100)))), Err(Why::TooLarge));
+    // As long as all may be together, and a byte more.
+    for (length, fine) in [(524_282, true), (524_283, false)] {
+        let text = matrix(&format!("a: {}, b: [{}]", list(8), "x".repeat(length)));
+        assert_eq!(why(&text), if fine { Ok(8) } else { Err(Why::TooLarge) }, "{length}");
+    }
+    let some = "x".repeat(500_000);
+    assert_eq!(why(&format!("x: &x {some}\n{}", matrix("a: [*x, *x, *x, *x, *x]"))), Ok(5));
+    let each = |length: usize| {
+        let vars = [("L".to_owned(), "x".repeat(length))].into();
+        let jobs: String =
+            (10..42).map(|n| format!("  {n}: {{runs-on: '${{{{ vars.L }}}}'}}\n")).collect();
+        let context = Context { vars, ..Context::default() };
+        plan(&format!("jobs:\n{jobs}"), &context, Dialect::V1_27).map(|jobs| jobs.len())
+    };
+    assert_eq!(each(524_286), Ok(32), "16 MiB");
+    assert!(each(524_287).is_err());
+    let names: String = (0..200).map(|n| format!("  j{n}: {{name: *n}}\n")).collect();
+    assert_eq!(why(&format!("x: &n {long}\njobs:\n{names}")), Err(Why::TooLarge));
+    let two = format!(
+        "jobs: {{a: {{strategy: &s {{matrix: {{a: {}}}}}}}, b: {{strategy: *s}}}}",
+        list(100)
+    );
+    assert_eq!(why(&two), Ok(200));
+    // A bound of what there is before the excludes.
+    let many = format!("a: {}, b: [1, 2], exclude: [{{b: 1}}]", list(2_500));
+    assert_eq!(why(&matrix(&many)), Err(Why::TooMany));
     let labels =
         format!("jobs: {{a: {{runs-on: {long}, strategy: {{matrix: {{a: {}}}}}}}}}", list(1000));
     assert_eq!(why(&labels), Err(Why::TooLarge));

@@ -150,6 +150,16 @@ fn hostile_files_are_refused() {
         assert!(parse(nested("{a: ", "}", deep).as_bytes()).is_err());
         assert!(parse("- ".repeat(deep).as_bytes()).is_err());
     }
+    assert!(parse(nested("[", "]", DEPTH).as_bytes()).is_ok());
+    assert!(parse(format!("{}x{}", "[".repeat(DEPTH), "]".repeat(DEPTH)).as_bytes()).is_err());
+    // A thousand and one times 999 nodes and the list they are in.
+    let many = |more: &str| {
+        let first = vec!["x"; 998].join(",");
+        format!("[&a [{first}],{}{more}]", vec!["*a"; 1_000].join(","))
+    };
+    assert_eq!(NODES, 1_000_000);
+    assert!(parse(many("").as_bytes()).is_ok());
+    assert!(parse(many(",x").as_bytes()).is_err());
     // Nine to the ninth nodes in a few lines, and the same as a chain.
     let levels = |items: usize| -> String {
         let level = |n: usize| {
@@ -159,6 +169,10 @@ fn hostile_files_are_refused() {
         (0..300).map(level).collect::<Vec<_>>().concat()
     };
     let (bomb, chain) = (levels(9), levels(1));
+    // An alias is a level, and so is the list around it; below all are a text and a list.
+    let lines = |n: usize| chain.lines().take(n).collect::<Vec<_>>().join("\n");
+    assert!(parse(lines(DEPTH / 2 - 1).as_bytes()).is_ok());
+    assert!(parse(lines(DEPTH / 2).as_bytes()).is_err());
     let bomb = parse(bomb.as_bytes()).expect_err("a bomb").to_string();
     assert!(bomb.contains("aliasing"), "{bomb}");
     let chain = parse(chain.as_bytes()).expect_err("a chain").to_string();
@@ -168,6 +182,11 @@ fn hostile_files_are_refused() {
     let deep = (0..150).map(|n| format!("[&a{n} ")).collect::<Vec<_>>().concat();
     let nest = format!("{deep}\"{text}\"{}", "]".repeat(150));
     assert!(parse(nest.as_bytes()).expect_err("too much").to_string().contains("anchored"));
+    // What is not anchored is not kept, nor what an alias stands for.
+    let nest = format!("{}\"{text}\"{}", "[".repeat(150), "]".repeat(150));
+    assert!(parse(nest.as_bytes()).is_ok());
+    let aliases = format!("- &a {text}\n- &b [{}]\n", vec!["*a"; 100].join(","));
+    assert!(parse(aliases.as_bytes()).is_ok());
     // Some megabytes of it are nothing hostile.
     let text = "x".repeat(500_000);
     let few = format!("[&a [&b [&c [&d [\"{text}\"]]]]]");

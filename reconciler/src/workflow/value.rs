@@ -232,4 +232,17 @@ mod tests {
             assert_eq!((out.as_str(), &*value.coerced()), (printed, coerced));
         }
     }
+
+    #[test]
+    fn dates_are_completed_and_times_stay() {
+        for (text, want) in [
+            ("2024-1-2", "2024-01-02 noon"),
+            ("2024-10-12", "2024-10-12 noon"),
+            // The server would print these in full as well.
+            ("2024-1-2T03:04:05Z", "2024-1-2T03:04:05Z"),
+            ("2024-1-2 3:4:5", "2024-1-2 3:4:5"),
+        ] {
+            assert_eq!(date(text, " noon"), want);
+        }
+    }
 }

@@ -84,4 +84,18 @@ mod tests {
         }
         assert!(!memory.is_empty());
     }
+
+    #[test]
+    fn eight_mebibytes_are_kept_and_no_byte_more() {
+        let memory = Memory::default();
+        assert!(memory.is_empty());
+        for n in 0..8 {
+            let mut text = format!("# {n}\non: push\n#").into_bytes();
+            text.resize(1024 * 1024, b'x');
+            memory.read(&text, Dialect::V1_25);
+            assert_eq!(memory.len(), n + 1);
+        }
+        memory.read(b"on: push", Dialect::V1_25);
+        assert_eq!(memory.len(), 1);
+    }
 }

@@ -184,7 +184,7 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
 /// Three more characters end a line for the forge's reader; the parser here takes them for text.
 fn with_line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
     const MORE: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-    if text.is_ascii() || !text.contains(MORE) {
+    if !text.contains(MORE) {
         return text;
     }
     Cow::Owned(text.replace(MORE, "\n"))

@@ -23,7 +23,7 @@ pub enum Core {
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core> {
     match tag {
         None if plain => Some(implicit(text)),
-        Some("!!merge") => Some(Core::Merge),
+        Some("!!merge") if text == "<<" => Some(Core::Merge),
         // A float that is written as an integer is one all the same.
         Some("!!float") => match implicit(text) {
             #[expect(clippy::cast_precision_loss, reason = "so does the forge's parser")]
