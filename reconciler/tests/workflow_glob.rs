@@ -229,7 +229,8 @@ fn the_deciding_pattern_is_told() {
     assert_eq!(list.deciding("docs/x.md"), Some(2));
     assert_eq!(list.deciding("src"), None);
     assert_eq!(list.ignoring("src"), Some(1));
-    assert_eq!(list.as_slice().len(), 3);
+    let negated: Vec<bool> = list.as_slice().iter().map(Pattern::negated).collect();
+    assert_eq!(negated, [false, true, false]);
 }
 
 #[test]
