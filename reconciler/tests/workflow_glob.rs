@@ -273,6 +273,14 @@ fn hostile_patterns_end() {
             "{unit}"
         );
     }
+    // To the last of what they may come to.
+    for (unit, most) in [("*a", 250), ("a?", 1_000), ("[a-z]", 1_000), ("[\\pL]", 1)] {
+        let compiled = |units: usize| {
+            Pattern::new(&unit.repeat(units), Dialect::V1_27).map(drop).map_err(|error| error.why)
+        };
+        assert_eq!(compiled(most), Ok(()), "{unit}");
+        assert_eq!(compiled(most + 1), Err(Why::Regexp(RegexpError::TooLarge)), "{unit}");
+    }
     // A mere text may be as long as it likes.
     let text = "a".repeat(60_000);
     assert!(Pattern::new(&text, Dialect::V1_26).is_ok_and(|p| p.matches(&text)));

@@ -226,6 +226,14 @@ mod tests {
             }
         }
         assert_eq!(plain, 3_503, "how many of them are plain");
+        // What they are compared by.
+        for (pattern, want) in [
+            ("a", "Machine { shape: Text, begins: \"a\", ends: \"\", .. }"),
+            ("a*b", "Machine { shape: Without('/'), begins: \"a\", ends: \"b\", .. }"),
+        ] {
+            let machine = Machine::plain(pattern);
+            assert_eq!(format!("{:?}", machine.expect("it is plain")), want);
+        }
     }
 
     #[test]

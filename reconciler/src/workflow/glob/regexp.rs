@@ -88,8 +88,6 @@ struct Group {
     items: Vec<Part>,
     /// Characters behind the items that become one item together: most of a pattern is such.
     text: String,
-    /// One of the items is such a text of several characters, each of which counts as an item.
-    joined: bool,
     outside: Flags,
     captures: bool,
 }
@@ -97,7 +95,7 @@ struct Group {
 impl Group {
     fn new(outside: Flags, captures: bool) -> Self {
         let (done, items, text) = (Vec::new(), Vec::new(), String::new());
-        Self { done, items, text, joined: false, outside, captures }
+        Self { done, items, text, outside, captures }
     }
 
     fn push(&mut self, part: Part) {
@@ -114,7 +112,6 @@ impl Group {
 
     fn join(&mut self) {
         if !self.text.is_empty() {
-            self.joined |= self.text.chars().nth(1).is_some();
             self.items.push(literal(std::mem::take(&mut self.text)));
         }
     }
@@ -123,9 +120,8 @@ impl Group {
     fn alternate(&mut self) {
         self.join();
         let items = std::mem::take(&mut self.items);
-        let several = std::mem::take(&mut self.joined) || items.len() > 1;
         let height = items.iter().map(|part| part.height).max().unwrap_or(1);
-        let height = height + u32::from(several);
+        let height = height + u32::from(items.len() > 1);
         self.done.push(Part { hir: Hir::concat(hirs(items)), height, bytes: None });
     }
 
