@@ -265,6 +265,8 @@ fn numbers() {
 fn functions() {
     all(&[
         ("${{ contains(github.event, 'obj') }}${{ contains(github, 'model') }}", "falsefalse"),
+        ("${{ contains(fromJSON('[\"x\"]'), 'X') }}", "true"),
+        ("${{ contains(fromJSON('[\"x\"]'), 'a') }}", "false"),
         ("${{ contains(1, 1) }}${{ contains('a', 'b') }}", "truefalse"),
         ("${{ startsWith('abc', 'bc') }}${{ endsWith('abc', 'ab') }}", "falsefalse"),
         ("${{ join(fromJSON('[]'), 'x') }}|${{ join(fromJSON('[\"a\"]'), 'x') }}", "|a"),

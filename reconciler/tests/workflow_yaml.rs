@@ -187,6 +187,14 @@ fn hostile_files_are_refused() {
     assert!(parse(nest.as_bytes()).is_ok());
     let aliases = format!("- &a {text}\n- &b [{}]\n", vec!["*a"; 100].join(","));
     assert!(parse(aliases.as_bytes()).is_ok());
+    // To the last byte: 32 nodes, each with all that it holds.
+    let nest = |length: usize| {
+        let text = "x".repeat(length);
+        format!("{}&a \"{text}\"{}", "&a [".repeat(31), "]".repeat(31))
+    };
+    let most = 16 * 1024 * 1024 / 32 - size_of::<Node>() * 33 / 2;
+    assert!(parse(nest(most).as_bytes()).is_ok());
+    assert!(parse(nest(most + 1).as_bytes()).is_err());
     // Some megabytes of it are nothing hostile.
     let text = "x".repeat(500_000);
     let few = format!("[&a [&b [&c [&d [\"{text}\"]]]]]");

@@ -143,7 +143,7 @@ fn end_of_expression(text: &str, dialect: Dialect) -> Result<usize, Fault> {
                 at += match end_of_text(&text[at..]) {
                     Some(length) => length,
                     // Up to 1.25 the server falls over it.
-                    None if dialect < Dialect::V1_26 => {
+                    None if dialect == Dialect::V1_25 => {
                         return halt("an unclosed text in an expression");
                     }
                     None => return wrong("an unclosed text in an expression"),

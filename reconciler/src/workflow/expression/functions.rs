@@ -163,7 +163,7 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
         Value::List(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
-                if index > 0 {
+                if index != 0 {
                     out.push(',');
                 }
                 line(out, depth + 1);
@@ -179,7 +179,7 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
         Value::Map(entries) | Value::Record(_, true, entries) => {
             out.push('{');
             for (index, (key, item)) in entries.iter().enumerate() {
-                if index > 0 {
+                if index != 0 {
                     out.push(',');
                 }
                 line(out, depth + 1);

@@ -180,7 +180,7 @@ impl Parser<'_> {
                     self.grow(4)?;
                     self.top().alternate();
                 }
-                '^' if self.flags.lines => self.look(Look::StartLF),
+                // The engines write it at the beginning alone, in front of any flag.
                 '^' => self.look(Look::Start),
                 '$' if self.flags.lines => self.look(Look::EndLF),
                 '$' => self.look(Look::End),
