@@ -82,7 +82,8 @@ fn duplicates_are_kept_and_the_last_is_got() {
 fn keys_are_alike_by_text_or_by_kind() {
     for others in [0, 1, 15, 16, 40] {
         let with = |keys: &str| {
-            let others: String = (0..others).map(|n| format!("k{n}: 0\n")).collect();
+            let other = |n: usize| format!("k{n}: 0\n");
+            let others = (0..others).map(other).collect::<Vec<_>>().concat();
             let node = parse(format!("{others}{keys}").as_bytes()).expect("YAML");
             node.duplicate_key().map(|key| key.line - others.lines().count())
         };
