@@ -293,6 +293,8 @@ fn activities_are_told_by_githubs_names() {
         ),
         ("release", "release", "published", "published", "the activity is published"),
         ("release", "release", "updated", "edited", "the activity is edited"),
+        // Only a pull request's has another name.
+        ("release", "release", "synchronized", "synchronized", "the activity is synchronized"),
         ("registry_package", "package", "created", "published", "the activity is published"),
         ("registry_package", "package", "deleted", "deleted", "the activity is deleted"),
     ] {

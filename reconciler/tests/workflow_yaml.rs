@@ -77,6 +77,19 @@ fn duplicates_are_kept_and_the_last_is_got() {
     assert_eq!(parse(b"a: 1\nb: 2\n").expect("YAML").duplicate_key(), None);
 }
 
+/// What is not kept is the tag; the item is there, and it is one.
+#[test]
+fn the_tag_of_nothing_takes_in_the_comma() {
+    for (text, items) in
+        [("[!x, y]", &["y"][..]), ("[!x/**, y, z]", &["y", "z"]), ("[w, !x, y]", &["w", "y"])]
+    {
+        let node = parse(text.as_bytes()).expect("YAML");
+        let told: Option<Vec<&str>> =
+            node.items().expect("a list").iter().map(Node::as_str).collect();
+        assert_eq!(told.as_deref(), Some(items), "{text}");
+    }
+}
+
 /// However many keys there are: lists are alike, and so are mappings; an alias is like nothing.
 #[test]
 fn keys_are_alike_by_text_or_by_kind() {
