@@ -66,6 +66,7 @@ fn lines_are_counted_from_one() {
     assert_eq!(parse(b"a: b\nc: [\n").expect_err("unfinished").line, 2);
     assert_eq!(parse(b"a: b\n\nc: \xff\n").expect_err("no UTF-8").line, 3);
     assert_eq!(parse(b"a: b\nc:\n\td: e\n").expect_err("a tab").line, 3);
+    assert_eq!(parse(b"a: b\n\t# c\nd: e\n").expect_err("a tab").line, 2);
 }
 
 #[test]

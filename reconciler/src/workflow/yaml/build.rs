@@ -132,7 +132,8 @@ fn null() -> Node {
     Node { kind: Kind::Scalar { text: String::new(), plain: true, tag: None }, line: 1 }
 }
 
-/// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so.
+/// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so. That of UTF-8 the parser
+/// passes over.
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     let wide = |bytes: &[u8], from: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -146,7 +147,6 @@ fn text(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
         _ => utf8(bytes),
     }
 }
