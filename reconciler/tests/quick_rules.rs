@@ -1,5 +1,9 @@
 //! The tests of the forge's rules in one program, for mutation testing (`docs/testing.md`).
 
+#[path = "workflow_events.rs"]
+mod workflow_events;
+#[path = "workflow_expressions.rs"]
+mod workflow_expressions;
 #[path = "workflow_glob.rs"]
 mod workflow_glob;
 #[path = "workflow_jobs.rs"]

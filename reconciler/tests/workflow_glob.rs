@@ -77,6 +77,47 @@ fn single_patterns_of_the_grid() {
     assert!(wrong.is_empty(), "{} differ: {wrong:#?}", wrong.len());
 }
 
+/// The inputs that match, as the bits of a number in base sixteen: the first input is the lowest bit.
+fn hexadecimal(bits: &[bool]) -> String {
+    let nibble = |bits: &[bool]| bits.iter().rev().fold(0, |n, bit| 2 * n + u32::from(*bit));
+    let digits = bits.chunks(4).rev().filter_map(|bits| char::from_digit(nibble(bits), 16));
+    let text: String = digits.collect();
+    let short = text.trim_start_matches('0');
+    if short.is_empty() { "0" } else { short }.to_owned()
+}
+
+/// `forge/globs.json`: patterns with what the engines of Gitea 1.27.0 and 1.26.4 match of each input,
+/// and what that of `types` does.
+#[test]
+fn the_forges_engines_match_the_same() {
+    let tables = corpus(include_str!("forge/globs.json"));
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for table in tables.as_array().expect("tables") {
+        let inputs = texts(&table["inputs"]);
+        let bits = |matches: &dyn Fn(&str) -> bool| -> String {
+            hexadecimal(&inputs.iter().map(|input| matches(input)).collect::<Vec<_>>())
+        };
+        for row in table["rows"].as_array().expect("rows") {
+            let [pattern, wanted @ ..] = &*texts(row) else { panic!("an empty row") };
+            let filter = |line| Pattern::new(pattern, line).map(|p| bits(&|i| p.matches(i)));
+            let types = TypesPattern::new(pattern).map(|p| bits(&|input| p.matches(input)));
+            let got = [filter(Dialect::V1_27), filter(Dialect::V1_26), types];
+            for ((got, wanted), engine) in
+                got.into_iter().zip(wanted).zip(["1.27", "1.26", "types"])
+            {
+                let got = got.unwrap_or_else(|_| "error".to_owned());
+                checked += 1;
+                if got != *wanted {
+                    wrong.push(format!("{pattern} {engine}:\n  {got}\n  {wanted}"));
+                }
+            }
+        }
+    }
+    assert!(checked > 1_500, "only {checked}");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn what_is_left_to_go() {
     let matches = |pattern: &str, input: &str| {
@@ -188,7 +229,8 @@ fn the_deciding_pattern_is_told() {
     assert_eq!(list.deciding("docs/x.md"), Some(2));
     assert_eq!(list.deciding("src"), None);
     assert_eq!(list.ignoring("src"), Some(1));
-    assert_eq!(list.as_slice().len(), 3);
+    let negated: Vec<bool> = list.as_slice().iter().map(Pattern::negated).collect();
+    assert_eq!(negated, [false, true, false]);
 }
 
 #[test]
@@ -230,6 +272,14 @@ fn hostile_patterns_end() {
             Some(Why::Regexp(RegexpError::TooLarge)),
             "{unit}"
         );
+    }
+    // To the last of what they may come to.
+    for (unit, most) in [("*a", 250), ("a?", 1_000), ("[a-z]", 1_000), ("[\\pL]", 1)] {
+        let compiled = |units: usize| {
+            Pattern::new(&unit.repeat(units), Dialect::V1_27).map(drop).map_err(|error| error.why)
+        };
+        assert_eq!(compiled(most), Ok(()), "{unit}");
+        assert_eq!(compiled(most + 1), Err(Why::Regexp(RegexpError::TooLarge)), "{unit}");
     }
     // A mere text may be as long as it likes.
     let text = "a".repeat(60_000);

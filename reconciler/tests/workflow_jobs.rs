@@ -88,124 +88,9 @@ fn labels_of_the_corpus() {
 
 fn context() -> Context {
     serde_json::from_value(json!({
-        "vars": {
-            "OS": "linux", "NUMBER": "3", "LIST": "[\"a\", 2, 1e20, {\"k\": [true]}]",
-            "LOOP": "vars.LOOP == 1", "BOMB": "vars.BOMB2 == 1 || vars.BOMB2 == 1",
-            "BOMB2": "vars.BOMB == 1 || vars.BOMB == 1",
-        },
-        "inputs": {"size": "big", "debug": false},
-        "github": {"event_name": "push", "ref_name": "main", "event": {"commits": [{"id": "x"}, {"id": "y"}]}},
+        "vars": {"OS": "linux"}, "inputs": {"size": "big"}, "github": {"ref_name": "main"},
     }))
     .expect("a context")
-}
-
-/// The one label of a job whose `runs-on` is this text.
-fn label(text: &str, line: Dialect) -> Result<String, String> {
-    let workflow = format!("jobs:\n  a:\n    runs-on: {}\n", json!(text));
-    plan(&workflow, &context(), line).map(|jobs| jobs[0].runs_on.join("|"))
-}
-
-#[test]
-fn expressions() {
-    for (text, want) in [
-        ("plain }} ${ text", "plain }} ${ text"),
-        ("a-${{ vars.OS }}-${{ VARS.os }}", "a-linux-linux"),
-        ("{0}${{ vars.OS }}{", "{0}linux{"),
-        ("${{ 'it''s }} here' }}", "it's }} here"),
-        ("${{ vars.missing }}x", "x"),
-        ("${{ nope.x }}x", ""),
-        ("${{ env.X }}${{ secrets.X }}${{ runner.os }}${{ steps.a.b }}${{ job.status }}", ""),
-        ("${{ jobs.a }}x", ""),
-        ("${{ github.ref_name }}", "main"),
-        ("${{ github.refname }}", "main"),
-        ("${{ gitea.event.commits[1].id }}", "y"),
-        ("${{ join(github.event.commits.*.id, '+') }}", "x+y"),
-        ("${{ github.nothing == '' }}", "true"),
-        ("${{ github['ref_name'] }}", "main"),
-        ("${{ inputs.debug }}", "false"),
-        ("${{ github.event }}", "Object"),
-        ("${{ github.event.commits }}", "Array"),
-        ("${{ github }}", "<*model.GithubContext Value>"),
-        ("${{ 1 < 2 && 'yes' || 'no' }}", "yes"),
-        ("${{ '' || 0 || vars.OS }}", "linux"),
-        ("${{ 0.0 }}${{ 0.0 || 0.0 }}", "00"),
-        ("${{ !vars.OS }}", "false"),
-        ("${{ !(1 == 1.0) }}", "false"),
-        ("${{ vars.OS == 'LINUX' }}", "true"),
-        ("${{ vars.NUMBER == 3 }}", "true"),
-        ("${{ '0x10' == 16 }}", "true"),
-        ("${{ '1 + 1' == 2 }}", "false"),
-        ("${{ null == 0 }}${{ null != null }}", "truetrue"),
-        ("${{ true == 1 }}${{ true > false }}", "truetrue"),
-        ("${{ 'a' < 'B' }}", "true"),
-        ("${{ nan == nan }}${{ infinity }}", "falseInfinity"),
-        ("${{ 0xFF }} ${{ -1.50 }} ${{ 1e3 }} ${{ 2147483647 }}", "255 -1.5 1000 2147483647"),
-        ("${{ 2147483648 }}x", ""),
-        ("${{ 01 }}x", ""),
-        ("${{ 1. }}x", ""),
-        ("${{ }}x", ""),
-        ("${{ vars.OS, vars.OS }}", "linux"),
-        ("${{ a b }}x", ""),
-        ("${{ (vars.OS }}x", ""),
-        ("${{ TRUE }}x", ""),
-        ("${{ = }}x", ""),
-        ("${{ \"a\" }}x", ""),
-        ("${{ contains('Hello', 'ELL') }}", "true"),
-        ("${{ contains(fromJSON(vars.LIST), 'A') }}", "true"),
-        ("${{ contains(fromJSON('[\"x\"]'), 1) }}", "false"),
-        ("${{ StartsWith('Hello', 'he') }}${{ endsWith('Hello', 'LO') }}", "truetrue"),
-        ("${{ startsWith(15, 1) }}", "true"),
-        ("${{ format('{0}{1}{0} {{}}', 'a', 2) }}", "a2a {}"),
-        ("${{ format('{12{0', 'a') }}", "{0"),
-        ("${{ format('{12{0}', 'a') }}x", ""),
-        ("${{ format('{1}', 'a') }}x", ""),
-        ("${{ format('{x}', 'a') }}x", ""),
-        ("${{ join(fromJSON('[1,null,\"b\"]')) }}", "1,,b"),
-        ("${{ join('a', '-') }}", "a"),
-        ("${{ fromJSON('{\"a\":{\"B\":[1,2.50]}}').A.b[1] }}", "2.5"),
-        ("${{ fromJSON(vars.LIST)[2] }}", "1E+20"),
-        ("${{ fromJSON('[1,2]')[fromJSON('0')] }}", ""),
-        ("${{ fromJSON('[1,2]')[5] }}${{ fromJSON('[1,2]')[-1] }}", ""),
-        ("${{ fromJSON('{') }}x", ""),
-        ("${{ fromJSON(1) }}x", ""),
-        ("${{ toJSON(null) }}${{ toJSON('<a>') }}", "null\"\\u003ca\\u003e\""),
-        (
-            "${{ toJSON(fromJSON('{\"b\":[],\"a\":{\"x\":1}}')) }}",
-            "{\n  \"a\": {\n    \"x\": 1\n  },\n  \"b\": []\n}",
-        ),
-        ("${{ hashFiles('**') }}x", ""),
-        ("${{ always() }}${{ success() }}${{ failure() }}", "truetruefalse"),
-        ("${{ strategy.fail-fast }}${{ strategy.max-parallel }}", ""),
-        ("${{ needs.x.outputs.y }}", ""),
-        ("${{ fromJSON('{\"a\":1}') == fromJSON('{\"a\":1}') }}x", ""),
-    ] {
-        for line in LINES {
-            assert_eq!(label(text, line).as_deref(), Ok(want), "{text}");
-        }
-    }
-}
-
-#[test]
-fn expressions_the_server_falls_over() {
-    for text in [
-        "${{ 'a }}",
-        "}} ${{ a",
-        "${{ contains('a') }}",
-        "${{ format('}x') }}",
-        "${{ format('{-1}', 'a') }}",
-        "${{ toJSON() }}",
-        "${{ cancelled() }}",
-        // These it does not survive at all, or they take more than anybody has.
-        "${{ vars.LOOP == 1 }}",
-        "${{ vars.BOMB == 1 }}",
-        &format!("${{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000)),
-        &format!("${{{{ vars{} }}}}", ".a".repeat(5_000)),
-        &format!("${{{{ format('{}', vars.LIST) }}}}", "{0}".repeat(100_000)),
-    ] {
-        for line in LINES {
-            assert!(label(text, line).is_err(), "{text}");
-        }
-    }
 }
 
 fn names(matrix: &str, line: Dialect) -> Result<String, String> {
@@ -239,7 +124,42 @@ fn matrices() {
     both("{a: [1], exclude: [{a: '1'}, {}]}", " (1)");
     both("{a: [1, 2], b: [3], exclude: [{a: 1, b: 3}]}", " (2, 3)");
     both("{a: [], include: [{b: 1}]}", " (1)");
+    both("{include: [{a: 1}, {a: 2}]}", " (1) (2)");
+    both("{a: [1], include: [{a: 2, b: 1}, {a: 1, b: 2}]}", " (1, 2) (2, 1)");
+    both("{a: [1], include: [{a: 1, b: 2}, {a: 1, c: 3}, {b: 2}]}", " (1, 2, 3) (2)");
+    both("{a: [1], include: [{include: [x]}]}", " (1, [x])");
+    both("{a: [1], include: [{exclude: [x]}]}", " (1) ([x])");
+    both("{a: [1], exclude: [], include: [{exclude: 1}]}", " (1, 1)");
+    both("{a: [1], exclude: [{exclude: 1}]}", "");
+    both("{a: [1, 2], b: [x], exclude: [{a: 1}, {a: 2}]}", "");
+    both("{a: [1, 2], b: [x], exclude: [{a: 1}, {a: 2}], include: [{c: 1}]}", " (1)");
+    both("{a: [1, 2], b: [x, y], exclude: [{a: 1}]}", " (2, x) (2, y)");
+    both("{a: [[1]], exclude: [{a: [1]}]}", "");
+    both("{a: [1, '1', 1.0]}", " (1) (1) (1)");
+    both("{v: [[], {}, [[a, b], c], {b: 1, a: 2}]}", " ([[a b] c]) ([]) (map[]) (map[a:2 b:1])");
+    both("{v: [.inf, -.inf, .nan]}", " (+Inf) (-Inf) (NaN)");
+    both(
+        "{v: [1e-5, 123456.5, 1234567.5, 1e21, 100000, 0.001, -12.5, 1.5e-10, 1e-4]}",
+        " (-12.5) (0.0001) (0.001) (1.2345675e+06) (1.5e-10) (100000) (123456.5) (1e+21) (1e-05)",
+    );
+    both("{v: [!!float 1, !!float '1.5', !!int '7', !!int 0x1f]}", " (1) (1.5) (31) (7)");
+    both(
+        "{v: [!!bool 'true', !!null '', !!timestamp '2001-1-2', !!merge x]}",
+        " (2001-01-02 00:00:00 +0000 UTC) (<nil>) (true) (x)",
+    );
     both("{a: [1], a: [2]}", "");
+    // Keys as texts, whatever they are; a null is none.
+    both("{1: [1], a: [2]}", " (1, 2)");
+    both("{~: [1], a: [2]}", " (2)");
+    both("{&x a: [1], *x : [2]}", " (2)");
+    // What stands there already is not merged, nor a list behind an alias.
+    both("{a: [1], <<: {a: [2], <<: {b: [3], a: [4]}}}", " (1, 3)");
+    both("{<<: [{a: [1]}, {a: [2], b: [3]}]}", " (1, 3)");
+    both("{!!merge <<: {a: [1]}, b: [2]}", " (1, 2)");
+    both("{!!merge x: [1], b: [2]}", " (2, 1)");
+    both("{x: &l [{a: [1]}], <<: *l}", "");
+    both("{<<: [[a]]}", "");
+    both("{<<: x}", "");
     both("{}", "");
     both("[a]", "");
     both("{<<: {a: [1]}, b: [2]}", " (1, 2)");
@@ -261,6 +181,10 @@ fn matrices() {
             "{a: [1], include: [x]}",
             "{a: [1], include: [[x]]}",
             "{a: [1], include: [{1: x}]}",
+            "{exclude: [{include: 1}], a: [1], include: []}",
+            "{exclude: [~], a: [1]}",
+            "{a: [1], exclude: [[{a: 1}]]}",
+            "{include: [[~]]}",
         ] {
             assert!(names(matrix, line).is_err(), "{matrix}");
         }
@@ -297,6 +221,9 @@ fn forms_of_runs_on_and_needs() {
         ("runs-on: {group: [g], labels: l}", "", 0, ""),
         ("runs-on: {labels: ['${{ vars.OS }}'], group: '${{ inputs.size }}'}", "linux|big", 2, ""),
         ("runs-on: {labels: l, labels: m}", "", 0, ""),
+        ("runs-on: {group: ~, labels: l}", "l", 1, ""),
+        ("runs-on: {group: '', labels: l}", "l", 1, ""),
+        ("runs-on: {group: 1.10}", "1.10", 1, ""),
         ("runs-on: {}", "", 0, ""),
         ("runs-on: !!int x", "", 0, ""),
         ("env: {A: &x [p]}\n    runs-on: *x", "", 0, ""),
@@ -345,80 +272,145 @@ fn status_functions_follow_the_needs() {
     }
 }
 
+/// Files that no line of servers makes jobs of.
+const REFUSED: &[&str] = &[
+    "",
+    "~",
+    "x",
+    "[]",
+    "{}",
+    "jobs: []",
+    "jobs: x",
+    "jobs: ~",
+    "a: &j {}\njobs: *j",
+    "jobs: {a: x}",
+    "jobs: {a: []}",
+    "jobs: {a: ~}",
+    "jobs: {a: {}, ~: {}}",
+    "jobs: {[a]: {}}",
+    "jobs: {a: {}, a: {}}",
+    "jobs: {a: {name: x, name: y}}",
+    "name: [x]\njobs: {}",
+    "env: {A: [x]}\njobs: {}",
+    "env: x\njobs: {}",
+    "run-name: {a: b}\njobs: {}",
+    "run-name: 'x ${{ }} ${{'\njobs: {}",
+    "name: x\nname: y\njobs: {}",
+    "jobs: {a: {name: {b: c}}}",
+    "jobs: {a: {steps: x}}",
+    "jobs: {a: {steps: [x]}}",
+    "jobs: {a: {steps: [{run: [x]}]}}",
+    "jobs: {a: {steps: [{with: {a: [x]}}]}}",
+    "jobs: {a: {steps: [{continue-on-error: '${{ true }}'}]}}",
+    "jobs: {a: {timeout-minutes: [1]}}",
+    "jobs: {a: {strategy: x}}",
+    "jobs: {a: {strategy: {fail-fast: [x]}}}",
+    "jobs: {a: {services: {s: x}}}",
+    "jobs: {a: {outputs: {o: [x]}}}",
+    "jobs: {a: {uses: [x]}}",
+    "jobs: {a: {with: x}}",
+    "jobs: {a: {with: {x: {y: 1, y: 2}}}}",
+    "jobs: {<<: {a: {}}}",
+    "jobs: {a: {<<: x}}",
+    "jobs: {a: &a {with: {x: *a}}}",
+    "jobs: {a: {name: !!int x}}",
+    "jobs: {a: {env: &e {A: 1}}, b: {env: *e}}",
+    "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
+    "concurrency: [x]\njobs: {}",
+    "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
+    // The same in this job, but elsewhere, is not the anchor.
+    "jobs:\n  a: {env: &e {A: 1}}\n  b:\n    env: *e\n    steps: [{env: {A: 1}}]\n",
+    // Written in another order, an alias comes before its anchor.
+    "jobs: {a: {if: &c x, env: {A: *c}}}",
+    "jobs: {a: {permissions: &c x, container: *c}}",
+    "jobs: {a: {permissions: &c x, secrets: *c}}",
+    "jobs: {a: {steps: [{env: {A: &c x}, if: *c}]}}",
+    "jobs: {a: {steps: [{env: {A: &c x}}], if: *c}}",
+    "jobs: {a: {env: &c [], needs: *c}}",
+    "x: &l [{A: 1}]\nenv: {<<: *l}\njobs: {a: {}}",
+    "env: {<<: ~}\njobs: {a: {}}",
+    "env: {<<: [x]}\njobs: {a: {}}",
+    "name: !!int x\njobs: {a: {}}",
+    "jobs: {a: {with: {x: [!!int y]}}}",
+    "jobs: {a: {with: {x: [{z: 1, z: 2}]}}}",
+    "jobs: {a: {name: !!float x}}",
+    "jobs: {a: {name: !!float true}}",
+    "jobs: {a: {name: !!bool y}}",
+    "jobs: {a: {name: !!int 1.5}}",
+    "jobs: {a: {name: !!null x}}",
+    "jobs: {a: {name: !!timestamp x}}",
+    "jobs: {a: {strategy: {failfast: x}}}",
+    "jobs: {a: {strategy: {failfast: 1}}}",
+    "jobs: {a: {strategy: {maxparallel: x}}}",
+    "jobs: {a: {strategy: {maxparallel: '2'}}}",
+    "jobs: {a: {strategy: {maxparallel: true}}}",
+    "jobs: {a: {strategy: {maxparallel: .inf}}}",
+    "jobs: {a: {strategy: {maxparallel: .nan}}}",
+    "jobs: {a: {strategy: {maxparallel: 9.3e18}}}",
+    "jobs: {a: {strategy: {maxparallel: 9223372036854775808}}}",
+    "jobs: {a: {services: {s: {reuse: maybe}}}}",
+    "concurrency: {group: {a: b}}\njobs: {a: {}}",
+];
+
+/// Files that every line of servers makes jobs of.
+const TAKEN: &[&str] = &[
+    "jobs: {}",
+    "jobs: {a: {}}",
+    "jobs: {a: {steps: ~, name: ~, strategy: ~, with: ~}}",
+    "jobs: {a: {steps: [~, {run: 1, continue-on-error: yes}]}}",
+    "jobs: {1: {}}",
+    "jobs: {a: {permissions: {x: [y]}, env: x, if: [1], container: [x], unknown: {y: 1, y: 2}}}",
+    "jobs: {a: {with: {x: {y: [1]}}, outputs: {o: 1}}}",
+    "env: {A: 1, B: ~}\njobs: {}",
+    "jobs: {a: {env: {A: &x 1, B: *x}}}",
+    "jobs: {a: &a {steps: [{run: x}]}, b: *a}",
+    "jobs: {a: {steps: &s [{run: x}]}, b: {steps: *s}}",
+    "jobs: {a: {concurrency: g}}",
+    "jobs: {a: {env: {A: &c x}, if: *c}}",
+    "jobs: {a: {container: &c x, permissions: *c}}",
+    "jobs: {a: {secrets: &c x, permissions: *c}}",
+    "jobs: {a: {steps: [{if: &c x, env: {A: *c}}]}}",
+    "jobs: {a: {steps: [{env: {A: &c x}}, {if: *c}]}}",
+    "jobs: {a: {needs: &c [], env: *c}}",
+    "x: &l {A: 1}\nenv: {<<: [*l, {B: 1}]}\njobs: {a: {}}",
+    "env: {<<: [], ~: 1, 1: 1}\njobs: {a: {}}",
+    "jobs: {a: {}, b: {<<: {name: [x]}, name: y}}",
+    "jobs: {a: {name: !!bool true}}",
+    "jobs: {a: {name: !!null ''}}",
+    "jobs: {a: {name: !!timestamp '2001-01-01'}}",
+    "jobs: {a: {name: !!float .inf}}",
+    "jobs: {a: {name: !!int 0x1f}}",
+    "jobs: {a: {strategy: {failfast: yes, maxparallel: 2.5}}}",
+    "jobs: {a: {strategy: {failfast: ~, maxparallel: ~}}}",
+    "jobs: {a: {strategy: {maxparallel: 9223372036854775807}}}",
+    "jobs: {a: {strategy: {maxparallel: -.inf}}}",
+    "jobs: {a: {services: {s: {reuse: 'no'}, t: {reuse: off}}}}",
+    "concurrency: {group: g, cancel-in-progress: true}\njobs: {}",
+];
+
 #[test]
-fn files_the_decoder_refuses() {
-    for text in [
-        "",
-        "~",
-        "x",
-        "[]",
-        "{}",
-        "jobs: []",
-        "jobs: x",
-        "jobs: ~",
-        "a: &j {}\njobs: *j",
-        "jobs: {a: x}",
-        "jobs: {a: []}",
-        "jobs: {a: ~}",
-        "jobs: {a: {}, ~: {}}",
-        "jobs: {[a]: {}}",
-        "jobs: {a: {}, a: {}}",
-        "jobs: {a: {name: x, name: y}}",
-        "name: [x]\njobs: {}",
-        "env: {A: [x]}\njobs: {}",
-        "env: x\njobs: {}",
-        "run-name: {a: b}\njobs: {}",
-        "run-name: ${{ 'x }}\njobs: {}",
-        "name: x\nname: y\njobs: {}",
-        "jobs: {a: {name: {b: c}}}",
-        "jobs: {a: {steps: x}}",
-        "jobs: {a: {steps: [x]}}",
-        "jobs: {a: {steps: [{run: [x]}]}}",
-        "jobs: {a: {steps: [{with: {a: [x]}}]}}",
-        "jobs: {a: {steps: [{continue-on-error: '${{ true }}'}]}}",
-        "jobs: {a: {timeout-minutes: [1]}}",
-        "jobs: {a: {strategy: x}}",
-        "jobs: {a: {strategy: {fail-fast: [x]}}}",
-        "jobs: {a: {services: {s: x}}}",
-        "jobs: {a: {outputs: {o: [x]}}}",
-        "jobs: {a: {uses: [x]}}",
-        "jobs: {a: {with: x}}",
-        "jobs: {a: {with: {x: {y: 1, y: 2}}}}",
-        "jobs: {<<: {a: {}}}",
-        "jobs: {a: {<<: x}}",
-        "jobs: {a: &a {with: {x: *a}}}",
-        "jobs: {a: {name: !!int x}}",
-        "jobs: {a: {env: &e {A: 1}}, b: {env: *e}}",
-        "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
-        "concurrency: [x]\njobs: {}",
-        "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
-    ] {
-        for line in LINES {
-            assert!(plan(text, &Context::default(), line).is_err(), "{text}");
+fn files_are_refused_or_taken_by_all() {
+    for line in LINES {
+        for text in REFUSED {
+            assert!(plan(text, &Context::default(), line).is_err(), "{text} {line:?}");
+        }
+        for text in TAKEN {
+            let got = plan(text, &Context::default(), line);
+            assert!(got.is_ok(), "{text} {line:?}: {got:?}");
         }
     }
-    for text in [
-        "jobs: {}",
-        "jobs: {a: {}}",
-        "jobs: {a: {steps: ~, name: ~, strategy: ~, with: ~}}",
-        "jobs: {a: {steps: [~, {run: 1, continue-on-error: yes}]}}",
-        "jobs: {1: {}}",
-        "jobs: {a: {permissions: {x: [y]}, env: x, if: [1], container: [x], unknown: {y: 1, y: 2}}}",
-        "jobs: {a: {with: {x: {y: [1]}}, outputs: {o: 1}}}",
-        "env: {A: 1, B: ~}\njobs: {}",
-        "jobs: {a: {env: {A: &x 1, B: *x}}}",
-        "jobs: {a: &a {steps: [{run: x}]}, b: *a}",
-        "jobs: {a: {steps: &s [{run: x}]}, b: {steps: *s}}",
-        "jobs: {a: {concurrency: g}}",
-        "concurrency: {group: g, cancel-in-progress: true}\njobs: {}",
-    ] {
-        for line in LINES {
-            assert!(
-                plan(text, &Context::default(), line).is_ok(),
-                "{text}: {:?}",
-                plan(text, &Context::default(), line)
-            );
-        }
+}
+
+#[test]
+fn files_are_refused_or_taken_by_some() {
+    // Up to 1.25 the server falls over the name of a run.
+    for (line, fine) in LINES.iter().zip([true, true, false]) {
+        let got = plan("run-name: ${{ 'x }}\njobs: {a: {}}", &Context::default(), *line);
+        assert_eq!(got.is_ok(), fine, "{line:?}");
+        // From 1.27 on `continue-on-error` is one of the parts that are kept as written.
+        let kept = "jobs: {a: {continue-on-error: &c true}, b: {continue-on-error: *c}}";
+        let got = plan(kept, &Context::default(), *line);
+        assert_eq!(got.is_err(), *line == Dialect::V1_27, "{line:?}");
     }
     // From 1.27 on a job's `continue-on-error` is evaluated, and must be right.
     for (value, newer) in
@@ -441,6 +433,9 @@ fn errors_say_where_and_what() {
     let error = jobs(&node, &Context::default(), Dialect::V1_27).expect_err("an unknown key");
     assert_eq!(error.why, Why::ExcludeKey("y".to_owned()));
     assert_eq!(error.to_string(), "line 5: the matrix has no key `y` to exclude by");
+    let long = format!("jobs:\n  a:\n    strategy: {{failfast: {}}}\n", "é".repeat(90));
+    let error = plan(&long, &Context::default(), Dialect::V1_27).expect_err("no truth value");
+    assert_eq!(error, format!("line 3: `{}` cannot stand here", "é".repeat(60)));
 }
 
 #[test]
@@ -475,6 +470,33 @@ fn hostile_matrices_are_bounded() {
         Err(Why::TooLarge)
     );
     assert_eq!(why(&matrix(&format!("a: {}, b: [{long}]", list(100)))), Err(Why::TooLarge));
+    // As long as all may be together, and a byte more.
+    for (length, fine) in [(524_282, true), (524_283, false)] {
+        let text = matrix(&format!("a: {}, b: [{}]", list(8), "x".repeat(length)));
+        assert_eq!(why(&text), if fine { Ok(8) } else { Err(Why::TooLarge) }, "{length}");
+    }
+    let some = "x".repeat(500_000);
+    assert_eq!(why(&format!("x: &x {some}\n{}", matrix("a: [*x, *x, *x, *x, *x]"))), Ok(5));
+    let each = |length: usize| {
+        let vars = [("L".to_owned(), "x".repeat(length))].into();
+        let job = |n: usize| format!("  {n}: {{runs-on: '${{{{ vars.L }}}}'}}\n");
+        let jobs = (10..42).map(job).collect::<Vec<_>>().concat();
+        let context = Context { vars, ..Context::default() };
+        plan(&format!("jobs:\n{jobs}"), &context, Dialect::V1_27).map(|jobs| jobs.len())
+    };
+    assert_eq!(each(524_286), Ok(32), "16 MiB");
+    assert!(each(524_287).is_err());
+    let name = |n: usize| format!("  j{n}: {{name: *n}}\n");
+    let names = (0..200).map(name).collect::<Vec<_>>().concat();
+    assert_eq!(why(&format!("x: &n {long}\njobs:\n{names}")), Err(Why::TooLarge));
+    let two = format!(
+        "jobs: {{a: {{strategy: &s {{matrix: {{a: {}}}}}}}, b: {{strategy: *s}}}}",
+        list(100)
+    );
+    assert_eq!(why(&two), Ok(200));
+    // A bound of what there is before the excludes.
+    let many = format!("a: {}, b: [1, 2], exclude: [{{b: 1}}]", list(2_500));
+    assert_eq!(why(&matrix(&many)), Err(Why::TooMany));
     let labels =
         format!("jobs: {{a: {{runs-on: {long}, strategy: {{matrix: {{a: {}}}}}}}}}", list(1000));
     assert_eq!(why(&labels), Err(Why::TooLarge));
@@ -487,15 +509,6 @@ proptest! {
     fn no_file_is_too_odd(text in "\\PC{0,200}") {
         for line in LINES {
             let _ = plan(&text, &Context::default(), line);
-        }
-    }
-
-    #[test]
-    fn no_expression_is_too_odd(text in r"[a-c0-9.'(){}\[\],!=<>&| $*-]{0,40}", name in "format|toJSON|fromJSON|contains|join|success|x") {
-        for line in LINES {
-            let _ = label(&format!("${{{{ {name}({text}) }}}}"), line);
-            let _ = label(&format!("${{{{ {text} }}}}"), line);
-            let _ = label(&text, line);
         }
     }
 

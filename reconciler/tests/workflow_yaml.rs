@@ -43,7 +43,7 @@ fn told(node: &Node) -> Value {
 fn the_forges_parser_reads_the_same() {
     let mut wrong = Vec::new();
     let cases = cases(include_str!("forge/yaml.json"));
-    assert!(cases.len() > 130, "only {} cases", cases.len());
+    assert!(cases.len() > 300, "only {} cases", cases.len());
     for case in &cases {
         let text = case["yaml"].as_str().expect("a text");
         let got = parse(text.as_bytes()).map_or(Value::Null, |node| told(&node));
@@ -66,6 +66,7 @@ fn lines_are_counted_from_one() {
     assert_eq!(parse(b"a: b\nc: [\n").expect_err("unfinished").line, 2);
     assert_eq!(parse(b"a: b\n\nc: \xff\n").expect_err("no UTF-8").line, 3);
     assert_eq!(parse(b"a: b\nc:\n\td: e\n").expect_err("a tab").line, 3);
+    assert_eq!(parse(b"a: b\n\t# c\nd: e\n").expect_err("a tab").line, 2);
 }
 
 #[test]
@@ -75,6 +76,42 @@ fn duplicates_are_kept_and_the_last_is_got() {
     assert_eq!(node.get("a").and_then(Node::as_str), Some("3"));
     assert_eq!(node.duplicate_key().map(|key| key.line), Some(3));
     assert_eq!(parse(b"a: 1\nb: 2\n").expect("YAML").duplicate_key(), None);
+}
+
+/// What is not kept is the tag; the item is there, and it is one.
+#[test]
+fn the_tag_of_nothing_takes_in_the_comma() {
+    for (text, items) in
+        [("[!x, y]", &["y"][..]), ("[!x/**, y, z]", &["y", "z"]), ("[w, !x, y]", &["w", "y"])]
+    {
+        let node = parse(text.as_bytes()).expect("YAML");
+        let told: Option<Vec<&str>> =
+            node.items().expect("a list").iter().map(Node::as_str).collect();
+        assert_eq!(told.as_deref(), Some(items), "{text}");
+    }
+}
+
+/// However many keys there are: lists are alike, and so are mappings; an alias is like nothing.
+#[test]
+fn keys_are_alike_by_text_or_by_kind() {
+    for others in [0, 1, 15, 16, 40] {
+        let with = |keys: &str| {
+            let other = |n: usize| format!("k{n}: 0\n");
+            let others = (0..others).map(other).collect::<Vec<_>>().concat();
+            let node = parse(format!("{others}{keys}").as_bytes()).expect("YAML");
+            node.duplicate_key().map(|key| key.line - others.lines().count())
+        };
+        for (keys, line) in [
+            ("? [a]\n: 0\n? {a: b}\n: 0\nx: 0\n'': 0\n", None),
+            ("? [a]\n: 0\n? [b]\n: 0\n", Some(3)),
+            ("? {a: b}\n: 0\n? {}\n: 0\n", Some(3)),
+            ("&x x: 0\n*x : 0\n*x : 0\n", None),
+            ("x: 0\n'x': 0\n", Some(2)),
+            ("1: 0\n? !!str 1\n: 0\n", Some(2)),
+        ] {
+            assert_eq!(with(keys), line, "{keys:?} behind {others} others");
+        }
+    }
 }
 
 #[test]
@@ -128,6 +165,16 @@ fn hostile_files_are_refused() {
         assert!(parse(nested("{a: ", "}", deep).as_bytes()).is_err());
         assert!(parse("- ".repeat(deep).as_bytes()).is_err());
     }
+    assert!(parse(nested("[", "]", DEPTH).as_bytes()).is_ok());
+    assert!(parse(format!("{}x{}", "[".repeat(DEPTH), "]".repeat(DEPTH)).as_bytes()).is_err());
+    // A thousand and one times 999 nodes and the list they are in.
+    let many = |more: &str| {
+        let first = vec!["x"; 998].join(",");
+        format!("[&a [{first}],{}{more}]", vec!["*a"; 1_000].join(","))
+    };
+    assert_eq!(NODES, 1_000_000);
+    assert!(parse(many("").as_bytes()).is_ok());
+    assert!(parse(many(",x").as_bytes()).is_err());
     // Nine to the ninth nodes in a few lines, and the same as a chain.
     let levels = |items: usize| -> String {
         let level = |n: usize| {
@@ -137,6 +184,10 @@ fn hostile_files_are_refused() {
         (0..300).map(level).collect::<Vec<_>>().concat()
     };
     let (bomb, chain) = (levels(9), levels(1));
+    // An alias is a level, and so is the list around it; below all are a text and a list.
+    let lines = |n: usize| chain.lines().take(n).collect::<Vec<_>>().join("\n");
+    assert!(parse(lines(DEPTH / 2 - 1).as_bytes()).is_ok());
+    assert!(parse(lines(DEPTH / 2).as_bytes()).is_err());
     let bomb = parse(bomb.as_bytes()).expect_err("a bomb").to_string();
     assert!(bomb.contains("aliasing"), "{bomb}");
     let chain = parse(chain.as_bytes()).expect_err("a chain").to_string();
@@ -146,6 +197,23 @@ fn hostile_files_are_refused() {
     let deep = (0..150).map(|n| format!("[&a{n} ")).collect::<Vec<_>>().concat();
     let nest = format!("{deep}\"{text}\"{}", "]".repeat(150));
     assert!(parse(nest.as_bytes()).expect_err("too much").to_string().contains("anchored"));
+    // What is not anchored is not kept, nor what an alias stands for.
+    let nest = format!("{}\"{text}\"{}", "[".repeat(150), "]".repeat(150));
+    assert!(parse(nest.as_bytes()).is_ok());
+    let aliases = format!("- &a {text}\n- &b [{}]\n", vec!["*a"; 100].join(","));
+    assert!(parse(aliases.as_bytes()).is_ok());
+    // To the last byte: 32 nodes, each with all that it holds.
+    let nest = |length: usize| {
+        let text = "x".repeat(length);
+        format!("{}&a \"{text}\"{}", "&a [".repeat(31), "]".repeat(31))
+    };
+    let most = 16 * 1024 * 1024 / 32 - size_of::<Node>() * 33 / 2;
+    assert!(parse(nest(most).as_bytes()).is_ok());
+    assert!(parse(nest(most + 1).as_bytes()).is_err());
+    // Some megabytes of it are nothing hostile.
+    let text = "x".repeat(500_000);
+    let few = format!("[&a [&b [&c [&d [\"{text}\"]]]]]");
+    assert!(parse(few.as_bytes()).is_ok());
 }
 
 /// The nodes of a document with its aliases followed, as whoever walks it does.

@@ -103,7 +103,7 @@ impl Scope<'_> {
     }
 
     fn evaluate(&self, text: &str) -> Result<Value, Fault> {
-        let expression = as_format(text)?;
+        let expression = as_format(text, self.dialect)?;
         Evaluator { scope: self, depth: Cell::new(0) }.evaluate(&expression)
     }
 }
@@ -115,13 +115,13 @@ pub(super) fn holds_expression(text: &str) -> bool {
 
 /// A text with expressions as one call of `format`; how the expressions are found is the server's
 /// way, and what stands between the braces is taken as it is.
-fn as_format(text: &str) -> Result<String, Fault> {
+fn as_format(text: &str, dialect: Dialect) -> Result<String, Fault> {
     let mut template = String::new();
     let mut arguments: Vec<&str> = Vec::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${{") {
         template.push_str(&before.replace('{', "{{").replace('}', "}}"));
-        let end = end_of_expression(behind)?;
+        let end = end_of_expression(behind, dialect)?;
         _ = write!(template, "{{{}}}", arguments.len());
         arguments.push(behind[..end].trim());
         rest = &behind[end + 2..];
@@ -131,36 +131,39 @@ fn as_format(text: &str) -> Result<String, Fault> {
 }
 
 /// Where the `}}` of an expression stands, texts in it passed over.
-fn end_of_expression(text: &str) -> Result<usize, Fault> {
+fn end_of_expression(text: &str, dialect: Dialect) -> Result<usize, Fault> {
     let mut at = 0;
     loop {
         let rest = &text[at..];
         match (rest.find("}}"), rest.find('\'')) {
-            (Some(end), quote) if quote.is_none_or(|quote| end < quote) => return Ok(at + end),
+            (Some(end), None) => return Ok(at + end),
+            (Some(end), Some(quote)) if end < quote => return Ok(at + end),
             (_, Some(quote)) => {
                 at += quote + 1;
-                at += end_of_text(&text[at..])
-                    .ok_or_else(|| Fault::Halt("an unclosed text in an expression".to_owned()))?;
+                at += match end_of_text(&text[at..]) {
+                    Some(length) => length,
+                    // Up to 1.25 the server falls over it.
+                    None if dialect == Dialect::V1_25 => {
+                        return halt("an unclosed text in an expression");
+                    }
+                    None => return wrong("an unclosed text in an expression"),
+                };
             }
-            _ => return Err(Fault::Halt("an unclosed expression".to_owned())),
+            (None, None) => return halt("an unclosed expression"),
         }
     }
 }
 
-/// The length of a text behind its `'`, with the `'` that closes it. One that is left open ends at
-/// its last `''`.
+/// The length of a text behind its `'`, with the `'` that closes it; `''` within it does not.
 fn end_of_text(text: &str) -> Option<usize> {
     let mut at = 0;
-    let mut pair = None;
-    while let Some(quote) = text[at..].find('\'') {
-        let quote = at + quote;
+    loop {
+        let quote = at + text[at..].find('\'')?;
         if !text[quote + 1..].starts_with('\'') {
             return Some(quote + 1);
         }
-        pair = Some(quote + 1);
         at = quote + 2;
     }
-    pair
 }
 
 /// The evaluation of one text.
@@ -184,4 +187,54 @@ fn bounded(text: String) -> Result<Value, Fault> {
         return halt("an expression makes a text of more than a megabyte");
     }
     Ok(Value::Text(Arc::from(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(steps: u32) -> Budget {
+        Budget { steps: Cell::new(steps) }
+    }
+
+    /// What the evaluation of a text costs.
+    fn cost(text: &str, vars: &Value) -> u32 {
+        let budget = budget(1_000_000);
+        let nothing = || Value::Map(Arc::default());
+        let scope = Scope {
+            budget: &budget,
+            dialect: Dialect::V1_27,
+            github: nothing(),
+            vars: vars.clone(),
+            inputs: nothing(),
+            matrix: nothing(),
+            strategy: nothing(),
+            needs: nothing(),
+            status: Status::Outside,
+        };
+        scope.interpolate(text).expect("it is evaluated");
+        1_000_000 - budget.steps.get()
+    }
+
+    #[test]
+    fn a_step_costs_one_and_a_long_text_more() {
+        let budget = budget(10);
+        for (bytes, left) in [(0, 9), (255, 8), (256, 6), (1_000, 2), (257, 0)] {
+            assert_eq!((budget.charge(bytes), budget.steps.get()), (Ok(()), left), "{bytes}");
+        }
+        assert!(matches!(budget.charge(0), Err(Fault::Halt(_))));
+        assert_eq!(budget.steps.get(), 0);
+    }
+
+    #[test]
+    fn each_part_of_an_expression_is_paid_for() {
+        let long = Value::text("x".repeat(256 * 100));
+        let vars = Value::Map(Arc::new([(Arc::from("l"), long)].into()));
+        let of = |text: &str| cost(text, &vars);
+        let least = of("${{ 1 }}");
+        assert!(of("${{ 1 && 1 && 1 }}") >= least + 3, "each operand");
+        let (once, twice) = (of("${{ vars.l == '' }}"), of("${{ vars.l == vars.l }}"));
+        assert!((100..120).contains(&(once - least)), "the text: {once} and {least}");
+        assert!((100..120).contains(&(twice - once)), "each of two texts: {twice} and {once}");
+    }
 }

@@ -32,8 +32,8 @@ impl<'n> Fields<'n> {
         Ok(fields)
     }
 
-    /// Of keys that are met again, here or in what is merged, the first counts. `seen` is made only
-    /// where that can be: a mapping's own keys differ, aliases apart.
+    /// A mapping's own keys, then those it merges. `seen`: in what is merged, the keys that are there
+    /// already, which count.
     fn collect(
         &mut self,
         node: &'n Node,
@@ -48,9 +48,6 @@ impl<'n> Fields<'n> {
         if let Some(key) = node.duplicate_key() {
             let name = key.as_str().unwrap_or("…");
             return Err(BadField::new(key, format!("the key `{name}` stands there already")));
-        }
-        if seen.is_none() && entries.iter().any(|(key, _)| key.is_alias() || key.is_merge()) {
-            *seen = Some(HashSet::with_capacity(entries.len()));
         }
         self.fields.reserve(entries.len());
         let mut merged = None;
@@ -71,6 +68,7 @@ impl<'n> Fields<'n> {
             }
         }
         let Some(merged) = merged else { return Ok(()) };
+        seen.get_or_insert_with(|| self.fields.iter().map(|(name, _)| *name).collect());
         match &merged.resolved().kind {
             Kind::Mapping(_) => self.collect(merged, seen),
             Kind::Sequence(items) if !merged.is_alias() => {

@@ -26,7 +26,7 @@ pub(crate) enum Shape {
     Struct(&'static [(&'static str, Shape)]),
     /// Named fields, and those of another that are not among them.
     Extended(&'static [(&'static str, Shape)], &'static Shape),
-    /// A text, or else the other.
+    /// A text, or else a mapping of this type.
     TextOr(&'static Shape),
 }
 
@@ -173,7 +173,6 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
         Kind::Sequence(items) => match shape {
             List(each) => items.iter().try_for_each(|item| check(item, each)),
             Any => items.iter().try_for_each(|item| check(item, &Any)),
-            TextOr(other) => check(node, other),
             _ => Err(Misfit::new(node, "a list cannot stand here")),
         },
         Kind::Mapping(_) => match shape {
@@ -183,6 +182,10 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
         },
     }
 }
+
+/// The largest integer of 64 bits as a float.
+#[expect(clippy::cast_precision_loss, reason = "so does the forge's parser")]
+const MOST: f64 = i64::MAX as f64;
 
 /// Whether a scalar fits; a null leaves every value as it is.
 fn scalar(text: &str, core: Core, shape: &Shape) -> bool {
@@ -194,7 +197,8 @@ fn scalar(text: &str, core: Core, shape: &Shape) -> bool {
         (Raw | Any | Text | TextOr(_), _) | (_, Core::Null) | (Bool, Core::Bool(_)) => true,
         (Bool, Core::Str) => WORDS.contains(&text),
         (Int, Core::Int(value)) => i64::try_from(value).is_ok(),
-        (Int, Core::Float(value)) => value.is_finite(),
+        // What is larger than 64 bits can hold, and what is no number.
+        (Int, Core::Float(value)) => value <= MOST,
         _ => false,
     }
 }
@@ -235,16 +239,15 @@ fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Resul
     Ok(())
 }
 
-/// The mappings that the value of `<<` stands for.
+/// The mappings that the value of `<<` stands for; a list must stand there itself.
 fn merged(value: &Node) -> Result<Vec<&Node>, Misfit> {
+    let mapping = |node: &'_ Node| node.entries().is_some();
     let refuse = || Misfit::new(value, "only a mapping or a list of mappings can be merged");
-    let value = value.resolved();
     match &value.kind {
-        Kind::Mapping(_) => Ok(vec![value]),
-        Kind::Sequence(items) => items
-            .iter()
-            .map(|item| item.entries().map(|_| item.resolved()).ok_or_else(refuse))
-            .collect(),
+        Kind::Sequence(items) if items.iter().all(mapping) => {
+            Ok(items.iter().map(Node::resolved).collect())
+        }
+        _ if mapping(value) => Ok(vec![value.resolved()]),
         _ => Err(refuse()),
     }
 }

@@ -131,8 +131,10 @@ impl Said {
     /// Reads a document.
     pub fn of(workflow: &Node, dialect: Dialect) -> Self {
         let entries = entries(workflow, dialect);
-        let later = dialect < Dialect::V1_26 && entries.is_ok();
-        let no_jobs = later.then(|| check_jobs(workflow, dialect).err()).flatten();
+        let no_jobs = match dialect {
+            Dialect::V1_25 if entries.is_ok() => check_jobs(workflow, dialect).err(),
+            _ => None,
+        };
         Self { entries, no_jobs, dialect }
     }
 

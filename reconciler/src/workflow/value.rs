@@ -111,7 +111,7 @@ impl Value {
             Self::Bool(value) => if *value { "true" } else { "false" }.into(),
             Self::Int(value) => value.to_string().into(),
             Self::Float(value) if value.is_infinite() => {
-                if *value > 0.0 { "Infinity" } else { "-Infinity" }.into()
+                if value.is_sign_positive() { "Infinity" } else { "-Infinity" }.into()
             }
             Self::Float(value) => float(*value, Some(15), 'E').into(),
             Self::Text(text) => text.clone(),
@@ -131,7 +131,7 @@ impl Value {
             Self::Int(value) => _ = write!(out, "{value}"),
             Self::Float(value) => out.push_str(&float(*value, None, 'e')),
             Self::Text(text) => out.push_str(text),
-            Self::Time(text) => out.push_str(&time(text)),
+            Self::Time(text) => out.push_str(&date(text, " 00:00:00 +0000 UTC")),
             Self::List(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
@@ -167,7 +167,7 @@ fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
         return "NaN".to_owned();
     }
     if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+        return if value.is_sign_positive() { "+Inf" } else { "-Inf" }.to_owned();
     }
     let scientific = match precision {
         Some(digits) => format!("{value:.*e}", digits - 1),
@@ -184,8 +184,7 @@ fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let widest = precision.map_or(SHORTEST, |digits| i32::try_from(digits).unwrap_or(i32::MAX));
     if power < -4 || power >= widest {
-        let by = if power < 0 { '-' } else { '+' };
-        return format!("{sign}{mantissa}{exponent}{by}{:02}", power.abs());
+        return format!("{sign}{mantissa}{exponent}{power:+03}");
     }
     let shown = match usize::try_from(power) {
         Ok(power) if digits.len() > power + 1 => {
@@ -200,13 +199,11 @@ fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
     [sign, &shown].concat()
 }
 
-/// A time as Go prints it, where it is a mere date; others stay as they are written.
-fn time(text: &str) -> String {
+/// A mere date with this behind it; a date with a time stays as it is written.
+pub(crate) fn date(text: &str, midnight: &str) -> String {
     let parts: Vec<&str> = text.split('-').collect();
     match parts.as_slice() {
-        [year, month, day] if day.len() <= 2 => {
-            format!("{year}-{month:0>2}-{day:0>2} 00:00:00 +0000 UTC")
-        }
+        [year, month, day] if day.len() <= 2 => format!("{year}-{month:0>2}-{day:0>2}{midnight}"),
         _ => text.to_owned(),
     }
 }
@@ -233,6 +230,19 @@ mod tests {
             let mut out = String::new();
             value.print(&mut out);
             assert_eq!((out.as_str(), &*value.coerced()), (printed, coerced));
+        }
+    }
+
+    #[test]
+    fn dates_are_completed_and_times_stay() {
+        for (text, want) in [
+            ("2024-1-2", "2024-01-02 noon"),
+            ("2024-10-12", "2024-10-12 noon"),
+            // The server would print these in full as well.
+            ("2024-1-2T03:04:05Z", "2024-1-2T03:04:05Z"),
+            ("2024-1-2 3:4:5", "2024-1-2 3:4:5"),
+        ] {
+            assert_eq!(date(text, " noon"), want);
         }
     }
 }

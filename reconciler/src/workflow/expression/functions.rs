@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::parse::Comparison;
 use super::{Evaluator, Fault, LONGEST, Status, bounded, halt, wrong};
-use crate::workflow::value::Value;
+use crate::workflow::value::{Value, date};
 
 impl Evaluator<'_> {
     pub(super) fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, Fault> {
@@ -139,7 +139,7 @@ fn join(value: &Value, separator: &str) -> Result<Value, Fault> {
 
 /// JSON in lines, as Go writes it.
 fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
-    if out.len() > LONGEST || depth > 1000 {
+    if out.len() > LONGEST {
         return halt("toJSON() of too large a value");
     }
     let line = |out: &mut String, depth: usize| {
@@ -157,12 +157,13 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
             out.push_str(&if value.abs() >= 1.0 { text.replace('e', "e+") } else { text });
         }
         Value::Float(value) => _ = write!(out, "{value}"),
-        Value::Text(text) | Value::Time(text) => quote(text, out),
+        Value::Text(text) => quote(text, out),
+        Value::Time(text) => quote(&date(text, "T00:00:00Z"), out),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
-                if index > 0 {
+                if index != 0 {
                     out.push(',');
                 }
                 line(out, depth + 1);
@@ -178,7 +179,7 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
         Value::Map(entries) | Value::Record(_, true, entries) => {
             out.push('{');
             for (index, (key, item)) in entries.iter().enumerate() {
-                if index > 0 {
+                if index != 0 {
                     out.push(',');
                 }
                 line(out, depth + 1);

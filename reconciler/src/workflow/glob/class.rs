@@ -214,6 +214,11 @@ fn unicode(name: &str, negated: bool, fold: bool) -> Result<ClassUnicode, Regexp
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || " _-".contains(c)) {
         return Err(RegexpError::BadRange);
     }
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let letters = letters.map(|c| c.to_ascii_lowercase()).collect::<String>();
+    if matches!(letters.as_str(), "cs" | "surrogate") {
+        return Ok(adjusted(ClassUnicode::empty(), fold, negated));
+    }
     let read = |kind: &str| regex_syntax::parse(&format!("\\p{{{kind}={name}}}")).ok();
     let hir = read("gc").or_else(|| read("sc")).ok_or(RegexpError::BadRange)?;
     let set = match hir.into_kind() {

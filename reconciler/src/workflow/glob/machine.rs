@@ -103,7 +103,8 @@ impl Machine {
             [part] if at_start && at_end => run(part).map(Shape::Without),
             _ => None,
         };
-        let shortest = hir.properties().minimum_len().unwrap_or(usize::MAX);
+        // None where something in it, though perhaps not all of it, can match nothing.
+        let shortest = hir.properties().minimum_len().unwrap_or(0);
         let shape = simple
             .unwrap_or_else(|| Shape::Other(Box::new(Other { hir, automaton: OnceLock::new() })));
         Self { shape, begins, ends, shortest }
@@ -225,6 +226,14 @@ mod tests {
             }
         }
         assert_eq!(plain, 3_503, "how many of them are plain");
+        // What they are compared by.
+        for (pattern, want) in [
+            ("a", "Machine { shape: Text, begins: \"a\", ends: \"\", .. }"),
+            ("a*b", "Machine { shape: Without('/'), begins: \"a\", ends: \"b\", .. }"),
+        ] {
+            let machine = Machine::plain(pattern);
+            assert_eq!(format!("{:?}", machine.expect("it is plain")), want);
+        }
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub enum RegexpError {
     /// `(?` with something unknown behind it.
     #[error("invalid or unsupported group syntax")]
     BadGroup,
-    /// A bad or a repeated name of a group.
-    #[error("invalid or duplicate capture group name")]
+    /// A bad name of a group.
+    #[error("invalid named capture")]
     BadName,
     /// More than a thousand groups within each other.
     #[error("expression nests too deeply")]
@@ -88,8 +88,6 @@ struct Group {
     items: Vec<Part>,
     /// Characters behind the items that become one item together: most of a pattern is such.
     text: String,
-    /// One of the items is such a text of several characters, each of which counts as an item.
-    joined: bool,
     outside: Flags,
     captures: bool,
 }
@@ -97,7 +95,7 @@ struct Group {
 impl Group {
     fn new(outside: Flags, captures: bool) -> Self {
         let (done, items, text) = (Vec::new(), Vec::new(), String::new());
-        Self { done, items, text, joined: false, outside, captures }
+        Self { done, items, text, outside, captures }
     }
 
     fn push(&mut self, part: Part) {
@@ -114,7 +112,6 @@ impl Group {
 
     fn join(&mut self) {
         if !self.text.is_empty() {
-            self.joined |= self.text.chars().nth(1).is_some();
             self.items.push(literal(std::mem::take(&mut self.text)));
         }
     }
@@ -123,9 +120,8 @@ impl Group {
     fn alternate(&mut self) {
         self.join();
         let items = std::mem::take(&mut self.items);
-        let several = std::mem::take(&mut self.joined) || items.len() > 1;
         let height = items.iter().map(|part| part.height).max().unwrap_or(1);
-        let height = height + u32::from(several);
+        let height = height + u32::from(items.len() > 1);
         self.done.push(Part { hir: Hir::concat(hirs(items)), height, bytes: None });
     }
 
@@ -154,7 +150,6 @@ pub(super) fn parse(text: &str) -> Result<Hir, RegexpError> {
         rest: text.char_indices().peekable(),
         flags: Flags::default(),
         open: vec![Group::new(Flags::default(), false)],
-        names: Vec::new(),
         size: 0,
         // Between two bytes of one character `\B` holds, so then only whole characters are read.
         whole_characters: text.contains("\\B"),
@@ -168,7 +163,6 @@ struct Parser<'t> {
     flags: Flags,
     /// Never empty: the whole expression, then the groups open within it.
     open: Vec<Group>,
-    names: Vec<&'t str>,
     /// How large it is so far.
     size: usize,
     whole_characters: bool,
@@ -186,7 +180,7 @@ impl Parser<'_> {
                     self.grow(4)?;
                     self.top().alternate();
                 }
-                '^' if self.flags.lines => self.look(Look::StartLF),
+                // The engines write it at the beginning alone, in front of any flag.
                 '^' => self.look(Look::Start),
                 '$' if self.flags.lines => self.look(Look::EndLF),
                 '$' => self.look(Look::End),
@@ -284,10 +278,9 @@ impl Parser<'_> {
         if let Some(named) = behind.strip_prefix("P<").or_else(|| behind.strip_prefix('<')) {
             let name = named.split_once('>').ok_or(RegexpError::BadName)?.0;
             let word = name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-            if name.is_empty() || !word || self.names.contains(&name) {
+            if name.is_empty() || !word {
                 return Err(RegexpError::BadName);
             }
-            self.names.push(name);
             while self.rest.next_if(|&(_, c)| c != '>').is_some() {}
             self.rest.next();
             self.open.push(Group::new(self.flags, true));

@@ -28,8 +28,9 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
         keep(job, &["continue-on-error"]);
     }
     let mut looks = LOOKS;
-    for (name, node) in &kept {
-        if let Some(alias) = stray(node, &kept, &mut looks) {
+    for (index, (name, node)) in kept.iter().enumerate() {
+        // They are written in this order, and an anchor must stand before its aliases.
+        if let Some(alias) = stray(node, &kept[..=index], &mut looks) {
             return Err(Why::Alias(name).at(alias));
         }
     }

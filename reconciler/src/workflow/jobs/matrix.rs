@@ -13,7 +13,9 @@ use super::Why;
 /// Most combinations of one matrix before its excludes, and most jobs of one workflow. The server
 /// has no limit; GitHub's is 256.
 pub const MOST: usize = 4096;
-/// Most comparisons of combinations with includes and excludes, key by key.
+/// Most values that the combinations hold, key by key.
+const CELLS: usize = 1_000_000;
+/// Most comparisons of those with includes and excludes.
 const COMPARISONS: usize = 4_000_000;
 /// Bytes that the values of one matrix may hold.
 const BYTES: usize = 4 * 1024 * 1024;
@@ -60,9 +62,6 @@ fn name(combination: &Combination) -> String {
     for (index, value) in combination.values().enumerate() {
         name.push_str(if index == 0 { " (" } else { ", " });
         value.print(&mut name);
-        if name.len() > BYTES {
-            return name;
-        }
     }
     if !name.is_empty() {
         name.push(')');
@@ -102,9 +101,7 @@ fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
     for values in axes.values() {
         size = size.saturating_mul(values.len());
     }
-    let cells = size.saturating_mul(axes.len());
-    let comparisons = cells.saturating_mul(includes.len() + excludes.len());
-    if size > MOST || cells > COMPARISONS / 4 || comparisons > COMPARISONS {
+    if too_many(size, axes.len(), includes.len() + excludes.len()) {
         return Err(Why::TooMany);
     }
 
@@ -127,6 +124,13 @@ fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
     }
     found.extend(extra.iter().map(|include| (**include).clone()));
     if found.len() > MOST { Err(Why::TooMany) } else { Ok(found) }
+}
+
+/// Whether combinations of so many keys are more than is worth comparing with so many includes and
+/// excludes.
+fn too_many(size: usize, keys: usize, rules: usize) -> bool {
+    let cells = size.saturating_mul(keys);
+    size > MOST || cells > CELLS || cells.saturating_mul(rules) > COMPARISONS
 }
 
 type Entries = Arc<Combination>;
@@ -191,4 +195,21 @@ fn agree(combination: &Combination, other: &Combination, counts: impl Fn(&str) -
         Some(wanted) if counts(key) => value == wanted,
         _ => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_are_kept_to_the_last() {
+        for (size, keys, rules) in [(MOST, 1, 0), (4_000, 250, 4), (4_000, 1, 1_000), (0, 0, 9)] {
+            assert!(!too_many(size, keys, rules), "{size} {keys} {rules}");
+        }
+        for (size, keys, rules) in
+            [(MOST + 1, 1, 0), (4_000, 251, 0), (4_000, 1, 1_001), (usize::MAX, 2, 0)]
+        {
+            assert!(too_many(size, keys, rules), "{size} {keys} {rules}");
+        }
+    }
 }

@@ -84,4 +84,19 @@ mod tests {
         }
         assert!(!memory.is_empty());
     }
+
+    #[test]
+    fn eight_mebibytes_are_kept_and_no_byte_more() {
+        let memory = Memory::default();
+        assert!(memory.is_empty());
+        for n in 0..8 {
+            // No UTF-8, so that nothing more is read of it.
+            let mut text = format!("\u{b5}{n}").into_bytes().split_off(1);
+            text.resize(1024 * 1024, b'x');
+            memory.read(&text, Dialect::V1_25);
+            assert_eq!(memory.len(), n + 1);
+        }
+        memory.read(b"on: push", Dialect::V1_25);
+        assert_eq!(memory.len(), 1);
+    }
 }

@@ -61,7 +61,8 @@ struct Builder<'t> {
     text: &'t str,
     tabs: Option<Tabs<'t>>,
     stack: Vec<Frame>,
-    /// By the parser's number of the anchor; `None` while the node is open.
+    /// By the parser's number of the anchor, which is another where a name is given anew; `None`, or
+    /// nothing, while the node is open.
     anchors: Vec<Option<(Arc<Node>, Size)>>,
     anchored: usize,
     root: Option<Node>,
@@ -131,7 +132,8 @@ fn null() -> Node {
     Node { kind: Kind::Scalar { text: String::new(), plain: true, tag: None }, line: 1 }
 }
 
-/// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so.
+/// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so. That of UTF-8 the parser
+/// passes over.
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     let wide = |bytes: &[u8], from: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -145,7 +147,6 @@ fn text(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
         _ => utf8(bytes),
     }
 }
@@ -184,7 +185,7 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
 /// Three more characters end a line for the forge's reader; the parser here takes them for text.
 fn with_line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
     const MORE: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-    if text.is_ascii() || !text.contains(MORE) {
+    if !text.contains(MORE) {
         return text;
     }
     Cow::Owned(text.replace(MORE, "\n"))
@@ -204,13 +205,13 @@ impl Builder<'_> {
                 if empty && anchor == 0 && tag.is_none() && self.wants_key() {
                     return Err(YamlError::new(line, "there is no key"));
                 }
-                if empty && tag.is_some() && self.in_flow() && self.swallowed(span)? {
+                if empty && tag.is_some() && self.swallowed(span)? {
                     return Ok(());
                 }
                 if style == ScalarStyle::DoubleQuoted && self.escapes_slash(span) {
                     return Err(YamlError::new(line, "`\\/` is no escape"));
                 }
-                if !empty && self.tabs.is_some() {
+                if !empty {
                     self.note(span.byte_range(), self.role(style, span));
                 }
                 let text = if empty { String::new() } else { text.into_owned() };
@@ -263,12 +264,9 @@ impl Builder<'_> {
         })
     }
 
-    fn in_flow(&self) -> bool {
-        self.stack.last().is_some_and(|frame| frame.column.is_none())
-    }
-
     /// Whether the tag of an empty item takes in the comma behind it, as the forge's parser has it
-    /// in `[!docs/**, src/**]`: it is the next item's then. Anything else there is an error.
+    /// in `[!docs/**, src/**]`: it is the next item's then. Anything else there is an error; in a
+    /// block the parser here finds it first.
     fn swallowed(&self, span: &Span) -> Result<bool, YamlError> {
         let Some(end) = span.tag_span().and_then(|tag| tag.byte_range()) else { return Ok(false) };
         let rest = self.text.as_bytes().get(end.end..).unwrap_or_default();
@@ -324,10 +322,6 @@ impl Builder<'_> {
         if self.stack.len() >= DEPTH {
             return Err(YamlError::new(line, format!("nested more than {DEPTH} deep")));
         }
-        if anchor > 0 {
-            // A name that is given anew gets a number of its own.
-            self.anchor(anchor, None);
-        }
         let column = (style == StructureStyle::Block).then(|| span.start.col());
         let start = span.byte_range().map_or(0, |bytes| bytes.start);
         self.stack.push(Frame { open, line, column, start, anchor, size: Size::ONE });
@@ -341,7 +335,7 @@ impl Builder<'_> {
             if self.anchored > ANCHORED {
                 return Err(YamlError::new(node.line, "too much is anchored"));
             }
-            self.anchor(anchor, Some((Arc::new(node.clone()), size)));
+            self.anchor(anchor, (Arc::new(node.clone()), size));
         }
         let line = node.line;
         let Some(frame) = self.stack.last_mut() else {
@@ -365,11 +359,11 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn anchor(&mut self, number: usize, node: Option<(Arc<Node>, Size)>) {
+    fn anchor(&mut self, number: usize, node: (Arc<Node>, Size)) {
         if self.anchors.len() <= number {
             self.anchors.resize_with(number + 1, || None);
         }
-        self.anchors[number] = node;
+        self.anchors[number] = Some(node);
     }
 }
 

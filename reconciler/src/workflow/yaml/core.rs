@@ -23,7 +23,7 @@ pub enum Core {
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core> {
     match tag {
         None if plain => Some(implicit(text)),
-        Some("!!merge") => Some(Core::Merge),
+        Some("!!merge") if text == "<<" => Some(Core::Merge),
         // A float that is written as an integer is one all the same.
         Some("!!float") => match implicit(text) {
             #[expect(clippy::cast_precision_loss, reason = "so does the forge's parser")]
@@ -84,11 +84,11 @@ fn integer(text: &str) -> Option<i128> {
         _ if rest.len() > 1 && rest.starts_with('0') => (8, &rest[1..]),
         _ => (10, rest),
     };
-    if digits.is_empty() || !digits.bytes().all(|byte| char::from(byte).is_digit(radix)) {
+    if !digits.bytes().all(|byte| char::from(byte).is_digit(radix)) {
         return None;
     }
     let magnitude = u64::from_str_radix(digits, radix).ok()?;
-    let value = i128::from(magnitude) * if negative { -1 } else { 1 };
+    let value = if negative { -i128::from(magnitude) } else { i128::from(magnitude) };
     // With a sign it must fit 64 bits signed, without one it may take all of them.
     let most = if signed { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
     (i128::from(i64::MIN)..=most).contains(&value).then_some(value)
@@ -96,23 +96,9 @@ fn integer(text: &str) -> Option<i128> {
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`, within the range of 64 bits.
 fn float(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let fits = match mantissa.split_once('.') {
-        Some((whole, part)) => {
-            digits(whole) && digits(part) && !(whole.is_empty() && part.is_empty())
-        }
-        None => !mantissa.is_empty() && digits(mantissa),
-    };
-    let exponent_fits = exponent.is_none_or(|exponent| {
-        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-        !exponent.is_empty() && digits(exponent)
-    });
-    let value: f64 = (fits && exponent_fits).then(|| text.parse().ok()).flatten()?;
+    // Rust reads just that, but for words.
+    let number = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
+    let value: f64 = text.bytes().all(number).then(|| text.parse().ok()).flatten()?;
     value.is_finite().then_some(value)
 }
 
@@ -124,7 +110,8 @@ fn timestamp(text: &str) -> bool {
     }
     match time.as_bytes().first() {
         None => true,
-        Some(b' ') => clock(&time[1..]).is_some_and(str::is_empty),
+        // However many spaces.
+        Some(b' ') => clock(time.trim_start_matches(' ')).is_some_and(str::is_empty),
         Some(b'T' | b't') => clock(&time[1..]).is_some_and(zone),
         Some(_) => false,
     }

@@ -43,7 +43,7 @@ fn what_go_refuses_is_refused() {
         ("(?P=n)", E::BadGroup),
         ("(?P<n", E::BadName),
         ("(?P<>a)", E::BadName),
-        ("(?<n>a)(?<n>b)", E::BadName),
+        ("(?P<n-m>a)", E::BadName),
     ];
     for (text, want) in cases {
         assert_eq!(error(text), Some(want), "{text}");
@@ -95,6 +95,7 @@ fn what_go_takes_is_taken() {
         "(?-i)a",
         "(?im-sU:a)",
         "(?P<n>a)(?<m>b)",
+        "(?P<n>a)(?P<n>b)",
         "}",
         "]",
         "{",
@@ -102,7 +103,36 @@ fn what_go_takes_is_taken() {
     ] {
         assert_eq!(error(text), None, "{text}");
     }
-    let deep = |n: usize| ["(".repeat(n), "a".to_owned(), ")".repeat(n)].concat();
-    assert_eq!(error(&deep(999)), None);
-    assert_eq!(error(&deep(1000)), Some(RegexpError::TooDeep));
+}
+
+/// How many groups Go takes around a text.
+#[test]
+fn groups_nest_as_deep_as_in_go() {
+    for (inner, most) in [
+        ("", 999),
+        ("a", 999),
+        ("ab", 999),
+        ("é", 999),
+        ("(?:ab)", 999),
+        ("(?i:a)", 999),
+        ("a+", 998),
+        ("(?:ab)+", 998),
+        ("[ab]x", 998),
+        ("ab[cd]ef", 998),
+        ("ab|c", 998),
+        ("ab|cd", 998),
+        ("(?P<n>a)", 998),
+        ("ab+", 997),
+        ("a+b+", 997),
+        ("a+|b+", 997),
+        ("(?:a+)+", 997),
+        ("(a)(b)", 997),
+        ("(ab)(c)", 997),
+        ("a|(b)", 997),
+        ("(?:ab|c)d", 997),
+    ] {
+        let deep = |n: usize| ["(".repeat(n), inner.to_owned(), ")".repeat(n)].concat();
+        assert_eq!(error(&deep(most)), None, "{inner}");
+        assert_eq!(error(&deep(most + 1)), Some(RegexpError::TooDeep), "{inner}");
+    }
 }
