@@ -100,13 +100,13 @@ async fn waiting(figures: &mut Figures, jobs: usize) -> Result<()> {
     let (meter, first) = (Meter::start(&region)?, launched(&region));
     tokio::time::sleep(WINDOW).await;
     let spent = meter.read(&region)?;
-    let launches = number(launched(&region) - first);
+    let since = number(launched(&region) - first);
     let (_, most) = machine::memory(region.server()?.pid())?;
     let tell = |figures: &mut Figures, name: &str, value: f64, unit: &str, goal: Goal| {
         figures.tell(&format!("aws/paced_{jobs}_{name}"), value, unit, goal);
     };
     let rate = |sum: f64| sum / spent.seconds;
-    tell(figures, "launches", rate(launches), "1/s", Goal::Told);
+    tell(figures, "launches", rate(since), "1/s", Goal::Told);
     tell(figures, "cpu_share", rate(spent.cpu * 100.0), "%", Goal::Told);
     let listings = number(spent.calls("DescribeInstances"));
     tell(figures, "describe_instances", rate(listings), "1/s", Goal::Told);

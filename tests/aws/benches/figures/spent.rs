@@ -66,7 +66,7 @@ impl Meter {
             read: books.read - self.books.read,
             refused: books.refused - self.books.refused,
             failed: books.failed - self.books.failed,
-            ec2: new.iter().map(|entry| (entry.op.to_owned(), entry.bytes_out)).collect(),
+            ec2: new.iter().map(|entry| (entry.op.clone(), entry.bytes_out)).collect(),
             throttled: ledger.throttled(),
             forge,
         })
