@@ -117,7 +117,9 @@ async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine:
     let (other, attempt_of_other) = ask(machine, 2_001);
     let second = machines.launch(&other, 0, &attempt_of_other).await.expect("another machine");
     assert_ne!(second.id, first.id);
-    for (slot, id) in [(&slot, &first.id), (&other, &second.id)] {
+    for (slot, attempt, id) in
+        [(&slot, &attempt, &first.id), (&other, &attempt_of_other, &second.id)]
+    {
         let listed = until("it is listed", async || {
             let mut all = machines.list().await.expect("listed");
             all.retain(|seen| seen.slot == *slot);
