@@ -191,6 +191,19 @@ mod tests {
     use super::super::{regexp, translate};
     use super::*;
 
+    #[test]
+    fn a_run_leaves_out_one_character_and_may_be_empty() {
+        for (text, want) in [
+            ("[^/]*", Some('/')),
+            (".*", Some('\n')),
+            ("[^a-c]*", None),
+            ("[^/]+", None),
+            ("a*", None),
+        ] {
+            assert_eq!(run(&regexp::parse(text).expect("it is one")), want, "{text}");
+        }
+    }
+
     /// Every text of up to `length` of these characters.
     fn texts(characters: &[u8], length: usize) -> Vec<String> {
         let mut all = vec![String::new()];

@@ -112,3 +112,16 @@ fn doubtful(line: &[u8]) -> Option<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replaced_leaves_every_byte_in_its_place() {
+        for text in ["a: {\n\tb: c}\n", "a: {\n\t\t\t\tb: c}\n", "a: [\n \t \tb,\n\t\tc]\n"] {
+            let replaced = Tabs::of(text).expect("tabs that may be refused").replaced();
+            assert_eq!(replaced, text.replace('\t', " "));
+        }
+    }
+}

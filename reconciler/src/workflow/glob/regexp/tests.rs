@@ -28,6 +28,7 @@ fn what_go_refuses_is_refused() {
         ("[[:nope:]]", E::BadRange),
         ("\\p(L)", E::BadRange),
         ("[\\p{Klingon}]", E::BadRange),
+        ("\\p{Lu\u{e9}}", E::BadRange),
         ("[\\p{L", E::BadRange),
         ("\\C", E::BadEscape),
         ("\\q", E::BadEscape),
