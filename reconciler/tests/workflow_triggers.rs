@@ -559,7 +559,7 @@ const EVENTS: [&str; 6] =
     ["push", "pull_request", "pull_request_sync", "issues", "create", "workflow_run"];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No file is decided by another one, nor by the order in which what has changed is listed.
     #[test]
