@@ -26,33 +26,22 @@ impl Look<'_> {
             self.now_in_time()?;
             let seat =
                 ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits.into()).await;
-            match seat {
-                Ok(true) => {
-                    self.note(
-                        ActionKind::Seat,
-                        prepare.class.to_string(),
-                        Some(&prepare.slot),
-                        Row::Seat,
-                        None,
-                    );
-                    self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
-                }
-                Ok(false) => {
-                    record::at_limit(&mut run.status, &prepare, now);
-                    return Ok(false);
-                }
-                Err(error) => {
-                    self.note(
-                        ActionKind::Seat,
-                        prepare.class.to_string(),
-                        Some(&prepare.slot),
-                        Row::Seat,
-                        Some(&error),
-                    );
-                    record::not_prepared(&mut run.status, now);
-                    return Ok(false);
-                }
+            if matches!(seat, Ok(false)) {
+                record::at_limit(&mut run.status, &prepare, now);
+                return Ok(false);
             }
+            self.note(
+                ActionKind::Seat,
+                prepare.class.to_string(),
+                Some(&prepare.slot),
+                Row::Seat,
+                seat.as_ref().err(),
+            );
+            if seat.is_err() {
+                record::not_prepared(&mut run.status, now);
+                return Ok(false);
+            }
+            self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
         }
         self.now_in_time()?;
         let runner = ports.forge.register(&prepare.slot, &prepare.labels).await;
