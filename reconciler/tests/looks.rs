@@ -29,7 +29,7 @@ mod unlisted;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, Report};
 use tinqs_ci_reconciler::ports::WaitingJob;
-use tinqs_ci_reconciler::run::{About, JobRef};
+use tinqs_ci_reconciler::run::{About, JobRef, Slot, Uid8};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -41,6 +41,11 @@ fn waiting_job(job_id: i64, label: &str) -> WaitingJob {
         runs_on: vec![label.to_owned()],
         about: About { workflow: "build".to_owned(), ..About::default() },
     }
+}
+
+/// The same name and number, of an incarnation that is no more.
+fn of_old(slot: &Slot) -> Slot {
+    Slot { uid: Uid8("0a1b2c3d".to_owned()), ..slot.clone() }
 }
 
 /// What a look did: the rows that asked for it and the calls, in order.

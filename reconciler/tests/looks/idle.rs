@@ -165,7 +165,7 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
         ("a registration", |town, _| town.world().machines.clear()),
         ("a seat", |town, name| {
             let seat = tinqs_ci_reconciler::ports::Seat {
-                slot: name_slot(town, name),
+                slot: town.slot(name, 1),
                 repo: "acme/site".to_owned(),
             };
             let class = tinqs_ci_reconciler::class::ClassName("good".to_owned());
@@ -196,10 +196,6 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
         town.pass(SECOND);
         assert_eq!(sweeps(&town), !case.starts_with("nothing"), "{case}");
     }
-}
-
-fn name_slot(town: &Town, name: &RunName) -> tinqs_ci_reconciler::run::Slot {
-    town.slot(name, 1)
 }
 
 #[test]

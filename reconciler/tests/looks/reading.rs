@@ -7,11 +7,11 @@ use tinqs_ci_reconciler::observation::{
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tinqs_ci_reconciler::run::{
-    Attempt, End, Ended, InstanceId, Phase, Placement, Run, RunName, Slot, Uid8,
+    Attempt, End, Ended, InstanceId, Phase, Placement, Run, RunName, Slot,
 };
 
 use super::town::{Answer as Answers, Town, done};
-use super::{MINUTE, SECOND};
+use super::{MINUTE, SECOND, of_old};
 
 pub(super) fn observe(town: &Town, name: &RunName) -> Observation {
     done(town.controller.observe(name)).expect("everything can be read")
@@ -30,10 +30,6 @@ pub(super) fn row(id: i64, slot: Slot) -> Registration {
 
 pub(super) fn seat(slot: Slot) -> Seat {
     Seat { slot, repo: "acme/site".to_owned() }
-}
-
-fn of_old(slot: &Slot) -> Slot {
-    Slot { uid: Uid8("0a1b2c3d".to_owned()), ..slot.clone() }
 }
 
 pub(super) fn attempt(run: &mut Run) -> &mut Attempt {

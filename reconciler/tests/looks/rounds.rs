@@ -4,10 +4,11 @@ use tinqs_ci_reconciler::class::{Class, ClassName, Machine};
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
 use tinqs_ci_reconciler::observation::{Conclusion, Instance, InstanceState, Job, Registration};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
-use tinqs_ci_reconciler::run::{InstanceId, Phase, Reason, RunName, Slot, Uid8};
+use tinqs_ci_reconciler::run::{InstanceId, Phase, Reason, RunName, Slot};
 
+use super::reading::row;
 use super::town::{Answer, Town};
-use super::{MINUTE, SECOND, effects};
+use super::{MINUTE, SECOND, effects, of_old};
 
 /// A run that was finished while its machine, of slot 1, still boots; its job waits anew.
 fn waits_again(town: &Town) -> RunName {
@@ -20,13 +21,9 @@ fn waits_again(town: &Town) -> RunName {
     name
 }
 
-/// The same name and number, of an incarnation that is no more.
-fn of_old(slot: &Slot) -> Slot {
-    Slot { uid: Uid8("0a1b2c3d".to_owned()), ..slot.clone() }
-}
-
-fn row(id: i64, slot: Slot) -> Registration {
-    Registration { id, slot, uuid: None, online: true, busy: false, missing_since: None }
+/// The row of a runner that is up.
+fn up(id: i64, slot: Slot) -> Registration {
+    Registration { online: true, ..row(id, slot) }
 }
 
 #[test]
@@ -80,7 +77,7 @@ fn an_effect_is_issued_once_in_a_look_whatever_came_of_it() {
     let town = Town::new();
     let name = waits_again(&town);
     let slot = town.slot(&name, 1);
-    town.world().rows.push(row(900, slot.clone()));
+    town.world().rows.push(up(900, slot.clone()));
     town.world().seats.push((ClassName("bad".to_owned()), Seat { slot, repo: String::new() }));
     town.fails("retire", ErrorKind::Unavailable);
     town.fails("unseat", ErrorKind::Unavailable);
@@ -130,7 +127,7 @@ fn a_registration_that_was_retired_takes_no_other_with_it() {
     let slot = town.slot(&name, 1);
     // Its own is at work for another job; beside it lies a crash's twin.
     town.world().rows[0].busy = true;
-    town.world().rows.push(row(900, slot));
+    town.world().rows.push(up(900, slot));
     let report = town.look(&name);
     assert_eq!(report.effects[0].action, ActionKind::Retire);
     assert_eq!(report.effects[0].target, "900");
@@ -170,7 +167,7 @@ fn a_machine_that_was_launched_hides_no_other() {
     }))
     .expect("a machine");
     town.world().machines.push(old);
-    town.world().rows.push(row(900, slot));
+    town.world().rows.push(up(900, slot));
     town.look(&name);
     assert_eq!((town.launches("good"), town.calls("retire")), (1, 0));
 }

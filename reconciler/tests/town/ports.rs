@@ -22,22 +22,25 @@ impl Door {
     ) -> Result<WorldGuard<'_>, PortError> {
         let mut world = self.world();
         world.calls.push(operation);
-        if let Some(at) = world.meanwhile.iter().position(|(of, _)| *of == operation) {
-            let (_, deed) = world.meanwhile.remove(at);
+        if let Some(deed) = first(&mut world.meanwhile, operation) {
             drop(world);
             deed();
             world = self.world();
         }
-        if let Some(at) = world.events.iter().position(|(of, _)| *of == operation) {
-            let (_, event) = world.events.remove(at);
+        if let Some(event) = first(&mut world.events, operation) {
             event(&mut world);
         }
-        if let Some(at) = world.failures.iter().position(|(of, _)| *of == operation) {
-            let (_, kind) = world.failures.remove(at);
+        if let Some(kind) = first(&mut world.failures, operation) {
             return Err(PortError::new(port, operation, kind, "told to fail"));
         }
         Ok(world)
     }
+}
+
+/// Takes out the first that is meant for this call.
+fn first<T>(all: &mut Vec<(&'static str, T)>, operation: &str) -> Option<T> {
+    let at = all.iter().position(|(of, _)| *of == operation)?;
+    Some(all.remove(at).1)
 }
 
 impl Clock for Door {
