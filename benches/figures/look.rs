@@ -23,12 +23,12 @@ use crate::{machine, runs};
 
 const FEW: i64 = 1_000;
 const MANY: i64 = 100_000;
-/// Looks of one measurement: CPU time is counted in steps of 10 ms, half a microsecond of each.
+/// Looks of one measurement: CPU time is counted in steps of 10 ms, half a microsecond of a look.
 const LOOKS: i64 = 20_000;
 /// So many at once, as the server does it.
 const AT_ONCE: usize = 16;
 /// Measurements of each, taken in turn, so that a loaded machine loads both alike.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
