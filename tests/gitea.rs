@@ -19,6 +19,9 @@ mod lists;
 #[path = "gitea/jobs.rs"]
 mod jobs;
 
+#[path = "gitea/repeat.rs"]
+mod repeat;
+
 #[path = "gitea/runners.rs"]
 mod runners;
 

@@ -7,6 +7,7 @@ mod cache;
 mod call;
 mod contents;
 mod pages;
+mod repeat;
 mod runners;
 mod send;
 mod setup;

@@ -86,7 +86,8 @@ impl Host {
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)
             .expect("a forge on loopback");
         let limited_files = options.limited_files;
-        let http = reqwest::Client::new();
+        // A kept connection may be closed by the server just when it is used again.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
         let host = Self { dir, forge, wire, port, limited_files, server: None, http };
         host.configure(options.class, options.demand);
         host.install_runner();
@@ -215,10 +216,10 @@ impl Host {
         while !condition(self).await {
             assert!(
                 Instant::now() < end,
-                "not within {seconds} s: {what}\n{}\n{}\nleft: {:?}",
-                self.tail(),
+                "not within {seconds} s: {what}\n{}\nleft: {:?}\n{}",
                 self.jobs(),
-                self.left()
+                self.left(),
+                self.tail()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -367,6 +368,18 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // A failure's traces, for whoever asks for them.
+        if std::thread::panicking()
+            && let Some(keep) = std::env::var_os("TINQS_CI_KEEP")
+        {
+            let name = self.dir.path().file_name().unwrap_or_default();
+            let _ = fs::write(self.dir.path().join("forge"), self.jobs());
+            let _ = Command::new("cp")
+                .arg("--archive")
+                .arg(self.dir.path())
+                .arg(Path::new(&keep).join(name))
+                .status();
+        }
         if let Some(mut child) = self.server.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -190,6 +190,7 @@ pub(crate) fn client(forge: &Forge) -> Client {
 }
 
 pub(crate) fn client_with(forge: &Forge, call: Duration, clock: Arc<dyn Clock>) -> Client {
-    let deadlines = Deadlines { connect: Duration::from_secs(5), call };
+    let pause = Duration::from_millis(1);
+    let deadlines = Deadlines { connect: Duration::from_secs(5), call, pause };
     Client::with(forge, deadlines, clock).expect("a client")
 }

@@ -14,6 +14,10 @@ pub(super) struct Call {
     pub(super) body: Option<Vec<u8>>,
     /// Whether the API token goes along.
     pub(super) with_token: bool,
+    /// Whether it may be made twice.
+    pub(super) repeats: bool,
+    /// Whether a 500 of the forge's own is read around by whoever asks.
+    pub(super) reads_around: bool,
 }
 
 impl Call {
@@ -29,7 +33,15 @@ impl Call {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Self {
-        Self { operation, method, path: format!("/api/v1{path}"), body, with_token: true }
+        Self {
+            operation,
+            repeats: method.is_idempotent(),
+            method,
+            path: format!("/api/v1{path}"),
+            body,
+            with_token: true,
+            reads_around: false,
+        }
     }
 
     /// The right that it takes. Scopes are categories of paths (`routers/api/v1/api.go`).

@@ -161,7 +161,8 @@ async fn read_some<P: Page>(
     page: usize,
 ) -> Result<Result<Rows<P>, PortError>, PortError> {
     let join = if path.contains('?') { '&' } else { '?' };
-    let call = Call::get(operation, &format!("{path}{join}limit={limit}&page={page}"));
+    let path = format!("{path}{join}limit={limit}&page={page}");
+    let call = Call { reads_around: true, ..Call::get(operation, &path) };
     let answer = sender.send(&call).await?;
     if answer.status == StatusCode::INTERNAL_SERVER_ERROR && !answer.is_html() {
         return Ok(Err(sender.refusal(&call, &answer)));

@@ -214,6 +214,8 @@ impl Client {
             path: "/api/actions/runner.v1.RunnerService/Register".to_owned(),
             body: Some(body.to_string().into_bytes()),
             with_token: false,
+            repeats: false,
+            reads_around: false,
         };
         let answer = self.sender.send(&call).await.map_err(Failed::Other)?;
         if !answer.status.is_success() && refuses_token(&answer) {
@@ -266,7 +268,9 @@ impl Client {
             token: Secret,
         }
         let path = format!("{}/actions/runners/registration-token", self.scope_path());
-        let call = Call::api("registration_token", Method::POST, &path, None);
+        // It makes one only where there is none.
+        let call =
+            Call { repeats: true, ..Call::api("registration_token", Method::POST, &path, None) };
         let Token { token } = self.sender.ask(&call).await?;
         if token.expose().is_empty() {
             let what = "the answer holds no token";

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, header};
-use backon::{ConstantBuilder, Retryable};
+use backon::Retryable as _;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
@@ -14,13 +14,12 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::Secret;
 
 use super::call::{Answer, Call};
+use super::repeat::{self, Patience, fails_for_now};
 
 /// Most bytes of an answer. A page of 50 jobs has about 100 kB.
 const BODY: usize = 32 * 1024 * 1024;
 /// Redirects followed within the forge: a renamed repository gives one.
 const REDIRECTS: usize = 3;
-/// How often a reading whose connection failed is tried again, and after what time.
-const AGAIN: (usize, Duration) = (2, Duration::from_millis(200));
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +28,17 @@ pub struct Deadlines {
     pub connect: Duration,
     /// Until the answer is read, redirects and repetitions included.
     pub call: Duration,
+    /// The shortest pause before a call is tried again; the longest is twice as long.
+    pub pause: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), call: Duration::from_secs(15) }
+        Self {
+            connect: Duration::from_secs(5),
+            call: Duration::from_secs(15),
+            pause: Duration::from_millis(200),
+        }
     }
 }
 
@@ -54,6 +59,7 @@ pub(super) struct Sender {
     deadlines: Deadlines,
     clock: Arc<dyn Clock>,
     contact: Mutex<Contact>,
+    patience: Patience,
     /// Credentials that no error may quote, should the forge echo them.
     secrets: Mutex<Vec<Secret>>,
 }
@@ -91,6 +97,7 @@ impl Sender {
             deadlines,
             clock,
             contact: Mutex::default(),
+            patience: Patience::default(),
             secrets: Mutex::new(token.cloned().into_iter().collect()),
         })
     }
@@ -212,15 +219,24 @@ impl Sender {
         within.then(|| there.into())
     }
 
-    /// A reading whose connection could not be made is tried again; nothing else is.
+    /// What fails for now is tried again, where the call may be made twice.
     async fn send_repeating(&self, call: &Call, url: &str) -> Result<Answer, PortError> {
-        let times = if call.method == Method::GET { AGAIN.0 } else { 0 };
-        let policy = ConstantBuilder::default().with_delay(AGAIN.1).with_max_times(times);
-        (|| self.send_once(call, url))
-            .retry(policy)
-            .when(|failed: &Failed| failed.connecting)
-            .await
-            .map_err(|failed| failed.error)
+        let result = (|| self.send_once(call, url))
+            .retry(repeat::policy(self.deadlines.pause))
+            .when(|failed: &Failed| call.repeats && failed.is_for_now() && self.patience.failed())
+            .notify(|failed: &Failed, pause: Duration| {
+                let (operation, why) = (call.operation, failed.why());
+                tracing::debug!(operation, why, ?pause, "a call is tried again");
+            })
+            .await;
+        match result {
+            Ok(answer) => {
+                self.patience.answered();
+                Ok(answer)
+            }
+            Err(Failed::Answered(answer)) => Ok(answer),
+            Err(Failed::Broken { error, .. }) => Err(error),
+        }
     }
 
     async fn send_once(&self, call: &Call, url: &str) -> Result<Answer, Failed> {
@@ -232,8 +248,8 @@ impl Sender {
         if let Some(body) = &call.body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let failed = |what: &str, error: reqwest::Error| Failed {
-            connecting: error.is_connect() && !error.is_timeout(),
+        let failed = |what: &str, error: reqwest::Error| Failed::Broken {
+            is_for_now: !error.is_timeout(),
             error: self.error(call, ErrorKind::Unavailable, what).caused_by(error.without_url()),
         };
         let mut response = request.send().await.map_err(|error| {
@@ -252,11 +268,13 @@ impl Sender {
         {
             if body.len() + chunk.len() > BODY {
                 let error = self.error(call, ErrorKind::Unavailable, "the answer is over 32 MiB");
-                return Err(Failed { connecting: false, error });
+                return Err(Failed::Broken { is_for_now: false, error });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+        let answer =
+            Answer { status: response.status(), headers: response.headers().clone(), body };
+        if fails_for_now(call, &answer) { Err(Failed::Answered(answer)) } else { Ok(answer) }
     }
 
     /// What an answer that is not a success means.
@@ -330,10 +348,28 @@ impl Sender {
     }
 }
 
-/// A call that was not answered.
-struct Failed {
-    connecting: bool,
-    error: PortError,
+/// A call that did not succeed and may be tried again.
+enum Failed {
+    /// There is no whole answer.
+    Broken { error: PortError, is_for_now: bool },
+    /// The answer says that the forge fails for now.
+    Answered(Answer),
+}
+
+impl Failed {
+    fn is_for_now(&self) -> bool {
+        match self {
+            Self::Broken { is_for_now, .. } => *is_for_now,
+            Self::Answered(_) => true,
+        }
+    }
+
+    fn why(&self) -> String {
+        match self {
+            Self::Broken { error, .. } => error.message.clone(),
+            Self::Answered(answer) => format!("HTTP {}", answer.status),
+        }
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {

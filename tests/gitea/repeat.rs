@@ -1,0 +1,170 @@
+//! What fails for now is tried again, where it may be made twice and the forge still answers at times.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::response::Response;
+use serde_json::json;
+use tinqs_ci::settings::Forge as Settings;
+use tinqs_ci_reconciler::observation::{Job, Registrations};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
+use tinqs_ci_reconciler::run::{JobRef, Secret};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::script::{Asked, RUNNER_TOKEN, Script, client, html, json_answer, settings, version};
+
+type Says = fn() -> Response;
+
+const FAILURES: [(&str, Says); 5] = [
+    ("502 page", || html(502)),
+    ("500 page", || html(500)),
+    ("500 by the forge", || json_answer(500, json!({ "message": "database is locked" }))),
+    ("503 by the forge", || json_answer(503, json!({ "message": "busy" }))),
+    ("504 page", || html(504)),
+];
+
+fn job() -> JobRef {
+    JobRef { repo: "a/b".into(), repo_id: 3, job_id: 7 }
+}
+
+fn good(asked: &Asked) -> Response {
+    let path = asked.path.as_str();
+    if path.contains("/actions/jobs/") {
+        json_answer(200, json!({ "id": 7, "status": "queued", "labels": ["linux"] }))
+    } else if path.contains("/actions/runners?") {
+        json_answer(200, json!({ "runners": [], "total_count": 0 }))
+    } else if path.ends_with("/registration-token") {
+        json_answer(200, json!({ "token": RUNNER_TOKEN }))
+    } else if asked.method == "DELETE" {
+        json_answer(204, json!(null)).map(|_| axum::body::Body::empty())
+    } else {
+        let (status, body) = version();
+        json_answer(status, body)
+    }
+}
+
+/// A forge whose first answers are these.
+async fn failing_first(times: usize, failure: Says) -> Script {
+    let asked_before = Arc::new(AtomicUsize::new(0));
+    Script::new(move |asked: &Asked| {
+        let before = asked_before.fetch_add(1, Ordering::SeqCst);
+        if before < times { failure() } else { good(asked) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_call_that_may_be_made_twice_outlives_two_failures() {
+    for (what, failure) in FAILURES {
+        let script = failing_first(2, failure).await;
+        let seen = script.client().job(&job()).await;
+        assert_eq!(seen.expect(what), Job::Waiting);
+        let script = failing_first(2, failure).await;
+        let asked = script.client().registration_token().await;
+        assert_eq!(asked.expect(what).expose(), RUNNER_TOKEN);
+        let script = failing_first(2, failure).await;
+        script.client().retire(5).await.expect(what);
+        assert_eq!(script.take_paths(), ["DELETE /api/v1/admin/actions/runners/5"; 3], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_third_failure_in_a_row_is_told() {
+    for (what, failure) in FAILURES {
+        let script = failing_first(3, failure).await;
+        let client = script.client();
+        let error = client.job(&job()).await.expect_err(what);
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{what}");
+        assert_eq!(script.take_paths().len(), 3, "{what}");
+        client.job(&job()).await.expect(what);
+    }
+}
+
+#[tokio::test]
+async fn what_makes_something_is_asked_for_once() {
+    for (what, failure) in FAILURES {
+        let script = failing_first(1, failure).await;
+        let forge =
+            Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(&script.url) };
+        let slot = "tq-job-7-0123abcd-1".parse().expect("a slot");
+        client(&forge).register(&slot, &["linux".to_owned()]).await.expect_err(what);
+        assert_eq!(script.take_paths().len(), 1, "{what}");
+        let script = failing_first(1, failure).await;
+        let secret = Secret::new("hook-secret");
+        let made = script.client().create_hook("http://ci/webhook", &secret, &["push"]).await;
+        made.expect_err(what);
+        assert_eq!(script.take_paths().len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_is_not_asked_for_again() {
+    let answers: [(u16, &str); 5] =
+        [(401, "no"), (403, "no"), (422, "no"), (429, "slower"), (501, "never")];
+    for (status, message) in answers {
+        let script = Script::new(move |_: &Asked| (status, json!({ "message": message }))).await;
+        script.client().job(&job()).await.expect_err("a refusal");
+        assert_eq!(script.take_paths().len(), 1, "{status}");
+    }
+}
+
+/// The forge's own 500 for a page is a row that it cannot show: the rows around it are read, and no
+/// call is spent on the page itself.
+#[tokio::test]
+async fn a_page_that_is_read_around_is_not_asked_for_again() {
+    let whole = "limit=50&page=1";
+    let script = Script::new(move |asked: &Asked| {
+        let broken = asked.path.ends_with(whole);
+        if broken { (500, json!({ "message": "no run" })) } else { (200, json!({ "runners": [] })) }
+    })
+    .await;
+    script.client().registrations().await.expect_err("a list of nothing but a broken page");
+    let paths = script.take_paths();
+    assert_eq!(paths.iter().filter(|path| path.ends_with(whole)).count(), 1, "{paths:?}");
+    let script = failing_first(2, || html(502)).await;
+    let seen = script.client().registrations().await.expect("the third try is answered");
+    assert_eq!(seen, Registrations::Seen(Vec::new()));
+}
+
+/// A server that hangs up on its first two callers, in the middle of an answer or before it.
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_again() {
+    let cut =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"ver";
+    for broken in ["", cut] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let serving = tokio::spawn(async move {
+            let body = r#"{"version":"1.27.0"}"#;
+            let whole = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            for answer in [broken, broken, &whole] {
+                let (mut stream, _) = listener.accept().await.expect("a caller");
+                let mut request = [0; 8192];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        let client = client(&settings(&url));
+        client.version().await.expect("the third connection holds");
+        serving.await.expect("three callers");
+    }
+}
+
+/// A forge that is down is not asked three times as often.
+#[tokio::test]
+async fn a_forge_that_never_answers_is_asked_once_a_call() {
+    let script = Script::new(|_: &Asked| Some(html(502))).await;
+    let client = script.client();
+    for _ in 0..20 {
+        client.version().await.expect_err("a proxy alone");
+    }
+    script.take_paths();
+    for _ in 0..20 {
+        client.version().await.expect_err("a proxy alone");
+    }
+    assert_eq!(script.take_paths().len(), 20);
+}
