@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use tinqs_ci::settings::Forge as Settings;
 use tinqs_ci_reconciler::observation::{Job, Registrations};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 use tinqs_ci_reconciler::run::{JobRef, Secret};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::script::{Asked, RUNNER_TOKEN, Script, client, html, json_answer, settings, version};
-
-type Says = fn() -> Response;
+use crate::script::{
+    Asked, RUNNER_TOKEN, Says, Script, client, hanging_up, html, json_answer, settings, version,
+    with_runner_token,
+};
 
 const FAILURES: [(&str, Says); 5] = [
     ("502 page", || html(502)),
@@ -36,7 +36,7 @@ fn good(asked: &Asked) -> Response {
     } else if path.ends_with("/registration-token") {
         json_answer(200, json!({ "token": RUNNER_TOKEN }))
     } else if asked.method == "DELETE" {
-        json_answer(204, json!(null)).map(|_| axum::body::Body::empty())
+        StatusCode::NO_CONTENT.into_response()
     } else {
         let (status, body) = version();
         json_answer(status, body)
@@ -84,10 +84,9 @@ async fn the_third_failure_in_a_row_is_told() {
 async fn what_makes_something_is_asked_for_once() {
     for (what, failure) in FAILURES {
         let script = failing_first(1, failure).await;
-        let forge =
-            Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(&script.url) };
+        let client = client(&with_runner_token(&script.url));
         let slot = "tq-job-7-0123abcd-1".parse().expect("a slot");
-        client(&forge).register(&slot, &["linux".to_owned()]).await.expect_err(what);
+        client.register(&slot, &["linux".to_owned()]).await.expect_err(what);
         assert_eq!(script.take_paths().len(), 1, "{what}");
         let script = failing_first(1, failure).await;
         let secret = Secret::new("hook-secret");
@@ -126,30 +125,15 @@ async fn a_page_that_is_read_around_is_not_asked_for_again() {
     assert_eq!(seen, Registrations::Seen(Vec::new()));
 }
 
-/// A server that hangs up on its first two callers, in the middle of an answer or before it.
+/// The first two connections break, before an answer or in the middle of it.
 #[tokio::test]
 async fn a_connection_that_breaks_is_made_again() {
     let cut =
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"ver";
-    for broken in ["", cut] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let serving = tokio::spawn(async move {
-            let body = r#"{"version":"1.27.0"}"#;
-            let whole = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            for answer in [broken, broken, &whole] {
-                let (mut stream, _) = listener.accept().await.expect("a caller");
-                let mut request = [0; 8192];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(answer.as_bytes()).await;
-                let _ = stream.shutdown().await;
-            }
-        });
-        let client = client(&settings(&url));
-        client.version().await.expect("the third connection holds");
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"ver";
+    let whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"version\":\"1.27.0\"}";
+    for broken in [&b""[..], cut] {
+        let (url, serving) = hanging_up([broken, broken, whole]).await;
+        client(&settings(&url)).version().await.expect("the third connection holds");
         serving.await.expect("three callers");
     }
 }

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tinqs_ci::settings::{Forge as Settings, Scope};
 use tinqs_ci_reconciler::observation::Registrations;
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::{Secret, Slot};
+use tinqs_ci_reconciler::run::Slot;
 
 use crate::script::{
     Asked, FixedClock, RUNNER_TOKEN, Script, TOKEN, client, client_with, html, json_answer,
-    not_found, settings, version,
+    not_found, settings, version, with_runner_token,
 };
 
 const SLOT: &str = "tq-job-7-0123abcd-1";
@@ -24,10 +24,6 @@ fn slot() -> Slot {
 
 fn labels() -> Vec<String> {
     ["linux:host", "linux:docker://image", "x64"].map(str::to_owned).to_vec()
-}
-
-fn with_runner_token(url: &str) -> Settings {
-    Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
 fn registered(id: &Value) -> (u16, Value) {

@@ -14,6 +14,7 @@ use tinqs_ci::gitea::client::{Client, Deadlines};
 use tinqs_ci::settings::{Demand, Forge, Scope};
 use tinqs_ci_reconciler::ports::Clock;
 use tinqs_ci_reconciler::run::Secret;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) const TOKEN: &str = "api-token-0123456789abcdef";
 pub(crate) const RUNNER_TOKEN: &str = "registration-token-0123456789";
@@ -107,6 +108,25 @@ impl Script {
     }
 }
 
+/// A server that reads a request, says these bytes and hangs up; the next caller gets the next ones.
+pub(crate) async fn hanging_up<I>(answers: I) -> (String, tokio::task::JoinHandle<()>)
+where
+    I: IntoIterator<Item = &'static [u8], IntoIter: Send> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let serving = tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.expect("a caller");
+            let mut request = [0; 8192];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (url, serving)
+}
+
 /// What a script answers; `None`: nothing, ever.
 pub(crate) trait IntoAnswer {
     fn into_answer(self) -> Option<Response>;
@@ -130,6 +150,9 @@ impl IntoAnswer for Response {
         Some(self)
     }
 }
+
+/// What a script says, whatever it is asked.
+pub(crate) type Says = fn() -> Response;
 
 pub(crate) fn html(status: u16) -> Response {
     let status = StatusCode::from_u16(status).expect("a status");
@@ -182,6 +205,10 @@ pub(crate) fn settings(url: &str) -> Forge {
         poll_every: SignedDuration::from_secs(10),
         sweep_every: SignedDuration::from_secs(60),
     }
+}
+
+pub(crate) fn with_runner_token(url: &str) -> Forge {
+    Forge { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
 /// A client that waits long enough for a loaded host, and not for ever.

@@ -8,14 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::SignedDuration;
 use serde_json::json;
 use tinqs_ci::gitea::client::Client;
-use tinqs_ci::settings::Forge as Settings;
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, PortError};
 use tinqs_ci_reconciler::run::{JobRef, Secret};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::script::{
-    Asked, FixedClock, RUNNER_TOKEN, Script, TOKEN, client, client_with, html, json_answer,
-    settings, version,
+    Asked, FixedClock, RUNNER_TOKEN, Says, Script, TOKEN, client, client_with, hanging_up, html,
+    json_answer, settings, version, with_runner_token,
 };
 
 /// Calls everything, and gives the errors; `register` with a configured token.
@@ -66,12 +64,6 @@ fn check_all(errors: &[PortError], kind: ErrorKind, what: &str) {
         }
     }
 }
-
-fn with_runner_token(url: &str) -> Settings {
-    Settings { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
-}
-
-type Says = fn() -> Response;
 
 #[tokio::test]
 async fn pages_for_people_and_wrong_answers_are_unavailable() {
@@ -133,21 +125,6 @@ async fn an_echoed_credential_is_not_shown() {
     }
 }
 
-/// A server that reads a request, says these bytes and hangs up.
-async fn hanging_up(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let serving = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 8192];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(answer).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    (url, serving)
-}
-
 #[tokio::test]
 async fn cut_answers_are_unavailable() {
     let cases: [&[u8]; 4] = [
@@ -157,7 +134,7 @@ async fn cut_answers_are_unavailable() {
         b"nonsense\r\n\r\n",
     ];
     for answer in cases {
-        let (url, serving) = hanging_up(answer).await;
+        let (url, serving) = hanging_up(std::iter::repeat(answer)).await;
         let client = client(&with_runner_token(&url));
         let what = String::from_utf8_lossy(answer).into_owned();
         check_all(&everything(&client).await, ErrorKind::Unavailable, &what);

@@ -79,6 +79,11 @@ impl Answer {
         self.status == StatusCode::NOT_FOUND && !self.is_html()
     }
 
+    /// A 500 by the forge itself.
+    pub(super) fn is_own_failure(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR && !self.is_html()
+    }
+
     /// A header's text.
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

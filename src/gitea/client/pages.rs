@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
@@ -164,7 +163,7 @@ async fn read_some<P: Page>(
     let path = format!("{path}{join}limit={limit}&page={page}");
     let call = Call { reads_around: true, ..Call::get(operation, &path) };
     let answer = sender.send(&call).await?;
-    if answer.status == StatusCode::INTERNAL_SERVER_ERROR && !answer.is_html() {
+    if answer.is_own_failure() {
         return Ok(Err(sender.refusal(&call, &answer)));
     }
     let (rows, total) = sender.read_from::<P>(&call, &answer, P::BEGIN)?.rows();

@@ -50,11 +50,8 @@ pub(super) fn policy(pause: Duration) -> ConstantBuilder {
 /// Whether an answer says that the forge, or what is in front of it, fails for now. Its own 500 is
 /// often a row that it cannot show; who reads around such rows asks otherwise next.
 pub(super) fn fails_for_now(call: &Call, answer: &Answer) -> bool {
-    match answer.status.as_u16() {
-        500 => answer.is_html() || !call.reads_around,
-        502..=504 => true,
-        _ => false,
-    }
+    let read_around = call.reads_around && answer.is_own_failure();
+    matches!(answer.status.as_u16(), 500 | 502..=504) && !read_around
 }
 
 #[cfg(test)]

@@ -208,14 +208,11 @@ impl Client {
             "name": slot.to_string(), "token": token.expose(), "labels": names, "ephemeral": true,
             "version": concat!("tinqs-ci/", env!("CARGO_PKG_VERSION")),
         });
+        let body = Some(body.to_string().into_bytes());
         let call = Call {
-            operation: "register",
-            method: Method::POST,
             path: "/api/actions/runner.v1.RunnerService/Register".to_owned(),
-            body: Some(body.to_string().into_bytes()),
             with_token: false,
-            repeats: false,
-            reads_around: false,
+            ..Call::api("register", Method::POST, "", body)
         };
         let answer = self.sender.send(&call).await.map_err(Failed::Other)?;
         if !answer.status.is_success() && refuses_token(&answer) {
