@@ -324,10 +324,11 @@ mod tests {
         });
         assert_eq!(neighbour(address).await, Neighbour::Ours { is_ready: false });
         server.await.expect("it has answered");
-        // Bound and not listening: nobody answers there, and no other test gets the port.
-        let held = tokio::net::TcpSocket::new_v4().expect("a socket");
-        held.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
-        let free = held.local_addr().expect("an address");
+        // A caller's own port: nobody answers there, and no other test gets it.
+        let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let to = other.local_addr().expect("an address");
+        let caller = std::net::TcpStream::connect(to).expect("a connection");
+        let free = caller.local_addr().expect("an address");
         assert_eq!(neighbour(free).await, Neighbour::Nobody);
         assert_eq!(neighbour_check(address, &Neighbour::Other).outcome, Outcome::Fail);
         assert_eq!(neighbour_check(address, &Neighbour::Nobody).outcome, Outcome::Ok);
