@@ -1,25 +1,9 @@
-//! The outer package: everything of tinqs-ci that touches the world.
+//! The package `tinqs-ci`: serves and commands. `docs/architecture.md` is its map.
 
 pub mod api;
-#[cfg(feature = "aws")]
-pub mod aws;
-pub mod boot;
-pub mod cli;
-pub mod client;
-pub mod config;
-mod cursor;
-pub mod demo;
-pub mod doctor;
-pub mod embedded;
-pub mod eval;
-pub mod gitea;
-pub mod http;
-pub mod init;
-#[cfg(feature = "aws")]
-pub mod lambda;
-pub mod print;
-pub mod schemas;
-pub mod serve;
+pub mod backends;
+pub mod commands;
+pub mod push;
+pub mod server;
 pub mod settings;
 pub mod telemetry;
-mod tls;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tinqs_ci::cli::run(std::env::args_os().collect(), std::env::vars_os().collect())
+    tinqs_ci::commands::run(std::env::args_os().collect(), std::env::vars_os().collect())
 }

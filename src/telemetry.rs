@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::Class;
 use tinqs_ci_reconciler::controller::{ActionKind, Fact, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::model::Class;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::gitea::demand::pushes::Pass;
+use crate::push::Pass;
 
 mod families;
 pub mod labels;
@@ -22,7 +22,7 @@ pub mod metrics;
 mod observed;
 mod snapshot;
 
-pub use observed::{Contact, Contacts, Health, Observed, SERVICES, Seen, observe};
+pub use observed::{Contact, Contacts, Observed, SERVICES, Seen, observe};
 
 /// Longest text from outside in a log field, in characters.
 const FIELD_LIMIT: usize = 200;

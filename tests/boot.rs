@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use fake::{Fake, mode, processes};
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::boot::{MARKER, script};
-use tinqs_ci_reconciler::run::{Attempt, Secret, Slot, Uid8};
+use tinqs_ci_boot::{MARKER, script};
+use tinqs_ci_reconciler::model::{Attempt, Secret, Slot, Uid8};
 
 /// Text that would do harm if it were ever read as shell, YAML, JSON or git configuration.
 const HOSTILE: &str = "a'b\"c\\d\nEND_OF_IDENTITY\nEND_OF_GIT\nEND\n$(touch pwned)`touch pwned`\

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use jiff::SignedDuration;
-use tinqs_ci::config::{self, Env, Loaded};
-use tinqs_ci::settings::{ComputeUrl, Demand, QueueUrl, Scope, StoreUrl};
-use tinqs_ci_reconciler::class::{Market, Times};
+use tinqs_ci::settings::{self, Env, Loaded};
+use tinqs_ci::settings::{ComputeUrl, QueueUrl, StoreUrl};
+use tinqs_ci_gitea::{Demand, Scope};
+use tinqs_ci_reconciler::model::{Market, Times};
 
 #[path = "config/aws.rs"]
 mod aws;
@@ -18,8 +19,8 @@ fn env(pairs: &[(&str, &str)]) -> Env {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
 
-fn parse(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, config::Mistakes> {
-    config::parse(text, Some(Path::new("ci.toml")), &env(pairs))
+fn parse(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, settings::Mistakes> {
+    settings::parse(text, Some(Path::new("ci.toml")), &env(pairs))
 }
 
 fn good(text: &str, pairs: &[(&str, &str)]) -> Loaded {
@@ -381,7 +382,7 @@ fn what_is_not_toml_says_where() {
 
 #[test]
 fn without_anything_the_way_in_is_named() {
-    let mistakes = config::parse("", None, &BTreeMap::new()).expect_err("nothing is there");
+    let mistakes = settings::parse("", None, &BTreeMap::new()).expect_err("nothing is there");
     expect![[r#"
         there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
         hint: `tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none"#]].assert_eq(&format!("{mistakes}\nhint: {}", mistakes.hint));
@@ -426,7 +427,8 @@ fn the_environment_wins() {
         ("TINQS_CI_FORGE__TOKEN__ENV", "T"),
         ("T", "x"),
     ]);
-    let alone = config::parse("", None, &alone).expect("the environment alone is enough").settings;
+    let alone =
+        settings::parse("", None, &alone).expect("the environment alone is enough").settings;
     assert_eq!(alone.forge.token.expect("by its variable").expose(), "x");
 }
 
@@ -558,23 +560,23 @@ fn files_are_found_as_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.toml");
     std::fs::write(&path, MINIMAL).expect("written");
-    let by_flag = config::load(Some(&path), &Env::new()).expect("by its path");
+    let by_flag = settings::load(Some(&path), &Env::new()).expect("by its path");
     assert_eq!(by_flag.file.as_deref(), Some(&*path));
     let variable = env(&[("TINQS_CI_CONFIG", &path.display().to_string())]);
-    assert_eq!(config::load(None, &variable).expect("by variable").file.as_deref(), Some(&*path));
+    assert_eq!(settings::load(None, &variable).expect("by variable").file.as_deref(), Some(&*path));
     let missing = folder.path().join("b.toml");
-    let mistakes = config::load(Some(&missing), &variable).expect_err("the flag wins");
+    let mistakes = settings::load(Some(&missing), &variable).expect_err("the flag wins");
     assert!(
         mistakes.to_string().contains("b.toml: the configuration cannot be read"),
         "{mistakes}"
     );
     std::fs::write(&path, [0xff]).expect("written");
-    assert!(config::load(Some(&path), &Env::new()).is_err());
+    assert!(settings::load(Some(&path), &Env::new()).is_err());
 }
 
 #[test]
 fn the_schema_is_one_and_knows_the_same() {
-    let schema = config::schema();
+    let schema = settings::schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let check = |text: &str| {
@@ -605,18 +607,18 @@ fn the_schema_is_one_and_knows_the_same() {
 
 #[test]
 fn the_reference_names_every_key() {
-    fn names(keys: &[config::Key], out: &mut Vec<&'static str>) {
+    fn names(keys: &[settings::Key], out: &mut Vec<&'static str>) {
         for key in keys {
             match key.form {
-                config::Form::Table(inner) | config::Form::Tables(inner) => names(inner, out),
+                settings::Form::Table(inner) | settings::Form::Tables(inner) => names(inner, out),
                 _ => out.push(key.name),
             }
         }
     }
     let mut all = Vec::new();
-    names(config::TOP, &mut all);
+    names(settings::TOP, &mut all);
     assert!(all.len() > 30, "{all:?}");
-    let page = config::reference();
+    let page = settings::reference();
     for name in all {
         assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }

@@ -15,8 +15,8 @@ mod store;
 
 use std::time::Duration;
 
-use tinqs_ci::embedded::queue::MemoryQueue;
-use tinqs_ci::embedded::store::Store;
+use tinqs_ci_local::queue::MemoryQueue;
+use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::ports::Queue as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -218,7 +218,7 @@ fn every_row_of_the_decision_is_told() {
 #[test]
 fn every_reason_is_explained() {
     // No wildcard: a new reason makes this fail to compile until it is explained.
-    use tinqs_ci_reconciler::run::Reason;
+    use tinqs_ci_reconciler::model::Reason;
     let name = |reason: Reason| match reason {
         Reason::Deleted => "Deleted",
         Reason::Blocked => "Blocked",

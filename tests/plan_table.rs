@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Map, Value};
-use tinqs_ci_reconciler::observation::Observation;
+use tinqs_ci_reconciler::model::Observation;
 use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
 
 /// What is decided, in the notation of the cases: of the status only what changes.

@@ -9,14 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tinqs_ci::schemas;
+use tinqs_ci::commands::schemas;
 use tinqs_ci_reconciler::plan::plan;
 
 /// Every schema that is written from this test, by its file's stem.
 fn generated() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("answers", schemas::answers()),
-        ("config", tinqs_ci::config::schema()),
+        ("config", tinqs_ci::settings::schema()),
         ("embedded", schemas::embedded()),
         ("observation", schemas::observation()),
         ("plan", schemas::plan()),

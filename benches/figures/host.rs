@@ -93,10 +93,10 @@ impl Host {
     /// The same, as the server understands it.
     pub(crate) fn settings(&self, options: Options) -> Result<Settings> {
         let text = self.configuration(options)?.0;
-        Ok(tinqs_ci::config::parse(
+        Ok(tinqs_ci::settings::parse(
             &text,
             Some(Path::new("bench.toml")),
-            &tinqs_ci::config::Env::new(),
+            &tinqs_ci::settings::Env::new(),
         )?
         .settings)
     }

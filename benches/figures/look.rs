@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tinqs_ci::embedded::process::{Options as Inherited, Processes};
-use tinqs_ci::embedded::queue::MemoryQueue;
-use tinqs_ci::embedded::store::Store;
-use tinqs_ci::serve::{Parts, SystemClock};
+use tinqs_ci::server::Parts;
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_local::process::{Options as Inherited, Processes};
+use tinqs_ci_local::queue::MemoryQueue;
+use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::controller::LookResult;
-use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
+use tinqs_ci_reconciler::model::{
+    Job, JobRef, Registration, Registrations, RunName, Runner, Secret, Slot,
+};
 use tinqs_ci_reconciler::ports::{Forge, PortError, Ports, RunStore as _, WaitingJob};
-use tinqs_ci_reconciler::run::{JobRef, RunName, Runner, Secret, Slot};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -65,7 +67,7 @@ impl World {
         let class = settings.classes.first().ok_or("no class")?;
         runs::fill(&host.store(), all.iter().cloned()).await?;
         let store = Store::open(&host.store())?;
-        let limits = tinqs_ci_reconciler::ports::Limits { class: class.limit, repo: None };
+        let limits = tinqs_ci_reconciler::model::SeatLimits { class: class.limit, repo: None };
         let holder = all.first().ok_or("no run")?.slot(1);
         if !store.seat(&class.name, &holder, "acme/widget", limits).await? {
             return Err("the seat is taken".into());

@@ -5,9 +5,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use serde_json::json;
-use tinqs_ci_reconciler::workflow::Dialect;
-use tinqs_ci_reconciler::workflow::glob::{Pattern, Patterns};
-use tinqs_ci_reconciler::workflow::trigger::{Changed, Event, evaluate_file};
+use tinqs_ci_workflow::Dialect;
+use tinqs_ci_workflow::glob::{Pattern, Patterns};
+use tinqs_ci_workflow::trigger::{Changed, Event, evaluate_file};
 
 use crate::figure::{Figures, Goal, Result, number};
 use crate::machine;

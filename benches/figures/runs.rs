@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::embedded::store::Store;
-use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
-use tinqs_ci_reconciler::ports::{Expect, RunStore};
-use tinqs_ci_reconciler::run::{
-    About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, Phase,
-    Placement, Reason, Run, RunName, Runner, Secret, Spec,
+use tinqs_ci_local::store::Store;
+use tinqs_ci_reconciler::model::{
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, InstanceId, JobRef, Machine,
+    Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner, Secret, Spec,
 };
+use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tokio::task::JoinSet;
 
 use crate::figure::Result;

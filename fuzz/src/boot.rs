@@ -5,9 +5,8 @@ use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tinqs_ci::boot::script;
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::run::{Attempt, Boot, RunName, Runner, Secret, Slot, Uid8};
+use tinqs_ci_boot::script;
+use tinqs_ci_reconciler::model::{Attempt, Boot, ClassName, RunName, Runner, Secret, Slot, Uid8};
 
 const FIELDS: [&str; 6] = ["uuid", "name", "token", "address", "git token", "uid"];
 

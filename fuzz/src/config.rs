@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tinqs_ci::config::{Env, parse};
+use tinqs_ci::settings::{Env, parse};
 
 /// A credential of the environment that every input may refer to.
 const NAME: &str = "FUZZ_SECRET";

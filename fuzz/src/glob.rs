@@ -1,7 +1,7 @@
 //! Patterns, an empty line, and what they are matched with; a line each.
 
-use tinqs_ci_reconciler::workflow::Dialect;
-use tinqs_ci_reconciler::workflow::glob::{Pattern, Patterns, TypesPattern};
+use tinqs_ci_workflow::Dialect;
+use tinqs_ci_workflow::glob::{Pattern, Patterns, TypesPattern};
 
 const ALL: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 

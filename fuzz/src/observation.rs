@@ -3,14 +3,12 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::class::{Cause, Shortage};
-use tinqs_ci_reconciler::observation::{
-    Instance, InstanceState, Observation, Registration, Registrations,
+use tinqs_ci_reconciler::model::{
+    Cause, Instance, InstanceId, InstanceState, Observation, Phase, Registration, Registrations,
+    Runner, Secret, Shortage,
 };
-use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
+use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan, record};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::record;
-use tinqs_ci_reconciler::run::{InstanceId, Phase, Runner, Secret};
 
 #[allow(dead_code, unreachable_pub, reason = "the enumeration itself is used elsewhere")]
 #[path = "../../reconciler/tests/enumerated/mod.rs"]

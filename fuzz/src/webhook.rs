@@ -3,11 +3,11 @@
 use axum::http::{HeaderMap, HeaderValue};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use tinqs_ci::gitea::demand;
-use tinqs_ci::gitea::webhook::{Rejected, decode, event_name, payload, verify};
+use tinqs_ci_gitea::demand;
+use tinqs_ci_gitea::webhook::{Rejected, decode, event_name, payload, verify};
 use tinqs_ci_reconciler::controller::Hint;
+use tinqs_ci_reconciler::model::{self, Run, RunName, Secret, Spec};
 use tinqs_ci_reconciler::ports::WaitingJob;
-use tinqs_ci_reconciler::run::{self, Run, RunName, Secret, Spec};
 
 const SECRET: &str = "the-webhook-secret";
 const HEADERS: [&str; 2] = ["x-gitea-signature", "x-hub-signature-256"];
@@ -80,9 +80,9 @@ fn decoded(event: &str, text: &[u8]) {
                 let spec = Spec { job: job.clone(), runs_on, about, ..Spec::default() };
                 let made = Run::new("fuzz", RunName::job(job.job_id), spec, now);
                 assert_eq!(made.name.as_str().parse::<RunName>().expect("a name"), made.name);
-                let stored = run::encode(&made);
+                let stored = model::encode(&made);
                 assert!(stored.len() < 64 * 1024, "a record of {} bytes", stored.len());
-                assert_eq!(run::decode(&stored).expect("what is stored can be read"), made);
+                assert_eq!(model::decode(&stored).expect("what is stored can be read"), made);
             }
             Hint::Job { job_id, runner: _ } => assert!(job_id > 0),
         }

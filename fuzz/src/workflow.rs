@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_reconciler::workflow::jobs::{
-    Context, Initial, MOST_JOBS, jobs, runners_needed_at_once,
-};
-use tinqs_ci_reconciler::workflow::{Dialect, on, yaml};
+use tinqs_ci_workflow::jobs::{Context, Initial, MOST_JOBS, jobs, runners_needed_at_once};
+use tinqs_ci_workflow::{Dialect, on, yaml};
 
 const ALL: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 

@@ -7,8 +7,7 @@ mod town;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::LookResult;
-use tinqs_ci_reconciler::observation::{InstanceState, Registration};
-use tinqs_ci_reconciler::run::RunName;
+use tinqs_ci_reconciler::model::{InstanceState, Registration, RunName};
 
 use town::{Town, done};
 

@@ -6,10 +6,9 @@
 mod town;
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::Cause;
 use tinqs_ci_reconciler::controller::Fact;
+use tinqs_ci_reconciler::model::{Cause, Phase, Reason, Refusal};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Phase, Reason, Refusal};
 
 use town::{Answer, Town};
 

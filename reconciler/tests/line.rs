@@ -4,8 +4,8 @@
 mod town;
 
 use jiff::SignedDuration;
+use tinqs_ci_reconciler::model::{Phase, Reason, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Phase, Reason, RunName};
 
 use town::{Answer, Town};
 

@@ -28,8 +28,8 @@ mod unlisted;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, Report};
+use tinqs_ci_reconciler::model::{About, JobRef, Slot, Uid8};
 use tinqs_ci_reconciler::ports::WaitingJob;
-use tinqs_ci_reconciler::run::{About, JobRef, Slot, Uid8};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);

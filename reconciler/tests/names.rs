@@ -1,13 +1,12 @@
 //! Names, backing off and secrets: what holds of every one of them.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
-use tinqs_ci_reconciler::observation::{Instance, InstanceState, Job, Observation, Registrations};
-use tinqs_ci_reconciler::plan::{Row, plan};
-use tinqs_ci_reconciler::run::{
-    About, Answer, Attempt, Boot, InstanceId, JobRef, Placement, Run, RunName, Runner, Secret,
-    Slot, Spec, decode, encode,
+use tinqs_ci_reconciler::model::{
+    About, Answer, Attempt, Boot, Class, ClassName, Instance, InstanceId, InstanceState, Job,
+    JobRef, Machine, Market, Observation, Placement, Registrations, Run, RunName, Runner, Secret,
+    Slot, Spec, Times, decode, encode,
 };
+use tinqs_ci_reconciler::plan::{Row, plan};
 
 const TOKEN: &str = "s3cr3t-runner-token";
 const GIT: &str = "s3cr3t-git-\"token\"\\\n";

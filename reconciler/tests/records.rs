@@ -3,14 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::class::{Class, labels_match};
-use tinqs_ci_reconciler::observation::Instance;
-use tinqs_ci_reconciler::plan::{Prepare, Row, SeatLimits};
-use tinqs_ci_reconciler::ports::{ErrorKind, Filter, Limits, OpenRun, PortError};
-use tinqs_ci_reconciler::record;
-use tinqs_ci_reconciler::run::{
-    Attempt, Condition, Outcome, Phase, Reason, Run, RunName, Slot, Spec,
+use tinqs_ci_reconciler::model::{
+    Attempt, Class, Condition, Instance, Outcome, Phase, Reason, Run, RunName, SeatLimits, Slot,
+    Spec, labels_match,
 };
+use tinqs_ci_reconciler::plan::{Prepare, Row, record};
+use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, PortError};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
@@ -188,8 +186,8 @@ fn what_preparing_came_to_is_told_by_the_status() {
     let mut run = run(RunName::job(42));
     let prepare = prepare(&run);
     assert_eq!(
-        Limits::from(prepare.seat.expect("counted")),
-        Limits { class: Some(3), repo: Some(2) }
+        SeatLimits::from(prepare.seat.expect("counted")),
+        SeatLimits { class: Some(3), repo: Some(2) }
     );
     record::at_limit(&mut run.status, &prepare, at(10));
     assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::AtLimit)));

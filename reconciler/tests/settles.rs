@@ -6,18 +6,14 @@ mod enumerated;
 use std::collections::BTreeSet;
 
 use enumerated::{LAUNCHES, Launching, now, observation, product};
-use tinqs_ci_reconciler::class::{Broken, Cause, Shortage};
-use tinqs_ci_reconciler::observation::{
-    Instance, InstanceState, Job, Observation, Registration, Registrations,
+use tinqs_ci_reconciler::model::{
+    Attempt, Broken, Cause, Instance, InstanceId, InstanceState, Job, Observation, Phase, Reason,
+    Refusal, Registration, Registrations, Run, Runner, Secret, Shortage, Slot, Status,
 };
 use tinqs_ci_reconciler::plan::{
-    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, STOPPED_FOR, plan,
+    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, STOPPED_FOR, plan, record,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::record;
-use tinqs_ci_reconciler::run::{
-    Attempt, InstanceId, Phase, Reason, Refusal, Run, Runner, Secret, Slot, Status,
-};
 
 /// Changing rounds until nothing more is to be done.
 const ROUNDS: usize = 6;

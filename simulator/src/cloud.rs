@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::{Machine as Recipe, Market};
-use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::model::{
+    Attempt, EndedBy, Instance, InstanceId, InstanceState, Machine as Recipe, Market, Slot,
+};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
 
 use crate::forge::Forge;
 use admission::{Admitted, Ask, Place, Stock};

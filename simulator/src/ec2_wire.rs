@@ -28,10 +28,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::InstanceId;
 use tokio::task::JoinHandle;
 
 pub use account::{Account, Image, InstanceType, SecurityGroup, Subnet};

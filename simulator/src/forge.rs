@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 
 pub(crate) use git::blob_sha;
 pub use git::{Commit, Files, Push, TreeEntry, ZEROS};

@@ -9,8 +9,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::{Class, ClassName};
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, Run, RunName, Slot, Uid};
+use tinqs_ci_reconciler::model::{Attempt, Class, ClassName, InstanceId, Run, RunName, Slot, Uid};
 
 use crate::executor::Group;
 

@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, Machine, Market, serving};
+use tinqs_ci_reconciler::model::{Class, Machine, Market, Outcome as RunOutcome, RunName, serving};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::{Outcome as RunOutcome, RunName};
 
 use crate::cloud::machine::{self, Doing, Fate};
 use crate::cloud::{self, Cloud};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
 use tinqs_ci_simulator::faults::{Faults, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
 use tinqs_ci_simulator::schedule::{Mishap, Place, Schedule};

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::run::Phase;
+use tinqs_ci_reconciler::model::Phase;
 
-use super::Plan;
+use super::types::Plan;
 
 /// What the forge makes of a commit that is pushed, and what we make of that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,11 +1,10 @@
 //! The closed values of metric labels: enums and constants only, never text from outside.
 
-use tinqs_ci_reconciler::class::Market;
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
+use tinqs_ci_reconciler::model::{Market, Outcome};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::Outcome;
 
-use crate::gitea::demand::pushes::PushResult;
+use crate::push::PushResult;
 
 /// What has no configured class.
 pub const UNMATCHED: &str = "unmatched";

@@ -8,12 +8,11 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::controller::{Fact, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::model::{Attempt, Class, ClassName};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::Attempt;
 
-use crate::gitea::demand::pushes::PushResult;
+use crate::push::PushResult;
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};

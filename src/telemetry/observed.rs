@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::observation::{Instance, Job, Registration, Registrations};
-use tinqs_ci_reconciler::ports::{
-    Compute, Delivery, ErrorKind, Expect, Filter, Forge, Limits, OpenRun, Page, PortError, Ports,
-    Queue, RunStore, Seat, WaitingJob,
+use tinqs_ci_reconciler::model::{
+    Attempt, ClassName, Instance, InstanceId, Job, JobRef, Registration, Registrations, Run,
+    RunName, Runner, SeatLimits, Slot, Uid,
 };
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, JobRef, Run, RunName, Runner, Slot, Uid};
+use tinqs_ci_reconciler::ports::{
+    Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Ports, Queue,
+    RunStore, Seat, WaitingJob,
+};
 
 use super::{Telemetry, labels};
+use crate::api::Health;
 
 /// The last contact with each service, from ordinary calls.
 #[derive(Default)]
@@ -32,18 +32,6 @@ pub struct Contact {
     pub good: Option<Timestamp>,
     /// When it last did not, and how.
     pub bad: Option<(Timestamp, ErrorKind)>,
-}
-
-/// What a contact says about a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Health {
-    /// It was not called yet.
-    Unknown,
-    /// The last call was answered.
-    Ok,
-    /// The last call failed.
-    Failing,
 }
 
 impl Contact {
@@ -183,7 +171,7 @@ impl RunStore for Observed<dyn RunStore> {
         class: &ClassName,
         slot: &Slot,
         repo: &str,
-        limits: Limits,
+        limits: SeatLimits,
     ) -> Result<bool, PortError> {
         self.call("store", "seat", self.inner.seat(class, slot, repo, limits)).await
     }
@@ -201,6 +189,9 @@ impl RunStore for Observed<dyn RunStore> {
         ttl: SignedDuration,
     ) -> Result<bool, PortError> {
         self.call("store", "lease", self.inner.lease(what, holder, now, ttl)).await
+    }
+    async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
+        self.call("store", "writable", self.inner.writable(holder, now)).await
     }
     fn unreadable(&self) -> usize {
         self.inner.unreadable()

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::{Class, serving};
-use tinqs_ci_reconciler::observation::{Instance, InstanceState, Registration};
+use tinqs_ci_reconciler::model::{
+    Class, Instance, InstanceState, Phase, Registration, Slot, serving,
+};
 use tinqs_ci_reconciler::ports::OpenRun;
-use tinqs_ci_reconciler::run::{Phase, Slot};
 
 use super::labels;
 use super::metrics::{Metrics, seconds};

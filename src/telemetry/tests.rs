@@ -1,10 +1,11 @@
 use super::*;
-use crate::gitea::demand::pushes::PushResult;
-use tinqs_ci_reconciler::class::{Broken, ClassName, Market, Times};
+use crate::push::PushResult;
 use tinqs_ci_reconciler::controller::{Effect, Fact};
-use tinqs_ci_reconciler::observation::{Instance, InstanceState};
+use tinqs_ci_reconciler::model::{
+    Broken, ClassName, Instance, InstanceId, InstanceState, Market, Outcome, Phase, Refusal,
+    RunName, Slot, Times, Uid8,
+};
 use tinqs_ci_reconciler::ports::OpenRun;
-use tinqs_ci_reconciler::run::{InstanceId, Outcome, Phase, Refusal, RunName, Slot, Uid8};
 
 struct At(Timestamp);
 

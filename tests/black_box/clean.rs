@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tinqs_ci::embedded::store::Store;
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_local::store::Store;
+use tinqs_ci_reconciler::model::{Conclusion, decode, encode};
 use tinqs_ci_reconciler::ports::{Expect, Filter, RunStore as _};
-use tinqs_ci_reconciler::run::{decode, encode};
 use tinqs_ci_simulator::forge::{Line, Status};
 
 use super::host::{Host, Options};

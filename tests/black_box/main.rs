@@ -10,7 +10,7 @@ mod weather;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::Status;
 
 use host::{Host, Options, signal};

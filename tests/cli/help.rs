@@ -467,7 +467,7 @@ fn what_is_not_in_this_build_is_not_offered() {
 
 #[test]
 fn the_reference_holds_every_verb() {
-    let page = tinqs_ci::cli::reference();
+    let page = tinqs_ci::commands::reference();
     for verb in [
         "serve",
         "lambda",

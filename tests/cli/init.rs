@@ -5,8 +5,8 @@ use std::path::Path;
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use tinqs_ci::config;
-use tinqs_ci::settings::Demand;
+use tinqs_ci::settings;
+use tinqs_ci_gitea::Demand;
 
 use crate::scripted::{Answer, Asked, Server};
 use crate::{Said, tinqs, tinqs_in};
@@ -136,7 +136,7 @@ fn flags_alone_make_a_configuration() {
     .assert_eq(&clean(&text));
 
     let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
-    let loaded = config::load(Some(&file), &env).expect("init writes what serve takes");
+    let loaded = settings::load(Some(&file), &env).expect("init writes what serve takes");
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let secret = loaded.settings.forge.webhook_secret.expect("made");
     assert_eq!(secret.expose().len(), 64);
@@ -144,7 +144,7 @@ fn flags_alone_make_a_configuration() {
     assert!(!said.out.contains(TOKEN) && !text.contains(TOKEN));
     assert_eq!(mode(&folder.path().join("tinqs-ci.webhook-secret")), 0o600);
 
-    let schema = jsonschema::validator_for(&config::schema()).expect("a schema");
+    let schema = jsonschema::validator_for(&settings::schema()).expect("a schema");
     let value: toml::Table = text.parse().expect("TOML");
     assert!(schema.is_valid(&serde_json::to_value(value).expect("JSON")));
 }
@@ -197,7 +197,7 @@ fn everything_may_be_said() {
     let said = tinqs_in(folder.path(), &args, &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
     let file = folder.path().join("ci.toml");
-    let loaded = config::load(Some(&file), &config::Env::new()).expect("good");
+    let loaded = settings::load(Some(&file), &settings::Env::new()).expect("good");
     let settings = loaded.settings;
     assert_eq!(settings.forge.token.expect("by file").expose(), TOKEN);
     assert_eq!(settings.server.api_token.expect("made").expose().len(), 64);
@@ -244,7 +244,7 @@ fn the_webhook_tells_of_what_the_demand_needs() {
         assert_eq!(said.out.contains("! demand `push`, "), push, "{}", said.out);
         let file = folder.path().join("tinqs-ci.toml");
         let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
-        let loaded = config::load(Some(&file), &env).expect("init writes what serve takes");
+        let loaded = settings::load(Some(&file), &env).expect("init writes what serve takes");
         let demand = match more {
             ["--demand", "jobs", ..] => Demand::Jobs,
             ["--demand", "push", ..] => Demand::Push,

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::run::{About, JobRef, Phase, Run, RunName, Spec};
+use tinqs_ci_reconciler::model::{About, JobRef, Phase, Run, RunName, Spec};
 
 use crate::scripted::{Answer, Server, problem};
 use crate::{Said, command, said};

@@ -27,7 +27,7 @@ fn aws_is_not_in_this_build() {
         ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with its default features, or use "memory:" (or TINQS_CI_QUEUE=memory:)
         ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
     );
-    let mistakes = config::parse("", None, &predecessor()).expect_err("no AWS here");
+    let mistakes = settings::parse("", None, &predecessor()).expect_err("no AWS here");
     expect![[r#"
         DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
         RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)
@@ -55,12 +55,12 @@ fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
     mended.insert("TINQS_CI_STORE".into(), "memory:".into());
     mended.insert("TINQS_CI_COMPUTE".into(), "process:".into());
     mended.insert("TIMEOUT_MINUTES".into(), "30".into());
-    let settings = config::parse("", None, &mended).expect("no AWS is asked for").settings;
+    let settings = settings::parse("", None, &mended).expect("no AWS is asked for").settings;
     assert_eq!(settings.store, StoreUrl::Memory);
     assert_eq!(settings.forge.runner_token.expect("from RUNNER_TOKEN").expose(), "r");
     assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
     mended.insert("TIMEOUT_MINUTES".into(), "soon".into());
-    let mistakes = config::parse("", None, &mended).expect_err("not a number");
+    let mistakes = settings::parse("", None, &mended).expect_err("not a number");
     expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
         .assert_eq(&mistakes.to_string());
 }
@@ -69,7 +69,7 @@ fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
 #[test]
 fn the_predecessors_variables_give_machines_in_ec2() {
     let mut env = predecessor();
-    let loaded = config::parse("", None, &env).expect("a full configuration");
+    let loaded = settings::parse("", None, &env).expect("a full configuration");
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let settings = loaded.settings;
     assert_eq!(settings.store, StoreUrl::Dynamodb("runs".into()));
@@ -78,7 +78,7 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
     assert!(!class.serves(&["host".to_owned()]) && class.serves(&["linux".to_owned()]));
-    let machine = tinqs_ci_reconciler::class::Machine {
+    let machine = tinqs_ci_reconciler::model::Machine {
         kind: "t3.small".into(),
         subnet: "subnet-1".into(),
         market: Market::Spot,
@@ -93,7 +93,7 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     env.insert("AWS_DEFAULT_REGION".into(), "us-east-1".into());
     env.insert("SUBNET".into(), "subnet-1, subnet-2".into());
     env.insert("INSTANCE_TYPES".into(), "c7a.medium,m7a.medium".into());
-    let settings = config::parse("", None, &env).expect("lists").settings;
+    let settings = settings::parse("", None, &env).expect("lists").settings;
     assert_eq!(settings.compute, ComputeUrl::Ec2("us-east-1".into()));
     let order: Vec<(&str, &str)> = settings.classes[0]
         .machines
@@ -112,13 +112,13 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     env.remove("SUBNET");
     env.insert("RUNNER_AMI".into(), "latest".into());
     env.insert("INSTANCE_PROFILE".into(), "a b".into());
-    let mistakes = config::parse("", None, &env).expect_err("much is missing");
+    let mistakes = settings::parse("", None, &env).expect_err("much is missing");
     expect![[
         r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#
     ]]
     .assert_eq(&mistakes.to_string());
     env.insert("AWS_REGION".into(), "eu-central-1".into());
-    let mistakes = config::parse("", None, &env).expect_err("the subnet is missing");
+    let mistakes = settings::parse("", None, &env).expect_err("the subnet is missing");
     expect![[
         r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#
     ]]
@@ -165,7 +165,8 @@ fn machines_in_ec2_are_checked() {
          labels = [\"a\"]\n[class.machines]\nmarkets = [\"spot\", \"on-demand\"]\nkinds = [\"t3.small\"]\n\
          image = \"ami-0123\"\nsubnets = [\"subnet-a\"]"
     );
-    let loaded = config::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "t")])).expect("good");
+    let loaded =
+        settings::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "t")])).expect("good");
     assert_eq!(
         loaded.settings.queue,
         QueueUrl::Sqs("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes".into())

@@ -1,10 +1,10 @@
 //! The laws of a `Compute`.
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::Machine;
-use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_reconciler::model::{
+    Attempt, EndedBy, Instance, InstanceId, InstanceState, Machine, Slot,
+};
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind};
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
 
 use crate::make::{attempt, slot, until};
 

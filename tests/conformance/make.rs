@@ -5,9 +5,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
-use tinqs_ci_reconciler::run::{
-    Attempt, Boot, JobRef, Outcome, Phase, Placement, Run, RunName, Runner, Secret, Slot, Spec,
+use tinqs_ci_reconciler::model::{
+    Attempt, Boot, ClassName, JobRef, Machine, Market, Outcome, Phase, Placement, Run, RunName,
+    Runner, Secret, Slot, Spec,
 };
 
 pub(crate) fn name(id: i64) -> RunName {

@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use fake::{Fake, mode, processes};
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::boot::MARKER;
-use tinqs_ci::embedded::process::{Options, Processes};
-use tinqs_ci::embedded::store::{OpenError, Store};
-use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_boot::MARKER;
+use tinqs_ci_local::process::{Options, Processes};
+use tinqs_ci_local::store::{OpenError, Store};
+use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Slot, Uid8};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind, Expect, RunStore as _};
-use tinqs_ci_reconciler::run::{InstanceId, Slot, Uid8};
 
 use crate::compute::{all, listed, seen};
 use crate::make::{attempt, process, run, slot, until};

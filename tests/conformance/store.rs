@@ -2,9 +2,8 @@
 //! asserted over a store that holds other things too.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, Limits, OpenRun, PortError, RunStore};
-use tinqs_ci_reconciler::run::{Phase, Run, Uid};
+use tinqs_ci_reconciler::model::{ClassName, Phase, Run, SeatLimits, Uid};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
 use crate::make::{at, at_once, attempt, finished, name, run, slot, until};
 
@@ -220,7 +219,7 @@ async fn pages_are_filtered(store: &dyn RunStore) {
 
 async fn seats_are_limited(store: &dyn RunStore) {
     let (class, other) = (ClassName("seats".to_owned()), ClassName("seats2".to_owned()));
-    let both = Limits { class: Some(3), repo: Some(2) };
+    let both = SeatLimits { class: Some(3), repo: Some(2) };
     let take = async |class: &ClassName, id: i64, repo: &str, limits| {
         store.seat(class, &slot(id, 1), repo, limits).await.unwrap()
     };
@@ -230,10 +229,10 @@ async fn seats_are_limited(store: &dyn RunStore) {
     assert!(take(&class, 4, "b/b", both).await);
     assert!(!take(&class, 5, "c/c", both).await, "the class has its three");
     assert!(take(&class, 1, "a/a", both).await, "who has a seat has it");
-    let none = Limits { class: Some(0), repo: Some(0) };
+    let none = SeatLimits { class: Some(0), repo: Some(0) };
     assert!(take(&class, 1, "a/a", none).await, "even where limits were lowered meanwhile");
     assert!(take(&other, 5, "c/c", both).await, "classes count apart");
-    assert!(take(&class, 6, "a/a", Limits::default()).await, "no limit");
+    assert!(take(&class, 6, "a/a", SeatLimits::default()).await, "no limit");
 
     let mut seats = store.seats(&class).await.unwrap();
     seats.sort_by_key(|seat| seat.slot.to_string());
@@ -251,7 +250,7 @@ async fn seats_are_limited(store: &dyn RunStore) {
 
 async fn seats_are_taken_one_by_one(store: &dyn RunStore) {
     let class = ClassName("crowd".to_owned());
-    let limits = Limits { class: Some(5), repo: Some(3) };
+    let limits = SeatLimits { class: Some(5), repo: Some(3) };
     let slots: Vec<_> = (0..30).map(|id| slot(id, 1)).collect();
     let repo = |at: usize| if at.is_multiple_of(2) { "a/a" } else { "b/b" };
     let tries = slots.iter().enumerate();
@@ -314,7 +313,7 @@ async fn any_text_is_kept(store: &dyn RunStore) {
         assert_eq!(kept, Run { version: 1, ..run.clone() });
         opened(store, repo, at(0), &[&run]).await;
         let class = ClassName(repo.to_owned());
-        let limits = Limits { class: Some(1), repo: Some(1) };
+        let limits = SeatLimits { class: Some(1), repo: Some(1) };
         assert!(store.seat(&class, &run.slot(1), repo, limits).await.unwrap());
         assert_eq!(store.seats(&class).await.unwrap()[0].repo, repo);
     }
@@ -329,7 +328,7 @@ pub(crate) async fn write_some(store: &dyn RunStore) -> Vec<Run> {
         written.push(Run { version, ..run });
     }
     let class = ClassName("kept".to_owned());
-    store.seat(&class, &slot(1, 1), "o/kept", Limits::default()).await.unwrap();
+    store.seat(&class, &slot(1, 1), "o/kept", SeatLimits::default()).await.unwrap();
     written
 }
 

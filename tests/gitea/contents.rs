@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use serde_json::{Value, json};
-use tinqs_ci::gitea::client::Changes;
+use tinqs_ci_gitea::client::Changes;
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::script::{Asked, IntoAnswer, Script, html, json_answer, not_found, version};

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::Value;
-use tinqs_ci::eval::{self, Kind};
-use tinqs_ci::gitea::webhook::{self, Event, Malformed, Rejected};
-use tinqs_ci_reconciler::run::Secret;
-use tinqs_ci_reconciler::workflow::Dialect;
+use tinqs_ci::commands::eval::{self, Kind};
+use tinqs_ci_gitea::webhook::{self, Event, Malformed, Rejected};
+use tinqs_ci_reconciler::model::Secret;
+use tinqs_ci_workflow::Dialect;
 
 fn corpus(name: &str) -> Value {
     let path = format!("{}/tests/corpus/{name}.json", env!("CARGO_MANIFEST_DIR"));

@@ -4,18 +4,18 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tinqs_ci::gitea::client::{Changes, Client};
-use tinqs_ci::gitea::demand::chosen::Demanding;
-use tinqs_ci::gitea::demand::evaluate::{Evaluated, evaluate, nothing};
-use tinqs_ci::gitea::demand::occasion::Occasion;
-use tinqs_ci::gitea::demand::{Means, Mode, runs};
-use tinqs_ci::settings::{Demand, Forge as Settings};
-use tinqs_ci_reconciler::observation::Job;
+use tinqs_ci::push::evaluate::{Evaluated, evaluate, nothing};
+use tinqs_ci::push::runs;
+use tinqs_ci_gitea::client::{Changes, Client};
+use tinqs_ci_gitea::demand::by_mode::Demanding;
+use tinqs_ci_gitea::demand::{Means, Mode};
+use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::{Config as Settings, Demand};
+use tinqs_ci_reconciler::model::{Job, JobRef, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::{JobRef, Secret};
-use tinqs_ci_reconciler::workflow::Dialect;
 use tinqs_ci_simulator::forge::{Config, Forge, PullRequest, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
+use tinqs_ci_workflow::Dialect;
 
 use crate::script::{client, settings};
 

@@ -2,9 +2,8 @@
 
 use axum::response::Response;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::observation::{Conclusion, Job};
+use tinqs_ci_reconciler::model::{Conclusion, Job, JobRef};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::JobRef;
 
 use crate::script::{Asked, Script, html, json_answer, not_found, version};
 

@@ -1,7 +1,7 @@
 //! The list of waiting jobs: paged without order, with duplicates, gaps and broken rows.
 
 use serde_json::{Value, json};
-use tinqs_ci::settings::Scope;
+use tinqs_ci_gitea::Scope;
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, WaitingJob};
 
 use crate::script::{Asked, Script, not_found};

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use tinqs_ci_reconciler::observation::{Job, Registrations};
+use tinqs_ci_reconciler::model::{Job, JobRef, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::{JobRef, Secret};
 
 use crate::script::{
     Asked, RUNNER_TOKEN, Says, Script, client, hanging_up, html, json_answer, settings, version,

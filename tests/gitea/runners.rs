@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci::settings::{Forge as Settings, Scope};
-use tinqs_ci_reconciler::observation::Registrations;
+use tinqs_ci_gitea::{Config as Settings, Scope};
+use tinqs_ci_reconciler::model::{Registrations, Slot};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::Slot;
 
 use crate::script::{
     Asked, FixedClock, RUNNER_TOKEN, Script, TOKEN, client, client_with, html, json_answer,

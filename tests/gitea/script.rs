@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tinqs_ci::gitea::client::{Client, Deadlines};
-use tinqs_ci::settings::{Demand, Forge, Scope};
+use tinqs_ci_gitea::client::{Client, Deadlines};
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) const TOKEN: &str = "api-token-0123456789abcdef";
@@ -104,7 +104,7 @@ impl Script {
     }
 
     pub(crate) fn client_of(&self, scope: Scope) -> Client {
-        client(&Forge { scope, ..settings(&self.url) })
+        client(&Config { scope, ..settings(&self.url) })
     }
 }
 
@@ -192,8 +192,8 @@ impl Clock for FixedClock {
     }
 }
 
-pub(crate) fn settings(url: &str) -> Forge {
-    Forge {
+pub(crate) fn settings(url: &str) -> Config {
+    Config {
         url: url.to_owned(),
         machine_url: None,
         token: Some(Secret::new(TOKEN)),
@@ -207,16 +207,16 @@ pub(crate) fn settings(url: &str) -> Forge {
     }
 }
 
-pub(crate) fn with_runner_token(url: &str) -> Forge {
-    Forge { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
+pub(crate) fn with_runner_token(url: &str) -> Config {
+    Config { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
 /// A client that waits long enough for a loaded host, and not for ever.
-pub(crate) fn client(forge: &Forge) -> Client {
+pub(crate) fn client(forge: &Config) -> Client {
     client_with(forge, Duration::from_secs(10), FixedClock::new())
 }
 
-pub(crate) fn client_with(forge: &Forge, call: Duration, clock: Arc<dyn Clock>) -> Client {
+pub(crate) fn client_with(forge: &Config, call: Duration, clock: Arc<dyn Clock>) -> Client {
     let pause = Duration::from_millis(1);
     let deadlines = Deadlines { connect: Duration::from_secs(5), call, pause };
     Client::with(forge, deadlines, clock).expect("a client")

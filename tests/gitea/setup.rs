@@ -1,12 +1,12 @@
 //! What `init` and `doctor` ask.
 
 use serde_json::{Value, json};
-use tinqs_ci::gitea::client::{Access, Client, Error};
-use tinqs_ci::gitea::demand::{self, Means, Mode, Refusal};
-use tinqs_ci::gitea::version::Version;
-use tinqs_ci::settings::{Demand, Forge, Scope};
+use tinqs_ci_gitea::client::{Access, Client, Error};
+use tinqs_ci_gitea::demand::{self, Means, Mode, Refusal};
+use tinqs_ci_gitea::version::Version;
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::Secret;
 
 use crate::script::{Asked, Script, TOKEN, html, json_answer, not_found, settings, version};
 
@@ -98,7 +98,7 @@ async fn rights_name_the_scope_that_is_missing() {
 #[tokio::test]
 async fn without_a_token_the_error_says_which_one_is_needed() {
     let script = Script::new(|_: &Asked| (401, json!({ "message": "token is required" }))).await;
-    let client = Client::new(&Forge { token: None, ..settings(&script.url) }).expect("a client");
+    let client = Client::new(&Config { token: None, ..settings(&script.url) }).expect("a client");
     let error = client.whoami().await.expect_err("no token");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("`forge.token` is needed"), "{error}");
@@ -175,7 +175,7 @@ async fn the_user_and_the_clock_are_told() {
 fn an_address_or_token_that_cannot_be_used_is_refused_without_showing_it() {
     let of = |url: &str, token: &str| {
         let token = Some(Secret::new(token));
-        Client::new(&Forge { token, ..settings(url) }).expect_err("refused")
+        Client::new(&Config { token, ..settings(url) }).expect_err("refused")
     };
     for url in ["", "git.example.com", "ftp://x", "https://u:pass-word@x", "http://x/?q=1"] {
         let error = of(url, TOKEN);

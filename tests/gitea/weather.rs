@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::response::{IntoResponse as _, Response};
 use jiff::SignedDuration;
 use serde_json::json;
-use tinqs_ci::gitea::client::Client;
+use tinqs_ci_gitea::client::Client;
+use tinqs_ci_reconciler::model::{JobRef, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, PortError};
-use tinqs_ci_reconciler::run::{JobRef, Secret};
 
 use crate::script::{
     Asked, FixedClock, RUNNER_TOKEN, Says, Script, TOKEN, client, client_with, hanging_up, html,

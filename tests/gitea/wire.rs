@@ -8,13 +8,12 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use jiff::Timestamp;
-use tinqs_ci::gitea::client::{Access, Client};
-use tinqs_ci::gitea::demand::{self, Mode};
-use tinqs_ci::gitea::webhook::{self, Event};
-use tinqs_ci::settings::{Demand, Forge as Settings, Scope};
-use tinqs_ci_reconciler::observation::{Conclusion, Job, Registrations};
+use tinqs_ci_gitea::client::{Access, Client};
+use tinqs_ci_gitea::demand::{self, Mode};
+use tinqs_ci_gitea::webhook::{self, Event};
+use tinqs_ci_gitea::{Config as Settings, Demand, Scope};
+use tinqs_ci_reconciler::model::{Conclusion, Job, Registrations, Secret, Slot};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
-use tinqs_ci_reconciler::run::{Secret, Slot};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{Faults, Hook, Wire, WireOptions};
 
@@ -65,7 +64,7 @@ async fn a_job_and_its_runner_live_and_die_on_every_line() {
         );
         assert_eq!(client.job(&job.job).await.expect("answers"), Job::Waiting);
         let blocked = wire.forge().jobs().map(|row| row.id).max().expect("two jobs");
-        let blocked = tinqs_ci_reconciler::run::JobRef { job_id: blocked, ..job.job.clone() };
+        let blocked = tinqs_ci_reconciler::model::JobRef { job_id: blocked, ..job.job.clone() };
         assert_eq!(client.job(&blocked).await.expect("answers"), Job::Blocked);
 
         let labels = ["linux:host".to_owned()];

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::Value;
-use tinqs_ci::serve::Role;
+use tinqs_ci::server::Role;
 use tinqs_ci::telemetry::lines::{Form, Lines};
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::{
+    About, Attempt, Boot, InstanceState, Phase, Placement, Run, Secret, Slot,
+};
 use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
-use tinqs_ci_reconciler::run::{About, Attempt, Boot, Phase, Placement, Run, Secret, Slot};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{Asked, TOKEN, queued, settings};
@@ -140,7 +141,7 @@ fn attempt(run: &Run) -> Attempt {
         number: 1,
         decided_at: now,
         class: class().name,
-        runner: tinqs_ci_reconciler::run::Runner {
+        runner: tinqs_ci_reconciler::model::Runner {
             id: 1,
             uuid: "u".to_owned(),
             name: run.slot(1).to_string(),

@@ -10,12 +10,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::Sha256;
-use tinqs_ci::http::{App, router};
-use tinqs_ci::serve::{Nudge, Parts, Role};
-use tinqs_ci::settings::{
-    ComputeUrl, Demand, Forge, QueueUrl, Scope, Server as ServerSettings, Settings, StoreUrl,
-};
-use tinqs_ci_reconciler::run::Secret;
+use tinqs_ci::server::http::{App, router};
+use tinqs_ci::server::{Nudge, Parts, Role};
+use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::model::Secret;
 use tower::ServiceExt as _;
 
 use crate::fakes::{CANARY, World, class};
@@ -28,7 +27,7 @@ const FORGE_TOKEN: &str = "forge-canary-99cc";
 pub(crate) fn settings() -> Settings {
     Settings {
         installation: "test".to_owned(),
-        forge: Forge {
+        forge: Config {
             url: "http://127.0.0.1:1".to_owned(),
             machine_url: None,
             token: Some(Secret::new(FORGE_TOKEN)),

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
-use tinqs_ci_reconciler::observation::{Instance, InstanceState, Job, Registration, Registrations};
-use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Expect, Filter, Forge, Limits, OpenRun, Page, PortError,
-    Ports, Queue, RunStore, Seat, WaitingJob,
+use tinqs_ci_reconciler::model::{
+    About, Attempt, Class, ClassName, Instance, InstanceId, InstanceState, Job, JobRef, Machine,
+    Market, Registration, Registrations, Run, RunName, Runner, SeatLimits, Secret, Slot, Spec,
+    Times, Uid,
 };
-use tinqs_ci_reconciler::run::{
-    About, Attempt, InstanceId, JobRef, Run, RunName, Runner, Secret, Slot, Spec, Uid,
+use tinqs_ci_reconciler::ports::{
+    Clock, Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Ports,
+    Queue, RunStore, Seat, WaitingJob,
 };
 use tokio::sync::Notify;
 
@@ -222,7 +222,7 @@ impl RunStore for World {
         class: &ClassName,
         slot: &Slot,
         repo: &str,
-        _limits: Limits,
+        _limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let mut state = self.call("store", "seat")?;
         let seats = state.seats.entry(class.clone()).or_default();

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use tinqs_ci::serve::Role;
-use tinqs_ci_reconciler::run::{About, Secret};
+use tinqs_ci::server::Role;
+use tinqs_ci_reconciler::model::{About, Secret};
 
 use crate::asking::{Asked, TOKEN, queued, settings};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use tinqs_ci::serve::{Error, Paces, Parts, Role, serve};
+use tinqs_ci::server::{Error, Paces, Parts, Role, serve};
 use tinqs_ci::settings::Settings;
+use tinqs_ci_reconciler::model::{About, JobRef, Phase};
 use tinqs_ci_reconciler::ports::{Queue as _, WaitingJob};
-use tinqs_ci_reconciler::run::{About, JobRef, Phase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -93,7 +93,7 @@ fn webhook_head(body: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_becomes_a_machine() {
     let world = World::new();
-    world.state().jobs.insert(7, tinqs_ci_reconciler::observation::Job::Waiting);
+    world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
     let serving = start(world.clone(), settings(), paces()).await;
     let body = queued(7, "build");
     let answer = serving.send(&webhook_head(&body), &body).await;

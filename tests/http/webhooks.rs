@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use tinqs_ci::serve::Role;
-use tinqs_ci_reconciler::run::Secret;
+use tinqs_ci::server::Role;
+use tinqs_ci_reconciler::model::Secret;
 
 use crate::asking::{Asked, SECRET, TOKEN, queued, settings, sign};
 use crate::fakes::name;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 

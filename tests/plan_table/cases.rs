@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tinqs_ci_reconciler::observation::Observation;
+use tinqs_ci_reconciler::model::Observation;
 
 /// What `now` means in the cases.
 pub(crate) const NOW: &str = "2026-01-01T12:00:00Z";

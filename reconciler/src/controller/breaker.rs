@@ -9,12 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use jiff::Timestamp;
 
-use crate::class::{Broken, ClassName};
-use crate::facts::after;
+use crate::model::{Broken, ClassName, Refusal, RunName, Slot};
 use crate::mutant::{self, Mutant};
-use crate::plan::STOPPED_FOR;
+use crate::plan::times::{STOPPED_FOR, after};
 use crate::ports::Clock;
-use crate::run::{Refusal, RunName, Slot};
 
 /// Runs of a class that are woken when its launches go on; the others come by their own dues.
 const WOKEN_AT_MOST: usize = 1_000;
@@ -245,7 +243,7 @@ mod tests {
     }
 
     fn slot(job: i64) -> Slot {
-        let uid = crate::run::Uid8("0a1b2c3d".to_owned());
+        let uid = crate::model::Uid8("0a1b2c3d".to_owned());
         Slot { run: RunName::job(job), uid, number: 1 }
     }
 

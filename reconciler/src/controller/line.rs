@@ -7,9 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
-use super::memory::WOKEN_FOR;
-use crate::facts::older;
-use crate::run::{Reason, Run, RunName};
+use crate::model::{Reason, Run, RunName};
+use crate::plan::times::older;
 
 /// Who stands in line so long without a call is looked at all the same, as one that waits for a seat.
 const STANDS_FOR: SignedDuration = SignedDuration::from_mins(5);
@@ -85,9 +84,7 @@ impl Controller {
             && self.ports.compute.room()
             && let Some(name) = self.memory.line.first()
         {
-            // One whose wake-up is lost is due again then.
-            let again = self.ports.clock.now() + WOKEN_FOR;
-            self.memory.remember_due(&name, Some(again));
+            self.memory.remember_woken(&name, self.ports.clock.now());
             called += usize::from(self.ports.queue.wake(&name).await.is_ok());
         }
         called

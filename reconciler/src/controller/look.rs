@@ -10,11 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::breaker::Leave;
 use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
+use crate::model::{Observation, Phase, Reason, Run, RunName, Slot, Status};
 use crate::mutant::{self, Mutant};
-use crate::observation::Observation;
 use crate::plan::{self, Action, LONGEST_DUE, Plan, Row};
 use crate::ports::{ErrorKind, Expect, PortError};
-use crate::run::{Phase, Reason, Run, RunName, Slot, Status};
 
 /// Nothing lands late: what is left of a look after this is dropped.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -320,7 +319,7 @@ fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Spec;
+    use crate::model::Spec;
 
     #[test]
     fn a_due_that_the_plan_asks_for_is_not_written_again_and_a_scrambled_one_is() {

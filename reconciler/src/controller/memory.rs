@@ -9,14 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::breaker::Breakers;
 use super::line::Line;
 use super::taken::Taken;
-use crate::class::{Cause, ClassName, Machine, Shortage};
-use crate::facts::after;
-use crate::observation::{Instance, Registration};
+use crate::model::{
+    Cause, ClassName, Instance, InstanceId, Machine, Registration, RunName, Shortage, Slot,
+};
+use crate::plan::times::after;
 use crate::ports::PortError;
-use crate::run::{InstanceId, RunName, Slot};
 
 /// Nobody is woken twice by the sweep within this time.
-pub(super) const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Where nothing is open, the store is asked for open runs this often, and no more.
 const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Where nothing of ours was found at all, machines, registrations and seats are gone through this
@@ -184,6 +184,11 @@ impl Memory {
     pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
+    }
+
+    /// Remembers that a run was woken: one whose wake-up is lost is due again then.
+    pub(super) fn remember_woken(&self, name: &RunName, now: Timestamp) {
+        self.remember_due(name, Some(now + WOKEN_FOR));
     }
 
     /// When a run is to be looked at again; `None`: not on its own account.

@@ -6,15 +6,15 @@ use jiff::Timestamp;
 
 use super::Controller;
 use super::memory::{Machines, Rows, Seats};
-use crate::class::{Class, ClassName, serving};
-use crate::facts::older;
-use crate::mutant::{self, Mutant};
-use crate::observation::{
-    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
+use crate::model::{
+    Answer, Attempt, Class, ClassName, Conclusion, EndedBy, Instance, InstanceState, Job,
+    Observation, Outcome, PastAttempt, Phase, Registration, Registrations, Run, RunName, Slot,
+    serving,
 };
+use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
+use crate::plan::times::older;
 use crate::ports::{ErrorKind, PortError};
-use crate::run::{Answer, Attempt, Outcome, PastAttempt, Phase, Run, RunName, Slot};
 
 /// How often a record may change while it is looked at.
 const READINGS: usize = 3;
@@ -317,7 +317,7 @@ fn unlisted(seen: &Observation) -> Vec<Instance> {
 fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
     let machine = attempt.placements.last().map(|p| &p.machine);
     Instance {
-        id: crate::run::InstanceId(String::new()),
+        id: crate::model::InstanceId(String::new()),
         slot: run.slot(attempt.number),
         placement: attempt.current(),
         state: InstanceState::Gone,
@@ -334,7 +334,7 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
 
 fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
     Instance {
-        id: crate::run::InstanceId(String::new()),
+        id: crate::model::InstanceId(String::new()),
         slot: run.slot(past.number),
         placement: 0,
         state: InstanceState::Gone,
@@ -345,14 +345,14 @@ fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
         class: past.class.clone(),
         kind: String::new(),
         zone: String::new(),
-        market: crate::class::Market::default(),
+        market: crate::model::Market::default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{End, Ended, InstanceId, PastPlacement, Spec};
+    use crate::model::{End, Ended, InstanceId, PastPlacement, Spec};
 
     #[test]
     fn an_answer_at_the_end_of_time_is_no_panic_and_not_yet_due() {

@@ -5,13 +5,11 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport};
-use crate::class::{Times, serving};
-use crate::facts::after;
+use crate::model::{InstanceState, Outcome, Phase, Run, RunName, Slot, Times, serving};
 use crate::mutant::{self, Mutant};
-use crate::observation::InstanceState;
+use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
-use crate::run::{Outcome, Phase, Run, RunName, Slot};
 
 /// Finished runs that a sweep goes through at most.
 const AUDITED_AT_ONCE: usize = 50;

@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Controller;
-use crate::observation::{Job, Observation};
+use crate::model::{End, Job, Observation, Phase, Run, RunName, Slot};
 use crate::ports::PortError;
-use crate::run::{End, Phase, Run, RunName, Slot};
 
 /// Machines that were taken and are remembered at most; then it begins anew.
 const KEPT: usize = 10_000;

@@ -3,14 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::{
-    Action, LAUNCH_WINDOW, LONGEST_BACKOFF, Plan, Prepare, Row, SHOWN_WITHIN, STOPPED_FOR,
-    SeatLimits, VISIBLE_WITHIN,
+use super::facts;
+use super::rows::{Action, Plan, Prepare, Row};
+use super::times::{
+    LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, STOPPED_FOR, VISIBLE_WITHIN, after, older,
 };
-use crate::class::{Broken, Cause, Class, Machine};
-use crate::facts::{self, after, older};
+use crate::model::SeatLimits;
+use crate::model::{
+    Attempt, Broken, Cause, Class, End, Ended, Machine, Phase, Placement, Reason, Refusal,
+};
 use crate::mutant::{self, Mutant};
-use crate::run::{Attempt, End, Ended, Phase, Placement, Reason, Refusal};
 
 impl<'a> Decision<'a> {
     /// Rows 10 to 12: the attempt that goes on.

@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::facts::{self, Facts};
 use super::heal::heal;
-use super::{Action, FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, Plan, Row};
-use crate::class::Times;
-use crate::facts::{self, Facts, after, older};
+use super::rows::{Action, Plan, Row};
+use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
+use crate::model::{
+    Condition, End, Ended, Instance, Job, Observation, Outcome, Phase, Reason, Run, Status, Times,
+};
 use crate::mutant::{self, Mutant};
-use crate::observation::{Instance, Job, Observation};
-use crate::run::{Condition, End, Ended, Outcome, Phase, Reason, Run, Status};
 
 /// How many past attempts are kept for people.
 const PAST_KEPT: usize = 5;

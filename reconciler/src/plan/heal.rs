@@ -3,10 +3,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH};
-use crate::facts::after;
-use crate::observation::{Job, Observation};
-use crate::run::{Ended, Outcome, Phase, Run, Status};
+use super::times::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, after};
+use crate::model::{Ended, Job, Observation, Outcome, Phase, Run, Status};
 
 /// What another replica wrote is no scrambled time: its clock may be a minute ahead, and a look may have
 /// begun a minute before its record is there to be read.

@@ -1,10 +1,10 @@
 //! P1 and P2: push mode, where no job can be looked at.
 
 use super::decide::Decision;
-use super::{Plan, Row};
-use crate::facts;
+use super::facts;
+use super::rows::{Plan, Row};
+use crate::model::{End, Ended, Outcome, Phase};
 use crate::mutant::{self, Mutant};
-use crate::run::{End, Ended, Outcome, Phase};
 
 impl<'a> Decision<'a> {
     /// P1 and P2: without a job to look at, the use of a registration tells.

@@ -1,18 +1,13 @@
 //! The product of what can be seen, thinned out evenly.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{
-    Broken, Cause, Class, ClassName, Machine, Market, Shortage, Times,
-};
-use tinqs_ci_reconciler::observation::{
-    Conclusion, Instance, InstanceState, Job, Observation, Registration, Registrations,
+use tinqs_ci_reconciler::model::{
+    Answer, Attempt, Boot, Broken, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
+    Instance, InstanceId, InstanceState, Job, JobRef, Machine, Market, Observation, Outcome,
+    PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused, Registration,
+    Registrations, Run, RunName, Runner, Secret, Shortage, Slot, Spec, Times, Uid8,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::{
-    Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, PastAttempt,
-    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret, Slot,
-    Spec, Uid8,
-};
 
 /// What a launch comes to.
 #[derive(Clone, Copy, Debug)]

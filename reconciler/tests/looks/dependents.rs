@@ -1,10 +1,10 @@
 //! Push mode: runs that need others, and those that wait for them.
 
-use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::controller::{ActionKind, Fact};
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState, Job};
+use tinqs_ci_reconciler::model::{
+    ClassName, Conclusion, End, InstanceState, Job, Outcome, Phase, RunName, Spec,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
-use tinqs_ci_reconciler::run::{End, Outcome, Phase, RunName, Spec};
 
 use super::town::{Town, done};
 use super::{MINUTE, effects};

@@ -2,9 +2,8 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::observation::{InstanceState, Job};
+use tinqs_ci_reconciler::model::{InstanceState, Job, RunName};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::RunName;
 
 use super::town::{Town, done};
 use super::{MINUTE, SECOND, waiting_job};
@@ -108,7 +107,7 @@ fn whatever_happens_ends_the_calm() {
             done(town.controller.ingest(&[hint])).expect("it is taken in");
         }),
         ("a run is asked for", |town| {
-            let spec = tinqs_ci_reconciler::run::Spec {
+            let spec = tinqs_ci_reconciler::model::Spec {
                 runs_on: vec!["good".to_owned()],
                 ..Default::default()
             };
@@ -168,7 +167,7 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
                 slot: town.slot(name, 1),
                 repo: "acme/site".to_owned(),
             };
-            let class = tinqs_ci_reconciler::class::ClassName("good".to_owned());
+            let class = tinqs_ci_reconciler::model::ClassName("good".to_owned());
             let mut world = town.world();
             world.machines.clear();
             world.rows.clear();

@@ -1,8 +1,8 @@
 //! What is durable, made and woken once hints have been taken in.
 
 use tinqs_ci_reconciler::controller::Hint;
+use tinqs_ci_reconciler::model::{RunName, Spec};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::{RunName, Spec};
 
 use super::town::{Town, done};
 use super::waiting_job;

@@ -1,10 +1,9 @@
 //! What a poll makes, wakes and counts.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::controller::SweepReport;
+use tinqs_ci_reconciler::model::{ClassName, Outcome, Phase, Run, RunName, Spec};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::{Outcome, Phase, Run, RunName, Spec};
 
 use super::town::{Town, done};
 use super::{MINUTE, SECOND, waiting_job};

@@ -1,14 +1,11 @@
 //! What a look sees: the record first and, where that matters, last; registrations that matter and
 //! are on no list are asked for by their ids; what is remembered of machines.
 
-use tinqs_ci_reconciler::class::{Cause, ClassName};
-use tinqs_ci_reconciler::observation::{
-    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration,
+use tinqs_ci_reconciler::model::{
+    Attempt, Cause, ClassName, Conclusion, End, Ended, EndedBy, Instance, InstanceId,
+    InstanceState, Job, Observation, Phase, Placement, Registration, Run, RunName, Slot,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
-use tinqs_ci_reconciler::run::{
-    Attempt, End, Ended, InstanceId, Phase, Placement, Run, RunName, Slot,
-};
 
 use super::town::{Answer as Answers, Town, done};
 use super::{MINUTE, SECOND, of_old};

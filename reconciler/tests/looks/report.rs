@@ -1,9 +1,8 @@
 //! What a look tells of itself: how it went, what it did, what happened, when to look again.
 
 use tinqs_ci_reconciler::controller::{ActionKind, Fact, LookResult};
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState, Job};
+use tinqs_ci_reconciler::model::{Conclusion, InstanceState, Job, Outcome, Phase, Reason, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Outcome, Phase, Reason, RunName};
 
 use super::town::{Answer, Town};
 use super::{MINUTE, SECOND, effects};
@@ -141,7 +140,7 @@ fn an_effect_that_fails_for_a_finished_run_has_it_looked_at_again_though_it_is_n
     town.look(&names[0]);
     assert!(town.world().rows.is_empty(), "its registration is retired");
     let row = town.slot(&names[0], 1);
-    town.world().rows.push(tinqs_ci_reconciler::observation::Registration {
+    town.world().rows.push(tinqs_ci_reconciler::model::Registration {
         id: 500,
         slot: row,
         uuid: None,
@@ -170,7 +169,7 @@ fn a_success_after_a_failure_does_not_hide_it() {
     assert_eq!(report.result, LookResult::Error);
     let slot = town.slot(&names[0], 1);
     town.world().seats.push((
-        tinqs_ci_reconciler::class::ClassName("bad".to_owned()),
+        tinqs_ci_reconciler::model::ClassName("bad".to_owned()),
         tinqs_ci_reconciler::ports::Seat { slot, repo: "acme/site".to_owned() },
     ));
     town.fails("unseat", ErrorKind::Denied);

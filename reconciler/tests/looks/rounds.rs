@@ -1,10 +1,11 @@
 //! The rounds of one look: in time, each effect once, and what one round did is seen by the next.
 
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine};
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
-use tinqs_ci_reconciler::observation::{Conclusion, Instance, InstanceState, Job, Registration};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Conclusion, Instance, InstanceId, InstanceState, Job, Machine, Phase, Reason,
+    Registration, RunName, Slot,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
-use tinqs_ci_reconciler::run::{InstanceId, Phase, Reason, RunName, Slot};
 
 use super::reading::row;
 use super::town::{Answer, Town};

@@ -1,11 +1,11 @@
 //! Places in a class: a refused one is waited for, a freed one calls those that it fits.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState, Job};
+use tinqs_ci_reconciler::model::{
+    ClassName, Conclusion, InstanceState, Job, Phase, Reason, RunName, Slot,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
-use tinqs_ci_reconciler::run::{Phase, Reason, RunName, Slot};
 
 use super::town::Town;
 use super::{MINUTE, SECOND, effects};

@@ -1,9 +1,9 @@
 //! A run whose machine was taken waits for the taker's, and no longer than one may come.
 
-use tinqs_ci_reconciler::class::ClassName;
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::observation::{Conclusion, Job};
-use tinqs_ci_reconciler::run::{End, Ended, Phase, Reason, Run, RunName};
+use tinqs_ci_reconciler::model::{
+    ClassName, Conclusion, End, Ended, Job, Phase, Reason, Run, RunName,
+};
 
 use super::town::{Town, done};
 use super::{MINUTE, SECOND};

@@ -1,11 +1,11 @@
 //! What a sweep wakes and counts: what is there names runs, and finished runs are gone through.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{ClassName, Times};
 use tinqs_ci_reconciler::controller::SweepReport;
-use tinqs_ci_reconciler::observation::{InstanceState, Registration};
+use tinqs_ci_reconciler::model::{
+    ClassName, End, Ended, InstanceState, Outcome, Phase, Registration, RunName, Times,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
-use tinqs_ci_reconciler::run::{End, Ended, Outcome, Phase, RunName};
 
 use super::town::{Town, done};
 use super::{MINUTE, SECOND};
@@ -44,7 +44,7 @@ fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
     // Of 5 a seat is left, of 6 a machine that has gone.
     {
         let mut world = town.world();
-        let of = |name: &RunName, slot: &tinqs_ci_reconciler::run::Slot| slot.run == *name;
+        let of = |name: &RunName, slot: &tinqs_ci_reconciler::model::Slot| slot.run == *name;
         world.machines.retain(|m| !of(&names[4], &m.slot));
         world.rows.retain(|r| !of(&names[4], &r.slot) && !of(&names[5], &r.slot));
         world.runs.remove(&names[4]);
@@ -52,7 +52,7 @@ fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
         world.machines.last_mut().expect("a machine").state = InstanceState::Gone;
     }
     let slot = town.world().machines[0].slot.clone();
-    let five = tinqs_ci_reconciler::run::Slot { run: names[4].clone(), ..slot };
+    let five = tinqs_ci_reconciler::model::Slot { run: names[4].clone(), ..slot };
     let repo = "acme/site".to_owned();
     town.world().seats.push((ClassName("bad".to_owned()), Seat { slot: five, repo }));
     let report = sweep(&town);

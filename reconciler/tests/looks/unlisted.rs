@@ -1,9 +1,10 @@
 //! Machines that were answered and are on no list are asked for by their ids, where that matters.
 
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::observation::{Conclusion, EndedBy, Instance, InstanceState, Job};
+use tinqs_ci_reconciler::model::{
+    Answer, ClassName, Conclusion, End, Ended, EndedBy, Instance, InstanceId, InstanceState, Job,
+    PastAttempt, PastPlacement, Slot,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Answer, End, Ended, InstanceId, PastAttempt, PastPlacement, Slot};
 
 use super::reading::{attempt, observe, row, seat, started};
 use super::town::{Answer as Answers, Town};
@@ -174,7 +175,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         class,
         kind: String::new(),
         zone: String::new(),
-        market: tinqs_ci_reconciler::class::Market::OnDemand,
+        market: tinqs_ci_reconciler::model::Market::OnDemand,
     };
     assert_eq!(observe(&town, &name).machines, [expected]);
 }

@@ -1,12 +1,11 @@
 //! The calls of a look, and what they do.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{Cause, Shortage};
-use tinqs_ci_reconciler::observation::{InstanceState, Registrations};
-use tinqs_ci_reconciler::plan::{Action as Effect, Row};
+use tinqs_ci_reconciler::model::{
+    Attempt, Cause, InstanceState, Registrations, Runner, Secret, Shortage, Slot,
+};
+use tinqs_ci_reconciler::plan::{Action as Effect, Row, record};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::record;
-use tinqs_ci_reconciler::run::{Attempt, Runner, Secret, Slot};
 
 use crate::look::{Look, Step, instance, run_of};
 use crate::scope::{Came, World};

@@ -1,6 +1,6 @@
 //! The laws of the heart, asserted at each call against what is true.
 
-use tinqs_ci_reconciler::run::{Attempt, Run, Slot};
+use tinqs_ci_reconciler::model::{Attempt, Run, Slot};
 
 use crate::scope::World;
 use crate::state::{Recorded, State, Vm, hash_of, now};

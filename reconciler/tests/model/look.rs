@@ -4,12 +4,11 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::{Class, ClassName};
-use tinqs_ci_reconciler::observation::{
-    Instance, InstanceState, Job as SeenJob, Observation, Registration, Registrations,
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Instance, InstanceId, InstanceState, Job as SeenJob, Observation, Phase,
+    Placement, Registration, Registrations, Run, Slot,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Row, VISIBLE_WITHIN};
-use tinqs_ci_reconciler::run::{InstanceId, Phase, Placement, Run, Slot};
 
 use crate::state::{Doing, Job, Replica, State, Vm, index, name, now};
 use crate::variant::Variant;
@@ -214,7 +213,7 @@ impl Look {
         }
     }
 
-    pub(crate) fn attempt(&self) -> Option<&tinqs_ci_reconciler::run::Attempt> {
+    pub(crate) fn attempt(&self) -> Option<&tinqs_ci_reconciler::model::Attempt> {
         self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
     }
 
@@ -255,7 +254,7 @@ pub(crate) fn instance(machine: &Vm, state: InstanceState) -> Instance {
         class: ClassName("linux".to_owned()),
         kind: String::new(),
         zone: String::new(),
-        market: tinqs_ci_reconciler::class::Market::Spot,
+        market: tinqs_ci_reconciler::model::Market::Spot,
     }
 }
 
@@ -321,7 +320,7 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
             class: class.clone(),
             kind: String::new(),
             zone: String::new(),
-            market: tinqs_ci_reconciler::class::Market::Spot,
+            market: tinqs_ci_reconciler::model::Market::Spot,
         });
     };
     if let Some(attempt) = &run.status.attempt {

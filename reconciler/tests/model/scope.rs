@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::model::Class;
 use tinqs_ci_reconciler::plan::Row;
 
 use crate::state;

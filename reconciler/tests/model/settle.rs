@@ -2,7 +2,7 @@
 //! to a world in which nothing is left, and on the way there, once all is given back, nothing more
 //! may be done than remove the records.
 
-use tinqs_ci_reconciler::run::Phase;
+use tinqs_ci_reconciler::model::Phase;
 
 use crate::look::Step;
 use crate::scope::{Deed, World};
@@ -183,7 +183,7 @@ fn is_over(state: &State) -> bool {
 /// All is done and given back; records alone are left.
 fn is_quiet(state: &State) -> bool {
     let finished = |run: &Hashed<_>| {
-        let run: &tinqs_ci_reconciler::run::Run = run;
+        let run: &tinqs_ci_reconciler::model::Run = run;
         run.status.phase == Phase::Finished
     };
     state.jobs.iter().all(|job| matches!(job, Job::Done(_)))

@@ -4,9 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Shortage, Times};
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
-use tinqs_ci_reconciler::run::{Attempt, JobRef, Run, RunName, Slot, Spec};
+use tinqs_ci_reconciler::model::{
+    Attempt, Class, ClassName, Conclusion, InstanceState, JobRef, Machine, Market, Run, RunName,
+    Shortage, Slot, Spec, Times,
+};
 
 use crate::look::Look;
 

@@ -3,14 +3,12 @@
 //! only known to be long ago. So there are finitely many states, whatever time passes.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Class;
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::{
+    Answer, Attempt, Class, End, Ended, InstanceState, PastAttempt, PastPlacement, Phase,
+    Placement, Refused, Run, Slot, Status,
+};
 use tinqs_ci_reconciler::plan::{
     FORGOTTEN_AFTER, LAUNCH_WINDOW, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, VISIBLE_WITHIN,
-};
-use tinqs_ci_reconciler::run::{
-    Answer, Attempt, End, Ended, PastAttempt, PastPlacement, Phase, Placement, Refused, Run, Slot,
-    Status,
 };
 
 use crate::look::Look;
@@ -229,7 +227,7 @@ fn visit_look(look: &mut Look, f: Visit<'_>) {
     for machine in &mut seen.machines {
         f(&mut machine.launched_at, NONE);
     }
-    if let tinqs_ci_reconciler::observation::Registrations::Seen(rows) = &mut seen.registrations {
+    if let tinqs_ci_reconciler::model::Registrations::Seen(rows) = &mut seen.registrations {
         for since in rows.iter_mut().filter_map(|row| row.missing_since.as_mut()) {
             f(since, NONE);
         }

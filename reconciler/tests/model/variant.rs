@@ -1,8 +1,7 @@
 //! The decision as it is, and broken ones: a model that cannot fail proves nothing.
 
-use tinqs_ci_reconciler::observation::Observation;
+use tinqs_ci_reconciler::model::{Observation, Phase};
 use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
-use tinqs_ci_reconciler::run::Phase;
 
 /// Which decision is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

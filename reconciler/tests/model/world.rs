@@ -1,8 +1,7 @@
 //! What happens, and what then is.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
-use tinqs_ci_reconciler::run::Run;
+use tinqs_ci_reconciler::model::{Conclusion, InstanceState, Run};
 
 use crate::calls::begin;
 use crate::look::run_of;

@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::controller::{Controller, Fact, Report, Settings};
-use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState, Job, Registration};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, EndedBy, Instance, InstanceState, Job, JobRef, Registration, Run, RunName,
+    Slot, Spec,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Ports, Seat, WaitingJob};
-use tinqs_ci_reconciler::run::{JobRef, Run, RunName, Slot, Spec};
 
 /// What a launch of a class is answered.
 #[derive(Clone, Copy)]

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::observation::{Instance, InstanceState, Job, Registration, Registrations};
-use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Expect, Filter, Forge, Limits, OpenRun, Page, PortError,
-    Queue, RunStore, Seat, WaitingJob,
+use tinqs_ci_reconciler::model::{
+    Attempt, ClassName, Instance, InstanceId, InstanceState, Job, JobRef, Registration,
+    Registrations, Run, RunName, Runner, SeatLimits, Slot, Uid,
 };
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, JobRef, Run, RunName, Runner, Slot, Uid};
+use tinqs_ci_reconciler::ports::{
+    Clock, Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Queue,
+    RunStore, Seat, WaitingJob,
+};
 
 use super::{Answer, Door, WorldGuard};
 
@@ -105,7 +106,7 @@ impl RunStore for Door {
         class: &ClassName,
         slot: &Slot,
         repo: &str,
-        limits: Limits,
+        limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let mut world = self.call("store", "seat")?;
         let of_class = world.seats.iter().filter(|(of, _)| of == class);

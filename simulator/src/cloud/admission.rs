@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::model::{InstanceId, Market};
 use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::InstanceId;
 
 use super::machine::Machine;
 use super::{Cloud, Pool, Refused};

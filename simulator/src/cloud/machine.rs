@@ -1,9 +1,10 @@
 //! What a machine does while it lives: the boot script and the ephemeral runner, as they are.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{self, ClassName, label_name};
-use tinqs_ci_reconciler::observation::{Conclusion, EndedBy, Instance, InstanceState};
-use tinqs_ci_reconciler::run::{Boot, InstanceId, Runner, Slot};
+use tinqs_ci_reconciler::model::{
+    self, Boot, ClassName, Conclusion, EndedBy, Instance, InstanceId, InstanceState, Runner, Slot,
+    label_name,
+};
 
 use super::Launch;
 use crate::forge::{Forge, Task, TaskState};
@@ -108,7 +109,7 @@ pub struct Machine {
     /// Its class, as its tags say.
     pub class: ClassName,
     /// What it was made from.
-    pub recipe: class::Machine,
+    pub recipe: model::Machine,
     /// The identity that it was given.
     pub runner: Runner,
     /// What its boot script was told.
@@ -131,7 +132,7 @@ impl Machine {
     pub(super) fn new(
         id: InstanceId,
         ask: Launch<'_>,
-        recipe: class::Machine,
+        recipe: model::Machine,
         now: Timestamp,
         fate: Fate,
     ) -> Self {

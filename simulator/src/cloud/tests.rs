@@ -1,8 +1,9 @@
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{ClassName, Machine as Recipe, Market};
-use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
+use tinqs_ci_reconciler::model::{
+    Attempt, Boot, ClassName, EndedBy, InstanceState, Machine as Recipe, Market, Placement,
+    RunName, Runner, Secret, Slot, Uid,
+};
 use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_reconciler::run::{Attempt, Boot, Placement, RunName, Runner, Secret, Slot, Uid};
 
 use super::admission::{Ask, Stock};
 use super::machine::Fate;
@@ -70,7 +71,7 @@ impl Place {
         &mut self,
         now: Timestamp,
         fate: Fate,
-    ) -> Result<tinqs_ci_reconciler::observation::Instance, super::Refused> {
+    ) -> Result<tinqs_ci_reconciler::model::Instance, super::Refused> {
         let ask = Launch { slot: &self.slot, placement: 0, attempt: &self.attempt };
         self.cloud.launch(now, ask, fate)
     }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 
 use super::guest::Booted;
 use super::state::{Shared, State};

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::InstanceId;
 
 use super::Outcome;
 use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};

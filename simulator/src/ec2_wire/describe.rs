@@ -6,8 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 
 use super::Outcome;
 use super::error::Fault;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 
 use super::Ec2Options;
 use crate::aws_wire::{chance, draw, request_id};

@@ -1,8 +1,6 @@
 //! Filters: `Filter.N.Name`, `Filter.N.Value.M`.
 
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
 
 use super::account::Account;
 use super::error::Fault;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{EndedBy, InstanceId, InstanceState, Market};
 
 use super::account::Account;
 use super::events::state_name;

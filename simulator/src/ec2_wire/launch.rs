@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
 
 use super::error::Fault;
 use super::instance::{groups, instance};

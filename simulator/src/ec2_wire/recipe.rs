@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::model::Market;
 
 use super::account::Account;
 use super::error::Fault;

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{ClassName, Machine as Kind, Market};
-use tinqs_ci_reconciler::observation::InstanceState;
-use tinqs_ci_reconciler::run::{
-    Attempt, Boot, InstanceId, Placement, RunName, Runner, Secret, Slot, Uid8,
+use tinqs_ci_reconciler::model::{
+    Attempt, Boot, ClassName, InstanceId, InstanceState, Machine as Kind, Market, Placement,
+    RunName, Runner, Secret, Slot, Uid8,
 };
 
 use super::bucket::Buckets;

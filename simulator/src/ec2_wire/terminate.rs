@@ -1,7 +1,7 @@
 //! `TerminateInstances`.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::InstanceId;
 
 use super::Outcome;
 use super::describe::{impaired, not_found, unavailable, well_formed};

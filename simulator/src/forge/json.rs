@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Forge, JobRow, Line, Repo, RunnerRow, Status, Webhook};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 
 /// The word of a conclusion.
 pub(super) fn word(conclusion: Conclusion) -> &'static str {

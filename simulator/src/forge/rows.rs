@@ -1,7 +1,7 @@
 //! How the server is set up, and its rows.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 
 /// The release line of the server, as far as they differ here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

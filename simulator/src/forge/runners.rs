@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 use uuid::Uuid;
 
 use super::{

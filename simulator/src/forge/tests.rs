@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 
 use super::{Config, Forge, JobSpec, Line, RACE_WINDOW, RunnerRow, Scope, Status, TaskState};
 use super::{Task, Unregistered};

@@ -1,12 +1,11 @@
 //! Laws L1 to L8, each where its call is made.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{ClassName, serving};
 use tinqs_ci_reconciler::controller::Report;
-use tinqs_ci_reconciler::ports::Expect;
-use tinqs_ci_reconciler::run::{
-    Attempt, Phase, Placement, Reason, Run, RunName, Slot, decode, encode,
+use tinqs_ci_reconciler::model::{
+    Attempt, ClassName, Phase, Placement, Reason, Run, RunName, Slot, decode, encode, serving,
 };
+use tinqs_ci_reconciler::ports::Expect;
 
 use super::Laws;
 use crate::cloud::machine::Machine;
@@ -307,7 +306,7 @@ impl Laws {
         let text = serde_json::to_string(report).unwrap_or_default();
         let first = Slot {
             run: report.name.clone(),
-            uid: tinqs_ci_reconciler::run::Uid8(String::new()),
+            uid: tinqs_ci_reconciler::model::Uid8(String::new()),
             number: 0,
         };
         let own = self.attempts.range(first..).take_while(|(slot, _)| slot.run == report.name);

@@ -2,10 +2,8 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Cause;
-use tinqs_ci_reconciler::observation::Instance;
+use tinqs_ci_reconciler::model::{Attempt, Cause, Instance, InstanceId, RunName, Slot};
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, RunName, Slot};
 
 use super::{Call, Mouth, error};
 use crate::cloud::Launch;

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::label_name;
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
+use tinqs_ci_reconciler::model::{
+    About, Job, JobRef, Registration, Registrations, Runner, Secret, Slot, label_name,
+};
 use tinqs_ci_reconciler::ports::{Forge, PortError, WaitingJob};
-use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
 
 use super::{Call, Mouth};
 use crate::cloud::machine::Machine;

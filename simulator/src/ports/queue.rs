@@ -5,8 +5,8 @@ use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{Delivery, PortError, Queue};
-use tinqs_ci_reconciler::run::RunName;
 
 use super::{Call, Mouth, Pace};
 use crate::world::{World, lock};

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
 use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, Limits, OpenRun, Page, PortError, RunStore, Seat,
+    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
-use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 
 use super::{Call, Mouth, error};
 use crate::faults::Trouble;
@@ -112,7 +111,7 @@ impl Records {
         Ok(Page { items: runs.into_iter().cloned().collect(), next })
     }
 
-    fn seat(&mut self, class: &ClassName, slot: &Slot, repo: &str, limits: Limits) -> bool {
+    fn seat(&mut self, class: &ClassName, slot: &Slot, repo: &str, limits: SeatLimits) -> bool {
         let key = (class.clone(), slot.clone());
         if self.seats.contains_key(&key) {
             return true;
@@ -199,7 +198,7 @@ impl RunStore for Mouth {
         class: &ClassName,
         slot: &Slot,
         repo: &str,
-        limits: Limits,
+        limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let call = Call::new("store.seat", format!("{class} {slot}"));
         self.call(call, |world, _| Ok(world.records.seat(class, slot, repo, limits))).await

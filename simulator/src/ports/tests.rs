@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::observation::{Job, Registrations};
-use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, Forge as _, Limits, Queue as _, RunStore as _,
+use tinqs_ci_reconciler::model::{
+    ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, Slot, Spec,
 };
-use tinqs_ci_reconciler::run::{JobRef, Phase, Run, RunName, Slot, Spec};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Expect, Filter, Forge as _, Queue as _, RunStore as _,
+};
 
 use super::Mouth;
 use crate::clock::{Quick, Virtual};
@@ -94,7 +94,7 @@ async fn finished_runs_are_open_only_once_they_are_due() {
 async fn seats_keep_both_limits() {
     let (mouth, _, _) = live();
     let class = ClassName("linux".to_owned());
-    let limits = Limits { class: Some(2), repo: Some(1) };
+    let limits = SeatLimits { class: Some(2), repo: Some(1) };
     let take = |n: i64, repo: &'static str| {
         let (mouth, class) = (mouth.clone(), class.clone());
         async move { mouth.seat(&class, &slot(n), repo, limits).await.unwrap() }

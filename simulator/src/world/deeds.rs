@@ -1,8 +1,7 @@
 //! What people do in a narrow world, drawn from its seed.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{Class, ClassName, Market};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market};
 
 use super::profile::Deed;
 use super::profiles::{KEEP, linux, minutes, pick, seconds};

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, serving};
 use tinqs_ci_reconciler::controller::{Hint, Settings};
+use tinqs_ci_reconciler::model::{Class, Run, RunName, Secret, Slot, serving};
 use tinqs_ci_reconciler::ports::Clock;
-use tinqs_ci_reconciler::run::{Run, RunName, Secret, Slot};
 
 use super::people::{self, Pushed};
 use super::profile::{Deed, Demand, Profile};

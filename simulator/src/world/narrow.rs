@@ -1,7 +1,7 @@
 //! Worlds narrower still: each is there for one mechanism, whose loss nothing else would show.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{Class, ClassName};
+use tinqs_ci_reconciler::model::{Class, ClassName};
 
 use super::deeds;
 use super::profile::{Deed, Profile};

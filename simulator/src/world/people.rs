@@ -1,9 +1,8 @@
 //! What people do, done: at the forge, at the API, at the database.
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::model::{Class, Run, RunName};
 use tinqs_ci_reconciler::ports::Expect;
-use tinqs_ci_reconciler::run::{Run, RunName};
 
 use super::profile::Deed;
 use super::scramble::scramble;

@@ -2,7 +2,7 @@
 //! themselves are in `world::profiles`.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::Class;
+use tinqs_ci_reconciler::model::Class;
 
 pub use super::profiles::linux;
 use crate::faults::{Faults, Rng, Spell};

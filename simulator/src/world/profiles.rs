@@ -1,7 +1,7 @@
 //! The narrow worlds, by name. Narrow ones find more than a mixture of everything.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
 
 use super::deeds;
 use super::profile::{Demand, Profile};

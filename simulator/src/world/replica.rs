@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::serving;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
+use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
-use tinqs_ci_reconciler::run::{JobRef, Run, RunName, Spec};
 
 use super::{Shared, lock};
 use crate::executor::{Group, Scheduler};
@@ -240,7 +239,7 @@ fn names(hint: &Hint) -> Vec<RunName> {
         Hint::Job { job_id, runner } => {
             let slot = runner
                 .as_deref()
-                .and_then(|name| name.parse::<tinqs_ci_reconciler::run::Slot>().ok());
+                .and_then(|name| name.parse::<tinqs_ci_reconciler::model::Slot>().ok());
             std::iter::once(RunName::job(*job_id)).chain(slot.map(|s| s.run)).collect()
         }
     }

@@ -2,10 +2,9 @@
 //! another version or a restored backup may leave behind.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::run::{
-    Answer, Attempt, Condition, End, Ended, InstanceId, Outcome, PastAttempt, PastPlacement, Phase,
-    Placement, Reason, Refusal, Refused, Run, Uid,
+use tinqs_ci_reconciler::model::{
+    Answer, Attempt, ClassName, Condition, End, Ended, InstanceId, Outcome, PastAttempt,
+    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, Uid,
 };
 use uuid::Uuid;
 
@@ -236,7 +235,7 @@ fn scramble_past(rng: &mut Rng, now: Timestamp, past: &mut PastAttempt) {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::run::{JobRef, RunName, Spec, decode, encode};
+    use tinqs_ci_reconciler::model::{JobRef, RunName, Spec, decode, encode};
 
     use super::*;
 

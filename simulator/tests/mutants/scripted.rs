@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::{Class, ClassName};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
+use tinqs_ci_reconciler::model::{Class, ClassName, RunName};
 use tinqs_ci_reconciler::mutant::{Mutant, with};
-use tinqs_ci_reconciler::run::RunName;
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::observation::Conclusion;
+use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Line, Status};
 use tinqs_ci_simulator::gitea_wire::Hook;
 use tokio::process::{Child, Command};

@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::Market;
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::{InstanceState, Market};
 use tinqs_ci_simulator::aws_wire::{Kind, Ledger, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use tinqs_ci_simulator::faults::Rng;

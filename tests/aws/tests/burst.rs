@@ -22,13 +22,14 @@ use std::time::Duration;
 
 use cloud::INSTALLATION;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::ec2::Machines;
-use tinqs_ci::aws::pace::Rates;
-use tinqs_ci::embedded::queue::MemoryQueue;
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_aws::ec2::Machines;
+use tinqs_ci_aws::pace::Rates;
+use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::controller::{Controller, Settings};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Machine, Market, Phase, Reason, Run, RunName, Times,
+};
 use tinqs_ci_reconciler::ports::{Clock, Ports};
-use tinqs_ci_reconciler::run::{Phase, Reason, Run, RunName};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::ec2_wire::{Account, Buckets, Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::forge::JobSpec;

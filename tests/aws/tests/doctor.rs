@@ -9,7 +9,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::KeyType;
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::InstanceState;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 

@@ -14,13 +14,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines, recipe, wire};
 use jiff::{SignedDuration, Timestamp};
 use make::{at_once, until};
-use tinqs_ci::aws::ec2::Machines;
-use tinqs_ci::aws::events::Owners as _;
-use tinqs_ci::aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::class::{Cause, Market};
-use tinqs_ci_reconciler::observation::{EndedBy, InstanceState};
+use tinqs_ci_aws::ec2::Machines;
+use tinqs_ci_aws::events::Owners as _;
+use tinqs_ci_aws::pace::{Rate, Rates};
+use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceId, InstanceState, Market, RunName};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
-use tinqs_ci_reconciler::run::{InstanceId, RunName};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};
 
@@ -76,7 +74,7 @@ async fn a_launch_asks_for_all_that_it_must() {
     let tagged: Vec<&str> = made.tags.keys().map(String::as_str).collect();
     assert_eq!(tagged, ["instance", "network-interface", "spot-instances-request", "volume"]);
     assert!(made.tags.values().all(|tags| *tags == made.instance_tags()));
-    let script = tinqs_ci::boot::script(&slot, 0, &attempt);
+    let script = tinqs_ci_boot::script(&slot, 0, &attempt);
     assert_eq!(made.user_data, script.as_bytes());
     assert_eq!(machine.zone, "us-east-1a");
     is_clean(&wire);
@@ -201,7 +199,7 @@ async fn a_repeat_with_other_parameters_finds_the_machine_of_before() {
     let (slot, attempt) = ask(1);
     let first = machines.launch(&slot, 0, &attempt).await.unwrap();
     let mut other = attempt.clone();
-    other.runner.token = tinqs_ci_reconciler::run::Secret::new("another-SECRET");
+    other.runner.token = tinqs_ci_reconciler::model::Secret::new("another-SECRET");
     let again = machines.launch(&slot, 0, &other).await.unwrap();
     assert_eq!(again.id, first.id);
     assert_eq!(wire.machines().len(), 1);

@@ -7,9 +7,8 @@ mod history;
 use history::mishap::Plan;
 use history::{History, Setup};
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 use tinqs_ci_reconciler::ports::Clock as _;
-use tinqs_ci_reconciler::run::InstanceId;
 
 /// As `serve` has it where nothing is configured.
 const POLL: SignedDuration = SignedDuration::from_secs(10);

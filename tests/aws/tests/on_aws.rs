@@ -21,7 +21,7 @@ mod wakes;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use tinqs_ci_reconciler::observation::InstanceState;
+use tinqs_ci_reconciler::model::InstanceState;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 

@@ -22,8 +22,8 @@ mod suite;
 mod table;
 mod wire;
 
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::store::DynamoStore;
 use wire::Wire;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

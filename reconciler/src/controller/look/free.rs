@@ -1,9 +1,8 @@
 //! What a look stops and gives back, and whom that lets on.
 
 use super::{Look, Stop};
-use crate::class::{ClassName, serving};
 use crate::controller::ActionKind;
-use crate::observation::{InstanceState, Registrations};
+use crate::model::{ClassName, InstanceState, Registrations, serving};
 use crate::plan::Action;
 
 impl Look<'_> {

@@ -3,14 +3,11 @@
 use jiff::Timestamp;
 
 use super::{Look, Stop};
-use crate::class::{Cause, ClassName, Machine};
 use crate::controller::{ActionKind, Fact};
+use crate::model::{Attempt, Cause, ClassName, Instance, InstanceState, Machine, Refusal, Slot};
 use crate::mutant::{self, Mutant};
-use crate::observation::{Instance, InstanceState};
-use crate::plan::Row;
+use crate::plan::{Row, record};
 use crate::ports::{ErrorKind, PortError};
-use crate::record;
-use crate::run::{Attempt, Refusal, Slot};
 
 impl Look<'_> {
     /// Whether this look may launch for a slot. Where its class is stopped, that is seen from now on.
@@ -40,8 +37,7 @@ impl Look<'_> {
 
     /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
     pub(super) async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
-        let Some(mut attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone())
-        else {
+        let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone()) else {
             return Ok(false);
         };
         if !self.issued.insert(slot.token(placement)) {
@@ -52,9 +48,12 @@ impl Look<'_> {
             return Ok(true);
         }
         self.now_in_time()?;
-        if mutant::on(Mutant::TodaysRecipe) {
-            mutant::todays_recipe(&mut attempt, placement, self.seen.class.as_ref());
-        }
+        #[cfg(feature = "mutants")]
+        let attempt = if mutant::on(Mutant::TodaysRecipe) {
+            crate::plan::spoil::todays_recipe(attempt, placement, self.seen.class.as_ref())
+        } else {
+            attempt
+        };
         let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
         let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
         self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());

@@ -2,9 +2,8 @@
 
 use super::{Look, Stop};
 use crate::controller::ActionKind;
-use crate::plan::{Prepare, Row};
-use crate::record;
-use crate::run::Run;
+use crate::model::Run;
+use crate::plan::{Prepare, Row, record};
 
 impl Look<'_> {
     /// Seat and registration of the next attempt. Answers whether there is one to launch.

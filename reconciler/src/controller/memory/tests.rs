@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::class::{Class, Market, Times};
+use crate::model::{Class, Market, Times};
 use crate::ports::ErrorKind;
 
 fn machine(kind: &str, subnet: &str, market: Market) -> Machine {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::model::Market;
 
 use super::Recipe;
 use crate::ec2_wire::account::Account;

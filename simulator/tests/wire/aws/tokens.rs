@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::model::Market;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 

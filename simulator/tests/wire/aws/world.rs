@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::class::Market;
+use tinqs_ci_reconciler::model::Market;
 use tinqs_ci_reconciler::ports::Clock as _;
 use tinqs_ci_simulator::aws_wire::Latency;
 use tinqs_ci_simulator::clock::Virtual;
@@ -216,11 +216,11 @@ async fn states_take_their_time_and_one_factor_makes_it_pass() {
 }
 
 /// An id as the wire's handle takes it.
-struct MachineId(tinqs_ci_reconciler::run::InstanceId);
+struct MachineId(tinqs_ci_reconciler::model::InstanceId);
 
 impl From<&String> for MachineId {
     fn from(id: &String) -> Self {
-        Self(tinqs_ci_reconciler::run::InstanceId(id.clone()))
+        Self(tinqs_ci_reconciler::model::InstanceId(id.clone()))
     }
 }
 

@@ -4,10 +4,9 @@
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use tinqs_ci::aws::store::DynamoStore;
-use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_reconciler::model::{ClassName, Phase, RunName};
 use tinqs_ci_reconciler::ports::RunStore as _;
-use tinqs_ci_reconciler::run::{Phase, RunName};
 
 use crate::figure::{Figures, Goal, Result, number};
 use crate::region::{Options, Region, instant};

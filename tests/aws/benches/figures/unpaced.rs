@@ -4,17 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::ec2::{Clients, Machines};
-use tinqs_ci::aws::pace::{Rate, Rates};
-use tinqs_ci::aws::store::DynamoStore;
-use tinqs_ci::embedded::queue::MemoryQueue;
-use tinqs_ci::gitea::client::Client;
-use tinqs_ci::gitea::demand::Means;
-use tinqs_ci::gitea::demand::chosen::Demanding;
-use tinqs_ci::gitea::demand::pushes::Pushes;
-use tinqs_ci::serve::{Paces, Parts, Role, SystemClock, serve};
+use tinqs_ci::push::Pushes;
+use tinqs_ci::server::{Paces, Parts, Role, serve};
 use tinqs_ci::settings::{Settings, StoreUrl};
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::ec2::{Clients, Machines};
+use tinqs_ci_aws::pace::{Rate, Rates};
+use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_gitea::client::Client;
+use tinqs_ci_gitea::demand::Means;
+use tinqs_ci_gitea::demand::by_mode::Demanding;
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::ports::{Clock, Ports};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,7 @@ const RATE: Rate = Rate { capacity: 10_000.0, per_second: 10_000.0 };
 /// Serves as this file says until SIGTERM.
 pub(crate) fn run(file: &Path) -> Result<()> {
     let text = std::fs::read_to_string(file)?;
-    let settings = tinqs_ci::config::parse(&text, Some(file), &tinqs_ci::config::Env::new())?;
+    let settings = tinqs_ci::settings::parse(&text, Some(file), &tinqs_ci::settings::Env::new())?;
     // Log and threads as the program itself has them.
     tinqs_ci::telemetry::init(None, "bench");
     tokio::runtime::Builder::new_multi_thread()

@@ -13,8 +13,7 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType,
 };
 use jiff::Timestamp;
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
-use tinqs_ci_reconciler::run::InstanceId;
+use tinqs_ci_reconciler::model::{Conclusion, InstanceId, InstanceState};
 
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventWeather, MachineSeen, Processes};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};

@@ -5,11 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::class::ClassName;
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, Limits, OpenRun, Page, PortError, RunStore, Seat,
+    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
-use tinqs_ci_reconciler::run::{Run, RunName, Slot, Uid};
 
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<BTreeMap<RunName, Run>>);
@@ -69,7 +68,13 @@ impl RunStore for Memory {
     }
 
     // No class of a burst has a limit.
-    async fn seat(&self, _: &ClassName, _: &Slot, _: &str, _: Limits) -> Result<bool, PortError> {
+    async fn seat(
+        &self,
+        _: &ClassName,
+        _: &Slot,
+        _: &str,
+        _: SeatLimits,
+    ) -> Result<bool, PortError> {
         Ok(true)
     }
 

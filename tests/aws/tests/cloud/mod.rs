@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::ec2::{Clients, Machines};
-use tinqs_ci::aws::pace::{Rate, Rates};
-use tinqs_ci::serve::SystemClock;
-use tinqs_ci_reconciler::class::{Machine, Market};
-use tinqs_ci_reconciler::run::{Attempt, Slot};
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::ec2::{Clients, Machines};
+use tinqs_ci_aws::pace::{Rate, Rates};
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_reconciler::model::{Attempt, Machine, Market, Slot};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 
 use crate::{compute, make};

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::class::label_name;
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::observation::{Job, Registration, Registrations};
+use tinqs_ci_reconciler::model::{
+    About, Job, JobRef, Registration, Registrations, Runner, Secret, Slot, label_name,
+};
 use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, WaitingJob};
-use tinqs_ci_reconciler::run::{About, JobRef, Runner, Secret, Slot};
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
 
 /// The repository that everything is pushed to.

@@ -14,16 +14,16 @@ use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use dynoxide::Database;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::ec2::{self, Machines};
-use tinqs_ci::aws::pace::Rates;
-use tinqs_ci::aws::queue::{self, Options, Sqs};
-use tinqs_ci::aws::store::DynamoStore;
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::ec2::{self, Machines};
+use tinqs_ci_aws::pace::Rates;
+use tinqs_ci_aws::queue::{self, Options, Sqs};
+use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::controller::{Controller, LookResult, Settings};
-use tinqs_ci_reconciler::observation::{Conclusion, InstanceState};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Conclusion, InstanceState, Machine, Market, Phase, Run, RunName, Slot, Times,
+};
 use tinqs_ci_reconciler::ports::{Clock as _, Ports, RunStore as _};
-use tinqs_ci_reconciler::run::{Phase, Run, RunName, Slot};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::cloud::machine::Fate;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, LaunchSeen, Recorded};
@@ -164,7 +164,7 @@ fn recorded(store: Arc<DynamoStore>) -> Recorded {
         let attempt = run.filter(|run| run.uid.short() == slot.uid);
         let attempt = attempt.and_then(|run| run.status.attempt);
         attempt.filter(|attempt| attempt.number == slot.number).is_some_and(|attempt| {
-            tinqs_ci::boot::script(&slot, placement, &attempt).as_bytes() == launch.user_data
+            tinqs_ci_boot::script(&slot, placement, &attempt).as_bytes() == launch.user_data
         })
     })
 }

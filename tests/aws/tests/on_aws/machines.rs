@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::ec2::{Clients, Machines, rehearse};
-use tinqs_ci::aws::events::Owners as _;
-use tinqs_ci::aws::pace::Rates;
-use tinqs_ci::serve::SystemClock;
-use tinqs_ci_reconciler::class::{Class, ClassName, Machine, Market, Times};
-use tinqs_ci_reconciler::observation::{EndedBy, Instance, InstanceState};
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::ec2::{Clients, Machines, rehearse};
+use tinqs_ci_aws::events::Owners as _;
+use tinqs_ci_aws::pace::Rates;
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_reconciler::model::{
+    Attempt, Class, ClassName, EndedBy, Instance, InstanceId, InstanceState, Machine, Market, Slot,
+    Times,
+};
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
-use tinqs_ci_reconciler::run::{Attempt, InstanceId, Slot};
 use tokio::time::Instant;
 
 use crate::{compute, make};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::queue::{Clients, Options, Sqs};
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::queue::{Clients, Options, Sqs};
 
 use crate::queue;
 

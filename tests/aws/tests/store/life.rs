@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::store::{DynamoStore, Units};
-use tinqs_ci_reconciler::class::{Class, ClassName};
+use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
-use tinqs_ci_reconciler::ports::{
-    Delivery, Expect, Filter, Limits, OpenRun, Page, PortError, Ports, Queue, RunStore, Seat,
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Phase, Run, RunName, SeatLimits, Secret, Slot, Uid,
 };
-use tinqs_ci_reconciler::run::{Phase, Run, RunName, Secret, Slot, Uid};
+use tinqs_ci_reconciler::ports::{
+    Delivery, Expect, Filter, OpenRun, Page, PortError, Ports, Queue, RunStore, Seat,
+};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
 use tinqs_ci_simulator::ports::Mouth;
@@ -46,7 +47,7 @@ impl RunStore for Both {
         same(self.table.get(name).await, &self.model.get(name).await)
     }
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        let encoded = tinqs_ci_reconciler::run::encode(run).len();
+        let encoded = tinqs_ci_reconciler::model::encode(run).len();
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push(encoded);
         *self
             .puts
@@ -81,7 +82,7 @@ impl RunStore for Both {
         class: &ClassName,
         slot: &Slot,
         repo: &str,
-        limits: Limits,
+        limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let table = self.table.seat(class, slot, repo, limits).await;
         same(table, &self.model.seat(class, slot, repo, limits).await)

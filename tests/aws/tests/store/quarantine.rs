@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
-use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, RunStore as _};
-use tinqs_ci_reconciler::run::RunName;
 
 use crate::make::{at, run};
 use crate::wire::Wire;
@@ -85,9 +85,9 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
 async fn seats_that_cannot_be_read_are_skipped() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
-    let class = tinqs_ci_reconciler::class::ClassName("odd".to_owned());
+    let class = tinqs_ci_reconciler::model::ClassName("odd".to_owned());
     let slot = crate::make::slot(1, 1);
-    let limits = tinqs_ci_reconciler::ports::Limits::default();
+    let limits = tinqs_ci_reconciler::model::SeatLimits::default();
     assert!(store.seat(&class, &slot, "o/r", limits).await.expect("asked"));
     let change = wire.client().await.update_item().table_name("runs");
     let change = change

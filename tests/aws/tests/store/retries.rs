@@ -1,7 +1,7 @@
 //! Replies that are lost, refusals, and what is told of them.
 
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, Limits, RunStore as _};
+use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
 
 use crate::make::{at, attempt, run, slot};
 use crate::wire::{Fault, Wire};
@@ -48,7 +48,7 @@ async fn the_same_write_of_somebody_else_is_a_conflict() {
 async fn seats_and_leases_are_had_although_replies_are_lost() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
-    let (class, limits) = (ClassName("c".to_owned()), Limits { class: Some(2), repo: Some(1) });
+    let (class, limits) = (ClassName("c".to_owned()), SeatLimits { class: Some(2), repo: Some(1) });
     for (id, repo) in [(1, "a/a"), (2, "b/b")] {
         wire.fail("PutItem", Fault::LoseReply, 1);
         wire.fail("UpdateItem", Fault::LoseReply, 1);
@@ -97,7 +97,7 @@ async fn errors_are_told_by_what_helps_and_show_no_secret() {
     }
     let lost = store.put(&run, Expect::Absent).await.expect_err("it is there");
     told.push(format!("{lost} {lost:?}"));
-    let none = tinqs_ci::aws::store::DynamoStore::new(wire.client().await, "nobody", "a");
+    let none = tinqs_ci_aws::store::DynamoStore::new(wire.client().await, "nobody", "a");
     let missing = none.get(&run.name).await.expect_err("there is no such table");
     assert_eq!(missing.kind, ErrorKind::Invalid, "{missing}");
     told.push(format!("{missing} {missing:?}"));
@@ -106,7 +106,7 @@ async fn errors_are_told_by_what_helps_and_show_no_secret() {
     }
     let gone = wire.client().await;
     drop(wire);
-    let store = tinqs_ci::aws::store::DynamoStore::new(gone, "runs", "a");
+    let store = tinqs_ci_aws::store::DynamoStore::new(gone, "runs", "a");
     let error = store.get(&run.name).await.expect_err("nobody answers");
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use tinqs_ci_reconciler::class::ClassName;
-use tinqs_ci_reconciler::ports::{ErrorKind, Limits, RunStore as _};
+use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::ports::{ErrorKind, RunStore as _};
 use tokio::task::JoinSet;
 
 use crate::make::slot;
 use crate::wire::Wire;
 
-const LIMITS: Limits = Limits { class: Some(6), repo: Some(2) };
+const LIMITS: SeatLimits = SeatLimits { class: Some(6), repo: Some(2) };
 const REPOS: [&str; 5] = ["a/a", "b/b", "", "#odd", "ü/ü"];
 
 /// Both limits hold at this very moment.
@@ -74,12 +74,14 @@ async fn a_class_that_may_have_nothing_gets_nothing() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let class = ClassName("none".to_owned());
-    for limits in
-        [Limits { class: Some(0), repo: None }, Limits { class: None, repo: Some(0) }, LIMITS]
-    {
+    for limits in [
+        SeatLimits { class: Some(0), repo: None },
+        SeatLimits { class: None, repo: Some(0) },
+        LIMITS,
+    ] {
         let had = store.seat(&class, &slot(1, 1), "a/a", limits).await.expect("asked");
         assert_eq!(had, limits == LIMITS, "{limits:?}");
     }
-    let none = Limits { class: Some(9), repo: Some(0) };
+    let none = SeatLimits { class: Some(9), repo: Some(0) };
     assert!(!store.seat(&class, &slot(2, 1), "c/c", none).await.expect("asked"), "nor later");
 }

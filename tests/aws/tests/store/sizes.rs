@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci::aws::store::DynamoStore;
-use tinqs_ci_reconciler::class::{ClassName, Machine, Market};
-use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
-use tinqs_ci_reconciler::run::{
-    About, Answer, Attempt, Boot, Condition, End, Ended, InstanceId, JobRef, Outcome, Phase,
-    Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret, Spec,
+use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_reconciler::model::{
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, InstanceId, JobRef, Machine,
+    Market, Outcome, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret,
+    Spec,
 };
+use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
 
 use crate::wire::Wire;
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue::S;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use tinqs_ci::aws::store::{DynamoStore, TableError, description};
+use tinqs_ci_aws::store::{DynamoStore, TableError, description};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, RunStore as _};
 
 use crate::make::{at, finished, run};
@@ -31,7 +31,7 @@ async fn a_table_is_made_once() {
     let made = store.ensure_table().await.expect("a table");
     assert!(made.made && made.expires && made.indexes.is_empty(), "{made:?}");
     let again = store.ensure_table().await.expect("the same table");
-    assert_eq!(again, tinqs_ci::aws::store::Ensured::default());
+    assert_eq!(again, tinqs_ci_aws::store::Ensured::default());
     assert_eq!((wire.calls("CreateTable"), wire.calls("UpdateTimeToLive")), (1, 1));
 
     // Two that start at once.
@@ -181,7 +181,7 @@ async fn the_table_removes_finished_runs_when_their_time_is_over() {
     // Reopened in time: it stays.
     let reopened = finished(run(4, "o/r"), at(0));
     store.put(&reopened, Expect::Absent).await.expect("written");
-    let reopened = tinqs_ci_reconciler::run::Run { status: waiting.status.clone(), ..reopened };
+    let reopened = tinqs_ci_reconciler::model::Run { status: waiting.status.clone(), ..reopened };
     store.put(&reopened, Expect::At(reopened.uid, 1)).await.expect("written");
     assert!(store.get(&long_ago.name).await.expect("read").is_some(), "until it is removed");
     assert_eq!(wire.database.sweep_ttl().expect("swept"), 1);

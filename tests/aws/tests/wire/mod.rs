@@ -15,8 +15,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tinqs_ci::aws::client;
-use tinqs_ci::aws::store::DynamoStore;
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::store::DynamoStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

@@ -1,0 +1,154 @@
+//! What the account has of what the classes name, asked for once for all classes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Image, InstanceTypeInfo, LocationType, SecurityGroup, Subnet};
+use tinqs_ci_reconciler::model::{Class, Machine};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::unseen;
+use crate::errors::{self, ec2 as codes};
+use tinqs_ci_reconciler::ports::check::Check;
+
+/// By id. `None`: they could not be looked at, which has been told.
+pub(super) type Known<T> = Option<BTreeMap<String, T>>;
+
+/// What there is of it.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) images: Known<Image>,
+    pub(super) subnets: Known<Subnet>,
+    pub(super) groups: Known<SecurityGroup>,
+    pub(super) kinds: Known<InstanceTypeInfo>,
+    /// Zones that offer a kind.
+    pub(super) zones: Known<BTreeSet<String>>,
+}
+
+/// Values that a filter takes.
+const MOST_VALUES: usize = 200;
+
+fn named(classes: &[Class], of: impl Fn(&Machine) -> Vec<&String>) -> Vec<String> {
+    let machines = classes.iter().flat_map(|class| &class.machines);
+    let all: BTreeSet<&String> = machines.flat_map(of).filter(|name| !name.is_empty()).collect();
+    all.into_iter().take(MOST_VALUES).cloned().collect()
+}
+
+fn filter(name: &str, values: &[String]) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.to_vec())).build()
+}
+
+impl Account {
+    /// Asks for all of it, and tells what may not be looked at.
+    ///
+    /// # Errors
+    /// EC2 cannot be asked at all.
+    pub(super) async fn look(
+        client: &Client,
+        classes: &[Class],
+    ) -> Result<(Self, Vec<Check>), Check> {
+        let mut told = Vec::new();
+        let mut known = |what: &'static str, right: &str, error: PortError| {
+            let check = unseen("ec2", what, right, &error);
+            if error.kind == ErrorKind::Unavailable {
+                return Err(check);
+            }
+            told.push(check);
+            Ok(())
+        };
+        let mut account = Self::default();
+        match images(client, &named(classes, |m| vec![&m.image])).await {
+            Ok(images) => account.images = Some(images),
+            Err(error) => known("images", "ec2:DescribeImages", error)?,
+        }
+        match subnets(client, &named(classes, |m| vec![&m.subnet])).await {
+            Ok(subnets) => account.subnets = Some(subnets),
+            Err(error) => known("subnets", "ec2:DescribeSubnets", error)?,
+        }
+        match groups(client, &named(classes, |m| m.security_groups.iter().collect())).await {
+            Ok(groups) => account.groups = Some(groups),
+            Err(error) => known("security groups", "ec2:DescribeSecurityGroups", error)?,
+        }
+        let kinds = named(classes, |m| vec![&m.kind]);
+        match infos(client, &kinds).await {
+            Ok(infos) => account.kinds = Some(infos),
+            Err(error) => known("kinds", "ec2:DescribeInstanceTypes", error)?,
+        }
+        match offers(client, &kinds).await {
+            Ok(zones) => account.zones = Some(zones),
+            Err(error) => known("zones of kinds", "ec2:DescribeInstanceTypeOfferings", error)?,
+        }
+        Ok((account, told))
+    }
+}
+
+/// Each by its id, because a filter leaves out what is deprecated.
+async fn images(client: &Client, ids: &[String]) -> Result<BTreeMap<String, Image>, PortError> {
+    let mut images = BTreeMap::new();
+    for id in ids {
+        match client.describe_images().image_ids(id).send().await {
+            Ok(answer) => {
+                let image = answer.images.unwrap_or_default().into_iter().next();
+                images.extend(image.map(|image| (id.clone(), image)));
+            }
+            Err(error) => {
+                let absent = |code: &str| code.starts_with("InvalidAMIID.");
+                if !errors::code(&error).is_some_and(absent) {
+                    return Err(errors::port_error("compute", "doctor", &error, codes::TABLE));
+                }
+            }
+        }
+    }
+    Ok(images)
+}
+
+async fn subnets(client: &Client, ids: &[String]) -> Result<BTreeMap<String, Subnet>, PortError> {
+    let asked = client.describe_subnets().filters(filter("subnet-id", ids));
+    let pages = asked.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let all = pages.map_err(|e| errors::port_error("compute", "doctor", &e, codes::TABLE))?;
+    let pair = |subnet: Subnet| Some((subnet.subnet_id()?.to_owned(), subnet));
+    Ok(all.into_iter().filter_map(pair).collect())
+}
+
+async fn groups(
+    client: &Client,
+    ids: &[String],
+) -> Result<BTreeMap<String, SecurityGroup>, PortError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let asked = client.describe_security_groups().filters(filter("group-id", ids));
+    let pages = asked.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let all = pages.map_err(|e| errors::port_error("compute", "doctor", &e, codes::TABLE))?;
+    let pair = |group: SecurityGroup| Some((group.group_id()?.to_owned(), group));
+    Ok(all.into_iter().filter_map(pair).collect())
+}
+
+async fn infos(
+    client: &Client,
+    kinds: &[String],
+) -> Result<BTreeMap<String, InstanceTypeInfo>, PortError> {
+    let asked = client.describe_instance_types().filters(filter("instance-type", kinds));
+    let pages = asked.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let all = pages.map_err(|e| errors::port_error("compute", "doctor", &e, codes::TABLE))?;
+    let pair = |info: InstanceTypeInfo| Some((info.instance_type()?.as_str().to_owned(), info));
+    Ok(all.into_iter().filter_map(pair).collect())
+}
+
+async fn offers(
+    client: &Client,
+    kinds: &[String],
+) -> Result<BTreeMap<String, BTreeSet<String>>, PortError> {
+    let asked = client.describe_instance_type_offerings();
+    let asked = asked.location_type(LocationType::AvailabilityZone);
+    let asked = asked.filters(filter("instance-type", kinds));
+    let pages = asked.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let all = pages.map_err(|e| errors::port_error("compute", "doctor", &e, codes::TABLE))?;
+    let mut zones: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for offer in all {
+        if let (Some(kind), Some(zone)) = (offer.instance_type(), offer.location()) {
+            zones.entry(kind.as_str().to_owned()).or_default().insert(zone.to_owned());
+        }
+    }
+    Ok(zones)
+}

@@ -1,0 +1,251 @@
+//! Launches that are only tried: rights, profile, tags, and whatever else EC2 has to say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::Image;
+use tinqs_ci_reconciler::model::{Class, Machine};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::NETWORK;
+use crate::ec2::rehearse;
+use tinqs_ci_reconciler::ports::check::Check;
+
+const NAME: &str = "class: launch";
+/// `serve` may be launching from the same bucket: 5 at once, then 2 a second.
+const AT_ONCE: usize = 3;
+const THEN_EVERY: Duration = Duration::from_millis(700);
+/// Most tries of all classes together.
+const MOST: usize = 12;
+
+/// Tries for all classes.
+pub(super) struct Tries<'s> {
+    client: Client,
+    installation: &'s str,
+    made: usize,
+}
+
+/// What is wrong already would be told again.
+pub(super) fn not_tried(class: &Class) -> Check {
+    let message = format!("{}: no launch was tried", class.name);
+    Check::warn(NAME, message, "mend what is above, then look again")
+}
+
+/// As few machines as have each kind, each subnet, each market, each image and each profile once.
+fn covering(machines: &[Machine]) -> Vec<&Machine> {
+    let mut chosen: Vec<&Machine> = Vec::new();
+    for machine in machines {
+        let known =
+            |same: fn(&Machine, &Machine) -> bool| chosen.iter().any(|other| same(machine, other));
+        let is_covered = known(|a, b| a.kind == b.kind)
+            && known(|a, b| a.subnet == b.subnet)
+            && known(|a, b| a.market == b.market)
+            && known(|a, b| a.image == b.image && a.instance_profile == b.instance_profile);
+        if !is_covered {
+            chosen.push(machine);
+        }
+    }
+    chosen
+}
+
+impl<'s> Tries<'s> {
+    pub(super) fn new(client: Client, installation: &'s str) -> Self {
+        Self { client, installation, made: 0 }
+    }
+
+    /// What EC2 says to this class's machines.
+    pub(super) async fn checks(
+        &mut self,
+        class: &Class,
+        images: Option<&BTreeMap<String, Image>>,
+    ) -> Vec<Check> {
+        let machines = covering(&class.machines);
+        let mut refused: Vec<(String, PortError)> = Vec::new();
+        let mut granted = 0;
+        for machine in &machines {
+            if self.made == MOST {
+                break;
+            }
+            if self.made >= AT_ONCE {
+                tokio::time::sleep(THEN_EVERY).await;
+            }
+            self.made += 1;
+            let image = images.and_then(|images| images.get(&machine.image));
+            let tried = rehearse(&self.client, self.installation, class, machine, image).await;
+            let Err(error) = tried else {
+                granted += 1;
+                continue;
+            };
+            let is_hopeless = error.kind == ErrorKind::Unavailable;
+            let Machine { kind, subnet, market, .. } = machine;
+            refused.push((format!("{market} {kind} in {subnet}"), error));
+            if is_hopeless {
+                break;
+            }
+        }
+        judged(class, machines.len(), granted, &refused)
+    }
+}
+
+fn judged(
+    class: &Class,
+    wanted: usize,
+    granted: usize,
+    refused: &[(String, PortError)],
+) -> Vec<Check> {
+    let name = &class.name;
+    // What several are refused for is told once, with all of them.
+    let mut reasons: Vec<(&PortError, Vec<&str>)> = Vec::new();
+    for (what, error) in refused {
+        match reasons.iter_mut().find(|(other, _)| is_same(other, error)) {
+            Some((_, whats)) => whats.push(what),
+            None => reasons.push((error, vec![what])),
+        }
+    }
+    let mut checks: Vec<Check> = reasons
+        .into_iter()
+        .map(|(error, whats)| {
+            refusal(format!("{name}: {}: {}", whats.join(", "), error.message), error)
+        })
+        .collect();
+    let tried = granted + refused.len();
+    if granted > 0 {
+        let of = if refused.is_empty() { String::new() } else { format!(" of {tried}") };
+        let s = if granted == 1 && refused.is_empty() { "" } else { "es" };
+        let left = wanted.saturating_sub(tried);
+        let more = if left > 0 { format!("; {left} more were not tried") } else { String::new() };
+        checks.push(Check::ok(
+            NAME,
+            format!(
+                "{name}: {granted}{of} launch{s} tried without being done would be granted{more}"
+            ),
+        ));
+    } else if tried == 0 {
+        let message = format!("{name}: no launch was tried: {MOST} of other classes were");
+        checks.push(Check::ok(NAME, message));
+    }
+    checks
+}
+
+/// Whether it is the same code: the sentences after it differ in ids.
+fn is_same(one: &PortError, other: &PortError) -> bool {
+    let code = |error: &PortError| error.message.split(' ').next().map(str::to_owned);
+    one.kind == other.kind && code(one) == code(other)
+}
+
+fn refusal(message: String, error: &PortError) -> Check {
+    match error.kind {
+        ErrorKind::Denied if message.contains("iam:PassRole") => Check::fail(
+            NAME,
+            message,
+            "allow iam:PassRole on the role of the class's instance_profile to this process's role \
+             (deploy/aws/iam/controller.json, statement PassRunnerRole)",
+        ),
+        ErrorKind::Denied if message.contains("ec2:CreateTags") => Check::fail(
+            NAME,
+            message,
+            "allow ec2:CreateTags at launches (deploy/aws/iam/controller.json, statement \
+             TagAtLaunchOnly)",
+        ),
+        ErrorKind::Denied => Check::fail(
+            NAME,
+            message,
+            "compare this process's role with deploy/aws/iam/controller.json: each kind, subnet, \
+             group, image and profile must be named there",
+        ),
+        ErrorKind::Unavailable => Check::fail(NAME, message, NETWORK),
+        ErrorKind::Throttled => {
+            Check::warn(NAME, message, "somebody else launches at this moment: look again later")
+        }
+        ErrorKind::NoCapacity => {
+            Check::warn(NAME, message, "add other kinds or subnets to the class")
+        }
+        ErrorKind::Limit => Check::warn(NAME, message, "raise the quota, or lower `limit`"),
+        ErrorKind::Conflict | ErrorKind::Invalid => {
+            Check::fail(NAME, message, "mend the class's [class.machines]")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_reconciler::model::{ClassName, Market};
+
+    use super::*;
+    use tinqs_ci_reconciler::ports::check::Outcome;
+
+    fn machine(market: Market, kind: &str, subnet: &str) -> Machine {
+        Machine {
+            kind: kind.to_owned(),
+            subnet: subnet.to_owned(),
+            market,
+            image: "ami-1".to_owned(),
+            security_groups: Vec::new(),
+            instance_profile: "runner".to_owned(),
+        }
+    }
+
+    fn class(machines: Vec<Machine>) -> Class {
+        Class {
+            name: ClassName("linux".to_owned()),
+            labels: vec!["linux".to_owned()],
+            serves_unlabelled: false,
+            machines,
+            limit: None,
+            repo_limit: None,
+            times: tinqs_ci_reconciler::model::Times::default(),
+            short: Vec::new(),
+            broken: None,
+        }
+    }
+
+    #[test]
+    fn few_tries_cover_every_word() {
+        let mut machines = Vec::new();
+        for market in [Market::Spot, Market::OnDemand] {
+            for kind in ["a.x", "b.x", "c.x"] {
+                for subnet in ["subnet-1", "subnet-2"] {
+                    machines.push(machine(market, kind, subnet));
+                }
+            }
+        }
+        let chosen = covering(&machines);
+        assert_eq!(chosen.len(), 5, "2 + 3 + 2 - 2 of 12: {chosen:?}");
+        for machine in &machines {
+            assert!(chosen.iter().any(|c| c.kind == machine.kind));
+            assert!(chosen.iter().any(|c| c.subnet == machine.subnet));
+            assert!(chosen.iter().any(|c| c.market == machine.market));
+        }
+        assert!(covering(&[]).is_empty());
+    }
+
+    #[test]
+    fn refusals_say_what_helps() {
+        let refused = |kind, message: &str| PortError::new("compute", "rehearse", kind, message);
+        let rows = [
+            (ErrorKind::Denied, "UnauthorizedOperation: iam:PassRole on", Outcome::Fail, "PassRun"),
+            (ErrorKind::Denied, "UnauthorizedOperation: ec2:CreateTags", Outcome::Fail, "TagAt"),
+            (ErrorKind::Denied, "UnauthorizedOperation: RunInstances", Outcome::Fail, "each kind"),
+            (ErrorKind::Unavailable, "not answered", Outcome::Fail, "network"),
+            (ErrorKind::Throttled, "RequestLimitExceeded", Outcome::Warn, "later"),
+            (ErrorKind::NoCapacity, "Unsupported", Outcome::Warn, "other kinds"),
+            (ErrorKind::Limit, "VcpuLimitExceeded", Outcome::Warn, "quota"),
+            (ErrorKind::Invalid, "InvalidParameterValue", Outcome::Fail, "[class.machines]"),
+        ];
+        for (kind, message, outcome, helps) in rows {
+            let check = refusal(message.to_owned(), &refused(kind, message));
+            assert_eq!(check.outcome, outcome, "{message}");
+            assert!(check.fix.as_ref().is_some_and(|fix| fix.contains(helps)), "{check:?}");
+        }
+        let class = class(Vec::new());
+        let denied = |what: &str| {
+            (what.to_owned(), refused(ErrorKind::Denied, "UnauthorizedOperation (HTTP 403)"))
+        };
+        let checks = judged(&class, 4, 1, &[denied("spot a.x"), denied("spot b.x")]);
+        let outcomes: Vec<_> = checks.iter().map(|check| check.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Fail, Outcome::Ok], "{checks:?}");
+        assert!(checks[0].message.starts_with("linux: spot a.x, spot b.x: Unauth"), "{checks:?}");
+        assert!(checks[1].message.contains("1 of 3") && checks[1].message.contains("1 more"));
+    }
+}

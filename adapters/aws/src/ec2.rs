@@ -1,0 +1,242 @@
+//! Machines in EC2: one `RunInstances` per placement, everything in it from the record.
+//!
+//! The client token is the slot and the placement, so asking twice makes one machine. Machines are
+//! found by their tags; what does not carry ours, whole and of this installation, is neither told
+//! of nor touched. Ids are asked for and ended in batches.
+
+mod calls;
+mod instance;
+mod known;
+mod listing;
+mod rehearsal;
+mod request;
+mod tags;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Instance as Seen};
+use tinqs_ci_reconciler::model::{Attempt, Instance, InstanceId, RunName, Slot};
+use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
+
+use super::batch::Batches;
+use super::errors::{self, ec2 as codes};
+use super::events::Owners;
+use super::pace::{Pace, Rates, seconds};
+use calls::{Calls, Found};
+use request::Disks;
+
+pub use instance::ours;
+pub use rehearsal::rehearse;
+pub use request::{Ask, USER_DATA_LIMIT};
+pub use tags::{INSTALLATION, Tagged, read as read_tags, write as write_tags};
+
+/// The clients of EC2, set up for what each is used for.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// For launches: no retries, because a capacity refusal is a 500 and each call counts.
+    pub launch: Client,
+    /// For everything else: a few retries.
+    pub ask: Client,
+}
+
+/// The machines of one installation in one region.
+pub struct Machines {
+    launch: Client,
+    calls: Arc<Calls>,
+    clock: Arc<dyn Clock>,
+    disks: Disks,
+    finds: Batches<InstanceId, Found>,
+    ends: Batches<InstanceId, ()>,
+}
+
+impl Machines {
+    /// Those with this installation's tag. Must be made inside a tokio runtime.
+    pub fn new(clients: Clients, installation: &str, clock: Arc<dyn Clock>, rates: Rates) -> Self {
+        let Clients { launch, ask } = clients;
+        let calls = Arc::new(Calls::new(ask, installation, clock.clone(), rates));
+        let (finding, ending) = (calls.clone(), calls.clone());
+        Self {
+            launch,
+            clock,
+            disks: Disks::default(),
+            finds: Batches::new(calls::FINDS, move |ids| {
+                let calls = finding.clone();
+                async move { calls.find(ids).await }
+            }),
+            ends: Batches::new(calls::ENDS, move |ids| {
+                let calls = ending.clone();
+                async move { calls.terminate(ids).await }
+            }),
+            calls,
+        }
+    }
+
+    /// The pace of its calls.
+    pub fn pace(&self) -> &Pace {
+        &self.calls.pace
+    }
+
+    /// The machine that this token made: an earlier launch has succeeded.
+    async fn by_token(&self, token: &str) -> Result<Option<Seen>, PortError> {
+        let filter = Filter::builder().name("client-token").values(token).build();
+        let mut seen = self.calls.describe("launch", vec![filter]).await?;
+        // An emulator may know no such filter and answer everything.
+        seen.retain(|instance| instance.client_token() == Some(token));
+        Ok(seen.pop())
+    }
+
+    /// The answer to a launch whose parameters are not those of before: a defect, or an image or a
+    /// program that changed under way. Never as if nothing were there.
+    async fn mismatch(&self, ask: &Ask<'_>, error: PortError) -> Result<Instance, PortError> {
+        let token = ask.slot.token(ask.placement);
+        let made = self.by_token(&token).await?;
+        tracing::error!(
+            slot = %ask.slot,
+            machine = made.as_ref().and_then(Seen::instance_id).unwrap_or_default(),
+            error = %error,
+            "a launch was repeated with other parameters: a defect, or two versions of tinqs-ci at once",
+        );
+        match made {
+            Some(seen) => Ok(self.launched(ask, &seen)),
+            // It must be there, and is not visible yet.
+            None => Err(PortError { kind: ErrorKind::Unavailable, ..error }),
+        }
+    }
+
+    /// The answered machine; what it is for is known from the record.
+    fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
+        let machine = instance::launched(ask, seen, self.clock.now());
+        self.calls.known.ours(&machine);
+        self.calls.listed.launched(&machine.id);
+        machine
+    }
+}
+
+#[async_trait]
+impl Compute for Machines {
+    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+        let machines = self.calls.list(self.clock.now()).await?;
+        self.calls.known.listed(&machines);
+        Ok(machines)
+    }
+
+    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        match self.finds.ask(id.clone()).await? {
+            Found::Ours(machine) => Ok(Some(*machine)),
+            Found::Foreign | Found::Nothing => Ok(None),
+        }
+    }
+
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        let ask = Ask::new(&self.calls.installation, slot, placement, attempt)?;
+        let disks = self.disks.of(&self.calls, &ask.machine.image, self.clock.now()).await?;
+        let lane = &self.calls.pace.launch;
+        if let Err(wait) = lane.turn().await {
+            let message = format!("not sent: the next launch may go in {}", seconds(wait));
+            return Err(PortError::new("compute", "launch", ErrorKind::Throttled, message));
+        }
+        let error = match ask.request(&disks).send_with(&self.launch).await {
+            Ok(answer) => {
+                lane.taken();
+                let Some(seen) = answer.instances().first() else {
+                    let message = "EC2 answered a launch without an instance";
+                    return Err(PortError::new(
+                        "compute",
+                        "launch",
+                        ErrorKind::Unavailable,
+                        message,
+                    ));
+                };
+                return Ok(self.launched(&ask, seen));
+            }
+            Err(error) => error,
+        };
+        let told = errors::port_error("compute", "launch", &error, codes::TABLE);
+        lane.corrected(told.kind);
+        if errors::code(&error) == Some(codes::MISMATCH) {
+            return self.mismatch(&ask, told).await;
+        }
+        Err(told)
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+        if !is_id(id) {
+            return Ok(());
+        }
+        // Only what was seen to be ours is ended.
+        if self.calls.known.run_of(id).is_none() && self.find(id).await?.is_none() {
+            return Ok(());
+        }
+        self.ends.ask(id.clone()).await
+    }
+
+    fn room(&self) -> bool {
+        self.calls.pace.launch.room()
+    }
+}
+
+#[async_trait]
+impl Owners for Machines {
+    async fn runs_of(&self, ids: &[InstanceId]) -> Vec<Result<Option<RunName>, PortError>> {
+        let known = &self.calls.known;
+        let asked: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let known_run = known.run_of(id);
+                let ask = known_run.is_none() && !known.is_foreign(id) && is_id(id);
+                (known_run, ask.then(|| self.finds.ask(id.clone())))
+            })
+            .collect();
+        let mut runs = Vec::with_capacity(ids.len());
+        for (run, asked) in asked {
+            runs.push(match asked {
+                None => Ok(run),
+                Some(found) => found.await.map(|found| match found {
+                    Found::Ours(machine) => Some(machine.slot.run),
+                    Found::Foreign | Found::Nothing => None,
+                }),
+            });
+        }
+        runs
+    }
+}
+
+/// Whether this is an id as EC2 makes them; anything else is not asked for.
+pub(super) fn is_id(id: &InstanceId) -> bool {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    let digits = id.0.strip_prefix("i-");
+    digits.is_some_and(|digits| [8, 17].contains(&digits.len()) && digits.bytes().all(hex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_from_other_text() {
+        for id in ["i-0123456789abcdef0", "i-1a2b3c4d"] {
+            assert!(is_id(&InstanceId(id.to_owned())), "{id}");
+        }
+        for id in [
+            "",
+            "..",
+            "i-",
+            "i-0123456789ABCDEF0",
+            "I-1a2b3c4d",
+            "i-1a2b3c4d5",
+            "i-0123456789abcdefg",
+        ] {
+            assert!(!is_id(&InstanceId(id.to_owned())), "{id}");
+        }
+    }
+}

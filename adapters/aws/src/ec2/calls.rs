@@ -1,0 +1,234 @@
+//! The calls other than launches: paced, in pages, in batches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::error::SdkError;
+use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
+use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
+use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
+use tinqs_ci_reconciler::model::{Instance, InstanceId};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
+
+use super::instance::ours;
+use super::known::Known;
+use super::listing::Listed;
+use crate::batch::{Answers, Bundle};
+use crate::errors::{self, again, ec2 as codes};
+use crate::pace::{Lane, Pace, Rates, seconds};
+
+/// Machines asked for by their ids; a filter takes 200 values.
+pub(super) const FINDS: Bundle = Bundle {
+    port: "compute",
+    operation: "find",
+    most: 200,
+    at_once: 4,
+    linger: Duration::from_millis(10),
+};
+/// Machines ended; a call takes 1,000 ids.
+pub(super) const ENDS: Bundle = Bundle {
+    port: "compute",
+    operation: "terminate",
+    most: 1_000,
+    at_once: 2,
+    linger: Duration::from_millis(20),
+};
+/// Reservations in a page.
+const PAGE: i32 = 1_000;
+/// More pages than this are a fault of the other side.
+const MOST_PAGES: usize = 1_000;
+
+/// What asking for an id told.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// A machine of ours.
+    Ours(Box<Instance>),
+    /// An instance of somebody else: left alone.
+    Foreign,
+    /// No instance of that id, as far as EC2 knows yet.
+    Nothing,
+}
+
+/// What all calls share.
+pub(super) struct Calls {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    pub(super) installation: String,
+    pub(super) pace: Pace,
+    pub(super) known: Known,
+    pub(super) listed: Listed,
+}
+
+impl Calls {
+    pub(super) fn new(
+        client: Client,
+        installation: &str,
+        clock: Arc<dyn Clock>,
+        rates: Rates,
+    ) -> Self {
+        let (installation, pace) = (installation.to_owned(), Pace::new(rates, &clock));
+        let (known, listed) = (Known::default(), Listed::default());
+        Self { client, clock, installation, pace, known, listed }
+    }
+
+    /// Every instance that a filter shows. A list counts only whole: where a page fails, all of it
+    /// does.
+    pub(super) async fn describe(
+        &self,
+        operation: &'static str,
+        filters: Vec<Filter>,
+    ) -> Result<Vec<Seen>, PortError> {
+        let mut seen = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let request = self.client.describe_instances();
+            let request = request.set_filters(Some(filters.clone())).max_results(PAGE);
+            let answer = self.page(operation, request.set_next_token(next.clone())).await;
+            let answer =
+                answer?.map_err(|e| errors::port_error("compute", operation, &e, codes::TABLE))?;
+            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            let reservations = answer.reservations.unwrap_or_default();
+            seen.extend(reservations.into_iter().flat_map(|r| r.instances.unwrap_or_default()));
+            if next.is_none() {
+                return Ok(seen);
+            }
+        }
+        let message = format!("the list does not end within {MOST_PAGES} pages");
+        Err(PortError::new("compute", operation, ErrorKind::Unavailable, message))
+    }
+
+    /// One call, in its turn. The outer error: it was not sent.
+    async fn page(
+        &self,
+        operation: &'static str,
+        request: DescribeInstancesFluentBuilder,
+    ) -> Result<Result<DescribeInstancesOutput, SdkError<DescribeInstancesError>>, PortError> {
+        turn(&self.pace.describe, operation).await?;
+        let answer = request.send().await;
+        match &answer {
+            Ok(_) => self.pace.describe.taken(),
+            Err(error) => self.pace.describe.corrected(kind(error)),
+        }
+        Ok(answer)
+    }
+
+    /// What each id is. Several go as values of a filter, which fails for no unknown one; what that
+    /// does not show is asked for by its id, because a filter may lag.
+    pub(super) async fn find(&self, ids: Vec<InstanceId>) -> Answers<Found> {
+        let mut shown: HashMap<String, Found> = HashMap::new();
+        if ids.len() > 1 {
+            let values = ids.iter().map(|id| id.0.clone()).collect();
+            let filter = Filter::builder().name("instance-id").set_values(Some(values)).build();
+            match self.describe("find", vec![filter]).await {
+                Ok(seen) => {
+                    for seen in &seen {
+                        if let Some(id) = seen.instance_id() {
+                            shown.insert(id.to_owned(), self.judged(seen));
+                        }
+                    }
+                }
+                Err(error) => return ids.iter().map(|_| Err(again(&error))).collect(),
+            }
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(match shown.get(&id.0) {
+                Some(shown) => Ok(shown.clone()),
+                None => self.find_one(&id).await,
+            });
+        }
+        found
+    }
+
+    async fn find_one(&self, id: &InstanceId) -> Result<Found, PortError> {
+        let request = self.client.describe_instances().instance_ids(&id.0);
+        let answer = match self.page("find", request).await? {
+            Ok(answer) => answer,
+            Err(error) if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
+                return Ok(Found::Nothing);
+            }
+            Err(error) => {
+                return Err(errors::port_error("compute", "find", &error, codes::TABLE));
+            }
+        };
+        let mut seen = answer.reservations().iter().flat_map(Reservation::instances);
+        let seen = seen.find(|seen| seen.instance_id() == Some(&id.0));
+        Ok(seen.map_or(Found::Nothing, |seen| self.judged(seen)))
+    }
+
+    fn judged(&self, seen: &Seen) -> Found {
+        if let Some(machine) = ours(&self.installation, seen) {
+            self.known.ours(&machine);
+            return Found::Ours(Box::new(machine));
+        }
+        // Tags come with the instance; one without any may be shown before them.
+        if let Some(id) = seen.instance_id().filter(|_| !seen.tags().is_empty()) {
+            self.known.foreign(&InstanceId(id.to_owned()));
+        }
+        Found::Foreign
+    }
+
+    /// Ends machines. One bad id, or one zone in trouble, fails a whole call: then one by one.
+    pub(super) async fn terminate(&self, ids: Vec<InstanceId>) -> Answers<()> {
+        let Err(error) = self.terminate_together(&ids).await else {
+            return ids.iter().map(|_| Ok(())).collect();
+        };
+        // One by one nothing would be better.
+        let hopeless = matches!(error.kind, ErrorKind::Throttled);
+        if ids.len() == 1 || hopeless {
+            return ids.iter().map(|_| Err(again(&error))).collect();
+        }
+        tracing::warn!(machines = ids.len(), error = %error, "machines are ended one by one");
+        let mut ended = Vec::with_capacity(ids.len());
+        for id in ids {
+            ended.push(self.terminate_together(std::slice::from_ref(&id)).await);
+        }
+        ended
+    }
+
+    async fn terminate_together(&self, ids: &[InstanceId]) -> Result<(), PortError> {
+        turn(&self.pace.terminate, "terminate").await?;
+        let all = ids.iter().map(|id| id.0.clone()).collect();
+        let answer = self.client.terminate_instances().set_instance_ids(Some(all)).send().await;
+        let Err(error) = answer else {
+            self.pace.terminate.taken();
+            return Ok(());
+        };
+        self.pace.terminate.corrected(kind(&error));
+        let told = errors::port_error("compute", "terminate", &error, codes::TABLE);
+        match ids {
+            [id] if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
+                // Gone; or so new that it is not known everywhere, and then it must be asked again.
+                if !self.known.is_new(id, self.clock.now()) {
+                    return Ok(());
+                }
+                Err(PortError { kind: ErrorKind::Unavailable, ..told })
+            }
+            _ => Err(told),
+        }
+    }
+
+    /// An image; `None` where EC2 shows none of that id.
+    pub(super) async fn image(&self, image: &str) -> Result<Option<Image>, PortError> {
+        let answer = self.client.describe_images().image_ids(image).send().await;
+        let answer =
+            answer.map_err(|e| errors::port_error("compute", "launch", &e, codes::TABLE))?;
+        Ok(answer.images.unwrap_or_default().into_iter().next())
+    }
+}
+
+fn kind<E>(error: &SdkError<E>) -> ErrorKind
+where
+    E: aws_sdk_ec2::error::ProvideErrorMetadata + std::error::Error + 'static,
+{
+    errors::port_error("compute", "", error, codes::TABLE).kind
+}
+
+async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
+    lane.turn().await.map_err(|wait| {
+        let message = format!("not sent: the next such call may go in {}", seconds(wait));
+        PortError::new("compute", operation, ErrorKind::Throttled, message)
+    })
+}

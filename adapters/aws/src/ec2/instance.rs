@@ -1,0 +1,105 @@
+//! An instance as EC2 tells of it, as the controller sees it.
+
+use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Market};
+
+use super::request::Ask;
+use super::tags::{self, Tagged};
+
+/// A machine of this installation; `None`: not ours, by [`tags::read`], or without an id.
+pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
+    let id = InstanceId(seen.instance_id()?.to_owned());
+    let Tagged { slot, placement, registration, deadline, class } =
+        tags::read(installation, seen.tags())?;
+    let state = state(seen);
+    Some(Instance {
+        id,
+        slot,
+        placement,
+        state,
+        // EC2 always tells. A machine without is old: nothing waits for it, its deadline ends it.
+        launched_at: launched_at(seen).unwrap_or(Timestamp::UNIX_EPOCH),
+        deadline,
+        registration,
+        ended_by: ended_by(seen, state),
+        class,
+        kind: kind(seen),
+        zone: zone(seen),
+        market: market(seen),
+    })
+}
+
+/// The machine that a launch was answered with: what it is for is known, whatever tags the answer
+/// shows.
+pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Instance {
+    let Ask { installation: _, slot, placement, attempt, machine, user_data: _ } = ask;
+    let state = state(seen);
+    Instance {
+        id: InstanceId(seen.instance_id().unwrap_or_default().to_owned()),
+        slot: (*slot).clone(),
+        placement: *placement,
+        state,
+        launched_at: launched_at(seen).unwrap_or(now),
+        deadline: attempt.boot.deadline,
+        registration: attempt.runner.id,
+        ended_by: ended_by(seen, state),
+        class: attempt.class.clone(),
+        kind: machine.kind.clone(),
+        zone: zone(seen),
+        market: machine.market,
+    }
+}
+
+fn state(seen: &Seen) -> InstanceState {
+    match seen.state().and_then(|state| state.name()) {
+        Some(InstanceStateName::Running) => InstanceState::Up,
+        Some(InstanceStateName::ShuttingDown | InstanceStateName::Stopping) => {
+            InstanceState::Ending
+        }
+        // Nobody but a person stops a machine; should he start it again, it is seen up again.
+        Some(InstanceStateName::Terminated | InstanceStateName::Stopped) => InstanceState::Gone,
+        // What is not known is waited for; that ends with `boot_within`.
+        _ => InstanceState::Booting,
+    }
+}
+
+fn ended_by(seen: &Seen, state: InstanceState) -> Option<EndedBy> {
+    if !matches!(state, InstanceState::Ending | InstanceState::Gone) {
+        return None;
+    }
+    match seen.state_reason()?.code()? {
+        "Client.InstanceInitiatedShutdown" => Some(EndedBy::Itself),
+        "Client.UserInitiatedShutdown" => Some(EndedBy::Request),
+        // Interrupted, or a launch that failed after it was accepted.
+        "Client.InternalError"
+        | "Client.VolumeLimitExceeded"
+        | "Client.InvalidSnapshot.NotFound" => Some(EndedBy::Cloud),
+        code if code.starts_with("Server.") => Some(EndedBy::Cloud),
+        _ => None,
+    }
+}
+
+fn launched_at(seen: &Seen) -> Option<Timestamp> {
+    let at = seen.launch_time()?;
+    Timestamp::new(at.secs(), i32::try_from(at.subsec_nanos()).ok()?).ok()
+}
+
+fn kind(seen: &Seen) -> String {
+    seen.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default()
+}
+
+fn zone(seen: &Seen) -> String {
+    let zone = seen.placement().and_then(|placement| placement.availability_zone());
+    zone.unwrap_or_default().to_owned()
+}
+
+fn market(seen: &Seen) -> Market {
+    match seen.instance_lifecycle() {
+        Some(InstanceLifecycleType::Spot) => Market::Spot,
+        _ => Market::OnDemand,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,222 @@
+use aws_sdk_ec2::types::{
+    InstanceState as SeenState, Placement as SeenPlacement, StateReason, Tag,
+};
+use aws_smithy_types::DateTime;
+use proptest::prelude::*;
+use tinqs_ci_reconciler::model::ClassName;
+
+use super::super::request::tests::{attempt, slot};
+use super::*;
+
+const INSTALLATION: &str = "tinqs-ci";
+
+fn seen(tags: Vec<Tag>) -> Seen {
+    Seen::builder()
+        .instance_id("i-0123456789abcdef0")
+        .instance_type("c7a.medium".into())
+        .instance_lifecycle(InstanceLifecycleType::Spot)
+        .launch_time(DateTime::from_secs_and_nanos(1_700_000_000, 500_000_000))
+        .placement(SeenPlacement::builder().availability_zone("eu-central-1b").build())
+        .state(SeenState::builder().name(InstanceStateName::Running).build())
+        .set_tags(Some(tags))
+        .build()
+}
+
+fn our_tags() -> Vec<Tag> {
+    tags::write(INSTALLATION, &slot(), 1, &attempt(2))
+}
+
+/// A machine of ours.
+pub(in super::super) fn machine() -> Instance {
+    ours(INSTALLATION, &seen(our_tags())).expect("it is ours")
+}
+
+#[test]
+fn a_machine_of_ours_is_read_as_it_was_asked_for() {
+    let machine = machine();
+    let attempt = attempt(2);
+    let expected = Instance {
+        id: InstanceId("i-0123456789abcdef0".to_owned()),
+        slot: slot(),
+        placement: 1,
+        state: InstanceState::Up,
+        launched_at: "2023-11-14T22:13:20.5Z".parse().unwrap(),
+        deadline: Timestamp::from_second(attempt.boot.deadline.as_second()).unwrap(),
+        registration: attempt.runner.id,
+        ended_by: None,
+        class: ClassName("linux".to_owned()),
+        kind: "c7a.medium".to_owned(),
+        zone: "eu-central-1b".to_owned(),
+        market: Market::Spot,
+    };
+    assert_eq!(machine, expected);
+    // Others' tags beside ours change nothing, nor does the order.
+    let mut more = our_tags();
+    more.reverse();
+    more.push(tag("aws:autoscaling:groupName", "x"));
+    assert_eq!(ours(INSTALLATION, &seen(more)), Some(expected));
+}
+
+#[test]
+fn states_and_ends_are_told() {
+    use EndedBy::{Cloud, Itself, Request};
+    use InstanceState::{Booting, Ending, Gone, Up};
+    let rows = [
+        ("pending", "", Booting, None),
+        ("running", "", Up, None),
+        // A reason that a living machine still shows is of its past.
+        ("running", "Client.UserInitiatedShutdown", Up, None),
+        ("shutting-down", "Client.UserInitiatedShutdown", Ending, Some(Request)),
+        ("terminated", "Client.UserInitiatedShutdown", Gone, Some(Request)),
+        ("terminated", "Client.InstanceInitiatedShutdown", Gone, Some(Itself)),
+        ("shutting-down", "Server.SpotInstanceTermination", Ending, Some(Cloud)),
+        ("terminated", "Server.SpotInstanceShutdown", Gone, Some(Cloud)),
+        ("terminated", "Server.InsufficientInstanceCapacity", Gone, Some(Cloud)),
+        ("terminated", "Server.InternalError", Gone, Some(Cloud)),
+        ("terminated", "Client.InternalError", Gone, Some(Cloud)),
+        ("terminated", "Client.VolumeLimitExceeded", Gone, Some(Cloud)),
+        ("terminated", "Client.InvalidSnapshot.NotFound", Gone, Some(Cloud)),
+        ("terminated", "Something.New", Gone, None),
+        ("terminated", "", Gone, None),
+        ("stopping", "Client.UserInitiatedShutdown", Ending, Some(Request)),
+        ("stopped", "Client.UserInitiatedShutdown", Gone, Some(Request)),
+        ("something-new", "", Booting, None),
+    ];
+    for (name, reason, state, ended_by) in rows {
+        let mut instance = seen(our_tags());
+        instance.state = Some(SeenState::builder().name(name.into()).build());
+        instance.state_reason =
+            (!reason.is_empty()).then(|| StateReason::builder().code(reason).build());
+        let machine = ours(INSTALLATION, &instance).unwrap();
+        assert_eq!((machine.state, machine.ended_by), (state, ended_by), "{name} {reason}");
+    }
+}
+
+#[test]
+fn a_launch_is_told_from_the_record_whatever_the_answer_shows() {
+    let (slot, attempt) = (slot(), attempt(2));
+    let ask = Ask::new(INSTALLATION, &slot, 1, &attempt).unwrap();
+    let mut answer = seen(Vec::new());
+    answer.state = None;
+    answer.launch_time = None;
+    let now = Timestamp::from_second(7).unwrap();
+    let machine = launched(&ask, &answer, now);
+    assert_eq!((machine.slot, machine.placement, machine.launched_at), (slot, 1, now));
+    assert_eq!(machine.state, InstanceState::Booting);
+    assert_eq!(machine.deadline, attempt.boot.deadline);
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// What makes a machine's tags those of a stranger, or of somebody who edited them.
+#[derive(Clone, Debug)]
+enum Stranger {
+    /// One of ours is not there.
+    Without(usize),
+    /// One of ours is there twice.
+    Twice(usize),
+    /// One of our keys is almost ours.
+    Key(usize, &'static str, &'static str),
+    /// Another installation's.
+    Installation(String),
+    /// A value that is none of that key's.
+    Value(usize, String),
+    /// Some tags, whatever they are.
+    Any(Vec<(String, String)>),
+}
+
+/// Every key of ours but `Name`, which says nothing.
+const OURS: usize = 8;
+
+fn strangers() -> impl Strategy<Value = Stranger> {
+    let nearly = prop_oneof![Just(" "), Just("/"), Just("S"), Just("-2"), Just("\u{200b}"),];
+    // Never empty, never the true value of any key: each is checked for the form of its own.
+    let value = prop_oneof![
+        "[a-z ]{0,8}x",
+        "\\+[0-9]{1,3}",
+        "0[0-9]{1,3}",
+        "-[0-9]{0,2}q",
+        "tq-job-[0-9]{1,5}-[0-9a-f]{7}-1",
+        "job-[0-9]{20,22}",
+        Just("tq-job-7-00000000-0 ".to_owned()),
+        Just("99999999999999999999".to_owned()),
+        Just("2026-13-01T00:00:00Z".to_owned()),
+    ];
+    let any_key = prop_oneof![
+        Just("tinqs-ci".to_owned()),
+        "tinqs-ci/(run|uid|slot|placement|registration|deadline|class)",
+        "(tinqs-ci|Tinqs-CI|tinqs|ci)[/:]?[a-z]{0,8}",
+        ".{0,20}",
+    ];
+    let any_value = prop_oneof![Just("tinqs-ci".to_owned()), "[a-z0-9-]{0,20}", ".{0,20}"];
+    prop_oneof![
+        (0..OURS).prop_map(Stranger::Without),
+        (0..OURS).prop_map(Stranger::Twice),
+        (0..OURS, nearly.clone(), Just(""))
+            .prop_map(|(at, after, before)| Stranger::Key(at, before, after)),
+        (0..OURS, nearly).prop_map(|(at, before)| Stranger::Key(at, before, "")),
+        prop_oneof![
+            "(tinqs-ci|Tinqs-ci|TINQS-CI)[ /.*?-]{1,2}",
+            "[a-z-]{0,12}",
+            Just("tinqs-ci2".to_owned()),
+            Just("Tinqs-CI".to_owned()),
+            Just("*".to_owned()),
+        ]
+        .prop_filter("another's", |value| value != INSTALLATION)
+        .prop_map(Stranger::Installation),
+        // The class may be any text.
+        (1..OURS - 1, value).prop_map(|(at, value)| Stranger::Value(at, value)),
+        proptest::collection::vec((any_key, any_value), 0..12).prop_map(Stranger::Any),
+    ]
+}
+
+fn tags_of(stranger: &Stranger) -> Vec<Tag> {
+    let mut all = our_tags();
+    match stranger {
+        Stranger::Without(at) => drop(all.remove(*at)),
+        Stranger::Twice(at) => all.push(all[*at].clone()),
+        Stranger::Key(at, before, after) => {
+            let key = format!("{before}{}{after}", all[*at].key().unwrap());
+            all[*at].key = Some(key);
+        }
+        Stranger::Installation(value) => all[0].value = Some(value.clone()),
+        Stranger::Value(at, value) => all[*at].value = Some(value.clone()),
+        Stranger::Any(tags) => all = tags.iter().map(|(key, value)| tag(key, value)).collect(),
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// What is not ours, whole and unchanged, is not told of; so nothing ever looks at it.
+    #[test]
+    fn strangers_are_left_alone(stranger in strangers()) {
+        prop_assert_eq!(ours(INSTALLATION, &seen(tags_of(&stranger))), None);
+    }
+}
+
+proptest! {
+    /// What was written is read, of every slot, and by no other installation.
+    #[test]
+    fn ours_is_read_back(job in 0_i64.., number in 1_u32.., placement in 0_u32..100, registration in any::<i64>()) {
+        let mut attempt = attempt(1);
+        attempt.runner.id = registration;
+        let slot = tinqs_ci_reconciler::model::Slot {
+            run: tinqs_ci_reconciler::model::RunName::job(job),
+            uid: slot().uid,
+            number,
+        };
+        let all = tags::write("one", &slot, placement, &attempt);
+        prop_assert!(all.len() <= 50);
+        for tag in &all {
+            let fits = |text: &str, most: usize| text.len() <= most && text.is_ascii();
+            prop_assert!(fits(tag.key().unwrap(), 128) && fits(tag.value().unwrap(), 256));
+        }
+        let read = tags::read("one", &all).unwrap();
+        prop_assert_eq!((read.slot, read.placement, read.registration), (slot, placement, registration));
+        prop_assert_eq!(tags::read("two", &all), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Whose instances are, as far as this process has seen. Tags are given at launch and not changed,
+//! so what was seen stays true; losing it costs a call.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{Instance, InstanceId, RunName};
+
+/// So many are remembered at most; then it begins anew.
+const MOST: usize = 200_000;
+
+/// How long EC2 may hide a machine that it has launched.
+const HIDDEN_FOR: SignedDuration = SignedDuration::from_mins(5);
+
+/// A memory of instances.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// With the moment of the launch.
+    ours: HashMap<InstanceId, (RunName, Timestamp)>,
+    foreign: HashSet<InstanceId>,
+}
+
+impl Known {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A machine of ours.
+    pub(super) fn ours(&self, machine: &Instance) {
+        let mut inner = self.inner();
+        if inner.ours.len() >= MOST {
+            inner.ours.clear();
+        }
+        inner.ours.insert(machine.id.clone(), of(machine));
+    }
+
+    /// A whole list: those that it does not show are let go, but for what is too new for it.
+    pub(super) fn listed(&self, machines: &[Instance]) {
+        let mut inner = self.inner();
+        if inner.ours.len() > 2 * machines.len() + 1_000 {
+            inner.ours.clear();
+        }
+        for machine in machines {
+            // Most are known already.
+            if !inner.ours.contains_key(&machine.id) {
+                inner.ours.insert(machine.id.clone(), of(machine));
+            }
+        }
+    }
+
+    /// An instance of somebody else.
+    pub(super) fn foreign(&self, id: &InstanceId) {
+        let mut inner = self.inner();
+        if inner.foreign.len() >= MOST {
+            inner.foreign.clear();
+        }
+        inner.foreign.insert(id.clone());
+    }
+
+    /// The run of a machine of ours.
+    pub(super) fn run_of(&self, id: &InstanceId) -> Option<RunName> {
+        self.inner().ours.get(id).map(|(run, _)| run.clone())
+    }
+
+    /// Whether a machine of ours is so new that EC2 may not know it everywhere.
+    pub(super) fn is_new(&self, id: &InstanceId, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.ours.get(id).is_some_and(|(_, at)| now.duration_since(*at) < HIDDEN_FOR)
+    }
+
+    /// Whether an instance was seen to be somebody else's.
+    pub(super) fn is_foreign(&self, id: &InstanceId) -> bool {
+        self.inner().foreign.contains(id)
+    }
+}
+
+fn of(machine: &Instance) -> (RunName, Timestamp) {
+    (machine.slot.run.clone(), machine.launched_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::instance::tests::machine;
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_known_and_never_more_than_the_most() {
+        let known = Known::default();
+        let id = |n: usize| InstanceId(format!("i-{n:017x}"));
+        let ours = |n: usize| Instance { id: id(n), ..machine() };
+        let (run, at) = of(&machine());
+        known.ours(&ours(1));
+        known.foreign(&id(2));
+        assert_eq!(known.run_of(&id(1)), Some(run.clone()));
+        assert!(known.is_foreign(&id(2)) && !known.is_foreign(&id(1)));
+        assert_eq!(known.run_of(&id(2)), None);
+        let later = |minutes| at + SignedDuration::from_mins(minutes);
+        assert!(known.is_new(&id(1), later(4)) && !known.is_new(&id(1), later(5)));
+        assert!(!known.is_new(&id(2), at));
+        known.listed(&[ours(3)]);
+        assert_eq!(known.run_of(&id(3)), known.run_of(&id(1)));
+        for n in 0..2 * MOST {
+            known.ours(&ours(n));
+            known.foreign(&id(n));
+        }
+        let inner = known.inner();
+        assert!(inner.ours.len() <= MOST && inner.foreign.len() <= MOST);
+    }
+}

@@ -1,0 +1,115 @@
+//! The list of machines without telling again and again of those that have ended.
+//!
+//! EC2 shows an ended machine for an hour: where jobs are short, most of a list is machines that
+//! nothing will ever happen to. So a list asks for the others, then once for each that it showed
+//! before and shows no longer; what has ended is remembered. Now and then all of it is read.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_sdk_ec2::types::{Filter, Instance as Seen, InstanceStateName};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{Instance, InstanceId};
+use tinqs_ci_reconciler::ports::PortError;
+
+use super::calls::{Calls, FINDS};
+use super::instance::ours;
+use super::tags::INSTALLATION;
+
+/// How often all of it is read: what others launched and what ended between two lists is seen then.
+const WHOLE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// Every state but the last.
+const NOT_ENDED: [InstanceStateName; 5] = [
+    InstanceStateName::Pending,
+    InstanceStateName::Running,
+    InstanceStateName::ShuttingDown,
+    InstanceStateName::Stopping,
+    InstanceStateName::Stopped,
+];
+
+/// What the last list showed.
+#[derive(Debug, Default)]
+pub(super) struct Listed(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// When all of it was read last.
+    whole: Option<Timestamp>,
+    /// Machines of ours that had not ended.
+    open: HashSet<InstanceId>,
+    /// Those that had: they stay as they are.
+    ended: HashMap<InstanceId, Instance>,
+}
+
+impl Listed {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time to read all of it. A clock that went back says so too.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let recent = |at: Timestamp| at <= now && now.duration_since(at) < WHOLE_EVERY;
+        !self.inner().whole.is_some_and(recent)
+    }
+
+    /// A machine that was launched: it is missed once it is not shown.
+    pub(super) fn launched(&self, id: &InstanceId) {
+        self.inner().open.insert(id.clone());
+    }
+
+    /// Those that were open and are not among these.
+    fn missed(&self, shown: &[Seen]) -> Vec<InstanceId> {
+        let shown: HashSet<&str> = shown.iter().filter_map(Seen::instance_id).collect();
+        let inner = self.inner();
+        let missed = inner.open.iter().filter(|id| !shown.contains(id.0.as_str()));
+        // In order, so that the same is asked for in the same words.
+        missed.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+fn has_ended(seen: &Seen) -> bool {
+    seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
+}
+
+impl Calls {
+    /// Every machine of ours that EC2 shows, those of the last hour that have ended among them.
+    pub(super) async fn list(&self, now: Timestamp) -> Result<Vec<Instance>, PortError> {
+        let tag = format!("tag:{INSTALLATION}");
+        let tagged = Filter::builder().name(tag).values(&self.installation).build();
+        let whole = self.listed.is_due(now);
+        let mut filters = vec![tagged];
+        if !whole {
+            let states = NOT_ENDED.map(|state| state.as_str().to_owned()).to_vec();
+            let filter = Filter::builder().name("instance-state-name");
+            filters.push(filter.set_values(Some(states)).build());
+        }
+        let mut seen = self.describe("list", filters).await?;
+        if !whole {
+            for some in self.listed.missed(&seen).chunks(FINDS.most) {
+                let values = some.iter().map(|id| id.0.clone()).collect();
+                let filter = Filter::builder().name("instance-id").set_values(Some(values));
+                seen.extend(self.describe("list", vec![filter.build()]).await?);
+            }
+        }
+        let mut inner = self.listed.inner();
+        if whole {
+            *inner = Inner { whole: Some(now), ..Inner::default() };
+        }
+        let mut machines = HashMap::new();
+        for seen in &seen {
+            let Some(machine) = ours(&self.installation, seen) else { continue };
+            if has_ended(seen) {
+                inner.open.remove(&machine.id);
+                inner.ended.insert(machine.id.clone(), machine);
+            } else if !inner.ended.contains_key(&machine.id) {
+                inner.open.insert(machine.id.clone());
+                machines.insert(machine.id.clone(), machine);
+            }
+        }
+        let mut machines: Vec<Instance> =
+            machines.into_values().chain(inner.ended.values().cloned()).collect();
+        machines.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(machines)
+    }
+}

@@ -1,0 +1,242 @@
+use aws_sdk_ec2::types::EbsBlockDevice;
+use tinqs_ci_reconciler::model::{Boot, ClassName, Placement, RunName, Runner, Secret, Uid8};
+
+use super::*;
+
+pub(in super::super) fn slot() -> Slot {
+    Slot { run: RunName::job(7), uid: Uid8("0a1b2c3d".to_owned()), number: 3 }
+}
+
+pub(in super::super) fn attempt(placements: usize) -> Attempt {
+    let machine = Machine {
+        kind: "c7a.medium".to_owned(),
+        subnet: "subnet-1".to_owned(),
+        market: Market::Spot,
+        image: "ami-1".to_owned(),
+        security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
+        instance_profile: "tinqs-ci-runner".to_owned(),
+    };
+    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    let at = |text: &str| text.parse().unwrap();
+    Attempt {
+        number: 3,
+        decided_at: at("2026-01-02T03:04:05Z"),
+        class: ClassName("linux".to_owned()),
+        runner: Runner {
+            id: 4711,
+            uuid: "a-uuid".to_owned(),
+            name: slot().to_string(),
+            labels: vec!["linux:host".to_owned()],
+            token: Secret::new("runner-SECRET"),
+        },
+        boot: Boot {
+            deadline: at("2026-01-02T09:04:05.678Z"),
+            idle_within: SignedDuration::from_mins(2),
+            instance_url: "https://git.example.com".to_owned(),
+            git_token: None,
+        },
+        placements: vec![placement; placements],
+        ended: None,
+    }
+}
+
+fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
+    let slot = slot();
+    let ask = Ask::new("tinqs-ci", &slot, 0, attempt).unwrap();
+    ask.request(disks).build().unwrap()
+}
+
+#[test]
+fn everything_is_asked_for_in_one_call() {
+    let asked = input(&attempt(1), &[]);
+    assert_eq!((asked.min_count(), asked.max_count()), (Some(1), Some(1)));
+    assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0"));
+    assert!(asked.client_token().unwrap().len() <= 64);
+    assert_eq!((asked.image_id(), asked.subnet_id()), (Some("ami-1"), Some("subnet-1")));
+    assert_eq!(asked.instance_type().map(InstanceType::as_str), Some("c7a.medium"));
+    assert_eq!(asked.security_group_ids(), ["sg-1", "sg-2"]);
+    assert_eq!(asked.iam_instance_profile().and_then(|p| p.name()), Some("tinqs-ci-runner"));
+    assert_eq!(asked.instance_initiated_shutdown_behavior(), Some(&ShutdownBehavior::Terminate));
+    let metadata = asked.metadata_options().unwrap();
+    assert_eq!(metadata.http_tokens(), Some(&HttpTokensState::Required));
+    assert_eq!(metadata.http_put_response_hop_limit(), Some(1));
+    assert_eq!(metadata.http_endpoint(), Some(&InstanceMetadataEndpointState::Enabled));
+    assert_eq!(metadata.instance_metadata_tags(), Some(&InstanceMetadataTagsState::Disabled));
+    let market = asked.instance_market_options().unwrap();
+    assert_eq!(market.market_type(), Some(&MarketType::Spot));
+    let spot = market.spot_options().unwrap();
+    assert_eq!(spot.spot_instance_type(), Some(&SpotInstanceType::OneTime));
+    assert_eq!(
+        spot.instance_interruption_behavior(),
+        Some(&InstanceInterruptionBehavior::Terminate)
+    );
+    assert_eq!(spot.max_price(), None);
+    assert_eq!(asked.credit_specification(), None);
+    let tagged: Vec<&str> = asked
+        .tag_specifications()
+        .iter()
+        .filter_map(|t| Some(t.resource_type()?.as_str()))
+        .collect();
+    assert_eq!(tagged, ["instance", "volume", "network-interface", "spot-instances-request"]);
+    let tags: Vec<(&str, &str)> = asked.tag_specifications()[0]
+        .tags()
+        .iter()
+        .filter_map(|tag| Some((tag.key()?, tag.value()?)))
+        .collect();
+    let expected = [
+        ("tinqs-ci", "tinqs-ci"),
+        ("tinqs-ci/run", "job-7"),
+        ("tinqs-ci/uid", "0a1b2c3d"),
+        ("tinqs-ci/slot", "tq-job-7-0a1b2c3d-3"),
+        ("tinqs-ci/placement", "0"),
+        ("tinqs-ci/registration", "4711"),
+        ("tinqs-ci/deadline", "2026-01-02T09:04:05Z"),
+        ("tinqs-ci/class", "linux"),
+        ("Name", "tq-job-7-0a1b2c3d-3-0"),
+    ];
+    assert_eq!(tags, expected);
+    for other in &asked.tag_specifications()[1..] {
+        assert_eq!(other.tags(), asked.tag_specifications()[0].tags());
+    }
+    let script = STANDARD.decode(asked.user_data().unwrap()).unwrap();
+    assert_eq!(String::from_utf8(script).unwrap(), boot::script(&slot(), 0, &attempt(1)));
+}
+
+#[test]
+fn on_demand_and_burstable_machines_are_asked_for_as_such() {
+    let mut attempt = attempt(1);
+    let machine = &mut attempt.placements[0].machine;
+    machine.market = Market::OnDemand;
+    machine.kind = "t3a.small".to_owned();
+    machine.security_groups.clear();
+    machine.instance_profile = "arn:aws:iam::123456789012:instance-profile/x".to_owned();
+    let asked = input(&attempt, &[]);
+    assert_eq!(asked.instance_market_options(), None);
+    assert_eq!(asked.tag_specifications().len(), 3);
+    let credits = asked.credit_specification().and_then(|credits| credits.cpu_credits());
+    assert_eq!(credits, Some("standard"));
+    assert!(asked.security_group_ids().is_empty());
+    let profile = asked.iam_instance_profile().unwrap();
+    assert_eq!((profile.name(), profile.arn().is_some()), (None, true));
+    attempt.placements[0].machine.instance_profile.clear();
+    assert_eq!(input(&attempt, &[]).iam_instance_profile(), None);
+    for (kind, burstable) in
+        [("t2.micro", true), ("t4g.nano", true), ("trn1.2xlarge", false), ("c7a.medium", false)]
+    {
+        assert_eq!(is_burstable(kind), burstable, "{kind}");
+    }
+}
+
+#[test]
+fn the_same_record_gives_the_same_bytes() {
+    let disks = disks(&image());
+    assert_eq!(input(&attempt(1), &disks), input(&attempt(1), &disks));
+}
+
+#[test]
+fn no_secret_is_shown_by_accident() {
+    let slot = slot();
+    let attempt = attempt(1);
+    let ask = Ask::new("tinqs-ci", &slot, 0, &attempt).unwrap();
+    let encoded = STANDARD.encode(boot::script(&slot, 0, &attempt));
+    for shown in [format!("{ask:?}"), format!("{:?}", input(&attempt, &[]))] {
+        assert!(!shown.contains("SECRET") && !shown.contains(&encoded[..40]), "{shown}");
+    }
+    let tags = format!("{:?}", input(&attempt, &[]).tag_specifications());
+    assert!(!tags.contains("SECRET"), "{tags}");
+}
+
+/// A label of just the length that makes the script so many bytes.
+fn with_script_of(bytes: usize) -> Attempt {
+    let mut attempt = attempt(1);
+    let padded = |attempt: &mut Attempt, length: usize| {
+        attempt.runner.labels = vec![format!("{}:host", "x".repeat(length))];
+        boot::script(&slot(), 0, attempt).len()
+    };
+    let rest = padded(&mut attempt, 1) - 1;
+    assert_eq!(padded(&mut attempt, bytes - rest), bytes);
+    attempt
+}
+
+#[test]
+fn user_data_fits_or_is_refused_before_it_is_sent() {
+    let slot = slot();
+    let fits = with_script_of(USER_DATA_LIMIT);
+    assert!(Ask::new("tinqs-ci", &slot, 0, &fits).is_ok());
+    let error = Ask::new("tinqs-ci", &slot, 0, &with_script_of(USER_DATA_LIMIT + 1)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.contains("16385") && !error.message.contains("SECRET"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_said() {
+    type Change = fn(&mut Machine);
+    let slot = slot();
+    assert_eq!(Ask::new("x", &slot, 1, &attempt(1)).unwrap_err().kind, ErrorKind::Invalid);
+    let without: [(Change, &str); 3] = [
+        (|machine| machine.image.clear(), "`image`"),
+        (|machine| machine.kind.clear(), "`kinds`"),
+        (|machine| machine.subnet.clear(), "`subnets`"),
+    ];
+    for (change, named) in without {
+        let mut attempt = attempt(1);
+        change(&mut attempt.placements[0].machine);
+        let error = Ask::new("x", &slot, 0, &attempt).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.contains(named), "{error}");
+    }
+}
+
+fn image() -> Image {
+    let disk = |name: &str| {
+        let ebs = EbsBlockDevice::builder()
+            .snapshot_id("snap-1")
+            .volume_size(8)
+            .delete_on_termination(false);
+        BlockDeviceMapping::builder().device_name(name).ebs(ebs.build()).build()
+    };
+    Image::builder()
+        .image_id("ami-1")
+        .root_device_name("/dev/xvda")
+        .block_device_mappings(disk("/dev/xvda"))
+        .block_device_mappings(disk("/dev/sdf"))
+        .block_device_mappings(
+            BlockDeviceMapping::builder()
+                .device_name("/dev/sdb")
+                .virtual_name("ephemeral0")
+                .build(),
+        )
+        .build()
+}
+
+#[test]
+fn disks_are_encrypted_and_end_with_the_machine() {
+    let disks = disks(&image());
+    let told: Vec<_> = disks
+        .iter()
+        .map(|disk| {
+            let ebs = disk.ebs().unwrap();
+            (
+                disk.device_name().unwrap(),
+                ebs.volume_type().map(VolumeType::as_str),
+                ebs.encrypted(),
+                ebs.delete_on_termination(),
+                ebs.volume_size(),
+                ebs.snapshot_id(),
+            )
+        })
+        .collect();
+    let yes = Some(true);
+    assert_eq!(
+        told,
+        [
+            ("/dev/xvda", Some("gp3"), yes, yes, Some(8), None),
+            ("/dev/sdf", None, yes, yes, Some(8), None)
+        ]
+    );
+    assert!(super::disks(&Image::builder().build()).is_empty());
+    let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
+    let disks = super::disks(&bare.build());
+    assert_eq!(disks[0].device_name(), Some("/dev/sda1"));
+    assert_eq!(disks[0].ebs().and_then(EbsBlockDevice::volume_type), Some(&VolumeType::Gp3));
+}

@@ -1,0 +1,89 @@
+//! What a machine's tags say, and reading it back. Ids and numbers only: everyone who may describe
+//! instances reads them.
+
+use aws_sdk_ec2::types::Tag;
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{Attempt, ClassName, Slot};
+
+/// The tag that says whose a machine is; its value is the installation.
+pub const INSTALLATION: &str = "tinqs-ci";
+const RUN: &str = "tinqs-ci/run";
+const UID: &str = "tinqs-ci/uid";
+const SLOT: &str = "tinqs-ci/slot";
+const PLACEMENT: &str = "tinqs-ci/placement";
+const REGISTRATION: &str = "tinqs-ci/registration";
+const DEADLINE: &str = "tinqs-ci/deadline";
+const CLASS: &str = "tinqs-ci/class";
+/// What consoles show; says nothing to us.
+const NAME: &str = "Name";
+
+/// What the tags of a machine of ours say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// Whose it is.
+    pub slot: Slot,
+    /// Which placement.
+    pub placement: u32,
+    /// The registration it was given.
+    pub registration: i64,
+    /// When it powers itself off, in whole seconds.
+    pub deadline: Timestamp,
+    /// Its class.
+    pub class: ClassName,
+}
+
+/// The tags of a launch, always in this order.
+pub fn write(installation: &str, slot: &Slot, placement: u32, attempt: &Attempt) -> Vec<Tag> {
+    let deadline = whole_seconds(attempt.boot.deadline);
+    let tags = [
+        (INSTALLATION, installation.to_owned()),
+        (RUN, slot.run.to_string()),
+        (UID, slot.uid.to_string()),
+        (SLOT, slot.to_string()),
+        (PLACEMENT, placement.to_string()),
+        (REGISTRATION, attempt.runner.id.to_string()),
+        (DEADLINE, deadline.to_string()),
+        (CLASS, attempt.class.to_string()),
+        (NAME, slot.token(placement)),
+    ];
+    tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    // Within the range of timestamps, since it comes from one.
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// What the tags say, where they are all there, once each, agree, and are this installation's.
+/// `None`: the machine is somebody else's, or somebody has edited it; it is left alone.
+pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
+    let value = |key: &str| {
+        let mut values = tags.iter().filter(|tag| tag.key() == Some(key)).map(Tag::value);
+        let value = values.next()?;
+        if values.next().is_some() { None } else { value }
+    };
+    if value(INSTALLATION)? != installation {
+        return None;
+    }
+    let slot: Slot = value(SLOT)?.parse().ok()?;
+    if value(RUN)? != slot.run.as_str() || value(UID)? != slot.uid.0 {
+        return None;
+    }
+    let class = value(CLASS)?;
+    if class.is_empty() {
+        return None;
+    }
+    Some(Tagged {
+        slot,
+        placement: number(value(PLACEMENT)?)?,
+        registration: number(value(REGISTRATION)?)?,
+        deadline: value(DEADLINE)?.parse().ok()?,
+        class: ClassName(class.to_owned()),
+    })
+}
+
+/// A number as we write them: one spelling each.
+fn number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
+    let number: N = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}

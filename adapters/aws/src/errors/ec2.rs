@@ -1,0 +1,267 @@
+//! EC2's codes: what helps against each. The one table of them.
+
+use tinqs_ci_reconciler::model::Cause;
+use tinqs_ci_reconciler::ports::ErrorKind::{
+    self, Denied, Invalid, Limit, NoCapacity, Throttled, Unavailable,
+};
+
+use super::Table;
+
+/// EC2's part of the translation.
+pub const TABLE: Table = Table { kind, cause, remedy };
+
+/// The same client token with other parameters: a launch of before has succeeded.
+pub const MISMATCH: &str = "IdempotentParameterMismatch";
+/// The wished answer of a dry run.
+pub const DRY_RUN: &str = "DryRunOperation";
+
+/// Whether a code says that there is no instance of that id: new, gone, or lagging.
+pub fn is_unknown_instance(code: &str) -> bool {
+    matches!(code, "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed")
+}
+
+/// Codes that their HTTP status would misjudge, or that are worth naming.
+const CODES: &[(&str, ErrorKind)] = &[
+    // It may have happened.
+    ("InternalError", Unavailable),
+    ("InternalFailure", Unavailable),
+    ("ServiceUnavailable", Unavailable),
+    ("Unavailable", Unavailable),
+    // Nothing was done.
+    ("RequestLimitExceeded", Throttled),
+    ("Throttling", Throttled),
+    ("ThrottlingException", Throttled),
+    ("EC2ThrottledException", Throttled),
+    // A definite no, in spite of 500.
+    ("InsufficientInstanceCapacity", NoCapacity),
+    ("InsufficientCapacity", NoCapacity),
+    ("InsufficientHostCapacity", NoCapacity),
+    ("UnfulfillableCapacity", NoCapacity),
+    ("ReservationCapacityExceeded", NoCapacity),
+    ("Unsupported", NoCapacity),
+    ("InsufficientFreeAddressesInSubnet", NoCapacity),
+    ("SpotMaxPriceTooLow", NoCapacity),
+    // The whole account's.
+    ("MaxSpotInstanceCountExceeded", Limit),
+    ("VcpuLimitExceeded", Limit),
+    ("InstanceLimitExceeded", Limit),
+    ("VolumeLimitExceeded", Limit),
+    ("MaxIOPSLimitExceeded", Limit),
+    ("MaxFleetCountExceeded", Limit),
+    // Ours or the configuration's.
+    (MISMATCH, Invalid),
+    ("InvalidAMIID.NotFound", Invalid),
+    ("InvalidAMIID.Malformed", Invalid),
+    ("InvalidAMIID.Unavailable", Invalid),
+    ("InvalidSubnetID.NotFound", Invalid),
+    ("InvalidGroup.NotFound", Invalid),
+    ("InvalidKeyPair.NotFound", Invalid),
+    ("InvalidLaunchTemplateId.NotFound", Invalid),
+    ("InvalidParameterValue", Invalid),
+    ("InvalidParameterCombination", Invalid),
+    ("MissingParameter", Invalid),
+    ("InvalidBlockDeviceMapping", Invalid),
+    ("InvalidUserData.Malformed", Invalid),
+    ("InvalidInput", Invalid),
+    ("MalformedQueryString", Invalid),
+    ("UnknownParameter", Invalid),
+    ("InvalidAction", Invalid),
+    ("InvalidInstanceID.NotFound", Invalid),
+    ("InvalidInstanceID.Malformed", Invalid),
+    ("IncorrectInstanceState", Invalid),
+    (DRY_RUN, Invalid),
+    // The operator's.
+    ("UnauthorizedOperation", Denied),
+    ("AuthFailure", Denied),
+    ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Denied),
+    ("InvalidClientTokenId", Denied),
+    ("SignatureDoesNotMatch", Denied),
+    ("ExpiredToken", Denied),
+    ("RequestExpired", Denied),
+    ("RequestTimeTooSkewed", Denied),
+    ("OptInRequired", Denied),
+    ("PendingVerification", Denied),
+    ("Blocked", Denied),
+    ("OperationNotPermitted", Denied),
+];
+
+fn kind(code: &str) -> Option<ErrorKind> {
+    CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
+}
+
+/// What reaches less far, or further, or is remembered for longer than its kind says.
+fn cause(code: &str) -> Option<Cause> {
+    Some(match code {
+        "Unsupported" => Cause::Unsupported,
+        "InsufficientFreeAddressesInSubnet" => Cause::Addresses,
+        // Nothing but spot machines needs that role.
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => Cause::Market,
+        // Of this attempt's own labels, or of its own call of before.
+        "InvalidUserData.Malformed" | MISMATCH => Cause::Attempt,
+        _ => return None,
+    })
+}
+
+fn remedy(code: &str, message: &str) -> &'static str {
+    match code {
+        "UnauthorizedOperation" => "give the controller's role the right to this call",
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => {
+            "the account has never used spot: run `aws iam create-service-linked-role \
+             --aws-service-name spot.amazonaws.com` once"
+        }
+        "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" => {
+            "check the credentials of this process"
+        }
+        "ExpiredToken" | "RequestExpired" | "RequestTimeTooSkewed" => {
+            "the credentials ran out, or this host's clock is wrong by more than 5 minutes"
+        }
+        "OptInRequired" | "PendingVerification" | "Blocked" => {
+            "the account may not use this: ask AWS support"
+        }
+        "MaxSpotInstanceCountExceeded" => {
+            "the account's quota of spot vCPUs is used up: raise it (Service Quotas, EC2, \"All \
+             Standard Spot Instance Requests\"), or lower the class's `limit`"
+        }
+        "VcpuLimitExceeded" | "InstanceLimitExceeded" => {
+            "the account's quota of on-demand vCPUs is used up: raise it (Service Quotas, EC2), or \
+             lower the class's `limit`"
+        }
+        "VolumeLimitExceeded" | "MaxIOPSLimitExceeded" => {
+            "the account's quota of volumes is used up: raise it (Service Quotas, EBS)"
+        }
+        "Unsupported" => {
+            "this zone, or the market, has no such machines: check the class's `kinds` and `subnets`"
+        }
+        "InsufficientFreeAddressesInSubnet" => "the subnet is full: add another to `subnets`",
+        "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
+            "check the class's `image`; it must be in this region"
+        }
+        "InvalidSubnetID.NotFound" => "check the class's `subnets`; they must be in this region",
+        "InvalidGroup.NotFound" => {
+            "check the class's `security_groups`; they must be of the subnet's VPC"
+        }
+        "InvalidParameterValue" if message.contains("IAM Instance Profile") => {
+            "check the class's `instance_profile`"
+        }
+        "OperationNotPermitted" => {
+            "somebody has set termination protection: take it off, it is asked again"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind as judged;
+    use super::*;
+
+    /// Every row of what AWS documents, with the statuses that were seen.
+    const ROWS: &[(&str, u16, ErrorKind)] = &[
+        ("InternalError", 500, Unavailable),
+        ("InternalFailure", 500, Unavailable),
+        ("ServiceUnavailable", 503, Unavailable),
+        ("ServiceUnavailable", 500, Unavailable),
+        ("Unavailable", 503, Unavailable),
+        ("SomethingNew", 500, Unavailable),
+        ("SomethingNew", 502, Unavailable),
+        ("", 504, Unavailable),
+        ("RequestLimitExceeded", 503, Throttled),
+        ("RequestLimitExceeded", 400, Throttled),
+        ("Throttling", 400, Throttled),
+        ("ThrottlingException", 400, Throttled),
+        ("EC2ThrottledException", 503, Throttled),
+        ("TooMany", 429, Throttled),
+        ("InsufficientInstanceCapacity", 500, NoCapacity),
+        ("InsufficientCapacity", 500, NoCapacity),
+        ("InsufficientHostCapacity", 400, NoCapacity),
+        ("UnfulfillableCapacity", 400, NoCapacity),
+        ("ReservationCapacityExceeded", 400, NoCapacity),
+        ("Unsupported", 400, NoCapacity),
+        ("InsufficientFreeAddressesInSubnet", 400, NoCapacity),
+        ("SpotMaxPriceTooLow", 400, NoCapacity),
+        ("MaxSpotInstanceCountExceeded", 400, Limit),
+        ("VcpuLimitExceeded", 400, Limit),
+        ("InstanceLimitExceeded", 400, Limit),
+        ("VolumeLimitExceeded", 400, Limit),
+        ("MaxIOPSLimitExceeded", 400, Limit),
+        ("MaxFleetCountExceeded", 400, Limit),
+        ("IdempotentParameterMismatch", 400, Invalid),
+        ("InvalidAMIID.NotFound", 400, Invalid),
+        ("InvalidAMIID.Malformed", 400, Invalid),
+        ("InvalidAMIID.Unavailable", 400, Invalid),
+        ("InvalidSubnetID.NotFound", 400, Invalid),
+        ("InvalidGroup.NotFound", 400, Invalid),
+        ("InvalidKeyPair.NotFound", 400, Invalid),
+        ("InvalidLaunchTemplateId.NotFound", 400, Invalid),
+        ("InvalidLaunchTemplateName.NotFoundException", 400, Invalid),
+        ("InvalidParameterValue", 400, Invalid),
+        ("InvalidParameterCombination", 400, Invalid),
+        ("MissingParameter", 400, Invalid),
+        ("InvalidBlockDeviceMapping", 400, Invalid),
+        ("InvalidUserData.Malformed", 400, Invalid),
+        ("InvalidInput", 400, Invalid),
+        ("MalformedQueryString", 404, Invalid),
+        ("UnknownParameter", 400, Invalid),
+        ("InvalidAction", 400, Invalid),
+        ("UnauthorizedOperation", 403, Denied),
+        ("AuthFailure", 401, Denied),
+        ("AuthFailure", 403, Denied),
+        ("InvalidClientTokenId", 403, Denied),
+        ("SignatureDoesNotMatch", 403, Denied),
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", 403, Denied),
+        ("ExpiredToken", 400, Denied),
+        ("RequestExpired", 400, Denied),
+        ("RequestTimeTooSkewed", 403, Denied),
+        ("OptInRequired", 403, Denied),
+        ("PendingVerification", 400, Denied),
+        ("Blocked", 403, Denied),
+        ("DryRunOperation", 412, Invalid),
+        ("SomethingNew", 400, Invalid),
+        ("SomethingNew", 403, Invalid),
+        ("InvalidInstanceID.NotFound", 400, Invalid),
+        ("InvalidInstanceID.Malformed", 400, Invalid),
+        ("OperationNotPermitted", 400, Denied),
+        ("IncorrectInstanceState", 400, Invalid),
+    ];
+
+    #[test]
+    fn every_row_is_judged_as_documented() {
+        for (code, status, kind) in ROWS {
+            assert_eq!(judged(code, *status, TABLE), *kind, "{code} {status}");
+        }
+    }
+
+    #[test]
+    fn every_code_has_its_row_and_stands_once() {
+        for (at, (code, _)) in CODES.iter().enumerate() {
+            assert!(ROWS.iter().any(|(row, ..)| row == code), "{code} has no case");
+            assert!(!CODES[..at].iter().any(|(other, _)| other == code), "{code} stands twice");
+        }
+    }
+
+    #[test]
+    fn a_refusal_reaches_as_far_as_its_code_says() {
+        let told = CODES.iter().filter_map(|(code, _)| Some((*code, cause(code)?)));
+        let told: Vec<(&str, Cause)> = told.collect();
+        let reaches = [
+            ("Unsupported", Cause::Unsupported),
+            ("InsufficientFreeAddressesInSubnet", Cause::Addresses),
+            (MISMATCH, Cause::Attempt),
+            ("InvalidUserData.Malformed", Cause::Attempt),
+            ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Cause::Market),
+        ];
+        assert_eq!(told, reaches, "all others reach as far as their kind");
+    }
+
+    #[test]
+    fn what_an_operator_must_mend_says_how() {
+        let denied = |kind: ErrorKind| matches!(kind, Denied | Limit);
+        let operators = CODES.iter().filter(|(_, kind)| denied(*kind));
+        for (code, _) in operators.filter(|(code, _)| *code != "MaxFleetCountExceeded") {
+            assert!(!remedy(code, "").is_empty(), "{code}");
+        }
+        let profile = remedy("InvalidParameterValue", "Invalid IAM Instance Profile name");
+        assert!(profile.contains("instance_profile"), "{profile}");
+        assert_eq!(remedy("InvalidParameterValue", "other"), "");
+    }
+}

@@ -1,0 +1,26 @@
+//! The AWS adapters: runs in `DynamoDB`, wake-ups in SQS, machines in EC2.
+//!
+//! Without the feature `sdk` only [`Config`] and what a set-up reports are here.
+
+#[cfg(feature = "sdk")]
+mod batch;
+#[cfg(feature = "sdk")]
+pub mod client;
+mod config;
+#[cfg(feature = "sdk")]
+pub mod doctor;
+#[cfg(feature = "sdk")]
+pub mod ec2;
+#[cfg(feature = "sdk")]
+pub mod errors;
+#[cfg(feature = "sdk")]
+pub mod events;
+#[cfg(feature = "sdk")]
+pub mod pace;
+#[cfg(feature = "sdk")]
+pub mod queue;
+pub mod setup;
+#[cfg(feature = "sdk")]
+pub mod store;
+
+pub use config::Config;

@@ -1,0 +1,336 @@
+//! Wake-ups in SQS: one standard queue, its bodies are names. Events of EC2 may come into the same
+//! queue and become wake-ups of the runs whose machines they are about.
+//!
+//! What cannot be read goes to the queue's dead-letter queue, where it has one; its body is never
+//! logged. Losing or doubling every message changes latency only.
+
+mod entries;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{Message as Received, QueueAttributeName};
+use serde::Deserialize;
+use tinqs_ci_reconciler::model::{InstanceId, RunName};
+use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
+use tokio::sync::OnceCell;
+
+use super::batch::{Batches, Bundle};
+use super::errors::{self, sqs as codes};
+use super::events::{self, Message, Owners};
+use entries::{delete, send};
+
+/// Entries in a batch, messages in a receive.
+const BATCH: usize = 10;
+const SENDS: Bundle =
+    Bundle { port: "queue", operation: "wake", most: BATCH, at_once: 8, linger: Duration::ZERO };
+const DELETES: Bundle = Bundle {
+    port: "queue",
+    operation: "done",
+    most: BATCH,
+    at_once: 4,
+    linger: Duration::from_millis(20),
+};
+
+/// How a queue is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What is not done within this comes again: longer than a look may take (60 s). Whole seconds.
+    pub again_after: Duration,
+    /// How long `next` waits for the first; at most 20 s. Whole seconds.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { again_after: Duration::from_mins(2), patience: Duration::from_secs(20) }
+    }
+}
+
+/// The clients of SQS, set up for what each is used for.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// For receives: its time-outs are longer than they wait.
+    pub receive: Client,
+    /// For everything else.
+    pub send: Client,
+}
+
+/// A queue.
+pub struct Sqs {
+    clients: Clients,
+    url: String,
+    options: Options,
+    /// Who knows whose instances are; `None`: events are dropped.
+    owners: Option<Arc<dyn Owners>>,
+    /// The dead-letter queue's address, once known; `None`: there is none.
+    dead: OnceCell<Option<String>>,
+    sends: Batches<String, ()>,
+    deletes: Batches<String, ()>,
+}
+
+impl Sqs {
+    /// The queue at this address. Must be made inside a tokio runtime.
+    pub fn new(
+        clients: Clients,
+        url: &str,
+        options: Options,
+        owners: Option<Arc<dyn Owners>>,
+    ) -> Self {
+        let url = url.to_owned();
+        let (sender, deleter) = (clients.send.clone(), clients.send.clone());
+        let (to, from) = (url.clone(), url.clone());
+        Self {
+            clients,
+            url,
+            options,
+            owners,
+            dead: OnceCell::new(),
+            sends: Batches::new(SENDS, move |bodies| send(sender.clone(), to.clone(), bodies)),
+            deletes: Batches::new(DELETES, move |handles| {
+                delete(deleter.clone(), from.clone(), handles)
+            }),
+        }
+    }
+
+    /// What a received message is for; nothing where it was for nobody.
+    async fn sort(&self, message: Sorted) -> Option<Delivery> {
+        let Sorted { handle, body, runs } = message;
+        match runs {
+            Runs::Of(mut names) => {
+                let name = names.pop();
+                for other in names {
+                    // Several runs in one event: the others are woken like any. Where that fails
+                    // the message comes again.
+                    if self.wake(&other).await.is_err() {
+                        return None;
+                    }
+                }
+                match name {
+                    Some(name) => Some(Delivery { name, handle }),
+                    None => self.drop_it(handle).await,
+                }
+            }
+            // It comes again, and is asked for again.
+            Runs::Later => None,
+            Runs::Unreadable => self.bury(handle, &body).await,
+        }
+    }
+
+    /// A message for nobody.
+    async fn drop_it(&self, handle: String) -> Option<Delivery> {
+        if let Err(error) = self.deletes.ask(handle).await {
+            tracing::debug!(error = %error, "a message for nobody comes again");
+        }
+        None
+    }
+
+    /// A message that nobody can read: to the dead-letter queue, for a person; it blocks nothing.
+    async fn bury(&self, handle: String, body: &str) -> Option<Delivery> {
+        let buried = match self.dead_letters().await {
+            Ok(None) => Ok(false),
+            Ok(Some(url)) => {
+                let request = self.clients.send.send_message();
+                let sent = request.queue_url(url).message_body(body).send().await;
+                sent.map(|_| true)
+                    .map_err(|e| errors::port_error("queue", "bury", &e, codes::TABLE))
+            }
+            Err(error) => Err(error),
+        };
+        match buried {
+            Ok(kept) => {
+                tracing::warn!(
+                    bytes = body.len(),
+                    dead_letter = kept,
+                    "a message of the queue is neither a run's name nor an event: taken out"
+                );
+                self.drop_it(handle).await
+            }
+            Err(error) if error.kind == ErrorKind::Denied || error.kind == ErrorKind::Invalid => {
+                tracing::warn!(
+                    bytes = body.len(),
+                    error = %error,
+                    "a message of the queue is neither a run's name nor an event, and the \
+                     dead-letter queue cannot be used: dropped"
+                );
+                self.drop_it(handle).await
+            }
+            // It comes again.
+            Err(error) => {
+                tracing::warn!(error = %error, "an unreadable message could not be moved yet");
+                None
+            }
+        }
+    }
+
+    /// The queue's own redrive policy names the dead-letter queue.
+    async fn dead_letters(&self) -> Result<Option<&str>, PortError> {
+        let found = self.dead.get_or_try_init(|| async {
+            let told = |e| errors::port_error("queue", "bury", &e, codes::TABLE);
+            let request = self.clients.send.get_queue_attributes().queue_url(&self.url);
+            let policy = QueueAttributeName::RedrivePolicy;
+            let answer = request.attribute_names(policy.clone()).send().await.map_err(told)?;
+            let policy = answer.attributes().and_then(|all| all.get(&policy));
+            let Some(arn) = policy.and_then(|policy| dead_letter_arn(policy)) else {
+                return Ok(None);
+            };
+            let told = |e| errors::port_error("queue", "bury", &e, codes::TABLE);
+            let request = self.clients.send.get_queue_url().queue_name(arn.name);
+            let answer = request.queue_owner_aws_account_id(arn.account).send().await;
+            Ok(answer.map_err(told)?.queue_url().map(str::to_owned))
+        });
+        Ok(found.await?.as_deref())
+    }
+
+    /// Reads what was received, and asks once for all instances in it.
+    async fn read(&self, messages: Vec<Received>) -> Vec<Sorted> {
+        let mut sorted = Vec::with_capacity(messages.len());
+        let mut asked: Vec<(usize, InstanceId)> = Vec::new();
+        for message in messages {
+            let Some(handle) = message.receipt_handle else { continue };
+            let body = message.body.unwrap_or_default();
+            let runs = match events::read(&body) {
+                Message::Run(name) => Runs::Of(vec![name]),
+                Message::Instances(ids) => {
+                    asked.extend(ids.into_iter().map(|id| (sorted.len(), id)));
+                    Runs::Of(Vec::new())
+                }
+                Message::Ignored => Runs::Of(Vec::new()),
+                Message::Unreadable => Runs::Unreadable,
+            };
+            sorted.push(Sorted { handle, body, runs });
+        }
+        let Some(owners) = self.owners.as_ref().filter(|_| !asked.is_empty()) else {
+            return sorted;
+        };
+        let ids: Vec<InstanceId> = asked.iter().map(|(_, id)| id.clone()).collect();
+        let answers = owners.runs_of(&ids).await;
+        for ((at, id), answer) in asked.into_iter().zip(answers) {
+            let runs = &mut sorted[at].runs;
+            match (answer, &mut *runs) {
+                (Ok(Some(name)), Runs::Of(names)) => {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                (Ok(_), _) => {}
+                (Err(error), _) => {
+                    let machine = id.0;
+                    tracing::debug!(machine, error = %error, "whose it is is not known yet");
+                    *runs = Runs::Later;
+                }
+            }
+        }
+        sorted
+    }
+}
+
+/// A received message, read.
+struct Sorted {
+    handle: String,
+    body: String,
+    runs: Runs,
+}
+
+/// What a message is for.
+enum Runs {
+    /// These runs; none: nobody.
+    Of(Vec<RunName>),
+    /// It could not be found out.
+    Later,
+    /// It cannot be read.
+    Unreadable,
+}
+
+#[async_trait]
+impl Queue for Sqs {
+    /// Durable once it answers.
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        self.sends.ask(name.to_string()).await
+    }
+
+    /// One receive, of at most 10. Dropping the future loses nothing: it comes again.
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
+        let most = i32::try_from(max.clamp(1, BATCH)).unwrap_or(1);
+        let Options { again_after, patience } = self.options;
+        let request = self.clients.receive.receive_message().queue_url(&self.url);
+        let answer = request
+            .max_number_of_messages(most)
+            .wait_time_seconds(whole_seconds(patience).min(20))
+            .visibility_timeout(whole_seconds(again_after))
+            .send()
+            .await
+            .map_err(|e| errors::port_error("queue", "next", &e, codes::TABLE))?;
+        let mut deliveries = Vec::new();
+        for message in self.read(answer.messages.unwrap_or_default()).await {
+            deliveries.extend(self.sort(message).await);
+        }
+        Ok(deliveries)
+    }
+
+    async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
+        if delivery.handle.is_empty() {
+            return Ok(());
+        }
+        self.deletes.ask(delivery.handle).await
+    }
+}
+
+/// The region that a queue's address names: `https://sqs.REGION.amazonaws.com/…`.
+pub fn region_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.strip_prefix("sqs.")?.split('.').next()
+}
+
+fn whole_seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// A queue as a redrive policy names it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct QueueArn {
+    pub(super) account: String,
+    pub(super) name: String,
+}
+
+pub(super) fn dead_letter_arn(policy: &str) -> Option<QueueArn> {
+    #[derive(Deserialize)]
+    struct Policy {
+        #[serde(rename = "deadLetterTargetArn")]
+        target: String,
+    }
+    let Policy { target } = serde_json::from_str(policy).ok()?;
+    // arn:PARTITION:sqs:REGION:ACCOUNT:NAME
+    let parts: Vec<&str> = target.split(':').collect();
+    let [_, _, "sqs", _, account, name] = parts[..] else { return None };
+    Some(QueueArn { account: account.to_owned(), name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queues_address_names_its_region() {
+        let rows = [
+            ("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes", Some("eu-central-1")),
+            ("http://127.0.0.1:9324/000000000000/wakes", None),
+            ("sqs.eu", None),
+        ];
+        for (url, region) in rows {
+            assert_eq!(region_of(url), region, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_dead_letter_queue_is_read_from_the_policy() {
+        let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:123456789012:dead","maxReceiveCount":5}"#;
+        let arn = QueueArn { account: "123456789012".to_owned(), name: "dead".to_owned() };
+        assert_eq!(dead_letter_arn(policy), Some(arn));
+        for policy in ["", "{}", r#"{"deadLetterTargetArn":"arn:aws:sns:x:1:t"}"#, "7"] {
+            assert_eq!(dead_letter_arn(policy), None, "{policy}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Runs in one `DynamoDB` table.
+//!
+//! - Every write is conditional, on uid and version, and carries a mark of its writer: the client
+//!   tries again after a lost reply, and a refused write that finds its own mark has succeeded.
+//! - Two indexes, both of keys only: `open`, which holds a run until it is finished, and `created`,
+//!   for people. Keys never change, so most writes of a run touch neither and cost one unit.
+//! - Finished runs carry a time to live and are removed by the table itself.
+
+mod inbox;
+mod inspect;
+mod item;
+mod lists;
+mod seats;
+mod shape;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::types::{
+    ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+};
+use jiff::{SignedDuration, Timestamp};
+use sha2::Digest as _;
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+};
+
+use self::item::{Item, KEY, UID, VERSION, WRITER};
+use super::errors::dynamodb::port_error;
+
+pub use inspect::TableFound;
+pub use shape::description;
+pub use table::{Deletion, Ensured, Expiry, TableError};
+
+/// Names of unreadable records that are remembered; more are counted as so many.
+const MOST_UNREADABLE: usize = 1_000;
+/// A lease that is over is of no use to anybody after this.
+const LEASE_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// A store in a table of `DynamoDB`.
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+    /// Tells this process from all others that write.
+    writer: [u8; 8],
+    writes: AtomicU64,
+    units: Mutex<Units>,
+    unreadable: Mutex<BTreeSet<String>>,
+    /// Held by whoever lists the open runs: many lists at once would take as much memory each.
+    listing: tokio::sync::Mutex<()>,
+}
+
+/// What the table has charged so far, as it says itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Units {
+    /// Write units, those of the indexes among them; refused writes are charged and not told.
+    pub written: f64,
+    /// Read units.
+    pub read: f64,
+}
+
+impl fmt::Debug for DynamoStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamoStore").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl DynamoStore {
+    /// Runs in this table. `writer` names this process; no two that run at once share it. Nothing is
+    /// asked yet.
+    pub fn new(client: Client, table: impl Into<String>, writer: &str) -> Self {
+        let mut hash = sha2::Sha256::new();
+        let started = Timestamp::now().as_nanosecond();
+        hash.update(format!("{writer}\n{}\n{started}", std::process::id()));
+        let mut writer = [0; 8];
+        writer.copy_from_slice(&hash.finalize()[..8]);
+        Self {
+            client,
+            table: table.into(),
+            writer,
+            writes: AtomicU64::new(0),
+            units: Mutex::default(),
+            unreadable: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Its table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// What the table has charged this process so far.
+    pub fn units(&self) -> Units {
+        *self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mark that no other write has.
+    fn mark(&self) -> [u8; 16] {
+        let mut mark = [0; 16];
+        mark[..8].copy_from_slice(&self.writer);
+        mark[8..].copy_from_slice(&self.writes.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        mark
+    }
+
+    fn wrote(&self, charged: Option<&ConsumedCapacity>) {
+        let charged = charged.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).written += charged;
+    }
+
+    /// Puts an item on a condition. `false`: the condition does not hold.
+    async fn put_if(
+        &self,
+        operation: &'static str,
+        asked: PutItemFluentBuilder,
+    ) -> Result<bool, PortError> {
+        match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                Ok(true)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(port_error(operation, &error)),
+            },
+        }
+    }
+
+    fn read<'c>(&self, charged: impl IntoIterator<Item = &'c ConsumedCapacity>) {
+        let charged: f64 = charged.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).read += charged;
+    }
+
+    /// Reads one item, as it is after every write that was answered.
+    async fn item(&self, operation: &'static str, key: &str) -> Result<Option<Item>, PortError> {
+        let asked = self.client.get_item().table_name(&self.table).key(KEY, item::text(key));
+        let asked =
+            asked.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = asked.send().await.map_err(|error| port_error(operation, &error))?;
+        self.read(answer.consumed_capacity());
+        Ok(answer.item)
+    }
+
+    /// The run in an item. One that cannot be understood is told about, again and again.
+    fn understand(&self, item: &Item) -> Result<Run, String> {
+        let name = item.get(KEY).and_then(|name| name.as_s().ok()).map_or("", String::as_str);
+        let understood = item::run_of(item);
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        match &understood {
+            Ok(_) => {
+                unreadable.remove(name);
+            }
+            Err(reason) => {
+                if unreadable.len() < MOST_UNREADABLE {
+                    unreadable.insert(name.to_owned());
+                }
+                quarantined(name, reason);
+            }
+        }
+        understood
+    }
+
+    /// A record that is not there any more is not unreadable either.
+    fn gone(&self, name: &RunName) {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        unreadable.remove(name.as_str());
+    }
+}
+
+/// What cannot be understood is left where it is and told about.
+fn quarantined(name: &str, reason: &str) {
+    let name = tinqs_ci_reconciler::text::cut(name, 100);
+    tracing::error!(run = %name, %reason, "skipped a record that cannot be read");
+}
+
+fn conflict(operation: &'static str, message: String) -> PortError {
+    PortError::new("store", operation, ErrorKind::Conflict, message)
+}
+
+/// What a refused write found.
+fn found(name: &RunName, there: Option<&Item>) -> String {
+    let seen = there.and_then(|item| Some((item::version_of(item)?, item::uid_of(item)?)));
+    match (there, seen) {
+        (None, _) => format!("{name} is not there any more"),
+        (Some(_), Some((version, uid))) => {
+            format!("{name} was written by somebody else: it is at version {version} of {uid}")
+        }
+        (Some(_), None) => format!("{name} was written by somebody else"),
+    }
+}
+
+#[async_trait]
+impl RunStore for DynamoStore {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        let Some(item) = self.item("get", name.as_str()).await? else {
+            self.gone(name);
+            return Ok(None);
+        };
+        let run = self.understand(&item).map_err(|reason| {
+            let message = format!(
+                "the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?"
+            );
+            PortError::new("store", "get", ErrorKind::Invalid, message)
+        })?;
+        Ok(Some(run))
+    }
+
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        let (name, mark) = (&run.name, self.mark());
+        let version = match expect {
+            Expect::Absent => 1,
+            Expect::At(_, version) => version.saturating_add(1),
+        };
+        if let Expect::At(uid, _) = expect
+            && uid != run.uid
+        {
+            let message =
+                format!("{name}: a write may not change the uid (from {uid} to {})", run.uid);
+            return Err(PortError::new("store", "put", ErrorKind::Invalid, message));
+        }
+        let asked = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::of(run, version, &mark)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let asked = match expect {
+            Expect::Absent => asked
+                .condition_expression("attribute_not_exists(#key)")
+                .expression_attribute_names("#key", KEY),
+            Expect::At(uid, version) => asked
+                .condition_expression("#uid = :uid AND #version = :version")
+                .expression_attribute_names("#uid", UID)
+                .expression_attribute_names("#version", VERSION)
+                .expression_attribute_values(":uid", item::bytes(uid.0.as_bytes()))
+                .expression_attribute_values(":version", item::number(version)),
+        };
+        let error = match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                return Ok(version);
+            }
+            Err(error) => error,
+        };
+        if let Some(PutItemError::ConditionalCheckFailedException(refused)) =
+            error.as_service_error()
+        {
+            let written = refused.item().and_then(|there| there.get(WRITER)?.as_b().ok());
+            if written.is_some_and(|written| written.as_ref() == mark) {
+                tracing::debug!(run = %name, version, "a write whose reply was lost has succeeded");
+                return Ok(version);
+            }
+            return Err(conflict("put", found(name, refused.item())));
+        }
+        Err(port_error("put", &error))
+    }
+
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        let asked = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(KEY, item::text(name.as_str()))
+            // Its own first try, whose reply was lost, leaves nothing behind either.
+            .condition_expression(
+                "attribute_not_exists(#key) OR (#uid = :uid AND #version = :version)",
+            )
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_names("#uid", UID)
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":uid", item::bytes(uid.0.as_bytes()))
+            .expression_attribute_values(":version", item::number(version))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let error = match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                self.gone(name);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if let Some(DeleteItemError::ConditionalCheckFailedException(refused)) =
+            error.as_service_error()
+        {
+            return Err(conflict("remove", found(name, refused.item())));
+        }
+        Err(port_error("remove", &error))
+    }
+
+    /// Finished runs are the table's to remove, so none is among them.
+    async fn open(&self, _now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        self.list_open().await
+    }
+
+    /// Goes through at most 2,000 records, so a page may be short, even empty, with a `next`.
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        self.list_page(filter, after).await
+    }
+
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: SeatLimits,
+    ) -> Result<bool, PortError> {
+        self.take_seat(class, slot, repo, limits).await
+    }
+
+    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+        self.give_seat_back(class, slot).await
+    }
+
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        self.list_seats(class).await
+    }
+
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        let until = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        let forget = until.saturating_add(LEASE_KEPT).unwrap_or(Timestamp::MAX);
+        let asked = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item(KEY, item::text(item::key("lease", what)))
+            .item("holder", item::text(holder))
+            .item("until", item::number(until.as_millisecond()))
+            .item(item::TTL, item::number(forget.as_second()))
+            .condition_expression(
+                "attribute_not_exists(#key) OR #holder = :holder OR #until <= :now",
+            )
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_names("#holder", "holder")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":holder", item::text(holder))
+            .expression_attribute_values(":now", item::number(now.as_millisecond()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        self.put_if("lease", asked).await
+    }
+
+    /// Each record once, and at most 1,000.
+    fn unreadable(&self) -> usize {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}

@@ -1,0 +1,85 @@
+//! The inbox of deliveries that are to be evaluated, in the same table: found by the index of
+//! creation, in a partition of their own. It is never full.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
+
+use super::item::{self, BODY, CREATED, INBOX, KEY, KIND};
+use super::lists::{Keys, Stretch, key_of, place};
+use super::shape::Index;
+use super::{DynamoStore, quarantined};
+use crate::errors::dynamodb::port_error;
+
+/// A document of one unit is not zipped.
+const ROOM: usize = item::UNIT - 160;
+/// Keys in one answer.
+const AT_ONCE: usize = 100;
+
+fn inbox_key(key: &str) -> String {
+    item::key(INBOX, key)
+}
+
+fn key_in(stored: &str) -> String {
+    let key = stored.strip_prefix(INBOX).and_then(|rest| rest.strip_prefix('#'));
+    key.unwrap_or(stored).to_owned()
+}
+
+#[async_trait]
+impl Inbox for DynamoStore {
+    async fn take_in(&self, item: &InboxItem) -> Result<bool, PortError> {
+        let asked = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item(KEY, item::text(inbox_key(&item.key)))
+            .item(KIND, item::text(INBOX))
+            .item(CREATED, item::number(item.received_at.as_microsecond()))
+            .item(BODY, item::packed(item.body.clone(), ROOM))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = asked.send().await.map_err(|error| port_error("take_in", &error))?;
+        self.wrote(answer.consumed_capacity());
+        Ok(true)
+    }
+
+    async fn oldest(&self, after: &str, most: usize) -> Result<Vec<InboxItem>, PortError> {
+        let stretch =
+            Stretch { index: Index::Created, of: INBOX, newest_first: false, limit: AT_ONCE };
+        let mut behind =
+            InboxItem::received(after).map(|at| place(stretch.index, INBOX, at, &inbox_key(after)));
+        let mut found = Vec::new();
+        while found.len() < most {
+            let Keys { keys, next } = self.keys("oldest", &stretch, behind).await?;
+            // The index lags behind what was taken out.
+            let mut items = self.fetch("oldest", &keys, true).await?;
+            for stored in keys.iter().filter_map(key_of) {
+                let Some(there) = items.remove(stored) else { continue };
+                match item::unpacked(&there) {
+                    Ok(body) => match InboxItem::stored(&key_in(stored), body) {
+                        Some(item) => found.push(item),
+                        None => quarantined(stored, "its key tells no time"),
+                    },
+                    Err(reason) => quarantined(stored, &reason),
+                }
+            }
+            match next {
+                Some(next) => behind = Some(next),
+                None => break,
+            }
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
+    async fn take_out(&self, key: &str) -> Result<(), PortError> {
+        let asked = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(KEY, item::text(inbox_key(key)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = asked.send().await.map_err(|error| port_error("take_out", &error))?;
+        self.wrote(answer.consumed_capacity());
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! A run as an item of the table, and back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::Digest as _;
+use tinqs_ci_reconciler::model::{Outcome, Phase, Run, RunName, Uid, decode, encode};
+
+/// Attributes by their names.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The partition key: a run's name, or `seats#<class>`, `lease#<what>`, `inbox#<key>`.
+pub(super) const KEY: &str = "run_id";
+/// For people: the repository.
+pub(super) const REPO: &str = "repo";
+/// For people: how far it is.
+pub(super) const STATUS: &str = "status";
+/// For people: the machine of its attempt.
+pub(super) const INSTANCE: &str = "instance_id";
+/// Guards every write.
+pub(super) const UID: &str = "uid";
+/// Guards every write.
+pub(super) const VERSION: &str = "version";
+/// Who wrote it, and that writer's count: by it a write that is tried again knows its own first try.
+pub(super) const WRITER: &str = "writer";
+/// Microseconds of Unix time: the order in both indexes.
+pub(super) const CREATED: &str = "created";
+/// The index of open runs holds the items that have it.
+pub(super) const OPEN: &str = "open";
+/// What an item is, in the index by creation: [`RUN`] or [`INBOX`].
+pub(super) const KIND: &str = "kind";
+/// Seconds of Unix time after which the table may remove it.
+pub(super) const TTL: &str = "ttl";
+/// The record: JSON as text, or the same deflated as bytes where the item would be too long.
+pub(super) const BODY: &str = "body";
+
+/// A run.
+pub(super) const RUN: &str = "run";
+/// A delivery that is to be evaluated.
+pub(super) const INBOX: &str = "inbox";
+/// The one value of [`OPEN`].
+pub(super) const IS_OPEN: &str = "1";
+
+/// Bytes of one write unit: longer items are zipped.
+pub(super) const UNIT: usize = 1024;
+/// What a zipped body may hold. No item may be longer than 400 KB, so more is no record of ours.
+const MOST_INFLATED: usize = 16 << 20;
+/// The table's key and an index's may be at most so long; what is longer is named by its hash.
+const LONGEST_KEY: usize = 512;
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString + Copy) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) fn bytes(value: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// `prefix` and a text of any length and content, as a key.
+pub(super) fn key(prefix: &str, of: &str) -> String {
+    if of.len() <= LONGEST_KEY {
+        return format!("{prefix}#{of}");
+    }
+    format!("{prefix}#{}", hashed(of))
+}
+
+/// The name of a text that cannot be a name itself.
+pub(super) fn hashed(text: &str) -> String {
+    format!("#{}", hex::encode(sha2::Sha256::digest(text)))
+}
+
+/// The item of a run at a version.
+pub(super) fn of(run: &Run, version: u64, writer: &[u8]) -> Item {
+    let run = Run { version, ..run.clone() };
+    let mut item = Item::from([
+        (KEY.to_owned(), text(run.name.as_str())),
+        (REPO.to_owned(), text(&*run.spec.job.repo)),
+        (STATUS.to_owned(), text(status(&run))),
+        (UID.to_owned(), bytes(run.uid.0.as_bytes())),
+        (VERSION.to_owned(), number(version)),
+        (WRITER.to_owned(), bytes(writer)),
+        (CREATED.to_owned(), number(run.created_at.as_microsecond())),
+        (KIND.to_owned(), text(RUN)),
+    ]);
+    if let Some(attempt) = &run.status.attempt
+        && let Some(answer) = attempt.placements.iter().rev().find_map(|p| p.answered.as_ref())
+    {
+        item.insert(INSTANCE.to_owned(), text(&*answer.id.0));
+    }
+    if run.is_open() {
+        item.insert(OPEN.to_owned(), text(IS_OPEN));
+    } else {
+        // Up to the next whole second: never before its time.
+        let due = run.status.due.as_millisecond().saturating_add(999).div_euclid(1000);
+        item.insert(TTL.to_owned(), number(due));
+    }
+    let body = packed(encode(&run), UNIT.saturating_sub(size(&item)));
+    item.insert(BODY.to_owned(), body);
+    item
+}
+
+/// A document as an attribute: text where it fits beside the rest, else deflated.
+pub(super) fn packed(document: Vec<u8>, room: usize) -> AttributeValue {
+    if BODY.len() + document.len() > room {
+        let zipped = miniz_oxide::deflate::compress_to_vec(&document, 9);
+        if zipped.len() < document.len() {
+            return AttributeValue::B(Blob::new(zipped));
+        }
+    }
+    match String::from_utf8(document) {
+        Ok(text) => AttributeValue::S(text),
+        Err(other) => {
+            AttributeValue::B(Blob::new(miniz_oxide::deflate::compress_to_vec(other.as_bytes(), 9)))
+        }
+    }
+}
+
+/// The document again. The error is a sentence that shows nothing of it.
+pub(super) fn unpacked(item: &Item) -> Result<Vec<u8>, String> {
+    match item.get(BODY) {
+        Some(AttributeValue::S(text)) => Ok(text.clone().into_bytes()),
+        Some(AttributeValue::B(zipped)) => {
+            miniz_oxide::inflate::decompress_to_vec_with_limit(zipped.as_ref(), MOST_INFLATED)
+                .map_err(|error| format!("its body cannot be inflated: {:?}", error.status))
+        }
+        Some(_) => Err("its body is neither text nor bytes".to_owned()),
+        None => Err("it has no body".to_owned()),
+    }
+}
+
+/// The run in an item.
+pub(super) fn run_of(item: &Item) -> Result<Run, String> {
+    let name = name_of(item).ok_or("it has no name of a run")?;
+    let version = version_of(item).ok_or("it has no version")?;
+    let uid = uid_of(item).ok_or("it has no uid")?;
+    let run = decode(&unpacked(item)?).map_err(|error| shapeless(&error))?;
+    if run.name != name || run.uid != uid {
+        return Err(format!("its body says it is {} {}", run.name, run.uid));
+    }
+    Ok(Run { version, ..run })
+}
+
+/// What is wrong with JSON, without a word of what stands in it.
+pub(super) fn shapeless(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    format!("its body is no such document ({:?}, {line}:{column})", error.classify())
+}
+
+pub(super) fn name_of(item: &Item) -> Option<RunName> {
+    item.get(KEY)?.as_s().ok()?.parse().ok()
+}
+
+pub(super) fn uid_of(item: &Item) -> Option<Uid> {
+    let bytes = item.get(UID)?.as_b().ok()?;
+    uuid::Uuid::from_slice(bytes.as_ref()).ok().map(Uid)
+}
+
+pub(super) fn version_of(item: &Item) -> Option<u64> {
+    number_of(item, VERSION)
+}
+
+pub(super) fn number_of<N: std::str::FromStr>(item: &Item, name: &str) -> Option<N> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// The words of the predecessor, for whoever reads the table.
+fn status(run: &Run) -> &'static str {
+    match (run.status.phase, run.status.outcome) {
+        (Phase::Waiting | Phase::Starting, _) => "pending",
+        (Phase::Running, _) => "running",
+        (Phase::Finished, Some(Outcome::Succeeded)) => "completed",
+        (Phase::Finished, Some(Outcome::Failed | Outcome::MachineEnded)) => "failed",
+        (Phase::Finished, Some(Outcome::GaveUp)) => "timeout",
+        (Phase::Finished, Some(Outcome::Cancelled)) => "cancelled",
+        (Phase::Finished, Some(Outcome::Skipped)) => "skipped",
+        (Phase::Finished, Some(Outcome::JobGone) | None) => "gone",
+    }
+}
+
+/// Bytes that the table counts for an item: names, and values by their kind.
+pub(super) fn size(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+}
+
+fn value_size(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        // Two digits a byte, one byte more, and one for the sign.
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 2,
+        AttributeValue::B(blob) => blob.as_ref().len(),
+        AttributeValue::M(map) => {
+            3 + map.iter().map(|(name, value)| 1 + name.len() + value_size(value)).sum::<usize>()
+        }
+        AttributeValue::L(list) => {
+            3 + list.iter().map(|value| 1 + value_size(value)).sum::<usize>()
+        }
+        AttributeValue::Ss(texts) | AttributeValue::Ns(texts) => {
+            texts.iter().map(String::len).sum()
+        }
+        AttributeValue::Bs(blobs) => blobs.iter().map(|blob| blob.as_ref().len()).sum(),
+        _ => 1,
+    }
+}
+
+/// What the attributes mean, for whoever reads the table.
+pub(super) fn described() -> serde_json::Value {
+    let attributes = |rows: &[(&str, &str, &str)]| {
+        let rows = rows.iter().map(|(name, kind, meaning)| {
+            ((*name).to_owned(), serde_json::json!({"type": kind, "meaning": meaning}))
+        });
+        serde_json::Value::Object(rows.collect())
+    };
+    serde_json::json!({
+        "job-<id>, push-<hash>": attributes(&[
+            (KEY, "S", "the run's name"),
+            (REPO, "S", "owner/name, for people"),
+            (STATUS, "S", "pending, running, completed, failed, timeout, cancelled, skipped, gone; for people"),
+            (INSTANCE, "S", "the machine of its attempt, where one was answered; for people"),
+            (UID, "B", "which incarnation of the name; guards every write"),
+            (VERSION, "N", "counts the writes of this incarnation; guards every write"),
+            (WRITER, "B", "the write itself: by it one that is tried again knows its own first try"),
+            (CREATED, "N", "microseconds of Unix time"),
+            (KIND, "S", "`run`: the partition in the index `created`"),
+            (OPEN, "S", "`1` until the run is finished: the partition in the index `open`"),
+            (TTL, "N", "seconds of Unix time; of finished runs"),
+            (BODY, "S or B", "the run as schemas/run.json says, with its credentials: JSON, or the same deflated (RFC 1951)"),
+        ]),
+        "seats#<class>": attributes(&[
+            (KEY, "S", "the class; a long one by its hash"),
+            ("seats", "M", "slot to repository"),
+            ("repos", "M", "repository to the number of its seats"),
+        ]),
+        "lease#<what>": attributes(&[
+            (KEY, "S", "what is held"),
+            ("holder", "S", "who holds it"),
+            ("until", "N", "milliseconds of Unix time"),
+            (TTL, "N", "seconds of Unix time"),
+        ]),
+        "inbox#<key>": attributes(&[
+            (KEY, "S", "when a delivery was taken in, and its hash"),
+            (KIND, "S", "`inbox`: the partition in the index `created`"),
+            (CREATED, "N", "microseconds of Unix time"),
+            (BODY, "S or B", "the delivery: JSON, or the same deflated (RFC 1951)"),
+        ]),
+    })
+}

@@ -1,0 +1,388 @@
+//! The table itself: what it must be, and making it so.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
+use aws_sdk_dynamodb::types::{
+    BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, IndexStatus, KeyType, ProvisionedThroughput, TableDescription,
+    TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+};
+use tinqs_ci_reconciler::ports::ErrorKind;
+
+use super::DynamoStore;
+use super::item::{CREATED, KEY, KIND, OPEN, TTL};
+use super::shape::{
+    INDEXES, Index, definition, expiry_by_hand, has_keys, has_kind, index_by_hand, key, keys_only,
+    table_by_hand,
+};
+use crate::errors::dynamodb::port_error;
+
+/// How long a table or an index may take to be made. One over many items takes minutes.
+const MADE_WITHIN: Duration = Duration::from_mins(5);
+/// How often it is looked at, at first; doubled up to [`LOOK_AT_LEAST_EVERY`].
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+
+/// What was done to the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ensured {
+    /// It was made.
+    pub made: bool,
+    /// Indexes that were made.
+    pub indexes: Vec<&'static str>,
+    /// Finished runs are removed from now on.
+    pub expires: bool,
+    /// What could not be seen or done, and is not needed to start.
+    pub warnings: Vec<String>,
+}
+
+/// Why the table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// A right is missing.
+    #[error(
+        "{what}, and this process may not do it (it needs {right} on the table): `{command}` with an account that may, or `tinqs-ci init --aws`"
+    )]
+    Denied {
+        /// What is missing.
+        what: String,
+        /// The right.
+        right: &'static str,
+        /// What does it by hand.
+        command: String,
+    },
+    /// A table of that name is another's.
+    #[error("table {table} is not one of tinqs-ci ({why}): give `store` another name")]
+    Foreign {
+        /// Its name.
+        table: String,
+        /// What differs.
+        why: String,
+    },
+    /// It takes longer than we wait.
+    #[error("{what} is still being made after {} s: start again later", MADE_WITHIN.as_secs())]
+    Late {
+        /// The table or the index.
+        what: String,
+    },
+    /// A part of our own request is missing.
+    #[error("cannot describe the table")]
+    Request(#[from] BuildError),
+    /// Everything else.
+    #[error("{what}: {why}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// What came back.
+        why: String,
+    },
+}
+
+fn is_denied<E>(error: &SdkError<E>) -> bool
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    port_error("ensure_table", error).kind == ErrorKind::Denied
+}
+
+fn failed<E>(what: String, error: &SdkError<E>) -> TableError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    TableError::Failed { what, why: port_error("ensure_table", error).message }
+}
+
+/// Whether a table that is made may be deleted by a mere call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It may.
+    Allowed,
+    /// The protection must be taken off first.
+    Protected,
+}
+
+impl DynamoStore {
+    /// Makes the table what it must be: itself, its indexes, its time to live. What is there already
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`TableError`]; a process that may not even look is only warned.
+    pub async fn ensure_table(&self) -> Result<Ensured, TableError> {
+        self.make_table(Deletion::Allowed).await
+    }
+
+    /// The same; a table that is made now is protected or not.
+    ///
+    /// # Errors
+    /// As [`DynamoStore::ensure_table`].
+    pub async fn make_table(&self, deletion: Deletion) -> Result<Ensured, TableError> {
+        let maker = self.maker();
+        let mut done = Ensured::default();
+        let table = match maker.look().await? {
+            Look::Denied(warning) => {
+                done.warnings.push(warning);
+                return Ok(done);
+            }
+            Look::There(_) => maker.active(None).await?,
+            Look::Missing => {
+                done.made = maker.create(deletion).await?;
+                maker.active(None).await?
+            }
+        };
+        maker.check(&table)?;
+        for index in INDEXES {
+            if maker.lacks(&table, index)? {
+                maker.create_index(&table, index).await?;
+                maker.active(Some(index)).await?;
+                done.indexes.push(index.name());
+            }
+        }
+        match maker.expire().await {
+            Ok(changed) => done.expires = changed,
+            Err(error) => done.warnings.push(error.to_string()),
+        }
+        Ok(done)
+    }
+
+    pub(super) fn maker(&self) -> Maker<'_> {
+        Maker { client: &self.client, table: &self.table }
+    }
+}
+
+pub(super) enum Look {
+    There(Box<TableDescription>),
+    Missing,
+    Denied(String),
+}
+
+/// Whether the table removes finished runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+    /// It removes by another attribute.
+    Other,
+    /// This process may not look.
+    Unseen,
+}
+
+pub(super) struct Maker<'s> {
+    client: &'s Client,
+    table: &'s str,
+}
+
+impl Maker<'_> {
+    pub(super) async fn look(&self) -> Result<Look, TableError> {
+        match self.client.describe_table().table_name(self.table).send().await {
+            Ok(answer) => {
+                Ok(answer.table.map_or(Look::Missing, |table| Look::There(Box::new(table))))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(DescribeTableError::ResourceNotFoundException(_)) => Ok(Look::Missing),
+                _ if is_access(&error) => Ok(Look::Denied(format!(
+                    "table {} is taken as it is: looking at it needs dynamodb:DescribeTable",
+                    self.table
+                ))),
+                _ => Err(failed(format!("cannot look at table {}", self.table), &error)),
+            },
+        }
+    }
+
+    /// Whether this call made it; `false`: somebody else did meanwhile.
+    async fn create(&self, deletion: Deletion) -> Result<bool, TableError> {
+        let mut asked = self
+            .client
+            .create_table()
+            .table_name(self.table)
+            .billing_mode(BillingMode::PayPerRequest)
+            .deletion_protection_enabled(deletion == Deletion::Protected)
+            .key_schema(key(KEY, KeyType::Hash)?);
+        for name in [KEY, OPEN, KIND, CREATED] {
+            asked = asked.attribute_definitions(definition(name)?);
+        }
+        for index in INDEXES {
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(index.name())
+                .key_schema(key(index.partition(), KeyType::Hash)?)
+                .key_schema(key(CREATED, KeyType::Range)?)
+                .projection(keys_only());
+            asked = asked.global_secondary_indexes(index.build()?);
+        }
+        match asked.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(CreateTableError::ResourceInUseException(_)) => Ok(false),
+                _ if is_denied(&error) => Err(TableError::Denied {
+                    what: format!("table {} is not there", self.table),
+                    right: "dynamodb:CreateTable",
+                    command: table_by_hand(self.table),
+                }),
+                _ => Err(failed(format!("cannot make table {}", self.table), &error)),
+            },
+        }
+    }
+
+    /// Waits until the table, its indexes and this one are ready.
+    async fn active(&self, index: Option<Index>) -> Result<TableDescription, TableError> {
+        let begun = tokio::time::Instant::now();
+        let mut wait = LOOK_FIRST;
+        loop {
+            if let Look::There(table) = self.look().await? {
+                let indexes = table.global_secondary_indexes();
+                let ready = table.table_status() == Some(&TableStatus::Active)
+                    && indexes.iter().all(|i| i.index_status() == Some(&IndexStatus::Active))
+                    && index.is_none_or(|index| {
+                        indexes.iter().any(|i| i.index_name() == Some(index.name()))
+                    });
+                if ready {
+                    return Ok(*table);
+                }
+            }
+            if begun.elapsed() > MADE_WITHIN {
+                let table = self.table;
+                let what = index.map_or_else(
+                    || format!("table {table}"),
+                    |index| format!("index {} of table {table}", index.name()),
+                );
+                return Err(TableError::Late { what });
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LOOK_AT_LEAST_EVERY);
+        }
+    }
+
+    pub(super) fn check(&self, table: &TableDescription) -> Result<(), TableError> {
+        if has_keys(table.key_schema(), &[(KEY, KeyType::Hash)]) && has_kind(table, KEY) {
+            return Ok(());
+        }
+        let why = format!("its key is not the text `{KEY}` alone");
+        Err(TableError::Foreign { table: self.table.to_owned(), why })
+    }
+
+    pub(super) fn lacks(&self, table: &TableDescription, index: Index) -> Result<bool, TableError> {
+        let mut indexes = table.global_secondary_indexes().iter();
+        let Some(there) = indexes.find(|there| there.index_name() == Some(index.name())) else {
+            return Ok(true);
+        };
+        let wanted = [(index.partition(), KeyType::Hash), (CREATED, KeyType::Range)];
+        if has_keys(there.key_schema(), &wanted) && has_kind(table, CREATED) {
+            return Ok(false);
+        }
+        let why = format!("its index `{}` has other keys", index.name());
+        Err(TableError::Foreign { table: self.table.to_owned(), why })
+    }
+
+    async fn create_index(&self, table: &TableDescription, index: Index) -> Result<(), TableError> {
+        let mut action = CreateGlobalSecondaryIndexAction::builder()
+            .index_name(index.name())
+            .key_schema(key(index.partition(), KeyType::Hash)?)
+            .key_schema(key(CREATED, KeyType::Range)?)
+            .projection(keys_only());
+        // A table that pays for provisioned units wants them for its indexes too.
+        let provisioned = table.provisioned_throughput();
+        let units = |units: Option<i64>| units.filter(|units| *units > 0);
+        let read = provisioned.and_then(|p| units(p.read_capacity_units()));
+        let write = provisioned.and_then(|p| units(p.write_capacity_units()));
+        let mode = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
+        if let (Some(read), Some(write)) = (read, write)
+            && mode != Some(&BillingMode::PayPerRequest)
+        {
+            let units = ProvisionedThroughput::builder()
+                .read_capacity_units(read)
+                .write_capacity_units(write);
+            action = action.provisioned_throughput(units.build()?);
+        }
+        let update = GlobalSecondaryIndexUpdate::builder().create(action.build()?);
+        let mut asked = self
+            .client
+            .update_table()
+            .table_name(self.table)
+            .global_secondary_index_updates(update.build());
+        for name in [KEY, index.partition(), CREATED] {
+            asked = asked.attribute_definitions(definition(name)?);
+        }
+        let Err(error) = asked.send().await else { return Ok(()) };
+        // Another process may be making it right now.
+        if let Look::There(table) = self.look().await?
+            && !self.lacks(&table, index)?
+        {
+            return Ok(());
+        }
+        let (name, table) = (index.name(), self.table);
+        if is_denied(&error) {
+            return Err(TableError::Denied {
+                what: format!("index `{name}` of table {table} is missing"),
+                right: "dynamodb:UpdateTable",
+                command: index_by_hand(table, index),
+            });
+        }
+        Err(failed(format!("cannot make index `{name}` of table {table}"), &error))
+    }
+
+    /// Whether finished runs are removed.
+    pub(super) async fn expiry(&self) -> Result<Expiry, TableError> {
+        let looked = self.client.describe_time_to_live().table_name(self.table).send().await;
+        let there = match looked {
+            Ok(answer) => answer.time_to_live_description,
+            Err(error) if is_access(&error) => return Ok(Expiry::Unseen),
+            Err(error) => {
+                let what = format!("cannot see whether {}", self.kept());
+                return Err(failed(what, &error));
+            }
+        };
+        let status = there.as_ref().and_then(|there| there.time_to_live_status());
+        let by = there.as_ref().and_then(|there| there.attribute_name());
+        Ok(match status {
+            Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) if by == Some(TTL) => {
+                Expiry::On
+            }
+            Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => Expiry::Other,
+            _ => Expiry::Off,
+        })
+    }
+
+    fn kept(&self) -> String {
+        format!("finished runs of table {} are not removed", self.table)
+    }
+
+    /// Whether expiry was switched on now.
+    async fn expire(&self) -> Result<bool, TableError> {
+        let (table, kept) = (self.table, self.kept());
+        match self.expiry().await? {
+            Expiry::On | Expiry::Unseen => return Ok(false),
+            Expiry::Other => {
+                let why = format!("its time to live is another attribute than `{TTL}`");
+                return Err(TableError::Failed { what: kept, why });
+            }
+            Expiry::Off => {}
+        }
+        let wanted = TimeToLiveSpecification::builder().attribute_name(TTL).enabled(true);
+        let asked = self
+            .client
+            .update_time_to_live()
+            .table_name(table)
+            .time_to_live_specification(wanted.build()?);
+        match asked.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_denied(&error) => Err(TableError::Denied {
+                what: kept,
+                right: "dynamodb:UpdateTimeToLive",
+                command: expiry_by_hand(table),
+            }),
+            Err(error) => Err(failed(kept, &error)),
+        }
+    }
+}
+
+/// Only the missing right itself: credentials that are wrong are no reason to go on.
+fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    code.is_some_and(|code| code.ends_with("AccessDeniedException"))
+}

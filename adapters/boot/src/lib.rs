@@ -1,0 +1,176 @@
+//! The boot script of a machine: a constant function of the recorded attempt.
+//!
+//! Every value that comes from outside is rendered into a quoted here-document, as ASCII JSON or as
+//! a percent-encoded URL, so that no text can end it or be read as shell.
+
+use std::fmt::Write as _;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use tinqs_ci_reconciler::model::{Attempt, Boot, Runner, Secret, Slot};
+
+/// The environment variable that marks every process of a `process:` machine; its value is the
+/// client token.
+pub const MARKER: &str = "TINQS_CI_MACHINE";
+
+/// Sets the deadline timer and the trap that powers off; then stands in the runner's directory.
+const TIMER: &str = include_str!("timer.sh");
+/// Configures and starts the runner, drains it when idle, waits, powers off.
+const RUNNER: &str = include_str!("runner.sh");
+
+/// What a machine runs when it boots: bash, needing coreutils and the runner. The same attempt
+/// gives the same bytes; usually under 6 kB. It holds the attempt's single-job identity, and the
+/// git token where one is configured: keep it as secret as those.
+pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
+    let Boot { deadline, idle_within, instance_url, git_token } = &attempt.boot;
+    let mut script = format!(
+        "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
+         deadline={} # {deadline:.0}\nidle_within={}\n",
+        plain(&slot.token(placement)),
+        deadline.as_second(),
+        seconds(*idle_within),
+    );
+    script.push_str(TIMER);
+    let identity = identity(&attempt.runner, instance_url);
+    here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
+    if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
+        script.push_str("\n# Cloning over HTTPS. A file: the environment is what jobs print.\n");
+        script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
+        here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
+    }
+    script.push('\n');
+    script.push_str(RUNNER);
+    script
+}
+
+/// `text` must not hold a line that is `end`; both callers' lines begin otherwise.
+fn here_document(script: &mut String, to: &str, end: &str, text: &str) {
+    let _ = writeln!(script, "cat {to} <<'{end}' || exit 1\n{text}\n{end}");
+}
+
+/// The runner's state file, as `register` would have written it.
+fn identity(runner: &Runner, address: &str) -> String {
+    #[derive(Serialize)]
+    struct State<'a> {
+        id: i64,
+        uuid: &'a str,
+        name: &'a str,
+        token: &'a str,
+        address: &'a str,
+        labels: Vec<String>,
+        ephemeral: bool,
+    }
+    let Runner { id, uuid, name, labels, token } = runner;
+    let labels = labels.iter().map(|label| with_schema(label)).collect();
+    let state =
+        State { id: *id, uuid, name, token: token.expose(), address, labels, ephemeral: true };
+    // Strings, numbers and a list of strings always serialise.
+    ascii(&serde_json::to_string_pretty(&state).unwrap_or_default())
+}
+
+/// A label without a schema means the host; written out so that no version doubts it.
+fn with_schema(label: &str) -> String {
+    if label.contains(':') { label.to_owned() } else { format!("{label}:host") }
+}
+
+/// JSON in which every character outside printable ASCII is escaped. Such characters stand inside
+/// strings only, where the escape means the same.
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || c == ' ' || c.is_ascii_graphic() {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
+/// Lets git send the token to the forge, and to it alone. `None` where the address is not HTTP.
+fn git_config(instance_url: &str, token: &Secret) -> Option<String> {
+    let (scheme, rest) = instance_url.split_once("://")?;
+    if !matches!(scheme, "http" | "https") {
+        return None;
+    }
+    let rest = rest.trim_end_matches('/');
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let place = percent(&format!("{host}{path}/"), "-._~:/[]%");
+    let user = percent(token.expose(), "-._~");
+    // The user name is the token: every Gitea takes that.
+    Some(format!(
+        "[url \"{scheme}://{user}:x-oauth-basic@{place}\"]\n\tinsteadOf = \"{scheme}://{place}\""
+    ))
+}
+
+/// Percent-encodes all but letters, digits and `kept`.
+fn percent(text: &str, kept: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A name for a comment: what cannot stand in a slot is replaced.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '?' }).collect()
+}
+
+/// A duration as `sleep` reads it: `120`, `0.25`; never negative.
+fn seconds(duration: SignedDuration) -> String {
+    let millis = duration.as_millis().max(0);
+    match millis % 1000 {
+        0 => (millis / 1000).to_string(),
+        rest => format!("{}.{rest:03}", millis / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_what_sleep_reads() {
+        let texts = [(120_000, "120"), (250, "0.250"), (61_007, "61.007"), (-5, "0")];
+        for (millis, text) in texts {
+            assert_eq!(seconds(SignedDuration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn json_becomes_ascii_and_means_the_same() {
+        let text = "a\u{7f}b\u{202e}c\u{1f600}d\n\"'$(x)`\u{1}";
+        let json = ascii(&serde_json::to_string(text).unwrap());
+        assert!(json.is_ascii() && !json.contains('\u{7f}'), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn git_sends_the_token_to_the_forge_alone() {
+        let config = |url: &str| git_config(url, &Secret::new("t\"k\n/@"));
+        assert_eq!(
+            config("https://git.example.com:3000/sub/").unwrap(),
+            "[url \"https://t%22k%0A%2F%40:x-oauth-basic@git.example.com:3000/sub/\"]\n\
+             \tinsteadOf = \"https://git.example.com:3000/sub/\""
+        );
+        let odd = config("http://user:old@host\"]\n[core]/x").unwrap();
+        assert_eq!(odd.lines().count(), 2, "{odd}");
+        assert!(odd.contains("@host%22]%0A%5Bcore]/x/\"") || odd.contains("%0A["), "{odd}");
+        assert_eq!(config("ssh://git@host/"), None);
+        assert_eq!(config("nonsense"), None);
+    }
+
+    #[test]
+    fn labels_carry_a_schema() {
+        assert_eq!(with_schema("linux"), "linux:host");
+        assert_eq!(with_schema("linux:docker://node:20"), "linux:docker://node:20");
+    }
+}

@@ -1,0 +1,368 @@
+//! The forge's API and the registering half of its runner protocol, as the port [`Forge`].
+//!
+//! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
+//! connections, time-outs and unknown words are `Unavailable`.
+
+mod cache;
+mod call;
+mod contents;
+mod pages;
+mod repeat;
+mod runners;
+mod send;
+mod setup;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use serde::Deserialize;
+use tinqs_ci_reconciler::model::{Job, JobRef, Registration, Registrations, Runner, Secret, Slot};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, WaitingJob};
+use tinqs_ci_workflow::trigger::Memory;
+use tokio::sync::OnceCell;
+
+use super::version::Version;
+use super::wire::{
+    ApiJob, ApiRepository, job_status, owner_and_name, percent_encode, repository_of, waiting_job,
+};
+use crate::config::{Config, Scope};
+use call::Call;
+pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
+use runners::RunnerList;
+use send::Sender;
+pub use send::{Contact, Deadlines};
+pub use setup::{Access, Hook, Rights, User};
+
+/// Repositories whose ids are remembered, and for how long: names can be given to others.
+const REPOSITORIES: usize = 1000;
+const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be used.
+    #[error("`forge.url` {0}: expected e.g. `https://git.example.com`")]
+    Url(&'static str),
+    /// The token cannot be sent.
+    #[error("`forge.token` holds characters that no HTTP header may: is there a line break in it?")]
+    Token,
+    /// The TLS library does not start.
+    #[error("the HTTP client cannot be made: are there CA certificates on this host?")]
+    Build(#[source] reqwest::Error),
+}
+
+/// A forge. Build it once: it keeps connections, and what it has learned.
+pub struct Client {
+    sender: Sender,
+    scope: Scope,
+    runner_token: Option<Secret>,
+    asked_token: Mutex<Option<Secret>>,
+    elsewhere: OnceCell<bool>,
+    runner_list: Mutex<RunnerList>,
+    repositories: Mutex<HashMap<String, Known>>,
+    contents: contents::Contents,
+    /// What workflow files of this forge said.
+    said: Memory,
+}
+
+/// A repository, as it was looked up.
+#[derive(Clone)]
+struct Known {
+    at: Timestamp,
+    /// 0 where the token may not read it.
+    id: i64,
+    full_name: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (url, scope) = (self.sender.base(), &self.scope);
+        f.debug_struct("Client").field("url", &url).field("scope", scope).finish_non_exhaustive()
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+#[derive(Deserialize)]
+struct VersionAnswer {
+    version: String,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Client {
+    /// What workflow files of this forge said before.
+    pub fn said(&self) -> &Memory {
+        &self.said
+    }
+
+    /// A client with the usual deadlines (connect 5 s, call 15 s) and the system's clock. Connects
+    /// to nothing yet.
+    ///
+    /// # Errors
+    /// An address or token that cannot be used.
+    pub fn new(forge: &Config) -> Result<Self, Error> {
+        Self::with(forge, Deadlines::default(), Arc::new(SystemClock))
+    }
+
+    /// A client with these deadlines and this clock. The clock ages memories and dates
+    /// [`Client::last_ok`].
+    ///
+    /// # Errors
+    /// An address or token that cannot be used.
+    pub fn with(
+        forge: &Config,
+        deadlines: Deadlines,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let url = Url::parse(&forge.url).map_err(|_| Error::Url("is not an address"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Error::Url("is neither http nor https"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::Url("holds a user or password, which belongs into `forge.token`"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(Error::Url("holds a query or a fragment"));
+        }
+        let token = forge.token.as_ref().filter(|token| !token.expose().is_empty());
+        let sender = Sender::new(&url, token, deadlines, clock)?;
+        let runner_token = forge.runner_token.clone().filter(|t| !t.expose().is_empty());
+        for secret in [&runner_token, &forge.webhook_secret, &forge.git_token].into_iter().flatten()
+        {
+            sender.keep_secret(secret);
+        }
+        Ok(Self {
+            sender,
+            scope: forge.scope.clone(),
+            runner_token,
+            asked_token: Mutex::default(),
+            elsewhere: OnceCell::new(),
+            runner_list: Mutex::default(),
+            repositories: Mutex::default(),
+            contents: contents::Contents::default(),
+            said: Memory::default(),
+        })
+    }
+
+    /// When the forge last answered any call.
+    pub fn last_ok(&self) -> Option<Timestamp> {
+        self.sender.contact().last_ok
+    }
+
+    /// When the forge last answered, and when and how it last did not: for readiness.
+    pub fn contact(&self) -> Contact {
+        self.sender.contact()
+    }
+
+    /// Whether there is an API token at all.
+    pub fn has_token(&self) -> bool {
+        self.sender.has_token()
+    }
+
+    /// The server's version. The token goes along, because a forge that shows nothing without
+    /// signing in wants it here too; a token that it does not know is no obstacle elsewhere.
+    ///
+    /// # Errors
+    /// `Unavailable` where the forge does not answer with one.
+    pub async fn version(&self) -> Result<Version, PortError> {
+        let call = Call::get("version", "/version");
+        let asked = match self.sender.ask::<VersionAnswer>(&call).await {
+            Err(denied) if denied.kind == ErrorKind::Denied && self.has_token() => {
+                let call = Call { with_token: false, ..call };
+                self.sender.ask(&call).await.map_err(|_| denied)
+            }
+            other => other,
+        };
+        Ok(Version::parse(&asked?.version))
+    }
+
+    /// Where the configured scope's lists begin.
+    fn scope_path(&self) -> String {
+        match &self.scope {
+            Scope::All => "/admin".to_owned(),
+            Scope::Org(name) => format!("/orgs/{}", percent_encode(name)),
+            Scope::User => "/user".to_owned(),
+            Scope::Repo(owner, name) => repository_path(owner, name),
+        }
+    }
+
+    /// A repository by its name, `None` where the forge says 404. The forge leads from a former
+    /// name to the present one.
+    async fn repository(&self, owner: &str, name: &str) -> Result<Option<Known>, PortError> {
+        let key = format!("{owner}/{name}");
+        let now = self.sender.now();
+        let remembered = locked(&self.repositories).get(&key).cloned();
+        let fresh = |known: &Known| now.duration_since(known.at) < REMEMBERED_FOR;
+        if let Some(known) = remembered.filter(fresh) {
+            return Ok(Some(known));
+        }
+        let call = Call::get("repository", &repository_path(owner, name));
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() {
+            return Ok(None);
+        }
+        let known = match self.sender.read(&call, &answer) {
+            Ok(ApiRepository { id, full_name }) if id > 0 && !full_name.is_empty() => {
+                Known { at: now, id, full_name }
+            }
+            Ok(_) => {
+                let what = "the answer holds no repository";
+                return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
+            }
+            Err(error) if error.kind == ErrorKind::Denied => {
+                tracing::warn!(error = %error, "a repository's id cannot be looked up");
+                Known { at: now, id: 0, full_name: key.clone() }
+            }
+            Err(error) => return Err(error),
+        };
+        let mut repositories = locked(&self.repositories);
+        if repositories.len() >= REPOSITORIES {
+            repositories.retain(|_, known| now.duration_since(known.at) < REMEMBERED_FOR);
+        }
+        if repositories.len() >= REPOSITORIES {
+            repositories.clear();
+        }
+        repositories.insert(key, known.clone());
+        Ok(Some(known))
+    }
+
+    /// A job by a repository's name and its id; `None` where the forge says 404.
+    async fn job_in(&self, owner: &str, name: &str, id: i64) -> Result<Option<Job>, PortError> {
+        let call = Call::get("job", &format!("{}/actions/jobs/{id}", repository_path(owner, name)));
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() {
+            return Ok(None);
+        }
+        let job: ApiJob = self.sender.read(&call, &answer)?;
+        let unclear = |what: &str| Err(self.sender.error(&call, ErrorKind::Unavailable, what));
+        if job.id != id {
+            return unclear("the answer is about another job");
+        }
+        match job_status(&job) {
+            Some(job) => Ok(Some(job)),
+            None => unclear("the job's status is none that this version of tinqs-ci knows"),
+        }
+    }
+
+    /// A job that its repository's name, as last heard, does not lead to. It is absent only if
+    /// its repository answers without it, or is itself gone by its id while the forge answers.
+    async fn job_by_repository(&self, job: &JobRef) -> Result<Job, PortError> {
+        let path = match (job.repo_id, owner_and_name(&job.repo)) {
+            (1.., _) => format!("/repositories/{}", job.repo_id),
+            (_, Some((owner, name))) => repository_path(&owner, &name),
+            (_, None) => {
+                let message = "the job's repository is not known by id or name";
+                return Err(PortError::new("forge", "job", ErrorKind::Unavailable, message));
+            }
+        };
+        let call = Call::get("job", &path);
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() && job.repo_id > 0 {
+            // Anything in between may say 404; only the forge tells its version.
+            self.version().await?;
+            return Ok(Job::Absent);
+        }
+        let ApiRepository { id, full_name } = self.sender.read(&call, &answer)?;
+        let named = owner_and_name(&full_name);
+        let (Some((owner, name)), true) =
+            (named, id > 0 && (job.repo_id <= 0 || id == job.repo_id))
+        else {
+            let what = "the answer is about another repository";
+            return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
+        };
+        if full_name == job.repo {
+            return Ok(Job::Absent);
+        }
+        Ok(self.job_in(&owner, &name, job.job_id).await?.unwrap_or(Job::Absent))
+    }
+
+    /// Names the repository of each listed job; those that cannot be named are left to the next
+    /// reading.
+    async fn named(&self, jobs: Vec<ApiJob>) -> Vec<WaitingJob> {
+        let mut waiting = Vec::with_capacity(jobs.len());
+        for job in jobs.into_iter().filter(|job| job.status == "queued") {
+            let id = job.id;
+            let Some((owner, name)) = repository_of(&job.url).or_else(|| self.scope_repository())
+            else {
+                tracing::warn!(job = id, "a waiting job's `url` names no repository: skipped");
+                continue;
+            };
+            let known = match self.repository(&owner, &name).await {
+                Ok(Some(known)) => known,
+                Ok(None) => {
+                    tracing::warn!(job = id, "a waiting job's repository is not found: skipped");
+                    continue;
+                }
+                Err(error) => {
+                    // The next one would wait out its time just so.
+                    tracing::warn!(job = id, error = %error, "waiting jobs are left out from here");
+                    break;
+                }
+            };
+            let named = waiting_job(&known.full_name, known.id, job);
+            if named.is_none() {
+                tracing::warn!(job = id, "a waiting job has too many labels: skipped");
+            }
+            waiting.extend(named);
+        }
+        waiting
+    }
+
+    fn scope_repository(&self) -> Option<(String, String)> {
+        match &self.scope {
+            Scope::Repo(owner, name) => Some((owner.clone(), name.clone())),
+            Scope::All | Scope::Org(_) | Scope::User => None,
+        }
+    }
+}
+
+fn repository_path(owner: &str, name: &str) -> String {
+    format!("/repos/{}/{}", percent_encode(owner), percent_encode(name))
+}
+
+#[async_trait]
+impl Forge for Client {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        let path = format!("{}/actions/jobs?status=queued", self.scope_path());
+        let jobs = pages::read_all::<pages::Jobs>(&self.sender, "waiting", &path).await?;
+        Ok(Some(self.named(jobs).await))
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        if let Some((owner, name)) = owner_and_name(&job.repo)
+            && let Some(job) = self.job_in(&owner, &name, job.job_id).await?
+        {
+            return Ok(job);
+        }
+        self.job_by_repository(job).await
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        self.list_registrations().await
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        self.registration_by_id(id).await
+    }
+
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        self.make_registration(slot, labels).await
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.remove_registration(id).await
+    }
+}

@@ -1,0 +1,185 @@
+//! Small questions about a repository: commits, branches, rights, variables.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tinqs_ci_reconciler::ports::PortError;
+
+use super::{Client, in_repository};
+use crate::client::call::Call;
+use crate::wire::{nullable, owner_and_name, percent_encode};
+
+/// What a commit is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Its hash.
+    pub sha: String,
+    /// The whole message.
+    pub message: String,
+    /// Its parents' hashes, the first one first.
+    pub parents: Vec<String>,
+    /// What differs from its first parent.
+    pub files: Vec<String>,
+}
+
+impl Client {
+    /// A commit, with what differs from its first parent. `None`: there is no such commit.
+    ///
+    /// # Errors
+    /// The forge does not answer, or the token may not.
+    pub async fn commit(&self, repo: &str, sha: &str) -> Result<Option<Commit>, PortError> {
+        let rest = format!("/git/commits/{}?stat=false&verification=false", percent_encode(sha));
+        let call = in_repository("commit", repo, &rest)?;
+        let found: Option<ApiCommit> = self.found(&call, b'{').await?;
+        Ok(found.map(|ApiCommit { sha, commit, parents, files }| Commit {
+            sha,
+            message: commit.message,
+            parents: parents.into_iter().map(|parent| parent.sha).collect(),
+            files: files.into_iter().map(|file| file.filename).collect(),
+        }))
+    }
+
+    /// A repository by its name. `None`: there is none, for this token.
+    ///
+    /// # Errors
+    /// The forge does not answer, or the token may not.
+    pub async fn about(&self, repo: &str) -> Result<Option<Repository>, PortError> {
+        let call = in_repository("repository", repo, "")?;
+        self.found(&call, b'{').await
+    }
+
+    /// A branch whose tip this commit is: the default branch where it is one of them. Looks at the
+    /// first 50 branches.
+    ///
+    /// # Errors
+    /// The forge does not answer, or the token may not.
+    pub async fn branch_at(
+        &self,
+        repo: &str,
+        sha: &str,
+        default: &str,
+    ) -> Result<Option<String>, PortError> {
+        let call = in_repository("branches", repo, "/branches?limit=50")?;
+        let branches: Vec<Branch> = self.found(&call, b'[').await?.unwrap_or_default();
+        let at = |branch: &&Branch| branch.commit.as_ref().is_some_and(|commit| commit.id == sha);
+        let mut found: Vec<&str> = branches.iter().filter(at).map(|b| b.name.as_str()).collect();
+        found.sort_by_key(|name| *name != default);
+        Ok(found.first().map(|name| (*name).to_owned()))
+    }
+
+    /// The tip of a branch. `None`: there is no such branch.
+    ///
+    /// # Errors
+    /// The forge does not answer, or the token may not.
+    pub async fn tip(&self, repo: &str, branch: &str) -> Result<Option<String>, PortError> {
+        let rest = format!("/branches/{}", percent_encode(branch));
+        let call = in_repository("branch", repo, &rest)?;
+        let branch: Option<Branch> = self.found(&call, b'{').await?;
+        Ok(branch.and_then(|branch| branch.commit).map(|commit| commit.id))
+    }
+
+    /// Whether a user may write to a repository; `false` where the token may not ask.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn can_write(&self, repo: &str, user: &str) -> Result<bool, PortError> {
+        #[derive(Deserialize)]
+        struct Granted {
+            #[serde(default, deserialize_with = "nullable")]
+            permission: String,
+        }
+        let rest = format!("/collaborators/{}/permission", percent_encode(user));
+        let call = in_repository("permission", repo, &rest)?;
+        let answer = self.read_contents(&call).await?;
+        match answer.status.as_u16() {
+            401 | 403 | 404 if !answer.is_html() => Ok(false),
+            _ => {
+                let Granted { permission } = self.sender.read(&call, &answer)?;
+                Ok(["write", "admin", "owner"].contains(&permission.as_str()))
+            }
+        }
+    }
+
+    /// Variables of a repository over those of its owner, as far as the token may read them.
+    /// Those of the whole forge are not to be had.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn variables(&self, repo: &str) -> Result<BTreeMap<String, String>, PortError> {
+        let owner = owner_and_name(repo).map(|(owner, _)| owner).unwrap_or_default();
+        let owners = format!("/orgs/{}/actions/variables?limit=50", percent_encode(&owner));
+        let own = in_repository("variables", repo, "/actions/variables?limit=50")?;
+        let mut variables = BTreeMap::new();
+        for call in [Call::get("variables", &owners), own] {
+            let answer = self.read_contents(&call).await?;
+            match answer.status.as_u16() {
+                // The owner is a person, or the token may not: they count as empty.
+                401 | 403 | 404 | 405 if !answer.is_html() => {}
+                _ => {
+                    let rows: Vec<Variable> = self.sender.read_from(&call, &answer, b'[')?;
+                    variables.extend(rows.into_iter().map(|v| (v.name, v.data)));
+                }
+            }
+        }
+        Ok(variables)
+    }
+}
+
+#[derive(Deserialize)]
+struct ApiCommit {
+    sha: String,
+    #[serde(default, deserialize_with = "nullable")]
+    commit: Message,
+    #[serde(default, deserialize_with = "nullable")]
+    parents: Vec<Parent>,
+    #[serde(default, deserialize_with = "nullable")]
+    files: Vec<ChangedFile>,
+}
+
+/// A repository, as far as evaluations need it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Repository {
+    /// Its id.
+    pub id: i64,
+    /// `owner/name`.
+    pub full_name: String,
+    /// The branch that counts where an event has none.
+    #[serde(default, deserialize_with = "nullable")]
+    pub default_branch: String,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    #[serde(default, deserialize_with = "nullable")]
+    name: String,
+    commit: Option<BranchTip>,
+}
+
+#[derive(Deserialize)]
+struct BranchTip {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Parent {
+    sha: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    #[serde(deserialize_with = "nullable")]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ChangedFile {
+    filename: String,
+}
+
+#[derive(Deserialize)]
+struct Variable {
+    name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    data: String,
+}

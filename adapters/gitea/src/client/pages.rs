@@ -1,0 +1,175 @@
+//! Lists that come in pages, read without trusting their order.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::call::Call;
+use super::send::Sender;
+use crate::wire::{ApiJob, ApiRunner};
+
+/// Rows asked for at once: the forge's own usual maximum (`[api] MAX_RESPONSE_ITEMS`).
+const LIMIT: usize = 50;
+/// Most pages of a list: 20,000 rows.
+const PAGES: usize = 400;
+/// Pages in a row that bring nothing new until the reading ends.
+const STALE: usize = 3;
+/// Rows of one page that may be broken at the forge; more is an outage.
+const BROKEN: usize = 2;
+
+/// A page of a list.
+pub(super) trait Page: DeserializeOwned {
+    type Row;
+    /// The first byte of its JSON.
+    const BEGIN: u8 = b'{';
+    /// The rows by their ids, and how many rows the whole list has, where told.
+    fn rows(self) -> (Vec<(i64, Self::Row)>, Option<usize>);
+}
+
+/// A list that may be `null` but must be there: an object without it is another answer.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Jobs {
+    #[serde(deserialize_with = "list")]
+    jobs: Vec<ApiJob>,
+    #[serde(default)]
+    total_count: Option<usize>,
+}
+
+impl Page for Jobs {
+    type Row = ApiJob;
+    fn rows(self) -> (Vec<(i64, ApiJob)>, Option<usize>) {
+        (self.jobs.into_iter().map(|job| (job.id, job)).collect(), self.total_count)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Runners {
+    #[serde(deserialize_with = "list")]
+    runners: Vec<ApiRunner>,
+    #[serde(default)]
+    total_count: Option<usize>,
+}
+
+impl Page for Runners {
+    type Row = ApiRunner;
+    fn rows(self) -> (Vec<(i64, ApiRunner)>, Option<usize>) {
+        (self.runners.into_iter().map(|runner| (runner.id, runner)).collect(), self.total_count)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Hooks(Vec<super::setup::Hook>);
+
+impl Page for Hooks {
+    type Row = super::setup::Hook;
+    const BEGIN: u8 = b'[';
+    fn rows(self) -> (Vec<(i64, super::setup::Hook)>, Option<usize>) {
+        (self.0.into_iter().map(|hook| (hook.id, hook)).collect(), None)
+    }
+}
+
+/// Reads pages until as many distinct rows were seen as the list says to have, or an empty page.
+/// Lists without an order may show a row twice and leave another out. `path` may hold a query.
+pub(super) async fn read_all<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+) -> Result<Vec<P::Row>, PortError> {
+    let within = sender.list_deadline();
+    let read = tokio::time::timeout(within, read_pages::<P>(sender, operation, path)).await;
+    read.unwrap_or_else(|_| {
+        let what = format!("the list was not read within {} s", within.as_secs_f32());
+        Err(sender.error(&Call::get(operation, path), ErrorKind::Unavailable, &what))
+    })
+}
+
+async fn read_pages<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+) -> Result<Vec<P::Row>, PortError> {
+    let mut seen = BTreeMap::new();
+    let mut stale = 0;
+    for number in 1..=PAGES {
+        let (rows, total) = read_page::<P>(sender, operation, path, number).await?;
+        let known = seen.len();
+        let empty = rows.is_empty();
+        seen.extend(rows);
+        stale = if seen.len() == known { stale + 1 } else { 0 };
+        if empty || stale == STALE || total.is_some_and(|total| total > 0 && seen.len() >= total) {
+            return Ok(seen.into_values().collect());
+        }
+    }
+    tracing::warn!(operation, rows = seen.len(), "the forge's list is longer than is read");
+    Ok(seen.into_values().collect())
+}
+
+type Rows<P> = (Vec<(i64, <P as Page>::Row)>, Option<usize>);
+
+/// One row that the forge cannot show makes its whole page a 500: then the rows around it are
+/// read in smaller pages. A forge that is down fails those too.
+async fn read_page<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+    number: usize,
+) -> Result<Rows<P>, PortError> {
+    let read = async |limit, page| read_some::<P>(sender, operation, path, limit, page).await;
+    let failed = match read(LIMIT, number).await? {
+        Ok(rows) => return Ok(rows),
+        Err(failed) => failed,
+    };
+    let (mut rows, mut broken) = (Vec::new(), 0);
+    for tenth in (number - 1) * 5 + 1..=number * 5 {
+        if let Ok((some, _)) = read(LIMIT / 5, tenth).await? {
+            rows.extend(some);
+            continue;
+        }
+        for single in (tenth - 1) * 10 + 1..=tenth * 10 {
+            match read(1, single).await? {
+                Ok((some, _)) => rows.extend(some),
+                Err(_) => broken += 1,
+            }
+            if broken > BROKEN {
+                return Err(failed);
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Err(failed);
+    }
+    tracing::warn!(operation, page = number, broken, "the forge cannot show some rows of its list");
+    Ok((rows, None))
+}
+
+/// The inner error is a 500 by the forge itself.
+async fn read_some<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+    limit: usize,
+    page: usize,
+) -> Result<Result<Rows<P>, PortError>, PortError> {
+    let join = if path.contains('?') { '&' } else { '?' };
+    let path = format!("{path}{join}limit={limit}&page={page}");
+    let call = Call { reads_around: true, ..Call::get(operation, &path) };
+    let answer = sender.send(&call).await?;
+    if answer.is_own_failure() {
+        return Ok(Err(sender.refusal(&call, &answer)));
+    }
+    let (rows, total) = sender.read_from::<P>(&call, &answer, P::BEGIN)?.rows();
+    if rows.iter().any(|(id, _)| *id <= 0) {
+        let what = "a row of the list has no id";
+        return Err(sender.error(&call, ErrorKind::Unavailable, what));
+    }
+    Ok(Ok((rows, total)))
+}

@@ -1,0 +1,320 @@
+//! How demand is known: the forge's job list, or pushes that are evaluated as the forge would.
+
+pub mod by_mode;
+
+use tinqs_ci_reconciler::controller::Hint;
+use tinqs_ci_reconciler::ports::PortError;
+use tinqs_ci_workflow::Dialect;
+
+use super::client::{Access, Client, Rights};
+use super::version::Version;
+use super::webhook::Event;
+use crate::config::{Config, Demand as Wanted};
+
+/// What a delivery asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// To be taken in at once.
+    pub hints: Vec<Hint>,
+    /// The job list is worth reading soon.
+    pub poll_soon: bool,
+}
+
+/// What a delivery's events ask for. Only the job list's mode makes runs of jobs: beside pushes
+/// they would be the same need twice. `None`: the mode is not decided yet.
+pub fn hints(events: Vec<Event>, mode: Option<Mode>) -> Demand {
+    let mut demand = Demand::default();
+    for event in events {
+        match event {
+            Event::Queued(job) if mode == Some(Mode::Jobs) => {
+                demand.hints.push(Hint::Queued(job));
+            }
+            Event::Job { job_id, runner } => demand.hints.push(Hint::Job { job_id, runner }),
+            Event::Queued(_) | Event::PollSoon => demand.poll_soon = true,
+        }
+    }
+    demand
+}
+
+/// How demand is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The forge's job list is the truth.
+    Jobs,
+    /// Pushes are evaluated.
+    Push,
+}
+
+/// Events that a webhook must tell of in push mode.
+pub const PUSH_EVENTS: [&str; 4] = ["push", "create", "delete", "pull_request"];
+
+impl Mode {
+    /// Events that a webhook is made for: that of jobs always, which wakes runs wherever there are
+    /// some, and in push mode what is evaluated.
+    pub fn events(self) -> &'static [&'static str] {
+        static ALL: [&str; 5] = ["workflow_job", "push", "create", "delete", "pull_request"];
+        match self {
+            Self::Jobs => &ALL[..1],
+            Self::Push => &ALL,
+        }
+    }
+
+    /// As it is configured.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Jobs => "jobs",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// What is configured, as far as it bears on the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// The mode that is asked for.
+    pub wanted: Wanted,
+    /// Whether webhooks are signed: only then a push is believed.
+    pub secret: bool,
+}
+
+impl Means {
+    /// What the settings say.
+    pub fn of(forge: &Config) -> Self {
+        Self { wanted: forge.demand, secret: forge.webhook_secret.is_some() }
+    }
+
+    /// The mode, where it is not the forge's to say.
+    pub fn fixed(self) -> Option<Mode> {
+        match self.wanted {
+            Wanted::Auto => None,
+            Wanted::Jobs => Some(Mode::Jobs),
+            Wanted::Push => Some(Mode::Push),
+        }
+    }
+}
+
+/// A mode, and the sentence that says why: for the log and `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The mode.
+    pub mode: Mode,
+    /// Why, and what to be aware of.
+    pub why: String,
+}
+
+/// Why no mode fits, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Pushes are only believed where they are signed.
+    #[error(
+        "demand from pushes needs `forge.webhook_secret`: without it anybody could ask for machines; \
+         set it here and at the webhook"
+    )]
+    NoSecret,
+    /// The server has no job list.
+    #[error(
+        "{version} has no list of waiting jobs for `forge.scope`, which Gitea has from 1.25 on: \
+         check that what the scope names exists, and upgrade an older server, or set \
+         `forge.webhook_secret` and a webhook for pushes: demand is then known from those"
+    )]
+    NoJobList {
+        /// What the server says to be.
+        version: Version,
+    },
+    /// The token may not read the job list.
+    #[error(
+        "the list of waiting jobs may not be read: {0}; or set `forge.webhook_secret` and a webhook \
+         for pushes: demand is then known from those"
+    )]
+    Denied(String),
+    /// Not a Gitea, and not asked for by name.
+    #[error(
+        "{version} is not supported: its Actions are not Gitea's; to try it all the same, set \
+         `forge.demand = \"jobs\"`"
+    )]
+    Forgejo {
+        /// What the server says to be.
+        version: Version,
+    },
+}
+
+/// Chooses the mode. What the job list answers decides; the version is for the sentence, because
+/// development builds carry the number of what they are not yet.
+///
+/// # Errors
+/// Where no mode fits: an operator has to act.
+pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice, Refusal> {
+    match (means.wanted, version) {
+        (Wanted::Push, _) => return by_push(means, version, "as configured"),
+        (Wanted::Auto, Version::Forgejo { .. }) => {
+            return Err(Refusal::Forgejo { version: version.clone() });
+        }
+        (Wanted::Auto | Wanted::Jobs, _) => {}
+    }
+    let may_push = means.wanted == Wanted::Auto && means.secret;
+    match &rights.jobs {
+        Access::Missing if may_push => {
+            by_push(means, version, &format!("chosen: {version} has no list of waiting jobs"))
+        }
+        Access::Missing => Err(Refusal::NoJobList { version: version.clone() }),
+        Access::Denied(_) if version.is_older_than(1, 25) && !may_push => {
+            Err(Refusal::NoJobList { version: version.clone() })
+        }
+        Access::Denied(remedy) if may_push => by_push(
+            means,
+            version,
+            &format!(
+                "chosen: the list of waiting jobs, which tells more, may not be read: {remedy}"
+            ),
+        ),
+        Access::Denied(remedy) => Err(Refusal::Denied(remedy.clone())),
+        Access::Granted => {
+            let chosen = if means.wanted == Wanted::Jobs { "as configured" } else { "chosen" };
+            let aware = match (version, &rights.runners) {
+                (Version::Forgejo { .. }, _) => "; Forgejo's Actions are not tested",
+                (_, Access::Denied(_) | Access::Missing) => {
+                    "; the token may not list runners, so what is left over of them stays"
+                }
+                (version, Access::Granted) if version.is_older_than(1, 27) => {
+                    "; before Gitea 1.27 the forge may leave an idle runner beside a waiting job \
+                     for a while"
+                }
+                (_, Access::Granted) => "",
+            };
+            let why = format!("demand `jobs`, {chosen}: {version} lists its waiting jobs{aware}");
+            Ok(Choice { mode: Mode::Jobs, why })
+        }
+    }
+}
+
+fn by_push(means: Means, version: &Version, chosen: &str) -> Result<Choice, Refusal> {
+    if !means.secret {
+        return Err(Refusal::NoSecret);
+    }
+    let aware = match version {
+        Version::Forgejo { .. } => "; Forgejo's Actions are not tested",
+        old if !ephemeral(old) => {
+            "; before Gitea 1.24 there are no ephemeral runners, so no machine can be registered: \
+             update the server"
+        }
+        Version::Gitea { .. } | Version::Unknown { .. } => {
+            "; re-runs, schedules and lost webhooks are not seen in this mode"
+        }
+    };
+    let why = format!("demand `push`, {chosen}{aware}");
+    Ok(Choice { mode: Mode::Push, why })
+}
+
+/// Whether a server may know ephemeral runners; one of unknown version is tried.
+pub fn ephemeral(version: &Version) -> bool {
+    !version.is_older_than(1, 24)
+}
+
+/// The rules of a server's line. What is older than the oldest line has that one's; what is newer,
+/// or unknown, the newest one's.
+pub fn version_for_rules(version: &Version) -> Dialect {
+    if version.is_older_than(1, 26) {
+        Dialect::V1_25
+    } else if version.is_older_than(1, 27) {
+        Dialect::V1_26
+    } else {
+        Dialect::V1_27
+    }
+}
+
+/// Asks the forge and chooses.
+///
+/// # Errors
+/// The outer one: the forge does not answer, nothing is decided, ask again. The inner one: no
+/// mode fits.
+pub async fn ask(client: &Client, means: Means) -> Result<Result<Choice, Refusal>, PortError> {
+    let version = client.version().await?;
+    let rights = client.rights().await?;
+    Ok(choose(means, &version, &rights))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(wanted: Wanted, secret: bool, version: &str, jobs: Access) -> Result<Choice, String> {
+        let rights = Rights { jobs, runners: Access::Granted };
+        let means = Means { wanted, secret };
+        choose(means, &Version::parse(version), &rights).map_err(|refusal| refusal.to_string())
+    }
+
+    fn check(got: Result<Choice, String>, mode: Option<Mode>, words: &[&str]) {
+        assert_eq!(got.as_ref().ok().map(|choice| choice.mode), mode, "{got:?}");
+        let text = got.map_or_else(|refusal| refusal, |choice| choice.why);
+        for word in words {
+            assert!(text.contains(word), "`{word}` is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_of_push_mode_tells_of_jobs_and_of_all_that_is_evaluated() {
+        assert_eq!(Mode::Jobs.events(), ["workflow_job"]);
+        assert_eq!(Mode::Push.events()[0], "workflow_job");
+        assert_eq!(Mode::Push.events()[1..], PUSH_EVENTS);
+    }
+
+    #[test]
+    fn the_job_list_decides_and_every_refusal_says_what_to_do() {
+        let denied = || Access::Denied("it must have the scope `read:admin`".to_owned());
+        let jobs = Some(Mode::Jobs);
+        let unsigned = |wanted, version, list| chosen(wanted, false, version, list);
+        check(unsigned(Wanted::Auto, "1.27.0", Access::Granted), jobs, &["jobs", "1.27.0"]);
+        check(unsigned(Wanted::Jobs, "1.26.4", Access::Granted), jobs, &["as configured", "1.27"]);
+        check(unsigned(Wanted::Auto, "1.24.0", Access::Granted), jobs, &["jobs"]);
+        check(unsigned(Wanted::Push, "1.27.0", Access::Granted), None, &["webhook_secret"]);
+        check(unsigned(Wanted::Auto, "1.24.7", Access::Missing), None, &["1.24.7", "1.25"]);
+        check(unsigned(Wanted::Jobs, "1.24.7", denied()), None, &["1.24.7", "upgrade"]);
+        check(unsigned(Wanted::Auto, "1.26.0+dev", denied()), None, &["read:admin"]);
+        let forgejo = "12.0.0+gitea-1.22.0";
+        check(unsigned(Wanted::Auto, forgejo, Access::Granted), None, &["Forgejo", "\"jobs\""]);
+        check(unsigned(Wanted::Jobs, forgejo, Access::Granted), jobs, &["not tested"]);
+    }
+
+    #[test]
+    fn pushes_are_the_way_where_they_are_signed_and_there_is_no_list() {
+        let denied = || Access::Denied("it must have the scope `read:admin`".to_owned());
+        let push = Some(Mode::Push);
+        let signed = |wanted, version, list| chosen(wanted, true, version, list);
+        check(signed(Wanted::Auto, "1.27.0", Access::Granted), Some(Mode::Jobs), &["1.27.0"]);
+        check(signed(Wanted::Push, "1.27.0", Access::Granted), push, &["as configured"]);
+        check(signed(Wanted::Auto, "1.24.7", Access::Missing), push, &["1.24.7", "re-runs"]);
+        check(signed(Wanted::Auto, "1.26.4", denied()), push, &["read:admin"]);
+        check(signed(Wanted::Auto, "1.23.8", Access::Missing), push, &["1.24", "update"]);
+        check(signed(Wanted::Jobs, "1.24.7", Access::Missing), None, &["upgrade"]);
+    }
+
+    #[test]
+    fn each_line_has_its_rules() {
+        for (text, dialect) in [
+            ("1.21.0", Dialect::V1_25),
+            ("1.25.5", Dialect::V1_25),
+            ("1.26.0+dev", Dialect::V1_26),
+            ("1.27.0", Dialect::V1_27),
+            ("1.28.0+dev", Dialect::V1_27),
+            ("main", Dialect::V1_27),
+        ] {
+            assert_eq!(version_for_rules(&Version::parse(text)), dialect, "{text}");
+        }
+    }
+
+    #[test]
+    fn events_become_hints() {
+        let job = Event::Job { job_id: 7, runner: Some("r".into()) };
+        let demand = hints(vec![job, Event::PollSoon], Some(Mode::Jobs));
+        let hint = Hint::Job { job_id: 7, runner: Some("r".into()) };
+        assert_eq!(demand, Demand { hints: vec![hint], poll_soon: true });
+        assert_eq!(hints(Vec::new(), None), Demand::default());
+        let queued = tinqs_ci_reconciler::ports::WaitingJob {
+            job: tinqs_ci_reconciler::model::JobRef::default(),
+            runs_on: Vec::new(),
+            about: tinqs_ci_reconciler::model::About::default(),
+        };
+        let count = |mode| hints(vec![Event::Queued(queued.clone())], mode).hints.len();
+        assert_eq!((count(Some(Mode::Jobs)), count(Some(Mode::Push)), count(None)), (1, 0, 0));
+    }
+}

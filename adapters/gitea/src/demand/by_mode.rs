@@ -1,0 +1,123 @@
+//! The forge as the mode shows it: with its job list, or without.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::model::{Job, JobRef, Registration, Registrations, Runner, Slot};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge, PortError, WaitingJob};
+use tokio::sync::OnceCell;
+
+use super::{Choice, Means, Mode, Refusal, ask, version_for_rules};
+use crate::client::Client;
+use crate::version::Version;
+
+/// A forge, and how its demand is known. Where the forge was down at start and the mode is its to
+/// say, the mode is decided by the first call that it answers.
+pub struct Demanding {
+    client: Arc<Client>,
+    means: Means,
+    chosen: OnceCell<Choice>,
+    version: OnceCell<Version>,
+}
+
+impl Demanding {
+    /// Nothing is asked yet.
+    pub fn new(client: Arc<Client>, means: Means) -> Self {
+        Self { client, means, chosen: OnceCell::new(), version: OnceCell::new() }
+    }
+
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The mode, where it is decided.
+    pub fn known(&self) -> Option<Mode> {
+        self.chosen.get().map(|choice| choice.mode)
+    }
+
+    /// Decides the mode, or answers what was decided. The inner error: none fits.
+    ///
+    /// # Errors
+    /// The forge does not answer: nothing is decided.
+    pub async fn choose(&self) -> Result<Result<&Choice, Refusal>, PortError> {
+        if let Some(choice) = self.chosen.get() {
+            return Ok(Ok(choice));
+        }
+        match ask(&self.client, self.means).await? {
+            Ok(choice) => Ok(Ok(self.chosen.get_or_init(async || choice).await)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Goes on as configured although the forge does not answer; with `auto` nothing is decided.
+    pub fn assume(&self) {
+        if let Some(mode) = self.means.fixed() {
+            let why = "as configured, before the forge was reached".to_owned();
+            // Decided meanwhile is as good.
+            let _ = self.chosen.set(Choice { mode, why });
+        }
+    }
+
+    /// The mode.
+    ///
+    /// # Errors
+    /// `Unavailable` while it cannot be decided, `Denied` where none fits.
+    pub async fn mode(&self) -> Result<Mode, PortError> {
+        match self.choose().await? {
+            Ok(choice) => Ok(choice.mode),
+            Err(refusal) => {
+                Err(PortError::new("forge", "mode", ErrorKind::Denied, refusal.to_string()))
+            }
+        }
+    }
+
+    /// The server's version, asked once.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn version(&self) -> Result<&Version, PortError> {
+        self.version.get_or_try_init(|| self.client.version()).await
+    }
+
+    /// The rules of the forge's line.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn dialect(&self) -> Result<tinqs_ci_workflow::Dialect, PortError> {
+        self.version().await.map(version_for_rules)
+    }
+}
+
+#[async_trait]
+impl Forge for Demanding {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        match self.mode().await? {
+            Mode::Jobs => self.client.waiting().await,
+            Mode::Push => Ok(None),
+        }
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        match self.mode().await? {
+            Mode::Jobs => self.client.job(job).await,
+            Mode::Push => Ok(Job::Unobservable),
+        }
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        self.client.registrations().await
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        self.client.registration(id).await
+    }
+
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        self.client.register(slot, labels).await
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.client.retire(id).await
+    }
+}

@@ -1,0 +1,12 @@
+//! The forge: webhooks in, API and runner protocol out.
+
+pub mod client;
+mod config;
+pub mod demand;
+pub mod occasion;
+pub mod version;
+pub mod webhook;
+mod wire;
+
+pub use config::{Config, Demand, Scope};
+pub use wire::owner_and_name;

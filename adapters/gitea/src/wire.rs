@@ -1,0 +1,276 @@
+//! What the forge says about jobs, repositories and runners, read tolerantly.
+//!
+//! Every field may be missing or `null` (Go writes empty lists so), words that a newer server
+//! invents are kept as text, and whatever else stands there is skipped. A field of the wrong type
+//! is an error: half an answer must not be taken for a whole one.
+
+use serde::{Deserialize, Deserializer};
+use tinqs_ci_reconciler::model::{About, Conclusion, Job, JobRef};
+use tinqs_ci_reconciler::ports::WaitingJob;
+
+/// Characters kept of a text that is only for people, and of a repository's name. Gitea's own
+/// names are shorter; the rest of a longer one would only fill the record.
+const TEXT: usize = 300;
+/// Bytes of all labels of a job together. No runner carries more; a record has to hold them.
+const LABELS: usize = 16 * 1024;
+/// Deepest nesting of arrays and objects. The forge's own payloads stay below 10.
+const DEPTH: usize = 100;
+
+/// `null` is the type's default.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A job, as webhooks and lists show it (`ActionWorkflowJob` of `modules/structs/repo_actions.go`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiJob {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) id: i64,
+    /// `…/api/v1/repos/{owner}/{repo}/actions/jobs/{id}`: all that lists tell of the repository.
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) url: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) html_url: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) run_id: i64,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) labels: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) head_sha: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) head_branch: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) status: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) conclusion: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) runner_name: String,
+}
+
+/// A repository: the id decides, the name is for paths.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiRepository {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) id: i64,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) full_name: String,
+}
+
+/// A runner row.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiRunner {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) id: i64,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) uuid: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) status: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) busy: bool,
+}
+
+/// What the forge calls a waiting job, `None` where its labels are beyond all bounds.
+pub(crate) fn waiting_job(repo: &str, repo_id: i64, job: ApiJob) -> Option<WaitingJob> {
+    let ApiJob { id, html_url, run_id, name, labels, head_sha, head_branch, .. } = job;
+    if labels.iter().map(|label| label.len() + 1).sum::<usize>() > LABELS {
+        return None;
+    }
+    let repo = bounded(repo);
+    let about = About {
+        repo: repo.clone(),
+        workflow: String::new(),
+        job: bounded(&name),
+        branch: bounded(&head_branch),
+        commit: bounded(&head_sha),
+        run_id,
+        url: bounded(&html_url),
+    };
+    Some(WaitingJob { job: JobRef { repo, repo_id, job_id: id }, runs_on: labels, about })
+}
+
+/// What a job's words mean; `None` for words that this program does not know. `queued` is the
+/// forge's "waiting" and `waiting` its "blocked" (`services/convert` `ToActionsStatus`).
+pub(crate) fn job_status(job: &ApiJob) -> Option<Job> {
+    Some(match job.status.as_str() {
+        "queued" => Job::Waiting,
+        "waiting" | "blocked" | "pending" | "requested" | "action_required" => Job::Blocked,
+        "in_progress" => Job::Running { runner: job.runner_name.clone() },
+        "completed" => Job::Done {
+            conclusion: match job.conclusion.as_str() {
+                "success" => Conclusion::Success,
+                "cancelled" => Conclusion::Cancelled,
+                "skipped" => Conclusion::Skipped,
+                // Completed without a conclusion is half an answer.
+                "" => return None,
+                _ => Conclusion::Failure,
+            },
+        },
+        _ => return None,
+    })
+}
+
+/// The repository that a job's `url` names, as `(owner, name)`. Only the path counts: the host is
+/// what the server believes to be called, not how it is reached.
+pub(crate) fn repository_of(url: &str) -> Option<(String, String)> {
+    let (_, path) = url.split_once("/api/v1/repos/")?;
+    let mut parts = path.split('/');
+    let (owner, name, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    (rest == "actions").then_some(())?;
+    let part = |text: &str| String::from_utf8(percent_decode(text.as_bytes(), false)?).ok();
+    owner_and_name(&format!("{}/{}", part(owner)?, part(name)?))
+}
+
+/// Splits `owner/name`; `None` for what cannot be two segments of a path.
+pub fn owner_and_name(full_name: &str) -> Option<(String, String)> {
+    let (owner, name) = full_name.split_once('/')?;
+    let fits = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('/');
+    (fits(owner) && fits(name)).then(|| (owner.to_owned(), name.to_owned()))
+}
+
+/// `%2B` is `+`; with `plus`, `+` is a space. `None` where an escape is broken.
+pub(crate) fn percent_decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
+    let digit =
+        |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => digit(bytes.next())? << 4 | digit(bytes.next())?,
+            b'+' if plus_is_space => b' ',
+            other => other,
+        });
+    }
+    Some(decoded)
+}
+
+/// Everything but unreserved characters escaped, so that any text is one segment of a path.
+pub(crate) fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// Whether a text nests no deeper than anything that the forge writes. Looked at before parsing:
+/// skipped fields are not counted by the parser's own limit.
+pub(crate) fn is_shallow(json: &[u8]) -> bool {
+    // What opens seldom enough nests no deeper; counting is many times quicker than following.
+    if memchr::memchr2_iter(b'[', b'{', json).take(DEPTH + 1).count() <= DEPTH {
+        return true;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH {
+            return false;
+        }
+    }
+    true
+}
+
+fn bounded(text: &str) -> String {
+    let end = text.char_indices().nth(TEXT).map_or(text.len(), |(at, _)| at);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_url_names_its_repository_whatever_the_host() {
+        let cases = [
+            (
+                "https://git.example/api/v1/repos/acme/widget/actions/jobs/1",
+                Some(("acme", "widget")),
+            ),
+            ("http://10.0.0.1:3000/sub/api/v1/repos/a/b.c/actions/jobs/2", Some(("a", "b.c"))),
+            ("https://x/api/v1/repos/a%20b/c%2Bd/actions/jobs/2", Some(("a b", "c+d"))),
+            ("https://x/api/v1/repos/a/b%2F..%2Fc/actions/jobs/2", None),
+            ("https://x/api/v1/repos/../b/actions/jobs/2", None),
+            ("https://x/api/v1/repos/a//actions/jobs/2", None),
+            ("https://x/api/v1/repos/a/b/pulls/2", None),
+            ("https://x/api/v1/repos/a/%zz/actions/jobs/2", None),
+            ("", None),
+        ];
+        for (url, expected) in cases {
+            let got = repository_of(url);
+            let got = got.as_ref().map(|(owner, name)| (owner.as_str(), name.as_str()));
+            assert_eq!(got, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_job_are_mapped_and_unknown_ones_are_not_guessed() {
+        let job = |status: &str, conclusion: &str| {
+            let (status, conclusion) = (status.to_owned(), conclusion.to_owned());
+            job_status(&ApiJob { status, conclusion, runner_name: "r".into(), ..ApiJob::default() })
+        };
+        assert_eq!(job("queued", ""), Some(Job::Waiting));
+        assert_eq!(job("waiting", ""), Some(Job::Blocked));
+        assert_eq!(job("in_progress", ""), Some(Job::Running { runner: "r".into() }));
+        let done = |word: &str| job("completed", word);
+        assert_eq!(done("success"), Some(Job::Done { conclusion: Conclusion::Success }));
+        assert_eq!(done("timed_out"), Some(Job::Done { conclusion: Conclusion::Failure }));
+        assert_eq!(done("cancelled"), Some(Job::Done { conclusion: Conclusion::Cancelled }));
+        assert_eq!(done("skipped"), Some(Job::Done { conclusion: Conclusion::Skipped }));
+        assert_eq!(done(""), None);
+        assert_eq!(job("sleeping", ""), None);
+        assert_eq!(job("", ""), None);
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_strings_only() {
+        assert!(is_shallow(br#"{"a":"[[[[\"{{{{","b":[{}]}"#));
+        assert!(is_shallow("[{}]".repeat(500).as_bytes()));
+        assert!(!is_shallow("[".repeat(DEPTH + 1).as_bytes()));
+        let in_a_string = format!(r#"{{"a":"{}"}}"#, "[".repeat(1000));
+        assert!(is_shallow(in_a_string.as_bytes()));
+        let after_an_escape = format!(r#"{{"a":"\\",{}"#, "[".repeat(1000));
+        assert!(!is_shallow(after_an_escape.as_bytes()));
+    }
+
+    #[test]
+    fn escaping_makes_any_text_one_segment_and_back() {
+        for text in ["acme", "a/../b", "\u{202e}x\n\"$(id)", "100%", "a+b"] {
+            let encoded = percent_encode(text);
+            assert!(!encoded.contains(['/', ' ', '\n', '"', '$']), "{encoded}");
+            assert_eq!(percent_decode(encoded.as_bytes(), false), Some(text.as_bytes().to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_job_with_unbounded_labels_is_refused_and_long_texts_are_cut() {
+        let labels = vec!["x".repeat(LABELS)];
+        assert_eq!(waiting_job("a/b", 1, ApiJob { labels, ..ApiJob::default() }), None);
+        let name = "\u{202e}".repeat(10_000);
+        let job = waiting_job("a/b", 1, ApiJob { name, ..ApiJob::default() }).expect("bounded");
+        assert_eq!(job.about.job.chars().count(), TEXT);
+    }
+}

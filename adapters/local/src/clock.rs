@@ -1,0 +1,14 @@
+//! The clock.
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::ports::Clock;
+
+/// The computer's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

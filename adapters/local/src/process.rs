@@ -1,0 +1,346 @@
+//! Machines of this host: each is a set of processes in a directory of its own.
+//!
+//! ```text
+//! DIR/tq-job-7-0a1b2c3d-1-0/   made by `mkdir`: the client token (slot and placement)
+//!   machine.json               what was asked for; written once
+//!   boot.sh                    the boot script, with the machine's identity (gone once it ended)
+//!   started                    made by the machine itself, exclusively: pid and start time
+//!   terminated                 somebody asked for its end
+//!   ended                      when and by whom it ended; the directory stays 30 min after that
+//!   log                        what script and runner print (a job's output goes to the forge)
+//!   home/ tmp/                 of the job (gone once it ended)
+//! ```
+//!
+//! A machine is every process that carries `TINQS_CI_MACHINE=<token>` in its environment. They are
+//! in process groups of their own, so signals to the controller do not reach them, and they are
+//! found again after it was killed at any moment. A second start of one token does nothing, because
+//! `started` can be made once only. Jobs run as the controller's user and are not shielded from one
+//! another; what a job starts as another user or with an empty environment is not the machine's.
+
+mod directory;
+mod live;
+mod scan;
+
+pub use directory::Ended;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::model::{
+    Attempt, Cause, Instance, InstanceId, InstanceState, RunName, Slot,
+};
+use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
+
+use directory::{Place, Prepared};
+use live::Live;
+use tinqs_ci_boot::{self as boot, MARKER};
+
+/// Claims the machine for this process, or ends: so that two starts of one token make one machine.
+/// `exec` keeps pid and start time.
+const CLAIM: &str = "umask 077; read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
+                     echo \"$$ ${stat[21]}\" >started && exec bash boot.sh";
+/// Of `list`, `find` and `launch`.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What of the controller's environment machines get.
+const INHERITED: [&str; 8] =
+    ["PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// How machines are made and ended.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Environment of the machines, beside HOME, TMPDIR and the marker. PATH must find bash,
+    /// coreutils and the runner.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How long an ended machine is told about.
+    pub keep: SignedDuration,
+    /// How long a machine that is terminated may take between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+impl Options {
+    /// The usual ones, with PATH, locale, time zone, user and certificates from these variables;
+    /// nothing else of them, because credentials are among the rest.
+    pub fn inherit(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let known = |name: &OsString| INHERITED.iter().any(|inherited| name == inherited);
+        Self {
+            environment: variables.into_iter().filter(|(name, _)| known(name)).collect(),
+            keep: SignedDuration::from_mins(30),
+            grace: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The machines of a directory.
+pub struct Processes {
+    inner: Arc<Inner>,
+}
+
+/// Why this host cannot have machines.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The directory cannot be made or reached.
+    #[error("cannot keep machines in `{dir}`: check that this user may write there")]
+    Dir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Processes cannot be told apart.
+    #[error(
+        "`process:` machines need Linux with `/proc` mounted: run tinqs-ci there, or choose another `compute`"
+    )]
+    NoProc,
+}
+
+struct Inner {
+    /// Absolute.
+    dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    /// Somebody removes what ended machines left.
+    sweeping: AtomicBool,
+    live: Live,
+}
+
+impl Processes {
+    /// The machines of this directory, those of an earlier process included. Makes it (0700).
+    ///
+    /// # Errors
+    /// [`HostError`].
+    pub fn new(dir: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, HostError> {
+        if !Path::new("/proc/self/environ").exists() {
+            return Err(HostError::NoProc);
+        }
+        let made = directory::make(dir).and_then(|()| dir.canonicalize());
+        let dir = made.map_err(|source| HostError::Dir { dir: dir.to_owned(), source })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dir,
+                clock,
+                options,
+                sweeping: AtomicBool::new(false),
+                live: Live::default(),
+            }),
+        })
+    }
+
+    /// The runs whose machines have ended since this was asked last, of those that were launched or
+    /// listed here. Reads little more than one file for each machine that lives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] where this host does not answer.
+    pub async fn ended(&self) -> Result<Vec<RunName>, PortError> {
+        self.blocking("ended", DEADLINE, |inner| {
+            let place = |token: &str| Place::of_token(&inner.dir, token);
+            Ok(inner.live.ended(place, inner.clock.now()))
+        })
+        .await
+    }
+
+    /// Runs what blocks, on a thread for that.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        work: impl FnOnce(&Inner) -> Result<T, PortError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let inner = Arc::clone(&self.inner);
+        let work = tokio::task::spawn_blocking(move || work(&inner));
+        match tokio::time::timeout(within, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panicked)) => Err(unavailable(operation, format!("it failed: {panicked}"))),
+            Err(_) => {
+                let message = format!("this host did not answer within {} s", within.as_secs());
+                Err(unavailable(operation, message))
+            }
+        }
+    }
+
+    /// Removes what ended machines left, beside everything else.
+    fn sweep(&self) {
+        let inner = Arc::clone(&self.inner);
+        if !inner.sweeping.swap(true, Ordering::AcqRel) {
+            tokio::task::spawn_blocking(move || {
+                directory::sweep_discarded(&inner.dir);
+                inner.sweeping.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Starts the processes of a prepared machine; answers once it has claimed its directory.
+    async fn start(&self, place: &Place) -> Result<(), PortError> {
+        let failed = |error| directory::failed("launch", &place.dir, error);
+        let log = directory::log(place).map_err(failed)?;
+        let errors = log.try_clone().map_err(failed)?;
+        let mut child = tokio::process::Command::new("bash")
+            .args(["-c", CLAIM])
+            .env_clear()
+            .envs(self.inner.options.environment.iter().cloned())
+            .env("HOME", place.dir.join(directory::HOME))
+            .env("TMPDIR", place.dir.join(directory::TMP))
+            .env(MARKER, &place.token)
+            .current_dir(&place.dir)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| cannot_spawn(place, error))?;
+        // Reaped whenever it ends; it may outlive us.
+        let reaper = tokio::spawn(async move { child.wait().await.map(|_| ()) });
+        for _ in 0..500 {
+            if place.has(directory::STARTED) {
+                return Ok(());
+            }
+            if reaper.is_finished() {
+                // It may have claimed between the two questions.
+                return if place.has(directory::STARTED) { Ok(()) } else { Err(unclaimed(place)) };
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // A very slow host: it is on its way, and nobody else can claim its directory twice.
+        Ok(())
+    }
+}
+
+fn unavailable(operation: &'static str, message: impl Into<String>) -> PortError {
+    PortError::new("compute", operation, ErrorKind::Unavailable, message)
+}
+
+fn unclaimed(place: &Place) -> PortError {
+    let dir = place.dir.display();
+    unavailable(
+        "launch",
+        format!("the machine could not begin in `{dir}`: see `log` there; has the disk space?"),
+    )
+}
+
+fn cannot_spawn(place: &Place, error: std::io::Error) -> PortError {
+    let token = &place.token;
+    let (kind, message) = match error.kind() {
+        std::io::ErrorKind::NotFound => (
+            ErrorKind::Invalid,
+            format!(
+                "cannot start {token}: `bash` is not in the PATH that machines get; install it or mend PATH"
+            ),
+        ),
+        _ => (ErrorKind::Unavailable, format!("cannot start {token}: out of processes or memory?")),
+    };
+    PortError::new("compute", "launch", kind, message).caused_by(error)
+}
+
+/// The place that a machine's id names; `None` where it cannot be one of ours.
+fn place_of(inner: &Inner, id: &InstanceId) -> Option<Place> {
+    Place::of_token(&inner.dir, &id.0)
+}
+
+#[async_trait]
+impl Compute for Processes {
+    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+        let found = self.blocking("list", DEADLINE, |inner| {
+            let places = directory::places(&inner.dir)
+                .map_err(|error| directory::failed("list", &inner.dir, error))?;
+            let mut processes = scan::Scan::new();
+            let now = inner.clock.now();
+            let mut found = Vec::new();
+            for place in places {
+                if let Some(machine) = place.look(&mut processes, now) {
+                    inner.live.saw(&machine);
+                    found.push(machine);
+                }
+                place.tidy(&mut processes, now, inner.options.keep);
+            }
+            Ok(found)
+        });
+        let found = found.await?;
+        self.sweep();
+        Ok(found)
+    }
+
+    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+        let Some(place) = place_of(&self.inner, id) else { return Ok(None) };
+        self.blocking("find", DEADLINE, move |inner| {
+            Ok(place.look(&mut scan::Scan::new(), inner.clock.now()))
+        })
+        .await
+    }
+
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        // Of the slot: it says nothing of others.
+        let invalid = |message: String| {
+            PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
+        };
+        let place = Place::of_token(&self.inner.dir, &slot.token(placement))
+            .ok_or_else(|| invalid("the slot holds what no slot may hold".to_owned()))?;
+        let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
+        let asked =
+            asked.ok_or_else(|| invalid(format!("attempt {slot} has no placement {placement}")))?;
+        let machine = Instance {
+            id: InstanceId(place.token.clone()),
+            slot: slot.clone(),
+            placement,
+            state: InstanceState::Up,
+            launched_at: self.inner.clock.now(),
+            deadline: attempt.boot.deadline,
+            registration: attempt.runner.id,
+            ended_by: None,
+            class: attempt.class.clone(),
+            kind: asked.machine.kind.clone(),
+            zone: String::new(),
+            market: asked.machine.market,
+        };
+        let script = boot::script(slot, placement, attempt);
+        let prepared = self
+            .blocking("launch", DEADLINE, move |inner| {
+                let prepared = place.prepare(machine, &script, inner.clock.now());
+                prepared
+                    .map(|prepared| (prepared, place.clone()))
+                    .map_err(|error| directory::failed("launch", &place.dir, error))
+            })
+            .await?;
+        match prepared {
+            (Prepared::Exists(machine), _) => Ok(machine),
+            (Prepared::Ready(machine), place) => {
+                self.start(&place).await?;
+                self.inner.live.saw(&machine);
+                Ok(machine)
+            }
+        }
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+        let Some(place) = place_of(&self.inner, id) else { return Ok(()) };
+        let grace = self.inner.options.grace;
+        self.blocking("terminate", grace + DEADLINE, move |inner| {
+            let asked = place.request_end();
+            if !asked.map_err(|error| directory::failed("terminate", &place.dir, error))? {
+                return Ok(());
+            }
+            scan::end(&place.token, grace).map_err(|left| {
+                let message = format!("{} has processes that do not end: {left:?}", place.token);
+                unavailable("terminate", message)
+            })?;
+            // Records the end.
+            place.look(&mut scan::Scan::new(), inner.clock.now());
+            Ok(())
+        })
+        .await
+    }
+
+    fn room(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,351 @@
+//! The directory of a machine: what is known of it over a restart.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind as Io, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceState, Slot};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::scan::{self, Scan};
+
+pub(super) const HOME: &str = "home";
+pub(super) const TMP: &str = "tmp";
+pub(super) const STARTED: &str = "started";
+const MACHINE: &str = "machine.json";
+const SCRIPT: &str = "boot.sh";
+const LOG: &str = "log";
+const TERMINATED: &str = "terminated";
+const ENDED: &str = "ended";
+/// Before the names of directories that are being removed.
+const DISCARDED: &str = ".discarded-";
+
+/// Where a machine of one slot and placement is, whether it exists or not.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The client token and the machine's id: `<slot>-<placement>`.
+    pub(super) token: String,
+    pub(super) dir: PathBuf,
+}
+
+/// What a launch found.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// The machine runs or has run.
+    Exists(Instance),
+    /// All is written; nothing was started.
+    Ready(Instance),
+}
+
+/// Beside a machine that has ended.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "MachineEnded")]
+pub struct Ended {
+    #[schemars(with = "String")]
+    at: Timestamp,
+    by: EndedBy,
+}
+
+/// An error of the file system, by what helps.
+pub(super) fn failed(operation: &'static str, path: &Path, error: io::Error) -> PortError {
+    let (kind, remedy) = match error.kind() {
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => {
+            (ErrorKind::Denied, "check that this user may write there")
+        }
+        _ => (ErrorKind::Unavailable, "check the disk's space and health"),
+    };
+    let message = format!("`{}`: {error}; {remedy}", path.display());
+    PortError::new("compute", operation, kind, message).caused_by(error)
+}
+
+/// Makes a directory for us alone, and those above it.
+pub(super) fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The file that script and runner print into.
+pub(super) fn log(place: &Place) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(place.dir.join(LOG))
+}
+
+/// All machines' places in a directory.
+pub(super) fn places(dir: &Path) -> io::Result<Vec<Place>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        found.extend(name.to_str().and_then(|name| Place::of_token(dir, name)));
+    }
+    Ok(found)
+}
+
+/// Removes what was put away. Takes its time: a job may leave gigabytes.
+pub(super) fn sweep_discarded(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(DISCARDED)) {
+            discard(&entry.path());
+        }
+    }
+}
+
+/// Slot and placement of a client token; `None` for any other text, so that no path is ever made
+/// of text from outside.
+fn parse(token: &str) -> Option<(Slot, u32)> {
+    let (slot, placement) = token.rsplit_once('-')?;
+    let (slot, placement): (Slot, u32) = (slot.parse().ok()?, placement.parse().ok()?);
+    (slot.token(placement) == token).then_some((slot, placement))
+}
+
+impl Place {
+    pub(super) fn of_token(dir: &Path, token: &str) -> Option<Self> {
+        parse(token).map(|_| Self { token: token.to_owned(), dir: dir.join(token) })
+    }
+
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.dir.join(file).exists()
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> Option<T> {
+        let bytes = std::fs::read(self.dir.join(file)).ok()?;
+        serde_json::from_slice(&bytes)
+            .inspect_err(|error| {
+                tracing::warn!(machine = %self.token, file, %error, "cannot read a file of a machine");
+            })
+            .ok()
+    }
+
+    /// Writes a file whole or not at all, also where several callers write it.
+    fn write(&self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
+        let unfinished = self.dir.join(format!("{file}.{process}-{write}"));
+        let mut new = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        new.write_all(bytes)?;
+        std::fs::rename(unfinished, self.dir.join(file))
+    }
+
+    /// It may have been started, or must not be any more.
+    fn is_begun(&self) -> bool {
+        self.has(STARTED) || self.has(TERMINATED) || self.has(ENDED)
+    }
+
+    /// Writes all that a machine needs to start, or finds that it was started. What a killed
+    /// controller left half done is completed.
+    pub(super) fn prepare(
+        &self,
+        machine: Instance,
+        script: &str,
+        now: Timestamp,
+    ) -> io::Result<Prepared> {
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == Io::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let recorded = self.read::<Instance>(MACHINE);
+        if self.is_begun() {
+            let seen = self.look(&mut Scan::new(), now);
+            return Ok(Prepared::Exists(
+                seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
+            ));
+        }
+        let machine = if let Some(machine) = recorded {
+            machine
+        } else {
+            self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
+            machine
+        };
+        self.write(SCRIPT, script.as_bytes())?;
+        make(&self.dir.join(HOME))?;
+        make(&self.dir.join(TMP))?;
+        Ok(Prepared::Ready(machine))
+    }
+
+    /// The machine, with what it is doing now. `None` where it does not exist or never began:
+    /// then the same launch makes it. An end that is seen for the first time is recorded.
+    pub(super) fn look(&self, processes: &mut Scan, now: Timestamp) -> Option<Instance> {
+        if !self.dir.is_dir() {
+            return None;
+        }
+        let machine = self.read::<Instance>(MACHINE)?;
+        if let Some(Ended { at: _, by }) = self.read(ENDED) {
+            return Some(gone(machine, by));
+        }
+        let begun = self.is_begun();
+        if processes.has(&self.token) || self.leads() || (begun && processes.still_has(&self.token))
+        {
+            let ending = self.has(TERMINATED);
+            let state = if ending { InstanceState::Ending } else { InstanceState::Up };
+            return Some(Instance { state, ..machine });
+        }
+        if !begun {
+            return None;
+        }
+        let by = if self.has(TERMINATED) { EndedBy::Request } else { EndedBy::Itself };
+        self.close(&Ended { at: now, by });
+        Some(gone(machine, by))
+    }
+
+    /// Whether its first process is alive, which never loses its marker but for the instant in
+    /// which it becomes the boot script.
+    pub(super) fn leads(&self) -> bool {
+        std::fs::read_to_string(self.dir.join(STARTED))
+            .is_ok_and(|started| scan::is_alive(&started))
+    }
+
+    /// Records the end and drops what only the living machine needed, credentials first.
+    fn close(&self, ended: &Ended) {
+        let bytes = serde_json::to_vec(ended).map_err(io::Error::other);
+        if let Err(error) = bytes.and_then(|bytes| self.write(ENDED, &bytes)) {
+            tracing::warn!(machine = %self.token, %error, "cannot record a machine's end; trying again");
+        }
+        let _ = std::fs::remove_file(self.dir.join(SCRIPT));
+        for part in [HOME, TMP] {
+            self.set_aside(&self.dir.join(part), &format!("-{part}"));
+        }
+    }
+
+    /// Puts a directory away under another name, at once and whole; [`sweep_discarded`] takes the
+    /// time that removing it needs.
+    fn set_aside(&self, path: &Path, suffix: &str) {
+        let name = format!("{DISCARDED}{}{suffix}", self.token);
+        match std::fs::rename(path, self.dir.with_file_name(name)) {
+            Err(error) if error.kind() != Io::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot put away what a machine left");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Removes the directory `keep` after the machine's end, or of one that never began.
+    pub(super) fn tidy(&self, processes: &mut Scan, now: Timestamp, keep: SignedDuration) {
+        let since = match self.read::<Ended>(ENDED) {
+            Some(Ended { at, by: _ }) => Some(at),
+            None => match self.read::<Instance>(MACHINE) {
+                // Its end will be seen and recorded.
+                Some(_) if self.is_begun() => None,
+                Some(machine) => Some(machine.launched_at),
+                // A launch that was cut short, or a file that a power cut left empty.
+                None => self.changed(),
+            },
+        };
+        let over = since.is_some_and(|since| now.duration_since(since) >= keep);
+        if !over || processes.has(&self.token) {
+            return;
+        }
+        self.set_aside(&self.dir, "");
+    }
+
+    fn changed(&self) -> Option<Timestamp> {
+        let changed = std::fs::metadata(&self.dir).and_then(|found| found.modified()).ok()?;
+        Timestamp::try_from(changed).ok()
+    }
+
+    /// Remembers that the machine was asked to end. `false` where there is nothing to end here:
+    /// its marker may be that of another installation's machine.
+    pub(super) fn request_end(&self) -> io::Result<bool> {
+        if !self.dir.is_dir() || self.has(ENDED) {
+            return Ok(false);
+        }
+        match OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.dir.join(TERMINATED))
+        {
+            // It was removed meanwhile.
+            Err(error) if error.kind() == Io::NotFound => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+}
+
+fn gone(machine: Instance, by: EndedBy) -> Instance {
+    Instance { state: InstanceState::Gone, ended_by: Some(by), ..machine }
+}
+
+/// Removes a tree; directories that jobs made read-only too. Links are removed, never followed:
+/// a job may have put one in the place of its home.
+fn discard(path: &Path) {
+    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let removed = if is_dir {
+        std::fs::remove_dir_all(path).or_else(|_| {
+            open_up(path);
+            std::fs::remove_dir_all(path)
+        })
+    } else {
+        std::fs::remove_file(path)
+    };
+    match removed {
+        Err(error) if error.kind() != Io::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what a machine left; remove it by hand");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+fn open_up(dir: &Path) {
+    let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        // Of the entry itself, not of what a link points to.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tokens_are_places() {
+        let dir = Path::new("/nowhere");
+        let good = "tq-job-7-0a1b2c3d-1-0";
+        assert_eq!(Place::of_token(dir, good).unwrap().dir, dir.join(good));
+        let bad = [
+            "",
+            "..",
+            "/etc",
+            "tq-job-7-0a1b2c3d-1",
+            "tq-job-7-0a1b2c3d-1-00",
+            "tq-job-7-0a1b2c3d-01-0",
+            "tq-job-7/../x-0a1b2c3d-1-0",
+            "tq-job-7-0a1b2c3d-1-0/..",
+            "tq-job-7-0A1B2C3D-1-0",
+            "tq-job-7-0a1b2c3d-1-+1",
+        ];
+        for token in bad {
+            assert!(Place::of_token(dir, token).is_none(), "{token}");
+        }
+    }
+
+    #[test]
+    fn read_only_trees_are_removed_and_links_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("kept"));
+        std::fs::create_dir_all(tree.join("a/b")).unwrap();
+        std::fs::create_dir(&kept).unwrap();
+        std::fs::write(kept.join("file"), "x").unwrap();
+        std::fs::write(tree.join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
+        std::fs::set_permissions(tree.join("a/b"), Permissions::from_mode(0o500)).unwrap();
+        std::fs::set_permissions(tree.join("a"), Permissions::from_mode(0o500)).unwrap();
+        discard(&tree);
+        assert!(!tree.exists());
+        std::fs::set_permissions(&kept, Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&kept, &tree).unwrap();
+        discard(&tree);
+        assert!(tree.symlink_metadata().is_err(), "the link itself is gone");
+        assert!(kept.join("file").exists());
+        assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+    }
+}

@@ -1,0 +1,49 @@
+//! Machines that were seen alive, so that their end is noticed when it comes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{Instance, RunName};
+
+use super::directory::Place;
+use super::scan::Scan;
+
+/// By client token, with the run whose slot it is.
+#[derive(Default)]
+pub(super) struct Live(Mutex<BTreeMap<String, RunName>>);
+
+impl Live {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, RunName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This machine was seen.
+    pub(super) fn saw(&self, machine: &Instance) {
+        if machine.is_live() {
+            self.all().insert(machine.id.0.clone(), machine.slot.run.clone());
+        }
+    }
+
+    /// The runs whose machines have ended since, each told once.
+    pub(super) fn ended(
+        &self,
+        place: impl Fn(&str) -> Option<Place>,
+        now: Timestamp,
+    ) -> Vec<RunName> {
+        let all: Vec<(String, RunName)> =
+            self.all().iter().map(|(token, run)| (token.clone(), run.clone())).collect();
+        let mut processes = Scan::new();
+        let mut ended = Vec::new();
+        for (token, run) in all {
+            let lives = place(&token).is_some_and(|place| {
+                place.leads() || place.look(&mut processes, now).is_some_and(|m| m.is_live())
+            });
+            if !lives {
+                self.all().remove(&token);
+                ended.push(run);
+            }
+        }
+        ended
+    }
+}

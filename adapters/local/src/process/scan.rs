@@ -1,0 +1,175 @@
+//! Processes by their marker, read from `/proc`, and how they are ended.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use tinqs_ci_boot::MARKER;
+
+/// Of an environment that is read: the kernel's own limit is 6 MiB at the usual stack size.
+const ENVIRONMENT: u64 = 8 << 20;
+/// How long killing may take.
+const KILLING: Duration = Duration::from_secs(10);
+
+/// Who carries which marker. Read when first asked, and once more where that decides an end.
+pub(super) struct Scan {
+    first: Option<HashMap<String, Vec<i32>>>,
+    second: Option<HashMap<String, Vec<i32>>>,
+}
+
+impl Scan {
+    pub(super) fn new() -> Self {
+        Self { first: None, second: None }
+    }
+
+    /// Whether any process of that machine is alive.
+    pub(super) fn has(&mut self, token: &str) -> bool {
+        self.first.get_or_insert_with(marked).contains_key(token)
+    }
+
+    /// The same, asked again a moment later: while a process executes another program, its
+    /// environment is empty for an instant.
+    pub(super) fn still_has(&mut self, token: &str) -> bool {
+        self.has(token) || {
+            let second = self.second.get_or_insert_with(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                marked()
+            });
+            second.contains_key(token)
+        }
+    }
+}
+
+/// Every process that carries a marker and may be read by us. A zombie has no environment.
+fn marked() -> HashMap<String, Vec<i32>> {
+    let mut found: HashMap<String, Vec<i32>> = HashMap::new();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return found };
+    for entry in processes.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if let Some(token) = marker(pid) {
+            found.entry(token).or_default().push(pid);
+        }
+    }
+    found
+}
+
+/// The marker of a process; `None` where it has none, is gone, or is not ours to read.
+fn marker(pid: i32) -> Option<String> {
+    let mut environment = Vec::new();
+    let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
+    let value = environment.split(|byte| *byte == 0).find_map(|entry| {
+        entry.strip_prefix(MARKER.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+    })?;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+/// Whether the process of that pid is the one that started then (in ticks since the host's boot),
+/// and no zombie. `started` is `<pid> <start time>`.
+pub(super) fn is_alive(started: &str) -> bool {
+    let mut words = started.split_whitespace();
+    let (Some(pid), Some(ticks)) =
+        (words.next().and_then(|pid| pid.parse::<i32>().ok()), words.next())
+    else {
+        return false;
+    };
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The program's name may hold anything, so fields count from after its parenthesis: the state
+    // is field 3, the start time field 22.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let mut fields = fields.split_whitespace();
+    let alive = fields.next().is_some_and(|state| !matches!(state, "Z" | "X" | "x"));
+    alive && fields.nth(18) == Some(ticks)
+}
+
+/// Ends every process of a machine: SIGTERM, after `grace` SIGKILL, until none is left. Blocks.
+/// The error is what does not end.
+pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
+    let begun = Instant::now();
+    let mut asked = HashSet::new();
+    loop {
+        let mut scan = Scan::new();
+        if !scan.still_has(token) {
+            return Ok(());
+        }
+        let pids = marked().remove(token).unwrap_or_default();
+        let kill = begun.elapsed() >= grace;
+        if begun.elapsed() >= grace + KILLING {
+            return Err(pids);
+        }
+        for pid in pids {
+            if kill {
+                signal(pid, token, Signal::KILL);
+            } else if asked.insert(pid) {
+                signal(pid, token, Signal::TERM);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+/// Signals a process that carries the marker, and no other: the descriptor is taken first and the
+/// marker read after, so a pid that is used anew meanwhile gets nothing.
+#[cfg(target_os = "linux")]
+fn signal(pid: i32, token: &str, signal: Signal) {
+    use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+
+    let Some(raw) = Pid::from_raw(pid) else { return };
+    let process = pidfd_open(raw, PidfdFlags::empty());
+    if marker(pid).is_none_or(|carried| carried != token) {
+        return;
+    }
+    // A process that is gone meanwhile, or may not be signalled, shows in the next scan.
+    let _ = match process {
+        Ok(process) => pidfd_send_signal(process, signal),
+        // Kernels before 5.3 have no such descriptors.
+        Err(rustix::io::Errno::NOSYS) => kill_process(raw, signal),
+        Err(error) => Err(error),
+    };
+}
+
+/// Elsewhere there is no `/proc`, so there are no machines and nothing to signal.
+#[cfg(not(target_os = "linux"))]
+fn signal(pid: i32, _: &str, _: Signal) {
+    debug_assert!(Pid::from_raw(pid).is_none(), "no process is found without /proc");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_pid_and_start_time() {
+        let pid = std::process::id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+        assert!(is_alive(&format!("{pid} {ticks}\n")));
+        assert!(!is_alive(&format!("{pid} 1{ticks}")));
+        for nonsense in ["", "x y", "-1 5", "4194400 1", &pid.to_string()] {
+            assert!(!is_alive(nonsense), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields = |stat: String| -> Vec<String> {
+            stat.rsplit_once(')').unwrap().1.split_whitespace().map(str::to_owned).collect()
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while fields(stat())[0] != "Z" {
+            assert!(Instant::now() < until, "`true` does not end");
+            std::thread::yield_now();
+        }
+        let ticks = fields(stat())[19].clone();
+        assert!(!is_alive(&format!("{pid} {ticks}")));
+        assert_eq!(marker(i32::try_from(pid).unwrap()), None);
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,143 @@
+//! Wake-ups in the process: names that wait, names that are being looked at.
+//!
+//! Nothing is kept over a restart: `due` in the store and the poll bring every run back.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::model::RunName;
+use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What is not done within this comes again: longer than a look may take (60 s).
+const AGAIN_AFTER: Duration = Duration::from_mins(2);
+/// How long `next` waits for the first.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Names are small; more of them than this is a fault elsewhere.
+const MOST: usize = 1_000_000;
+
+/// The queue of a process.
+#[derive(Debug)]
+pub struct MemoryQueue {
+    state: Mutex<State>,
+    arrived: Notify,
+    again_after: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<RunName>,
+    /// The same names, for asking.
+    known: HashSet<RunName>,
+    /// Handed out and not done, with when they come again.
+    out: HashMap<u64, (RunName, Instant)>,
+    handles: u64,
+}
+
+impl Default for MemoryQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryQueue {
+    /// An empty queue; what is not done within 2 minutes comes again.
+    pub fn new() -> Self {
+        Self::again_after(AGAIN_AFTER)
+    }
+
+    /// An empty queue that is less patient, for tests.
+    pub fn again_after(again_after: Duration) -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), again_after }
+    }
+
+    /// How many names wait; those handed out do not count.
+    pub fn depth(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What can be handed out now, and when the next name that is out comes again.
+    fn take(&self, max: usize) -> (Vec<Delivery>, Option<Instant>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.call_back(now);
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let Some(name) = state.waiting.pop_front() else { break };
+            state.known.remove(&name);
+            state.handles += 1;
+            let handle = state.handles;
+            state.out.insert(handle, (name.clone(), now + self.again_after));
+            taken.push(Delivery { name, handle: handle.to_string() });
+        }
+        if !state.waiting.is_empty() {
+            self.arrived.notify_one();
+        }
+        (taken, state.out.values().map(|(_, at)| *at).min())
+    }
+}
+
+impl State {
+    fn push(&mut self, name: RunName) {
+        if self.known.insert(name.clone()) {
+            self.waiting.push_back(name);
+        }
+    }
+
+    /// Puts back what was handed out and not done in time.
+    fn call_back(&mut self, now: Instant) {
+        let late: Vec<RunName> =
+            self.out.extract_if(|_, (_, at)| *at <= now).map(|(_, (name, _))| name).collect();
+        for name in late {
+            self.push(name);
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    /// A name that already waits is not queued twice; one that is out is, because what woke it may
+    /// have come after it was looked at.
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        let mut state = self.state();
+        if state.waiting.len() >= MOST && !state.known.contains(name) {
+            let message =
+                format!("{MOST} runs wait to be looked at already; {name} comes by its due time");
+            return Err(PortError::new("queue", "wake", ErrorKind::Throttled, message));
+        }
+        state.push(name.clone());
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Waits up to a second for the first. Dropping the future loses nothing.
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (taken, again) = self.take(max.max(1));
+            let now = Instant::now();
+            if !taken.is_empty() || now >= until {
+                return Ok(taken);
+            }
+            let wait = again.map_or(until, |at| at.min(until));
+            let _ = tokio::time::timeout_at(wait, self.arrived.notified()).await;
+        }
+    }
+
+    async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
+        // A handle that is not known came again meanwhile: its later delivery counts.
+        if let Ok(handle) = delivery.handle.parse::<u64>() {
+            self.state().out.remove(&handle);
+        }
+        Ok(())
+    }
+}

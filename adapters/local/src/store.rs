@@ -1,0 +1,367 @@
+//! Runs in one file of this host: redb, crash-safe, one process at a time.
+//!
+//! - Reads of one record go to one thread that takes all that wait into one transaction; other
+//!   reads run on blocking threads, a few at a time.
+//! - Writes go to one thread that puts all that wait into one durable commit, so that many small
+//!   writes cost few disk flushes.
+//! - After an I/O error (a full disk) the file is closed and opened anew, until that succeeds.
+
+mod inbox;
+mod index;
+mod pages;
+mod reader;
+mod tables;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::ports::{
+    Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use index::Projection;
+use reader::Wanted;
+use tables::{Answer, Op, Record, Refused};
+use writer::{File, Opener, Ticket};
+
+/// The file's name in the store's directory.
+const FILE: &str = "tinqs-ci.redb";
+/// Of one call, waiting for its turn included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Reads of more than a record at once; more wait for their turn.
+const READERS: usize = 8;
+/// Writes, and reads of one record, that wait at once; more wait for a place.
+const WAITING: usize = 4096;
+/// How long an answer of [`Store::can_be_written`] is believed.
+const PROBE_EVERY: Duration = Duration::from_secs(3);
+
+/// A store in one file, or in memory for tests and the demo.
+pub struct Store {
+    file: Arc<File>,
+    readers: Arc<Semaphore>,
+    /// Both are `None` only while it is dropped.
+    gets: Option<mpsc::Sender<Wanted>>,
+    writes: Option<mpsc::Sender<Ticket>>,
+    threads: Vec<JoinHandle<()>>,
+    /// The file has one owner, so a lease is only ever held between tasks of this process, and
+    /// ends with it: memory is the right place.
+    leases: Mutex<HashMap<String, (String, Timestamp)>>,
+    probe: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("file", &self.file.path).finish_non_exhaustive()
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(
+        "`{file}` is in use by another tinqs-ci process: stop that one, or give this one a directory of its own (store = \"redb:DIR\")"
+    )]
+    Busy {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The directory or the file cannot be made or opened.
+    #[error(
+        "cannot open the store `{file}`: check that this user may write there and that the disk has space"
+    )]
+    Io {
+        /// The directory or file.
+        file: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no database, or a damaged one.
+    #[error(
+        "`{file}` is not a store of tinqs-ci or is damaged ({reason}): move it away and start again; waiting jobs are found again at the forge"
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A newer tinqs-ci wrote it.
+    #[error(
+        "`{file}` was written by a newer tinqs-ci (format {format}): run that one, or move the file away"
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        format: u64,
+    },
+    /// A thread of the store cannot be started.
+    #[error("cannot start a thread of the store: raise the limit of threads of this process")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Store {
+    /// Opens the store in a directory; makes both where they are missing (0700, 0600).
+    ///
+    /// # Errors
+    /// [`OpenError`]; `Busy` where another process has it.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let opener = writer::on_disk(dir, FILE)?;
+        Self::with(dir.join(FILE), opener)
+    }
+
+    /// A store that is gone with the process.
+    ///
+    /// # Errors
+    /// [`OpenError::Thread`].
+    pub fn memory() -> Result<Self, OpenError> {
+        Self::with(PathBuf::from("memory:"), writer::in_memory())
+    }
+
+    fn with(path: PathBuf, opener: Opener) -> Result<Self, OpenError> {
+        let file = Arc::new(File::open(path, opener)?);
+        let (writes, tickets) = mpsc::channel(WAITING);
+        let (gets, wanted) = mpsc::channel(WAITING);
+        let (to_write, to_read) = (Arc::clone(&file), Arc::clone(&file));
+        let threads = vec![
+            thread("store", move || writer::run(&to_write, tickets))?,
+            thread("store-get", move || reader::run(&to_read, wanted))?,
+        ];
+        Ok(Self {
+            file,
+            readers: Arc::new(Semaphore::new(READERS)),
+            gets: Some(gets),
+            writes: Some(writes),
+            threads,
+            leases: Mutex::default(),
+            probe: Mutex::default(),
+        })
+    }
+
+    /// Whether records can be written now. Cheap: an answer is believed for 3 seconds, and a
+    /// write that has just succeeded spares the probe's own.
+    ///
+    /// # Errors
+    /// `Unavailable`, with what is wrong.
+    pub async fn can_be_written(&self) -> Result<(), PortError> {
+        if self.file.written_within(PROBE_EVERY) {
+            return Ok(());
+        }
+        let last = self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, result)) = last
+            && at.elapsed() < PROBE_EVERY
+        {
+            return result.map_err(|message| unavailable("writable", message));
+        }
+        let result = self.write("writable", Op::Probe).await.map(|_| ());
+        let known = result.as_ref().copied().map_err(|error| error.message.clone());
+        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), known));
+        result
+    }
+
+    fn closing(&self, operation: &'static str) -> PortError {
+        unavailable(operation, format!("the store `{}` is closing", self.file.path.display()))
+    }
+
+    /// Hands a write to the thread and waits until it is durable.
+    async fn write(&self, operation: &'static str, op: Op) -> Result<Answer, PortError> {
+        let (settled, answer) = oneshot::channel();
+        let ended = || self.closing(operation);
+        let writes = self.writes.as_ref().ok_or_else(ended)?;
+        let asked = async {
+            writes.send(Ticket { op, settled }).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())
+        };
+        let answer =
+            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))??;
+        answer.map_err(|refused| match refused {
+            Refused::Conflict(message) => {
+                PortError::new("store", operation, ErrorKind::Conflict, message)
+            }
+            Refused::Invalid(message) => {
+                PortError::new("store", operation, ErrorKind::Invalid, message)
+            }
+            Refused::Storage(message) => unavailable(operation, message),
+        })
+    }
+
+    /// Runs a read on a blocking thread.
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let (file, readers) = (Arc::clone(&self.file), Arc::clone(&self.readers));
+        let asked = async move {
+            // Never closed, so there always is a permit.
+            let permit = readers.acquire_owned().await.ok();
+            tokio::task::spawn_blocking(move || {
+                let result = file.read(read);
+                drop(permit);
+                result
+            })
+            .await
+        };
+        let answer =
+            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))?;
+        let result = match answer {
+            Ok(result) => result,
+            Err(panicked) => Err(format!("reading failed: {panicked}")),
+        };
+        result.map_err(|message| self.failed_to_read(operation, message))
+    }
+
+    /// A read cannot open the file anew; the thread that writes does when it is asked for anything.
+    fn failed_to_read(&self, operation: &'static str, message: String) -> PortError {
+        if let Some(writes) = &self.writes {
+            let (settled, _) = oneshot::channel();
+            let _ = writes.try_send(Ticket { op: Op::Nothing, settled });
+        }
+        unavailable(operation, message)
+    }
+
+    fn late(&self, operation: &'static str) -> PortError {
+        let path = self.file.path.display();
+        unavailable(
+            operation,
+            format!(
+                "`{path}` did not answer within {} s: is its disk hanging?",
+                DEADLINE.as_secs()
+            ),
+        )
+    }
+}
+
+impl Drop for Store {
+    /// Waits for what is under way, so that the file is free when this returns.
+    fn drop(&mut self) {
+        (self.gets, self.writes) = (None, None);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.file.close();
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(OpenError::Thread)
+}
+
+fn unavailable(operation: &'static str, message: impl Into<String>) -> PortError {
+    PortError::new("store", operation, ErrorKind::Unavailable, message)
+}
+
+fn unexpected(operation: &'static str) -> PortError {
+    PortError::new("store", operation, ErrorKind::Invalid, "the store answered another question")
+}
+
+#[async_trait]
+impl RunStore for Store {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        let closing = || self.closing("get");
+        let (settled, found) = oneshot::channel();
+        let asked = async {
+            let gets = self.gets.as_ref().ok_or_else(closing)?;
+            let wanted = Wanted { name: name.clone(), settled };
+            gets.send(wanted).await.map_err(|_| closing())?;
+            found.await.map_err(|_| closing())
+        };
+        let found = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late("get"))??;
+        let found = found.map_err(|message| self.failed_to_read("get", message))?;
+        let read = found.map(|row| index::understood(name.as_str(), &row)).transpose();
+        read.map_err(|unreadable| {
+            PortError::new("store", "get", ErrorKind::Invalid, unreadable.to_string())
+        })
+    }
+
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        let version = match expect {
+            Expect::Absent => 1,
+            Expect::At(_, version) => version.saturating_add(1),
+        };
+        let record = Box::new(Record::of(run, version));
+        match self.write("put", Op::Put { record, expect }).await? {
+            Answer::Version(version) => Ok(version),
+            Answer::Done | Answer::Taken(_) => Err(unexpected("put")),
+        }
+    }
+
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        self.write("remove", Op::Remove { name: name.clone(), uid, version }).await.map(|_| ())
+    }
+
+    /// At most 10,000 of those whose `keep` is over, longest over first; the rest next time.
+    async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        self.read("open", move |read| tables::open(read, now)).await
+    }
+
+    /// Goes through at most 10,000 records, so a page may be short, even empty, with a `next`.
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        let after = after
+            .map(Cursor::parse)
+            .transpose()
+            .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
+        let filter = filter.clone();
+        self.read("page", move |read| pages::page(read, &filter, after.as_ref())).await
+    }
+
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: SeatLimits,
+    ) -> Result<bool, PortError> {
+        let (class, slot, repo) = (class.clone(), slot.clone(), repo.to_owned());
+        match self.write("seat", Op::Seat { class, slot, repo, limits }).await? {
+            Answer::Taken(taken) => Ok(taken),
+            Answer::Done | Answer::Version(_) => Err(unexpected("seat")),
+        }
+    }
+
+    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+        self.write("unseat", Op::Unseat { class: class.clone(), slot: slot.clone() })
+            .await
+            .map(|_| ())
+    }
+
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        let class = class.clone();
+        self.read("seats", move |read| tables::seats(read, &class)).await
+    }
+
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = leases.get(what).is_none_or(|(who, until)| who == holder || *until <= now);
+        if free {
+            leases.retain(|_, (_, until)| *until > now);
+            let until = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+            leases.insert(what.to_owned(), (holder.to_owned(), until));
+        }
+        Ok(free)
+    }
+    async fn writable(&self, _holder: &str, _now: Timestamp) -> Result<(), PortError> {
+        self.can_be_written().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! How a record and its projection are written and read.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tinqs_ci_reconciler::model::{Phase, Run, Slot, decode};
+use tinqs_ci_reconciler::ports::OpenRun;
+
+/// A record that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?")]
+pub(super) struct Unreadable {
+    name: String,
+    pub(super) reason: String,
+}
+
+/// [`OpenRun`] as it is kept.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "OpenRun")]
+pub struct Projection {
+    p: Phase,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    x: bool,
+    #[schemars(with = "String")]
+    d: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    a: Option<Slot>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    l: bool,
+    o: Vec<String>,
+    r: String,
+    #[schemars(with = "String")]
+    w: Timestamp,
+}
+
+pub(super) fn project(run: &Run) -> Vec<u8> {
+    let OpenRun { name: _, phase, deleted, due, attempt, at_limit, runs_on, repo, waiting_since } =
+        OpenRun::of(run);
+    let projection = Projection {
+        p: phase,
+        x: deleted,
+        d: due,
+        a: attempt,
+        l: at_limit,
+        o: runs_on,
+        r: repo,
+        w: waiting_since,
+    };
+    // Nothing in it can fail to serialise; an empty one would be skipped as unreadable.
+    serde_json::to_vec(&projection).unwrap_or_default()
+}
+
+pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
+    let parsed = || -> Result<OpenRun, Box<dyn std::error::Error>> {
+        let Projection { p, x, d, a, l, o, r, w } = serde_json::from_slice(bytes)?;
+        Ok(OpenRun {
+            name: name.parse()?,
+            phase: p,
+            deleted: x,
+            due: d,
+            attempt: a,
+            at_limit: l,
+            runs_on: o,
+            repo: r,
+            waiting_since: w,
+        })
+    };
+    parsed().inspect_err(|reason| quarantined(name, &**reason)).ok()
+}
+
+/// A record that cannot be understood is left where it is and told about, again and again.
+pub(super) fn quarantined(name: &str, reason: &dyn std::fmt::Display) {
+    tracing::error!(run = %name.escape_debug(), %reason, "skipped a record that cannot be read");
+}
+
+pub(super) fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, Unreadable> {
+    let unreadable = |reason: String| Unreadable { name: name.to_owned(), reason };
+    let run = decode(body).map_err(|error| unreadable(error.to_string()))?;
+    if run.name.as_str() != name {
+        return Err(unreadable(format!("it says it is {}", run.name)));
+    }
+    Ok(Run { version, ..run })
+}
+
+pub(super) fn understood(name: &str, (version, body): &(u64, Vec<u8>)) -> Result<Run, Unreadable> {
+    understand(name, *version, body).inspect_err(|error| quarantined(name, &error.reason))
+}

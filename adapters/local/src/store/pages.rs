@@ -1,0 +1,85 @@
+//! Pages of runs, for people: newest first.
+
+use std::ops::Bound;
+
+use redb::{ReadTransaction, ReadableTable};
+use tinqs_ci_reconciler::model::Phase;
+use tinqs_ci_reconciler::ports::{Filter, Page};
+
+use super::index::{quarantined, understand, unproject};
+use super::tables::{CREATED, OPEN, RUNS};
+use tinqs_ci_reconciler::ports::Cursor;
+
+/// Records read for one page.
+const SCAN: usize = 10_000;
+/// Runs on one page.
+const PAGE: usize = 1_000;
+
+/// Newest first. Open phases are few and have their own table; the rest is gone through by time.
+pub(super) fn page(
+    read: &ReadTransaction,
+    filter: &Filter,
+    after: Option<&Cursor>,
+) -> Result<Page, redb::Error> {
+    let limit = filter.limit.clamp(1, PAGE);
+    let runs = read.open_table(RUNS)?;
+    let mut page = Page::default();
+    let mut last = None;
+    let mut add = |at: Cursor| -> Result<bool, redb::Error> {
+        if page.items.len() == limit {
+            page.next = last.take().map(|last: Cursor| last.text());
+            return Ok(false);
+        }
+        if let Some(found) = runs.get(at.name.as_str())? {
+            let (_, version, _, _, body) = found.value();
+            match understand(&at.name, version, body) {
+                Ok(run) if filter.takes(&run) => page.items.push(run),
+                Ok(_) => {}
+                Err(error) => quarantined(&at.name, &error.reason),
+            }
+        }
+        last = Some(at);
+        Ok(true)
+    };
+    if let Some(Phase::Waiting | Phase::Starting | Phase::Running) = filter.phase {
+        for at in open_newest_first(read, filter)? {
+            if after.is_none_or(|after| at < *after) && !add(at)? {
+                break;
+            }
+        }
+        return Ok(page);
+    }
+    let created = read.open_table(CREATED)?;
+    let end = match after {
+        Some(Cursor { created, name }) => Bound::Excluded((*created, name.as_str())),
+        None => Bound::Unbounded,
+    };
+    for (seen, entry) in created.range((Bound::Unbounded, end))?.rev().enumerate() {
+        let (key, ()) = (entry?.0, ());
+        let (created, name) = key.value();
+        if seen == SCAN {
+            page.next = last.map(|last| last.text());
+            break;
+        }
+        if !add(Cursor { created, name: name.to_owned() })? {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Cursor>, redb::Error> {
+    let runs = read.open_table(RUNS)?;
+    let mut found = Vec::new();
+    for entry in read.open_table(OPEN)?.iter()? {
+        let (name, projection) = entry?;
+        let Some(open) = unproject(name.value(), projection.value()) else { continue };
+        let wanted = filter.phase == Some(open.phase)
+            && filter.repo.as_ref().is_none_or(|repo| *repo == open.repo);
+        if wanted && let Some(run) = runs.get(name.value())? {
+            found.push(Cursor { created: run.value().2, name: name.value().to_owned() });
+        }
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
+}

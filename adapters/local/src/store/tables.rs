@@ -1,0 +1,374 @@
+//! What stands in the file, and what one read or write does to it.
+
+use jiff::Timestamp;
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
+    WriteTransaction,
+};
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid, encode};
+use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, OpenRun, Seat};
+use uuid::Uuid;
+
+use super::index::{project, quarantined, unproject};
+
+/// What guards a write and keeps the indexes stands before the record, so that a write never has to
+/// understand the record that it replaces: uid, version, created at, expires at, record.
+type Row<'a> = (u128, u64, i64, Option<i64>, &'a [u8]);
+
+/// Name → row.
+pub(super) const RUNS: TableDefinition<&str, Row<'static>> = TableDefinition::new("runs");
+/// Name → projection: the runs that are not finished.
+pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
+/// Due, name → projection: the finished ones, by when their `keep` is over.
+const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
+/// Created at, name: for people, who read newest first.
+pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
+/// Class, slot → repository.
+const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
+/// Key → item, oldest first.
+pub(super) const INBOX: TableDefinition<&str, &[u8]> = TableDefinition::new("inbox");
+/// `format`, and `probe`, which counts probes.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// The only format there is so far.
+pub(super) const FORMAT: u64 = 1;
+/// Expired runs in one answer.
+const EXPIRED_AT_ONCE: usize = 10_000;
+
+/// A run as it is written.
+#[derive(Debug)]
+pub(super) struct Record {
+    name: RunName,
+    uid: Uid,
+    version: u64,
+    created: i64,
+    expires: Option<i64>,
+    body: Vec<u8>,
+    projection: Vec<u8>,
+}
+
+/// A write.
+#[derive(Debug)]
+pub(super) enum Op {
+    Put {
+        record: Box<Record>,
+        expect: Expect,
+    },
+    Remove {
+        name: RunName,
+        uid: Uid,
+        version: u64,
+    },
+    Seat {
+        class: ClassName,
+        slot: Slot,
+        repo: String,
+        limits: SeatLimits,
+    },
+    Unseat {
+        class: ClassName,
+        slot: Slot,
+    },
+    TakeIn {
+        key: String,
+        body: Vec<u8>,
+    },
+    TakeOut {
+        key: String,
+    },
+    /// Writes a little, to see whether that works.
+    Probe,
+    /// Only has the file opened anew, should it be closed.
+    Nothing,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Version(u64),
+    Taken(bool),
+    Done,
+}
+
+/// Why a write was not done.
+#[derive(Clone, Debug)]
+pub(super) enum Refused {
+    Conflict(String),
+    Invalid(String),
+    /// The file; it may have happened.
+    Storage(String),
+}
+
+impl Record {
+    pub(super) fn of(run: &Run, version: u64) -> Self {
+        let run = Run { version, ..run.clone() };
+        let expires = (!run.is_open()).then(|| run.status.due.as_millisecond());
+        Self {
+            uid: run.uid,
+            version,
+            created: run.created_at.as_microsecond(),
+            expires,
+            body: encode(&run),
+            projection: project(&run),
+            name: run.name,
+        }
+    }
+}
+
+/// The tables of runs, opened once for all writes of a transaction.
+pub(super) struct Runs<'t> {
+    records: Table<'t, &'static str, Row<'static>>,
+    open: Table<'t, &'static str, &'static [u8]>,
+    expiry: Table<'t, (i64, &'static str), &'static [u8]>,
+    created: Table<'t, (i64, &'static str), ()>,
+}
+
+impl<'t> Runs<'t> {
+    /// Opens them where a write has not done so before.
+    fn of<'o>(
+        write: &'t WriteTransaction,
+        opened: &'o mut Option<Self>,
+    ) -> Result<&'o mut Self, redb::Error> {
+        if opened.is_none() {
+            *opened = Some(Self {
+                records: write.open_table(RUNS)?,
+                open: write.open_table(OPEN)?,
+                expiry: write.open_table(EXPIRY)?,
+                created: write.open_table(CREATED)?,
+            });
+        }
+        opened.as_mut().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+/// Makes the tables. Answers the file's format.
+pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
+    write.open_table(RUNS)?;
+    write.open_table(OPEN)?;
+    write.open_table(EXPIRY)?;
+    write.open_table(CREATED)?;
+    write.open_table(SEATS)?;
+    write.open_table(INBOX)?;
+    let mut meta = write.open_table(META)?;
+    let format = meta.get("format")?.map(|found| found.value());
+    if format.is_none() {
+        meta.insert("format", FORMAT)?;
+    }
+    Ok(format.unwrap_or(FORMAT))
+}
+
+/// Does a write. A refused one has changed nothing. The flag: whether anything was changed.
+pub(super) fn apply<'t>(
+    write: &'t WriteTransaction,
+    runs: &mut Option<Runs<'t>>,
+    op: Op,
+) -> Result<(Result<Answer, Refused>, bool), redb::Error> {
+    match op {
+        Op::Put { record, expect } => put(Runs::of(write, runs)?, &record, expect),
+        Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
+        Op::Seat { class, slot, repo, limits } => seat(write, &class, &slot, &repo, limits),
+        Op::Unseat { class, slot } => {
+            let slot = slot.to_string();
+            let was = write.open_table(SEATS)?.remove((class.0.as_str(), slot.as_str()))?.is_some();
+            Ok((Ok(Answer::Done), was))
+        }
+        Op::TakeIn { key, body } => take_in(write, &key, &body),
+        Op::TakeOut { key } => take_out(write, &key),
+        Op::Probe => {
+            let mut meta = write.open_table(META)?;
+            let count = meta.get("probe")?.map_or(0, |found| found.value());
+            meta.insert("probe", count.wrapping_add(1))?;
+            Ok((Ok(Answer::Done), true))
+        }
+        Op::Nothing => Ok((Ok(Answer::Done), false)),
+    }
+}
+
+/// What guards a write, of the record that is there.
+struct Guard {
+    uid: Uid,
+    version: u64,
+    created: i64,
+    expires: Option<i64>,
+}
+
+fn guard(tables: &Runs, name: &str) -> Result<Option<Guard>, redb::Error> {
+    let found = tables.records.get(name)?;
+    Ok(found.map(|found| {
+        let (uid, version, created, expires, _) = found.value();
+        Guard { uid: Uid(Uuid::from_u128(uid)), version, created, expires }
+    }))
+}
+
+fn conflict(name: &RunName, there: Option<&Guard>) -> Refused {
+    Refused::Conflict(match there {
+        None => format!("{name} is not there any more"),
+        Some(Guard { uid, version, .. }) => {
+            format!("{name} was written by somebody else: it is at version {version} of {uid}")
+        }
+    })
+}
+
+type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+
+fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
+    let Record { name, uid, version, created, expires, body, projection } = record;
+    let there = guard(tables, name.as_str())?;
+    match (expect, &there) {
+        (Expect::Absent, None) => {}
+        (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {
+        }
+        (Expect::Absent | Expect::At(..), _) => {
+            return Ok((Err(conflict(name, there.as_ref())), false));
+        }
+    }
+    if let Expect::At(expected, _) = expect
+        && expected != *uid
+    {
+        let message = format!("{name}: a write may not change the uid (from {expected} to {uid})");
+        return Ok((Err(Refused::Invalid(message)), false));
+    }
+    if let Some(there) = &there {
+        unindex(tables, name.as_str(), there)?;
+    }
+    let name = name.as_str();
+    let row = (uid.0.as_u128(), *version, *created, *expires, body.as_slice());
+    tables.records.insert(name, row)?;
+    tables.created.insert((*created, name), ())?;
+    match expires {
+        Some(due) => tables.expiry.insert((*due, name), projection.as_slice())?.is_some(),
+        None => tables.open.insert(name, projection.as_slice())?.is_some(),
+    };
+    Ok((Ok(Answer::Version(*version)), true))
+}
+
+fn unindex(tables: &mut Runs, name: &str, there: &Guard) -> Result<(), redb::Error> {
+    tables.created.remove((there.created, name))?;
+    match there.expires {
+        Some(due) => tables.expiry.remove((due, name))?.is_some(),
+        None => tables.open.remove(name)?.is_some(),
+    };
+    Ok(())
+}
+
+fn remove(tables: &mut Runs, name: &RunName, uid: Uid, version: u64) -> Applied {
+    let Some(there) = guard(tables, name.as_str())? else {
+        return Ok((Ok(Answer::Done), false));
+    };
+    if there.uid != uid || there.version != version {
+        return Ok((Err(conflict(name, Some(&there))), false));
+    }
+    unindex(tables, name.as_str(), &there)?;
+    tables.records.remove(name.as_str())?;
+    Ok((Ok(Answer::Done), true))
+}
+
+fn seat(
+    write: &WriteTransaction,
+    class: &ClassName,
+    slot: &Slot,
+    repo: &str,
+    limits: SeatLimits,
+) -> Applied {
+    let mut seats = write.open_table(SEATS)?;
+    let slot = slot.to_string();
+    let (mut taken, mut of_repo) = (0_u32, 0_u32);
+    for entry in seats.range((class.0.as_str(), "")..)? {
+        let (key, held_for) = entry?;
+        let (of, by) = key.value();
+        if of != class.0 {
+            break;
+        }
+        if by == slot {
+            return Ok((Ok(Answer::Taken(true)), false));
+        }
+        taken += 1;
+        of_repo += u32::from(held_for.value() == repo);
+    }
+    let SeatLimits { class: most, repo: most_of_repo } = limits;
+    if most.is_some_and(|most| taken >= most) || most_of_repo.is_some_and(|most| of_repo >= most) {
+        return Ok((Ok(Answer::Taken(false)), false));
+    }
+    seats.insert((class.0.as_str(), slot.as_str()), repo)?;
+    Ok((Ok(Answer::Taken(true)), true))
+}
+
+fn take_in(write: &WriteTransaction, key: &str, body: &[u8]) -> Applied {
+    let mut inbox = write.open_table(INBOX)?;
+    if inbox.len()? >= MOST_ITEMS && inbox.get(key)?.is_none() {
+        return Ok((Ok(Answer::Taken(false)), false));
+    }
+    inbox.insert(key, body)?;
+    Ok((Ok(Answer::Taken(true)), true))
+}
+
+fn take_out(write: &WriteTransaction, key: &str) -> Applied {
+    let was = write.open_table(INBOX)?.remove(key)?.is_some();
+    Ok((Ok(Answer::Done), was))
+}
+
+/// A record as it stands in the file: its version, and the run.
+pub(super) type Stored = (u64, Vec<u8>);
+
+/// These records, in the order of their names.
+pub(super) fn get<'n>(
+    read: &ReadTransaction,
+    names: impl Iterator<Item = &'n RunName>,
+) -> Result<Vec<Option<Stored>>, redb::Error> {
+    let runs = read.open_table(RUNS)?;
+    let one = |name: &RunName| {
+        let found = runs.get(name.as_str())?;
+        Ok(found.map(|found| {
+            let (_, version, _, _, body) = found.value();
+            (version, body.to_vec())
+        }))
+    };
+    names.map(one).collect()
+}
+
+pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
+    let mut found = Vec::new();
+    for entry in read.open_table(OPEN)?.iter()? {
+        let (name, projection) = entry?;
+        found.extend(unproject(name.value(), projection.value()));
+    }
+    let over = ..(now.as_millisecond().saturating_add(1), "");
+    for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
+        let (key, projection) = entry?;
+        found.extend(unproject(key.value().1, projection.value()));
+    }
+    Ok(found)
+}
+
+pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Seat>, redb::Error> {
+    let mut found = Vec::new();
+    for entry in read.open_table(SEATS)?.range((class.0.as_str(), "")..)? {
+        let (key, repo) = entry?;
+        let (of, slot) = key.value();
+        if of != class.0 {
+            break;
+        }
+        match slot.parse() {
+            Ok(slot) => found.push(Seat { slot, repo: repo.value().to_owned() }),
+            Err(reason) => quarantined(slot, &reason),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+impl Record {
+    /// Makes it unreadable.
+    pub(super) fn damage(&mut self) {
+        self.body = b"{\"name\": \"job-2\", \"uid\": 7".to_vec();
+        self.projection = b"[]".to_vec();
+    }
+}
+
+/// How many probes have written.
+#[cfg(test)]
+pub(super) fn probes(read: &ReadTransaction) -> Result<u64, redb::Error> {
+    let meta = read.open_table(META)?;
+    let count = meta.get("probe")?;
+    Ok(count.map_or(0, |count| count.value()))
+}

@@ -1,0 +1,232 @@
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use tinqs_ci_reconciler::model::{JobRef, Phase, Spec};
+use tinqs_ci_reconciler::ports::Filter;
+
+use super::*;
+
+/// A disk that can be full, and that keeps what it holds while the store closes and opens it.
+#[derive(Clone, Debug)]
+struct Disk {
+    bytes: Arc<RwLock<InMemoryBackend>>,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn new() -> Self {
+        Self { bytes: Arc::new(RwLock::new(InMemoryBackend::new())), full: Arc::default() }
+    }
+
+    fn store(&self) -> Store {
+        let disk = self.clone();
+        let path = PathBuf::from("disk");
+        let opener: Opener = Box::new(move || writer::on_backend(Path::new("disk"), disk.clone()));
+        Store::with(path, opener).unwrap()
+    }
+
+    fn space(&self) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        StorageBackend::len(&*self.bytes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        StorageBackend::read(
+            &*self.bytes.read().unwrap_or_else(PoisonError::into_inner),
+            offset,
+            out,
+        )
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.space()?;
+        StorageBackend::set_len(&*self.bytes.read().unwrap_or_else(PoisonError::into_inner), len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.space()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.space()?;
+        StorageBackend::write(
+            &*self.bytes.read().unwrap_or_else(PoisonError::into_inner),
+            offset,
+            data,
+        )
+    }
+}
+
+fn run(id: i64) -> Run {
+    let now = Timestamp::from_second(1_700_000_000 + id).unwrap();
+    let job = JobRef { repo: "o/r".to_owned(), repo_id: 1, job_id: id };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
+    Run::new("test", RunName::job(id), spec, now)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
+    let disk = Disk::new();
+    let store = disk.store();
+    let mut accepted = Vec::new();
+    for id in 0..20 {
+        store.put(&run(id), Expect::Absent).await.unwrap();
+        accepted.push(id);
+    }
+    disk.full.store(true, Ordering::SeqCst);
+    for id in 20..25 {
+        let error = store.put(&run(id), Expect::Absent).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert!(error.message.contains("space"), "{error}");
+    }
+    let error = store.can_be_written().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+
+    disk.full.store(false, Ordering::SeqCst);
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = store.put(&run(30), Expect::Absent).await {
+        assert!(Instant::now() < until, "not recovered: {error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.can_be_written().await.unwrap();
+    for id in accepted {
+        let found = store.get(&RunName::job(id)).await.unwrap();
+        assert_eq!(found, Some(Run { version: 1, ..run(id) }));
+    }
+    drop(store);
+    let store = disk.store();
+    assert!(store.get(&RunName::job(30)).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_read_costs_only_itself() {
+    let store = Store::memory().unwrap();
+    store.put(&run(1), Expect::Absent).await.unwrap();
+    let mut broken = Record::of(&run(2), 1);
+    broken.damage();
+    let op = Op::Put { record: Box::new(broken), expect: Expect::Absent };
+    store.write("put", op).await.unwrap();
+    store.put(&run(3), Expect::Absent).await.unwrap();
+
+    let error = store.get(&RunName::job(2)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.contains("job-2"), "{error}");
+    let names = |runs: Vec<String>| runs.join(" ");
+    let open = store.open(Timestamp::MIN).await.unwrap();
+    assert_eq!(names(open.iter().map(|run| run.name.to_string()).collect()), "job-1 job-3");
+    for phase in [None, Some(Phase::Waiting)] {
+        let filter = Filter { phase, limit: 10, ..Filter::default() };
+        let page = store.page(&filter, None).await.unwrap();
+        assert_eq!(
+            names(page.items.iter().map(|run| run.name.to_string()).collect()),
+            "job-3 job-1"
+        );
+    }
+    // A write does not have to understand what it replaces.
+    let uid = run(2).uid;
+    assert_eq!(store.put(&run(2), Expect::At(uid, 1)).await.unwrap(), 2);
+    assert!(store.get(&RunName::job(2)).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_private_and_has_one_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("a/data");
+    let store = Store::open(&dir).unwrap();
+    store.put(&run(1), Expect::Absent).await.unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&dir), mode(&dir.join(FILE))), (0o700, 0o600));
+
+    let refused = Store::open(&dir).unwrap_err();
+    assert!(matches!(refused, OpenError::Busy { .. }), "{refused:?}");
+    let sentence = refused.to_string();
+    assert!(sentence.contains("tinqs-ci.redb") && sentence.contains("redb:DIR"), "{sentence}");
+
+    drop(store);
+    let store = Store::open(&dir).unwrap();
+    assert!(store.get(&RunName::job(1)).await.unwrap().is_some());
+}
+
+/// Killed while it made the file, at whatever byte: the next start makes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_half_made_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    drop(Store::open(&whole).unwrap());
+    let bytes = std::fs::read(whole.join(FILE)).unwrap();
+    for made in [0, 1, 9, 320, 4_096, bytes.len()] {
+        let dir = dir.path().join(made.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        // The first bytes, which say what it is, are written last.
+        let mut half = bytes[..made].to_vec();
+        half.iter_mut().take(9).for_each(|byte| *byte = 0);
+        std::fs::write(dir.join("tinqs-ci.new-1"), half).unwrap();
+        let store = Store::open(&dir).unwrap();
+        store.put(&run(1), Expect::Absent).await.unwrap();
+        let names: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [FILE], "nothing else is left");
+    }
+}
+
+/// Several that start at one moment in an empty directory: one has the store, and it is whole.
+#[test]
+fn of_several_first_starts_one_wins() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(4);
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = || {
+                start.wait();
+                Store::open(dir.path())
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refused = |store: &&Result<Store, OpenError>| {
+            matches!(store, Err(OpenError::Busy { .. } | OpenError::Io { .. }))
+        };
+        assert!(opened.iter().filter(|store| store.is_ok()).count() <= 1);
+        assert!(opened.iter().all(|s| s.is_ok() || refused(&s)), "{opened:?}");
+        drop(opened);
+        Store::open(dir.path()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_store_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE), "some text that is not a database at all").unwrap();
+    let refused = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let refused = Store::open(&dir.path().join("file")).unwrap_err();
+    assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_wait_share_a_commit_and_a_probe_is_spared() {
+    let store = Arc::new(Store::memory().unwrap());
+    store.can_be_written().await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for id in 0..2_000 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.put(&run(id), Expect::Absent).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        assert_eq!(done.unwrap().unwrap(), 1);
+    }
+    assert_eq!(store.open(Timestamp::MIN).await.unwrap().len(), 2_000);
+    assert!(store.file.written_within(PROBE_EVERY));
+    store.can_be_written().await.unwrap();
+    let probes = store.read("probes", tables::probes).await.unwrap();
+    assert!(probes <= 1, "{probes} probes wrote although writes succeed");
+}

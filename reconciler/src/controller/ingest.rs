@@ -1,0 +1,73 @@
+//! Hints and demand become runs.
+
+use super::{Controller, Hint};
+use crate::model::{Run, RunName, Slot, Spec, serving};
+use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
+
+impl Controller {
+    /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up. Makes a run for
+    /// a waiting job that a class serves and that has none. Answers how many runs it made.
+    ///
+    /// # Errors
+    /// The store's or the queue's, where a hint could not be made durable.
+    pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
+        self.memory.stir();
+        let mut created = 0;
+        for hint in hints {
+            match hint {
+                Hint::Queued(job) => created += usize::from(self.ensure_run(job).await?),
+                Hint::Job { job_id, runner } => {
+                    let slot = runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
+                    let own = RunName::job(*job_id);
+                    if let Some(slot) = &slot {
+                        self.memory.taken.saw(&own, slot);
+                    }
+                    let robbed = slot.map(|s| s.run).filter(|name| *name != own);
+                    for name in std::iter::once(own).chain(robbed) {
+                        if self.ports.store.get(&name).await?.is_some() {
+                            self.ports.queue.wake(&name).await?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(created)
+    }
+
+    /// Makes the run of a waiting job, if a class serves it and there is none, and wakes it.
+    pub(super) async fn ensure_run(&self, job: &WaitingJob) -> Result<bool, PortError> {
+        let spec = Spec {
+            job: job.job.clone(),
+            runs_on: job.runs_on.clone(),
+            about: job.about.clone(),
+            ..Spec::default()
+        };
+        self.demand_run(RunName::job(job.job.job_id), spec).await
+    }
+
+    /// Makes a run of this name, if a class serves its labels and there is none, and wakes it. When
+    /// it answers `Ok`, the run is durable, or no class serves it. Answers whether it made it.
+    ///
+    /// # Errors
+    /// The store's, where the run could not be made durable; the queue's, where a run that was
+    /// there could not be woken.
+    pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
+        let settings = self.settings();
+        if serving(&settings.classes, &spec.runs_on).is_none() {
+            return Ok(false);
+        }
+        self.memory.stir();
+        let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
+        // Not asked for first: most jobs are announced once, and the write tells as well.
+        let created = match self.ports.store.put(&run, Expect::Absent).await {
+            Ok(_) => true,
+            // It is there, or somebody else made it: that is as good.
+            Err(error) if error.kind == ErrorKind::Conflict => false,
+            Err(error) => return Err(error),
+        };
+        // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
+        let woken = self.ports.queue.wake(&name).await;
+        // One that was there may be gone by now: then the wake-up is all that is durable.
+        if created { Ok(true) } else { woken.map(|()| false) }
+    }
+}

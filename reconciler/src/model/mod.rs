@@ -1,0 +1,25 @@
+//! The nouns: what is wanted, what is recorded, what is seen.
+
+mod attempt;
+mod class;
+pub mod friendly;
+mod machine;
+mod names;
+mod observation;
+mod run;
+mod secret;
+mod stored;
+
+pub use attempt::{
+    Answer, Attempt, Boot, End, Ended, PastAttempt, PastPlacement, Placement, Refused, Runner,
+};
+pub use class::{Class, ClassName, HOST, SeatLimits, Times, label_name, labels_match, serving};
+pub use machine::{Broken, Cause, Machine, Market, Refusal, Shortage};
+pub(crate) use names::hash_hex;
+pub use names::{InstanceId, ParseError, RunName, Slot, Uid, Uid8};
+pub use observation::{
+    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
+};
+pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
+pub use secret::Secret;
+pub use stored::{decode, encode};

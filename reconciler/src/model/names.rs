@@ -1,0 +1,249 @@
+//! Names: of runs, of their incarnations, of attempts, of machines.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+pub(crate) use text_id;
+
+text_id! {
+    /// A machine's id in its cloud.
+    InstanceId
+}
+
+/// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunName(String);
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for RunName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RunName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})$",
+            "description": "A run's name: `job-<job id>`, or `push-<16 hex>` in push mode."
+        })
+    }
+}
+
+impl RunName {
+    /// The run of a job that the forge lists.
+    pub fn job(job_id: i64) -> Self {
+        Self(format!("job-{job_id}"))
+    }
+
+    /// The run of a job that a push calls for; `parts` are what makes it that job.
+    pub fn push(parts: &[&str]) -> Self {
+        Self(format!("push-{}", &hash_hex(parts)[..16]))
+    }
+
+    /// Whether a push called for it: there is no job to look at.
+    pub fn is_push(&self) -> bool {
+        self.0.starts_with("push-")
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is not of the form asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {what}: expected {form}")]
+pub struct ParseError {
+    text: String,
+    what: &'static str,
+    form: &'static str,
+}
+
+impl FromStr for RunName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let job = text.strip_prefix("job-").is_some_and(|n| n.len() <= 19 && is_number(n));
+        let push = text.strip_prefix("push-").is_some_and(|n| n.len() == 16 && is_lower_hex(n));
+        if job || push {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(ParseError {
+            text: text.chars().take(60).collect(),
+            what: "run name",
+            form: "`job-<number>` or `push-<16 hex digits>`",
+        })
+    }
+}
+
+impl TryFrom<String> for RunName {
+    type Error = ParseError;
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<RunName> for String {
+    fn from(name: RunName) -> Self {
+        name.0
+    }
+}
+
+/// Digits as we write them: without leading zeros, so that a name has one spelling.
+fn is_number(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Hash of parts, in lower-case hex; a separator keeps `["ab"]` and `["a", "b"]` apart.
+pub(crate) fn hash_hex(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
+        use fmt::Write as _;
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Which incarnation of a run's name: a hash of installation, name and creation time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Uid(#[cfg_attr(feature = "schemars", schemars(with = "String"))] pub Uuid);
+
+impl Uid {
+    /// The uid of a run made now.
+    pub fn new(installation: &str, name: &RunName, created_at: Timestamp) -> Self {
+        let text = format!("{installation}\n{name}\n{}", created_at.as_nanosecond());
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+    }
+
+    /// Its first 8 hex digits, as slots carry it.
+    pub fn short(&self) -> Uid8 {
+        Uid8(self.0.simple().to_string()[..8].to_owned())
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+text_id! {
+    /// The first 8 hex digits of a [`Uid`].
+    Uid8
+}
+
+/// One attempt of one incarnation of one run: the name of its runner, the root of its client
+/// tokens. Written `tq-<run>-<uid8>-<number>`, at most 50 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Slot {
+    /// The run.
+    pub run: RunName,
+    /// Its incarnation.
+    pub uid: Uid8,
+    /// The attempt.
+    pub number: u32,
+}
+
+impl Slot {
+    /// The client token of a placement: asking twice makes one machine.
+    pub fn token(&self, placement: u32) -> String {
+        format!("{self}-{placement}")
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tq-{}-{}-{}", self.run, self.uid, self.number)
+    }
+}
+
+impl FromStr for Slot {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let parse = || {
+            let mut parts = text.strip_prefix("tq-")?.rsplitn(3, '-');
+            let (number, uid, run) = (parts.next()?, parts.next()?, parts.next()?);
+            if !is_number(number) || uid.len() != 8 || !is_lower_hex(uid) {
+                return None;
+            }
+            Some(Slot {
+                run: run.parse().ok()?,
+                uid: Uid8(uid.to_owned()),
+                number: number.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| ParseError {
+            text: text.chars().take(60).collect(),
+            what: "slot",
+            form: "`tq-<run>-<8 hex digits>-<number>`",
+        })
+    }
+}
+
+impl TryFrom<String> for Slot {
+    type Error = ParseError;
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<Slot> for String {
+    fn from(slot: Slot) -> Self {
+        slot.to_string()
+    }
+}
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for Slot {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Slot".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^tq-(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})-[0-9a-f]{8}-(0|[1-9][0-9]*)$",
+            "description": "One attempt of one incarnation of one run."
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! A plan as data: the rule that decided, the next status, and what is to be done.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ClassName, InstanceId, Machine, SeatLimits, Slot, Status};
+
+/// What a look does next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct Plan {
+    /// The row that decided the status.
+    pub row: Row,
+    /// The next status; `None`: there is no record, or it goes.
+    pub status: Option<Status>,
+    /// What must be had before the next attempt is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Prepare>,
+    /// What is freed first, then what is launched or removed last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+}
+
+/// What the next attempt needs: a seat where places are counted, and a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct Prepare {
+    /// The slot of the number `next`.
+    pub slot: Slot,
+    /// The class it is for.
+    pub class: ClassName,
+    /// Whether a seat must be taken: the class has a limit and the slot no seat in it yet.
+    pub seat: Option<SeatLimits>,
+    /// The repository that the seat is counted for.
+    pub repo: String,
+    /// Labels of the registration.
+    pub labels: Vec<String>,
+    /// The first placement.
+    pub machine: Machine,
+    /// How long its runner may idle.
+    #[serde(with = "crate::model::friendly")]
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub idle_within: SignedDuration,
+    /// When it powers off whatever it does.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub deadline: Timestamp,
+}
+
+/// One effect, with the row that asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Give a seat back.
+    Unseat {
+        /// In which class.
+        class: ClassName,
+        /// Whose.
+        slot: Slot,
+        /// Why.
+        row: Row,
+    },
+    /// Remove a registration.
+    Retire {
+        /// Which.
+        id: i64,
+        /// Whose.
+        slot: Slot,
+        /// Why.
+        row: Row,
+    },
+    /// End a machine.
+    Terminate {
+        /// Which.
+        id: InstanceId,
+        /// Whose.
+        slot: Slot,
+        /// Why.
+        row: Row,
+    },
+    /// Ask for the machine of a recorded placement.
+    Launch {
+        /// Whose.
+        slot: Slot,
+        /// Which placement.
+        placement: u32,
+    },
+    /// Remove the record.
+    Remove,
+}
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident = $number:literal),+ $(,)?) => {
+        /// A row of the heart's tables.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        pub enum Row {
+            $($(#[$doc])* #[serde(rename = $number)] $name),+
+        }
+
+        impl Row {
+            /// Every row.
+            pub const ALL: &[Row] = &[$(Row::$name),+];
+
+            /// Its number in the heart.
+            pub fn number(self) -> &'static str {
+                match self { $(Self::$name => $number),+ }
+            }
+        }
+    };
+}
+
+rows! {
+    /// There is no record; only tidying.
+    NoRecord = "none",
+    /// The record goes.
+    Remove = "1",
+    /// A person deleted it.
+    Deleted = "2",
+    /// The job is done.
+    Done = "3",
+    /// The job is absent.
+    JobGone = "4",
+    /// The job runs, anywhere.
+    Running = "5",
+    /// The job is blocked.
+    Blocked = "6",
+    /// It was finished and the job waits again.
+    Reopen = "7",
+    /// It has waited too long.
+    GiveUp = "8",
+    /// No class serves it.
+    NoClass = "9",
+    /// Its machine is on its way or idle.
+    Live = "10",
+    /// The recorded placement is asked for.
+    Launch = "11",
+    /// The cloud may still show a machine.
+    Unseen = "12",
+    /// The class's next machine, within the attempt.
+    NextPlacement = "13",
+    /// Another job took its machine; that job's is expected.
+    Spare = "14",
+    /// Not now: stopped, backing off, no capacity, paced.
+    Hold = "15",
+    /// A seat first.
+    Seat = "16",
+    /// The next attempt.
+    NextAttempt = "17",
+    /// A live machine past its deadline.
+    Overdue = "20",
+    /// A live machine whose registration is missing.
+    Unregistered = "21",
+    /// A registration whose machines are all gone.
+    Spent = "23",
+    /// A registration beside the recorded one.
+    Twin = "24",
+    /// A registration of a void number or of no record.
+    Void = "25",
+    /// A seat on those grounds, or of another class.
+    SeatFree = "26",
+    /// Push mode: the attempt got a job.
+    PushConsumed = "P1",
+    /// Push mode: the machine that got a job ended.
+    PushEnded = "P2",
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.number())
+    }
+}

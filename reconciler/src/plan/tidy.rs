@@ -1,0 +1,174 @@
+//! What may be stopped or freed: rows 20 to 26 of the heart. Each ground, once true, stays true.
+//! There is no other ground: a machine that looks idle may be taking a job this very second.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::facts::remains;
+use super::rows::{Action, Row};
+use super::times::older;
+use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
+use crate::model::{Answer, ClassName, InstanceState, Job, Observation, Refused, Slot};
+use crate::mutant::{self, Mutant};
+
+/// How long past its tagged deadline a machine is left to its own timer.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
+/// How long a machine may live once its registration is known to be missing.
+const UNREGISTERED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the record says of a slot.
+enum Standing<'a> {
+    /// It is the attempt or a past one.
+    Recorded(Recorded<'a>),
+    /// Its number is below `next` and recorded nowhere: nobody will launch it, ever.
+    Void,
+    /// There is no record of its incarnation.
+    NoRecord,
+    /// Somebody may be preparing it.
+    Ahead,
+}
+
+/// An attempt, going on or past, as far as tidying needs it.
+struct Recorded<'a> {
+    registration: i64,
+    class: &'a ClassName,
+    decided_at: Timestamp,
+    placements: Vec<Asked<'a>>,
+    ended: bool,
+}
+
+/// What became of a placement.
+struct Asked<'a> {
+    answered: Option<&'a Answer>,
+    refused: Option<Refused>,
+    /// More than one call may have been made.
+    again: bool,
+}
+
+/// What may be stopped or freed now.
+pub fn tidy(seen: &Observation) -> Vec<Action> {
+    let mut actions = seats(seen);
+    actions.extend(registrations(seen));
+    actions.extend(machines(seen));
+    #[cfg(feature = "mutants")]
+    super::spoil::spoil(seen, &mut actions);
+    actions
+}
+
+/// Rows 20 and 21.
+fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
+    seen.machines.iter().filter(|m| m.is_live()).filter_map(|machine| {
+        let missing = seen.registrations.by_id(machine.registration).and_then(|r| r.missing_since);
+        let row = if older(seen.now, machine.deadline, OVERDUE_AFTER) {
+            Row::Overdue
+        } else if missing.is_some_and(|since| older(seen.now, since, UNREGISTERED_AFTER)) {
+            Row::Unregistered
+        } else {
+            return None;
+        };
+        Some(Action::Terminate { id: machine.id.clone(), slot: machine.slot.clone(), row })
+    })
+}
+
+/// Rows 23, 24 and 25.
+fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
+    let there = seen.registrations.seen().iter().filter(|r| r.missing_since.is_none());
+    there.filter_map(|row| {
+        let why = match standing(seen, &row.slot) {
+            Standing::Recorded(recorded) if recorded.registration != row.id => Row::Twin,
+            Standing::Recorded(recorded) => {
+                spent(seen, &row.slot, &recorded).then_some(Row::Spent)?
+            }
+            // At work on a machine that the list still hides: its job is not ours to end.
+            Standing::Void | Standing::NoRecord if row.busy => return None,
+            Standing::Void | Standing::NoRecord => {
+                (!remains(seen, &row.slot)).then_some(Row::Void)?
+            }
+            Standing::Ahead => return None,
+        };
+        Some(Action::Retire { id: row.id, slot: row.slot.clone(), row: why })
+    })
+}
+
+/// Row 26.
+fn seats(seen: &Observation) -> Vec<Action> {
+    let free = |class: &ClassName, slot: &Slot| match standing(seen, slot) {
+        Standing::Recorded(recorded) => {
+            let other = recorded.class != class && !mutant::on(Mutant::SeatWithoutClass);
+            other || spent(seen, slot, &recorded)
+        }
+        Standing::Void | Standing::NoRecord => !remains(seen, slot),
+        Standing::Ahead => false,
+    };
+    seen.seats
+        .iter()
+        .filter(|(class, slot)| free(class, slot))
+        .map(|(class, slot)| Action::Unseat {
+            class: class.clone(),
+            slot: slot.clone(),
+            row: Row::SeatFree,
+        })
+        .collect()
+}
+
+fn standing<'a>(seen: &'a Observation, slot: &Slot) -> Standing<'a> {
+    let Some(run) = seen.run.as_ref().filter(|run| run.uid.short() == slot.uid) else {
+        return Standing::NoRecord;
+    };
+    if let Some(attempt) = run.status.attempt.as_ref().filter(|a| a.number == slot.number) {
+        return Standing::Recorded(Recorded {
+            registration: attempt.runner.id,
+            class: &attempt.class,
+            decided_at: attempt.decided_at,
+            placements: attempt
+                .placements
+                .iter()
+                .map(|p| Asked {
+                    answered: p.answered.as_ref(),
+                    refused: p.refused,
+                    again: p.asked_again,
+                })
+                .collect(),
+            ended: attempt.ended.is_some(),
+        });
+    }
+    if let Some(past) = run.status.past.iter().find(|p| p.number == slot.number) {
+        return Standing::Recorded(Recorded {
+            registration: past.registration,
+            class: &past.class,
+            decided_at: past.decided_at,
+            // How often a past one was asked for is not kept.
+            placements: past
+                .placements
+                .iter()
+                .map(|p| Asked { answered: p.answered.as_ref(), refused: p.refused, again: true })
+                .collect(),
+            ended: true,
+        });
+    }
+    if slot.number < run.status.next { Standing::Void } else { Standing::Ahead }
+}
+
+/// Row 23: no placement of it has a machine or will ever have one.
+fn spent(seen: &Observation, slot: &Slot, recorded: &Recorded<'_>) -> bool {
+    // In push mode the registration's going would look like its use: the end is recorded first.
+    if seen.job == Job::Unobservable && !recorded.ended {
+        return false;
+    }
+    if remains(seen, slot) {
+        return false;
+    }
+    recorded.placements.iter().enumerate().all(|(index, asked)| {
+        let of_it = seen
+            .machines
+            .iter()
+            .find(|m| m.slot == *slot && usize::try_from(m.placement) == Ok(index));
+        let gone = of_it
+            .map_or(mutant::on(Mutant::UnlistedMachineGone), |m| m.state == InstanceState::Gone);
+        let kept = if asked.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
+        let refused = asked.refused.is_some_and(|r| older(seen.now, r.at, kept));
+        let forgotten = of_it.is_none()
+            && asked.answered.is_none()
+            && older(seen.now, recorded.decided_at, FORGOTTEN_AFTER);
+        gone || refused || forgotten
+    })
+}

@@ -1,0 +1,75 @@
+//! Text from outside, on one line that is safe for terminals.
+
+use std::fmt::Write as _;
+
+/// Characters that move the cursor, reorder what is read, or cannot be seen.
+pub fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with every dangerous character as `\u{…}`.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_dangerous(c) {
+            let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// The text escaped and, where it is longer than `width` characters, cut with `…`.
+pub fn cut(text: &str, width: usize) -> String {
+    // Escaping only lengthens: more than `width` characters of the source never matter.
+    let head: String = text.chars().take(width + 1).collect();
+    let safe = escape(&head);
+    if safe.chars().count() <= width {
+        return safe;
+    }
+    let mut short: String = safe.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// An error and what led to it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_dangerous_is_left() {
+        assert_eq!(escape("a\x1b[31mb\u{202e}c\nd"), "a\\u{1b}[31mb\\u{202e}c\\u{a}d");
+        assert_eq!(escape("größe ✓ \"x\" $(id)"), "größe ✓ \"x\" $(id)");
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let safe = escape(&c.to_string());
+            assert!(!safe.chars().any(is_dangerous), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abcde…");
+        assert_eq!(cut(&"x".repeat(10_000), 6), "xxxxx…");
+        assert_eq!(cut("\x1b\x1b", 6), "\\u{1b…");
+    }
+}

@@ -1,0 +1,8 @@
+//! What `/v1` answers, and what makes it: one definition for the server and the command line.
+
+pub mod explain;
+mod plan_view;
+mod types;
+
+pub use plan_view::plan_view;
+pub use types::{Change, Class, Health, List, Machine, Part, Plan, Problem, Ready, Registration};

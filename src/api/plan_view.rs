@@ -1,0 +1,107 @@
+//! What a look would do, for people.
+
+use tinqs_ci_reconciler::model::{Observation, Run, Status};
+use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row};
+
+use super::types::{Change, Plan};
+
+/// The plan of what is seen, in the order in which it would be carried out. Shows one round: what
+/// follows from the answers is seen by asking again.
+pub fn plan_view(seen: &Observation) -> Plan {
+    let plan::Plan { row, status, prepare, actions } = plan::plan(seen);
+    let mut changes: Vec<Change> = Vec::new();
+    let (last, first): (Vec<&Action>, Vec<&Action>) =
+        actions.iter().partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
+    changes.extend(first.into_iter().map(|action| of_action(seen, action, row)));
+    if let Some(prepare) = &prepare {
+        changes.extend(of_prepare(prepare, row));
+    } else if let (Some(run), Some(status)) = (&seen.run, &status)
+        && differs(run, status)
+    {
+        changes.push(write(run, status, row));
+    }
+    changes.extend(last.into_iter().map(|action| of_action(seen, action, row)));
+    Plan {
+        name: seen.name.to_string(),
+        settled: changes.is_empty(),
+        phase: seen.run.as_ref().map(|run| run.status.phase),
+        next_phase: status.map(|status| status.phase),
+        row: row.number().to_owned(),
+        changes,
+        observation: Some(seen.clone()),
+    }
+}
+
+fn change(sign: &str, what: String, verb: &str, why: String) -> Change {
+    Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why }
+}
+
+fn because(row: Row, why: &str) -> String {
+    format!("{why} (row {row})")
+}
+
+fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
+    match action {
+        Action::Unseat { class, slot, row } => {
+            let why = because(*row, &format!("{slot} needs it no more"));
+            change("-", format!("seat {class}"), "unseat", why)
+        }
+        Action::Retire { id, slot, row } => {
+            let why = because(*row, &format!("nothing can use {slot} any more"));
+            change("-", format!("registration {id}"), "retire", why)
+        }
+        Action::Terminate { id, slot, row } => {
+            let why = because(*row, &format!("{slot} has no right to live any more"));
+            change("-", format!("machine {id}"), "terminate", why)
+        }
+        Action::Launch { slot, placement } => {
+            let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
+            let index = usize::try_from(*placement).unwrap_or(usize::MAX);
+            let placed = attempt.and_then(|attempt| attempt.placements.get(index));
+            let machine = placed.map(|p| format!("{}, {}: ", p.machine.kind, p.machine.market));
+            let why = format!("{}recorded and not there", machine.unwrap_or_default());
+            let what = format!("machine {}", slot.token(*placement));
+            change("+", what, "launch", because(Row::Launch, &why))
+        }
+        Action::Remove => {
+            let why = because(decided, "nothing is left of it");
+            change("-", "run".to_owned(), "remove", why)
+        }
+    }
+}
+
+fn of_prepare(prepare: &Prepare, row: Row) -> Vec<Change> {
+    let Prepare { slot, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
+        prepare;
+    let mut changes = Vec::new();
+    if seat.is_some() {
+        let why = because(Row::Seat, "places of the class are counted");
+        changes.push(change("+", format!("seat {class}"), "seat", why));
+    }
+    let why = because(row, &format!("labels {}", labels.join(", ")));
+    changes.push(change("+", format!("registration {slot}"), "register", why));
+    let why = because(row, "recorded before it is done");
+    changes.push(change("+", format!("attempt {}", slot.number), "write", why));
+    let why = because(Row::Launch, &format!("{}, {}", machine.kind, machine.market));
+    changes.push(change("+", format!("machine {}", slot.token(0)), "launch", why));
+    changes
+}
+
+fn write(run: &Run, status: &Status, row: Row) -> Change {
+    let phases = match (run.status.phase, status.phase) {
+        (before, after) if before == after => format!("stays {after:?}"),
+        (before, after) => format!("{before:?} becomes {after:?}"),
+    };
+    let why = match status.conditions.first() {
+        Some(condition) => format!("{phases}: {}", condition.message),
+        None => phases,
+    };
+    change("~", "run".to_owned(), "write", because(row, &why))
+}
+
+/// Whether more than the due moved: that alone is not written.
+fn differs(run: &Run, status: &Status) -> bool {
+    let mut same_due = status.clone();
+    same_due.due = run.status.due;
+    same_due != run.status
+}

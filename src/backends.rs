@@ -1,0 +1,156 @@
+//! Settings become ports: the one place that names every adapter.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use tinqs_ci_aws::setup::{SetupError, SetupReport};
+use tinqs_ci_gitea::client::Client;
+use tinqs_ci_gitea::demand::Means;
+use tinqs_ci_gitea::demand::by_mode::Demanding;
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_local::process::{Options, Processes};
+use tinqs_ci_local::queue::MemoryQueue;
+use tinqs_ci_local::store::Store;
+use tinqs_ci_reconciler::ports::check::Check;
+use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Ports, Queue, RunStore};
+use tinqs_ci_reconciler::text::chain;
+
+use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
+
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+mod no_aws;
+#[cfg(not(feature = "aws"))]
+use no_aws as aws;
+
+/// The adapters that the settings name.
+pub struct Backends {
+    /// Every port.
+    pub ports: Ports,
+    /// Where deliveries lie until they are evaluated.
+    pub inbox: Arc<dyn Inbox>,
+    /// The forge, and how its demand is known.
+    pub demand: Arc<Demanding>,
+    /// Machines of this host; `None`: they run elsewhere.
+    pub machines: Option<Arc<Processes>>,
+}
+
+/// Why a part cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the {part} cannot be used: {message}")]
+pub struct BackendError {
+    /// Which: `store`, `queue`, `compute` or `forge`.
+    pub part: &'static str,
+    /// Why, and what helps.
+    pub message: String,
+}
+
+impl BackendError {
+    pub(crate) fn new(part: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { part, message: chain(error) }
+    }
+}
+
+/// Builds what the settings name. `environment` is this process's; machines get a chosen part.
+///
+/// # Errors
+/// Where a part cannot be had, with what helps.
+pub async fn backends(
+    settings: &Settings,
+    replica: &str,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Backends, BackendError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (store, inbox) = store(settings, replica).await?;
+    let mut machines = None;
+    let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
+        ComputeUrl::Process(dir) => {
+            let found = Processes::new(dir, clock.clone(), Options::inherit(environment));
+            let found = Arc::new(found.map_err(|error| BackendError::new("compute", &error))?);
+            machines = Some(found.clone());
+            (found, None)
+        }
+        ComputeUrl::Ec2(region) => {
+            let (compute, owners) = aws::ec2(region, &settings.installation, &clock).await?;
+            (compute, Some(owners))
+        }
+    };
+    let queue: Arc<dyn Queue> = match &settings.queue {
+        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
+        QueueUrl::Sqs(url) => aws::sqs(url, &settings.compute, owners).await?,
+    };
+    let client =
+        Client::new(&settings.forge).map_err(|error| BackendError::new("forge", &error))?;
+    let demand = Arc::new(Demanding::new(Arc::new(client), Means::of(&settings.forge)));
+    choose_demand(&demand).await?;
+    let ports = Ports { clock, store, queue, compute, forge: demand.clone() };
+    Ok(Backends { ports, inbox, demand, machines })
+}
+
+async fn store(
+    settings: &Settings,
+    replica: &str,
+) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+    let file = match &settings.store {
+        StoreUrl::Redb(dir) => Store::open(dir),
+        StoreUrl::Memory => Store::memory(),
+        StoreUrl::Dynamodb(table) => {
+            return aws::dynamodb(table, &settings.compute, replica).await;
+        }
+    };
+    let file = Arc::new(file.map_err(|error| BackendError::new("store", &error))?);
+    Ok((file.clone(), file))
+}
+
+/// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
+async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
+    match demand.choose().await {
+        Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Err(refusal)) => return Err(BackendError::new("forge", &refusal)),
+        Err(error) => {
+            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
+            demand.assume();
+        }
+    }
+    Ok(())
+}
+
+/// What of the settings is in AWS.
+#[cfg(feature = "aws")]
+fn aws_config(settings: &Settings) -> tinqs_ci_aws::Config {
+    tinqs_ci_aws::Config {
+        installation: settings.installation.clone(),
+        table: match &settings.store {
+            StoreUrl::Dynamodb(table) => Some(table.clone()),
+            StoreUrl::Redb(_) | StoreUrl::Memory => None,
+        },
+        queue: match &settings.queue {
+            QueueUrl::Sqs(url) => Some(url.clone()),
+            QueueUrl::Memory => None,
+        },
+        region: match &settings.compute {
+            ComputeUrl::Ec2(region) => Some(region.clone()),
+            ComputeUrl::Process(_) => None,
+        },
+        classes: settings.classes.clone(),
+    }
+}
+
+/// Checks what the settings name in AWS; nothing where they name nothing there.
+pub async fn check_aws(settings: &Settings) -> Vec<Check> {
+    aws::checks(settings).await
+}
+
+/// Makes the table and the queue that the settings name in AWS, where they are missing. With
+/// `queue_name` a queue that they do not name. The report says what was done, also before an error.
+///
+/// # Errors
+/// Nothing is named, something cannot be made, or this build has no AWS.
+pub async fn set_up_aws(
+    settings: &Settings,
+    queue_name: Option<String>,
+    dry_run: bool,
+) -> (SetupReport, Result<(), SetupError>) {
+    aws::set_up(settings, queue_name, dry_run).await
+}

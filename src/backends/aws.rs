@@ -1,0 +1,87 @@
+//! The adapters of AWS.
+
+use std::sync::Arc;
+
+use tinqs_ci_aws::client;
+use tinqs_ci_aws::ec2::{self, Machines};
+use tinqs_ci_aws::events::Owners;
+use tinqs_ci_aws::pace::Rates;
+use tinqs_ci_aws::queue::{self, Sqs};
+use tinqs_ci_aws::setup::{self, SetupError, SetupReport, Wish};
+use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_reconciler::ports::check::Check;
+use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
+
+use super::{BackendError, aws_config};
+use crate::settings::{ComputeUrl, Settings};
+
+/// Runs in a table of `DynamoDB`. It is completed first, where this process may; a missing one is
+/// made.
+pub(super) async fn dynamodb(
+    table: &str,
+    compute: &ComputeUrl,
+    replica: &str,
+) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+    let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
+    let config = client::load(region(compute)).await.map_err(|error| failed(&error))?;
+    let store = DynamoStore::new(client::dynamodb(&config), table, replica);
+    let done = store.ensure_table().await.map_err(|error| failed(&error))?;
+    for warning in &done.warnings {
+        tracing::warn!("{warning}");
+    }
+    if done.made || !done.indexes.is_empty() || done.expires {
+        let indexes = done.indexes.join(" ");
+        tracing::info!(table, made = done.made, indexes, expires = done.expires, "table completed");
+    }
+    let store = Arc::new(store);
+    Ok((store.clone(), store))
+}
+
+/// Machines in EC2, and who knows whose they are.
+pub(super) async fn ec2(
+    region: &str,
+    installation: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Compute>, Arc<dyn Owners>), BackendError> {
+    let config =
+        client::load(Some(region)).await.map_err(|error| BackendError::new("compute", &error))?;
+    let clients = ec2::Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let machines = Arc::new(Machines::new(clients, installation, clock.clone(), Rates::default()));
+    Ok((machines.clone(), machines))
+}
+
+/// Wake-ups in SQS.
+pub(super) async fn sqs(
+    url: &str,
+    compute: &ComputeUrl,
+    owners: Option<Arc<dyn Owners>>,
+) -> Result<Arc<dyn Queue>, BackendError> {
+    let config = client::load(queue::region_of(url).or(region(compute)))
+        .await
+        .map_err(|error| BackendError::new("queue", &error))?;
+    let clients =
+        queue::Clients { receive: client::sqs_receive(&config), send: client::sqs(&config) };
+    Ok(Arc::new(Sqs::new(clients, url, queue::Options::default(), owners)))
+}
+
+fn region(compute: &ComputeUrl) -> Option<&str> {
+    match compute {
+        ComputeUrl::Ec2(region) => Some(region),
+        ComputeUrl::Process(_) => None,
+    }
+}
+
+pub(super) async fn checks(settings: &Settings) -> Vec<Check> {
+    Box::pin(tinqs_ci_aws::doctor::checks(&aws_config(settings))).await
+}
+
+pub(super) async fn set_up(
+    settings: &Settings,
+    queue_name: Option<String>,
+    dry_run: bool,
+) -> (SetupReport, Result<(), SetupError>) {
+    let mut report = SetupReport::default();
+    let wish = Wish { queue_name, dry_run };
+    let done = Box::pin(setup::run(&aws_config(settings), &wish, &mut report)).await;
+    (report, done)
+}

@@ -1,0 +1,59 @@
+//! What stands for the adapters of AWS in a build without them. The settings refuse such parts
+//! before this is reached.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tinqs_ci_aws::setup::{SetupError, SetupReport};
+use tinqs_ci_reconciler::ports::check::Check;
+use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
+
+use super::BackendError;
+use crate::settings::{ComputeUrl, Settings};
+
+#[expect(clippy::unused_async, reason = "as with AWS")]
+pub(super) async fn dynamodb(
+    _table: &str,
+    _compute: &ComputeUrl,
+    _replica: &str,
+) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+    Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
+}
+
+#[expect(clippy::unused_async, reason = "as with AWS")]
+pub(super) async fn ec2(
+    _region: &str,
+    _installation: &str,
+    _clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Compute>, Infallible), BackendError> {
+    Err(absent("compute", "EC2", "compute = \"process:\""))
+}
+
+#[expect(clippy::unused_async, reason = "as with AWS")]
+pub(super) async fn sqs(
+    _url: &str,
+    _compute: &ComputeUrl,
+    _owners: Option<Infallible>,
+) -> Result<Arc<dyn Queue>, BackendError> {
+    Err(absent("queue", "SQS", "queue = \"memory:\""))
+}
+
+fn absent(part: &'static str, what: &str, instead: &str) -> BackendError {
+    BackendError { part, message: format!("this build has no {what}: use `{instead}`") }
+}
+
+#[expect(clippy::unused_async, reason = "as with AWS")]
+pub(super) async fn checks(_settings: &Settings) -> Vec<Check> {
+    Vec::new()
+}
+
+#[expect(clippy::unused_async, reason = "as with AWS")]
+pub(super) async fn set_up(
+    _settings: &Settings,
+    _queue_name: Option<String>,
+    _dry_run: bool,
+) -> (SetupReport, Result<(), SetupError>) {
+    let error = SetupError::usage("this build has no `init --aws`")
+        .hint("build it with the feature `aws`: `cargo build --release --features aws`");
+    (SetupReport::default(), Err(error))
+}

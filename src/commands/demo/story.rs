@@ -1,0 +1,197 @@
+//! What happens, chapter by chapter, and what it came to.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::EndedBy;
+use tinqs_ci_reconciler::ports::Clock as _;
+use tinqs_ci_simulator::cloud::machine::Doing;
+use tinqs_ci_simulator::forge::JobSpec;
+
+use super::host::Host;
+use super::teller::Teller;
+use super::{Error, Summary};
+
+const REPO: &str = "acme/widget";
+/// Longest wait for what must happen, in real time: a stopped laptop is no defect.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Tells all of it. The host comes back for those who stay.
+pub(super) async fn tell(teller: &mut Teller, host: Host) -> Result<(Host, Summary), Error> {
+    let mut story = Story { teller, host, pushed: Vec::new(), cancelled: BTreeSet::new() };
+    story.matrix().await?;
+    story.lost_webhook().await?;
+    story.interrupted().await?;
+    story.cancelled().await?;
+    story.restarted().await?;
+    let summary = story.end().await?;
+    Ok((story.host, summary))
+}
+
+struct Story<'a> {
+    teller: &'a mut Teller,
+    host: Host,
+    pushed: Vec<i64>,
+    cancelled: BTreeSet<i64>,
+}
+
+impl Story<'_> {
+    async fn matrix(&mut self) -> Result<(), Error> {
+        self.teller.chapter("1. A push starts a workflow with a matrix of four");
+        let jobs = self.push("build", &["1.93", "1.94", "1.95", "nightly"], 30);
+        self.done("the matrix is done", &jobs).await
+    }
+
+    async fn lost_webhook(&mut self) -> Result<(), Error> {
+        self.teller.chapter("2. A webhook gets lost: the forge sends each one once");
+        let before = self.host.wire.counters().lost;
+        self.host.wire.lose_webhooks(1);
+        let jobs = self.push("lint", &["all"], 20);
+        self.until("the webhook is lost", |story| story.host.wire.counters().lost > before).await?;
+        self.teller.say("  the webhook is lost; the poll of the job list is to find it");
+        self.done("the job without a webhook is done", &jobs).await
+    }
+
+    async fn interrupted(&mut self) -> Result<(), Error> {
+        self.teller.chapter("3. The cloud takes a spot machine back before it is up");
+        let before = self.host.world().cloud.machines().count();
+        let jobs = self.push("bench", &["all"], 20);
+        self.until("a machine is launched", |story| {
+            story.host.world().cloud.machines().count() > before
+        })
+        .await?;
+        {
+            let mut world = self.host.world();
+            let now = world.now();
+            let latest = world.cloud.live().map(|m| (m.launched_at, m.id.clone())).max();
+            if let Some((_, id)) = latest {
+                world.cloud.interrupt(now, &id);
+            }
+        }
+        self.done("the interrupted job is done", &jobs).await
+    }
+
+    async fn cancelled(&mut self) -> Result<(), Error> {
+        self.teller.chapter("4. A job is cancelled while its machine boots");
+        let before = self.host.world().cloud.machines().count();
+        let jobs = self.push("deploy", &["staging"], 20);
+        self.until("a machine boots", |story| story.host.world().cloud.machines().count() > before)
+            .await?;
+        let now = self.now();
+        for job in &jobs {
+            self.host.wire.forge().cancel(now, *job);
+            self.cancelled.insert(*job);
+        }
+        self.teller.look(&self.host);
+        self.teller
+            .say("  nobody ends the machine: it might be taking another job this very second");
+        self.until("no machine is left", Story::no_machine_lives).await
+    }
+
+    async fn restarted(&mut self) -> Result<(), Error> {
+        self.teller.chapter("5. tinqs-ci dies in the middle of a matrix and is started again");
+        let before = self.host.world().cloud.machines().count();
+        let jobs = self.push("test", &["unit", "model", "wire"], 30);
+        self.until("the first of its machines is launched", |story| {
+            story.host.world().cloud.machines().count() > before
+        })
+        .await?;
+        self.host.restart().await?;
+        self.teller.say("  tinqs-ci was killed and goes on from what is written and seen");
+        self.done("the matrix is done", &jobs).await
+    }
+
+    /// Waits until all is gone, and counts.
+    async fn end(&mut self) -> Result<Summary, Error> {
+        self.teller.chapter("6. What is left over");
+        self.until("machines and registrations are gone", |story| story.leaked() == 0).await?;
+        let summary = self.summary();
+        let Summary { jobs, machines, lost, doubled, leaked } = summary;
+        self.teller.say(&format!(
+            "  jobs {jobs}, machines {machines} (one was taken back), lost {lost}, doubled {doubled}, leaked {leaked}"
+        ));
+        Ok(summary)
+    }
+
+    fn summary(&self) -> Summary {
+        let world = self.host.world();
+        let machines = world.cloud.machines().count();
+        let taken_back =
+            world.cloud.machines().filter(|m| m.ended_by == Some(EndedBy::Cloud)).count();
+        let forge = world.forge();
+        let ran = |id: &i64| {
+            forge.job(*id).is_some_and(|job| job.status.is_done() && job.started_at.is_some())
+        };
+        let owed = self.pushed.iter().filter(|id| !self.cancelled.contains(id));
+        let lost = owed.filter(|id| !ran(id)).count();
+        drop(forge);
+        drop(world);
+        Summary {
+            jobs: self.pushed.len(),
+            machines,
+            lost,
+            doubled: machines.saturating_sub(self.pushed.len() + taken_back),
+            leaked: self.leaked(),
+        }
+    }
+
+    /// Machines that live, and registrations.
+    fn leaked(&self) -> usize {
+        let world = self.host.world();
+        let rows = world.forge().runners().count();
+        rows + world.cloud.machines().filter(|m| !matches!(m.doing, Doing::Gone)).count()
+    }
+
+    fn no_machine_lives(&self) -> bool {
+        self.host.world().cloud.live().next().is_none()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.host.clock.now()
+    }
+
+    /// One workflow run with a job for each value of its matrix.
+    fn push(&mut self, name: &str, matrix: &[&str], seconds: i64) -> Vec<i64> {
+        let job = |(index, value): (usize, &&str)| {
+            let more = i64::try_from(index).unwrap_or(0) * 4;
+            JobSpec {
+                work: SignedDuration::from_secs(seconds + more),
+                ..JobSpec::new(format!("{name} ({value})"), &["linux"])
+            }
+        };
+        let jobs: Vec<JobSpec> = matrix.iter().enumerate().map(job).collect();
+        let ids = self.host.wire.forge().push(self.host.clock.now(), REPO, &jobs);
+        self.pushed.extend(&ids);
+        ids
+    }
+
+    async fn done(&mut self, what: &'static str, jobs: &[i64]) -> Result<(), Error> {
+        self.until(what, |story| {
+            let forge = story.host.wire.forge();
+            let done = |id: &i64| forge.job(*id).is_some_and(|job| job.status.is_done());
+            jobs.iter().all(done)
+        })
+        .await?;
+        // What became of its machines belongs to this chapter.
+        self.until("its machines are off", Story::no_machine_lives).await
+    }
+
+    async fn until(
+        &mut self,
+        what: &'static str,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Result<(), Error> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.teller.look(&self.host);
+            if holds(self) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(Error::InVain { what, seconds: PATIENCE.as_secs() });
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+    }
+}

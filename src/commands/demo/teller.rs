@@ -1,0 +1,133 @@
+//! The story's lines: what changed in the pretended world since the last look at it.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Instant;
+
+use anstyle::{AnsiColor, Style};
+use tinqs_ci_reconciler::model::{Conclusion, EndedBy, InstanceId, InstanceState};
+use tinqs_ci_simulator::cloud::machine::{Doing, Machine};
+use tinqs_ci_simulator::forge::{JobRow, Status};
+
+use super::host::Host;
+
+/// What is told of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Launched,
+    Up,
+    Idle,
+    Busy,
+    Ended,
+}
+
+/// Tells what happens, each change once.
+pub(super) struct Teller {
+    began: Instant,
+    jobs: BTreeMap<i64, Status>,
+    machines: BTreeMap<InstanceId, Stage>,
+}
+
+impl Teller {
+    /// Nothing was told yet.
+    pub(super) fn new(host: &Host) -> Self {
+        let teller =
+            Self { began: Instant::now(), jobs: BTreeMap::new(), machines: BTreeMap::new() };
+        teller.say(&format!(
+            "a pretended Gitea at {}, the real tinqs-ci at {}; time goes {} times as fast",
+            host.wire.url(),
+            host.server_url(),
+            host.factor,
+        ));
+        teller
+    }
+
+    /// A line.
+    pub(super) fn say(&self, line: &str) {
+        let dim = Style::new().dimmed();
+        let seconds = self.began.elapsed().as_secs_f64();
+        // A reader that has gone (`| head`) does not end the story.
+        let _ = writeln!(anstream::stdout().lock(), "{dim}{seconds:6.2} s{dim:#}  {line}");
+    }
+
+    /// The head of a chapter.
+    pub(super) fn chapter(&self, line: &str) {
+        let bold = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+        let _ = writeln!(anstream::stdout().lock());
+        self.say(&format!("{bold}{line}{bold:#}"));
+    }
+
+    /// Tells what changed.
+    pub(super) fn look(&mut self, host: &Host) {
+        let mut lines = Vec::new();
+        {
+            let world = host.world();
+            for job in world.forge().jobs() {
+                if self.jobs.insert(job.id, job.status) != Some(job.status) {
+                    lines.push(of_job(job));
+                }
+            }
+            for machine in world.cloud.machines() {
+                let stage = stage(machine);
+                let told = self.machines.insert(machine.id.clone(), stage);
+                if told != Some(stage) {
+                    lines.extend(of_machine(machine, told, stage));
+                }
+            }
+        }
+        for line in lines {
+            self.say(&format!("  {line}"));
+        }
+    }
+}
+
+fn stage(machine: &Machine) -> Stage {
+    match (&machine.doing, machine.state()) {
+        (Doing::Booting { .. }, _) => Stage::Launched,
+        (Doing::Starting { .. }, _) => Stage::Up,
+        (Doing::Busy { .. }, _) => Stage::Busy,
+        (Doing::Idle { .. } | Doing::Hung, InstanceState::Booting | InstanceState::Up) => {
+            Stage::Idle
+        }
+        _ => Stage::Ended,
+    }
+}
+
+fn of_machine(machine: &Machine, told: Option<Stage>, stage: Stage) -> Option<String> {
+    let Machine { id, slot, recipe, .. } = machine;
+    match stage {
+        Stage::Launched => Some(format!(
+            "machine {id} launched for {}: {} {} in {}",
+            slot.run, recipe.market, recipe.kind, recipe.subnet
+        )),
+        // A quick step that the one before it implies.
+        Stage::Up | Stage::Busy => None,
+        Stage::Idle => (told != Some(Stage::Busy))
+            .then(|| format!("machine {id} is up, its runner asks for a job")),
+        Stage::Ended => Some(match machine.ended_by {
+            Some(EndedBy::Cloud) => format!("machine {id} is taken back by the cloud"),
+            Some(EndedBy::Request) => format!("machine {id} is terminated"),
+            Some(EndedBy::Itself) | None if machine.job_ended_at.is_none() => {
+                format!("machine {id} found no job, drained itself and powered off")
+            }
+            Some(EndedBy::Itself) | None => format!("machine {id} powered itself off"),
+        }),
+    }
+}
+
+fn of_job(job: &JobRow) -> String {
+    let JobRow { id, spec, status, runner_name, .. } = job;
+    let name = &spec.name;
+    match status {
+        Status::Blocked => format!("job {id} {name} is held back"),
+        Status::Waiting => format!("job {id} {name} waits"),
+        Status::Running => {
+            let runner = runner_name.as_deref().unwrap_or("a runner");
+            format!("job {id} {name} runs on {runner}")
+        }
+        Status::Done(Conclusion::Success) => format!("job {id} {name} is done"),
+        Status::Done(Conclusion::Failure) => format!("job {id} {name} failed"),
+        Status::Done(Conclusion::Cancelled) => format!("job {id} {name} is cancelled"),
+        Status::Done(Conclusion::Skipped) => format!("job {id} {name} is skipped"),
+    }
+}

@@ -1,0 +1,144 @@
+//! Everything that `serve` needs, checked one by one: what is, why it matters, what to do.
+
+mod forge;
+mod host;
+mod push;
+
+use std::path::Path;
+
+use serde::Serialize;
+use tinqs_ci_reconciler::ports::check::{Check, Outcome};
+
+use crate::backends::check_aws;
+use crate::settings::StoreUrl;
+use crate::settings::{self, Env};
+use tinqs_ci_reconciler::text::{cut, escape};
+
+pub use forge::{Facts, forge_checks};
+pub use host::{Disk, Neighbour, Program, compute_checks, data_check, neighbour_check};
+
+/// All checks that were made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// In the order in which they were made.
+    pub checks: Vec<Check>,
+    /// How many came out well.
+    pub passed: usize,
+    /// How many ask for something.
+    pub warnings: usize,
+    /// How many will not work.
+    pub failed: usize,
+}
+
+impl Report {
+    /// Counts the checks.
+    pub fn new(checks: Vec<Check>) -> Self {
+        let count = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+        let (passed, warnings, failed) =
+            (count(Outcome::Ok), count(Outcome::Warn), count(Outcome::Fail));
+        Self { checks, passed, warnings, failed }
+    }
+
+    /// Whether anything will not work.
+    pub fn failed(&self) -> bool {
+        self.failed > 0
+    }
+
+    /// A line for each check, its remedy below it, and the count.
+    pub fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for Check { name, outcome, message, fix } in &self.checks {
+            let mark = match outcome {
+                Outcome::Ok => '✓',
+                Outcome::Warn => '!',
+                Outcome::Fail => '✗',
+            };
+            let _ = writeln!(text, "{mark} {name:23} {}", cut(message, 600));
+            if let Some(fix) = fix {
+                let _ = writeln!(text, "  fix: {}", escape(fix));
+            }
+        }
+        let s = if self.warnings == 1 { "" } else { "s" };
+        let Self { passed, warnings, failed, .. } = self;
+        let _ = writeln!(text, "{passed} passed, {warnings} warning{s}, {failed} failed");
+        text
+    }
+}
+
+/// How far the checks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This host only.
+    Offline,
+    /// The forge and the cloud too.
+    All,
+}
+
+/// Makes all checks.
+pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
+    let loaded = match settings::load(file, env) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            let fix = mistakes.hint;
+            let check = |line| Check::fail("configuration", line, fix.clone());
+            return Report::new(mistakes.lines.into_iter().map(check).collect());
+        }
+    };
+    let mut checks = vec![Check::ok("configuration", loaded.to_string())];
+    for warning in &loaded.warnings {
+        checks.push(Check::warn(
+            "configuration",
+            warning,
+            "mend the configuration, or leave it so",
+        ));
+    }
+    let settings = &loaded.settings;
+    checks.extend(forge::overlaps(&settings.classes));
+    let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
+    if reach == Reach::Offline || !in_cloud {
+        checks.push(data_check(&settings.store, &host::disk(&settings.store)));
+    }
+    checks.push(neighbour_check(
+        settings.server.listen,
+        &host::neighbour(settings.server.listen).await,
+    ));
+    let path = env.get("PATH").map(String::as_str).unwrap_or_default();
+    checks.extend(compute_checks(&settings.compute, &host::programs(path).await));
+    if reach == Reach::All {
+        checks.extend(check_aws(settings).await);
+        let facts = Facts::gather(&settings.forge).await;
+        checks.extend(forge_checks(settings, &facts));
+    }
+    Report::new(checks)
+}
+
+#[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_report_reads_well() {
+        let report = Report::new(vec![
+            Check::ok("configuration", "ci.toml, 2 classes"),
+            Check::warn("labels", "3 jobs ask for [\u{202e}arm]", "add a class"),
+            Check::fail("forge", "connection refused", "is it up?"),
+        ]);
+        assert!(report.failed());
+        expect![[r#"
+            ✓ configuration           ci.toml, 2 classes
+            ! labels                  3 jobs ask for [\u{202e}arm]
+              fix: add a class
+            ✗ forge                   connection refused
+              fix: is it up?
+            1 passed, 1 warning, 1 failed
+        "#]]
+        .assert_eq(&report.text());
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["checks"][1]["status"], "warn");
+        assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
+    }
+}

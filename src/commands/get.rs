@@ -1,0 +1,289 @@
+//! `get`: lists, single things, and what changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::Run;
+
+use super::args::{Get, Output, Phase};
+use super::failure::{Failure, out, warn};
+use super::local;
+use super::remote::{client, run_name};
+use crate::api::{Class, List, Machine, Registration};
+use crate::commands::client::{self, Client, RunFilter};
+use crate::commands::print::{self, Detail, Listed, Table};
+use crate::settings::Env;
+
+/// Between two looks of `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Runs,
+    Machines,
+    Registrations,
+    Classes,
+}
+
+fn kind(word: &str) -> Option<Kind> {
+    match word {
+        "runs" | "run" => Some(Kind::Runs),
+        "machines" | "machine" => Some(Kind::Machines),
+        "registrations" | "registration" => Some(Kind::Registrations),
+        "classes" | "class" => Some(Kind::Classes),
+        _ => None,
+    }
+}
+
+/// `get runs`, `get runs job-1`, `get run/job-1`, `get job-1`.
+fn wanted(args: &Get) -> Result<(Kind, Option<String>), Failure> {
+    if let Some(kind) = kind(&args.kind) {
+        return Ok((kind, args.name.clone()));
+    }
+    if let (Some((word, name)), None) = (args.kind.split_once('/'), &args.name)
+        && let Some(kind) = kind(word)
+    {
+        return Ok((kind, Some(name.to_owned())));
+    }
+    if args.name.is_none() && run_name(&args.kind).is_ok() {
+        return Ok((Kind::Runs, Some(args.kind.clone())));
+    }
+    Err(Failure::usage(format!(
+        "`{}` is nothing that can be listed",
+        tinqs_ci_reconciler::text::cut(&args.kind, 60)
+    ))
+    .hint("expected runs, machines, registrations, classes, or KIND/NAME"))
+}
+
+pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
+    let (kind, name) = wanted(&args)?;
+    let only_runs = args.phase.is_some() || args.repo.is_some() || args.limit.is_some();
+    if only_runs && kind != Kind::Runs {
+        return Err(Failure::usage("--phase, --repo and --limit are for runs")
+            .hint("leave them out, or `get runs`"));
+    }
+    if args.class.is_some() && !matches!(kind, Kind::Runs | Kind::Machines) {
+        return Err(Failure::usage("--class is for runs and machines").hint("leave it out"));
+    }
+    let client = client(&args.server, env)?;
+    let name = match (kind, name) {
+        (Kind::Runs, Some(name)) => Some(run_name(&name)?.to_string()),
+        (_, name) => name,
+    };
+    let name = name.as_deref();
+    match kind {
+        Kind::Runs => show(&Runs { client, args: &args, name }, &args, name).await,
+        Kind::Machines => {
+            show(&Machines { client, class: args.class.as_deref() }, &args, name).await
+        }
+        Kind::Registrations => show(&Registrations { client }, &args, name).await,
+        Kind::Classes => show(&Classes { client }, &args, name).await,
+    }
+}
+
+/// Where a list comes from.
+trait Source {
+    type Thing: Listed;
+    async fn list(&self) -> Result<List<Self::Thing>, client::Error>;
+}
+
+struct Runs<'a> {
+    client: Client,
+    args: &'a Get,
+    name: Option<&'a str>,
+}
+
+impl Source for Runs<'_> {
+    type Thing = Run;
+    async fn list(&self) -> Result<List<Run>, client::Error> {
+        if let Some(name) = self.name.and_then(|name| name.parse().ok()) {
+            let seen = self.client.run(&name).await?;
+            return Ok(List { items: vec![seen.run], next: None });
+        }
+        let phase = self.args.phase.map(|phase| match phase {
+            Phase::Waiting => "Waiting".to_owned(),
+            Phase::Starting => "Starting".to_owned(),
+            Phase::Running => "Running".to_owned(),
+            Phase::Finished => "Finished".to_owned(),
+        });
+        let filter = RunFilter {
+            phase,
+            class: self.args.class.clone(),
+            repo: self.args.repo.clone(),
+            limit: self.args.limit.and_then(|limit| usize::try_from(limit).ok()),
+        };
+        self.client.runs(&filter).await
+    }
+}
+
+struct Machines<'a> {
+    client: Client,
+    class: Option<&'a str>,
+}
+
+impl Source for Machines<'_> {
+    type Thing = Machine;
+    async fn list(&self) -> Result<List<Machine>, client::Error> {
+        let mut list = self.client.machines().await?;
+        list.items.retain(|machine| self.class.is_none_or(|class| machine.class == class));
+        Ok(list)
+    }
+}
+
+struct Registrations {
+    client: Client,
+}
+
+impl Source for Registrations {
+    type Thing = Registration;
+    async fn list(&self) -> Result<List<Registration>, client::Error> {
+        self.client.registrations().await
+    }
+}
+
+struct Classes {
+    client: Client,
+}
+
+impl Source for Classes {
+    type Thing = Class;
+    async fn list(&self) -> Result<List<Class>, client::Error> {
+        self.client.classes().await
+    }
+}
+
+fn detail(output: Output) -> Detail {
+    match output {
+        Output::Wide => Detail::Wide,
+        Output::Table | Output::Json | Output::Yaml | Output::Name => Detail::Table,
+    }
+}
+
+async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(), Failure> {
+    let mut list = source.list().await?;
+    if let Some(name) = name {
+        list.items.retain(|thing| thing.name() == name);
+        if list.items.is_empty() {
+            let kind = S::Thing::KIND;
+            return Err(Failure::not_found(format!(
+                "{kind}/{} is not found",
+                tinqs_ci_reconciler::text::escape(name)
+            ))
+            .hint(format!("`tinqs-ci get {kind} -o name` lists what there is")));
+        }
+    }
+    if args.watch {
+        return watch(source, args, name, list).await;
+    }
+    out(&match args.output {
+        Output::Table | Output::Wide => {
+            if list.items.is_empty() {
+                anstream::eprintln!("no {} found", plural(S::Thing::KIND));
+                return Ok(());
+            }
+            table(&list.items, detail(args.output)).lines(&mut Vec::new(), true)
+        }
+        Output::Name => names(&list.items),
+        Output::Json => match (name, list.items.first()) {
+            (Some(_), Some(thing)) => local::json(thing)?,
+            _ => local::json(&list)?,
+        },
+        Output::Yaml => match (name, list.items.first()) {
+            (Some(_), Some(thing)) => yaml(thing)?,
+            _ => yaml(&list)?,
+        },
+    })
+}
+
+fn plural(kind: &str) -> String {
+    if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") }
+}
+
+fn yaml<T: serde::Serialize>(thing: &T) -> Result<String, Failure> {
+    print::yaml(thing)
+        .map_err(|error| Failure::failed(format!("cannot be written as YAML: {error}")))
+}
+
+fn names<T: Listed>(things: &[T]) -> String {
+    let mut text = String::new();
+    for thing in things {
+        text.extend([T::KIND, "/", &tinqs_ci_reconciler::text::escape(&thing.name()), "\n"]);
+    }
+    text
+}
+
+fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
+    let now = Timestamp::now();
+    let rows = things.iter().map(|thing| thing.row(detail, now)).collect();
+    Table { titles: T::titles(detail), rows }
+}
+
+/// Prints everything once, then what changes. A look that fails is said and tried again.
+async fn watch<S: Source>(
+    source: &S,
+    args: &Get,
+    name: Option<&str>,
+    first: List<S::Thing>,
+) -> Result<(), Failure> {
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut widths = Vec::new();
+    let mut next = Some(first);
+    let mut with_titles = true;
+    let mut is_down = false;
+    loop {
+        if let Some(list) = next.take() {
+            let now: BTreeMap<String, String> = list
+                .items
+                .iter()
+                .map(|thing| (thing.name(), print::json_line(thing).unwrap_or_default()))
+                .collect();
+            let changed: Vec<S::Thing> = list
+                .items
+                .into_iter()
+                .filter(|thing| known.get(&thing.name()) != now.get(&thing.name()))
+                .collect();
+            print_changed(&changed, args.output, &mut widths, with_titles)?;
+            with_titles &= changed.is_empty();
+            known = now;
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+        match source.list().await {
+            Ok(mut list) => {
+                if let Some(name) = name {
+                    list.items.retain(|thing| thing.name() == name);
+                }
+                is_down = false;
+                next = Some(list);
+            }
+            Err(error @ client::Error::NotFound { .. }) => return Err(error.into()),
+            Err(error) if !is_down => {
+                is_down = true;
+                warn(&format!("{error}; trying again"));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn print_changed<T: Listed>(
+    changed: &[T],
+    output: Output,
+    widths: &mut Vec<usize>,
+    with_titles: bool,
+) -> Result<(), Failure> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let lines: String = match output {
+        Output::Table | Output::Wide => table(changed, detail(output)).lines(widths, with_titles),
+        Output::Name => names(changed),
+        Output::Json => changed.iter().filter_map(|thing| print::json_line(thing).ok()).collect(),
+        Output::Yaml => {
+            let documents: Result<Vec<String>, Failure> =
+                changed.iter().map(|thing| Ok(format!("---\n{}", yaml(thing)?))).collect();
+            documents?.concat()
+        }
+    };
+    out(&lines)
+}

@@ -1,0 +1,413 @@
+//! `init`: a configuration for a Gitea, tested while it is asked for.
+
+mod ask;
+mod hook;
+mod write;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tinqs_ci_reconciler::model::Secret;
+
+use super::failure::{Failure, out};
+use crate::backends;
+use crate::settings::{self, Env, address, label_problem, listen, scope};
+use ask::Asker;
+use tinqs_ci_aws::setup::{Mistake, SetupError};
+use tinqs_ci_gitea::client::{Access, Client, Rights};
+use tinqs_ci_gitea::demand::{self, Means, Mode};
+use tinqs_ci_gitea::version::Version;
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::text::{cut, escape};
+
+/// Makes the table and the queue that the configuration names in AWS; `queue_name` asks for one that
+/// it does not name.
+///
+/// # Errors
+/// A mistake of the configuration, or what AWS refuses.
+pub async fn set_up_aws(
+    file: Option<&Path>,
+    queue_name: Option<String>,
+    dry_run: bool,
+    env: &Env,
+) -> Result<(), Failure> {
+    if !settings::AWS {
+        return Err(Failure::usage("this build has no `init --aws`")
+            .hint("build it with the feature `aws`: `cargo build --release --features aws`"));
+    }
+    let loaded = settings::load(file, env)?;
+    let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;
+    out(&report.text)?;
+    done.map_err(|SetupError { mistake, message, hint }| {
+        let failure = match mistake {
+            Mistake::Usage => Failure::usage(message),
+            Mistake::Failed => Failure::failed(message),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// What was said on the command line.
+#[derive(Debug)]
+pub struct Flags {
+    /// The forge's address.
+    pub url: Option<String>,
+    /// An access token.
+    pub token: Option<String>,
+    /// A file that holds one.
+    pub token_file: Option<PathBuf>,
+    /// Which lists are used.
+    pub scope: Option<String>,
+    /// How demand is known.
+    pub demand: Demand,
+    /// Labels of the class.
+    pub labels: Option<Vec<String>>,
+    /// Where the server listens.
+    pub listen: Option<String>,
+    /// Where the forge reaches it.
+    pub webhook_url: Option<String>,
+    /// Add the webhook.
+    pub create_webhook: bool,
+    /// The file to write.
+    pub output: PathBuf,
+    /// Ask nothing.
+    pub yes: bool,
+}
+
+/// Where the token will be found by the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TokenPlace {
+    /// In the environment variable that `init` found it in.
+    Variable(&'static str),
+    /// In the file that was named.
+    File(PathBuf),
+    /// In a file that `init` writes.
+    Beside,
+}
+
+/// Everything that the file will say.
+#[derive(Debug)]
+struct Answers {
+    url: String,
+    token: Secret,
+    token_place: TokenPlace,
+    scope: Scope,
+    /// How demand is known, as asked for.
+    demand: Demand,
+    /// How it will be known.
+    mode: Mode,
+    labels: Vec<String>,
+    listen: SocketAddr,
+    webhook_url: String,
+    create_webhook: bool,
+}
+
+/// Asks, tests, writes, and says what comes next.
+///
+/// # Errors
+/// What is missing, wrong, not reached, or there already.
+pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
+    let files = write::Files::beside(&flags.output)?;
+    let mut asker = Asker::new(flags.yes);
+    missing(&flags, env, &asker)?;
+    let (url, version) = forge_url(&flags, env, &mut asker).await?;
+    let (token, token_place) = token(&flags, env, &mut asker)?;
+    files.free(&token_place)?;
+    let (scope, client, mode) = scope_of(&flags, &url, &version, &token, &mut asker).await?;
+    let labels = labels(&flags, &mut asker)?;
+    let listen = listen_at(&flags, &mut asker)?;
+    let webhook_url = webhook_url(&flags, listen, &mut asker)?;
+    let create_webhook = flags.create_webhook
+        || asker.yes_or_no("Add the webhook at your Gitea now?").unwrap_or(false);
+    if create_webhook && webhook_url.contains(THIS_HOST) {
+        return Err(Failure::usage(
+            "--create-webhook needs --webhook-url when listening everywhere",
+        )
+        .hint("e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it"));
+    }
+    let answers = Answers {
+        url,
+        token,
+        token_place,
+        scope,
+        demand: flags.demand,
+        mode,
+        labels,
+        listen,
+        webhook_url,
+        create_webhook,
+    };
+    let secret = files.write(&answers, env)?;
+    let done = hook::add(&client, &answers, &secret, &files, &version).await;
+    let named = if flags.output == Path::new(crate::settings::DEFAULT_FILE) {
+        String::new()
+    } else {
+        format!(" --config {}", escape(&flags.output.to_string_lossy()))
+    };
+    out(&format!(
+        "\nNext: `tinqs-ci doctor{named}` checks everything, `tinqs-ci serve{named}` starts.\n"
+    ))?;
+    done
+}
+
+/// Without a terminal, everything that has no default must be said: all of it is named at once.
+fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
+    if asker.can_ask() {
+        return Ok(());
+    }
+    let set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+    let mut missing = Vec::new();
+    if flags.url.is_none() && !set("GITEA_URL") {
+        missing.push("--url (or GITEA_URL)");
+    }
+    if flags.token.is_none() && flags.token_file.is_none() && !set("GITEA_TOKEN") {
+        missing.push("--token-file (or GITEA_TOKEN)");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "there is no terminal to ask, and {} missing",
+        match &missing[..] {
+            [one] => format!("{one} is"),
+            all => format!("{} are", all.join(" and ")),
+        }
+    ))
+    .hint("tinqs-ci init --url https://git.example.com --token-file FILE"))
+}
+
+async fn forge_url(
+    flags: &Flags,
+    env: &Env,
+    asker: &mut Asker,
+) -> Result<(String, Version), Failure> {
+    let variable = env.get("GITEA_URL").filter(|url| !url.is_empty());
+    let mut given = flags.url.as_ref().or(variable).cloned();
+    loop {
+        let was_given = given.is_some();
+        let text = match given.take() {
+            Some(text) => text,
+            None => asker.ask("Your Gitea's address", None)?,
+        };
+        let problem = match address(&text) {
+            Err(message) => {
+                let shown = cut(&text, 100);
+                let message = if message.is_empty() { "is no address".to_owned() } else { message };
+                Failure::usage(format!("--url: \"{shown}\" {message}"))
+                    .hint("expected an address such as https://git.example.com")
+            }
+            Ok(url) => match version(&url).await {
+                Ok(version) => {
+                    out(&format!("✓ {} is {}\n", escape(&url), escape(&version.to_string())))?;
+                    too_old(&version)?;
+                    return Ok((url, version));
+                }
+                Err(why) => Failure::failed(format!("{} is not reached: {why}", escape(&url)))
+                    .hint("is the address right, and the server up?"),
+            },
+        };
+        if was_given || !asker.can_ask() {
+            return Err(problem);
+        }
+        problem.end();
+    }
+}
+
+fn too_old(version: &Version) -> Result<(), Failure> {
+    if !demand::ephemeral(version) {
+        return Err(Failure::failed(format!("{version} is too old: it has no ephemeral runners"))
+            .hint("update it to 1.25 or newer; 1.24 will do for demand from pushes"));
+    }
+    if matches!(version, Version::Forgejo { .. } | Version::Unknown { .. }) {
+        return out("! that is not a Gitea that is supported; some of this may not work\n");
+    }
+    Ok(())
+}
+
+async fn version(url: &str) -> Result<Version, String> {
+    let client = client(url, None, &Scope::User).map_err(|error| error.to_string())?;
+    client.version().await.map_err(|error| error.message)
+}
+
+fn client(
+    url: &str,
+    token: Option<&Secret>,
+    scope: &Scope,
+) -> Result<Client, tinqs_ci_gitea::client::Error> {
+    Client::new(&Config {
+        url: url.to_owned(),
+        machine_url: None,
+        token: token.cloned(),
+        runner_token: None,
+        webhook_secret: None,
+        git_token: None,
+        demand: Demand::Auto,
+        scope: scope.clone(),
+        poll_every: jiff::SignedDuration::from_secs(10),
+        sweep_every: jiff::SignedDuration::from_secs(60),
+    })
+}
+
+fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPlace), Failure> {
+    if let Some(token) = &flags.token {
+        return Ok((Secret::new(token.trim()), TokenPlace::Beside));
+    }
+    if let Some(file) = &flags.token_file {
+        let shown = file.display();
+        let read = std::fs::read_to_string(file).map_err(|error| {
+            Failure::usage(format!("--token-file {shown} cannot be read: {error}"))
+                .hint("it must hold an access token, on one line")
+        })?;
+        if read.trim().is_empty() {
+            return Err(Failure::usage(format!("--token-file {shown} is empty"))
+                .hint("it must hold an access token, on one line"));
+        }
+        let whole = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        return Ok((Secret::new(read.trim()), TokenPlace::File(whole)));
+    }
+    if let Some(token) = env.get("GITEA_TOKEN").filter(|token| !token.is_empty()) {
+        return Ok((Secret::new(token.as_str()), TokenPlace::Variable("GITEA_TOKEN")));
+    }
+    let answer = asker.ask_hidden("An access token (Settings → Applications; it is not shown)")?;
+    if answer.is_empty() {
+        return Err(Failure::usage("no access token was given")
+            .hint("make one at your Gitea: Settings → Applications → Generate New Token"));
+    }
+    Ok((Secret::new(answer), TokenPlace::Beside))
+}
+
+async fn scope_of(
+    flags: &Flags,
+    url: &str,
+    version: &Version,
+    token: &Secret,
+    asker: &mut Asker,
+) -> Result<(Scope, Client, Mode), Failure> {
+    let unusable = |error: tinqs_ci_gitea::client::Error| {
+        Failure::usage(format!("the forge cannot be asked: {error}")).hint("is the token right?")
+    };
+    let me = client(url, Some(token), &Scope::User).map_err(unusable)?;
+    let user = me.whoami().await;
+    match &user {
+        Ok(user) => {
+            let admin = if user.is_admin { ", an administrator" } else { "" };
+            out(&format!("✓ the token is that of {}{admin}\n", cut(&user.login, 80)))?;
+        }
+        Err(error) => {
+            out(&format!("! whose the token is, it may not tell: {}\n", cut(&error.message, 200)))?;
+        }
+    }
+    let usual = if user.is_ok_and(|user| user.is_admin) { "all" } else { "user" };
+    let text = match &flags.scope {
+        Some(text) => text.clone(),
+        None => asker.ask_or("Whose jobs (all, user, org:NAME, repo:OWNER/NAME)", usual)?,
+    };
+    let scope = scope(&text).map_err(|_| {
+        Failure::usage(format!("--scope: \"{}\" is not possible", cut(&text, 60)))
+            .hint("expected all, user, org:NAME or repo:OWNER/NAME")
+    })?;
+    let client = client(url, Some(token), &scope).map_err(unusable)?;
+    let rights = client.rights().await.map_err(|error| {
+        Failure::failed(format!("the token cannot be tested: {}", error.message))
+            .hint("is the token right?")
+    })?;
+    for (what, access) in [("jobs", &rights.jobs), ("runners", &rights.runners)] {
+        out(&match access {
+            Access::Granted => format!("✓ the token may list {what} of {}\n", escape(&text)),
+            Access::Denied(why) => format!("✗ the token may not list {what}: {}\n", cut(why, 300)),
+            Access::Missing => format!("✗ there is no list of {what} of {}\n", escape(&text)),
+        })?;
+    }
+    let mode = mode(flags.demand, version, &rights, &scope)?;
+    Ok((scope, client, mode))
+}
+
+/// How demand will be known with this token at this server. What `auto` would make of a token that may
+/// not read the list of a server that has one is seldom what was meant: it is refused.
+fn mode(
+    wanted: Demand,
+    version: &Version,
+    rights: &Rights,
+    scope: &Scope,
+) -> Result<Mode, Failure> {
+    let denied = matches!(rights.jobs, Access::Denied(_)) && !version.is_older_than(1, 25);
+    if denied && wanted != Demand::Push {
+        return Err(Failure::failed("without the list of jobs nothing can be done").hint(
+            match scope {
+                Scope::All => "take a token of an administrator (write:admin), or --scope user",
+                Scope::User => "give the token write:user and write:repository",
+                Scope::Org(_) => {
+                    "give the token write:organization; its user must own the organisation"
+                }
+                Scope::Repo(..) => "give the token write:repository; its user must administer it",
+            },
+        ));
+    }
+    // A secret is made, whatever the mode.
+    let means = Means { wanted, secret: true };
+    let choice = demand::choose(means, version, rights).map_err(|refusal| {
+        Failure::failed(escape(&refusal.to_string()))
+            .hint("--demand push does without the list, where a webhook tells of pushes")
+    })?;
+    if choice.mode == Mode::Push {
+        out(&format!("! {}\n", escape(&choice.why)))?;
+    }
+    Ok(choice.mode)
+}
+
+fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {
+    let given = if let Some(labels) = &flags.labels {
+        labels.clone()
+    } else {
+        let text = asker.ask_or("Labels that machines carry (* takes any job but `host`)", "*")?;
+        text.split(',').map(str::to_owned).collect()
+    };
+    let labels: Vec<String> = given.iter().map(|label| label.trim().to_owned()).collect();
+    match labels.iter().find_map(|label| label_problem(label)) {
+        None => Ok(labels),
+        Some(problem) => Err(Failure::usage(format!("--labels: {problem}"))
+            .hint("expected e.g. --labels linux,ubuntu-latest, or --labels '*'")),
+    }
+}
+
+fn listen_at(flags: &Flags, asker: &mut Asker) -> Result<SocketAddr, Failure> {
+    let text = match &flags.listen {
+        Some(text) => text.clone(),
+        None => asker.ask_or("Where to listen for webhooks", "127.0.0.1:8080")?,
+    };
+    listen(&text).map_err(|message| {
+        let message = if message.is_empty() { "it is no address".to_owned() } else { message };
+        Failure::usage(format!("--listen {}: {message}", cut(&text, 60)))
+            .hint("expected e.g. 127.0.0.1:8080, or 0.0.0.0:8080 for all")
+    })
+}
+
+/// Stands for an address that only the person knows.
+const THIS_HOST: &str = "THIS-HOST";
+
+fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<String, Failure> {
+    let text = if let Some(text) = &flags.webhook_url {
+        text.clone()
+    } else {
+        let host = match listen.ip() {
+            ip if ip.is_unspecified() => THIS_HOST.to_owned(),
+            ip if ip.is_ipv6() => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        let usual = format!("http://{host}:{}/webhook", listen.port());
+        let answer = asker.ask_or("Where your Gitea reaches this server", &usual)?;
+        if answer == usual {
+            return Ok(usual);
+        }
+        answer
+    };
+    let url = address(&text).map_err(|_| {
+        Failure::usage(format!("--webhook-url: \"{}\" is no address", cut(&text, 100)))
+            .hint("expected e.g. http://10.0.0.5:8080/webhook")
+    })?;
+    let has_path = reqwest::Url::parse(&url).is_ok_and(|url| url.path() != "/");
+    Ok(if has_path { url } else { format!("{url}/webhook") })
+}

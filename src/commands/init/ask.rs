@@ -1,0 +1,90 @@
+//! Questions on a terminal; without one, defaults.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::commands::failure::Failure;
+
+/// Asks where there is somebody to ask.
+#[derive(Debug)]
+pub(super) struct Asker {
+    can_ask: bool,
+}
+
+impl Asker {
+    /// With `quiet`, nobody is asked.
+    pub(super) fn new(quiet: bool) -> Self {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        Self { can_ask: terminal && !quiet }
+    }
+
+    pub(super) fn can_ask(&self) -> bool {
+        self.can_ask
+    }
+
+    /// The answer, or the default for an empty one; without somebody to ask, the default.
+    pub(super) fn ask(&mut self, question: &str, default: Option<&str>) -> Result<String, Failure> {
+        if !self.can_ask {
+            return default.map(str::to_owned).ok_or_else(|| {
+                Failure::usage(format!("{question}: not given")).hint("see `tinqs-ci init --help`")
+            });
+        }
+        loop {
+            let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
+            eprint!("{question}{shown}: ");
+            let answer = line()?;
+            match (answer.as_str(), default) {
+                ("", Some(default)) => return Ok(default.to_owned()),
+                ("", None) => {}
+                (answer, _) => return Ok(answer.to_owned()),
+            }
+        }
+    }
+
+    /// The same, with a default.
+    pub(super) fn ask_or(&mut self, question: &str, default: &str) -> Result<String, Failure> {
+        self.ask(question, Some(default))
+    }
+
+    /// Asks without showing what is typed.
+    pub(super) fn ask_hidden(&mut self, question: &str) -> Result<String, Failure> {
+        if !self.can_ask {
+            return Ok(String::new());
+        }
+        eprint!("{question}: ");
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(before) = &before {
+            let mut hidden = before.clone();
+            hidden.local_modes.remove(LocalModes::ECHO);
+            // Where echo cannot be switched off, the answer shows: better than no answer.
+            let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
+        }
+        let answer = line();
+        if let Some(before) = &before {
+            let _ = tcsetattr(&stdin, OptionalActions::Flush, before);
+        }
+        eprintln!();
+        answer
+    }
+
+    /// `None`: nobody was asked.
+    pub(super) fn yes_or_no(&mut self, question: &str) -> Option<bool> {
+        if !self.can_ask {
+            return None;
+        }
+        let answer = self.ask_or(&format!("{question} (y/n)"), "n").ok()?;
+        Some(answer.to_lowercase().starts_with('y'))
+    }
+}
+
+fn line() -> Result<String, Failure> {
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(0) => Err(Failure::usage("nobody answers").hint("nothing was written")),
+        Ok(_) => Ok(answer.trim().to_owned()),
+        Err(error) => Err(Failure::failed(format!("the answer cannot be read: {error}"))),
+    }
+}

@@ -1,0 +1,209 @@
+//! The webhook: added, or shown so that a person can add it.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+use tinqs_ci_reconciler::model::Secret;
+
+use super::Answers;
+use super::write::Files;
+use crate::commands::failure::{Failure, out};
+use tinqs_ci_gitea::Scope;
+use tinqs_ci_gitea::client::Client;
+use tinqs_ci_gitea::demand::Mode;
+use tinqs_ci_gitea::version::Version;
+use tinqs_ci_reconciler::text::escape;
+
+/// Adds the webhook, or says how.
+pub(super) async fn add(
+    client: &Client,
+    answers: &Answers,
+    secret: &Secret,
+    files: &Files,
+    version: &Version,
+) -> Result<(), Failure> {
+    let url = &answers.webhook_url;
+    let done = if answers.create_webhook {
+        create(client, answers, secret).await
+    } else {
+        out(&by_hand(answers, files))
+    };
+    out(&allowed(url, version))?;
+    if let Some(warning) = unreachable_from(&answers.url, url, answers.mode) {
+        out(warning)?;
+    }
+    done
+}
+
+async fn create(client: &Client, answers: &Answers, secret: &Secret) -> Result<(), Failure> {
+    let url = answers.webhook_url.as_str();
+    let by_hand = match answers.mode {
+        Mode::Jobs => "add it by hand, or go without: the job list is read every 10s anyway",
+        Mode::Push => "add it by hand: nothing else tells of pushes",
+    };
+    // Making one is not idempotent: two hooks would tell everything twice.
+    let hooks = client.hooks().await.map_err(|error| {
+        Failure::failed(format!("the webhooks cannot be listed: {}", error.message)).hint(by_hand)
+    })?;
+    if let Some(hook) = hooks.iter().find(|hook| hook.url == url) {
+        let shown = escape(url);
+        return Err(Failure::failed(format!(
+            "a webhook to {shown} is there already (id {})",
+            hook.id
+        ))
+        .hint("its secret is not known here: delete it there and add it anew"));
+    }
+    match client.create_hook(url, secret, answers.mode.events()).await {
+        Ok(hook) => out(&format!("created webhook {} → {}\n", hook.id, escape(url))),
+        Err(error) => {
+            Err(Failure::failed(format!("the webhook was not added: {}", error.message))
+                .hint(by_hand))
+        }
+    }
+}
+
+fn by_hand(answers: &Answers, files: &Files) -> String {
+    let forge = escape(&answers.url);
+    let page = match &answers.scope {
+        Scope::All => format!("{forge}/-/admin/hooks (System Webhooks)"),
+        Scope::User => format!("{forge}/user/settings/hooks"),
+        Scope::Org(org) => format!("{forge}/org/{}/settings/hooks", escape(org)),
+        Scope::Repo(owner, repo) => {
+            format!("{forge}/{}/{}/settings/hooks", escape(owner), escape(repo))
+        }
+    };
+    let (events, without) = match answers.mode {
+        Mode::Jobs => ("Workflow Job", "Without it jobs are found too, within 10s."),
+        Mode::Push => (
+            "Workflow Job, Push, Create, Delete, all of Pull Request",
+            "Without it no job is found.",
+        ),
+    };
+    format!(
+        "\nThe webhook to add at {page}, kind Gitea:\n\
+         \x20 Target URL    {}\n\
+         \x20 Content type  application/json\n\
+         \x20 Secret        the content of {}\n\
+         \x20 Trigger on    Custom events: {events}\n\
+         {without} `init --create-webhook` adds it for you.\n",
+        escape(&answers.webhook_url),
+        escape(&files.webhook.to_string_lossy()),
+    )
+}
+
+/// Where a host lies, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lies {
+    Inside,
+    Outside,
+    Unknown,
+}
+
+fn lies(url: &str) -> Option<(String, Lies)> {
+    let url = Url::parse(url).ok()?;
+    let host = url.host_str()?.to_owned();
+    let bare = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let lies = match bare.map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => {
+            Lies::Inside
+        }
+        Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unique_local() => Lies::Inside,
+        Ok(_) => Lies::Outside,
+        Err(_) if host == "localhost" => Lies::Inside,
+        Err(_) => Lies::Unknown,
+    };
+    Some((host, lies))
+}
+
+/// The line that Gitea needs before it delivers to private addresses.
+fn allowed(url: &str, version: &Version) -> String {
+    let Some((host, lies)) = lies(url) else { return String::new() };
+    let when = match lies {
+        Lies::Outside => return String::new(),
+        Lies::Inside => "Your Gitea delivers to private addresses only with this in its app.ini:",
+        Lies::Unknown => "If that is a private address, your Gitea needs this in its app.ini:",
+    };
+    let is_old = version.is_older_than(1, 27);
+    let section = if is_old { "[webhook]" } else { "[security]  (before 1.27: [webhook])" };
+    // Where the host is not known yet, Gitea's own word for all private ones.
+    let is_known = !url.contains(super::THIS_HOST);
+    let host = if is_known { host.trim_matches(['[', ']']) } else { "private" };
+    format!(
+        "\n{when}\n  {section}\n  ALLOWED_HOST_LIST = external,{}\nand a restart.\n",
+        escape(host)
+    )
+}
+
+/// A forge elsewhere never reaches our loopback.
+fn unreachable_from(forge: &str, webhook: &str, mode: Mode) -> Option<&'static str> {
+    let is_loopback = |url: &str| {
+        let host = Url::parse(url).ok()?.host_str()?.trim_matches(['[', ']']).to_owned();
+        let ip = host.parse::<IpAddr>().map(|ip| ip.is_loopback());
+        Some(ip.unwrap_or(host == "localhost"))
+    };
+    if is_loopback(webhook)? && !is_loopback(forge)? {
+        return Some(match mode {
+            Mode::Jobs => {
+                "\n! A Gitea on another host cannot reach this address. Either --listen 0.0.0.0:8080 \
+                 with\n  --webhook-url, or leave the webhook out: the job list is read every 10s \
+                 anyway.\n"
+            }
+            Mode::Push => {
+                "\n! A Gitea on another host cannot reach this address: --listen 0.0.0.0:8080 with\n  \
+                 --webhook-url.\n"
+            }
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn private_addresses_need_a_line() {
+        let old = Version::parse("1.26.4");
+        expect![[r#"
+
+            Your Gitea delivers to private addresses only with this in its app.ini:
+              [webhook]
+              ALLOWED_HOST_LIST = external,127.0.0.1
+            and a restart.
+        "#]]
+        .assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
+        expect![[r#"
+
+            Your Gitea delivers to private addresses only with this in its app.ini:
+              [security]  (before 1.27: [webhook])
+              ALLOWED_HOST_LIST = external,::1
+            and a restart.
+        "#]]
+        .assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
+        expect![[r#"
+
+            If that is a private address, your Gitea needs this in its app.ini:
+              [webhook]
+              ALLOWED_HOST_LIST = external,ci.lan
+            and a restart.
+        "#]]
+        .assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
+        assert_eq!(allowed("http://93.184.216.34/webhook", &old), "");
+    }
+
+    #[test]
+    fn loopback_is_not_reached_from_elsewhere() {
+        let local = "http://127.0.0.1:8080/webhook";
+        let said = unreachable_from;
+        let far = "https://git.example.com";
+        assert!(
+            said(far, local, Mode::Jobs).is_some_and(|said| said.contains("leave the webhook"))
+        );
+        assert!(said(far, local, Mode::Push).is_some_and(|said| !said.contains("leave")));
+        assert!(said("http://localhost:3000", local, Mode::Jobs).is_none());
+        assert!(said(far, "http://10.0.0.5/webhook", Mode::Jobs).is_none());
+    }
+}

@@ -1,0 +1,193 @@
+//! Arguments become one call per verb; what comes back becomes an exit code.
+
+mod args;
+pub mod client;
+pub mod demo;
+pub mod doctor;
+pub mod eval;
+mod failure;
+mod get;
+pub mod init;
+mod local;
+pub mod print;
+mod remote;
+pub mod schemas;
+mod serve;
+
+use std::ffi::OsString;
+use std::num::NonZero;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use crate::settings::Env;
+use args::{Cli, TextOrJson, Verb};
+
+pub use failure::{Failure, out};
+
+/// Threads at most: the work is waiting for others, and each thread has memory of its own.
+const WORKERS: usize = 4;
+
+/// Runs the command line: `args` with the program's name first, and the whole environment.
+pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // What is not UTF-8 can be no value of ours.
+    let text = |(name, value): &(OsString, OsString)| {
+        Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+    };
+    let env: Env = variables.iter().filter_map(text).collect();
+    let workers = available_parallelism().map_or(1, NonZero::get).min(WORKERS);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            // Behind a pointer: the runtime's ways to wait are not compiled for every verb anew.
+            let verb: Pin<Box<dyn Future<Output = _>>> =
+                Box::pin(dispatch(cli.verb, &env, variables));
+            runtime.block_on(verb)
+        }
+        Err(error) => Err(Failure::failed(format!("threads cannot be started: {error}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.end(),
+    }
+}
+
+/// The whole command line's help in Markdown, a section for each verb.
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+    let mut root = Cli::command().term_width(100);
+    root.build();
+    let mut page = format!("```text\n{}```\n", root.render_long_help());
+    for verb in root.get_subcommands_mut() {
+        let mut verb = verb.clone().term_width(100);
+        let help = verb.render_long_help();
+        let _ = write!(page, "\n## {}\n\n```text\n{help}```\n", verb.get_name());
+    }
+    page
+}
+
+async fn dispatch(
+    verb: Verb,
+    env: &Env,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
+    match verb {
+        Verb::Serve { config, role } => serve::serve(config, role, env, variables).await,
+        Verb::Lambda { config } => serve::lambda(config, env, variables).await,
+        Verb::Demo { stay, seed, speed } => local::demo(stay, seed, speed).await,
+        Verb::Init(args) => {
+            let args::Init {
+                url,
+                token,
+                token_file,
+                scope,
+                demand,
+                labels,
+                listen,
+                webhook_url,
+                create_webhook,
+                output,
+                yes,
+                cloud,
+            } = args;
+            if cloud.aws {
+                let args::InitCloud { aws: _, config, queue_name, dry_run } = cloud;
+                return init::set_up_aws(config.as_deref(), queue_name, dry_run, env).await;
+            }
+            let flags = init::Flags {
+                url,
+                token,
+                token_file,
+                scope,
+                demand: demand.into(),
+                labels,
+                listen,
+                webhook_url,
+                create_webhook,
+                output,
+                yes,
+            };
+            init::run(flags, env).await
+        }
+        Verb::Doctor { config, output, offline } => {
+            let reach = if offline { doctor::Reach::Offline } else { doctor::Reach::All };
+            let report = doctor::examine(config.config.as_deref(), env, reach).await;
+            out(&match output {
+                TextOrJson::Text => report.text(),
+                TextOrJson::Json => local::json(&report)?,
+            })?;
+            if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
+        }
+        Verb::Get(args) => get::get(args, env).await,
+        Verb::Describe { name, server } => remote::describe(&name, &server, env).await,
+        Verb::Plan { name, file, exit_code, output, server } => {
+            let plan = match (file, name) {
+                (Some(file), _) => local::plan_file(&file)?,
+                (None, name) => remote::plan(&name.unwrap_or_default(), &server, env).await?,
+            };
+            local::show_plan(&plan, output)?;
+            if exit_code && !plan.settled { Err(Failure::silent(2)) } else { Ok(()) }
+        }
+        Verb::Explain { what } => remote::explain(what, env).await,
+        Verb::Delete { name, now, dry, server } => {
+            let now = if now {
+                crate::commands::client::Now::Yes
+            } else {
+                crate::commands::client::Now::No
+            };
+            remote::change(&name, remote::Change::Delete(now), &dry, &server, env).await
+        }
+        Verb::Retry { name, dry, server } => {
+            remote::change(&name, remote::Change::Retry, &dry, &server, env).await
+        }
+        Verb::Terminate { machine, dry, server } => {
+            remote::terminate(&machine, &dry, &server, env).await
+        }
+        Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
+        Verb::Eval { kind, server } => local::eval(&kind, server),
+        Verb::Schema { kind } => local::schema(kind),
+        Verb::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tinqs-ci", &mut script);
+            out(&String::from_utf8_lossy(&script))
+        }
+        Verb::Version { output } => local::version(output),
+    }
+}
+
+/// What clap says, in our form: one line and a hint.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return out(&text.to_string()).map_or_else(Failure::end, |()| ExitCode::SUCCESS);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            anstream::eprint!("{}", text.ansi());
+            return ExitCode::from(2);
+        }
+        _ => {}
+    }
+    let text = text.to_string();
+    let mut parts = text.split("\n\n").map(|part| {
+        let lines: Vec<&str> = part.lines().map(str::trim).collect();
+        lines.join(" ")
+    });
+    let message = parts.next().unwrap_or_default();
+    let hints: Vec<String> = parts
+        .filter(|part| !part.starts_with("For more information"))
+        .map(|part| part.trim_start_matches("tip: ").replacen("Usage: ", "usage: ", 1))
+        .collect();
+    let message = message.trim_start_matches("error: ").to_owned();
+    let hint = hints.join("; ");
+    let hint = if hint.is_empty() { "see `tinqs-ci --help`".to_owned() } else { hint };
+    Failure::usage(message).hint(hint).end()
+}

@@ -1,0 +1,59 @@
+//! What the command line prints: pure text, safe for terminals, from what `/v1` answers.
+
+mod columns;
+mod data;
+mod describe;
+mod explain;
+mod lists;
+mod plan;
+
+pub use columns::Table;
+pub use data::{json, json_line, yaml};
+pub use describe::describe;
+pub use explain::{explain_job, explain_push};
+pub use lists::{Detail, Listed};
+pub use plan::plan;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A span as kubectl writes it: `12s`, `3m`, `4h`, `2d`. What lies in the future is `0s`.
+pub fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long ago that was.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    span(now.duration_since(then))
+}
+
+#[cfg(test)]
+mod pages;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_one_unit() {
+        let cases = [
+            (-5, "0s"),
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (86_399, "23h"),
+            (86_400, "1d"),
+            (86_400 * 400, "400d"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
+        }
+    }
+}

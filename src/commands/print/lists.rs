@@ -1,0 +1,235 @@
+//! Rows of `get`.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tinqs_ci_reconciler::model::{Attempt, End, InstanceState, Outcome, Phase, Run, Slot};
+
+use super::columns::Row;
+use super::{age, span};
+use crate::api;
+use tinqs_ci_reconciler::text::cut;
+
+/// How much a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// About 100 columns.
+    Table,
+    /// Everything that fits a cell.
+    Wide,
+}
+
+/// Something that `get` lists.
+pub trait Listed: Serialize {
+    /// `run`, `machine`, `registration`, `class`.
+    const KIND: &'static str;
+    /// What it is called, without its kind.
+    fn name(&self) -> String;
+    /// Titles of its columns.
+    fn titles(detail: Detail) -> Vec<&'static str>;
+    /// Its row.
+    fn row(&self, detail: Detail, now: Timestamp) -> Row;
+}
+
+fn width(detail: Detail, table: usize) -> usize {
+    match detail {
+        Detail::Table => table,
+        Detail::Wide => 200,
+    }
+}
+
+/// `acme/web#812 build`, each part cut so that none pushes the other out.
+pub(super) fn job(run: &Run, most: usize) -> String {
+    let about = &run.spec.about;
+    let repo = if about.repo.is_empty() { &run.spec.job.repo } else { &about.repo };
+    let number = if about.run_id > 0 { format!("#{}", about.run_id) } else { String::new() };
+    let name = cut(&about.job, most / 2);
+    let rest = most.saturating_sub(name.chars().count() + number.len() + 1);
+    format!("{}{number} {name}", cut(repo, rest.max(8))).trim().to_owned()
+}
+
+/// The machine of the newest attempt, or what stands in its place.
+fn machine(run: &Run, most: usize) -> String {
+    let own = run.status.attempt.as_ref().map(|attempt| run.slot(attempt.number));
+    let runner = run.status.runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
+    if let (Phase::Running, Some(runner)) = (run.status.phase, &runner)
+        && own.as_ref() != Some(runner)
+    {
+        return format!("<{}>", runner.run);
+    }
+    let answered = |attempt: &Attempt| {
+        attempt
+            .placements
+            .last()
+            .and_then(|p| p.answered.as_ref())
+            .map(|answer| answer.id.0.clone())
+    };
+    match (run.status.attempt.as_ref().map(answered), run.status.phase) {
+        (Some(Some(id)), _) => cut(&id, most),
+        (_, Phase::Starting) => "<pending>".to_owned(),
+        _ => "<none>".to_owned(),
+    }
+}
+
+/// How long the job waited, or has waited; unknown once it runs on a machine of another run.
+pub(super) fn waited(run: &Run, now: Timestamp) -> Option<jiff::SignedDuration> {
+    let since = run.status.waiting_since;
+    match run.status.phase {
+        Phase::Waiting | Phase::Starting => Some(now.duration_since(since)),
+        Phase::Running | Phase::Finished => {
+            let ended = run.status.attempt.as_ref().and_then(|attempt| attempt.ended)?;
+            (ended.why == End::Consumed && ended.at >= since)
+                .then(|| ended.at.duration_since(since))
+        }
+    }
+}
+
+fn blocked(run: &Run) -> String {
+    let gave_up = run.status.outcome == Some(Outcome::GaveUp);
+    match run.status.reason() {
+        _ if gave_up => "GaveUp".to_owned(),
+        Some(reason) if run.is_open() || run.deleted_at.is_some() => format!("{reason:?}"),
+        Some(_) | None => String::new(),
+    }
+}
+
+impl Listed for Run {
+    const KIND: &'static str = "run";
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn titles(detail: Detail) -> Vec<&'static str> {
+        let mut titles = vec!["NAME", "CLASS", "PHASE", "JOB", "MACHINE", "WAIT", "AGE"];
+        if detail == Detail::Wide {
+            titles.extend(["ATTEMPT", "RUNNER", "LABELS", "BRANCH", "COMMIT", "OUTCOME"]);
+        }
+        titles
+    }
+
+    fn row(&self, detail: Detail, now: Timestamp) -> Row {
+        let status = &self.status;
+        let class = status.attempt.as_ref().map(|a| a.class.0.as_str()).unwrap_or_default();
+        let mut cells = vec![
+            self.name.to_string(),
+            cut(class, width(detail, 16)),
+            format!("{:?}", status.phase),
+            job(self, width(detail, 36)),
+            machine(self, width(detail, 28)),
+            waited(self, now).map(span).unwrap_or_default(),
+            age(self.created_at, now),
+        ];
+        if detail == Detail::Wide {
+            let commit: String = self.spec.about.commit.chars().take(10).collect();
+            cells.extend([
+                status.attempt.as_ref().map(|a| a.number.to_string()).unwrap_or_default(),
+                status.runner.clone().unwrap_or_default(),
+                self.spec.runs_on.join(","),
+                self.spec.about.branch.clone(),
+                commit,
+                status.outcome.map(|outcome| format!("{outcome:?}")).unwrap_or_default(),
+            ]);
+        }
+        Row { cells, blocked: blocked(self) }
+    }
+}
+
+fn state(state: InstanceState) -> &'static str {
+    match state {
+        InstanceState::Booting => "booting",
+        InstanceState::Up => "up",
+        InstanceState::Ending => "ending",
+        InstanceState::Gone => "gone",
+    }
+}
+
+impl Listed for api::Machine {
+    const KIND: &'static str = "machine";
+
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+
+    fn titles(detail: Detail) -> Vec<&'static str> {
+        let mut titles = vec!["NAME", "RUN", "CLASS", "KIND", "MARKET", "STATE", "ENDS", "AGE"];
+        if detail == Detail::Wide {
+            titles.extend(["ZONE", "SLOT", "DEADLINE"]);
+        }
+        titles
+    }
+
+    fn row(&self, detail: Detail, now: Timestamp) -> Row {
+        let is_live = matches!(self.state, InstanceState::Booting | InstanceState::Up);
+        let left = self.deadline.duration_since(now);
+        let mut cells = vec![
+            cut(&self.id, width(detail, 40)),
+            self.run.clone(),
+            cut(&self.class, width(detail, 16)),
+            cut(&self.kind, width(detail, 16)),
+            self.market.to_string(),
+            state(self.state).to_owned(),
+            if is_live { span(left) } else { String::new() },
+            age(self.launched_at, now),
+        ];
+        if detail == Detail::Wide {
+            cells.extend([self.zone.clone(), self.slot.clone(), format!("{:.0}", self.deadline)]);
+        }
+        let overdue = is_live && left.is_negative();
+        Row { cells, blocked: if overdue { "past its deadline".to_owned() } else { String::new() } }
+    }
+}
+
+fn yes(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+impl Listed for api::Registration {
+    const KIND: &'static str = "registration";
+
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn titles(_: Detail) -> Vec<&'static str> {
+        vec!["NAME", "RUN", "SLOT", "ONLINE", "BUSY"]
+    }
+
+    fn row(&self, _: Detail, _: Timestamp) -> Row {
+        let cells = vec![
+            self.id.to_string(),
+            self.run.clone(),
+            self.slot.clone(),
+            yes(self.online),
+            yes(self.busy),
+        ];
+        Row { cells, blocked: String::new() }
+    }
+}
+
+impl Listed for api::Class {
+    const KIND: &'static str = "class";
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn titles(_: Detail) -> Vec<&'static str> {
+        vec!["NAME", "LABELS", "LIMIT", "PER-REPO", "SEATS", "MACHINES", "OPEN", "WAITING"]
+    }
+
+    fn row(&self, detail: Detail, _: Timestamp) -> Row {
+        let limit = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let reasons: Vec<String> = self.blocked_by.iter().map(|r| format!("{r:?}")).collect();
+        let cells = vec![
+            self.name.clone(),
+            cut(&self.labels.join(","), width(detail, 32)),
+            limit(self.limit),
+            limit(self.repo_limit),
+            self.seats.to_string(),
+            self.machines.to_string(),
+            self.open_runs.to_string(),
+            self.waiting_runs.to_string(),
+        ];
+        Row { cells, blocked: reasons.join(", ") }
+    }
+}

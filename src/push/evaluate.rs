@@ -1,0 +1,317 @@
+//! What the forge makes of an occasion: the same rules over the same files, read through its API.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+use tinqs_ci_reconciler::ports::PortError;
+use tinqs_ci_workflow::jobs::{self, PlannedJob};
+use tinqs_ci_workflow::notify::{
+    self, At, Context, Files, Nothing, Notification, Notified, notify_remembering,
+};
+use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Memory, Why, is_pull_request};
+use tinqs_ci_workflow::{Dialect, files, yaml};
+
+use tinqs_ci_gitea::client::{Changes, Client, Folders};
+use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::owner_and_name;
+
+/// What came of an occasion.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// It, with the commit that was looked at.
+    pub occasion: Occasion,
+    /// By which line's rules.
+    pub dialect: Dialect,
+    /// Files that changed, where a filter asks for them.
+    pub changed: Option<Changes>,
+    /// What each workflow file said.
+    pub notified: Notified,
+    /// The workflow runs that the forge makes.
+    pub runs: Vec<WorkflowRun>,
+    /// What people should know beside.
+    pub notes: Vec<String>,
+}
+
+/// A workflow run that the forge makes.
+#[derive(Clone, Debug)]
+pub struct WorkflowRun {
+    /// The workflow's id: its path in its folder.
+    pub workflow: String,
+    /// The event, as the file names it.
+    pub event: String,
+    /// Its ref.
+    pub git_ref: String,
+    /// Its commit.
+    pub commit: String,
+    /// Which of the file's runs for this occasion, from 0: a file with two matching events has two.
+    pub ordinal: usize,
+    /// It waits for somebody's approval, which is not seen.
+    pub held: bool,
+    /// Its jobs; or why it has none.
+    pub jobs: Result<Vec<PlannedJob>, String>,
+}
+
+/// What is read of the two commits that count, and what files said that were read before.
+struct Read<'m> {
+    head: Texts,
+    base: Texts,
+    memory: &'m Memory,
+}
+
+/// Workflow files, and the folder that they are taken from.
+#[derive(Default)]
+struct Texts {
+    texts: Files,
+    directories: Vec<String>,
+}
+
+impl Texts {
+    /// The file of a workflow.
+    fn of(&self, workflow: &str) -> Option<&str> {
+        let directory = self.directories.first()?;
+        self.texts.get(&format!("{directory}/{workflow}")).map(String::as_str)
+    }
+}
+
+/// Evaluates an occasion. `None`: its commit is not at the forge, or not for this token.
+///
+/// # Errors
+/// The forge does not answer, the token may not, or the commit holds more than is read.
+pub async fn evaluate(
+    client: &Client,
+    dialect: Dialect,
+    occasion: &Occasion,
+) -> Result<Option<Evaluated>, PortError> {
+    let mut occasion = occasion.clone();
+    if occasion.commit.is_empty() {
+        match client.tip(&occasion.repo, &occasion.default_branch).await? {
+            Some(tip) => occasion.commit = tip,
+            None => return Ok(None),
+        }
+    }
+    let mut notes = Vec::new();
+    let Some(head) = texts(client, &occasion.repo, &occasion.commit, &mut notes).await? else {
+        return Ok(None);
+    };
+    let base = match &occasion.base {
+        Some((_, sha)) => texts(client, &occasion.repo, sha, &mut notes).await?,
+        None => None,
+    };
+    let read = Read { head, base: base.unwrap_or_default(), memory: client.said() };
+    let mut context = context(&occasion, &read);
+    let unknown = Changed::Unknown(NOT_READ.to_owned());
+    let mut notified = judge(&occasion, &read, &unknown, &context, dialect);
+    let mut changed = None;
+    let mut known = unknown;
+    if asks_for_changes(&notified) {
+        let found = changes(client, &occasion).await?;
+        if matches!(found, Changes::Some(_)) {
+            notes.push("the change is too large to be read whole: some files are not seen".into());
+        }
+        known = match &found {
+            Changes::All(files) | Changes::Some(files) => Changed::Files(files.clone()),
+            Changes::Unknown(why) => Changed::Unknown(why.clone()),
+        };
+        notified = judge(&occasion, &read, &known, &context, dialect);
+        changed = Some(found);
+    }
+    // The rest is asked for only where a run depends on it.
+    let notified =
+        look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
+    let runs = runs(client, &occasion, &read, &notified, dialect).await?;
+    Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
+}
+
+/// Stands in for changed files until a filter asks for them.
+const NOT_READ: &str = "not read yet";
+
+async fn texts(
+    client: &Client,
+    repo: &str,
+    commit: &str,
+    notes: &mut Vec<String>,
+) -> Result<Option<Texts>, PortError> {
+    let Some(Folders { files, there }) =
+        client.workflow_files(repo, commit, &files::DIRECTORIES).await?
+    else {
+        return Ok(None);
+    };
+    // The first folder that is there at all, even without a workflow.
+    let directories: Vec<String> = there.into_iter().take(1).collect();
+    let mut texts = Files::new();
+    let first = directories.first().map(|directory| format!("{directory}/")).unwrap_or_default();
+    for file in files.into_iter().filter(|file| file.path.starts_with(&first)) {
+        match file.text {
+            Ok(text) => drop(texts.insert(file.path, String::from_utf8_lossy(&text).into_owned())),
+            Err(why) => notes.push(format!("{}: {why}", file.path)),
+        }
+    }
+    Ok(Some(Texts { texts, directories }))
+}
+
+fn context(occasion: &Occasion, read: &Read<'_>) -> Context {
+    let mut directories = read.head.directories.clone();
+    directories.extend(
+        read.base.directories.iter().filter(|d| !read.head.directories.contains(d)).cloned(),
+    );
+    let message = occasion.message.clone().unwrap_or_default();
+    let pull = is_pull_request(&occasion.event);
+    Context {
+        default_branch: occasion.default_branch.clone(),
+        tip_message: if pull { String::new() } else { message.clone() },
+        title: pull.then_some(message),
+        directories,
+        from_fork: occasion.fork,
+        ..Context::default()
+    }
+}
+
+fn judge(
+    occasion: &Occasion,
+    read: &Read<'_>,
+    changed: &Changed,
+    context: &Context,
+    dialect: Dialect,
+) -> Notified {
+    let event =
+        Event { name: &occasion.event, payload: &occasion.payload, git_ref: &occasion.git_ref };
+    let files = &read.head.texts;
+    let what = Notification { event, files, base_files: &read.base.texts, changed };
+    notify_remembering(&what, context, dialect, read.memory)
+}
+
+/// Whether a filter's verdict hangs on files that were not read.
+fn asks_for_changes(notified: &Notified) -> bool {
+    let asks = |evaluation: &Evaluation| {
+        let filters = evaluation.entries.iter().flat_map(|judged| &judged.filters);
+        filters.into_iter().any(|filter| matches!(filter.why, Why::ChangedUnknown(_)))
+    };
+    let all = notified.workflows.iter().chain(&notified.base_workflows);
+    all.into_iter().any(|(_, evaluation)| asks(evaluation))
+}
+
+async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortError> {
+    let Occasion { repo, commit, .. } = occasion;
+    match &occasion.before {
+        Some(before) => client.changed_files(repo, before, commit).await,
+        // A new branch: its tip alone counts, and a merge has changed nothing.
+        None => Ok(match client.commit(repo, commit).await? {
+            Some(commit) if commit.parents.len() > 1 => Changes::All(Vec::new()),
+            Some(commit) => Changes::All(commit.files),
+            None => Changes::Unknown(format!("the commit {commit} is not at the forge")),
+        }),
+    }
+}
+
+/// What is only asked for where something would run: the commit's message, a fork's rights.
+async fn look_closer(
+    client: &Client,
+    occasion: &Occasion,
+    read: &Read<'_>,
+    changed: &Changed,
+    context: &mut Context,
+    dialect: Dialect,
+    notified: Notified,
+) -> Result<Notified, PortError> {
+    if notified.runs.is_empty() {
+        return Ok(notified);
+    }
+    let pull = is_pull_request(&occasion.event);
+    let mut again = false;
+    let skips = ["push", "pull_request", "pull_request_sync"].contains(&occasion.event.as_str());
+    if skips
+        && (pull || occasion.message.is_none())
+        && let Some(commit) = client.commit(&occasion.repo, &occasion.commit).await?
+    {
+        context.tip_message = commit.message;
+        again = true;
+    }
+    if occasion.fork && notified.runs.iter().any(|run| run.needs_approval) {
+        context.can_write = client.can_write(&occasion.repo, &occasion.sender).await?;
+        again = true;
+    }
+    Ok(if again { judge(occasion, read, changed, context, dialect) } else { notified })
+}
+
+async fn runs(
+    client: &Client,
+    occasion: &Occasion,
+    read: &Read<'_>,
+    notified: &Notified,
+    dialect: Dialect,
+) -> Result<Vec<WorkflowRun>, PortError> {
+    let mut ordinals: HashMap<&str, usize> = HashMap::new();
+    let mut vars: Option<BTreeMap<String, String>> = None;
+    let mut runs = Vec::new();
+    for run in &notified.runs {
+        let notify::Run { workflow, event, git_ref, at, needs_approval } = run;
+        let ordinal = ordinals.entry(workflow.as_str()).or_default();
+        let target = event == "pull_request_target";
+        let text = if target { &read.base } else { &read.head }.of(workflow).unwrap_or_default();
+        if vars.is_none() && text.contains("vars.") {
+            vars = Some(client.variables(&occasion.repo).await?);
+        }
+        let github = github(occasion, run);
+        let jobs =
+            yaml::parse(text.as_bytes()).map_err(|error| error.to_string()).and_then(|file| {
+                let vars = vars.clone().unwrap_or_default();
+                let context = jobs::Context { vars, github, ..jobs::Context::default() };
+                jobs::jobs(&file, &context, dialect).map_err(|error| error.to_string())
+            });
+        runs.push(WorkflowRun {
+            workflow: workflow.clone(),
+            event: event.clone(),
+            git_ref: git_ref.clone(),
+            commit: commit_of(occasion, *at).to_owned(),
+            ordinal: *ordinal,
+            held: *needs_approval,
+            jobs,
+        });
+        *ordinal += 1;
+    }
+    Ok(runs)
+}
+
+/// The commit of a run: of every occasion here it is the one whose files were read.
+fn commit_of(occasion: &Occasion, at: At) -> &str {
+    match at {
+        At::Tip | At::DefaultBranch | At::PullRequestHead | At::Merge | At::Review => {
+            &occasion.commit
+        }
+    }
+}
+
+/// The `github` context, as far as the payload tells it.
+fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
+    let git_ref = run.git_ref.as_str();
+    let (kind, name) =
+        match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
+            (Some(name), _) => ("branch", name),
+            (None, Some(name)) => ("tag", name),
+            (None, None) => ("", git_ref.strip_prefix("refs/pull/").unwrap_or(git_ref)),
+        };
+    let text =
+        |path: &str| occasion.payload.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let owner = owner_and_name(&occasion.repo).map(|(owner, _)| owner).unwrap_or_default();
+    let texts = [
+        ("event_name", run.event.as_str()),
+        ("ref", git_ref),
+        ("ref_name", name),
+        ("ref_type", kind),
+        ("sha", &occasion.commit),
+        ("repository", &occasion.repo),
+        ("repository_owner", &owner),
+        ("actor", &occasion.sender),
+        ("triggering_actor", &occasion.sender),
+        ("base_ref", text("/pull_request/base/ref")),
+        ("head_ref", text("/pull_request/head/ref")),
+        ("workflow", &run.workflow),
+    ];
+    let texts = texts.into_iter().map(|(key, text)| (key.to_owned(), text.into()));
+    texts.chain([("event".to_owned(), occasion.payload.clone())]).collect()
+}
+
+/// Why nothing was looked at, as a sentence.
+pub fn nothing(notified: &Notified) -> Option<String> {
+    notified.nothing.as_ref().map(Nothing::to_string)
+}

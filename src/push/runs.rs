@@ -1,0 +1,243 @@
+//! From what the forge makes of an occasion to runs of ours: their names, and what they need. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use tinqs_ci_reconciler::model::{About, JobRef, RunName, Spec};
+use tinqs_ci_workflow::jobs::PlannedJob;
+
+use super::evaluate::{Evaluated, WorkflowRun};
+
+/// Runs that one run waits for, or calls, at most. Of more, waiting for some is as good: they end
+/// about together, and who comes too early tries again.
+const NEIGHBOURS: usize = 256;
+/// Characters kept of a text that is only for people.
+const TEXT: usize = 300;
+
+/// The name of the run of a job.
+///
+/// A function of what makes it that job and nothing else, so that a delivery sent twice, or
+/// evaluated twice, names the same runs: repository, ref, commit, workflow, job and matrix index;
+/// then what tells two workflow runs of one file and commit apart: the event and which of the
+/// file's matching entries it is, and what tells two such events apart that lead to the same commit
+/// (a branch moved back and forth, a label set twice).
+pub fn name(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> RunName {
+    let (repo, index) = (evaluated.occasion.repo_id.to_string(), job.matrix_index.to_string());
+    let ordinal = run.ordinal.to_string();
+    let mut parts: Vec<&str> = vec![
+        &repo,
+        &run.git_ref,
+        &run.commit,
+        &run.workflow,
+        &job.job_id,
+        &index,
+        &evaluated.occasion.event,
+        &ordinal,
+    ];
+    parts.extend(evaluated.occasion.distinct.iter().map(String::as_str));
+    RunName::push(&parts)
+}
+
+/// The runs that an occasion calls for, each after those that it needs. Only jobs that `served`
+/// takes have one: what the others do is not known, so nobody waits for them.
+pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(RunName, Spec)> {
+    let mut all = Vec::new();
+    for run in evaluated.runs.iter().filter(|run| !run.held) {
+        let Ok(jobs) = &run.jobs else { continue };
+        let ours: Vec<&PlannedJob> =
+            jobs.iter().filter(|job| job.dispatched && served(&job.runs_on)).collect();
+        let mut names: HashMap<&str, Vec<RunName>> = HashMap::new();
+        let mut dependents: HashMap<&str, Vec<RunName>> = HashMap::new();
+        for job in &ours {
+            let own = name(evaluated, run, job);
+            for needed in &job.needs {
+                dependents.entry(needed).or_default().push(own.clone());
+            }
+            names.entry(&job.job_id).or_default().push(own);
+        }
+        for job in in_waves(&ours) {
+            let needs: Vec<RunName> = job
+                .needs
+                .iter()
+                .filter_map(|needed| names.get(needed.as_str()))
+                .flatten()
+                .take(NEIGHBOURS)
+                .cloned()
+                .collect();
+            let called = dependents.get(job.job_id.as_str());
+            let needed_by = called.into_iter().flatten().take(NEIGHBOURS).cloned().collect();
+            let spec = Spec {
+                job: JobRef {
+                    repo: bounded(&evaluated.occasion.repo),
+                    repo_id: evaluated.occasion.repo_id,
+                    job_id: 0,
+                },
+                runs_on: job.runs_on.clone(),
+                about: about(evaluated, run, job),
+                needs,
+                needed_by,
+            };
+            all.push((name(evaluated, run, job), spec));
+        }
+    }
+    all
+}
+
+/// Each job after those that it needs; a circle last, in the file's order.
+fn in_waves<'a>(jobs: &[&'a PlannedJob]) -> Vec<&'a PlannedJob> {
+    let ours: HashSet<&str> = jobs.iter().map(|job| job.job_id.as_str()).collect();
+    let mut placed: HashSet<&str> = HashSet::new();
+    let mut sorted = Vec::with_capacity(jobs.len());
+    let mut rest: Vec<&PlannedJob> = jobs.to_vec();
+    while !rest.is_empty() {
+        let waits = |needed: &str| ours.contains(needed) && !placed.contains(needed);
+        let (later, now): (Vec<&PlannedJob>, Vec<&PlannedJob>) =
+            rest.iter().partition(|job| job.needs.iter().any(|needed| waits(needed)));
+        if now.is_empty() {
+            sorted.extend(later);
+            break;
+        }
+        placed.extend(now.iter().map(|job| job.job_id.as_str()));
+        sorted.extend(now);
+        rest = later;
+    }
+    sorted
+}
+
+fn about(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> About {
+    let git_ref = run.git_ref.as_str();
+    let short = ["refs/heads/", "refs/tags/"].iter().find_map(|begin| git_ref.strip_prefix(begin));
+    let page = evaluated.occasion.payload.pointer("/repository/html_url");
+    let page = page.and_then(serde_json::Value::as_str).filter(|url| url.starts_with("http"));
+    About {
+        repo: bounded(&evaluated.occasion.repo),
+        workflow: bounded(&run.workflow),
+        job: bounded(&job.name),
+        branch: bounded(short.unwrap_or(git_ref)),
+        commit: bounded(&run.commit),
+        run_id: 0,
+        url: page.map(|url| bounded(&format!("{url}/actions"))).unwrap_or_default(),
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tinqs_ci_workflow::notify::Notified;
+    use tinqs_ci_workflow::{Dialect, jobs, yaml};
+
+    use super::*;
+    use tinqs_ci_gitea::occasion::Occasion;
+
+    const FILE: &str = "\
+on: push
+jobs:
+  last:
+    runs-on: linux
+    needs: [test, elsewhere]
+    steps: [{run: 'true'}]
+  test:
+    runs-on: linux
+    needs: build
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{run: 'true'}]
+  build:
+    runs-on: linux
+    steps: [{run: 'true'}]
+  elsewhere:
+    runs-on: other
+    steps: [{run: 'true'}]
+";
+
+    fn occasion(change: impl FnOnce(&mut serde_json::Value)) -> Occasion {
+        let mut payload = json!({
+            "ref": "refs/heads/main", "before": "1".repeat(40), "after": "2".repeat(40),
+            "repository": {
+                "id": 7, "full_name": "a/b", "updated_at": "2026-01-01T00:00:00Z",
+                "html_url": "https://git.example.com/a/b",
+            },
+        });
+        change(&mut payload);
+        let occasion = Occasion::of("push", payload.to_string().as_bytes());
+        occasion.expect("well-formed").expect("a push")
+    }
+
+    fn evaluated(occasion: Occasion, ordinals: &[usize]) -> Evaluated {
+        let file = yaml::parse(FILE.as_bytes()).expect("YAML");
+        let jobs = jobs::jobs(&file, &jobs::Context::default(), Dialect::V1_26).expect("jobs");
+        let run = |ordinal: &usize| WorkflowRun {
+            workflow: "ci.yml".to_owned(),
+            event: "push".to_owned(),
+            git_ref: occasion.git_ref.clone(),
+            commit: occasion.commit.clone(),
+            ordinal: *ordinal,
+            held: false,
+            jobs: Ok(jobs.clone()),
+        };
+        let runs = ordinals.iter().map(run).collect();
+        let notified = Notified::default();
+        let (dialect, changed, notes) = (Dialect::V1_26, None, Vec::new());
+        Evaluated { occasion, dialect, changed, notified, runs, notes }
+    }
+
+    fn linux(labels: &[String]) -> bool {
+        labels == ["linux"]
+    }
+
+    fn names(evaluated: &Evaluated) -> Vec<RunName> {
+        runs(evaluated, linux).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn runs_come_after_what_they_need_and_know_each_other() {
+        let all = runs(&evaluated(occasion(|_| {}), &[0]), linux);
+        let jobs: Vec<&str> = all.iter().map(|(_, spec)| spec.about.job.as_str()).collect();
+        assert_eq!(jobs, ["build", "test (1)", "test (2)", "last"]);
+        let name = |index: usize| all[index].0.clone();
+        let needs: Vec<Vec<RunName>> = all.iter().map(|(_, spec)| spec.needs.clone()).collect();
+        // What runs elsewhere has no run here, so nobody waits for it.
+        let expected = [vec![], vec![name(0)], vec![name(0)], vec![name(1), name(2)]];
+        assert_eq!(needs, expected);
+        let called: Vec<Vec<RunName>> =
+            all.iter().map(|(_, spec)| spec.needed_by.clone()).collect();
+        let expected = [vec![name(1), name(2)], vec![name(3)], vec![name(3)], vec![]];
+        assert_eq!(called, expected);
+        let spec = &all[3].1;
+        assert_eq!((spec.job.repo_id, spec.job.job_id), (7, 0));
+        assert_eq!((spec.about.branch.as_str(), spec.about.workflow.as_str()), ("main", "ci.yml"));
+    }
+
+    #[test]
+    fn a_delivery_sent_twice_names_the_same_runs_and_another_event_others() {
+        let first = names(&evaluated(occasion(|_| {}), &[0]));
+        assert_eq!(first, names(&evaluated(occasion(|_| {}), &[0])));
+        let differs = |change: fn(&mut serde_json::Value)| {
+            let other = names(&evaluated(occasion(change), &[0]));
+            assert!(first.iter().all(|name| !other.contains(name)));
+        };
+        differs(|payload| payload["after"] = "3".repeat(40).into());
+        differs(|payload| payload["before"] = "3".repeat(40).into());
+        differs(|payload| payload["ref"] = "refs/heads/other".into());
+        differs(|payload| payload["repository"]["id"] = 8.into());
+        // Moved away and back: the same commits, another moment.
+        differs(|payload| payload["repository"]["updated_at"] = "2026-01-02T00:00:00Z".into());
+    }
+
+    #[test]
+    fn two_matching_events_of_a_file_are_two_runs_of_each_job() {
+        let both = names(&evaluated(occasion(|_| {}), &[0, 1]));
+        let distinct: HashSet<&RunName> = both.iter().collect();
+        assert_eq!((both.len(), distinct.len()), (8, 8));
+    }
+
+    #[test]
+    fn what_is_held_or_has_no_jobs_makes_no_run() {
+        let mut evaluated = evaluated(occasion(|_| {}), &[0, 1]);
+        evaluated.runs[0].held = true;
+        evaluated.runs[1].jobs = Err("no jobs".to_owned());
+        assert_eq!(names(&evaluated), []);
+    }
+}

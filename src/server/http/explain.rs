@@ -1,0 +1,295 @@
+//! `GET /v1/explain/…`: the forge's rules and our own records, side by side.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tinqs_ci_reconciler::model::{Class, Run, serving};
+use tinqs_ci_reconciler::ports::{Filter, PortError};
+use tinqs_ci_workflow::Dialect;
+use tinqs_ci_workflow::jobs::{Initial, PlannedJob};
+use tinqs_ci_workflow::trigger::{Evaluation, Judged, Verdict};
+
+use super::{App, Ctx, Refusal};
+use crate::api::explain::{
+    EventExplained, FilterExplained, JobPlanned, PushExplained, WorkflowExplained,
+};
+use crate::push::Pushes;
+use crate::push::evaluate::{self, Evaluated, WorkflowRun};
+use tinqs_ci_gitea::client::{Changes, Client};
+use tinqs_ci_gitea::occasion::Occasion;
+
+mod job;
+
+pub(super) use job::job;
+
+/// Pages of runs that are gone through for those of a commit.
+const PAGES: usize = 10;
+const PAGE: usize = 500;
+/// Changed files that are told.
+const FILES: usize = 1000;
+
+/// What is asked.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    repo: Option<String>,
+    sha: Option<String>,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+}
+
+fn bad(detail: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn forge_of(app: &App) -> Result<&Arc<Pushes>, Refusal> {
+    app.pushes.as_ref().ok_or_else(|| {
+        let detail = "this server reads no repositories, so it cannot explain";
+        Refusal::new(StatusCode::NOT_IMPLEMENTED, detail)
+    })
+}
+
+/// `GET /v1/explain/push?repo=&sha=[&ref=]`.
+pub(super) async fn push(
+    State(app): Ctx,
+    Query(asked): Query<Asked>,
+) -> Result<Json<PushExplained>, Refusal> {
+    let pushes = forge_of(&app)?;
+    let client = pushes.demand().client();
+    let repo = asked.repo.filter(|repo| repo.split('/').filter(|p| !p.is_empty()).count() == 2);
+    let repo = repo.ok_or_else(|| bad("`repo` must be OWNER/NAME"))?;
+    let hash =
+        |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
+    let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit's hash"))?;
+    let mut notes = Vec::new();
+    let occasion = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
+    let dialect = pushes.demand().dialect().await?;
+    let evaluated = evaluate::evaluate(client, dialect, &occasion).await?;
+    let evaluated = evaluated.ok_or_else(|| not_there(&repo, &sha))?;
+    notes.extend(evaluated.notes.iter().cloned());
+    let mode = pushes.demand().mode().await?;
+    let known = runs_of(&app, &evaluated.occasion.repo, &evaluated.occasion.commit).await?;
+    let classes = app.controller.settings().classes.clone();
+    Ok(Json(explained(&evaluated, mode.word(), &classes, known, notes)))
+}
+
+fn not_there(repo: &str, sha: &str) -> Refusal {
+    let detail = format!("the forge shows no commit {sha} in {repo} to `forge.token`");
+    Refusal::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// The occasion that a push of this commit alone would be.
+async fn as_pushed(
+    client: &Client,
+    repo: &str,
+    sha: &str,
+    git_ref: Option<String>,
+    notes: &mut Vec<String>,
+) -> Result<Occasion, Refusal> {
+    let about = client.about(repo).await?.ok_or_else(|| not_there(repo, sha))?;
+    let commit = client.commit(repo, sha).await?.ok_or_else(|| not_there(repo, sha))?;
+    let git_ref = match git_ref {
+        Some(name) if name.starts_with("refs/") => name,
+        Some(name) => format!("refs/heads/{name}"),
+        None => {
+            let branch = client.branch_at(repo, &commit.sha, &about.default_branch).await?;
+            if branch.is_none() {
+                notes.push(format!(
+                    "no branch has this commit as its tip: it is taken to be pushed to {}; say \
+                     which ref with --ref",
+                    about.default_branch
+                ));
+            }
+            format!("refs/heads/{}", branch.as_ref().unwrap_or(&about.default_branch))
+        }
+    };
+    let tag = git_ref.starts_with("refs/tags/");
+    let before = match commit.parents.first() {
+        Some(parent) if !tag => parent.clone(),
+        Some(_) | None => "0".repeat(commit.sha.len()),
+    };
+    notes.push("changed files are counted from the commit's first parent".to_owned());
+    let payload = serde_json::json!({
+        "ref": git_ref, "before": before, "after": commit.sha,
+        "head_commit": {"id": commit.sha, "message": commit.message},
+        "repository": {
+            "id": about.id, "full_name": about.full_name, "default_branch": about.default_branch,
+        },
+    });
+    let occasion = Occasion::of("push", payload.to_string().as_bytes());
+    let occasion = occasion.map_err(|malformed| bad(&malformed.to_string()))?;
+    occasion.ok_or_else(|| bad("no workflow can start from this ref"))
+}
+
+/// Our runs for a commit, by the name of the job.
+async fn runs_of(app: &App, repo: &str, sha: &str) -> Result<HashMap<String, Vec<Run>>, PortError> {
+    let filter = Filter { repo: Some(repo.to_owned()), limit: PAGE, ..Filter::default() };
+    let mut found: HashMap<String, Vec<Run>> = HashMap::new();
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES {
+        let page = app.controller.ports().store.page(&filter, after.as_deref()).await?;
+        for run in page.items.into_iter().filter(|run| run.spec.about.commit == sha) {
+            found.entry(run.spec.about.job.clone()).or_default().push(run);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn explained(
+    evaluated: &Evaluated,
+    demand: &str,
+    classes: &[Class],
+    mut known: HashMap<String, Vec<Run>>,
+    mut notes: Vec<String>,
+) -> PushExplained {
+    let mut changed = None;
+    let mut total = 0;
+    match &evaluated.changed {
+        Some(Changes::All(files) | Changes::Some(files)) => {
+            total = files.len();
+            changed = Some(files.iter().take(FILES).cloned().collect());
+        }
+        Some(Changes::Unknown(why)) => {
+            notes.push(format!("the changed files are not known: {why}"));
+        }
+        None => {}
+    }
+    let workflows: Vec<WorkflowExplained> = evaluated
+        .notified
+        .workflows
+        .iter()
+        .map(|(workflow, evaluation)| {
+            let runs: Vec<&WorkflowRun> =
+                evaluated.runs.iter().filter(|run| run.workflow == *workflow).collect();
+            let jobs = runs.iter().filter_map(|run| Some((run, run.jobs.as_ref().ok()?)));
+            let jobs = jobs.flat_map(|(run, jobs)| jobs.iter().map(move |job| (run.held, job)));
+            WorkflowExplained {
+                workflow: workflow.clone(),
+                invalid: evaluation.invalid.as_ref().map(ToString::to_string),
+                events: events(evaluation),
+                jobs: jobs.map(|(held, job)| planned(job, held, classes, &mut known)).collect(),
+                problem: runs.iter().find_map(|run| run.jobs.as_ref().err().cloned()),
+            }
+        })
+        .collect();
+    let at_once = workflows.iter().flat_map(|workflow| &workflow.jobs);
+    let at_once = at_once.filter(|job| job.state == "waiting" && job.class.is_some()).count();
+    PushExplained {
+        repo: evaluated.occasion.repo.clone(),
+        sha: evaluated.occasion.commit.clone(),
+        git_ref: evaluated.occasion.git_ref.clone(),
+        rules: line(evaluated.dialect).to_owned(),
+        demand: demand.to_owned(),
+        nothing: evaluate::nothing(&evaluated.notified),
+        changed_files: changed,
+        changed_files_total: total,
+        notes,
+        workflows,
+        machines_at_once: at_once,
+    }
+}
+
+fn line(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::V1_25 => "1.25",
+        Dialect::V1_26 => "1.26",
+        Dialect::V1_27 => "1.27",
+    }
+}
+
+fn events(evaluation: &Evaluation) -> Vec<EventExplained> {
+    let event = |judged: &Judged| EventExplained {
+        event: judged.entry.event.clone(),
+        line: judged.entry.line,
+        matched: judged.verdict == Verdict::Matched,
+        why: verdict(judged.verdict).to_owned(),
+        filters: judged
+            .filters
+            .iter()
+            .map(|filter| FilterExplained {
+                filter: filter.key.clone(),
+                patterns: judged
+                    .entry
+                    .filters
+                    .iter()
+                    .find(|written| written.key == filter.key)
+                    .map(|written| written.patterns.clone())
+                    .unwrap_or_default(),
+                matched: filter.satisfied,
+                why: filter.why.to_string(),
+            })
+            .collect(),
+    };
+    evaluation.entries.iter().map(event).collect()
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Matched => "gives a run",
+        Verdict::OtherEvent => "another event",
+        Verdict::Scheduled => "a schedule, started by the clock alone",
+        Verdict::Unsupported => "the forge has no rule for this event",
+        Verdict::OtherActivity => "this kind of activity is not asked for",
+        Verdict::FilteredOut => "a filter is not satisfied",
+        Verdict::GivenUp => "a pattern of `types` is broken: the forge gives the event up",
+    }
+}
+
+fn planned(
+    job: &PlannedJob,
+    held: bool,
+    classes: &[Class],
+    known: &mut HashMap<String, Vec<Run>>,
+) -> JobPlanned {
+    let class = serving(classes, &job.runs_on).map(|class| class.name.to_string());
+    let runs = known.get_mut(&job.name);
+    let run = runs.filter(|runs| !runs.is_empty()).map(|runs| runs.remove(0));
+    let state = match job.initial {
+        _ if !job.dispatched => "not dispatched",
+        Initial::Blocked => "blocked",
+        Initial::Waiting => "waiting",
+    };
+    let why = match (&class, &run) {
+        _ if !job.dispatched => {
+            Some("it calls a reusable workflow, which needs no runner itself".to_owned())
+        }
+        _ if held => Some("a fork's workflow waits for approval".to_owned()),
+        (None, _) => Some(format!("no class serves the labels [{}]", job.runs_on.join(", "))),
+        (Some(_), Some(run)) => run.status.conditions.first().map(|c| c.message.clone()),
+        (Some(_), None) if job.initial == Initial::Blocked => {
+            Some(format!("it waits for {}", job.needs.join(", ")))
+        }
+        (Some(_), None) => Some("there is no run for it (any more)".to_owned()),
+    };
+    JobPlanned {
+        job: job.job_id.clone(),
+        name: job.name.clone(),
+        runs_on: job.runs_on.clone(),
+        needs: job.needs.clone(),
+        state: state.to_owned(),
+        class,
+        phase: run.as_ref().map(|run| run.status.phase),
+        machine: run.as_ref().and_then(job::machine_of),
+        run: run.map(|run| run.name.to_string()),
+        why,
+    }
+}
+
+/// What is asked of a job.
+#[derive(Debug, Deserialize)]
+pub(super) struct AskedJob {
+    repo: Option<String>,
+}
+
+/// The id of a path.
+fn id_of(Path(id): Path<String>) -> Result<i64, Refusal> {
+    let id = id.strip_prefix("job-").unwrap_or(&id).parse().ok().filter(|id| *id > 0);
+    id.ok_or_else(|| bad("a job's id is a positive number"))
+}

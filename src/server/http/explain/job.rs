@@ -1,0 +1,216 @@
+//! One job: how it stands at the forge, what was tried, what comes next.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use tinqs_ci_reconciler::model::{
+    About, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName, Slot, serving,
+};
+use tinqs_ci_reconciler::ports::WaitingJob;
+
+use super::{AskedJob, id_of};
+use crate::api::Plan;
+use crate::api::explain::{AttemptExplained, JobExplained};
+use crate::api::plan_view;
+use crate::server::http::{App, Ctx, Refusal};
+use tinqs_ci_gitea::demand::Mode;
+
+/// What is known of a job, from our record or the forge's list.
+struct Known {
+    job: JobRef,
+    about: About,
+    runs_on: Vec<String>,
+    listed: bool,
+}
+
+/// `GET /v1/explain/job/{id}[?repo=]`.
+pub(in crate::server::http) async fn job(
+    State(app): Ctx,
+    path: Path<String>,
+    Query(AskedJob { repo }): Query<AskedJob>,
+) -> Result<Json<JobExplained>, Refusal> {
+    let id = id_of(path)?;
+    let name = RunName::job(id);
+    let ports = app.controller.ports();
+    let mode = match &app.pushes {
+        Some(pushes) => pushes.demand().mode().await?,
+        None => Mode::Jobs,
+    };
+    let run = ports.store.get(&name).await?;
+    let known = match &run {
+        Some(run) => Some(of_run(run)),
+        None => listed(&app, id).await?,
+    };
+    let known = known.unwrap_or_else(|| of_nobody(id, repo));
+    let mut why = Vec::new();
+    let at_forge = at_forge(&app, mode, &known, &mut why).await?;
+    let settings = app.controller.settings();
+    // Where nothing tells the labels, nothing can be said about the class.
+    let told = run.is_some() || known.listed;
+    let class = serving(&settings.classes, &known.runs_on).filter(|_| told);
+    let class = class.map(|class| class.name.to_string());
+    let next = match &run {
+        Some(_) => {
+            Some(Plan { observation: None, ..plan_view(&app.controller.observe(&name).await?) })
+        }
+        None => None,
+    };
+    reasons(run.as_ref(), mode, &known, class.is_some(), &mut why);
+    Ok(Json(JobExplained {
+        job: id,
+        repo: known.job.repo.clone(),
+        name: known.about.job.clone(),
+        demand: mode.word().to_owned(),
+        at_forge,
+        runs_on: known.runs_on,
+        class,
+        phase: run.as_ref().map(|run| run.status.phase),
+        attempts: run.as_ref().map(attempts).unwrap_or_default(),
+        run: run.map(|run| run.name.to_string()),
+        next,
+        why,
+    }))
+}
+
+fn of_run(run: &Run) -> Known {
+    let spec = &run.spec;
+    Known {
+        job: spec.job.clone(),
+        about: spec.about.clone(),
+        runs_on: spec.runs_on.clone(),
+        listed: false,
+    }
+}
+
+fn of_nobody(id: i64, repo: Option<String>) -> Known {
+    let job = JobRef { repo: repo.unwrap_or_default(), repo_id: 0, job_id: id };
+    Known { job, about: About::default(), runs_on: Vec::new(), listed: false }
+}
+
+/// The job, if the forge's list of waiting jobs holds it.
+async fn listed(app: &App, id: i64) -> Result<Option<Known>, Refusal> {
+    let waiting = app.controller.ports().forge.waiting().await?.unwrap_or_default();
+    let found = waiting.into_iter().find(|waiting| waiting.job.job_id == id);
+    Ok(found.map(|WaitingJob { job, runs_on, about }| Known { job, about, runs_on, listed: true }))
+}
+
+/// How the job stands at the forge, in a word.
+async fn at_forge(
+    app: &App,
+    mode: Mode,
+    known: &Known,
+    why: &mut Vec<String>,
+) -> Result<String, Refusal> {
+    if known.job.repo.is_empty() {
+        why.push(match mode {
+            Mode::Jobs => {
+                "the forge's list of waiting jobs does not hold it, and there is no run for it: it \
+                 is over, blocked, at work elsewhere, or outside of `forge.scope`; ask with --repo \
+                 OWNER/NAME"
+            }
+            Mode::Push => {
+                "in push mode jobs have no ids: `tinqs-ci explain push OWNER/REPO SHA` tells what a \
+                 commit starts"
+            }
+        }
+        .to_owned());
+        return Ok("unknown".to_owned());
+    }
+    let job = match (&app.pushes, mode) {
+        (_, Mode::Jobs) => app.controller.ports().forge.job(&known.job).await?,
+        // By the client itself: an older server says 404, which is no word about the job.
+        (Some(_) | None, Mode::Push) => Job::Unobservable,
+    };
+    Ok(match job {
+        Job::Unobservable => {
+            why.push("in push mode the forge is not asked for jobs".to_owned());
+            "unknown".to_owned()
+        }
+        Job::Absent => {
+            why.push("the forge has no such job".to_owned());
+            "absent".to_owned()
+        }
+        Job::Blocked => {
+            why.push("the forge holds it back: needs, approval or concurrency".to_owned());
+            "blocked".to_owned()
+        }
+        Job::Waiting => "waiting".to_owned(),
+        Job::Running { runner } => {
+            let ours = runner.parse::<Slot>().ok().map(|slot| slot.run);
+            why.push(match ours {
+                Some(run) if run == RunName::job(known.job.job_id) => {
+                    format!("it runs on its own machine, {runner}")
+                }
+                Some(run) => format!("it runs on {runner}, the machine of {run}"),
+                None => format!("it runs on {runner}, which is not a machine of ours"),
+            });
+            "running".to_owned()
+        }
+        Job::Done { conclusion } => {
+            let word = format!("{conclusion:?}").to_lowercase();
+            why.push(format!("it is over: {word}"));
+            word
+        }
+    })
+}
+
+/// Why it is so, from our side.
+fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut Vec<String>) {
+    let Some(run) = run else {
+        if known.listed && !served {
+            let labels = known.runs_on.join(", ");
+            why.push(format!("no class serves the labels [{labels}]: add them to a [[class]]"));
+        } else if known.listed && mode == Mode::Jobs {
+            why.push("it was just queued: the next poll makes its run".to_owned());
+        }
+        return;
+    };
+    if run.deleted_at.is_some() {
+        why.push(
+            "a person deleted its run: it gets no machine; `retry` takes that back".to_owned(),
+        );
+    }
+    why.extend(run.status.conditions.iter().map(|c| format!("{:?}: {}", c.reason, c.message)));
+    if let Some(outcome) = run.status.outcome {
+        why.push(format!("its run is finished: {outcome:?}"));
+    }
+    if run.status.phase == Phase::Starting {
+        why.push("its machine is on its way, or up and waiting to be given a job".to_owned());
+    }
+    if let Some(at) = run.status.retry_at {
+        why.push(format!("no attempt before {at}, after {} that failed", run.status.failures));
+    }
+}
+
+fn attempts(run: &Run) -> Vec<AttemptExplained> {
+    let refusal = |refused: &Option<Refused>| refused.map(|refused| format!("{:?}", refused.why));
+    let ended = |ended: Ended| format!("{:?}", ended.why);
+    let past = |past: &PastAttempt| AttemptExplained {
+        number: past.number,
+        decided_at: past.decided_at,
+        class: past.class.to_string(),
+        machine: past
+            .placements
+            .iter()
+            .rev()
+            .find_map(|p| Some(p.answered.as_ref()?.id.to_string())),
+        refusals: past.placements.iter().filter_map(|p| refusal(&p.refused)).collect(),
+        ended: Some(ended(past.ended)),
+    };
+    let mut all: Vec<AttemptExplained> = run.status.past.iter().map(past).collect();
+    all.extend(run.status.attempt.as_ref().map(|attempt| AttemptExplained {
+        number: attempt.number,
+        decided_at: attempt.decided_at,
+        class: attempt.class.to_string(),
+        machine: machine_of(run),
+        refusals: attempt.placements.iter().filter_map(|p| refusal(&p.refused)).collect(),
+        ended: attempt.ended.map(ended),
+    }));
+    all
+}
+
+/// The machine of a run's newest attempt, where a launch was answered.
+pub(super) fn machine_of(run: &Run) -> Option<String> {
+    let attempt = run.status.attempt.as_ref()?;
+    let answered = attempt.placements.iter().rev().find_map(|p| p.answered.as_ref())?;
+    Some(answered.id.to_string())
+}

@@ -1,0 +1,65 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{Ctx, Refusal};
+use crate::api::{Health, Part, Problem, Ready};
+use crate::telemetry::{SERVICES, labels};
+
+/// The process answers.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Not ready: a problem document that names the part.
+#[derive(Serialize)]
+struct NotReady {
+    #[serde(flatten)]
+    problem: Problem,
+    #[serde(flatten)]
+    ready: Ready,
+}
+
+/// 200 while the store can be written, whatever cloud and forge do.
+pub(super) async fn ready(State(app): Ctx) -> Response {
+    let written = app.probe.check().await;
+    let now = app.telemetry.now();
+    let parts = SERVICES.iter().map(|service| {
+        let contact = app.telemetry.contacts.of(service);
+        let mut part = Part {
+            state: contact.health(),
+            last_contact: contact.good,
+            age_seconds: contact.good.map(|at| now.duration_since(at).as_secs().max(0)),
+            error: contact.bad.map(|(_, kind)| labels::error_kind(kind).to_owned()),
+        };
+        if *service == "store" {
+            part.state = if written.is_ok() { Health::Ok } else { Health::Failing };
+            part.error =
+                written.as_ref().err().map(|error| labels::error_kind(error.kind).to_owned());
+        } else if part.state != Health::Failing {
+            part.error = None;
+        }
+        ((*service).to_owned(), part)
+    });
+    let parts = parts.collect();
+    if written.is_ok() {
+        return Json(Ready { ready: true, parts }).into_response();
+    }
+    let detail = "the store cannot be written: webhooks are refused until it can";
+    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5);
+    let body = NotReady { problem: refusal.problem(), ready: Ready { ready: false, parts } };
+    refusal.answer(&body)
+}
+
+/// Prometheus text.
+pub(super) async fn metrics(State(app): Ctx, request: Request) -> Result<Response, Refusal> {
+    app.guard.check_metrics(request.headers(), request.uri())?;
+    let settings = app.controller.settings();
+    let store = app.controller.ports().store.as_ref();
+    let text = app.telemetry.scrape(&settings.classes, store).await;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}

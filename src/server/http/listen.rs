@@ -1,0 +1,193 @@
+//! Connections: how many, how long, and how they end.
+//!
+//! Bounded here: connections at once, the time until a request's head is there (also between two
+//! requests of a connection), the size of the head, and a connection's whole life. Bounded in the
+//! router: the body's size and time, the answer's time. So a sender that drips, and a reader that
+//! does not read, each hold one connection for a bounded time and no memory to speak of. What
+//! remains is that enough addresses can hold all connections for that time: a matter for the
+//! proxy in front, beyond loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::server::state::stopped;
+
+/// Connections at once; more wait to be accepted.
+const CONNECTIONS: usize = 512;
+/// A head's size, in bytes, and its number of headers.
+const HEAD_LIMIT: usize = 64 * 1024;
+const HEADERS_LIMIT: usize = 100;
+/// After a failed accept (out of file descriptors): no hot loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a connection may take for what.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Until a request's head is there.
+    head: Duration,
+    /// After this a connection takes no further request.
+    life: Duration,
+    /// So long after that, or after the server's stop, it is dropped: longer than any answer takes.
+    last_words: Duration,
+}
+
+const BOUNDS: Bounds = Bounds {
+    head: Duration::from_secs(10),
+    life: Duration::from_mins(5),
+    last_words: Duration::from_secs(70),
+};
+
+/// Serves until the server stops; then takes no connection any more and lets the requests under
+/// way end. The caller bounds how long that may take.
+pub async fn listen(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
+    within(BOUNDS, listener, router, stopping).await;
+}
+
+async fn within(
+    bounds: Bounds,
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // Ended ones are forgotten.
+        while connections.try_join_next().is_some() {}
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            () = stopped(&mut stopping) => break,
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, _)) => (place, stream),
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let (router, stopping) = (router.clone(), stopping.clone());
+        connections.spawn(async move {
+            connection(bounds, stream, router, stopping).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(
+    bounds: Bounds,
+    stream: TcpStream,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    // Answers are small: each is sent at once. Where that cannot be set they come a little later.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Who has sent all may close its side and gets its answer; and no request is read for its
+        // sender's hanging up while it is answered.
+        .half_close(true)
+        .header_read_timeout(bounds.head)
+        .max_buf_size(HEAD_LIMIT)
+        .max_headers(HEADERS_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let life = Instant::now() + bounds.life;
+    // How a connection broke off interests nobody.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stopped(&mut stopping) => {}
+        () = sleep_until(life) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = sleep(bounds.last_words) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longest wait for what must come.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_mins(5);
+
+    async fn serve(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopping) = watch::channel(false);
+        let never = || async { std::future::pending::<&'static str>().await };
+        let router = Router::new().route("/", get(|| async { "here" })).route("/never", get(never));
+        tokio::spawn(within(bounds, listener, router, stopping));
+        (address, stop)
+    }
+
+    /// Sends, and reads until the connection ends.
+    async fn until_closed(address: SocketAddr, text: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(text.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        let closed = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        // Closed well or torn off is the same here.
+        let _ = closed.expect("the connection is closed");
+        String::from_utf8(answer).expect("UTF-8")
+    }
+
+    #[tokio::test]
+    async fn a_head_that_drips_is_cut_off_and_so_is_an_idle_connection() {
+        let head = Duration::from_millis(100);
+        let bounds = Bounds { head, life: LONG, last_words: LONG };
+        let (address, _stop) = serve(bounds).await;
+        until_closed(address, "GET / HTTP/1.1\r\nhost: local").await;
+        until_closed(address, "").await;
+        let answer = until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(answer.ends_with("here"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_does_not_live_for_ever_whatever_it_does() {
+        let (life, last_words) = (Duration::from_millis(100), Duration::from_millis(100));
+        let (address, _stop) = serve(Bounds { head: LONG, life, last_words }).await;
+        let answer = until_closed(address, "GET /never HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert_eq!(answer, "");
+        let answer = until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(answer.ends_with("here"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_end_with_the_server() {
+        let (address, stop) = serve(Bounds { head: LONG, life: LONG, last_words: LONG }).await;
+        let idle = tokio::spawn(async move {
+            until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await
+        });
+        // Answered, so that it is idle when the server stops.
+        let text = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        until_closed(address, text).await;
+        stop.send(true).expect("it serves");
+        let answer = idle.await.expect("no panic");
+        assert!(answer.is_empty() || answer.ends_with("here"), "{answer}");
+    }
+}

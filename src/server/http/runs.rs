@@ -1,0 +1,199 @@
+//! `/v1/runs`: the records, and what a person may say about one.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tinqs_ci_reconciler::model::{ClassName, Phase, Run, RunName};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter};
+
+use super::etag::{Wanted, etag};
+use super::{App, Ctx, Refusal};
+use crate::api::{List, Plan, plan_view};
+
+/// Runs on a page that does not say how many it wants.
+const PAGE: usize = 100;
+/// Most runs on a page.
+const PAGE_LIMIT: usize = 500;
+/// Against others who write the same run.
+const EDIT_TRIES: usize = 8;
+
+/// What a list may be asked for. An empty value is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Wish {
+    phase: String,
+    class: String,
+    repo: String,
+    limit: String,
+    after: String,
+}
+
+/// `GET /v1/runs`.
+pub(super) async fn list(
+    State(app): Ctx,
+    wish: Result<Query<Wish>, QueryRejection>,
+) -> Result<Json<List<Run>>, Refusal> {
+    let Query(wish) = wish.map_err(|_| {
+        let detail =
+            "the query cannot be read: known are `phase`, `class`, `repo`, `limit`, `after`";
+        Refusal::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    let (filter, after) = wish.filter()?;
+    let page = app.controller.ports().store.page(&filter, after.as_deref()).await;
+    let page = page.map_err(|error| match error.kind {
+        ErrorKind::Invalid => {
+            let detail = "`after` is no cursor of ours: take `next` of the page before";
+            Refusal::new(StatusCode::BAD_REQUEST, detail)
+        }
+        _ => Refusal::from(error),
+    })?;
+    Ok(Json(List { items: page.items, next: page.next }))
+}
+
+impl Wish {
+    fn filter(self) -> Result<(Filter, Option<String>), Refusal> {
+        let Self { phase, class, repo, limit, after } = self;
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let bad = |detail: &str| Refusal::new(StatusCode::BAD_REQUEST, detail);
+        let phase = match phase.to_ascii_lowercase().as_str() {
+            "" => None,
+            "waiting" => Some(Phase::Waiting),
+            "starting" => Some(Phase::Starting),
+            "running" => Some(Phase::Running),
+            "finished" => Some(Phase::Finished),
+            _ => return Err(bad("`phase` is Waiting, Starting, Running or Finished")),
+        };
+        let limit = match limit.as_str() {
+            "" => PAGE,
+            text => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=PAGE_LIMIT).contains(limit))
+                .ok_or_else(|| bad("`limit` is a number from 1 to 500"))?,
+        };
+        let filter = Filter { phase, class: some(class).map(ClassName), repo: some(repo), limit };
+        Ok((filter, some(after)))
+    }
+}
+
+fn parse(name: &str) -> Result<RunName, Refusal> {
+    name.parse().map_err(|_| {
+        let detail = "that is no run's name: expected `job-<number>` or `push-<16 hex digits>`";
+        Refusal::new(StatusCode::NOT_FOUND, detail)
+    })
+}
+
+async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
+    let run = app.controller.ports().store.get(name).await?;
+    run.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("there is no run `{name}`")))
+}
+
+/// `GET /v1/runs/{name}`.
+pub(super) async fn one(
+    State(app): Ctx,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let run = find(&app, &parse(&name)?).await?;
+    let tag = etag(run.version);
+    if Wanted::is_held(&headers, run.version) {
+        return Ok((StatusCode::NOT_MODIFIED, [tag]).into_response());
+    }
+    Ok(([tag], Json(run)).into_response())
+}
+
+/// `GET /v1/runs/{name}/plan`: changes nothing.
+pub(super) async fn plan(State(app): Ctx, Path(name): Path<String>) -> Result<Json<Plan>, Refusal> {
+    let name = parse(&name)?;
+    let seen = app.controller.observe(&name).await?;
+    // Machines or registrations may be left of a run that has no record.
+    let nothing = seen.run.is_none()
+        && seen.machines.is_empty()
+        && seen.registrations.seen().is_empty()
+        && seen.seats.is_empty();
+    if nothing {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no run `{name}`")));
+    }
+    Ok(Json(plan_view(&seen)))
+}
+
+/// What a deletion may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Deletion {
+    now: String,
+}
+
+/// `DELETE /v1/runs/{name}[?now=true]`.
+pub(super) async fn delete(
+    State(app): Ctx,
+    Path(name): Path<String>,
+    deletion: Result<Query<Deletion>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let now = match deletion.map(|Query(deletion)| deletion.now).as_deref() {
+        Ok("" | "false") => false,
+        Ok("true") => true,
+        Ok(_) | Err(_) => {
+            let detail = "the query cannot be read: known is `now=true`";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    edit(&app, &name, &headers, |run, at| run.delete(at, now)).await
+}
+
+/// `POST /v1/runs/{name}/retry`.
+pub(super) async fn retry(
+    State(app): Ctx,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    edit(&app, &name, &headers, Run::retry).await
+}
+
+/// Changes a run by compare-and-set. Who names a version gets exactly that one changed; who names
+/// none, whichever is there.
+async fn edit(
+    app: &Arc<App>,
+    name: &str,
+    headers: &HeaderMap,
+    change: impl Fn(&mut Run, Timestamp),
+) -> Result<Response, Refusal> {
+    let name = parse(name)?;
+    let wanted = Wanted::to_change(headers)?;
+    let stale = || {
+        let detail = format!("run `{name}` has changed since: read it again");
+        Refusal::new(StatusCode::PRECONDITION_FAILED, detail)
+    };
+    let ports = app.controller.ports();
+    for _ in 0..EDIT_TRIES {
+        let mut run = find(app, &name).await?;
+        if !wanted.takes(run.version) {
+            return Err(stale());
+        }
+        let expect = Expect::At(run.uid, run.version);
+        change(&mut run, app.telemetry.now());
+        match ports.store.put(&run, expect).await {
+            Ok(version) => run.version = version,
+            Err(error) if error.kind == ErrorKind::Conflict => match wanted {
+                Wanted::Any => continue,
+                Wanted::OneOf(_) => return Err(stale()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(run = name.as_str(), version = run.version, "a person changed a run");
+        if let Err(error) = ports.queue.wake(&name).await {
+            // It is due: the poll looks at it.
+            tracing::warn!(run = name.as_str(), error = %error, "a run could not be woken");
+        }
+        return Ok((StatusCode::ACCEPTED, [etag(run.version)], Json(run)).into_response());
+    }
+    let detail = format!("run `{name}` is being written by others: try again");
+    Err(Refusal::new(StatusCode::CONFLICT, detail).again_in(1))
+}

@@ -1,0 +1,144 @@
+//! The other sides: machines, registrations, and how full the classes are.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tinqs_ci_reconciler::model::{
+    Instance, InstanceId, Phase, Reason, Registrations, Run, serving,
+};
+use tinqs_ci_reconciler::ports::{Filter, OpenRun};
+
+use super::etag::Wanted;
+use super::{Ctx, Refusal};
+use crate::api::{Class, List, Machine, Registration};
+
+/// Waiting runs that are gone through for what blocks them.
+const BLOCKED_LIMIT: usize = 500;
+/// Longest id of a machine.
+const ID_LIMIT: usize = 128;
+
+fn machine(seen: &Instance) -> Machine {
+    Machine {
+        id: seen.id.to_string(),
+        slot: seen.slot.to_string(),
+        run: seen.slot.run.to_string(),
+        class: seen.class.to_string(),
+        kind: seen.kind.clone(),
+        zone: seen.zone.clone(),
+        market: seen.market,
+        state: seen.state,
+        launched_at: seen.launched_at,
+        deadline: seen.deadline,
+    }
+}
+
+/// `GET /v1/machines`, newest first.
+pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<Machine>>, Refusal> {
+    let mut seen = app.controller.ports().compute.list().await?;
+    seen.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(Json(List { items: seen.iter().map(machine).collect(), next: None }))
+}
+
+/// `POST /v1/machines/{id}/terminate`: of a machine of ours, whatever it does.
+pub(super) async fn terminate(
+    State(app): Ctx,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "there is no machine of ours of that id");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    // Ids go into paths and calls: what no cloud makes is not asked for.
+    let odd = id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
+    if odd {
+        return Err(unknown());
+    }
+    // A machine has no version that could be meant.
+    if matches!(Wanted::to_change(&headers)?, Wanted::OneOf(_)) {
+        let detail = "a machine has no version: leave `If-Match` out";
+        return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail));
+    }
+    let ports = app.controller.ports();
+    let id = InstanceId(id);
+    let found = ports.compute.find(&id).await?.ok_or_else(unknown)?;
+    ports.compute.terminate(&id).await?;
+    let run = found.slot.run.as_str();
+    tracing::info!(run, machine = id.0, action = "terminate", "a person ended a machine");
+    if let Err(error) = ports.queue.wake(&found.slot.run).await {
+        // The sweep sees the machine gone.
+        tracing::warn!(run, error = %error, "a run could not be woken");
+    }
+    Ok((StatusCode::ACCEPTED, Json(machine(&found))).into_response())
+}
+
+/// `GET /v1/registrations`, newest first.
+pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registration>>, Refusal> {
+    let rows = match app.controller.ports().forge.registrations().await? {
+        Registrations::Seen(rows) => rows,
+        Registrations::Unknown => {
+            let detail = "the forge does not let `forge.token` list runners: give it that right";
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY, detail));
+        }
+    };
+    let mut items: Vec<Registration> = rows
+        .iter()
+        .filter(|row| row.missing_since.is_none())
+        .map(|row| Registration {
+            id: row.id,
+            slot: row.slot.to_string(),
+            run: row.slot.run.to_string(),
+            online: row.online,
+            busy: row.busy,
+        })
+        .collect();
+    items.sort_by_key(|row| std::cmp::Reverse(row.id));
+    Ok(Json(List { items, next: None }))
+}
+
+/// `GET /v1/classes`, in the order in which they serve.
+pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusal> {
+    let ports = app.controller.ports();
+    let settings = app.controller.settings();
+    let open = ports.store.open(app.telemetry.now()).await?;
+    let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
+    let waiting = ports.store.page(&filter, None).await?.items;
+    // The classes are worth telling while the cloud is down: then as last seen.
+    let machines = match ports.compute.list().await {
+        Ok(machines) => machines,
+        Err(_) => app.telemetry.seen.machines().1,
+    };
+    let mut items = Vec::with_capacity(settings.classes.len());
+    for class in &settings.classes {
+        let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
+        let serves = |runs_on: &[String]| {
+            serving(&settings.classes, runs_on).is_some_and(|by| by.name == class.name)
+        };
+        let runs = open.iter().filter(|run| run.phase != Phase::Finished && serves(&run.runs_on));
+        let runs: Vec<&OpenRun> = runs.collect();
+        items.push(Class {
+            name: class.name.to_string(),
+            labels: class.labels.clone(),
+            limit: class.limit,
+            repo_limit: class.repo_limit,
+            seats,
+            machines: machines.iter().filter(|m| m.class == class.name && m.is_live()).count(),
+            open_runs: runs.len(),
+            waiting_runs: runs.iter().filter(|run| run.phase == Phase::Waiting).count(),
+            blocked_by: blocked_by(waiting.iter().filter(|run| serves(&run.spec.runs_on))),
+        });
+    }
+    Ok(Json(List { items, next: None }))
+}
+
+/// What keeps runs waiting, most frequent first.
+fn blocked_by<'a>(waiting: impl Iterator<Item = &'a Run>) -> Vec<Reason> {
+    let mut counts: HashMap<Reason, usize> = HashMap::new();
+    for reason in waiting.filter_map(|run| run.status.reason()) {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut reasons: Vec<(Reason, usize)> = counts.into_iter().collect();
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), format!("{reason:?}")));
+    reasons.into_iter().map(|(reason, _)| reason).collect()
+}

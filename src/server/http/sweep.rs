@@ -1,0 +1,49 @@
+//! One poll and one sweep now, for a person or a schedule.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use tinqs_ci_reconciler::controller::SweepReport;
+
+use super::{App, Ctx, Refusal};
+use crate::server::pass::pass;
+
+/// `POST /v1/sweep`.
+pub(super) async fn sweep(State(app): Ctx) -> Result<Json<SweepReport>, Refusal> {
+    now(&app).await
+}
+
+/// Polls and sweeps, and answers what came of both.
+pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
+    if !app.role.reconciles() {
+        let detail = "this replica only takes webhooks (role `ingest`): ask one that reconciles";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
+    }
+    let defect =
+        || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect: the log tells where");
+    let (controller, telemetry) = (&app.controller, &app.telemetry);
+    controller.look_anew();
+    let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(defect)?;
+    let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(defect)?;
+    Ok(Json(both(polled, swept)))
+}
+
+/// One report of two.
+fn both(polled: SweepReport, swept: SweepReport) -> SweepReport {
+    let SweepReport { leader, waiting_jobs, unserved_jobs, created, woken, .. } = polled;
+    let mut errors = polled.errors;
+    errors.extend(swept.errors);
+    SweepReport {
+        leader: leader || swept.leader,
+        waiting_jobs,
+        unserved_jobs,
+        created: created + swept.created,
+        woken: woken + swept.woken,
+        machines: swept.machines,
+        registrations: swept.registrations,
+        seats: swept.seats,
+        errors,
+    }
+}

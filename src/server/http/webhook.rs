@@ -1,0 +1,235 @@
+//! `POST /webhook` and `POST /`: from a delivery to hints, durable before it is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use tinqs_ci_reconciler::controller::LookResult;
+use tinqs_ci_reconciler::model::Secret;
+
+use super::body::{self, Keep};
+use super::{App, Ctx, Refusal, sweep};
+use crate::push::Pushes;
+use crate::telemetry::labels;
+use tinqs_ci_gitea::demand;
+use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::webhook::{self, Rejected};
+
+/// For making a delivery durable; the forge itself waits 5 s.
+const INGEST_DEADLINE: Duration = Duration::from_secs(10);
+/// A request for a sweep is not longer than this.
+const CLEANUP_LIMIT: usize = 256;
+/// Headers that a delivery carries and a request for a sweep does not.
+const DELIVERY: [&str; 6] = [
+    "x-gitea-signature",
+    "x-hub-signature-256",
+    "x-gitea-event",
+    "x-github-event",
+    "x-gogs-event",
+    "x-gitea-delivery",
+];
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Its hints are durable.
+    Accepted,
+    /// It says nothing about demand.
+    Ignored,
+}
+
+/// Takes a delivery, or a request for a sweep.
+pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
+    let (began, at) = (Instant::now(), app.telemetry.now());
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    let event = webhook::event_name(headers);
+    let taken = match receive(&app, headers, body).await {
+        // Seldom, and long: on the heap, so that every other delivery does not carry its state around.
+        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, headers, &parts.uri)).await,
+        Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
+        Ok(Received::Nudge) => {
+            app.nudge.poll_soon();
+            Ok(Taken::Accepted)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let result = match &taken {
+        Ok(Taken::Accepted) => "accepted",
+        Ok(Taken::Ignored) => "ignored",
+        Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => "bad_signature",
+        Err(refusal) if refusal.status.is_client_error() => "bad_payload",
+        Err(_) => "error",
+    };
+    app.telemetry.metrics.webhook(labels::event(event), result, began.elapsed(), at);
+    let delivery = header_text(headers, "x-gitea-delivery");
+    match taken {
+        Ok(_) => {
+            tracing::debug!(request_id = delivery, outcome = result, "took a webhook");
+            (StatusCode::ACCEPTED, Json(json!({ "result": result }))).into_response()
+        }
+        Err(refusal) => {
+            let error = refusal.detail.as_str();
+            tracing::warn!(request_id = delivery, outcome = result, error, "refused a webhook");
+            refusal.into_response()
+        }
+    }
+}
+
+/// What a body turned out to be.
+enum Received {
+    /// A request for a sweep.
+    Cleanup,
+    /// A delivery, to be verified.
+    Delivery(body::Kept),
+    /// Something unsigned where nothing is verified: the list is read soon, nothing else.
+    Nudge,
+}
+
+async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
+    let keep = match app.settings.forge.webhook_secret {
+        Some(_) => Keep::All,
+        // Nobody has vouched for it: it is measured, not read.
+        None => Keep::Start(CLEANUP_LIMIT),
+    };
+    // Before the body is taken in. An empty one may come without a content type.
+    let media = content_type(headers);
+    let unknown = matches!(webhook::payload(media, b""), Err(Rejected::ContentType));
+    if unknown && media.is_some() {
+        return Err(rejected(Rejected::ContentType));
+    }
+    let kept = body::read(headers, body, keep, &app.bodies).await?;
+    let delivered = DELIVERY.iter().any(|name| headers.contains_key(*name));
+    if !delivered && kept.length == kept.bytes.len() && is_cleanup(&kept.bytes) {
+        return Ok(Received::Cleanup);
+    }
+    if unknown {
+        return Err(rejected(Rejected::ContentType));
+    }
+    Ok(match app.settings.forge.webhook_secret {
+        Some(_) => Received::Delivery(kept),
+        None => Received::Nudge,
+    })
+}
+
+/// An empty body, or `{"action":"cleanup"}` and nothing else.
+fn is_cleanup(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Cleanup {
+        action: String,
+    }
+    body.trim_ascii().is_empty()
+        || (body.len() <= CLEANUP_LIMIT
+            && serde_json::from_slice::<Cleanup>(body).is_ok_and(|asked| asked.action == "cleanup"))
+}
+
+async fn cleanup(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) -> Response {
+    if let Err(refusal) = app.guard.check(headers, uri) {
+        return refusal.into_response();
+    }
+    sweep::now(app).await.into_response()
+}
+
+async fn ingest(
+    app: &App,
+    headers: &HeaderMap,
+    event: &str,
+    body: &body::Kept,
+) -> Result<Taken, Refusal> {
+    let none = Secret::default();
+    // An empty secret accepts nothing; without one no delivery comes here.
+    let secret = app.settings.forge.webhook_secret.as_ref().unwrap_or(&none);
+    let payload = webhook::verify(secret, headers, content_type(headers), &body.bytes);
+    let payload = payload.map_err(rejected)?;
+    let events = webhook::decode(event, &payload)
+        .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
+    let mode = match &app.pushes {
+        Some(pushes) => pushes.demand().known(),
+        None => Some(demand::Mode::Jobs),
+    };
+    let demand::Demand { hints, poll_soon } = demand::hints(events, mode);
+    let pushed = match app.pushes.as_ref().filter(|pushes| pushes.wants(event)) {
+        Some(pushes) => Box::pin(take_push(pushes, event, &payload)).await?,
+        None => false,
+    };
+    if pushed && hints.is_empty() {
+        return Ok(Taken::Accepted);
+    }
+    if hints.is_empty() && (!poll_soon || mode == Some(demand::Mode::Push)) {
+        return Ok(Taken::Ignored);
+    }
+    let began = Instant::now();
+    let ingested = tokio::time::timeout(INGEST_DEADLINE, app.controller.ingest(&hints)).await;
+    let result = match &ingested {
+        Ok(Ok(_)) => LookResult::Acted,
+        Ok(Err(_)) | Err(_) => LookResult::Error,
+    };
+    app.telemetry.metrics.pass("ingest", result, began.elapsed(), app.telemetry.now());
+    // The job list is the truth, also about what this delivery could not say or make durable.
+    app.nudge.poll_soon();
+    match ingested {
+        Ok(Ok(created)) => {
+            if created > 0 {
+                // Each run's first look is told of at `info`.
+                tracing::debug!(created, "a webhook announced waiting jobs");
+            }
+            Ok(Taken::Accepted)
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "a webhook could not be made durable");
+            Err(not_durable())
+        }
+        Err(_) => Err(not_durable()),
+    }
+}
+
+/// In push mode, and while the mode is not decided: what may start workflows is made durable before
+/// it is answered. Evaluating it asks the forge, and comes later.
+async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
+    let occasion = Occasion::of(event, payload)
+        .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
+    let Some(occasion) = occasion else { return Ok(false) };
+    match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(occasion)).await {
+        Ok(Ok(true)) => Ok(true),
+        Ok(Ok(false)) => {
+            let detail = "too many deliveries wait for the forge to answer: send it again later";
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(60))
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "a push could not be made durable");
+            Err(not_durable())
+        }
+        Err(_) => Err(not_durable()),
+    }
+}
+
+fn not_durable() -> Refusal {
+    let detail = "the delivery cannot be stored now: send it again; the poll finds its job anyway";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(10)
+}
+
+fn rejected(why: Rejected) -> Refusal {
+    let status = match why {
+        Rejected::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Rejected::Form => StatusCode::BAD_REQUEST,
+        Rejected::Unsigned | Rejected::Signature => StatusCode::UNAUTHORIZED,
+    };
+    Refusal::new(status, why.to_string())
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// A header for the log, at most 100 characters of it.
+fn header_text(headers: &HeaderMap, name: &str) -> String {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.chars().take(100).collect()
+}

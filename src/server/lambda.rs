@@ -1,0 +1,261 @@
+//! The same as an AWS Lambda function: each invocation is one event, and nothing runs in between.
+//!
+//! A request is answered by the server's own routes; a batch of SQS names runs to look at; the
+//! schedule polls and sweeps; an event of an instance looks at its run. Where wake-ups are kept in
+//! the process they are followed before the invocation ends, so that a webhook alone starts its
+//! machine. What is under way when the time is over goes on at the next invocation, or begins anew
+//! in another process: a look may end anywhere.
+
+mod event;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use lambda_http::{Adapter, LambdaEvent};
+use lambda_runtime::{Context, service_fn};
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::model::{InstanceId, RunName};
+use tinqs_ci_reconciler::ports::PortError;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tower::Service as _;
+
+use super::http::{self, App};
+use super::looks;
+use super::pass::pass;
+use super::state::{Error, Nudge, Paces, Parts, Role, replica};
+use crate::backends::BackendError;
+use crate::settings::{QueueUrl, Settings};
+use event::{Event, Record};
+use tinqs_ci_aws::events::{self, Message};
+
+/// Of the invocation's time, for the answer.
+const RESERVE: Duration = Duration::from_secs(1);
+/// A forge waits 5 s for a webhook's answer (Gitea's `DELIVER_TIMEOUT`).
+const WEBHOOK: Duration = Duration::from_secs(4);
+/// Nobody woke anything for so long: the looks are over.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Builds the parts once and answers invocations until the runtime ends this process.
+///
+/// # Errors
+/// Where a part cannot be had, or the runtime's API not be spoken to.
+pub async fn run(
+    settings: Settings,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(), Error> {
+    let parts = Parts::from_settings(settings, &replica(), environment).await?;
+    let function = Arc::new(Function::new(parts));
+    let serve = service_fn(move |event: LambdaEvent<Value>| {
+        let function = function.clone();
+        async move { function.invoked(event).await }
+    });
+    lambda_runtime::run(serve).await.map_err(|error| {
+        Error::Part(BackendError { part: "Lambda runtime", message: error.to_string() })
+    })
+}
+
+/// What lives from one invocation to the next.
+struct Function {
+    parts: Parts,
+    paces: Paces,
+    routes: Router,
+    nudge: Arc<Nudge>,
+    /// Wake-ups are kept in this process: nobody else follows them.
+    own_queue: bool,
+    /// The looks under way, which an invocation may have left unfinished.
+    under_way: Mutex<JoinSet<()>>,
+    /// Never told: the runtime ends the process.
+    stop: watch::Sender<bool>,
+}
+
+impl Function {
+    fn new(parts: Parts) -> Self {
+        let nudge = Arc::new(Nudge::default());
+        // An address of AWS is never loopback: the API wants its token.
+        let app = App::new(&parts, nudge.clone(), Role::All, false);
+        Self {
+            paces: Paces::of(&parts.settings),
+            own_queue: parts.settings.queue == QueueUrl::Memory,
+            routes: http::router(app),
+            parts,
+            nudge,
+            under_way: Mutex::default(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    async fn invoked(&self, event: LambdaEvent<Value>) -> Result<Value, lambda_runtime::Error> {
+        let LambdaEvent { payload, context } = event;
+        let left = left(&context, SystemTime::now());
+        match Event::read(payload).inspect_err(|error| tracing::error!(%error, "not understood"))? {
+            Event::Http(request) => {
+                let mut routes = Adapter::from(self.routes.clone());
+                let answer = routes.call(LambdaEvent::new(*request, context)).await?;
+                self.follow(left.min(WEBHOOK)).await;
+                Ok(serde_json::to_value(answer)?)
+            }
+            Event::Batch(records) => {
+                let failed = self.batch(records).await;
+                let failed: Vec<Value> =
+                    failed.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
+                Ok(json!({ "batchItemFailures": failed }))
+            }
+            Event::Instances(ids) => {
+                self.instances(&ids).await?;
+                self.follow(left).await;
+                Ok(Value::Null)
+            }
+            Event::Tick => {
+                let errors = self.tick().await;
+                self.follow(left).await;
+                Ok(json!({ "errors": errors }))
+            }
+            Event::Ignored => Ok(Value::Null),
+        }
+    }
+
+    /// Polls, sweeps and evaluates what was pushed. Answers how much of it failed, which the log tells.
+    async fn tick(&self) -> usize {
+        let Parts { controller, telemetry, .. } = &self.parts;
+        let demand = pass("demand", telemetry, controller.poll()).await;
+        let sweep = pass("sweep", telemetry, controller.sweep()).await;
+        self.pushes().await;
+        controller.wake_due().await;
+        [demand, sweep].iter().map(|report| report.as_ref().map_or(1, |r| r.errors.len())).sum()
+    }
+
+    async fn pushes(&self) {
+        let Some(pushes) = &self.parts.pushes else { return };
+        let pass = pushes.pass().await;
+        self.parts.telemetry.record_pushes(&pass);
+        if let Some(error) = pass.error {
+            tracing::warn!(%error, "pushes cannot be evaluated now; the schedule tries again");
+        }
+    }
+
+    /// What a request asked for without waiting, and what is woken in this process.
+    async fn follow(&self, within: Duration) {
+        let work = async {
+            if at_once(self.nudge.nudged()).await {
+                let Parts { controller, telemetry, .. } = &self.parts;
+                pass("demand", telemetry, controller.poll()).await;
+            }
+            if let Some(pushes) = &self.parts.pushes
+                && at_once(pushes.woken()).await
+            {
+                self.pushes().await;
+            }
+            if self.own_queue {
+                self.look().await;
+            }
+        };
+        if tokio::time::timeout(within, work).await.is_err() {
+            tracing::info!("work is left; it goes on at the next invocation");
+        }
+    }
+
+    /// Looks until nothing is woken any more. One round of looks at a time: each keeps two looks at
+    /// one run apart.
+    async fn look(&self) {
+        let mut under_way = self.under_way.lock().await;
+        loop {
+            let left_over = !under_way.is_empty();
+            if !left_over {
+                let Parts { controller, telemetry, .. } = &self.parts;
+                let (controller, telemetry) = (controller.clone(), telemetry.clone());
+                let stopping = self.stop.subscribe();
+                under_way.spawn(looks::run(
+                    controller,
+                    telemetry,
+                    self.paces,
+                    stopping,
+                    Some(IDLE),
+                ));
+            }
+            under_way.join_next().await;
+            if !left_over {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the runs that the messages name; answers the messages that must come again.
+    async fn batch(&self, records: Vec<Record>) -> Vec<String> {
+        let mut failed = Vec::new();
+        let mut asked: Vec<(RunName, String)> = Vec::new();
+        for Record { message_id, body, .. } in records {
+            match events::read(&body) {
+                Message::Run(name) => asked.push((name, message_id)),
+                Message::Instances(ids) => match self.runs_of(&ids).await {
+                    Ok(names) => asked.extend(names.into_iter().map(|n| (n, message_id.clone()))),
+                    Err(_) => failed.push(message_id),
+                },
+                Message::Ignored => {}
+                Message::Unreadable => {
+                    tracing::warn!(
+                        message = message_id,
+                        "a message that cannot be read is dropped"
+                    );
+                }
+            }
+        }
+        let names: Vec<RunName> = asked.iter().map(|(name, _)| name.clone()).collect();
+        let Parts { controller, telemetry, .. } = &self.parts;
+        let unsettled = looks::at_once(controller, telemetry, self.paces, names).await;
+        failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
+        failed.sort();
+        failed.dedup();
+        failed
+    }
+
+    /// Wakes the runs of these instances, as far as they are ours.
+    async fn instances(&self, ids: &[InstanceId]) -> Result<(), PortError> {
+        for name in self.runs_of(ids).await? {
+            self.parts.controller.ports().queue.wake(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn runs_of(&self, ids: &[InstanceId]) -> Result<Vec<RunName>, PortError> {
+        let mut names = Vec::new();
+        for id in ids {
+            let machine = self.parts.controller.ports().compute.find(id).await?;
+            names.extend(machine.map(|machine| machine.slot.run));
+        }
+        Ok(names)
+    }
+}
+
+/// How much of the invocation's time is left for work.
+fn left(context: &Context, now: SystemTime) -> Duration {
+    let deadline = UNIX_EPOCH + Duration::from_millis(context.deadline);
+    deadline.duration_since(now).unwrap_or_default().saturating_sub(RESERVE)
+}
+
+/// Whether it is ready already.
+async fn at_once(waiting: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(Duration::ZERO, waiting).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_left_for_the_answer() {
+        let now = SystemTime::now();
+        let millis = now.duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let mut context = Context::default();
+        context.deadline = u64::try_from(millis).unwrap() + 5_000;
+        let left_now = left(&context, now);
+        assert!(
+            left_now <= Duration::from_secs(4) && left_now > Duration::from_secs(3),
+            "{left_now:?}"
+        );
+        context.deadline = 1;
+        assert_eq!(left(&context, now), Duration::ZERO);
+    }
+}

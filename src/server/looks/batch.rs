@@ -1,0 +1,48 @@
+//! Looks at the runs that a batch names, without the loop around them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tinqs_ci_reconciler::controller::Controller;
+use tinqs_ci_reconciler::model::RunName;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use super::Look;
+use crate::server::state::Paces;
+use crate::telemetry::Telemetry;
+
+/// Looks at these runs, each once however often it is named; answers those that must come again.
+pub(crate) async fn at_once(
+    controller: &Arc<Controller>,
+    telemetry: &Arc<Telemetry>,
+    paces: Paces,
+    names: impl IntoIterator<Item = RunName>,
+) -> BTreeSet<RunName> {
+    let mut names: BTreeSet<RunName> = names.into_iter().collect();
+    // Held to the end and never told.
+    let (_stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for name in names.clone() {
+        let look = Look {
+            controller: controller.clone(),
+            telemetry: telemetry.clone(),
+            conflict: paces.conflict,
+            stopping: stopping.clone(),
+        };
+        if tasks.len() >= paces.looks.max(1) {
+            settled(tasks.join_next().await, &mut names);
+        }
+        tasks.spawn(async move { look.at(&name).await.then_some(name) });
+    }
+    while let Some(looked) = tasks.join_next().await {
+        settled(Some(looked), &mut names);
+    }
+    names
+}
+
+fn settled(looked: Option<Result<Option<RunName>, JoinError>>, open: &mut BTreeSet<RunName>) {
+    if let Some(Ok(Some(name))) = looked {
+        open.remove(&name);
+    }
+}

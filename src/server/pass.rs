@@ -1,0 +1,26 @@
+//! One poll or one sweep.
+
+use std::future::Future;
+use std::time::Instant;
+
+use tinqs_ci_reconciler::controller::SweepReport;
+
+use super::guarded::guarded;
+use crate::telemetry::Telemetry;
+
+/// One poll or sweep: told, and a panic in it caught (the panic hook has logged it).
+pub(crate) async fn pass(
+    controller: &'static str,
+    telemetry: &Telemetry,
+    work: impl Future<Output = SweepReport>,
+) -> Option<SweepReport> {
+    let began = Instant::now();
+    let report = guarded(work).await;
+    if let Ok(report) = report {
+        telemetry.record_sweep(controller, &report, began.elapsed());
+        Some(report)
+    } else {
+        telemetry.metrics.panicked(controller);
+        None
+    }
+}

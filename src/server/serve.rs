@@ -1,0 +1,130 @@
+//! The loops: queue → look, tick → poll and sweep, HTTP. They decide nothing.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tinqs_ci_gitea::demand::Mode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::http::{self, App};
+use super::state::{Error, Nudge, Paces, Parts, Role, replica};
+use super::{looks, ticks};
+use crate::settings::Settings;
+
+/// Serves until `shutdown` completes, then stops gracefully: no webhook and no wake-up is taken
+/// any more, requests and looks under way have `paces.grace` to end, and what is left is dropped.
+/// That loses nothing: everything accepted is in the store, and looks may end anywhere.
+///
+/// # Errors
+/// [`Error::Ended`], where a loop ended by itself.
+pub async fn serve(
+    parts: Parts,
+    listener: TcpListener,
+    paces: Paces,
+    role: Role,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (stop, stopping) = watch::channel(false);
+    let nudge = Arc::new(Nudge::default());
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let app = App::new(&parts, nudge.clone(), role, loopback);
+    let mut loops = JoinSet::new();
+    loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
+    if role.reconciles() {
+        let Parts { controller, telemetry, pushes, machines, settings: _, probe: _ } = &parts;
+        if let Some(pushes) = pushes.clone() {
+            loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
+        }
+        if let Some(machines) = machines.clone() {
+            loops.spawn(ticks::ends(
+                machines,
+                controller.clone(),
+                telemetry.clone(),
+                stopping.clone(),
+            ));
+        }
+        let (c, t) = (controller.clone(), telemetry.clone());
+        loops.spawn(looks::run(c, t, paces, stopping.clone(), None));
+        let (c, t) = (controller.clone(), telemetry.clone());
+        loops.spawn(ticks::poll(c, t, nudge, paces, stopping.clone()));
+        let (c, t) = (controller.clone(), telemetry.clone());
+        loops.spawn(ticks::sweep(c, t, paces.sweep, stopping.clone()));
+        let (c, t) = (controller.clone(), telemetry.clone());
+        loops.spawn(ticks::due(c, t, paces.due, stopping.clone()));
+    }
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = loops.join_next() => Err(Error::Ended),
+    };
+    tracing::info!("stopping: webhooks and wake-ups are no longer taken");
+    // An error says that nobody listens any more: then all have ended.
+    let _ = stop.send(true);
+    let rest = async { while loops.join_next().await.is_some() {} };
+    if tokio::time::timeout(paces.grace, rest).await.is_err() {
+        tracing::warn!("stopped with work under way; it is taken up at the next start");
+    }
+    loops.shutdown().await;
+    ended
+}
+
+/// Builds the parts that the settings name, listens, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where a part cannot be had or the address not be listened on. `environment` is this process's;
+/// `process:` machines get a chosen part of it.
+pub async fn run(
+    settings: Settings,
+    role: Role,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(), Error> {
+    let replica = replica();
+    let paces = Paces::of(&settings);
+    let address = settings.server.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
+    let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+    tokio::pin!(shutdown);
+    let parts = tokio::select! {
+        parts = Parts::from_settings(settings, &replica, environment) => parts?,
+        // Parts may wait for the forge; a signal meanwhile ends that.
+        () = &mut shutdown => return Ok(()),
+    };
+    announce(&parts, address, role);
+    let served = serve(parts, listener, paces, role, shutdown).await;
+    tracing::info!("stopped");
+    served
+}
+
+fn announce(parts: &Parts, address: SocketAddr, role: Role) {
+    let settings = &parts.settings;
+    let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
+    let known = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
+    let demand = known.map_or("not decided yet", Mode::word);
+    tracing::info!(
+        address = %address,
+        role = ?role,
+        demand,
+        forge = settings.forge.url,
+        classes = classes.join(","),
+        "listening",
+    );
+    if role.ingests() && settings.forge.webhook_secret.is_none() {
+        tracing::warn!(
+            "no `forge.webhook_secret`: webhooks are taken as mere hints that bring the poll \
+             forward, at most one each 5 s; set one here and at the forge's webhook",
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! From tables to [`Settings`]: defaults, forms, contradictions.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tinqs_ci_reconciler::model::{Class, ClassName, HOST, Machine, Market, Times, label_name};
+
+use super::ec2;
+use super::reader::Reader;
+use super::types::{AWS, ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::text::cut;
+
+/// Reads everything. Where a mistake was found the result is not to be used.
+pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
+    let store = top.parsed("store", store).unwrap_or(StoreUrl::Memory);
+    let data = match &store {
+        StoreUrl::Redb(directory) => directory.clone(),
+        StoreUrl::Memory | StoreUrl::Dynamodb(_) => PathBuf::from("./data"),
+    };
+    let compute = top.parsed("compute", |text| compute(text, &data));
+    let compute = compute.unwrap_or(ComputeUrl::Process(data));
+    Settings {
+        installation: top.parsed("installation", named).unwrap_or_default(),
+        forge: forge(&top.table("forge")),
+        queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
+        server: server(&top.table("server")),
+        classes: classes(top, file.is_some(), &compute),
+        compute,
+        store,
+    }
+}
+
+/// Words of the key's form are enough of a message.
+fn not_of_form<T>() -> Result<T, String> {
+    Err(String::new())
+}
+
+fn named(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 40
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if fits { Ok(text.to_owned()) } else { not_of_form() }
+}
+
+fn store(text: &str) -> Result<StoreUrl, String> {
+    match text.split_once(':') {
+        Some(("redb", directory)) if !directory.is_empty() => Ok(StoreUrl::Redb(directory.into())),
+        Some(("memory", "")) => Ok(StoreUrl::Memory),
+        Some(("dynamodb", name)) if AWS => table(name),
+        Some(("dynamodb", _)) => {
+            ec2::absent(text, "\"redb:DIRECTORY\" (or TINQS_CI_STORE=redb:./data)")
+        }
+        _ => not_of_form(),
+    }
+}
+
+/// What `DynamoDB` takes as a table's name.
+fn table(name: &str) -> Result<StoreUrl, String> {
+    let fits = (3..=255).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if fits {
+        return Ok(StoreUrl::Dynamodb(name.to_owned()));
+    }
+    let shown = cut(name, 60);
+    Err(format!(
+        "\"{shown}\" is no name of a DynamoDB table: expected 3 to 255 letters, digits, `-`, `_` or `.`"
+    ))
+}
+
+fn queue(text: &str) -> Result<QueueUrl, String> {
+    match text.split_once(':') {
+        Some(("memory", "")) => Ok(QueueUrl::Memory),
+        Some(("sqs", url)) => ec2::queue(text, url),
+        _ => not_of_form(),
+    }
+}
+
+fn compute(text: &str, data: &Path) -> Result<ComputeUrl, String> {
+    match text.split_once(':') {
+        Some(("process", "")) => Ok(ComputeUrl::Process(data.join("machines"))),
+        Some(("process", directory)) => Ok(ComputeUrl::Process(directory.into())),
+        Some(("ec2", region)) => ec2::compute(text, region),
+        _ => not_of_form(),
+    }
+}
+
+/// An `http` or `https` address without slash at the end.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    let Ok(url) = reqwest::Url::parse(text.trim()) else { return not_of_form() };
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
+        return not_of_form();
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user name or a password: give the token as `forge.token`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds `?` or `#`: expected the server's address alone".to_owned());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// `all`, `user`, `org:NAME`, `repo:OWNER/NAME`.
+pub(crate) fn scope(text: &str) -> Result<Scope, String> {
+    let name = |name: &str| {
+        let fits = |c: char| !c.is_whitespace() && !c.is_control() && !"/:?#\\".contains(c);
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(fits)
+    };
+    match text.split_once(':') {
+        None if text == "all" => Ok(Scope::All),
+        None if text == "user" => Ok(Scope::User),
+        Some(("org", org)) if name(org) => Ok(Scope::Org(org.to_owned())),
+        Some(("repo", path)) => match path.split_once('/') {
+            Some((owner, repo)) if name(owner) && name(repo) => {
+                Ok(Scope::Repo(owner.to_owned(), repo.to_owned()))
+            }
+            _ => not_of_form(),
+        },
+        _ => not_of_form(),
+    }
+}
+
+fn demand(text: &str) -> Result<Demand, String> {
+    match text {
+        "auto" => Ok(Demand::Auto),
+        "jobs" => Ok(Demand::Jobs),
+        "push" => Ok(Demand::Push),
+        _ => not_of_form(),
+    }
+}
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+fn forge(r: &Reader<'_>) -> Config {
+    if !r.has("url") {
+        r.missing("url");
+    }
+    let url = r.parsed("url", address).unwrap_or_default();
+    if !r.has("token") {
+        r.warn("token", "is not given: the job list cannot be read without it");
+    }
+    let demand = r.parsed("demand", demand).unwrap_or_default();
+    if demand == Demand::Push && !r.has("webhook_secret") {
+        r.mistake(
+            "demand",
+            "\"push\" believes webhooks, which needs `forge.webhook_secret`: add webhook_secret = \
+             { env = \"TINQS_CI_WEBHOOK_SECRET\" } and the same secret at the webhook, or choose \
+             \"auto\" or \"jobs\"",
+        );
+    }
+    Config {
+        url,
+        machine_url: r.parsed("machine_url", address),
+        token: r.secret("token"),
+        runner_token: r.secret("runner_token"),
+        webhook_secret: r.secret("webhook_secret"),
+        git_token: r.secret("git_token"),
+        demand,
+        scope: r.parsed("scope", scope).unwrap_or_default(),
+        poll_every: r.duration("poll_every", 1, HOUR),
+        sweep_every: r.duration("sweep_every", 1, HOUR),
+    }
+}
+
+/// An IP address and a port.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
+    if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
+        return Err(format!(
+            "\"{}\" names no address: expected \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all",
+            cut(text, 20)
+        ));
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return Err(format!("\"localhost\" is a name: expected \"127.0.0.1:{}\"", cut(port, 10)));
+    }
+    not_of_form()
+}
+
+fn server(r: &Reader<'_>) -> Server {
+    let listen = r.parsed("listen", listen);
+    let api_token = r.secret("api_token");
+    if let Some(listen) = listen
+        && !listen.ip().to_canonical().is_loopback()
+        && !r.has("api_token")
+    {
+        r.mistake(
+            "listen",
+            &format!(
+                "{listen} is reached from other hosts, which needs `server.api_token`: add \
+                 api_token = {{ env = \"TINQS_CI_API_TOKEN\" }}, or listen on 127.0.0.1"
+            ),
+        );
+    }
+    if api_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
+        r.warn(
+            "api_token",
+            "is shorter than 16 characters: `openssl rand -hex 32` makes a good one",
+        );
+    }
+    let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
+    Server { listen: listen.unwrap_or(fallback), api_token }
+}
+
+fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {
+    let in_ec2 = matches!(compute, ComputeUrl::Ec2(_));
+    if !top.has("class") {
+        return vec![default_class(top, has_file, in_ec2)];
+    }
+    let readers = top.tables("class");
+    let classes: Vec<Class> = readers.iter().map(|reader| class(reader, in_ec2)).collect();
+    for (index, (class, reader)) in classes.iter().zip(&readers).enumerate() {
+        let before = &classes[..index];
+        if !class.name.0.is_empty() && before.iter().any(|other| other.name == class.name) {
+            reader.mistake("name", &format!("\"{}\" is the name of two classes", class.name));
+        }
+        if let Some(other) = before.iter().find(|other| hides(other, class)) {
+            let message =
+                format!("serves no job: class \"{}\", before it, serves them all", other.name);
+            reader.warn("labels", &message);
+        }
+    }
+    classes
+}
+
+/// Whether no job ever gets to `later`, because `earlier` serves all that it would.
+fn hides(earlier: &Class, later: &Class) -> bool {
+    let names: Vec<String> = later.labels.iter().map(|l| label_name(l).to_owned()).collect();
+    let unlabelled = earlier.serves_unlabelled || !later.serves_unlabelled;
+    !names.is_empty()
+        && unlabelled
+        && (earlier.is_any() || !later.is_any())
+        && earlier.serves(&names)
+}
+
+fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
+    let name = r.parsed("name", named).unwrap_or_default();
+    let labels = r.texts("labels").unwrap_or_default();
+    check_labels(r, &labels);
+    let (limit, repo_limit) = (r.count("limit"), r.count("repo_limit"));
+    if let (Some(limit), Some(repo)) = (limit, repo_limit)
+        && repo > limit
+    {
+        r.warn("repo_limit", &format!("{repo} never counts: `limit` is {limit}"));
+    }
+    Class {
+        name: ClassName(name),
+        labels,
+        serves_unlabelled: r.switch("serves_unlabelled"),
+        machines: machines(&r.table("machines"), in_ec2),
+        limit,
+        repo_limit,
+        times: times(r),
+        short: Vec::new(),
+        broken: None,
+    }
+}
+
+fn times(r: &Reader<'_>) -> Times {
+    let times = Times {
+        boot_within: r.duration("boot_within", 1, DAY),
+        idle_within: r.duration("idle_within", 1, DAY),
+        max_age: r.duration("max_age", 1, 30 * DAY),
+        give_up_after: r.duration("give_up_after", 1, 365 * DAY),
+        assign_within: r.duration("assign_within", 1, HOUR),
+        keep: r.duration("keep", 1, 365 * DAY),
+    };
+    let ready = times.boot_within.saturating_add(times.idle_within);
+    if times.max_age < ready {
+        let message = format!(
+            "{:#} is less than boot_within and idle_within together ({ready:#}): a slow machine \
+             ends before it has a job",
+            times.max_age
+        );
+        r.warn("max_age", &message);
+    }
+    times
+}
+
+/// What the forge and the runner take as a label: `name`, `name:host`, `name:docker://IMAGE`.
+pub(crate) fn label_problem(label: &str) -> Option<String> {
+    let shown = cut(label, 60);
+    if label.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',') {
+        return Some(format!("\"{shown}\" holds a blank or a comma"));
+    }
+    let mut parts = label.splitn(3, ':');
+    let (name, schema, argument) = (parts.next()?, parts.next(), parts.next());
+    if name.is_empty() {
+        return Some(format!("\"{shown}\" has no name"));
+    }
+    if name != "*" && name.contains('*') || name == "*" && schema.is_some() {
+        return Some(format!("\"{shown}\" is no label: `*` stands alone"));
+    }
+    match schema {
+        None | Some("host" | "docker") if argument != Some("") => None,
+        None | Some("host" | "docker") => Some(format!("\"{shown}\" ends with a colon")),
+        Some(other) => Some(format!(
+            "\"{shown}\" has the schema `{}`: expected `host` or `docker`",
+            cut(other, 20)
+        )),
+    }
+}
+
+fn check_labels(r: &Reader<'_>, labels: &[String]) {
+    let form = "expected labels such as \"linux\", \"linux:host\" or \"linux:docker://IMAGE\"";
+    let mut names = BTreeSet::new();
+    for label in labels {
+        if let Some(problem) = label_problem(label) {
+            r.mistake("labels", &format!("{problem}: {form}"));
+        } else if !names.insert(label_name(label)) {
+            r.mistake("labels", &format!("\"{}\" is there twice", cut(label_name(label), 60)));
+        }
+    }
+    if names.contains(HOST) {
+        r.warn("labels", "`host` is for runners on the forge's own host, which take such jobs too");
+    }
+}
+
+fn process() -> Machine {
+    Machine {
+        kind: "process".to_owned(),
+        subnet: String::new(),
+        market: Market::OnDemand,
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+    }
+}
+
+fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
+    let given = |name: &str| r.texts(name);
+    let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
+    let markets = given("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
+    let kinds = given("kinds").unwrap_or_else(|| vec![process().kind]);
+    let subnets = given("subnets").unwrap_or_else(|| vec![String::new()]);
+    let recipe = Machine {
+        image: text("image"),
+        security_groups: given("security_groups").unwrap_or_default(),
+        instance_profile: text("instance_profile"),
+        ..process()
+    };
+    for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {
+        let distinct: BTreeSet<&String> = list.iter().collect();
+        if distinct.len() < list.len() {
+            r.mistake(name, "names something twice");
+        }
+    }
+    let mut machines = Vec::new();
+    for market in &markets {
+        let market = if market == "spot" { Market::Spot } else { Market::OnDemand };
+        for kind in &kinds {
+            for subnet in &subnets {
+                let (kind, subnet) = (kind.clone(), subnet.clone());
+                machines.push(Machine { kind, subnet, market, ..recipe.clone() });
+            }
+        }
+    }
+    if in_ec2 {
+        ec2::check(r, &machines);
+    }
+    machines
+}
+
+/// The class of a configuration that has none: any labels but `host`.
+fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
+    if in_ec2 && has_file {
+        top.missing("class");
+    }
+    let mut times = Times::default();
+    if !has_file && let Some(minutes) = top.variable("TIMEOUT_MINUTES") {
+        match minutes.trim().parse() {
+            Ok(minutes @ 1..=43_200) => times.max_age = jiff::SignedDuration::from_mins(minutes),
+            _ => top.variable_mistake(
+                "TIMEOUT_MINUTES",
+                "max_age",
+                "expected whole minutes from 1 to 43200",
+            ),
+        }
+    }
+    Class {
+        name: ClassName("default".to_owned()),
+        labels: vec!["*".to_owned()],
+        serves_unlabelled: false,
+        machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
+        limit: None,
+        repo_limit: None,
+        times,
+        short: Vec::new(),
+        broken: None,
+    }
+}

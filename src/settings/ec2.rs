@@ -1,0 +1,233 @@
+//! What EC2 and SQS must be told, checked as far as that goes without asking them.
+
+use reqwest::Url;
+use tinqs_ci_reconciler::model::{Machine, Market};
+
+use super::reader::Reader;
+use super::types::{AWS, ComputeUrl, QueueUrl};
+use tinqs_ci_reconciler::text::cut;
+
+/// Whether this build can talk to AWS.
+
+/// `text` as it was given, where this build is without the adapters.
+pub(super) fn absent<T>(text: &str, instead: &str) -> Result<T, String> {
+    let shown = cut(text, 60);
+    Err(format!(
+        "\"{shown}\" needs the AWS adapters, and this build has none: build it with its default \
+         features, or use {instead}"
+    ))
+}
+
+/// `ec2:REGION`.
+pub(super) fn compute(text: &str, region: &str) -> Result<ComputeUrl, String> {
+    if !AWS {
+        return absent(text, "\"process:\" (or TINQS_CI_COMPUTE=process:)");
+    }
+    if region.is_empty() {
+        return Err("names no region: set AWS_REGION, or \"ec2:eu-central-1\" here".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !region.chars().all(plain) {
+        return Err(format!(
+            "\"{}\" is no region: expected one such as \"eu-central-1\"",
+            cut(region, 40)
+        ));
+    }
+    Ok(ComputeUrl::Ec2(region.to_owned()))
+}
+
+/// `sqs:URL`.
+pub(super) fn queue(text: &str, url: &str) -> Result<QueueUrl, String> {
+    if !AWS {
+        return absent(text, "\"memory:\" (or TINQS_CI_QUEUE=memory:)");
+    }
+    let shown = cut(url, 80);
+    let expected = "expected \"sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME\"";
+    let parsed = Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    let segments = parsed.as_ref().and_then(Url::path_segments);
+    let segments = segments.map(|all| all.filter(|part| !part.is_empty()).count());
+    if segments.is_none_or(|count| count < 2) {
+        return Err(format!("\"{shown}\" is no queue's address: {expected}"));
+    }
+    if std::path::Path::new(url).extension().is_some_and(|end| end == "fifo") {
+        return Err(format!(
+            "\"{shown}\" is a FIFO queue, in which one message holds up others: make a standard one"
+        ));
+    }
+    Ok(QueueUrl::Sqs(url.to_owned()))
+}
+
+/// An id such as `ami-0123`.
+fn is_id(text: &str, prefix: &str) -> bool {
+    let rest = text.strip_prefix(prefix).unwrap_or_default();
+    !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+fn is_kind(text: &str) -> bool {
+    let plain = |part: &str| {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !part.is_empty() && part.chars().all(fits)
+    };
+    text.split_once('.').is_some_and(|(family, size)| plain(family) && plain(size))
+}
+
+fn is_profile(text: &str) -> bool {
+    let name = text.rsplit('/').next().unwrap_or_default();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    let path = text.len() == name.len() || text.starts_with("arn:");
+    path && (1..=128).contains(&name.len()) && name.chars().all(fits)
+}
+
+const IMAGE: &str = "expected an image's id such as \"ami-0123456789abcdef0\"";
+const KIND: &str = "expected an instance type such as \"c7a.medium\"";
+const SUBNET: &str = "expected a subnet's id such as \"subnet-0123456789abcdef0\"";
+const GROUP: &str = "expected a security group's id such as \"sg-0123456789abcdef0\"";
+const PROFILE: &str = "expected an instance profile's name or ARN";
+
+/// What is wrong with a machine for EC2: the key, and why.
+fn problems(machine: &Machine) -> Vec<(&'static str, String)> {
+    let Machine { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
+    let mut found = Vec::new();
+    let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
+        if !fits {
+            found.push((key, format!("\"{}\" is not possible: {expected}", cut(value, 60))));
+        }
+    };
+    check(is_id(image, "ami-"), "image", image, IMAGE);
+    check(is_kind(kind), "kinds", kind, KIND);
+    check(is_id(subnet, "subnet-"), "subnets", subnet, SUBNET);
+    for group in security_groups {
+        check(is_id(group, "sg-"), "security_groups", group, GROUP);
+    }
+    let profile = instance_profile;
+    check(profile.is_empty() || is_profile(profile), "instance_profile", profile, PROFILE);
+    found
+}
+
+/// Reports what is wrong with a class's machines for EC2.
+pub(super) fn check(r: &Reader<'_>, machines: &[Machine]) {
+    let required = ["image", "kinds", "subnets"];
+    for key in required.into_iter().filter(|key| !r.has(key)) {
+        r.missing(key);
+    }
+    let mut told: Vec<(&str, String)> = Vec::new();
+    for problem in machines.iter().flat_map(problems) {
+        if r.has(problem.0) && !told.contains(&problem) {
+            r.mistake(problem.0, &problem.1);
+            told.push(problem);
+        }
+    }
+    if !r.has("security_groups") {
+        r.warn("security_groups", "is not given: machines get the default group of the VPC");
+    }
+    if let Some(machine) = machines.iter().find(|machine| is_burstable(&machine.kind)) {
+        let kind = cut(&machine.kind, 30);
+        r.warn(
+            "kinds",
+            &format!("{kind} is slow once its few credits are used up: c and m families are not"),
+        );
+    }
+}
+
+/// T types: their CPU is rationed.
+fn is_burstable(kind: &str) -> bool {
+    let mut letters = kind.chars();
+    letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+}
+
+/// The machines that the predecessor's variables name: spot, of each type in each subnet.
+pub(super) fn of_variables(top: &Reader<'_>) -> Vec<Machine> {
+    let list = |variable: &str| -> Vec<String> {
+        let texts = top.variable(variable).unwrap_or_default().split(',');
+        texts.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+    };
+    let text = |variable: &str| top.variable(variable).unwrap_or_default().trim().to_owned();
+    for (variable, expected) in [("RUNNER_AMI", IMAGE), ("SUBNET", SUBNET)] {
+        if text(variable).is_empty() {
+            top.variable_mistake(variable, "compute", &format!("is not set: {expected}"));
+        }
+    }
+    let mut kinds = list("INSTANCE_TYPES");
+    if kinds.is_empty() {
+        kinds.push("t3.small".to_owned());
+    }
+    let mut machines = Vec::new();
+    for kind in &kinds {
+        for subnet in list("SUBNET") {
+            machines.push(Machine {
+                kind: kind.clone(),
+                subnet,
+                market: Market::Spot,
+                image: text("RUNNER_AMI"),
+                security_groups: list("SECURITY_GROUP"),
+                instance_profile: text("INSTANCE_PROFILE"),
+            });
+        }
+    }
+    let variable_of = |key: &str| match key {
+        "image" => "RUNNER_AMI",
+        "kinds" => "INSTANCE_TYPES",
+        "subnets" => "SUBNET",
+        "security_groups" => "SECURITY_GROUP",
+        _ => "INSTANCE_PROFILE",
+    };
+    let mut told: Vec<(&str, String)> = Vec::new();
+    for problem in machines.iter().flat_map(problems) {
+        let variable = variable_of(problem.0);
+        if !text(variable).is_empty() && !told.contains(&problem) {
+            top.variable_mistake(variable, "compute", &problem.1);
+            told.push(problem);
+        }
+    }
+    machines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_names_are_told_from_other_text() {
+        assert!(is_id("ami-0123", "ami-") && is_id("subnet-a", "subnet-"));
+        for text in ["", "ami-", "ami-A", "sg-1", "ami-1 ", "ami-1;x"] {
+            assert!(!is_id(text, "ami-"), "{text}");
+        }
+        for (text, fits) in [
+            ("c7a.medium", true),
+            ("u-6tb1.metal", true),
+            ("c7i.metal-24xl", true),
+            ("process", false),
+            ("t3.", false),
+            ("T3.small", false),
+            ("a.b.c", false),
+        ] {
+            assert_eq!(is_kind(text), fits, "{text}");
+        }
+        for (text, fits) in [
+            ("tinqs-ci-runner", true),
+            ("arn:aws:iam::123456789012:instance-profile/a/b", true),
+            ("a/b", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_profile(text), fits, "{text}");
+        }
+        assert!(is_burstable("t4g.nano") && !is_burstable("trn1.2xlarge"));
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn queues_and_regions_are_told_from_other_text() {
+        let good = "https://sqs.eu-central-1.amazonaws.com/123456789012/wakes";
+        for url in [good, "http://127.0.0.1:9324/000000000000/wakes"] {
+            assert_eq!(queue("", url), Ok(QueueUrl::Sqs(url.to_owned())));
+        }
+        for url in ["", "wakes", "https://x", "https://x/wakes", "ftp://x/1/wakes"] {
+            assert!(queue("", url).unwrap_err().contains("no queue's address"), "{url}");
+        }
+        assert!(queue("", &format!("{good}.fifo")).unwrap_err().contains("FIFO"));
+        assert_eq!(compute("", "eu-central-1"), Ok(ComputeUrl::Ec2("eu-central-1".to_owned())));
+        for (region, why) in [("", "AWS_REGION"), ("EU", "no region"), ("a/b", "no region")] {
+            assert!(compute("", region).unwrap_err().contains(why), "{region}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Patterns of `branches`, `tags`, `paths` and their `-ignore` forms, as the server matches them.
+//!
+//! Two engines, chosen by [`Dialect`]: up to 1.26 that of act, from 1.27 the server's own. Both
+//! turn a pattern into a Go regular expression; here that text is read by Go's rules and matched
+//! by a finite automaton, in time linear in the input whatever the pattern. A pattern that does
+//! not compile disables its filter, which is decided where the filter is.
+
+use super::Dialect;
+
+mod class;
+mod error;
+mod machine;
+mod regexp;
+mod translate;
+
+pub use error::RegexpError;
+use machine::Machine;
+
+/// Longest pattern that is compiled, in bytes. Longer ones the server would try; no path or branch
+/// is that long.
+pub const LONGEST: usize = 64 * 1024;
+
+/// Why a pattern does not compile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("pattern `{pattern}` does not compile: {why}")]
+pub struct GlobError {
+    /// The pattern, cut where it is long.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// What is wrong with a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// `[]`, which the older engine refuses.
+    #[error("empty brackets []")]
+    EmptyClass,
+    /// `[` that is never closed.
+    #[error("missing ] after [")]
+    UnclosedClass,
+    /// A range that the older engine refuses.
+    #[error("a range must run upwards within 0-9 or A-z")]
+    BadRange,
+    /// A character that the older engine refuses in a class.
+    #[error("a class may hold letters and digits only")]
+    BadMember,
+    /// A backslash at the end.
+    #[error("nothing after \\")]
+    NothingEscaped,
+    /// What Go says of the regular expression it becomes.
+    #[error(transparent)]
+    Regexp(#[from] RegexpError),
+    /// Longer than [`LONGEST`].
+    #[error("too large")]
+    TooLarge,
+}
+
+impl GlobError {
+    fn new(pattern: &str, why: Why) -> Self {
+        let mut shown: String = pattern.chars().take(100).collect();
+        if shown.len() < pattern.len() {
+            shown.push('…');
+        }
+        Self { pattern: shown, why }
+    }
+}
+
+/// One pattern of a filter.
+#[derive(Debug)]
+pub struct Pattern {
+    machine: Machine,
+    negated: bool,
+}
+
+impl Pattern {
+    /// Compiles a pattern; one leading `!` negates it.
+    ///
+    /// # Errors
+    /// Where the server's engine would refuse it.
+    pub fn new(text: &str, dialect: Dialect) -> Result<Self, GlobError> {
+        let bare = text.strip_prefix('!');
+        let (pattern, negated) = (bare.unwrap_or(text), bare.is_some());
+        let compile = || {
+            if let Some(machine) = Machine::plain(pattern).filter(|_| text.len() <= LONGEST) {
+                return Ok(machine);
+            }
+            let regexp = match dialect {
+                _ if text.len() > LONGEST => return Err(Why::TooLarge),
+                Dialect::V1_25 | Dialect::V1_26 => translate::act(pattern)?,
+                Dialect::V1_27 => translate::glob(pattern, negated, translate::Use::Filter)?,
+            };
+            Ok(Machine::new(regexp::parse(&regexp)?))
+        };
+        let machine = compile().map_err(|why| GlobError::new(text, why))?;
+        Ok(Self { machine, negated })
+    }
+
+    /// Whether the pattern, without its `!`, matches.
+    pub fn matches(&self, input: &str) -> bool {
+        self.machine.matches(input)
+    }
+
+    /// Whether it began with `!`.
+    pub fn negated(&self) -> bool {
+        self.negated
+    }
+}
+
+/// The patterns of one filter, in order.
+#[derive(Debug)]
+pub struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    /// Compiles a list.
+    ///
+    /// # Errors
+    /// For the first that does not compile: the server takes the filter as not satisfied then, an
+    /// ignoring one as well.
+    pub fn new<S: AsRef<str>>(list: &[S], dialect: Dialect) -> Result<Self, GlobError> {
+        list.iter()
+            .map(|text| Pattern::new(text.as_ref(), dialect))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether a positive filter keeps the workflow from running: patterns there are, and no
+    /// input is included. No inputs: nothing is.
+    pub fn skips<S: AsRef<str>>(&self, inputs: &[S]) -> bool {
+        !self.0.is_empty() && !inputs.iter().any(|input| self.includes(input.as_ref()))
+    }
+
+    /// Whether an ignoring filter keeps the workflow from running: patterns there are, and each
+    /// input is ignored. No inputs: each is.
+    pub fn ignores<S: AsRef<str>>(&self, inputs: &[S]) -> bool {
+        !self.0.is_empty() && inputs.iter().all(|input| self.ignoring(input.as_ref()).is_some())
+    }
+
+    /// Whether a positive filter includes an input: its last matching pattern decides.
+    pub fn includes(&self, input: &str) -> bool {
+        self.deciding(input).is_some_and(|index| !self.0[index].negated)
+    }
+
+    /// In a positive filter the index of the pattern that decides about an input.
+    pub fn deciding(&self, input: &str) -> Option<usize> {
+        self.0.iter().rposition(|pattern| pattern.matches(input))
+    }
+
+    /// In an ignoring filter the index of the first pattern that ignores an input: one that
+    /// matches, or a negated one that does not.
+    pub fn ignoring(&self, input: &str) -> Option<usize> {
+        self.0.iter().position(|pattern| pattern.matches(input) != pattern.negated)
+    }
+
+    /// The patterns.
+    pub fn as_slice(&self) -> &[Pattern] {
+        &self.0
+    }
+}
+
+/// A pattern of `types`: `*` and `?` within what `/` separates, `**` across, `{a,b}`, classes.
+/// The same for all server lines.
+#[derive(Debug)]
+pub struct TypesPattern(Machine);
+
+impl TypesPattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// Where the server's engine would refuse it; the server evaluates nothing of the event then.
+    pub fn new(text: &str) -> Result<Self, GlobError> {
+        let compile = || {
+            if text.len() > LONGEST {
+                return Err(Why::TooLarge);
+            }
+            let regexp = translate::glob(text, false, translate::Use::Types)?;
+            Ok(Machine::new(regexp::parse(&regexp)?))
+        };
+        compile().map(Self).map_err(|why| GlobError::new(text, why))
+    }
+
+    /// Whether it matches an activity.
+    pub fn matches(&self, activity: &str) -> bool {
+        self.0.matches(activity)
+    }
+}

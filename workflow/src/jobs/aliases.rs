@@ -1,0 +1,74 @@
+//! The server stores each job as a document of its own. Parts that it keeps as they are written
+//! take their aliases along but not the anchors that stand elsewhere, and then no job is stored.
+
+use crate::Dialect;
+use crate::fields::Fields;
+use crate::yaml::{Kind, Node};
+
+use super::{JobsError, Why};
+
+/// Nodes looked at for the anchors of one job. Who has more of them than any workflow has counts as
+/// having strayed.
+const LOOKS: usize = 1_000_000;
+
+/// Checks the parts of a job that are kept as they are written.
+pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(), JobsError> {
+    let steps = job.get("steps").and_then(Node::items).unwrap_or_default();
+    // Most jobs have none of these.
+    let mut kept: Vec<(&'static str, &'n Node)> = Vec::new();
+    let mut keep = |fields: &Fields<'n>, names: &[&'static str]| {
+        kept.extend(names.iter().filter_map(|name| Some((*name, fields.get(name)?))));
+    };
+    keep(job, &["needs", "env", "if"]);
+    for step in steps {
+        keep(&Fields::read(step)?, &["if", "env"]);
+    }
+    keep(job, &["container", "secrets", "permissions"]);
+    if dialect == Dialect::V1_27 {
+        keep(job, &["continue-on-error"]);
+    }
+    let mut looks = LOOKS;
+    for (index, (name, node)) in kept.iter().enumerate() {
+        // They are written in this order, and an anchor must stand before its aliases.
+        if let Some(alias) = stray(node, &kept[..=index], &mut looks) {
+            return Err(Why::Alias(name).at(alias));
+        }
+    }
+    Ok(())
+}
+
+/// An alias within a node whose anchor is in none of the parts kept.
+fn stray<'n>(
+    node: &'n Node,
+    kept: &[(&'static str, &Node)],
+    looks: &mut usize,
+) -> Option<&'n Node> {
+    match &node.kind {
+        Kind::Scalar { .. } => None,
+        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, kept, looks)),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .find_map(|(key, value)| stray(key, kept, looks).or_else(|| stray(value, kept, looks))),
+        Kind::Alias(Some(target)) if kept.iter().any(|(_, part)| holds(part, target, looks)) => {
+            None
+        }
+        Kind::Alias(_) => Some(node),
+    }
+}
+
+/// Whether a node stands within another, not behind an alias. Nodes have no identity, but where
+/// they stand and what they are says as much.
+fn holds(node: &Node, wanted: &Node, looks: &mut usize) -> bool {
+    let Some(left) = looks.checked_sub(1) else { return false };
+    *looks = left;
+    if node.line == wanted.line && node == wanted {
+        return true;
+    }
+    match &node.kind {
+        Kind::Scalar { .. } | Kind::Alias(_) => false,
+        Kind::Sequence(items) => items.iter().any(|item| holds(item, wanted, looks)),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .any(|(key, value)| holds(key, wanted, looks) || holds(value, wanted, looks)),
+    }
+}

@@ -1,0 +1,9 @@
+//! The forge's rules, part by part: one program, since mutation testing builds it many times.
+
+mod events;
+mod expressions;
+mod glob;
+mod jobs;
+mod naive;
+mod triggers;
+mod yaml;
