@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use fake::{Fake, mode, processes};
+use fake::{Fake, carrying, mode, processes};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci::boot::{MARKER, script};
 use tinqs_ci_reconciler::run::{Attempt, Secret, Slot, Uid8};
@@ -361,10 +361,11 @@ fn boot_alone(fake: &Fake, script: &str) {
         .unwrap();
     let status = child.wait().unwrap();
     // What sleeps on is ended with it, as by a real power-off.
-    for pid in fake.processes() {
+    let mark = format!("FAKE={}", fake.dir.path().join("said").display());
+    for pid in carrying(&mark) {
         let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
     }
-    wait_until("no process is left", || fake.processes().is_empty());
+    wait_until("no process is left", || carrying(&mark).is_empty());
     assert!(!status.success());
     assert_eq!(fake.heard("power"), "poweroff\nshutdown -h now\n");
 }

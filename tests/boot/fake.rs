@@ -74,11 +74,6 @@ impl Fake {
         std::fs::read_to_string(self.said(name)).unwrap_or_default()
     }
 
-    /// What runs here, whatever became of its parents.
-    pub(crate) fn processes(&self) -> Vec<i32> {
-        carrying(&format!("FAKE={}", self.dir.path().join("said").display()))
-    }
-
     /// PATH and what the runner is told.
     pub(crate) fn environment(&self, mode: &str) -> Vec<(OsString, OsString)> {
         let bin = self.dir.path().join("bin");
@@ -97,7 +92,7 @@ pub(crate) fn processes(token: &str) -> Vec<i32> {
 }
 
 /// The processes that were started with this variable and value.
-fn carrying(wanted: &str) -> Vec<i32> {
+pub(crate) fn carrying(wanted: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
