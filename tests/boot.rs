@@ -1,5 +1,7 @@
 //! The boot script, run in bash with a runner that tells what it was given.
 
+#[path = "boot/environment.rs"]
+mod environment;
 #[path = "boot/fake.rs"]
 mod fake;
 #[path = "boot/hostile.rs"]
@@ -14,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use fake::{Fake, mode, processes};
+use fake::{Fake, carrying, mode, processes};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::{MARKER, script};
 use tinqs_ci_reconciler::model::{Attempt, Secret, Slot, Uid8};
@@ -334,11 +336,9 @@ fn sigterm_to_the_script_ends_the_machine() {
     assert_eq!(machine.fake.heard("signals"), "term\n");
 }
 
-/// Without the marker it is a machine of its own, which is powered off; here by programs that
-/// only pretend to.
-#[test]
-fn a_machine_of_its_own_is_powered_off() {
-    let fake = Fake::new();
+/// Boots without the marker: a machine of its own, which is powered off; here by programs that only
+/// pretend to. What it reads in /etc is in the fake's directory instead, and may be missing there.
+fn boot_alone(fake: &Fake, script: &str) {
     // The machine is off: the script goes no further.
     fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\nexit 1\n");
     fake.program(
@@ -346,11 +346,9 @@ fn a_machine_of_its_own_is_powered_off() {
         "#!/bin/bash\necho \"shutdown $*\" >>\"$FAKE/power\"\nkill -KILL $PPID\n",
     );
     fake.program("poweroff", "#!/bin/bash\necho poweroff >>\"$FAKE/power\"\n");
-    let slot = slot();
     let path = fake.dir.path().join("boot.sh");
-    let mut attempt = usual(&slot);
-    attempt.boot.deadline = in_seconds(90);
-    std::fs::write(&path, script(&slot, 0, &attempt)).unwrap();
+    let etc = format!("{}/", fake.dir.path().join("etc").display());
+    std::fs::write(&path, script.replace("/etc/", &etc)).unwrap();
     let mut child = Command::new("bash")
         .arg(&path)
         .env_clear()
@@ -358,13 +356,26 @@ fn a_machine_of_its_own_is_powered_off() {
         .env("HOME", fake.dir.path().join("home"))
         .process_group(0)
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(fake.said("stderr")).unwrap())
         .spawn()
         .unwrap();
     let status = child.wait().unwrap();
-    // What sleeps on in its process group is ended with it, as by a real power-off.
-    let group = format!("-{}", child.id());
-    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    // What sleeps on is ended with it, as by a real power-off.
+    let mark = format!("FAKE={}", fake.dir.path().join("said").display());
+    for pid in carrying(&mark) {
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    }
+    wait_until("no process is left", || carrying(&mark).is_empty());
     assert!(!status.success());
     assert_eq!(fake.heard("power"), "poweroff\nshutdown -h now\n");
+}
+
+#[test]
+fn a_machine_of_its_own_is_powered_off() {
+    let fake = Fake::new();
+    let slot = slot();
+    let mut attempt = usual(&slot);
+    attempt.boot.deadline = in_seconds(90);
+    boot_alone(&fake, &script(&slot, 0, &attempt));
+    assert!(fake.heard("stderr").contains("the runner ended with status 3"));
 }

@@ -124,7 +124,10 @@ pub(super) fn check(r: &Reader<'_>, machines: &[Machine]) {
         let kind = cut(&machine.kind, 30);
         r.warn(
             "kinds",
-            &format!("{kind} is slow once its few credits are used up: c and m families are not"),
+            &format!(
+                "{kind} earns CPU credits, and AWS bills what a job uses beyond them (t2: slows it \
+                 down): c and m families have no such limit"
+            ),
         );
     }
 }

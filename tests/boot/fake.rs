@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Writes down what it sees into `$FAKE`, then behaves as `$FAKE_MODE` says.
 const RUNNER: &str = r#"#!/bin/bash
+umask >"$FAKE/umask"
 case $FAKE_MODE in
   idle) trap 'echo term >>"$FAKE/signals"; exit 0' TERM ;;
   busy) trap 'echo term >>"$FAKE/signals"' TERM ;;
@@ -87,14 +88,18 @@ impl Fake {
 
 /// The processes that carry this marker.
 pub(crate) fn processes(token: &str) -> Vec<i32> {
-    let wanted = format!("TINQS_CI_MACHINE={token}").into_bytes();
+    carrying(&format!("TINQS_CI_MACHINE={token}"))
+}
+
+/// The processes that were started with this variable and value.
+pub(crate) fn carrying(wanted: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|entry| entry == wanted) {
+        if environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
             found.push(pid);
         }
     }

@@ -174,5 +174,5 @@ fn machines_in_ec2_are_checked() {
     assert_eq!(loaded.settings.classes[0].machines.len(), 2);
     expect![[r#"
         ci.toml:9: class "a": machines.security_groups: is not given: machines get the default group of the VPC
-        ci.toml:11: class "a": machines.kinds: t3.small is slow once its few credits are used up: c and m families are not"#]].assert_eq(&loaded.warnings.join("\n"));
+        ci.toml:11: class "a": machines.kinds: t3.small earns CPU credits, and AWS bills what a job uses beyond them (t2: slows it down): c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
 }

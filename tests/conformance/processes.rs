@@ -159,11 +159,13 @@ async fn the_machine_is_told_only_what_it_needs() {
     let environment = host.fake.heard("environment");
     let names: Vec<&str> =
         environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    for name in names {
-        let known =
-            ["PATH", "HOME", "TMPDIR", MARKER, "FAKE", "FAKE_MODE", "PWD", "OLDPWD", "SHLVL", "_"];
-        assert!(known.contains(&name), "{name} is none of its business");
+    let known = "PATH HOME USER LOGNAME TMPDIR FAKE FAKE_MODE PWD OLDPWD SHLVL _";
+    for name in &names {
+        let known = *name == MARKER || known.split(' ').any(|known| known == *name);
+        assert!(known, "{name} is none of its business");
     }
+    assert!(names.contains(&"USER") && names.contains(&"LOGNAME"), "{names:?}");
+    assert_eq!(host.fake.heard("umask"), "0022\n");
     let dir = host.dir().join(&machine.id.0);
     assert!(
         environment.contains(&format!("HOME={}\n", dir.join("home").display())),

@@ -27,6 +27,9 @@ const DEAD: &str = "arn:aws:sqs:eu-central-1:111122223333:tinqs-ci-dead";
 const FORGE: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:tinqs-ci/forge-AbCdEf";
 const HOOK: &str =
     "arn:aws:secretsmanager:eu-central-1:111122223333:secret:tinqs-ci/webhook-AbCdEf";
+const LOG_GROUP: &str =
+    "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:*";
+const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:log-stream:2026/11/29/[$LATEST]0a";
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags of a machine, as the EC2 adapter sets them.
@@ -85,6 +88,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut all = launches();
     all.extend(machines());
     all.extend(records());
+    all.extend(logs());
     all.extend(others());
     all.extend(setup());
     all
@@ -250,6 +254,32 @@ fn records() -> Vec<Case> {
                 &[],
             ),
         ),
+    ]
+}
+
+/// What a Lambda function's runtime asks for with the function's role.
+fn logs() -> Vec<Case> {
+    let may = |name, call| case("controller", name, true, call);
+    let other = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/wages:log-stream:x";
+    let longer =
+        "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller-2:*";
+    let elsewhere =
+        "arn:aws:logs:us-east-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:*";
+    vec![
+        may("make the function's log group", call("logs:CreateLogGroup", LOG_GROUP, &[])),
+        may("begin a log stream", call("logs:CreateLogStream", LOG_GROUP, &[])),
+        may("write the function's log", call("logs:PutLogEvents", LOG_STREAM, &[])),
+        stopped("write another function's log", call("logs:PutLogEvents", other, &[])),
+        stopped("make another log group", call("logs:CreateLogGroup", longer, &[])),
+        stopped(
+            "log in another region",
+            call("logs:CreateLogStream", elsewhere, &[("aws:RequestedRegion", &["us-east-1"])]),
+        ),
+        stopped("read its log", call("logs:GetLogEvents", LOG_STREAM, &[])),
+        stopped("drop its log", call("logs:DeleteLogGroup", LOG_GROUP, &[])),
+        case("ingest", "write the log", false, call("logs:PutLogEvents", LOG_STREAM, &[])),
+        case("runner", "write the log", false, call("logs:PutLogEvents", LOG_STREAM, &[])),
+        case("janitor", "write the log", false, call("logs:PutLogEvents", LOG_STREAM, &[])),
     ]
 }
 

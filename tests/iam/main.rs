@@ -10,7 +10,7 @@ use std::path::Path;
 use evaluate::{Call, Policy};
 
 /// What stands for the placeholders.
-const VALUES: [(&str, &str); 14] = [
+const VALUES: [(&str, &str); 15] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -25,6 +25,7 @@ const VALUES: [(&str, &str); 14] = [
     ("image", "ami-0123"),
     ("forge_token", "tinqs-ci/forge"),
     ("webhook_secret", "tinqs-ci/webhook"),
+    ("function", "tinqs-ci-controller"),
 ];
 
 fn folder() -> std::path::PathBuf {

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from check import all_succeed, matrix, until
+from check import all_succeed, matrix, surroundings_of, until
 from host import Program
 
 HERE = Path(__file__).resolve().parent
@@ -87,6 +87,12 @@ def asked_for(forge, cloud, host):
     assert told["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate", told
 
 
+def surroundings(forge, cloud, host):
+    """A job finds what a login on its machine would, what `/etc/profile.d` adds included."""
+    forge.push("around", ".gitea/workflows/a.yml", surroundings_of("*/home", cloud.TOOLS))
+    all_succeed(forge, "around", 1, 120)
+
+
 def matrix_of_20(forge, cloud, host):
     before = len(cloud.machines())
     forge.push("matrix", ".gitea/workflows/a.yml", matrix(20, 1))
@@ -121,7 +127,7 @@ def machine_taken(forge, cloud, host):
     all_succeed(forge, "taken", 1, 120)
 
 
-SCENARIOS = [set_up, asked_for, matrix_of_20, controller_killed, machine_taken]
+SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken]
 
 
 def nothing_left(forge, cloud):

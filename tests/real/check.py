@@ -49,6 +49,25 @@ jobs:
 """
 
 
+def surroundings_of(home, path):
+    """A workflow whose job succeeds with a login's umask and user, this home (a pattern) and this in PATH."""
+    return f"""on: push
+jobs:
+  around:
+    runs-on: linux
+    steps:
+      - run: |
+          set -x
+          test "$(umask)" = 0022
+          : >made
+          test "$(stat -c %a made)" = 644
+          test "$USER" = "$(id -un)"
+          test "$LOGNAME" = "$(id -un)"
+          case $HOME in {home}) test -d "$HOME" ;; *) exit 1 ;; esac
+          case :$PATH: in *:{path}:*) ;; *) exit 1 ;; esac
+"""
+
+
 def until(what, condition, within):
     """Waits until the condition answers something, and answers that."""
     end = time.monotonic() + within
@@ -82,6 +101,14 @@ def nothing_left(forge, host):
 def single(forge, host):
     forge.push("single", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "single", 1, 60)
+
+
+def surroundings(forge, host):
+    """What a job finds around it, though this program itself has umask 077. PATH is the controller's: machines of
+    processes read no /etc/profile (`aws.py` has those that do)."""
+    job = surroundings_of("*/machines/tq-*/home", host.dir / "bin")
+    forge.push("around", ".gitea/workflows/a.yml", job)
+    all_succeed(forge, "around", 1, 60)
 
 
 def matrix_of_20(forge, host):
@@ -160,6 +187,7 @@ def pushes(forge, host):
 
 JOBS = [
     single,
+    surroundings,
     matrix_of_20,
     without_webhook,
     labels_nobody_serves,

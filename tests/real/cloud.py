@@ -54,10 +54,24 @@ class Emulator:
             self.process.wait()
 
 
+# As Debian's: it sets PATH whatever that was.
+PROFILE = """PATH=/usr/local/bin:/usr/bin:/bin
+export PATH
+for i in /etc/profile.d/*.sh; do
+  . "$i"
+done
+"""
+
+
 class Cloud:
-    """Machines are `bash` on the user data that the emulator was given."""
+    """Machines are `bash` on the user data that the emulator was given, with an /etc of their own."""
+
+    TOOLS = "/opt/tools/bin"
 
     def __init__(self, dir, emulators, path):
+        (dir / "etc/profile.d").mkdir(parents=True)
+        (dir / "etc/profile").write_text(PROFILE.replace("/etc/", f"{dir}/etc/"))
+        (dir / "etc/profile.d/tools.sh").write_text(f"PATH=$PATH:{self.TOOLS}\n")
         self.dir, self.emulators, self.path = dir, emulators, path
         self.guests, self.over, self.boots = {}, Event(), True
         self.ec2, self.sqs = self.client("ec2"), self.client("sqs")
@@ -151,7 +165,7 @@ class Guest:
         for name in ("poweroff", "shutdown", "halt", "systemctl"):
             (dir / "bin" / name).write_text(POWER_OFF)
             (dir / "bin" / name).chmod(0o700)
-        (dir / "user-data").write_bytes(user_data)
+        (dir / "user-data").write_bytes(user_data.replace(b"/etc/", f"{dir.parent}/etc/".encode()))
         log = open(dir / "log", "wb")
         self.process = subprocess.Popen(
             ["bash", dir / "user-data"], cwd=dir / "home", start_new_session=True,

@@ -15,6 +15,8 @@ pub const MARKER: &str = "TINQS_CI_MACHINE";
 
 /// Sets the deadline timer and the trap that powers off; then stands in the runner's directory.
 const TIMER: &str = include_str!("timer.sh");
+/// Reads what a login on the machine would have in its environment, for the runner.
+const ENVIRONMENT: &str = include_str!("environment.sh");
 /// Configures and starts the runner, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
@@ -39,6 +41,7 @@ pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
     }
     script.push('\n');
+    script.push_str(ENVIRONMENT);
     script.push_str(RUNNER);
     script
 }

@@ -8,11 +8,14 @@ runner:
   shutdown_timeout: ${left}s
 END
 
-runner=$(command -v gitea-runner || command -v act_runner) || {
-  say "neither gitea-runner nor act_runner is in PATH ($PATH): install one where machines boot"
+runner=$(PATH=$path && { type -P gitea-runner || type -P act_runner; }) || {
+  say "neither gitea-runner nor act_runner is in PATH ($path): install one where machines boot"
   exit 1
 }
-"$runner" daemon --config config.yaml &
+# Everything secret is written; what a job makes is for others to read, as after a login.
+umask 022
+"${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
+  "${runner##*/}" daemon --config config.yaml &
 runner_pid=$!
 
 # Once: a busy runner finishes its job first, an idle one ends.

@@ -1,6 +1,7 @@
 set -u
-umask 077
-export HOME="${HOME:-/root}" PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
+umask 077 # until the runner starts
+[ -n "${HOME:-}" ] || { unset HOME && HOME=~; }
+export HOME PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
 
 say() { printf 'tinqs-ci: %s\n' "$*" >&2; }
 

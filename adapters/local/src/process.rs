@@ -54,8 +54,9 @@ const INHERITED: [&str; 8] =
 /// How machines are made and ended.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Environment of the machines, beside HOME, TMPDIR and the marker. PATH must find bash,
-    /// coreutils and the runner.
+    /// Environment of the machines, beside HOME, TMPDIR and the marker (and USER and LOGNAME, which
+    /// the boot script sets to the user that it runs as). PATH must find bash, coreutils and the
+    /// runner.
     pub environment: Vec<(OsString, OsString)>,
     /// How long an ended machine is told about.
     pub keep: SignedDuration,

@@ -8,9 +8,9 @@ use super::rows::{Action, Plan, Prepare, Row};
 use super::times::{
     LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, STOPPED_FOR, VISIBLE_WITHIN, after, older,
 };
-use crate::model::SeatLimits;
 use crate::model::{
     Attempt, Broken, Cause, Class, End, Ended, Machine, Phase, Placement, Reason, Refusal,
+    SeatLimits,
 };
 use crate::mutant::{self, Mutant};
 

@@ -48,9 +48,13 @@ const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 /// Guests that are bash on the user data, each in a directory and a process group of its own, with
 /// every process of it known by a variable. `poweroff`, `shutdown`, `halt` and `systemctl` end the
 /// guest, `shutdown -h +N` so many minutes later. As on a real machine, a script that ends without them leaves its machine running.
+///
+/// User data starts with umask 022 and no USER, as cloud-init runs it. Its `/etc/` is a directory of
+/// the guests: that name is replaced in the copy that is run, so that nothing of this host's is read.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    /// Where the directories are made: `<dir>/<instance id>`, with `log`, `user-data`, `home`.
+    /// Where the directories are made: `<dir>/<instance id>`, with `log`, `user-data`, `home`. What
+    /// guests find in `/etc` is in `<dir>/etc`, which may be missing.
     pub dir: PathBuf,
     /// The environment, beside HOME and what marks the guest. `PATH` is searched after the guest's own
     /// power-off commands.
@@ -76,11 +80,13 @@ impl Processes {
         for name in POWER_OFFS {
             executable(&bin.join(name), POWER_OFF.as_bytes())?;
         }
-        executable(&dir.join("user-data"), machine.user_data)?;
+        let etc = format!("{}/", self.dir.join("etc").display());
+        executable(&dir.join("user-data"), &replaced(machine.user_data, b"/etc/", etc.as_bytes()))?;
         let log = fs::File::create(dir.join("log"))?;
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or("/usr/bin:/bin", |(_, value)| value.as_str());
         let child = Command::new("bash")
+            .args(["-c", "umask 022 && exec bash \"$0\""])
             .arg(dir.join("user-data"))
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -95,6 +101,22 @@ impl Processes {
             .spawn()?;
         Ok((dir, child))
     }
+}
+
+/// The bytes with each `from` replaced.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(byte) = rest.first() {
+        if let Some(after) = rest.strip_prefix(from) {
+            out.extend_from_slice(to);
+            rest = after;
+        } else {
+            out.push(*byte);
+            rest = &rest[1..];
+        }
+    }
+    out
 }
 
 impl Guest for Processes {

@@ -180,7 +180,6 @@ fn recipe<'a>(token: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
         ("BlockDeviceMapping.1.Ebs.VolumeType", "gp3"),
         ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
         ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true"),
-        ("CreditSpecification.CpuCredits", "standard"),
         ("TagSpecification.1.ResourceType", "instance"),
         ("TagSpecification.1.Tag.1.Key", "tinqs-ci"),
         ("TagSpecification.1.Tag.1.Value", "x"),

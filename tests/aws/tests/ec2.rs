@@ -62,7 +62,8 @@ async fn a_launch_asks_for_all_that_it_must() {
     let made = &made.recipe;
     assert_eq!((made.token.as_str(), made.market), (slot.token(0).as_str(), Market::Spot));
     assert_eq!((made.spot_type.as_str(), made.interruption.as_str()), ("one-time", "terminate"));
-    assert_eq!((made.shutdown.as_str(), made.credits.as_str()), ("terminate", "standard"));
+    // A T kind keeps AWS's own credit setting.
+    assert_eq!((made.shutdown.as_str(), made.credits.as_str()), ("terminate", ""));
     assert_eq!((made.profile.as_str(), made.count), ("tinqs-ci-runner", (1, 1)));
     assert_eq!(made.security_groups, ["sg-1"]);
     let metadata = &made.metadata;
@@ -434,8 +435,13 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    let runner =
-        "#!/bin/bash\ncp .runner \"$HOME/identity\"\necho \"the runner ran: $*\"\nexit 0\n";
+    let runner = "#!/bin/bash\ncp .runner \"$HOME/identity\"\necho \"the runner ran: $*\"\n\
+                  echo \"around it: $(umask) $USER $LOGNAME $HOME $GO ${PATH%%:*}\"\nexit 0\n";
+    let etc = dir.path().join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    std::fs::write(etc.join("environment"), "GO='1.2'\n").unwrap();
+    std::fs::write(etc.join("profile"), "PATH=/usr/local/go/bin:$PATH\numask 077\nexit 1\n")
+        .unwrap();
     let path = bin.join("gitea-runner");
     std::fs::write(&path, runner).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -458,6 +464,10 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     assert!(console.contains("the runner ended with status 0: powering off"), "{console}");
     assert!(!console.contains("SECRET"), "{console}");
     let home = dir.path().join(&machine.id.0).join("home");
+    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(id.stdout).unwrap().trim().to_owned();
+    let around = format!("around it: 0022 {user} {user} {} 1.2 /usr/local/go/bin", home.display());
+    assert!(console.contains(&around), "{around}: {console}");
     let identity = std::fs::read_to_string(home.join("identity")).unwrap();
     let identity: serde_json::Value = serde_json::from_str(&identity).unwrap();
     assert_eq!(identity["name"], slot.to_string());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, CreditSpecificationRequest, DeviceType, EbsBlockDevice, HttpTokensState,
+    BlockDeviceMapping, DeviceType, EbsBlockDevice, HttpTokensState,
     IamInstanceProfileSpecification, Image, InstanceInterruptionBehavior,
     InstanceMarketOptionsRequest, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
     InstanceMetadataTagsState, InstanceType, MarketType, ResourceType, ShutdownBehavior,
@@ -93,7 +93,8 @@ impl<'a> Ask<'a> {
         Ok(Self { installation, slot, placement, attempt, machine, user_data })
     }
 
-    /// The request. The same record and the same disks give the same bytes.
+    /// The request. The same record and the same disks give the same bytes. It says nothing of CPU
+    /// credits: a T type that is `standard` begins without any, held at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, slot, placement, attempt, machine, user_data } = self;
         let Machine { kind, subnet, market, image, security_groups, instance_profile } = machine;
@@ -117,10 +118,6 @@ impl<'a> Ask<'a> {
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
             .set_instance_market_options(spot.then(one_time_spot))
             .metadata_options(metadata())
-            .set_credit_specification(
-                is_burstable(kind)
-                    .then(|| CreditSpecificationRequest::builder().cpu_credits("standard").build()),
-            )
             .set_block_device_mappings((!disks.is_empty()).then(|| disks.to_vec()))
             .set_tag_specifications(Some(tagged.collect()))
             .user_data(STANDARD.encode(&user_data.0))
@@ -157,12 +154,6 @@ fn metadata() -> InstanceMetadataOptionsRequest {
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
         .build()
-}
-
-/// A T type: without limits its surplus costs more than the machine.
-fn is_burstable(kind: &str) -> bool {
-    let mut letters = kind.chars();
-    letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
 }
 
 /// What an image's disks are called. An image's never change, so it is asked for once.

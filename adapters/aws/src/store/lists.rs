@@ -6,14 +6,13 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 use tinqs_ci_reconciler::model::{Phase, Run};
-use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, Page, PortError};
+use tinqs_ci_reconciler::ports::{Cursor, ErrorKind, Filter, OpenRun, Page, PortError};
 use tokio::task::JoinSet;
 
 use super::DynamoStore;
 use super::item::{self, CREATED, IS_OPEN, Item, KEY, RUN};
 use super::shape::Index;
 use crate::errors::dynamodb::port_error;
-use tinqs_ci_reconciler::ports::Cursor;
 
 /// Items in one answer of a batch: the table's own limit.
 const BATCH: usize = 100;

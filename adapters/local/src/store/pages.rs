@@ -4,11 +4,10 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 use tinqs_ci_reconciler::model::Phase;
-use tinqs_ci_reconciler::ports::{Filter, Page};
+use tinqs_ci_reconciler::ports::{Cursor, Filter, Page};
 
 use super::index::{quarantined, understand, unproject};
 use super::tables::{CREATED, OPEN, RUNS};
-use tinqs_ci_reconciler::ports::Cursor;
 
 /// Records read for one page.
 const SCAN: usize = 10_000;

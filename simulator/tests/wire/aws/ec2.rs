@@ -45,7 +45,7 @@ async fn a_launch_is_echoed_as_it_was_asked_for() {
     let made = &cloud.wire.machines()[0].recipe;
     assert_eq!(made.user_data, b"#!/bin/bash\nexit 0\n");
     assert!(made.disks[0].encrypted && made.disks[0].kind == "gp3");
-    assert_eq!((made.credits.as_str(), made.shutdown.as_str()), ("standard", "terminate"));
+    assert_eq!((made.credits.as_str(), made.shutdown.as_str()), ("", "terminate"));
     assert!(!format!("{made:?}").contains("bash"));
     assert_eq!(cloud.rules_broken(), [""; 0]);
 }
@@ -120,10 +120,27 @@ async fn a_launch_is_checked_before_anything_is_made() {
     assert_eq!(dry.error(), (412, "DryRunOperation".to_owned()));
     assert!(cloud.wire.machines().is_empty(), "nothing was made");
     cloud.machine("t-1", &[("UserData", &most)]).await;
-    let credits = [("InstanceType", "c7a.medium")];
-    assert_eq!(cloud.launch("t-2", &credits).await.one("Code"), "InvalidParameterCombination");
-    let kept = ("CreditSpecification.CpuCredits", "");
-    cloud.machine("t-2", &[credits[0], kept]).await;
+}
+
+#[tokio::test]
+async fn credits_are_set_for_burstable_kinds_alone_and_may_be_left_out() {
+    let cloud = Cloud::new(Ec2Options::instant());
+    let of = |kind, credits| [("InstanceType", kind), ("CreditSpecification.CpuCredits", credits)];
+    let refused = cloud.launch("t-1", &of("c7a.medium", "standard")).await;
+    assert_eq!(refused.one("Code"), "InvalidParameterCombination");
+    let refused = cloud.launch("t-1", &of("t3.small", "many")).await;
+    assert_eq!(refused.one("Code"), "InvalidParameterValue");
+    for (token, kind, credits) in [
+        ("t-1", "c7a.medium", ""),
+        ("t-2", "t3.small", ""),
+        ("t-3", "t3.small", "standard"),
+        ("t-4", "t3.small", "unlimited"),
+    ] {
+        cloud.machine(token, &of(kind, credits)).await;
+        let machines = cloud.wire.machines();
+        let made = machines.iter().find(|machine| machine.recipe.token == token).unwrap();
+        assert_eq!(made.recipe.credits, credits, "{token}");
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,23 @@ async fn user_data_is_run_and_power_off_ends_the_machine() {
 }
 
 #[tokio::test]
+async fn user_data_begins_as_cloud_init_would_run_it_with_an_etc_of_its_own() {
+    let folder = Folder::new("etc");
+    std::fs::create_dir(folder.0.join("etc")).unwrap();
+    std::fs::write(folder.0.join("etc/profile"), "echo a profile of its own\n").unwrap();
+    let cloud = with_processes(&folder);
+    let script =
+        "echo \"umask $(umask), user ${USER-unset}\"; . /etc/profile; cat /etc/passwd; poweroff";
+    let id = run(&cloud, "t-1", script).await;
+    assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
+    let told = console(&cloud, &id);
+    assert!(told.starts_with("umask 0022, user unset\na profile of its own\ncat: "), "{told}");
+    let machines = cloud.wire.machines();
+    let asked = String::from_utf8(machines[0].recipe.user_data.clone()).unwrap();
+    assert!(asked.contains(script), "what was asked for stays as it was");
+}
+
+#[tokio::test]
 async fn a_power_off_may_be_set_for_later_and_called_off() {
     let folder = Folder::new("later");
     let cloud = with_processes(&folder);

@@ -103,27 +103,28 @@ fn everything_is_asked_for_in_one_call() {
 }
 
 #[test]
-fn on_demand_and_burstable_machines_are_asked_for_as_such() {
+fn on_demand_machines_are_asked_for_as_such() {
     let mut attempt = attempt(1);
     let machine = &mut attempt.placements[0].machine;
     machine.market = Market::OnDemand;
-    machine.kind = "t3a.small".to_owned();
     machine.security_groups.clear();
     machine.instance_profile = "arn:aws:iam::123456789012:instance-profile/x".to_owned();
     let asked = input(&attempt, &[]);
     assert_eq!(asked.instance_market_options(), None);
     assert_eq!(asked.tag_specifications().len(), 3);
-    let credits = asked.credit_specification().and_then(|credits| credits.cpu_credits());
-    assert_eq!(credits, Some("standard"));
     assert!(asked.security_group_ids().is_empty());
     let profile = asked.iam_instance_profile().unwrap();
     assert_eq!((profile.name(), profile.arn().is_some()), (None, true));
     attempt.placements[0].machine.instance_profile.clear();
     assert_eq!(input(&attempt, &[]).iam_instance_profile(), None);
-    for (kind, burstable) in
-        [("t2.micro", true), ("t4g.nano", true), ("trn1.2xlarge", false), ("c7a.medium", false)]
-    {
-        assert_eq!(is_burstable(kind), burstable, "{kind}");
+}
+
+#[test]
+fn burstable_machines_keep_the_clouds_own_credit_setting() {
+    for kind in ["t2.micro", "t3.small", "t3a.small", "t4g.nano", "trn1.2xlarge"] {
+        let mut attempt = attempt(1);
+        attempt.placements[0].machine.kind = kind.to_owned();
+        assert_eq!(input(&attempt, &[]).credit_specification(), None, "{kind}");
     }
 }
 

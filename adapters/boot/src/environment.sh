@@ -1,0 +1,48 @@
+# The runner, and so the job, gets the environment of a login on this machine. A child shell reads
+# /etc/profile and only what it exports is taken: no line of that file can end or change this script.
+user=$(id -un 2>/dev/null) || user=$UID
+export USER="$user" LOGNAME="$user"
+start=(env)
+path=$PATH
+if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes keeps the controller's
+  path=
+  if [ -f /etc/environment ]; then # as pam_env reads it: data, never shell
+    declaration='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$'
+    while IFS= read -r line || [ -n "$line" ]; do
+      [[ ${line%%#*} =~ $declaration ]] || continue
+      name=${BASH_REMATCH[2]} value=${BASH_REMATCH[3]}
+      value=${value%"${value##*[![:space:]]}"}
+      [[ $value != [\"\']* ]] || { value=${value:1} && value=${value%[\"\']}; }
+      [ "$name" != PATH ] || path=$value
+      start+=("$name=$value")
+    done </etc/environment
+  fi
+  # Written at the end of the child, however that comes.
+  printf -v dump '%q -0 >&61' "$(type -P env)"
+  # shellcheck disable=SC2016
+  timeout -k 2 10 "${start[@]}" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
+    "$BASH" --noprofile -l -c 'trap -- "$1" EXIT; shift; umask 022; cd; . /etc/profile' \
+    -bash "$dump" </dev/null >/dev/null 2>&1 61>.login
+  [ "$?" -ne 124 ] || say '/etc/profile was stopped after 10 s: what it exported by then holds'
+  exported=(env -i)
+  while IFS= read -r -d '' entry; do
+    case $entry in
+      PATH=*) path=${entry#*=} ;;
+      PWD=* | OLDPWD=* | SHLVL=* | _=*) ;;
+      [A-Za-z_]*) exported+=("$entry") ;;
+    esac
+  done <.login
+  rm -f .login
+  if [ "${#exported[@]}" -gt 2 ]; then
+    start=("${exported[@]}")
+  else
+    say '/etc/profile ended or replaced its shell: the job gets nothing from it'
+  fi
+  # What is in PATH now is still found.
+  rest=$PATH:
+  while [ -n "$rest" ]; do
+    dir=${rest%%:*} rest=${rest#*:}
+    case :$path: in *:"$dir":*) ;; *) path=${path:+$path:}$dir ;; esac
+  done
+fi
+
