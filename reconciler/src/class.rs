@@ -3,7 +3,8 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::run::{Refusal, text_id};
 
@@ -48,28 +49,22 @@ pub struct Class {
 #[serde(default)]
 pub struct Times {
     /// Launch to runner online.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub boot_within: SignedDuration,
     /// Runner started to job; then it drains itself.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// Of a machine, whatever it does.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub max_age: SignedDuration,
     /// A run waiting this long is given up.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub give_up_after: SignedDuration,
     /// After being robbed, wait this long for the robber's machine.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub assign_within: SignedDuration,
     /// How long a finished run is kept.
-    #[serde(with = "friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub keep: SignedDuration,
 }
 
@@ -309,11 +304,11 @@ pub fn serving<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a Class
     classes.iter().find(|class| class.serves(runs_on))
 }
 
-/// Durations written as `5m`, `1h 30m`, `10s`.
-pub mod friendly {
-    use jiff::SignedDuration;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+/// How a duration is written, for `#[serde(with = "Friendly")]`: `5m`, `1h 30m`, `10s`. A type
+/// rather than a module, so that the schema follows it too.
+pub struct Friendly;
 
+impl Friendly {
     /// Writes `5m`.
     pub fn serialize<S: Serializer>(
         duration: &SignedDuration,
@@ -332,5 +327,19 @@ pub mod friendly {
                 "`{text}` is not a duration: expected e.g. \"90s\", \"5m\", \"1h 30m\""
             ))
         })
+    }
+}
+
+#[cfg(feature = "schemars")]
+impl schemars::JsonSchema for Friendly {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Not of the format `duration`, which is ISO 8601's.
+        schemars::json_schema!({ "type": "string" })
     }
 }

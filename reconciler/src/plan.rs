@@ -11,7 +11,7 @@ mod push;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::class::{ClassName, Machine};
+use crate::class::{ClassName, Friendly, Machine};
 use crate::observation::Observation;
 use crate::ports::Limits;
 use crate::run::{InstanceId, Slot, Status};
@@ -81,8 +81,7 @@ pub struct Prepare {
     /// The first placement.
     pub machine: Machine,
     /// How long its runner may idle.
-    #[serde(with = "crate::class::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// When it powers off whatever it does.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]

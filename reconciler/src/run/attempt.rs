@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{InstanceId, Secret};
-use crate::class::{ClassName, Machine};
+use crate::class::{ClassName, Friendly, Machine};
 
 /// One try to get one machine, with everything that it will be given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -131,8 +131,7 @@ pub struct Boot {
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
     /// How long its runner may idle.
-    #[serde(with = "crate::class::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// The forge's address as machines reach it.
     pub instance_url: String,
