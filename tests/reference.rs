@@ -279,7 +279,7 @@ progress to stderr. `NO_COLOR` and pipes give plain output; `-o json` is the obj
 | 0 | done; with `plan --exit-code`: settled |
 | 1 | failed: a check of `doctor`, a malformed line of `eval` |
 | 2 | usage or configuration; with `plan --exit-code`: something to do |
-| 3 | not found |
+| 3 | no run, machine, registration, class, job or commit has that name |
 | 4 | the server is not reached |
 
 ";
