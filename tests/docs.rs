@@ -201,6 +201,97 @@ fn every_alert_has_its_runbook() {
     assert_eq!(named, there, "a runbook that no alert names");
 }
 
+/// A rule of Prometheus: an alert, or what an expression is recorded as.
+struct Rule {
+    name: String,
+    expression: String,
+    runbook: Option<String>,
+}
+
+fn rules() -> Vec<Rule> {
+    let file: serde_json::Value =
+        serde_saphyr::from_str(&read("docs/alerts/tinqs-ci.rules.yaml")).expect("YAML");
+    let groups = file["groups"].as_array().expect("the rules are in groups");
+    let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    rules
+        .map(|rule| Rule {
+            name: text(&rule["alert"]).or_else(|| text(&rule["record"])).expect("a name"),
+            expression: text(&rule["expr"]).expect("an expression"),
+            runbook: text(&rule["annotations"]["runbook_url"]),
+        })
+        .collect()
+}
+
+/// The families that an expression reads, through what is recorded.
+fn families(expression: &str, rules: &[Rule]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let of_names = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    for name in expression.split(of_names) {
+        if name.starts_with("tinqs_ci:") {
+            let recorded = rules.iter().find(|rule| rule.name == name);
+            let recorded = recorded.unwrap_or_else(|| panic!("{name} is recorded by no rule"));
+            found.append(&mut families(&recorded.expression, rules));
+        } else if name.starts_with("tinqs_ci_") {
+            let of_histogram = ["_bucket", "_sum", "_count"];
+            let family = of_histogram.iter().find_map(|suffix| name.strip_suffix(suffix));
+            found.insert(family.unwrap_or(name).to_owned());
+        }
+    }
+    found
+}
+
+/// Those that the program does not export, as a phrase; `None`: it exports all of them.
+fn not_exported(families: &BTreeSet<String>, exported: &BTreeSet<String>) -> Option<String> {
+    let missing: Vec<String> = families.difference(exported).map(|f| format!("`{f}`")).collect();
+    match &missing[..] {
+        [] => None,
+        [one] => Some(format!("the metric {one} is not exported.")),
+        [first @ .., last] => {
+            Some(format!("the metrics {} and {last} are not exported.", first.join(", ")))
+        }
+    }
+}
+
+#[test]
+fn rules_and_runbooks_say_which_metrics_are_not_exported() {
+    let exported = tinqs_ci::telemetry::metrics::schema();
+    let exported: BTreeSet<String> = exported
+        .as_array()
+        .expect("a list of families")
+        .iter()
+        .map(|family| family["name"].as_str().expect("a name").to_owned())
+        .collect();
+    let (rules, file) = (rules(), read("docs/alerts/tinqs-ci.rules.yaml"));
+    let mut silent = 0;
+    for rule in &rules {
+        let read_of = families(&rule.expression, &rules);
+        assert!(!read_of.is_empty(), "{} reads no metric of ours", rule.name);
+        let missing = not_exported(&read_of, &exported);
+        let lines: Vec<&str> = file.lines().map(str::trim).collect();
+        let at = lines.iter().position(|line| {
+            [format!("- alert: {}", rule.name), format!("- record: {}", rule.name)]
+                .contains(&(*line).to_owned())
+        });
+        let before = lines[at.expect("the rule stands in the file") - 1];
+        let comment = missing.as_ref().map(|phrase| format!("# Without effect yet: {phrase}"));
+        assert_eq!(
+            Some(before).filter(|line| line.starts_with('#')),
+            comment.as_deref(),
+            "the comment before {} in the rules",
+            rule.name
+        );
+        let Some(runbook) = &rule.runbook else { continue };
+        let page = read(runbook);
+        let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = page.split("\n\n").map(words).find(|part| part.contains("cannot fire yet"));
+        let sentence = missing.map(|phrase| format!("This alert cannot fire yet: {phrase}"));
+        assert_eq!(told, sentence, "{runbook}, for {}", rule.name);
+        silent += usize::from(sentence.is_some());
+    }
+    assert!(silent < rules.len(), "every alert is silent: the families are not read rightly");
+}
+
 #[test]
 fn every_row_of_the_decision_is_told() {
     let page = read("docs/how-it-works.md");

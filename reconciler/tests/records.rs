@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
     Attempt, Class, Condition, Instance, Outcome, Phase, Reason, Run, RunName, SeatLimits, Slot,
-    Spec, labels_match,
+    Spec, Status, labels_match,
 };
-use tinqs_ci_reconciler::plan::{Prepare, Row, record};
+use tinqs_ci_reconciler::plan::{LONGEST_DUE, Prepare, Row, record};
 use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, PortError};
 
 fn at(seconds: i64) -> Timestamp {
@@ -241,4 +241,47 @@ fn errors_and_rows_say_what_they_are() {
     let words = error.to_string();
     assert!(["store", "put", "full"].iter().all(|word| words.contains(word)), "{words}");
     assert_eq!((Row::Launch.to_string(), Row::PushEnded.to_string()), ("11".into(), "P2".into()));
+}
+
+/// Whether a status that differs in its due alone is worth a write.
+fn due_is_written(stored: &Run, due: Timestamp, now: Timestamp) -> bool {
+    record::worth_writing(stored, &Status { due, ..stored.status.clone() }, now)
+}
+
+#[test]
+fn a_due_is_written_only_where_the_stored_one_would_not_be_looked_at_in_time() {
+    let now = at(0);
+    let latest = now + LONGEST_DUE;
+    let (second, minute) = (SignedDuration::from_secs(1), SignedDuration::from_mins(1));
+    let open = run(RunName::job(42));
+    let mut finished = open.clone();
+    finished.status.phase = Phase::Finished;
+    let mut tombstone = finished.clone();
+    tombstone.deleted_at = Some(now);
+    let cases = [
+        ("an open run's due moves with each look", &open, now, now + minute, false),
+        ("an open run may be due as late as that", &open, latest, now + minute, false),
+        ("an open run is not due later than that", &open, latest + second, now + minute, true),
+        ("the plan itself asks for a later due", &open, latest + minute, latest + minute, false),
+        ("the plan asks for a still later due", &open, latest + second, latest + minute, false),
+        ("a finished run keeps its due", &finished, latest + minute, latest + minute, false),
+        ("a finished run is due later", &finished, now, now + minute, true),
+        ("a finished run is due far in the future", &finished, Timestamp::MAX, latest, true),
+        // A machine that hangs after its job is looked at every minute, for hours.
+        ("a tombstone's due moves with each look", &tombstone, now, now + minute, false),
+        ("a tombstone is due far in the future", &tombstone, Timestamp::MAX, now + minute, true),
+    ];
+    for (name, run, stored, decided, written) in cases {
+        let mut run = run.clone();
+        run.status.due = stored;
+        assert_eq!(due_is_written(&run, decided, now), written, "{name}");
+    }
+}
+
+#[test]
+fn a_status_that_differs_in_more_than_its_due_is_written() {
+    let stored = run(RunName::job(42));
+    let started = Status { phase: Phase::Starting, ..stored.status.clone() };
+    assert!(record::worth_writing(&stored, &started, at(0)));
+    assert!(!record::worth_writing(&stored, &stored.status, at(0)));
 }

@@ -1,7 +1,7 @@
 //! What a look would do, for people.
 
 use tinqs_ci_reconciler::model::{Observation, Run, Status};
-use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row};
+use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row, record};
 
 use super::types::{Change, Plan};
 
@@ -16,7 +16,7 @@ pub fn plan_view(seen: &Observation) -> Plan {
     if let Some(prepare) = &prepare {
         changes.extend(of_prepare(prepare, row));
     } else if let (Some(run), Some(status)) = (&seen.run, &status)
-        && differs(run, status)
+        && record::worth_writing(run, status, seen.now)
     {
         changes.push(write(run, status, row));
     }
@@ -92,16 +92,15 @@ fn write(run: &Run, status: &Status, row: Row) -> Change {
         (before, after) if before == after => format!("stays {after:?}"),
         (before, after) => format!("{before:?} becomes {after:?}"),
     };
+    let mut same_due = run.status.clone();
+    same_due.due = status.due;
     let why = match status.conditions.first() {
+        // The stored due is one that no record may hold.
+        _ if same_due == *status => {
+            format!("{phases}: due {} becomes {}", run.status.due, status.due)
+        }
         Some(condition) => format!("{phases}: {}", condition.message),
         None => phases,
     };
     change("~", "run".to_owned(), "write", because(row, &why))
-}
-
-/// Whether more than the due moved: that alone is not written.
-fn differs(run: &Run, status: &Status) -> bool {
-    let mut same_due = status.clone();
-    same_due.due = run.status.due;
-    same_due != run.status
 }

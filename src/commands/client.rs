@@ -39,11 +39,13 @@ pub enum Error {
         why: String,
     },
     /// No such thing.
-    #[error("{what} is not found{}", detail_after(.detail))]
+    #[error("{kind} `{name}` not found{}", detail_after(.detail))]
     NotFound {
-        /// What was asked for.
-        what: String,
-        /// What the server says of it.
+        /// Its kind: `run`, `machine`, `commit`.
+        kind: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// What the server adds.
         detail: String,
     },
     /// The server refuses.
@@ -147,7 +149,13 @@ impl Client {
         }
     }
 
-    async fn send(&self, request: RequestBuilder, what: &str) -> Result<Response, Error> {
+    /// Sends a request about a thing of this kind and name.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<Response, Error> {
         let response = request.send().await.map_err(|error| unreachable(&self.url, &error))?;
         let status = response.status();
         if status.is_success() {
@@ -161,7 +169,10 @@ impl Client {
             return Err(Error::Garbled { url: self.url.to_string(), why });
         };
         if status == StatusCode::NOT_FOUND {
-            return Err(Error::NotFound { what: cut(what, 100), detail });
+            // A server of ours says the same of a run, and nothing more.
+            let adds = detail != format!("{kind} `{name}` not found");
+            let detail = if adds { detail } else { String::new() };
+            return Err(Error::NotFound { kind, name: cut(name, 100), detail });
         }
         Err(Error::Refused { status, detail })
     }
@@ -186,8 +197,13 @@ impl Client {
             .map_err(|error| Error::Garbled { url: self.url.to_string(), why: error.to_string() })
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str], what: &str) -> Result<T, Error> {
-        let response = self.send(self.request(Method::GET, path), what).await?;
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        kind: &'static str,
+        name: &str,
+    ) -> Result<T, Error> {
+        let response = self.send(self.request(Method::GET, path), kind, name).await?;
         self.read(response).await
     }
 
@@ -211,7 +227,7 @@ impl Client {
                 query.extend(value.iter().map(|value| (key, value.clone())));
             }
             let request = self.request_with(Method::GET, &["runs"], &query);
-            let response = self.send(request, "the list of runs").await?;
+            let response = self.send(request, "list", "runs").await?;
             let page: List<Run> = self.read(response).await?;
             let stuck = page.next.is_some() && page.next == after;
             runs.extend(page.items);
@@ -228,7 +244,7 @@ impl Client {
     /// See [`Error`].
     pub async fn run(&self, name: &RunName) -> Result<Versioned, Error> {
         let request = self.request(Method::GET, &["runs", name.as_str()]);
-        let response = self.send(request, &format!("run/{name}")).await?;
+        let response = self.send(request, "run", name.as_str()).await?;
         let etag = response.headers().get(ETAG).and_then(|value| value.to_str().ok());
         let etag = etag.map(str::to_owned);
         Ok(Versioned { run: self.read(response).await?, etag })
@@ -239,7 +255,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn plan(&self, name: &RunName) -> Result<Plan, Error> {
-        self.get(&["runs", name.as_str(), "plan"], &format!("run/{name}")).await
+        self.get(&["runs", name.as_str(), "plan"], "run", name.as_str()).await
     }
 
     /// What the forge makes of a commit that is pushed.
@@ -255,7 +271,7 @@ impl Client {
         let mut query = vec![("repo", repo.to_owned()), ("sha", sha.to_owned())];
         query.extend(git_ref.map(|name| ("ref", name.to_owned())));
         let request = self.request_with(Method::GET, &["explain", "push"], &query);
-        let response = self.send(request, &format!("commit {sha} of {repo}")).await?;
+        let response = self.send(request, "commit", &format!("{repo}@{sha}")).await?;
         self.read(response).await
     }
 
@@ -267,7 +283,7 @@ impl Client {
         let query: Vec<(&str, String)> =
             repo.into_iter().map(|repo| ("repo", repo.to_owned())).collect();
         let request = self.request_with(Method::GET, &["explain", "job", &id.to_string()], &query);
-        let response = self.send(request, &format!("job {id}")).await?;
+        let response = self.send(request, "job", &id.to_string()).await?;
         self.read(response).await
     }
 
@@ -276,7 +292,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn machines(&self) -> Result<List<Machine>, Error> {
-        self.get(&["machines"], "the list of machines").await
+        self.get(&["machines"], "list", "machines").await
     }
 
     /// Runner rows of ours at the forge.
@@ -284,7 +300,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn registrations(&self) -> Result<List<Registration>, Error> {
-        self.get(&["registrations"], "the list of registrations").await
+        self.get(&["registrations"], "list", "registrations").await
     }
 
     /// Classes, and how full they are.
@@ -292,7 +308,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn classes(&self) -> Result<List<Class>, Error> {
-        self.get(&["classes"], "the list of classes").await
+        self.get(&["classes"], "list", "classes").await
     }
 
     /// This job gets no machine any more; `now`: its machine is ended too.
@@ -306,7 +322,7 @@ impl Client {
             Now::No => Vec::new(),
         };
         let request = self.request_with(Method::DELETE, &["runs", name.as_str()], &query);
-        self.send(if_match(request, seen), &format!("run/{name}")).await.map(drop)
+        self.send(if_match(request, seen), "run", name.as_str()).await.map(drop)
     }
 
     /// Clears backing off, giving up and a deletion.
@@ -316,7 +332,7 @@ impl Client {
     pub async fn retry(&self, seen: &Versioned) -> Result<(), Error> {
         let name = &seen.run.name;
         let request = self.request(Method::POST, &["runs", name.as_str(), "retry"]);
-        self.send(if_match(request, seen), &format!("run/{name}")).await.map(drop)
+        self.send(if_match(request, seen), "run", name.as_str()).await.map(drop)
     }
 
     /// Ends a machine, busy or not.
@@ -325,7 +341,7 @@ impl Client {
     /// See [`Error`].
     pub async fn terminate(&self, id: &str) -> Result<(), Error> {
         let request = self.request(Method::POST, &["machines", id, "terminate"]);
-        self.send(request, &format!("machine/{id}")).await.map(drop)
+        self.send(request, "machine", id).await.map(drop)
     }
 
     /// One sweep now.
@@ -333,7 +349,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn sweep(&self) -> Result<SweepReport, Error> {
-        let response = self.send(self.request(Method::POST, &["sweep"]), "the sweep").await?;
+        let response = self.send(self.request(Method::POST, &["sweep"]), "call", "sweep").await?;
         self.read(response).await
     }
 }

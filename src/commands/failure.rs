@@ -80,9 +80,7 @@ impl From<client::Error> for Failure {
             client::Error::Unreachable { .. } => Self::new(4, message).hint(
                 "start it with `tinqs-ci serve`, or name another: --server URL or TINQS_CI_URL",
             ),
-            client::Error::NotFound { .. } => {
-                Self::not_found(message).hint("`tinqs-ci get runs` lists what there is")
-            }
+            client::Error::NotFound { kind, .. } => Self::not_found(message).hint(lister(kind)),
             client::Error::Refused { status, .. } => match status.as_u16() {
                 401 | 403 => Self::failed(message)
                     .hint("set TINQS_CI_API_TOKEN to what the server has as server.api_token"),
@@ -96,6 +94,17 @@ impl From<client::Error> for Failure {
             }
         }
     }
+}
+
+/// How a name of this kind is found.
+pub(super) fn lister(kind: &str) -> String {
+    let many = match kind {
+        "run" | "machine" | "registration" => format!("{kind}s"),
+        "class" => "classes".to_owned(),
+        // A commit or a job, which the forge lists.
+        _ => return "`tinqs-ci doctor` checks what the server's token can read".to_owned(),
+    };
+    format!("`tinqs-ci get {many} -o name` lists the {many}")
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) ends the command quietly.

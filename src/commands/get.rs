@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::Run;
 
 use super::args::{Get, Output, Phase};
-use super::failure::{Failure, out, warn};
+use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
 use crate::api::{Class, List, Machine, Registration};
@@ -167,10 +167,10 @@ async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(
         if list.items.is_empty() {
             let kind = S::Thing::KIND;
             return Err(Failure::not_found(format!(
-                "{kind}/{} is not found",
+                "{kind} `{}` not found",
                 tinqs_ci_reconciler::text::escape(name)
             ))
-            .hint(format!("`tinqs-ci get {kind} -o name` lists what there is")));
+            .hint(lister(kind)));
         }
     }
     if args.watch {

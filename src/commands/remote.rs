@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{RunName, Secret};
 
 use super::args::{DryRun, Explain, Server, TextOrJson};
-use super::failure::{Failure, out, warn};
+use super::failure::{Failure, lister, out, warn};
 use super::local;
 use crate::api::Plan;
 use crate::commands::client::{self, Client, Now};
@@ -23,8 +23,11 @@ pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
 /// The name of a run, written `job-1` or `run/job-1`.
 pub(super) fn run_name(text: &str) -> Result<RunName, Failure> {
     let name = text.strip_prefix("run/").or_else(|| text.strip_prefix("runs/")).unwrap_or(text);
-    name.parse().map_err(|error: tinqs_ci_reconciler::model::ParseError| {
-        Failure::usage(error.to_string()).hint("`tinqs-ci get runs -o name` lists them")
+    // No server need be asked.
+    name.parse().map_err(|_| {
+        let lists = lister("run");
+        Failure::not_found(format!("run `{}` not found", tinqs_ci_reconciler::text::cut(name, 60)))
+            .hint(format!("a run is named `job-<number>` or `push-<16 hex digits>`; {lists}"))
     })
 }
 
@@ -156,8 +159,11 @@ pub(super) async fn terminate(
     if dry.dry_run {
         let machines = client.machines().await?;
         if !machines.items.iter().any(|machine| machine.id == id) {
-            return Err(Failure::not_found(format!("machine/{id} is not found"))
-                .hint("`tinqs-ci get machines -o name` lists them"));
+            return Err(Failure::not_found(format!(
+                "machine `{}` not found",
+                tinqs_ci_reconciler::text::cut(id, 100)
+            ))
+            .hint(lister("machine")));
         }
         return out(&format!(
             "machine/{} terminated (dry run)\n",

@@ -68,24 +68,10 @@ fn wrong_words_are_told_in_two_lines() {
     "#]],
     );
     wrong(
-        &["get", "runs", "../x"],
-        &expect![[r#"
-        error: `../x` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
-        hint: `tinqs-ci get runs -o name` lists them
-    "#]],
-    );
-    wrong(
         &["describe"],
         &expect![[r#"
         error: the following required arguments were not provided: <NAME>
         hint: usage: tinqs-ci describe <NAME>
-    "#]],
-    );
-    wrong(
-        &["describe", "job-\u{1b}[2J"],
-        &expect![[r#"
-        error: `job-\u{1b}[2J` is not a run name: expected `job-<number>` or `push-<16 hex digits>`
-        hint: `tinqs-ci get runs -o name` lists them
     "#]],
     );
     wrong(
@@ -279,6 +265,50 @@ fn plan_of_a_file_needs_no_server() {
     assert_eq!(said.code, 2);
     assert!(said.err.contains("line 2"), "{}", said.err);
     assert_eq!(tinqs_in(folder.path(), &["plan", "-f", "none.json"], &[]).code, 2);
+}
+
+/// A run that is over and kept, with this `due` stored, as `plan -f` takes it.
+fn finished(due: &str) -> String {
+    format!(
+        r#"{{
+        "now": "2026-11-24T12:00:00Z", "name": "job-1", "job": {{"Done": {{"conclusion": "Success"}}}},
+        "registrations": {{"Seen": []}}, "room": true,
+        "run": {{
+            "name": "job-1", "uid": "0a1b2c3d-0000-5000-8000-000000000000", "version": 3,
+            "created_at": "2026-11-24T11:50:00Z",
+            "spec": {{
+                "job": {{"repo": "acme/site", "repo_id": 7, "job_id": 1}}, "runs_on": ["linux"]
+            }},
+            "status": {{
+                "phase": "Finished", "next": 2, "waiting_since": "2026-11-24T11:50:00Z",
+                "finished_at": "2026-11-24T11:55:00Z", "outcome": "Succeeded", "due": "{due}"
+            }}
+        }}}}"#
+    )
+}
+
+#[test]
+fn a_plan_is_settled_only_where_the_controller_would_write_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = |due: &str| {
+        std::fs::write(folder.path().join("seen.json"), finished(due)).expect("written");
+        tinqs_in(folder.path(), &["plan", "-f", "seen.json", "--exit-code"], &[])
+    };
+    // Kept for a week after its end.
+    let said = plan("2026-12-01T11:55:00Z");
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    expect![[r#"
+        settled in Finished: nothing to do (row 3)
+    "#]]
+    .assert_eq(&said.out);
+    // Nobody would look at it again: the controller writes the due that it should have.
+    let said = plan("9999-12-01T00:00:00Z");
+    assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
+    expect![[r#"
+        ~ run                write       stays Finished: due 9999-12-01T00:00:00Z becomes 2026-12-01T11:55:00Z (row 3)
+        1 change
+    "#]]
+    .assert_eq(&said.out);
 }
 
 fn said_of(child: std::process::Child) -> crate::Said {

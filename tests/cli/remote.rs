@@ -46,7 +46,8 @@ fn pages() -> Server {
             Answer(200, None, json!({ "items": [run(3), run(2)], "next": "c" }))
         }
         "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
-        "GET /v1/runs/job-9" => problem(404, "there is no run `job-9`"),
+        "GET /v1/runs/job-9" | "GET /v1/runs/job-9/plan" => problem(404, "run `job-9` not found"),
+        "POST /v1/machines/i-1/terminate" => problem(404, "its slot is not ours"),
         "GET /v1/machines"
         | "GET /v1/registrations"
         | "GET /v1/classes"
@@ -110,20 +111,83 @@ fn single_things_are_themselves() {
 #[test]
 fn what_is_not_there_is_three() {
     let server = pages();
-    let said = ask(&server, &["describe", "job-9"]);
-    assert_eq!((said.code, said.out.as_str()), (3, ""));
+    let not_found = |args: &[&str]| {
+        let said = ask(&server, args);
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{args:?}: {}", said.err);
+        said.err
+    };
+    let run = expect![[r#"
+        error: run `job-9` not found
+        hint: `tinqs-ci get runs -o name` lists the runs
+    "#]];
+    for args in [
+        &["get", "run", "job-9"][..],
+        &["get", "runs", "job-9"],
+        &["get", "run/job-9"],
+        &["get", "job-9"],
+        &["describe", "job-9"],
+        &["describe", "run/job-9"],
+        &["plan", "job-9"],
+        &["delete", "job-9"],
+        &["retry", "job-9"],
+    ] {
+        run.assert_eq(&not_found(args));
+    }
     expect![[r#"
-        error: run/job-9 is not found: there is no run `job-9`
-        hint: `tinqs-ci get runs` lists what there is
+        error: machine `i-\u{1b}1` not found
+        hint: `tinqs-ci get machines -o name` lists the machines
     "#]]
-    .assert_eq(&said.err);
-    assert_eq!(ask(&server, &["get", "run/job-9"]).code, 3);
-    assert_eq!(ask(&server, &["delete", "job-9"]).code, 3);
-    let said = ask(&server, &["get", "machine/i-\u{1b}1"]);
-    assert_eq!(said.code, 3);
-    assert!(said.err.starts_with("error: machine/i-\\u{1b}1 is not found\n"), "{}", said.err);
-    let said = ask(&server, &["terminate", "i-1", "--dry-run"]);
-    assert_eq!(said.code, 3, "{}", said.err);
+    .assert_eq(&not_found(&["get", "machine/i-\u{1b}1"]));
+    expect![[r#"
+        error: class `linux` not found
+        hint: `tinqs-ci get classes -o name` lists the classes
+    "#]]
+    .assert_eq(&not_found(&["get", "class", "linux"]));
+    expect![[r#"
+        error: registration `7` not found
+        hint: `tinqs-ci get registrations -o name` lists the registrations
+    "#]]
+    .assert_eq(&not_found(&["get", "registration", "7"]));
+    let machine = expect![[r#"
+        error: machine `i-1` not found
+        hint: `tinqs-ci get machines -o name` lists the machines
+    "#]];
+    machine.assert_eq(&not_found(&["terminate", "i-1", "--dry-run"]));
+    // What the server adds is told.
+    expect![[r#"
+        error: machine `i-1` not found: its slot is not ours
+        hint: `tinqs-ci get machines -o name` lists the machines
+    "#]]
+    .assert_eq(&not_found(&["terminate", "i-1"]));
+}
+
+#[test]
+fn a_name_that_no_run_can_have_is_not_found_either() {
+    let server = Server::new(|asked, _| panic!("nobody asks {}", asked.line));
+    let expected = expect![[r#"
+        error: run `web` not found
+        hint: a run is named `job-<number>` or `push-<16 hex digits>`; `tinqs-ci get runs -o name` lists the runs
+    "#]];
+    for args in [
+        &["get", "run", "web"][..],
+        &["get", "runs", "web"],
+        &["get", "run/web"],
+        &["describe", "web"],
+        &["describe", "run/web"],
+        &["plan", "web"],
+        &["delete", "web"],
+        &["retry", "web"],
+    ] {
+        let said = ask(&server, args);
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{args:?}: {}", said.err);
+        expected.assert_eq(&said.err);
+    }
+    for (name, shown) in [("../x", "../x"), ("job-\u{1b}[2J", "job-\\u{1b}[2J"), ("", "")] {
+        let said = ask(&server, &["describe", name]);
+        assert_eq!(said.code, 3, "{}", said.err);
+        let line = format!("error: run `{shown}` not found\n");
+        assert!(said.err.starts_with(&line), "{}", said.err);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::breaker::Leave;
 use super::{ActionKind, Controller, Effect, Fact, LookResult, Report};
 use crate::model::{Observation, Phase, Reason, Run, RunName, Slot, Status};
 use crate::mutant::{self, Mutant};
-use crate::plan::{self, Action, LONGEST_DUE, Plan, Row};
+use crate::plan::{self, Action, Plan, Row, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
 /// Nothing lands late: what is left of a look after this is dropped.
@@ -222,7 +222,7 @@ impl Look<'_> {
     /// Writes the record, if more than its due moved.
     async fn put(&mut self, row: Row) -> Result<(), Stop> {
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
-        if !worth_writing(stored, run, self.seen.now) {
+        if !record::worth_writing(stored, &run.status, self.seen.now) {
             return Ok(());
         }
         self.now_in_time()?;
@@ -281,7 +281,7 @@ impl Look<'_> {
                 run.map(|r| if r.is_open() { r.status.due.min(soon) } else { soon })
             }
             LookResult::Settled | LookResult::Acted => {
-                run.filter(|r| is_due_soon(r)).map(|r| r.status.due)
+                run.filter(|r| record::is_due_soon(r, &r.status)).map(|r| r.status.due)
             }
         };
         controller.memory.remember_due(&report.name, report.due);
@@ -295,65 +295,4 @@ impl Look<'_> {
 
 fn stored_phase(run: Option<&Run>) -> Option<Phase> {
     run.map(|r| r.status.phase)
-}
-
-/// Whether it is looked at again on its own account: a tombstone is, until it may be removed. Its
-/// due only moves, look by look, and is not written for that.
-fn is_due_soon(run: &Run) -> bool {
-    run.is_open() || run.deleted_at.is_some()
-}
-
-/// Whether more than the due moved, or the stored due is one that no record may hold.
-fn worth_writing(stored: &Run, run: &Run, now: Timestamp) -> bool {
-    let mut same_due = run.status.clone();
-    same_due.due = stored.status.due;
-    let scrambled = if is_due_soon(run) {
-        // Not where the plan says so itself: in push mode a run may wait an hour.
-        stored.status.due > now + LONGEST_DUE && run.status.due < stored.status.due
-    } else {
-        stored.status.due != run.status.due
-    };
-    same_due != stored.status || scrambled
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Spec;
-
-    #[test]
-    fn a_due_that_the_plan_asks_for_is_not_written_again_and_a_scrambled_one_is() {
-        let now = Timestamp::UNIX_EPOCH;
-        let spec = Spec::default();
-        let mut stored = Run::new("test", RunName::push(&["a"]), spec, now);
-        let hour = now + SignedDuration::from_hours(1);
-        stored.status.due = hour;
-        assert!(!worth_writing(&stored, &stored.clone(), now));
-        let mut sooner = stored.clone();
-        sooner.status.due = now + SignedDuration::from_secs(30);
-        assert!(worth_writing(&stored, &sooner, now));
-        stored.status.due = now;
-        assert!(!worth_writing(&stored, &sooner, now));
-        // As late as a run may be is not scrambled yet, however much sooner it is due now.
-        stored.status.due = now + LONGEST_DUE;
-        assert!(!worth_writing(&stored, &sooner, now));
-        stored.status.due = now + LONGEST_DUE + SignedDuration::from_secs(1);
-        assert!(worth_writing(&stored, &sooner, now));
-    }
-
-    #[test]
-    fn a_tombstone_is_not_written_for_its_due_and_a_finished_run_is() {
-        let now = Timestamp::UNIX_EPOCH;
-        let spec = Spec::default();
-        let mut stored = Run::new("test", RunName::job(1), spec, now);
-        stored.status.phase = Phase::Finished;
-        let mut later = stored.clone();
-        later.status.due = now + SignedDuration::from_secs(60);
-        assert!(worth_writing(&stored, &later, now));
-        // A machine that hangs after its job is looked at every minute, for hours.
-        (stored.deleted_at, later.deleted_at) = (Some(now), Some(now));
-        assert!(!worth_writing(&stored, &later, now));
-        stored.status.due = Timestamp::MAX;
-        assert!(worth_writing(&stored, &later, now));
-    }
 }

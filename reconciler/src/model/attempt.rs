@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::class::ClassName;
+use super::friendly::Friendly;
 use super::machine::{Machine, Refusal};
 use super::names::InstanceId;
 use super::secret::Secret;
@@ -119,8 +120,7 @@ pub struct Boot {
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
     /// How long its runner may idle.
-    #[serde(with = "crate::model::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// The forge's address as machines reach it.
     pub instance_url: String,

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::friendly::Friendly;
 use super::machine::{Broken, Cause, Machine, Shortage};
 use super::names::text_id;
 
@@ -47,28 +48,22 @@ pub struct Class {
 #[serde(default)]
 pub struct Times {
     /// Launch to runner online.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub boot_within: SignedDuration,
     /// Runner started to job; then it drains itself.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// Of a machine, whatever it does.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub max_age: SignedDuration,
     /// A run waiting this long is given up.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub give_up_after: SignedDuration,
     /// After being robbed, wait this long for the robber's machine.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub assign_within: SignedDuration,
     /// How long a finished run is kept.
-    #[serde(with = "super::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub keep: SignedDuration,
 }
 

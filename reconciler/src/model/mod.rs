@@ -2,7 +2,7 @@
 
 mod attempt;
 mod class;
-pub mod friendly;
+mod friendly;
 mod machine;
 mod names;
 mod observation;
@@ -14,6 +14,7 @@ pub use attempt::{
     Answer, Attempt, Boot, End, Ended, PastAttempt, PastPlacement, Placement, Refused, Runner,
 };
 pub use class::{Class, ClassName, HOST, SeatLimits, Times, label_name, labels_match, serving};
+pub use friendly::Friendly;
 pub use machine::{Broken, Cause, Machine, Market, Refusal, Shortage};
 pub(crate) use names::hash_hex;
 pub use names::{InstanceId, ParseError, RunName, Slot, Uid, Uid8};

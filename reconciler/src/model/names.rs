@@ -145,7 +145,7 @@ pub(crate) fn hash_hex(parts: &[&str]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct Uid(#[cfg_attr(feature = "schemars", schemars(with = "String"))] pub Uuid);
+pub struct Uid(pub Uuid);
 
 impl Uid {
     /// The uid of a run made now.

@@ -1,12 +1,12 @@
-//! What actions answered, turned into the next status. Pure.
+//! What actions answered, turned into the next status, and whether a status is worth a write. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{supersede, tell};
 use super::rows::Prepare;
-use super::times::after;
+use super::times::{LONGEST_DUE, after};
 use crate::model::{
-    Answer, Attempt, Boot, End, Instance, Phase, Placement, Reason, Refusal, Refused, Runner,
+    Answer, Attempt, Boot, End, Instance, Phase, Placement, Reason, Refusal, Refused, Run, Runner,
     Secret, Status,
 };
 use crate::ports::ErrorKind;
@@ -83,4 +83,25 @@ pub fn refused(status: &mut Status, placement: u32, why: Refusal, now: Timestamp
 
 fn placement_of(status: &mut Status, placement: u32) -> Option<&mut Placement> {
     status.attempt.as_mut()?.placements.get_mut(usize::try_from(placement).ok()?)
+}
+
+/// Whether a run in this status is looked at again on its own account: one that is open, and a
+/// tombstone until it may be removed.
+pub(crate) fn is_due_soon(run: &Run, status: &Status) -> bool {
+    status.phase != Phase::Finished || run.deleted_at.is_some()
+}
+
+/// Whether this status is worth a write over the stored record: more than the due moved, or the
+/// stored due is one that no record may hold. The due of a run that is looked at again moves with
+/// each look, and is not written for that.
+pub fn worth_writing(stored: &Run, status: &Status, now: Timestamp) -> bool {
+    let mut same_due = status.clone();
+    same_due.due = stored.status.due;
+    let scrambled = if is_due_soon(stored, status) {
+        // Not where the plan says so itself: in push mode a run may wait an hour.
+        stored.status.due > after(now, LONGEST_DUE) && status.due < stored.status.due
+    } else {
+        stored.status.due != status.due
+    };
+    same_due != stored.status || scrambled
 }

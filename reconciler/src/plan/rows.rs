@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClassName, InstanceId, Machine, SeatLimits, Slot, Status};
+use crate::model::{ClassName, Friendly, InstanceId, Machine, SeatLimits, Slot, Status};
 
 /// What a look does next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,8 +38,7 @@ pub struct Prepare {
     /// The first placement.
     pub machine: Machine,
     /// How long its runner may idle.
-    #[serde(with = "crate::model::friendly")]
-    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// When it powers off whatever it does.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]

@@ -84,14 +84,19 @@ impl Wish {
 
 fn parse(name: &str) -> Result<RunName, Refusal> {
     name.parse().map_err(|_| {
-        let detail = "that is no run's name: expected `job-<number>` or `push-<16 hex digits>`";
+        let detail = "run not found: a run is named `job-<number>` or `push-<16 hex digits>`";
         Refusal::new(StatusCode::NOT_FOUND, detail)
     })
 }
 
 async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
     let run = app.controller.ports().store.get(name).await?;
-    run.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("there is no run `{name}`")))
+    run.ok_or_else(|| not_found(name))
+}
+
+/// The command line says the same of a run that is not there, and says it once.
+fn not_found(name: &RunName) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, format!("run `{name}` not found"))
 }
 
 /// `GET /v1/runs/{name}`.
@@ -118,7 +123,7 @@ pub(super) async fn plan(State(app): Ctx, Path(name): Path<String>) -> Result<Js
         && seen.registrations.seen().is_empty()
         && seen.seats.is_empty();
     if nothing {
-        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no run `{name}`")));
+        return Err(not_found(&name));
     }
     Ok(Json(plan_view(&seen)))
 }
