@@ -33,6 +33,7 @@ const ROOT: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "adapters",
     "benches",
     "deny.toml",
     "deploy",
@@ -44,7 +45,9 @@ const ROOT: &[&str] = &[
     "schemas",
     "simulator",
     "src",
+    "testing",
     "tests",
+    "workflow",
 ];
 
 #[test]

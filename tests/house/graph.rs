@@ -49,6 +49,15 @@ pub(crate) struct Outside {
     pub(crate) path: String,
 }
 
+/// Files that import each other in a circle.
+#[derive(Debug)]
+pub(crate) struct Cycle<'a> {
+    /// The imports that tie it.
+    pub(crate) imports: Vec<&'a Import>,
+    /// Whether it is one only because children import the files of their parents.
+    pub(crate) is_of_parents: bool,
+}
+
 /// What the sources say.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
@@ -68,9 +77,16 @@ impl Graph {
         resolve::graph(tree)
     }
 
-    /// The groups of files that import each other in a circle, each with the imports that tie it.
-    pub(crate) fn cycles(&self) -> Vec<Vec<&Import>> {
-        cycles::cycles(&self.imports)
+    /// The groups of files that import each other in a circle.
+    pub(crate) fn cycles(&self) -> Vec<Cycle<'_>> {
+        let imports: Vec<&Import> = self.imports.iter().collect();
+        let mut found = Vec::new();
+        for imports in cycles::cycles(&imports) {
+            let mut beside = imports.clone();
+            beside.retain(|import| !import.is_of_parent());
+            found.push(Cycle { imports, is_of_parents: cycles::cycles(&beside).is_empty() });
+        }
+        found
     }
 }
 

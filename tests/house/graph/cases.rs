@@ -28,8 +28,8 @@ fn imports(sources: &[(&str, &str)]) -> Vec<String> {
 fn cycles(sources: &[(&str, &str)]) -> Vec<Vec<String>> {
     let graph = graph(sources);
     assert_eq!(graph.problems, Vec::<String>::new());
-    let text = |cycle: &Vec<&super::Import>| {
-        cycle.iter().map(|import| import.to_string().replace("one/src/", "")).collect()
+    let text = |cycle: &super::Cycle<'_>| {
+        cycle.imports.iter().map(|import| import.to_string().replace("one/src/", "")).collect()
     };
     graph.cycles().iter().map(text).collect()
 }
@@ -65,6 +65,32 @@ fn a_parent_and_a_child_that_use_each_other_are_a_cycle() {
 }
 
 #[test]
+fn a_cycle_by_imports_of_parents_alone_is_told_apart() {
+    let files = |parent: &'static str| {
+        graph(&[
+            ("one/src/lib.rs", "pub mod a;"),
+            ("one/src/a.rs", parent),
+            ("one/src/a/x.rs", "use super::A;\nuse super::y::Y;\npub struct X(A, Y);"),
+            ("one/src/a/y.rs", "pub struct Y;\npub fn y() { super::super::a::g(); }"),
+        ])
+    };
+    let told = |graph: &Graph| {
+        let cycles = graph.cycles();
+        cycles.iter().map(|cycle| (cycle.imports.len(), cycle.is_of_parents)).collect::<Vec<_>>()
+    };
+    let apart = files("mod x;\nmod y;\npub struct A;\npub fn g() { x::X; }");
+    assert_eq!(told(&apart), [(4, true)]);
+    let none = files("mod x;\nmod y;\npub struct A;\npub fn g() {}");
+    assert_eq!(told(&none), []);
+    let beside = graph(&[
+        ("one/src/lib.rs", "mod a;\nmod b;\nfn f() { a::A; }\npub struct L;"),
+        ("one/src/a.rs", "use crate::b::B;\nuse crate::L;\npub struct A;"),
+        ("one/src/b.rs", "use crate::a::A;\npub struct B;"),
+    ]);
+    assert_eq!(told(&beside), [(4, false)]);
+}
+
+#[test]
 fn a_parent_that_re_exports_its_child_imports_it() {
     let found = cycles(&[
         ("one/src/lib.rs", "pub mod a;"),
@@ -85,6 +111,27 @@ fn a_name_from_the_parent_counts_for_the_sibling_that_defines_it() {
     let found = imports(&sources);
     assert_eq!(found, ["a.rs:3 -> a/x.rs (X)", "a.rs:4 -> a/y.rs (Y)", "a/x.rs:1 -> a/y.rs (Y)"]);
     assert_eq!(cycles(&sources), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_name_that_is_called_as_its_module_is_found_in_it() {
+    let found = imports(&[
+        ("one/src/lib.rs", "mod a;\nmod print;"),
+        ("one/src/a.rs", "use crate::print::{cut, escape};\nuse crate::a;"),
+        ("one/src/print.rs", "mod escape;\nmod cut;\npub use escape::escape;\npub use cut::*;"),
+        ("one/src/print/escape.rs", "pub fn escape() {}"),
+        ("one/src/print/cut.rs", "pub use super::cut::cut;\npub use super::*;"),
+    ]);
+    assert_eq!(
+        found,
+        [
+            "a.rs:1 -> print/escape.rs (escape)",
+            "print.rs:4 -> print/cut.rs (*)",
+            "print.rs:3 -> print/escape.rs (escape)",
+            "print/cut.rs:2 -> print.rs (*)",
+        ],
+        "what leads back to itself alone names no file, and ends"
+    );
 }
 
 #[test]

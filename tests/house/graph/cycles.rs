@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::Import;
 
 /// The imports inside each component of more than one file.
-pub(super) fn cycles(imports: &[Import]) -> Vec<Vec<&Import>> {
+pub(super) fn cycles<'a>(imports: &[&'a Import]) -> Vec<Vec<&'a Import>> {
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for import in imports {
+    for import in imports.iter().copied() {
         graph.entry(&import.from).or_default().push(&import.to);
         graph.entry(&import.to).or_default();
     }
@@ -23,7 +23,11 @@ pub(super) fn cycles(imports: &[Import]) -> Vec<Vec<&Import>> {
         .filter(|files| files.len() > 1)
         .map(|files| {
             let inside = |file: &str| files.contains(&file);
-            imports.iter().filter(|import| inside(&import.from) && inside(&import.to)).collect()
+            imports
+                .iter()
+                .filter(|import| inside(&import.from) && inside(&import.to))
+                .copied()
+                .collect()
         })
         .collect();
     cycles.sort();

@@ -13,8 +13,14 @@ enum Target {
     Outside(Vec<String>),
 }
 
-/// The names that are being looked up: one that leads back to itself ends there.
-type Asked = Vec<(usize, String)>;
+/// The imports that are being followed for a name: one that leads back to itself ends there.
+type Asked = Vec<(usize, String, Follow)>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    Use(usize),
+    Glob(usize),
+}
 
 pub(super) fn graph(tree: Tree) -> Graph {
     let resolver = Resolver { tree: &tree };
@@ -187,27 +193,10 @@ impl Resolver<'_> {
 
     /// What `module` calls `name`, as far as `from` can see it.
     fn lookup(&self, module: usize, name: &str, from: usize, asked: &mut Asked) -> Vec<Target> {
-        let key = (module, name.to_owned());
-        if asked.contains(&key) {
-            return Vec::new();
-        }
-        asked.push(key);
-        let found = self.lookup_once(module, name, from, asked);
-        asked.pop();
-        found
-    }
-
-    fn lookup_once(
-        &self,
-        module: usize,
-        name: &str,
-        from: usize,
-        asked: &mut Asked,
-    ) -> Vec<Target> {
         let own = &self.tree.modules[module];
         let is_inside = self.is_inside(from, module);
         let mut found = Vec::new();
-        for what in own.names.get(name).into_iter().flatten() {
+        for (index, what) in own.names.get(name).into_iter().flatten().enumerate() {
             if !what.is_open() && !is_inside {
                 continue;
             }
@@ -216,22 +205,31 @@ impl Resolver<'_> {
                 Name::Item { file, .. } => {
                     found.push(Target::Item { file: file.clone(), name: name.to_owned() });
                 }
-                Name::Use { written, .. } => found.extend(self.resolve(module, written, asked)),
+                Name::Use { written, .. } => {
+                    let key = (module, name.to_owned(), Follow::Use(index));
+                    found.extend(once(asked, key, |asked| self.resolve(module, written, asked)));
+                }
             }
         }
         if found.is_empty() && own.made.contains(name) {
             found.push(Target::Item { file: own.file.clone(), name: name.to_owned() });
         }
         if found.is_empty() {
-            for (written, open) in &own.globs {
+            for (index, (written, open)) in own.globs.iter().enumerate() {
                 if !open && !is_inside {
                     continue;
                 }
-                for target in self.resolve(module, written, asked) {
-                    if let Target::Module(glob) = target {
-                        found.extend(self.glob(glob, name, module, asked));
-                    }
-                }
+                let key = (module, name.to_owned(), Follow::Glob(index));
+                found.extend(once(asked, key, |asked| {
+                    let globs = self.resolve(module, written, asked).into_iter();
+                    globs
+                        .filter_map(|target| match target {
+                            Target::Module(glob) => Some(self.glob(glob, name, module, asked)),
+                            _ => None,
+                        })
+                        .flatten()
+                        .collect()
+                }));
             }
         }
         found
@@ -287,4 +285,19 @@ impl Resolver<'_> {
         all.dedup();
         if all.len() == 1 { all.pop() } else { None }
     }
+}
+
+/// Follows an import, unless it is being followed already.
+fn once(
+    asked: &mut Asked,
+    key: (usize, String, Follow),
+    follow: impl FnOnce(&mut Asked) -> Vec<Target>,
+) -> Vec<Target> {
+    if asked.contains(&key) {
+        return Vec::new();
+    }
+    asked.push(key);
+    let found = follow(asked);
+    asked.pop();
+    found
 }
