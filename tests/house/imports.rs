@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use super::crates::{Member, members};
 use super::graph::{Graph, Import, Layers, Package, belongs};
-use super::tree::{files, read, sources};
+use super::tree::{files, has_extension, read, sources};
 
 /// The layers of the crates that have them, from the lowest up. A file imports its own module and
 /// lower layers; modules of one layer do not know each other.
 const LAYERS: &[Layers<'_>] = &[
     Layers {
         source: "reconciler/src",
-        layers: &[
+        modules: &[
             &["text", "mutant"],
             &["model"],
             &["ports"],
@@ -24,7 +24,7 @@ const LAYERS: &[Layers<'_>] = &[
     },
     Layers {
         source: "src",
-        layers: &[
+        modules: &[
             &["settings"],
             &["words"],
             &["api", "push"],
@@ -103,7 +103,7 @@ fn every_source_file_is_read() {
     let known = |file: &String| packages.iter().any(|source| file.starts_with(source));
     let strays: Vec<String> = files()
         .into_iter()
-        .filter(|file| file.contains("/src/") && file.ends_with(".rs"))
+        .filter(|file| file.contains("/src/") && has_extension(file, "rs"))
         .filter(|file| !file.starts_with("fuzz/") && !known(file))
         .collect();
     none(&strays, "a source file belongs to no crate of the workspace");

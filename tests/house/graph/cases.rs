@@ -421,7 +421,7 @@ fn what_cannot_be_read_is_a_problem() {
 fn imports_go_down_the_layers_only() {
     let layers = Layers {
         source: "one/src",
-        layers: &[&["low"], &["left", "right"], &["top"], &["coming"]],
+        modules: &[&["low"], &["left", "right"], &["top"], &["coming"]],
         later: &["coming"],
     };
     let sources = [
@@ -457,7 +457,7 @@ fn a_table_of_layers_that_differs_from_the_folder_is_told() {
         ("one/src/b.rs", ""),
         ("one/src/c.rs", ""),
     ]);
-    let layers = Layers { source: "one/src", layers: &[&["a"], &["gone"], &["c"]], later: &["c"] };
+    let layers = Layers { source: "one/src", modules: &[&["a"], &["gone"], &["c"]], later: &["c"] };
     assert_eq!(
         layers.unplaced(&graph),
         [

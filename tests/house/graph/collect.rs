@@ -101,7 +101,9 @@ impl<'a> Collector<'a> {
             let module = self.tree.add(Some(parent), &file, join(&folder, &name));
             self.name(&name, Name::Module { module, open });
             self.module = module;
-            items.iter().for_each(|item| self.visit_item(item));
+            for item in items {
+                self.visit_item(item);
+            }
             self.module = parent;
             return;
         }

@@ -5,7 +5,7 @@ use super::{Graph, Import, belongs};
 /// The modules directly under `source`, from the lowest layer up. `lib.rs` and `main.rs` stand above.
 pub(crate) struct Layers<'a> {
     pub(crate) source: &'a str,
-    pub(crate) layers: &'a [&'a [&'a str]],
+    pub(crate) modules: &'a [&'a [&'a str]],
     /// Modules in the table that are still to come.
     pub(crate) later: &'a [&'a str],
 }
@@ -15,9 +15,9 @@ impl Layers<'_> {
     fn place(&self, file: &str) -> Option<(usize, String)> {
         let inside = file.strip_prefix(self.source)?.strip_prefix('/')?;
         if inside == "lib.rs" || inside == "main.rs" {
-            return Some((self.layers.len(), "lib and main".to_owned()));
+            return Some((self.modules.len(), "lib and main".to_owned()));
         }
-        self.layers.iter().enumerate().find_map(|(layer, modules)| {
+        self.modules.iter().enumerate().find_map(|(layer, modules)| {
             let module = modules.iter().find(|module| belongs(inside, module))?;
             Some((layer, (*module).to_owned()))
         })
@@ -35,7 +35,7 @@ impl Layers<'_> {
             .filter(|file| self.is_of(file) && self.place(file).is_none())
             .map(|file| format!("{file}: stands in no layer"))
             .collect();
-        for module in self.layers.iter().copied().flatten() {
+        for module in self.modules.iter().copied().flatten() {
             let stem = format!("{}/{module}", self.source);
             let exists = graph.files.iter().any(|file| belongs(file, &stem));
             match (exists, self.later.contains(module)) {

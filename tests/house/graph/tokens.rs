@@ -50,7 +50,7 @@ pub(super) fn paths(stream: &TokenStream, in_attribute: bool) -> Vec<Found> {
     found
 }
 
-/// The path that begins at `start`; answers where the tokens after it begin.
+/// Finds the path that begins at `start`, and returns where the tokens after it begin.
 fn path(tokens: &[TokenTree], start: usize, in_attribute: bool, found: &mut Vec<Found>) -> usize {
     let before = &tokens[..start];
     let mut segments = Vec::new();
