@@ -1,0 +1,310 @@
+//! What the manifests say: who depends on whom, what is built, what is locked.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use super::tree::{dependencies, files, manifest, none_holds, root, sources};
+
+/// What the lockfile may hold; raised on purpose only, with a line in the changelog.
+const MOST_PACKAGES: usize = 400;
+
+/// What each crate of the workspace may depend on, of the others: in every build, and in its tests.
+/// A new edge is a decision.
+const EDGES: &[(&str, &[&str], &[&str])] = &[
+    ("tinqs-ci-reconciler", &[], &[]),
+    ("tinqs-ci-workflow", &[], &[]),
+    ("tinqs-ci-net", &[], &[]),
+    ("tinqs-ci-boot", &["tinqs-ci-reconciler"], &[]),
+    ("tinqs-ci-local", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &[]),
+    (
+        "tinqs-ci-gitea",
+        &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"],
+        &[],
+    ),
+    (
+        "tinqs-ci-aws",
+        &["tinqs-ci-boot", "tinqs-ci-reconciler"],
+        &["tinqs-ci-local"],
+    ),
+    (
+        "tinqs-ci-simulator",
+        &["tinqs-ci-reconciler"],
+        &["tinqs-ci-reconciler", "tinqs-ci-test-runner"],
+    ),
+    ("tinqs-ci-test-runner", &[], &[]),
+    ("tinqs-ci-testing", &["tinqs-ci-reconciler", "tinqs-ci-simulator"], &[]),
+    (
+        "tinqs-ci",
+        &[
+            "tinqs-ci-aws",
+            "tinqs-ci-boot",
+            "tinqs-ci-gitea",
+            "tinqs-ci-local",
+            "tinqs-ci-net",
+            "tinqs-ci-reconciler",
+            "tinqs-ci-simulator",
+            "tinqs-ci-workflow",
+        ],
+        &["tinqs-ci-test-runner", "tinqs-ci-testing"],
+    ),
+    (
+        "tinqs-ci-aws-tests",
+        &["tinqs-ci"],
+        &[
+            "tinqs-ci-aws",
+            "tinqs-ci-reconciler",
+            "tinqs-ci-simulator",
+            "tinqs-ci-test-runner",
+            "tinqs-ci-testing",
+        ],
+    ),
+];
+
+/// Folders with a `Cargo.toml` that are workspaces of their own.
+const OWN_WORKSPACES: &[&str] = &["fuzz"];
+
+/// Members that a plain `cargo build` leaves out.
+const NOT_BY_DEFAULT: &[&str] = &["tests/aws"];
+
+/// A crate of the workspace.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// `.` for the package at the root.
+    pub(crate) folder: String,
+    manifest: toml::Table,
+}
+
+impl Member {
+    /// The folder of its sources, with a slash.
+    pub(crate) fn source(&self) -> String {
+        if self.folder == "." { "src/".to_owned() } else { format!("{}/src/", self.folder) }
+    }
+}
+
+/// The root package and every member that its manifest names.
+pub(crate) fn members() -> Vec<Member> {
+    let mut folders = listed("members");
+    folders.insert(".".to_owned());
+    let member = |folder: String| {
+        let manifest = manifest(&format!("{folder}/Cargo.toml"));
+        let name = manifest["package"]["name"].as_str().expect("a package has a name").to_owned();
+        Member { name, folder, manifest }
+    };
+    folders.into_iter().map(member).collect()
+}
+
+/// A list of folders in the workspace's manifest.
+fn listed(key: &str) -> BTreeSet<String> {
+    let root = manifest("Cargo.toml");
+    let folders = root["workspace"][key].as_array().expect("the workspace lists folders");
+    folders.iter().map(|folder| folder.as_str().expect("a folder is text").to_owned()).collect()
+}
+
+/// The pure crates, and what they may depend on outside the workspace.
+const PURE: &[(&str, &[&str])] = &[
+    (
+        "reconciler",
+        &[
+            "async-lock",
+            "async-trait",
+            "hex",
+            "jiff",
+            "schemars",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "uuid",
+        ],
+    ),
+    (
+        "workflow",
+        &[
+            "granit-parser",
+            "jiff",
+            "regex-automata",
+            "regex-syntax",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
+    ),
+];
+
+#[test]
+fn the_pure_crates_know_no_world() {
+    for (folder, known) in PURE {
+        let crates = manifest(&format!("{folder}/Cargo.toml"));
+        let known: BTreeSet<String> = known.iter().map(ToString::to_string).collect();
+        let own = dependencies(&crates, "dependencies");
+        let new: Vec<_> = own.difference(&known).collect();
+        assert!(new.is_empty(), "{folder} asks for {new:?}: a decision, see docs/decisions/");
+        for banned in ["tokio", "reqwest", "axum", "rand", "tinqs-ci", "tinqs-ci-simulator"] {
+            assert!(
+                !dependencies(&crates, "dev-dependencies").contains(banned),
+                "{banned} in the tests of {folder}"
+            );
+        }
+        none_holds(
+            &sources(&format!("{folder}/src/")),
+            &[
+                "std::fs",
+                "std::net",
+                "std::env",
+                "std::thread",
+                "std::process",
+                "std::os",
+                "Instant",
+                "SystemTime",
+                "Timestamp::now",
+                "Zoned::now",
+                "tokio",
+                "println!",
+                "eprintln!",
+            ],
+            "the pure crates know no file, socket, environment, thread or clock",
+        );
+    }
+}
+
+/// The dependencies of a kind that are crates of the workspace, for every target.
+fn own_dependencies(member: &Member, kind: &str, own: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut tables = vec![&member.manifest];
+    let targets = member.manifest.get("target").and_then(toml::Value::as_table);
+    tables.extend(targets.into_iter().flat_map(toml::Table::values).filter_map(|t| t.as_table()));
+    let mut found = BTreeSet::new();
+    for (key, value) in tables.iter().filter_map(|table| table.get(kind)?.as_table()).flatten() {
+        let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
+        if own.contains(package) {
+            assert_eq!(package, key, "{}: crates of the workspace keep their names", member.name);
+            found.insert(key.clone());
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_depend_on_each_other_as_the_table_says() {
+    let members = members();
+    let own: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
+    let listed: BTreeSet<String> = EDGES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    let mut broken: Vec<String> = own
+        .symmetric_difference(&listed)
+        .map(|name| format!("{name}: stands in the workspace or in the table only"))
+        .collect();
+    for member in &members {
+        let Some((_, normal, dev)) = EDGES.iter().find(|(name, ..)| *name == member.name) else {
+            continue;
+        };
+        for (kind, allowed) in
+            [("dependencies", *normal), ("dev-dependencies", *dev), ("build-dependencies", &[])]
+        {
+            let allowed: BTreeSet<String> = allowed.iter().map(ToString::to_string).collect();
+            let found = own_dependencies(member, kind, &own);
+            for new in found.difference(&allowed) {
+                broken.push(format!("{} -> {new}: new in {kind}", member.name));
+            }
+            for gone in allowed.difference(&found) {
+                broken.push(format!("{} -> {gone}: no longer in {kind}", member.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "edges between crates:\n  {}\n", broken.join("\n  "));
+}
+
+#[test]
+fn the_workspace_lists_every_folder_with_a_manifest() {
+    let folders: BTreeSet<String> = files()
+        .iter()
+        .filter_map(|file| match file.as_str() {
+            "Cargo.toml" => Some("."),
+            file => file.strip_suffix("/Cargo.toml"),
+        })
+        .map(str::to_owned)
+        .collect();
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    for folder in OWN_WORKSPACES {
+        let manifest = manifest(&format!("{folder}/Cargo.toml"));
+        assert!(manifest.contains_key("workspace"), "{folder} is no workspace of its own");
+    }
+    let mut members = listed("members");
+    members.insert(".".to_owned());
+    assert_eq!(members, &folders - &set(OWN_WORKSPACES), "`members` and the folders differ");
+    let default = &members - &set(NOT_BY_DEFAULT);
+    assert_eq!(listed("default-members"), default, "`default-members` and the folders differ");
+}
+
+#[test]
+fn the_sdk_of_aws_stays_in_its_adapter() {
+    let outside: Vec<String> = ["src/", "adapters/", "reconciler/", "workflow/", "testing/"]
+        .into_iter()
+        .flat_map(sources)
+        .filter(|file| !file.starts_with("adapters/aws/"))
+        .collect();
+    none_holds(
+        &outside,
+        &["aws_config", "aws_sdk_", "aws_smithy_"],
+        "the SDK of AWS is named in adapters/aws alone",
+    );
+    let others: Vec<String> =
+        outside.into_iter().filter(|file| !file.starts_with("src/server/lambda")).collect();
+    none_holds(
+        &others,
+        &["lambda_http", "lambda_runtime"],
+        "the runtime of Lambda is named in src/server/lambda alone",
+    );
+}
+
+#[test]
+fn no_build_that_is_shipped_has_the_mutants() {
+    // What cargo would build, without and with what tests ask for.
+    let features = |edges: &str| -> Vec<String> {
+        let out = Command::new(env!("CARGO"))
+            // As the README's command builds: a fresh clone has fetched nothing more.
+            .args(["tree", "--workspace", "--exclude", "tinqs-ci-aws-tests"])
+            .args(["--no-default-features", "--locked", "--offline", "--prefix", "none"])
+            .args(["--format", "{p}|{f}", "--edges", edges])
+            .current_dir(root())
+            .output()
+            .expect("cargo can be run");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let tree = String::from_utf8(out.stdout).expect("cargo writes plain text");
+        // The path of the package stands before the bar, and may be called anything.
+        tree.lines()
+            .filter(|line| line.starts_with("tinqs-ci-reconciler "))
+            .filter_map(|line| line.split_once('|').map(|(_, features)| features.to_owned()))
+            .collect()
+    };
+    let shipped = features("normal,build");
+    assert!(!shipped.is_empty(), "the deciding crate is part of every build");
+    assert!(
+        !shipped.iter().any(|line| line.contains("mutants")),
+        "mutants are shipped: {shipped:?}"
+    );
+    let tested = features("normal,build,dev");
+    assert!(tested.iter().any(|line| line.contains("mutants")), "no test asks for the mutants");
+}
+
+#[test]
+fn the_lockfile_stays_small_and_clean() {
+    let lock = manifest("Cargo.lock");
+    let packages = lock["package"].as_array().expect("a lockfile has packages");
+    assert!(
+        packages.len() <= MOST_PACKAGES,
+        "{} packages, {MOST_PACKAGES} allowed: is the new one worth it?",
+        packages.len()
+    );
+    // What deny.toml bans, as far as a lockfile tells; cargo deny itself may be missing.
+    let banned = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "backoff", "instant"];
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let version = package["version"].as_str().unwrap_or_default();
+        assert!(!banned.contains(&name), "{name} is banned, see deny.toml");
+        assert!(!(name == "hyper" && version.starts_with("0.")), "hyper {version} is banned");
+        assert!(!(name == "rustls" && version < "0.23"), "rustls {version} is banned");
+    }
+    let deny = manifest("deny.toml");
+    let bans = deny["bans"]["deny"].as_array().expect("deny.toml bans crates");
+    assert!(bans.iter().all(|ban| ban["reason"].as_str().is_some_and(|why| why.len() > 5)));
+}

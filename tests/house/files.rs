@@ -1,0 +1,108 @@
+//! What lies where, and how long a file may be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use super::tree::{files, has_extension, read, root};
+
+/// A source file longer than this wants to be two.
+const LONG: usize = 400;
+/// A file of tests may hold a table of cases.
+const LONG_OF_TESTS: usize = 700;
+
+/// Files that are longer, each with its reason. One that got short again leaves the list.
+const LONG_FILES: &[(&str, &str)] = &[
+    ("simulator/src/world/drive.rs", "one script of what a pretended day holds"),
+    ("simulator/src/world/profiles.rs", "the narrow worlds side by side, a table in all but form"),
+    ("src/config/reader.rs", "one reader, a third of it the cases of its messages"),
+    ("src/doctor/forge.rs", "one check after the other, a third of it their cases"),
+    ("src/embedded/store/tables.rs", "every transaction of the one file side by side"),
+];
+
+/// What stands at the root. A new name is a decision.
+const ROOT: &[&str] = &[
+    ".ci",
+    ".editorconfig",
+    ".gitea",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "adapters",
+    "benches",
+    "deny.toml",
+    "deploy",
+    "docs",
+    "fuzz",
+    "helm",
+    "reconciler",
+    "rustfmt.toml",
+    "schemas",
+    "simulator",
+    "src",
+    "testing",
+    "tests",
+    "workflow",
+];
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<(String, usize)> = files()
+        .into_iter()
+        .filter(|file| has_extension(file, "rs"))
+        .map(|file| (read(&file).lines().count(), file))
+        .filter(|(lines, file)| *lines > if is_test(file) { LONG_OF_TESTS } else { LONG })
+        .map(|(lines, file)| (file, lines))
+        .collect();
+    let listed = |file: &str| LONG_FILES.iter().any(|(name, _)| *name == file);
+    let new: Vec<_> = long.iter().filter(|(file, _)| !listed(file)).collect();
+    assert!(new.is_empty(), "longer than {LONG} lines: split, or list with a reason: {new:#?}");
+    let short: Vec<_> = LONG_FILES
+        .iter()
+        .filter(|(name, _)| {
+            root().join(name).is_file() && !long.iter().any(|(file, _)| file == name)
+        })
+        .collect();
+    assert!(short.is_empty(), "not long any more: take off the list: {short:#?}");
+    assert!(LONG_FILES.iter().all(|(_, reason)| reason.len() > 10));
+}
+
+fn is_test(file: &str) -> bool {
+    file.starts_with("tests/") || file.contains("/tests/") || file.ends_with("/tests.rs")
+}
+
+#[test]
+fn nothing_strays_at_the_root() {
+    let top: BTreeSet<String> =
+        files().iter().filter_map(|f| f.split('/').next()).map(str::to_owned).collect();
+    let strays: Vec<_> = top.iter().filter(|name| !ROOT.contains(&name.as_str())).collect();
+    assert!(strays.is_empty(), "these do not belong at the root: {strays:?}");
+}
+
+#[test]
+fn the_vendored_corpus_is_the_shared_one() {
+    let shared: PathBuf = root().join("../shared/corpus");
+    if !shared.is_dir() {
+        println!("skipped: there is no corpus beside the repository");
+        return;
+    }
+    let mut compared = 0;
+    for entry in fs::read_dir(&shared).expect("the shared corpus can be read") {
+        let path = entry.expect("its entries can be read").path();
+        if path.is_dir() {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let own = fs::read(root().join("tests/corpus").join(&name))
+            .unwrap_or_else(|error| panic!("tests/corpus/{name}: {error}"));
+        let theirs = fs::read(&path).expect("a shared file can be read");
+        assert!(own == theirs, "tests/corpus/{name} differs from the shared one: copy it anew");
+        compared += 1;
+    }
+    assert!(compared > 5, "only {compared} files compared");
+}

@@ -1,0 +1,122 @@
+//! The module tree of every crate: the names that each module has, and the paths that it mentions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Package;
+use super::collect::Collector;
+
+/// A path as it is written; `absolute` is one that begins with `::`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Written {
+    pub(super) absolute: bool,
+    pub(super) path: Vec<String>,
+}
+
+/// What a module calls by a name.
+#[derive(Debug)]
+pub(super) enum Name {
+    Module { module: usize, open: bool },
+    Item { file: String, is_macro: bool, open: bool },
+    Use { written: Written, open: bool },
+}
+
+impl Name {
+    /// Whether the name can be seen from outside its module.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Module { open, .. } | Self::Item { open, .. } | Self::Use { open, .. } => *open,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) root: usize,
+    pub(super) parent: Option<usize>,
+    pub(super) file: String,
+    /// Where the files of its child modules lie.
+    pub(super) folder: String,
+    pub(super) names: BTreeMap<String, Vec<Name>>,
+    /// `use path::*`, and whether it re-exports.
+    pub(super) globs: Vec<(Written, bool)>,
+    /// Identifiers in macros at the level of items: the names that those may define.
+    pub(super) made: BTreeSet<String>,
+}
+
+/// How a path is mentioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Path,
+    Use,
+    Reexport,
+    Glob,
+    OpenGlob,
+    Macro,
+    Attribute,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// The root module of each library, by the name of the crate in code.
+    pub(super) crates: BTreeMap<String, usize>,
+    pub(super) modules: Vec<Module>,
+    /// Every path that a module mentions, with the first line that does.
+    pub(super) mentions: BTreeMap<(usize, Kind, Written), usize>,
+    pub(super) files: BTreeSet<String>,
+    /// Files that only tests build, or that cannot be parsed.
+    pub(super) left_out: BTreeSet<String>,
+    pub(super) problems: Vec<String>,
+}
+
+impl Tree {
+    pub(super) fn read(packages: &[Package], sources: &BTreeMap<String, String>) -> Self {
+        let mut tree = Self::default();
+        for package in packages {
+            let folder = format!("{}/", package.source);
+            let own: Vec<&String> =
+                sources.keys().filter(|file| file.starts_with(&folder)).collect();
+            let before = tree.modules.len();
+            for file in &own {
+                let name = &file[folder.len()..];
+                let is_binary = name.strip_prefix("bin/").is_some_and(|bin| !bin.contains('/'));
+                if name != "lib.rs" && name != "main.rs" && !is_binary {
+                    continue;
+                }
+                let root = tree.add(None, file, folder_of(file));
+                if name == "lib.rs" {
+                    tree.crates.insert(package.name.clone(), root);
+                }
+                Collector::new(&mut tree, sources, root).load();
+            }
+            if tree.modules.len() == before {
+                tree.problems.push(format!("{}: neither lib.rs nor main.rs", package.source));
+            }
+            let unread = own
+                .into_iter()
+                .filter(|file| !tree.files.contains(*file) && !tree.left_out.contains(*file))
+                .map(|file| format!("{file}: no module declares it"))
+                .collect::<Vec<_>>();
+            tree.problems.extend(unread);
+        }
+        tree
+    }
+
+    pub(super) fn add(&mut self, parent: Option<usize>, file: &str, folder: String) -> usize {
+        let module = self.modules.len();
+        self.modules.push(Module {
+            root: parent.map_or(module, |parent| self.modules[parent].root),
+            parent,
+            file: file.to_owned(),
+            folder,
+            names: BTreeMap::new(),
+            globs: Vec::new(),
+            made: BTreeSet::new(),
+        });
+        module
+    }
+}
+
+/// The folder that a file lies in.
+pub(super) fn folder_of(file: &str) -> String {
+    file.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned())
+}

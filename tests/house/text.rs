@@ -1,0 +1,131 @@
+//! What no file may hold.
+
+use std::fs;
+
+use super::tree::{files, has_extension, manifest, none_holds, read, root, text};
+
+#[test]
+fn nobody_draws_random_numbers() {
+    // The pretended world draws its faults, from a seed.
+    let pretending = |file: &String| file.starts_with("simulator/");
+    let files: Vec<String> = files()
+        .into_iter()
+        .filter(|f| has_extension(f, "rs") && !pretending(f) && !f.starts_with("tests/"))
+        .collect();
+    none_holds(
+        &files,
+        &["rand::", "fastrand::", "getrandom::", "new_v4", "new_v7", "RandomState"],
+        "ids and jitter are hashes; only the pretended world draws, from a seed",
+    );
+}
+
+#[test]
+fn nothing_unfinished_is_left() {
+    let sources: Vec<String> = files().into_iter().filter(|f| has_extension(f, "rs")).collect();
+    let marks = [["to", "do!("], ["unimple", "mented!("], ["db", "g!("], ["FIX", "ME"]];
+    let marks = marks.map(|halves| halves.concat());
+    let marks: Vec<&str> = marks.iter().map(String::as_str).collect();
+    none_holds(&sources, &marks, "nothing unfinished is left in the source");
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    let hosts = [
+        ["crates", ".io/"],
+        ["crates", ".io:"],
+        ["py", "pi.org"],
+        ["files.python", "hosted.org"],
+        ["npm", "js.org"],
+        ["npm", "js.com"],
+        ["proxy.go", "lang.org"],
+        ["repo.maven.", "apache.org"],
+        ["repo1.maven", ".org"],
+        ["deb.debian", ".org"],
+        ["arti", "factory"],
+    ];
+    let hosts = hosts.map(|halves| halves.concat());
+    let mut broken = Vec::new();
+    for file in files() {
+        // Written by cargo; facts from elsewhere, kept byte for byte.
+        if file == "Cargo.lock" || file.starts_with("tests/corpus/") {
+            continue;
+        }
+        let Some(text) = text(&file) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            let place = ["work", "root", "home"].into_iter().find(|name| names_a_place(line, name));
+            let host = hosts.iter().find(|host| line.contains(host.as_str()));
+            if place.is_some() || host.is_some() {
+                broken.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "somebody's machine, or a registry:\n  {}", broken.join("\n  "));
+}
+
+/// Whether a line holds an absolute path under a folder that is somebody's own.
+fn names_a_place(line: &str, folder: &str) -> bool {
+    let path = ["/", folder, "/"].concat();
+    line.match_indices(&path).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + path.len()..].chars().next();
+        before.is_none_or(|c| !c.is_alphanumeric() && !"._-*}/".contains(c))
+            && after.is_some_and(char::is_alphanumeric)
+    })
+}
+
+/// Whether a line of a shell script runs exactly this command; a longer one is another.
+fn runs(line: &str, command: &str) -> bool {
+    let line = line.trim_start();
+    !line.starts_with('#')
+        && line.match_indices(command).any(|(at, _)| {
+            let rest = line[at + command.len()..].trim_start();
+            let begins = line[..at].chars().next_back().is_none_or(char::is_whitespace);
+            let ends = rest.is_empty()
+                || [";", "|", "&", ">", "2>"].iter().any(|end| rest.starts_with(end));
+            begins && ends
+        })
+}
+
+#[test]
+fn a_longer_command_is_not_the_command() {
+    let command = "cargo test --no-default-features";
+    assert!(runs("  cargo test --no-default-features", command));
+    assert!(runs("TERM=no cargo test --no-default-features 2>&1 | tee log", command));
+    assert!(runs("tests() { cargo test --no-default-features; }", command));
+    assert!(!runs("cargo test --no-default-features --lib", command));
+    assert!(!runs("cargo test --no-default-features-at-all", command));
+    assert!(!runs("# cargo test --no-default-features", command));
+}
+
+#[test]
+fn ci_runs_what_a_developer_runs() {
+    let run = read(".ci/run");
+    assert!(run.contains("set -euo pipefail"));
+    let readme = read("README.md");
+    let commands: Vec<&str> =
+        readme.lines().map(str::trim).filter(|line| line.starts_with("cargo ")).collect();
+    assert!(commands.len() >= 2, "the README names the two commands");
+    for command in commands {
+        let command = command.split('#').next().unwrap_or_default().trim();
+        let is_run = run.lines().any(|line| runs(line, command));
+        assert!(is_run, "`{command}` of the README is not run in .ci/run as it stands");
+    }
+    for workflow in files().iter().filter(|f| f.starts_with(".gitea/workflows/")) {
+        assert!(read(workflow).contains(".ci/run"), "{workflow} runs something else");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(root().join(".ci/run")).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");
+    }
+}
+
+#[test]
+fn the_changelog_goes_on() {
+    let changelog = read("CHANGELOG.md");
+    let next = changelog.lines().find(|line| line.starts_with("## "));
+    assert_eq!(next, Some("## [Unreleased]"), "what is next stands first");
+    let version = manifest("Cargo.toml")["workspace"]["package"]["version"].clone();
+    assert!(version.as_str().is_some_and(|v| v.split('.').count() == 3));
+}
