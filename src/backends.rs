@@ -12,7 +12,7 @@ use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::ports::check::Check;
-use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Ports, Queue, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, MachineEnds, Ports, Queue, RunStore};
 use tinqs_ci_reconciler::text::chain;
 
 use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
@@ -32,8 +32,8 @@ pub struct Backends {
     pub inbox: Arc<dyn Inbox>,
     /// The forge, and how its demand is known.
     pub demand: Arc<Demanding>,
-    /// Machines of this host; `None`: they run elsewhere.
-    pub machines: Option<Arc<Processes>>,
+    /// Notices the ends of machines of this host; `None`: they run elsewhere.
+    pub ends: Option<Arc<dyn MachineEnds>>,
 }
 
 /// Why a part cannot be had.
@@ -63,12 +63,12 @@ pub async fn backends(
 ) -> Result<Backends, BackendError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (store, inbox) = store(settings, replica).await?;
-    let mut machines = None;
+    let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
             let found = Processes::new(dir, clock.clone(), Options::inherit(environment));
             let found = Arc::new(found.map_err(|error| BackendError::new("compute", &error))?);
-            machines = Some(found.clone());
+            ends = Some(found.clone());
             (found, None)
         }
         ComputeUrl::Ec2(region) => {
@@ -85,7 +85,7 @@ pub async fn backends(
     let demand = Arc::new(Demanding::new(Arc::new(client), Means::of(&settings.forge)));
     choose_demand(&demand).await?;
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };
-    Ok(Backends { ports, inbox, demand, machines })
+    Ok(Backends { ports, inbox, demand, ends })
 }
 
 async fn store(

@@ -1,5 +1,6 @@
 //! Everything that `serve` needs, checked one by one: what is, why it matters, what to do.
 
+mod facts;
 mod forge;
 mod host;
 mod push;
@@ -14,7 +15,8 @@ use crate::settings::StoreUrl;
 use crate::settings::{self, Env};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-pub use forge::{Facts, forge_checks};
+pub use facts::Facts;
+pub use forge::forge_checks;
 pub use host::{Disk, Neighbour, Program, compute_checks, data_check, neighbour_check};
 
 /// All checks that were made.

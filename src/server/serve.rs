@@ -5,7 +5,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tinqs_ci_gitea::demand::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -36,11 +35,11 @@ pub async fn serve(
     let mut loops = JoinSet::new();
     loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
     if role.reconciles() {
-        let Parts { controller, telemetry, pushes, machines, settings: _, probe: _ } = &parts;
+        let Parts { controller, telemetry, pushes, ends, settings: _, probe: _ } = &parts;
         if let Some(pushes) = pushes.clone() {
             loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
         }
-        if let Some(machines) = machines.clone() {
+        if let Some(machines) = ends.clone() {
             loops.spawn(ticks::ends(
                 machines,
                 controller.clone(),
@@ -112,7 +111,7 @@ fn announce(parts: &Parts, address: SocketAddr, role: Role) {
     let settings = &parts.settings;
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
     let known = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
-    let demand = known.map_or("not decided yet", Mode::word);
+    let demand = known.map_or("not decided yet", |mode| mode.word());
     tracing::info!(
         address = %address,
         role = ?role,

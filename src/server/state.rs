@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tinqs_ci_local::process::Processes;
 use tinqs_ci_reconciler::controller::Controller;
-use tinqs_ci_reconciler::ports::Ports;
+use tinqs_ci_reconciler::ports::{MachineEnds, Ports};
 use tokio::sync::{Notify, watch};
 
 use super::probe::StoreProbe;
@@ -31,7 +30,7 @@ pub struct Parts {
     /// What pushes are evaluated with; `None`: the job list alone tells of demand.
     pub pushes: Option<Arc<Pushes>>,
     /// Machines of this host, whose ends are noticed here; `None`: others tell of them, or nobody.
-    pub machines: Option<Arc<Processes>>,
+    pub ends: Option<Arc<dyn MachineEnds>>,
 }
 
 impl Parts {
@@ -44,11 +43,11 @@ impl Parts {
         replica: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Error> {
-        let Backends { ports, inbox, demand, machines } =
+        let Backends { ports, inbox, demand, ends } =
             backends(&settings, replica, environment).await?;
         let parts = Self::over(settings, ports, replica);
         let pushes = Arc::new(Pushes::new(demand, inbox, parts.controller.clone()));
-        Ok(Self { pushes: Some(pushes), machines, ..parts })
+        Ok(Self { pushes: Some(pushes), ends, ..parts })
     }
 
     /// A server's parts over these ports: watched, with a controller on top. `replica` names this
@@ -64,7 +63,7 @@ impl Parts {
             telemetry,
             probe,
             pushes: None,
-            machines: None,
+            ends: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tinqs_ci_reconciler::controller::Controller;
+use tinqs_ci_reconciler::ports::MachineEnds;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
@@ -12,7 +13,6 @@ use super::pass::pass;
 use super::state::{Nudge, Paces, stopped};
 use crate::push::Pushes;
 use crate::telemetry::Telemetry;
-use tinqs_ci_local::process::Processes;
 
 /// How soon after its end a machine of this host is missed.
 const ENDS_NOTICED: Duration = Duration::from_millis(500);
@@ -118,7 +118,7 @@ pub(super) async fn due(
 
 /// Wakes the runs whose machines on this host have ended: what a webhook would tell, or a cloud's event.
 pub(super) async fn ends(
-    machines: Arc<Processes>,
+    machines: Arc<dyn MachineEnds>,
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
     mut stopping: watch::Receiver<bool>,

@@ -15,7 +15,9 @@ use tinqs_ci_boot::MARKER;
 use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::store::{OpenError, Store};
 use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Slot, Uid8};
-use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind, Expect, RunStore as _};
+use tinqs_ci_reconciler::ports::{
+    Clock, Compute as _, ErrorKind, Expect, MachineEnds as _, RunStore as _,
+};
 
 use crate::compute::{all, listed, seen};
 use crate::make::{attempt, process, run, slot, until};

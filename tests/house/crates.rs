@@ -16,16 +16,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-net", &[], &[]),
     ("tinqs-ci-boot", &["tinqs-ci-reconciler"], &[]),
     ("tinqs-ci-local", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &[]),
-    (
-        "tinqs-ci-gitea",
-        &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"],
-        &[],
-    ),
-    (
-        "tinqs-ci-aws",
-        &["tinqs-ci-boot", "tinqs-ci-reconciler"],
-        &["tinqs-ci-local"],
-    ),
+    ("tinqs-ci-gitea", &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"], &[]),
+    ("tinqs-ci-aws", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &["tinqs-ci-local"]),
     (
         "tinqs-ci-simulator",
         &["tinqs-ci-reconciler"],

@@ -42,6 +42,7 @@ const KNOW_ADAPTERS: &[&str] = &[
     "src/settings",
     "src/server/lambda",
     "src/commands/init",
+    "src/commands/args/init",
     "src/commands/doctor",
     "src/commands/demo",
     "src/commands/schemas",
@@ -136,8 +137,7 @@ fn no_files_import_each_other_in_a_circle() {
         .iter()
         .map(|cycle| {
             let files: BTreeSet<&str> = cycle.iter().map(|import| import.from.as_str()).collect();
-            let imports: Vec<String> =
-                cycle.iter().map(|import| format!("    {import}")).collect();
+            let imports: Vec<String> = cycle.iter().map(|import| format!("    {import}")).collect();
             format!("a cycle of {} files\n{}", files.len(), imports.join("\n"))
         })
         .collect();

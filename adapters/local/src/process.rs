@@ -35,7 +35,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
     Attempt, Cause, Instance, InstanceId, InstanceState, RunName, Slot,
 };
-use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
+use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineEnds, PortError};
 
 use directory::{Place, Prepared};
 use live::Live;
@@ -133,19 +133,6 @@ impl Processes {
         })
     }
 
-    /// The runs whose machines have ended since this was asked last, of those that were launched or
-    /// listed here. Reads little more than one file for each machine that lives.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`] where this host does not answer.
-    pub async fn ended(&self) -> Result<Vec<RunName>, PortError> {
-        self.blocking("ended", DEADLINE, |inner| {
-            let place = |token: &str| Place::of_token(&inner.dir, token);
-            Ok(inner.live.ended(place, inner.clock.now()))
-        })
-        .await
-    }
-
     /// Runs what blocks, on a thread for that.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -241,6 +228,19 @@ fn cannot_spawn(place: &Place, error: std::io::Error) -> PortError {
 /// The place that a machine's id names; `None` where it cannot be one of ours.
 fn place_of(inner: &Inner, id: &InstanceId) -> Option<Place> {
     Place::of_token(&inner.dir, &id.0)
+}
+
+/// Of the machines that were launched or listed here. Reads little more than one file for each that
+/// lives.
+#[async_trait]
+impl MachineEnds for Processes {
+    async fn ended(&self) -> Result<Vec<RunName>, PortError> {
+        self.blocking("ended", DEADLINE, |inner| {
+            let place = |token: &str| Place::of_token(&inner.dir, token);
+            Ok(inner.live.ended(place, inner.clock.now()))
+        })
+        .await
+    }
 }
 
 #[async_trait]

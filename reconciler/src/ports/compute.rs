@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::PortError;
-use crate::model::{Attempt, Instance, InstanceId, Slot};
+use crate::model::{Attempt, Instance, InstanceId, RunName, Slot};
 
 /// Where machines are.
 #[async_trait]
@@ -24,4 +24,14 @@ pub trait Compute: Send + Sync {
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError>;
     /// Whether the launch pacer has a token to spare.
     fn room(&self) -> bool;
+}
+
+/// Machines whose ends are noticed by this process, sooner than a listing shows them.
+#[async_trait]
+pub trait MachineEnds: Send + Sync {
+    /// Returns the runs whose machines have ended since this was last asked.
+    ///
+    /// # Errors
+    /// `Unavailable` where the machines cannot be looked at now.
+    async fn ended(&self) -> Result<Vec<RunName>, PortError>;
 }

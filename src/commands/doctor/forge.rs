@@ -2,80 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, HOST, label_name, serving};
-use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
+use super::facts::{Facts, ours};
 use super::push;
 use crate::settings::Settings;
-use tinqs_ci_gitea::client::{Access, Client, Hook, Rights};
+use tinqs_ci_gitea::client::{Access, Hook, Rights};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
-
-/// What the forge answered; errors as sentences.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// Its version.
-    pub version: Result<Version, String>,
-    /// How far its clock is ahead of ours; `None`: it does not tell.
-    pub ahead: Option<SignedDuration>,
-    /// The token's lists.
-    pub rights: Result<Rights, String>,
-    /// Whether runners can be registered.
-    pub registration: Result<(), String>,
-    /// Webhooks of the scope.
-    pub hooks: Result<Vec<Hook>, String>,
-    /// Labels of the jobs that wait.
-    pub queued: Result<Vec<Vec<String>>, String>,
-}
-
-fn said(error: &PortError) -> String {
-    error.message.clone()
-}
-
-impl Facts {
-    /// Asks the forge everything. Nothing is changed there.
-    pub async fn gather(forge: &Config) -> Self {
-        let client = match Client::new(forge) {
-            Ok(client) => client,
-            Err(error) => return Self::none(&error.to_string()),
-        };
-        let version = match client.version().await {
-            Ok(version) => version,
-            Err(error) => return Self::none(&said(&error)),
-        };
-        let asked = Timestamp::now();
-        let told = client.server_time().await.ok().flatten();
-        let registration = match &forge.runner_token {
-            Some(_) => Ok(()),
-            None => client.registration_token().await.map(drop).map_err(|e| said(&e)),
-        };
-        let queued = client.waiting().await.map_err(|e| said(&e));
-        Self {
-            version: Ok(version),
-            // It tells whole seconds.
-            ahead: told.map(|told| told.duration_since(asked)),
-            rights: client.rights().await.map_err(|e| said(&e)),
-            registration,
-            hooks: client.hooks().await.map_err(|e| said(&e)),
-            queued: queued
-                .map(|jobs| jobs.unwrap_or_default().into_iter().map(|j| j.runs_on).collect()),
-        }
-    }
-
-    fn none(why: &str) -> Self {
-        let why = || why.to_owned();
-        Self {
-            version: Err(why()),
-            ahead: None,
-            rights: Err(why()),
-            registration: Err(why()),
-            hooks: Err(why()),
-            queued: Err(why()),
-        }
-    }
-}
 
 /// What follows from what the forge answered.
 pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
@@ -204,15 +140,6 @@ fn registration_check(forge: &Config, registration: &Result<(), String>) -> Chec
             Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
         }
     }
-}
-
-/// The hook that leads here, as far as its address tells.
-pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
-    let port = settings.server.listen.port();
-    hooks.iter().find(|hook| {
-        let Ok(url) = reqwest::Url::parse(&hook.url) else { return false };
-        url.path() == "/webhook" || url.port_or_known_default() == Some(port)
-    })
 }
 
 /// Whether one of the hooks tells us of jobs.

@@ -1,6 +1,6 @@
 //! What push mode asks of the forge: other rights, and a webhook that it cannot do without.
 
-use super::forge::Facts;
+use super::facts::{Facts, ours};
 use crate::settings::Settings;
 use tinqs_ci_gitea::client::Hook;
 use tinqs_ci_gitea::demand::{self, Choice, Means, Mode, PUSH_EVENTS};
@@ -41,7 +41,7 @@ pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, Strin
             return Check::warn(NAME, message, "look at the forge's page of webhooks");
         }
     };
-    let Some(hook) = super::forge::ours(settings, hooks) else {
+    let Some(hook) = ours(settings, hooks) else {
         return Check::fail(NAME, format!("none of {} leads here; {WITHOUT}", hooks.len()), add);
     };
     if !hook.active {

@@ -64,7 +64,7 @@ pub struct App {
 impl App {
     /// For these parts; `loopback`: the server listens on loopback only.
     pub fn new(parts: &Parts, nudge: Arc<Nudge>, role: Role, loopback: bool) -> Arc<Self> {
-        let Parts { settings, controller, telemetry, probe, pushes, machines: _ } = parts;
+        let Parts { settings, controller, telemetry, probe, pushes, ends: _ } = parts;
         Arc::new(Self {
             guard: Guard::new(settings.server.api_token.as_ref(), loopback),
             controller: controller.clone(),

@@ -65,18 +65,6 @@ impl Page for Runners {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Hooks(Vec<super::setup::Hook>);
-
-impl Page for Hooks {
-    type Row = super::setup::Hook;
-    const BEGIN: u8 = b'[';
-    fn rows(self) -> (Vec<(i64, super::setup::Hook)>, Option<usize>) {
-        (self.0.into_iter().map(|hook| (hook.id, hook)).collect(), None)
-    }
-}
-
 /// Reads pages until as many distinct rows were seen as the list says to have, or an empty page.
 /// Lists without an order may show a row twice and leave another out. `path` may hold a query.
 pub(super) async fn read_all<P: Page>(

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::call::Call;
-use super::pages::{self, Hooks, Jobs, Page, Runners};
+use super::pages::{self, Jobs, Page, Runners};
 use super::{Client, VersionAnswer};
 use crate::config::Scope;
 
@@ -56,6 +56,18 @@ pub struct Hook {
     /// Whether it delivers at all.
     #[serde(default)]
     pub active: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Hooks(Vec<Hook>);
+
+impl Page for Hooks {
+    type Row = Hook;
+    const BEGIN: u8 = b'[';
+    fn rows(self) -> (Vec<(i64, Hook)>, Option<usize>) {
+        (self.0.into_iter().map(|hook| (hook.id, hook)).collect(), None)
+    }
 }
 
 fn config_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
