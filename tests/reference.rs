@@ -8,8 +8,7 @@ use std::process::Command;
 use expect_test::expect_file;
 use serde_json::Value;
 
-const GENERATED: &str =
-    "<!-- Generated: UPDATE_EXPECT=1 cargo test --no-default-features --test reference -->\n";
+const GENERATED: &str = "<!-- Generated: UPDATE_EXPECT=1 cargo test --test reference -->\n";
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -1,7 +1,7 @@
 //! The figures of `docs/performance.md`, measured: one JSON line each, with its unit and its goal.
 //!
-//! `cargo bench --no-default-features` measures all but the cold build; names after `--` choose
-//! (`cargo bench --no-default-features -- ingest memory`), `--goals` makes a missed goal an error.
+//! `cargo bench` measures all but the cold build; names after `--` choose
+//! (`cargo bench -- ingest memory`), `--goals` makes a missed goal an error.
 //! Everything goes over loopback or stays in a temporary directory, and ends by itself.
 
 mod build;
@@ -45,5 +45,5 @@ fn main() -> ExitCode {
 /// Without the AWS SDK.
 fn first_build(figures: &mut Figures) -> Result<()> {
     let goals = (Goal::Most(150.0), Goal::Told);
-    build::first(figures, "build/cold", &["--no-default-features"], goals)
+    build::first(figures, "build/cold", &[], goals)
 }

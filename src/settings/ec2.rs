@@ -13,8 +13,8 @@ use tinqs_ci_reconciler::text::cut;
 pub(super) fn absent<T>(text: &str, instead: &str) -> Result<T, String> {
     let shown = cut(text, 60);
     Err(format!(
-        "\"{shown}\" needs the AWS adapters, and this build has none: build it with its default \
-         features, or use {instead}"
+        "\"{shown}\" needs the AWS adapters, and this build has none: build it with `--features aws`, \
+         or use {instead}"
     ))
 }
 

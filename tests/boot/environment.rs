@@ -153,7 +153,7 @@ fn a_broken_profile_costs_nothing_but_itself() {
         // So much patience is not needed here.
         let hasty = |script: String| {
             assert!(script.contains("timeout -k 2 10 "));
-            script.replace("timeout -k 2 10 ", "timeout -k 0.2 1 ")
+            script.replace("timeout -k 2 10 ", "timeout -k 0.5 4 ")
         };
         let files = [("environment", "PAM=1\n"), ("profile", profile)];
         let fake = booted_with(Fake::new(), &files, hasty);

@@ -23,14 +23,14 @@ fn aws_is_not_in_this_build() {
     bad_top(
         "store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"",
         &expect![[r#"
-        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with its default features, or use "memory:" (or TINQS_CI_QUEUE=memory:)
-        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
+        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "memory:" (or TINQS_CI_QUEUE=memory:)
+        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
     );
     let mistakes = settings::parse("", None, &predecessor()).expect_err("no AWS here");
     expect![[r#"
-        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with its default features, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with its default features, or use "process:" (or TINQS_CI_COMPUTE=process:)
+        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)
         mend the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
 }
 

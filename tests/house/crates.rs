@@ -18,11 +18,8 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-local", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &[]),
     ("tinqs-ci-gitea", &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"], &[]),
     ("tinqs-ci-aws", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &["tinqs-ci-local"]),
-    (
-        "tinqs-ci-simulator",
-        &["tinqs-ci-reconciler"],
-        &["tinqs-ci-reconciler", "tinqs-ci-test-runner"],
-    ),
+    ("tinqs-ci-simulator", &["tinqs-ci-reconciler"], &["tinqs-ci-test-runner"]),
+    ("tinqs-ci-mutants", &[], &["tinqs-ci-reconciler", "tinqs-ci-simulator"]),
     ("tinqs-ci-test-runner", &[], &[]),
     ("tinqs-ci-testing", &["tinqs-ci-reconciler", "tinqs-ci-simulator"], &[]),
     (
@@ -56,7 +53,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
 const OWN_WORKSPACES: &[&str] = &["fuzz"];
 
 /// Members that a plain `cargo build` leaves out.
-const NOT_BY_DEFAULT: &[&str] = &["tests/aws"];
+const NOT_BY_DEFAULT: &[&str] = &["simulator/mutants", "tests/aws"];
 
 /// A crate of the workspace.
 pub(crate) struct Member {
@@ -255,7 +252,7 @@ fn no_build_that_is_shipped_has_the_mutants() {
         let out = Command::new(env!("CARGO"))
             // As the README's command builds: a fresh clone has fetched nothing more.
             .args(["tree", "--workspace", "--exclude", "tinqs-ci-aws-tests"])
-            .args(["--no-default-features", "--locked", "--offline", "--prefix", "none"])
+            .args(["--locked", "--offline", "--prefix", "none"])
             .args(["--format", "{p}|{f}", "--edges", edges])
             .current_dir(root())
             .output()

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     fn sample(id: &str) -> (String, Value) {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/payloads.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/payloads.json");
         let corpus: Value =
             serde_json::from_slice(&std::fs::read(path).expect("the corpus")).expect("JSON");
         let samples = corpus["samples"].as_array().expect("samples").clone();

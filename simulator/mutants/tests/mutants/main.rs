@@ -1,9 +1,8 @@
 //! Every mechanism that the promise rests on, switched off: a law must break, and it is said which,
 //! in which weather, within how many seeds. A mutant that survives is a hole in the laws.
 //!
-//! `cargo test -p tinqs-ci-simulator --test mutants -- --nocapture` tells the seed that killed each.
+//! `cargo test -p tinqs-ci-mutants -- --nocapture` tells the seed that killed each.
 
-#[path = "mutants/scripted.rs"]
 mod scripted;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,1 @@
+//! Mechanisms switched off one by one: `tests/mutants.rs` shows that each breaks a law.
