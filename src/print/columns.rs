@@ -64,5 +64,9 @@ pub(super) fn aligned(
         let with_gap = Width::Fixed(width.saturating_add(gap));
         column.set_padding((0, gap)).set_constraint(ColumnConstraint::Absolute(with_gap));
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let mut text = table.trim_fmt();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
