@@ -167,7 +167,8 @@ fn columns_are_aligned_as_a_terminal_shows_them() {
         job-2  -      Waiting  acme/web#812 単体テストと結合…  <none>   3m    3m
         job-3  -      Waiting  acme/web#812 🚀 deploy ✅       <none>   3m    3m
         job-4  -      Waiting  acme/web#812 café été           <none>   3m    3m
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
     for line in text.lines().skip(1) {
         assert_eq!(column(line, "<none>"), column(&text, "MACHINE"), "{line}");
         assert!(line.width() <= 80 && !line.ends_with(' '), "{line}");
