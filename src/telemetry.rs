@@ -62,7 +62,7 @@ pub fn init(filter: Option<&str>, replica: &str) {
     } else {
         lines::Form::Json
     };
-    let lines = lines::Lines::new(form, replica, std::io::stderr());
+    let lines = lines::layer(form, replica, std::io::stderr);
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_err() {
         return;
     }
@@ -71,7 +71,7 @@ pub fn init(filter: Option<&str>, replica: &str) {
     }
     std::panic::set_hook(Box::new(|panic| {
         let message = panic_message(panic.payload());
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic.location().map(ToString::to_string);
         tracing::error!(place, error = short(&message), "a defect: please report it");
     }));
 }
@@ -167,30 +167,31 @@ impl Telemetry {
 
 /// One line for a look that did something, with what it did.
 fn log_look(report: &Report, elapsed: Duration) {
+    // A field without a value is left out of the line.
     let run = report.name.as_str();
-    let class = report.class.as_ref().map_or("", |class| class.0.as_str());
-    let repo = short(&report.repo);
-    let slot = report.effects.iter().rev().find_map(|effect| effect.slot.as_deref()).unwrap_or("");
+    let class = report.class.as_ref().map(|class| class.0.as_str());
+    let repo = Some(short(&report.repo)).filter(|repo| !repo.is_empty());
+    let slot = report.effects.iter().rev().find_map(|effect| effect.slot.as_deref());
     let machine = report
         .effects
         .iter()
         .rev()
         .find(|effect| matches!(effect.action, ActionKind::Launch | ActionKind::Terminate));
-    let machine = machine.map_or("", |effect| effect.target.as_str());
+    let machine = machine.map(|effect| effect.target.as_str());
     let actions: Vec<&str> = report.effects.iter().map(|e| labels::action(e.action)).collect();
-    let action = actions.join("+");
-    let phase = report.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
-    let reason = report.reason.map(|reason| format!("{reason:?}")).unwrap_or_default();
+    let action = Some(actions.join("+")).filter(|action| !action.is_empty());
+    let phase = report.phase.map(|phase| format!("{phase:?}"));
+    let reason = report.reason.map(|reason| format!("{reason:?}"));
     let outcome = labels::pass_result(report.result);
     let failed = report.effects.iter().find_map(|effect| Some((effect, effect.error.as_ref()?)));
     let error = match (&report.error, failed) {
-        (Some(error), _) => short(error),
+        (Some(error), _) => Some(short(error)),
         (None, Some((effect, (_, message)))) => {
-            short(&format!("{}: {message}", labels::action(effect.action)))
+            Some(short(&format!("{}: {message}", labels::action(effect.action))))
         }
-        (None, None) => String::new(),
+        (None, None) => None,
     };
-    let error_kind = failed.map_or("", |(_, (kind, _))| labels::error_kind(*kind));
+    let error_kind = failed.map(|(_, (kind, _))| labels::error_kind(*kind));
     let elapsed_ms = milliseconds(elapsed);
     macro_rules! line {
         ($level:ident, $message:literal) => {

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::UnicodeWidthStr as _;
+
 /// Characters that move the cursor, reorder what is read, or cannot be seen.
 pub fn is_dangerous(c: char) -> bool {
     c.is_control()
@@ -27,15 +30,20 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// The text escaped and, where it is longer than `width` characters, cut with `…`.
+/// The text escaped and, where it takes more than `width` columns of a terminal, cut with `…`.
 pub fn cut(text: &str, width: usize) -> String {
-    // Escaping only lengthens: more than `width` characters of the source never matter.
-    let head: String = text.chars().take(width + 1).collect();
-    let safe = escape(&head);
-    if safe.chars().count() <= width {
+    // Marks stacked on a character take no column of their own: their number is bounded as well.
+    let most = 4 * width;
+    let safe = escape(&text.chars().take(most + 1).collect::<String>());
+    if safe.width() <= width && safe.chars().count() <= most {
         return safe;
     }
-    let mut short: String = safe.chars().take(width.saturating_sub(1)).collect();
+    let mut columns = 0;
+    let fits = |grapheme: &&str| {
+        columns += grapheme.width();
+        columns < width
+    };
+    let mut short: String = safe.graphemes(true).take_while(fits).collect();
     short.push('…');
     short
 }
@@ -71,5 +79,20 @@ mod tests {
         assert_eq!(cut("abcdefg", 6), "abcde…");
         assert_eq!(cut(&"x".repeat(10_000), 6), "xxxxx…");
         assert_eq!(cut("\x1b\x1b", 6), "\\u{1b…");
+    }
+
+    #[test]
+    fn text_is_cut_by_the_columns_it_takes() {
+        assert_eq!(cut("単体テスト", 10), "単体テスト");
+        assert_eq!(cut("単体テスト", 9), "単体テス…");
+        assert_eq!(cut("単体テスト", 8), "単体テ…");
+        assert_eq!(cut("🚀🚀🚀", 6), "🚀🚀🚀");
+        assert_eq!(cut("🚀🚀🚀", 5), "🚀🚀…");
+        assert_eq!(cut("❤\u{fe0f}❤\u{fe0f}x", 4), "❤\u{fe0f}…");
+        // Marks stay with their character and are not without end.
+        assert_eq!(cut("e\u{301}e\u{301}", 2), "e\u{301}e\u{301}");
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
+        let tower = cut(&format!("e{}", "\u{301}".repeat(10_000)), 6);
+        assert!(tower.ends_with('…') && tower.chars().count() <= 26, "{tower:?}");
     }
 }

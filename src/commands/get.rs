@@ -269,7 +269,7 @@ async fn watch<S: Source>(
 fn print_changed<T: Listed>(
     changed: &[T],
     output: Output,
-    widths: &mut Vec<usize>,
+    widths: &mut Vec<u16>,
     with_titles: bool,
 ) -> Result<(), Failure> {
     if changed.is_empty() {

@@ -1,16 +1,17 @@
-//! Log lines: JSON objects, or short lines for a terminal. Nothing from outside reaches a
-//! terminal unescaped, whichever of the two it is.
+//! Log lines: JSON objects, or short lines for a terminal. `tracing-subscriber` formats the fields;
+//! nothing from outside reaches a terminal unescaped, whichever of the two it is.
 
 use std::fmt::{self, Write as _};
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
 
+use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
+use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,141 +25,76 @@ pub enum Form {
     },
 }
 
-/// Writes each event as one line.
-pub struct Lines<W> {
-    form: Form,
-    replica: String,
-    out: Mutex<W>,
-}
-
-impl<W: Write> Lines<W> {
-    /// Lines to `out`; `replica` stands in each JSON line.
-    pub fn new(form: Form, replica: impl Into<String>, out: W) -> Self {
-        Self { form, replica: replica.into(), out: Mutex::new(out) }
-    }
-
-    fn line(&self, event: &Event<'_>, now: Timestamp) -> String {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let (level, target) = (*event.metadata().level(), event.metadata().target());
-        match self.form {
-            Form::Json => json_line(level, target, &self.replica, fields, now),
-            Form::Human { colour } => human_line(level, colour, &fields, now),
-        }
-    }
-}
-
-impl<W, S> Layer<S> for Lines<W>
+/// Writes each event as one line to `out`; `replica` stands in each JSON line.
+pub fn layer<S, W>(form: Form, replica: &str, out: W) -> impl Layer<S> + Send + Sync
 where
-    W: Write + Send + 'static,
-    S: Subscriber,
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'out> MakeWriter<'out> + Send + Sync + 'static,
 {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = self.line(event, Timestamp::now());
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to be told that the log cannot be written.
-        let _ = out.write_all(line.as_bytes());
-    }
+    // What the library would write of level and time stands in front of its fields, see below.
+    let json = Format::default().json().flatten_event(true).without_time().with_level(false);
+    let json = json.with_current_span(false).with_span_list(false);
+    let lines = Lines { form, replica: Value::from(replica).to_string(), json };
+    // Nobody is left to be told that the log cannot be written.
+    tracing_subscriber::fmt::layer().event_format(lines).with_writer(out).log_internal_errors(false)
 }
 
-#[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Map<String, Value>,
+struct Lines {
+    form: Form,
+    /// As JSON.
+    replica: String,
+    json: Format<Json, ()>,
 }
 
-impl Fields {
-    fn add(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
-            // Empty means that there is nothing to tell.
-            (_, Value::String(text)) if text.is_empty() => {}
-            (name, value) => {
-                self.rest.insert(name.to_owned(), value);
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'out> FormatFields<'out> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (level, now) = (*event.metadata().level(), Timestamp::now());
+        let mut fields = String::new();
+        match self.form {
+            Form::Json => {
+                let (level, replica) = (level.as_str().to_ascii_lowercase(), &self.replica);
+                write!(
+                    fields,
+                    r#"{{"timestamp":"{now:.3}","level":"{level}","replica":{replica},"#
+                )?;
+                let brace = fields.len();
+                self.json.format_event(context, Writer::new(&mut fields), event)?;
+                fields.remove(brace);
+            }
+            Form::Human { colour } => {
+                let (now, style) = (TimeZone::system().to_datetime(now), style(level, colour));
+                write!(out, "{} {style}{level:>5}{style:#} ", now.strftime("%H:%M:%S"))?;
+                context.format_fields(Writer::new(&mut fields), event)?;
             }
         }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}").into());
-    }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.into());
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, value.into());
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value.into());
-    }
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, value.into());
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, value.into());
-    }
-}
-
-fn json_line(level: Level, target: &str, replica: &str, fields: Fields, now: Timestamp) -> String {
-    let mut object = Map::new();
-    object.insert("timestamp".into(), format!("{now:.3}").into());
-    object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
-    object.insert("target".into(), target.into());
-    object.insert("message".into(), fields.message.into());
-    object.insert("replica".into(), replica.into());
-    object.extend(fields.rest);
-    let text = Value::Object(object).to_string();
-    // What is left of control characters stands within strings, where `\u` means the same.
-    let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if is_hostile(c) {
-            let _ = write!(line, "\\u{:04x}", u32::from(c));
-        } else {
-            line.push(c);
+        for c in fields.trim_end().chars() {
+            match self.form {
+                _ if !is_hostile(c) => out.write_char(c)?,
+                // It stands within a string, where `\u` means the same.
+                Form::Json => write!(out, "\\u{:04x}", u32::from(c))?,
+                Form::Human { .. } => write!(out, "{}", c.escape_unicode())?,
+            }
         }
+        writeln!(out)
     }
-    line.push('\n');
-    line
 }
 
-fn human_line(level: Level, colour: bool, fields: &Fields, now: Timestamp) -> String {
-    let time = TimeZone::system().to_datetime(now).strftime("%H:%M:%S").to_string();
-    let (on, off) = match (colour, level) {
-        (false, _) => ("", ""),
-        (true, Level::ERROR) => ("\x1b[31m", "\x1b[0m"),
-        (true, Level::WARN) => ("\x1b[33m", "\x1b[0m"),
-        (true, _) => ("\x1b[2m", "\x1b[0m"),
-    };
-    let mut line = format!("{time} {on}{level:>5}{off} {}", printable(&fields.message));
-    for (name, value) in &fields.rest {
-        let text = match value {
-            Value::String(text) => printable(text),
-            other => other.to_string(),
-        };
-        if text.contains(' ') {
-            let _ = write!(line, " {name}=\"{text}\"");
-        } else {
-            let _ = write!(line, " {name}={text}");
-        }
+fn style(level: Level, colour: bool) -> Style {
+    match level {
+        _ if !colour => Style::new(),
+        Level::ERROR => AnsiColor::Red.on_default(),
+        Level::WARN => AnsiColor::Yellow.on_default(),
+        _ => Style::new().dimmed(),
     }
-    line.push('\n');
-    line
-}
-
-/// Text for a terminal: control characters and marks that change the direction of writing are
-/// shown as `\u{…}`.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_hostile(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, marks of direction.
@@ -170,9 +106,12 @@ fn is_hostile(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::sync::Arc;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -187,13 +126,18 @@ mod tests {
         }
     }
 
+    const HOSTILE: &str = "a\x1b[31mb\u{202e}c\u{9b}d\n\"e\"\u{2028}\u{7f}";
+
     fn logged(form: Form) -> String {
         let buffer = Buffer::default();
-        let lines = Lines::new(form, "host-1", buffer.clone());
+        let out = buffer.clone();
+        let lines = layer(form, "host-\u{9b}1", move || out.clone());
         let subscriber = tracing_subscriber::registry().with(lines);
         tracing::subscriber::with_default(subscriber, || {
-            let repo = "a\x1b[31mb\u{202e}c\u{9b}d\n\"e\"";
-            tracing::info!(repo, run = "job-1", class = "", machines = 3, "looked at a run");
+            let repo = HOSTILE;
+            let (class, error) = (None::<&str>, HOSTILE);
+            tracing::info!(repo, run = "job-1", class, machines = 3, %error, "looked at a run");
+            tracing::warn!("{HOSTILE}");
         });
         let bytes = buffer.0.lock().expect("no panic").clone();
         String::from_utf8(bytes).expect("UTF-8")
@@ -201,25 +145,36 @@ mod tests {
 
     #[test]
     fn a_json_line_is_one_flat_object_without_raw_control_characters() {
-        let line = logged(Form::Json);
-        assert_eq!(line.matches('\n').count(), 1);
-        assert!(line.trim_end().chars().all(|c| !is_hostile(c)), "{line:?}");
-        let value: Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(value["repo"], "a\x1b[31mb\u{202e}c\u{9b}d\n\"e\"");
-        assert_eq!(value["run"], "job-1");
-        assert_eq!(value["machines"], 3);
-        assert_eq!(value["level"], "info");
-        assert_eq!(value["message"], "looked at a run");
-        assert_eq!(value["replica"], "host-1");
-        assert_eq!(value.get("class"), None);
+        let log = logged(Form::Json);
+        assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
+        let lines: Vec<Value> =
+            log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let [line, warning] = lines.as_slice() else { panic!("{log}") };
+        assert_eq!(line["repo"], HOSTILE);
+        assert_eq!(line["error"], HOSTILE);
+        assert_eq!(line["run"], "job-1");
+        assert_eq!(line["machines"], 3);
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["message"], "looked at a run");
+        assert_eq!(line["replica"], "host-\u{9b}1");
+        assert_eq!(line["target"], module_path!());
+        assert_eq!(line.get("class"), None);
+        let time = line["timestamp"].as_str().expect("a text");
+        assert!(time.len() == 24 && time.parse::<Timestamp>().is_ok(), "{time}");
+        assert_eq!((&warning["level"], &warning["message"]), (&"warn".into(), &HOSTILE.into()));
     }
 
     #[test]
     fn a_human_line_is_one_line_and_cannot_speak_to_the_terminal() {
-        let line = logged(Form::Human { colour: false });
-        assert_eq!(line.matches('\n').count(), 1);
-        assert!(line.trim_end().chars().all(|c| !is_hostile(c)), "{line:?}");
-        assert!(line.contains("\\u{1b}[31m"), "{line:?}");
-        assert!(line.contains("run=job-1"), "{line:?}");
+        let log = logged(Form::Human { colour: false });
+        assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
+        let [line, warning] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
+        assert!(line[8..].starts_with("  INFO looked at a run repo=\"a\\u{1b}[31mb"), "{line:?}");
+        assert!(line.contains(" run=\"job-1\" machines=3 error=a\\u{1b}[31mb"), "{line:?}");
+        assert!(!line.contains("class"), "{line:?}");
+        assert!(warning[8..].starts_with("  WARN a"), "{warning:?}");
+        let coloured = logged(Form::Human { colour: true });
+        assert_eq!(coloured.matches("\x1b[").count(), 4, "{coloured:?}");
+        assert!(coloured.contains(" \x1b[33m WARN\x1b[0m a"), "{coloured:?}");
     }
 }

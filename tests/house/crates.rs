@@ -103,6 +103,8 @@ const PURE: &[(&str, &[&str])] = &[
             "serde_json",
             "sha2",
             "thiserror",
+            "unicode-segmentation",
+            "unicode-width",
             "uuid",
         ],
     ),

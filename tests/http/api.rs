@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::Value;
 use tinqs_ci::server::Role;
-use tinqs_ci::telemetry::lines::{Form, Lines};
+use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
     About, Attempt, Boot, InstanceState, Phase, Placement, Run, Secret, Slot,
 };
@@ -181,7 +181,8 @@ impl Write for Log {
 async fn no_credential_is_in_any_answer_or_log_line() {
     // For the whole process: what the other tests log meanwhile must be as clean.
     let log = Log::default();
-    let lines = Lines::new(Form::Json, "replica-1", log.clone());
+    let out = log.clone();
+    let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
         .expect("no other test logs");
     let mut settings = settings();

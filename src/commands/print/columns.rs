@@ -1,6 +1,8 @@
-//! Padded columns, two blanks between them, none at the end of a line.
+//! Columns that stand below each other, as `comfy-table` lays them out: by what a terminal shows,
+//! without borders, and without blanks at the end of a line.
 
-use std::fmt::Write as _;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, Width};
 
 use tinqs_ci_reconciler::text::cut;
 
@@ -28,29 +30,13 @@ const WIDEST: usize = 200;
 impl Table {
     /// The table as text. `widths` may be those of an earlier rendering, so that rows printed later
     /// stand below it.
-    pub fn lines(&self, widths: &mut Vec<usize>, with_titles: bool) -> String {
-        let rows: Vec<(Vec<String>, String)> = self
-            .rows
-            .iter()
-            .map(|row| {
-                (row.cells.iter().map(|cell| cell_text(cell)).collect(), cell_text_or(&row.blocked))
-            })
-            .collect();
-        widths.resize(self.titles.len(), 0);
-        for (index, width) in widths.iter_mut().enumerate() {
-            let cells = rows.iter().filter_map(|(cells, _)| cells.get(index));
-            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-            *width = (*width).max(widest).max(self.titles[index].len());
-        }
-        let mut text = String::new();
-        if with_titles {
-            let titles: Vec<String> = self.titles.iter().map(|t| (*t).to_owned()).collect();
-            line(&mut text, &titles, "", widths);
-        }
-        for (cells, blocked) in &rows {
-            line(&mut text, cells, blocked, widths);
-        }
-        text
+    pub fn lines(&self, widths: &mut Vec<u16>, with_titles: bool) -> String {
+        let titles = self.titles.iter().map(|title| (*title).to_owned()).collect();
+        let rows = self.rows.iter().map(|row| {
+            let cells = row.cells.iter().map(|cell| cell_text(cell));
+            cells.chain([blocked_text(&row.blocked)]).collect()
+        });
+        aligned(with_titles.then_some(titles).into_iter().chain(rows), 2, widths)
     }
 }
 
@@ -58,16 +44,29 @@ fn cell_text(cell: &str) -> String {
     if cell.is_empty() { "-".to_owned() } else { cut(cell, WIDEST) }
 }
 
-fn cell_text_or(blocked: &str) -> String {
+fn blocked_text(blocked: &str) -> String {
     if blocked.is_empty() { String::new() } else { format!("! {}", cut(blocked, WIDEST)) }
 }
 
-fn line(text: &mut String, cells: &[String], blocked: &str, widths: &[usize]) {
-    let mut line = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
-        let _ = write!(line, "{cell:width$}  ");
+/// The rows as lines, with `gap` blanks between columns. Columns are at least as wide as `widths`
+/// says, which is told how wide they became. Cells hold no control characters.
+pub(super) fn aligned(
+    rows: impl IntoIterator<Item = Vec<String>>,
+    gap: u16,
+    widths: &mut Vec<u16>,
+) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(NOTHING).add_rows(rows);
+    let widest = table.column_max_content_widths();
+    widths.resize(widest.len().max(widths.len()), 0);
+    for ((column, width), widest) in table.column_iter_mut().zip(widths).zip(widest) {
+        *width = widest.max(*width);
+        let with_gap = Width::Fixed(width.saturating_add(gap));
+        column.set_padding((0, gap)).set_constraint(ColumnConstraint::Absolute(with_gap));
     }
-    line.push_str(blocked);
-    text.push_str(line.trim_end());
-    text.push('\n');
+    let mut text = table.trim_fmt();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::io;
 
-use serde::Serialize;
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use serde_saphyr::{DoubleQuoted, SerializeError as YamlError, ser_options};
 
-use tinqs_ci_reconciler::text::is_dangerous;
+use tinqs_ci_reconciler::text::{escape, is_dangerous};
 
 /// The thing as JSON, indented, with a newline at the end.
 pub fn json<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
@@ -94,79 +95,46 @@ impl<F: Formatter> Formatter for Safe<F> {
     }
 }
 
-/// The thing as YAML, keys in alphabetical order. Every text that is not a plain word is quoted as
-/// JSON quotes it, which is YAML too.
-pub fn yaml<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
-    let mut text = String::new();
-    block(&mut text, &serde_json::to_value(thing)?, 0)?;
-    Ok(text)
+/// The thing as YAML, keys in alphabetical order, each text on one line.
+pub fn yaml<T: Serialize>(thing: &T) -> Result<String, YamlError> {
+    let thing = serde_json::to_value(thing).map_err(YamlError::custom)?;
+    let options = ser_options! { compact_list_indent: false, prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(&Quoted(&thing), options)?;
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_dangerous(c) && c != '\n' {
+            let _ = write!(safe, "\\U{:08x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    Ok(safe)
 }
 
-fn block(text: &mut String, value: &Value, depth: usize) -> Result<(), serde_json::Error> {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            for (key, value) in fields {
-                let _ = write!(text, "{indent}{}:", scalar(&Value::String(key.clone()))?);
-                after(text, value, depth + 1)?;
+/// Puts what a terminal must not see into double quotes, where an escape stands for it; the writer
+/// itself escapes some of it only. Keys are our own names: another is shown as a table shows it.
+struct Quoted<'a>(&'a Value);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if text.chars().any(is_dangerous) => {
+                DoubleQuoted(text).serialize(serializer)
             }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                if is_inline(item) {
-                    let _ = writeln!(text, "{indent}- {}", scalar(item)?);
-                    continue;
-                }
-                // The first line of the item stands behind the dash.
-                let mut inner = String::new();
-                block(&mut inner, item, depth + 1)?;
-                let _ = write!(text, "{indent}- {}", inner.trim_start());
-            }
-        }
-        _ => {
-            let _ = writeln!(text, "{indent}{}", scalar(value)?);
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Quoted)),
+            Value::Object(fields) => serializer
+                .collect_map(fields.iter().map(|(key, value)| (escape(key), Quoted(value)))),
+            other => other.serialize(serializer),
         }
     }
-    Ok(())
-}
-
-fn is_inline(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => true,
-    }
-}
-
-fn after(text: &mut String, value: &Value, depth: usize) -> Result<(), serde_json::Error> {
-    if is_inline(value) {
-        let _ = writeln!(text, " {}", scalar(value)?);
-        return Ok(());
-    }
-    text.push('\n');
-    block(text, value, depth)
-}
-
-fn scalar(value: &Value) -> Result<String, serde_json::Error> {
-    match value {
-        Value::String(word) if is_plain(word) => Ok(word.clone()),
-        other => Ok(json_line(other)?.trim_end().to_owned()),
-    }
-}
-
-/// Words that no YAML reader takes for something else than a text.
-fn is_plain(word: &str) -> bool {
-    const NOT_TEXT: &[&str] =
-        &["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
-    word.starts_with(|c: char| c.is_ascii_alphabetic())
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || "_./-".contains(c))
-        && !NOT_TEXT.contains(&word.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
 #[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -176,13 +144,23 @@ mod tests {
         let thing = json!({
             "name": "job-1", "empty": {}, "none": [], "nothing": null, "yes": "yes", "number": "12",
             "items": [{ "a": 1, "b": { "c": [true, "x: y"] } }, [1, 2], "# no comment", ""],
-            "hostile": "a\u{1b}[31m\u{202e}\n- b", "emoji": "✓", "time": "2026-11-24T00:00:00Z",
+            "hostile": "a\u{1b}[31m\u{202e}\u{e0001}\n- b", "emoji": "✓", "cjk": "単体: テスト",
+            "time": "2026-11-24T00:00:00Z", "job": "acme/web#812 build (22)", "long": "x ".repeat(60),
+            "big": u64::MAX, "small": i64::MIN, "half": 0.5, "far": 1e300, "words": [
+                "0x1f", "012", "1e3", "-1", ".5", "1_000", "~", "Null", "NO", "on", "=", "<<", "- a",
+                "a: b", "a:", "a #b", "[a", "{a", "*a", "&a", "!a", "%a", "@a", "`a", "|", ">", "'", "\"",
+                "\\", " a", "a ", "---", "...", "12:30:45", "0o7", ".inf", ".nan", "\t", "\r\n",
+            ],
         });
         let text = yaml(&thing).expect("YAML");
         expect![[r##"
-            emoji: "✓"
+            big: 18446744073709551615
+            cjk: "単体: テスト"
+            emoji: ✓
             empty: {}
-            hostile: "a\u001b[31m\u202e\n- b"
+            far: 1.0e+300
+            half: 0.5
+            hostile: "a\e[31m\U0000202e\U000e0001\n- b"
             items:
               - a: 1
                 b:
@@ -193,17 +171,96 @@ mod tests {
                 - 2
               - "# no comment"
               - ""
+            job: acme/web#812 build (22)
+            long: "x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x "
             name: job-1
             none: []
             nothing: null
             number: "12"
+            small: -9223372036854775808
             time: "2026-11-24T00:00:00Z"
+            words:
+              - "0x1f"
+              - "012"
+              - "1e3"
+              - "-1"
+              - ".5"
+              - "1_000"
+              - "~"
+              - "Null"
+              - "NO"
+              - "on"
+              - "="
+              - "<<"
+              - "- a"
+              - "a: b"
+              - "a:"
+              - "a #b"
+              - "[a"
+              - "{a"
+              - "*a"
+              - "&a"
+              - "!a"
+              - "%a"
+              - "@a"
+              - "`a"
+              - "|"
+              - ">"
+              - "'"
+              - "\""
+              - \
+              - " a"
+              - "a "
+              - "---"
+              - "..."
+              - "12:30:45"
+              - "0o7"
+              - ".inf"
+              - ".nan"
+              - "\t"
+              - "\r\n"
             "yes": "yes"
         "##]]
         .assert_eq(&text);
         let back: Value = serde_saphyr::from_str(&text).expect("YAML");
         assert_eq!(back, thing);
         assert!(!text.replace('\n', "").chars().any(is_dangerous));
+    }
+
+    /// What YAML and terminals read as more than text.
+    const AWKWARD: &str = concat!(
+        r#"[-+.:#0-9a-fxoeE_~ \n\t'"\\|>&*!%@`,?=<\[\]{}"#,
+        "\u{85}\u{9b}\u{2028}\u{202e}\u{feff}\u{e0001}]{0,8}",
+    );
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let text = || prop_oneof![".{0,12}", AWKWARD];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, move |inner| {
+            let key = text().prop_map(|key| escape(&key));
+            prop_oneof![
+                vec(inner.clone(), 0..5).prop_map(Value::from),
+                vec((key, inner), 0..5).prop_map(|fields| fields.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_yaml_reads_as_what_was_written(thing in any_value()) {
+            let text = yaml(&thing).expect("YAML");
+            prop_assert!(!text.replace('\n', "").chars().any(is_dangerous), "{text:?}");
+            prop_assert!(!text.contains(" \n"), "{text:?}");
+            let back: Value = serde_saphyr::from_str(&text).expect(&text);
+            prop_assert_eq!(back, thing, "{}", text);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tinqs_ci_reconciler::model::{Attempt, End, InstanceState, Outcome, Phase, Run, Slot};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::Row;
 use super::{age, span};
@@ -43,7 +44,7 @@ pub(super) fn job(run: &Run, most: usize) -> String {
     let repo = if about.repo.is_empty() { &run.spec.job.repo } else { &about.repo };
     let number = if about.run_id > 0 { format!("#{}", about.run_id) } else { String::new() };
     let name = cut(&about.job, most / 2);
-    let rest = most.saturating_sub(name.chars().count() + number.len() + 1);
+    let rest = most.saturating_sub(name.width() + number.len() + 1);
     format!("{}{number} {name}", cut(repo, rest.max(8))).trim().to_owned()
 }
 

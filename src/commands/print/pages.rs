@@ -9,6 +9,7 @@ use tinqs_ci_reconciler::model::{
     InstanceState, Job, JobRef, Machine, Market, Observation, Outcome, Phase, Placement, Reason,
     Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
 };
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{Detail, Listed, Table, describe, json, plan, yaml};
 use crate::api;
@@ -139,6 +140,43 @@ fn runs_in_full() {
     let text = table(&runs()[4..], Detail::Wide);
     assert!(!text.replace('\n', "").chars().any(tinqs_ci_reconciler::text::is_dangerous));
     assert!(text.lines().all(|line| line.chars().count() < 700), "cells are cut even so");
+}
+
+/// The column of a terminal in which `word` begins.
+fn column(line: &str, word: &str) -> Option<usize> {
+    line.find(word).map(|start| line[..start].width())
+}
+
+#[test]
+fn columns_are_aligned_as_a_terminal_shows_them() {
+    let names =
+        ["ビルド", "単体テストと結合テストと受け入れ試験", "🚀 deploy ✅", "café e\u{301}té"];
+    let runs: Vec<Run> = (1..)
+        .zip(names)
+        .map(|(id, name)| {
+            let mut run = run(id, Phase::Waiting);
+            run.spec.about.job = name.into();
+            run
+        })
+        .collect();
+    let text = table(&runs, Detail::Table);
+    expect![[r#"
+        NAME   CLASS  PHASE    JOB                             MACHINE  WAIT  AGE
+        job-1  -      Waiting  acme/web#812 ビルド             <none>   3m    3m
+        job-2  -      Waiting  acme/web#812 単体テストと結合…  <none>   3m    3m
+        job-3  -      Waiting  acme/web#812 🚀 deploy ✅       <none>   3m    3m
+        job-4  -      Waiting  acme/web#812 café été           <none>   3m    3m
+    "#]]
+    .assert_eq(&text);
+    for line in text.lines().skip(1) {
+        assert_eq!(column(line, "<none>"), column(&text, "MACHINE"), "{line}");
+        assert!(line.width() <= 80 && !line.ends_with(' '), "{line}");
+    }
+    let text = table(&runs, Detail::Wide);
+    assert!(text.contains(" 単体テストと結合テストと受け入れ試験 "), "{text}");
+    for line in text.lines().skip(1) {
+        assert_eq!(column(line, "<none>"), column(&text, "MACHINE"), "{line}");
+    }
 }
 
 #[test]

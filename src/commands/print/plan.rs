@@ -2,18 +2,16 @@
 
 use std::fmt::Write as _;
 
+use super::columns::aligned;
 use crate::api::{Change, Plan};
 use tinqs_ci_reconciler::text::escape;
 
 /// Lines `+ - ~`, and how many.
 pub fn plan(plan: &Plan) -> String {
-    let mut text = String::new();
-    let widest = plan.changes.iter().map(|change| change.what.chars().count()).max().unwrap_or(0);
-    let width = widest.clamp(18, 60);
-    for Change { sign, what, verb, why } in &plan.changes {
-        let (sign, what, verb, why) = (escape(sign), escape(what), escape(verb), escape(why));
-        let _ = writeln!(text, "{sign} {what:width$} {verb:11} {why}");
-    }
+    let rows = plan.changes.iter().map(|Change { sign, what, verb, why }| {
+        [sign, what, verb, why].map(|cell| escape(cell)).to_vec()
+    });
+    let mut text = aligned(rows, 1, &mut vec![1, 18, 11]);
     let state = plan.next_phase.or(plan.phase).map(|phase| format!(" in {phase:?}"));
     let row = escape(&plan.row);
     let _ = match plan.changes.len() {
