@@ -62,19 +62,29 @@ fn serve() {
     help(
         &["serve"],
         &expect![[r#"
-        Run the server: webhooks, the loops, the API
+            Run the server: webhooks, the loops, the API
 
-        Usage: tinqs-ci serve [OPTIONS]
+            Usage: tinqs-ci serve [OPTIONS]
 
-        Options:
-              --config <FILE>  The configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it is
-                               there
-              --role <ROLE>    What this process does: ingest takes webhooks only, reconcile everything else
-                               [default: all] [possible values: all, ingest, reconcile]
-          -h, --help           Print help
+            Options:
+                  --config <FILE>
+                      The configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it is there
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+                  --role <ROLE>
+                      What this process does: ingest takes webhooks only, reconcile everything else
+
+                      Possible values:
+                      - all:       Everything
+                      - ingest:    Takes webhooks: writes runs and wakes, and has no other right
+                      - reconcile: Everything but webhooks
+          
+                      [default: all]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+        "#]],
     );
 }
 
