@@ -118,7 +118,7 @@ async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
 
 /// What of the settings is in AWS.
 #[cfg(feature = "aws")]
-fn aws_config(settings: &Settings) -> tinqs_ci_aws::Config {
+fn in_aws(settings: &Settings) -> tinqs_ci_aws::Config {
     tinqs_ci_aws::Config {
         installation: settings.installation.clone(),
         table: match &settings.store {

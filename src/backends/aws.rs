@@ -12,7 +12,7 @@ use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 
-use super::{BackendError, aws_config};
+use super::{BackendError, in_aws};
 use crate::settings::{ComputeUrl, Settings};
 
 /// Runs in a table of `DynamoDB`. It is completed first, where this process may; a missing one is
@@ -72,7 +72,7 @@ fn region(compute: &ComputeUrl) -> Option<&str> {
 }
 
 pub(super) async fn checks(settings: &Settings) -> Vec<Check> {
-    Box::pin(tinqs_ci_aws::doctor::checks(&aws_config(settings))).await
+    Box::pin(tinqs_ci_aws::doctor::checks(&in_aws(settings))).await
 }
 
 pub(super) async fn set_up(
@@ -82,6 +82,6 @@ pub(super) async fn set_up(
 ) -> (SetupReport, Result<(), SetupError>) {
     let mut report = SetupReport::default();
     let wish = Wish { queue_name, dry_run };
-    let done = Box::pin(setup::run(&aws_config(settings), &wish, &mut report)).await;
+    let done = Box::pin(setup::run(&in_aws(settings), &wish, &mut report)).await;
     (report, done)
 }

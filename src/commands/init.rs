@@ -1,6 +1,7 @@
 //! `init`: a configuration for a Gitea, tested while it is asked for.
 
 mod ask;
+mod aws;
 mod hook;
 mod write;
 
@@ -10,45 +11,15 @@ use std::path::{Path, PathBuf};
 use tinqs_ci_reconciler::model::Secret;
 
 use super::failure::{Failure, out};
-use crate::backends;
-use crate::settings::{self, Env, address, label_problem, listen, scope};
+use crate::settings::{Env, address, label_problem, listen, scope};
 use ask::Asker;
-use tinqs_ci_aws::setup::{Mistake, SetupError};
 use tinqs_ci_gitea::client::{Access, Client, Rights};
 use tinqs_ci_gitea::demand::{self, Means, Mode};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// Makes the table and the queue that the configuration names in AWS; `queue_name` asks for one that
-/// it does not name.
-///
-/// # Errors
-/// A mistake of the configuration, or what AWS refuses.
-pub async fn set_up_aws(
-    file: Option<&Path>,
-    queue_name: Option<String>,
-    dry_run: bool,
-    env: &Env,
-) -> Result<(), Failure> {
-    if !settings::AWS {
-        return Err(Failure::usage("this build has no `init --aws`")
-            .hint("build it with the feature `aws`: `cargo build --release --features aws`"));
-    }
-    let loaded = settings::load(file, env)?;
-    let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;
-    out(&report.text)?;
-    done.map_err(|SetupError { mistake, message, hint }| {
-        let failure = match mistake {
-            Mistake::Usage => Failure::usage(message),
-            Mistake::Failed => Failure::failed(message),
-        };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })
-}
+pub use aws::set_up_aws;
 
 /// What was said on the command line.
 #[derive(Debug)]

@@ -21,7 +21,6 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-simulator", &["tinqs-ci-reconciler"], &["tinqs-ci-test-runner"]),
     ("tinqs-ci-mutants", &[], &["tinqs-ci-reconciler", "tinqs-ci-simulator"]),
     ("tinqs-ci-test-runner", &[], &[]),
-    ("tinqs-ci-testing", &["tinqs-ci-reconciler", "tinqs-ci-simulator"], &[]),
     (
         "tinqs-ci",
         &[
@@ -34,17 +33,19 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "tinqs-ci-simulator",
             "tinqs-ci-workflow",
         ],
-        &["tinqs-ci-test-runner", "tinqs-ci-testing"],
+        &["tinqs-ci-test-runner"],
     ),
     (
         "tinqs-ci-aws-tests",
         &["tinqs-ci"],
         &[
             "tinqs-ci-aws",
+            "tinqs-ci-boot",
+            "tinqs-ci-gitea",
+            "tinqs-ci-local",
             "tinqs-ci-reconciler",
             "tinqs-ci-simulator",
             "tinqs-ci-test-runner",
-            "tinqs-ci-testing",
         ],
     ),
 ];

@@ -5,8 +5,10 @@
 //! of nor touched. Ids are asked for and ended in batches.
 
 mod calls;
+mod disks;
 mod instance;
 mod known;
+mod listed;
 mod listing;
 mod rehearsal;
 mod request;
@@ -22,10 +24,10 @@ use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
 
 use super::batch::Batches;
 use super::errors::{self, ec2 as codes};
-use super::events::Owners;
+use super::events::{Owners, is_id};
 use super::pace::{Pace, Rates, seconds};
 use calls::{Calls, Found};
-use request::Disks;
+use disks::Disks;
 
 pub use instance::ours;
 pub use rehearsal::rehearse;
@@ -209,13 +211,6 @@ impl Owners for Machines {
         }
         runs
     }
-}
-
-/// Whether this is an id as EC2 makes them; anything else is not asked for.
-pub(super) fn is_id(id: &InstanceId) -> bool {
-    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    let digits = id.0.strip_prefix("i-");
-    digits.is_some_and(|digits| [8, 17].contains(&digits.len()) && digits.bytes().all(hex))
 }
 
 #[cfg(test)]

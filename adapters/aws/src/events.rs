@@ -73,11 +73,17 @@ pub fn read(body: &str) -> Message {
         // A raised risk (rebalance recommendation) is no ground for anything.
         _ => return Message::Ignored,
     };
-    let mut ids: Vec<InstanceId> =
-        instances.into_iter().map(InstanceId).filter(super::ec2::is_id).collect();
+    let mut ids: Vec<InstanceId> = instances.into_iter().map(InstanceId).filter(is_id).collect();
     ids.sort();
     ids.dedup();
     if ids.is_empty() { Message::Ignored } else { Message::Instances(ids) }
+}
+
+/// Whether this is an id as EC2 makes them; anything else is not asked for.
+pub(crate) fn is_id(id: &InstanceId) -> bool {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    let digits = id.0.strip_prefix("i-");
+    digits.is_some_and(|digits| [8, 17].contains(&digits.len()) && digits.bytes().all(hex))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::instance::ours;
 use super::known::Known;
-use super::listing::Listed;
+use super::listed::Listed;
 use crate::batch::{Answers, Bundle};
 use crate::errors::{self, again, ec2 as codes};
 use crate::pace::{Lane, Pace, Rates, seconds};

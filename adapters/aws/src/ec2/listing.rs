@@ -4,20 +4,17 @@
 //! nothing will ever happen to. So a list asks for the others, then once for each that it showed
 //! before and shows no longer; what has ended is remembered. Now and then all of it is read.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
 
 use aws_sdk_ec2::types::{Filter, Instance as Seen, InstanceStateName};
-use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Instance, InstanceId};
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::Instance;
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
 use super::instance::ours;
+use super::listed::Inner;
 use super::tags::INSTALLATION;
-
-/// How often all of it is read: what others launched and what ended between two lists is seen then.
-const WHOLE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// Every state but the last.
 const NOT_ENDED: [InstanceStateName; 5] = [
@@ -27,46 +24,6 @@ const NOT_ENDED: [InstanceStateName; 5] = [
     InstanceStateName::Stopping,
     InstanceStateName::Stopped,
 ];
-
-/// What the last list showed.
-#[derive(Debug, Default)]
-pub(super) struct Listed(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    /// When all of it was read last.
-    whole: Option<Timestamp>,
-    /// Machines of ours that had not ended.
-    open: HashSet<InstanceId>,
-    /// Those that had: they stay as they are.
-    ended: HashMap<InstanceId, Instance>,
-}
-
-impl Listed {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it is time to read all of it. A clock that went back says so too.
-    fn is_due(&self, now: Timestamp) -> bool {
-        let recent = |at: Timestamp| at <= now && now.duration_since(at) < WHOLE_EVERY;
-        !self.inner().whole.is_some_and(recent)
-    }
-
-    /// A machine that was launched: it is missed once it is not shown.
-    pub(super) fn launched(&self, id: &InstanceId) {
-        self.inner().open.insert(id.clone());
-    }
-
-    /// Those that were open and are not among these.
-    fn missed(&self, shown: &[Seen]) -> Vec<InstanceId> {
-        let shown: HashSet<&str> = shown.iter().filter_map(Seen::instance_id).collect();
-        let inner = self.inner();
-        let missed = inner.open.iter().filter(|id| !shown.contains(id.0.as_str()));
-        // In order, so that the same is asked for in the same words.
-        missed.cloned().collect::<BTreeSet<_>>().into_iter().collect()
-    }
-}
 
 fn has_ended(seen: &Seen) -> bool {
     seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)

@@ -8,7 +8,8 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::request::{Ask, disks};
+use super::disks::disks;
+use super::request::Ask;
 use crate::errors::{self, ec2 as codes};
 
 /// As long as what a forge gives out, and good for nothing.

@@ -1,31 +1,23 @@
 //! The request of a launch: a pure function of the record and of what an image's disks are called.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, DeviceType, EbsBlockDevice, HttpTokensState,
-    IamInstanceProfileSpecification, Image, InstanceInterruptionBehavior,
-    InstanceMarketOptionsRequest, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
-    InstanceMetadataTagsState, InstanceType, MarketType, ResourceType, ShutdownBehavior,
-    SpotInstanceType, SpotMarketOptions, TagSpecification, VolumeType,
+    BlockDeviceMapping, HttpTokensState, IamInstanceProfileSpecification,
+    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
+    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Attempt, Cause, Machine, Market, Slot};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::calls::Calls;
 use super::tags;
 use tinqs_ci_boot as boot;
 
 /// Most bytes of user data, before base64.
 pub const USER_DATA_LIMIT: usize = 16_384;
-/// How long it is remembered that an image's disks cannot be had.
-const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// A launch, with all that it asks for checked as far as that can be.
 #[derive(Debug)]
@@ -154,87 +146,6 @@ fn metadata() -> InstanceMetadataOptionsRequest {
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
         .build()
-}
-
-/// What an image's disks are called. An image's never change, so it is asked for once.
-#[derive(Default)]
-pub(super) struct Disks(Mutex<HashMap<String, Remembered>>);
-
-#[derive(Clone)]
-struct Remembered {
-    disks: Arc<[BlockDeviceMapping]>,
-    /// Asked for again then.
-    until: Option<Timestamp>,
-}
-
-impl Disks {
-    /// The disks of a launch from this image: encrypted, gone with the machine, the first of the
-    /// usual kind. Empty where the image cannot be described: then its own settings hold, and
-    /// whether it is there the launch tells.
-    ///
-    /// # Errors
-    /// `Unavailable`, `Throttled`: whether it can be described is not known. Nothing was launched.
-    pub(super) async fn of(
-        &self,
-        calls: &Calls,
-        image: &str,
-        now: Timestamp,
-    ) -> Result<Arc<[BlockDeviceMapping]>, PortError> {
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = known().get(image).cloned();
-        if let Some(Remembered { disks, until }) = remembered
-            && until.is_none_or(|until| now < until)
-        {
-            return Ok(disks);
-        }
-        let remembered = match calls.image(image).await {
-            Ok(Some(image)) => Remembered { disks: disks(&image).into(), until: None },
-            Ok(None) => Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) },
-            Err(error) => match error.kind {
-                ErrorKind::Denied | ErrorKind::Invalid => {
-                    tracing::warn!(
-                        image,
-                        error = %error,
-                        "the image cannot be described: machines get its disks as they are, perhaps unencrypted",
-                    );
-                    Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) }
-                }
-                ErrorKind::Conflict
-                | ErrorKind::Unavailable
-                | ErrorKind::Throttled
-                | ErrorKind::NoCapacity
-                | ErrorKind::Limit => return Err(error),
-            },
-        };
-        let disks = remembered.disks.clone();
-        known().insert(image.to_owned(), remembered);
-        Ok(disks)
-    }
-}
-
-/// Each EBS disk of an image, as large as there: encrypted and gone with the machine. The one it boots
-/// from is among them, even where an emulator lists none.
-pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
-    let mapped = image.block_device_mappings().iter();
-    let mut named: Vec<(&str, Option<i32>)> = mapped
-        .filter_map(|mapping| Some((mapping.device_name()?, mapping.ebs()?.volume_size())))
-        .collect();
-    if named.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {
-        named.extend(image.root_device_name().map(|name| (name, None)));
-    }
-    let mut disks = Vec::new();
-    for (name, size) in named {
-        let first = image.root_device_name() == Some(name);
-        // AWS takes the size from the image; emulators want to be told.
-        let disk = EbsBlockDevice::builder()
-            .encrypted(true)
-            .delete_on_termination(true)
-            .set_volume_size(size)
-            .set_volume_type(first.then_some(VolumeType::Gp3))
-            .build();
-        disks.push(BlockDeviceMapping::builder().device_name(name).ebs(disk).build());
-    }
-    disks
 }
 
 #[cfg(test)]

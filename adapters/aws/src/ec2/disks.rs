@@ -1,0 +1,94 @@
+//! The disks of a launch, as its image has them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_ec2::types::{BlockDeviceMapping, DeviceType, EbsBlockDevice, Image, VolumeType};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+
+use super::calls::Calls;
+
+/// How long it is remembered that an image's disks cannot be had.
+const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What an image's disks are called. An image's never change, so it is asked for once.
+#[derive(Default)]
+pub(super) struct Disks(Mutex<HashMap<String, Remembered>>);
+
+#[derive(Clone)]
+struct Remembered {
+    disks: Arc<[BlockDeviceMapping]>,
+    /// Asked for again then.
+    until: Option<Timestamp>,
+}
+
+impl Disks {
+    /// The disks of a launch from this image: encrypted, gone with the machine, the first of the
+    /// usual kind. Empty where the image cannot be described: then its own settings hold, and
+    /// whether it is there the launch tells.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Throttled`: whether it can be described is not known. Nothing was launched.
+    pub(super) async fn of(
+        &self,
+        calls: &Calls,
+        image: &str,
+        now: Timestamp,
+    ) -> Result<Arc<[BlockDeviceMapping]>, PortError> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = known().get(image).cloned();
+        if let Some(Remembered { disks, until }) = remembered
+            && until.is_none_or(|until| now < until)
+        {
+            return Ok(disks);
+        }
+        let remembered = match calls.image(image).await {
+            Ok(Some(image)) => Remembered { disks: disks(&image).into(), until: None },
+            Ok(None) => Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) },
+            Err(error) => match error.kind {
+                ErrorKind::Denied | ErrorKind::Invalid => {
+                    tracing::warn!(
+                        image,
+                        error = %error,
+                        "the image cannot be described: machines get its disks as they are, perhaps unencrypted",
+                    );
+                    Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) }
+                }
+                ErrorKind::Conflict
+                | ErrorKind::Unavailable
+                | ErrorKind::Throttled
+                | ErrorKind::NoCapacity
+                | ErrorKind::Limit => return Err(error),
+            },
+        };
+        let disks = remembered.disks.clone();
+        known().insert(image.to_owned(), remembered);
+        Ok(disks)
+    }
+}
+
+/// Each EBS disk of an image, as large as there: encrypted and gone with the machine. The one it boots
+/// from is among them, even where an emulator lists none.
+pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
+    let mapped = image.block_device_mappings().iter();
+    let mut named: Vec<(&str, Option<i32>)> = mapped
+        .filter_map(|mapping| Some((mapping.device_name()?, mapping.ebs()?.volume_size())))
+        .collect();
+    if named.is_empty() && image.root_device_type() == Some(&DeviceType::Ebs) {
+        named.extend(image.root_device_name().map(|name| (name, None)));
+    }
+    let mut disks = Vec::new();
+    for (name, size) in named {
+        let first = image.root_device_name() == Some(name);
+        // AWS takes the size from the image; emulators want to be told.
+        let disk = EbsBlockDevice::builder()
+            .encrypted(true)
+            .delete_on_termination(true)
+            .set_volume_size(size)
+            .set_volume_type(first.then_some(VolumeType::Gp3))
+            .build();
+        disks.push(BlockDeviceMapping::builder().device_name(name).ebs(disk).build());
+    }
+    disks
+}

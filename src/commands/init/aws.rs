@@ -1,0 +1,39 @@
+//! `init --aws`: what a configuration names there is made.
+
+use std::path::Path;
+
+use tinqs_ci_aws::setup::{Mistake, SetupError};
+
+use crate::backends;
+use crate::commands::failure::{Failure, out};
+use crate::settings::{self, Env};
+
+/// Makes the table and the queue that the configuration names in AWS; `queue_name` asks for one that
+/// it does not name.
+///
+/// # Errors
+/// A mistake of the configuration, or what AWS refuses.
+pub async fn set_up_aws(
+    file: Option<&Path>,
+    queue_name: Option<String>,
+    dry_run: bool,
+    env: &Env,
+) -> Result<(), Failure> {
+    if !settings::AWS {
+        return Err(Failure::usage("this build has no `init --aws`")
+            .hint("build it with the feature `aws`: `cargo build --release --features aws`"));
+    }
+    let loaded = settings::load(file, env)?;
+    let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;
+    out(&report.text)?;
+    done.map_err(|SetupError { mistake, message, hint }| {
+        let failure = match mistake {
+            Mistake::Usage => Failure::usage(message),
+            Mistake::Failed => Failure::failed(message),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
