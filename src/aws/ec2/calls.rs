@@ -13,9 +13,10 @@ use tinqs_ci_reconciler::observation::Instance;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use tinqs_ci_reconciler::run::InstanceId;
 
-use super::instance::ours;
+use super::instance::{Ownership, ownership};
 use super::known::Known;
 use super::listing::Listed;
+use super::tags::is_token;
 use crate::aws::batch::{Answers, Bundle};
 use crate::aws::errors::{self, again, ec2 as codes};
 use crate::aws::pace::{Lane, Pace, Rates, seconds};
@@ -160,15 +161,42 @@ impl Calls {
     }
 
     fn judged(&self, seen: &Seen) -> Found {
-        if let Some(machine) = ours(&self.installation, seen) {
+        if let Some(machine) = self.recognise(seen) {
             self.known.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
-        // Tags come with the instance; one without any may be shown before them.
-        if let Some(id) = seen.instance_id().filter(|_| !seen.tags().is_empty()) {
+        // A token stays what it is. An instance may be shown before its tags are.
+        let certain = match seen.client_token() {
+            Some(token) => !is_token(&self.installation, token),
+            None => !seen.tags().is_empty(),
+        };
+        if let Some(id) = seen.instance_id().filter(|_| certain) {
             self.known.foreign(&InstanceId(id.to_owned()));
         }
         Found::Foreign
+    }
+
+    /// The machine of ours that an instance is. One that only carries our tags is left alone, and
+    /// reported once.
+    pub(super) fn recognise(&self, seen: &Seen) -> Option<Instance> {
+        match ownership(&self.installation, seen) {
+            Ownership::Ours(machine) => Some(*machine),
+            Ownership::TagsOnly(id, slot) => {
+                if let Some(count) = self.known.tags_only(&id) {
+                    tracing::warn!(
+                        machine = id.0,
+                        slot = %slot,
+                        count,
+                        hint = "find out who tagged it; remove its tags `tinqs-ci…`, and end it \
+                                yourself if it is not needed",
+                        "foreign machine carries our tags, left alone: \
+                         its client token is not that of the attempt they name",
+                    );
+                }
+                None
+            }
+            Ownership::Foreign => None,
+        }
     }
 
     /// Ends machines. One bad id, or one zone in trouble, fails a whole call: then one by one.

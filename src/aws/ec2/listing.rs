@@ -14,7 +14,6 @@ use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_reconciler::run::InstanceId;
 
 use super::calls::{Calls, FINDS};
-use super::instance::ours;
 use super::tags::INSTALLATION;
 
 /// How often all of it is read: what others launched and what ended between two lists is seen then.
@@ -99,7 +98,7 @@ impl Calls {
         }
         let mut machines = HashMap::new();
         for seen in &seen {
-            let Some(machine) = ours(&self.installation, seen) else { continue };
+            let Some(machine) = self.recognise(seen) else { continue };
             if has_ended(seen) {
                 inner.open.remove(&machine.id);
                 inner.ended.insert(machine.id.clone(), machine);

@@ -51,7 +51,7 @@ fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
 fn everything_is_asked_for_in_one_call() {
     let asked = input(&attempt(1), &[]);
     assert_eq!((asked.min_count(), asked.max_count()), (Some(1), Some(1)));
-    assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0"));
+    assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0-9d1dbc"));
     assert!(asked.client_token().unwrap().len() <= 64);
     assert_eq!((asked.image_id(), asked.subnet_id()), (Some("ami-1"), Some("subnet-1")));
     assert_eq!(asked.instance_type().map(InstanceType::as_str), Some("c7a.medium"));
