@@ -182,6 +182,8 @@ pub struct MachineSeen {
     pub id: InstanceId,
     /// What it was launched with.
     pub recipe: Arc<Recipe>,
+    /// Somebody else launched it.
+    pub foreign: bool,
     /// Its availability zone.
     pub zone: String,
     /// Its state.
@@ -251,6 +253,7 @@ impl Ec2Wire {
             Some(MachineSeen {
                 id: id.clone(),
                 recipe: Arc::clone(&record.recipe),
+                foreign: record.foreign,
                 zone: state.cloud.zone(&record.recipe.subnet).to_owned(),
                 state: machine.state(),
                 reason: instance::reason(record, ended_by).0,
@@ -329,7 +332,7 @@ impl Ec2Wire {
         self.shared.changed.notify_one();
     }
 
-    /// A machine that somebody else launched in this account, with these tags.
+    /// A machine that somebody else launched in this account, without a client token, with these tags.
     ///
     /// # Errors
     /// As a launch: limits, capacity.
@@ -337,8 +340,22 @@ impl Ec2Wire {
         &self,
         tags: BTreeMap<String, String>,
     ) -> Result<InstanceId, crate::cloud::Refused> {
+        self.add_foreign_with_token(tags, "")
+    }
+
+    /// A machine that somebody else launched with that client token, in another zone than any launch
+    /// with the same one: tokens are kept for each zone. The tags may have been set later.
+    ///
+    /// # Errors
+    /// As a launch: limits, capacity.
+    pub fn add_foreign_with_token(
+        &self,
+        tags: BTreeMap<String, String>,
+        token: &str,
+    ) -> Result<InstanceId, crate::cloud::Refused> {
         let options = &self.shared.options;
-        let recipe = Arc::new(Recipe::foreign(&options.account, tags));
+        let foreign = Recipe::foreign(&options.account, tags);
+        let recipe = Arc::new(Recipe { token: token.to_owned(), ..foreign });
         let launched = self.shared.state().launch(options, options.now(), &recipe, true);
         self.shared.changed.notify_one();
         launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))

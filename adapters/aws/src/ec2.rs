@@ -1,8 +1,9 @@
 //! Machines in EC2: one `RunInstances` per placement, everything in it from the record.
 //!
-//! The client token is the slot and the placement, so asking twice makes one machine. Machines are
-//! found by their tags; what does not carry ours, whole and of this installation, is neither told
-//! of nor touched. Ids are asked for and ended in batches.
+//! The client token is the slot, the placement and the installation, so asking twice makes one
+//! machine. Machines are found by their tags; what does not carry ours, whole and of this
+//! installation, or was not launched with the token that they name, is neither told of nor touched.
+//! Ids are asked for and ended in batches.
 
 mod calls;
 mod disks;
@@ -29,10 +30,10 @@ use super::pace::{Pace, Rates, seconds};
 use calls::{Calls, Found};
 use disks::Disks;
 
-pub use instance::ours;
+pub use instance::{Ownership, ours, ownership};
 pub use rehearsal::rehearse;
 pub use request::{Ask, USER_DATA_LIMIT};
-pub use tags::{INSTALLATION, Tagged, read as read_tags, write as write_tags};
+pub use tags::{INSTALLATION, Tagged, read as read_tags, token, write as write_tags};
 
 /// The clients of EC2, set up for what each is used for.
 #[derive(Clone, Debug)]
@@ -80,36 +81,47 @@ impl Machines {
         &self.calls.pace
     }
 
-    /// The machine that this token made: an earlier launch has succeeded.
-    async fn by_token(&self, token: &str) -> Result<Option<Seen>, PortError> {
+    /// The machine that an earlier launch with the same token made. `None`: none of ours is shown.
+    async fn earlier(&self, ask: &Ask<'_>) -> Result<Option<Instance>, PortError> {
+        let token = token(ask.installation, ask.slot, ask.placement);
         let filter = Filter::builder().name("client-token").values(token).build();
-        let mut seen = self.calls.describe("launch", vec![filter]).await?;
-        // An emulator may know no such filter and answer everything.
-        seen.retain(|instance| instance.client_token() == Some(token));
-        Ok(seen.pop())
+        let seen = self.calls.describe("launch", vec![filter]).await?;
+        // An emulator may know no such filter and answer everything; and somebody else may have
+        // launched with this token, whose tags then do not name this placement.
+        let is_it = |seen: &&Seen| {
+            let ours = self.calls.recognise(seen);
+            ours.is_some_and(|ours| ours.slot == *ask.slot && ours.placement == ask.placement)
+        };
+        Ok(seen.iter().find(is_it).map(|seen| self.launched(ask, seen)))
     }
 
-    /// The answer to a launch whose parameters are not those of before: a defect, or an image or a
-    /// program that changed under way. Never as if nothing were there.
+    /// A launch whose parameters are not those of before: a defect, or an image or a program that
+    /// changed under way. Never as if nothing were there.
     async fn mismatch(&self, ask: &Ask<'_>, error: PortError) -> Result<Instance, PortError> {
-        let token = ask.slot.token(ask.placement);
-        let made = self.by_token(&token).await?;
+        let made = self.earlier(ask).await?;
         tracing::error!(
             slot = %ask.slot,
-            machine = made.as_ref().and_then(Seen::instance_id).unwrap_or_default(),
+            machine = made.as_ref().map(|made| made.id.0.as_str()).unwrap_or_default(),
             error = %error,
             "a launch was repeated with other parameters: a defect, or two versions of tinqs-ci at once",
         );
-        match made {
-            Some(seen) => Ok(self.launched(ask, &seen)),
-            // It must be there, and is not visible yet.
-            None => Err(PortError { kind: ErrorKind::Unavailable, ..error }),
-        }
+        // It must be there, and is not visible yet; or it is not ours, and the attempt runs out.
+        made.ok_or(PortError { kind: ErrorKind::Unavailable, ..error })
     }
 
     /// The answered machine; what it is for is known from the record.
     fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
         let machine = instance::launched(ask, seen, self.clock.now());
+        let token = token(ask.installation, ask.slot, ask.placement);
+        if seen.client_token() != Some(token.as_str()) {
+            tracing::error!(
+                slot = %ask.slot,
+                machine = machine.id.0,
+                hint = "check AWS_ENDPOINT_URL: EC2 answers the token of a launch, some emulators do not",
+                "launch answered without its client token: the machine will not be recognised, and \
+                 ends itself",
+            );
+        }
         self.calls.known.ours(&machine);
         self.calls.listed.launched(&machine.id);
         machine
@@ -165,19 +177,38 @@ impl Compute for Machines {
         };
         let told = errors::port_error("compute", "launch", &error, codes::TABLE);
         lane.corrected(told.kind);
-        if errors::code(&error) == Some(codes::MISMATCH) {
-            return self.mismatch(&ask, told).await;
+        match errors::code(&error) {
+            Some(codes::MISMATCH) => self.mismatch(&ask, told).await,
+            Some(codes::TERMINATED) => self.earlier(&ask).await?.ok_or(told),
+            _ => Err(told),
         }
-        Err(told)
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
         if !is_id(id) {
             return Ok(());
         }
-        // Only what was seen to be ours is ended.
-        if self.calls.known.run_of(id).is_none() && self.find(id).await?.is_none() {
-            return Ok(());
+        // An id alone ends nothing, whoever named it: the instance is judged once more.
+        let recognised = self.calls.known.run_of(id).is_some();
+        match self.finds.ask(id.clone()).await {
+            Ok(Found::Ours(_)) => {}
+            Ok(Found::Foreign) if recognised => {
+                let message = format!(
+                    "{id} is not shown as a machine of ours any more: not ended; if its tags were \
+                     changed it is left alone, else it is asked again"
+                );
+                return Err(PortError::new(
+                    "compute",
+                    "terminate",
+                    ErrorKind::Unavailable,
+                    message,
+                ));
+            }
+            // Hidden, or not to be read now: what this process has recognised before is ours, since
+            // its client token cannot have changed.
+            Ok(Found::Nothing) | Err(_) if recognised => {}
+            Ok(Found::Foreign | Found::Nothing) => return Ok(()),
+            Err(error) => return Err(error),
         }
         self.ends.ask(id.clone()).await
     }

@@ -171,7 +171,8 @@ impl State {
             }
         };
         let wanted = crate::cloud::admission::Ask {
-            token: Some(recipe.token.as_str()).filter(|token| !token.is_empty()),
+            // Another's launches are no repeats of anybody's.
+            token: Some(recipe.token.as_str()).filter(|token| !token.is_empty() && !foreign),
             bytes: recipe.digest,
             pool: (recipe.kind.clone(), recipe.subnet.clone(), recipe.market),
             least: recipe.count.0,

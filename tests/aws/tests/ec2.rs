@@ -3,6 +3,8 @@
 mod cloud;
 #[path = "../../conformance/compute.rs"]
 mod compute;
+#[path = "ec2/foreign.rs"]
+mod foreign;
 #[path = "../../conformance/make.rs"]
 #[allow(dead_code, reason = "the other suites use the rest")]
 mod make;
@@ -14,10 +16,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines, recipe, wire};
 use jiff::{SignedDuration, Timestamp};
 use make::{at_once, until};
-use tinqs_ci_aws::ec2::Machines;
-use tinqs_ci_aws::events::Owners as _;
+use tinqs_ci_aws::ec2::{Machines, token};
 use tinqs_ci_aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceId, InstanceState, Market, RunName};
+use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceState, Market};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};
@@ -60,7 +61,10 @@ async fn a_launch_asks_for_all_that_it_must() {
     let seen = wire.machines();
     let [made] = &seen[..] else { panic!("{seen:?}") };
     let made = &made.recipe;
-    assert_eq!((made.token.as_str(), made.market), (slot.token(0).as_str(), Market::Spot));
+    assert_eq!(
+        (made.token.as_str(), made.market),
+        (token(INSTALLATION, &slot, 0).as_str(), Market::Spot)
+    );
     assert_eq!((made.spot_type.as_str(), made.interruption.as_str()), ("one-time", "terminate"));
     // A T kind keeps AWS's own credit setting.
     assert_eq!((made.shutdown.as_str(), made.credits.as_str()), ("terminate", ""));
@@ -371,35 +375,6 @@ async fn a_zone_in_trouble_keeps_no_other_from_its_end() {
     assert_eq!(ended, [false, true, true]);
     wire.impair("us-east-1a", false);
     machines.terminate(&ids[0]).await.unwrap();
-    is_clean(&wire);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_are_neither_found_nor_ended() {
-    let wire = wire(|_| {});
-    let machines = machines(&wire, UNPACED).await;
-    let (slot, attempt) = ask(1);
-    let ours = machines.launch(&slot, 0, &attempt).await.unwrap();
-    let tags = wire.machines()[0].recipe.instance_tags();
-    let mut other = tags.clone();
-    other.insert("tinqs-ci".to_owned(), "another".to_owned());
-    let mut edited = tags;
-    edited.insert("tinqs-ci/uid".to_owned(), "ffffffff".to_owned());
-    let plain = BTreeMap::from([("Name".to_owned(), "database".to_owned())]);
-    let mut strangers = Vec::new();
-    for tags in [other, edited, plain, BTreeMap::new()] {
-        strangers.push(wire.add_foreign(tags).unwrap());
-    }
-    let listed = machines.list().await.unwrap();
-    assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
-    for id in &strangers {
-        assert_eq!(machines.find(id).await.unwrap(), None);
-        machines.terminate(id).await.expect("what is not ours is not there");
-    }
-    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
-    let runs = machines.runs_of(&[strangers.clone(), vec![ours.id.clone()]].concat()).await;
-    let runs: Vec<_> = runs.into_iter().map(Result::unwrap).collect();
-    assert_eq!(runs, [None, None, None, None, Some(slot.run)]);
     is_clean(&wire);
 }
 

@@ -7,7 +7,8 @@ mod history;
 use history::mishap::Plan;
 use history::{History, Setup};
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
+use tinqs_ci_aws::ec2::token;
+use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Slot};
 use tinqs_ci_reconciler::ports::Clock as _;
 
 /// As `serve` has it where nothing is configured.
@@ -102,4 +103,63 @@ async fn a_machine_that_is_lost_is_replaced_within_a_minute_without_any_event() 
     let minute = SignedDuration::from_mins(1);
     assert!(longest <= minute, "{longest:#}");
     assert!(longest_dead <= minute, "with a new controller: {longest_dead:#}");
+}
+
+/// Instances that somebody else launched and gave tags of ours: the grounds on which a machine is
+/// ended hold for each of them.
+fn tag_by_hand(history: &History) -> usize {
+    let tags = history.ec2.machines()[0].recipe.instance_tags();
+    let own: Slot = tags["tinqs-ci/slot"].parse().expect("a slot");
+    let nobodys: Slot = "tq-job-4711-0a1b2c3d-1".parse().expect("a slot");
+    let next = Slot { number: own.number + 1, ..own.clone() };
+    let mut added = 0;
+    for named in [&own, &next, &nobodys] {
+        for (key, value) in [
+            ("tinqs-ci/deadline", "2001-01-01T00:00:00Z"),
+            ("tinqs-ci/registration", "4711"),
+            ("tinqs-ci/placement", "1"),
+        ] {
+            let mut tags = tags.clone();
+            tags.extend([
+                ("tinqs-ci/run".to_owned(), named.run.to_string()),
+                ("tinqs-ci/uid".to_owned(), named.uid.to_string()),
+                ("tinqs-ci/slot".to_owned(), named.to_string()),
+                (key.to_owned(), value.to_owned()),
+            ]);
+            let others = [
+                String::new(),
+                "fleet-0a1b2c3d".to_owned(),
+                named.token(1),
+                token(history::INSTALLATION, named, 7),
+                token("another", named, 0),
+                token("another", named, 1),
+            ];
+            for token in others {
+                history.ec2.add_foreign_with_token(tags.clone(), &token).expect("an instance");
+                added += 1;
+            }
+        }
+    }
+    added
+}
+
+/// L5: the controller sweeps a Region in which such instances stand, from the launch of a machine to
+/// the end of its run and beyond.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_tagged_by_hand_are_left_alone_by_every_sweep() {
+    let config = history::config().await;
+    let mut history = History::begin(&config, &setup(Some(5)), Plan::default()).await;
+    let mut jobs = history.push(1, SignedDuration::ZERO).await;
+    while launched(&history).is_empty() {
+        history.turn().await;
+    }
+    let added = tag_by_hand(&history);
+    jobs.extend(history.push(2, SignedDuration::from_mins(3)).await);
+    history.settle(&jobs).await.expect("the jobs are done and nothing is left");
+    let machines = history.ec2.machines();
+    let foreign: Vec<_> = machines.iter().filter(|machine| machine.foreign).collect();
+    assert_eq!((foreign.len(), machines.len() - foreign.len()), (added, jobs.len()));
+    assert!(foreign.iter().all(|machine| machine.state == InstanceState::Up), "{foreign:?}");
+    assert_eq!(history.ec2.ledger().count("TerminateInstances"), 0);
+    assert_eq!(history.ec2.violations(), []);
 }

@@ -12,9 +12,10 @@ use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
 use tinqs_ci_reconciler::model::{Instance, InstanceId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
-use super::instance::ours;
+use super::instance::{Ownership, ownership};
 use super::known::Known;
 use super::listed::Listed;
+use super::tags::is_token;
 use crate::batch::{Answers, Bundle};
 use crate::errors::{self, again, ec2 as codes};
 use crate::pace::{Lane, Pace, Rates, seconds};
@@ -159,15 +160,42 @@ impl Calls {
     }
 
     fn judged(&self, seen: &Seen) -> Found {
-        if let Some(machine) = ours(&self.installation, seen) {
+        if let Some(machine) = self.recognise(seen) {
             self.known.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
-        // Tags come with the instance; one without any may be shown before them.
-        if let Some(id) = seen.instance_id().filter(|_| !seen.tags().is_empty()) {
+        // A token stays what it is. An instance may be shown before its tags are.
+        let certain = match seen.client_token() {
+            Some(token) => !is_token(&self.installation, token),
+            None => !seen.tags().is_empty(),
+        };
+        if let Some(id) = seen.instance_id().filter(|_| certain) {
             self.known.foreign(&InstanceId(id.to_owned()));
         }
         Found::Foreign
+    }
+
+    /// The machine of ours that an instance is. One that only carries our tags is left alone, and
+    /// reported once.
+    pub(super) fn recognise(&self, seen: &Seen) -> Option<Instance> {
+        match ownership(&self.installation, seen) {
+            Ownership::Ours(machine) => Some(*machine),
+            Ownership::TagsOnly(id, slot) => {
+                if let Some(count) = self.known.tags_only(&id) {
+                    tracing::warn!(
+                        machine = id.0,
+                        slot = %slot,
+                        count,
+                        hint = "find out who tagged it; remove its tags `tinqs-ci…`, and end it \
+                                yourself if it is not needed",
+                        "foreign machine carries our tags, left alone: \
+                         its client token is not that of the attempt they name",
+                    );
+                }
+                None
+            }
+            Ownership::Foreign => None,
+        }
     }
 
     /// Ends machines. One bad id, or one zone in trouble, fails a whole call: then one by one.

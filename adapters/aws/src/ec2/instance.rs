@@ -2,18 +2,50 @@
 
 use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Market};
+use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Market, Slot};
 
 use super::request::Ask;
 use super::tags::{self, Tagged};
 
-/// A machine of this installation; `None`: not ours, by [`tags::read`], or without an id.
+/// Whose an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// A machine of this installation: its tags name an attempt and a placement, and its client token
+    /// is the one that their launch sends.
+    Ours(Box<Instance>),
+    /// Its tags are those of a machine of ours, and its client token is another or none: somebody has
+    /// tagged an instance that we did not launch.
+    TagsOnly(InstanceId, Slot),
+    /// Anything else.
+    Foreign,
+}
+
+/// The machine of this installation that an instance is; `None`: it is not ours.
 pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
-    let id = InstanceId(seen.instance_id()?.to_owned());
-    let Tagged { slot, placement, registration, deadline, class } =
-        tags::read(installation, seen.tags())?;
+    match ownership(installation, seen) {
+        Ownership::Ours(machine) => Some(*machine),
+        Ownership::TagsOnly(..) | Ownership::Foreign => None,
+    }
+}
+
+/// Judges an instance by its tags and its client token, of which the token cannot be set by hand.
+pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
+    let tagged = tags::read(installation, seen.tags());
+    let (Some(id), Some(tagged)) = (seen.instance_id(), tagged) else {
+        return Ownership::Foreign;
+    };
+    let id = InstanceId(id.to_owned());
+    let token = tags::token(installation, &tagged.slot, tagged.placement);
+    if seen.client_token() != Some(token.as_str()) {
+        return Ownership::TagsOnly(id, tagged.slot);
+    }
+    Ownership::Ours(Box::new(machine(id, tagged, seen)))
+}
+
+fn machine(id: InstanceId, tagged: Tagged, seen: &Seen) -> Instance {
+    let Tagged { slot, placement, registration, deadline, class } = tagged;
     let state = state(seen);
-    Some(Instance {
+    Instance {
         id,
         slot,
         placement,
@@ -27,7 +59,7 @@ pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
         kind: kind(seen),
         zone: zone(seen),
         market: market(seen),
-    })
+    }
 }
 
 /// The machine that a launch was answered with: what it is for is known, whatever tags the answer

@@ -1,5 +1,5 @@
-//! Whose instances are, as far as this process has seen. Tags are given at launch and not changed,
-//! so what was seen stays true; losing it costs a call.
+//! Whose instances are, as far as this process has seen. A client token never changes, so what was
+//! seen stays true; losing it costs a call.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ struct Inner {
     /// With the moment of the launch.
     ours: HashMap<InstanceId, (RunName, Timestamp)>,
     foreign: HashSet<InstanceId>,
+    /// Instances that carry our tags and were not launched by us: each is reported once.
+    tags_only: HashSet<InstanceId>,
 }
 
 impl Known {
@@ -36,6 +38,7 @@ impl Known {
             inner.ours.clear();
         }
         inner.ours.insert(machine.id.clone(), of(machine));
+        inner.foreign.remove(&machine.id);
     }
 
     /// A whole list: those that it does not show are let go, but for what is too new for it.
@@ -59,6 +62,16 @@ impl Known {
             inner.foreign.clear();
         }
         inner.foreign.insert(id.clone());
+    }
+
+    /// An instance that carries our tags and was not launched by us. Returns how many there were so
+    /// far, where this one is new.
+    pub(super) fn tags_only(&self, id: &InstanceId) -> Option<usize> {
+        let mut inner = self.inner();
+        if inner.tags_only.len() >= MOST {
+            inner.tags_only.clear();
+        }
+        inner.tags_only.insert(id.clone()).then(|| inner.tags_only.len())
     }
 
     /// The run of a machine of ours.
@@ -98,6 +111,8 @@ mod tests {
         assert_eq!(known.run_of(&id(1)), Some(run.clone()));
         assert!(known.is_foreign(&id(2)) && !known.is_foreign(&id(1)));
         assert_eq!(known.run_of(&id(2)), None);
+        let reported = [id(2), id(4), id(2)].map(|id| known.tags_only(&id));
+        assert_eq!(reported, [Some(1), Some(2), None], "each is reported once");
         let later = |minutes| at + SignedDuration::from_mins(minutes);
         assert!(known.is_new(&id(1), later(4)) && !known.is_new(&id(1), later(5)));
         assert!(!known.is_new(&id(2), at));
@@ -106,8 +121,10 @@ mod tests {
         for n in 0..2 * MOST {
             known.ours(&ours(n));
             known.foreign(&id(n));
+            known.tags_only(&id(n));
         }
         let inner = known.inner();
-        assert!(inner.ours.len() <= MOST && inner.foreign.len() <= MOST);
+        let lengths = [inner.ours.len(), inner.foreign.len(), inner.tags_only.len()];
+        assert!(lengths.iter().all(|length| *length <= MOST), "{lengths:?}");
     }
 }

@@ -12,7 +12,6 @@ use tinqs_ci_reconciler::model::Instance;
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
-use super::instance::ours;
 use super::listed::Inner;
 use super::tags::INSTALLATION;
 
@@ -55,7 +54,7 @@ impl Calls {
         }
         let mut machines = HashMap::new();
         for seen in &seen {
-            let Some(machine) = ours(&self.installation, seen) else { continue };
+            let Some(machine) = self.recognise(seen) else { continue };
             if has_ended(seen) {
                 inner.open.remove(&machine.id);
                 inner.ended.insert(machine.id.clone(), machine);

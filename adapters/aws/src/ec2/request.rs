@@ -101,7 +101,7 @@ impl<'a> Ask<'a> {
         RunInstancesInput::builder()
             .min_count(1)
             .max_count(1)
-            .client_token(slot.token(*placement))
+            .client_token(tags::token(installation, slot, *placement))
             .image_id(image)
             .instance_type(InstanceType::from(kind.as_str()))
             .subnet_id(subnet)

@@ -1,8 +1,9 @@
-//! What a machine's tags say, and reading it back. Ids and numbers only: everyone who may describe
-//! instances reads them.
+//! What a machine's tags say, and reading it back; and the client token that goes with them. Ids and
+//! numbers only: everyone who may describe instances reads them.
 
 use aws_sdk_ec2::types::Tag;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{Attempt, ClassName, Slot};
 
 /// The tag that says whose a machine is; its value is the installation.
@@ -32,6 +33,24 @@ pub struct Tagged {
     pub class: ClassName,
 }
 
+/// The client token of a launch: the slot, the placement, and six hex digits of the installation's
+/// hash, so that a changed tag does not turn another installation's machine into one of ours. At most
+/// 64 characters, as EC2 allows. EC2 keeps it with the instance; nobody can change it afterwards.
+pub fn token(installation: &str, slot: &Slot, placement: u32) -> String {
+    let hash = Sha256::digest(installation.as_bytes());
+    format!("{}-{:02x}{:02x}{:02x}", slot.token(placement), hash[0], hash[1], hash[2])
+}
+
+/// Whether a client token is of the form of this installation's, of whichever attempt.
+pub(super) fn is_token(installation: &str, text: &str) -> bool {
+    let read = || {
+        let (of, _) = text.rsplit_once('-')?;
+        let (slot, placement) = of.rsplit_once('-')?;
+        Some((slot.parse().ok()?, number(placement)?))
+    };
+    read().is_some_and(|(slot, placement)| token(installation, &slot, placement) == text)
+}
+
 /// The tags of a launch, always in this order.
 pub fn write(installation: &str, slot: &Slot, placement: u32, attempt: &Attempt) -> Vec<Tag> {
     let deadline = whole_seconds(attempt.boot.deadline);
@@ -55,7 +74,8 @@ fn whole_seconds(at: Timestamp) -> Timestamp {
 }
 
 /// What the tags say, where they are all there, once each, agree, and are this installation's.
-/// `None`: the machine is somebody else's, or somebody has edited it; it is left alone.
+/// `None`: the machine is somebody else's, or somebody has edited it; it is left alone. Anybody who
+/// may tag instances can write them: alone they prove nothing.
 pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     let value = |key: &str| {
         let mut values = tags.iter().filter(|tag| tag.key() == Some(key)).map(Tag::value);

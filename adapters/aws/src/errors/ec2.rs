@@ -12,6 +12,8 @@ pub const TABLE: Table = Table { kind, cause, remedy };
 
 /// The same client token with other parameters: a launch of before has succeeded.
 pub const MISMATCH: &str = "IdempotentParameterMismatch";
+/// The same client token, and its machine has ended: a launch of before has succeeded.
+pub const TERMINATED: &str = "IdempotentInstanceTerminated";
 /// The wished answer of a dry run.
 pub const DRY_RUN: &str = "DryRunOperation";
 
@@ -50,6 +52,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("MaxFleetCountExceeded", Limit),
     // Ours or the configuration's.
     (MISMATCH, Invalid),
+    (TERMINATED, Invalid),
     ("InvalidAMIID.NotFound", Invalid),
     ("InvalidAMIID.Malformed", Invalid),
     ("InvalidAMIID.Unavailable", Invalid),
@@ -97,7 +100,7 @@ fn cause(code: &str) -> Option<Cause> {
         // Nothing but spot machines needs that role.
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => Cause::Market,
         // Of this attempt's own labels, or of its own call of before.
-        "InvalidUserData.Malformed" | MISMATCH => Cause::Attempt,
+        "InvalidUserData.Malformed" | MISMATCH | TERMINATED => Cause::Attempt,
         _ => return None,
     })
 }
@@ -186,6 +189,7 @@ mod tests {
         ("MaxIOPSLimitExceeded", 400, Limit),
         ("MaxFleetCountExceeded", 400, Limit),
         ("IdempotentParameterMismatch", 400, Invalid),
+        ("IdempotentInstanceTerminated", 400, Invalid),
         ("InvalidAMIID.NotFound", 400, Invalid),
         ("InvalidAMIID.Malformed", 400, Invalid),
         ("InvalidAMIID.Unavailable", 400, Invalid),
@@ -247,6 +251,7 @@ mod tests {
             ("Unsupported", Cause::Unsupported),
             ("InsufficientFreeAddressesInSubnet", Cause::Addresses),
             (MISMATCH, Cause::Attempt),
+            (TERMINATED, Cause::Attempt),
             ("InvalidUserData.Malformed", Cause::Attempt),
             ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Cause::Market),
         ];

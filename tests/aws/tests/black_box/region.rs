@@ -217,8 +217,7 @@ impl Region {
     /// Waits until every machine with our tag is gone, and every registration but so many.
     pub(crate) async fn all_gone(&self, seconds: u64, rows: u64) {
         self.until("every machine and registration is gone", seconds, || {
-            // Only machines of ours have a client token.
-            let ours = |m: &MachineSeen| !m.recipe.token.is_empty();
+            let ours = |m: &MachineSeen| !m.foreign;
             let machines = self.ec2.machines();
             let up = machines.iter().filter(|m| ours(m) && m.state != InstanceState::Gone);
             let left = self.gitea.forge().runners().count();
@@ -282,9 +281,19 @@ impl Region {
         assert_eq!(self.ec2.violations(), []);
     }
 
-    /// Machines of others, with tags that look like ours.
+    /// Machines of others, with tags that look like ours; one with all of ours, past its deadline.
     pub(crate) fn add_strangers(&self) -> BTreeSet<InstanceId> {
-        let tags: [&[(&str, &str)]; 4] = [
+        let tags: [&[(&str, &str)]; 5] = [
+            &[
+                ("tinqs-ci", "tinqs-ci"),
+                ("tinqs-ci/run", "job-1"),
+                ("tinqs-ci/uid", "0a1b2c3d"),
+                ("tinqs-ci/slot", "tq-job-1-0a1b2c3d-1"),
+                ("tinqs-ci/placement", "0"),
+                ("tinqs-ci/registration", "4711"),
+                ("tinqs-ci/deadline", "2001-01-01T00:00:00Z"),
+                ("tinqs-ci/class", "linux"),
+            ],
             &[],
             &[("Name", "tinqs-ci")],
             &[("tinqs-ci", "other"), ("tinqs-ci/slot", "tq-job-1-0a1b2c3d-1")],

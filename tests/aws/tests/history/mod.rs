@@ -26,7 +26,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::{Clock as _, Ports, RunStore as _};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::cloud::machine::Fate;
-use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, LaunchSeen, Recorded};
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, LaunchSeen, MachineSeen, Recorded};
 use tinqs_ci_simulator::forge::{JobSpec, Status};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 use tokio::net::TcpListener;
@@ -39,7 +39,7 @@ use mishap::{Place, Plan, is_effect};
 const TABLE: &str = "runs";
 const QUEUE: &str = "wakes";
 const CLASS: &str = "linux";
-const INSTALLATION: &str = "tinqs-ci";
+pub(crate) const INSTALLATION: &str = "tinqs-ci";
 /// A dead controller is started again after this.
 const RESTARTS_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// By then a history must be settled.
@@ -154,10 +154,14 @@ fn sqs(config: &SdkConfig, of: &str) -> queue::Clients {
 /// Whether the record holds what a launch asks for, byte for byte.
 fn recorded(store: Arc<DynamoStore>) -> Recorded {
     Arc::new(move |launch: &LaunchSeen<'_>| {
-        let Some((slot, placement)) = launch.token.rsplit_once('-') else { return false };
+        let tag = |key: &str| launch.tags.get(key).map(String::as_str).unwrap_or_default();
+        let (slot, placement) = (tag("tinqs-ci/slot"), tag("tinqs-ci/placement"));
         let (Ok(slot), Ok(placement)) = (slot.parse::<Slot>(), placement.parse::<u32>()) else {
             return false;
         };
+        if launch.token != ec2::token(INSTALLATION, &slot, placement) {
+            return false;
+        }
         let read = async { store.get(&slot.run).await };
         let read = || tokio::runtime::Handle::current().block_on(read);
         let run = tokio::task::block_in_place(read).ok().flatten();
@@ -315,7 +319,8 @@ impl History {
             let over = |job: &i64| forge.job(*job).is_some_and(|job| job.status.is_done());
             jobs.iter().all(over) && forge.runners().count() == 0
         };
-        if due || !done || self.ec2.machines().iter().any(|m| m.state != InstanceState::Gone) {
+        let left = |m: &MachineSeen| !m.foreign && m.state != InstanceState::Gone;
+        if due || !done || self.ec2.machines().iter().any(left) {
             return false;
         }
         let seats = self.observer.seats(&ClassName(CLASS.to_owned())).await.expect("read");
@@ -369,7 +374,8 @@ impl History {
         if let Some(job) = jobs.iter().find(|job| status(job) != Some(success)) {
             return Err(format!("job {job} is {:?}", status(job)));
         }
-        let machines = self.ec2.machines();
+        let mut machines = self.ec2.machines();
+        machines.retain(|machine| !machine.foreign);
         let tokens: std::collections::BTreeSet<&str> =
             machines.iter().map(|machine| machine.recipe.token.as_str()).collect();
         if (machines.len(), tokens.len()) != (jobs.len(), jobs.len()) {

@@ -8,11 +8,15 @@ use tinqs_ci_reconciler::model::ClassName;
 use super::super::request::tests::{attempt, slot};
 use super::*;
 
+mod tagged_by_hand;
+
 const INSTALLATION: &str = "tinqs-ci";
 
+/// An instance with these tags, launched as the second placement of our attempt.
 fn seen(tags: Vec<Tag>) -> Seen {
     Seen::builder()
         .instance_id("i-0123456789abcdef0")
+        .client_token(tags::token(INSTALLATION, &slot(), 1))
         .instance_type("c7a.medium".into())
         .instance_lifecycle(InstanceLifecycleType::Spot)
         .launch_time(DateTime::from_secs_and_nanos(1_700_000_000, 500_000_000))
@@ -215,6 +219,13 @@ proptest! {
             let fits = |text: &str, most: usize| text.len() <= most && text.is_ascii();
             prop_assert!(fits(tag.key().unwrap(), 128) && fits(tag.value().unwrap(), 256));
         }
+        let mut instance = seen(all.clone());
+        let token = tags::token("one", &slot, placement);
+        prop_assert!(token.len() <= 64 && token.is_ascii());
+        prop_assert!(tags::is_token("one", &token) && !tags::is_token("two", &token));
+        instance.client_token = Some(token);
+        let machine = ours("one", &instance).unwrap();
+        prop_assert_eq!((&machine.slot, machine.placement), (&slot, placement));
         let read = tags::read("one", &all).unwrap();
         prop_assert_eq!((read.slot, read.placement, read.registration), (slot, placement, registration));
         prop_assert_eq!(tags::read("two", &all), None);

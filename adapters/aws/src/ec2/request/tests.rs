@@ -1,6 +1,9 @@
 use aws_sdk_ec2::types::EbsBlockDevice;
+use aws_sdk_ec2::types::{DeviceType, Image, VolumeType};
+use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Boot, ClassName, Placement, RunName, Runner, Secret, Uid8};
 
+use super::super::disks::disks;
 use super::*;
 
 pub(in super::super) fn slot() -> Slot {
@@ -50,7 +53,7 @@ fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
 fn everything_is_asked_for_in_one_call() {
     let asked = input(&attempt(1), &[]);
     assert_eq!((asked.min_count(), asked.max_count()), (Some(1), Some(1)));
-    assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0"));
+    assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0-9d1dbc"));
     assert!(asked.client_token().unwrap().len() <= 64);
     assert_eq!((asked.image_id(), asked.subnet_id()), (Some("ami-1"), Some("subnet-1")));
     assert_eq!(asked.instance_type().map(InstanceType::as_str), Some("c7a.medium"));
@@ -235,9 +238,9 @@ fn disks_are_encrypted_and_end_with_the_machine() {
             ("/dev/sdf", None, yes, yes, Some(8), None)
         ]
     );
-    assert!(super::disks(&Image::builder().build()).is_empty());
+    assert!(super::super::disks::disks(&Image::builder().build()).is_empty());
     let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
-    let disks = super::disks(&bare.build());
+    let disks = super::super::disks::disks(&bare.build());
     assert_eq!(disks[0].device_name(), Some("/dev/sda1"));
     assert_eq!(disks[0].ebs().and_then(EbsBlockDevice::volume_type), Some(&VolumeType::Gp3));
 }

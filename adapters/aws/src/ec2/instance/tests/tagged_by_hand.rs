@@ -1,0 +1,190 @@
+//! Tags can be set by hand on any instance of the account, its client token cannot: no tags make an
+//! instance ours that we did not launch.
+
+use tinqs_ci_reconciler::model::{RunName, Uid8};
+
+use super::*;
+
+/// Installations of one account; we are the first.
+const INSTALLATIONS: [&str; 3] = [INSTALLATION, "tinqs-ci-2", "another"];
+
+/// A launch of one of them.
+#[derive(Clone, Debug)]
+struct Launch {
+    installation: &'static str,
+    slot: Slot,
+    placement: u32,
+}
+
+impl Launch {
+    fn token(&self) -> String {
+        tags::token(self.installation, &self.slot, self.placement)
+    }
+
+    fn tags(&self) -> Vec<Tag> {
+        tags::write(self.installation, &self.slot, self.placement, &attempt(1))
+    }
+}
+
+/// Few runs, so that two launches are often of the same run, incarnation, attempt or placement.
+fn launches() -> impl Strategy<Value = Launch> {
+    let run = prop_oneof![
+        (7_i64..9).prop_map(RunName::job),
+        Just(RunName::job(i64::MAX)),
+        Just(RunName::push(&["a push"])),
+    ];
+    let uid = prop_oneof![Just("0a1b2c3d"), Just("00000000")];
+    let number = prop_oneof![1_u32..4, Just(u32::MAX)];
+    (proptest::sample::select(&INSTALLATIONS[..]), run, uid, number, 0_u32..3).prop_map(
+        |(installation, run, uid, number, placement)| {
+            let slot = Slot { run, uid: Uid8(uid.to_owned()), number };
+            Launch { installation, slot, placement }
+        },
+    )
+}
+
+/// What somebody does to tags that he has copied from a machine.
+#[derive(Clone, Debug)]
+enum Edit {
+    /// Another installation's become ours.
+    Claim,
+    Remove(usize),
+    Double(usize),
+    Set(usize, String),
+    Add(String, String),
+}
+
+fn edits() -> impl Strategy<Value = Edit> {
+    // As long as EC2 lets a value be, and longer than any of ours.
+    let text = prop_oneof![
+        Just(String::new()),
+        Just("x".repeat(255)),
+        Just("\u{fc}\u{4e2d}\u{1f980}\u{202e}".repeat(20)),
+        "[0-9]{1,10}",
+        "tq-job-[7-8]-0a1b2c3d-[1-3]",
+        Just("2001-01-01T00:00:00Z".to_owned()),
+        ".{0,255}",
+    ];
+    prop_oneof![
+        3 => Just(Edit::Claim),
+        1 => (0..OURS).prop_map(Edit::Remove),
+        1 => (0..OURS).prop_map(Edit::Double),
+        2 => (0..OURS, text.clone()).prop_map(|(at, value)| Edit::Set(at, value)),
+        1 => (".{0,128}", text).prop_map(|(key, value)| Edit::Add(key, value)),
+    ]
+}
+
+fn edited(mut tags: Vec<Tag>, edits: &[Edit]) -> Vec<Tag> {
+    for edit in edits {
+        let left = tags.len();
+        match edit {
+            Edit::Add(key, value) => tags.push(tag(key, value)),
+            _ if left == 0 => {}
+            Edit::Claim => {
+                let installation = tags.iter_mut().find(|t| t.key() == Some(tags::INSTALLATION));
+                if let Some(tag) = installation {
+                    tag.value = Some(INSTALLATION.to_owned());
+                }
+            }
+            Edit::Remove(at) => drop(tags.remove(at % left)),
+            Edit::Double(at) => tags.push(tags[at % left].clone()),
+            Edit::Set(at, value) => tags[at % left].value = Some(value.clone()),
+        }
+    }
+    tags
+}
+
+/// The token that an instance was launched with: by hand, by a group, by another launch of ours or of
+/// another installation, or almost such a one.
+fn tokens() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(String::new())),
+        1 => Just(Some("7f1f9a0e-6b5c-4a52-8f27-0c3a6c8a9b10".to_owned())),
+        1 => "fleet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]".prop_map(Some),
+        1 => "[ -~]{0,64}".prop_map(Some),
+        1 => ".{0,64}".prop_map(Some),
+        6 => launches().prop_map(|launch| Some(launch.token())),
+        // Without the installation, which is all that the tag `Name` shows.
+        1 => launches().prop_map(|launch| Some(launch.slot.token(launch.placement))),
+        1 => (launches(), prop_oneof![Just(" "), Just("0"), Just("-0"), Just("\n")])
+            .prop_map(|(launch, more)| Some(format!("{}{more}", launch.token()))),
+        1 => launches().prop_map(|launch| Some(launch.token().to_uppercase())),
+    ]
+}
+
+/// Whether the launch that the tags name, as they are, would have sent the token. Read without the
+/// code that is tested.
+fn sent_for(tags: &[Tag], token: Option<&str>) -> bool {
+    let value = |key: &str| {
+        let tag = tags.iter().find(|tag| tag.key() == Some(key));
+        tag.and_then(Tag::value).unwrap_or_default()
+    };
+    let plain = format!("{}-{}-", value("tinqs-ci/slot"), value("tinqs-ci/placement"));
+    // The hash of our own name.
+    token.is_some_and(|token| token == format!("{plain}9d1dbc"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // The tags of the very launch that the token is of are no forgery.
+        max_global_rejects: 10_000,
+        ..ProptestConfig::with_cases(10_000)
+    })]
+
+    #[test]
+    fn no_tags_make_an_instance_ours(
+        copied in launches(),
+        whole in any::<bool>(),
+        edits in proptest::collection::vec(edits(), 0..5),
+        token in tokens(),
+    ) {
+        let copied = if whole { copied.tags() } else { Vec::new() };
+        let tags = edited(copied, &edits);
+        prop_assume!(!sent_for(&tags, token.as_deref()));
+        let mut instance = seen(tags);
+        instance.client_token = token;
+        prop_assert_eq!(ours(INSTALLATION, &instance), None);
+        let judged = ownership(INSTALLATION, &instance);
+        prop_assert!(!matches!(judged, Ownership::Ours(_)), "{:?}", judged);
+    }
+}
+
+/// The generated instances are worth judging: many of them carry our tags, whole.
+#[test]
+fn tags_alone_are_told_from_other_tags() {
+    let launch = |installation, number, placement| Launch {
+        installation,
+        slot: Slot { number, ..slot() },
+        placement,
+    };
+    let real = launch(INSTALLATION, 3, 1);
+    let claimed = edited(launch("another", 3, 1).tags(), &[Edit::Claim]);
+    let rows = [
+        // Copied to an instance of each other origin.
+        (real.tags(), None),
+        (real.tags(), Some(String::new())),
+        (real.tags(), Some("fleet-1".to_owned())),
+        (real.tags(), Some(launch(INSTALLATION, 2, 1).token())),
+        (real.tags(), Some(launch(INSTALLATION, 3, 0).token())),
+        (real.tags(), Some(real.slot.token(1))),
+        // A machine of another installation that is called ours.
+        (claimed, Some(launch("another", 3, 1).token())),
+    ];
+    let id = InstanceId("i-0123456789abcdef0".to_owned());
+    for (tags, token) in rows {
+        let mut instance = seen(tags);
+        instance.client_token.clone_from(&token);
+        let tagged = Ownership::TagsOnly(id.clone(), slot());
+        assert_eq!(ownership(INSTALLATION, &instance), tagged, "{token:?}");
+    }
+    let mut instance = seen(real.tags());
+    instance.client_token = Some(real.token());
+    assert!(matches!(ownership(INSTALLATION, &instance), Ownership::Ours(_)));
+    // Before its tags are shown, or without an id, it is nobody's.
+    instance.tags = None;
+    assert_eq!(ownership(INSTALLATION, &instance), Ownership::Foreign);
+    instance.tags = Some(real.tags());
+    instance.instance_id = None;
+    assert_eq!(ownership(INSTALLATION, &instance), Ownership::Foreign);
+}

@@ -1,0 +1,163 @@
+//! Instances that are not ours, whatever tags they carry.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_aws::ec2::token;
+use tinqs_ci_aws::events::Owners as _;
+use tinqs_ci_reconciler::model::{Cause, InstanceId, InstanceState, Slot};
+use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
+use tinqs_ci_simulator::aws_wire::When;
+use tinqs_ci_simulator::ec2_wire::Ec2Wire;
+
+use crate::cloud::{INSTALLATION, UNPACED, ask, is_clean, machines, wire};
+use crate::{error, rule};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_are_neither_found_nor_ended() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    let (slot, attempt) = ask(1);
+    let ours = machines.launch(&slot, 0, &attempt).await.unwrap();
+    let tags = wire.machines()[0].recipe.instance_tags();
+    let mut other = tags.clone();
+    other.insert("tinqs-ci".to_owned(), "another".to_owned());
+    let mut edited = tags;
+    edited.insert("tinqs-ci/uid".to_owned(), "ffffffff".to_owned());
+    let plain = BTreeMap::from([("Name".to_owned(), "database".to_owned())]);
+    let mut strangers = Vec::new();
+    for tags in [other, edited, plain, BTreeMap::new()] {
+        strangers.push(wire.add_foreign(tags).unwrap());
+    }
+    let listed = machines.list().await.unwrap();
+    assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
+    for id in &strangers {
+        assert_eq!(machines.find(id).await.unwrap(), None);
+        machines.terminate(id).await.expect("what is not ours is not there");
+    }
+    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
+    let runs = machines.runs_of(&[strangers.clone(), vec![ours.id.clone()]].concat()).await;
+    let runs: Vec<_> = runs.into_iter().map(Result::unwrap).collect();
+    assert_eq!(runs, [None, None, None, None, Some(slot.run)]);
+    is_clean(&wire);
+}
+
+/// Instances with tags that the program reads as its own, which somebody else launched: a copy of
+/// those of a machine of ours, a run that nobody knows, and each long past its deadline.
+fn tagged_by_hand(wire: &Ec2Wire, slot: &Slot) -> Vec<InstanceId> {
+    let tags = wire.machines()[0].recipe.instance_tags();
+    let over = Timestamp::now() - SignedDuration::from_hours(24 * 365);
+    let mut added = Vec::new();
+    for number in 0..4_u32 {
+        let named = Slot { number: slot.number + number, ..slot.clone() };
+        for placement in 0..3 {
+            let mut tags = tags.clone();
+            tags.insert("tinqs-ci/slot".to_owned(), named.to_string());
+            tags.insert("tinqs-ci/placement".to_owned(), placement.to_string());
+            tags.insert("tinqs-ci/deadline".to_owned(), format!("{over:.0}"));
+            let others = [
+                String::new(),
+                "7f1f9a0e-6b5c-4a52-8f27-0c3a6c8a9b10".to_owned(),
+                named.token(placement),
+                token("another", &named, placement),
+                token(INSTALLATION, &named, placement + 1),
+                token(INSTALLATION, &Slot { number: named.number + 1, ..named.clone() }, placement),
+            ];
+            for token in others {
+                added.push(wire.add_foreign_with_token(tags.clone(), &token).unwrap());
+            }
+        }
+    }
+    added
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_tagged_by_hand_are_neither_listed_nor_found_nor_ended() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    let (slot, attempt) = ask(1);
+    let ours = machines.launch(&slot, 0, &attempt).await.unwrap();
+    let foreign = tagged_by_hand(&wire, &slot);
+    assert_eq!(foreign.len(), 72);
+    // The first list reads everything, the second asks for less.
+    for _ in 0..2 {
+        let listed = machines.list().await.unwrap();
+        assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
+    }
+    for id in &foreign {
+        assert_eq!(machines.find(id).await.unwrap(), None, "{id}");
+        machines.terminate(id).await.expect("what is not ours is not there");
+    }
+    let runs = machines.runs_of(&foreign).await;
+    assert!(runs.into_iter().all(|run| run.unwrap().is_none()), "their events wake no run");
+    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
+    // The one that was launched is ended all the same.
+    machines.terminate(&ours.id).await.unwrap();
+    for machine in wire.machines() {
+        assert_eq!(machine.state < InstanceState::Ending, machine.foreign, "{machine:?}");
+    }
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_installations_machine_stays_its_own_under_our_tag() {
+    let wire = wire(|_| {});
+    let ours = machines(&wire, UNPACED).await;
+    let (slot, attempt) = ask(1);
+    let machine = ours.launch(&slot, 0, &attempt).await.unwrap();
+    let tags = wire.machines()[0].recipe.instance_tags();
+    let claimed = wire.add_foreign_with_token(tags, &token("another", &slot, 0)).unwrap();
+    ours.terminate(&claimed).await.unwrap();
+    let listed = ours.list().await.unwrap();
+    assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&machine.id]);
+    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_launch_adopts_no_instance_that_took_its_token() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    let (slot, attempt) = ask(1);
+    let tags = BTreeMap::from([("Name".to_owned(), "database".to_owned())]);
+    let squatter = wire.add_foreign_with_token(tags, &token(INSTALLATION, &slot, 0)).unwrap();
+    rule(&wire, "RunInstances", When::First(1), error("IdempotentParameterMismatch", 400));
+    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("it is somebody else's");
+    assert_eq!(refused.kind, ErrorKind::Unavailable, "{refused}");
+    machines.terminate(&squatter).await.expect("what is not ours is not there");
+    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_whose_machine_has_ended_answers_that_machine() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    let (slot, attempt) = ask(1);
+    rule(&wire, "RunInstances", When::Nth(2), error("IdempotentInstanceTerminated", 400));
+    let first = machines.launch(&slot, 0, &attempt).await.unwrap();
+    wire.power_off(&first.id);
+    let again = machines.launch(&slot, 0, &attempt).await.unwrap();
+    assert_eq!((again.id, again.state), (first.id, InstanceState::Gone));
+    // Where nothing shows the machine, the attempt is over, and no other of its class.
+    rule(&wire, "RunInstances", When::Always, error("IdempotentInstanceTerminated", 400));
+    let (slot, attempt) = ask(2);
+    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("it has ended");
+    assert_eq!((refused.kind, refused.cause), (ErrorKind::Invalid, Some(Cause::Attempt)));
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_ended_by_who_recognised_it_while_readings_fail() {
+    let wire = wire(|_| {});
+    let (here, there) = (machines(&wire, UNPACED).await, machines(&wire, UNPACED).await);
+    let (slot, attempt) = ask(1);
+    let machine = here.launch(&slot, 0, &attempt).await.unwrap();
+    rule(&wire, "DescribeInstances", When::Always, error("UnauthorizedOperation", 403));
+    let refused = there.terminate(&machine.id).await.expect_err("it cannot be recognised");
+    assert_eq!(refused.kind, ErrorKind::Denied, "{refused}");
+    assert_eq!(wire.ledger().count("TerminateInstances"), 0);
+    here.terminate(&machine.id).await.unwrap();
+    assert_eq!(wire.ledger().count("TerminateInstances"), 1);
+    is_clean(&wire);
+}
