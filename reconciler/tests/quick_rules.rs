@@ -8,6 +8,8 @@ mod workflow_expressions;
 mod workflow_glob;
 #[path = "workflow_jobs.rs"]
 mod workflow_jobs;
+#[path = "workflow_stored.rs"]
+mod workflow_stored;
 #[path = "workflow_triggers.rs"]
 mod workflow_triggers;
 #[path = "workflow_yaml.rs"]
