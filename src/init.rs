@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::run::Secret;
 use crate::cli::{Failure, out};
 use crate::config::{Env, address, label_problem, listen, scope};
 use crate::gitea::client::{Access, Client, Rights};
-use crate::gitea::demand::{self, Means, Mode};
+use crate::gitea::demand::{self, Means, Mode, Refusal};
 use crate::gitea::version::Version;
 use crate::print::{cut, escape};
 use crate::settings::{Demand, Forge, Scope};
@@ -172,7 +172,7 @@ async fn forge_url(
             Ok(url) => match version(&url).await {
                 Ok(version) => {
                     out(&format!("✓ {} is {}\n", escape(&url), escape(&version.to_string())))?;
-                    too_old(&version)?;
+                    unusable(&version, flags.demand)?;
                     return Ok((url, version));
                 }
                 Err(why) => Failure::failed(format!("{} is not reached: {why}", escape(&url)))
@@ -186,7 +186,10 @@ async fn forge_url(
     }
 }
 
-fn too_old(version: &Version) -> Result<(), Failure> {
+fn unusable(version: &Version, wanted: Demand) -> Result<(), Failure> {
+    if let Some(refusal) = demand::unsupported(wanted, version) {
+        return Err(Failure::usage(escape(&refusal.to_string())).hint(Refusal::OTHER_SERVER));
+    }
     if !demand::ephemeral(version) {
         return Err(Failure::failed(format!("{version} is too old: it has no ephemeral runners"))
             .hint("update it to 1.25 or newer; 1.24 will do for demand from pushes"));

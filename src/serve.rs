@@ -193,6 +193,9 @@ pub enum Error {
         /// Why, and what helps.
         message: String,
     },
+    /// The configured server is one that cannot be served.
+    #[error("{0}")]
+    Unsupported(String),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]
     Signals(#[source] std::io::Error),

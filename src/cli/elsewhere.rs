@@ -6,6 +6,7 @@ use super::args::Role;
 use super::failure::Failure;
 use crate::config::Env;
 use crate::demo::{self, DemoOptions, Summary};
+use crate::gitea::demand::Refusal;
 use crate::settings::Settings;
 use crate::{print, serve as server, telemetry};
 
@@ -22,10 +23,15 @@ pub(super) async fn serve(
         Role::Reconcile => server::Role::Reconcile,
     };
     tell(env);
-    server::run(settings, role, variables).await.map_err(|error| {
-        Failure::failed(print::chain(&error))
-            .hint("`tinqs-ci doctor` checks everything that serve needs")
-    })
+    server::run(settings, role, variables).await.map_err(failure)
+}
+
+fn failure(error: server::Error) -> Failure {
+    let message = print::chain(&error);
+    match error {
+        server::Error::Unsupported(_) => Failure::usage(message).hint(Refusal::OTHER_SERVER),
+        _ => Failure::failed(message).hint("`tinqs-ci doctor` checks everything that serve needs"),
+    }
 }
 
 /// Answers an AWS Lambda runtime until it ends this process.
@@ -42,10 +48,7 @@ pub(super) async fn lambda(
         .hint("on a host of your own: `tinqs-ci serve`"));
     }
     tell(env);
-    Box::pin(crate::lambda::run(settings, variables)).await.map_err(|error| {
-        Failure::failed(print::chain(&error))
-            .hint("`tinqs-ci doctor` checks everything that it needs")
-    })
+    Box::pin(crate::lambda::run(settings, variables)).await.map_err(failure)
 }
 
 #[cfg(not(feature = "aws"))]

@@ -12,10 +12,10 @@ use crate::embedded::process::{Options, Processes};
 use crate::embedded::queue::MemoryQueue;
 use crate::embedded::store::Store;
 use crate::gitea::client::Client;
-use crate::gitea::demand::Means;
 use crate::gitea::demand::chosen::Demanding;
 use crate::gitea::demand::inbox::Inbox;
 use crate::gitea::demand::pushes::Pushes;
+use crate::gitea::demand::{Means, Refusal};
 use crate::print;
 use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
 
@@ -94,9 +94,12 @@ async fn kept(settings: &Settings, replica: &str) -> Result<Kept, Error> {
 async fn choose_demand(demand: &Demanding) -> Result<(), Error> {
     match demand.choose().await {
         Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Err(refusal @ Refusal::Forgejo { .. })) => {
+            return Err(Error::Unsupported(refusal.to_string()));
+        }
         Ok(Err(refusal)) => return Err(part("forge", &refusal)),
         Err(error) => {
-            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
+            tracing::warn!(error = %error, "the forge does not answer yet; going on once it does");
             demand.assume();
         }
     }
