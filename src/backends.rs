@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tinqs_ci_aws::setup::{SetupError, SetupReport};
 use tinqs_ci_gitea::client::Client;
-use tinqs_ci_gitea::demand::Means;
 use tinqs_ci_gitea::demand::by_mode::Demanding;
+use tinqs_ci_gitea::demand::{Means, Refusal};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::queue::MemoryQueue;
@@ -38,17 +38,28 @@ pub struct Backends {
 
 /// Why a part cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("the {part} cannot be used: {message}")]
-pub struct BackendError {
-    /// Which: `store`, `queue`, `compute` or `forge`.
-    pub part: &'static str,
-    /// Why, and what helps.
-    pub message: String,
+pub enum BackendError {
+    /// It cannot be used.
+    #[error("the {part} cannot be used: {message}")]
+    Part {
+        /// Which: `store`, `queue`, `compute` or `forge`.
+        part: &'static str,
+        /// Why, and what helps.
+        message: String,
+    },
+    /// The forge is one that is not supported.
+    #[error("{message}")]
+    Unsupported {
+        /// What it is.
+        message: String,
+        /// What to do.
+        hint: &'static str,
+    },
 }
 
 impl BackendError {
     pub(crate) fn new(part: &'static str, error: &dyn std::error::Error) -> Self {
-        Self { part, message: chain(error) }
+        Self::Part { part, message: chain(error) }
     }
 }
 
@@ -107,9 +118,13 @@ async fn store(
 async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
     match demand.choose().await {
         Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Err(refusal @ Refusal::Forgejo { .. })) => {
+            let (message, hint) = (refusal.to_string(), Refusal::OTHER_SERVER);
+            return Err(BackendError::Unsupported { message, hint });
+        }
         Ok(Err(refusal)) => return Err(BackendError::new("forge", &refusal)),
         Err(error) => {
-            tracing::warn!(error = %error, "the forge is not reached; going on once it answers");
+            tracing::warn!(error = %error, "the forge does not answer yet; going on once it does");
             demand.assume();
         }
     }

@@ -45,17 +45,18 @@ fn with(more: &str) -> String {
 #[track_caller]
 fn bad_top(more: &str, expected: &Expect) {
     let text = with(more);
-    let mistakes = parse(&text, &[("HOME_TOKEN", "t")]).expect_err("this configuration is wrong");
+    let mistakes =
+        parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err("this configuration is wrong");
     expected.assert_eq(&mistakes.to_string());
 }
 
 #[test]
 fn only_the_address_is_needed() {
-    let Loaded { settings, warnings, .. } = good(MINIMAL, &[("GITEA_TOKEN", "secret")]);
+    let Loaded { settings, warnings, .. } = good(MINIMAL, &[("GITEA_TOKEN", "long-secret")]);
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.installation, "tinqs-ci");
     assert_eq!(settings.forge.url, "https://git.example.com");
-    assert_eq!(settings.forge.token.expect("from GITEA_TOKEN").expose(), "secret");
+    assert_eq!(settings.forge.token.expect("from GITEA_TOKEN").expose(), "long-secret");
     assert_eq!(settings.forge.demand, Demand::Auto);
     assert_eq!(settings.forge.scope, Scope::All);
     assert_eq!(settings.forge.poll_every, SignedDuration::from_secs(10));
@@ -115,13 +116,19 @@ instance_profile = "runner"
 name = "rest"
 labels = ["*"]
 "#;
-    let variables = [("A", "a"), ("B", "b"), ("C", "c"), ("D", "d"), ("E", "0123456789abcdef")];
+    let variables = [
+        ("A", "secret-a"),
+        ("B", "secret-b"),
+        ("C", "secret-c"),
+        ("D", "secret-d"),
+        ("E", "0123456789abcdef"),
+    ];
     let Loaded { settings, warnings, .. } = good(text, &variables);
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.forge.url, "http://localhost:3000/git");
     assert_eq!(settings.forge.scope, Scope::Repo("acme".into(), "web".into()));
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
-    assert_eq!(settings.forge.git_token.expect("given").expose(), "d");
+    assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
     let class = &settings.classes[0];
     assert_eq!((class.limit, class.repo_limit, class.serves_unlabelled), (Some(20), Some(5), true));
     assert_eq!(class.times.boot_within, SignedDuration::from_secs(90));
@@ -333,7 +340,8 @@ fn wrong_values_say_what_is_possible() {
 fn labels_are_what_runners_take() {
     for label in ["a b", "a,b", ":host", "a:vm:x", "a:docker:", "*:host", "li*", "", "a\\u001b"] {
         let class = format!("[[class]]\nname = \"a\"\nlabels = [\"ok\", \"{label}\"]");
-        let mistakes = parse(&with(&class), &[("HOME_TOKEN", "t")]).expect_err(label).to_string();
+        let mistakes =
+            parse(&with(&class), &[("HOME_TOKEN", "long-token")]).expect_err(label).to_string();
         assert!(mistakes.starts_with("ci.toml:3: class \"a\": labels: "), "{mistakes}");
         assert!(!mistakes.contains('\u{1b}'), "{mistakes:?}");
     }
@@ -401,7 +409,7 @@ fn the_environment_wins() {
         text,
         &[
             ("TINQS_CI_FORGE__URL", "https://b"),
-            ("TINQS_CI_FORGE__TOKEN", "direct"),
+            ("TINQS_CI_FORGE__TOKEN", "directly"),
             ("TINQS_CI_FORGE__POLL_EVERY", "3s"),
             ("TINQS_CI_STORE", "redb:/x"),
             ("TINQS_CI_SERVER__LISTEN", "127.0.0.1:0"),
@@ -416,7 +424,7 @@ fn the_environment_wins() {
     );
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(loaded.settings.forge.url, "https://b");
-    assert_eq!(loaded.settings.forge.token.expect("direct").expose(), "direct");
+    assert_eq!(loaded.settings.forge.token.expect("direct").expose(), "directly");
     assert_eq!(loaded.settings.forge.poll_every, SignedDuration::from_secs(3));
     assert_eq!(loaded.settings.store, StoreUrl::Redb("/x".into()));
     assert_eq!(loaded.settings.server.listen.port(), 0);
@@ -467,8 +475,8 @@ fn credentials_come_from_three_places() {
     let loaded = good(&file(&write("good", b"  word \r\n\n")), &[]);
     assert_eq!(loaded.settings.forge.token.expect("from the file").expose(), "  word ");
 
-    let loaded = good(&toml("\"word\""), &[]);
-    assert_eq!(loaded.settings.forge.token.expect("inline").expose(), "word");
+    let loaded = good(&toml("\"long word\""), &[]);
+    assert_eq!(loaded.settings.forge.token.expect("inline").expose(), "long word");
     expect![[r#"ci.toml:3: forge.token: stands in the file itself: { env = "NAME" } or { file = "path" } keeps it out"#]].assert_eq(&loaded.warnings.join("\n"));
 
     let shown = |text: &str| {
@@ -539,10 +547,10 @@ labels = ["linux"]
 name = "own"
 labels = ["host"]
 [server]
-api_token = "short"
+api_token = "too short"
 "#,
     );
-    let loaded = good(&text, &[("HOME_TOKEN", "t")]);
+    let loaded = good(&text, &[("HOME_TOKEN", "long-token")]);
     expect![[r#"
         ci.toml:15: server.api_token: stands in the file itself: { env = "NAME" } or { file = "path" } keeps it out
         ci.toml:15: server.api_token: is shorter than 16 characters: `openssl rand -hex 32` makes a good one
@@ -553,6 +561,18 @@ api_token = "short"
     let loaded = good(MINIMAL, &[]);
     expect!["ci.toml:1: forge.token: is not given: the job list cannot be read without it"]
         .assert_eq(&loaded.warnings.join("\n"));
+}
+
+#[test]
+fn credentials_that_are_too_short_to_be_kept_out_of_messages_are_said() {
+    let text = "[forge]\nurl = \"http://x\"\ntoken = { env = \"A\" }\nrunner_token = { env = \"B\" }\n\
+                webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
+    let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
+    expect![[r#"
+        ci.toml:3: forge.token: is shorter than 8 characters, so messages that quote it show it: make a longer one
+        ci.toml:5: forge.webhook_secret: is shorter than 8 characters, so messages that quote it show it: make a longer one
+        ci.toml:6: forge.git_token: is shorter than 8 characters, so messages that quote it show it: make a longer one"#]]
+    .assert_eq(&loaded.warnings.join("\n"));
 }
 
 #[test]

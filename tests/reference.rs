@@ -61,8 +61,9 @@ The environment goes over the file: `TINQS_CI_<SECTION>__<KEY>`, two underscores
 Unknown keys, wrong types and contradictions end with exit code 2, and a line for each mistake: file, line, key, what was
 expected, and the nearest known key. `tinqs-ci schema config` prints the JSON Schema that this page is made from.
 
-A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which is warned about. A *duration* is
-written as `90s`, `5m` or `1h 30m`.
+A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which is warned about. Secrets
+are cut out of messages; one shorter than 8 characters is not, and is warned about too. A *duration* is written as
+`90s`, `5m` or `1h 30m`.
 
 ";
 

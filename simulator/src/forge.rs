@@ -106,8 +106,10 @@ impl Forge {
         self.owners.insert(owner.to_owned(), owner_id);
         let id = next(&mut self.last_id.repo);
         let updated_at = Timestamp::UNIX_EPOCH;
-        let repo = Repo { id, full_name: full_name.to_owned(), owner_id, updated_at };
-        self.repos.insert(full_name.to_owned(), repo);
+        let (full_name, disabled, merged) =
+            (full_name.to_owned(), BTreeSet::new(), BTreeSet::new());
+        let repo = Repo { id, full_name, owner_id, updated_at, disabled, merged };
+        self.repos.insert(repo.full_name.clone(), repo);
         id
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn sqs(
 }
 
 fn absent(part: &'static str, what: &str, instead: &str) -> BackendError {
-    BackendError { part, message: format!("this build has no {what}: use `{instead}`") }
+    BackendError::Part { part, message: format!("this build has no {what}: use `{instead}`") }
 }
 
 #[expect(clippy::unused_async, reason = "as with AWS")]

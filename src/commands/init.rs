@@ -14,7 +14,7 @@ use super::failure::{Failure, out};
 use crate::settings::{Env, address, label_problem, listen, scope};
 use ask::Asker;
 use tinqs_ci_gitea::client::{Access, Client, Rights};
-use tinqs_ci_gitea::demand::{self, Means, Mode};
+use tinqs_ci_gitea::demand::{self, Means, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -173,7 +173,7 @@ async fn forge_url(
             Ok(url) => match version(&url).await {
                 Ok(version) => {
                     out(&format!("✓ {} is {}\n", escape(&url), escape(&version.to_string())))?;
-                    too_old(&version)?;
+                    unusable(&version, flags.demand)?;
                     return Ok((url, version));
                 }
                 Err(why) => Failure::failed(format!("{} is not reached: {why}", escape(&url)))
@@ -187,7 +187,10 @@ async fn forge_url(
     }
 }
 
-fn too_old(version: &Version) -> Result<(), Failure> {
+fn unusable(version: &Version, wanted: Demand) -> Result<(), Failure> {
+    if let Some(refusal) = demand::unsupported(wanted, version) {
+        return Err(Failure::usage(escape(&refusal.to_string())).hint(Refusal::OTHER_SERVER));
+    }
     if !demand::ephemeral(version) {
         return Err(Failure::failed(format!("{version} is too old: it has no ephemeral runners"))
             .hint("update it to 1.25 or newer; 1.24 will do for demand from pushes"));

@@ -6,6 +6,7 @@ use tinqs_ci_reconciler::text::chain;
 
 use super::args::ConfigFile;
 use super::failure::{Failure, warn};
+use crate::backends::BackendError;
 use crate::server::{self, Role};
 use crate::settings::{self, Env, Settings};
 use crate::telemetry;
@@ -19,9 +20,17 @@ pub(super) async fn serve(
 ) -> Result<(), Failure> {
     let settings = loaded(&file, env)?;
     start_log(env);
-    server::run(settings, role, variables).await.map_err(|error| {
-        Failure::failed(chain(&error)).hint("`tinqs-ci doctor` checks everything that serve needs")
-    })
+    server::run(settings, role, variables).await.map_err(|error| failure(&error))
+}
+
+fn failure(error: &server::Error) -> Failure {
+    let message = chain(error);
+    match error {
+        server::Error::Part(BackendError::Unsupported { hint, .. }) => {
+            Failure::usage(message).hint(*hint)
+        }
+        _ => Failure::failed(message).hint("`tinqs-ci doctor` checks everything that serve needs"),
+    }
 }
 
 /// Answers an AWS Lambda runtime until it ends this process.
@@ -39,9 +48,7 @@ pub(super) async fn lambda(
         .hint("on a host of your own: `tinqs-ci serve`"));
     }
     start_log(env);
-    Box::pin(server::lambda::run(settings, variables)).await.map_err(|error| {
-        Failure::failed(chain(&error)).hint("`tinqs-ci doctor` checks everything that it needs")
-    })
+    Box::pin(server::lambda::run(settings, variables)).await.map_err(|error| failure(&error))
 }
 
 #[cfg(not(feature = "aws"))]

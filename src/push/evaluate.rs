@@ -12,7 +12,7 @@ use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Memory, Why, is_pul
 use tinqs_ci_workflow::{Dialect, files, yaml};
 
 use tinqs_ci_gitea::client::{Changes, Client, Folders};
-use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::occasion::{Occasion, by_actions};
 use tinqs_ci_gitea::owner_and_name;
 
 /// What came of an occasion.
@@ -116,8 +116,8 @@ pub async fn evaluate(
         changed = Some(found);
     }
     // The rest is asked for only where a run depends on it.
-    let notified =
-        look_closer(client, &occasion, &read, &known, &mut context, dialect, notified).await?;
+    let look = Look { client, occasion: &occasion, read: &read, changed: &known, dialect };
+    let notified = look.closer(&mut context, notified, &mut notes).await?;
     let runs = runs(client, &occasion, &read, &notified, dialect).await?;
     Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
 }
@@ -162,6 +162,8 @@ fn context(occasion: &Occasion, read: &Read<'_>) -> Context {
         title: pull.then_some(message),
         directories,
         from_fork: occasion.fork,
+        by_actions: by_actions(&occasion.payload),
+        restricted: occasion.payload.pointer("/sender/restricted") == Some(&Value::Bool(true)),
         ..Context::default()
     }
 }
@@ -203,34 +205,59 @@ async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortEr
     }
 }
 
-/// What is only asked for where something would run: the commit's message, a fork's rights.
-async fn look_closer(
-    client: &Client,
-    occasion: &Occasion,
-    read: &Read<'_>,
-    changed: &Changed,
-    context: &mut Context,
+/// What decides beside the context.
+struct Look<'a> {
+    client: &'a Client,
+    occasion: &'a Occasion,
+    read: &'a Read<'a>,
+    changed: &'a Changed,
     dialect: Dialect,
-    notified: Notified,
-) -> Result<Notified, PortError> {
-    if notified.runs.is_empty() {
-        return Ok(notified);
+}
+
+impl Look<'_> {
+    fn judge(&self, context: &Context) -> Notified {
+        judge(self.occasion, self.read, self.changed, context, self.dialect)
     }
-    let pull = is_pull_request(&occasion.event);
-    let mut again = false;
-    let skips = ["push", "pull_request", "pull_request_sync"].contains(&occasion.event.as_str());
-    if skips
-        && (pull || occasion.message.is_none())
-        && let Some(commit) = client.commit(&occasion.repo, &occasion.commit).await?
-    {
-        context.tip_message = commit.message;
-        again = true;
+
+    /// Asks what only matters where something would run: the commit's message, which workflows are
+    /// disabled, and whether a fork's author is trusted.
+    async fn closer(
+        &self,
+        context: &mut Context,
+        mut notified: Notified,
+        notes: &mut Vec<String>,
+    ) -> Result<Notified, PortError> {
+        let Self { client, occasion, .. } = *self;
+        let pull = is_pull_request(&occasion.event);
+        let skips =
+            ["push", "pull_request", "pull_request_sync"].contains(&occasion.event.as_str());
+        if !notified.runs.is_empty()
+            && skips
+            && (pull || occasion.message.is_none())
+            && let Some(commit) = client.commit(&occasion.repo, &occasion.commit).await?
+        {
+            context.tip_message = commit.message;
+            notified = self.judge(context);
+        }
+        if notified.runs.is_empty() {
+            return Ok(notified);
+        }
+        let starting: Vec<&str> = notified.runs.iter().map(|run| run.workflow.as_str()).collect();
+        let disabled = client.disabled_workflows(&occasion.repo, &starting).await?;
+        let stopped = disabled.iter().filter(|id| starting.contains(&id.as_str()));
+        notes.extend(stopped.map(|id| format!("`{id}` is disabled at the forge")));
+        context.disabled = disabled.to_vec();
+        notified = self.judge(context);
+        if notified.runs.iter().any(|run| run.needs_approval) && !context.restricted {
+            context.can_write = client.can_write(&occasion.repo, &occasion.sender).await?;
+            // Before 1.26 an approved run made the author trusted, which the API does not tell.
+            context.trusted = !context.can_write
+                && self.dialect >= Dialect::V1_26
+                && client.has_merged(&occasion.repo, &occasion.sender).await?;
+            notified = self.judge(context);
+        }
+        Ok(notified)
     }
-    if occasion.fork && notified.runs.iter().any(|run| run.needs_approval) {
-        context.can_write = client.can_write(&occasion.repo, &occasion.sender).await?;
-        again = true;
-    }
-    Ok(if again { judge(occasion, read, changed, context, dialect) } else { notified })
 }
 
 async fn runs(

@@ -53,7 +53,7 @@ pub async fn run(
         async move { function.invoked(event).await }
     });
     lambda_runtime::run(serve).await.map_err(|error| {
-        Error::Part(BackendError { part: "Lambda runtime", message: error.to_string() })
+        Error::Part(BackendError::Part { part: "Lambda runtime", message: error.to_string() })
     })
 }
 

@@ -197,7 +197,7 @@ fn server(r: &Reader<'_>) -> Server {
             ),
         );
     }
-    if api_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
+    if api_token.as_ref().is_some_and(|token| token.expose().len() < 16 && !token.is_short()) {
         r.warn(
             "api_token",
             "is shorter than 16 characters: `openssl rand -hex 32` makes a good one",

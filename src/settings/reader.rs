@@ -348,8 +348,16 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        match found.and_then(checked) {
-            Ok(secret) => Some(Secret::new(secret)),
+        match found.and_then(checked).map(Secret::new) {
+            Ok(secret) => {
+                if secret.is_short() {
+                    self.warn(
+                        name,
+                        "is shorter than 8 characters, so messages that quote it show it: make a longer one",
+                    );
+                }
+                Some(secret)
+            }
             Err(message) => {
                 self.mistake(name, &message);
                 None

@@ -295,6 +295,22 @@ fn a_server_that_cannot_serve_the_demand_is_named_and_nothing_is_written() {
 }
 
 #[test]
+fn forgejo_is_refused_by_its_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::new(|asked, _| gitea_of("15.0.0+gitea-1.22.0", asked, true));
+    let said = init(folder.path(), &server, &[]);
+    expect![[r#"
+        error: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its API for Actions differs
+        hint: use a Gitea server, 1.25 or newer
+    "#]].assert_eq(&said.err);
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+    let said = init(folder.path(), &server, &["--demand", "jobs"]);
+    assert_eq!(said.code, 0, "asked for by name: {}{}", said.out, said.err);
+    assert!(said.out.contains("not a Gitea that is supported"), "{}", said.out);
+}
+
+#[test]
 fn a_token_that_is_given_goes_into_a_file_of_its_own() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
     let said = tinqs_in(folder.path(), &["init", "--url", &server.url, "--token", TOKEN], &[]);

@@ -221,7 +221,8 @@ fn doctor_looks_at_this_host() {
         "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nlisten = \"127.0.0.1:0\"\n",
     )
     .expect("written");
-    let said = tinqs_in(folder.path(), &["doctor", "--offline"], &[("T", "x"), ("PATH", "")]);
+    let said =
+        tinqs_in(folder.path(), &["doctor", "--offline"], &[("T", "x-long-token"), ("PATH", "")]);
     assert_eq!(said.code, 1, "{}", said.out);
     for line in [
         "✓ configuration           ./tinqs-ci.toml, 1 class\n",
@@ -231,7 +232,7 @@ fn doctor_looks_at_this_host() {
         assert!(said.out.contains(line), "{}", said.out);
     }
     assert!(!said.out.contains("forge.url"), "the forge was not asked: {}", said.out);
-    let said = tinqs_in(folder.path(), &["doctor"], &[("T", "x"), ("PATH", "")]);
+    let said = tinqs_in(folder.path(), &["doctor"], &[("T", "x-long-token"), ("PATH", "")]);
     assert!(
         said.out.contains("✗ forge                   http://127.0.0.1:9 is not reached"),
         "{}",

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use crate::scripted::{Answer, Server};
 use crate::{Said, command, said, tinqs_in};
 
 /// A server of ours, ended with the test whatever happens.
@@ -48,6 +51,27 @@ fn asked(folder: &Path, url: &str, args: &[&str]) -> Said {
         assert!(begun.elapsed() < Duration::from_secs(20), "no answer: {}", said.err);
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn forgejo_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forgejo = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /api/v1/version" => Answer(200, None, json!({ "version": "15.0.0+gitea-1.22.0" })),
+        _ => Answer(200, None, json!([])),
+    });
+    configuration(folder.path(), free_port());
+    let url = [("TINQS_CI_FORGE__URL", forgejo.url.as_str()), ("PATH", "/usr/bin:/bin")];
+    let said = tinqs_in(folder.path(), &["serve"], &url);
+    assert_eq!(said.code, 2, "{}", said.err);
+    let told = "error: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its \
+                API for Actions differs\nhint: use a Gitea server, 1.25 or newer\n";
+    assert!(said.err.ends_with(told), "{}", said.err);
+    let said = tinqs_in(folder.path(), &["doctor"], &url);
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.out.contains("Forgejo is not supported yet"), "{}", said.out);
+    assert!(said.out.contains("fix: use a Gitea server, 1.25 or newer\n"), "{}", said.out);
+    assert!(!said.out.contains("job list"), "nothing else is asked: {}", said.out);
 }
 
 #[test]

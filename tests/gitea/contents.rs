@@ -282,3 +282,60 @@ async fn commits_branches_rights_and_variables_are_read() {
     let about = client.about(REPO).await.expect("read").expect("there");
     assert_eq!((about.id, about.default_branch.as_str()), (7, "main"));
 }
+
+#[tokio::test]
+async fn disabled_workflows_and_merged_pull_requests_are_read_where_the_token_may() {
+    const LIST: &str = "/actions/workflows";
+    let workflow = |id: &str, state: &str| json!({"id": id, "name": "CI", "state": state});
+    let script = Script::new(move |asked: &Asked| {
+        Some(match rest(asked) {
+            LIST => json_answer(
+                200,
+                json!({
+                    "workflows": [
+                        workflow("ci.yml", "active"),
+                        workflow("sub/old.yml", "disabled_manually"),
+                        workflow("idle.yml", "disabled_inactivity"),
+                    ],
+                    "total_count": 3,
+                }),
+            ),
+            path if path.starts_with("/pulls?") && path.contains("poster=a%20b&") => {
+                json_answer(200, json!([{"merged": false}, {"merged": true}, {"merged": null}]))
+            }
+            path if path.starts_with("/pulls?") => json_answer(200, json!([{"merged": false}])),
+            _ => not_found().into_answer()?,
+        })
+    })
+    .await;
+    let client = script.client();
+    let disabled = client.disabled_workflows(REPO, &["ci.yml"]).await.expect("read");
+    assert_eq!(*disabled, ["sub/old.yml", "idle.yml"]);
+    assert_eq!(client.disabled_workflows(REPO, &["ci.yml"]).await.expect("read"), disabled);
+    assert_eq!(script.take_paths().len(), 1, "remembered");
+    client.disabled_workflows(REPO, &["ci.yml", "idle.yml"]).await.expect("read");
+    assert_eq!(script.take_paths().len(), 1, "it may be enabled by now");
+    assert!(client.has_merged(REPO, "a b").await.expect("read"));
+    assert!(!client.has_merged(REPO, "bob").await.expect("read"));
+
+    let answers: [(u16, bool, Option<ErrorKind>); 6] = [
+        (401, false, None),
+        (403, false, None),
+        (404, false, None),
+        // The server falls over a repository without a default branch.
+        (500, false, None),
+        (502, true, Some(ErrorKind::Unavailable)),
+        (503, false, Some(ErrorKind::Unavailable)),
+    ];
+    for (status, page, error) in answers {
+        let script = Script::new(move |_: &Asked| {
+            if page { html(status) } else { json_answer(status, json!({"message": "no"})) }
+        })
+        .await;
+        let read = script.client().disabled_workflows(REPO, &["ci.yml"]).await;
+        assert_eq!(read.as_ref().err().map(|error| error.kind), error, "{status}");
+        assert!(read.is_err() || read.is_ok_and(|disabled| disabled.is_empty()), "{status}");
+    }
+    let script = Script::new(|_: &Asked| (403, json!({"message": "no"}))).await;
+    assert!(!script.client().has_merged(REPO, "bob").await.expect("answers"));
+}

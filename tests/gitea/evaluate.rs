@@ -85,11 +85,11 @@ fn told(forge: &mut Forge) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn a_push_with_one_workflow_file_takes_three_calls_at_most() {
+async fn a_push_with_one_workflow_file_takes_four_calls_at_most() {
     let world = World::new(Config::default());
     let filtered = workflow("{push: {paths: ['src/**']}}");
     world.push(MAIN, "begin", &[(CI, Some(&filtered))]);
-    for (round, most) in [(1, 3), (2, 1), (3, 1)] {
+    for (round, most) in [(1, 4), (2, 1), (3, 1)] {
         let content = round.to_string();
         let pushed = world.push(MAIN, "change", &[("src/a", Some(&content))]);
         let before = world.calls();
@@ -218,6 +218,112 @@ async fn a_message_and_a_broken_file_start_nothing_and_leave_the_others() {
     assert!(nothing(&evaluated.notified).is_some_and(|why| why.contains("[no ci]")));
     let names = runs::runs(&evaluated, |_| true);
     assert!(names.is_empty(), "{names:?}");
+}
+
+#[tokio::test]
+async fn what_the_forges_own_user_does_starts_nothing() {
+    let world = World::new(Config::default());
+    let file = workflow("[push, create]");
+    let pushed = world.push(MAIN, "begin", &[(CI, Some(&file))]);
+    assert_eq!(world.starts(&pushed).await, ["ci.yml create", "ci.yml push"]);
+    for (event, payload) in &pushed {
+        for sender in [
+            json!({"id": -2, "login": "gitea-actions"}),
+            json!({"id": 0, "login": "Gitea-Actions"}),
+            json!({"id": -2, "login": ""}),
+        ] {
+            let mut payload = payload.clone();
+            payload["sender"] = sender;
+            let read = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
+            assert_eq!(read, None, "{event} {}", payload["sender"]);
+        }
+        // One that lies in the inbox from before an update.
+        let occasion = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
+        let mut occasion = occasion.expect("something may start");
+        occasion.payload["sender"] = json!({"id": -2, "login": "gitea-actions"});
+        let evaluated = evaluate(&world.client, Dialect::V1_26, &occasion).await;
+        let evaluated = evaluated.expect("the forge answers").expect("the commit is there");
+        assert_eq!(evaluated.runs.len(), 0, "{event}");
+        assert!(nothing(&evaluated.notified).is_some_and(|why| why.contains("caused by a job")));
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_workflow_starts_nothing_until_it_is_enabled() {
+    let world = World::new(Config::default());
+    let file = workflow("push");
+    let other = ".gitea/workflows/sub/other.yml";
+    world.push(MAIN, "begin", &[(CI, Some(&file)), (other, Some(&file))]);
+    let push = |content: &str| world.push(MAIN, "change", &[("x", Some(content))]);
+    world.wire.forge().disable_workflow(REPO, "ci.yml", true);
+    let pushed = push("1");
+    assert_eq!(world.starts(&pushed).await, ["sub/other.yml push"]);
+    let evaluated = world.evaluate(&pushed[0].0, &pushed[0].1).await;
+    let note = evaluated.notes.iter().find(|note| note.contains("`ci.yml`")).expect("a note");
+    assert!(note.contains("disabled"), "{note}");
+    // Enabled again, it starts at once: nothing else would tell of its job.
+    world.wire.forge().disable_workflow(REPO, "ci.yml", false);
+    assert_eq!(world.starts(&push("2")).await, ["ci.yml push", "sub/other.yml push"]);
+    // A file that the default branch does not have is not listed.
+    let topic = "refs/heads/topic";
+    world.push(topic, "topic", &[(".gitea/workflows/topic.yml", Some(&file))]);
+    world.wire.forge().disable_workflow(REPO, "topic.yml", true);
+    let pushed = world.push(topic, "more", &[("x", Some("3"))]);
+    assert!(world.starts(&pushed).await.contains(&"topic.yml push".to_owned()));
+}
+
+#[tokio::test]
+async fn the_list_of_workflows_is_asked_for_once_in_a_while_and_where_something_starts() {
+    const LIST: &str = "GET /repos/{owner}/{repo}/actions/workflows";
+    let world = World::new(Config::default());
+    let lists = || world.wire.counters().calls.get(LIST).copied().unwrap_or(0);
+    let filtered = workflow("{push: {paths: ['src/**']}}");
+    let first = [(CI, Some(filtered.as_str()))];
+    assert_eq!(world.starts(&world.push(MAIN, "begin", &first)).await, Vec::<String>::new());
+    assert_eq!(lists(), 0, "no path filter is satisfied");
+    for content in ["1", "2", "3"] {
+        let pushed = world.push(MAIN, "change", &[("src/a", Some(content))]);
+        assert_eq!(world.starts(&pushed).await, ["ci.yml push"]);
+    }
+    assert_eq!(lists(), 1);
+    // Without a default branch servers fail the call: nothing is known to be disabled.
+    let other = World::new(Config::default());
+    let pushed = other.push("refs/heads/topic", "topic", &[(CI, Some(&workflow("push")))]);
+    assert_eq!(other.starts(&pushed).await, ["ci.yml push"]);
+}
+
+#[tokio::test]
+async fn a_forks_author_is_trusted_after_a_merged_pull_request_and_never_when_restricted() {
+    let world = World::new(Config::default());
+    world.push(MAIN, "begin", &[(CI, Some(&workflow("pull_request")))]);
+    world.push("refs/heads/topic", "topic", &[("src/a", Some("1"))]);
+    let (event, mut fork) = {
+        let mut forge = world.wire.forge();
+        forge.take_webhooks();
+        let (title, head, base) = ("A topic", "topic", "main");
+        let pull = PullRequest { number: 3, action: "opened", title, head, base };
+        forge.pull_request(Timestamp::now(), REPO, &pull, &[]);
+        told(&mut forge).remove(0)
+    };
+    fork["pull_request"]["head"]["repo_id"] = 4711.into();
+    let held = async |payload: &Value, dialect| {
+        let occasion = Occasion::of(&event, payload.to_string().as_bytes()).expect("well-formed");
+        let evaluated = evaluate(&world.client, dialect, &occasion.expect("a change")).await;
+        let evaluated = evaluated.expect("the forge answers").expect("the commit is there");
+        evaluated.runs.iter().map(|run| run.held).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&fork, Dialect::V1_27).await, [true]);
+    world.wire.forge().merged_pull_request(REPO, "bob");
+    assert_eq!(held(&fork, Dialect::V1_27).await, [true], "another's");
+    world.wire.forge().merged_pull_request(REPO, "alice");
+    assert_eq!(held(&fork, Dialect::V1_27).await, [false]);
+    assert_eq!(held(&fork, Dialect::V1_26).await, [false]);
+    // Before 1.26 an approved run counts, which the API does not tell of.
+    assert_eq!(held(&fork, Dialect::V1_25).await, [true]);
+    fork["sender"]["restricted"] = true.into();
+    let calls = world.calls();
+    assert_eq!(held(&fork, Dialect::V1_27).await, [true]);
+    assert!(world.calls() - calls <= 2, "no right is asked for");
 }
 
 #[tokio::test]

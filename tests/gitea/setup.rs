@@ -20,7 +20,7 @@ async fn the_version_is_read_and_nothing_else_taken_for_it() {
     assert_eq!(forgejo, Ok(Version::Forgejo { text: "12.0.0+gitea-1.22.0".into() }));
     let gitea = ask(json!({ "version": "1.26.0+dev" })).await.expect("a version");
     assert!(matches!(gitea, Version::Gitea { numbers: (1, 26, 0), before_release: true, .. }));
-    assert_eq!(ask(json!({ "Version": "1.26.0" })).await, Err(ErrorKind::Unavailable));
+    assert_eq!(ask(json!({ "Version": "1.26.0" })).await, Err(ErrorKind::Invalid));
 }
 
 #[tokio::test]
@@ -75,6 +75,29 @@ async fn demand_is_decided_by_what_the_list_answers() {
         assert_eq!(choice.mode, Mode::Push, "{jobs} {wanted:?}");
     }
     assert_eq!(ask(503, Demand::Auto, true).await, Err(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn forgejo_is_refused_by_its_version_before_anything_else_is_asked() {
+    const FORGEJO: &str = "15.0.0+gitea-1.22.0";
+    let script = Script::new(|asked: &Asked| match asked.path.as_str() {
+        "/api/v1/version" => (200, json!({ "version": FORGEJO })),
+        // Its lists are bare.
+        _ => (200, json!([])),
+    })
+    .await;
+    for secret in [false, true] {
+        let means = Means { wanted: Demand::Auto, secret };
+        let asked = demand::ask(&script.client(), means).await.expect("it answers");
+        let refusal = asked.expect_err("no mode fits");
+        assert_eq!(refusal, Refusal::Forgejo { version: Version::parse(FORGEJO) });
+        assert!(refusal.to_string().contains("Forgejo is not supported yet"), "{refusal}");
+        assert_eq!(script.take_paths(), ["GET /api/v1/version"]);
+    }
+    // Who names the mode is told what the lists answer.
+    let means = Means { wanted: Demand::Jobs, secret: false };
+    let error = demand::ask(&script.client(), means).await.expect_err("another shape");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod aliases;
 mod matrix;
 mod planner;
 mod runs_on;
+mod stored;
 
 pub use matrix::MOST as MOST_JOBS;
 use planner::{Plan, Planner, Source};
@@ -119,6 +120,9 @@ pub enum Why {
     /// An alias in a part that the server stores without the anchor.
     #[error("an alias in `{0}` whose anchor stands in another job")]
     Alias(&'static str),
+    /// A text that the server cannot read again from the job that it stores.
+    #[error("a text of several lines that begins with {0}")]
+    Stored(&'static str),
     /// More than [`MOST_JOBS`] jobs; a bound of ours.
     #[error("more than {MOST_JOBS} combinations or jobs")]
     TooMany,

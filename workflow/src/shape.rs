@@ -4,6 +4,7 @@
 //! makes the file as invalid as broken YAML does. Told here is only whether it fits, not the value.
 
 use super::Dialect;
+use super::fields::Fields;
 use super::yaml::{Core, Kind, Node};
 
 /// A type of the forge's.
@@ -150,6 +151,47 @@ pub(crate) const LIST: Shape = List(&Any);
 /// For the first part that does not.
 pub fn check_workflow(workflow: &Node, dialect: Dialect) -> Result<(), Misfit> {
     check(workflow, if dialect < Dialect::V1_26 { &WORKFLOW } else { &WORKFLOW_1_26 })
+}
+
+/// Visits each text of a job that the forge decodes as one, and whether it stands below a list: in
+/// one, or as a field of a mapping that does.
+pub(crate) fn each_text<'n>(job: &'n Node, visit: &mut dyn FnMut(&'n Node, bool)) {
+    texts(job, &JOB_1_26, false, visit);
+}
+
+fn texts<'n>(
+    node: &'n Node,
+    shape: &Shape,
+    below_a_list: bool,
+    visit: &mut dyn FnMut(&'n Node, bool),
+) {
+    let node = node.resolved();
+    match (&node.kind, shape) {
+        (Kind::Scalar { .. }, Text | TextOr(_) | Any) => visit(node, below_a_list),
+        (Kind::Sequence(items), List(each)) => {
+            items.iter().for_each(|item| texts(item, each, true, visit));
+        }
+        (Kind::Sequence(items), Any) => {
+            items.iter().for_each(|item| texts(item, &Any, true, visit));
+        }
+        (Kind::Mapping(_), TextOr(other)) => texts(node, other, below_a_list, visit),
+        (Kind::Mapping(_), Struct(_) | Extended(..) | Map(_) | Any) => {
+            // What cannot be read as fields was refused before.
+            let Ok(fields) = Fields::read(node) else { return };
+            for (name, value) in fields.iter() {
+                let each = match shape {
+                    Map(each) => Some(*each),
+                    Any => Some(&Any),
+                    other => other.field(name),
+                };
+                let below = below_a_list && value.resolved().entries().is_none();
+                if let Some(each) = each {
+                    texts(value, each, below, visit);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether a node fits a type.

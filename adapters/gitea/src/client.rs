@@ -1,7 +1,8 @@
 //! The forge's API and the registering half of its runner protocol, as the port [`Forge`].
 //!
 //! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
-//! connections, time-outs and unknown words are `Unavailable`.
+//! connections, time-outs and unknown words are `Unavailable`. JSON of another shape than Gitea's is
+//! `Invalid` where something was read: asking again does not help.
 
 mod cache;
 mod call;

@@ -127,15 +127,23 @@ pub enum Refusal {
          for pushes: demand is then known from those"
     )]
     Denied(String),
-    /// Not a Gitea, and not asked for by name.
-    #[error(
-        "{version} is not supported: its Actions are not Gitea's; to try it all the same, set \
-         `forge.demand = \"jobs\"`"
-    )]
+    /// Not a Gitea, and no mode is asked for by name.
+    #[error("Forgejo is not supported yet, and this is {version}: its API for Actions differs")]
     Forgejo {
         /// What the server says to be.
         version: Version,
     },
+}
+
+impl Refusal {
+    /// What to do about a server that no mode is for.
+    pub const OTHER_SERVER: &str = "use a Gitea server, 1.25 or newer";
+}
+
+/// Whether no mode is for this server, whatever its lists answer.
+pub fn unsupported(wanted: Wanted, version: &Version) -> Option<Refusal> {
+    let forgejo = wanted == Wanted::Auto && matches!(version, Version::Forgejo { .. });
+    forgejo.then(|| Refusal::Forgejo { version: version.clone() })
 }
 
 /// Chooses the mode. What the job list answers decides; the version is for the sentence, because
@@ -144,12 +152,11 @@ pub enum Refusal {
 /// # Errors
 /// Where no mode fits: an operator has to act.
 pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice, Refusal> {
-    match (means.wanted, version) {
-        (Wanted::Push, _) => return by_push(means, version, "as configured"),
-        (Wanted::Auto, Version::Forgejo { .. }) => {
-            return Err(Refusal::Forgejo { version: version.clone() });
-        }
-        (Wanted::Auto | Wanted::Jobs, _) => {}
+    if let Some(refusal) = unsupported(means.wanted, version) {
+        return Err(refusal);
+    }
+    if means.wanted == Wanted::Push {
+        return by_push(means, version, "as configured");
     }
     let may_push = means.wanted == Wanted::Auto && means.secret;
     match &rights.jobs {
@@ -229,6 +236,10 @@ pub fn version_for_rules(version: &Version) -> Dialect {
 /// mode fits.
 pub async fn ask(client: &Client, means: Means) -> Result<Result<Choice, Refusal>, PortError> {
     let version = client.version().await?;
+    // The lists of another server answer in shapes of their own.
+    if let Some(refusal) = unsupported(means.wanted, &version) {
+        return Ok(Err(refusal));
+    }
     let rights = client.rights().await?;
     Ok(choose(means, &version, &rights))
 }
@@ -271,7 +282,8 @@ mod tests {
         check(unsigned(Wanted::Jobs, "1.24.7", denied()), None, &["1.24.7", "upgrade"]);
         check(unsigned(Wanted::Auto, "1.26.0+dev", denied()), None, &["read:admin"]);
         let forgejo = "12.0.0+gitea-1.22.0";
-        check(unsigned(Wanted::Auto, forgejo, Access::Granted), None, &["Forgejo", "\"jobs\""]);
+        let words = ["Forgejo is not supported yet", forgejo];
+        check(unsigned(Wanted::Auto, forgejo, Access::Granted), None, &words);
         check(unsigned(Wanted::Jobs, forgejo, Access::Granted), jobs, &["not tested"]);
     }
 

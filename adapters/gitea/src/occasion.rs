@@ -11,6 +11,10 @@ use crate::wire::owner_and_name;
 const KEPT_WHOLE: usize = 64 * 1024;
 /// Bytes of a payload without its commits; a longer one is not of the forge.
 const KEPT_AT_MOST: usize = 512 * 1024;
+/// The forge's own user (`models/user/user_system.go`).
+const ACTIONS_ID: i64 = -2;
+const ACTIONS_LOGIN: &str = "gitea-actions";
+
 /// No commit, as git writes it; of either hash.
 fn is_zeros(sha: &str) -> bool {
     !sha.is_empty() && sha.bytes().all(|b| b == b'0')
@@ -88,8 +92,7 @@ impl Occasion {
         if flag("/repository/archived") || flag("/repository/empty") || no_actions {
             return Ok(None);
         }
-        // What workflows themselves push starts none.
-        if payload.pointer("/sender/id").and_then(Value::as_i64) == Some(-2) {
+        if by_actions(&payload) {
             return Ok(None);
         }
         let occasion = Self {
@@ -199,6 +202,13 @@ fn full_ref(kind: &str, name: &str) -> String {
         return name.to_owned();
     }
     format!("refs/{}/{name}", if kind == "tag" { "tags" } else { "heads" })
+}
+
+/// Whether the forge's own user did it, with a job's token: that starts no workflow. The name is
+/// reserved, so no other user has it.
+pub fn by_actions(payload: &Value) -> bool {
+    payload.pointer("/sender/id").and_then(Value::as_i64) == Some(ACTIONS_ID)
+        || text(payload, "/sender/login").eq_ignore_ascii_case(ACTIONS_LOGIN)
 }
 
 /// Leaves the commits of a long payload out: they alone grow with what is pushed.

@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct Secret(String);
 
 impl Secret {
+    /// Characters from which on a credential is cut out of messages. A shorter one may be part of
+    /// any word, and cutting it out would tell where it stands.
+    pub const REDACTED_FROM: usize = 8;
+
+    /// Whether it is too short to be cut out of messages.
+    pub fn is_short(&self) -> bool {
+        self.0.chars().count() < Self::REDACTED_FROM
+    }
+
     /// Takes a credential in.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -226,6 +226,42 @@ impl Forge {
         self.webhooks.push(Webhook::of(repo, "delete", "delete", payload));
     }
 
+    /// Disables a workflow by its id, or enables it again. Nobody is told.
+    pub fn disable_workflow(&mut self, repo: &str, id: &str, disabled: bool) {
+        let Some(row) = self.repos.get_mut(repo) else { return };
+        if disabled {
+            row.disabled.insert(id.to_owned());
+        } else {
+            row.disabled.remove(id);
+        }
+    }
+
+    /// The workflows of the default branch as `GET …/actions/workflows` lists them: those of the
+    /// first folder that is there. `None`: there is no default branch, over which servers fall.
+    pub(crate) fn workflows_json(&self, repo: &str) -> Option<Vec<Value>> {
+        let commit = self.tip(repo, "refs/heads/main")?;
+        let row = self.repo(repo)?;
+        let list = |folder: &str| {
+            let files = below(&commit.files, folder);
+            (!files.is_empty()).then(|| (folder.to_owned(), files))
+        };
+        let found = list(".gitea/workflows").or_else(|| list(".github/workflows"));
+        let (folder, files) = found.unwrap_or_default();
+        let named = |id: &&String| id.ends_with(".yml") || id.ends_with(".yaml");
+        let shown = files.keys().filter(named).map(|id| {
+            let state = if row.disabled.contains(id) { "disabled_manually" } else { "active" };
+            // The name is that of a file without a `name`.
+            json!({
+                "id": id, "name": id, "path": format!("{folder}/{id}"), "state": state,
+                "created_at": "2026-08-01T10:00:00Z", "updated_at": "2026-08-01T10:00:00Z",
+                "url": format!("{}/api/v1/repos/{repo}/actions/workflows/{id}", self.config.url),
+                "html_url": format!("{}/{repo}/src/branch/main/{folder}/{id}", self.config.url),
+                "badge_url": format!("{}/{repo}/actions/workflows/{id}/badge.svg", self.config.url),
+            })
+        });
+        Some(shown.collect())
+    }
+
     pub(super) fn touch(&mut self, repo: &str, now: Timestamp) {
         if let Some(repo) = self.repos.get_mut(repo) {
             repo.updated_at = now;

@@ -21,6 +21,13 @@ pub struct PullRequest<'a> {
 }
 
 impl Forge {
+    /// Remembers that a pull request of this user was merged into the repository.
+    pub fn merged_pull_request(&mut self, repo: &str, user: &str) {
+        if let Some(row) = self.repos.get_mut(repo) {
+            row.merged.insert(user.to_owned());
+        }
+    }
+
     /// A pull request from one branch to another: hooks are told, jobs are made on its head.
     /// `action` as payloads say it: `opened`, `synchronized`, …
     pub fn pull_request(

@@ -1,5 +1,7 @@
 //! How the server is set up, and its rows.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::Conclusion;
 
@@ -181,6 +183,10 @@ pub struct Repo {
     pub owner_id: i64,
     /// When it changed last.
     pub updated_at: Timestamp,
+    /// Workflows that somebody has disabled, by their ids.
+    pub disabled: BTreeSet<String>,
+    /// Users of whom a pull request was merged.
+    pub merged: BTreeSet<String>,
 }
 
 impl Repo {

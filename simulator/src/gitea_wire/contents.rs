@@ -18,7 +18,13 @@ const FILES: usize = 30;
 
 /// Whether the rest of a repository's path is about its contents.
 pub(super) fn is_contents(rest: &[&str]) -> bool {
-    matches!(rest, ["git", "trees" | "blobs" | "commits", _] | ["file-contents"] | ["branches", ..])
+    matches!(
+        rest,
+        ["git", "trees" | "blobs" | "commits", _]
+            | ["file-contents" | "pulls"]
+            | ["branches", ..]
+            | ["actions", "workflows"]
+    )
 }
 
 /// Answers a call of `/repos/{owner}/{name}/…`.
@@ -40,6 +46,11 @@ pub(super) fn answer(forge: &Forge, call: &Call, repo: &str, rest: &[&str]) -> R
             found.map_or_else(missing, |json| Json(json).into_response())
         }
         ["file-contents"] if forge.config.file_contents => file_contents(forge, call),
+        ["pulls"] => pulls(forge, call, repo),
+        ["actions", "workflows"] => match forge.workflows_json(repo) {
+            Some(all) => Json(json!({"workflows": all, "total_count": all.len()})).into_response(),
+            None => refuse(StatusCode::INTERNAL_SERVER_ERROR, "object does not exist"),
+        },
         ["branches"] => {
             let all: Vec<Value> = forge.branches(repo).map(|(n, c)| branch_json(n, c)).collect();
             Json(all).into_response()
@@ -51,6 +62,16 @@ pub(super) fn answer(forge: &Forge, call: &Call, repo: &str, rest: &[&str]) -> R
         }
         _ => missing(),
     }
+}
+
+/// Merged pull requests alone are kept, and of them only whose they are.
+fn pulls(forge: &Forge, call: &Call, repo: &str) -> Response {
+    let poster = call.param("poster").unwrap_or_default();
+    let closed = matches!(call.param("state"), Some("closed" | "all"));
+    let merged = forge.repo(repo).into_iter().flat_map(|row| &row.merged).zip(1..);
+    let shown = merged.filter(|(user, _)| closed && (poster.is_empty() || *user == poster));
+    let row = |(user, number)| json!({"number": number, "user": {"login": user}, "state": "closed", "merged": true});
+    Json(shown.map(row).collect::<Vec<Value>>()).into_response()
 }
 
 fn tree(forge: &Forge, call: &Call, sha: &str) -> Response {

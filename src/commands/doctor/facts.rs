@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
 use tinqs_ci_gitea::client::{Client, Hook, Rights};
+use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
@@ -40,6 +41,9 @@ impl Facts {
             Ok(version) => version,
             Err(error) => return Self::none(&said(&error)),
         };
+        if demand::unsupported(forge.demand, &version).is_some() {
+            return Self { version: Ok(version), ..Self::none("not asked") };
+        }
         let asked = Timestamp::now();
         let told = client.server_time().await.ok().flatten();
         let registration = match &forge.runner_token {

@@ -9,6 +9,7 @@ use super::facts::{Facts, ours};
 use super::push;
 use crate::settings::Settings;
 use tinqs_ci_gitea::client::{Access, Hook, Rights};
+use tinqs_ci_gitea::demand::{self, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
@@ -26,6 +27,10 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
             )];
         }
     };
+    if let Some(refusal) = demand::unsupported(forge.demand, version) {
+        let seen = format!("{}: {refusal}", forge.url);
+        return vec![Check::fail("forge", seen, Refusal::OTHER_SERVER)];
+    }
     let by_push = push::chosen(settings, facts);
     let mut checks = vec![match &by_push {
         Some(_) => Check::ok("forge", format!("{} is {version}", forge.url)),
@@ -354,7 +359,7 @@ mod tests {
             queued: Ok(queue.iter().map(|label| vec![(*label).to_owned()]).collect()),
             ..granted()
         };
-        let class = "runner_token = \"r\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
+        let class = "runner_token = \"r\"\ndemand = \"jobs\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
         check(
             class,
             &facts,
@@ -375,6 +380,20 @@ mod tests {
             ! labels                  2 queued jobs ask for [arm64], 1 queued job asks for [gpu]; no class matches
               fix: add the labels to a [[class]], or leave these jobs to other runners
             1 passed, 6 warnings, 1 failed
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_not_supported_is_asked_nothing_else() {
+        let forgejo = Ok(Version::parse("15.0.0+gitea-1.22.0"));
+        check(
+            "",
+            &Facts { version: forgejo, ..Facts::none("not asked") },
+            &expect![[r#"
+            ✗ forge                   https://git.example.com: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its API for Actions differs
+              fix: use a Gitea server, 1.25 or newer
+            0 passed, 0 warnings, 1 failed
         "#]],
         );
     }

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use make::{at_once, until};
 use tinqs_ci_aws::ec2::{Machines, token};
 use tinqs_ci_aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceState, Market};
+use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceId, InstanceState, Market, RunName};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::matrix::{self, Combination};
-use super::{Context, Initial, JobsError, MOST_JOBS, PlannedJob, Why, runs_on};
+use super::{Context, Initial, JobsError, MOST_JOBS, PlannedJob, Why, runs_on, stored};
 use crate::Dialect;
 use crate::expression::{Budget, Fault, Scope, Status, holds_expression};
 use crate::fields::Fields;
@@ -111,10 +111,12 @@ impl<'s> Planner<'s> {
         }
         scope.status = self.status(source);
         let labels = runs_on::labels(source.fields.get("runs-on"));
+        let readable = stored::can_be_read(source.node, self.dialect)?;
         for (index, (combination, suffix)) in combinations.into_iter().enumerate() {
-            let job = self
+            let mut job = self
                 .job(source, &labels, index, (combination, &suffix), &mut scope)
                 .map_err(|fault| Why::from(fault).at(source.node))?;
+            job.dispatched &= readable;
             plan.bytes += job.name.len();
             plan.bytes += job.runs_on.iter().chain(&job.needs).map(String::len).sum::<usize>();
             if plan.bytes > BYTES {
@@ -147,8 +149,8 @@ impl<'s> Planner<'s> {
         } else {
             [name, suffix].concat()
         };
-        let runs_on =
-            labels.iter().map(|label| scope.interpolate(label)).collect::<Result<_, _>>()?;
+        let runs_on = labels.iter().map(|label| scope.interpolate(label));
+        let runs_on = stored::labels(runs_on.collect::<Result<_, _>>()?, scope.dialect);
         if scope.dialect == Dialect::V1_27
             && let Some(node) = source.fields.get("continue-on-error")
         {
@@ -158,7 +160,7 @@ impl<'s> Planner<'s> {
         let blocked = !source.needs.is_empty();
         Ok(PlannedJob {
             job_id: source.id.to_owned(),
-            name,
+            name: stored::text(&name, scope.dialect).to_owned(),
             matrix_index,
             runs_on,
             needs: source.needs.clone(),

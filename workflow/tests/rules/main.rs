@@ -5,5 +5,6 @@ mod expressions;
 mod glob;
 mod jobs;
 mod naive;
+mod stored;
 mod triggers;
 mod yaml;

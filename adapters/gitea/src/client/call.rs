@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 /// What is asked of the forge.
+#[derive(Clone)]
 pub(super) struct Call {
     /// The port's word for it.
     pub(super) operation: &'static str,

@@ -2,7 +2,8 @@
 //!
 //! Trees and files are asked for by hash and remembered: they never change. A first push with one
 //! workflow file and a path filter takes three calls: the tree of the new commit, the file, the
-//! tree of the old commit; the next one takes two.
+//! tree of the old commit; the next one takes two. Where a workflow would start, the list of
+//! workflows is one more, remembered for a minute.
 
 mod compare;
 mod facts;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
@@ -108,6 +110,8 @@ pub struct Folders {
 pub(super) struct Contents {
     trees: Cache<Tree>,
     files: Cache<Vec<u8>>,
+    /// Disabled workflows by repository, and when they were listed.
+    disabled: Cache<(Timestamp, Arc<Vec<String>>)>,
     turns: Semaphore,
     /// The server has no `file-contents`.
     one_by_one: AtomicBool,
@@ -118,6 +122,7 @@ impl Default for Contents {
         Self {
             trees: Cache::new(REMEMBERED),
             files: Cache::new(REMEMBERED),
+            disabled: Cache::new(REMEMBERED / 64),
             turns: Semaphore::new(AT_ONCE),
             one_by_one: AtomicBool::new(false),
         }

@@ -189,7 +189,12 @@ impl Sender {
             } else {
                 "the answer is not what Gitea sends"
             };
-            self.error(call, ErrorKind::Unavailable, what)
+            // A reading that is answered by JSON of another kind will be answered so again. What
+            // changes something may have happened all the same.
+            let is_json = answer.parse::<serde::de::IgnoredAny>().is_some();
+            let other_kind = is_json && call.method == Method::GET;
+            let kind = if other_kind { ErrorKind::Invalid } else { ErrorKind::Unavailable };
+            self.error(call, kind, what)
         })
     }
 
@@ -343,7 +348,7 @@ impl Sender {
 
     fn redacted(&self, text: &str) -> String {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
+        let known = secrets.iter().filter(|secret| !secret.is_short()).map(Secret::expose);
         known.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
     }
 }

@@ -1,13 +1,18 @@
 //! Small questions about a repository: commits, branches, rights, variables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::{Client, in_repository};
 use crate::client::call::Call;
 use crate::wire::{nullable, owner_and_name, percent_encode};
+
+/// For how long workflows that are not disabled are taken to be so.
+const DISABLED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a commit is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +105,65 @@ impl Client {
         }
     }
 
+    /// Workflows of the default branch that somebody has disabled, by their ids. Those that only
+    /// another branch has are not listed. Nothing counts as disabled where the token may not ask
+    /// or the server fails the call: it does so where there is no default branch.
+    ///
+    /// The answer is remembered for a minute. One that says a workflow in `starting` is disabled
+    /// is asked for again each time: it may be enabled by now, and nothing else tells of its jobs.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn disabled_workflows(
+        &self,
+        repo: &str,
+        starting: &[&str],
+    ) -> Result<Arc<Vec<String>>, PortError> {
+        let now = self.sender.now();
+        let stops = |disabled: &[String]| disabled.iter().any(|id| starting.contains(&&**id));
+        if let Some(known) = self.contents.disabled.get(repo)
+            && now.duration_since(known.0) < DISABLED_FOR
+            && !stops(&known.1)
+        {
+            return Ok(known.1.clone());
+        }
+        let call = in_repository("workflows", repo, "/actions/workflows")?;
+        let answer = self.read_contents(&Call { reads_around: true, ..call.clone() }).await?;
+        let disabled: Vec<String> = match answer.status.as_u16() {
+            401 | 403 | 404 | 405 if !answer.is_html() => Vec::new(),
+            _ if answer.is_own_failure() => Vec::new(),
+            _ => {
+                let Workflows { workflows } = self.sender.read(&call, &answer)?;
+                let disabled =
+                    workflows.into_iter().filter(|one| one.state.starts_with("disabled"));
+                disabled.map(|one| one.id).collect()
+            }
+        };
+        let bytes = disabled.iter().map(|id| id.len() + 24).sum();
+        let disabled = Arc::new(disabled);
+        self.contents.disabled.put(repo, Arc::new((now, disabled.clone())), bytes);
+        Ok(disabled)
+    }
+
+    /// Whether a pull request of this user was merged into a repository, among the 50 latest
+    /// closed ones; `false` where the token may not ask.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn has_merged(&self, repo: &str, user: &str) -> Result<bool, PortError> {
+        let user = percent_encode(user);
+        let rest = format!("/pulls?state=closed&sort=recentupdate&poster={user}&limit=50");
+        let call = in_repository("pull_requests", repo, &rest)?;
+        let answer = self.read_contents(&call).await?;
+        match answer.status.as_u16() {
+            400 | 401 | 403 | 404 if !answer.is_html() => Ok(false),
+            _ => {
+                let pulls: Vec<Pull> = self.sender.read_from(&call, &answer, b'[')?;
+                Ok(pulls.iter().any(|pull| pull.merged))
+            }
+        }
+    }
+
     /// Variables of a repository over those of its owner, as far as the token may read them.
     /// Those of the whole forge are not to be had.
     ///
@@ -146,6 +210,25 @@ pub struct Repository {
     /// The branch that counts where an event has none.
     #[serde(default, deserialize_with = "nullable")]
     pub default_branch: String,
+}
+
+#[derive(Deserialize)]
+struct Workflows {
+    #[serde(default, deserialize_with = "nullable")]
+    workflows: Vec<Workflow>,
+}
+
+#[derive(Deserialize)]
+struct Workflow {
+    id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Pull {
+    #[serde(default, deserialize_with = "nullable")]
+    merged: bool,
 }
 
 #[derive(Deserialize)]
