@@ -12,8 +12,10 @@ mod events;
 mod filter;
 mod guest;
 mod identity;
+mod ids;
 mod instance;
 mod launch;
+mod outcome;
 mod params;
 mod recipe;
 mod service;
@@ -42,7 +44,7 @@ use crate::aws_wire::{Latency, Ledger, Rules, Server};
 use crate::cloud::machine::Fate;
 use crate::cloud::{Cloud, LISTED_AFTER_END, TOKEN_KEPT};
 use crate::forge::Forge;
-use service::{Outcome, Query};
+use service::Query;
 use state::Shared;
 
 /// A launch at the moment of the call.

@@ -1,10 +1,13 @@
 //! Gitea over HTTP/1.1 on loopback: the API, the runner protocol in JSON and signed webhooks, all of
 //! one [`Forge`].
 
+mod answer;
 mod api;
+mod call;
 mod contents;
 mod faults;
 mod hooks;
+mod registration;
 mod rpc;
 mod server;
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod forge;
 pub mod gitea_wire;
 pub mod laws;
 mod loopback;
+pub mod play;
 pub mod ports;
 pub mod schedule;
 pub mod sqs_wire;

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use tinqs_ci_simulator::world::{Outcome, Profile, chronicle, lock, run};
+use tinqs_ci_simulator::play::{Outcome, Profile, chronicle, run};
+use tinqs_ci_simulator::world::lock;
 
 use summary::Summary;
 

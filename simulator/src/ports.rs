@@ -7,8 +7,8 @@
 
 mod compute;
 mod forge;
-pub mod queue;
-pub mod store;
+mod queue;
+mod store;
 #[cfg(test)]
 mod tests;
 

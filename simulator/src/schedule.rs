@@ -3,7 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::drive::MUTATING;
+/// Calls that change something.
+pub(crate) const MUTATING: [&str; 9] = [
+    "store.put",
+    "store.remove",
+    "store.seat",
+    "store.unseat",
+    "queue.wake",
+    "compute.launch",
+    "compute.terminate",
+    "forge.register",
+    "forge.retire",
+];
 
 /// What goes wrong at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

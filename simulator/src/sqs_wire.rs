@@ -1,6 +1,7 @@
 //! SQS in JSON 1.0 on loopback: standard queues. Signatures are wanted and not checked. Real time;
 //! hiding, holding back and keeping pass `speed` times as fast, long polls do not.
 
+mod answer;
 mod json;
 mod ops;
 mod queue;

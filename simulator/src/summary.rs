@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tinqs_ci_simulator::world::Outcome;
+use tinqs_ci_simulator::play::Outcome;
 
 /// Sums over seeds: per profile, and the faults of all.
 #[derive(Debug, Default)]

@@ -1,14 +1,8 @@
 //! The pretended world: forge, cloud, records and wake-ups in one state, with its weather and its
-//! judge. [`run`] lets a seed's history happen.
+//! judge.
 
-mod deeds;
-pub mod drive;
-mod narrow;
-mod people;
-pub mod profile;
-mod profiles;
-mod replica;
-mod scramble;
+mod records;
+mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,18 +16,26 @@ use crate::cloud::{self, Cloud};
 use crate::faults::{Faults, Port, Rng, Trouble};
 use crate::forge::{self, Forge};
 use crate::laws::{Excuse, Laws};
-use crate::ports::queue::Wakes;
-use crate::ports::store::Records;
 use crate::schedule::Schedule;
 
-pub use drive::{Outcome, chronicle, run, run_scheduled};
-pub use profile::{Deed, Demand, Profile};
-pub use profiles::linux;
+pub use records::Records;
+pub use wakes::Wakes;
 
 /// How often the forge's cron runs.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
 /// A new replica knows by then since when a registration is missing: two looks, a minute apart.
 const LEARNS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
+
+/// What tells the controller of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// The forge's job list.
+    Jobs,
+    /// Pushes: jobs cannot be looked at.
+    Push,
+    /// Pushes, and the token may not list runners either.
+    PushWithoutRows,
+}
 
 /// Everything that is pretended.
 pub struct World {
@@ -214,7 +216,7 @@ impl World {
 
     /// Whether no machine will come for a job: it was given up or deleted, or its class has none that
     /// ever gets online, or places of its class are held by machines that hang.
-    fn is_hopeless(&self, now: Timestamp, job: &forge::JobRow) -> bool {
+    pub(crate) fn is_hopeless(&self, now: Timestamp, job: &forge::JobRow) -> bool {
         let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
         });

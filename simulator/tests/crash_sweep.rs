@@ -14,8 +14,9 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
 use tinqs_ci_simulator::faults::{Faults, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
+use tinqs_ci_simulator::play::{Deed, Outcome, Profile, run_scheduled};
 use tinqs_ci_simulator::schedule::{Mishap, Place, Schedule};
-use tinqs_ci_simulator::world::{Deed, Demand, Outcome, Profile, run_scheduled};
+use tinqs_ci_simulator::world::Demand;
 
 /// The seed of every world: it decides how long calls and boots take.
 const SEED: u64 = 7;

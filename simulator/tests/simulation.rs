@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_simulator::world::{Outcome, Profile, chronicle, run};
+use tinqs_ci_simulator::play::{Outcome, Profile, chronicle, run};
 
 /// Seeds of each profile that costs no more than others, where all are played.
 const SEEDS: u64 = 74;

@@ -13,8 +13,6 @@ const LONG_OF_TESTS: usize = 700;
 
 /// Files that are longer, each with its reason. One that got short again leaves the list.
 const LONG_FILES: &[(&str, &str)] = &[
-    ("simulator/src/world/drive.rs", "one script of what a pretended day holds"),
-    ("simulator/src/world/profiles.rs", "the narrow worlds side by side, a table in all but form"),
     ("src/commands/doctor/forge.rs", "one check after the other, a third of it their cases"),
     ("src/settings/reader.rs", "one reader, a third of it the cases of its messages"),
 ];

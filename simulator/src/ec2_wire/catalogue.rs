@@ -5,12 +5,12 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::InstanceId;
 
-use super::Outcome;
 use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};
-use super::describe::{not_found, well_formed};
 use super::error::Fault;
 use super::filter;
+use super::ids::{not_found, well_formed};
 use super::instance::time;
+use super::outcome::Outcome;
 use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list, node};
@@ -38,7 +38,7 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
         return Some(Outcome::throttled());
     }
     let dry = params.flag("DryRun").and_then(|dry| match dry {
-        Some(true) => Err(super::launch::dry_run()),
+        Some(true) => Err(Fault::dry_run()),
         Some(false) | None => Ok(()),
     });
     let answer = dry.and_then(|()| handler(&shared.options.account, &state, params));

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 
-use super::Outcome;
 use super::error::Fault;
 use super::filter::{Filters, Subject};
+use super::ids::{impaired, not_found, unavailable, well_formed};
 use super::instance::{groups, instance};
+use super::outcome::Outcome;
 use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
@@ -42,29 +43,6 @@ pub(super) fn describe(shared: &Shared, params: &Params, twist: &Twist) -> Outco
         Ok((parts, items)) => Outcome::of(parts, items).taking((1, 0)),
         Err(fault) => Outcome::from(fault).taking((1, 0)),
     }
-}
-
-/// A machine of that id in a form that ids have.
-pub(super) fn well_formed(id: &str) -> Result<(), Fault> {
-    let hex = id.strip_prefix("i-").unwrap_or_default();
-    if [8, 17].contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(());
-    }
-    Err(Fault::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")))
-}
-
-pub(super) fn not_found(ids: &[&str]) -> Fault {
-    let text = format!("The instance IDs '{}' do not exist", ids.join(", "));
-    Fault::new("InvalidInstanceID.NotFound", text)
-}
-
-pub(super) fn impaired(state: &State, id: &InstanceId) -> bool {
-    let zone = state.records.get(id).map(|r| state.cloud.zone(&r.recipe.subnet));
-    zone.is_some_and(|zone| state.impaired.contains(zone))
-}
-
-pub(super) fn unavailable() -> Fault {
-    Fault::new("Unavailable", "The service is unavailable. Please try again shortly.")
 }
 
 fn page(

@@ -21,6 +21,11 @@ impl Fault {
         Self::new("InvalidParameterValue", message)
     }
 
+    /// What a call is answered that was only tried, and would have been carried out.
+    pub(super) fn dry_run() -> Self {
+        Self::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+    }
+
     /// HTTP's number for it.
     pub(super) fn status(&self) -> u16 {
         match self.code.as_str() {

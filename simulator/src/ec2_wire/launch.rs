@@ -6,11 +6,12 @@ use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
 
 use super::error::Fault;
 use super::instance::{groups, instance};
+use super::outcome::Outcome;
 use super::params::Params;
 use super::recipe::Recipe;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
-use super::{LaunchSeen, Outcome, who};
+use super::{LaunchSeen, who};
 
 /// Resources that a launch makes and that must carry tags.
 const TAGGED: [&str; 3] = ["instance", "volume", "network-interface"];
@@ -30,7 +31,7 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
         who::may_launch(options, caller, &recipe)?;
         judge(&mut state, shared, &recipe);
         if options.dry_run && params.flag("DryRun")? == Some(true) {
-            return Err(dry_run());
+            return Err(Fault::dry_run());
         }
         let launched = state.launch(options, now, &recipe, false);
         let launched = launched.inspect_err(|refused| {
@@ -48,11 +49,6 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
         }
         Err(fault) => Outcome::from(fault).taking(tokens),
     }
-}
-
-/// What a call is answered that was only tried, and would have been carried out.
-pub(super) fn dry_run() -> Fault {
-    Fault::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 }
 
 /// A new machine as it begins, one of before as it is.

@@ -6,40 +6,12 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::error::Fault;
+use super::outcome::Outcome;
 use super::params::Params;
 use super::state::Shared;
 use super::xml::{Element, leaf, node};
 use super::{catalogue, describe, launch, terminate, who};
 use crate::aws_wire::{Answer, Head, Reply, Service, Twist, caller, request_id};
-
-/// What came of a call.
-pub(super) struct Outcome {
-    result: Result<Vec<Element>, Fault>,
-    items: usize,
-    tokens: (u32, u32),
-}
-
-impl Outcome {
-    pub(super) fn of(parts: Vec<Element>, items: usize) -> Self {
-        Self { result: Ok(parts), items, tokens: (0, 0) }
-    }
-
-    pub(super) fn throttled() -> Self {
-        Self::from(Fault::new("RequestLimitExceeded", "Request limit exceeded."))
-    }
-
-    /// What it took from the buckets.
-    pub(super) fn taking(mut self, tokens: (u32, u32)) -> Self {
-        self.tokens = tokens;
-        self
-    }
-}
-
-impl From<Fault> for Outcome {
-    fn from(fault: Fault) -> Self {
-        Self { result: Err(fault), items: 0, tokens: (0, 0) }
-    }
-}
 
 /// A call, read.
 pub(super) struct Call {

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::InstanceId;
 
-use super::Outcome;
-use super::describe::{impaired, not_found, unavailable, well_formed};
 use super::error::Fault;
+use super::ids::{impaired, not_found, unavailable, well_formed};
 use super::instance::state as state_element;
+use super::outcome::Outcome;
 use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{leaf, list};
@@ -71,7 +71,7 @@ fn check(
         return Err(not_found(&missing));
     }
     if params.flag("DryRun")? == Some(true) {
-        return Err(super::launch::dry_run());
+        return Err(Fault::dry_run());
     }
     Ok(all)
 }

@@ -1,11 +1,12 @@
 //! Who calls, what he may not, and what profiles there are: of STS and IAM as much as `doctor` asks.
 
+use super::Ec2Options;
 use super::account::Account;
 use super::error::Fault;
+use super::outcome::Outcome;
 use super::params::Params;
 use super::recipe::Recipe;
 use super::xml::{leaf, node};
-use super::{Ec2Options, Outcome};
 
 /// Whether the caller may do this; `resource` is what is told of it.
 pub(super) fn may(

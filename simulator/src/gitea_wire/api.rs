@@ -7,22 +7,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::Conclusion;
 
+use super::answer::{missing, refuse};
+use super::call::Call;
 use super::hooks::{Hook, HookScope};
-use super::server::Call;
-use super::{Right, Shared};
+use super::registration::registration_token;
+use super::{Right, Shared, contents};
 use crate::forge::{Forge, JobRow, Line, Scope, Status};
 
 /// Most rows of one page: `MAX_RESPONSE_ITEMS`.
 const MAX_PAGE: usize = 50;
-
-/// A status with Gitea's message.
-pub(super) fn refuse(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({"message": message, "url": "/api/swagger"}))).into_response()
-}
-
-pub(super) fn missing() -> Response {
-    refuse(StatusCode::NOT_FOUND, "The target couldn't be found.")
-}
 
 /// The method and route of a request, with names and ids taken out: for counting.
 pub(super) fn route(method: &Method, path: &str) -> String {
@@ -76,7 +69,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     };
     let line = shared.forge().config.line;
     let reads_jobs = matches!(rest, ["actions", "jobs", ..]) && line >= Line::V1_26;
-    let reads = rest.is_empty() || reads_jobs || super::contents::is_contents(rest);
+    let reads = rest.is_empty() || reads_jobs || contents::is_contents(rest);
     if right == Right::Read && !(read && reads) {
         return refuse(StatusCode::FORBIDDEN, "token lacks scope: write");
     }
@@ -86,8 +79,8 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
         ["actions", "variables"] if read => Json(json!([])).into_response(),
-        rest if super::contents::is_contents(rest) => match &scope {
-            Scope::Repo(repo) => super::contents::answer(&shared.forge(), call, repo, rest),
+        rest if contents::is_contents(rest) => match &scope {
+            Scope::Repo(repo) => contents::answer(&shared.forge(), call, repo, rest),
             Scope::Global | Scope::Owner(_) => missing(),
         },
         _ => missing(),
@@ -236,26 +229,6 @@ impl Page {
             headers.insert("link", value);
         }
     }
-}
-
-/// The registration token of a scope: the same one each time, without an end.
-pub(super) fn registration_token(scope: &Scope) -> String {
-    let name = match scope {
-        Scope::Global => String::new(),
-        Scope::Owner(name) | Scope::Repo(name) => name.clone(),
-    };
-    hex::encode(Sha256::digest(format!("registration token/{name}")))[..40].to_owned()
-}
-
-/// The scope that a registration token stands for.
-pub(super) fn scope_of_token(forge: &Forge, user: &str, token: &str) -> Option<Scope> {
-    let owners = forge.repos().map(|r| Scope::Owner(r.parts().0.to_owned()));
-    let repos = forge.repos().map(|r| Scope::Repo(r.full_name.clone()));
-    [Scope::Global, Scope::Owner(user.to_owned())]
-        .into_iter()
-        .chain(owners)
-        .chain(repos)
-        .find(|scope| registration_token(scope) == token)
 }
 
 fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::api::{missing, refuse};
-use super::server::Call;
+use super::answer::{missing, refuse};
+use super::call::Call;
 use crate::forge::{Commit, Forge};
 
 /// `[api] DEFAULT_GIT_TREES_PER_PAGE`.

@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::Conclusion;
 
-use super::server::Call;
-use super::{Shared, api};
+use super::Shared;
+use super::call::Call;
+use super::registration::scope_of_token;
 use crate::forge::{Forge, RunnerRow, Task, TaskState, Unregistered};
 
 /// Lines of a log that are kept.
@@ -89,7 +90,7 @@ fn register(shared: &Shared, body: &Value) -> Result<Value, Refusal> {
         return Err(unknown("missing runner token, name"));
     }
     let mut forge = shared.forge();
-    let scope = api::scope_of_token(&forge, &shared.options.user, token)
+    let scope = scope_of_token(&forge, &shared.options.user, token)
         .ok_or_else(|| unknown("runner registration token not found"))?;
     let ephemeral = body["ephemeral"].as_bool().unwrap_or_default();
     let labels = texts(&body["labels"]);

@@ -5,39 +5,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::call::Call;
 use super::faults::Weather;
 use super::{Shared, api, rpc};
 use crate::loopback::{CUT, Gate, HALF, Switch};
 
 /// Larger bodies are refused.
 const MAX_BODY: usize = 4 << 20;
-
-/// A request, read whole.
-pub(super) struct Call {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
-}
-
-impl Call {
-    /// A header as text; empty where it is missing.
-    pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
-    }
-
-    /// The first value of a query parameter.
-    pub(super) fn param(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
 
 /// Serves until told to stop.
 pub(super) async fn run(

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::answer::{Answer, FIFTEEN_MINUTES, TWELVE_HOURS};
 use super::json::{Fault, allowed, attributes_md5, number, text};
 use super::queue::{md5, read_handle};
 use super::receive::receive;
@@ -14,11 +15,6 @@ use crate::aws_wire::Twist;
 const BATCH: usize = 10;
 /// Most attributes of a message.
 const ATTRIBUTES: usize = 10;
-/// In seconds.
-pub(super) const TWELVE_HOURS: i64 = 43_200;
-pub(super) const FIFTEEN_MINUTES: i64 = 900;
-
-pub(super) type Answer = Result<(Value, usize), Fault>;
 
 pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twist) -> Answer {
     match op {

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::answer::{Answer, TWELVE_HOURS};
 use super::json::{Fault, attributes_md5, number};
-use super::ops::{Answer, TWELVE_HOURS};
 use super::queue::{Received, md5};
 use crate::aws_wire::Twist;
 

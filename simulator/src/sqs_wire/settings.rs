@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::answer::{Answer, FIFTEEN_MINUTES, TWELVE_HOURS};
 use super::json::{Fault, text};
-use super::ops::{Answer, FIFTEEN_MINUTES, TWELVE_HOURS};
 use super::queue::{Queue, QueueSettings};
 
 pub(super) fn create(shared: &Shared, body: &Value) -> Answer {

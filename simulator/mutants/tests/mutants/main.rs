@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_simulator::laws::Violation;
-use tinqs_ci_simulator::world::{Profile, run};
+use tinqs_ci_simulator::play::{Profile, run};
 
 use Broken::{Asks, L1, L2, L3, L4, L6, Leak, Waits, Writes};
 

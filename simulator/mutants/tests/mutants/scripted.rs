@@ -9,8 +9,8 @@ use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
+use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::Mouth;
-use tinqs_ci_simulator::world::linux;
 use tinqs_ci_simulator::world::{Shared, World, lock};
 
 fn seconds(seconds: i64) -> SignedDuration {

@@ -16,8 +16,9 @@ use tinqs_ci_reconciler::ports::{
 };
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
+use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::Mouth;
-use tinqs_ci_simulator::world::{Shared, World, linux, lock};
+use tinqs_ci_simulator::world::{Shared, World, lock};
 
 use crate::wire::Wire;
 

@@ -1,12 +1,12 @@
 //! A narrow world: what is pushed when, in which weather, and what is expected of it. The worlds
-//! themselves are in `world::profiles`.
+//! themselves are in `profiles` and `narrow`.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::Class;
 
-pub use super::profiles::linux;
 use crate::faults::{Faults, Rng, Spell};
 use crate::forge::{JobSpec, Line};
+use crate::world::Demand;
 
 /// What people do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,17 +43,6 @@ pub enum Deed {
     LoseRecords,
     /// Rewrite a record at random, within its types, with this probability in percent each.
     Scramble(u64),
-}
-
-/// What tells the controller of jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// The forge's job list.
-    Jobs,
-    /// Pushes: jobs cannot be looked at.
-    Push,
-    /// Pushes, and the token may not list runners either.
-    PushWithoutRows,
 }
 
 /// A narrow world.

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market};
 
+use super::draw::{KEEP, linux, minutes, pick, seconds};
 use super::profile::Deed;
-use super::profiles::{KEEP, linux, minutes, pick, seconds};
 use crate::faults::Rng;
 use crate::forge::JobSpec;
 

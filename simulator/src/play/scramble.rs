@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
 };
 use uuid::Uuid;
 
-use super::profiles::pick;
+use super::draw::pick;
 use crate::faults::Rng;
 
 const ENDS: [End; 11] = [

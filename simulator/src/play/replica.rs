@@ -9,9 +9,9 @@ use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
 use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
-use super::{Shared, lock};
 use crate::executor::{Group, Scheduler};
 use crate::ports::{self, Mouth};
+use crate::world::{Shared, lock};
 
 /// A replica that lives.
 #[derive(Clone)]

@@ -1,33 +1,18 @@
 //! The narrow worlds, by name. Narrow ones find more than a mixture of everything.
 
+mod machines;
+
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
 
 use super::deeds;
-use super::profile::{Demand, Profile};
+use super::draw::{KEEP, hours, linux, minutes, pick, seconds};
+use super::profile::Profile;
 use crate::faults::{Faults, Port, Rng, Spell, Trouble};
 use crate::forge::Line;
+use crate::world::Demand;
 
-/// How long finished runs are kept, where that is not what a world is about.
-pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 /// How long the weather lasts.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
-
-pub(super) fn minutes(minutes: i64) -> SignedDuration {
-    SignedDuration::from_mins(minutes)
-}
-
-pub(super) fn seconds(seconds: i64) -> SignedDuration {
-    SignedDuration::from_secs(seconds)
-}
-
-fn hours(hours: i64) -> SignedDuration {
-    SignedDuration::from_hours(hours)
-}
-
-pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
-    usize::try_from(rng.below(of)).unwrap_or(0)
-}
 
 fn fair(_: &mut Rng) -> Faults {
     Faults::default()
@@ -47,33 +32,6 @@ fn any_line(rng: &mut Rng) -> Line {
 
 fn down(port: Port, after: SignedDuration, lasts: SignedDuration) -> Spell {
     Spell { trouble: Trouble::Down(port), after, lasts }
-}
-
-/// One class of spot machines, then on demand.
-pub fn linux(keep: SignedDuration) -> Class {
-    let machine = |market, subnet: &str| Machine {
-        kind: "t3.small".to_owned(),
-        subnet: subnet.to_owned(),
-        market,
-        image: "ami-1".to_owned(),
-        security_groups: vec!["sg-1".to_owned()],
-        instance_profile: String::new(),
-    };
-    Class {
-        name: ClassName("linux".to_owned()),
-        labels: vec!["linux".to_owned(), "ubuntu-latest:host".to_owned()],
-        serves_unlabelled: false,
-        machines: vec![
-            machine(Market::Spot, "subnet-a"),
-            machine(Market::Spot, "subnet-b"),
-            machine(Market::OnDemand, "subnet-a"),
-        ],
-        limit: None,
-        repo_limit: None,
-        times: Times { keep, ..Times::default() },
-        short: Vec::new(),
-        broken: None,
-    }
 }
 
 impl Profile {
@@ -154,69 +112,6 @@ impl Profile {
         Self::mixed("lost_reply", weather, 60)
     }
 
-    /// Bursts on machines whose runners work in silence: they look idle.
-    pub fn silence() -> Self {
-        Self {
-            name: "silence",
-            weather: |_| Faults { silent: 1.0, ..Faults::default() },
-            waits_at_most: minutes(10),
-            ..Self::steal()
-        }
-    }
-
-    /// Machines that never get online, hang, stay after their job, and do not end at their deadline.
-    pub fn machines() -> Self {
-        let weather = |_: &mut Rng| Faults {
-            never_online: 0.09,
-            hangs_idle: 0.09,
-            hangs_after_job: 0.1,
-            ignores_timer: 0.3,
-            ..Faults::default()
-        };
-        Self::mixed("machines", weather, 180)
-    }
-
-    /// Machines are taken back, before and during their jobs, or are dead in the moment of launch.
-    pub fn spot() -> Self {
-        let weather = |rng: &mut Rng| Faults {
-            interrupted: [0.1, 0.4][pick(rng, 2)],
-            stillborn: [0.0, 0.2][pick(rng, 2)],
-            reply_lost: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
-        };
-        Self::mixed("spot", weather, 120)
-    }
-
-    /// Most launches find no capacity, for six hours.
-    pub fn cap() -> Self {
-        let weather = |rng: &mut Rng| Faults {
-            no_capacity: [0.5, 0.8, 0.95][pick(rng, 3)],
-            limit: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
-        };
-        Self::mixed("cap", weather, 9 * 60)
-    }
-
-    /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
-    /// lists are always 20 s old.
-    pub fn cloud() -> Self {
-        let spells = |rng: &mut Rng| {
-            let mut at = minutes(5);
-            (0..16)
-                .map(|_| {
-                    at += rng.between(minutes(14), minutes(28));
-                    down(Port::Compute, at, rng.between(minutes(5), minutes(11)))
-                })
-                .collect()
-        };
-        let weather = |_: &mut Rng| Faults {
-            cloud_reply_lost: 0.33,
-            list_lag: seconds(20),
-            ..Faults::default()
-        };
-        Self { spells, ..Self::mixed("cloud", weather, 90) }
-    }
-
     /// Store, queue, cloud or forge are down for two hours, once each or all at once.
     pub fn down() -> Self {
         let spells = |rng: &mut Rng| {
@@ -249,27 +144,6 @@ impl Profile {
                 .collect()
         };
         Self { spells, ..Self::mixed("storm", weather, 60) }
-    }
-
-    /// Jobs that nobody can run, given up early.
-    pub fn giveup() -> Self {
-        let mut broken = linux(KEEP);
-        broken.name = ClassName("broken".to_owned());
-        broken.labels = vec!["broken".to_owned()];
-        for machine in &mut broken.machines {
-            BROKEN.clone_into(&mut machine.kind);
-        }
-        let mut classes = vec![linux(KEEP), broken];
-        for class in &mut classes {
-            class.times.give_up_after = minutes(30);
-        }
-        let weather = |rng: &mut Rng| Faults {
-            broken_kind: Some(BROKEN),
-            crash: [0.0, 0.002][pick(rng, 2)],
-            ignores_timer: [0.0, 0.3][pick(rng, 2)],
-            ..Faults::default()
-        };
-        Self { classes, deeds: deeds::hopeless, ..Self::mixed("giveup", weather, 60) }
     }
 
     /// Calls and replicas stand still, and go on with old plans; jobs are run again under their ids.
@@ -370,80 +244,6 @@ impl Profile {
         Self { deeds: deeds::changing, ..Self::mixed("config", weather, 3 * 60) }
     }
 
-    /// The machine list is almost five minutes old.
-    pub fn hide() -> Self {
-        let weather = |rng: &mut Rng| Faults {
-            list_lag: seconds(290),
-            reply_lost: [0.0, 0.1][pick(rng, 2)],
-            interrupted: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
-        };
-        Self::mixed("hide", weather, 90)
-    }
-
-    /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
-    pub fn flap() -> Self {
-        let weather =
-            |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
-        Self::mixed("flap", weather, 120)
-    }
-
-    /// No capacity at all for six hours.
-    pub fn drought() -> Self {
-        let spells = |_: &mut Rng| {
-            vec![Spell { trouble: Trouble::Drought, after: seconds(1), lasts: hours(6) }]
-        };
-        Self { spells, ..Self::mixed("drought", fair, 60) }
-    }
-
-    /// The image of one class is wrong for an hour, and its jobs come in bursts; then it is right. Jobs
-    /// of the other class are served as ever.
-    pub fn broken() -> Self {
-        let mut second = linux(KEEP);
-        second.name = ClassName("second".to_owned());
-        second.labels = vec!["second".to_owned()];
-        for machine in &mut second.machines {
-            BAD_IMAGE.clone_into(&mut machine.image);
-        }
-        let spells = |rng: &mut Rng| {
-            let after = rng.between(seconds(1), hours(4));
-            vec![Spell { trouble: Trouble::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
-        };
-        let weather = |rng: &mut Rng| Faults {
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
-            crash: [0.0, 0.001][pick(rng, 2)],
-            wake_doubled: 0.2,
-            ..Faults::default()
-        };
-        let classes = vec![linux(KEEP), second];
-        Self { spells, classes, deeds: deeds::two_classes, ..Self::mixed("broken", weather, 25) }
-    }
-
-    /// The cloud denies every launch, for an hour twice.
-    pub fn denied() -> Self {
-        let spells = |rng: &mut Rng| {
-            let mut spell = |hour| Spell {
-                trouble: Trouble::Denied,
-                after: hours(hour) + rng.between(seconds(1), hours(1)),
-                lasts: hours(1),
-            };
-            vec![spell(0), spell(3)]
-        };
-        Self { spells, ..Self::mixed("denied", fair, 25) }
-    }
-
-    /// The cloud does not honour client tokens.
-    pub fn twins() -> Self {
-        let weather = |rng: &mut Rng| Faults {
-            no_tokens: true,
-            reply_lost: [0.05, 0.25][pick(rng, 2)],
-            crash: [0.0, 0.004][pick(rng, 2)],
-            wake_doubled: 0.3,
-            ..Faults::default()
-        };
-        Self::mixed("twins", weather, 60)
-    }
-
     /// Clocks are apart by up to 30 s, and calls take their time.
     pub fn clocks() -> Self {
         let weather = |rng: &mut Rng| Faults {
@@ -523,11 +323,6 @@ impl Profile {
         ]
     }
 }
-
-/// An image that the cloud calls wrong for a while.
-const BAD_IMAGE: &str = "ami-2";
-/// A kind of machine whose runner never starts.
-const BROKEN: &str = "t3.broken";
 
 fn chaos(rng: &mut Rng) -> Faults {
     // Half of the seeds refuse launches.

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName};
 
 use super::deeds;
+use super::draw::{KEEP, linux, minutes, seconds};
 use super::profile::{Deed, Profile};
-use super::profiles::{KEEP, linux, minutes, seconds};
 use crate::faults::{Faults, Rng};
 
 impl Profile {

@@ -6,8 +6,8 @@ use tinqs_ci_reconciler::ports::Expect;
 
 use super::profile::Deed;
 use super::scramble::scramble;
-use super::{World, lock};
 use crate::forge::{JobRow, Status};
+use crate::world::{World, lock};
 
 /// The jobs that were pushed, oldest first.
 pub(super) type Pushed = Vec<i64>;

@@ -1,24 +1,26 @@
 //! A seed's history, from the first push to the day on which nothing happens any more.
 
+mod end;
+mod post;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::controller::{Hint, Settings};
-use tinqs_ci_reconciler::model::{Class, Run, RunName, Secret, Slot, serving};
+use tinqs_ci_reconciler::controller::Settings;
+use tinqs_ci_reconciler::model::{Class, Run, Secret};
 use tinqs_ci_reconciler::ports::Clock;
 
+use super::outcome::Outcome;
 use super::people::{self, Pushed};
-use super::profile::{Deed, Demand, Profile};
+use super::profile::{Deed, Profile};
 use super::replica::{self, Replica};
-use super::{Shared, World, forge_of, lock};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
 use crate::faults::Trouble;
-use crate::forge::Status;
-use crate::laws::Violation;
-use crate::ports;
-use crate::schedule::Schedule;
+use crate::schedule::{MUTATING, Schedule};
+use crate::world::{Demand, Shared, World, forge_of, lock};
+use post::Post;
 
 /// Every replica has heard of other classes after this.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -26,80 +28,6 @@ const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 const HEALED_WITHIN: SignedDuration = SignedDuration::from_mins(60);
 /// So long after the weather people clear up what nobody runs.
 const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
-
-/// What came of a seed.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The seed.
-    pub seed: u64,
-    /// The profile's name.
-    pub profile: &'static str,
-    /// How many replicas there were.
-    pub replicas: usize,
-    /// Jobs that waited for a runner at some time, re-runs counted anew.
-    pub jobs: usize,
-    /// Of those, the ones that ran.
-    pub ran: usize,
-    /// Of those, the ones that ran on the machine of another run.
-    pub shared: usize,
-    /// Machines that were made.
-    pub machines: usize,
-    /// Calls of launch that reached the cloud.
-    pub launches: u64,
-    /// Registrations that were made.
-    pub registrations: u64,
-    /// Writes of each run, its removal not among them.
-    pub writes_per_run: BTreeMap<RunName, u32>,
-    /// Records that were removed.
-    pub removals: u64,
-    /// Calls that would change something, after all is done.
-    pub mutating_calls_in_settled_day: u64,
-    /// Calls of store, queue and compute in that time, apart from waiting for wake-ups.
-    pub calls_in_settled_day: u64,
-    /// The longest that a job waited for its runner.
-    pub longest_wait: SignedDuration,
-    /// How often a run waited the whole `assign_within` for the machine of the job that had taken its
-    /// own, and then needed another.
-    pub waited_in_vain: u64,
-    /// A hash over everything that happened.
-    pub trace_hash: String,
-    /// Laws that were broken.
-    pub violations: Vec<Violation>,
-    /// Calls of the ports, by name.
-    pub calls: BTreeMap<&'static str, u64>,
-    /// How often each fault struck.
-    pub struck: BTreeMap<&'static str, u64>,
-    /// Looks that were gone through.
-    pub looks: u64,
-    /// How long the history is, in the world's own time.
-    pub simulated: SignedDuration,
-}
-
-impl Outcome {
-    /// Writes of all runs, removals not among them.
-    pub fn writes(&self) -> u64 {
-        self.writes_per_run.values().map(|n| u64::from(*n)).sum()
-    }
-
-    /// Machines per job that ran.
-    #[allow(clippy::cast_precision_loss, reason = "a few hundred of each")]
-    pub fn machines_per_job(&self) -> f64 {
-        self.machines as f64 / self.ran.max(1) as f64
-    }
-}
-
-/// Calls that change something.
-pub(crate) const MUTATING: [&str; 9] = [
-    "store.put",
-    "store.remove",
-    "store.seat",
-    "store.unseat",
-    "queue.wake",
-    "compute.launch",
-    "compute.terminate",
-    "forge.register",
-    "forge.retire",
-];
 
 /// Lets a seed's history happen.
 pub fn run(seed: u64, profile: &Profile) -> Outcome {
@@ -125,15 +53,6 @@ pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     drive.play();
     let lines = lock(&drive.world).laws.chronicle().map(str::to_owned).collect();
     (drive.end(), lines)
-}
-
-/// What is on its way to a replica.
-#[derive(Clone, Debug)]
-enum Post {
-    /// A webhook about a job.
-    Hint(Box<Hint>),
-    /// A push that needs a runner for a job at once: where there is no job list.
-    Push(i64),
 }
 
 struct Drive<'a> {
@@ -368,59 +287,6 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Takes the forge's webhooks, as the weather lets them arrive.
-    fn post(&mut self) {
-        let mut world = lock(&self.world);
-        let forge = world.forge.clone();
-        let mut forge = lock(&forge);
-        let now = world.now();
-        for webhook in forge.take_webhooks() {
-            let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
-            world.laws.tell(now, &line);
-            let post = match self.profile.demand {
-                Demand::Jobs => {
-                    ports::hint(&webhook, &forge).map(|hint| Post::Hint(Box::new(hint)))
-                }
-                Demand::Push | Demand::PushWithoutRows => {
-                    let first = forge.job(webhook.job_id).is_some_and(|job| job.needs.is_empty());
-                    (webhook.action == "queued" && first).then_some(Post::Push(webhook.job_id))
-                }
-            };
-            match (webhook.action, forge.job(webhook.job_id)) {
-                ("queued", Some(job)) => {
-                    self.queued.insert((job.id, job.updated_at));
-                }
-                ("in_progress", Some(job)) => {
-                    let own = format!("tq-job-{}-", job.id);
-                    let own = job.runner_name.as_ref().is_some_and(|n| n.starts_with(&own));
-                    let (id, at) = (job.id, job.updated_at);
-                    let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
-                    let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
-                    world.laws.on_started(id, waited);
-                    let slot = job.runner_name.as_ref().and_then(|n| n.parse::<Slot>().ok());
-                    if let Some(slot) = slot.filter(|_| !own) {
-                        world.laws.on_robbed(&slot.run);
-                    }
-                    self.starts.insert((id, at), own);
-                }
-                _ => {}
-            }
-            let faults = world.faults.at(now);
-            let Some(post) = post.filter(|_| !world.strikes("webhook_lost", faults.webhook_lost))
-            else {
-                continue;
-            };
-            let copies = 1 + u8::from(world.strikes("webhook_doubled", faults.webhook_doubled));
-            for _ in 0..copies {
-                let late = world.strikes("webhook_late", faults.webhook_late);
-                let most = SignedDuration::from_millis(if late { 600_000 } else { 400 });
-                let wait = world.rng.between(SignedDuration::from_millis(20), most);
-                self.sent += 1;
-                self.webhooks.insert((now + wait, self.sent), post.clone());
-            }
-        }
-    }
-
     /// Looks after what is slow. Pushes that were not taken are sent again: without a job list nothing
     /// else tells of them.
     fn every_minute(&mut self, now: Timestamp) {
@@ -440,24 +306,6 @@ impl<'a> Drive<'a> {
                 if !on_its_way && !world.taken.contains(id) {
                     self.sent += 1;
                     self.webhooks.insert((now, self.sent), Post::Push(*id));
-                }
-            }
-        }
-    }
-
-    /// Webhooks arrive at a replica that is up; where none is, they are lost.
-    fn deliver(&mut self, now: Timestamp) {
-        while let Some(first) = self.webhooks.first_entry().filter(|e| e.key().0 <= now) {
-            let post = first.remove();
-            let up: Vec<&Replica> = self.replicas.iter().flatten().collect();
-            let count = u64::try_from(up.len()).unwrap_or(0);
-            let drawn = lock(&self.world).rng.below(count);
-            if let Some(replica) = usize::try_from(drawn).ok().and_then(|n| up.get(n)) {
-                let scheduler = self.executor.scheduler();
-                let replica = (*replica).clone();
-                match post {
-                    Post::Hint(hint) => scheduler.spawn(replica.group, replica.ingest(*hint)),
-                    Post::Push(id) => scheduler.spawn(replica.group, replica.ingest_push(id)),
                 }
             }
         }
@@ -485,74 +333,6 @@ impl<'a> Drive<'a> {
                 replica.configure(self.settings(number));
                 lock(&self.world).laws.on_heard();
             }
-        }
-    }
-
-    /// What is there that must be gone is a broken law.
-    fn tell_left_over(&self, when: &str) {
-        let mut world = lock(&self.world);
-        let now = world.now();
-        let mut left: Vec<(String, String)> = Vec::new();
-        {
-            let forge = world.forge();
-            for job in forge.jobs().filter(|job| !job.status.is_done()) {
-                let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
-                left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
-            }
-            // Where runners cannot be listed, what idled is left to the forge's own cleaning.
-            let listed = world.demand != Demand::PushWithoutRows;
-            for row in forge.runners().filter(|_| listed) {
-                let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
-                let run = run.trim_start_matches("tq-").to_owned();
-                left.push((run, format!("registration {} {} is there", row.id, row.name)));
-            }
-        }
-        for machine in world.cloud.live() {
-            let what = format!("machine {} of {} lives", machine.id, machine.slot);
-            left.push((machine.slot.run.to_string(), what));
-        }
-        // What no class serves is kept for longer.
-        let kept = |run: &&Run| {
-            let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
-            unserved && !run.is_open() && run.status.due > now
-        };
-        for run in world.records.runs().filter(|run| !kept(run)) {
-            left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
-        }
-        for (class, slot, _) in world.records.seats() {
-            left.push((slot.run.to_string(), format!("{slot} has a seat in {class}")));
-        }
-        for (about, what) in left {
-            world.laws.left_over(now, &about, format!("{what} {when}"));
-        }
-    }
-
-    fn end(self) -> Outcome {
-        let world = lock(&self.world);
-        let calls = world.calls.clone();
-        let count = |name| calls.get(name).copied().unwrap_or(0);
-        Outcome {
-            seed: world.laws.seed(),
-            profile: self.profile.name,
-            replicas: self.replicas.len(),
-            jobs: self.queued.len(),
-            ran: self.starts.len(),
-            shared: self.starts.values().filter(|own| !**own).count(),
-            machines: world.cloud.machines().count(),
-            launches: count("compute.launch"),
-            registrations: count("forge.register"),
-            writes_per_run: world.laws.written().clone(),
-            removals: world.records.removed(),
-            mutating_calls_in_settled_day: self.settled_calls,
-            calls_in_settled_day: self.idle_calls,
-            longest_wait: world.laws.longest_wait().0,
-            waited_in_vain: world.laws.waited_in_vain(),
-            trace_hash: world.laws.hash(),
-            violations: world.laws.violations().to_vec(),
-            looks: world.laws.looks(),
-            struck: world.struck.clone(),
-            simulated: world.now().duration_since(world.laws.began_at()),
-            calls,
         }
     }
 }

@@ -1,0 +1,33 @@
+//! What an operation comes to, before it is written down.
+
+use super::error::Fault;
+use super::xml::Element;
+
+/// What came of a call.
+pub(super) struct Outcome {
+    pub(super) result: Result<Vec<Element>, Fault>,
+    pub(super) items: usize,
+    pub(super) tokens: (u32, u32),
+}
+
+impl Outcome {
+    pub(super) fn of(parts: Vec<Element>, items: usize) -> Self {
+        Self { result: Ok(parts), items, tokens: (0, 0) }
+    }
+
+    pub(super) fn throttled() -> Self {
+        Self::from(Fault::new("RequestLimitExceeded", "Request limit exceeded."))
+    }
+
+    /// What it took from the buckets.
+    pub(super) fn taking(mut self, tokens: (u32, u32)) -> Self {
+        self.tokens = tokens;
+        self
+    }
+}
+
+impl From<Fault> for Outcome {
+    fn from(fault: Fault) -> Self {
+        Self { result: Err(fault), items: 0, tokens: (0, 0) }
+    }
+}

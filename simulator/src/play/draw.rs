@@ -1,0 +1,52 @@
+//! What histories are drawn with: times, chance, and the class that most of them have.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
+
+use crate::faults::Rng;
+
+/// How long finished runs are kept, where that is not what a world is about.
+pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
+
+pub(super) fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+pub(super) fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+pub(super) fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
+    usize::try_from(rng.below(of)).unwrap_or(0)
+}
+
+/// One class of spot machines, then on demand.
+pub fn linux(keep: SignedDuration) -> Class {
+    let machine = |market, subnet: &str| Machine {
+        kind: "t3.small".to_owned(),
+        subnet: subnet.to_owned(),
+        market,
+        image: "ami-1".to_owned(),
+        security_groups: vec!["sg-1".to_owned()],
+        instance_profile: String::new(),
+    };
+    Class {
+        name: ClassName("linux".to_owned()),
+        labels: vec!["linux".to_owned(), "ubuntu-latest:host".to_owned()],
+        serves_unlabelled: false,
+        machines: vec![
+            machine(Market::Spot, "subnet-a"),
+            machine(Market::Spot, "subnet-b"),
+            machine(Market::OnDemand, "subnet-a"),
+        ],
+        limit: None,
+        repo_limit: None,
+        times: Times { keep, ..Times::default() },
+        short: Vec::new(),
+        broken: None,
+    }
+}

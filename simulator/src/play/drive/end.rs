@@ -1,0 +1,78 @@
+//! The end of a history: what is left over, and what came of it.
+
+use tinqs_ci_reconciler::model::{Run, serving};
+
+use super::Drive;
+use crate::forge::Status;
+use crate::play::outcome::Outcome;
+use crate::world::{Demand, lock};
+
+impl Drive<'_> {
+    /// What is there that must be gone is a broken law.
+    pub(super) fn tell_left_over(&self, when: &str) {
+        let mut world = lock(&self.world);
+        let now = world.now();
+        let mut left: Vec<(String, String)> = Vec::new();
+        {
+            let forge = world.forge();
+            for job in forge.jobs().filter(|job| !job.status.is_done()) {
+                let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
+                left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
+            }
+            // Where runners cannot be listed, what idled is left to the forge's own cleaning.
+            let listed = world.demand != Demand::PushWithoutRows;
+            for row in forge.runners().filter(|_| listed) {
+                let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
+                let run = run.trim_start_matches("tq-").to_owned();
+                left.push((run, format!("registration {} {} is there", row.id, row.name)));
+            }
+        }
+        for machine in world.cloud.live() {
+            let what = format!("machine {} of {} lives", machine.id, machine.slot);
+            left.push((machine.slot.run.to_string(), what));
+        }
+        // What no class serves is kept for longer.
+        let kept = |run: &&Run| {
+            let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
+            unserved && !run.is_open() && run.status.due > now
+        };
+        for run in world.records.runs().filter(|run| !kept(run)) {
+            left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
+        }
+        for (class, slot, _) in world.records.seats() {
+            left.push((slot.run.to_string(), format!("{slot} has a seat in {class}")));
+        }
+        for (about, what) in left {
+            world.laws.left_over(now, &about, format!("{what} {when}"));
+        }
+    }
+
+    pub(super) fn end(self) -> Outcome {
+        let world = lock(&self.world);
+        let calls = world.calls.clone();
+        let count = |name| calls.get(name).copied().unwrap_or(0);
+        Outcome {
+            seed: world.laws.seed(),
+            profile: self.profile.name,
+            replicas: self.replicas.len(),
+            jobs: self.queued.len(),
+            ran: self.starts.len(),
+            shared: self.starts.values().filter(|own| !**own).count(),
+            machines: world.cloud.machines().count(),
+            launches: count("compute.launch"),
+            registrations: count("forge.register"),
+            writes_per_run: world.laws.written().clone(),
+            removals: world.records.removed(),
+            mutating_calls_in_settled_day: self.settled_calls,
+            calls_in_settled_day: self.idle_calls,
+            longest_wait: world.laws.longest_wait().0,
+            waited_in_vain: world.laws.waited_in_vain(),
+            trace_hash: world.laws.hash(),
+            violations: world.laws.violations().to_vec(),
+            looks: world.laws.looks(),
+            struck: world.struck.clone(),
+            simulated: world.now().duration_since(world.laws.began_at()),
+            calls,
+        }
+    }
+}

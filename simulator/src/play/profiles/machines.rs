@@ -1,0 +1,174 @@
+//! Worlds in which machines and the cloud fail.
+
+use tinqs_ci_reconciler::model::ClassName;
+
+use super::{down, fair};
+use crate::faults::{Faults, Port, Rng, Spell, Trouble};
+use crate::play::deeds;
+use crate::play::draw::{KEEP, hours, linux, minutes, pick, seconds};
+use crate::play::profile::Profile;
+
+/// An image that the cloud calls wrong for a while.
+const BAD_IMAGE: &str = "ami-2";
+/// A kind of machine whose runner never starts.
+const BROKEN: &str = "t3.broken";
+
+impl Profile {
+    /// Bursts on machines whose runners work in silence: they look idle.
+    pub fn silence() -> Self {
+        Self {
+            name: "silence",
+            weather: |_| Faults { silent: 1.0, ..Faults::default() },
+            waits_at_most: minutes(10),
+            ..Self::steal()
+        }
+    }
+
+    /// Machines that never get online, hang, stay after their job, and do not end at their deadline.
+    pub fn machines() -> Self {
+        let weather = |_: &mut Rng| Faults {
+            never_online: 0.09,
+            hangs_idle: 0.09,
+            hangs_after_job: 0.1,
+            ignores_timer: 0.3,
+            ..Faults::default()
+        };
+        Self::mixed("machines", weather, 180)
+    }
+
+    /// Machines are taken back, before and during their jobs, or are dead in the moment of launch.
+    pub fn spot() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            interrupted: [0.1, 0.4][pick(rng, 2)],
+            stillborn: [0.0, 0.2][pick(rng, 2)],
+            reply_lost: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("spot", weather, 120)
+    }
+
+    /// Most launches find no capacity, for six hours.
+    pub fn cap() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            no_capacity: [0.5, 0.8, 0.95][pick(rng, 3)],
+            limit: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("cap", weather, 9 * 60)
+    }
+
+    /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
+    /// lists are always 20 s old.
+    pub fn cloud() -> Self {
+        let spells = |rng: &mut Rng| {
+            let mut at = minutes(5);
+            (0..16)
+                .map(|_| {
+                    at += rng.between(minutes(14), minutes(28));
+                    down(Port::Compute, at, rng.between(minutes(5), minutes(11)))
+                })
+                .collect()
+        };
+        let weather = |_: &mut Rng| Faults {
+            cloud_reply_lost: 0.33,
+            list_lag: seconds(20),
+            ..Faults::default()
+        };
+        Self { spells, ..Self::mixed("cloud", weather, 90) }
+    }
+
+    /// Jobs that nobody can run, given up early.
+    pub fn giveup() -> Self {
+        let mut broken = linux(KEEP);
+        broken.name = ClassName("broken".to_owned());
+        broken.labels = vec!["broken".to_owned()];
+        for machine in &mut broken.machines {
+            BROKEN.clone_into(&mut machine.kind);
+        }
+        let mut classes = vec![linux(KEEP), broken];
+        for class in &mut classes {
+            class.times.give_up_after = minutes(30);
+        }
+        let weather = |rng: &mut Rng| Faults {
+            broken_kind: Some(BROKEN),
+            crash: [0.0, 0.002][pick(rng, 2)],
+            ignores_timer: [0.0, 0.3][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self { classes, deeds: deeds::hopeless, ..Self::mixed("giveup", weather, 60) }
+    }
+
+    /// The machine list is almost five minutes old.
+    pub fn hide() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            list_lag: seconds(290),
+            reply_lost: [0.0, 0.1][pick(rng, 2)],
+            interrupted: [0.0, 0.1][pick(rng, 2)],
+            ..Faults::default()
+        };
+        Self::mixed("hide", weather, 90)
+    }
+
+    /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
+    pub fn flap() -> Self {
+        let weather =
+            |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
+        Self::mixed("flap", weather, 120)
+    }
+
+    /// No capacity at all for six hours.
+    pub fn drought() -> Self {
+        let spells = |_: &mut Rng| {
+            vec![Spell { trouble: Trouble::Drought, after: seconds(1), lasts: hours(6) }]
+        };
+        Self { spells, ..Self::mixed("drought", fair, 60) }
+    }
+
+    /// The image of one class is wrong for an hour, and its jobs come in bursts; then it is right. Jobs
+    /// of the other class are served as ever.
+    pub fn broken() -> Self {
+        let mut second = linux(KEEP);
+        second.name = ClassName("second".to_owned());
+        second.labels = vec!["second".to_owned()];
+        for machine in &mut second.machines {
+            BAD_IMAGE.clone_into(&mut machine.image);
+        }
+        let spells = |rng: &mut Rng| {
+            let after = rng.between(seconds(1), hours(4));
+            vec![Spell { trouble: Trouble::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
+        };
+        let weather = |rng: &mut Rng| Faults {
+            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            crash: [0.0, 0.001][pick(rng, 2)],
+            wake_doubled: 0.2,
+            ..Faults::default()
+        };
+        let classes = vec![linux(KEEP), second];
+        Self { spells, classes, deeds: deeds::two_classes, ..Self::mixed("broken", weather, 25) }
+    }
+
+    /// The cloud denies every launch, for an hour twice.
+    pub fn denied() -> Self {
+        let spells = |rng: &mut Rng| {
+            let mut spell = |hour| Spell {
+                trouble: Trouble::Denied,
+                after: hours(hour) + rng.between(seconds(1), hours(1)),
+                lasts: hours(1),
+            };
+            vec![spell(0), spell(3)]
+        };
+        Self { spells, ..Self::mixed("denied", fair, 25) }
+    }
+
+    /// The cloud does not honour client tokens.
+    pub fn twins() -> Self {
+        let weather = |rng: &mut Rng| Faults {
+            no_tokens: true,
+            reply_lost: [0.05, 0.25][pick(rng, 2)],
+            crash: [0.0, 0.004][pick(rng, 2)],
+            wake_doubled: 0.3,
+            ..Faults::default()
+        };
+        Self::mixed("twins", weather, 60)
+    }
+}

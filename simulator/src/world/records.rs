@@ -1,0 +1,153 @@
+//! The records in memory: exact compare-and-set, seats and leases in one step each.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::mutant::{self, Mutant};
+use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
+
+/// What the store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    runs: BTreeMap<RunName, Run>,
+    seats: BTreeMap<(ClassName, Slot), String>,
+    leases: BTreeMap<String, (String, Timestamp)>,
+    removed: u64,
+}
+
+impl Records {
+    /// All records, by name.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// A record.
+    pub fn run(&self, name: &RunName) -> Option<&Run> {
+        self.runs.get(name)
+    }
+
+    /// All seats that are taken.
+    pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &Slot, &String)> {
+        self.seats.iter().map(|((class, slot), repo)| (class, slot, repo))
+    }
+
+    /// How many records were removed.
+    pub fn removed(&self) -> u64 {
+        self.removed
+    }
+
+    /// All records are gone, as after a lost table.
+    pub fn lose_all(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Writes a run if what is there is as expected.
+    pub fn put(&mut self, run: &Run, expect: Expect) -> Result<u64, String> {
+        let there = self.runs.get(&run.name).map(|r| (r.uid, r.version));
+        let version = match (expect, there) {
+            (Expect::Absent, None) => 1,
+            (Expect::At(uid, version), Some(found)) if same(found, (uid, version)) => version + 1,
+            (_, found) if mutant::on(Mutant::NoCompareAndSet) => found.map_or(1, |(_, v)| v + 1),
+            (Expect::Absent | Expect::At(..), found) => {
+                return Err(format!("{}: expected {expect:?}, found {found:?}", run.name));
+            }
+        };
+        self.runs.insert(run.name.clone(), Run { version, ..run.clone() });
+        Ok(version)
+    }
+
+    /// Somebody writes what is there: its version grows.
+    pub(crate) fn touch(&mut self, name: &RunName) {
+        if let Some(run) = self.runs.get_mut(name) {
+            run.version += 1;
+        }
+    }
+
+    /// What a record says is something else, without a write of ours.
+    pub fn rewrite(&mut self, run: Run) {
+        self.runs.insert(run.name.clone(), run);
+    }
+
+    pub(crate) fn remove(&mut self, name: &RunName, uid: Uid, version: u64) -> Result<(), String> {
+        match self.runs.get(name).map(|r| (r.uid, r.version)) {
+            None => Ok(()),
+            Some(found) if same(found, (uid, version)) => {
+                self.runs.remove(name);
+                self.removed += 1;
+                Ok(())
+            }
+            Some(found) => Err(format!("{name}: expected {uid} at {version}, found {found:?}")),
+        }
+    }
+
+    /// Open runs, and finished ones whose time is over: this store removes nothing itself.
+    pub(crate) fn open(&self, now: Timestamp) -> Vec<OpenRun> {
+        let wanted = |run: &&Run| run.is_open() || run.status.due <= now;
+        self.runs.values().filter(wanted).map(OpenRun::of).collect()
+    }
+
+    pub(crate) fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, String> {
+        let key = |run: &Run| (std::cmp::Reverse(run.created_at), run.name.clone());
+        let mut runs: Vec<&Run> = self.runs.values().filter(|run| filter.takes(run)).collect();
+        runs.sort_by_key(|run| key(run));
+        if let Some(cursor) = after {
+            let parsed = cursor.split_once('/').and_then(|(at, name)| {
+                Some((at.parse::<Timestamp>().ok()?, name.parse::<RunName>().ok()?))
+            });
+            let (at, name) = parsed.ok_or_else(|| format!("`{cursor}` is not a cursor of ours"))?;
+            let last = (std::cmp::Reverse(at), name);
+            runs.retain(|run| key(run) > last);
+        }
+        let more = runs.len() > filter.limit.max(1);
+        runs.truncate(filter.limit.max(1));
+        let next = runs.last().filter(|_| more).map(|r| format!("{}/{}", r.created_at, r.name));
+        Ok(Page { items: runs.into_iter().cloned().collect(), next })
+    }
+
+    pub(crate) fn seat(
+        &mut self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: SeatLimits,
+    ) -> bool {
+        let key = (class.clone(), slot.clone());
+        if self.seats.contains_key(&key) {
+            return true;
+        }
+        let in_class = self.seats.iter().filter(|((c, _), _)| c == class);
+        let (all, of_repo) = in_class
+            .fold((0_u32, 0_u32), |(all, own), (_, r)| (all + 1, own + u32::from(r == repo)));
+        let fits = limits.class.is_none_or(|limit| all < limit)
+            && limits.repo.is_none_or(|limit| of_repo < limit);
+        if fits {
+            self.seats.insert(key, repo.to_owned());
+        }
+        fits
+    }
+
+    /// Gives a seat back.
+    pub(crate) fn unseat(&mut self, class: &ClassName, slot: &Slot) {
+        self.seats.remove(&(class.clone(), slot.clone()));
+    }
+
+    pub(crate) fn lease(
+        &mut self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> bool {
+        let free = self.leases.get(what).is_none_or(|(who, until)| who == holder || *until <= now);
+        if free {
+            self.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
+        }
+        free
+    }
+}
+
+/// Whether a record is the one that was read: the incarnation and the version of it.
+fn same((uid, version): (Uid, u64), expected: (Uid, u64)) -> bool {
+    version == expected.1 && (uid == expected.0 || mutant::on(Mutant::VersionWithoutUid))
+}
