@@ -295,8 +295,9 @@ async fn the_list_of_workflows_is_asked_for_once_in_a_while_and_where_something_
 #[tokio::test]
 async fn a_forks_author_is_trusted_after_a_merged_pull_request_and_never_when_restricted() {
     let world = World::new(Config::default());
-    world.push(MAIN, "begin", &[(CI, Some(&workflow("pull_request")))]);
-    world.push("refs/heads/topic", "topic", &[("src/a", Some("1"))]);
+    let file = workflow("pull_request");
+    world.push(MAIN, "begin", &[(CI, Some(&file))]);
+    world.push("refs/heads/topic", "topic", &[(CI, Some(&file)), ("src/a", Some("1"))]);
     let (event, mut fork) = {
         let mut forge = world.wire.forge();
         forge.take_webhooks();

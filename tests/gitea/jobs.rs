@@ -81,8 +81,8 @@ async fn words_become_states() {
         (json!({ "status": null }), Err(ErrorKind::Unavailable)),
         (json!({ "status": "completed" }), Err(ErrorKind::Unavailable)),
         (json!({ "status": "queued", "id": 8 }), Err(ErrorKind::Unavailable)),
-        (json!({ "status": 5 }), Err(ErrorKind::Unavailable)),
-        (json!([]), Err(ErrorKind::Unavailable)),
+        (json!({ "status": 5 }), Err(ErrorKind::Invalid)),
+        (json!([]), Err(ErrorKind::Invalid)),
     ];
     for (answer, expected) in cases {
         let shown = answer.clone();

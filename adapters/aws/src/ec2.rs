@@ -177,11 +177,13 @@ impl Compute for Machines {
         };
         let told = errors::port_error("compute", "launch", &error, codes::TABLE);
         lane.corrected(told.kind);
-        match errors::code(&error) {
-            Some(codes::MISMATCH) => self.mismatch(&ask, told).await,
-            Some(codes::TERMINATED) => self.earlier(&ask).await?.ok_or(told),
-            _ => Err(told),
+        if errors::code(&error) == Some(codes::MISMATCH) {
+            return self.mismatch(&ask, told).await;
         }
+        if errors::code(&error) == Some(codes::TERMINATED) {
+            return self.earlier(&ask).await?.ok_or(told);
+        }
+        Err(told)
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {

@@ -43,12 +43,14 @@ pub fn token(installation: &str, slot: &Slot, placement: u32) -> String {
 
 /// Whether a client token is of the form of this installation's, of whichever attempt.
 pub(super) fn is_token(installation: &str, text: &str) -> bool {
-    let read = || {
+    let expected = || {
         let (of, _) = text.rsplit_once('-')?;
         let (slot, placement) = of.rsplit_once('-')?;
-        Some((slot.parse().ok()?, number(placement)?))
+        let slot: Slot = slot.parse().ok()?;
+        let placement: u32 = number(placement)?;
+        Some(token(installation, &slot, placement))
     };
-    read().is_some_and(|(slot, placement)| token(installation, &slot, placement) == text)
+    expected().as_deref() == Some(text)
 }
 
 /// The tags of a launch, always in this order.

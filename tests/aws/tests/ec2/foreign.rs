@@ -138,7 +138,8 @@ async fn a_token_whose_machine_has_ended_answers_that_machine() {
     let first = machines.launch(&slot, 0, &attempt).await.unwrap();
     wire.power_off(&first.id);
     let again = machines.launch(&slot, 0, &attempt).await.unwrap();
-    assert_eq!((again.id, again.state), (first.id, InstanceState::Gone));
+    assert_eq!(again.id, first.id);
+    assert!(again.state >= InstanceState::Ending, "{:?}", again.state);
     // Where nothing shows the machine, the attempt is over, and no other of its class.
     rule(&wire, "RunInstances", When::Always, error("IdempotentInstanceTerminated", 400));
     let (slot, attempt) = ask(2);

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{RunName, Uid8};
 use super::*;
 
 /// Installations of one account; we are the first.
-const INSTALLATIONS: [&str; 3] = [INSTALLATION, "tinqs-ci-2", "another"];
+const INSTALLATIONS: &[&str] = &[INSTALLATION, "tinqs-ci-2", "another"];
 
 /// A launch of one of them.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ fn launches() -> impl Strategy<Value = Launch> {
     ];
     let uid = prop_oneof![Just("0a1b2c3d"), Just("00000000")];
     let number = prop_oneof![1_u32..4, Just(u32::MAX)];
-    (proptest::sample::select(&INSTALLATIONS[..]), run, uid, number, 0_u32..3).prop_map(
+    (proptest::sample::select(INSTALLATIONS), run, uid, number, 0_u32..3).prop_map(
         |(installation, run, uid, number, placement)| {
             let slot = Slot { run, uid: Uid8(uid.to_owned()), number };
             Launch { installation, slot, placement }
