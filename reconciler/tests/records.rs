@@ -185,10 +185,7 @@ fn prepare(run: &Run) -> Prepare {
 fn what_preparing_came_to_is_told_by_the_status() {
     let mut run = run(RunName::job(42));
     let prepare = prepare(&run);
-    assert_eq!(
-        SeatLimits::from(prepare.seat.expect("counted")),
-        SeatLimits { class: Some(3), repo: Some(2) }
-    );
+    assert_eq!(prepare.seat.expect("counted"), SeatLimits { class: Some(3), repo: Some(2) });
     record::at_limit(&mut run.status, &prepare, at(10));
     assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::AtLimit)));
     assert!(run.status.conditions[0].message.contains("linux"), "{:?}", run.status.conditions);

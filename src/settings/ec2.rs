@@ -7,8 +7,6 @@ use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
 use tinqs_ci_reconciler::text::cut;
 
-/// Whether this build can talk to AWS.
-
 /// `text` as it was given, where this build is without the adapters.
 pub(super) fn absent<T>(text: &str, instead: &str) -> Result<T, String> {
     let shown = cut(text, 60);

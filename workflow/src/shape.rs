@@ -169,10 +169,14 @@ fn texts<'n>(
     match (&node.kind, shape) {
         (Kind::Scalar { .. }, Text | TextOr(_) | Any) => visit(node, below_a_list),
         (Kind::Sequence(items), List(each)) => {
-            items.iter().for_each(|item| texts(item, each, true, visit));
+            for item in items {
+                texts(item, each, true, visit);
+            }
         }
         (Kind::Sequence(items), Any) => {
-            items.iter().for_each(|item| texts(item, &Any, true, visit));
+            for item in items {
+                texts(item, &Any, true, visit);
+            }
         }
         (Kind::Mapping(_), TextOr(other)) => texts(node, other, below_a_list, visit),
         (Kind::Mapping(_), Struct(_) | Extended(..) | Map(_) | Any) => {

@@ -247,7 +247,7 @@ impl Forge {
         };
         let found = list(".gitea/workflows").or_else(|| list(".github/workflows"));
         let (folder, files) = found.unwrap_or_default();
-        let named = |id: &&String| id.ends_with(".yml") || id.ends_with(".yaml");
+        let named = |id: &&String| matches!(id.rsplit_once('.'), Some((_, "yml" | "yaml")));
         let shown = files.keys().filter(named).map(|id| {
             let state = if row.disabled.contains(id) { "disabled_manually" } else { "active" };
             // The name is that of a file without a `name`.

@@ -23,8 +23,7 @@ impl Look<'_> {
         let now = self.seen.now;
         if let Some(limits) = prepare.seat {
             self.now_in_time()?;
-            let seat =
-                ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits.into()).await;
+            let seat = ports.store.seat(&prepare.class, &prepare.slot, &prepare.repo, limits).await;
             if matches!(seat, Ok(false)) {
                 record::at_limit(&mut run.status, &prepare, now);
                 return Ok(false);
