@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A credential. Neither `Debug` nor serialising shows it; [`encode`] alone writes it.
+/// A credential. Neither `Debug` nor serialising shows it; [`super::encode`] alone writes it.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
