@@ -1,4 +1,4 @@
-//! Settings become ports: the one place that names every adapter.
+//! Builds the ports from the settings. Only this file names every adapter.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -26,33 +26,33 @@ use no_aws as aws;
 
 /// The adapters that the settings name.
 pub struct Backends {
-    /// Every port.
+    /// The ports of the controller.
     pub ports: Ports,
-    /// Where deliveries lie until they are evaluated.
+    /// Stores webhook deliveries until they are evaluated.
     pub inbox: Arc<dyn Inbox>,
-    /// The forge, and how its demand is known.
+    /// The forge, and how its demand is found.
     pub demand: Arc<Demanding>,
-    /// Notices the ends of machines of this host; `None`: they run elsewhere.
+    /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
 }
 
-/// Why a part cannot be had.
+/// An adapter could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// It cannot be used.
-    #[error("the {part} cannot be used: {message}")]
+    /// A part is unusable.
+    #[error("cannot use the {part}: {message}")]
     Part {
-        /// Which: `store`, `queue`, `compute` or `forge`.
+        /// `store`, `queue`, `compute`, `forge` or `Lambda runtime`.
         part: &'static str,
-        /// Why, and what helps.
+        /// The cause and the remedy.
         message: String,
     },
-    /// The forge is one that is not supported.
+    /// The forge is not supported.
     #[error("{message}")]
     Unsupported {
-        /// What it is.
+        /// The forge found.
         message: String,
-        /// What to do.
+        /// The remedy.
         hint: &'static str,
     },
 }
@@ -63,10 +63,11 @@ impl BackendError {
     }
 }
 
-/// Builds what the settings name. `environment` is this process's; machines get a chosen part.
+/// Builds the adapters that the settings name. `environment` is that of this process; child
+/// processes inherit selected variables of it.
 ///
 /// # Errors
-/// Where a part cannot be had, with what helps.
+/// An adapter cannot be built; the error says what to do.
 pub async fn backends(
     settings: &Settings,
     replica: &str,
@@ -114,7 +115,8 @@ async fn store(
     Ok((file.clone(), file))
 }
 
-/// A forge that is down is no reason not to start: webhooks are taken, and the loops try again.
+/// Decides how demand is found. An unreachable forge does not prevent the start: webhooks are
+/// accepted, and the loops retry.
 async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
     match demand.choose().await {
         Ok(Ok(choice)) => tracing::info!("{}", choice.why),
@@ -124,14 +126,14 @@ async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
         }
         Ok(Err(refusal)) => return Err(BackendError::new("forge", &refusal)),
         Err(error) => {
-            tracing::warn!(error = %error, "the forge does not answer yet; going on once it does");
+            tracing::warn!(error = %error, "cannot reach the forge, will retry");
             demand.assume();
         }
     }
     Ok(())
 }
 
-/// What of the settings is in AWS.
+/// The part of the settings that concerns AWS.
 #[cfg(feature = "aws")]
 fn in_aws(settings: &Settings) -> tinqs_ci_aws::Config {
     tinqs_ci_aws::Config {
@@ -152,16 +154,16 @@ fn in_aws(settings: &Settings) -> tinqs_ci_aws::Config {
     }
 }
 
-/// Checks what the settings name in AWS; nothing where they name nothing there.
+/// Checks the AWS resources that the settings name. Returns no checks if they name none.
 pub async fn check_aws(settings: &Settings) -> Vec<Check> {
     aws::checks(settings).await
 }
 
-/// Makes the table and the queue that the settings name in AWS, where they are missing. With
-/// `queue_name` a queue that they do not name. The report says what was done, also before an error.
+/// Creates the missing AWS table and queue that the settings name, and with `queue_name` a queue
+/// that they do not name. The report lists what was done, also if an error follows.
 ///
 /// # Errors
-/// Nothing is named, something cannot be made, or this build has no AWS.
+/// The settings name nothing, a resource cannot be created, or this build has no AWS adapters.
 pub async fn set_up_aws(
     settings: &Settings,
     queue_name: Option<String>,

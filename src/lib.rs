@@ -1,4 +1,4 @@
-//! The package `tinqs-ci`: serves and commands. `docs/architecture.md` is its map.
+//! The package `tinqs-ci`: the server and the commands. See `docs/architecture.md`.
 
 pub mod api;
 pub mod backends;

@@ -1,4 +1,4 @@
-//! The command line of tinqs-ci. The environment is read here and nowhere else.
+//! The entry point of `tinqs-ci`. Only this file reads the arguments and the environment.
 
 use std::process::ExitCode;
 

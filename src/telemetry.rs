@@ -1,4 +1,4 @@
-//! What operators are told: a [`Report`] becomes a log line and metrics.
+//! Turns each [`Report`] into a log line and metrics.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -24,27 +24,27 @@ mod snapshot;
 
 pub use observed::{Contact, Contacts, Observed, SERVICES, Seen, observe};
 
-/// Longest text from outside in a log field, in characters.
+/// The maximum length of external text in a log field, in characters.
 const FIELD_LIMIT: usize = 200;
 
-/// What is told and remembered for telling.
+/// The state behind metrics, readiness and logs.
 pub struct Telemetry {
     /// The metrics.
     pub metrics: metrics::Metrics,
     /// The last contact with each service.
     pub contacts: Contacts,
-    /// What the last listings held.
+    /// The last listings.
     pub seen: Seen,
-    /// Wake-ups taken from the queue and not looked at yet.
+    /// The number of wake-ups taken from the queue whose reconcile has not begun.
     pub held: AtomicUsize,
     clock: Arc<dyn Clock>,
-    /// Scrapes set the same gauges: one at a time.
+    /// Scrapes set the same gauges, so only one runs at a time.
     scraping: tokio::sync::Mutex<()>,
 }
 
-/// Starts logging to stderr: JSON lines, or short ones where stderr is a terminal. `filter` is
-/// what `TINQS_CI_LOG` or `RUST_LOG` say (`info`, `debug`, `tinqs_ci=trace`); without one, or
-/// where it cannot be read, `info`. A second call changes nothing. Panics are logged too.
+/// Starts logging to stderr: short lines if stderr is a terminal, else JSON lines. `filter` is the
+/// value of `TINQS_CI_LOG` or `RUST_LOG` (`info`, `debug`, `tinqs_ci=trace`); if it is missing or
+/// invalid, the level is `info`. Panics are logged too. A second call does nothing.
 pub fn init(filter: Option<&str>, replica: &str) {
     let asked = filter.filter(|text| !text.trim().is_empty());
     let parsed = asked.map(str::parse::<Targets>);
@@ -53,7 +53,7 @@ pub fn init(filter: Option<&str>, replica: &str) {
         Some(Ok(filter)) => filter,
         Some(Err(_)) | None => Targets::new().with_default(LevelFilter::INFO),
     };
-    // The SDK's own lines hold whole requests, and those hold identities.
+    // The SDK logs whole requests, which contain identities.
     let filter = filter.with_target("aws_", LevelFilter::WARN);
     let form = if std::io::stderr().is_terminal() {
         lines::Form::Human {
@@ -67,24 +67,24 @@ pub fn init(filter: Option<&str>, replica: &str) {
         return;
     }
     if refused {
-        tracing::warn!("the log filter cannot be read: expected e.g. `info` or `tinqs_ci=debug`");
+        tracing::warn!("invalid log filter, using `info`: expected `info` or `tinqs_ci=debug`");
     }
     std::panic::set_hook(Box::new(|panic| {
         let message = panic_message(panic.payload());
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, error = short(&message), "a defect: please report it");
+        tracing::error!(place, error = short(&message), "panicked: a bug, please report it");
     }));
 }
 
-/// What a panic said, as far as it is text.
+/// Returns the message of a panic.
 pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without a message".to_owned())
+    text.unwrap_or_else(|| "panic without a message".to_owned())
 }
 
 impl Telemetry {
-    /// For these classes; times come from the ports' clock.
+    /// Creates the telemetry for these classes. Times come from the ports' clock.
     pub fn new(classes: &[Class], clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             metrics: metrics::Metrics::new(classes),
@@ -96,30 +96,30 @@ impl Telemetry {
         })
     }
 
-    /// Now, by the ports' clock.
+    /// Returns the time of the ports' clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Tells of a look.
+    /// Logs and counts a reconcile.
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.look(report, elapsed);
         log_look(report, elapsed);
         log_breakers(report);
     }
 
-    /// Counts the evaluations of a pass over what was pushed.
+    /// Counts the evaluations of a pass over the inbox.
     pub fn record_pushes(&self, pass: &Pass) {
         for (result, took) in &pass.told {
             self.metrics.push(*result, *took);
         }
     }
 
-    /// Tells of a poll (`demand`) or of a sweep (`sweep`).
+    /// Logs and counts a poll (`demand`) or a sweep (`sweep`).
     pub fn record_sweep(&self, controller: &'static str, report: &SweepReport, elapsed: Duration) {
         self.metrics.sweep(controller, report, elapsed, self.now());
         for error in &report.errors {
-            tracing::warn!(controller, error = short(error), "a reading failed; it is read again");
+            tracing::warn!(controller, error = short(error), "read failed, will retry");
         }
         let elapsed_ms = milliseconds(elapsed);
         if report.created > 0 {
@@ -135,16 +135,16 @@ impl Telemetry {
             registrations = report.registrations,
             seats = report.seats,
             elapsed_ms,
-            "a pass is over",
+            "pass finished",
         );
     }
 
-    /// Prometheus text. Reads the store's open runs; cloud and forge are told as last listed, so
-    /// that a scrape calls neither.
+    /// Returns the metrics as Prometheus text. Reads the open runs from the store; machines and
+    /// registrations are those of the last listing, so that a scrape calls neither cloud nor forge.
     pub async fn scrape(&self, classes: &[Class], store: &dyn RunStore) -> String {
         let _one_at_a_time = self.scraping.lock().await;
         let now = self.now();
-        // Where the store does not answer, what was shown before stays, with its time.
+        // If the store is unreachable, the gauges keep their last values and time.
         if let Ok(open) = store.open(now).await {
             let (_, machines) = self.seen.machines();
             let (_, registrations) = self.seen.registrations();
@@ -165,9 +165,9 @@ impl Telemetry {
     }
 }
 
-/// One line for a look that did something, with what it did.
+/// Logs a reconcile and its actions on one line.
 fn log_look(report: &Report, elapsed: Duration) {
-    // A field without a value is left out of the line.
+    // `None` leaves the field out.
     let run = report.name.as_str();
     let class = report.class.as_ref().map(|class| class.0.as_str());
     let repo = Some(short(&report.repo)).filter(|repo| !repo.is_empty());
@@ -203,16 +203,16 @@ fn log_look(report: &Report, elapsed: Duration) {
     }
     match (report.result, failed) {
         (_, Some((_, (ErrorKind::Denied | ErrorKind::Invalid, _)))) => {
-            line!(error, "a look was refused something: an operator must act");
+            line!(error, "reconcile denied, an operator must act");
         }
-        (LookResult::Error, _) | (_, Some(_)) => line!(warn, "a look failed; it is repeated"),
-        (LookResult::Acted, None) => line!(info, "looked at a run"),
-        (LookResult::Conflict, None) => line!(debug, "another wrote first; it is looked at again"),
-        (LookResult::Settled, None) => line!(debug, "a run is settled"),
+        (LookResult::Error, _) | (_, Some(_)) => line!(warn, "reconcile failed, will retry"),
+        (LookResult::Acted, None) => line!(info, "reconciled run"),
+        (LookResult::Conflict, None) => line!(debug, "write conflict, requeued"),
+        (LookResult::Settled, None) => line!(debug, "run is settled"),
     }
 }
 
-/// One line when the launches of a class are stopped, and one when they go on.
+/// Logs when a class's breaker opens or closes.
 fn log_breakers(report: &Report) {
     let run = report.name.as_str();
     for fact in &report.facts {
@@ -223,25 +223,25 @@ fn log_breakers(report: &Report) {
                 reason = ?broken.why,
                 error = short_message(&broken.message),
                 until = %broken.until,
-                "the launches of a class are stopped, but for a try each 5 min: an operator must act",
+                "breaker opened, an operator must act; launches are retried every 5 min",
             ),
             Fact::BreakerClosed { class, open_seconds } => tracing::info!(
                 run,
                 class = class.0.as_str(),
                 open_seconds,
-                "the launches of a class go on",
+                "breaker closed",
             ),
             Fact::Started { .. } | Fact::Finished { .. } | Fact::Created => {}
         }
     }
 }
 
-/// A refusal with its remedy, which stands at its end.
+/// Cuts a refusal, whose remedy stands at its end and must be kept.
 fn short_message(text: &str) -> String {
     text.chars().take(4 * FIELD_LIMIT).collect()
 }
 
-/// Text from outside for a log field.
+/// Cuts external text for a log field.
 fn short(text: &str) -> String {
     text.chars().take(FIELD_LIMIT).collect()
 }

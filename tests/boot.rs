@@ -1,4 +1,4 @@
-//! The boot script, run in bash with a runner that tells what it was given.
+//! The boot script, run in bash with a runner that records its input.
 
 #[path = "boot/environment.rs"]
 mod environment;
@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::{MARKER, script};
 use tinqs_ci_reconciler::model::{Attempt, Secret, Slot, Uid8};
 
-/// Text that would do harm if it were ever read as shell, YAML, JSON or git configuration.
+/// Text that breaks out if it is read as shell, YAML, JSON or git configuration.
 const HOSTILE: &str = "a'b\"c\\d\nEND_OF_IDENTITY\nEND_OF_GIT\nEND\n$(touch pwned)`touch pwned`\
     ${HOME}\u{202e}\u{7f}\u{1}\u{1f600}\r\n]\n[core]\n\tx = y;touch pwned #%s";
 
@@ -35,16 +35,16 @@ fn in_seconds(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
-/// Waits until something is so, at most 30 s.
+/// Waits up to 30 s for a condition.
 fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !so() {
-        assert!(Instant::now() < end, "not within 30 s: {what}");
+        assert!(Instant::now() < end, "timed out after 30 s waiting for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A booted machine; what is left of it is ended with it.
+/// A booted machine, whose processes are killed on drop.
 struct Machine {
     fake: Fake,
     token: String,
@@ -56,7 +56,7 @@ impl Machine {
         Self::boot_as(fake, mode, slot, &script(slot, 0, attempt))
     }
 
-    /// Boots a script under the marker of a slot.
+    /// Boots a script with the marker of an attempt.
     fn boot_as(fake: Fake, mode: &str, slot: &Slot, script: &str) -> Self {
         let token = slot.token(0);
         let path = fake.dir.path().join("boot.sh");
@@ -84,11 +84,15 @@ impl Machine {
         wait_until("the runner is ready", || self.fake.said("ready").exists());
     }
 
-    /// Waits for the end; no process of it may be left then.
+    /// Waits for the end, and asserts that no process is left.
     fn ends(&mut self) {
         let end = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < end, "it does not end: {}", self.fake.heard("stderr"));
+            assert!(
+                Instant::now() < end,
+                "the machine does not end: {}",
+                self.fake.heard("stderr")
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         wait_until("no process is left", || processes(&self.token).is_empty());
@@ -109,7 +113,7 @@ fn usual(slot: &Slot) -> Attempt {
 }
 
 #[test]
-fn it_is_small_and_the_same_each_time() {
+fn the_script_is_small_and_deterministic() {
     let slot = make::slot(7, 1);
     let mut attempt = make::attempt(&slot, "linux", 1, make::at(3_600));
     attempt.runner.labels = (0..20).map(|n| format!("a-rather-long-label-{n}:host")).collect();
@@ -126,7 +130,7 @@ fn it_is_small_and_the_same_each_time() {
 }
 
 #[test]
-fn the_deadline_comes_before_all_else() {
+fn the_deadline_timer_starts_first() {
     let slot = make::slot(7, 1);
     let text = script(&slot, 0, &make::attempt(&slot, "linux", 1, make::at(0)));
     let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
@@ -179,7 +183,7 @@ fn a_runner_gets_its_identity_and_the_machine_ends_with_it() {
 }
 
 #[test]
-fn no_git_token_no_git_configuration() {
+fn without_a_git_token_there_is_no_git_configuration() {
     let slot = slot();
     let mut attempt = usual(&slot);
     attempt.boot.git_token = None;
@@ -212,7 +216,7 @@ fn hostile_values_stay_data() {
     for key in ["uuid", "name", "token"] {
         assert_eq!(identity[key], HOSTILE, "{key}");
     }
-    assert_eq!(identity["labels"][0], format!("{HOSTILE}:host"), "`name:schema` is added to");
+    assert_eq!(identity["labels"][0], format!("{HOSTILE}:host"), "`:host` is appended");
     assert_eq!(identity["labels"][2], ":host");
     assert_eq!(identity["address"], format!("https://{HOSTILE}/"));
     let git = std::fs::read_to_string(machine.home().join(".gitconfig")).unwrap();
@@ -223,7 +227,7 @@ fn hostile_values_stay_data() {
     );
     for dir in [machine.fake.dir.path().to_owned(), machine.home(), machine.home().join("tinqs-ci")]
     {
-        assert!(!dir.join("pwned").exists(), "something was run in {}", dir.display());
+        assert!(!dir.join("pwned").exists(), "a value was executed in {}", dir.display());
     }
 }
 
@@ -254,16 +258,16 @@ fn a_busy_runner_finishes_first() {
     let mut attempt = usual(&slot);
     attempt.boot.idle_within = SignedDuration::from_millis(1_500);
     let mut machine = Machine::boot(Fake::new(), "busy", &slot, &attempt);
-    wait_until("it is asked to end", || machine.fake.heard("signals") == "term\n");
-    assert!(machine.child.try_wait().unwrap().is_none(), "it works on");
+    wait_until("the runner gets SIGTERM", || machine.fake.heard("signals") == "term\n");
+    assert!(machine.child.try_wait().unwrap().is_none(), "the runner continues");
     std::fs::write(machine.fake.said("finish"), "").unwrap();
     machine.ends();
     assert_eq!(machine.fake.heard("finished"), "done\n");
-    assert_eq!(machine.fake.heard("signals"), "term\n", "asked once");
+    assert_eq!(machine.fake.heard("signals"), "term\n", "the runner gets one SIGTERM");
 }
 
 #[test]
-fn the_deadline_ends_everything() {
+fn the_deadline_kills_the_machine() {
     let slot = slot();
     let mut attempt = usual(&slot);
     attempt.boot.deadline = in_seconds(8);
@@ -281,7 +285,7 @@ fn the_deadline_ends_everything() {
 }
 
 #[test]
-fn past_its_deadline_it_does_nothing() {
+fn a_boot_after_the_deadline_runs_nothing() {
     let slot = slot();
     let mut attempt = usual(&slot);
     attempt.boot.deadline = in_seconds(-5);
@@ -293,7 +297,7 @@ fn past_its_deadline_it_does_nothing() {
 }
 
 #[test]
-fn a_step_that_is_left_behind_ends_with_the_machine() {
+fn a_leftover_step_is_killed_with_the_machine() {
     let slot = slot();
     let fake = Fake::new();
     fake.program(
@@ -307,7 +311,7 @@ fn a_step_that_is_left_behind_ends_with_the_machine() {
 }
 
 #[test]
-fn without_a_runner_it_says_so_and_ends() {
+fn a_missing_runner_is_reported() {
     let slot = slot();
     let mut machine = Machine::boot(Fake::without_runner(), "", &slot, &usual(&slot));
     machine.ends();
@@ -316,7 +320,7 @@ fn without_a_runner_it_says_so_and_ends() {
 }
 
 #[test]
-fn the_older_name_of_the_runner_will_do() {
+fn the_runners_older_name_is_accepted() {
     let slot = slot();
     let fake = Fake::without_runner();
     fake.program("act_runner", "#!/bin/bash\necho act >\"$FAKE/name\"\n");
@@ -336,10 +340,10 @@ fn sigterm_to_the_script_ends_the_machine() {
     assert_eq!(machine.fake.heard("signals"), "term\n");
 }
 
-/// Boots without the marker: a machine of its own, which is powered off; here by programs that only
-/// pretend to. What it reads in /etc is in the fake's directory instead, and may be missing there.
+/// Boots without the marker, as on a dedicated machine that powers off, here with fake power
+/// programs. Replaces `/etc` by the fake's directory.
 fn boot_alone(fake: &Fake, script: &str) {
-    // The machine is off: the script goes no further.
+    // As after a power-off, the script stops here.
     fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\nexit 1\n");
     fake.program(
         "shutdown",
@@ -360,7 +364,7 @@ fn boot_alone(fake: &Fake, script: &str) {
         .spawn()
         .unwrap();
     let status = child.wait().unwrap();
-    // What sleeps on is ended with it, as by a real power-off.
+    // Kills remaining sleeps, like a real power-off.
     let mark = format!("FAKE={}", fake.dir.path().join("said").display());
     for pid in carrying(&mark) {
         let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
@@ -371,7 +375,7 @@ fn boot_alone(fake: &Fake, script: &str) {
 }
 
 #[test]
-fn a_machine_of_its_own_is_powered_off() {
+fn a_dedicated_machine_is_powered_off() {
     let fake = Fake::new();
     let slot = slot();
     let mut attempt = usual(&slot);

@@ -1,4 +1,4 @@
-//! The configuration: what is taken, what is refused, and in which words.
+//! The configuration: accepted values, rejected values, and their messages.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
@@ -35,7 +35,7 @@ fn bad(text: &str, expected: &Expect) {
 
 const MINIMAL: &str = "[forge]\nurl = \"https://git.example.com/\"\n";
 
-/// A forge that is right, then more lines.
+/// The given lines and a valid forge.
 fn with(more: &str) -> String {
     format!(
         "{more}\n[forge]\nurl = \"http://127.0.0.1:3000\"\ntoken = {{ env = \"HOME_TOKEN\" }}\n"
@@ -51,7 +51,7 @@ fn bad_top(more: &str, expected: &Expect) {
 }
 
 #[test]
-fn only_the_address_is_needed() {
+fn the_forge_address_alone_is_a_valid_configuration() {
     let Loaded { settings, warnings, .. } = good(MINIMAL, &[("GITEA_TOKEN", "long-secret")]);
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.installation, "tinqs-ci");
@@ -73,7 +73,7 @@ fn only_the_address_is_needed() {
 }
 
 #[test]
-fn everything_may_be_said() {
+fn every_key_can_be_set() {
     let text = r#"
 installation = "north"
 store = "redb:/var/lib/tinqs-ci"
@@ -154,7 +154,7 @@ labels = ["*"]
 }
 
 #[test]
-fn unknown_keys_name_their_neighbour() {
+fn unknown_keys_suggest_the_nearest_key_or_its_table() {
     bad_top(
         "instalation = \"x\"",
         &expect!["ci.toml:1: instalation: is not a known key; did you mean `installation`?"],
@@ -194,7 +194,7 @@ fn unknown_keys_name_their_neighbour() {
 }
 
 #[test]
-fn wrong_types_say_what_is_expected() {
+fn wrong_types_name_the_expected_type() {
     bad("forge = 3", &expect!["ci.toml:1: forge: expected a table, not a number"]);
     bad(
         "[forge]\nurl = 5\ntoken = 6\npoll_every = 10\nscope = [\"all\"]",
@@ -237,18 +237,18 @@ fn wrong_types_say_what_is_expected() {
 }
 
 #[test]
-fn wrong_values_say_what_is_possible() {
+fn wrong_values_name_the_expected_form() {
     bad(
         "[forge]\nurl = \"git.example.com\"",
         &expect![[
-            r#"ci.toml:2: forge.url: "git.example.com" is not possible: expected an address such as "https://git.example.com""#
+            r#"ci.toml:2: forge.url: "git.example.com" is not valid: expected an address such as "https://git.example.com""#
         ]],
     );
     bad(
         "[forge]\nurl = \"ftp://git.example.com\"\nmachine_url = \"https://\"",
         &expect![[r#"
-        ci.toml:2: forge.url: "ftp://git.example.com" is not possible: expected an address such as "https://git.example.com"
-        ci.toml:3: forge.machine_url: "https://" is not possible: expected an address such as "https://git.example.com""#]],
+        ci.toml:2: forge.url: "ftp://git.example.com" is not valid: expected an address such as "https://git.example.com"
+        ci.toml:3: forge.machine_url: "https://" is not valid: expected an address such as "https://git.example.com""#]],
     );
     bad(
         "[forge]\nurl = \"https://me:secretword@git.example.com\"",
@@ -263,14 +263,14 @@ fn wrong_values_say_what_is_possible() {
     bad(
         "[forge]\nurl = \"http://x\"\npoll_every = \"500ms\"\nsweep_every = \"2h\"",
         &expect![[r#"
-        ci.toml:3: forge.poll_every: "500ms" is not possible: from 1s to 1h
-        ci.toml:4: forge.sweep_every: "2h" is not possible: from 1s to 1h"#]],
+        ci.toml:3: forge.poll_every: "500ms" is not valid: from 1s to 1h
+        ci.toml:4: forge.sweep_every: "2h" is not valid: from 1s to 1h"#]],
     );
     bad(
         "[forge]\nurl = \"http://x\"\npoll_every = \"ten seconds\"\nsweep_every = \"-5s\"",
         &expect![[r#"
-        ci.toml:3: forge.poll_every: "ten seconds" is not possible: expected a duration such as "90s", "5m" or "1h 30m"
-        ci.toml:4: forge.sweep_every: "-5s" is not possible: from 1s to 1h"#]],
+        ci.toml:3: forge.poll_every: "ten seconds" is not valid: expected a duration such as "90s", "5m" or "1h 30m"
+        ci.toml:4: forge.sweep_every: "-5s" is not valid: from 1s to 1h"#]],
     );
     bad(
         "[forge]\nurl = \"http://x\"\ndemand = \"push\"",
@@ -281,14 +281,14 @@ fn wrong_values_say_what_is_possible() {
     bad(
         "[forge]\nurl = \"http://x\"\ndemand = \"jobbs\"",
         &expect![[
-            r#"ci.toml:3: forge.demand: "jobbs" is not possible: expected "auto" or "jobs" or "push"; did you mean "jobs"?"#
+            r#"ci.toml:3: forge.demand: "jobbs" is not valid: expected "auto" or "jobs" or "push"; did you mean "jobs"?"#
         ]],
     );
     for scope in ["org", "org:", "repo:acme", "repo:a/b/c", "All", "user:x", "org:../x"] {
         let text = format!("[forge]\nurl = \"http://x\"\nscope = \"{scope}\"");
         let mistakes = parse(&text, &[]).expect_err(scope).to_string();
         let start =
-            format!("ci.toml:3: forge.scope: \"{scope}\" is not possible: expected \"all\"");
+            format!("ci.toml:3: forge.scope: \"{scope}\" is not valid: expected \"all\"");
         assert!(mistakes.starts_with(&start), "{mistakes}");
     }
     bad_top(
@@ -304,40 +304,40 @@ fn wrong_values_say_what_is_possible() {
     bad_top(
         "[server]\nlisten = \"8080\"",
         &expect![[
-            r#"ci.toml:2: server.listen: "8080" is not possible: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#
+            r#"ci.toml:2: server.listen: "8080" is not valid: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#
         ]],
     );
     bad_top(
         "store = \"redb:\"\nqueue = \"disk:\"\ncompute = \"docker:\"\ninstallation = \"a b\"",
         &expect![[r#"
-            ci.toml:1: store: "redb:" is not possible: expected "redb:DIRECTORY" or "memory:"
-            ci.toml:2: queue: "disk:" is not possible: expected "memory:" or "sqs:URL"
-            ci.toml:3: compute: "docker:" is not possible: expected "process:", "process:DIRECTORY" or "ec2:REGION"
-            ci.toml:4: installation: "a b" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
+            ci.toml:1: store: "redb:" is not valid: expected "redb:DIRECTORY" or "memory:"
+            ci.toml:2: queue: "disk:" is not valid: expected "memory:" or "sqs:URL"
+            ci.toml:3: compute: "docker:" is not valid: expected "process:", "process:DIRECTORY" or "ec2:REGION"
+            ci.toml:4: installation: "a b" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
     );
     bad_top(
         "[[class]]\nname = \"\"\nlabels = []",
         &expect![[r#"
-        ci.toml:2: class "": name: "" is not possible: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
+        ci.toml:2: class "": name: "" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
         ci.toml:3: class "": labels: is empty: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimit = 0\nrepo_limit = -1",
         &expect![[r#"
         ci.toml:4: class "a": limit: 0 would allow no machine at all: leave the key out for no limit
-        ci.toml:5: class "a": repo_limit: -1 is not possible: from 1 to 4294967295"#]],
+        ci.toml:5: class "a": repo_limit: -1 is not valid: from 1 to 4294967295"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\nmarkets = [\"spott\"]\nkinds = [\"x\", \"x\"]\nsubnets = []",
         &expect![[r#"
-            ci.toml:5: class "a": machines.markets: "spott" is not possible: expected a list of "spot" or "on-demand"; did you mean "spot"?
+            ci.toml:5: class "a": machines.markets: "spott" is not valid: expected a list of "spot" or "on-demand"; did you mean "spot"?
             ci.toml:6: class "a": machines.kinds: names something twice
             ci.toml:7: class "a": machines.subnets: is empty: expected a list of texts such as ["a", "b"]"#]],
     );
 }
 
 #[test]
-fn labels_are_what_runners_take() {
+fn labels_that_runners_reject_are_mistakes() {
     for label in ["a b", "a,b", ":host", "a:vm:x", "a:docker:", "*:host", "li*", "", "a\\u001b"] {
         let class = format!("[[class]]\nname = \"a\"\nlabels = [\"ok\", \"{label}\"]");
         let mistakes =
@@ -354,7 +354,7 @@ fn labels_are_what_runners_take() {
 }
 
 #[test]
-fn contradictions_are_refused() {
+fn contradictions_are_rejected() {
     bad_top(
         "[server]\nlisten = \"0.0.0.0:8080\"",
         &expect![[
@@ -374,7 +374,7 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn what_is_not_toml_says_where() {
+fn toml_errors_name_their_line() {
     bad("[forge\nurl = \"x\"", &expect!["ci.toml:1: not TOML: unclosed table, expected `]`"]);
     bad(
         "[forge]\nurl = \"x\"\nurl = \"y\"\n\nscope = all\n",
@@ -389,7 +389,7 @@ fn what_is_not_toml_says_where() {
 }
 
 #[test]
-fn without_anything_the_way_in_is_named() {
+fn without_a_configuration_the_error_names_the_ways_to_get_one() {
     let mistakes = settings::parse("", None, &BTreeMap::new()).expect_err("nothing is there");
     expect![[r#"
         there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
@@ -403,7 +403,7 @@ fn without_anything_the_way_in_is_named() {
 }
 
 #[test]
-fn the_environment_wins() {
+fn the_environment_overrides_the_file() {
     let text = "store = \"memory:\"\n[forge]\nurl = \"https://a\"\ntoken = { env = \"NOT_SET\" }\n";
     let loaded = good(
         text,
@@ -453,7 +453,7 @@ fn mistakes_in_the_environment_name_the_variable() {
     let mistakes = parse(MINIMAL, &pairs[..5]).expect_err("all of them are wrong");
     expect![[r#"
         TINQS_CI_CLASS__0__LIMIT: class: expected tables in the file, each headed [[class]], not a table
-        TINQS_CI_FORGE__POLL_EVERY: forge.poll_every: "10" is not possible: expected a duration such as "90s", "5m" or "1h 30m"
+        TINQS_CI_FORGE__POLL_EVERY: forge.poll_every: "10" is not valid: expected a duration such as "90s", "5m" or "1h 30m"
         TINQS_CI_FORGE__ULR: forge.ulr: is not a known key; did you mean `url`?
         TINQS_CI_SERVERS__LISTEN: servers: is not a known key; did you mean `server`?
         TINQS_CI_STORES: stores: is not a known key; did you mean `store`?"#]].assert_eq(&mistakes.to_string());
@@ -462,7 +462,7 @@ fn mistakes_in_the_environment_name_the_variable() {
 }
 
 #[test]
-fn credentials_come_from_three_places() {
+fn credentials_come_from_a_variable_a_file_or_inline() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &[u8]| -> PathBuf {
         let path = folder.path().join(name);
@@ -522,7 +522,7 @@ fn credentials_come_from_three_places() {
 }
 
 #[test]
-fn credentials_are_in_no_message() {
+fn no_message_contains_a_credential() {
     let text = "[forge]\nurl = \"http://x\"\ntoken = \"hunter2-hunter2\"\ndemand = \"push\"\n";
     let mistakes = parse(text, &[]).expect_err("push");
     assert!(!format!("{mistakes} {mistakes:?}").contains("hunter2"));
@@ -531,7 +531,7 @@ fn credentials_are_in_no_message() {
 }
 
 #[test]
-fn what_is_probably_not_meant_is_said() {
+fn probably_unintended_values_cause_warnings() {
     let text = with(
         r#"
 [[class]]
@@ -564,7 +564,7 @@ api_token = "too short"
 }
 
 #[test]
-fn credentials_that_are_too_short_to_be_kept_out_of_messages_are_said() {
+fn credentials_too_short_to_redact_cause_warnings() {
     let text = "[forge]\nurl = \"http://x\"\ntoken = { env = \"A\" }\nrunner_token = { env = \"B\" }\n\
                 webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
@@ -576,7 +576,7 @@ fn credentials_that_are_too_short_to_be_kept_out_of_messages_are_said() {
 }
 
 #[test]
-fn files_are_found_as_told() {
+fn the_flag_overrides_the_variable_that_names_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.toml");
     std::fs::write(&path, MINIMAL).expect("written");
@@ -587,7 +587,7 @@ fn files_are_found_as_told() {
     let missing = folder.path().join("b.toml");
     let mistakes = settings::load(Some(&missing), &variable).expect_err("the flag wins");
     assert!(
-        mistakes.to_string().contains("b.toml: the configuration cannot be read"),
+        mistakes.to_string().contains("b.toml: cannot read the configuration"),
         "{mistakes}"
     );
     std::fs::write(&path, [0xff]).expect("written");
@@ -595,7 +595,7 @@ fn files_are_found_as_told() {
 }
 
 #[test]
-fn the_schema_is_one_and_knows_the_same() {
+fn the_schema_is_valid_and_agrees_with_the_reader() {
     let schema = settings::schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");

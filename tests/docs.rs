@@ -1,4 +1,4 @@
-//! The documentation holds together: links lead somewhere, decisions are dated, alerts have runbooks.
+//! Checks of the documentation: links resolve, decisions are dated, alerts have runbooks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn read(path: impl AsRef<Path>) -> String {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every Markdown page, relative to the root: those at the root and those under `docs/`.
+/// Returns every Markdown page at the root and under `docs/`, relative to the root.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     for entry in fs::read_dir(root()).expect("the root can be read").flatten() {
@@ -24,7 +24,7 @@ fn pages() -> Vec<PathBuf> {
     }
     walk(&root().join("docs"), &mut pages);
     pages.sort();
-    assert!(pages.len() > 20, "the pages are not found: {pages:?}");
+    assert!(pages.len() > 20, "pages are missing: {pages:?}");
     pages
 }
 
@@ -34,7 +34,7 @@ fn walk(folder: &Path, pages: &mut Vec<PathBuf>) {
         if path.is_dir() {
             walk(&path, pages);
         } else if is_page(&path) {
-            pages.push(path.strip_prefix(root()).expect("it lies under the root").to_owned());
+            pages.push(path.strip_prefix(root()).expect("a path under the root").to_owned());
         }
     }
 }
@@ -43,7 +43,7 @@ fn is_page(path: &Path) -> bool {
     path.is_file() && path.extension().is_some_and(|extension| extension == "md")
 }
 
-/// A page without its fenced blocks and code spans: what is left is prose.
+/// Returns the prose of a page, without fenced blocks and code spans.
 fn prose(page: &str) -> String {
     let mut fenced = false;
     let mut out = String::new();
@@ -63,7 +63,7 @@ fn prose(page: &str) -> String {
     out
 }
 
-/// The targets of a page's links.
+/// Returns the targets of a page's links.
 fn links(page: &str) -> Vec<String> {
     let prose = prose(page);
     prose
@@ -75,7 +75,7 @@ fn links(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// The anchors that mdBook and forges make of a page's headings.
+/// Returns the anchors of a page's headings, as mdBook and forges create them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut fenced = false;
     let mut found = BTreeSet::new();
@@ -106,7 +106,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     let mut broken = Vec::new();
     let mut followed = 0;
     for page in pages() {
@@ -129,7 +129,7 @@ fn links_lead_somewhere() {
             }
         }
     }
-    assert!(broken.is_empty(), "these links lead nowhere:\n  {}", broken.join("\n  "));
+    assert!(broken.is_empty(), "broken links:\n  {}", broken.join("\n  "));
     assert!(followed > 50, "only {followed} links were found");
 }
 
@@ -142,18 +142,18 @@ fn the_summary_lists_every_page() {
         .into_iter()
         .filter(|page| page.starts_with("docs") && !page.ends_with("SUMMARY.md"))
         .collect();
-    assert_eq!(listed, there, "docs/SUMMARY.md lists the pages under docs/, each once");
+    assert_eq!(listed, there, "docs/SUMMARY.md must list each page under docs/ once");
     assert_eq!(links(&summary).len(), listed.len(), "a page is listed twice");
 }
 
 #[test]
 fn every_page_has_one_title() {
-    // The summary's titles are the parts of the book.
+    // The titles in the summary are the parts of the book.
     for page in pages().into_iter().filter(|page| !page.ends_with("SUMMARY.md")) {
         let text = read(&page);
         let titles = prose(&text).lines().filter(|line| line.starts_with("# ")).count();
         assert_eq!(titles, 1, "{} has {titles} titles", page.display());
-        assert!(text.ends_with('\n'), "{} ends within a line", page.display());
+        assert!(text.ends_with('\n'), "{} does not end with a newline", page.display());
     }
 }
 
@@ -189,7 +189,7 @@ fn every_alert_has_its_runbook() {
         } else if let Some(path) = line.strip_prefix("runbook_url: ") {
             let text = read(path);
             assert!(text.contains(alert), "{path} does not name {alert}");
-            assert!(named.insert(path.to_owned()), "{path} is named twice");
+            assert!(named.insert(path.to_owned()), "{path} belongs to two alerts");
         }
     }
     assert_eq!(named.len(), rules.matches("- alert: ").count(), "an alert has no runbook");
@@ -198,10 +198,10 @@ fn every_alert_has_its_runbook() {
         .filter(|page| page.starts_with("docs/runbooks"))
         .map(|page| page.to_string_lossy().into_owned())
         .collect();
-    assert_eq!(named, there, "a runbook that no alert names");
+    assert_eq!(named, there, "every runbook belongs to an alert");
 }
 
-/// A rule of Prometheus: an alert, or what an expression is recorded as.
+/// A Prometheus rule: an alert or a recording rule.
 struct Rule {
     name: String,
     expression: String,
@@ -223,14 +223,14 @@ fn rules() -> Vec<Rule> {
         .collect()
 }
 
-/// The families that an expression reads, through what is recorded.
+/// Returns the metric families of an expression, through recording rules.
 fn families(expression: &str, rules: &[Rule]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let of_names = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
     for name in expression.split(of_names) {
         if name.starts_with("tinqs_ci:") {
             let recorded = rules.iter().find(|rule| rule.name == name);
-            let recorded = recorded.unwrap_or_else(|| panic!("{name} is recorded by no rule"));
+            let recorded = recorded.unwrap_or_else(|| panic!("no rule records {name}"));
             found.append(&mut families(&recorded.expression, rules));
         } else if name.starts_with("tinqs_ci_") {
             let of_histogram = ["_bucket", "_sum", "_count"];
@@ -241,7 +241,7 @@ fn families(expression: &str, rules: &[Rule]) -> BTreeSet<String> {
     found
 }
 
-/// Those that the program does not export, as a phrase; `None`: it exports all of them.
+/// Returns a phrase that names the families that the program does not export, if any.
 fn not_exported(families: &BTreeSet<String>, exported: &BTreeSet<String>) -> Option<String> {
     let missing: Vec<String> = families.difference(exported).map(|f| format!("`{f}`")).collect();
     match &missing[..] {
@@ -273,7 +273,7 @@ fn rules_and_runbooks_say_which_metrics_are_not_exported() {
             [format!("- alert: {}", rule.name), format!("- record: {}", rule.name)]
                 .contains(&(*line).to_owned())
         });
-        let before = lines[at.expect("the rule stands in the file") - 1];
+        let before = lines[at.expect("the rule is in the file") - 1];
         let comment = missing.as_ref().map(|phrase| format!("# Without effect yet: {phrase}"));
         assert_eq!(
             Some(before).filter(|line| line.starts_with('#')),
@@ -289,26 +289,26 @@ fn rules_and_runbooks_say_which_metrics_are_not_exported() {
         assert_eq!(told, sentence, "{runbook}, for {}", rule.name);
         silent += usize::from(sentence.is_some());
     }
-    assert!(silent < rules.len(), "every alert is silent: the families are not read rightly");
+    assert!(silent < rules.len(), "no alert can fire: the families are misread");
 }
 
 #[test]
-fn every_row_of_the_decision_is_told() {
+fn every_rule_is_documented() {
     let page = read("docs/how-it-works.md");
     for row in tinqs_ci_reconciler::plan::Row::ALL {
         let number = row.number();
-        // "none" is no row: there is no record.
+        // "none" means that there is no record, and is no rule.
         let told = number == "none" || page.contains(&format!("| {number} |"));
-        assert!(told, "row {number} is not in docs/how-it-works.md");
+        assert!(told, "rule {number} is not in docs/how-it-works.md");
     }
     for law in 1..=8 {
-        assert!(page.contains(&format!("| L{law} |")), "law L{law} is not told");
+        assert!(page.contains(&format!("| L{law} |")), "law L{law} is not in docs/how-it-works.md");
     }
 }
 
 #[test]
 fn every_reason_is_explained() {
-    // No wildcard: a new reason makes this fail to compile until it is explained.
+    // Without a wildcard, a new reason does not compile until it is listed here.
     use tinqs_ci_reconciler::model::Reason;
     let name = |reason: Reason| match reason {
         Reason::Deleted => "Deleted",

@@ -1,5 +1,4 @@
-//! Everything that the fuzzer starts from and has found, checked once more: what it checks must
-//! hold without it too.
+//! Checks the seeds and findings of the fuzz targets in `cargo test`.
 
 #[path = "../fuzz/src/boot.rs"]
 mod boot;
@@ -17,7 +16,7 @@ mod workflow;
 use std::fs;
 use std::path::Path;
 
-/// Checks every file of a target's seeds.
+/// Checks every seed of a target.
 fn seeds(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut checked = 0;
@@ -31,31 +30,31 @@ fn seeds(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn boot_holds() {
+fn boot_seeds_pass() {
     seeds("boot", boot::check);
 }
 
 #[test]
-fn config_holds() {
+fn config_seeds_pass() {
     seeds("config", config::check);
 }
 
 #[test]
-fn observation_holds() {
+fn observation_seeds_pass() {
     seeds("observation", observation::check);
 }
 
 #[test]
-fn webhook_holds() {
+fn webhook_seeds_pass() {
     seeds("webhook", webhook::check);
 }
 
 #[test]
-fn glob_holds() {
+fn glob_seeds_pass() {
     seeds("glob", glob::check);
 }
 
 #[test]
-fn workflow_holds() {
+fn workflow_seeds_pass() {
     seeds("workflow", workflow::check);
 }

@@ -1,5 +1,4 @@
-//! The forge's side of the package: webhooks against the corpus, the client against small servers
-//! that say what a script lets them say.
+//! The Gitea adapter: webhooks against the corpus, and the client against small scripted servers.
 
 #[path = "gitea/script.rs"]
 mod script;

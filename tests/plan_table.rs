@@ -1,8 +1,8 @@
-//! Every row of the heart, as data: what is seen, and what is decided from it.
+//! Every rule of the decision table, as data: an observation and its plan.
 //!
-//! A case of `plan_table/*.json` names a base observation, what is seen instead, and what is decided.
-//! Times are relative to a fixed now. `UPDATE_EXPECT=1` rewrites what is decided; review the
-//! difference against the heart before it is committed.
+//! A case of `plan_table/*.json` names a base observation, its changes, and the resulting plan.
+//! Times are relative to a fixed now. `UPDATE_EXPECT=1` rewrites the plans; review the difference
+//! against the decision table before you commit it.
 
 #[path = "plan_table/cases.rs"]
 mod cases;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tinqs_ci_reconciler::model::Observation;
 use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
 
-/// What is decided, in the notation of the cases: of the status only what changes.
+/// Returns the plan in the notation of the cases, with only the changes of the status.
 fn told(seen: &Observation) -> Value {
     let Plan { row, status, prepare, actions } = plan(seen);
     let json = |value: serde_json::Result<Value>| value.expect("a plan is JSON");
@@ -26,7 +26,7 @@ fn told(seen: &Observation) -> Value {
         let after = json(serde_json::to_value(&status));
         let change =
             cases::difference(&before, &after).unwrap_or_else(|| Value::Object(Map::new()));
-        assert_eq!(cases::patched(before, &change), after, "the notation loses nothing");
+        assert_eq!(cases::patched(before, &change), after, "the notation is lossless");
         then.insert("status".into(), change);
     } else {
         then.insert("status".into(), Value::Null);
@@ -40,7 +40,7 @@ fn told(seen: &Observation) -> Value {
     cases::relative(Value::Object(then))
 }
 
-/// The rows that a plan shows.
+/// Returns the rules that a plan names.
 fn rows(plan: &Plan) -> Vec<Row> {
     let of_action = |action: &Action| match action {
         Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
@@ -52,7 +52,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 #[test]
-fn every_case_is_decided_as_reviewed() {
+fn every_case_is_decided_as_recorded() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let bases = cases::bases();
     let mut wrong = Vec::new();
@@ -80,7 +80,7 @@ fn every_case_is_decided_as_reviewed() {
 }
 
 #[test]
-fn every_row_is_reached_in_its_own_table() {
+fn every_rule_is_reached_in_its_own_table() {
     let bases = cases::bases();
     let mut reached = BTreeSet::new();
     for (file, table) in cases::tables() {
@@ -90,8 +90,8 @@ fn every_row_is_reached_in_its_own_table() {
         }
         let own = Row::ALL.iter().find(|row| row.number() == table.row);
         match own {
-            Some(row) => assert!(here.contains(row), "{file}: no case reaches row {row}"),
-            None => assert_eq!(table.row, "several", "{file}: there is no row {}", table.row),
+            Some(row) => assert!(here.contains(row), "{file}: no case reaches rule {row}"),
+            None => assert_eq!(table.row, "several", "{file}: there is no rule {}", table.row),
         }
         reached.extend(here);
     }
@@ -100,7 +100,7 @@ fn every_row_is_reached_in_its_own_table() {
 }
 
 #[test]
-fn every_row_has_its_table_and_every_case_its_own_sentence() {
+fn every_rule_has_a_table_and_every_case_a_unique_name() {
     let tables = cases::tables();
     let mut wanted: BTreeSet<String> = Row::ALL
         .iter()
@@ -109,14 +109,14 @@ fn every_row_has_its_table_and_every_case_its_own_sentence() {
         .collect();
     wanted.extend(["none", "push", "several"].map(str::to_owned));
     let there: BTreeSet<String> = tables.keys().cloned().collect();
-    assert_eq!(there, wanted, "tables that are there, and tables that there should be");
+    assert_eq!(there, wanted, "there is one table per rule");
     let mut names = BTreeSet::new();
     for (file, table) in &tables {
         if let Some(number) = file.strip_prefix("row-") {
-            assert_eq!(table.row, number.trim_start_matches('0'), "{file} is about its row");
+            assert_eq!(table.row, number.trim_start_matches('0'), "{file} belongs to its rule");
         }
         for case in &table.cases {
-            assert!(names.insert(&case.name), "{file}: `{}` is told twice", case.name);
+            assert!(names.insert(&case.name), "{file}: `{}` occurs twice", case.name);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The generated pages of `docs/reference/` are current, and what the documentation shows as
-//! configuration is configuration. `UPDATE_EXPECT=1` writes the pages anew.
+//! Checks that the generated pages of `docs/reference/` are current and that configuration examples
+//! in the documentation are valid. `UPDATE_EXPECT=1` rewrites the pages.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What the real binary answers.
+/// Returns the output of the real binary.
 fn binary(arguments: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
         .args(arguments)
@@ -26,44 +26,47 @@ fn binary(arguments: &[&str]) -> String {
         .expect("the binary starts");
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "tinqs-ci {}: {}: {said}", arguments.join(" "), out.status);
-    String::from_utf8(out.stdout).expect("answers are text")
+    String::from_utf8(out.stdout).expect("the output is text")
 }
 
-/// What `tinqs-ci schema KIND` prints.
+/// Returns the output of `tinqs-ci schema KIND`.
 fn schema(kind: &str) -> Value {
     serde_json::from_str(&binary(&["schema", kind])).expect("a schema is JSON")
 }
 
-/// A text for a cell of a table.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
 // ---------------------------------------------------------------- configuration
 
-/// The page of all keys, from the JSON Schema.
+/// Returns the page of all keys, from the JSON Schema.
 fn configuration_page(schema: &Value) -> String {
     let mut page = format!("# Configuration\n\n{GENERATED}\n");
     page.push_str(CONFIGURATION_INTRODUCTION);
-    section(&mut page, "The top of the file", "", "", schema);
+    section(&mut page, "Top level", "", "", schema);
     page.push_str(CONFIGURATION_END);
     page
 }
 
 const CONFIGURATION_INTRODUCTION: &str = "\
-One TOML file: `--config FILE`, else `TINQS_CI_CONFIG`, else `./tinqs-ci.toml` if it is there. `tinqs-ci init` writes
-one with comments. Relative paths are relative to the working directory.
+The configuration is one TOML file: `--config FILE`, else `TINQS_CI_CONFIG`, else
+`./tinqs-ci.toml` if it exists. `tinqs-ci init` writes one with comments. Relative paths are
+relative to the working directory.
 
-The environment goes over the file: `TINQS_CI_<SECTION>__<KEY>`, two underscores between section and key, as
-`TINQS_CI_FORGE__POLL_EVERY=30s` or `TINQS_CI_STORE=memory:`; a credential from a file is
-`TINQS_CI_FORGE__TOKEN__FILE=path`. Classes are configured in the file alone. Empty variables count as not set.
+Environment variables override the file: `TINQS_CI_<SECTION>__<KEY>`, with two underscores between
+section and key, as in `TINQS_CI_FORGE__POLL_EVERY=30s` or `TINQS_CI_STORE=memory:`. A credential
+from a file is `TINQS_CI_FORGE__TOKEN__FILE=path`. Classes can be configured in the file only. Empty
+variables count as unset.
 
-Unknown keys, wrong types and contradictions end with exit code 2, and a line for each mistake: file, line, key, what was
-expected, and the nearest known key. `tinqs-ci schema config` prints the JSON Schema that this page is made from.
+Unknown keys, wrong types and contradictions end the program with exit code 2 and one line per
+mistake: file, line, key, what was expected, and the nearest known key. `tinqs-ci schema config`
+prints the JSON Schema from which this page is generated.
 
-A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which is warned about. Secrets
-are cut out of messages; one shorter than 8 characters is not, and is warned about too. A *duration* is written as
-`90s`, `5m` or `1h 30m`.
+A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which causes a
+warning. Secrets are removed from messages, except those shorter than 8 characters, which cause a
+warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
 
 ";
 
@@ -104,11 +107,12 @@ limit       = 2
 repo_limit  = 1
 ```
 
-The first class whose labels contain every label of a job's `runs-on` serves it: a job on `linux` gets a machine of the class
-`linux`, and one on `[linux, big]` one of `big`. Were `big` to stand first, it would serve both: put the common classes first.
+The first class whose labels contain every label of a job's `runs-on` serves it: a job on `linux`
+gets a machine of the class `linux`, and a job on `[linux, big]` one of `big`. If `big` came first,
+it would serve both: put the common classes first.
 ";
 
-/// A table of keys, and below it the tables that it holds.
+/// Writes a table of keys, then the tables nested in it.
 fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
@@ -141,7 +145,8 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
         let _ = writeln!(rows, "| `{name}` | {takes} | {} | {} |", cell(&default), cell(about));
     }
     if !rows.is_empty() {
-        let _ = writeln!(page, "| key | takes | default | |\n|---|---|---|---|\n{rows}");
+        let _ =
+            writeln!(page, "| key | value | default | description |\n|---|---|---|---|\n{rows}");
     }
     for (title, path, outer, inner) in tables {
         let about = outer["description"].as_str().unwrap_or_default();
@@ -149,7 +154,7 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
     }
 }
 
-/// What a key takes, in a word or two.
+/// Returns a key's type in a word or two.
 fn takes(property: &Value) -> String {
     if property["$ref"].as_str().is_some_and(|r| r.ends_with("/secret")) {
         return "secret".to_owned();
@@ -164,7 +169,7 @@ fn takes(property: &Value) -> String {
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("string") if is_duration(property) => "duration".to_owned(),
         Some("string") => "text".to_owned(),
-        other => panic!("a type that the page has no word for: {other:?} in {property}"),
+        other => panic!("unknown type {other:?} in {property}"),
     }
 }
 
@@ -176,13 +181,13 @@ fn is_duration(property: &Value) -> bool {
 }
 
 #[test]
-fn the_page_of_the_configuration_is_current() {
+fn the_configuration_page_is_current() {
     let page = configuration_page(&schema("config"));
     assert!(page.matches("\n## ").count() >= 6, "sections are missing:\n{page}");
     expect_file!["../docs/reference/configuration.md"].assert_eq(&page);
 }
 
-/// The fenced blocks of a language in a page, each with the line it begins on.
+/// Returns the fenced blocks of a language in a page with their first lines.
 fn blocks(page: &str, language: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut inside: Option<(usize, String)> = None;
@@ -203,9 +208,9 @@ fn blocks(page: &str, language: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn configuration_in_the_documentation_is_configuration() {
+fn configuration_examples_are_valid() {
     let schema = schema("config");
-    let validator = jsonschema::validator_for(&schema).expect("our schema is one");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
     let mut checked = 0;
     for page in ["README.md", "docs/tutorials/one-host.md", "docs/reference/configuration.md"] {
         for (line, block) in blocks(&read(page), "toml") {
@@ -223,11 +228,11 @@ fn configuration_in_the_documentation_is_configuration() {
 
 // ---------------------------------------------------------------- commands
 
-/// The page of all commands, from what `--help` says.
+/// Returns the page of all commands, from their `--help`.
 fn commands_page() -> String {
     let mut page = format!("# Commands\n\n{GENERATED}\n");
     page.push_str(COMMANDS_INTRODUCTION);
-    page.push_str("| command | does |\n|---|---|\n");
+    page.push_str("| command | description |\n|---|---|\n");
     let verbs = verbs(&binary(&["--help"]));
     for (name, about) in &verbs {
         let _ = writeln!(page, "| [`{name}`](#tinqs-ci-{name}) | {} |", cell(about));
@@ -239,13 +244,13 @@ fn commands_page() -> String {
     format!("{}\n", page.trim_end())
 }
 
-/// Names and summaries under `Commands:` of a help text.
+/// Returns the names and summaries under `Commands:` of a help text.
 fn verbs(help: &str) -> Vec<(String, String)> {
     let mut verbs: Vec<(String, String)> = Vec::new();
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     for line in listed.take_while(|line| line.starts_with("  ")) {
         let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        // A summary may go on in the next line, further in.
+        // A summary may continue in the next, further indented line.
         match verbs.last_mut() {
             Some((_, before)) if line.starts_with("     ") => {
                 before.push(' ');
@@ -270,22 +275,23 @@ fn describe(page: &mut String, path: &[&str]) {
 }
 
 const COMMANDS_INTRODUCTION: &str = "\
-Commands about runs and machines talk to the server's HTTP API only: `--server URL`, else `TINQS_CI_URL`, else
-`http://127.0.0.1:8080`, with `TINQS_CI_API_TOKEN` where the server asks for a token. Answers go to stdout, errors and
-progress to stderr. `NO_COLOR` and pipes give plain output; `-o json` is the object as the API answers it.
+Commands about runs and machines call only the server's HTTP API: `--server URL`, else
+`TINQS_CI_URL`, else `http://127.0.0.1:8080`, with `TINQS_CI_API_TOKEN` if the server requires a
+token. Results go to stdout, errors and progress to stderr. `NO_COLOR` and pipes give plain output;
+`-o json` prints the object as the API returns it.
 
-| exit code | means |
+| exit code | meaning |
 |---|---|
 | 0 | done; with `plan --exit-code`: settled |
 | 1 | failed: a check of `doctor`, a malformed line of `eval` |
-| 2 | usage or configuration; with `plan --exit-code`: something to do |
+| 2 | wrong usage or configuration; with `plan --exit-code`: something to do |
 | 3 | no run, machine, registration, class, job or commit has that name |
-| 4 | the server is not reached |
+| 4 | cannot reach the server |
 
 ";
 
 #[test]
-fn the_page_of_the_commands_is_current() {
+fn the_commands_page_is_current() {
     let page = commands_page();
     for verb in ["serve", "demo", "init", "doctor", "get", "plan", "delete", "eval"] {
         assert!(page.contains(&format!("\n## tinqs-ci {verb}\n")), "{verb} is not on the page");
@@ -295,7 +301,7 @@ fn the_page_of_the_commands_is_current() {
 
 // ---------------------------------------------------------------- metrics
 
-/// The page of all metric families, from what `schema metrics` prints.
+/// Returns the page of all metric families, from `schema metrics`.
 fn metrics_page(families: &[Value]) -> String {
     let mut page = format!("# Metrics\n\n{GENERATED}\n");
     page.push_str(METRICS_INTRODUCTION);
@@ -320,7 +326,7 @@ fn metrics_page(families: &[Value]) -> String {
                 }
                 None => match label.as_str() {
                     "class" => "the configured classes, and `unmatched`".to_owned(),
-                    _ => "what was built".to_owned(),
+                    _ => "the values of this build".to_owned(),
                 },
             };
             let _ = writeln!(page, "| `{label}` | {values} |");
@@ -331,19 +337,22 @@ fn metrics_page(families: &[Value]) -> String {
 }
 
 const METRICS_INTRODUCTION: &str = "\
-`GET /metrics` answers Prometheus text; beyond loopback it needs the API token. A scrape calls neither forge nor cloud: it tells
-what the loops last saw, and `tinqs_ci_snapshot_timestamp_seconds` says when.
+`GET /metrics` returns Prometheus text; beyond loopback it requires the API token. A scrape calls
+neither the forge nor the cloud: it shows what the loops last observed, and
+`tinqs_ci_snapshot_timestamp_seconds` says when.
 
-Times are exported as Unix times, and 0 means none: an age is `time() - x`, and goes on growing when the loop that sets it has
-stopped. Every possible series is there from the start. No label ever holds a repository, a job, a branch or an id.
+Times are exported as Unix times, and 0 means none: an age is `time() - x`, and keeps growing if the
+loop that sets it has stopped. Every possible series exists from the start. No label ever contains a
+repository, a job, a branch or an ID.
 
-Rules for alerts, with their tests, are in `docs/alerts/`; each alert has a runbook in this book. Families that do not stand here
-(drift, cost, the outer queue's messages) are not exported in this version.
+Alerting rules and their tests are in `docs/alerts/`; each alert has a runbook in this book.
+Families that are not listed here (drift, cost, the outer queue's messages) are not exported in this
+version.
 
 ";
 
 #[test]
-fn the_page_of_the_metrics_is_current() {
+fn the_metrics_page_is_current() {
     let schema = schema("metrics");
     let page = metrics_page(schema.as_array().expect("a list of families"));
     expect_file!["../docs/reference/metrics.md"].assert_eq(&page);

@@ -1,4 +1,4 @@
-//! `schemas/` holds what the types say. `UPDATE_EXPECT=1` rewrites it.
+//! Checks that `schemas/` matches the types. `UPDATE_EXPECT=1` rewrites it.
 
 #[path = "plan_table/cases.rs"]
 #[allow(dead_code, reason = "the other test uses the rest")]
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tinqs_ci::commands::schemas;
 use tinqs_ci_reconciler::plan::plan;
 
-/// Every schema that is written from this test, by its file's stem.
+/// Returns every schema that this test writes, by file stem.
 fn generated() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("answers", schemas::answers()),
@@ -29,9 +29,9 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn the_schemas_are_what_the_types_say() {
+fn the_schemas_match_the_types() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    // The families of metrics are a list, not a schema; what is checked is the same.
+    // The metric families are a list, not a schema, but are checked alike.
     let metrics = ("metrics", tinqs_ci::telemetry::metrics::schema());
     for (name, schema) in generated().into_iter().chain([metrics]) {
         let path = folder().join(format!("{name}.json"));
@@ -49,18 +49,18 @@ fn the_schemas_are_what_the_types_say() {
 }
 
 #[test]
-fn the_schemas_are_draft_2020_12_and_valid_themselves() {
+fn the_schemas_are_valid_draft_2020_12() {
     for (name, schema) in generated() {
         assert_eq!(
             schema["$schema"], "https://json-schema.org/draft/2020-12/schema",
             "schemas/{name}.json"
         );
-        assert!(jsonschema::meta::is_valid(&schema), "schemas/{name}.json is no schema");
+        assert!(jsonschema::meta::is_valid(&schema), "schemas/{name}.json is not a valid schema");
     }
 }
 
 #[test]
-fn every_observation_of_the_plan_table_and_its_plan_fit_their_schemas() {
+fn the_plan_table_fits_the_schemas() {
     let seen_as = jsonschema::validator_for(&schemas::observation()).expect("a schema");
     let decided_as = jsonschema::validator_for(&schemas::plan()).expect("a schema");
     let run_as = jsonschema::validator_for(&schemas::run()).expect("a schema");
@@ -100,7 +100,7 @@ fn a_wrong_observation_does_not_fit() {
         ("/registrations", Value::Null),
     ] {
         let mut bad = good.clone();
-        *bad.pointer_mut(path).unwrap_or_else(|| panic!("{path} is there")) = value;
-        assert!(!seen_as.is_valid(&bad), "{path} is judged");
+        *bad.pointer_mut(path).unwrap_or_else(|| panic!("{path} exists")) = value;
+        assert!(!seen_as.is_valid(&bad), "the schema accepts a wrong {path}");
     }
 }

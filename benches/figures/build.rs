@@ -1,4 +1,4 @@
-//! A first build of the release binary, in a directory of its own.
+//! Time of a first build of the release binary in an empty directory.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::figure::{Figures, Goal, Result};
 use crate::machine;
 
-/// Tells CPU time (`<name>_cpu`) and time on the clock of a first build with these arguments, held
-/// against these goals.
+/// Prints the CPU time (`<name>_cpu`) and the wall-clock time of a first build with these arguments
+/// and goals.
 pub(crate) fn first(
     figures: &mut Figures,
     name: &str,
@@ -24,7 +24,7 @@ pub(crate) fn first(
         .stdin(Stdio::null())
         .status()?;
     if !status.success() {
-        return Err(format!("the build ended with {status}").into());
+        return Err(format!("the build failed with {status}").into());
     }
     let spent = machine::cpu_of_children()?.saturating_sub(before);
     figures.tell(&format!("{name}_cpu"), spent.as_secs_f64(), "s", cpu);

@@ -1,22 +1,22 @@
-//! A figure, and how it is told.
+//! Figures and their output.
 
 use serde_json::json;
 
-/// Anything that keeps a figure from being measured.
+/// A result whose error means that a figure could not be measured.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What a figure is held against.
+/// The goal of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
     /// At most this.
     Most(f64),
-    /// Exactly nothing, or something is broken: the program fails whatever its flags are.
+    /// Exactly zero; otherwise there is a bug, and the program fails regardless of its flags.
     Nothing,
-    /// None: it explains another figure.
+    /// No goal: the figure explains another one.
     Told,
 }
 
-/// Tells figures and remembers which goals were missed.
+/// Prints figures and records missed goals.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     missed: bool,
@@ -43,18 +43,18 @@ impl Figures {
         println!("{line}");
     }
 
-    /// Whether a goal was missed.
+    /// Returns whether a goal was missed.
     pub(crate) fn missed(&self) -> bool {
         self.missed
     }
 
-    /// Whether something is there of which there must be nothing.
+    /// Returns whether a figure that must be zero is not.
     pub(crate) fn lost(&self) -> bool {
         self.lost
     }
 }
 
-/// The value below which this share of them lies; 0 of none.
+/// Returns the value below which this share of the values lies, or 0 if there are none.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -63,7 +63,7 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// A count as a number to calculate with.
+/// Converts a count to a float.
 #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
 pub(crate) fn number(count: usize) -> f64 {
     count as f64

@@ -1,13 +1,13 @@
-//! Groups of figures, chosen by their names on the command line.
+//! Groups of figures, selected by name on the command line.
 
 use std::process::ExitCode;
 
 use crate::figure::{Figures, Result};
 
-/// A group of figures, by the name that chooses it.
+/// A group of figures and its name.
 pub(crate) type Group = (&'static str, fn(&mut Figures) -> Result<()>);
 
-/// Measures the groups that are named; the usual ones where none is.
+/// Measures the named groups, or the usual ones by default.
 pub(crate) fn measure(
     arguments: impl Iterator<Item = String>,
     usual: &[Group],
@@ -22,7 +22,7 @@ pub(crate) fn measure(
         chosen.iter().find(|n| !known(n)).or(flags.iter().find(|flag| *flag != "--goals"))
     {
         let groups: Vec<&str> = usual.iter().chain(named).map(|(name, _)| *name).collect();
-        eprintln!("`{odd}`: expected `--goals` or some of: {}", groups.join(" "));
+        eprintln!("unknown argument `{odd}`: expected `--goals` or a group: {}", groups.join(" "));
         return ExitCode::from(2);
     }
     let mut figures = Figures::default();
@@ -31,7 +31,7 @@ pub(crate) fn measure(
         let wanted =
             chosen.iter().any(|wanted| wanted == name) || (chosen.is_empty() && at < usual.len());
         if wanted && let Err(error) = group(&mut figures) {
-            eprintln!("{name}: could not be measured: {error}");
+            eprintln!("{name}: cannot measure: {error}");
             broken = true;
         }
     }

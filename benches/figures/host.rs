@@ -1,4 +1,4 @@
-//! The real binary beside a forge on loopback, in a directory of its own.
+//! The real binary with a forge on loopback, in a temporary directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,10 +19,10 @@ pub(crate) use crate::server::runtime;
 use crate::server::{Server, free_port, signal};
 
 const TOKEN: &str = "bench-api-token";
-/// Stands in PATH under the runner's name: a machine that is up and gets no job.
+/// A runner in PATH that gets no job, so that its machine stays up.
 const RUNNER: &str = "#!/bin/sh\nexec sleep 600\n";
 
-/// The binary that is measured.
+/// The measured binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tinqs-ci");
 
 /// A forge, a directory, and at most one server.
@@ -34,17 +34,17 @@ pub(crate) struct Host {
     starts: u32,
 }
 
-/// How a server is started.
+/// Options of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
-    /// Its role; `all` where empty.
+    /// The role; empty means `all`.
     pub(crate) role: &'static str,
-    /// Lines of the one class beside its name and labels.
+    /// Lines of the one class in addition to its name and labels.
     pub(crate) class: &'static str,
 }
 
 impl Host {
-    /// A forge on loopback; to be called in a runtime.
+    /// Starts a forge on loopback. Must be called in a runtime.
     pub(crate) fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let bin = dir.path().join("bin");
@@ -61,22 +61,22 @@ impl Host {
         Ok(Self { dir, forge, wire, server: None, starts: 0 })
     }
 
-    /// The forge behind the wire.
+    /// Returns the forge behind the wire.
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
         self.forge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store's directory.
+    /// Returns the store's directory.
     pub(crate) fn store(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    /// Where machines are.
+    /// Returns the directory of machines.
     pub(crate) fn machines(&self) -> PathBuf {
         self.dir.path().join("machines")
     }
 
-    /// The server's configuration, with a port that is free now.
+    /// Returns the server's configuration and its port, which is free now.
     pub(crate) fn configuration(&self, options: Options) -> Result<(String, u16)> {
         let port = free_port()?;
         let text = format!(
@@ -90,7 +90,7 @@ impl Host {
         Ok((text, port))
     }
 
-    /// The same, as the server understands it.
+    /// Returns the parsed configuration.
     pub(crate) fn settings(&self, options: Options) -> Result<Settings> {
         let text = self.configuration(options)?.0;
         Ok(tinqs_ci::settings::parse(
@@ -101,7 +101,7 @@ impl Host {
         .settings)
     }
 
-    /// Starts the server as operators do, logging to a file; does not wait for it.
+    /// Starts the server, which logs to a file. Does not wait until it is ready.
     fn spawn(&mut self, options: Options) -> Result<()> {
         if self.server.is_some() {
             return Err("one server at a time".into());
@@ -134,32 +134,32 @@ impl Host {
         self.server.as_ref().ok_or_else(|| "no server".into())
     }
 
-    /// The server's process id.
+    /// Returns the server's process ID.
     pub(crate) fn pid(&self) -> Result<u32> {
         Ok(self.server()?.pid())
     }
 
-    /// An address of the server.
+    /// Returns a URL of the server.
     pub(crate) fn url(&self, path: &str) -> Result<String> {
         Ok(self.server()?.url(path))
     }
 
-    /// What the server answers, as text; an error where it does not succeed.
+    /// Returns the body of a successful response.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
         self.server()?.get(path).await
     }
 
-    /// Whether the server answers with success.
+    /// Returns whether the response is successful.
     pub(crate) async fn has(&self, path: &str) -> Result<bool> {
         self.server()?.has(path).await
     }
 
-    /// kill -9.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.server.take().ok_or("no server")?.kill()
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         self.server.take().ok_or("no server")?.stop()
     }
@@ -168,7 +168,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.server = None;
-        // Machines outlive the server; each carries its home in its environment.
+        // Machines outlive the server; each has its home in its environment.
         for pid in machine::carrying(&format!("HOME={}", self.machines().display())) {
             signal(pid, Signal::KILL);
         }

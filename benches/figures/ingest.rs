@@ -1,4 +1,5 @@
-//! Webhooks: CPU each, latency at a set rate, and that none accepted is lost when the server dies.
+//! Webhooks: CPU time per webhook, latency at a fixed rate, and no loss of accepted ones when the
+//! server is killed.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +8,22 @@ use crate::host::{Host, Options, runtime};
 use crate::load::{self, Sent, shots};
 use crate::machine;
 
-/// Deliveries that are measured as fast as they are answered, so many at once.
+/// Measured deliveries, sent with [`AT_ONCE`] concurrent requests.
 const MEASURED: usize = 10_000;
 const AT_ONCE: usize = 64;
-/// Deliveries before that: connections, caches.
+/// Deliveries before the measurement, to open connections and fill caches.
 const WARM_UP: usize = 500;
-/// Deliveries each second of the open loop, and how many in all.
+/// Rate of the open loop per second, and its number of deliveries.
 const RATE: u32 = 500;
 const SCHEDULED: usize = 5_000;
-/// How often the server is killed while it takes deliveries at that rate, and how many it would get.
+/// Kills of the server during deliveries at that rate, and the deliveries planned for each.
 const KILLS: u32 = 6;
 const UNTIL_KILLED: usize = 750;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
-        // A job seen waiting is a durable write each; the other two of a job's three deliveries are
-        // a look-up. `ingest` does nothing else, so no poll and no look is in the figures.
+        // A `queued` webhook is one durable write; the other two webhooks of a job are lookups. The
+        // role `ingest` neither polls nor reconciles, so the figures contain nothing else.
         cpu(figures, "queued", "queued", Goal::Most(25.0)).await?;
         cpu(figures, "completed", "completed", Goal::Most(25.0)).await?;
         latency(figures).await?;
@@ -68,8 +69,8 @@ async fn latency(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Kills the server in the middle of the stream, again and again; then asks it for each run whose
-/// delivery it had accepted.
+/// Kills the server repeatedly during a stream of webhooks, then reads every run whose delivery was
+/// accepted.
 async fn killed(figures: &mut Figures) -> Result<()> {
     let mut host = Host::new()?;
     let ingest = Options { role: "ingest", ..Options::default() };
@@ -80,7 +81,7 @@ async fn killed(figures: &mut Figures) -> Result<()> {
         let url = host.url("/webhook")?;
         let stream = shots("queued", first, UNTIL_KILLED)?;
         let firing = tokio::spawn(async move { load::open_loop(&url, stream, RATE).await });
-        // Another moment of a commit's life each time.
+        // Hits a different moment of a commit each time.
         tokio::time::sleep(Duration::from_millis(400) + Duration::from_micros(37_700) * round)
             .await;
         host.kill()?;

@@ -1,4 +1,4 @@
-//! From a webhook to a machine that has started, one at a time.
+//! From a webhook to a started machine, one job at a time.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::figure::{Figures, Goal, Result, quantile};
 use crate::host::{Host, Options, runtime};
 use crate::load;
 
-/// Machines that are started.
+/// Number of started machines.
 const MACHINES: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
             took.push(once(&host, &client).await?);
         }
         let of = |share| quantile(&took, share);
-        // The forge of this bench answers within a millisecond; its answers are part of these.
+        // Includes the forge's responses, which take less than a millisecond here.
         figures.tell("launch/webhook_to_machine_p50", of(0.5), "ms", Goal::Most(25.0));
         figures.tell("launch/webhook_to_machine_p95", of(0.95), "ms", Goal::Told);
         host.stop()?;
@@ -33,7 +33,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     })
 }
 
-/// Milliseconds from the sending of a webhook to the first breath of its machine.
+/// Returns the milliseconds from sending a webhook to the first act of its machine.
 async fn once(host: &Host, client: &reqwest::Client) -> Result<f64> {
     let (job, payload) = {
         let mut forge = host.forge();
@@ -52,7 +52,7 @@ async fn once(host: &Host, client: &reqwest::Client) -> Result<f64> {
     let began = Instant::now();
     let sending = load::send(client, &url, shot);
     let started = async {
-        // Of this job, the first attempt; the file is the machine's own first act.
+        // The machine of the job's first attempt creates this file first.
         let prefix = format!("tq-job-{job}-");
         loop {
             let places = fs::read_dir(host.machines()).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! A load generator: signed webhooks, from a schedule or as many as fit.
+//! A load generator: signed webhooks on a schedule or as fast as possible.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::figure::Result;
 
-/// What webhooks are signed with.
+/// The secret that signs webhooks.
 pub(crate) const SECRET: &str = "bench-webhook-secret";
-/// Deliveries as the forge sends them, vendored with the corpus.
+/// Real webhook payloads of the forge, vendored with the corpus.
 const PAYLOADS: &str = include_str!("../../tests/corpus/payloads.json");
 
-/// A delivery, ready to be sent: load is generated, not thought about.
+/// A prepared delivery, so that sending costs little.
 pub(crate) struct Shot {
     pub(crate) job: i64,
     body: String,
     signature: String,
 }
 
-/// What became of the deliveries.
+/// The results of the deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Jobs whose delivery was answered with 202.
+    /// Jobs whose delivery got status 202.
     pub(crate) accepted: Vec<i64>,
-    /// Milliseconds from the scheduled time to the answer, of those.
+    /// Milliseconds from the scheduled time to the response, of accepted deliveries.
     pub(crate) latencies: Vec<f64>,
-    /// Answered otherwise, or not at all.
+    /// Deliveries with another status or without a response.
     pub(crate) refused: usize,
 }
 
-/// Deliveries of this action, each about another job.
+/// Returns deliveries of this action, each for another job.
 pub(crate) fn shots(action: &str, first_job: i64, count: usize) -> Result<Vec<Shot>> {
     let corpus: Value = serde_json::from_str(PAYLOADS)?;
     let samples = corpus["samples"].as_array().ok_or("the corpus holds no payloads")?;
@@ -56,7 +56,7 @@ pub(crate) fn shots(action: &str, first_job: i64, count: usize) -> Result<Vec<Sh
         .collect()
 }
 
-/// A delivery of this payload, written and signed as the forge does it.
+/// Returns a delivery of this payload, encoded and signed like the forge's.
 pub(crate) fn shot(job: i64, payload: &Value) -> Result<Shot> {
     let body = serde_json::to_string_pretty(payload)?;
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
@@ -65,7 +65,7 @@ pub(crate) fn shot(job: i64, payload: &Value) -> Result<Shot> {
 }
 
 impl Shot {
-    /// Its headers, by their names.
+    /// Returns the headers by name.
     pub(crate) fn headers(&self) -> BTreeMap<&'static str, String> {
         let event = || "workflow_job".to_owned();
         BTreeMap::from([
@@ -77,13 +77,13 @@ impl Shot {
         ])
     }
 
-    /// Its body.
+    /// Returns the body.
     pub(crate) fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 }
 
-/// Sends one delivery; whether it was answered with 202.
+/// Sends one delivery. Returns whether the status is 202.
 pub(crate) async fn send(client: &reqwest::Client, url: &str, shot: Shot) -> bool {
     let request = shot
         .headers()
@@ -93,8 +93,8 @@ pub(crate) async fn send(client: &reqwest::Client, url: &str, shot: Shot) -> boo
     request.send().await.is_ok_and(|answer| answer.status() == reqwest::StatusCode::ACCEPTED)
 }
 
-/// Sends at this rate, whatever the answers do: a slow answer delays no later delivery, and its
-/// latency counts from when it was due, not from when it was sent.
+/// Sends at a fixed rate: a slow response delays no later delivery, and its latency counts from the
+/// scheduled time.
 pub(crate) async fn open_loop(url: &str, shots: Vec<Shot>, per_second: u32) -> Result<Sent> {
     let client = client()?;
     let (begin, gap) = (Instant::now() + Duration::from_millis(20), Duration::from_secs(1));
@@ -113,7 +113,7 @@ pub(crate) async fn open_loop(url: &str, shots: Vec<Shot>, per_second: u32) -> R
     Ok(gather(under_way).await)
 }
 
-/// Sends with so many deliveries under way at once, as fast as they are answered.
+/// Sends with this many concurrent deliveries, as fast as the server responds.
 pub(crate) async fn closed_loop(url: &str, shots: Vec<Shot>, at_once: usize) -> Result<Sent> {
     let client = client()?;
     let places = Arc::new(Semaphore::new(at_once));

@@ -1,5 +1,5 @@
-//! What a look costs beside few and beside many open runs: the real controller over the real store,
-//! a forge that answers at once, no machines.
+//! Cost of a reconcile with few and with many open runs: the real controller and store, a forge
+//! that answers at once, and no machines.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,17 +25,18 @@ use crate::{machine, runs};
 
 const FEW: i64 = 1_000;
 const MANY: i64 = 100_000;
-/// Looks of one measurement: CPU time is counted in steps of 10 ms, half a microsecond of a look.
+/// Reconciles of one measurement: CPU time is counted in steps of 10 ms, which is half a
+/// microsecond per reconcile.
 const LOOKS: i64 = 20_000;
-/// So many at once, as the server does it.
+/// Concurrent reconciles, as in the server.
 const AT_ONCE: usize = 16;
-/// Measurements of each, taken in turn, so that a loaded machine loads both alike.
+/// Measurements of each size, alternating, so that other load affects both equally.
 const ROUNDS: usize = 15;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         let (few, many) = (World::new(FEW).await?, World::new(MANY).await?);
-        // The first look at a run writes what it finds; the others find it as it is.
+        // The first reconcile of a run may write; later ones find it settled.
         few.look(&[LookResult::Acted, LookResult::Settled]).await?;
         many.look(&[LookResult::Acted, LookResult::Settled]).await?;
         let (mut beside_few, mut beside_many) = (Vec::new(), Vec::new());
@@ -51,7 +52,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     })
 }
 
-/// A server's parts over a full store.
+/// The parts of a server over a full store.
 struct World {
     parts: Arc<Parts>,
     runs: i64,
@@ -62,7 +63,7 @@ impl World {
     async fn new(count: i64) -> Result<Self> {
         let (host, now) = (Host::new()?, Timestamp::now());
         let all: Vec<_> = (1..=count).map(|job| runs::waiting(job, now)).collect();
-        // One run holds the one seat, so that all others stay at the limit.
+        // One run holds the only seat, so that all others wait at the limit.
         let settings = host.settings(Options { role: "all", class: "limit = 1" })?;
         let class = settings.classes.first().ok_or("no class")?;
         runs::fill(&host.store(), all.iter().cloned()).await?;
@@ -85,7 +86,7 @@ impl World {
         Ok(Self { parts, runs: count, _host: host })
     }
 
-    /// CPU microseconds of a look, user and system.
+    /// Returns the CPU time of a reconcile in microseconds, user and system.
     async fn look(&self, expected: &[LookResult]) -> Result<f64> {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut under_way = JoinSet::new();
@@ -93,7 +94,7 @@ impl World {
         for number in 0..LOOKS {
             let place = places.clone().acquire_owned().await?;
             let parts = self.parts.clone();
-            // All over the store; never the holder of the seat, which is the first.
+            // Spreads over the store and skips the first run, which holds the seat.
             let name = RunName::job(2 + number * 7919 % (self.runs - 1));
             under_way.spawn(async move {
                 let began = Instant::now();
@@ -106,7 +107,7 @@ impl World {
         while let Some(result) = under_way.join_next().await {
             let result = result?;
             if !expected.contains(&result) {
-                return Err(format!("a look was {result:?}").into());
+                return Err(format!("unexpected result of a reconcile: {result:?}").into());
             }
         }
         let spent = machine::cpu(std::process::id())?.saturating_sub(before);
@@ -114,7 +115,7 @@ impl World {
     }
 }
 
-/// A forge where every job waits and nobody is registered.
+/// A forge where every job waits and no runner is registered.
 struct Still;
 
 #[async_trait]

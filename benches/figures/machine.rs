@@ -1,39 +1,39 @@
-//! What the kernel tells of a process: CPU time and memory, read from `/proc`.
+//! CPU time and memory of processes, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::figure::Result;
 
-/// `/proc` counts CPU time in hundredths of a second on every Linux (`USER_HZ`).
+/// The unit of CPU time in `/proc` on every Linux (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 
-/// User and system time of a process, its ended threads included; in steps of 10 ms.
+/// Returns the user and system time of a process, including ended threads, in steps of 10 ms.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     ticks(pid, 11)
 }
 
-/// User and system time of the ended children of this process, and of theirs; in steps of 10 ms.
+/// Returns the user and system time of this process's ended descendants, in steps of 10 ms.
 pub(crate) fn cpu_of_children() -> Result<Duration> {
     ticks(std::process::id(), 13)
 }
 
-/// The sum of two neighbouring fields, counted from the state of the process.
+/// Returns the sum of two adjacent fields; field 0 is the process state.
 fn ticks(pid: u32, field: usize) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name may hold anything: fields count from after its parenthesis.
+    // The program's name may contain anything, so fields are counted after its parenthesis.
     let (_, fields) = stat.rsplit_once(')').ok_or("a stat file without a name")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let of = |at: usize| fields.get(at).and_then(|f| f.parse::<u32>().ok()).ok_or("a short stat");
     Ok(TICK * (of(field)? + of(field + 1)?))
 }
 
-/// CPU time of the threads that a process has now, to the nanosecond. Ended threads are missing:
-/// for short lives only.
+/// Returns the CPU time of a process's current threads in nanosecond precision. Ended threads are
+/// missing, so this suits short processes only.
 pub(crate) fn cpu_of_threads(pid: u32) -> Result<Duration> {
     let mut sum = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end meanwhile.
+        // A thread may end in the meantime.
         let told = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
         let nanoseconds = told.split_whitespace().next().and_then(|n| n.parse().ok());
         sum += Duration::from_nanos(nanoseconds.unwrap_or(0));
@@ -41,14 +41,14 @@ pub(crate) fn cpu_of_threads(pid: u32) -> Result<Duration> {
     Ok(sum)
 }
 
-/// CPU time of the calling thread, to the nanosecond.
+/// Returns the CPU time of the calling thread in nanosecond precision.
 pub(crate) fn cpu_of_this_thread() -> Result<Duration> {
     let told = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds = told.split_whitespace().next().ok_or("an empty schedstat")?.parse()?;
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Memory of a process, in MiB: now, and at most so far.
+/// Returns the current and the peak memory of a process in MiB.
 pub(crate) fn memory(pid: u32) -> Result<(f64, f64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mebibytes = |name: &str| {
@@ -59,7 +59,7 @@ pub(crate) fn memory(pid: u32) -> Result<(f64, f64)> {
     Ok((mebibytes("VmRSS:")?, mebibytes("VmHWM:")?))
 }
 
-/// Ids of processes whose environment holds this text.
+/// Returns the IDs of processes whose environment contains this text.
 pub(crate) fn carrying(text: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -1,8 +1,8 @@
-//! The figures of `docs/performance.md`, measured: one JSON line each, with its unit and its goal.
+//! Measures the figures of `docs/performance.md`: one JSON line each, with its unit and its goal.
 //!
-//! `cargo bench` measures all but the cold build; names after `--` choose
-//! (`cargo bench -- ingest memory`), `--goals` makes a missed goal an error.
-//! Everything goes over loopback or stays in a temporary directory, and ends by itself.
+//! `cargo bench` measures everything except the cold build. Names after `--` select groups
+//! (`cargo bench -- ingest memory`); `--goals` makes a missed goal an error. Everything uses
+//! loopback and temporary directories, and stops by itself.
 
 mod build;
 mod figure;
@@ -10,14 +10,14 @@ mod groups;
 mod host;
 mod ingest;
 mod launch;
-#[allow(dead_code, reason = "the other program looks into a delivery")]
+#[allow(dead_code, reason = "the other benchmark reads a delivery")]
 mod load;
 mod look;
 mod machine;
 mod memory;
 mod rules;
 mod runs;
-#[allow(dead_code, reason = "the other program asks for sweeps")]
+#[allow(dead_code, reason = "the other benchmark requests sweeps")]
 mod server;
 mod start;
 
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use figure::{Figures, Goal, Result};
 use groups::Group;
 
-/// What runs without being named.
+/// The groups that run by default.
 const USUAL: [Group; 6] = [
     ("ingest", ingest::run),
     ("launch", launch::run),
@@ -35,14 +35,14 @@ const USUAL: [Group; 6] = [
     ("start", start::run),
     ("rules", rules::run),
 ];
-/// What runs only where it is named: it takes minutes.
+/// The groups that run only when named, because they take minutes.
 const NAMED: [Group; 1] = [("build", first_build)];
 
 fn main() -> ExitCode {
     groups::measure(std::env::args().skip(1), &USUAL, &NAMED)
 }
 
-/// Without the AWS SDK.
+/// Measures the first build without the AWS SDK.
 fn first_build(figures: &mut Figures) -> Result<()> {
     let goals = (Goal::Most(150.0), Goal::Told);
     build::first(figures, "build/cold", &[], goals)

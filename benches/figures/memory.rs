@@ -1,4 +1,4 @@
-//! Memory of the server: idle, with many finished runs, with many open ones.
+//! Memory of the server: idle, with many finished runs, and with many open runs.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::{machine, runs};
 
 const FINISHED: i64 = 100_000;
 const OPEN: usize = 10_000;
-/// Polls and a sweep have gone over everything by then (every 10 s; at the start and every 60 s).
+/// Time after which polls (every 10 s) and a sweep (at the start and every 60 s) have covered every
+/// run.
 const SETTLED: Duration = Duration::from_secs(15);
 const ONE_MACHINE: Options = Options { role: "all", class: "limit = 1" };
 
@@ -48,7 +49,7 @@ async fn finished(figures: &mut Figures) -> Result<()> {
 async fn open(figures: &mut Figures) -> Result<()> {
     let mut host = Host::new()?;
     let (now, spec) = (Timestamp::now(), JobSpec::new("build (linux)", &["self-hosted", "linux"]));
-    // The forge has them too: what it lists is read on each poll.
+    // The forge lists them too, and each poll reads its list.
     let jobs = host.forge().push(now, "acme/widget", &vec![spec; OPEN]);
     runs::fill(&host.store(), jobs.iter().map(|job| runs::waiting(*job, now))).await?;
     host.start(ONE_MACHINE).await?;
@@ -59,7 +60,7 @@ async fn open(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// What people and scrapers ask for meanwhile.
+/// Sends the requests of people and scrapers.
 async fn ask(host: &Host) -> Result<()> {
     for path in ["/metrics", "/v1/runs?limit=100", "/v1/classes"] {
         host.get(path).await?;

@@ -1,5 +1,5 @@
-//! The forge's rules: a push set against many workflow files, one pattern against one path, and
-//! patterns made to take long.
+//! The forge's rules: one push against many workflow files, one pattern against one path, and
+//! patterns crafted to be slow.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use tinqs_ci_workflow::trigger::{Changed, Event, evaluate_file};
 use crate::figure::{Figures, Goal, Result, number};
 use crate::machine;
 
-/// Of the push that is evaluated.
+/// Changed files of the evaluated push.
 const FILES: usize = 1_000;
 const WORKFLOWS: usize = 100;
 const LINES: usize = 200;
-/// Matches between two readings of the clock.
+/// Matches per measurement.
 const MATCHES: usize = 20_000;
-/// A length that no pattern of a person has.
+/// Length of crafted patterns, far above that of real ones.
 const HOSTILE: usize = 10_000;
-/// Both pattern engines of the servers.
+/// The two pattern engines of Gitea versions.
 const DIALECTS: [Dialect; 2] = [Dialect::V1_26, Dialect::V1_27];
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     let base = push(FILES, WORKFLOWS)?;
     figures.tell("rules/push_1000_files_100_workflows", ms(base), "ms", Goal::Most(20.0));
-    // Twice the files, twice the workflows: twice the time and little more.
+    // Twice the files or twice the workflows should take about twice the time.
     let files = push(2 * FILES, WORKFLOWS)?.as_secs_f64() / base.as_secs_f64();
     figures.tell("rules/growth_files_twice", files, "x", Goal::Most(2.2));
     let workflows = push(FILES, 2 * WORKFLOWS)?.as_secs_f64() / base.as_secs_f64();
@@ -40,8 +40,8 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// CPU time of one piece of work, from as many as fill a fifth of a second: the kernel counts a
-/// running thread's time tick by tick.
+/// Returns the CPU time of one call of `work`, averaged over a fifth of a second because the kernel
+/// counts a running thread's time in ticks.
 fn each(mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
     const ENOUGH: Duration = Duration::from_millis(200);
     let before = machine::cpu_of_this_thread()?;
@@ -52,10 +52,10 @@ fn each(mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
             return Ok(spent / done);
         }
     }
-    Err("never enough".into())
+    Err("the work takes no measurable CPU time".into())
 }
 
-/// Reads and judges every workflow file for one push; the slower of the two engines.
+/// Parses and evaluates every workflow file for one push. Returns the time of the slower engine.
 fn push(files: usize, workflows: usize) -> Result<Duration> {
     let changed =
         Changed::Files((0..files).map(|n| format!("part-{}/src/file_{n}.rs", n % 37)).collect());
@@ -71,7 +71,7 @@ fn push(files: usize, workflows: usize) -> Result<Duration> {
                     evaluate_file(text.as_bytes(), &event, &changed, dialect).matched().count() == 1
                 })
                 .count();
-            // One in four asks for something that was changed.
+            // One workflow in four has a matching filter.
             if runs == workflows.div_ceil(4) { Ok(()) } else { Err(format!("{runs} run").into()) }
         })?;
         slowest = slowest.max(took);
@@ -79,7 +79,7 @@ fn push(files: usize, workflows: usize) -> Result<Duration> {
     Ok(slowest)
 }
 
-/// A workflow file with filters; three of four ask for files that nobody touched.
+/// Returns a workflow file with filters, which match for one file in four.
 fn workflow(n: usize) -> String {
     use std::fmt::Write as _;
     let part = if n.is_multiple_of(4) { n % 37 } else { n + 1_000 };
@@ -99,7 +99,7 @@ fn workflow(n: usize) -> String {
     text
 }
 
-/// Microseconds of one compiled pattern against one path.
+/// Returns the microseconds of one compiled pattern against one path.
 fn glob() -> Result<f64> {
     let paths: Vec<String> = (0..1_000).map(|n| format!("part-{n}/src/deep/file_{n}.rs")).collect();
     let mut slowest: f64 = 0.0;
@@ -118,7 +118,7 @@ fn glob() -> Result<f64> {
     Ok(slowest)
 }
 
-/// Compiles patterns that are made to take long and sets them against paths that are, too.
+/// Compiles crafted patterns and matches them against crafted paths. Returns the slowest time.
 fn hostile() -> Result<Duration> {
     let parts = ["*a", "**/a", "a?", "?*", "[a-z]+", "a+", "**", "(a*)*", "{a,b}", "\\*"];
     let patterns = parts.map(|part| part.repeat(HOSTILE / part.len()));
@@ -127,7 +127,7 @@ fn hostile() -> Result<Duration> {
     for dialect in DIALECTS {
         for pattern in &patterns {
             let took = each(|| {
-                // Refused is as good as matched: it must not take long.
+                // A refused pattern is fine if it is refused quickly.
                 if let Ok(patterns) = Patterns::new(&[pattern], dialect) {
                     for path in &paths {
                         black_box(patterns.skips(&[path.as_str()]));

@@ -1,4 +1,4 @@
-//! Stores that are full before anything is measured.
+//! Runs and stores filled with them before a measurement.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::figure::Result;
 
-/// Writes under way at once: as many as the store puts into one commit.
+/// Concurrent writes: as many as the store puts into one commit.
 const AT_ONCE: usize = 512;
 
-/// A run of this job that waits for a seat, due within the next nine minutes.
+/// Returns a run that waits for a seat and is due within the next nine minutes.
 pub(crate) fn waiting(job: i64, now: Timestamp) -> Run {
     let mut run = new(job, now);
     run.status.conditions.push(Condition {
@@ -29,7 +29,7 @@ pub(crate) fn waiting(job: i64, now: Timestamp) -> Run {
     run
 }
 
-/// A run of this job as it is kept once the job succeeded.
+/// Returns a finished run of a successful job.
 pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
     let mut run = new(job, now);
     let slot = run.slot(1);
@@ -92,12 +92,12 @@ fn new(job: i64, now: Timestamp) -> Run {
     Run::new("bench", RunName::job(job), spec, now)
 }
 
-/// Fills the store of this directory and closes it.
+/// Fills the store in this directory and closes it.
 pub(crate) async fn fill(dir: &Path, runs: impl IntoIterator<Item = Run>) -> Result<()> {
     put_all(Arc::new(Store::open(dir)?), runs, AT_ONCE).await
 }
 
-/// Writes runs that are not there yet, with so many writes under way at once.
+/// Writes new runs with this many concurrent writes.
 pub(crate) async fn put_all(
     store: Arc<dyn RunStore>,
     runs: impl IntoIterator<Item = Run>,

@@ -1,4 +1,4 @@
-//! The binary: its size, its start, its demo.
+//! Size, start time and demo of the binary.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     demo(figures)
 }
 
-/// From the start of the process to a server that says it is ready, on a store that is there.
+/// Measures from the start of the process to a ready server, with an existing store.
 async fn ready(figures: &mut Figures) -> Result<()> {
     let mut host = Host::new()?;
     host.start(Options::default()).await?;
@@ -35,14 +35,14 @@ async fn ready(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// The demo from its start to its end, exit code 0 included.
+/// Measures the demo from start to a successful exit.
 fn demo(figures: &mut Figures) -> Result<()> {
     let began = Instant::now();
     let ended = Command::new(BINARY).arg("demo").stdin(Stdio::null()).output()?;
     if !ended.status.success() {
         let words = String::from_utf8_lossy(&ended.stderr);
         let words = words.lines().next().unwrap_or_default();
-        return Err(format!("the demo ended with {}: {words}", ended.status).into());
+        return Err(format!("the demo failed with {}: {words}", ended.status).into());
     }
     figures.tell("start/demo", began.elapsed().as_secs_f64(), "s", Goal::Most(10.0));
     Ok(())

@@ -1,4 +1,4 @@
-//! The loop: ingest, reconcile, observe, poll, sweep. Awaits ports and nothing else.
+//! The controller: ingest, reconcile, observe, poll, sweep. Awaits nothing but ports.
 
 mod breaker;
 mod ingest;
@@ -19,7 +19,7 @@ use memory::Memory;
 pub use report::{ActionKind, Effect, Fact, LookResult, Report, SweepReport};
 pub use settings::{Hint, Settings};
 
-/// One replica's controller.
+/// The controller of one replica.
 pub struct Controller {
     ports: Ports,
     settings: RwLock<Arc<Settings>>,
@@ -27,22 +27,22 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller over these ports.
+    /// Creates a controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
         Self { ports, settings: RwLock::new(Arc::new(settings)), memory: Memory::default() }
     }
 
-    /// The ports it uses.
+    /// Returns the ports.
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    /// The settings in force.
+    /// Returns the current settings.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the settings. Classes that are not as they were are tried anew.
+    /// Replaces the settings. Classes that changed may launch again at once.
     pub fn configure(&self, settings: Settings) {
         let before = self.settings();
         let now = self.ports.clock.now();
@@ -54,7 +54,7 @@ impl Controller {
         self.memory.stir();
     }
 
-    /// Whatever was found idle is looked at anew with the next poll and sweep.
+    /// Ends idle mode: the next poll and sweep read everything again.
     pub fn look_anew(&self) {
         self.memory.stir();
     }

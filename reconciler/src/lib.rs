@@ -1,11 +1,10 @@
-//! The decision of tinqs-ci: what is seen, what is decided, what is written.
+//! The deciding half of tinqs-ci: observe, decide, act, record.
 //!
-//! The path, in reading order: a [`model::Run`] is one job's need for a machine; a
-//! [`model::Class`] says how it is served. [`controller`] reads both sides of the world through
-//! [`ports`] into a [`model::Observation`]; [`plan`] decides from it, purely; the controller
-//! carries the decision out, and [`plan::record`] turns the outcomes into the next status, which
-//! is written by compare-and-set.
-//! Nothing here knows a vendor, a socket, a file, a clock or a thread.
+//! In reading order: a [`model::Run`] is one job's need for a machine; a [`model::Class`] says how
+//! it is served. [`controller`] reads the store, the forge and the cloud through [`ports`] into a
+//! [`model::Observation`]; [`plan`] is a pure function of it; the controller carries the plan out,
+//! and [`plan::record`] turns the results into the next status, which is written by
+//! compare-and-set. This crate uses no vendor, socket, file, clock or thread.
 
 pub mod controller;
 pub mod model;

@@ -1,13 +1,13 @@
-//! Mechanisms that can be switched off, one by one, to see that the laws notice.
+//! Switches that disable one safeguard each, to check that the laws detect it.
 //!
-//! Each [`Mutant`] leaves out one thing that the promise rests on, or adds one ground that it forbids.
-//! The pretended world shows that each breaks a law: one that survives is a hole in the tests. The
-//! switches exist only with the feature `mutants`, which the simulator's tests ask for and no build
-//! that is shipped; without it [`on`] is constant and the branches are gone.
+//! Each [`Mutant`] omits one safeguard or adds one forbidden action. The simulation shows that each
+//! breaks a law; a mutant that survives is a gap in the tests. The switches exist only with the
+//! feature `mutants`, which the simulator's tests enable and no shipped build does; without it
+//! [`on`] is constant and the branches are compiled out.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// One mechanism less, or one ground too many.
+        /// An omitted safeguard, or a forbidden action.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Mutant {
             $($(#[$doc])* $name),+
@@ -21,21 +21,21 @@ macro_rules! mutants {
 }
 
 mutants! {
-    /// The cloud is asked without a client token: asking twice makes two machines.
+    /// Launches have no client token: two requests launch two machines.
     NoClientToken,
-    /// A machine is asked for before its attempt is recorded.
+    /// A machine is launched before its attempt is recorded.
     LaunchBeforeRecord,
-    /// The store writes whatever was read before.
+    /// The store writes a record without comparing versions.
     NoCompareAndSet,
     /// The store compares the version of a record and not its incarnation.
     VersionWithoutUid,
-    /// Running, Finished and no class leave `next` as it is.
+    /// Entering Running, Finished or `NoClass` leaves `next` as it is.
     NoVoidNumbers,
-    /// Where there is no record, or another incarnation, the record is not read once more, last.
+    /// The record is not read again at the end if it is missing or another incarnation appears.
     RecordReadOnce,
-    /// A look goes on however long it takes.
+    /// A reconcile continues however long it takes.
     LateEffects,
-    /// A launch takes what the class says now.
+    /// A launch uses the class's current machine spec instead of the recorded one.
     TodaysRecipe,
     /// The machine of a past attempt is terminated.
     TerminateSuperseded,
@@ -45,58 +45,58 @@ mutants! {
     TerminateCancelled,
     /// A machine whose runner looks idle is terminated.
     TerminateIdle,
-    /// A machine that is not on the list is taken for gone.
+    /// An unlisted machine counts as gone.
     UnlistedMachineGone,
-    /// A registration that is not on the list is taken for missing.
+    /// An unlisted registration counts as missing.
     UnlistedRegistrationMissing,
-    /// A launch that is answered by a dead machine is taken for one that lives.
+    /// A dead machine that a launch returns counts as live.
     DeadTokenLives,
-    /// A refusal moves on to the next machine though another call may still land.
+    /// A refusal moves on to the next machine although another call may still land.
     RefusalDefinitive,
-    /// A seat counts whatever class it is in.
+    /// A seat of any class counts.
     SeatWithoutClass,
-    /// Nothing wakes a finished run: neither what is left of it nor its time being over.
+    /// Nothing wakes a finished run: neither its leftovers nor its `due`.
     FinishedNotWoken,
-    /// Push mode: that an attempt got a job is derived at each look, and not recorded.
+    /// Push mode: that an attempt got a job is derived at each reconcile, and not recorded.
     ConsumptionDerived,
-    /// Row 20 is left out: machines past their deadline.
+    /// Rule 20 is omitted: machines past their deadline.
     NoRow20,
-    /// Row 21 is left out: machines whose registration is missing.
+    /// Rule 21 is omitted: machines whose registration is missing.
     NoRow21,
-    /// Row 23 is left out: registrations whose machines are gone.
+    /// Rule 23 is omitted: registrations whose machines are gone.
     NoRow23,
-    /// Row 24 is left out: registrations beside the recorded one.
+    /// Rule 24 is omitted: registrations besides the recorded one.
     NoRow24,
-    /// Row 25 is left out: registrations of void numbers and of no record.
+    /// Rule 25 is omitted: registrations of void numbers or without a record.
     NoRow25,
-    /// Row 26 is left out: seats.
+    /// Rule 26 is omitted: seats.
     NoRow26,
-    /// No seat is asked for.
+    /// No seat is taken.
     NoLimit,
-    /// The next attempt follows at once, however many failed.
+    /// The next attempt starts at once, however many failed.
     NoBackoff,
-    /// A run whose machine was taken waits for another one's for ever.
+    /// A displaced job waits for a reassigned machine forever.
     RobbedWaits,
-    /// A machine that lives is never late.
+    /// A live machine is never late.
     NoLateRule,
-    /// A run that was given up is reopened while its job waits.
+    /// A given-up run is reopened while its job waits.
     GaveUpReopened,
-    /// The sweep does not wake open runs that are due.
+    /// The sweep does not wake due open runs.
     SweepIgnoresDue,
-    /// The sweep does not wake for machines, registrations and seats of no open run.
+    /// The sweep does not wake for machines, registrations and seats without an open run.
     SweepIgnoresOrphans,
-    /// The registration of a finished run is retired where its runner looks idle.
+    /// The registration of a finished run is retired if its runner looks idle.
     RetireIdleOfFinished,
-    /// A launch that is refused for what an operator must mend stops no other of its class.
+    /// The breaker never opens.
     NoBreaker,
-    /// A class whose launches were stopped is never tried again.
+    /// An open breaker never lets an attempt try.
     BreakerNeverCloses,
 }
 
-/// Whether a mechanism is switched off: never, in this build.
+/// Returns whether a mutant is active: never in this build.
 #[cfg(not(feature = "mutants"))]
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "a constant: the branch behind it is gone")]
+#[allow(clippy::inline_always, reason = "a constant: its branch is compiled out")]
 pub const fn on(_: Mutant) -> bool {
     false
 }
@@ -111,7 +111,7 @@ mod switches {
     use super::Mutant;
 
     thread_local! {
-        // A pretended world lives on one thread: others, beside it, are as they should be.
+        // A simulated world runs on one thread; other threads are not affected.
         static ON: Cell<u64> = const { Cell::new(0) };
     }
 
@@ -119,12 +119,12 @@ mod switches {
         1 << mutant as u64
     }
 
-    /// Whether a mechanism is switched off on this thread.
+    /// Returns whether a mutant is active on this thread.
     pub fn on(mutant: Mutant) -> bool {
         ON.get() & bit(mutant) != 0
     }
 
-    /// Switches mechanisms off on this thread while `body` runs, also where that panics.
+    /// Activates mutants on this thread while `body` runs, and deactivates them even if it panics.
     pub fn with<T>(mutants: &[Mutant], body: impl FnOnce() -> T) -> T {
         struct Restore(u64);
         impl Drop for Restore {
@@ -144,21 +144,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mutant_is_off() {
+    fn every_mutant_is_off_by_default() {
         assert!(Mutant::ALL.len() < 64);
         assert!(Mutant::ALL.iter().all(|mutant| !on(*mutant)));
     }
 
     #[cfg(feature = "mutants")]
     #[test]
-    fn a_mutant_is_on_here_and_now_alone() {
+    fn a_mutant_is_active_only_inside_its_closure() {
         let body = || {
             assert!(on(Mutant::NoLimit) && !on(Mutant::NoBackoff));
             with(&[Mutant::NoBackoff], || {
                 assert!(on(Mutant::NoLimit) && on(Mutant::NoBackoff));
             });
             assert!(!on(Mutant::NoBackoff));
-            panic!("and it ends with a panic too");
+            panic!("a panic restores the switches too");
         };
         assert!(std::panic::catch_unwind(|| with(&[Mutant::NoLimit], body)).is_err());
         assert!(!on(Mutant::NoLimit));

@@ -1,7 +1,8 @@
-//! What is decided from what is seen. Pure and total.
+//! Decides from an observation. Pure and total.
 //!
-//! `decide` gives the next status by rows 1 to 9 of the heart, `push` by P1 and P2, `attempt` by
-//! rows 10 to 17: the first row that fits. [`tidy`] adds what may be stopped or freed.
+//! The next status is given by the first rule of the decision table that matches: rules 1 to 9 in
+//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. [`tidy`] adds what may be terminated or
+//! freed.
 
 mod attempt;
 mod decide;
@@ -24,12 +25,12 @@ pub use times::{
     VISIBLE_WITHIN,
 };
 
-/// What is to be done about a run.
+/// Returns the plan for a run: its next status and the actions.
 pub fn plan(seen: &Observation) -> Plan {
     let mut plan = decide::decide(seen);
     let mut actions = tidy::tidy(seen);
     for action in plan.actions {
-        // A machine is ended once, whatever the grounds.
+        // Terminate a machine once, even for several reasons.
         let twice = matches!(&action, Action::Terminate { id, .. } if actions
             .iter()
             .any(|a| matches!(a, Action::Terminate { id: other, .. } if other == id)));

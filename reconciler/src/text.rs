@@ -1,11 +1,11 @@
-//! Text from outside, on one line that is safe for terminals.
+//! Makes text from outside safe for one line of a terminal.
 
 use std::fmt::Write as _;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Characters that move the cursor, reorder what is read, or cannot be seen.
+/// Returns whether a character moves the cursor, reorders text or is invisible.
 pub fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -17,7 +17,7 @@ pub fn is_dangerous(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The text with every dangerous character as `\u{…}`.
+/// Replaces each dangerous character with `\u{…}`.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -30,9 +30,9 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// The text escaped and, where it takes more than `width` columns of a terminal, cut with `…`.
+/// Escapes the text and cuts it with `…` if it takes more than `width` terminal columns.
 pub fn cut(text: &str, width: usize) -> String {
-    // Marks stacked on a character take no column of their own: their number is bounded as well.
+    // Combining marks take no column, so their number is limited as well.
     let most = 4 * width;
     let safe = escape(&text.chars().take(most + 1).collect::<String>());
     if safe.width() <= width && safe.chars().count() <= most {
@@ -48,7 +48,7 @@ pub fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// An error and what led to it, in one line.
+/// Returns an error and its sources as one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_dangerous_is_left() {
+    fn escaped_text_has_no_dangerous_character() {
         assert_eq!(escape("a\x1b[31mb\u{202e}c\nd"), "a\\u{1b}[31mb\\u{202e}c\\u{a}d");
         assert_eq!(escape("größe ✓ \"x\" $(id)"), "größe ✓ \"x\" $(id)");
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(cut("🚀🚀🚀", 6), "🚀🚀🚀");
         assert_eq!(cut("🚀🚀🚀", 5), "🚀🚀…");
         assert_eq!(cut("❤\u{fe0f}❤\u{fe0f}x", 4), "❤\u{fe0f}…");
-        // Marks stay with their character and are not without end.
+        // Marks stay with their character, and their number is limited.
         assert_eq!(cut("e\u{301}e\u{301}", 2), "e\u{301}e\u{301}");
         assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
         let tower = cut(&format!("e{}", "\u{301}".repeat(10_000)), 6);

@@ -1,4 +1,4 @@
-//! What the AWS mouths have in common: one HTTP server, faults by rule, a ledger of every call.
+//! Shared parts of the AWS wires: one HTTP server, faults by rule, a ledger of every call.
 
 mod faults;
 mod ledger;
@@ -12,17 +12,17 @@ pub(crate) use server::{Answer, Head, Reply, Server, Service, Twist, caller, req
 
 use std::time::Duration;
 
-/// How long an operation takes to be answered, beside what it really takes.
+/// Latency of operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// Operations by name.
+    /// Latency by operation.
     pub of: Vec<(String, Duration)>,
-    /// Every other.
+    /// Latency of all other operations.
     pub other: Duration,
 }
 
 impl Latency {
-    /// Of an operation.
+    /// Returns the latency of an operation.
     pub fn of(&self, operation: &str) -> Duration {
         let named = self.of.iter().find(|(name, _)| name == operation);
         named.map_or(self.other, |(_, wait)| *wait)

@@ -1,4 +1,5 @@
-//! Time: virtual (moved by the executor alone), quickened (for the demo), and skewed (a replica's).
+//! Clocks: virtual (moved only by the executor), accelerated (for the demo), and skewed (a
+//! replica's).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,17 +8,17 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::Clock;
 
-/// A clock that stands still until it is set. Copies share the time.
+/// A clock that moves only when set. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct Virtual(Arc<AtomicI64>);
 
 impl Virtual {
-    /// A clock that stands at `at`.
+    /// Creates a clock at `at`.
     pub fn starting_at(at: Timestamp) -> Self {
         Self(Arc::new(AtomicI64::new(at.as_microsecond())))
     }
 
-    /// Moves the time to `at`; never back.
+    /// Moves the time to `at`, never backwards.
     pub fn set(&self, at: Timestamp) {
         self.0.fetch_max(at.as_microsecond(), Ordering::Relaxed);
     }
@@ -25,12 +26,12 @@ impl Virtual {
 
 impl Clock for Virtual {
     fn now(&self) -> Timestamp {
-        // Only what was a timestamp is ever stored.
+        // Only timestamps are ever stored.
         Timestamp::from_microsecond(self.0.load(Ordering::Relaxed)).unwrap_or_default()
     }
 }
 
-/// The real time, passing `speed` times as fast from the moment it was made.
+/// The real time, accelerated `speed` times since its creation.
 #[derive(Clone, Copy, Debug)]
 pub struct Quick {
     started: Instant,
@@ -39,12 +40,12 @@ pub struct Quick {
 }
 
 impl Quick {
-    /// A clock that shows `from` now and goes `speed` times as fast as the real one.
+    /// Creates a clock that shows `from` now and runs `speed` times as fast as the real one.
     pub fn new(from: Timestamp, speed: u32) -> Self {
         Self { started: Instant::now(), from, speed: speed.max(1) }
     }
 
-    /// How long to wait in real time for `wait` to pass on this clock.
+    /// Returns the real time that `wait` takes on this clock.
     pub fn real(&self, wait: SignedDuration) -> std::time::Duration {
         wait.unsigned_abs() / self.speed
     }
@@ -56,12 +57,12 @@ impl Clock for Quick {
     }
 }
 
-/// Another clock, wrong by a constant.
+/// A clock that is wrong by a constant.
 #[derive(Clone, Debug)]
 pub struct Skewed {
-    /// The right time.
+    /// The true time.
     pub right: Virtual,
-    /// How far it is ahead of it.
+    /// How far this clock is ahead.
     pub by: SignedDuration,
 }
 
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_time_passes_faster() {
+    fn accelerated_time_needs_less_real_time() {
         let clock = Quick::new(Timestamp::UNIX_EPOCH, 60);
         assert_eq!(clock.real(SignedDuration::from_mins(1)), std::time::Duration::from_secs(1));
         assert!(clock.now() >= Timestamp::UNIX_EPOCH);

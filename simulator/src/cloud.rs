@@ -1,5 +1,5 @@
-//! EC2 as a state machine: launches by client token, listings that lag, capacity, interruptions.
-//! What a machine does while it lives is in [`machine`], what a launch needs in [`admission`].
+//! EC2 as a state machine: launches by client token, lists that lag, capacity, interruptions.
+//! [`machine`] models a live machine, [`admission`] what a launch requires.
 
 pub mod admission;
 pub mod machine;
@@ -21,36 +21,36 @@ use machine::{Doing, Fate, Machine};
 
 /// How long an ended machine is still listed.
 pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);
-/// How long the client token of a machine is remembered.
+/// How long the client token of a machine is kept after its end.
 pub const TOKEN_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-/// How the cloud is set up. May be changed while it runs.
+/// Configuration of the cloud. May change while it runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How old the machine list is. A machine is found by its id as late.
+    /// Age of the machine list, and of a lookup by ID.
     pub list_lag: SignedDuration,
-    /// Most machines alive at once: the account's limit.
+    /// The account's limit of live machines.
     pub account_limit: Option<usize>,
-    /// Whether client tokens are honoured. Where not, asking twice makes two machines.
+    /// Whether client tokens are honored. If not, asking twice creates two machines.
     pub tokens: bool,
-    /// From power-off to gone.
+    /// Time from power-off to gone.
     pub ends_within: SignedDuration,
-    /// Launches per minute; `None`: any number. What is above is `Throttled`.
+    /// Launches per minute; `None`: unlimited. Further ones are `Throttled`.
     pub launches_per_minute: Option<usize>,
     /// How long an ended machine is still listed.
     pub listed_after_end: SignedDuration,
-    /// How long the client token of a machine is remembered after its end.
+    /// How long the client token of a machine is kept after its end.
     pub token_kept: SignedDuration,
-    /// The zone of each subnet; client tokens and capacity are a zone's. Subnets that are not here
-    /// are in one nameless zone.
+    /// The zone of each subnet; client tokens and capacity belong to a zone. Subnets not listed
+    /// here share one nameless zone.
     pub zones: BTreeMap<String, String>,
-    /// How many machines a place has room for; any number where it is not here.
+    /// Capacity of each place, in machines; unlimited if absent.
     pub stock: BTreeMap<Place, Stock>,
-    /// Virtual processors of each kind of machine; 2 where it is not here.
+    /// Virtual processors of each instance type; 2 if absent.
     pub vcpus: BTreeMap<String, usize>,
-    /// Most virtual processors at once, by market; any number where it is not here.
+    /// Quota of virtual processors by market; unlimited if absent.
     pub vcpu_quota: BTreeMap<Market, usize>,
-    /// How many machines a subnet has addresses for; any number where it is not here.
+    /// Addresses of each subnet, in machines; unlimited if absent.
     pub addresses: BTreeMap<String, usize>,
 }
 
@@ -73,56 +73,56 @@ impl Default for Config {
     }
 }
 
-/// What capacity is remembered by: kind, subnet, market.
+/// Capacity is tracked by instance type, subnet and market.
 pub type Pool = (String, String, Market);
 
 /// The cloud.
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
-    /// How it is set up.
+    /// The configuration.
     pub config: Config,
     machines: BTreeMap<InstanceId, Machine>,
     active: BTreeSet<InstanceId>,
-    /// By token and zone: with which bytes it came, and what it made.
+    /// By token and zone: digest of the request, and the machines it created.
     tokens: BTreeMap<(String, String), ([u8; 32], Vec<InstanceId>)>,
-    /// Pools without capacity, until then.
+    /// Pools without capacity, and until when.
     short: BTreeMap<Pool, Timestamp>,
     launches: Vec<Timestamp>,
     foreign: BTreeSet<InstanceId>,
     made: u64,
-    /// When something happens by itself; asked for at every step of the world.
+    /// When the next event is due; cached because every step of the world asks for it.
     next_event: Option<Timestamp>,
 }
 
-/// Why a call did nothing.
+/// A refused call, which had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// What helps.
+    /// Kind of the error.
     pub kind: ErrorKind,
-    /// The error's name on the wire.
+    /// Error code on the wire.
     pub code: &'static str,
-    /// What happened.
+    /// Error message.
     pub message: String,
 }
 
-/// What a launch asks for.
+/// A requested launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// Whose machine.
+    /// Attempt ID of the machine.
     pub slot: &'a Slot,
-    /// Which placement.
+    /// Index of the placement.
     pub placement: u32,
     /// The recorded attempt.
     pub attempt: &'a Attempt,
 }
 
 impl Launch<'_> {
-    /// The client token.
+    /// Returns the client token.
     pub fn token(&self) -> String {
         self.slot.token(self.placement)
     }
 
-    /// What machine it is to be.
+    /// Returns the machine spec.
     fn recipe(&self) -> Result<&Recipe, Refused> {
         let placement = usize::try_from(self.placement).ok();
         let placement = placement.and_then(|p| self.attempt.placements.get(p));
@@ -133,7 +133,8 @@ impl Launch<'_> {
         })
     }
 
-    /// All that the machine is made of: the same token must come with the same bytes.
+    /// Returns a digest of everything that determines the machine: the same token must come with
+    /// the same digest.
     pub fn bytes(&self) -> [u8; 32] {
         let Attempt { runner, boot, placements, class, .. } = self.attempt;
         let recipe = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
@@ -156,15 +157,16 @@ impl Launch<'_> {
 }
 
 impl Cloud {
-    /// An empty cloud.
+    /// Creates an empty cloud.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
     }
 
-    /// Launches a machine, or answers the one that this token made before, dead or alive.
+    /// Launches a machine, or returns the one that this token created before, dead or alive.
     ///
     /// # Errors
-    /// `Invalid`: the token with other bytes. `NoCapacity`, `Limit`, `Throttled`: nothing was made.
+    /// `Invalid`: the token was used with a different request. `NoCapacity`, `Limit`, `Throttled`:
+    /// nothing was created.
     pub fn launch(
         &mut self,
         now: Timestamp,
@@ -181,7 +183,7 @@ impl Cloud {
             most: 1,
         };
         let (ids, made) = self.run(now, &wanted, ask, &fate)?;
-        // One was asked for, so one is answered; a known token's as it is, a new one as it begins.
+        // Exactly one is requested and returned; one of a known token in its current state.
         let machine = ids.first().and_then(|id| self.machines.get(id));
         let machine =
             machine.map(|m| m.instance(if made { InstanceState::Booting } else { m.state() }));
@@ -192,11 +194,8 @@ impl Cloud {
         })
     }
 
-    /// Launches as many machines as there is room for, all for one slot, or answers those that this
-    /// token made before, dead or alive; and whether they were made by this call.
-    ///
-    /// # Errors
-    /// As [`Cloud::launch`].
+    /// Launches as many machines as there is capacity for, all for one attempt, or returns those
+    /// that this token created before, dead or alive. The flag says whether this call created them.
     pub fn run(
         &mut self,
         now: Timestamp,
@@ -230,19 +229,19 @@ impl Cloud {
         Ok((ids, true))
     }
 
-    /// Whether a launch would be taken as far as pace goes.
+    /// Returns whether the launch rate permits another launch.
     pub fn room(&mut self, now: Timestamp) -> bool {
         let Some(limit) = self.config.launches_per_minute else { return true };
         self.launches.retain(|at| now.duration_since(*at) < SignedDuration::from_mins(1));
         self.launches.len() < limit
     }
 
-    /// From now on there is no capacity in a pool, until then.
+    /// Removes all capacity of a pool until a time.
     pub fn run_short(&mut self, pool: Pool, until: Timestamp) {
         self.short.insert(pool, until);
     }
 
-    /// A machine that is not ours: it carries no tag of ours and is never answered.
+    /// Adds a machine that is not ours: it carries no tag of ours and is never listed.
     pub fn add_foreign(&mut self) -> InstanceId {
         self.made += 1;
         let id = InstanceId(format!("i-{:017x}", self.made));
@@ -250,18 +249,19 @@ impl Cloud {
         id
     }
 
-    /// Whether a machine is not ours.
+    /// Returns whether a machine is not ours.
     pub fn is_foreign(&self, id: &InstanceId) -> bool {
         self.foreign.contains(id)
     }
 
-    /// The machine list as it was `list_lag` ago, ended machines for an hour after their end.
+    /// Returns the machine list as of `list_lag` ago, with ended machines for an hour after their
+    /// end.
     pub fn list(&self, now: Timestamp) -> Vec<Instance> {
         let seen = |machine: &Machine| self.as_listed(machine, now);
         self.machines.values().filter_map(seen).collect()
     }
 
-    /// A machine by its id, as the list shows it.
+    /// Returns a machine by its ID, as the list shows it.
     pub fn find(&self, now: Timestamp, id: &InstanceId) -> Option<Instance> {
         self.as_listed(self.machines.get(id)?, now)
     }
@@ -273,7 +273,7 @@ impl Cloud {
         Some(machine.instance(machine.state_at(now - self.config.list_lag)?))
     }
 
-    /// Ends a machine; success where it is gone already.
+    /// Terminates a machine; no effect if it is gone already.
     pub fn terminate(&mut self, now: Timestamp, id: &InstanceId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
@@ -282,7 +282,7 @@ impl Cloud {
         self.look_ahead();
     }
 
-    /// Takes a spot machine back.
+    /// Interrupts a spot machine.
     pub fn interrupt(&mut self, now: Timestamp, id: &InstanceId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
@@ -291,7 +291,7 @@ impl Cloud {
         self.look_ahead();
     }
 
-    /// A machine powers itself off.
+    /// Powers a machine off from within.
     pub fn power_off(&mut self, now: Timestamp, id: &InstanceId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
@@ -300,22 +300,22 @@ impl Cloud {
         self.look_ahead();
     }
 
-    /// All machines that were ever made.
+    /// Returns all machines that were ever created.
     pub fn machines(&self) -> impl Iterator<Item = &Machine> {
         self.machines.values()
     }
 
-    /// A machine as it is, whatever a list would say.
+    /// Returns the current state of a machine, independent of the lag.
     pub fn machine(&self, id: &InstanceId) -> Option<&Machine> {
         self.machines.get(id)
     }
 
-    /// Machines that boot or are up.
+    /// Returns machines that boot or are up.
     pub fn live(&self) -> impl Iterator<Item = &Machine> {
         self.active.iter().filter_map(|id| self.machines.get(id)).filter(|m| m.is_live())
     }
 
-    /// When something happens by itself.
+    /// Returns when the next event is due.
     pub fn next_event(&self) -> Option<Timestamp> {
         self.next_event
     }
@@ -325,7 +325,7 @@ impl Cloud {
         self.next_event = machines.filter_map(Machine::next_event).min();
     }
 
-    /// Lets happen what is to happen until now, in order of time. Answers what happened.
+    /// Processes all events due by now, in order of time. Returns descriptions of them.
     pub fn tick(&mut self, now: Timestamp, forge: &mut Forge) -> Vec<String> {
         let mut told = Vec::new();
         if self.next_event.is_none_or(|at| at > now) {

@@ -1,6 +1,6 @@
-//! EC2's Query protocol on loopback, over one [`Cloud`]; beside it the two questions of STS and IAM
-//! that `doctor` asks. Signatures are wanted and not checked. Real time, unless a clock is given;
-//! what takes long passes `speed` times as fast.
+//! EC2's Query protocol on loopback over one [`Cloud`], with the calls of STS and IAM that `doctor`
+//! makes. Signatures are required but not checked. Real time, unless a clock is given; slow
+//! processes run `speed` times as fast.
 
 mod account;
 mod attend;
@@ -51,76 +51,77 @@ use state::Shared;
 pub struct LaunchSeen<'a> {
     /// The client token; may be empty.
     pub token: &'a str,
-    /// Of the machine.
+    /// Tags of the machine.
     pub tags: &'a BTreeMap<String, String>,
-    /// Decoded.
+    /// Decoded user data.
     pub user_data: &'a [u8],
 }
 
-/// Whether an attempt was recorded for a launch.
+/// Returns whether an attempt was recorded for a launch.
 pub type Recorded = Arc<dyn Fn(&LaunchSeen<'_>) -> bool + Send + Sync>;
 
-/// Something that no caller may do.
+/// A call that no caller may make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// When.
+    /// Time of the call.
     pub at: Timestamp,
-    /// Which rule.
+    /// The violated rule.
     pub rule: &'static str,
-    /// What was done.
+    /// Description of the call.
     pub what: String,
 }
 
-/// How the wire is set up. Durations are the real service's; `speed` makes them pass.
+/// Configuration of the wire. Durations are those of the real service, shortened by `speed`.
 #[derive(Clone)]
 pub struct Ec2Options {
-    /// On 127.0.0.1; 0: any free one.
+    /// Port on 127.0.0.1; 0: any free port.
     pub port: u16,
-    /// What is drawn is drawn from this.
+    /// Seed of the draws.
     pub seed: u64,
-    /// What time it is. `None`: the computer's. With a clock of its own nothing happens between calls:
-    /// what is due happens when the next one comes, as if it had happened in time.
+    /// The clock. `None`: system time. With a clock, nothing happens between calls: due events are
+    /// processed at the next call, as if they had happened in time.
     pub clock: Option<Arc<dyn Clock>>,
-    /// How many times as fast states, latencies and waits pass. Buckets fill at their own pace.
+    /// Speed of state changes, latencies and waits, as a multiple of real time. Does not affect
+    /// buckets.
     pub speed: u32,
-    /// What the account has.
+    /// Resources of the account.
     pub account: Account,
-    /// The value of the tag `tinqs-ci` that makes a machine ours; `None`: any.
+    /// Value of the tag `tinqs-ci` on our machines; `None`: any.
     pub installation: Option<String>,
     /// From launch to running.
     pub boots_in: SignedDuration,
     /// From shutting down to terminated.
     pub ends_within: SignedDuration,
-    /// A new machine is hidden from every reading for a drawn time up to this.
+    /// A new machine is hidden from all readings for a random time up to this.
     pub visible_within: SignedDuration,
-    /// How old every reading is. Not made shorter by `speed`.
+    /// Age of every reading. Not shortened by `speed`.
     pub list_lag: SignedDuration,
     /// How long an ended machine is listed.
     pub listed_after_end: SignedDuration,
-    /// Whether client tokens are honoured.
+    /// Whether client tokens are honored.
     pub tokens: bool,
-    /// Whether a launch that is only to be tried is known as such, as EC2 does and some emulators do not.
+    /// Whether dry runs are recognized, as in EC2 but not in some emulators.
     pub dry_run: bool,
-    /// How long a token is remembered after the end of its machines.
+    /// How long a token is kept after the end of its machines.
     pub token_kept: SignedDuration,
-    /// How many calls may be made.
+    /// Rate limits.
     pub buckets: Buckets,
-    /// How long operations take.
+    /// Latency of operations.
     pub latency: Latency,
-    /// So many of all spot machines are taken back within their first minutes, from 0 to 1.
+    /// Share of spot machines that are interrupted within their first minutes, from 0 to 1.
     pub interrupted: f64,
     /// From the warning to the interruption.
     pub warning: SignedDuration,
-    /// What machines run, where they run anything.
+    /// Guest of the machines.
     pub guest: Option<Arc<dyn Guest>>,
-    /// A forge at which pretended runners work: machines whose user data holds an identity then do
-    /// what `fate` says, without any process. Nobody may call the wire who holds its lock.
+    /// A forge for simulated runners: machines whose user data contains an identity then behave as
+    /// in `fate`, without a process. Do not call the wire while holding its lock.
     pub forge: Option<Arc<Mutex<Forge>>>,
-    /// Of pretended runners.
+    /// Behavior of simulated runners.
     pub fate: Fate,
-    /// Asked at each launch.
+    /// Called at each launch.
     pub recorded: Option<Recorded>,
-    /// Actions that no caller may do: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
+    /// Actions denied to every caller: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
     /// `iam:PassRole`.
     pub denied: Vec<String>,
 }
@@ -159,12 +160,12 @@ impl Default for Ec2Options {
 }
 
 impl Ec2Options {
-    /// What time it is.
+    /// Returns the current time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.as_ref().map_or_else(Timestamp::now, |clock| clock.now())
     }
 
-    /// As fast as can be, no limits, nothing hidden: for tests that look at one thing alone.
+    /// Creates options without latency, limits and hidden machines, for focused tests.
     pub fn instant() -> Self {
         Self {
             boots_in: SignedDuration::ZERO,
@@ -177,26 +178,26 @@ impl Ec2Options {
     }
 }
 
-/// A machine as it is, whatever a reading would show.
+/// A machine in its current state, independent of readings.
 #[derive(Clone, Debug)]
 pub struct MachineSeen {
-    /// Its id.
+    /// Instance ID.
     pub id: InstanceId,
-    /// What it was launched with.
+    /// Parameters of its launch.
     pub recipe: Arc<Recipe>,
-    /// Somebody else launched it.
+    /// Whether another party launched it.
     pub foreign: bool,
-    /// Its availability zone.
+    /// Availability zone.
     pub zone: String,
-    /// Its state.
+    /// Current state.
     pub state: InstanceState,
-    /// `StateReason`'s code; empty while it lives.
+    /// Code of `StateReason`; empty while live.
     pub reason: String,
-    /// What its guest printed.
+    /// Output of its guest.
     pub console: String,
 }
 
-/// A running EC2. Dropped, it stops, and its guests are killed.
+/// A running EC2. When dropped, it stops and its guests are killed.
 pub struct Ec2Wire {
     shared: Arc<Shared>,
     server: Server<Query>,
@@ -204,7 +205,7 @@ pub struct Ec2Wire {
 }
 
 impl Ec2Wire {
-    /// Binds and serves; to be called in a tokio runtime.
+    /// Binds and serves. Must be called in a tokio runtime.
     pub fn start(options: Ec2Options) -> io::Result<Self> {
         let port = options.port;
         let shared = Arc::new(Shared::new(options));
@@ -214,38 +215,38 @@ impl Ec2Wire {
         Ok(Self { shared, server, pump })
     }
 
-    /// `http://127.0.0.1:port`: the endpoint for EC2, STS and IAM.
+    /// Returns the endpoint of EC2, STS and IAM: `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Every call so far. The same as JSON: `GET /_ledger`.
+    /// Returns every call so far. As JSON: `GET /_ledger`.
     pub fn ledger(&self) -> Ledger {
         self.server.ledger()
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults from now on.
     pub fn faults(&self, change: impl FnOnce(&mut Rules)) {
         self.server.rules(change);
     }
 
-    /// Reads or changes the cloud: its configuration (capacity, quotas, addresses, lag), its machines.
-    /// `with` must not call the wire.
+    /// Reads or changes the cloud: its configuration (capacity, quotas, addresses, lag) and
+    /// machines. `with` must not call the wire.
     pub fn cloud<T>(&self, with: impl FnOnce(&mut Cloud) -> T) -> T {
         with(&mut self.shared.state().cloud)
     }
 
-    /// Replaces the buckets; they begin full.
+    /// Replaces the buckets by full ones.
     pub fn buckets(&self, buckets: Buckets) {
         self.shared.state().buckets = buckets;
     }
 
-    /// What was done that nobody may do.
+    /// Returns the forbidden calls so far.
     pub fn violations(&self) -> Vec<Violation> {
         self.shared.state().violations.clone()
     }
 
-    /// All machines ever launched, oldest first.
+    /// Returns all machines ever launched, oldest first.
     pub fn machines(&self) -> Vec<MachineSeen> {
         let state = self.shared.state();
         let seen = state.records.iter().filter_map(|(id, record)| {
@@ -265,7 +266,7 @@ impl Ec2Wire {
         seen.collect()
     }
 
-    /// From now on there is no capacity for a kind in a zone and market, for so long.
+    /// Removes all capacity of an instance type in a zone and market for a duration.
     pub fn run_short(&self, kind: &str, zone: &str, market: Market, lasts: Duration) {
         let until = self.shared.options.now() + lasts;
         let mut state = self.shared.state();
@@ -275,7 +276,7 @@ impl Ec2Wire {
         }
     }
 
-    /// A zone whose readings and endings fail, or no longer do.
+    /// Makes readings and terminations in a zone fail, or ends that.
     pub fn impair(&self, zone: &str, impaired: bool) {
         let mut state = self.shared.state();
         if impaired {
@@ -285,7 +286,7 @@ impl Ec2Wire {
         }
     }
 
-    /// Warns that a spot machine will be taken back, and takes it when the time of warning is over.
+    /// Warns that a spot machine will be interrupted, and interrupts it after the warning time.
     pub fn interrupt(&self, id: &InstanceId) {
         let mut state = self.shared.state();
         if let Some(record) = state.records.get_mut(id) {
@@ -296,12 +297,12 @@ impl Ec2Wire {
         self.shared.changed.notify_one();
     }
 
-    /// Takes a machine back at once, without a warning.
+    /// Interrupts a machine at once, without a warning.
     pub fn interrupt_unwarned(&self, id: &InstanceId) {
         self.end_by_cloud(id, "Server.SpotInstanceTermination");
     }
 
-    /// Ends a machine for a reason of the cloud's own, such as `Server.InternalError`,
+    /// Ends a machine for a reason of the cloud, such as `Server.InternalError` or
     /// `Client.VolumeLimitExceeded`.
     pub fn end_by_cloud(&self, id: &InstanceId, reason: &str) {
         let mut state = self.shared.state();
@@ -311,13 +312,13 @@ impl Ec2Wire {
         self.shared.changed.notify_one();
     }
 
-    /// The next so many launches are accepted, and their machines end at once, as one does whose disk
-    /// cannot be made; the reason as in [`Ec2Wire::end_by_cloud`].
+    /// Accepts the next `count` launches but ends their machines at once, as if a disk could not be
+    /// created; the reason is as in [`Ec2Wire::end_by_cloud`].
     pub fn fail_launches(&self, count: usize, reason: &str) {
         self.shared.state().failing = (count, reason.to_owned());
     }
 
-    /// Tells that a machine is likelier to be taken back than usual.
+    /// Sends an event that a machine has an elevated risk of interruption.
     pub fn recommend_rebalance(&self, id: &InstanceId) {
         let mut state = self.shared.state();
         let zone = state.records.get(id).map(|r| state.cloud.zone(&r.recipe.subnet).to_owned());
@@ -325,7 +326,7 @@ impl Ec2Wire {
         state.events.tell(&self.shared.options, &body);
     }
 
-    /// A machine switches itself off.
+    /// Powers a machine off from within.
     pub fn power_off(&self, id: &InstanceId) {
         let mut state = self.shared.state();
         let now = self.shared.options.now();
@@ -334,10 +335,11 @@ impl Ec2Wire {
         self.shared.changed.notify_one();
     }
 
-    /// A machine that somebody else launched in this account, without a client token, with these tags.
+    /// Adds a machine that another party launched in this account, without a client token, with
+    /// these tags.
     ///
     /// # Errors
-    /// As a launch: limits, capacity.
+    /// As for a launch: limits, capacity.
     pub fn add_foreign(
         &self,
         tags: BTreeMap<String, String>,
@@ -345,11 +347,11 @@ impl Ec2Wire {
         self.add_foreign_with_token(tags, "")
     }
 
-    /// A machine that somebody else launched with that client token, in another zone than any launch
-    /// with the same one: tokens are kept for each zone. The tags may have been set later.
+    /// Adds a machine that another party launched with this client token, in another zone than any
+    /// launch with the same token: tokens belong to a zone. The tags may have been set later.
     ///
     /// # Errors
-    /// As a launch: limits, capacity.
+    /// As for a launch: limits, capacity.
     pub fn add_foreign_with_token(
         &self,
         tags: BTreeMap<String, String>,
@@ -363,7 +365,7 @@ impl Ec2Wire {
         launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))
     }
 
-    /// Tells from now on what happens to machines, as `EventBridge` does.
+    /// Sends events about machines from now on, as `EventBridge` does.
     pub fn send_events(&self, target: EventTarget, weather: EventWeather) {
         let mut state = self.shared.state();
         state.events.target = Some(target);

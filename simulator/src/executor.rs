@@ -1,5 +1,5 @@
-//! A seeded world's executor: one thread, virtual time. A crash drops a group's futures, a pause
-//! leaves them unpolled.
+//! The executor of a seeded world: one thread, virtual time. A crash drops a group's futures; a
+//! pause leaves them unpolled.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use crate::clock::Virtual;
 
 /// Tasks that live and die together: one incarnation of a replica. Group 0 is the world itself.
 pub type Group = usize;
-/// What is run.
+/// A future that the executor runs.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The tasks' side of the executor: sleeping, spawning, and asking for one's own end.
+/// The tasks' handle to the executor: sleep, spawn, crash, pause.
 #[derive(Clone)]
 pub struct Scheduler {
     clock: Virtual,
@@ -37,38 +37,38 @@ impl Scheduler {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Waits for a time.
+    /// Waits until a time.
     pub fn sleep_until(&self, until: Timestamp) -> Sleep {
         Sleep { scheduler: self.clone(), until, key: None }
     }
 
-    /// Waits for a while.
+    /// Waits for a duration.
     pub fn sleep(&self, wait: SignedDuration) -> Sleep {
         self.sleep_until(self.now() + wait)
     }
 
-    /// Runs a task in a group, from the next step on.
+    /// Runs a task in a group from the next step on.
     pub fn spawn(&self, group: Group, task: impl Future<Output = ()> + Send + 'static) {
         self.inner().spawned.push((group, Box::pin(task)));
     }
 
-    /// Ends a group as soon as the task that asks is suspended.
+    /// Ends a group as soon as the calling task suspends.
     pub fn crash(&self, group: Group) {
         self.inner().crashed.push(group);
     }
 
-    /// Leaves a group unpolled until then.
+    /// Leaves a group unpolled until a time.
     pub fn pause(&self, group: Group, until: Timestamp) {
         self.inner().paused.insert(group, until);
     }
 }
 
-/// Waits for a time. Dropped, it leaves no timer behind.
+/// Waits until a time. Dropping it removes its timer.
 pub struct Sleep {
     scheduler: Scheduler,
     until: Timestamp,
@@ -125,7 +125,7 @@ struct Running {
     waker: Waker,
 }
 
-/// Runs tasks in an order that depends on nothing but what they do.
+/// Runs tasks in an order that depends only on what they do.
 pub struct Executor {
     scheduler: Scheduler,
     tasks: BTreeMap<u64, Running>,
@@ -134,7 +134,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor that moves this clock.
+    /// Creates an executor that moves this clock.
     pub fn new(clock: Virtual) -> Self {
         Self {
             scheduler: Scheduler { clock, inner: Arc::default() },
@@ -144,12 +144,12 @@ impl Executor {
         }
     }
 
-    /// The tasks' side of it.
+    /// Returns the tasks' handle.
     pub fn scheduler(&self) -> Scheduler {
         self.scheduler.clone()
     }
 
-    /// Runs all that can run now. Answers the groups that crashed; their tasks are gone.
+    /// Runs all ready tasks. Returns the groups that crashed; their tasks are dropped.
     pub fn run_ready(&mut self) -> Vec<Group> {
         let mut crashed = Vec::new();
         self.absorb(&mut crashed);
@@ -178,7 +178,7 @@ impl Executor {
         }
     }
 
-    /// Takes in what tasks have asked for.
+    /// Applies the spawns and crashes that tasks requested.
     fn absorb(&mut self, crashed: &mut Vec<Group>) {
         let (dead, spawned) = {
             let mut inner = self.scheduler.inner();
@@ -192,7 +192,7 @@ impl Executor {
             waker.wake();
         }
         for group in dead {
-            // Dropping a future may wake others: none of the dead ones may be among them.
+            // Dropping a future may wake others, so all tasks of the group are removed first.
             let ids: Vec<u64> =
                 self.tasks.iter().filter(|(_, t)| t.group == group).map(|(id, _)| *id).collect();
             let futures: Vec<Running> = ids.iter().filter_map(|id| self.tasks.remove(id)).collect();
@@ -203,12 +203,12 @@ impl Executor {
         }
     }
 
-    /// When the next sleeper wakes.
+    /// Returns the time of the next timer.
     pub fn next_timer(&self) -> Option<Timestamp> {
         self.scheduler.inner().timers.keys().next().map(|(at, _)| *at)
     }
 
-    /// Moves the clock and wakes those who slept until then.
+    /// Moves the clock and wakes the tasks whose timers are due.
     pub fn advance(&mut self, to: Timestamp) {
         self.scheduler.clock.set(to);
         loop {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_group_goes_on_afterwards() {
+    fn a_paused_group_continues_after_the_pause() {
         let mut executor = Executor::new(Virtual::starting_at(at(0)));
         let scheduler = executor.scheduler();
         let said: Arc<Mutex<Vec<i64>>> = Arc::default();
@@ -294,7 +294,7 @@ mod tests {
         });
         scheduler.pause(1, at(60));
         run_to(&mut executor, at(100));
-        // It was not even begun before.
+        // The task had not started before the pause.
         assert_eq!(*said.lock().unwrap(), [61]);
     }
 }

@@ -1,4 +1,4 @@
-//! Bad weather: the one source of randomness, and how often what goes wrong.
+//! Fault probabilities, and the only source of randomness.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,15 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Rng(u64);
 
 impl Rng {
-    /// A source for a seed.
+    /// Creates a source for a seed.
     pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds must not give neighbouring worlds.
+        // Neighboring seeds must not give similar worlds.
         let mut rng = Self(seed ^ 0x5851_f42d_4c95_7f2d);
         rng.next();
         rng
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     #[allow(clippy::should_implement_trait, reason = "a source of numbers, not an iterator")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -26,20 +26,20 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; 0 where `end` is 0.
+    /// Returns a number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         if end == 0 { 0 } else { self.next() % end }
     }
 
-    /// Whether a thing of that probability happens. Draws nothing for 0, so that a profile without
-    /// a fault has the same history whether or not the fault exists.
+    /// Returns whether an event of this probability happens. Draws nothing for 0, so that a profile
+    /// without a fault has the same history whether or not the fault exists.
     pub fn chance(&mut self, probability: f64) -> bool {
         #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
         let drawn = || (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         probability > 0.0 && { drawn }() < probability
     }
 
-    /// A duration from `least` to `most`, in milliseconds.
+    /// Returns a duration from `least` to `most`, in milliseconds.
     pub fn between(&mut self, least: SignedDuration, most: SignedDuration) -> SignedDuration {
         let span = u64::try_from((most - least).as_millis()).unwrap_or(0);
         let drawn = self.below(span + 1);
@@ -47,24 +47,24 @@ impl Rng {
     }
 }
 
-/// How often what goes wrong. Probabilities are from 0 to 1; the default is fair weather.
+/// Fault probabilities, from 0 to 1. The default has no faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// A replica dies, at a suspension point: before or after a call's effect.
+    /// A replica dies at a suspension point, before or after a call's effect.
     pub crash: f64,
-    /// A call or its whole replica stands still for up to 15 minutes, at a suspension point.
+    /// A call or its whole replica pauses for up to 15 minutes at a suspension point.
     pub pause: f64,
-    /// A call is refused: it has no effect, and the caller is told that it is unavailable.
+    /// A call is refused: it has no effect and returns `Unavailable`.
     pub refused: f64,
-    /// A call has its effect, and the caller is told that it is unavailable.
+    /// A call takes effect but returns `Unavailable`.
     pub reply_lost: f64,
-    /// The same of the cloud's calls alone.
+    /// The same for calls of the cloud only.
     pub cloud_reply_lost: f64,
     /// A call takes up to 5 minutes.
     pub slow: f64,
-    /// The same of the cloud's calls alone.
+    /// The same for calls of the cloud only.
     pub cloud_slow: f64,
-    /// A write finds that somebody has written in between.
+    /// Another writer writes before a write.
     pub conflict: f64,
     /// A webhook never arrives.
     pub webhook_lost: f64,
@@ -74,50 +74,51 @@ pub struct Faults {
     pub webhook_late: f64,
     /// A wake-up is lost.
     pub wake_lost: f64,
-    /// A wake-up comes twice.
+    /// A wake-up is delivered twice.
     pub wake_doubled: f64,
-    /// A wake-up comes up to 2 minutes late.
+    /// A wake-up is up to 2 minutes late.
     pub wake_late: f64,
-    /// How old the machine list is.
+    /// Age of the machine list.
     pub list_lag: SignedDuration,
-    /// A row is missing from the list of waiting jobs.
+    /// The list of waiting jobs omits a job.
     pub job_omitted: f64,
-    /// A row is missing from the list of runners, for up to five minutes.
+    /// The list of runners omits a runner, for up to five minutes.
     pub runner_omitted: f64,
-    /// A launch finds no capacity for its kind, subnet and market, nor does any in the next 5 minutes.
+    /// A launch finds no capacity for its instance type, subnet and market, nor do others for 5
+    /// minutes.
     pub no_capacity: f64,
-    /// A launch finds no capacity, and the next may find some.
+    /// A launch finds no capacity; the next may.
     pub launch_refused: f64,
-    /// A launch is refused for an account limit.
+    /// A launch is refused by an account limit.
     pub limit: f64,
-    /// A call of the cloud is refused for pace.
+    /// A call of the cloud is throttled.
     pub throttled: f64,
-    /// A launch is answered, and its machine is dead at once: so is every answer to its token.
+    /// A launch succeeds, but its machine is dead at once; every reply to its token says so.
     pub stillborn: f64,
-    /// A machine is taken back by the cloud, within its first 10 minutes.
+    /// The cloud interrupts a machine within its first 10 minutes.
     pub interrupted: f64,
-    /// A machine's runner reports once a minute only: the forge calls it idle in between.
+    /// A machine's runner reports only once a minute: the forge shows it idle in between.
     pub silent: f64,
     /// A machine's runner never starts.
     pub never_online: f64,
-    /// The same of every machine of this kind.
+    /// The same for every machine of this instance type.
     pub broken_kind: Option<&'static str>,
-    /// A machine's runner is online and never asks for a job, nor drains.
+    /// A machine's runner is online but never asks for a job, nor drains.
     pub hangs_idle: f64,
-    /// A machine stays after its job.
+    /// A machine stays up after its job.
     pub hangs_after_job: f64,
     /// A machine's own timer does not end it.
     pub ignores_timer: f64,
-    /// The cloud does not honour client tokens: whoever asks twice gets twins.
+    /// The cloud ignores client tokens: asking twice creates duplicates.
     pub no_tokens: bool,
-    /// How far the replicas' clocks are apart, each from the next.
+    /// Difference between the clocks of consecutive replicas.
     pub clocks_apart: SignedDuration,
-    /// Faults end here; `None`: never.
+    /// End of the faults; `None`: never.
     pub until: Option<Timestamp>,
 }
 
 impl Faults {
-    /// The weather at a time.
+    /// Returns the faults at a time.
     pub fn at(&self, now: Timestamp) -> Faults {
         if self.until.is_some_and(|until| now >= until) {
             // A clock that is wrong stays wrong.
@@ -127,35 +128,35 @@ impl Faults {
         }
     }
 
-    /// Whether launches are refused for want of capacity, now and then.
+    /// Returns whether some launches are refused for lack of capacity.
     pub fn refuses_capacity(&self) -> bool {
         self.no_capacity > 0.0 || self.launch_refused > 0.0 || self.limit > 0.0
     }
 }
 
-/// What is wrong for a while, altogether.
+/// A complete failure for a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Every call of a port is refused.
     Down(Port),
-    /// The forge assigns nothing, though runners idle.
+    /// The forge assigns nothing although runners are idle.
     Mute,
     /// No launch finds capacity.
     Drought,
-    /// Somebody else writes before every third write.
+    /// Another writer writes before every third write.
     Storm,
-    /// The cloud calls this image wrong: no launch with it is taken.
+    /// The cloud rejects every launch with this image.
     BadImage(&'static str),
-    /// The cloud denies every launch: the credentials ran out.
+    /// The cloud denies every launch: the credentials expired.
     Denied,
 }
 
-/// What may be down.
+/// A port that may be down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// The records.
+    /// The store.
     Store,
-    /// The wake-ups.
+    /// The queue.
     Queue,
     /// The cloud. Its machines live on.
     Compute,
@@ -164,7 +165,7 @@ pub enum Port {
 }
 
 impl Port {
-    /// Its name in calls.
+    /// Returns its name in calls.
     pub fn name(self) -> &'static str {
         match self {
             Self::Store => "store",
@@ -175,14 +176,14 @@ impl Port {
     }
 }
 
-/// A trouble, and when; counted from the start of the world.
+/// A period of trouble, counted from the start of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spell {
-    /// What is wrong.
+    /// The failure.
     pub trouble: Trouble,
-    /// From when on.
+    /// Start.
     pub after: SignedDuration,
-    /// For how long.
+    /// Duration.
     pub lasts: SignedDuration,
 }
 
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_draws_the_same_numbers_and_others_do_not() {
+    fn equal_seeds_draw_equal_numbers_and_others_differ() {
         let draw = |seed| {
             let mut rng = Rng::new(seed);
             (0..8).map(|_| rng.next()).collect::<Vec<_>>()
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn chances_come_about_as_often_as_said() {
+    fn a_chance_occurs_as_often_as_its_probability() {
         let mut rng = Rng::new(1);
         let hits = (0..10_000).filter(|_| rng.chance(0.25)).count();
         assert!((2_300..2_700).contains(&hits), "{hits}");
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_end_when_they_are_said_to() {
+    fn faults_end_at_their_end_time() {
         let end = Timestamp::UNIX_EPOCH;
         let faults = Faults { crash: 0.5, until: Some(end), ..Faults::default() };
         assert!(faults.at(end - SignedDuration::from_secs(1)).crash > 0.0);

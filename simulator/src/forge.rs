@@ -1,7 +1,7 @@
 //! Gitea Actions as a state machine: jobs, runner rows and tasks, without a clock and without I/O.
 //!
-//! Runs are pushed, runners registered; `fetch` and `report` are what a runner process calls, `tick`
-//! is the server's cron. What changes a job's status leaves a webhook behind, once.
+//! Tests push workflow runs and register runners; a runner process calls `fetch` and `report`;
+//! `tick` is the server's cron. Each change of a job's status produces one webhook.
 
 mod git;
 mod json;
@@ -23,23 +23,23 @@ pub use pull::PullRequest;
 pub use rows::{Config, JobRow, JobSpec, Line, Repo, Status, Webhook};
 pub use runners::{Fetched, RunnerRow, Scope, Task, TaskState, Unregistered};
 
-/// A runner that was in contact within this time is online.
+/// A runner in contact within this time is online.
 pub const ONLINE_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-/// A runner that reported on a task within this time is shown as busy by the API.
+/// The API shows a runner as busy if it reported on a task within this time.
 pub const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_secs(10);
-/// Fetches this close to another runner's pick are the losers of the race of servers up to 1.26.
+/// Up to Gitea 1.26, fetches this close to another runner's pick lose the race.
 pub const RACE_WINDOW: SignedDuration = SignedDuration::from_millis(250);
 
-/// The server.
+/// The simulated server.
 #[derive(Clone, Debug)]
 pub struct Forge {
-    /// How it is set up.
+    /// The configuration.
     pub config: Config,
     repos: BTreeMap<String, Repo>,
     owners: BTreeMap<String, i64>,
     jobs: BTreeMap<i64, JobRow>,
     runs: BTreeMap<i64, Vec<i64>>,
-    /// Waiting jobs as (updated, id): the order in which they are handed out.
+    /// Waiting jobs as (updated, id), in the order of assignment.
     queue: BTreeSet<(Timestamp, i64)>,
     runners: BTreeMap<i64, RunnerRow>,
     by_uuid: BTreeMap<String, i64>,
@@ -54,7 +54,7 @@ pub struct Forge {
     refs: BTreeMap<(String, String), String>,
 }
 
-/// The last id given, by table.
+/// The last ID of each table.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ids {
     repo: i64,
@@ -71,7 +71,7 @@ fn next(id: &mut i64) -> i64 {
 }
 
 impl Forge {
-    /// An empty server.
+    /// Creates an empty server.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -93,7 +93,7 @@ impl Forge {
         }
     }
 
-    /// Makes a repository and answers its id; the id of the one that is there already.
+    /// Creates a repository if absent, and returns its ID.
     pub fn add_repo(&mut self, full_name: &str) -> i64 {
         if let Some(repo) = self.repos.get(full_name) {
             return repo.id;
@@ -113,8 +113,8 @@ impl Forge {
         id
     }
 
-    /// Removes a repository with its jobs, tasks and own runners. Runners of a wider scope that
-    /// worked for it keep their rows.
+    /// Removes a repository with its jobs, tasks and own runners. Rows of runners with a wider
+    /// scope stay.
     pub fn remove_repo(&mut self, full_name: &str) {
         let Some(repo) = self.repos.remove(full_name) else { return };
         self.refs.retain(|(of, _), _| of != full_name);
@@ -131,7 +131,7 @@ impl Forge {
         }
     }
 
-    /// Takes a job out of the books without a word, as an operator with a database shell does.
+    /// Deletes a job without a webhook, as an operator with a database shell does.
     pub fn forget_job(&mut self, id: i64) {
         let Some(job) = self.jobs.remove(&id) else { return };
         self.queue.remove(&(job.updated_at, id));
@@ -142,29 +142,29 @@ impl Forge {
         }
     }
 
-    /// A repository by `owner/name`.
+    /// Returns a repository by `owner/name`.
     pub fn repo(&self, full_name: &str) -> Option<&Repo> {
         self.repos.get(full_name)
     }
 
-    /// A repository by its id.
+    /// Returns a repository by its ID.
     pub fn repo_by_id(&self, id: i64) -> Option<&Repo> {
         self.repos.values().find(|r| r.id == id)
     }
 
-    /// All repositories, by name.
+    /// Returns all repositories by name.
     pub fn repos(&self) -> impl Iterator<Item = &Repo> {
         self.repos.values()
     }
 
-    /// A push that makes one workflow run with these jobs; answers their ids. A repository that is
-    /// not there is made.
+    /// Pushes a commit that starts one workflow run with these jobs, and returns their IDs. Creates
+    /// the repository if absent.
     pub fn push(&mut self, now: Timestamp, repo: &str, jobs: &[JobSpec]) -> Vec<i64> {
         let head_sha = digest(&format!("commit/{repo}/{}", self.last_id.run + 1));
         self.start_run(now, repo, &head_sha, jobs)
     }
 
-    /// One workflow run of a commit with these jobs; answers their ids.
+    /// Starts one workflow run of a commit with these jobs, and returns their IDs.
     pub(crate) fn start_run(
         &mut self,
         now: Timestamp,
@@ -204,14 +204,14 @@ impl Forge {
         ids
     }
 
-    /// 1.27 counts attempts from their start, earlier lines when a runner picks the job.
+    /// Gitea 1.27 counts attempts from their start, earlier lines from the pick by a runner.
     fn first_attempt(&self) -> u32 {
         u32::from(self.config.line >= Line::V1_27)
     }
 
-    /// A person cancels a job. A waiting one is over at once, without ever having had a runner; so is
-    /// a running one, whose ephemeral runner loses its row and learns it from the next call (this is
-    /// how servers treat runners before 2.0; later ones are asked first).
+    /// Cancels a job as a person. A waiting job ends at once and never had a runner. A running job
+    /// ends at once, too: its ephemeral runner loses its row and learns it from the next call.
+    /// (Servers treat runners before 2.0 this way; later ones are asked first.)
     pub fn cancel(&mut self, now: Timestamp, job_id: i64) {
         let Some(job) = self.jobs.get(&job_id) else { return };
         match (job.status, job.task_id) {
@@ -223,8 +223,8 @@ impl Forge {
         }
     }
 
-    /// A person runs a finished job again, with the jobs that need it. Answers its id: the same up to
-    /// 1.26, a new one in 1.27. A job that is unknown or not over is left alone.
+    /// Reruns a finished job with the jobs that need it. Returns its ID: unchanged up to 1.26, a
+    /// new one in 1.27. Ignores a job that is unknown or not finished.
     pub fn rerun(&mut self, now: Timestamp, job_id: i64) -> i64 {
         let Some(job) = self.jobs.get(&job_id) else { return job_id };
         if !job.status.is_done() {
@@ -260,7 +260,7 @@ impl Forge {
         new.get(&job_id).copied().unwrap_or(job_id)
     }
 
-    /// A job and, of those that are over, the ones that need it, directly or not.
+    /// Returns a job and the finished jobs that need it, directly or indirectly.
     fn with_dependents(&self, run_id: i64, job_id: i64) -> BTreeSet<i64> {
         let mut found = BTreeSet::from([job_id]);
         let run = self.runs.get(&run_id).map_or(&[][..], Vec::as_slice);
@@ -277,22 +277,22 @@ impl Forge {
         }
     }
 
-    /// A job by its id.
+    /// Returns a job by its ID.
     pub fn job(&self, id: i64) -> Option<&JobRow> {
         self.jobs.get(&id)
     }
 
-    /// All jobs, by id.
+    /// Returns all jobs by ID.
     pub fn jobs(&self) -> impl Iterator<Item = &JobRow> {
         self.jobs.values()
     }
 
-    /// Jobs that wait for a runner, the one that is handed out first at the front.
+    /// Returns the jobs that wait for a runner, in the order of assignment.
     pub fn waiting(&self) -> Vec<&JobRow> {
         self.queue.iter().filter_map(|(_, id)| self.jobs.get(id)).collect()
     }
 
-    /// The server's cron and queues: tasks that are silent or endless fail, abandoned jobs are
+    /// Runs the server's cron and queues: silent or endless tasks fail, abandoned jobs are
     /// cancelled, jobs whose needs are done become waiting or skipped.
     pub fn tick(&mut self, now: Timestamp) {
         if self.is_down(now) {
@@ -309,27 +309,27 @@ impl Forge {
         }
     }
 
-    /// Whether nobody reaches the server.
+    /// Returns whether the server is down.
     pub fn is_down(&self, now: Timestamp) -> bool {
         self.config.down_until.is_some_and(|until| now < until)
     }
 
-    /// Webhooks since the last call, oldest first. Nothing gives them again.
+    /// Takes the webhooks since the last call, oldest first.
     pub fn take_webhooks(&mut self) -> Vec<Webhook> {
         std::mem::take(&mut self.webhooks)
     }
 
-    /// Webhooks that were not taken yet.
+    /// Returns the webhooks that were not taken yet.
     pub fn owed_webhooks(&self) -> &[Webhook] {
         &self.webhooks
     }
 
-    /// A person has a webhook delivered again: the same content.
+    /// Redelivers a webhook with the same content, as a person can.
     pub fn redeliver(&mut self, webhook: Webhook) {
         self.webhooks.push(webhook);
     }
 
-    /// Ends a job and looks at those that need it.
+    /// Ends a job and updates the jobs that need it.
     fn finish(&mut self, now: Timestamp, id: i64, conclusion: Conclusion) {
         let Some(job) = self.jobs.get(&id).filter(|j| !j.status.is_done()) else { return };
         let run_id = job.run_id;
@@ -337,7 +337,8 @@ impl Forge {
         self.emit(now, run_id);
     }
 
-    /// Jobs of a run whose needs are all done: waiting if all succeeded, else skipped, and so on.
+    /// Updates jobs whose needs are all done: waiting if all succeeded, otherwise skipped,
+    /// transitively.
     fn emit(&mut self, now: Timestamp, run_id: i64) {
         let ready = |forge: &Self| {
             let run = forge.runs.get(&run_id)?;
@@ -354,7 +355,8 @@ impl Forge {
         }
     }
 
-    /// The one place where a job's status changes: queue, times, tasks version and webhook follow.
+    /// The only place that changes a job's status: updates queue, times, tasks version and
+    /// webhooks.
     fn set_status(&mut self, now: Timestamp, id: i64, status: Status) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         self.queue.remove(&(job.updated_at, id));
@@ -373,7 +375,7 @@ impl Forge {
     }
 }
 
-/// 40 hexadecimal digits that depend on the text alone.
+/// Returns 40 hexadecimal digits that depend only on the text.
 fn digest(text: &str) -> String {
     hex::encode(Sha256::digest(text))[..40].to_owned()
 }

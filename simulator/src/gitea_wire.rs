@@ -1,5 +1,5 @@
-//! Gitea over HTTP/1.1 on loopback: the API, the runner protocol in JSON and signed webhooks, all of
-//! one [`Forge`].
+//! Gitea over HTTP/1.1 on loopback: the API, the runner protocol in JSON, and signed webhooks, all
+//! over one [`Forge`].
 
 mod answer;
 mod api;
@@ -27,51 +27,51 @@ pub use hooks::{Hook, HookScope};
 
 use crate::forge::{Forge, Webhook};
 
-/// A client to be set up. Nothing here is encrypted, but a client wants a TLS library all the same.
+/// Returns a client builder. No connection is encrypted, but the client requires a TLS provider.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // Refused only where the process has one already, which is as good.
+    // Fails only if the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
 }
 
-/// What time it is; the real clock or a pretended one.
+/// The current time, real or simulated.
 pub type WireClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 type Predicate = Box<dyn Fn(&Webhook) -> bool + Send + Sync>;
 
-/// What a token may do.
+/// The permissions of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// A site admin's token: everything.
+    /// Site admin: everything.
     Admin,
-    /// A token of the owner of everything: all but `/admin`.
+    /// Owner of everything: all but `/admin`.
     Owner,
-    /// Reading repositories and, from 1.26 on, jobs.
+    /// Read access to repositories and, since 1.26, jobs.
     Read,
 }
 
 /// An access token for the API.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiToken {
-    /// What stands after `Authorization: token`.
+    /// Value after `Authorization: token`.
     pub token: String,
-    /// What it may do.
+    /// Its permissions.
     pub right: Right,
 }
 
-/// How the wire is set up.
+/// Configuration of the wire.
 #[derive(Clone)]
 pub struct WireOptions {
-    /// On 127.0.0.1; 0: any free one.
+    /// Port on 127.0.0.1; 0: any free port.
     pub port: u16,
-    /// The tokens that are known.
+    /// Known tokens.
     pub tokens: Vec<ApiToken>,
     /// The user behind `/user`.
     pub user: String,
-    /// How long after its event a webhook is sent. A live server took 2 to 4.5 s.
+    /// Delay of a webhook after its event. A live server took 2 to 4.5 s.
     pub webhook_delay: Duration,
     /// `DELIVER_TIMEOUT`.
     pub webhook_timeout: Duration,
-    /// Hooks that are there from the start.
+    /// Initial hooks.
     pub hooks: Vec<Hook>,
 }
 
@@ -88,20 +88,20 @@ impl Default for WireOptions {
     }
 }
 
-/// What happened so far.
+/// Counters of events so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Webhooks that were answered with 2xx.
+    /// Webhooks that got a 2xx response.
     pub sent: u64,
     /// Webhooks that were never sent.
     pub lost: u64,
-    /// Webhooks that were refused, answered otherwise or too late.
+    /// Webhooks that were refused, got another response, or timed out.
     pub failed: u64,
-    /// Requests, by method and route: `GET /admin/actions/jobs`.
+    /// Requests by method and route: `GET /admin/actions/jobs`.
     pub calls: BTreeMap<String, u64>,
 }
 
-/// What handlers, deliveries and controls share.
+/// State shared by handlers, deliveries and controls.
 struct Shared {
     forge: Arc<Mutex<Forge>>,
     clock: WireClock,
@@ -110,7 +110,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// What changes at run time. Held for moments, never over an await.
+/// Mutable state. Its lock is held briefly, never across an await.
 struct State {
     faults: Faults,
     counters: Counters,
@@ -119,7 +119,7 @@ struct State {
     last_hook: i64,
     lose_next: usize,
     lose_if: Option<Predicate>,
-    /// First pages asked for: the order of job lists up to 1.26 changes with each.
+    /// First pages requested so far: up to 1.26, the order of job lists changes with each.
     lists: u64,
     logs: BTreeMap<i64, Vec<String>>,
     stopped: bool,
@@ -139,7 +139,7 @@ impl Shared {
     }
 }
 
-/// A running server. Dropped, it stops.
+/// A running server. Stops when dropped.
 pub struct Wire {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -153,7 +153,7 @@ struct Running {
 }
 
 impl Wire {
-    /// Binds and serves; to be called in a tokio runtime. The forge's URL becomes this server's.
+    /// Binds and serves. Must be called in a tokio runtime. Sets the forge's URL to this server.
     pub fn start(
         forge: Arc<Mutex<Forge>>,
         clock: WireClock,
@@ -199,28 +199,28 @@ impl Wire {
         Ok((address, Running { server, pump, stop }))
     }
 
-    /// `http://127.0.0.1:port`; the instance's URL.
+    /// Returns the instance's URL: `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The port, for a later start at the same place.
+    /// Returns the port, for a later start on the same one.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Stops listening, cuts what is open and forgets webhooks that were not sent yet. Hooks and the
-    /// forge stay, for `resume`.
+    /// Stops listening, cuts open connections and drops unsent webhooks. Hooks and the forge stay,
+    /// for `resume`.
     pub async fn stop(&self) {
         self.shared.state().stopped = true;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { mut server, pump, stop }) = running else { return };
         pump.abort();
-        // Nobody may be listening any more; then it has stopped by itself.
+        // The server may have stopped already.
         let _ = stop.send(());
         if tokio::time::timeout(Duration::from_secs(2), &mut server).await.is_err() {
             server.abort();
-            // The port is free once the task is gone.
+            // The port is free once the task has ended.
             let _ = server.await;
         }
     }
@@ -234,48 +234,47 @@ impl Wire {
         Ok(())
     }
 
-    /// The forge behind it: push, cancel and re-run there.
+    /// Locks the forge behind the wire, to push, cancel and rerun.
     pub fn forge(&self) -> MutexGuard<'_, Forge> {
         self.shared.forge()
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults from now on.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.shared.state().faults);
     }
 
-    /// Changes how long after its event a webhook is sent.
+    /// Changes the delay of webhooks after their events.
     pub fn webhook_delay(&self, delay: Duration) {
         self.shared.state().webhook_delay = delay;
     }
 
-    /// The next `count` webhooks are never sent.
+    /// Drops the next `count` webhooks.
     pub fn lose_webhooks(&self, count: usize) {
         self.shared.state().lose_next = count;
     }
 
-    /// Webhooks for which this holds are never sent, until it is called again. It must not call the
-    /// wire itself.
+    /// Drops webhooks for which `lost` holds, until called again. `lost` must not call the wire.
     pub fn lose_webhooks_if(&self, lost: impl Fn(&Webhook) -> bool + Send + Sync + 'static) {
         self.shared.state().lose_if = Some(Box::new(lost));
     }
 
-    /// Adds a hook, as an operator does in the web interface; answers its id.
+    /// Adds a hook, as an operator does in the web interface, and returns its ID.
     pub fn add_hook(&self, hook: Hook) -> i64 {
         self.shared.state().add_hook(hook)
     }
 
-    /// All hooks.
+    /// Returns all hooks.
     pub fn hooks(&self) -> Vec<Hook> {
         self.shared.state().hooks.clone()
     }
 
-    /// What happened so far.
+    /// Returns the counters so far.
     pub fn counters(&self) -> Counters {
         self.shared.state().counters.clone()
     }
 
-    /// The log of a task, line by line.
+    /// Returns the lines of a task's log.
     pub fn log(&self, task_id: i64) -> Vec<String> {
         self.shared.state().logs.get(&task_id).cloned().unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! The laws of the heart, asserted at the moment of each call. The judge knows the truth of the
-//! world and everything that was ever recorded, and nothing of how the controller decides.
+//! The laws, checked at the moment of each call. The checker knows the true state of the world and
+//! all records ever written, but not how the controller decides.
 
 mod calls;
 mod time;
@@ -16,31 +16,31 @@ use crate::executor::Group;
 pub use calls::{RetireTruth, TerminateTruth};
 pub use time::Excuse;
 
-/// Events that are remembered for a story, where nothing else is asked for.
+/// Events kept for a story, unless set otherwise.
 const REMEMBERED: usize = 20_000;
-/// The longest story.
+/// Maximum lines of a story.
 const STORY: usize = 120;
-/// Violations of which a story is kept.
+/// Number of violations that keep a story.
 const STORIES: usize = 5;
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which: `L1` to `L8`, or `time`.
+    /// The law: `L1` to `L8`, or `time`.
     pub law: &'static str,
-    /// In which world.
+    /// Seed of the world.
     pub seed: u64,
-    /// When.
+    /// Simulated time of the violation.
     pub at: Timestamp,
-    /// How.
+    /// How the law was broken.
     pub what: String,
-    /// The events before it that name the same run, or the last ones.
+    /// Earlier events that name the same run; without a run, the last events.
     pub story: Vec<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {} is broken at {}: {}", self.seed, self.law, self.at, self.what)?;
+        writeln!(f, "seed {}: {} was broken at {}: {}", self.seed, self.law, self.at, self.what)?;
         for line in &self.story {
             writeln!(f, "    {line}")?;
         }
@@ -48,7 +48,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The judge, and the chronicle of the world.
+/// Checks the laws and records the events of the world.
 #[derive(Clone, Debug)]
 pub struct Laws {
     seed: u64,
@@ -56,51 +56,52 @@ pub struct Laws {
     violations: Vec<Violation>,
     told: VecDeque<String>,
     hash: Sha256,
-    /// Every attempt that was ever recorded, as last recorded.
+    /// Every attempt ever recorded, in its last recorded form.
     attempts: BTreeMap<Slot, Attempt>,
-    /// The highest attempt number of an incarnation.
+    /// The highest attempt number of each incarnation.
     highest: BTreeMap<(RunName, Uid), u32>,
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
     looks: u64,
-    /// When a replica was told last that a class's launches are refused for what a person must mend.
+    /// When a replica was last told that launches of a class are refused until a person fixes
+    /// something.
     stopped: BTreeMap<(Group, ClassName), Timestamp>,
-    /// Slots of which the cloud has made twins, by its own fault.
+    /// Attempts for which the cloud made duplicate machines, by its own fault.
     twinned: BTreeSet<Slot>,
     /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
-    /// Machines that should be gone: since when, of that excused, and whether it was told.
+    /// Machines that should be gone, and for how long.
     lingering: BTreeMap<String, time::Wait>,
     /// Runs whose records were rewritten at random.
     scrambled: BTreeSet<RunName>,
-    /// Machines that lived when all records were lost.
+    /// Machines that were live when all records were lost.
     orphans: BTreeSet<InstanceId>,
-    /// When every replica knew the classes in force.
+    /// When every replica knew the current classes.
     configured_at: Option<Timestamp>,
-    /// The longest that a job waited, and which.
+    /// The longest wait of a job, and the job.
     longest_wait: (SignedDuration, i64),
-    /// How often a run waited in vain for the machine of the job that had taken its own.
+    /// How often a run waited in vain for the machine of the job that displaced its own.
     waited_in_vain: u64,
-    /// How many events are remembered.
+    /// Number of events to keep.
     pub remembers: usize,
-    /// No job may wait longer where capacity is there.
+    /// Longest permitted wait of a job while capacity is available.
     pub waits_at_most: SignedDuration,
-    /// Most writes of one run, in that time.
+    /// Most writes of one run, and the time window.
     pub writes_at_most: (usize, SignedDuration),
-    /// Whether the cloud makes twins, by asking twice: L2 and L6 are excepted then.
+    /// Whether the cloud duplicates machines when asked twice: L2 and L6 are then not checked.
     pub twins: bool,
-    /// The classes in force, for their limits.
+    /// The current classes, for their limits.
     pub classes: Vec<Class>,
-    /// What machines are told of git.
+    /// The git credential that machines receive.
     pub git_token: Option<String>,
-    /// Whether a registration may be retired under a machine that lives: after a lost table.
+    /// Whether a registration may be retired while its machine is live: after a lost table.
     pub records_lost: bool,
 }
 
 impl Laws {
-    /// A judge of the world of a seed.
+    /// Creates the laws for the world of a seed.
     pub fn new(seed: u64, began_at: Timestamp) -> Self {
         Self {
             seed,
@@ -134,7 +135,7 @@ impl Laws {
         }
     }
 
-    /// An event of the world, as a line of its chronicle.
+    /// Records an event of the world as one line.
     pub fn tell(&mut self, now: Timestamp, line: &str) {
         let since = now.duration_since(self.began_at).as_millis();
         let (seconds, millis) = (since / 1000, since % 1000);
@@ -152,21 +153,20 @@ impl Laws {
         self.told.push_back(line);
     }
 
-    /// A law was broken. `about` is what the events that led to it have in common.
+    /// Records a violation. `about` is a word shared by the events that led to it.
     pub fn broken(&mut self, law: &'static str, now: Timestamp, about: &str, what: String) {
         self.tell(now, &format!("BROKEN {law}: {what}"));
         let story = if self.violations.len() < STORIES { self.story(about) } else { Vec::new() };
         self.violations.push(Violation { law, seed: self.seed, at: now, what, story });
     }
 
-    /// All records are gone; these machines lived then.
+    /// Records that all records are lost; `live` are the machines at that time.
     pub fn on_lost_table(&mut self, live: impl Iterator<Item = InstanceId>) {
         self.records_lost = true;
         self.orphans.extend(live);
     }
 
-    /// A record was rewritten at random. What it says now is what is true of it; what it said before
-    /// binds nobody.
+    /// Records that a record was rewritten at random. Only its new content counts from now on.
     pub fn on_scrambled(&mut self, run: &Run) {
         self.attempts.retain(|slot, _| slot.run != run.name);
         self.highest.retain(|(name, _), _| *name != run.name);
@@ -176,18 +176,18 @@ impl Laws {
         }
     }
 
-    /// Other classes are in force, and every replica knows them from then on.
+    /// Records that the classes changed; every replica knows them from `known_at` on.
     pub fn on_configured(&mut self, classes: &[Class], known_at: Timestamp) {
         self.classes = classes.to_vec();
         self.configured_at = Some(known_at);
     }
 
-    /// A replica hears of other classes: it may try them.
+    /// Records that a replica learned of other classes, so it may try them.
     pub fn on_heard(&mut self) {
         self.stopped.clear();
     }
 
-    /// The last events that hold a word, in order; all last events where the word is empty.
+    /// Returns the last events that contain `about`, oldest first; all last events if it is empty.
     pub fn story(&self, about: &str) -> Vec<String> {
         let of_it = self.told.iter().rev().filter(|line| mentions(line, about));
         let mut story: Vec<String> = of_it.take(STORY).cloned().collect();
@@ -195,53 +195,54 @@ impl Laws {
         story
     }
 
-    /// All events that are remembered.
+    /// Returns all kept events.
     pub fn chronicle(&self) -> impl Iterator<Item = &str> {
         self.told.iter().map(String::as_str)
     }
 
-    /// The seed of the world that is judged.
+    /// Returns the seed of the world.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// What was broken so far.
+    /// Returns the violations so far.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// A hash over everything that happened.
+    /// Returns a hash over all events.
     pub fn hash(&self) -> String {
         hex::encode(self.hash.clone().finalize())
     }
 
-    /// When the world began.
+    /// Returns when the world began.
     pub fn began_at(&self) -> Timestamp {
         self.began_at
     }
 
-    /// Looks that were told of.
+    /// Returns the number of reconciles.
     pub fn looks(&self) -> u64 {
         self.looks
     }
 
-    /// How often each run was written.
+    /// Returns how often each run was written.
     pub fn written(&self) -> &BTreeMap<RunName, u32> {
         &self.written
     }
 
-    /// How often a run waited the whole `assign_within` for a robber's machine, and then needed another.
+    /// Returns how often a run waited all of `assign_within` for the machine of the job that
+    /// displaced its own, and then needed another machine.
     pub fn waited_in_vain(&self) -> u64 {
         self.waited_in_vain
     }
 
-    /// The longest that a job waited for its runner, and the job.
+    /// Returns the longest wait of a job for its runner, and the job.
     pub fn longest_wait(&self) -> (SignedDuration, i64) {
         self.longest_wait
     }
 }
 
-/// Whether a line holds a word, not followed by a digit: `job-1` is not `job-12`.
+/// Returns whether a line contains a word that is not followed by a digit: `job-1` is not `job-12`.
 fn mentions(line: &str, word: &str) -> bool {
     word.is_empty()
         || line
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_story_is_of_one_run_and_the_hash_of_all() {
+    fn a_story_covers_one_run_and_the_hash_covers_all() {
         let start = Timestamp::UNIX_EPOCH;
         let mut laws = Laws::new(1, start);
         let mut other = Laws::new(1, start);
@@ -271,10 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_may_go_under_a_machine_of_twins_alone() {
+    fn only_a_duplicate_machine_may_lose_its_registration() {
         let start = Timestamp::UNIX_EPOCH;
         let mut laws = Laws::new(1, start);
-        let slot = |job: i64| format!("tq-job-{job}-0a1b2c3d-1").parse::<Slot>().expect("a slot");
+        let slot =
+            |job: i64| format!("tq-job-{job}-0a1b2c3d-1").parse::<Slot>().expect("an attempt ID");
         laws.twinned.insert(slot(1));
         let truth =
             |job: i64, works| RetireTruth { name: slot(job).to_string(), works, lives: true };
@@ -288,11 +290,11 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_was_refused_is_left_alone_for_five_minutes_by_whom_was_told() {
+    fn a_replica_does_not_ask_for_five_minutes_after_a_permanent_refusal() {
         let start = Timestamp::UNIX_EPOCH;
         let mut laws = Laws::new(1, start);
         let class = |name: &str| ClassName(name.to_owned());
-        let slot: Slot = "tq-job-1-0a1b2c3d-1".parse().expect("a slot");
+        let slot: Slot = "tq-job-1-0a1b2c3d-1".parse().expect("an attempt ID");
         laws.on_stopped(start, 1, &class("bad"));
         let later = |seconds| start + SignedDuration::from_secs(seconds);
         laws.on_asked(later(1), 2, &slot, &class("bad"));

@@ -1,10 +1,10 @@
-//! The pretended world: one state, several mouths.
+//! A simulated cloud, forge, store and queue: one shared state behind several interfaces.
 
 #![allow(
     clippy::struct_excessive_bools,
     clippy::single_match_else,
     clippy::needless_pass_by_value,
-    reason = "independent switches of the weather; both arms of a match read better side by side"
+    reason = "independent switches of a fault profile; match arms read better side by side"
 )]
 
 pub mod aws_wire;

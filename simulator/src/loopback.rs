@@ -1,4 +1,4 @@
-//! Sockets on loopback that their handler can cut.
+//! Loopback sockets that a handler can cut.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Everything gets through.
+/// All bytes get through.
 pub(crate) const OPEN: u8 = 0;
-/// The head and half of the body of the next answer, then nothing.
+/// The head and half of the body of the next response, then nothing.
 pub(crate) const HALF: u8 = 1;
 /// Nothing: the connection is reset.
 pub(crate) const CUT: u8 = 2;
 
-/// Says what becomes of the bytes of one connection from now on.
+/// Controls what happens to the bytes of one connection from now on.
 #[derive(Clone)]
 pub(crate) struct Switch(Arc<AtomicU8>);
 
@@ -40,7 +40,7 @@ impl Connected<IncomingStream<'_, Gate>> for Switch {
     }
 }
 
-/// A listener that shuts the door at once while its server is down.
+/// A listener that drops connections while its server is down.
 pub(crate) struct Gate {
     listener: TcpListener,
     open: Box<dyn Fn() -> bool + Send + Sync>,
@@ -68,7 +68,7 @@ impl Listener for Gate {
                         return (Socket { stream, switch }, peer);
                     }
                 }
-                // Out of file descriptors, most likely: others may close theirs.
+                // Probably out of file descriptors: others may close theirs.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -104,7 +104,7 @@ impl AsyncWrite for Socket {
         match self.switch.get() {
             OPEN => Pin::new(&mut self.stream).poll_write(cx, buf),
             HALF => {
-                // The head and half of the body; should they come apart, the head alone.
+                // The head and half of the body; if they are written separately, the head alone.
                 let head = buf.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
                 let end = head + (buf.len() - head) / 2;
                 let written = Pin::new(&mut self.stream).poll_write(cx, &buf[..end]);

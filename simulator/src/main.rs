@@ -1,4 +1,4 @@
-//! Plays histories of the pretended world by seed, on all cores, and tells what came of them.
+//! Simulates histories of the controller by seed, on all cores, and prints a summary.
 
 mod summary;
 
@@ -15,32 +15,33 @@ use tinqs_ci_simulator::world::lock;
 
 use summary::Summary;
 
-/// Plays the whole controller in a pretended world, seed by seed, and judges it by the laws.
+/// Simulates the whole controller, seed by seed, and checks the laws.
 ///
-/// The same seed in the same profile is the same history, down to its hash. Without `--profile` the
-/// seeds go round all profiles. Exit code 0: no law was broken; 1: one was; 2: wrong usage.
+/// The same seed and profile give the same history, down to its hash. Without `--profile`, the
+/// seeds rotate through all profiles. Exit code 0: no law was broken; 1: a law was broken; 2: wrong
+/// usage.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many seeds.
+    /// Number of seeds.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// The first of them; the others follow.
+    /// First seed; the others follow it.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
-    /// Only this profile.
+    /// Play only this profile.
     #[arg(long, value_parser = named)]
     profile: Option<Profile>,
-    /// How many threads; one per core where not given.
+    /// Number of threads (default: one per core).
     #[arg(long)]
     threads: Option<NonZero<usize>>,
-    /// Write all that happened to this file, a line per event: with one seed only.
+    /// Write every event to this file, one per line; needs `--seeds 1`.
     #[arg(long)]
     trace: Option<PathBuf>,
-    /// Print a line for each seed: its profile, its trace hash.
+    /// Print the seed, profile and trace hash of each seed.
     #[arg(long)]
     hashes: bool,
-    /// Print the names of the profiles, and end.
+    /// Print the names of the profiles and exit.
     #[arg(long)]
     list: bool,
 }
@@ -48,7 +49,7 @@ struct Arguments {
 fn named(name: &str) -> Result<Profile, String> {
     Profile::named(name).ok_or_else(|| {
         let names: Vec<&str> = Profile::all().iter().map(|p| p.name).collect();
-        format!("there is no such profile; there are {}", names.join(", "))
+        format!("unknown profile; known profiles: {}", names.join(", "))
     })
 }
 
@@ -69,23 +70,23 @@ fn main() -> ExitCode {
     if summary.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The profile of a seed: with many, the seeds go round.
+/// Returns the profile of a seed; the seeds rotate through all profiles.
 fn profile_of(profiles: &[Profile], seed: u64) -> &Profile {
     let count = u64::try_from(profiles.len()).unwrap_or(1).max(1);
     let index = usize::try_from(seed % count).unwrap_or(0);
     &profiles[index]
 }
 
-/// Plays one seed and writes down all of it.
+/// Plays one seed and writes all its events to a file.
 fn trace(arguments: &Arguments, profiles: &[Profile], path: &PathBuf) -> ExitCode {
     if arguments.seeds != 1 {
-        eprintln!("error: `--trace` writes down one seed: say `--seeds 1`");
+        eprintln!("error: `--trace` records one seed only\nhint: add `--seeds 1`");
         return ExitCode::from(2);
     }
     let profile = profile_of(profiles, arguments.first_seed);
     let (outcome, lines) = chronicle(arguments.first_seed, profile);
     if let Err(error) = std::fs::write(path, lines.join("\n") + "\n") {
-        eprintln!("error: {}: {error}", path.display());
+        eprintln!("error: cannot write {}: {error}", path.display());
         return ExitCode::from(2);
     }
     let mut summary = Summary::default();
@@ -94,7 +95,7 @@ fn trace(arguments: &Arguments, profiles: &[Profile], path: &PathBuf) -> ExitCod
     if summary.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays all seeds. What is summed up does not depend on which thread was first.
+/// Plays all seeds. The summary does not depend on the order in which threads finish.
 fn play(arguments: &Arguments, profiles: &[Profile]) -> Summary {
     let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok());
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -121,25 +122,24 @@ fn play(arguments: &Arguments, profiles: &[Profile]) -> Summary {
     summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What is told while it goes on: the counter on a terminal, and what was broken at once.
+/// Prints progress: the counter on a terminal, and each violation at once.
 fn tell(arguments: &Arguments, outcome: &Outcome, done: u64, broken: u64, terminal: bool) {
     let mut err = std::io::stderr().lock();
     let clear = if terminal { "\r\x1b[K" } else { "" };
     if arguments.hashes {
         println!("{} {} {}", outcome.seed, outcome.profile, outcome.trace_hash);
     }
-    // What cannot be told ends nothing.
+    // A failed write to the terminal does not stop the simulation.
     if let Some(violation) = outcome.violations.first() {
         let _ = write!(err, "{clear}{}: {violation}", outcome.profile);
         let more = outcome.violations.len() - 1;
         if more > 0 {
             let _ = writeln!(err, "    and {more} more");
         }
-        let _ =
-            writeln!(err, "    to repeat it: {}", summary::repeat(outcome.seed, outcome.profile));
+        let _ = writeln!(err, "    to replay: {}", summary::repeat(outcome.seed, outcome.profile));
     }
     if terminal {
-        let _ = write!(err, "{clear}{done} of {} seeds, {broken} broke a law", arguments.seeds);
+        let _ = write!(err, "{clear}{done} of {} seeds, {broken} with violations", arguments.seeds);
         if done == arguments.seeds {
             let _ = writeln!(err);
         }

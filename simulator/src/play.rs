@@ -1,5 +1,5 @@
-//! Histories: who pushes what when, in which weather, and what came of it. [`run`] lets a seed's
-//! history happen in a [`World`](crate::world::World).
+//! Histories: what people push and when, under which fault profile, and the outcome. [`run`] plays
+//! a seed's history in a [`World`](crate::world::World).
 
 mod deeds;
 mod draw;

@@ -1,9 +1,8 @@
-//! Mouth 1 of the world: the ports in memory.
+//! The reconciler's ports over the simulated world, in memory.
 //!
-//! In a simulation each call is a suspension point before and after its effect: there it takes its
-//! time, may be refused, may lose its reply, and its caller may die. On the real clock (demo,
-//! conformance) nothing of that happens, and nothing blocks: the world's lock is never held over an
-//! await.
+//! In a simulation, each call suspends before and after its effect: it takes time, may be refused,
+//! may lose its reply, and its caller may die. On a real clock (demo, conformance) none of this
+//! happens and nothing blocks: the world's lock is never held across an await.
 
 mod compute;
 mod forge;
@@ -24,7 +23,7 @@ use crate::world::{Shared, World, lock};
 
 pub(crate) use forge::{hint, waiting_job};
 
-/// One replica's way to the world: all five ports.
+/// One replica's access to the world: all five ports.
 #[derive(Clone)]
 pub struct Mouth {
     world: Shared,
@@ -33,17 +32,17 @@ pub struct Mouth {
 
 #[derive(Clone)]
 enum Pace {
-    /// As the weather is.
+    /// Subject to the faults, in virtual time.
     Simulated { scheduler: Scheduler, group: Group },
-    /// At once.
+    /// Immediate.
     Live,
 }
 
-/// A call under way.
+/// A call in progress.
 struct Call {
     /// `port.operation`.
     name: &'static str,
-    /// On what, for the chronicle.
+    /// What the call concerns, for the event log.
     about: String,
 }
 
@@ -66,7 +65,7 @@ fn error(name: &'static str, kind: ErrorKind, message: impl Into<String>) -> Por
     PortError::new(port, operation, kind, message)
 }
 
-/// Calls that are made again and again, whatever happens.
+/// Calls that are made repeatedly, whatever happens.
 const LISTINGS: [&str; 8] = [
     "store.open",
     "store.lease",
@@ -78,7 +77,7 @@ const LISTINGS: [&str; 8] = [
     "forge.registrations",
 ];
 
-/// What the weather does to a call at a suspension point.
+/// The effect of the faults on a call at a suspension point.
 enum Weather {
     Goes(SignedDuration),
     Crashes,
@@ -86,17 +85,17 @@ enum Weather {
 }
 
 impl Mouth {
-    /// The ports as a replica of a simulation has them.
+    /// Creates the ports of a replica in a simulation.
     pub fn simulated(world: Shared, scheduler: Scheduler, group: Group) -> Self {
         Self { world, pace: Pace::Simulated { scheduler, group } }
     }
 
-    /// The ports on the world's own clock, in fair weather, under any runtime of tokio.
+    /// Creates the ports on the world's own clock, without faults, under any tokio runtime.
     pub fn live(world: Shared) -> Self {
         Self { world, pace: Pace::Live }
     }
 
-    /// All five, with a clock.
+    /// Returns all five ports, with a clock.
     pub fn ports(self, clock: Arc<dyn Clock>) -> Ports {
         let mouth = Arc::new(self);
         Ports {
@@ -112,7 +111,7 @@ impl Mouth {
         lock(&self.world)
     }
 
-    /// A call: suspended, done, suspended. The effect tells when the call began.
+    /// Makes a call: suspend, effect, suspend. The effect receives the start time of the call.
     async fn call<T: Send>(
         &self,
         call: Call,
@@ -130,7 +129,7 @@ impl Mouth {
             }
             *world.calls.entry(call.name).or_insert(0) += 1;
             let result = effect(&mut world, began);
-            // A listing that goes well is not worth a line.
+            // A successful listing is not worth a line.
             if result.is_err() || !LISTINGS.contains(&call.name) {
                 let outcome = match &result {
                     Ok(_) => "ok".to_owned(),
@@ -145,7 +144,7 @@ impl Mouth {
         result
     }
 
-    /// Which incarnation of a replica this is, in a simulation.
+    /// Returns the replica's incarnation in a simulation.
     fn replica(&self) -> Option<Group> {
         match &self.pace {
             Pace::Simulated { group, .. } => Some(*group),
@@ -226,7 +225,7 @@ impl Mouth {
         }
         let mut most = SignedDuration::from_millis(60);
         if world.strikes("pause", faults.pause) {
-            // Either one call is late, or the whole process stands still.
+            // Either one call is late, or the whole process pauses.
             let longest = SignedDuration::from_mins(15);
             if world.rng.chance(0.5) {
                 most = longest;

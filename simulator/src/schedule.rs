@@ -1,5 +1,5 @@
-//! Mishaps on purpose: at the k-th call of an operation, exactly one thing goes wrong. Beside the
-//! weather's chances, and without a draw from them.
+//! Scheduled faults: exactly one fault at the k-th call of an operation, independent of the random
+//! faults and without a draw from them.
 
 use std::collections::BTreeMap;
 
@@ -16,29 +16,29 @@ pub(crate) const MUTATING: [&str; 9] = [
     "forge.retire",
 ];
 
-/// What goes wrong at a call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mishap {
-    /// It is refused: no effect, and the caller is told that it is unavailable.
+    /// The call has no effect and returns `Unavailable`.
     Refused,
-    /// The replica dies before its effect.
+    /// The replica dies before the effect.
     CrashBefore,
-    /// It has its effect, and the caller is told that it is unavailable.
+    /// The call takes effect but returns `Unavailable`.
     ReplyLost,
-    /// The replica dies after its effect.
+    /// The replica dies after the effect.
     CrashAfter,
 }
 
 impl Mishap {
-    /// All there are.
+    /// All scheduled faults.
     pub const ALL: [Self; 4] =
         [Self::Refused, Self::CrashBefore, Self::ReplyLost, Self::CrashAfter];
 }
 
-/// A call: `port.operation`, and the how-many-th of it in the world's history, from 1.
+/// A call: `port.operation` and its ordinal in the world's history, from 1.
 pub type Place = (&'static str, u64);
 
-/// What goes wrong where, and a record of all calls.
+/// The scheduled faults, and all calls.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     planned: BTreeMap<Place, Mishap>,
@@ -48,12 +48,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule of these mishaps.
+    /// Creates a schedule of these faults.
     pub fn of(mishaps: &[(Place, Mishap)]) -> Self {
         Self { planned: mishaps.iter().copied().collect(), ..Self::default() }
     }
 
-    /// A call begins. Answers what goes wrong with it.
+    /// Records the start of a call. Returns its scheduled fault.
     pub(crate) fn begins(&mut self, name: &'static str) -> Option<Mishap> {
         let times = self.begun.entry(name).or_insert(0);
         *times += 1;
@@ -66,12 +66,12 @@ impl Schedule {
         mishap
     }
 
-    /// All calls that change something, in the order in which they were begun.
+    /// Returns all calls that change something, in the order of their start.
     pub fn history(&self) -> &[Place] {
         &self.history
     }
 
-    /// How many of the mishaps came to pass.
+    /// Returns how many of the scheduled faults occurred.
     pub fn struck(&self) -> usize {
         self.struck
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mishap_comes_at_its_call_and_at_no_other() {
+    fn a_scheduled_fault_occurs_at_its_call_only() {
         let mut schedule = Schedule::of(&[(("store.put", 2), Mishap::ReplyLost)]);
         assert_eq!(schedule.begins("store.put"), None);
         assert_eq!(schedule.begins("store.get"), None);

@@ -1,5 +1,5 @@
-//! SQS in JSON 1.0 on loopback: standard queues. Signatures are wanted and not checked. Real time;
-//! hiding, holding back and keeping pass `speed` times as fast, long polls do not.
+//! SQS in JSON 1.0 on loopback: standard queues. Signatures are required but not checked. Real
+//! time; visibility timeouts, delays and retention run `speed` times as fast, long polls do not.
 
 mod answer;
 mod json;
@@ -28,31 +28,31 @@ use crate::ec2_wire::EventTarget;
 use json::Fault;
 use queue::Queue;
 
-/// The longest lateness of a queue's weather.
+/// Longest delay of a late message.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
 
-/// How the wire is set up.
+/// Configuration of the wire.
 #[derive(Clone, Debug)]
 pub struct SqsOptions {
-    /// On 127.0.0.1; 0: any free one.
+    /// Port on 127.0.0.1; 0: any free port.
     pub port: u16,
-    /// What is drawn is drawn from this.
+    /// Seed of the draws.
     pub seed: u64,
-    /// How many times as fast hiding, holding back and keeping pass.
+    /// Speed of visibility timeouts, delays and retention, as a multiple of real time.
     pub speed: u32,
     /// Twelve digits.
     pub account: String,
     /// `us-east-1`.
     pub region: String,
-    /// Queues that are there from the start.
+    /// Initial queues.
     pub queues: Vec<(String, QueueSettings)>,
-    /// How long operations take.
+    /// Latency of operations.
     pub latency: Latency,
-    /// How messages go astray.
+    /// Faults of messages.
     pub weather: QueueWeather,
-    /// So many entries of batches fail, from 0 to 1.
+    /// Share of batch entries that fail, from 0 to 1.
     pub batch_failures: f64,
-    /// Longest batch, in bytes.
+    /// Maximum size of a batch in bytes.
     pub most_batch_bytes: usize,
 }
 
@@ -74,7 +74,7 @@ impl Default for SqsOptions {
 }
 
 impl SqsOptions {
-    /// One queue of that name, usual settings, no latency.
+    /// Creates options with one queue of default settings, without latency.
     pub fn with_queue(name: &str) -> Self {
         Self {
             queues: vec![(name.to_owned(), QueueSettings::default())],
@@ -124,7 +124,7 @@ impl Shared {
         format!("arn:aws:sqs:{}:{}:{name}", self.options.region, self.options.account)
     }
 
-    /// The queue that a call's `QueueUrl` names, by account and name; the host is not looked at.
+    /// Returns the queue that a call's `QueueUrl` names, by account and name; ignores the host.
     fn queue_name(&self, body: &Value) -> Result<String, Fault> {
         let url = json::text(body, "QueueUrl")?;
         let mut parts = url.trim_end_matches('/').rsplit('/');
@@ -166,7 +166,7 @@ impl Shared {
     }
 }
 
-/// Counts a receive while it is under way.
+/// Counts a receive while it is in progress.
 struct Poll<'a>(&'a AtomicUsize);
 
 impl Drop for Poll<'_> {
@@ -177,7 +177,7 @@ impl Drop for Poll<'_> {
 
 struct Json(Arc<Shared>);
 
-/// A call, read.
+/// A parsed call.
 struct Call {
     op: String,
     body: Value,
@@ -235,12 +235,12 @@ impl Service for Json {
         Reply { status, code: code.to_owned(), body, items: 0, tokens: (0, 0) }
     }
 
-    /// A message is in nobody's hands if nobody waits for it any more.
+    /// A receive whose caller is gone must not hide messages.
     fn ends_with_its_caller(headers: &HeaderMap) -> bool {
         operation(headers) == Some("ReceiveMessage")
     }
 
-    /// The name that the error had in the older protocol; clients go by it.
+    /// Returns the error code of the older protocol, which clients check.
     fn error_header(code: &str) -> Option<(HeaderName, String)> {
         let old = match code {
             "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
@@ -261,14 +261,14 @@ impl Service for Json {
     }
 }
 
-/// A running SQS. Dropped, it stops.
+/// A running SQS. Stops when dropped.
 pub struct SqsWire {
     shared: Arc<Shared>,
     server: Server<Json>,
 }
 
 impl SqsWire {
-    /// Binds and serves; to be called in a tokio runtime.
+    /// Binds and serves. Must be called in a tokio runtime.
     pub fn start(options: SqsOptions) -> io::Result<Self> {
         let queues = options.queues.iter().map(|(n, s)| (n.clone(), Queue::new(s.clone())));
         let (port, weather) = (options.port, options.weather.clone());
@@ -282,64 +282,65 @@ impl SqsWire {
             url: OnceLock::new(),
         });
         let server = Server::start(Arc::new(Json(Arc::clone(&shared))), port)?;
-        // Set once, here; a call that comes in between sees an empty host, which nobody looks at.
+        // A call before this sees an empty host, which is ignored.
         let _ = shared.url.set(server.url());
         Ok(Self { shared, server })
     }
 
-    /// `http://127.0.0.1:port`: the endpoint.
+    /// Returns the endpoint: `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// The URL of a queue of that name.
+    /// Returns the URL of a queue.
     pub fn queue_url(&self, name: &str) -> String {
         self.shared.url_of(name)
     }
 
-    /// The ARN of a queue of that name.
+    /// Returns the ARN of a queue.
     pub fn queue_arn(&self, name: &str) -> String {
         self.shared.arn_of(name)
     }
 
-    /// Every call so far. The same as JSON: `GET /_ledger`.
+    /// Returns every call so far. As JSON: `GET /_ledger`.
     pub fn ledger(&self) -> Ledger {
         self.server.ledger()
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes the faults from now on.
     pub fn faults(&self, change: impl FnOnce(&mut Rules)) {
         self.server.rules(change);
     }
 
-    /// Changes how messages go astray from now on.
+    /// Changes the faults of messages from now on.
     pub fn weather(&self, weather: QueueWeather) {
         *lock(&self.shared.weather) = weather;
     }
 
-    /// The bodies of all messages in a queue, hidden ones too, oldest first.
+    /// Returns the bodies of all messages in a queue, including hidden ones, oldest first.
     pub fn bodies(&self, name: &str) -> Vec<String> {
         self.shared.queues().get(name).map(Queue::bodies).unwrap_or_default()
     }
 
-    /// How many receives are under way, waiting for messages most likely.
+    /// Returns the number of receives in progress, most of which wait for messages.
     pub fn polls(&self) -> usize {
         self.shared.polls.load(Ordering::SeqCst)
     }
 
-    /// Puts a body into a queue, as a service does that is not a caller of this wire. It arrives
-    /// `delay` later. Lost where there is no such queue.
+    /// Puts a body into a queue without a call on the wire, `delay` later. No effect without such a
+    /// queue.
     pub fn post(&self, name: &str, body: &str, delay: Duration) {
         post(&self.shared, name, body, delay);
     }
 
-    /// What puts bodies into a queue, for [`crate::ec2_wire::Ec2Wire::send_events`].
+    /// Returns a function that puts bodies into a queue, for
+    /// [`crate::ec2_wire::Ec2Wire::send_events`].
     pub fn target(&self, name: &str) -> EventTarget {
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         Arc::new(move |body, delay| post(&shared, &name, &body, delay))
     }
 
-    /// Removes a queue with its messages, as an operator may by mistake.
+    /// Removes a queue with its messages, as an operator might by mistake.
     pub fn remove_queue(&self, name: &str) {
         self.shared.remove(name);
     }

@@ -1,16 +1,16 @@
-//! What came of many seeds, as a table for people.
+//! Results of many seeds as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tinqs_ci_simulator::play::Outcome;
 
-/// Sums over seeds: per profile, and the faults of all.
+/// Sums over seeds: per profile, and the faults of all profiles.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     profiles: BTreeMap<&'static str, Sums>,
     struck: BTreeMap<&'static str, u64>,
-    /// Law, profile and seed of each that broke one.
+    /// Law, profile and seed of each violation.
     violations: BTreeSet<(&'static str, &'static str, u64)>,
     broken: u64,
 }
@@ -49,7 +49,7 @@ impl Sums {
 }
 
 impl Summary {
-    /// One more seed.
+    /// Adds the result of one seed.
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.profiles.entry(outcome.profile).or_default().add(outcome);
         for (fault, count) in &outcome.struck {
@@ -61,13 +61,13 @@ impl Summary {
         }
     }
 
-    /// Seeds that broke a law.
+    /// Returns the number of seeds that broke a law.
     pub(crate) fn broken(&self) -> u64 {
         self.broken
     }
 }
 
-/// The command that plays a seed again.
+/// Returns the command that replays a seed.
 pub(crate) fn repeat(seed: u64, profile: &str) -> String {
     format!(
         "cargo run -p tinqs-ci-simulator --release -- --seeds 1 --first-seed {seed} --profile \
@@ -76,7 +76,7 @@ pub(crate) fn repeat(seed: u64, profile: &str) -> String {
 }
 
 /// `of` per `each`.
-#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+#[allow(clippy::cast_precision_loss, reason = "a displayed ratio")]
 fn per(of: u64, each: u64) -> f64 {
     of as f64 / each.max(1) as f64
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<14} {:>6} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7}",
+            "{:<14} {:>6} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>10} {:>9} {:>7}",
             "profile",
             "seeds",
             "jobs",
@@ -94,19 +94,29 @@ impl fmt::Display for Summary {
             "launches",
             "writes",
             "most",
-            "looks",
+            "reconciles",
             "longest",
             "broken"
         )?;
         writeln!(
             f,
-            "{:<14} {:>6} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>7} {:>9} {:>7}",
-            "", "", "", "", "per job", "per job", "per run", "", "per run", "wait s", ""
+            "{:<14} {:>6} {:>8} {:>8} {:>9} {:>9} {:>7} {:>7} {:>10} {:>9} {:>7}",
+            "",
+            "",
+            "",
+            "",
+            "per job",
+            "per job",
+            "per run",
+            "writes",
+            "per run",
+            "wait (s)",
+            "seeds"
         )?;
         for (name, sums) in &self.profiles {
             writeln!(
                 f,
-                "{name:<14} {:>6} {:>8} {:>8} {:>9.3} {:>9.3} {:>7.2} {:>7} {:>7.1} {:>9} {:>7}",
+                "{name:<14} {:>6} {:>8} {:>8} {:>9.3} {:>9.3} {:>7.2} {:>7} {:>10.1} {:>9} {:>7}",
                 sums.seeds,
                 sums.jobs,
                 sums.ran,
@@ -122,7 +132,7 @@ impl fmt::Display for Summary {
         let total = |of: fn(&Sums) -> u64| self.profiles.values().map(of).sum::<u64>();
         writeln!(
             f,
-            "\n{} seeds, {} jobs, {} machines, {} launches, {} writes, {} looks",
+            "\n{} seeds, {} jobs, {} machines, {} launches, {} writes, {} reconciles",
             total(|s| s.seeds),
             total(|s| s.jobs),
             total(|s| s.machines),

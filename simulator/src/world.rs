@@ -1,5 +1,4 @@
-//! The pretended world: forge, cloud, records and wake-ups in one state, with its weather and its
-//! judge.
+//! The simulated world: forge, cloud, records and wake-ups in one state, with its faults and laws.
 
 mod records;
 mod wakes;
@@ -23,25 +22,26 @@ pub use wakes::Wakes;
 
 /// How often the forge's cron runs.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
-/// A new replica knows by then since when a registration is missing: two looks, a minute apart.
+/// A new replica learns within this time since when a registration is missing: two reconciles a
+/// minute apart.
 const LEARNS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
-/// What tells the controller of jobs.
+/// Source of demand for the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// The forge's job list.
     Jobs,
-    /// Pushes: jobs cannot be looked at.
+    /// Pushes: jobs cannot be observed.
     Push,
-    /// Pushes, and the token may not list runners either.
+    /// Pushes, and the token may not list runners.
     PushWithoutRows,
 }
 
-/// Everything that is pretended.
+/// The whole simulated state.
 pub struct World {
-    /// The right time.
+    /// The true time.
     pub clock: Arc<dyn Clock>,
-    /// The forge. Its lock is taken after the world's.
+    /// The forge. Lock it after the world.
     pub forge: Arc<Mutex<Forge>>,
     /// The cloud.
     pub cloud: Cloud,
@@ -49,41 +49,41 @@ pub struct World {
     pub records: Records,
     /// The queue.
     pub wakes: Wakes,
-    /// The weather.
+    /// Fault probabilities.
     pub faults: Faults,
-    /// What is wrong for a while, with its beginning and its end.
+    /// Periods in which one thing fails: trouble, start, end.
     pub spells: Vec<(Trouble, Timestamp, Timestamp)>,
-    /// What of it the controller may know.
+    /// The controller's source of demand.
     pub demand: Demand,
-    /// Jobs whose push was taken in, where there is no job list.
+    /// Jobs whose push was accepted, without a job list.
     pub taken: BTreeSet<i64>,
-    /// Mishaps on purpose.
+    /// Scheduled faults.
     pub schedule: Schedule,
-    /// How often each fault has struck.
+    /// How often each fault occurred.
     pub struck: BTreeMap<&'static str, u64>,
-    /// Where chance comes from.
+    /// Source of randomness.
     pub rng: Rng,
-    /// The judge and chronicler.
+    /// Laws and event log.
     pub laws: Laws,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
     cron_at: Timestamp,
-    /// Replicas that had died by the last minute.
+    /// Deaths of replicas up to the last minute.
     deaths: u64,
-    /// Until then a replica, or a call of one, stands still, or learns anew what another knew.
+    /// Until then, a replica or a call is paused, or a replica relearns what another knew.
     stands_still_until: Timestamp,
 }
 
-/// The world, shared by all who live in it.
+/// The world, shared by all its users.
 pub type Shared = Arc<Mutex<World>>;
 
-/// The world's lock. A panic elsewhere does not make the world unusable: tests report it themselves.
+/// Locks the world. Ignores poisoning: a panic elsewhere is reported by its own test.
 pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
-    /// A world with a forge in it, in fair weather. `seed` decides whatever is left to chance.
+    /// Creates a world with a forge and no faults. `seed` decides everything random.
     pub fn new(seed: u64, clock: Arc<dyn Clock>, forge: Arc<Mutex<Forge>>) -> Self {
         let now = clock.now();
         Self {
@@ -107,29 +107,29 @@ impl World {
         }
     }
 
-    /// The right time.
+    /// Returns the true time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The forge.
+    /// Locks the forge.
     pub fn forge(&self) -> MutexGuard<'_, Forge> {
         lock(&self.forge)
     }
 
-    /// An event, for the chronicle.
+    /// Records an event.
     pub fn tell(&mut self, line: &str) {
         let now = self.now();
         self.laws.tell(now, line);
     }
 
-    /// When something happens by itself: on a machine, in the forge's cron, in the queue.
+    /// Returns when the next event is due: on a machine, in the forge's cron, or in the queue.
     pub fn next_event(&self) -> Timestamp {
         let others = [self.cloud.next_event(), self.wakes.next_event()];
         others.into_iter().flatten().fold(self.cron_at, Timestamp::min)
     }
 
-    /// Lets happen what is to happen until now. The clock was moved already.
+    /// Processes all events due by now. The caller has already moved the clock.
     pub fn advance(&mut self) {
         let now = self.now();
         if self.faults.list_lag > SignedDuration::ZERO {
@@ -163,7 +163,7 @@ impl World {
         self.wakes.advance(now);
     }
 
-    /// When a trouble that is there now is over.
+    /// Returns the end of a trouble if it is current.
     fn ends_at(&self, now: Timestamp, trouble: Trouble) -> Option<Timestamp> {
         let there = |(what, from, until): &&(Trouble, Timestamp, Timestamp)| {
             *what == trouble && *from <= now && now < *until
@@ -171,12 +171,12 @@ impl World {
         self.spells.iter().filter(there).map(|(_, _, until)| *until).max()
     }
 
-    /// Whether a trouble is there.
+    /// Returns whether a trouble is current.
     pub fn suffers(&self, now: Timestamp, trouble: Trouble) -> bool {
         self.ends_at(now, trouble).is_some()
     }
 
-    /// Whether the cloud calls the image of a machine wrong.
+    /// Returns whether the cloud rejects the image of a machine spec.
     pub(crate) fn has_bad_image(&self, now: Timestamp, machine: &Machine) -> bool {
         self.spells.iter().any(|(trouble, from, until)| {
             let bad = matches!(trouble, Trouble::BadImage(image) if *image == machine.image);
@@ -184,12 +184,13 @@ impl World {
         })
     }
 
-    /// A replica, or a call of one, stands still, or learns anew what another knew.
+    /// Records that a replica or one of its calls pauses, or that a replica relearns what another
+    /// knew.
     pub(crate) fn stands_still(&mut self, until: Timestamp) {
         self.stands_still_until = self.stands_still_until.max(until);
     }
 
-    /// Whether a fault of that probability strikes; if so, it is counted.
+    /// Draws whether a fault of this probability occurs, and counts it.
     pub fn strikes(&mut self, fault: &'static str, probability: f64) -> bool {
         let strikes = self.rng.chance(probability);
         if strikes {
@@ -198,12 +199,12 @@ impl World {
         strikes
     }
 
-    /// A fault has struck.
+    /// Counts an occurrence of a fault.
     pub fn count(&mut self, fault: &'static str) {
         *self.struck.entry(fault).or_insert(0) += 1;
     }
 
-    /// What no controller can help, at this minute.
+    /// Returns the conditions that no controller can overcome now.
     fn excuse(&self, now: Timestamp, forge: &Forge) -> Excuse {
         let down = |port| self.suffers(now, Trouble::Down(port));
         let cut_off = [Port::Store, Port::Queue, Port::Compute, Port::Forge].into_iter().any(down);
@@ -214,8 +215,8 @@ impl World {
         Excuse { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
     }
 
-    /// Whether no machine will come for a job: it was given up or deleted, or its class has none that
-    /// ever gets online, or places of its class are held by machines that hang.
+    /// Returns whether a job gets no machine: it was given up or deleted, its class has no working
+    /// machine spec, or hanging machines hold the class's seats.
     pub(crate) fn is_hopeless(&self, now: Timestamp, job: &forge::JobRow) -> bool {
         let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
@@ -231,7 +232,7 @@ impl World {
         given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
     }
 
-    /// What becomes of the machine that is launched now.
+    /// Draws the outcome of a machine that is launched now.
     pub fn fate(&mut self, recipe: Option<&Machine>) -> Fate {
         let weather = self.faults.at(self.now());
         let seconds = SignedDuration::from_secs;
@@ -252,7 +253,7 @@ impl World {
     }
 }
 
-/// A forge as the simulation uses it.
+/// Creates a forge for the simulation.
 pub(crate) fn forge_of(line: forge::Line) -> Arc<Mutex<Forge>> {
     Arc::new(Mutex::new(Forge::new(forge::Config { line, ..forge::Config::default() })))
 }

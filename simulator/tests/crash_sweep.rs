@@ -1,10 +1,9 @@
-//! Every effect of a run's whole life goes wrong in every way: refused, its reply lost, its caller
-//! dead before or after it; one of them, and every two of them one after the other. Each history
-//! ends with its jobs done on one machine each and everything given back, no law broken on the way
-//! and no effect after it.
+//! Injects every fault into every effect of a run's life: refused, reply lost, caller dead before
+//! or after it; single faults and all pairs in sequence. Each history must end with one machine per
+//! job and everything given back, without a violation and without further effects.
 //!
-//! `TINQS_CI_SWEEP=night cargo test -p tinqs-ci-simulator --test crash_sweep` sweeps pairs of the
-//! larger worlds too.
+//! `TINQS_CI_SWEEP=night cargo test -p tinqs-ci-simulator --test crash_sweep` also sweeps pairs in
+//! the larger worlds.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +17,7 @@ use tinqs_ci_simulator::play::{Deed, Outcome, Profile, run_scheduled};
 use tinqs_ci_simulator::schedule::{Mishap, Place, Schedule};
 use tinqs_ci_simulator::world::Demand;
 
-/// The seed of every world: it decides how long calls and boots take.
+/// The seed of every world: determines the duration of calls and boots.
 const SEED: u64 = 7;
 
 fn class() -> Class {
@@ -35,7 +34,7 @@ fn class() -> Class {
         labels: vec!["linux".to_owned()],
         serves_unlabelled: false,
         machines: vec![machine("a"), machine("b")],
-        // Seats are counted, so that taking and giving them back is swept too.
+        // A limit makes the sweep include taking and giving back seats.
         limit: Some(1),
         repo_limit: None,
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
@@ -53,7 +52,7 @@ fn push(jobs: usize) -> Vec<(SignedDuration, Deed)> {
     vec![(SignedDuration::from_secs(5), Deed::Push { repo: "acme/widget".to_owned(), jobs })]
 }
 
-/// A world without weather.
+/// Creates a profile without random faults.
 fn fair(
     name: &'static str,
     deeds: fn(&mut Rng) -> Vec<(SignedDuration, Deed)>,
@@ -74,10 +73,10 @@ fn fair(
     }
 }
 
-/// Mishaps of one history.
+/// The scheduled faults of a history.
 type Case = Vec<(Place, Mishap)>;
 
-/// What is wrong with a history, if anything is.
+/// Returns a description of the failure, if any.
 fn wrong(outcome: &Outcome, schedule: &Schedule, case: &Case, jobs: usize) -> Option<String> {
     let Outcome { ran, machines, removals, violations, .. } = outcome;
     if let Some(violation) = violations.first() {
@@ -87,13 +86,15 @@ fn wrong(outcome: &Outcome, schedule: &Schedule, case: &Case, jobs: usize) -> Op
         return Some(format!("{ran} jobs ran on {machines} machines, not {jobs} on {jobs}"));
     }
     if usize::try_from(*removals) != Ok(jobs) {
-        return Some(format!("{removals} records were removed"));
+        return Some(format!("{removals} records were removed, not {jobs}"));
     }
-    // The last call of a history may be one that an earlier mishap made needless.
-    (schedule.struck() != case.len()).then(|| format!("{} mishaps struck", schedule.struck()))
+    // An earlier fault may make the last scheduled call unnecessary, so that its fault never
+    // occurs.
+    (schedule.struck() != case.len())
+        .then(|| format!("{} scheduled faults occurred", schedule.struck()))
 }
 
-/// Sweeps cases over both cores. Answers, for each, all calls after its last mishap.
+/// Plays cases on two threads. Returns, for each, all calls after its last fault.
 fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
     let next = AtomicUsize::new(0);
     let after: Mutex<BTreeMap<usize, Vec<Place>>> = Mutex::default();
@@ -131,7 +132,7 @@ fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
     after.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-/// Each case with one more mishap, at each call after its last.
+/// Extends each case by one fault at each call after its last.
 fn one_more(cases: &[Case], after: &[Vec<Place>]) -> Vec<Case> {
     let further = |case: &Case, place: Place| {
         Mishap::ALL.map(|mishap| case.iter().copied().chain([(place, mishap)]).collect::<Case>())
@@ -140,7 +141,7 @@ fn one_more(cases: &[Case], after: &[Vec<Place>]) -> Vec<Case> {
     pairs.flat_map(|(case, places)| places.iter().flat_map(move |p| further(case, *p))).collect()
 }
 
-/// Sweeps a world to a depth. Answers the number of cases of each depth, the fair one first.
+/// Sweeps a profile to a depth. Returns the number of cases of each depth.
 fn sweep_to(profile: &Profile, jobs: usize, depth: usize) -> Vec<usize> {
     let mut cases: Vec<Case> = vec![Vec::new()];
     let mut counts = Vec::new();
@@ -151,7 +152,7 @@ fn sweep_to(profile: &Profile, jobs: usize, depth: usize) -> Vec<usize> {
             cases = one_more(&cases, &after);
         }
     }
-    println!("{}: {counts:?} histories without, with one and with two mishaps", profile.name);
+    println!("{}: {counts:?} histories by number of faults", profile.name);
     counts
 }
 
@@ -160,20 +161,20 @@ fn night() -> bool {
 }
 
 #[test]
-fn one_run_every_effect_and_every_two() {
+fn one_run_survives_every_fault_and_every_pair() {
     let counts = sweep_to(&fair("one run", |_| push(1), 1), 1, 2);
     assert!(counts[1] >= 60 && counts[2] >= 1_000, "{counts:?}");
 }
 
 #[test]
-fn two_runs_in_turn_on_one_seat() {
+fn two_runs_that_share_a_seat_survive_every_fault() {
     let depth = if night() { 2 } else { 1 };
     let counts = sweep_to(&fair("two runs, one seat", |_| push(2), 1), 2, depth);
     assert!(counts[1] >= 120, "{counts:?}");
 }
 
 #[test]
-fn two_replicas_look_at_one_run() {
+fn two_replicas_that_reconcile_one_run_survive_every_fault() {
     let depth = if night() { 2 } else { 1 };
     let counts = sweep_to(&fair("two replicas", |_| push(1), 2), 1, depth);
     assert!(counts[1] >= 60, "{counts:?}");

@@ -1,20 +1,20 @@
-//! The whole controller in the pretended world, seed by seed.
+//! Simulates the whole controller, seed by seed.
 //!
-//! Ten seeds of each profile; `TINQS_CI_SEEDS=all` plays more than two thousand, as CI does, and
-//! `TINQS_CI_SEEDS=1000` so many of each. A failing seed prints its story. To repeat one:
-//! `TINQS_CI_SEED=7 cargo test -p tinqs-ci-simulator --test simulation <profile>`. To read all that
-//! happened: `TINQS_CI_TRACE=FILE` beside `TINQS_CI_SEED`.
+//! Ten seeds of each profile; `TINQS_CI_SEEDS=all` plays more than two thousand, as in CI, and
+//! `TINQS_CI_SEEDS=1000` that many of each. A failing seed prints its story. To replay one:
+//! `TINQS_CI_SEED=7 cargo test -p tinqs-ci-simulator --test simulation <profile>`. To write all its
+//! events to a file: `TINQS_CI_TRACE=FILE` in addition.
 
 use std::collections::BTreeMap;
 
 use tinqs_ci_simulator::play::{Outcome, Profile, chronicle, run};
 
-/// Seeds of each profile that costs no more than others, where all are played.
+/// Seeds of each profile of usual cost with `TINQS_CI_SEEDS=all`.
 const SEEDS: u64 = 74;
-/// Seeds of each profile otherwise: as many as it takes to see that its faults strike.
+/// Seeds of each profile by default: enough to see its faults occur.
 const FEW: u64 = 10;
 
-/// The seeds to look at: the one asked for, as many as asked for, `all` of a profile, or a few.
+/// Returns the seeds to play: a given seed, a given number, all of a profile, or a few.
 fn seeds(all: u64) -> Vec<u64> {
     let number = |name: &str, text: &str| {
         text.parse::<u64>().unwrap_or_else(|e| panic!("{name}={text}: {e}"))
@@ -41,7 +41,7 @@ fn history(seed: u64, profile: &Profile) -> Outcome {
     }
 }
 
-/// Plays the seeds of a profile. Panics with the stories of those that broke a law.
+/// Plays the seeds of a profile. Panics with the stories of violations.
 fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
     let outcomes: Vec<Outcome> =
         seeds(count).into_iter().map(|seed| history(seed, profile)).collect();
@@ -73,7 +73,7 @@ fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
     }
     let numbers: Vec<u64> = failed.iter().map(|o| o.seed).collect();
     panic!(
-        "{}: {} of {} seeds broke laws {laws:?}: {numbers:?}\nrepeat one: TINQS_CI_SEED={} cargo \
+        "{}: {} of {} seeds broke laws {laws:?}: {numbers:?}\nreplay one: TINQS_CI_SEED={} cargo \
          test -p tinqs-ci-simulator --test simulation {}",
         profile.name,
         failed.len(),
@@ -92,52 +92,56 @@ fn machines_per_job(outcomes: &[Outcome]) -> f64 {
     sum(outcomes, |o| o.machines) as f64 / sum(outcomes, |o| o.ran) as f64
 }
 
-/// Plays a profile. Its weather must have come, and every seed must be worth its time.
+/// Plays a profile. Asserts that its faults occurred and that every seed has enough jobs.
 fn weathered(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
     let outcomes = play(profile, count);
     for outcome in &outcomes {
         let Outcome { seed, jobs, ran, replicas, removals, simulated, struck, .. } = outcome;
         assert!(*jobs >= 30 && *ran >= 20, "seed {seed}: {jobs} jobs, {ran} ran");
-        // Of a table that is lost at the end nothing is left to be removed.
+        // A table that is lost at the end leaves no record to remove.
         let removed = *removals > 0 || struck.contains_key("records_lost");
         assert!(*replicas >= 3 && removed, "seed {seed}");
         assert!(simulated.as_hours() >= 6, "seed {seed}: only {simulated:#}");
     }
-    // One seed alone may have been spared.
+    // A few seeds may lack a fault.
     for fault in faults.iter().filter(|_| outcomes.len() >= 10) {
         let struck = sum(&outcomes, |o| o.struck.get(fault).copied().unwrap_or(0));
-        assert!(struck > 0, "{}: `{fault}` never struck", profile.name);
+        assert!(struck > 0, "{}: `{fault}` never occurred", profile.name);
     }
     outcomes
 }
 
 #[test]
-fn calm_weather_costs_one_machine_one_launch_five_writes_and_a_removal() {
+fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal() {
     for outcome in play(&Profile::calm(), 10) {
         let Outcome { seed, jobs, ran, machines, launches, registrations, removals, .. } = outcome;
         assert_eq!((jobs, ran, machines), (40, 40, 40), "seed {seed}");
         assert_eq!((launches, removals), (40, 40), "seed {seed}");
-        // Two replicas that look at a new run at once both register; row 24 takes one back.
+        // Two replicas that reconcile a new run at the same time both register; rule 24 retires one
+        // registration.
         let twins = registrations - 40;
-        assert!(twins <= if outcome.replicas == 1 { 0 } else { 6 }, "seed {seed}: {twins} twins");
+        assert!(
+            twins <= if outcome.replicas == 1 { 0 } else { 6 },
+            "seed {seed}: {twins} duplicate registrations"
+        );
         let retired = outcome.calls.get("forge.retire").copied().unwrap_or(0);
         assert!(retired <= 2 * twins, "seed {seed}: {retired} retired");
         assert_eq!(outcome.writes_per_run.len(), 40, "seed {seed}");
         let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| **n != 5).collect();
         assert!(more.is_empty(), "seed {seed}: not five writes: {more:?}");
         assert_eq!(outcome.mutating_calls_in_settled_day, 0, "seed {seed}");
-        // A lone replica that has nothing to do asks the cloud 200 times an hour at most.
+        // A lone idle replica calls the cloud at most 200 times an hour.
         let an_hour = outcome.calls_in_settled_day / 24;
         assert!(
             outcome.replicas > 1 || an_hour <= 200,
-            "seed {seed}: {an_hour} calls an idle hour"
+            "seed {seed}: {an_hour} calls in an idle hour"
         );
         assert_eq!(outcome.calls.get("compute.terminate"), None, "seed {seed}");
     }
 }
 
 #[test]
-fn steal_shares_machines_and_makes_none_too_many() {
+fn steal_shares_machines_and_creates_one_per_job() {
     let outcomes = weathered(&Profile::steal(), 40, &[]);
     for outcome in &outcomes {
         let Outcome { seed, jobs, ran, machines, .. } = outcome;
@@ -148,7 +152,7 @@ fn steal_shares_machines_and_makes_none_too_many() {
 }
 
 #[test]
-fn nobody_waits_for_a_machine_that_never_comes_back() {
+fn no_run_waits_in_vain_for_a_displacing_jobs_machine() {
     for outcome in play(&Profile::few(), 40) {
         let Outcome { seed, jobs, ran, machines, waited_in_vain, .. } = outcome;
         assert_eq!((jobs, ran, machines), (120, 120, 120), "seed {seed}");
@@ -200,11 +204,11 @@ fn chaos() {
 #[test]
 fn twins() {
     let outcomes = weathered(&Profile::twins(), SEEDS, &["reply_lost"]);
-    assert!(outcomes.len() < 10 || machines_per_job(&outcomes) > 1.0, "there were no twins");
+    assert!(outcomes.len() < 10 || machines_per_job(&outcomes) > 1.0, "no machine was duplicated");
 }
 
-/// One launch in five minutes for each replica, and those under way when it began; a run that waits is
-/// written for that once.
+/// One launch in five minutes per replica, plus those in progress at the start; a waiting run is
+/// written for this once.
 #[test]
 fn broken() {
     let outcomes = weathered(&Profile::broken(), SEEDS, &["bad_image", "reply_lost", "crash"]);
@@ -217,19 +221,19 @@ fn denied() {
     refused_rarely(&outcomes, "denied", 2);
 }
 
-/// Replicas that died may ask once more each.
+/// Each replica that died may ask once more.
 fn refused_rarely(outcomes: &[Outcome], fault: &'static str, hours: u64) {
     for outcome in outcomes {
         let struck = |what| outcome.struck.get(what).copied().unwrap_or(0);
         let replicas = u64::try_from(outcome.replicas).unwrap_or(0);
         let (refused, most) = (struck(fault), replicas * 13 * hours + struck("crash") + 20);
         let (seed, writes) = (outcome.seed, outcome.writes_per_run.values().max().unwrap_or(&0));
-        assert!(refused <= most, "seed {seed}: refused {refused} times, {most} is much");
+        assert!(refused <= most, "seed {seed}: refused {refused} times, at most {most} expected");
         assert!(*writes <= 40, "seed {seed}: a run was written {writes} times");
     }
 }
 
-/// Profiles of which nothing more is asked than the laws.
+/// Profiles that only require the laws.
 macro_rules! profiles {
     ($($name:ident: $($fault:literal),*;)+) => { $(
         #[test]
@@ -265,7 +269,7 @@ profiles! {
 }
 
 #[test]
-fn a_history_is_a_function_of_its_seed() {
+fn a_history_depends_only_on_its_seed_and_profile() {
     let mut hashes = BTreeMap::new();
     for profile in Profile::all() {
         let (first, again) = (run(3, &profile), run(3, &profile));

@@ -1,4 +1,4 @@
-//! What `explain` answers: why a machine came, or did not.
+//! The answers of `explain`: why a job got a machine, or did not.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -7,60 +7,60 @@ use tinqs_ci_reconciler::model::Phase;
 
 use super::types::Plan;
 
-/// What the forge makes of a commit that is pushed, and what we make of that.
+/// How the forge and tinqs-ci evaluate a pushed commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PushExplained {
     /// `owner/name`.
     pub repo: String,
     /// The commit.
     pub sha: String,
-    /// The ref that it is taken to be pushed to.
+    /// The ref that the commit is assumed to be pushed to.
     pub git_ref: String,
-    /// Which line's rules decide: `1.25`, `1.26`, `1.27`.
+    /// The Gitea version whose rules apply: `1.25`, `1.26` or `1.27`.
     pub rules: String,
-    /// How demand is known here: `jobs` or `push`.
+    /// How demand is found: `jobs` or `push`.
     pub demand: String,
-    /// Why no workflow file was looked at.
+    /// Why no workflow file was evaluated.
     pub nothing: Option<String>,
-    /// Files that have changed, where a filter asks for them; at most 1,000.
+    /// Changed files, at most 1,000; `null` if no filter needs them.
     pub changed_files: Option<Vec<String>>,
-    /// How many have changed.
+    /// The number of changed files.
     pub changed_files_total: usize,
-    /// What to be aware of.
+    /// Notes about the evaluation.
     pub notes: Vec<String>,
-    /// Each workflow file of the commit.
+    /// The workflow files of the commit.
     pub workflows: Vec<WorkflowExplained>,
-    /// Jobs that need a machine of ours as soon as the commit is pushed.
+    /// The number of jobs that need a machine as soon as the commit is pushed.
     pub machines_at_once: usize,
 }
 
-/// One workflow file.
+/// A workflow file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowExplained {
-    /// Its path in the folder of workflows.
+    /// The path in the folder of workflows.
     pub workflow: String,
-    /// Why the forge ignores it.
+    /// Why the forge ignores the file.
     pub invalid: Option<String>,
-    /// Each event that it names.
+    /// The events that the file names.
     pub events: Vec<EventExplained>,
-    /// Jobs of the runs that it gives.
+    /// The jobs of the workflow runs that it starts.
     pub jobs: Vec<JobPlanned>,
-    /// Why a run of it has no jobs.
+    /// Why a workflow run of it has no jobs.
     pub problem: Option<String>,
 }
 
 /// An event that a workflow file names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventExplained {
-    /// As the file names it.
+    /// The name of the event in the file.
     pub event: String,
     /// The line in the file.
     pub line: usize,
-    /// Whether it gives a run.
+    /// Whether the event starts a workflow run.
     pub matched: bool,
-    /// In words.
+    /// The reason.
     pub why: String,
-    /// Its filters; empty where they were not looked at.
+    /// The filters; empty if they were not evaluated.
     pub filters: Vec<FilterExplained>,
 }
 
@@ -69,82 +69,82 @@ pub struct EventExplained {
 pub struct FilterExplained {
     /// `branches`, `paths-ignore`, …
     pub filter: String,
-    /// Its patterns, as written.
+    /// The patterns, as written.
     pub patterns: Vec<String>,
-    /// Whether it lets the event through.
+    /// Whether the filter accepts the event.
     pub matched: bool,
-    /// By which pattern, for which file or ref.
+    /// The deciding pattern, and the file or ref.
     pub why: String,
 }
 
-/// A job that the forge makes.
+/// A job that the forge creates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobPlanned {
-    /// Its key in the file.
+    /// The key of the job in the file.
     pub job: String,
-    /// Its name, matrix values included.
+    /// The name, including matrix values.
     pub name: String,
-    /// The labels it asks for.
+    /// The requested labels.
     pub runs_on: Vec<String>,
-    /// Jobs that must be over first.
+    /// Jobs that must end first.
     pub needs: Vec<String>,
-    /// `waiting`: needs a runner at once; `blocked`; `not dispatched`: never needs one.
+    /// `waiting` (needs a runner at once), `blocked`, or `not dispatched` (never needs a runner).
     pub state: String,
-    /// The class that serves it.
+    /// The class that serves the job.
     pub class: Option<String>,
-    /// Our run for it, where there is one.
+    /// The run for the job.
     pub run: Option<String>,
-    /// How far that is.
+    /// The phase of the run.
     pub phase: Option<Phase>,
-    /// Its machine, where one was launched.
+    /// The machine of the run, if one was launched.
     pub machine: Option<String>,
-    /// Why it gets no machine, or not at once.
+    /// Why the job gets no machine, or not at once.
     pub why: Option<String>,
 }
 
-/// A job at the forge, and what we do about it.
+/// A job at the forge, and its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExplained {
-    /// Its id at the forge.
+    /// The ID at the forge.
     pub job: i64,
-    /// `owner/name`; empty where nobody knows it.
+    /// `owner/name`; empty if unknown.
     pub repo: String,
-    /// Its name.
+    /// The name of the job.
     pub name: String,
-    /// How demand is known here: `jobs` or `push`.
+    /// How demand is found: `jobs` or `push`.
     pub demand: String,
-    /// How it stands at the forge, in a word; `unknown` with a sentence in `why`.
+    /// The status at the forge; `unknown` is explained in `why`.
     pub at_forge: String,
-    /// The labels it asks for.
+    /// The requested labels.
     pub runs_on: Vec<String>,
-    /// The class that serves it.
+    /// The class that serves the job.
     pub class: Option<String>,
-    /// Our run for it.
+    /// The run for the job.
     pub run: Option<String>,
-    /// How far that is.
+    /// The phase of the run.
     pub phase: Option<Phase>,
-    /// Tries to get a machine, oldest first.
+    /// Attempts to get a machine, oldest first.
     pub attempts: Vec<AttemptExplained>,
-    /// What a look would do now; `null`: there is no run.
+    /// The plan of the next reconcile; `null` if there is no run.
     pub next: Option<Plan>,
-    /// Why it is so, a sentence each, most important first.
+    /// The reasons, one sentence each, most important first.
     pub why: Vec<String>,
 }
 
-/// One try to get a machine.
+/// An attempt to get a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptExplained {
-    /// Its number.
+    /// The number, counted from 1.
     pub number: u32,
-    /// When it was decided.
+    /// The time of the decision.
     #[schemars(with = "String")]
     pub decided_at: Timestamp,
-    /// Of which class.
+    /// The class.
     pub class: String,
-    /// Its machine, where a launch was answered.
+    /// The machine, if a launch was confirmed.
     pub machine: Option<String>,
-    /// What the cloud refused, each placement in turn.
+    /// The refusals of the cloud, by placement.
     pub refusals: Vec<String>,
-    /// Why it is over; `null`: it goes on.
+    /// Why the attempt ended; `null` if it continues.
     pub ended: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What `/v1` answers, and what makes it: one definition for the server and the command line.
+//! The answers of `/v1`, defined once for the server and the command line.
 
 pub mod explain;
 mod plan_view;

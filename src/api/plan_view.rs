@@ -1,12 +1,12 @@
-//! What a look would do, for people.
+//! The plan of the next reconcile, for people.
 
 use tinqs_ci_reconciler::model::{Observation, Run, Status};
 use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row, record};
 
 use super::types::{Change, Plan};
 
-/// The plan of what is seen, in the order in which it would be carried out. Shows one round: what
-/// follows from the answers is seen by asking again.
+/// Returns the plan for an observation, in the order of execution. It covers one reconcile; later
+/// steps depend on the results and appear when asked again.
 pub fn plan_view(seen: &Observation) -> Plan {
     let plan::Plan { row, status, prepare, actions } = plan::plan(seen);
     let mut changes: Vec<Change> = Vec::new();
@@ -43,15 +43,15 @@ fn because(row: Row, why: &str) -> String {
 fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
     match action {
         Action::Unseat { class, slot, row } => {
-            let why = because(*row, &format!("{slot} needs it no more"));
+            let why = because(*row, &format!("{slot} no longer needs it"));
             change("-", format!("seat {class}"), "unseat", why)
         }
         Action::Retire { id, slot, row } => {
-            let why = because(*row, &format!("nothing can use {slot} any more"));
+            let why = because(*row, &format!("{slot} is no longer usable"));
             change("-", format!("registration {id}"), "retire", why)
         }
         Action::Terminate { id, slot, row } => {
-            let why = because(*row, &format!("{slot} has no right to live any more"));
+            let why = because(*row, &format!("{slot} must not run any longer"));
             change("-", format!("machine {id}"), "terminate", why)
         }
         Action::Launch { slot, placement } => {
@@ -59,12 +59,12 @@ fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
             let index = usize::try_from(*placement).unwrap_or(usize::MAX);
             let placed = attempt.and_then(|attempt| attempt.placements.get(index));
             let machine = placed.map(|p| format!("{}, {}: ", p.machine.kind, p.machine.market));
-            let why = format!("{}recorded and not there", machine.unwrap_or_default());
+            let why = format!("{}recorded but missing", machine.unwrap_or_default());
             let what = format!("machine {}", slot.token(*placement));
             change("+", what, "launch", because(Row::Launch, &why))
         }
         Action::Remove => {
-            let why = because(decided, "nothing is left of it");
+            let why = because(decided, "nothing is left to clean up");
             change("-", "run".to_owned(), "remove", why)
         }
     }
@@ -75,12 +75,12 @@ fn of_prepare(prepare: &Prepare, row: Row) -> Vec<Change> {
         prepare;
     let mut changes = Vec::new();
     if seat.is_some() {
-        let why = because(Row::Seat, "places of the class are counted");
+        let why = because(Row::Seat, "the class has a limit");
         changes.push(change("+", format!("seat {class}"), "seat", why));
     }
     let why = because(row, &format!("labels {}", labels.join(", ")));
     changes.push(change("+", format!("registration {slot}"), "register", why));
-    let why = because(row, "recorded before it is done");
+    let why = because(row, "recorded before the launch");
     changes.push(change("+", format!("attempt {}", slot.number), "write", why));
     let why = because(Row::Launch, &format!("{}, {}", machine.kind, machine.market));
     changes.push(change("+", format!("machine {}", slot.token(0)), "launch", why));
@@ -95,7 +95,7 @@ fn write(run: &Run, status: &Status, row: Row) -> Change {
     let mut same_due = run.status.clone();
     same_due.due = status.due;
     let why = match status.conditions.first() {
-        // The stored due is one that no record may hold.
+        // The stored due time is out of bounds.
         _ if same_due == *status => {
             format!("{phases}: due {} becomes {}", run.status.due, status.due)
         }

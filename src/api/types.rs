@@ -1,5 +1,5 @@
-//! What `/v1` answers and the command line reads: one definition for both.
-//! A run is answered as [`tinqs_ci_reconciler::model::Run`] itself; its secrets show as `[secret]`.
+//! The types of `/v1`, shared by the server and the command line. A run is answered as
+//! [`tinqs_ci_reconciler::model::Run`]; its secrets show as `[secret]`.
 
 use std::collections::BTreeMap;
 
@@ -11,106 +11,107 @@ use tinqs_ci_reconciler::model::{InstanceState, Market, Observation, Phase, Reas
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct List<T> {
-    /// The things.
+    /// The items.
     pub items: Vec<T>,
-    /// Opaque; gives the next page as `after`. `null`: there is none.
+    /// An opaque cursor: pass it as `after` to get the next page. `null` on the last page.
     pub next: Option<String>,
 }
 
-/// A machine with our tag.
+/// A machine with the installation's tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
-    /// Its id in its cloud.
+    /// The ID in the cloud.
     pub id: String,
-    /// `tq-<run>-<uid8>-<attempt>`.
+    /// The attempt ID: `tq-<run>-<uid8>-<attempt>`.
     pub slot: String,
-    /// The run it was started for.
+    /// The run that it was launched for.
     pub run: String,
-    /// Its class.
+    /// The class.
     pub class: String,
-    /// Its kind: an instance type, or `process`.
+    /// The instance type, or `process`.
     pub kind: String,
-    /// Where it is; empty where there are no zones.
+    /// The zone; empty if there are no zones.
     pub zone: String,
-    /// How it is paid.
+    /// The purchase option.
     pub market: Market,
-    /// What it is doing.
+    /// The state.
     pub state: InstanceState,
-    /// When it was launched.
+    /// The time of the launch.
     #[schemars(with = "String")]
     pub launched_at: Timestamp,
-    /// When it powers itself off at the latest.
+    /// The time when it powers itself off at the latest.
     #[schemars(with = "String")]
     pub deadline: Timestamp,
 }
 
-/// A runner row at the forge.
+/// A runner's registration at the forge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
-    /// Its id at the forge.
+    /// The ID at the forge.
     pub id: i64,
-    /// Its name: a slot.
+    /// The attempt ID, which is the runner's name.
     pub slot: String,
-    /// The run it was made for.
+    /// The run that it was created for.
     pub run: String,
-    /// In contact within the last minute.
+    /// Whether the runner contacted the forge within the last minute.
     pub online: bool,
-    /// At work.
+    /// Whether the runner has a job.
     pub busy: bool,
 }
 
-/// A configured class and how full it is.
+/// A configured class and its usage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Class {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What its runners carry.
+    /// The labels of its runners.
     pub labels: Vec<String>,
-    /// Most machines at once; `null`: no limit.
+    /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
-    /// Most machines at once for one repository.
+    /// The maximum number of machines for one repository; `null` for no limit.
     pub repo_limit: Option<u32>,
-    /// Seats taken; only counted where there is a limit.
+    /// The number of seats in use; only counted if the class has a limit.
     pub seats: usize,
-    /// Live machines.
+    /// The number of live machines.
     pub machines: usize,
-    /// Open runs that it serves.
+    /// The number of open runs that it serves.
     pub open_runs: usize,
-    /// Of those, not yet starting.
+    /// The number of these that wait.
     pub waiting_runs: usize,
-    /// Why its waiting runs are not further on, most frequent first, without doubles.
+    /// The distinct reasons of its waiting runs, most frequent first.
     pub blocked_by: Vec<Reason>,
 }
 
-/// What a look at a run would see and do now.
+/// What a reconcile of a run would observe and do now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
-    /// The run.
+    /// The name of the run.
     pub name: String,
-    /// Nothing would be done or written.
+    /// Whether there is nothing to do or write.
     pub settled: bool,
-    /// The phase before; `null`: there is no record.
+    /// The current phase; `null` if there is no record.
     pub phase: Option<Phase>,
-    /// The phase after; `null`: the record would go.
+    /// The next phase; `null` if the record would be removed.
     pub next_phase: Option<Phase>,
-    /// The row of the heart that decides the next state.
+    /// The rule of the decision table that decides the next state.
     pub row: String,
-    /// What would be done, in order.
+    /// The planned changes, in order.
     pub changes: Vec<Change>,
-    /// What is seen.
+    /// The observation that the plan is made from.
     pub observation: Option<Observation>,
 }
 
-/// One thing that would be done.
+/// A planned change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// `+` comes, `-` goes, `~` changes.
+    /// `+` adds, `-` removes, `~` changes.
     pub sign: String,
-    /// On what: `attempt 2`, `registration 4711`, `machine i-0aa`, `seat linux`, `run`.
+    /// The object: `attempt 2`, `registration 4711`, `machine i-0aa`, `seat linux`, `run`.
     pub what: String,
-    /// What: `launch`, `register`, `retire`, `terminate`, `seat`, `unseat`, `write`, `remove`.
+    /// The action: `launch`, `register`, `retire`, `terminate`, `seat`, `unseat`, `write`,
+    /// `remove`.
     pub verb: String,
-    /// Why, with the row.
+    /// The reason, with the rule.
     pub why: String,
 }
 
@@ -120,45 +121,45 @@ pub struct Problem {
     /// Always `about:blank`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// The reason phrase of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong and what helps.
+    /// What failed, and what to do.
     pub detail: String,
 }
 
-/// What `/readyz` answers.
+/// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
-    /// The store can be written: webhooks are taken.
+    /// Whether the store can be written, so that webhooks are accepted.
     pub ready: bool,
-    /// Each service by its name: `store`, `queue`, `forge`, `compute`.
+    /// The services by name: `store`, `queue`, `forge`, `compute`.
     pub parts: BTreeMap<String, Part>,
 }
 
-/// What is told of one service. Why a call failed stands in the log: this is open to everybody.
+/// The state of a service. Error messages stay in the log, because this answer is public.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
-    /// What its last call says.
+    /// The health according to the last call.
     pub state: Health,
-    /// When it last answered an ordinary call.
+    /// The time of the last successful call.
     #[schemars(with = "Option<String>")]
     pub last_contact: Option<Timestamp>,
-    /// How long ago that was.
+    /// The seconds since then.
     pub age_seconds: Option<i64>,
-    /// By what helps: `unavailable`, `denied`, ….
+    /// The kind of the last error: `unavailable`, `denied`, ….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// What a contact says about a service.
+/// The health of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// It was not called yet.
+    /// The service was not called yet.
     Unknown,
-    /// The last call was answered.
+    /// The last call succeeded.
     Ok,
     /// The last call failed.
     Failing,

@@ -1,4 +1,4 @@
-//! The adapters of AWS.
+//! Builds the AWS adapters.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 use super::{BackendError, in_aws};
 use crate::settings::{ComputeUrl, Settings};
 
-/// Runs in a table of `DynamoDB`. It is completed first, where this process may; a missing one is
-/// made.
+/// Builds the `DynamoDB` store. Creates the table if it is missing and completes its indexes and
+/// expiry if permitted.
 pub(super) async fn dynamodb(
     table: &str,
     compute: &ComputeUrl,
@@ -31,13 +31,13 @@ pub(super) async fn dynamodb(
     }
     if done.made || !done.indexes.is_empty() || done.expires {
         let indexes = done.indexes.join(" ");
-        tracing::info!(table, made = done.made, indexes, expires = done.expires, "table completed");
+        tracing::info!(table, made = done.made, indexes, expires = done.expires, "completed table");
     }
     let store = Arc::new(store);
     Ok((store.clone(), store))
 }
 
-/// Machines in EC2, and who knows whose they are.
+/// Builds the EC2 compute, and the lookup from an instance to its run.
 pub(super) async fn ec2(
     region: &str,
     installation: &str,
@@ -50,7 +50,7 @@ pub(super) async fn ec2(
     Ok((machines.clone(), machines))
 }
 
-/// Wake-ups in SQS.
+/// Builds the SQS queue.
 pub(super) async fn sqs(
     url: &str,
     compute: &ComputeUrl,

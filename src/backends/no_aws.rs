@@ -1,5 +1,5 @@
-//! What stands for the adapters of AWS in a build without them. The settings refuse such parts
-//! before this is reached.
+//! Replaces the AWS adapters in builds without them. Never reached from valid settings, which
+//! reject such parts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 use super::BackendError;
 use crate::settings::{ComputeUrl, Settings};
 
-#[expect(clippy::unused_async, reason = "as with AWS")]
+#[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn dynamodb(
     _table: &str,
     _compute: &ComputeUrl,
@@ -20,7 +20,7 @@ pub(super) async fn dynamodb(
     Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }
 
-#[expect(clippy::unused_async, reason = "as with AWS")]
+#[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn ec2(
     _region: &str,
     _installation: &str,
@@ -29,7 +29,7 @@ pub(super) async fn ec2(
     Err(absent("compute", "EC2", "compute = \"process:\""))
 }
 
-#[expect(clippy::unused_async, reason = "as with AWS")]
+#[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn sqs(
     _url: &str,
     _compute: &ComputeUrl,
@@ -39,21 +39,22 @@ pub(super) async fn sqs(
 }
 
 fn absent(part: &'static str, what: &str, instead: &str) -> BackendError {
-    BackendError::Part { part, message: format!("this build has no {what}: use `{instead}`") }
+    let message = format!("this build has no {what} adapter: set `{instead}`");
+    BackendError::Part { part, message }
 }
 
-#[expect(clippy::unused_async, reason = "as with AWS")]
+#[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn checks(_settings: &Settings) -> Vec<Check> {
     Vec::new()
 }
 
-#[expect(clippy::unused_async, reason = "as with AWS")]
+#[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn set_up(
     _settings: &Settings,
     _queue_name: Option<String>,
     _dry_run: bool,
 ) -> (SetupReport, Result<(), SetupError>) {
-    let error = SetupError::usage("this build has no `init --aws`")
-        .hint("build it with the feature `aws`: `cargo build --release --features aws`");
+    let error = SetupError::usage("this build has no AWS adapters, which `init --aws` needs")
+        .hint("build with the feature `aws`: `cargo build --release --features aws`");
     (SetupReport::default(), Err(error))
 }

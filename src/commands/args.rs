@@ -1,6 +1,6 @@
-//! The words of the command line.
+//! The arguments of the command line.
 
-#![allow(clippy::doc_markdown, reason = "these comments are printed as they stand, by --help")]
+#![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod init;
 
@@ -11,20 +11,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use init::{Init, InitCloud};
 
-/// Exit codes, as every verb's help ends.
-const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, \
-                     4 server not reached.";
-const CODES_PLAN: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 server not reached; \
-                          with --exit-code:\n0 settled, 2 something to do.";
-const CODES_LOCAL: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration.";
-const FIRST: &str = "First steps: `tinqs-ci demo` shows all of it in ten seconds; `tinqs-ci init` \
-                     sets it up for your Gitea.\n\nEnvironment: TINQS_CI_CONFIG (file), \
-                     TINQS_CI_<SECTION>__<KEY> (over the file), TINQS_CI_URL and\n\
-                     TINQS_CI_API_TOKEN (for the commands that ask a server), NO_COLOR.\n\n\
-                     Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, \
-                     4 server not reached.";
+/// The exit codes, at the end of each command's help.
+const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
+                     3 not found, 4 cannot reach the server.";
+const CODES_PLAN: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot \
+                          reach the server;\nwith --exit-code: 0 settled, 2 changes are planned.";
+const CODES_LOCAL: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error.";
+const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seconds; `tinqs-ci \
+                     init` sets it up for\nyour Gitea.\n\nEnvironment: TINQS_CI_CONFIG \
+                     (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file),\n\
+                     TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), \
+                     NO_COLOR.\n\n\
+                     Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
+                     3 not found, 4 cannot reach\nthe server.";
 
-/// One ephemeral machine for every waiting Gitea Actions job, gone afterwards.
+/// Runs each waiting Gitea Actions job on its own ephemeral machine.
 #[derive(Debug, Parser)]
 #[command(name = "tinqs-ci", version, after_help = FIRST, max_term_width = 100, infer_long_args = false)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
@@ -40,85 +41,85 @@ pub(super) enum Verb {
     Serve {
         #[command(flatten)]
         config: ConfigFile,
-        /// What this process does: ingest takes webhooks only, reconcile everything else
+        /// The work of this process: ingest only accepts webhooks, reconcile does everything else
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
-    /// The same as an AWS Lambda function: requests, queue batches, schedule, instance events
+    /// Run the server as an AWS Lambda function: requests, queue batches, schedule, EC2 events
     #[command(after_help = CODES_LOCAL)]
     Lambda {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Show all of it in ten seconds: a pretended forge and machines, the real controller
+    /// Show how it works in ten seconds: the real controller with a simulated forge and machines
     #[command(after_help = CODES_LOCAL)]
     Demo {
-        /// Go on after the story, until Ctrl-C
+        /// Keep running after the demo, until Ctrl-C
         #[arg(long)]
         stay: bool,
-        /// What the pretended weather is drawn from
+        /// Seed of the random durations
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// How much faster than usual (usual: a minute of the story in a second)
+        /// Speed factor; at 1, a simulated minute takes one second
         #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
         speed: f64,
     },
-    /// Write a configuration for your Gitea, test it, and say what comes next
+    /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]
     Init(Init),
-    /// Check everything that serve needs, and say what to do about what is missing
+    /// Check everything that serve needs, and suggest fixes
     #[command(after_help = CODES_LOCAL)]
     Doctor {
         #[command(flatten)]
         config: ConfigFile,
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
-        /// Only what needs no network
+        /// Only run checks that need no network
         #[arg(long)]
         offline: bool,
     },
     /// List runs, machines, registrations or classes
     #[command(after_help = CODES)]
     Get(Get),
-    /// Tell everything about a run
+    /// Show the details of a run
     #[command(after_help = CODES)]
     Describe {
-        /// The run: job-4812, or run/job-4812
+        /// The name of the run: job-4812 or run/job-4812
         name: String,
         #[command(flatten)]
         server: Server,
     },
-    /// Show what a look at a run would do now; nothing is done
+    /// Show what a reconcile of a run would do now, without doing it
     #[command(after_help = CODES_PLAN)]
     Plan {
-        /// The run
+        /// The name of the run
         #[arg(required_unless_present = "file")]
         name: Option<String>,
         /// Plan this observation instead (JSON; - is standard input); needs no server
         #[arg(short, long, conflicts_with = "name")]
         file: Option<PathBuf>,
-        /// Exit with 0 where all is settled, with 2 where something is to be done
+        /// Exit with 0 if the run is settled, with 2 if changes are planned
         #[arg(long)]
         exit_code: bool,
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
         #[command(flatten)]
         server: Server,
     },
-    /// Tell why a machine came, or did not
+    /// Explain why a job got a machine, or did not
     #[command(after_help = CODES)]
     Explain {
         #[command(subcommand)]
         what: Explain,
     },
-    /// Give this job no machine any more; a machine at work goes on
+    /// Delete a run: its job gets no more machines; a machine with a job continues
     #[command(after_help = CODES)]
     Delete {
-        /// The run
+        /// The name of the run
         name: String,
-        /// End its machine at once, even at work
+        /// Also terminate its machine at once, even mid-job
         #[arg(long)]
         now: bool,
         #[command(flatten)]
@@ -126,96 +127,96 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
-    /// Try now: clears backing off, giving up and a deletion
+    /// Retry a run now: clears its backoff, giving up and deletion
     #[command(after_help = CODES)]
     Retry {
-        /// The run
+        /// The name of the run
         name: String,
         #[command(flatten)]
         dry: DryRun,
         #[command(flatten)]
         server: Server,
     },
-    /// End a machine at once, even at work
+    /// Terminate a machine at once, even mid-job
     #[command(after_help = CODES)]
     Terminate {
-        /// The machine's id, as `get machines` lists it
+        /// The ID of the machine, as listed by `get machines`
         machine: String,
         #[command(flatten)]
         dry: DryRun,
         #[command(flatten)]
         server: Server,
     },
-    /// Go through all jobs, machines and registrations now
+    /// Check all jobs, machines and registrations now
     #[command(after_help = CODES)]
     Sweep {
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
         #[command(flatten)]
         server: Server,
     },
-    /// Answer the forge's rules on their own: one JSON case a line in, one result a line out
-    #[command(after_help = "Exit codes: 0 done, 1 a line was malformed, 2 usage.")]
+    /// Evaluate the forge's rules: reads one JSON case per line, writes one result per line
+    #[command(after_help = "Exit codes: 0 success, 1 a line was malformed, 2 usage error.")]
     Eval {
-        /// Which rule: patterns, trigger, notify, jobs, labels, changed-files, signature or
+        /// The rule: patterns, trigger, notify, jobs, labels, changed-files, signature or
         /// workflow-path
         kind: String,
-        /// Of which server line
+        /// The Gitea version whose rules apply
         #[arg(long, value_enum, default_value_t = ServerLine::V1_26, value_name = "LINE")]
         server: ServerLine,
     },
     /// Print a JSON Schema
     #[command(after_help = CODES_LOCAL)]
     Schema {
-        /// Of what
+        /// The document that the schema describes
         #[arg(value_enum)]
         kind: SchemaKind,
     },
-    /// Print the completion script of a shell
+    /// Print a shell completion script
     #[command(after_help = CODES_LOCAL)]
     Completion {
-        /// Which
+        /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Print the version
     #[command(after_help = CODES_LOCAL)]
     Version {
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
     },
 }
 
-/// What is to be explained.
+/// The subject to explain.
 #[derive(Debug, Subcommand)]
 pub(super) enum Explain {
-    /// What a pushed commit starts: each workflow file, each filter, each job
+    /// Explain what a pushed commit starts: each workflow file, each filter, each job
     #[command(after_help = CODES)]
     Push {
         /// The repository: OWNER/NAME
         repo: String,
         /// The commit
         sha: String,
-        /// The branch, or refs/…, it is pushed to; without it the branch whose tip it is
+        /// The branch, or refs/…, that it is pushed to; defaults to the branch whose tip it is
         #[arg(long = "ref", value_name = "REF")]
         git_ref: Option<String>,
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
         #[command(flatten)]
         server: Server,
     },
-    /// How a job stands at the forge, what was tried for it, what comes next
+    /// Explain a job: its status at the forge, its attempts, and the next step
     #[command(after_help = CODES)]
     Job {
-        /// The job's id at the forge, or job-ID
+        /// The job's ID at the forge, or job-ID
         id: String,
-        /// Its repository, OWNER/NAME, where nothing here knows the job
+        /// The job's repository, OWNER/NAME, needed if the job has no run
         #[arg(long, value_name = "OWNER/NAME")]
         repo: Option<String>,
-        /// Form of the answer
+        /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
         #[command(flatten)]
@@ -225,21 +226,21 @@ pub(super) enum Explain {
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
-    /// The configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it is there
+    /// The configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml if it exists
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
+    /// The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
     #[arg(long = "server", value_name = "URL")]
     pub(super) url: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct DryRun {
-    /// Only say what would be done
+    /// Only print what would be done
     #[arg(long = "dry-run")]
     pub(super) dry_run: bool,
 }
@@ -249,24 +250,24 @@ pub(super) struct Get {
     /// runs, machines, registrations or classes; or KIND/NAME
     #[arg(value_name = "KIND", default_value = "runs")]
     pub(super) kind: String,
-    /// Only this one
+    /// Only list the item with this name
     pub(super) name: Option<String>,
-    /// Form of the answer
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
-    /// Go on and print what changes, every two seconds, until Ctrl-C
+    /// Keep running and print changes, every two seconds, until Ctrl-C
     #[arg(short, long)]
     pub(super) watch: bool,
-    /// Only runs of this phase
+    /// Only list runs in this phase
     #[arg(long, value_enum, ignore_case = true)]
     pub(super) phase: Option<Phase>,
-    /// Only of this class
+    /// Only list runs or machines of this class
     #[arg(long)]
     pub(super) class: Option<String>,
-    /// Only runs of this repository
+    /// Only list runs of this repository
     #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
-    /// At most so many runs
+    /// The maximum number of runs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: Option<u32>,
     #[command(flatten)]
@@ -305,7 +306,7 @@ pub(super) enum SchemaKind {
     Metrics,
 }
 
-/// Lines of the forge whose rules differ.
+/// Gitea versions whose rules differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ServerLine {
     #[value(name = "1.25")]

@@ -12,56 +12,56 @@ use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::{Class, List, Machine, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
 
-/// The server that is asked where none is named.
+/// The default address of the server.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
-/// No answer of ours is larger; what is larger comes from something else.
+/// The maximum size of a response, in bytes. No tinqs-ci server sends more.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
-/// Runs asked for at a time.
+/// The number of runs requested per page.
 const PAGE: usize = 200;
 
-/// What went wrong, told apart by exit code.
+/// An error of the client; its variants have different exit codes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address of the server is none.
-    #[error("`{url}` is not the address of a server: expected e.g. {DEFAULT_URL}")]
+    /// The address is invalid.
+    #[error("`{url}` is not a server address: expected one such as {DEFAULT_URL}")]
     Address {
-        /// What was given.
+        /// The given address.
         url: String,
     },
-    /// Nothing answered.
-    #[error("the server at {url} is not reached: {why}")]
+    /// The server cannot be reached.
+    #[error("cannot reach the server at {url}: {why}")]
     Unreachable {
-        /// Which.
+        /// The server's address.
         url: String,
-        /// Why, as far as the system tells.
+        /// The cause.
         why: String,
     },
-    /// No such thing.
+    /// The object does not exist.
     #[error("{kind} `{name}` not found{}", detail_after(.detail))]
     NotFound {
-        /// Its kind: `run`, `machine`, `commit`.
+        /// The kind: `run`, `machine`, `commit`.
         kind: &'static str,
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// What the server adds.
+        /// Further details from the server.
         detail: String,
     },
-    /// The server refuses.
-    #[error("the server refuses: {status}{}", detail_after(.detail))]
+    /// The server rejected the request.
+    #[error("the server rejected the request: {status}{}", detail_after(.detail))]
     Refused {
         /// The status.
         status: StatusCode,
-        /// What the server says.
+        /// The message of the server.
         detail: String,
     },
-    /// The answer is not what a server of ours says.
-    #[error("the answer of {url} is not that of a tinqs-ci server: {why}")]
+    /// The response does not come from a tinqs-ci server.
+    #[error("unexpected response from {url}: {why}")]
     Garbled {
-        /// Who answered.
+        /// The server's address.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the response.
         why: String,
     },
 }
@@ -70,20 +70,20 @@ fn detail_after(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {}", cut(detail, 500)) }
 }
 
-/// Which runs are asked for.
+/// Selects runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Only of this phase.
+    /// Only runs in this phase.
     pub phase: Option<String>,
-    /// Only of this class.
+    /// Only runs of this class.
     pub class: Option<String>,
-    /// Only of this repository.
+    /// Only runs of this repository.
     pub repo: Option<String>,
-    /// At most so many; `None`: all.
+    /// The maximum number; `None` for all.
     pub limit: Option<usize>,
 }
 
-/// A run, and the version that a change of it may name.
+/// A run and its version, for conditional changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned {
     /// The run.
@@ -92,7 +92,7 @@ pub struct Versioned {
     pub etag: Option<String>,
 }
 
-/// A server.
+/// A client of `/v1`.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -101,10 +101,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at this address. Nothing is asked yet.
+    /// Creates a client of the server at this address, without connecting.
     ///
     /// # Errors
-    /// Where the address is none.
+    /// The address is invalid.
     pub fn new(address: &str, token: Option<Secret>) -> Result<Self, Error> {
         let wrong = || Error::Address { url: cut(address, 200) };
         let mut url = Url::parse(address.trim()).map_err(|_| wrong())?;
@@ -114,7 +114,7 @@ impl Client {
         }
         url.set_query(None);
         url.set_fragment(None);
-        // A redirect would take the token elsewhere.
+        // A redirect would send the token elsewhere.
         let http = tinqs_ci_net::http_client()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
@@ -136,7 +136,7 @@ impl Client {
     ) -> RequestBuilder {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            // Every part is percent-encoded: none can leave its place.
+            // Each segment is percent-encoded, so that none can change the path.
             segments.pop_if_empty().push("v1").extend(path);
         }
         if !query.is_empty() {
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    /// Sends a request about a thing of this kind and name.
+    /// Sends a request about an object of this kind and name.
     async fn send(
         &self,
         request: RequestBuilder,
@@ -164,12 +164,12 @@ impl Client {
         let body = self.body(response).await.unwrap_or_default();
         let problem = serde_json::from_slice::<Problem>(&body).ok();
         let Some(Problem { detail, .. }) = problem else {
-            // A 404 of something else, a proxy say, tells nothing of ours.
+            // A 404 from something else, such as a proxy, does not mean that the object is missing.
             let why = format!("{status} without a problem document");
             return Err(Error::Garbled { url: self.url.to_string(), why });
         };
         if status == StatusCode::NOT_FOUND {
-            // A server of ours says the same of a run, and nothing more.
+            // The server's detail for a missing run repeats this message.
             let adds = detail != format!("{kind} `{name}` not found");
             let detail = if adds { detail } else { String::new() };
             return Err(Error::NotFound { kind, name: cut(name, 100), detail });
@@ -183,7 +183,7 @@ impl Client {
             response.chunk().await.map_err(|error| unreachable(&self.url, &error))?
         {
             if body.len() + chunk.len() > LARGEST_ANSWER {
-                let why = "it does not end".to_owned();
+                let why = "it is larger than 256 MiB".to_owned();
                 return Err(Error::Garbled { url: self.url.to_string(), why });
             }
             body.extend_from_slice(&chunk);
@@ -207,7 +207,7 @@ impl Client {
         self.read(response).await
     }
 
-    /// Runs, newest first, over as many pages as it takes.
+    /// Returns runs, newest first, from as many pages as needed.
     ///
     /// # Errors
     /// See [`Error`].
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// One run.
+    /// Returns a run.
     ///
     /// # Errors
     /// See [`Error`].
@@ -250,7 +250,7 @@ impl Client {
         Ok(Versioned { run: self.read(response).await?, etag })
     }
 
-    /// What a look at a run would do.
+    /// Returns the plan of a run's next reconcile.
     ///
     /// # Errors
     /// See [`Error`].
@@ -258,7 +258,7 @@ impl Client {
         self.get(&["runs", name.as_str(), "plan"], "run", name.as_str()).await
     }
 
-    /// What the forge makes of a commit that is pushed.
+    /// Explains what a pushed commit starts.
     ///
     /// # Errors
     /// See [`Error`].
@@ -275,7 +275,7 @@ impl Client {
         self.read(response).await
     }
 
-    /// How a job stands, and why.
+    /// Explains the state of a job.
     ///
     /// # Errors
     /// See [`Error`].
@@ -287,7 +287,7 @@ impl Client {
         self.read(response).await
     }
 
-    /// Machines with our tag.
+    /// Returns the machines of the installation.
     ///
     /// # Errors
     /// See [`Error`].
@@ -295,7 +295,7 @@ impl Client {
         self.get(&["machines"], "list", "machines").await
     }
 
-    /// Runner rows of ours at the forge.
+    /// Returns the installation's runner registrations at the forge.
     ///
     /// # Errors
     /// See [`Error`].
@@ -303,7 +303,7 @@ impl Client {
         self.get(&["registrations"], "list", "registrations").await
     }
 
-    /// Classes, and how full they are.
+    /// Returns the classes and their usage.
     ///
     /// # Errors
     /// See [`Error`].
@@ -311,7 +311,8 @@ impl Client {
         self.get(&["classes"], "list", "classes").await
     }
 
-    /// This job gets no machine any more; `now`: its machine is ended too.
+    /// Deletes a run: its job gets no more machines. With [`Now::Yes`] its machine is terminated
+    /// too.
     ///
     /// # Errors
     /// See [`Error`].
@@ -325,7 +326,7 @@ impl Client {
         self.send(if_match(request, seen), "run", name.as_str()).await.map(drop)
     }
 
-    /// Clears backing off, giving up and a deletion.
+    /// Retries a run now: clears its backoff, giving up and deletion.
     ///
     /// # Errors
     /// See [`Error`].
@@ -335,7 +336,7 @@ impl Client {
         self.send(if_match(request, seen), "run", name.as_str()).await.map(drop)
     }
 
-    /// Ends a machine, busy or not.
+    /// Terminates a machine, even mid-job.
     ///
     /// # Errors
     /// See [`Error`].
@@ -344,7 +345,7 @@ impl Client {
         self.send(request, "machine", id).await.map(drop)
     }
 
-    /// One sweep now.
+    /// Polls and sweeps now.
     ///
     /// # Errors
     /// See [`Error`].
@@ -354,12 +355,12 @@ impl Client {
     }
 }
 
-/// Whether a deleted run's machine is ended at once.
+/// Whether a deletion terminates the run's machine at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Now {
-    /// It is.
+    /// The machine is terminated.
     Yes,
-    /// It goes on, and ends by itself.
+    /// The machine finishes its job and ends by itself.
     No,
 }
 
@@ -370,7 +371,7 @@ fn if_match(request: RequestBuilder, seen: &Versioned) -> RequestBuilder {
     }
 }
 
-/// The innermost cause says most: "connection refused".
+/// Reports the innermost cause, such as "connection refused".
 fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

@@ -1,7 +1,8 @@
-//! `tinqs-ci demo`: a pretended forge and cloud in quickened time, the real server and controller.
+//! `tinqs-ci demo`: the real server and controller with a simulated forge and cloud, in accelerated
+//! time.
 //!
-//! The forge speaks HTTP on loopback and is reached by the real client, webhooks are signed and
-//! verified, records go to a file: what `serve` does, but for the machines and the pace of time.
+//! The simulated forge serves HTTP on loopback to the real client, webhooks are signed and verified,
+//! and records are stored in a file. Only the machines and the clock differ from `serve`.
 
 mod host;
 mod story;
@@ -13,46 +14,46 @@ use host::Host;
 use teller::Teller;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How much faster than life the pretended world goes at `speed` 1.
+/// The acceleration of the simulated time at `speed` 1.
 const QUICKENED: f64 = 60.0;
 
-/// How the demonstration is asked for.
+/// The options of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct DemoOptions {
-    /// Whether it goes on after the story, until SIGINT or SIGTERM.
+    /// Whether to keep running after the demo, until SIGINT or SIGTERM.
     pub stay: bool,
-    /// What the times of machines and jobs are drawn from.
+    /// The seed of the durations of machines and jobs.
     pub seed: u64,
-    /// How much faster than usual; 1 is about eight seconds. From 0.01 to 100.
+    /// The speed factor, from 0.01 to 100. At 1 the demo takes about eight seconds.
     pub speed: f64,
 }
 
-/// Why there is no demonstration.
+/// The demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something of this host is not to be had.
+    /// A resource of this host is unavailable.
     #[error("the demo cannot {what}")]
     Host {
-        /// What was tried.
+        /// The failed operation.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A part of the server cannot be had.
-    #[error("the demo's {part} cannot be used: {message}")]
+    /// A part of the server cannot be built.
+    #[error("the demo cannot use the {part}: {message}")]
     Part {
-        /// Which.
+        /// The part.
         part: &'static str,
-        /// Why.
+        /// The cause.
         message: String,
     },
-    /// What must happen did not.
-    #[error("the demo waited {seconds} s in vain until {what}")]
+    /// An expected event did not happen.
+    #[error("the demo timed out after {seconds} s, waiting until {what}")]
     InVain {
-        /// For what.
+        /// The expected event.
         what: &'static str,
-        /// How long, in real time.
+        /// The time waited, in real seconds.
         seconds: u64,
     },
 }
@@ -63,33 +64,33 @@ impl Error {
     }
 }
 
-/// What it came to.
+/// The result of the demo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Jobs that were pushed.
+    /// The number of pushed jobs.
     pub jobs: usize,
-    /// Machines that were launched.
+    /// The number of launched machines.
     pub machines: usize,
-    /// Jobs that never ran, though nobody cancelled them.
+    /// The number of jobs that never ran and were not cancelled.
     pub lost: usize,
-    /// Machines beyond one for each job and one for each that the cloud took back.
+    /// The number of machines beyond one per job and one per spot interruption.
     pub doubled: usize,
-    /// Machines and registrations that are left over.
+    /// The number of machines and registrations left over.
     pub leaked: usize,
 }
 
 impl Summary {
-    /// Whether all went as promised.
+    /// Whether no job was lost, no machine doubled, and nothing leaked.
     pub fn is_good(self) -> bool {
         (self.lost, self.doubled, self.leaked) == (0, 0, 0)
     }
 }
 
-/// Tells the story on standard output.
+/// Runs the demo and prints its progress.
 ///
 /// # Errors
-/// Where this host has no loopback address or no temporary directory, or something that must
-/// happen does not.
+/// This host has no loopback address or no temporary directory, or an expected event does not
+/// happen in time.
 pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
     let DemoOptions { stay, seed, speed } = options;
     let host = Host::start(seed, factor(speed)).await?;
@@ -102,7 +103,7 @@ pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
     Ok(summary)
 }
 
-/// `speed` times the usual, as a whole number: the clock multiplies by one.
+/// Returns the clock's acceleration, which must be a whole number.
 fn factor(speed: f64) -> u32 {
     #[allow(
         clippy::cast_possible_truncation,
@@ -119,7 +120,7 @@ async fn stay_until_signal(teller: &mut Teller, host: &Host) -> Result<(), Error
     let mut interrupted =
         signal(SignalKind::interrupt()).map_err(Error::host("wait for signals"))?;
     let url = host.server_url();
-    teller.say(&format!("it goes on at {url} until Ctrl-C; for example:"));
+    teller.say(&format!("the server keeps running at {url} until Ctrl-C; try:"));
     teller.say(&format!("  tinqs-ci get runs --server {url}"));
     loop {
         tokio::select! {
@@ -135,12 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_speed_becomes_a_whole_factor() {
+    fn the_acceleration_is_a_whole_number() {
         assert_eq!([1.0, 0.01, 100.0, 0.5].map(factor), [60, 1, 6000, 30]);
     }
 
     #[test]
-    fn only_a_summary_without_loss_is_good() {
+    fn a_summary_with_lost_doubled_or_leaked_items_is_not_good() {
         let good = Summary { jobs: 3, machines: 3, ..Summary::default() };
         assert!(good.is_good());
         for bad in [

@@ -1,4 +1,4 @@
-//! Everything that `serve` needs, checked one by one: what is, why it matters, what to do.
+//! `doctor`: checks everything that `serve` needs, and suggests fixes.
 
 mod facts;
 mod forge;
@@ -19,16 +19,16 @@ pub use facts::Facts;
 pub use forge::forge_checks;
 pub use host::{Disk, Neighbour, Program, compute_checks, data_check, neighbour_check};
 
-/// All checks that were made.
+/// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// In the order in which they were made.
+    /// The checks, in the order in which they ran.
     pub checks: Vec<Check>,
-    /// How many came out well.
+    /// The number of passed checks.
     pub passed: usize,
-    /// How many ask for something.
+    /// The number of warnings.
     pub warnings: usize,
-    /// How many will not work.
+    /// The number of failed checks.
     pub failed: usize,
 }
 
@@ -41,12 +41,12 @@ impl Report {
         Self { checks, passed, warnings, failed }
     }
 
-    /// Whether anything will not work.
+    /// Whether any check failed.
     pub fn failed(&self) -> bool {
         self.failed > 0
     }
 
-    /// A line for each check, its remedy below it, and the count.
+    /// Formats the report: a line per check, its fix below it, and the counts.
     pub fn text(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
@@ -68,16 +68,16 @@ impl Report {
     }
 }
 
-/// How far the checks go.
+/// The scope of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// This host only.
+    /// Only this host.
     Offline,
-    /// The forge and the cloud too.
+    /// This host, the forge and the cloud.
     All,
 }
 
-/// Makes all checks.
+/// Runs all checks.
 pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     let loaded = match settings::load(file, env) {
         Ok(loaded) => loaded,
@@ -92,7 +92,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
         checks.push(Check::warn(
             "configuration",
             warning,
-            "mend the configuration, or leave it so",
+            "change the configuration, or ignore this warning if it is intended",
         ));
     }
     let settings = &loaded.settings;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_reads_well() {
+    fn a_report_lists_checks_with_fixes_and_counts() {
         let report = Report::new(vec![
             Check::ok("configuration", "ci.toml, 2 classes"),
             Check::warn("labels", "3 jobs ask for [\u{202e}arm]", "add a class"),

@@ -1,4 +1,4 @@
-//! `tinqs-ci eval`: the forge's rules on their own, one JSON case per line.
+//! `tinqs-ci eval`: evaluates the forge's rules, one JSON case per line.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -13,35 +13,35 @@ mod jobs;
 mod notify;
 mod workflow;
 
-/// Longest line that is read, in bytes.
+/// The maximum length of a line, in bytes.
 const LINE: u64 = 16 * 1024 * 1024;
 
-/// Which rule is evaluated; what goes in and what comes out.
+/// The evaluated rule, with its input and output fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A filter's patterns against names: `filter`, `patterns`, `input` → `skip`, `error`.
+    /// Matches a filter's patterns against names: `filter`, `patterns`, `input` → `skip`, `error`.
     Patterns,
-    /// One file against one event: `workflow_yaml`, `event`, `event_payload`, `ref`,
+    /// Matches a file against an event: `workflow_yaml`, `event`, `event_payload`, `ref`,
     /// `changed_files`, `changed_files_error` → `match`, `events`, `file_invalid`.
     Trigger,
-    /// From an event to runs: `repo_files`, `event`, `event_payload`, `context`, `changed_files` →
-    /// `match`, `runs`.
+    /// Lists the workflow runs of an event: `repo_files`, `event`, `event_payload`, `context`,
+    /// `changed_files` → `match`, `runs`.
     Notify,
-    /// A file's jobs when its run is created: `workflow_yaml`, `context` → `jobs`,
+    /// Lists a file's jobs when its workflow run is created: `workflow_yaml`, `context` → `jobs`,
     /// `runners_needed_at_once`, `error`.
     Jobs,
     /// Whether a runner may take a job: `runner`, `runs_on` → `match`.
     Labels,
-    /// What a push changed: `commits`, `before`, `tip` → `files`, `error`.
+    /// Lists what a push changed: `commits`, `before`, `tip` → `files`, `error`.
     ChangedFiles,
     /// Whether a delivery is signed with a secret: `method`, `headers`, `query`, `body`,
     /// `verify_with_secret` → `accept`.
     Signature,
-    /// Whether a path is a workflow's: `workflow_dirs`, `path` → `match`.
+    /// Whether a path is that of a workflow: `workflow_dirs`, `path` → `match`.
     WorkflowPath,
 }
 
-/// Every kind by its name on the command line.
+/// All kinds by their names on the command line.
 pub const KINDS: [(&str, Kind); 8] = [
     ("patterns", Kind::Patterns),
     ("trigger", Kind::Trigger),
@@ -53,11 +53,11 @@ pub const KINDS: [(&str, Kind); 8] = [
     ("workflow-path", Kind::WorkflowPath),
 ];
 
-/// A kind that is none: a usage error.
+/// An unknown kind, which is a usage error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is not a kind of `eval`: {}", names())]
+#[error("unknown rule `{word}`: expected one of {}", names())]
 pub struct UnknownKind {
-    /// What was asked for, fit to be shown.
+    /// The given word, escaped.
     pub word: String,
 }
 
@@ -66,10 +66,10 @@ fn names() -> String {
 }
 
 impl Kind {
-    /// Reads a kind as the command line names it.
+    /// Parses a kind by its name on the command line.
     ///
     /// # Errors
-    /// For any other word; the caller shows it as a usage error.
+    /// The word is not in [`KINDS`].
     pub fn parse(word: &str) -> Result<Self, UnknownKind> {
         KINDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind).ok_or_else(|| {
             UnknownKind { word: word.chars().take(40).flat_map(char::escape_debug).collect() }
@@ -77,11 +77,11 @@ impl Kind {
     }
 }
 
-/// Answers each line of `input` with a line of `output`, in order and at once; blank lines are
-/// passed over. `false`: some lines were malformed, which their answers say in `problem`.
+/// Answers each line of `input` with a line of `output`, in order; skips blank lines. Returns
+/// `false` if a line was malformed; its answer then has the field `problem`.
 ///
 /// # Errors
-/// Where reading or writing fails.
+/// Reading or writing fails.
 pub fn run(
     kind: Kind,
     dialect: Dialect,
@@ -102,7 +102,7 @@ pub fn run(
     Ok(all_well)
 }
 
-/// The next line without its end; a line over the bound is passed over and is a problem.
+/// Reads the next line without its end. A line over the limit is skipped and is a problem.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, &'static str>>> {
     let mut line = Vec::new();
     if input.by_ref().take(LINE + 1).read_until(b'\n', &mut line)? == 0 {
@@ -155,7 +155,7 @@ fn case<'l, C: Deserialize<'l>>(
 }
 
 fn problem(error: &serde_json::Error) -> String {
-    // The line's number is the reader's, not the parser's.
+    // The parser's line number is not that of the input.
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_answered_in_order_and_malformed_ones_do_not_stop_the_others() {
+    fn lines_are_answered_in_order_and_malformed_lines_do_not_stop_the_rest() {
         check(Kind::Labels, b"", true, "");
         let input = br#"{"id":1,"runner":["a","b"],"runs_on":["a"],"expect":true}
 
@@ -188,7 +188,7 @@ mod tests {
 {"id":null,"problem":"EOF while parsing a value"}
 {"id":4,"match":true}
 "#;
-        // What is missing in an object that ends early differs between the parser's versions.
+        // The message for a truncated object differs between the parser's versions.
         let mut output = Vec::new();
         assert!(
             !run(Kind::Labels, Dialect::V1_27, &input[..], &mut output).expect("reads and writes")
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_case_without_its_parts_is_not_accepted_or_a_problem() {
+    fn an_incomplete_signature_case_is_rejected_or_a_problem() {
         check(
             Kind::Signature,
             br#"{"id":1,"verify_with_secret":"s"}
@@ -232,13 +232,13 @@ mod tests {
             r#"{"accept":false,"id":1}
 {"accept":false,"id":2}
 {"accept":false,"id":3}
-{"id":4,"problem":"the header \"a b\" cannot be one of HTTP"}
+{"id":4,"problem":"the header \"a b\" is not valid in HTTP"}
 "#,
         );
     }
 
     #[test]
-    fn every_kind_has_its_name() {
+    fn every_kind_parses_from_its_name() {
         for (name, kind) in KINDS {
             assert_eq!(Kind::parse(name), Ok(kind));
         }

@@ -1,4 +1,4 @@
-//! `get`: lists, single things, and what changes.
+//! `get`: prints lists, single objects, and their changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::commands::client::{self, Client, RunFilter};
 use crate::commands::print::{self, Detail, Listed, Table};
 use crate::settings::Env;
 
-/// Between two looks of `--watch`.
+/// The interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ fn kind(word: &str) -> Option<Kind> {
     }
 }
 
-/// `get runs`, `get runs job-1`, `get run/job-1`, `get job-1`.
+/// Parses `get runs`, `get runs job-1`, `get run/job-1` and `get job-1`.
 fn wanted(args: &Get) -> Result<(Kind, Option<String>), Failure> {
     if let Some(kind) = kind(&args.kind) {
         return Ok((kind, args.name.clone()));
@@ -50,7 +50,7 @@ fn wanted(args: &Get) -> Result<(Kind, Option<String>), Failure> {
         return Ok((Kind::Runs, Some(args.kind.clone())));
     }
     Err(Failure::usage(format!(
-        "`{}` is nothing that can be listed",
+        "unknown kind `{}`",
         tinqs_ci_reconciler::text::cut(&args.kind, 60)
     ))
     .hint("expected runs, machines, registrations, classes, or KIND/NAME"))
@@ -61,10 +61,10 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
     let only_runs = args.phase.is_some() || args.repo.is_some() || args.limit.is_some();
     if only_runs && kind != Kind::Runs {
         return Err(Failure::usage("--phase, --repo and --limit are for runs")
-            .hint("leave them out, or `get runs`"));
+            .hint("remove them, or use `tinqs-ci get runs`"));
     }
     if args.class.is_some() && !matches!(kind, Kind::Runs | Kind::Machines) {
-        return Err(Failure::usage("--class is for runs and machines").hint("leave it out"));
+        return Err(Failure::usage("--class is for runs and machines").hint("remove it"));
     }
     let client = client(&args.server, env)?;
     let name = match (kind, name) {
@@ -82,7 +82,7 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
     }
 }
 
-/// Where a list comes from.
+/// A source of a list.
 trait Source {
     type Thing: Listed;
     async fn list(&self) -> Result<List<Self::Thing>, client::Error>;
@@ -202,7 +202,7 @@ fn plural(kind: &str) -> String {
 
 fn yaml<T: serde::Serialize>(thing: &T) -> Result<String, Failure> {
     print::yaml(thing)
-        .map_err(|error| Failure::failed(format!("cannot be written as YAML: {error}")))
+        .map_err(|error| Failure::failed(format!("cannot encode as YAML: {error}")))
 }
 
 fn names<T: Listed>(things: &[T]) -> String {
@@ -219,7 +219,7 @@ fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
     Table { titles: T::titles(detail), rows }
 }
 
-/// Prints everything once, then what changes. A look that fails is said and tried again.
+/// Prints everything once, then each change. Reports the first of consecutive failures and retries.
 async fn watch<S: Source>(
     source: &S,
     args: &Get,
@@ -259,7 +259,7 @@ async fn watch<S: Source>(
             Err(error @ client::Error::NotFound { .. }) => return Err(error.into()),
             Err(error) if !is_down => {
                 is_down = true;
-                warn(&format!("{error}; trying again"));
+                warn(&format!("{error}; will retry"));
             }
             Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! `init`: a configuration for a Gitea, tested while it is asked for.
+//! `init`: asks for a configuration, tests it and writes it.
 
 mod ask;
 mod aws;
@@ -21,54 +21,54 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 pub use aws::set_up_aws;
 
-/// What was said on the command line.
+/// The flags of `init`.
 #[derive(Debug)]
 pub struct Flags {
     /// The forge's address.
     pub url: Option<String>,
     /// An access token.
     pub token: Option<String>,
-    /// A file that holds one.
+    /// A file that holds an access token.
     pub token_file: Option<PathBuf>,
-    /// Which lists are used.
+    /// The job and runner lists to read.
     pub scope: Option<String>,
-    /// How demand is known.
+    /// How demand is found.
     pub demand: Demand,
-    /// Labels of the class.
+    /// The labels of the class.
     pub labels: Option<Vec<String>>,
-    /// Where the server listens.
+    /// The address to listen on.
     pub listen: Option<String>,
-    /// Where the forge reaches it.
+    /// The webhook URL, as the forge reaches it.
     pub webhook_url: Option<String>,
-    /// Add the webhook.
+    /// Whether to create the webhook.
     pub create_webhook: bool,
     /// The file to write.
     pub output: PathBuf,
-    /// Ask nothing.
+    /// Whether to use defaults instead of asking.
     pub yes: bool,
 }
 
-/// Where the token will be found by the server.
+/// Where the server will find the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TokenPlace {
-    /// In the environment variable that `init` found it in.
+    /// In the environment variable where `init` found it.
     Variable(&'static str),
-    /// In the file that was named.
+    /// In the named file.
     File(PathBuf),
     /// In a file that `init` writes.
     Beside,
 }
 
-/// Everything that the file will say.
+/// The content of the configuration file.
 #[derive(Debug)]
 struct Answers {
     url: String,
     token: Secret,
     token_place: TokenPlace,
     scope: Scope,
-    /// How demand is known, as asked for.
+    /// The requested demand setting.
     demand: Demand,
-    /// How it will be known.
+    /// The resulting mode.
     mode: Mode,
     labels: Vec<String>,
     listen: SocketAddr,
@@ -76,10 +76,10 @@ struct Answers {
     create_webhook: bool,
 }
 
-/// Asks, tests, writes, and says what comes next.
+/// Asks for the configuration, tests it, writes it, and prints the next steps.
 ///
 /// # Errors
-/// What is missing, wrong, not reached, or there already.
+/// An answer is missing or invalid, the forge cannot be reached, or a file already exists.
 pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let files = write::Files::beside(&flags.output)?;
     let mut asker = Asker::new(flags.yes);
@@ -92,12 +92,12 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let listen = listen_at(&flags, &mut asker)?;
     let webhook_url = webhook_url(&flags, listen, &mut asker)?;
     let create_webhook = flags.create_webhook
-        || asker.yes_or_no("Add the webhook at your Gitea now?").unwrap_or(false);
+        || asker.yes_or_no("Create the webhook in Gitea now?").unwrap_or(false);
     if create_webhook && webhook_url.contains(THIS_HOST) {
         return Err(Failure::usage(
-            "--create-webhook needs --webhook-url when listening everywhere",
+            "--create-webhook needs --webhook-url when listening on all addresses",
         )
-        .hint("e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it"));
+        .hint("add the address that Gitea can reach: --webhook-url http://10.0.0.5:8080/webhook"));
     }
     let answers = Answers {
         url,
@@ -119,12 +119,12 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
         format!(" --config {}", escape(&flags.output.to_string_lossy()))
     };
     out(&format!(
-        "\nNext: `tinqs-ci doctor{named}` checks everything, `tinqs-ci serve{named}` starts.\n"
+        "\nNext: check the setup with `tinqs-ci doctor{named}`, start with `tinqs-ci serve{named}`.\n"
     ))?;
     done
 }
 
-/// Without a terminal, everything that has no default must be said: all of it is named at once.
+/// Without a terminal, reports all missing flags that have no default.
 fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
     if asker.can_ask() {
         return Ok(());
@@ -141,7 +141,7 @@ fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "there is no terminal to ask, and {} missing",
+        "cannot ask without a terminal, and {} missing",
         match &missing[..] {
             [one] => format!("{one} is"),
             all => format!("{} are", all.join(" and ")),
@@ -161,12 +161,13 @@ async fn forge_url(
         let was_given = given.is_some();
         let text = match given.take() {
             Some(text) => text,
-            None => asker.ask("Your Gitea's address", None)?,
+            None => asker.ask("Address of your Gitea", None)?,
         };
         let problem = match address(&text) {
             Err(message) => {
                 let shown = cut(&text, 100);
-                let message = if message.is_empty() { "is no address".to_owned() } else { message };
+                let message =
+                    if message.is_empty() { "is not an address".to_owned() } else { message };
                 Failure::usage(format!("--url: \"{shown}\" {message}"))
                     .hint("expected an address such as https://git.example.com")
             }
@@ -176,8 +177,8 @@ async fn forge_url(
                     unusable(&version, flags.demand)?;
                     return Ok((url, version));
                 }
-                Err(why) => Failure::failed(format!("{} is not reached: {why}", escape(&url)))
-                    .hint("is the address right, and the server up?"),
+                Err(why) => Failure::failed(format!("cannot reach {}: {why}", escape(&url)))
+                    .hint("check the address, and that the server is running"),
             },
         };
         if was_given || !asker.can_ask() {
@@ -192,11 +193,11 @@ fn unusable(version: &Version, wanted: Demand) -> Result<(), Failure> {
         return Err(Failure::usage(escape(&refusal.to_string())).hint(Refusal::OTHER_SERVER));
     }
     if !demand::ephemeral(version) {
-        return Err(Failure::failed(format!("{version} is too old: it has no ephemeral runners"))
-            .hint("update it to 1.25 or newer; 1.24 will do for demand from pushes"));
+        return Err(Failure::failed(format!("{version} is too old: it lacks ephemeral runners"))
+            .hint("update to 1.25 or newer; 1.24 is enough for `--demand push`"));
     }
     if matches!(version, Version::Forgejo { .. } | Version::Unknown { .. }) {
-        return out("! that is not a Gitea that is supported; some of this may not work\n");
+        return out("! this server is not a supported Gitea: some features may not work\n");
     }
     Ok(())
 }
@@ -232,12 +233,12 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
     if let Some(file) = &flags.token_file {
         let shown = file.display();
         let read = std::fs::read_to_string(file).map_err(|error| {
-            Failure::usage(format!("--token-file {shown} cannot be read: {error}"))
-                .hint("it must hold an access token, on one line")
+            Failure::usage(format!("cannot read --token-file {shown}: {error}"))
+                .hint("the file must contain an access token on one line")
         })?;
         if read.trim().is_empty() {
             return Err(Failure::usage(format!("--token-file {shown} is empty"))
-                .hint("it must hold an access token, on one line"));
+                .hint("the file must contain an access token on one line"));
         }
         let whole = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         return Ok((Secret::new(read.trim()), TokenPlace::File(whole)));
@@ -245,10 +246,10 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
     if let Some(token) = env.get("GITEA_TOKEN").filter(|token| !token.is_empty()) {
         return Ok((Secret::new(token.as_str()), TokenPlace::Variable("GITEA_TOKEN")));
     }
-    let answer = asker.ask_hidden("An access token (Settings → Applications; it is not shown)")?;
+    let answer = asker.ask_hidden("Access token (from Settings → Applications; input is hidden)")?;
     if answer.is_empty() {
-        return Err(Failure::usage("no access token was given")
-            .hint("make one at your Gitea: Settings → Applications → Generate New Token"));
+        return Err(Failure::usage("no access token was entered")
+            .hint("create one in Gitea: Settings → Applications → Generate New Token"));
     }
     Ok((Secret::new(answer), TokenPlace::Beside))
 }
@@ -261,46 +262,45 @@ async fn scope_of(
     asker: &mut Asker,
 ) -> Result<(Scope, Client, Mode), Failure> {
     let unusable = |error: tinqs_ci_gitea::client::Error| {
-        Failure::usage(format!("the forge cannot be asked: {error}")).hint("is the token right?")
+        Failure::usage(format!("cannot query the forge: {error}")).hint("check the token")
     };
     let me = client(url, Some(token), &Scope::User).map_err(unusable)?;
     let user = me.whoami().await;
     match &user {
         Ok(user) => {
             let admin = if user.is_admin { ", an administrator" } else { "" };
-            out(&format!("✓ the token is that of {}{admin}\n", cut(&user.login, 80)))?;
+            out(&format!("✓ the token belongs to {}{admin}\n", cut(&user.login, 80)))?;
         }
         Err(error) => {
-            out(&format!("! whose the token is, it may not tell: {}\n", cut(&error.message, 200)))?;
+            out(&format!("! cannot read the token's user: {}\n", cut(&error.message, 200)))?;
         }
     }
     let usual = if user.is_ok_and(|user| user.is_admin) { "all" } else { "user" };
     let text = match &flags.scope {
         Some(text) => text.clone(),
-        None => asker.ask_or("Whose jobs (all, user, org:NAME, repo:OWNER/NAME)", usual)?,
+        None => asker.ask_or("Scope of jobs (all, user, org:NAME, repo:OWNER/NAME)", usual)?,
     };
     let scope = scope(&text).map_err(|_| {
-        Failure::usage(format!("--scope: \"{}\" is not possible", cut(&text, 60)))
+        Failure::usage(format!("--scope: \"{}\" is not valid", cut(&text, 60)))
             .hint("expected all, user, org:NAME or repo:OWNER/NAME")
     })?;
     let client = client(url, Some(token), &scope).map_err(unusable)?;
     let rights = client.rights().await.map_err(|error| {
-        Failure::failed(format!("the token cannot be tested: {}", error.message))
-            .hint("is the token right?")
+        Failure::failed(format!("cannot test the token: {}", error.message)).hint("check the token")
     })?;
     for (what, access) in [("jobs", &rights.jobs), ("runners", &rights.runners)] {
         out(&match access {
-            Access::Granted => format!("✓ the token may list {what} of {}\n", escape(&text)),
-            Access::Denied(why) => format!("✗ the token may not list {what}: {}\n", cut(why, 300)),
-            Access::Missing => format!("✗ there is no list of {what} of {}\n", escape(&text)),
+            Access::Granted => format!("✓ the token can list {what} of {}\n", escape(&text)),
+            Access::Denied(why) => format!("✗ the token cannot list {what}: {}\n", cut(why, 300)),
+            Access::Missing => format!("✗ the forge has no list of {what} of {}\n", escape(&text)),
         })?;
     }
     let mode = mode(flags.demand, version, &rights, &scope)?;
     Ok((scope, client, mode))
 }
 
-/// How demand will be known with this token at this server. What `auto` would make of a token that may
-/// not read the list of a server that has one is seldom what was meant: it is refused.
+/// Returns how demand will be found with this token at this server. Rejects a token that cannot read
+/// an existing job list, although `auto` would fall back to push mode: that is rarely intended.
 fn mode(
     wanted: Demand,
     version: &Version,
@@ -309,22 +309,22 @@ fn mode(
 ) -> Result<Mode, Failure> {
     let denied = matches!(rights.jobs, Access::Denied(_)) && !version.is_older_than(1, 25);
     if denied && wanted != Demand::Push {
-        return Err(Failure::failed("without the list of jobs nothing can be done").hint(
+        return Err(Failure::failed("the token cannot read the job list, which is required").hint(
             match scope {
-                Scope::All => "take a token of an administrator (write:admin), or --scope user",
+                Scope::All => "use an administrator's token (write:admin), or --scope user",
                 Scope::User => "give the token write:user and write:repository",
                 Scope::Org(_) => {
-                    "give the token write:organization; its user must own the organisation"
+                    "give the token write:organization; its user must own the organization"
                 }
                 Scope::Repo(..) => "give the token write:repository; its user must administer it",
             },
         ));
     }
-    // A secret is made, whatever the mode.
+    // `init` creates a secret in every mode.
     let means = Means { wanted, secret: true };
     let choice = demand::choose(means, version, rights).map_err(|refusal| {
         Failure::failed(escape(&refusal.to_string()))
-            .hint("--demand push does without the list, where a webhook tells of pushes")
+            .hint("--demand push needs no job list, only a webhook that sends pushes")
     })?;
     if choice.mode == Mode::Push {
         out(&format!("! {}\n", escape(&choice.why)))?;
@@ -336,30 +336,30 @@ fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {
     let given = if let Some(labels) = &flags.labels {
         labels.clone()
     } else {
-        let text = asker.ask_or("Labels that machines carry (* takes any job but `host`)", "*")?;
+        let text = asker.ask_or("Labels of the machines (* serves any job except `host`)", "*")?;
         text.split(',').map(str::to_owned).collect()
     };
     let labels: Vec<String> = given.iter().map(|label| label.trim().to_owned()).collect();
     match labels.iter().find_map(|label| label_problem(label)) {
         None => Ok(labels),
         Some(problem) => Err(Failure::usage(format!("--labels: {problem}"))
-            .hint("expected e.g. --labels linux,ubuntu-latest, or --labels '*'")),
+            .hint("for example --labels linux,ubuntu-latest, or --labels '*'")),
     }
 }
 
 fn listen_at(flags: &Flags, asker: &mut Asker) -> Result<SocketAddr, Failure> {
     let text = match &flags.listen {
         Some(text) => text.clone(),
-        None => asker.ask_or("Where to listen for webhooks", "127.0.0.1:8080")?,
+        None => asker.ask_or("Address to listen on for webhooks", "127.0.0.1:8080")?,
     };
     listen(&text).map_err(|message| {
-        let message = if message.is_empty() { "it is no address".to_owned() } else { message };
+        let message = if message.is_empty() { "not an address".to_owned() } else { message };
         Failure::usage(format!("--listen {}: {message}", cut(&text, 60)))
-            .hint("expected e.g. 127.0.0.1:8080, or 0.0.0.0:8080 for all")
+            .hint("for example 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses")
     })
 }
 
-/// Stands for an address that only the person knows.
+/// A placeholder for an address that only the user knows.
 const THIS_HOST: &str = "THIS-HOST";
 
 fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<String, Failure> {
@@ -372,15 +372,15 @@ fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<S
             ip => ip.to_string(),
         };
         let usual = format!("http://{host}:{}/webhook", listen.port());
-        let answer = asker.ask_or("Where your Gitea reaches this server", &usual)?;
+        let answer = asker.ask_or("Webhook URL, as your Gitea reaches this server", &usual)?;
         if answer == usual {
             return Ok(usual);
         }
         answer
     };
     let url = address(&text).map_err(|_| {
-        Failure::usage(format!("--webhook-url: \"{}\" is no address", cut(&text, 100)))
-            .hint("expected e.g. http://10.0.0.5:8080/webhook")
+        Failure::usage(format!("--webhook-url: \"{}\" is not an address", cut(&text, 100)))
+            .hint("for example http://10.0.0.5:8080/webhook")
     })?;
     let has_path = reqwest::Url::parse(&url).is_ok_and(|url| url.path() != "/");
     Ok(if has_path { url } else { format!("{url}/webhook") })

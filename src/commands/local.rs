@@ -1,4 +1,4 @@
-//! Verbs that ask no server of ours.
+//! Commands that need no tinqs-ci server.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -18,24 +18,24 @@ use tinqs_ci_reconciler::text::chain;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
     print::json(thing)
-        .map_err(|error| Failure::failed(format!("cannot be written as JSON: {error}")))
+        .map_err(|error| Failure::failed(format!("cannot encode as JSON: {error}")))
 }
 
 pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {
     if !(pace.is_finite() && (0.01..=100.0).contains(&pace)) {
-        let message = format!("--speed {pace} is not possible: from 0.01 to 100");
-        return Err(Failure::usage(message).hint("1 is the usual"));
+        let message = format!("--speed {pace} is not valid: expected 0.01 to 100");
+        return Err(Failure::usage(message).hint("1 is the default"));
     }
     let told = demo::run(DemoOptions { stay, seed, speed: pace }).await.map_err(|error| {
         Failure::failed(chain(&error))
-            .hint("it needs loopback and a temporary directory, nothing else")
+            .hint("the demo needs the loopback interface and a temporary directory")
     })?;
-    // Something was lost, doubled or left over, as the last line says.
+    // The last printed line reports what was lost, doubled or leaked.
     if told.is_good() { Ok(()) } else { Err(Failure::silent(1)) }
 }
 
-/// As `schemas/` holds them, where a test compares them with the types: what makes them would be carried
-/// along for this verb alone. Builds without AWS tell of its table too.
+// The files of `schemas/`, which a test compares with the types. Embedding them avoids generating
+// schemas in the binary, and includes the AWS table in every build.
 const CONFIG: &str = include_str!("../../schemas/config.json");
 const METRICS: &str = include_str!("../../schemas/metrics.json");
 const OBSERVATION: &str = include_str!("../../schemas/observation.json");
@@ -52,7 +52,7 @@ pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
     })
 }
 
-/// What this binary is.
+/// The output of `version`.
 #[derive(Serialize)]
 struct This {
     name: &'static str,
@@ -76,7 +76,7 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
     }
 }
 
-/// `plan -f`: the decision on its own.
+/// `plan -f`: plans an observation from a file.
 pub(super) fn plan_file(file: &Path) -> Result<Plan, Failure> {
     let shown = file.display();
     let mut text = String::new();
@@ -86,11 +86,12 @@ pub(super) fn plan_file(file: &Path) -> Result<Plan, Failure> {
         std::fs::read_to_string(file).map(|read| text = read)
     };
     read.map_err(|error| {
-        Failure::usage(format!("{shown} cannot be read: {error}")).hint("-f takes a file, or -")
+        Failure::usage(format!("cannot read {shown}: {error}"))
+            .hint("-f takes a file, or - for standard input")
     })?;
     let seen: Observation = serde_json::from_slice(text.as_bytes()).map_err(|error| {
         Failure::usage(format!("{shown} is not an observation: {error}"))
-            .hint("`tinqs-ci schema observation` says what one is")
+            .hint("see `tinqs-ci schema observation` for its format")
     })?;
     Ok(plan_view(&seen))
 }
@@ -102,10 +103,10 @@ pub(super) fn show_plan(plan: &Plan, output: TextOrJson) -> Result<(), Failure> 
     })
 }
 
-/// `eval`: cases from standard input, results to standard output.
+/// `eval`: reads cases from standard input and writes results to standard output.
 pub(super) fn eval(kind: &str, server: ServerLine) -> Result<(), Failure> {
     let kind = Kind::parse(kind).map_err(|error| {
-        Failure::usage(error.to_string()).hint("tinqs-ci eval labels < cases.ndjson")
+        Failure::usage(error.to_string()).hint("for example `tinqs-ci eval labels < cases.ndjson`")
     })?;
     let dialect = match server {
         ServerLine::V1_25 => Dialect::V1_25,
@@ -117,6 +118,6 @@ pub(super) fn eval(kind: &str, server: ServerLine) -> Result<(), Failure> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::silent(1)),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::silent(0)),
-        Err(error) => Err(Failure::failed(format!("eval ended early: {error}"))),
+        Err(error) => Err(Failure::failed(format!("cannot read or write cases: {error}"))),
     }
 }

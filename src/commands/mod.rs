@@ -1,4 +1,4 @@
-//! Arguments become one call per verb; what comes back becomes an exit code.
+//! Parses the arguments, runs the command, and returns its exit code.
 
 mod args;
 pub mod client;
@@ -28,16 +28,16 @@ use args::{Cli, TextOrJson, Verb};
 
 pub use failure::{Failure, out};
 
-/// Threads at most: the work is waiting for others, and each thread has memory of its own.
+/// The maximum number of threads: most work is waiting, and each thread needs memory.
 const WORKERS: usize = 4;
 
-/// Runs the command line: `args` with the program's name first, and the whole environment.
+/// Runs the command line. `args` starts with the program's name; `variables` is the environment.
 pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    // What is not UTF-8 can be no value of ours.
+    // No setting can be a variable that is not UTF-8.
     let text = |(name, value): &(OsString, OsString)| {
         Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
     };
@@ -47,12 +47,12 @@ pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCod
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
-            // Behind a pointer: the runtime's ways to wait are not compiled for every verb anew.
+            // Boxed, so that the runtime's code is compiled once and not per command.
             let verb: Pin<Box<dyn Future<Output = _>>> =
                 Box::pin(dispatch(cli.verb, &env, variables));
             runtime.block_on(verb)
         }
-        Err(error) => Err(Failure::failed(format!("threads cannot be started: {error}"))),
+        Err(error) => Err(Failure::failed(format!("cannot start threads: {error}"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,7 +60,7 @@ pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCod
     }
 }
 
-/// The whole command line's help in Markdown, a section for each verb.
+/// Returns the help of all commands in Markdown, one section per command.
 pub fn reference() -> String {
     use std::fmt::Write as _;
     let mut root = Cli::command().term_width(100);
@@ -163,7 +163,7 @@ async fn dispatch(
     }
 }
 
-/// What clap says, in our form: one line and a hint.
+/// Prints clap's error as one line and a hint.
 fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render();
     match error.kind() {

@@ -1,4 +1,4 @@
-//! What the command line prints: pure text, safe for terminals, from what `/v1` answers.
+//! Formats the answers of `/v1` as text that is safe for terminals. Pure.
 
 mod columns;
 mod data;
@@ -16,7 +16,7 @@ pub use plan::plan;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A span as kubectl writes it: `12s`, `3m`, `4h`, `2d`. What lies in the future is `0s`.
+/// Formats a duration as kubectl does: `12s`, `3m`, `4h`, `2d`. A negative one is `0s`.
 pub fn span(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     match seconds {
@@ -27,7 +27,7 @@ pub fn span(duration: SignedDuration) -> String {
     }
 }
 
-/// How long ago that was.
+/// Formats the time since `then`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(then))
 }

@@ -1,4 +1,4 @@
-//! Verbs that ask a server, but for `get`.
+//! Commands that call a server, except `get`.
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::SweepReport;
@@ -20,10 +20,10 @@ pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
     Ok(Client::new(url, token)?)
 }
 
-/// The name of a run, written `job-1` or `run/job-1`.
+/// Parses the name of a run, written `job-1` or `run/job-1`.
 pub(super) fn run_name(text: &str) -> Result<RunName, Failure> {
     let name = text.strip_prefix("run/").or_else(|| text.strip_prefix("runs/")).unwrap_or(text);
-    // No server need be asked.
+    // An invalid name needs no request.
     name.parse().map_err(|_| {
         let lists = lister("run");
         Failure::not_found(format!("run `{}` not found", tinqs_ci_reconciler::text::cut(name, 60)))
@@ -36,17 +36,17 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
     let client = client(server, env)?;
     let seen = client.run(&name).await?;
     let (machines, registrations) = tokio::join!(client.machines(), client.registrations());
-    // The page is worth having without its neighbours; say which one is missing.
+    // Show the run even if its machines or registrations cannot be listed.
     let machines = machines.map_or_else(
         |error| {
-            warn(&format!("machines are not shown: {error}"));
+            warn(&format!("cannot list machines: {error}"));
             Vec::new()
         },
         |list| list.items,
     );
     let registrations = registrations.map_or_else(
         |error| {
-            warn(&format!("registrations are not shown: {error}"));
+            warn(&format!("cannot list registrations: {error}"));
             Vec::new()
         },
         |list| list.items,
@@ -74,8 +74,8 @@ pub(super) async fn explain(what: Explain, env: &Env) -> Result<(), Failure> {
             let number = number.unwrap_or(&id);
             let number = number.strip_prefix("job-").unwrap_or(number).parse::<i64>().ok();
             let number = number.filter(|id| *id > 0).ok_or_else(|| {
-                Failure::usage(format!("`{id}` is not a job's id"))
-                    .hint("the number at the end of the job's API address, or of job-NUMBER")
+                Failure::usage(format!("`{id}` is not a job ID"))
+                    .hint("use the number at the end of the job's API address, or job-NUMBER")
             })?;
             let job = client(&server, env)?.explain_job(number, repo.as_deref()).await?;
             match output {
@@ -87,7 +87,7 @@ pub(super) async fn explain(what: Explain, env: &Env) -> Result<(), Failure> {
     out(&text)
 }
 
-/// What a person wants changed.
+/// A requested change of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     Delete(Now),
@@ -103,11 +103,11 @@ impl Change {
     }
 }
 
-/// Tries against a controller that writes at the same time.
+/// The number of tries after write conflicts with the controller.
 const TRIES: usize = 5;
 
-/// Reads the run, then changes the version that was read. A wish holds for the same incarnation
-/// whatever was written meanwhile; another one of that name is left alone.
+/// Reads the run, then changes the version that was read. Retries after a conflict if the run still
+/// has the same UID; a new run of the same name is not changed.
 pub(super) async fn change(
     name: &str,
     change: Change,
@@ -133,14 +133,15 @@ pub(super) async fn change(
             Err(client::Error::Refused { status, .. }) if status.as_u16() == 412 => {
                 seen = client.run(&name).await?;
                 if seen.run.uid != uid {
-                    let message = format!("run/{name} has just been made anew and was left alone");
-                    return Err(Failure::failed(message).hint("look at it, then ask again"));
+                    let message = format!("run/{name} was replaced meanwhile, nothing was changed");
+                    return Err(Failure::failed(message)
+                        .hint("check it with `tinqs-ci describe`, then try again"));
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::failed(format!("run/{name} is being written all the time")).hint("ask again"))
+    Err(Failure::failed(format!("run/{name} is written concurrently")).hint("try again"))
 }
 
 pub(super) async fn terminate(
@@ -152,8 +153,8 @@ pub(super) async fn terminate(
     let prefixed = machine.strip_prefix("machine/").or_else(|| machine.strip_prefix("machines/"));
     let id = prefixed.unwrap_or(machine);
     if id.is_empty() || id == "." || id == ".." {
-        return Err(Failure::usage(format!("`{machine}` is not the id of a machine"))
-            .hint("`tinqs-ci get machines -o name` lists them"));
+        return Err(Failure::usage(format!("`{machine}` is not a machine ID"))
+            .hint("`tinqs-ci get machines -o name` lists the machines"));
     }
     let client = client(server, env)?;
     if dry.dry_run {
@@ -183,8 +184,8 @@ pub(super) async fn sweep(output: TextOrJson, server: &Server, env: &Env) -> Res
     if report.errors.is_empty() {
         return Ok(());
     }
-    let message = format!("{} readings failed; the others were used", report.errors.len());
-    Err(Failure::failed(message).hint("`tinqs-ci doctor` checks them one by one"))
+    let message = format!("{} reads failed; the sweep used the others", report.errors.len());
+    Err(Failure::failed(message).hint("run `tinqs-ci doctor` on the server's host"))
 }
 
 fn sweep_text(report: &SweepReport) -> String {
@@ -201,10 +202,10 @@ fn sweep_text(report: &SweepReport) -> String {
         errors,
     } = report;
     if !leader {
-        return "another replica is sweeping; nothing was read\n".to_owned();
+        return "another replica is sweeping, nothing was done\n".to_owned();
     }
     let mut text = format!(
-        "jobs waiting    {waiting_jobs}, of which no class serves {unserved_jobs}\n\
+        "waiting jobs    {waiting_jobs}, {unserved_jobs} without a matching class\n\
          machines        {machines}\n\
          registrations   {registrations}\n\
          seats           {seats}\n\

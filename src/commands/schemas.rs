@@ -1,4 +1,4 @@
-//! JSON Schemas (draft 2020-12) of what goes on a wire or disk: one function per kind.
+//! JSON Schemas (draft 2020-12) of the API and the stored data.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -11,22 +11,22 @@ use crate::api::{self, Class, List, Machine, Problem, Ready, Registration};
 use tinqs_ci_local::process::Ended;
 use tinqs_ci_local::store::Projection;
 
-/// The schema of a run, as answers show it and stores keep it.
+/// Returns the schema of a run, as served and stored.
 pub fn run() -> Value {
     of::<Run>()
 }
 
-/// The schema of what one look sees.
+/// Returns the schema of an observation, the input of a reconcile.
 pub fn observation() -> Value {
     of::<Observation>()
 }
 
-/// The schema of what is decided from it.
+/// Returns the schema of a plan, the decision on an observation.
 pub fn plan() -> Value {
     of::<Plan>()
 }
 
-/// What `/v1` and `/readyz` answer: one definition a type. A run is as [`run`] says.
+/// Returns the schemas of the answers of `/v1` and `/readyz`, one definition per type.
 pub fn answers() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     generator.subschema_for::<List<Run>>();
@@ -37,17 +37,18 @@ pub fn answers() -> Value {
     generator.subschema_for::<SweepReport>();
     generator.subschema_for::<Ready>();
     generator.subschema_for::<Problem>();
-    definitions(generator, "What /v1 and /readyz answer")
+    definitions(generator, "The answers of /v1 and /readyz")
 }
 
-/// What the embedded adapters keep on disk: records (runs), the open index, machines and their ends.
+/// Returns the schemas of the embedded adapters' files: runs, the open index, machines and their
+/// ends.
 pub fn embedded() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     generator.subschema_for::<Run>();
     generator.subschema_for::<Projection>();
     generator.subschema_for::<Instance>();
     generator.subschema_for::<Ended>();
-    definitions(generator, "What the embedded store and process machines keep on disk")
+    definitions(generator, "The files of the embedded store and of process machines")
 }
 
 fn definitions(mut generator: SchemaGenerator, title: &str) -> Value {
@@ -59,7 +60,7 @@ fn definitions(mut generator: SchemaGenerator, title: &str) -> Value {
     })
 }
 
-/// The schema of any type that has one.
+/// Returns the schema of a type.
 pub(crate) fn of<T: schemars::JsonSchema>() -> Value {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
 }

@@ -1,4 +1,4 @@
-//! `serve` and `lambda`: the server, until it is stopped.
+//! `serve` and `lambda`: run the server.
 
 use std::ffi::OsString;
 
@@ -11,7 +11,7 @@ use crate::server::{self, Role};
 use crate::settings::{self, Env, Settings};
 use crate::telemetry;
 
-/// Runs the server until a signal ends it. Machines get a chosen part of `variables`.
+/// Runs the server until a signal. `process:` machines inherit selected `variables`.
 pub(super) async fn serve(
     file: ConfigFile,
     role: Role,
@@ -33,7 +33,7 @@ fn failure(error: &server::Error) -> Failure {
     }
 }
 
-/// Answers an AWS Lambda runtime until it ends this process.
+/// Answers invocations of the AWS Lambda runtime until it ends this process.
 #[cfg(feature = "aws")]
 pub(super) async fn lambda(
     file: ConfigFile,
@@ -43,27 +43,27 @@ pub(super) async fn lambda(
     let settings = loaded(&file, env)?;
     if !env.contains_key("AWS_LAMBDA_RUNTIME_API") {
         return Err(Failure::usage(
-            "`lambda` is started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
+            "`lambda` must be started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
         )
-        .hint("on a host of your own: `tinqs-ci serve`"));
+        .hint("on your own host, use `tinqs-ci serve`"));
     }
     start_log(env);
     Box::pin(server::lambda::run(settings, variables)).await.map_err(|error| failure(&error))
 }
 
 #[cfg(not(feature = "aws"))]
-#[allow(clippy::unused_async, reason = "the other one waits")]
+#[allow(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn lambda(
     file: ConfigFile,
     env: &Env,
     _variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
     loaded(&file, env)?;
-    Err(Failure::usage("this build has no `lambda`")
-        .hint("build it with the feature `aws`: `cargo build --release --features aws`"))
+    Err(Failure::usage("this build has no AWS adapters, which `lambda` needs")
+        .hint("build with the feature `aws`: `cargo build --release --features aws`"))
 }
 
-/// The settings; what is doubtful in them is told.
+/// Loads the settings and prints their warnings.
 fn loaded(file: &ConfigFile, env: &Env) -> Result<Settings, Failure> {
     let loaded = settings::load(file.config.as_deref(), env)?;
     for warning in &loaded.warnings {
@@ -72,7 +72,7 @@ fn loaded(file: &ConfigFile, env: &Env) -> Result<Settings, Failure> {
     Ok(loaded.settings)
 }
 
-/// Begins to log.
+/// Starts logging.
 fn start_log(env: &Env) {
     let filter = env.get("TINQS_CI_LOG").or_else(|| env.get("RUST_LOG"));
     telemetry::init(filter.map(String::as_str), &server::replica());

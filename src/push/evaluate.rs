@@ -1,4 +1,5 @@
-//! What the forge makes of an occasion: the same rules over the same files, read through its API.
+//! Evaluates a trigger event as the forge does: the same rules over the same files, read through
+//! its API.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,50 +16,51 @@ use tinqs_ci_gitea::client::{Changes, Client, Folders};
 use tinqs_ci_gitea::occasion::{Occasion, by_actions};
 use tinqs_ci_gitea::owner_and_name;
 
-/// What came of an occasion.
+/// The result of evaluating a trigger event.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
-    /// It, with the commit that was looked at.
+    /// The trigger event, with the commit that was evaluated.
     pub occasion: Occasion,
-    /// By which line's rules.
+    /// The Gitea version whose rules apply.
     pub dialect: Dialect,
-    /// Files that changed, where a filter asks for them.
+    /// The changed files; `None` if no filter needs them.
     pub changed: Option<Changes>,
-    /// What each workflow file said.
+    /// The verdict on each workflow file.
     pub notified: Notified,
-    /// The workflow runs that the forge makes.
+    /// The workflow runs that the forge creates.
     pub runs: Vec<WorkflowRun>,
-    /// What people should know beside.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 
-/// A workflow run that the forge makes.
+/// A workflow run that the forge creates.
 #[derive(Clone, Debug)]
 pub struct WorkflowRun {
-    /// The workflow's id: its path in its folder.
+    /// The workflow's ID: its path in the folder of workflows.
     pub workflow: String,
     /// The event, as the file names it.
     pub event: String,
-    /// Its ref.
+    /// The ref.
     pub git_ref: String,
-    /// Its commit.
+    /// The commit.
     pub commit: String,
-    /// Which of the file's runs for this occasion, from 0: a file with two matching events has two.
+    /// The index among the file's workflow runs for this trigger event: a file with two matching
+    /// events has two.
     pub ordinal: usize,
-    /// It waits for somebody's approval, which is not seen.
+    /// Whether it needs an approval. The API does not tell whether it was given.
     pub held: bool,
-    /// Its jobs; or why it has none.
+    /// The jobs, or why there are none.
     pub jobs: Result<Vec<PlannedJob>, String>,
 }
 
-/// What is read of the two commits that count, and what files said that were read before.
+/// The workflow files of the head and base commits, and the cache of parsed files.
 struct Read<'m> {
     head: Texts,
     base: Texts,
     memory: &'m Memory,
 }
 
-/// Workflow files, and the folder that they are taken from.
+/// Workflow files, and the folder that contains them.
 #[derive(Default)]
 struct Texts {
     texts: Files,
@@ -66,17 +68,18 @@ struct Texts {
 }
 
 impl Texts {
-    /// The file of a workflow.
+    /// Returns the file of a workflow.
     fn of(&self, workflow: &str) -> Option<&str> {
         let directory = self.directories.first()?;
         self.texts.get(&format!("{directory}/{workflow}")).map(String::as_str)
     }
 }
 
-/// Evaluates an occasion. `None`: its commit is not at the forge, or not for this token.
+/// Evaluates a trigger event. Returns `None` if its commit does not exist at the forge or is hidden
+/// from the token.
 ///
 /// # Errors
-/// The forge does not answer, the token may not, or the commit holds more than is read.
+/// The forge cannot be reached, the token lacks a right, or the commit exceeds a size limit.
 pub async fn evaluate(
     client: &Client,
     dialect: Dialect,
@@ -106,7 +109,7 @@ pub async fn evaluate(
     if asks_for_changes(&notified) {
         let found = changes(client, &occasion).await?;
         if matches!(found, Changes::Some(_)) {
-            notes.push("the change is too large to be read whole: some files are not seen".into());
+            notes.push("the change is too large to read: some changed files are missing".into());
         }
         known = match &found {
             Changes::All(files) | Changes::Some(files) => Changed::Files(files.clone()),
@@ -115,14 +118,14 @@ pub async fn evaluate(
         notified = judge(&occasion, &read, &known, &context, dialect);
         changed = Some(found);
     }
-    // The rest is asked for only where a run depends on it.
+    // Ask for the rest only if a workflow run depends on it.
     let look = Look { client, occasion: &occasion, read: &read, changed: &known, dialect };
     let notified = look.closer(&mut context, notified, &mut notes).await?;
     let runs = runs(client, &occasion, &read, &notified, dialect).await?;
     Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
 }
 
-/// Stands in for changed files until a filter asks for them.
+/// Placeholder for the changed files until a filter needs them.
 const NOT_READ: &str = "not read yet";
 
 async fn texts(
@@ -136,7 +139,7 @@ async fn texts(
     else {
         return Ok(None);
     };
-    // The first folder that is there at all, even without a workflow.
+    // The forge uses the first folder that exists, even if it contains no workflow.
     let directories: Vec<String> = there.into_iter().take(1).collect();
     let mut texts = Files::new();
     let first = directories.first().map(|directory| format!("{directory}/")).unwrap_or_default();
@@ -182,7 +185,7 @@ fn judge(
     notify_remembering(&what, context, dialect, read.memory)
 }
 
-/// Whether a filter's verdict hangs on files that were not read.
+/// Whether a filter needs the changed files.
 fn asks_for_changes(notified: &Notified) -> bool {
     let asks = |evaluation: &Evaluation| {
         let filters = evaluation.entries.iter().flat_map(|judged| &judged.filters);
@@ -196,16 +199,16 @@ async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortEr
     let Occasion { repo, commit, .. } = occasion;
     match &occasion.before {
         Some(before) => client.changed_files(repo, before, commit).await,
-        // A new branch: its tip alone counts, and a merge has changed nothing.
+        // A new branch: only the tip counts, and a merge commit changes no files.
         None => Ok(match client.commit(repo, commit).await? {
             Some(commit) if commit.parents.len() > 1 => Changes::All(Vec::new()),
             Some(commit) => Changes::All(commit.files),
-            None => Changes::Unknown(format!("the commit {commit} is not at the forge")),
+            None => Changes::Unknown(format!("the commit {commit} does not exist at the forge")),
         }),
     }
 }
 
-/// What decides beside the context.
+/// The inputs of an evaluation other than the context.
 struct Look<'a> {
     client: &'a Client,
     occasion: &'a Occasion,
@@ -219,8 +222,8 @@ impl Look<'_> {
         judge(self.occasion, self.read, self.changed, context, self.dialect)
     }
 
-    /// Asks what only matters where something would run: the commit's message, which workflows are
-    /// disabled, and whether a fork's author is trusted.
+    /// Asks the forge for what only matters if something would run: the commit's message, disabled
+    /// workflows, and whether a fork's author is trusted.
     async fn closer(
         &self,
         context: &mut Context,
@@ -250,7 +253,7 @@ impl Look<'_> {
         notified = self.judge(context);
         if notified.runs.iter().any(|run| run.needs_approval) && !context.restricted {
             context.can_write = client.can_write(&occasion.repo, &occasion.sender).await?;
-            // Before 1.26 an approved run made the author trusted, which the API does not tell.
+            // Before 1.26 an approved workflow run made the author trusted; the API does not tell.
             context.trusted = !context.can_write
                 && self.dialect >= Dialect::V1_26
                 && client.has_merged(&occasion.repo, &occasion.sender).await?;
@@ -299,7 +302,7 @@ async fn runs(
     Ok(runs)
 }
 
-/// The commit of a run: of every occasion here it is the one whose files were read.
+/// Returns the commit of a workflow run: always the one whose files were read.
 fn commit_of(occasion: &Occasion, at: At) -> &str {
     match at {
         At::Tip | At::DefaultBranch | At::PullRequestHead | At::Merge | At::Review => {
@@ -308,7 +311,7 @@ fn commit_of(occasion: &Occasion, at: At) -> &str {
     }
 }
 
-/// The `github` context, as far as the payload tells it.
+/// Builds the `github` context from the payload.
 fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
     let git_ref = run.git_ref.as_str();
     let (kind, name) =
@@ -338,7 +341,7 @@ fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
     texts.chain([("event".to_owned(), occasion.payload.clone())]).collect()
 }
 
-/// Why nothing was looked at, as a sentence.
+/// Returns the reason why no workflow file was evaluated.
 pub fn nothing(notified: &Notified) -> Option<String> {
     notified.nothing.as_ref().map(Nothing::to_string)
 }

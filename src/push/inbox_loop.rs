@@ -1,4 +1,4 @@
-//! Push mode at work: what lies in the inbox becomes runs.
+//! The loop of push mode: evaluates the inbox and creates runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,98 +19,100 @@ use tinqs_ci_gitea::occasion::Occasion;
 use super::evaluate::evaluate;
 use super::runs;
 
-/// A delivery as it lies in the inbox.
+/// A delivery as stored in the inbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     received_at: Timestamp,
     occasion: Occasion,
 }
 
-/// Items read at once, and of them under evaluation at once.
+/// The number of items read at once.
 const ITEMS: usize = 100;
+/// The number of concurrent evaluations.
 const AT_ONCE: usize = 4;
-/// An occasion that cannot be evaluated for so long is given up: by then the server has given the
-/// job up too (`ABANDONED_JOB_TIMEOUT`).
+/// Evaluation is given up after this time; by then the forge has given up the job too
+/// (`ABANDONED_JOB_TIMEOUT`).
 const KEEP_TRYING: SignedDuration = SignedDuration::from_hours(24);
-/// A commit that is not there may still come: pushes are told of before mirrors have them.
+/// How long to wait for a missing commit: a push may be announced before mirrors have it.
 const MAY_COME: SignedDuration = SignedDuration::from_mins(10);
-/// Before an item that failed is tried again, doubling.
+/// The first and the longest delay before a failed item is retried; doubles in between.
 const SOON: SignedDuration = SignedDuration::from_secs(2);
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 
-/// What push mode works with.
+/// The state of push mode.
 pub struct Pushes {
     demand: Arc<Demanding>,
     inbox: Arc<dyn Inbox>,
     controller: Arc<Controller>,
     woken: Notify,
-    /// Items that failed: how often, and when to try again. Losing it costs a try.
+    /// Failed items with the number of failures and the time of the next try. May be lost: then an
+    /// item is retried early.
     failed: Mutex<HashMap<String, (u32, Timestamp)>>,
 }
 
-/// What came of one evaluation.
+/// The result of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushResult {
-    /// Its runs, if any, are durable.
+    /// The runs, if any, are stored.
     Evaluated,
-    /// The forge or the store failed, or the commit is not there yet: it is tried again.
+    /// The forge or the store failed, or the commit does not exist yet; will be retried.
     Waiting,
-    /// It is not tried again.
+    /// The evaluation failed for too long and is not retried.
     GivenUp,
 }
 
-/// What came of a pass.
+/// The result of a pass over the inbox.
 #[derive(Debug, Default)]
 pub struct Pass {
-    /// Occasions that were evaluated.
+    /// The number of evaluated items.
     pub evaluated: usize,
-    /// Runs that were made.
+    /// The number of created runs.
     pub created: usize,
-    /// Occasions that have to wait: the forge or the store failed.
+    /// The number of items to be retried.
     pub waiting: usize,
-    /// Occasions that were given up.
+    /// The number of items given up.
     pub given_up: usize,
-    /// The forge did not answer, so that the rest was put off.
+    /// Whether the forge could not be reached, so that the rest was postponed.
     pub unanswered: bool,
-    /// Each evaluation and how long it took.
+    /// The result and duration of each evaluation.
     pub told: Vec<(PushResult, Duration)>,
-    /// The inbox cannot be read, or the mode not be decided: the rest was not evaluated.
+    /// The inbox could not be read or the mode not be decided; the rest was not evaluated.
     pub error: Option<PortError>,
-    /// Nothing lies there, and nothing will: the job list tells of demand.
+    /// Whether the inbox is empty and stays so, because the job list shows the demand.
     pub quiet: bool,
 }
 
-/// What became of one item.
+/// The outcome of an item.
 enum Became {
     Done { created: usize },
     Again(PortError),
     GivenUp(String),
 }
 
-/// An item's key, it, what became of it, and how long that took.
+/// The key of an item, the item, its outcome and the duration.
 type Looked = (String, Item, Became, Duration);
 
 impl Pushes {
-    /// Push mode over these parts.
+    /// Creates the state of push mode.
     pub fn new(demand: Arc<Demanding>, inbox: Arc<dyn Inbox>, controller: Arc<Controller>) -> Self {
         let (woken, failed) = (Notify::new(), Mutex::default());
         Self { demand, inbox, controller, woken, failed }
     }
 
-    /// The forge, as the mode shows it.
+    /// Returns the forge and its demand mode.
     pub fn demand(&self) -> &Arc<Demanding> {
         &self.demand
     }
 
-    /// Whether an event is to be taken in: in push mode, and while the mode is not decided.
+    /// Whether an event must be stored: in push mode, and while the mode is undecided.
     pub fn wants(&self, event: &str) -> bool {
         self.demand.known() != Some(Mode::Jobs) && Occasion::is_one(event)
     }
 
-    /// Makes an occasion durable; evaluated soon. `false`: there is no room.
+    /// Stores a trigger event for evaluation. Returns `false` if the inbox is full.
     ///
     /// # Errors
-    /// The store's, where it cannot be written.
+    /// The store cannot be written.
     pub async fn take_in(&self, occasion: Occasion) -> Result<bool, PortError> {
         let received_at = self.controller.ports().clock.now();
         let digest = occasion.digest();
@@ -122,13 +124,13 @@ impl Pushes {
         Ok(taken)
     }
 
-    /// Waits until something was taken in.
+    /// Waits until an item was stored.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
 
-    /// Evaluates what lies there and is due. An item leaves once its runs are durable. Where the
-    /// forge does not answer, the rest is left to the next pass.
+    /// Evaluates the due items of the inbox. An item is removed once its runs are stored. If the
+    /// forge cannot be reached, the rest is left to the next pass.
     pub async fn pass(self: &Arc<Self>) -> Pass {
         let mut pass = Pass::default();
         pass.error = self.go_through(&mut pass).await.err();
@@ -147,7 +149,7 @@ impl Pushes {
             let mode = self.demand.mode().await?;
             for InboxItem { key, received_at: _, body } in items {
                 if mode == Mode::Jobs {
-                    // The job list knows better.
+                    // The job list shows the demand.
                     self.inbox.take_out(&key).await?;
                     continue;
                 }
@@ -158,7 +160,7 @@ impl Pushes {
                 let item = match serde_json::from_slice::<Item>(&body) {
                     Ok(item) => item,
                     Err(reason) => {
-                        tracing::error!(item = key, %reason, "skipped a delivery that cannot be read");
+                        tracing::error!(item = key, %reason, "skipped unreadable delivery");
                         continue;
                     }
                 };
@@ -180,19 +182,19 @@ impl Pushes {
     }
 
     async fn joined(&self, tasks: &mut JoinSet<Looked>, pass: &mut Pass, now: Timestamp) {
-        // A panic leaves its item where it is; the hook has logged it.
+        // After a panic (logged by the hook) the item stays in the inbox.
         let Some(Ok((key, item, became, took))) = tasks.join_next().await else { return };
         let Occasion { repo, event, git_ref, commit, .. } = &item.occasion;
         let (result, over) = match became {
             Became::Done { created } => {
                 pass.evaluated += 1;
                 pass.created += created;
-                tracing::info!(repo, event, git_ref, commit, created, "evaluated a push");
+                tracing::info!(repo, event, git_ref, commit, created, "evaluated push");
                 (PushResult::Evaluated, true)
             }
             Became::GivenUp(why) => {
                 pass.given_up += 1;
-                tracing::error!(repo, event, git_ref, commit, why, "a push was given up");
+                tracing::error!(repo, event, git_ref, commit, why, "gave up push evaluation");
                 (PushResult::GivenUp, true)
             }
             Became::Again(error) => {
@@ -200,7 +202,10 @@ impl Pushes {
                 pass.unanswered |=
                     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled);
                 self.put_off(&key, now);
-                tracing::warn!(repo, event, git_ref, commit, error = %error, "a push has to wait");
+                tracing::warn!(
+                    repo, event, git_ref, commit, error = %error,
+                    "push evaluation failed, will retry"
+                );
                 (PushResult::Waiting, false)
             }
         };
@@ -208,8 +213,8 @@ impl Pushes {
         if over {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             if let Err(error) = self.inbox.take_out(&key).await {
-                // Evaluated once more: that changes nothing.
-                tracing::warn!(error = %error, "an evaluated push could not be taken out");
+                // It is evaluated again, which changes nothing.
+                tracing::warn!(error = %error, "cannot remove evaluated push, will retry");
             }
         }
     }
@@ -219,11 +224,11 @@ impl Pushes {
         match self.make_runs(&item.occasion).await {
             Ok(Some(created)) => Became::Done { created },
             Ok(None) if age > MAY_COME => Became::GivenUp(
-                "its commit is not at the forge, or `forge.token` may not read the repository"
+                "the commit does not exist at the forge, or `forge.token` cannot read the repository"
                     .into(),
             ),
             Ok(None) => {
-                let message = "its commit is not at the forge (yet)";
+                let message = "the commit does not exist at the forge (yet)";
                 Became::Again(PortError::new("forge", "tree", ErrorKind::Invalid, message))
             }
             Err(error) if age > KEEP_TRYING => Became::GivenUp(error.to_string()),
@@ -231,7 +236,7 @@ impl Pushes {
         }
     }
 
-    /// Makes the runs of an occasion; `None`: its commit is not there.
+    /// Creates the runs of a trigger event. Returns `None` if its commit does not exist.
     async fn make_runs(&self, occasion: &Occasion) -> Result<Option<usize>, PortError> {
         let dialect = self.demand.dialect().await?;
         let Some(evaluated) = evaluate(self.demand.client(), dialect, occasion).await? else {
@@ -247,7 +252,7 @@ impl Pushes {
             tracing::info!(
                 repo = occasion.repo,
                 workflow = run.workflow,
-                "a fork's workflow may need approval: no machine",
+                "skipped fork's workflow that may need approval",
             );
         }
         Ok(Some(created))

@@ -1,4 +1,4 @@
-//! Push mode: deliveries are evaluated as the forge would, and become runs.
+//! Push mode: evaluates webhook deliveries as the forge does, and creates runs.
 
 pub mod evaluate;
 mod inbox_loop;

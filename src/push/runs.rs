@@ -1,4 +1,4 @@
-//! From what the forge makes of an occasion to runs of ours: their names, and what they need. Pure.
+//! Derives runs from an evaluated trigger event: their names and what they need. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,19 +7,19 @@ use tinqs_ci_workflow::jobs::PlannedJob;
 
 use super::evaluate::{Evaluated, WorkflowRun};
 
-/// Runs that one run waits for, or calls, at most. Of more, waiting for some is as good: they end
-/// about together, and who comes too early tries again.
+/// The maximum number of runs that a run waits for, or wakes. Beyond it, waiting for some is
+/// enough: they end at about the same time, and a run that comes too early retries.
 const NEIGHBOURS: usize = 256;
-/// Characters kept of a text that is only for people.
+/// The maximum length of texts for people, in characters.
 const TEXT: usize = 300;
 
-/// The name of the run of a job.
+/// Returns the name of a job's run.
 ///
-/// A function of what makes it that job and nothing else, so that a delivery sent twice, or
-/// evaluated twice, names the same runs: repository, ref, commit, workflow, job and matrix index;
-/// then what tells two workflow runs of one file and commit apart: the event and which of the
-/// file's matching entries it is, and what tells two such events apart that lead to the same commit
-/// (a branch moved back and forth, a label set twice).
+/// The name depends only on the identity of the job, so that a delivery that is sent or evaluated
+/// twice names the same runs. It consists of repository, ref, commit, workflow, job and matrix
+/// index; the event and the index of the file's matching entry, which distinguish workflow runs of
+/// one file and commit; and what distinguishes events that lead to the same commit (a branch moved
+/// back and forth, a label set twice).
 pub fn name(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> RunName {
     let (repo, index) = (evaluated.occasion.repo_id.to_string(), job.matrix_index.to_string());
     let ordinal = run.ordinal.to_string();
@@ -37,8 +37,8 @@ pub fn name(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> RunNa
     RunName::push(&parts)
 }
 
-/// The runs that an occasion calls for, each after those that it needs. Only jobs that `served`
-/// takes have one: what the others do is not known, so nobody waits for them.
+/// Returns the runs of a trigger event, each after those that it needs. Only jobs whose labels are
+/// `served` have one: the state of other jobs is unknown, so no run waits for them.
 pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(RunName, Spec)> {
     let mut all = Vec::new();
     for run in evaluated.runs.iter().filter(|run| !run.held) {
@@ -82,7 +82,7 @@ pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(R
     all
 }
 
-/// Each job after those that it needs; a circle last, in the file's order.
+/// Sorts each job after those that it needs. Cyclic jobs come last, in the file's order.
 fn in_waves<'a>(jobs: &[&'a PlannedJob]) -> Vec<&'a PlannedJob> {
     let ours: HashSet<&str> = jobs.iter().map(|job| job.job_id.as_str()).collect();
     let mut placed: HashSet<&str> = HashSet::new();
@@ -192,13 +192,13 @@ jobs:
     }
 
     #[test]
-    fn runs_come_after_what_they_need_and_know_each_other() {
+    fn runs_come_after_the_runs_they_need_and_name_each_other() {
         let all = runs(&evaluated(occasion(|_| {}), &[0]), linux);
         let jobs: Vec<&str> = all.iter().map(|(_, spec)| spec.about.job.as_str()).collect();
         assert_eq!(jobs, ["build", "test (1)", "test (2)", "last"]);
         let name = |index: usize| all[index].0.clone();
         let needs: Vec<Vec<RunName>> = all.iter().map(|(_, spec)| spec.needs.clone()).collect();
-        // What runs elsewhere has no run here, so nobody waits for it.
+        // The job of another class has no run here, so no run waits for it.
         let expected = [vec![], vec![name(0)], vec![name(0)], vec![name(1), name(2)]];
         assert_eq!(needs, expected);
         let called: Vec<Vec<RunName>> =
@@ -211,7 +211,7 @@ jobs:
     }
 
     #[test]
-    fn a_delivery_sent_twice_names_the_same_runs_and_another_event_others() {
+    fn a_repeated_delivery_names_the_same_runs_and_another_event_names_others() {
         let first = names(&evaluated(occasion(|_| {}), &[0]));
         assert_eq!(first, names(&evaluated(occasion(|_| {}), &[0])));
         let differs = |change: fn(&mut serde_json::Value)| {
@@ -222,19 +222,19 @@ jobs:
         differs(|payload| payload["before"] = "3".repeat(40).into());
         differs(|payload| payload["ref"] = "refs/heads/other".into());
         differs(|payload| payload["repository"]["id"] = 8.into());
-        // Moved away and back: the same commits, another moment.
+        // The branch moved away and back: the same commits at another time.
         differs(|payload| payload["repository"]["updated_at"] = "2026-01-02T00:00:00Z".into());
     }
 
     #[test]
-    fn two_matching_events_of_a_file_are_two_runs_of_each_job() {
+    fn two_matching_events_of_a_file_make_two_runs_of_each_job() {
         let both = names(&evaluated(occasion(|_| {}), &[0, 1]));
         let distinct: HashSet<&RunName> = both.iter().collect();
         assert_eq!((both.len(), distinct.len()), (8, 8));
     }
 
     #[test]
-    fn what_is_held_or_has_no_jobs_makes_no_run() {
+    fn workflow_runs_that_are_held_or_have_no_jobs_make_no_run() {
         let mut evaluated = evaluated(occasion(|_| {}), &[0, 1]);
         evaluated.runs[0].held = true;
         evaluated.runs[1].jobs = Err("no jobs".to_owned());

@@ -1,10 +1,10 @@
-//! The same as an AWS Lambda function: each invocation is one event, and nothing runs in between.
+//! The server as an AWS Lambda function: each invocation is one event, and nothing runs in between.
 //!
-//! A request is answered by the server's own routes; a batch of SQS names runs to look at; the
-//! schedule polls and sweeps; an event of an instance looks at its run. Where wake-ups are kept in
-//! the process they are followed before the invocation ends, so that a webhook alone starts its
-//! machine. What is under way when the time is over goes on at the next invocation, or begins anew
-//! in another process: a look may end anywhere.
+//! HTTP requests go to the server's routes; an SQS batch names runs to reconcile; the schedule
+//! polls and sweeps; an EC2 instance event reconciles its run. If wake-ups are kept in the process,
+//! they are handled before the invocation ends, so that a webhook alone launches its machine. Work
+//! that exceeds the time continues at the next invocation, or starts again in another process: a
+//! reconcile may stop anywhere.
 
 mod event;
 
@@ -31,17 +31,17 @@ use crate::settings::{QueueUrl, Settings};
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
 
-/// Of the invocation's time, for the answer.
+/// The part of an invocation's time reserved for the response.
 const RESERVE: Duration = Duration::from_secs(1);
-/// A forge waits 5 s for a webhook's answer (Gitea's `DELIVER_TIMEOUT`).
+/// The time for work after a webhook: Gitea waits 5 s for the response (`DELIVER_TIMEOUT`).
 const WEBHOOK: Duration = Duration::from_secs(4);
-/// Nobody woke anything for so long: the looks are over.
+/// Reconciling ends after this time without a wake-up.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Builds the parts once and answers invocations until the runtime ends this process.
 ///
 /// # Errors
-/// Where a part cannot be had, or the runtime's API not be spoken to.
+/// A part cannot be built, or the runtime's API cannot be reached.
 pub async fn run(
     settings: Settings,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -57,24 +57,24 @@ pub async fn run(
     })
 }
 
-/// What lives from one invocation to the next.
+/// The state kept between invocations.
 struct Function {
     parts: Parts,
     paces: Paces,
     routes: Router,
     nudge: Arc<Nudge>,
-    /// Wake-ups are kept in this process: nobody else follows them.
+    /// Whether wake-ups are kept in this process, so that only it can handle them.
     own_queue: bool,
-    /// The looks under way, which an invocation may have left unfinished.
+    /// Reconciles in progress; an earlier invocation may have left some unfinished.
     under_way: Mutex<JoinSet<()>>,
-    /// Never told: the runtime ends the process.
+    /// Never fires: the runtime ends the process.
     stop: watch::Sender<bool>,
 }
 
 impl Function {
     fn new(parts: Parts) -> Self {
         let nudge = Arc::new(Nudge::default());
-        // An address of AWS is never loopback: the API wants its token.
+        // An AWS address is never loopback, so the API requires its token.
         let app = App::new(&parts, nudge.clone(), Role::All, false);
         Self {
             paces: Paces::of(&parts.settings),
@@ -90,7 +90,8 @@ impl Function {
     async fn invoked(&self, event: LambdaEvent<Value>) -> Result<Value, lambda_runtime::Error> {
         let LambdaEvent { payload, context } = event;
         let left = left(&context, SystemTime::now());
-        match Event::read(payload).inspect_err(|error| tracing::error!(%error, "not understood"))? {
+        let event = Event::read(payload);
+        match event.inspect_err(|error| tracing::error!(%error, "unknown invocation event"))? {
             Event::Http(request) => {
                 let mut routes = Adapter::from(self.routes.clone());
                 let answer = routes.call(LambdaEvent::new(*request, context)).await?;
@@ -117,7 +118,7 @@ impl Function {
         }
     }
 
-    /// Polls, sweeps and evaluates what was pushed. Answers how much of it failed, which the log tells.
+    /// Polls, sweeps and evaluates pushes. Returns the number of errors, which are logged.
     async fn tick(&self) -> usize {
         let Parts { controller, telemetry, .. } = &self.parts;
         let demand = pass("demand", telemetry, controller.poll()).await;
@@ -132,11 +133,11 @@ impl Function {
         let pass = pushes.pass().await;
         self.parts.telemetry.record_pushes(&pass);
         if let Some(error) = pass.error {
-            tracing::warn!(%error, "pushes cannot be evaluated now; the schedule tries again");
+            tracing::warn!(%error, "cannot evaluate pushes, will retry");
         }
     }
 
-    /// What a request asked for without waiting, and what is woken in this process.
+    /// Does what a request triggered in the background, and handles this process's wake-ups.
     async fn follow(&self, within: Duration) {
         let work = async {
             if at_once(self.nudge.nudged()).await {
@@ -153,12 +154,12 @@ impl Function {
             }
         };
         if tokio::time::timeout(within, work).await.is_err() {
-            tracing::info!("work is left; it goes on at the next invocation");
+            tracing::info!("invocation time is over, work continues at the next one");
         }
     }
 
-    /// Looks until nothing is woken any more. One round of looks at a time: each keeps two looks at
-    /// one run apart.
+    /// Reconciles until no wake-up is left. Only one such loop runs at a time, because each loop
+    /// prevents concurrent reconciles of a run.
     async fn look(&self) {
         let mut under_way = self.under_way.lock().await;
         loop {
@@ -182,7 +183,8 @@ impl Function {
         }
     }
 
-    /// Looks at the runs that the messages name; answers the messages that must come again.
+    /// Reconciles the runs that the messages name. Returns the IDs of messages that must be
+    /// delivered again.
     async fn batch(&self, records: Vec<Record>) -> Vec<String> {
         let mut failed = Vec::new();
         let mut asked: Vec<(RunName, String)> = Vec::new();
@@ -195,10 +197,7 @@ impl Function {
                 },
                 Message::Ignored => {}
                 Message::Unreadable => {
-                    tracing::warn!(
-                        message = message_id,
-                        "a message that cannot be read is dropped"
-                    );
+                    tracing::warn!(message = message_id, "dropped unreadable message");
                 }
             }
         }
@@ -211,7 +210,7 @@ impl Function {
         failed
     }
 
-    /// Wakes the runs of these instances, as far as they are ours.
+    /// Wakes the runs of those instances that belong to this installation.
     async fn instances(&self, ids: &[InstanceId]) -> Result<(), PortError> {
         for name in self.runs_of(ids).await? {
             self.parts.controller.ports().queue.wake(&name).await?;
@@ -229,13 +228,13 @@ impl Function {
     }
 }
 
-/// How much of the invocation's time is left for work.
+/// Returns the invocation's time that is left for work.
 fn left(context: &Context, now: SystemTime) -> Duration {
     let deadline = UNIX_EPOCH + Duration::from_millis(context.deadline);
     deadline.duration_since(now).unwrap_or_default().saturating_sub(RESERVE)
 }
 
-/// Whether it is ready already.
+/// Whether the future is ready now.
 async fn at_once(waiting: impl Future<Output = ()>) -> bool {
     tokio::time::timeout(Duration::ZERO, waiting).await.is_ok()
 }

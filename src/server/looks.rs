@@ -1,4 +1,5 @@
-//! Queue → look. A name is looked at by one task at a time; woken meanwhile, it is looked at again.
+//! The workers: take wake-ups from the queue and reconcile the runs. One task at a time reconciles
+//! a run; a run that is woken meanwhile is reconciled again.
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
@@ -24,9 +25,9 @@ mod batch;
 #[cfg(feature = "aws")]
 pub(crate) use batch::at_once;
 
-/// Looks in a row at a run that others write too; then it goes to the end of the queue.
+/// The number of tries after write conflicts; then the run is requeued.
 const TRIES: u32 = 5;
-/// After an error or an empty answer of the queue: no hot loop.
+/// The pause after an error or an empty answer of the queue, to avoid a busy loop.
 const QUEUE_ERROR: Duration = Duration::from_secs(1);
 const QUEUE_EMPTY: Duration = Duration::from_millis(20);
 
@@ -40,12 +41,12 @@ struct Looks {
     stopping: watch::Receiver<bool>,
     /// One task per name.
     tasks: JoinSet<RunName>,
-    /// Names under way, with the wake-ups that came since their look began.
+    /// Runs in progress, with the wake-ups that arrived since their reconcile began.
     since: HashMap<RunName, Vec<Delivery>>,
 }
 
-/// Takes wake-ups and looks until the server stops; then lets the looks under way end. With `idle`
-/// it ends too once nothing came for so long and no look is under way.
+/// Reconciles woken runs until the server stops, then waits for reconciles in progress. With `idle`
+/// it also ends after that time without a wake-up and without a reconcile in progress.
 pub(crate) async fn run(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
@@ -57,7 +58,7 @@ pub(crate) async fn run(
     let tasks = JoinSet::new();
     let since = HashMap::new();
     let mut looks = Looks { controller, telemetry, paces, stopping, tasks, since };
-    // Kept over rounds: a queue that is asked must not be dropped in the middle of its answer.
+    // Kept across iterations: dropping the future could lose received wake-ups.
     let mut fetch: Option<Fetch> = None;
     let mut pause = Duration::ZERO;
     loop {
@@ -79,7 +80,7 @@ pub(crate) async fn run(
                 pause = match &answer {
                     Ok(deliveries) if !deliveries.is_empty() => Duration::ZERO,
                     Ok(_) => QUEUE_EMPTY,
-                    // The port's decorator has counted and logged it.
+                    // Counted and logged by the port's decorator.
                     Err(_) => QUEUE_ERROR,
                 };
                 looks.take(answer.unwrap_or_default());
@@ -119,7 +120,7 @@ impl Looks {
             let queue = look.controller.ports().queue.clone();
             if look.at(&name).await {
                 for delivery in deliveries {
-                    // Where it fails the wake-up comes again: a look too many.
+                    // On failure the wake-up is delivered again, which is harmless.
                     let _ = queue.done(delivery).await;
                 }
             }
@@ -127,9 +128,9 @@ impl Looks {
         });
     }
 
-    /// A look is over: whoever was woken meanwhile is looked at again.
+    /// Handles the end of a reconcile: starts another if the run was woken meanwhile.
     fn ended(&mut self, name: Option<RunName>) {
-        // `None` cannot be: tasks catch panics, and nobody aborts them while the loop goes.
+        // Never `None`: tasks catch panics, and are not aborted while the loop runs.
         let Some(name) = name else { return };
         let since = self.since.remove(&name).unwrap_or_default();
         if !since.is_empty() {
@@ -144,7 +145,7 @@ impl Looks {
     }
 }
 
-/// One name's turn.
+/// The reconcile of one woken run.
 struct Look {
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
@@ -153,14 +154,13 @@ struct Look {
 }
 
 impl Look {
-    /// `true`: the wake-up is done with. Otherwise it is to come again, in the queue's own time.
+    /// Returns `true` if the wake-up is done, `false` if the queue must deliver it again.
     async fn at(mut self, name: &RunName) -> bool {
         for tried in 1..=TRIES {
-            // A panic is a defect.
             let Some(report) = self.once(name).await else { return false };
             match report.result {
                 LookResult::Settled | LookResult::Acted => break,
-                // The controller knows when to look again; where it does not, the queue does.
+                // The report's due time decides about the retry; without one, the queue does.
                 LookResult::Error if report.due.is_some() => break,
                 LookResult::Error => {
                     self.telemetry.metrics.retried();
@@ -181,7 +181,7 @@ impl Look {
         true
     }
 
-    /// One look, told. `None`: it panicked (the panic hook has logged where).
+    /// Reconciles once and records the report. Returns `None` after a panic.
     async fn once(&self, name: &RunName) -> Option<Report> {
         let began = Instant::now();
         match guarded(self.controller.reconcile(name)).await {
@@ -192,7 +192,7 @@ impl Look {
             Err(panic) => {
                 self.telemetry.metrics.panicked("run");
                 let error = panic_message(panic.as_ref());
-                tracing::error!(run = name.as_str(), error, "a look panicked: a defect");
+                tracing::error!(run = name.as_str(), error, "reconcile panicked: a bug");
                 None
             }
         }

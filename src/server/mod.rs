@@ -1,4 +1,4 @@
-//! The server: queue → look, tick → poll and sweep, HTTP. It decides nothing.
+//! The server: runs the controller's loops and serves HTTP. It decides nothing.
 
 mod guarded;
 pub mod http;

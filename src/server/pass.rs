@@ -1,4 +1,4 @@
-//! One poll or one sweep.
+//! Runs a poll or a sweep.
 
 use std::future::Future;
 use std::time::Instant;
@@ -8,7 +8,8 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use super::guarded::guarded;
 use crate::telemetry::Telemetry;
 
-/// One poll or sweep: told, and a panic in it caught (the panic hook has logged it).
+/// Runs a poll or a sweep and records its report. Returns `None` after a panic, which the panic
+/// hook has logged.
 pub(crate) async fn pass(
     controller: &'static str,
     telemetry: &Telemetry,

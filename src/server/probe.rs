@@ -1,16 +1,16 @@
-//! Readiness: whether the store can be written.
+//! Readiness: checks whether the store can be written.
 
 use std::time::{Duration, Instant};
 
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Ports};
 use tokio::sync::Mutex;
 
-/// An answer is good for so long: probes come from several sides, and each check may be a write.
+/// How long a success is reused: there may be several probers, and each check may be a write.
 const GOOD_FOR: Duration = Duration::from_secs(2);
-/// A store that does not answer within this is not ready.
+/// The deadline of a check.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Asks the store whether it can be written, seldom.
+/// Checks whether the store can be written, at most once per 2 s while it can.
 pub struct StoreProbe {
     ports: Ports,
     replica: String,
@@ -18,15 +18,15 @@ pub struct StoreProbe {
 }
 
 impl StoreProbe {
-    /// A probe of these ports' store for this replica.
+    /// Creates a probe of the ports' store for this replica.
     pub fn new(ports: Ports, replica: &str) -> Self {
         Self { ports, replica: replica.to_owned(), last_good: Mutex::new(None) }
     }
 
-    /// Returns `Ok` where the store can be written now, or could be a moment ago.
+    /// Returns `Ok` if the store can be written, or could be within the last 2 s.
     ///
     /// # Errors
-    /// The store's, and `Unavailable` where it does not answer in time.
+    /// Those of the store, and `Unavailable` if it does not answer within 5 s.
     pub async fn check(&self) -> Result<(), PortError> {
         let mut last_good = self.last_good.lock().await;
         if last_good.is_some_and(|at| at.elapsed() < GOOD_FOR) {

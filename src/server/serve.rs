@@ -1,4 +1,4 @@
-//! The loops: queue → look, tick → poll and sweep, HTTP. They decide nothing.
+//! Starts and stops the loops and the HTTP server.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -15,12 +15,12 @@ use super::state::{Error, Nudge, Paces, Parts, Role, replica};
 use super::{looks, ticks};
 use crate::settings::Settings;
 
-/// Serves until `shutdown` completes, then stops gracefully: no webhook and no wake-up is taken
-/// any more, requests and looks under way have `paces.grace` to end, and what is left is dropped.
-/// That loses nothing: everything accepted is in the store, and looks may end anywhere.
+/// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
+/// wake-ups, gives requests and reconciles in progress `paces.grace` to end, and drops the rest.
+/// That loses nothing: accepted data is in the store, and a reconcile may stop anywhere.
 ///
 /// # Errors
-/// [`Error::Ended`], where a loop ended by itself.
+/// [`Error::Ended`]: a loop ended unexpectedly.
 pub async fn serve(
     parts: Parts,
     listener: TcpListener,
@@ -60,22 +60,22 @@ pub async fn serve(
         () = shutdown => Ok(()),
         _ = loops.join_next() => Err(Error::Ended),
     };
-    tracing::info!("stopping: webhooks and wake-ups are no longer taken");
-    // An error says that nobody listens any more: then all have ended.
+    tracing::info!("stopping, no longer accepting webhooks and wake-ups");
+    // An error means that all loops have ended.
     let _ = stop.send(true);
     let rest = async { while loops.join_next().await.is_some() {} };
     if tokio::time::timeout(paces.grace, rest).await.is_err() {
-        tracing::warn!("stopped with work under way; it is taken up at the next start");
+        tracing::warn!("stopped with work in progress, it continues at the next start");
     }
     loops.shutdown().await;
     ended
 }
 
 /// Builds the parts that the settings name, listens, and serves until SIGTERM or SIGINT.
+/// `environment` is that of this process; `process:` machines inherit selected variables.
 ///
 /// # Errors
-/// Where a part cannot be had or the address not be listened on. `environment` is this process's;
-/// `process:` machines get a chosen part of it.
+/// A part cannot be built, or the address cannot be listened on.
 pub async fn run(
     settings: Settings,
     role: Role,
@@ -98,7 +98,7 @@ pub async fn run(
     tokio::pin!(shutdown);
     let parts = tokio::select! {
         parts = Parts::from_settings(settings, &replica, environment) => parts?,
-        // Parts may wait for the forge; a signal meanwhile ends that.
+        // Building parts may wait for the forge; a signal interrupts that.
         () = &mut shutdown => return Ok(()),
     };
     announce(&parts, address, role);
@@ -111,7 +111,7 @@ fn announce(parts: &Parts, address: SocketAddr, role: Role) {
     let settings = &parts.settings;
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
     let known = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
-    let demand = known.map_or("not decided yet", |mode| mode.word());
+    let demand = known.map_or("undecided", |mode| mode.word());
     tracing::info!(
         address = %address,
         role = ?role,
@@ -122,8 +122,8 @@ fn announce(parts: &Parts, address: SocketAddr, role: Role) {
     );
     if role.ingests() && settings.forge.webhook_secret.is_none() {
         tracing::warn!(
-            "no `forge.webhook_secret`: webhooks are taken as mere hints that bring the poll \
-             forward, at most one each 5 s; set one here and at the forge's webhook",
+            "no `forge.webhook_secret`, webhooks only trigger a poll, at most one per 5 s; set the \
+             same secret here and in the forge's webhook",
         );
     }
 }

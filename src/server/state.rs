@@ -1,4 +1,4 @@
-//! What a server is made of, and how quickly and in which role it works.
+//! The parts of a server, its intervals and its role.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,27 +17,27 @@ use crate::push::Pushes;
 use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
 
-/// What a server is made of.
+/// The parts of a server.
 pub struct Parts {
-    /// What is configured.
+    /// The settings.
     pub settings: Arc<Settings>,
-    /// The controller, over watched ports.
+    /// The controller, over observed ports.
     pub controller: Arc<Controller>,
-    /// What is told, and the last contact with each service.
+    /// Logs, metrics, and the last contact with each service.
     pub telemetry: Arc<Telemetry>,
-    /// Whether the store can be written.
+    /// Checks whether the store can be written.
     pub probe: Arc<StoreProbe>,
-    /// What pushes are evaluated with; `None`: the job list alone tells of demand.
+    /// Evaluates pushes; `None` if only the job list shows demand.
     pub pushes: Option<Arc<Pushes>>,
-    /// Machines of this host, whose ends are noticed here; `None`: others tell of them, or nobody.
+    /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
 }
 
 impl Parts {
-    /// Builds the parts that the settings name. `environment` is this process's.
+    /// Builds the parts that the settings name. `environment` is that of this process.
     ///
     /// # Errors
-    /// [`Error::Part`] where a part cannot be had, with what helps.
+    /// [`Error::Part`]: a part cannot be built; the error says what to do.
     pub async fn from_settings(
         settings: Settings,
         replica: &str,
@@ -50,8 +50,8 @@ impl Parts {
         Ok(Self { pushes: Some(pushes), ends, ..parts })
     }
 
-    /// A server's parts over these ports: watched, with a controller on top. `replica` names this
-    /// process as the holder of the sweep's lease and in the log.
+    /// Builds a server's parts over these ports, which it observes. `replica` names this process in
+    /// the sweep lease and in the log.
     pub fn over(settings: Settings, ports: Ports, replica: &str) -> Self {
         let telemetry = Telemetry::new(&settings.classes, ports.clock.clone());
         let ports = telemetry::observe(ports, &telemetry);
@@ -68,7 +68,7 @@ impl Parts {
     }
 }
 
-/// What the controller is told of the settings.
+/// Returns the settings of the controller.
 pub fn controller_settings(
     settings: &Settings,
     replica: &str,
@@ -85,28 +85,28 @@ pub fn controller_settings(
     }
 }
 
-/// How quickly the loops go, in real time.
+/// The intervals of the loops, in real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paces {
-    /// Between two readings of the forge's job list.
+    /// Between polls of the forge's job list.
     pub poll: Duration,
-    /// Between two sweeps.
+    /// Between sweeps.
     pub sweep: Duration,
-    /// Between two glances at what fell due.
+    /// Between checks for due runs.
     pub due: Duration,
-    /// From one poll to the next that a hint brings forward, at least.
+    /// The minimum gap before a poll that a webhook triggers early.
     pub hint_gap: Duration,
-    /// Before a run is looked at again where another wrote first.
+    /// Before a run is reconciled again after a write conflict; grows with each try.
     pub conflict: Duration,
-    /// Looks at once, at least 1.
+    /// The number of concurrent reconciles, at least 1.
     pub looks: usize,
-    /// For looks and requests under way when the server is stopped; what is left then is dropped.
+    /// How long reconciles and requests may continue after the server stops; then they are dropped.
     pub grace: Duration,
 }
 
 impl Paces {
-    /// Those of a server with these settings. Without a webhook secret anybody may send hints:
-    /// they bring the poll forward at most each 5 s.
+    /// Returns the intervals for these settings. Without a webhook secret anyone can send webhooks,
+    /// so they trigger at most one poll per 5 s.
     pub fn of(settings: &Settings) -> Self {
         let secret = settings.forge.webhook_secret.is_some();
         Self {
@@ -125,20 +125,20 @@ fn real(duration: SignedDuration) -> Duration {
     Duration::try_from(duration).unwrap_or_default().max(Duration::from_millis(10))
 }
 
-/// Which part of the work a replica does.
+/// The part of the work that a replica does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Everything.
+    /// All work.
     #[default]
     All,
-    /// Takes webhooks: writes runs and wakes, and has no other right.
+    /// Accepts webhooks: writes runs and wakes them, and needs no other right.
     Ingest,
-    /// Everything but webhooks.
+    /// All work except webhooks.
     Reconcile,
 }
 
 impl Role {
-    /// Whether it takes webhooks.
+    /// Whether the role accepts webhooks.
     pub fn ingests(self) -> bool {
         match self {
             Self::All | Self::Ingest => true,
@@ -146,7 +146,7 @@ impl Role {
         }
     }
 
-    /// Whether it looks, polls, sweeps and answers `/v1`.
+    /// Whether the role reconciles, polls, sweeps and serves `/v1`.
     pub fn reconciles(self) -> bool {
         match self {
             Self::All | Self::Reconcile => true,
@@ -155,12 +155,12 @@ impl Role {
     }
 }
 
-/// Brings the next poll forward. Many at once are one.
+/// Triggers the next poll early. Several nudges trigger one poll.
 #[derive(Default)]
 pub struct Nudge(Notify);
 
 impl Nudge {
-    /// Polls as soon as the pace allows.
+    /// Requests a poll as soon as [`Paces::hint_gap`] allows.
     pub fn poll_soon(&self) {
         self.0.notify_one();
     }
@@ -173,34 +173,34 @@ impl Nudge {
 
 /// Completes when the server stops.
 pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error says that the server is gone: that is a stop too.
+    // An error means that the server is gone, which is a stop too.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Why a server could not be started, or ended by itself.
+/// The server could not start, or ended unexpectedly.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: another process may hold it; set `server.listen`")]
+    /// The server cannot listen on the address.
+    #[error("cannot listen on {address}: another process may use it; set `server.listen`")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A part cannot be had.
+    /// A part cannot be built.
     #[error(transparent)]
     Part(#[from] BackendError),
-    /// Signals cannot be waited for.
-    #[error("signals cannot be waited for")]
+    /// The signal handlers cannot be installed.
+    #[error("cannot install signal handlers")]
     Signals(#[source] std::io::Error),
-    /// A loop ended though nobody asked for it.
-    #[error("the server ended by itself: a defect, please report it with the log")]
+    /// A loop ended without a stop.
+    #[error("the server ended unexpectedly: a bug, please report it with the log")]
     Ended,
 }
 
-/// This process's name: the host's and the process's id.
+/// Returns the name of this process: host name and process ID.
 pub fn replica() -> String {
     let host = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     let host = host.trim();

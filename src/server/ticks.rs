@@ -1,4 +1,4 @@
-//! The loops that go by the clock: poll, sweep, and what fell due.
+//! The timed loops: poll, sweep, push evaluation, due runs, ended machines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +14,16 @@ use super::state::{Nudge, Paces, stopped};
 use crate::push::Pushes;
 use crate::telemetry::Telemetry;
 
-/// How soon after its end a machine of this host is missed.
+/// The interval between checks for ended machines of this host.
 const ENDS_NOTICED: Duration = Duration::from_millis(500);
-/// Pushes that could not be evaluated are looked at again after this time at the latest.
+/// The longest delay before pushes that failed are evaluated again.
 const PUSHES_AGAIN: Duration = Duration::from_secs(2);
-/// A poll that was brought forward begins at the earliest so many times as long after the last one
-/// began as that took.
+/// The minimum gap between polls triggered early, as a multiple of the last poll's duration.
 const HINTED_SHARE: u32 = 10;
-/// Where the job list tells of demand, pushes of another mode are looked for this often: readings
-/// of the store cost money.
+/// How often the inbox is checked while the job list shows the demand: store reads cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
 
-/// Polls at once, every `paces.poll`, and soon after a nudge.
+/// Polls at the start, every `paces.poll`, and soon after a nudge.
 pub(super) async fn poll(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
@@ -36,7 +34,7 @@ pub(super) async fn poll(
     loop {
         let began = tokio::time::Instant::now();
         pass("demand", &telemetry, controller.poll()).await;
-        // In a burst each webhook asks for a poll, and each poll reads all that waits.
+        // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = paces.hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {
             nudge.nudged().await;
@@ -50,7 +48,7 @@ pub(super) async fn poll(
     }
 }
 
-/// Sweeps at once and every `every`.
+/// Sweeps at the start and every `every`.
 pub(super) async fn sweep(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
@@ -67,7 +65,7 @@ pub(super) async fn sweep(
     }
 }
 
-/// Evaluates what was pushed: at once, and again where that failed.
+/// Evaluates stored pushes at once, and retries those that failed.
 pub(super) async fn pushes(
     pushes: Arc<Pushes>,
     telemetry: Arc<Telemetry>,
@@ -84,7 +82,7 @@ pub(super) async fn pushes(
                 }
                 telemetry.record_pushes(&pass);
                 if let Some(error) = pass.error.as_ref().filter(|_| !told) {
-                    tracing::warn!(error = %error, "pushes cannot be evaluated now; trying again");
+                    tracing::warn!(error = %error, "cannot evaluate pushes, will retry");
                 }
                 told = pass.error.is_some();
             }
@@ -98,7 +96,7 @@ pub(super) async fn pushes(
     }
 }
 
-/// Wakes what fell due, every `every`.
+/// Wakes due runs, every `every`.
 pub(super) async fn due(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
@@ -116,7 +114,7 @@ pub(super) async fn due(
     }
 }
 
-/// Wakes the runs whose machines on this host have ended: what a webhook would tell, or a cloud's event.
+/// Wakes the runs whose machines on this host ended. In a cloud, events do this.
 pub(super) async fn ends(
     machines: Arc<dyn MachineEnds>,
     controller: Arc<Controller>,
@@ -125,7 +123,7 @@ pub(super) async fn ends(
 ) {
     loop {
         let wake = async {
-            // What cannot be read now is read again; a wake-up that is lost leaves the run to its due.
+            // A failed read is repeated; a run whose wake-up is lost is woken when due.
             for name in machines.ended().await.unwrap_or_default() {
                 let _ = controller.ports().queue.wake(&name).await;
             }

@@ -1,4 +1,4 @@
-//! From tables to [`Settings`]: defaults, forms, contradictions.
+//! Builds [`Settings`] from the tables: fills in defaults, checks formats and contradictions.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::types::{AWS, ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::cut;
 
-/// Reads everything. Where a mistake was found the result is not to be used.
+/// Reads all settings. The result must not be used if a mistake was reported.
 pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
     let store = top.parsed("store", store).unwrap_or(StoreUrl::Memory);
     let data = match &store {
@@ -32,7 +32,7 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
     }
 }
 
-/// Words of the key's form are enough of a message.
+/// Fails with an empty message: the reader then says what the key's form expects.
 fn not_of_form<T>() -> Result<T, String> {
     Err(String::new())
 }
@@ -56,7 +56,7 @@ fn store(text: &str) -> Result<StoreUrl, String> {
     }
 }
 
-/// What `DynamoDB` takes as a table's name.
+/// A `DynamoDB` table name.
 fn table(name: &str) -> Result<StoreUrl, String> {
     let fits = (3..=255).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
@@ -65,7 +65,7 @@ fn table(name: &str) -> Result<StoreUrl, String> {
     }
     let shown = cut(name, 60);
     Err(format!(
-        "\"{shown}\" is no name of a DynamoDB table: expected 3 to 255 letters, digits, `-`, `_` or `.`"
+        "\"{shown}\" is not a DynamoDB table name: expected 3 to 255 letters, digits, `-`, `_` or `.`"
     ))
 }
 
@@ -86,22 +86,22 @@ fn compute(text: &str, data: &Path) -> Result<ComputeUrl, String> {
     }
 }
 
-/// An `http` or `https` address without slash at the end.
+/// Parses an `http` or `https` address and removes trailing slashes.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let Ok(url) = reqwest::Url::parse(text.trim()) else { return not_of_form() };
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
         return not_of_form();
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user name or a password: give the token as `forge.token`".to_owned());
+        return Err("contains a user name or a password: set `forge.token` instead".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("holds `?` or `#`: expected the server's address alone".to_owned());
+        return Err("contains `?` or `#`: expected only the server's address".to_owned());
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// `all`, `user`, `org:NAME`, `repo:OWNER/NAME`.
+/// Parses `all`, `user`, `org:NAME` or `repo:OWNER/NAME`.
 pub(crate) fn scope(text: &str) -> Result<Scope, String> {
     let name = |name: &str| {
         let fits = |c: char| !c.is_whitespace() && !c.is_control() && !"/:?#\\".contains(c);
@@ -139,14 +139,14 @@ fn forge(r: &Reader<'_>) -> Config {
     }
     let url = r.parsed("url", address).unwrap_or_default();
     if !r.has("token") {
-        r.warn("token", "is not given: the job list cannot be read without it");
+        r.warn("token", "is not set: the job list cannot be read without it");
     }
     let demand = r.parsed("demand", demand).unwrap_or_default();
     if demand == Demand::Push && !r.has("webhook_secret") {
         r.mistake(
             "demand",
-            "\"push\" believes webhooks, which needs `forge.webhook_secret`: add webhook_secret = \
-             { env = \"TINQS_CI_WEBHOOK_SECRET\" } and the same secret at the webhook, or choose \
+            "\"push\" relies on webhooks and needs `forge.webhook_secret`: add webhook_secret = \
+             { env = \"TINQS_CI_WEBHOOK_SECRET\" } and set the same secret in the webhook, or use \
              \"auto\" or \"jobs\"",
         );
     }
@@ -164,7 +164,7 @@ fn forge(r: &Reader<'_>) -> Config {
     }
 }
 
-/// An IP address and a port.
+/// Parses an IP address and a port.
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -172,12 +172,15 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
     if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
         return Err(format!(
-            "\"{}\" names no address: expected \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all",
+            "\"{}\" has no IP address: expected \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all",
             cut(text, 20)
         ));
     }
     if let Some(port) = text.strip_prefix("localhost:") {
-        return Err(format!("\"localhost\" is a name: expected \"127.0.0.1:{}\"", cut(port, 10)));
+        return Err(format!(
+            "\"localhost\" is a host name: expected \"127.0.0.1:{}\"",
+            cut(port, 10)
+        ));
     }
     not_of_form()
 }
@@ -192,7 +195,7 @@ fn server(r: &Reader<'_>) -> Server {
         r.mistake(
             "listen",
             &format!(
-                "{listen} is reached from other hosts, which needs `server.api_token`: add \
+                "{listen} is reachable from other hosts and needs `server.api_token`: add \
                  api_token = {{ env = \"TINQS_CI_API_TOKEN\" }}, or listen on 127.0.0.1"
             ),
         );
@@ -200,7 +203,7 @@ fn server(r: &Reader<'_>) -> Server {
     if api_token.as_ref().is_some_and(|token| token.expose().len() < 16 && !token.is_short()) {
         r.warn(
             "api_token",
-            "is shorter than 16 characters: `openssl rand -hex 32` makes a good one",
+            "is shorter than 16 characters: create a longer one with `openssl rand -hex 32`",
         );
     }
     let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
@@ -217,18 +220,18 @@ fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class>
     for (index, (class, reader)) in classes.iter().zip(&readers).enumerate() {
         let before = &classes[..index];
         if !class.name.0.is_empty() && before.iter().any(|other| other.name == class.name) {
-            reader.mistake("name", &format!("\"{}\" is the name of two classes", class.name));
+            reader.mistake("name", &format!("\"{}\" is used by two classes", class.name));
         }
         if let Some(other) = before.iter().find(|other| hides(other, class)) {
             let message =
-                format!("serves no job: class \"{}\", before it, serves them all", other.name);
+                format!("never match a job: class \"{}\" above serves all of them", other.name);
             reader.warn("labels", &message);
         }
     }
     classes
 }
 
-/// Whether no job ever gets to `later`, because `earlier` serves all that it would.
+/// Whether `earlier` serves every job that `later` would serve, so that `later` is never used.
 fn hides(earlier: &Class, later: &Class) -> bool {
     let names: Vec<String> = later.labels.iter().map(|l| label_name(l).to_owned()).collect();
     let unlabelled = earlier.serves_unlabelled || !later.serves_unlabelled;
@@ -246,7 +249,7 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
     if let (Some(limit), Some(repo)) = (limit, repo_limit)
         && repo > limit
     {
-        r.warn("repo_limit", &format!("{repo} never counts: `limit` is {limit}"));
+        r.warn("repo_limit", &format!("{repo} has no effect: `limit` is {limit}"));
     }
     Class {
         name: ClassName(name),
@@ -273,8 +276,8 @@ fn times(r: &Reader<'_>) -> Times {
     let ready = times.boot_within.saturating_add(times.idle_within);
     if times.max_age < ready {
         let message = format!(
-            "{:#} is less than boot_within and idle_within together ({ready:#}): a slow machine \
-             ends before it has a job",
+            "{:#} is less than boot_within plus idle_within ({ready:#}): a slow machine is \
+             terminated before it gets a job",
             times.max_age
         );
         r.warn("max_age", &message);
@@ -282,11 +285,12 @@ fn times(r: &Reader<'_>) -> Times {
     times
 }
 
-/// What the forge and the runner take as a label: `name`, `name:host`, `name:docker://IMAGE`.
+/// Says what is wrong with a label. The forge and the runner accept `name`, `name:host` and
+/// `name:docker://IMAGE`.
 pub(crate) fn label_problem(label: &str) -> Option<String> {
     let shown = cut(label, 60);
     if label.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',') {
-        return Some(format!("\"{shown}\" holds a blank or a comma"));
+        return Some(format!("\"{shown}\" contains whitespace or a comma"));
     }
     let mut parts = label.splitn(3, ':');
     let (name, schema, argument) = (parts.next()?, parts.next(), parts.next());
@@ -294,7 +298,7 @@ pub(crate) fn label_problem(label: &str) -> Option<String> {
         return Some(format!("\"{shown}\" has no name"));
     }
     if name != "*" && name.contains('*') || name == "*" && schema.is_some() {
-        return Some(format!("\"{shown}\" is no label: `*` stands alone"));
+        return Some(format!("\"{shown}\" is not a label: `*` must stand alone"));
     }
     match schema {
         None | Some("host" | "docker") if argument != Some("") => None,
@@ -313,11 +317,11 @@ fn check_labels(r: &Reader<'_>, labels: &[String]) {
         if let Some(problem) = label_problem(label) {
             r.mistake("labels", &format!("{problem}: {form}"));
         } else if !names.insert(label_name(label)) {
-            r.mistake("labels", &format!("\"{}\" is there twice", cut(label_name(label), 60)));
+            r.mistake("labels", &format!("\"{}\" is listed twice", cut(label_name(label), 60)));
         }
     }
     if names.contains(HOST) {
-        r.warn("labels", "`host` is for runners on the forge's own host, which take such jobs too");
+        r.warn("labels", "`host` jobs may also be taken by runners on the forge's own host");
     }
 }
 
@@ -347,7 +351,7 @@ fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
     for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {
         let distinct: BTreeSet<&String> = list.iter().collect();
         if distinct.len() < list.len() {
-            r.mistake(name, "names something twice");
+            r.mistake(name, "lists a value twice");
         }
     }
     let mut machines = Vec::new();
@@ -366,7 +370,7 @@ fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
     machines
 }
 
-/// The class of a configuration that has none: any labels but `host`.
+/// The class used when the configuration has none: serves any labels except `host`.
 fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
     if in_ec2 && has_file {
         top.missing("class");

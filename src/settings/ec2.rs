@@ -1,4 +1,4 @@
-//! What EC2 and SQS must be told, checked as far as that goes without asking them.
+//! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
 use tinqs_ci_reconciler::model::{Machine, Market};
@@ -7,34 +7,34 @@ use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
 use tinqs_ci_reconciler::text::cut;
 
-/// `text` as it was given, where this build is without the adapters.
+/// Rejects `text` because this build has no AWS adapters.
 pub(super) fn absent<T>(text: &str, instead: &str) -> Result<T, String> {
     let shown = cut(text, 60);
     Err(format!(
-        "\"{shown}\" needs the AWS adapters, and this build has none: build it with `--features aws`, \
+        "\"{shown}\" needs the AWS adapters, which this build lacks: build with `--features aws`, \
          or use {instead}"
     ))
 }
 
-/// `ec2:REGION`.
+/// Parses `ec2:REGION`.
 pub(super) fn compute(text: &str, region: &str) -> Result<ComputeUrl, String> {
     if !AWS {
         return absent(text, "\"process:\" (or TINQS_CI_COMPUTE=process:)");
     }
     if region.is_empty() {
-        return Err("names no region: set AWS_REGION, or \"ec2:eu-central-1\" here".to_owned());
+        return Err("has no region: set AWS_REGION, or write \"ec2:eu-central-1\" here".to_owned());
     }
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !region.chars().all(plain) {
         return Err(format!(
-            "\"{}\" is no region: expected one such as \"eu-central-1\"",
+            "\"{}\" is not a region: expected one such as \"eu-central-1\"",
             cut(region, 40)
         ));
     }
     Ok(ComputeUrl::Ec2(region.to_owned()))
 }
 
-/// `sqs:URL`.
+/// Parses `sqs:URL`.
 pub(super) fn queue(text: &str, url: &str) -> Result<QueueUrl, String> {
     if !AWS {
         return absent(text, "\"memory:\" (or TINQS_CI_QUEUE=memory:)");
@@ -45,17 +45,17 @@ pub(super) fn queue(text: &str, url: &str) -> Result<QueueUrl, String> {
     let segments = parsed.as_ref().and_then(Url::path_segments);
     let segments = segments.map(|all| all.filter(|part| !part.is_empty()).count());
     if segments.is_none_or(|count| count < 2) {
-        return Err(format!("\"{shown}\" is no queue's address: {expected}"));
+        return Err(format!("\"{shown}\" is not a queue URL: {expected}"));
     }
     if std::path::Path::new(url).extension().is_some_and(|end| end == "fifo") {
         return Err(format!(
-            "\"{shown}\" is a FIFO queue, in which one message holds up others: make a standard one"
+            "\"{shown}\" is a FIFO queue, where one message can block others: use a standard queue"
         ));
     }
     Ok(QueueUrl::Sqs(url.to_owned()))
 }
 
-/// An id such as `ami-0123`.
+/// Whether `text` is an ID such as `ami-0123`.
 fn is_id(text: &str, prefix: &str) -> bool {
     let rest = text.strip_prefix(prefix).unwrap_or_default();
     !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -76,19 +76,19 @@ fn is_profile(text: &str) -> bool {
     path && (1..=128).contains(&name.len()) && name.chars().all(fits)
 }
 
-const IMAGE: &str = "expected an image's id such as \"ami-0123456789abcdef0\"";
+const IMAGE: &str = "expected an image ID such as \"ami-0123456789abcdef0\"";
 const KIND: &str = "expected an instance type such as \"c7a.medium\"";
-const SUBNET: &str = "expected a subnet's id such as \"subnet-0123456789abcdef0\"";
-const GROUP: &str = "expected a security group's id such as \"sg-0123456789abcdef0\"";
-const PROFILE: &str = "expected an instance profile's name or ARN";
+const SUBNET: &str = "expected a subnet ID such as \"subnet-0123456789abcdef0\"";
+const GROUP: &str = "expected a security group ID such as \"sg-0123456789abcdef0\"";
+const PROFILE: &str = "expected the name or ARN of an instance profile";
 
-/// What is wrong with a machine for EC2: the key, and why.
+/// Lists the problems of a machine spec for EC2: the key, and the message.
 fn problems(machine: &Machine) -> Vec<(&'static str, String)> {
     let Machine { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
     let mut found = Vec::new();
     let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
         if !fits {
-            found.push((key, format!("\"{}\" is not possible: {expected}", cut(value, 60))));
+            found.push((key, format!("\"{}\" is not valid: {expected}", cut(value, 60))));
         }
     };
     check(is_id(image, "ami-"), "image", image, IMAGE);
@@ -102,7 +102,7 @@ fn problems(machine: &Machine) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Reports what is wrong with a class's machines for EC2.
+/// Reports the problems of a class's machine specs for EC2.
 pub(super) fn check(r: &Reader<'_>, machines: &[Machine]) {
     let required = ["image", "kinds", "subnets"];
     for key in required.into_iter().filter(|key| !r.has(key)) {
@@ -116,27 +116,27 @@ pub(super) fn check(r: &Reader<'_>, machines: &[Machine]) {
         }
     }
     if !r.has("security_groups") {
-        r.warn("security_groups", "is not given: machines get the default group of the VPC");
+        r.warn("security_groups", "is not set: machines get the VPC's default group");
     }
     if let Some(machine) = machines.iter().find(|machine| is_burstable(&machine.kind)) {
         let kind = cut(&machine.kind, 30);
         r.warn(
             "kinds",
             &format!(
-                "{kind} earns CPU credits, and AWS bills what a job uses beyond them (t2: slows it \
-                 down): c and m families have no such limit"
+                "{kind} is burstable: AWS bills CPU use beyond its credits (t2 is slowed down \
+                 instead); c and m families have no such limit"
             ),
         );
     }
 }
 
-/// T types: their CPU is rationed.
+/// Whether the instance type is burstable (T family).
 fn is_burstable(kind: &str) -> bool {
     let mut letters = kind.chars();
     letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
 }
 
-/// The machines that the predecessor's variables name: spot, of each type in each subnet.
+/// Builds the machine specs of the predecessor's variables: spot, each type in each subnet.
 pub(super) fn of_variables(top: &Reader<'_>) -> Vec<Machine> {
     let list = |variable: &str| -> Vec<String> {
         let texts = top.variable(variable).unwrap_or_default().split(',');
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_names_are_told_from_other_text() {
+    fn invalid_ids_kinds_and_profiles_are_rejected() {
         assert!(is_id("ami-0123", "ami-") && is_id("subnet-a", "subnet-"));
         for text in ["", "ami-", "ami-A", "sg-1", "ami-1 ", "ami-1;x"] {
             assert!(!is_id(text, "ami-"), "{text}");
@@ -217,17 +217,19 @@ mod tests {
 
     #[cfg(feature = "aws")]
     #[test]
-    fn queues_and_regions_are_told_from_other_text() {
+    fn invalid_queue_urls_and_regions_are_rejected() {
         let good = "https://sqs.eu-central-1.amazonaws.com/123456789012/wakes";
         for url in [good, "http://127.0.0.1:9324/000000000000/wakes"] {
             assert_eq!(queue("", url), Ok(QueueUrl::Sqs(url.to_owned())));
         }
         for url in ["", "wakes", "https://x", "https://x/wakes", "ftp://x/1/wakes"] {
-            assert!(queue("", url).unwrap_err().contains("no queue's address"), "{url}");
+            assert!(queue("", url).unwrap_err().contains("not a queue URL"), "{url}");
         }
         assert!(queue("", &format!("{good}.fifo")).unwrap_err().contains("FIFO"));
         assert_eq!(compute("", "eu-central-1"), Ok(ComputeUrl::Ec2("eu-central-1".to_owned())));
-        for (region, why) in [("", "AWS_REGION"), ("EU", "no region"), ("a/b", "no region")] {
+        for (region, why) in
+            [("", "AWS_REGION"), ("EU", "not a region"), ("a/b", "not a region")]
+        {
             assert!(compute("", region).unwrap_err().contains(why), "{region}");
         }
     }

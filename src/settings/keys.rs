@@ -1,29 +1,29 @@
-//! Every key of the configuration: what it takes, what holds without it, what it means.
-//! The reader, the JSON Schema and the reference page are made from this one table.
+//! All configuration keys with their form, default and description. The reader, the JSON Schema
+//! and the reference page are generated from this table.
 
-/// One key.
+/// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As written in the file.
+    /// The name, as written in the file.
     pub name: &'static str,
-    /// What it takes.
+    /// The form of its value.
     pub form: Form,
-    /// What holds where it is not given, written as in the file.
+    /// The default value, written as in the file.
     pub default: Option<&'static str>,
-    /// Must be given.
+    /// Whether the key must be set.
     pub required: bool,
-    /// For people, one sentence or two.
+    /// A description of one or two sentences.
     pub about: &'static str,
 }
 
-/// What a key takes.
+/// The form of a key's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
-    /// A text of this pattern.
+    /// A string that matches this pattern.
     Text {
-        /// A regular expression (ECMA 262), the whole text.
+        /// A regular expression (ECMA 262) for the whole string.
         pattern: &'static str,
-        /// In words, after "expected".
+        /// A description that follows "expected".
         expected: &'static str,
     },
     /// One of these words.
@@ -36,11 +36,11 @@ pub enum Form {
     Switch,
     /// `{ env = "NAME" }`, `{ file = "path" }`, or the credential itself.
     Secret,
-    /// A list of texts of this pattern.
+    /// A list of strings that match this pattern.
     Texts {
-        /// A regular expression (ECMA 262), each text whole.
+        /// A regular expression (ECMA 262) for each whole string.
         pattern: &'static str,
-        /// In words, after "expected".
+        /// A description that follows "expected".
         expected: &'static str,
     },
     /// A list of these words.
@@ -52,7 +52,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// In words, after "expected".
+    /// Returns a description that follows "expected".
     pub fn expected(self) -> String {
         match self {
             Self::Text { expected, .. } | Self::Texts { expected, .. } => expected.to_owned(),
@@ -62,10 +62,10 @@ impl Form {
             Self::Count => "a whole number from 1".to_owned(),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {
-                "{ env = \"NAME\" }, { file = \"path\" } or the credential as a text".to_owned()
+                "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
-            Self::Tables(_) => "tables in the file, each headed [[class]]".to_owned(),
+            Self::Tables(_) => "tables in the file, each under [[class]]".to_owned(),
         }
     }
 }
@@ -89,41 +89,41 @@ impl Key {
     }
 }
 
-/// Patterns that the reader checks too, so that the schema and the reader agree.
+// The reader enforces these patterns too, so that it agrees with the schema.
 const URL: Form = Form::Text {
     pattern: "^https?://[^\\s?#@]+$",
     expected: "an address such as \"https://git.example.com\"",
 };
 const NAMED: Form = Form::Text {
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
-    expected: "up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit",
+    expected: "up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit",
 };
-const ANY_TEXT: Form = Form::Text { pattern: "^\\P{Cc}*$", expected: "a text" };
+const ANY_TEXT: Form = Form::Text { pattern: "^\\P{Cc}*$", expected: "a string" };
 const ANY_TEXTS: Form =
-    Form::Texts { pattern: "^\\P{Cc}+$", expected: "a list of texts such as [\"a\", \"b\"]" };
+    Form::Texts { pattern: "^\\P{Cc}+$", expected: "a list of strings such as [\"a\", \"b\"]" };
 
-/// The file's top.
+/// The top level of the file.
 pub const TOP: &[Key] = &[
     key(
         "installation",
         NAMED,
-        "Value of the machine tag `tinqs-ci`. Two installations that share a cloud account need two values.",
+        "The value of the machine tag `tinqs-ci`. Installations that share a cloud account need different values.",
     )
     .or("tinqs-ci"),
-    key("forge", Form::Table(FORGE), "The Gitea server and how it is asked."),
+    key("forge", Form::Table(FORGE), "The Gitea server and how to access it."),
     key(
         "store",
         Form::Text {
             pattern: "^(redb:.+|memory:|dynamodb:.+)$",
             expected: "\"redb:DIRECTORY\" or \"memory:\"",
         },
-        "Where runs are kept: `redb:DIRECTORY` (relative to the working directory), or `memory:`, gone with the process. `dynamodb:TABLE` needs the AWS adapters.",
+        "The store for runs: `redb:DIRECTORY` (relative to the working directory), or `memory:` (lost when the process ends). `dynamodb:TABLE` needs a build with the AWS adapters.",
     )
     .or("redb:./data"),
     key(
         "queue",
         Form::Text { pattern: "^(memory:|sqs:.+)$", expected: "\"memory:\" or \"sqs:URL\"" },
-        "Where wake-ups are kept: `memory:`, in the process; what is lost there is found again by time. `sqs:URL` (in builds with the AWS adapters): a standard queue, into which EC2's events may come too.",
+        "The queue for wake-ups: `memory:` (in the process; lost wake-ups are repeated when the run is due), or `sqs:URL` (needs a build with the AWS adapters): a standard queue, which may also receive EC2 events.",
     )
     .or("memory:"),
     key(
@@ -132,49 +132,49 @@ pub const TOP: &[Key] = &[
             pattern: "^(process:.*|ec2:.+)$",
             expected: "\"process:\", \"process:DIRECTORY\" or \"ec2:REGION\"",
         },
-        "Where machines are: `process:`, child processes of this host in directories of their own under the store's directory (or under the one given). `ec2:REGION` (in builds with the AWS adapters): instances; each class then names `image`, `kinds` and `subnets`.",
+        "Where machines run: `process:` starts child processes on this host, each in its own directory below the store's directory (or below the given one). `ec2:REGION` (needs a build with the AWS adapters) launches EC2 instances; each class must then set `image`, `kinds` and `subnets`.",
     )
     .or("process:"),
     key("server", Form::Table(SERVER), "The HTTP server."),
     key(
         "class",
         Form::Tables(CLASS),
-        "Classes of machines, in order: the first whose labels contain every label of a job's `runs-on` serves it. Without any: one class `default` with labels [\"*\"].",
+        "Machine classes, in order: the first class whose labels contain every label of a job's `runs-on` serves the job. The default is one class `default` with labels [\"*\"].",
     ),
 ];
 
 /// `[forge]`.
 pub(super) const FORGE: &[Key] = &[
-    key("url", URL, "The server's address; required, here or as `GITEA_URL` in the environment."),
+    key("url", URL, "The server's address. Required, here or in the variable `GITEA_URL`."),
     key(
         "machine_url",
         URL,
-        "The server's address as machines reach it, where that differs from `url`.",
+        "The server's address for machines, if it differs from `url`.",
     ),
     key(
         "token",
         Form::Secret,
-        "An access token for the API, with read access to jobs and runners in `scope` and write access to runners. Without it: `GITEA_TOKEN` of the environment.",
+        "An access token for the API, with read access to jobs and runners in `scope` and write access to runners. Defaults to the variable `GITEA_TOKEN`.",
     ),
     key(
         "runner_token",
         Form::Secret,
-        "The registration token for runners. Without it, it is asked from the server. `RUNNER_TOKEN` of the environment.",
+        "The registration token for runners. Defaults to the variable `RUNNER_TOKEN`; if neither is set, the server is asked for one.",
     ),
     key(
         "webhook_secret",
         Form::Secret,
-        "What webhooks are signed with. Without it, webhooks are mere hints that bring the next poll forward. `WEBHOOK_SECRET` of the environment.",
+        "The secret that signs webhooks. Defaults to the variable `WEBHOOK_SECRET`. Without it, a webhook only triggers the next poll early.",
     ),
     key(
         "git_token",
         Form::Secret,
-        "For cloning over HTTPS on machines. `RUNNER_GIT_TOKEN` of the environment.",
+        "A token for cloning over HTTPS on machines. Defaults to the variable `RUNNER_GIT_TOKEN`.",
     ),
     key(
         "demand",
         Form::Word(&["auto", "jobs", "push"]),
-        "How waiting jobs are known: `jobs`, from the server's own list; `push`, from pushes that are evaluated here (needs `webhook_secret`); `auto`, as the server allows.",
+        "How waiting jobs are found: `jobs` reads the server's job list; `push` evaluates pushes here (needs `webhook_secret`); `auto` picks what the server supports.",
     )
     .or("auto"),
     key(
@@ -183,14 +183,14 @@ pub(super) const FORGE: &[Key] = &[
             pattern: "^(all|user|org:[^/:\\s]+|repo:[^/:\\s]+/[^/:\\s]+)$",
             expected: "\"all\", \"user\", \"org:NAME\" or \"repo:OWNER/NAME\"",
         },
-        "Which job and runner lists are used: of the whole server (an administrator's token), of the token's user, of an organisation, of a repository.",
+        "Which job and runner lists are read: those of the whole server (needs an administrator's token), of the token's user, of an organization, or of a repository.",
     )
     .or("all"),
     key("poll_every", Form::Duration, "How often the job list is read; from 1s to 1h.").or("10s"),
     key(
         "sweep_every",
         Form::Duration,
-        "How often machines, registrations and seats are gone through; from 1s to 1h.",
+        "How often the sweep checks machines, registrations and seats; from 1s to 1h.",
     )
     .or("60s"),
 ];
@@ -203,67 +203,74 @@ pub(super) const SERVER: &[Key] = &[
             pattern: "^.+:[0-9]{1,5}$",
             expected: "an IP address and a port such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"",
         },
-        "Where webhooks and the API are served.",
+        "The address that serves webhooks and the API.",
     )
     .or("127.0.0.1:8080"),
     key(
         "api_token",
         Form::Secret,
-        "What `/v1` asks for as `Authorization: Bearer …`; required when listening beyond loopback.",
+        "The token that `/v1` requires as `Authorization: Bearer …`. Required when listening on an address other than loopback.",
     ),
 ];
 
 /// `[[class]]`.
 pub(super) const CLASS: &[Key] = &[
-    key("name", NAMED, "Its name: in tags, metrics and records.").required(),
+    key("name", NAMED, "The name of the class in tags, metrics and records.").required(),
     key(
         "labels",
         Form::Texts {
             pattern: "^(\\*|[^\\s:,*]+(:(host|docker)(:[^\\s,]+)?)?)$",
             expected: "a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or [\"*\"]",
         },
-        "Labels that its runners carry, `name[:schema[:argument]]`. [\"*\"] serves any set without `host`.",
+        "The labels of its runners, `name[:schema[:argument]]`. [\"*\"] serves any labels except `host`.",
     )
     .required(),
-    key("serves_unlabelled", Form::Switch, "Also jobs that ask for no label at all.").or("false"),
-    key("limit", Form::Count, "Most machines at once. Without it: no limit."),
-    key("repo_limit", Form::Count, "Most machines at once for one repository. Without it: no limit."),
-    key("boot_within", Form::Duration, "From a launch until the runner is online.").or("5m"),
+    key("serves_unlabelled", Form::Switch, "Whether the class also serves jobs without labels.")
+        .or("false"),
+    key("limit", Form::Count, "The maximum number of machines. The default is no limit."),
+    key(
+        "repo_limit",
+        Form::Count,
+        "The maximum number of machines for one repository. The default is no limit.",
+    ),
+    key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
+        .or("5m"),
     key(
         "idle_within",
         Form::Duration,
-        "From the runner's start until it has a job; then it ends itself.",
+        "How long a runner waits for a job before it shuts down.",
     )
     .or("2m"),
-    key("max_age", Form::Duration, "Of a machine, whatever it does.").or("6h"),
-    key("give_up_after", Form::Duration, "A job waiting this long gets no more machines.").or("24h"),
+    key("max_age", Form::Duration, "The maximum age of a machine, even mid-job.").or("6h"),
+    key("give_up_after", Form::Duration, "A job that waits this long gets no more machines.")
+        .or("24h"),
     key(
         "assign_within",
         Form::Duration,
-        "After another job took its machine, how long a job waits for that job's machine.",
+        "How long a displaced job waits for the machine of the job that took its own.",
     )
     .or("60s"),
     key("keep", Form::Duration, "How long a finished run is kept.").or("168h"),
     key(
         "machines",
         Form::Table(MACHINES),
-        "What is launched: every combination, in this order: market, kind, subnet.",
+        "The machine specs to try: every combination, ordered by market, kind, subnet.",
     ),
 ];
 
 /// `[class.machines]`.
 pub(super) const MACHINES: &[Key] = &[
-    key("markets", Form::Words(&["spot", "on-demand"]), "How machines are paid.")
+    key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
         .or("[\"on-demand\"]"),
-    key("kinds", ANY_TEXTS, "Instance types; for child processes a mere name.").or("[\"process\"]"),
-    key("subnets", ANY_TEXTS, "Subnet ids."),
-    key("image", ANY_TEXT, "Image id."),
-    key("security_groups", ANY_TEXTS, "Security group ids."),
-    key("instance_profile", ANY_TEXT, "Instance profile of the machines."),
+    key("kinds", ANY_TEXTS, "The instance types; for child processes any name.").or("[\"process\"]"),
+    key("subnets", ANY_TEXTS, "The subnet IDs."),
+    key("image", ANY_TEXT, "The image ID."),
+    key("security_groups", ANY_TEXTS, "The security group IDs."),
+    key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
 ];
 
-/// What a credential's table holds.
+/// The table of a credential.
 pub(super) const SECRET: &[Key] = &[
     key("env", ANY_TEXT, "The environment variable that holds the credential."),
-    key("file", ANY_TEXT, "The file that holds the credential; a newline at its end is dropped."),
+    key("file", ANY_TEXT, "The file that holds the credential; trailing newlines are removed."),
 ];

@@ -1,7 +1,7 @@
-//! File and environment become [`Settings`], or a list of every mistake in them.
+//! Loads [`Settings`] from the file and the environment, or lists every mistake in them.
 //!
-//! The environment comes in as a map; `main` alone reads it. Relative paths, of data directories
-//! and of credentials, are relative to the working directory.
+//! Only `main` reads the environment; here it is a map. Relative paths (data directories,
+//! credentials) are relative to the working directory.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,28 +16,28 @@ use super::reader::{Findings, Reader};
 use super::tree::{self, Env, Table};
 use super::types::Settings;
 
-/// The file that is read where none is named.
+/// The configuration file that is read by default.
 pub const DEFAULT_FILE: &str = "./tinqs-ci.toml";
 
-/// The variable that names the file.
+/// The environment variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "TINQS_CI_CONFIG";
 
-/// A configuration that may be used.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What it says.
+    /// The settings.
     pub settings: Settings,
-    /// The file it was read from; `None`: the environment said all.
+    /// The file it was read from; `None` if everything came from the environment.
     pub file: Option<PathBuf>,
-    /// What is allowed and probably not meant, a line each.
+    /// Values that are allowed but probably unintended, one per line.
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration: the file named, else by `TINQS_CI_CONFIG`, else `./tinqs-ci.toml` if
-/// it is there; over it the environment.
+/// Reads the configuration from the `named` file, else the file in `TINQS_CI_CONFIG`, else
+/// `./tinqs-ci.toml` if it exists. Environment variables override the file.
 ///
 /// # Errors
-/// Every mistake at once.
+/// Lists every mistake, or says why the file cannot be read.
 pub fn load(named: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     let variable = env.get(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let wanted = named.map(Path::to_path_buf).or(variable);
@@ -50,17 +50,18 @@ pub fn load(named: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
         Err(error) => {
             let shown = escape(&file.to_string_lossy());
             Err(Mistakes {
-                lines: vec![format!("{shown}: the configuration cannot be read: {error}")],
-                hint: "`tinqs-ci init` writes one; `--config FILE` names another".to_owned(),
+                lines: vec![format!("{shown}: cannot read the configuration: {error}")],
+                hint: "create one with `tinqs-ci init`, or name another with `--config FILE`"
+                    .to_owned(),
             })
         }
     }
 }
 
-/// The same from a text; `file` is what messages call it.
+/// Reads the configuration from `text`; messages name it `file`.
 ///
 /// # Errors
-/// Every mistake at once.
+/// Lists every mistake.
 pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     let mut tree = match tree::parse(text) {
         Ok(tree) => tree,
@@ -75,10 +76,11 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
     if file.is_none() && !has_url(&tree) {
         return Err(Mistakes {
             lines: vec![format!(
-                "there is no configuration: {DEFAULT_FILE} is not there, and neither \
+                "no configuration: {DEFAULT_FILE} does not exist, and neither \
                  TINQS_CI_FORGE__URL nor GITEA_URL is set"
             )],
-            hint: "`tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none"
+            hint: "create one with `tinqs-ci init`, or name one with `--config FILE`; \
+                   `tinqs-ci demo` needs none"
                 .to_owned(),
         });
     }
@@ -86,7 +88,7 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
     let settings =
         check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);
     let mut mistakes = found.mistakes.into_inner();
-    // By place, so that a reader goes through his file once.
+    // In the order of the file.
     mistakes.sort_by(|a, b| a.at.cmp(&b.at));
     if !mistakes.is_empty() {
         let lines = mistakes.iter().map(|mistake| mistake.line(file)).collect();
@@ -103,8 +105,8 @@ fn has_url(tree: &Table) -> bool {
     }
 }
 
-/// The variables of the predecessor. Those of the forge fill in what nothing else says; those of
-/// the cloud make a configuration only where there is no file.
+/// Fills in the predecessor's variables: those of the forge where nothing else sets the key, those
+/// of the cloud only if there is no file.
 fn seed(tree: &mut Table, has_file: bool, env: &Env) {
     let forge = [
         ("url", "GITEA_URL"),

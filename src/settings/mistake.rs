@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words.
+//! Mistakes in a configuration, as messages.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use tinqs_ci_reconciler::text::escape;
 
 use super::tree::Place;
 
-/// Everything that is wrong with a configuration.
+/// All mistakes in a configuration.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", lines.join("\n"))]
 pub struct Mistakes {
-    /// A line for each: `FILE:LINE: KEY: what is wrong, what is expected`.
+    /// One line per mistake: `FILE:LINE: KEY: what is wrong, what is expected`.
     pub lines: Vec<String>,
-    /// What helps.
+    /// What to do.
     pub hint: String,
 }
 
@@ -38,6 +38,6 @@ impl Mistake {
 }
 
 pub(super) fn hint(file: Option<&Path>) -> String {
-    let what = if file.is_some() { "mend the lines above" } else { "mend the variables above" };
+    let what = if file.is_some() { "fix the lines above" } else { "fix the variables above" };
     format!("{what}; `tinqs-ci schema config` lists every key")
 }

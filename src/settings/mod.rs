@@ -1,4 +1,4 @@
-//! File and environment become settings.
+//! Loads the settings from the configuration file and the environment.
 
 mod check;
 mod ec2;

@@ -1,4 +1,4 @@
-//! Reads one table by its keys and collects every mistake on the way.
+//! Reads a table by its keys and collects every mistake.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,28 +14,28 @@ use super::mistake::Mistake;
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// What all readers of one configuration share.
+/// State that all readers of a configuration share.
 pub(super) struct Findings<'a> {
     pub(super) env: &'a Env,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) warnings: RefCell<Vec<Mistake>>,
 }
 
-/// One table, with its keys.
+/// A table and its known keys.
 pub(super) struct Reader<'a> {
     keys: &'static [Key],
     /// `forge.`, `class "linux".`, or nothing at the top.
     prefix: String,
-    /// Where the table begins; `None`: it is not there.
+    /// Where the table begins; `None` if it is missing.
     at: Option<Place>,
     table: Option<&'a Table>,
-    /// Something else stands in its place; that has been reported.
+    /// The value is not a table; that is already reported.
     broken: bool,
     out: &'a Findings<'a>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of a table. Keys that are not known are mistakes at once.
+    /// Creates a reader and reports unknown keys.
     pub(super) fn new(
         keys: &'static [Key],
         prefix: String,
@@ -55,14 +55,14 @@ impl<'a> Reader<'a> {
 
     fn key(&self, name: &str) -> &'static Key {
         let key = self.keys.iter().find(|key| key.name == name);
-        key.unwrap_or_else(|| panic!("`{name}` is asked for and stands in no table of keys"))
+        key.unwrap_or_else(|| panic!("bug: `{name}` is missing in the table of keys"))
     }
 
     fn node(&self, name: &str) -> Option<&'a Node> {
         self.table.and_then(|table| table.get(name)).map(|(_, node)| node)
     }
 
-    /// Whether the key is given.
+    /// Whether the key is set.
     pub(super) fn has(&self, name: &str) -> bool {
         self.node(name).is_some()
     }
@@ -72,24 +72,24 @@ impl<'a> Reader<'a> {
         list.borrow_mut().push(Mistake { at, key, message: message.to_owned() });
     }
 
-    /// Reports a mistake in a key's value, or where it ought to stand.
+    /// Reports a mistake at the key's value, or at the table if the key is not set.
     pub(super) fn mistake(&self, name: &str, message: &str) {
         let at = self.node(name).map(|node| node.at.clone()).or_else(|| self.at.clone());
         self.add(&self.out.mistakes, at, name, message);
     }
 
-    /// Reports something that is allowed and probably not meant.
+    /// Reports a value that is allowed but probably unintended.
     pub(super) fn warn(&self, name: &str, message: &str) {
         let at = self.node(name).map(|node| node.at.clone()).or_else(|| self.at.clone());
         self.add(&self.out.warnings, at, name, message);
     }
 
-    /// A variable of the environment, where it is set.
+    /// Returns an environment variable if it is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
         self.out.env.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Reports a mistake in a variable that stands for the key `name`.
+    /// Reports a mistake in a variable that sets the key `name`.
     pub(super) fn variable_mistake(&self, variable: &str, name: &str, message: &str) {
         let at = Some(Place::Variable(variable.to_owned()));
         self.add(&self.out.mistakes, at, name, message);
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         self.mistake(name, &format!("expected {expected}, not {}", node.value.kind()));
     }
 
-    /// Reports a required key that is not there.
+    /// Reports a missing required key.
     pub(super) fn missing(&self, name: &str) {
         if self.broken {
             return;
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         self.mistake(name, &format!("is missing: expected {expected}"));
     }
 
-    /// A text, given or by default.
+    /// Returns a string, or its default.
     pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let key = self.key(name);
         let Some(node) = self.node(name) else {
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         Some(Cow::Borrowed(text))
     }
 
-    /// Reports a value that is not of the key's form.
+    /// Reports a value that does not have the key's form.
     pub(super) fn not_of_form(&self, name: &str, text: &str) {
         let form = self.key(name).form;
         let near = match form {
@@ -142,11 +142,12 @@ impl<'a> Reader<'a> {
         let shown = cut(text, 60);
         self.mistake(
             name,
-            &format!("\"{shown}\" is not possible: expected {}{near}", form.expected()),
+            &format!("\"{shown}\" is not valid: expected {}{near}", form.expected()),
         );
     }
 
-    /// A text, made into something by `parse`, whose error says what is wrong with it.
+    /// Returns a string parsed by `parse`. The error is the message; an empty one stands for the
+    /// general message of the key's form.
     pub(super) fn parsed<T>(
         &self,
         name: &str,
@@ -166,21 +167,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A duration within bounds, in whole seconds.
+    /// Returns a duration between `least` and `most` seconds.
     pub(super) fn duration(&self, name: &str, least: i64, most: i64) -> SignedDuration {
         let parse = |text: &str| {
             let duration = SignedDuration::from_str(text).map_err(|_| String::new())?;
             let (low, high) = (SignedDuration::from_secs(least), SignedDuration::from_secs(most));
             if duration < low || duration > high {
                 let shown = escape(text);
-                return Err(format!("\"{shown}\" is not possible: from {low:#} to {high:#}"));
+                return Err(format!("\"{shown}\" is not valid: from {low:#} to {high:#}"));
             }
             Ok(duration)
         };
         self.parsed(name, parse).unwrap_or_default()
     }
 
-    /// A value that environment variables give as a text.
+    /// Parses a value that an environment variable gives as text.
     fn from_variable<T: FromStr>(node: &Node) -> Option<T> {
         match (&node.value, &node.at) {
             (Value::Text(text), Place::Variable(_)) => text.trim().parse().ok(),
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A whole number from 1.
+    /// Returns a whole number from 1.
     pub(super) fn count(&self, name: &str) -> Option<u32> {
         let node = self.node(name)?;
         let number = match &node.value {
@@ -204,18 +205,18 @@ impl<'a> Reader<'a> {
             Ok(_) => {
                 self.mistake(
                     name,
-                    "0 would allow no machine at all: leave the key out for no limit",
+                    "0 would allow no machines: remove the key for no limit",
                 );
                 None
             }
             Err(_) => {
-                self.mistake(name, &format!("{number} is not possible: from 1 to {}", u32::MAX));
+                self.mistake(name, &format!("{number} is not valid: from 1 to {}", u32::MAX));
                 None
             }
         }
     }
 
-    /// `true` or `false`.
+    /// Returns `true` or `false`.
     pub(super) fn switch(&self, name: &str) -> bool {
         let Some(node) = self.node(name) else { return self.key(name).default == Some("true") };
         let switch = match &node.value {
@@ -228,7 +229,7 @@ impl<'a> Reader<'a> {
         switch.unwrap_or_default()
     }
 
-    /// A list of texts, never empty where it is given; variables separate them by commas.
+    /// Returns a list of strings, not empty if it is set. Variables separate them by commas.
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         let Some(node) = self.node(name) else {
             if self.key(name).required {
@@ -246,7 +247,7 @@ impl<'a> Reader<'a> {
                     Ok(texts) => Some(texts),
                     Err(kind) => {
                         let expected = self.key(name).form.expected();
-                        self.mistake(name, &format!("holds {kind}: expected {expected}"));
+                        self.mistake(name, &format!("contains {kind}: expected {expected}"));
                         return None;
                     }
                 }
@@ -261,7 +262,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         if texts.is_empty() || texts.iter().any(String::is_empty) {
-            let what = if texts.is_empty() { "is empty" } else { "holds an empty text" };
+            let what = if texts.is_empty() { "is empty" } else { "contains an empty string" };
             self.mistake(name, &format!("{what}: expected {}", self.key(name).form.expected()));
             return None;
         }
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
         Some(texts)
     }
 
-    /// A table below this one; it may be missing.
+    /// Returns a reader of a table below this one; the table may be missing.
     pub(super) fn table(&self, name: &str) -> Reader<'a> {
         let keys = match self.key(name).form {
             Form::Table(keys) => keys,
@@ -292,7 +293,7 @@ impl<'a> Reader<'a> {
         Reader::new(keys, prefix, at, table, self.out)
     }
 
-    /// Tables of a list, each with its name or place as prefix.
+    /// Returns a reader for each table of a list, with its name or index as prefix.
     pub(super) fn tables(&self, name: &str) -> Vec<Reader<'a>> {
         let Some(node) = self.node(name) else { return Vec::new() };
         let Form::Tables(keys) = self.key(name).form else { return Vec::new() };
@@ -315,7 +316,7 @@ impl<'a> Reader<'a> {
         readers
     }
 
-    /// A credential; its text is in no message.
+    /// Returns a credential. No message contains it.
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         let node = self.node(name)?;
         let found = match &node.value {
@@ -323,7 +324,7 @@ impl<'a> Reader<'a> {
                 if let Place::Line(_) = node.at {
                     self.warn(
                         name,
-                        "stands in the file itself: { env = \"NAME\" } or { file = \"path\" } keeps it out",
+                        "is stored in the configuration file: use { env = \"NAME\" } or { file = \"path\" }",
                     );
                 }
                 Ok(text.clone())
@@ -336,7 +337,7 @@ impl<'a> Reader<'a> {
                 match (variable, file) {
                     (Some(variable), None) => from_env(&variable, self.out.env),
                     (None, Some(file)) => from_file(&file),
-                    // A key that is unknown or of a wrong type has been reported already.
+                    // Unknown keys and wrong types are already reported.
                     (None, None) if !table.is_empty() => return None,
                     (None, None) | (Some(_), Some(_)) => {
                         Err("expected exactly one of `env` and `file`".to_owned())
@@ -353,7 +354,7 @@ impl<'a> Reader<'a> {
                 if secret.is_short() {
                     self.warn(
                         name,
-                        "is shorter than 8 characters, so messages that quote it show it: make a longer one",
+                        "is shorter than 8 characters and cannot be redacted in messages: use a longer one",
                     );
                 }
                 Some(secret)
@@ -374,12 +375,12 @@ fn from_env(variable: &str, env: &Env) -> Result<String, String> {
     }
 }
 
-/// A credential is short; a path that leads to something else is a mistake.
+/// Limits a credential file, in case the path names something else.
 const SECRET_BYTES: u64 = 65_536;
 
 fn from_file(path: &str) -> Result<String, String> {
     let shown = cut(path, 200);
-    let fail = |why: &dyn Display| format!("the file `{shown}` cannot be read: {why}");
+    let fail = |why: &dyn Display| format!("cannot read the file `{shown}`: {why}");
     let size = std::fs::metadata(path).map_err(|e| fail(&e))?;
     if size.is_dir() {
         return Err(fail(&"it is a directory"));
@@ -387,7 +388,7 @@ fn from_file(path: &str) -> Result<String, String> {
     if size.len() > SECRET_BYTES {
         return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
     }
-    // A device or a pipe tells no size.
+    // A device or a pipe reports no size.
     let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
     let mut text = String::new();
     file.take(SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| fail(&e))?;
@@ -401,18 +402,18 @@ fn from_file(path: &str) -> Result<String, String> {
     Ok(trimmed.to_owned())
 }
 
-/// Credentials go into headers: one line, nothing unprintable.
+/// Rejects credentials that cannot be sent in a header.
 fn checked(text: String) -> Result<String, String> {
     if text.is_empty() {
-        return Err("is empty: leave the key out, or give the credential".to_owned());
+        return Err("is empty: remove the key, or set the credential".to_owned());
     }
     if text.chars().any(char::is_control) {
-        return Err("the credential holds a line break or another control character".to_owned());
+        return Err("the credential contains a line break or another control character".to_owned());
     }
     Ok(text)
 }
 
-/// What to say of a key that is not known here: where it belongs, or the nearest that is.
+/// The message for an unknown key: suggests the nearest known one, or the table it belongs to.
 fn unknown(keys: &[Key], name: &str) -> String {
     let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
     let elsewhere = [
@@ -429,5 +430,5 @@ fn unknown(keys: &[Key], name: &str) -> String {
     if let Some((_, place)) = home {
         return format!("is not a known key here; it belongs {place}");
     }
-    format!("is not a known key; known are {}", names.join(", "))
+    format!("is not a known key; known keys are {}", names.join(", "))
 }

@@ -1,10 +1,10 @@
-//! The JSON Schema of the configuration file, and its reference page, from the table of keys.
+//! Generates the JSON Schema and the reference page of the configuration from the table of keys.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::{Form, Key, SECRET, TOP};
 
-/// The JSON Schema (draft 2020-12) of `tinqs-ci.toml`.
+/// Returns the JSON Schema (draft 2020-12) of `tinqs-ci.toml`.
 pub fn schema() -> Value {
     let mut schema = object(TOP);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
@@ -14,7 +14,7 @@ pub fn schema() -> Value {
     secret["minProperties"] = 1.into();
     secret["maxProperties"] = 1.into();
     schema["$defs"] = json!({ "secret": {
-        "description": "A credential: from the environment, from a file, or as it is.",
+        "description": "A credential: from an environment variable, from a file, or inline.",
         "oneOf": [{ "type": "string", "minLength": 1 }, secret],
     }});
     schema
@@ -55,7 +55,7 @@ fn property(key: &Key) -> Value {
 
 fn default_value(form: Form, text: &str) -> Value {
     match form {
-        // Written as in the file; such lists are JSON too.
+        // These TOML values are valid JSON.
         Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count => {
             serde_json::from_str(text).unwrap_or(Value::Null)
         }
@@ -63,17 +63,17 @@ fn default_value(form: Form, text: &str) -> Value {
     }
 }
 
-/// The reference of all keys, in Markdown.
+/// Returns the reference of all keys in Markdown.
 pub fn reference() -> String {
     let mut page = String::new();
-    section(&mut page, "The top of the file", TOP);
+    section(&mut page, "Top level", TOP);
     page
 }
 
 fn section(page: &mut String, title: &str, keys: &[Key]) {
     use std::fmt::Write as _;
     let _ = writeln!(page, "## {title}\n");
-    let _ = writeln!(page, "| key | takes | default | |\n|---|---|---|---|");
+    let _ = writeln!(page, "| key | value | default | description |\n|---|---|---|---|");
     let mut below = Vec::new();
     for key in keys {
         if let Form::Table(inner) | Form::Tables(inner) = key.form {

@@ -1,4 +1,4 @@
-//! The file and the environment as one tree, each value with the place it came from.
+//! Merges the file and the environment into one tree; each value knows where it came from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Form, Key, TOP};
 
-/// The environment, as `main` read it.
+/// The environment variables, as read by `main`.
 pub type Env = BTreeMap<String, String>;
 
 /// Where a value was given.
@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) at: Place,
 }
 
-/// A value, as far as the configuration tells them apart.
+/// A value, by the types that the configuration distinguishes.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(String),
@@ -35,18 +35,18 @@ pub(super) enum Value {
     Switch(bool),
     List(Vec<Node>),
     Table(Table),
-    /// Nothing that any key takes; named for the message.
+    /// A type that no key accepts; named for the message.
     Other(&'static str),
 }
 
-/// A table, each key with the place it stands at.
+/// A table; each key with its place.
 pub(super) type Table = BTreeMap<String, (Place, Node)>;
 
 impl Value {
-    /// What it is, after "not".
+    /// Describes the type; follows "not" in messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Text(_) => "a text",
+            Self::Text(_) => "a string",
             Self::Number(_) => "a number",
             Self::Switch(_) => "true or false",
             Self::List(_) => "a list",
@@ -56,13 +56,13 @@ impl Value {
     }
 }
 
-/// What the TOML parser says, with its line.
+/// An error of the TOML parser, with its line.
 pub(super) struct SyntaxError {
     pub(super) line: usize,
     pub(super) message: String,
 }
 
-/// Reads the file's text.
+/// Parses the file's text.
 pub(super) fn parse(text: &str) -> Result<Table, Vec<SyntaxError>> {
     let lines = Lines::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -103,9 +103,9 @@ fn node(value: &Spanned<DeValue<'_>>, lines: &Lines) -> Node {
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other("a number of that size"), Value::Number),
+            .map_or(Value::Other("a number this large"), Value::Number),
         DeValue::Boolean(switch) => Value::Switch(*switch),
-        DeValue::Float(_) => Value::Other("a number with a point"),
+        DeValue::Float(_) => Value::Other("a decimal number"),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => Value::List(items.iter().map(|i| node(i, lines)).collect()),
         DeValue::Table(inner) => Value::Table(table(inner, lines)),
@@ -115,14 +115,14 @@ fn node(value: &Spanned<DeValue<'_>>, lines: &Lines) -> Node {
 
 const PREFIX: &str = "TINQS_CI_";
 
-/// Variables of that prefix that are not configuration: the command line's own, and the marker
-/// that machines carry.
+/// Variables with the prefix that are not configuration: those of the command line, and the marker
+/// of machines.
 const NOT_CONFIGURATION: &[&str] = &["CONFIG", "URL", "API_TOKEN", "MACHINE", "LOG"];
 
-/// Lays `TINQS_CI_<SECTION>__<KEY>` over the file. Empty variables count as not set.
+/// Overrides the file with `TINQS_CI_<SECTION>__<KEY>`. Empty variables count as unset.
 ///
-/// A name without `__` that is not near a key is left alone: Kubernetes sets `TINQS_CI_PORT` and
-/// the like for a service of our name.
+/// Ignores a name without `__` that does not resemble a key: Kubernetes sets `TINQS_CI_PORT` and
+/// the like for a service named `tinqs-ci`.
 pub(super) fn overlay(tree: &mut Table, env: &Env) {
     for (variable, text) in env {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
@@ -141,7 +141,7 @@ pub(super) fn overlay(tree: &mut Table, env: &Env) {
     }
 }
 
-/// Sets one value by its path, making tables on the way.
+/// Sets a value by its path and creates missing tables.
 pub(super) fn set(tree: &mut Table, keys: &[Key], path: &[String], text: &str, variable: &str) {
     let place = Place::Variable(variable.to_owned());
     let Some((first, rest)) = path.split_first() else { return };
@@ -153,7 +153,7 @@ pub(super) fn set(tree: &mut Table, keys: &[Key], path: &[String], text: &str, v
     let form = keys.iter().find(|key| key.name == first).map(|key| key.form);
     let empty = || Node { value: Value::Table(Table::new()), at: place.clone() };
     let (_, inner) = tree.entry(first.clone()).or_insert_with(|| (place.clone(), empty()));
-    // A credential is replaced whole: `{ env = … }` of the file and a `__FILE` variable are no pair.
+    // Replace a credential as a whole: `{ env = … }` of the file must not combine with `__FILE`.
     let is_secret = matches!(form, Some(Form::Secret));
     let is_whole = !matches!(inner.value, Value::Table(_));
     if is_whole || (is_secret && !matches!(inner.at, Place::Variable(_))) {
@@ -168,7 +168,7 @@ pub(super) fn set(tree: &mut Table, keys: &[Key], path: &[String], text: &str, v
     }
 }
 
-/// Fills in a value that neither the file nor the environment's own keys give.
+/// Sets a value only if neither the file nor a `TINQS_CI_` variable sets it.
 pub(super) fn fill(tree: &mut Table, path: &[&str], env: &Env, variable: &str, text: &str) {
     let mut at = &*tree;
     for (depth, part) in path.iter().enumerate() {
@@ -193,7 +193,8 @@ impl fmt::Display for Place {
         }
     }
 }
-/// The nearest of some words: at most `most` edits away, and fewer than half of the word.
+
+/// Returns the nearest of some words: at most `most` edits away, and at most half of the word.
 pub(super) fn nearest<'w>(word: &str, words: &[&'w str], most: usize) -> Option<&'w str> {
     let word = word.to_lowercase();
     if word.len() > 60 {

@@ -1,56 +1,56 @@
-//! What is configured, checked and with defaults filled in.
+//! The checked settings, with defaults filled in.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tinqs_ci_reconciler::model::{Class, Secret};
 
-/// Whether this build has the adapters of AWS.
+/// Whether this build has the AWS adapters.
 pub const AWS: bool = cfg!(feature = "aws");
 
-/// Everything that is configured.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Value of the machine tag `tinqs-ci`; part of every uid.
+    /// The value of the machine tag `tinqs-ci`; part of every UID.
     pub installation: String,
     /// The forge.
     pub forge: tinqs_ci_gitea::Config,
-    /// Where runs are kept.
+    /// The store for runs.
     pub store: StoreUrl,
-    /// Where wake-ups are kept.
+    /// The queue for wake-ups.
     pub queue: QueueUrl,
-    /// Where machines are.
+    /// Where machines run.
     pub compute: ComputeUrl,
     /// The HTTP server.
     pub server: Server,
-    /// In order: the first class that serves a job's labels serves it.
+    /// The classes in order: the first that matches a job's labels serves it.
     pub classes: Vec<Class>,
 }
 
-/// Where runs are kept.
+/// The store for runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `redb:DIR`: one file in this directory.
     Redb(PathBuf),
-    /// `memory:`: gone with the process.
+    /// `memory:`: lost when the process ends.
     Memory,
     /// `dynamodb:TABLE`.
     Dynamodb(String),
 }
 
-/// Where wake-ups are kept.
+/// The queue for wake-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueUrl {
-    /// `memory:`: in the process; `due` in the store carries the rest.
+    /// `memory:`: in the process; lost wake-ups are repeated when the run is due.
     Memory,
     /// `sqs:URL`.
     Sqs(String),
 }
 
-/// Where machines are.
+/// Where machines run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComputeUrl {
-    /// `process:` or `process:DIR`: child processes of this host, each in a directory of its own.
+    /// `process:` or `process:DIR`: child processes on this host, each in its own directory.
     Process(PathBuf),
     /// `ec2:REGION`.
     Ec2(String),
@@ -59,8 +59,8 @@ pub enum ComputeUrl {
 /// The HTTP server.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What `/v1` asks for; required beyond loopback.
+    /// The token that `/v1` requires; mandatory unless listening on loopback.
     pub api_token: Option<Secret>,
 }

@@ -1,4 +1,4 @@
-//! The closed values of metric labels: enums and constants only, never text from outside.
+//! The fixed values of metric labels: enums and constants only, never external text.
 
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
 use tinqs_ci_reconciler::model::{Market, Outcome};
@@ -6,47 +6,47 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
 
-/// What has no configured class.
+/// The class label of runs and machines without a configured class.
 pub const UNMATCHED: &str = "unmatched";
 
-/// Which loop: `run` is the look at one run.
+/// The loops; `run` reconciles runs.
 pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
-/// How a pass went.
+/// Results of a pass.
 pub const PASS_RESULTS: [&str; 5] = ["settled", "acted", "conflict", "error", "panic"];
-/// What was done to the world.
+/// Actions that change external state.
 pub const ACTIONS: [&str; 9] =
     ["seat", "unseat", "register", "put", "launch", "terminate", "retire", "remove", "wake"];
-/// How it went.
+/// Results of an action.
 pub const ACTION_RESULTS: [&str; 2] = ["ok", "error"];
-/// How runs end.
+/// Outcomes of runs.
 pub const OUTCOMES: [&str; 7] =
     ["succeeded", "failed", "cancelled", "skipped", "job_gone", "gave_up", "machine_ended"];
-/// How a call to a port went.
+/// Results of a call to a port.
 pub const CODES: [&str; 4] = ["ok", "throttled", "client", "server"];
-/// How a launch went.
+/// Results of a launch.
 pub const LAUNCH_RESULTS: [&str; 7] =
     ["ok", "insufficient_capacity", "quota", "throttled", "permission", "invalid", "error"];
-/// How machines are paid.
+/// Purchase options of machines.
 pub const MARKETS: [&str; 2] = ["spot", "on_demand"];
-/// What machines do; `up`: no registration online yet.
+/// States of machines; `up` has no registration online yet.
 pub const INSTANCE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending"];
-/// What registrations do.
+/// States of registrations.
 pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
-/// Phases for display, computed from what was last seen.
+/// Stages of open runs, computed from the last listings.
 pub const DISPLAY_PHASES: [&str; 7] =
     ["pending", "launching", "booting", "registering", "idle", "busy", "draining"];
-/// The sides of the world.
+/// The listed sources.
 pub const SOURCES: [&str; 3] = ["store", "compute", "forge"];
-/// Wake-ups taken and not looked at yet; runs whose recorded due is over.
+/// Wake-ups taken but not reconciled yet; runs whose due time has passed.
 pub const WORK_QUEUES: [&str; 2] = ["wake", "due"];
-/// Webhook events that are told apart.
+/// Webhook events.
 pub const EVENTS: [&str; 3] = ["workflow_job", "push", "unknown"];
-/// How a webhook was answered.
+/// Results of a webhook.
 pub const WEBHOOK_RESULTS: [&str; 5] =
     ["accepted", "ignored", "bad_signature", "bad_payload", "error"];
-/// How the evaluation of a push went; `waiting`: it is tried again.
+/// Results of an evaluation in push mode; `waiting` is retried.
 pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
-/// Calls by service, as the ports name them.
+/// Operations by service, named as in the ports.
 pub const CALLS: [(&str, &[&str]); 4] = [
     ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
     ("queue", &["wake", "next", "done"]),
@@ -109,7 +109,7 @@ pub fn market(market: Market) -> &'static str {
     }
 }
 
-/// The label of a call's end; `None`: it went well.
+/// The label of a call's result; `None` is success.
 pub fn code(error: Option<ErrorKind>) -> &'static str {
     match error {
         None => "ok",
@@ -125,7 +125,7 @@ pub fn code(error: Option<ErrorKind>) -> &'static str {
     }
 }
 
-/// The label of a launch's end; `None`: it went well.
+/// The label of a launch's result; `None` is success.
 pub fn launch_result(error: Option<ErrorKind>) -> &'static str {
     match error {
         None => "ok",
@@ -138,7 +138,7 @@ pub fn launch_result(error: Option<ErrorKind>) -> &'static str {
     }
 }
 
-/// The label of an error's kind in logs.
+/// The name of an error's kind in logs and `/readyz`.
 pub fn error_kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Conflict => "conflict",
@@ -160,8 +160,7 @@ pub fn event(header: Option<&str>) -> &'static str {
     }
 }
 
-/// The values that a label may have; `None`: the names of the configured classes and
-/// `unmatched`, or what was built.
+/// The fixed values of a label; `None` for class names and build information.
 fn values(label: &str) -> Option<Vec<&'static str>> {
     let values: &[&'static str] = match label {
         "controller" => &CONTROLLERS,
@@ -184,7 +183,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
     Some(values.to_vec())
 }
 
-/// The closed values of a family's label; `None`: the configured classes, or what was built.
+/// The fixed values of a family's label; `None` for class names and build information.
 pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
     let values: &[&str] = match (family, label) {
         ("tinqs_ci_reconcile_total", "result") => &PASS_RESULTS,

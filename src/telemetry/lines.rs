@@ -1,5 +1,5 @@
 //! Log lines: JSON objects, or short lines for a terminal. `tracing-subscriber` formats the fields;
-//! nothing from outside reaches a terminal unescaped, whichever of the two it is.
+//! both forms escape control characters of external text.
 
 use std::fmt::{self, Write as _};
 
@@ -13,29 +13,29 @@ use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, W
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Short lines for people, with or without colour.
+    /// Short lines for people.
     Human {
-        /// Whether levels are coloured.
+        /// Whether levels are colored.
         colour: bool,
     },
 }
 
-/// Writes each event as one line to `out`; `replica` stands in each JSON line.
+/// Writes each event as one line to `out`. Each JSON line contains `replica`.
 pub fn layer<S, W>(form: Form, replica: &str, out: W) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'out> MakeWriter<'out> + Send + Sync + 'static,
 {
-    // What the library would write of level and time stands in front of its fields, see below.
+    // Level and time are written in front of the library's fields, see below.
     let json = Format::default().json().flatten_event(true).without_time().with_level(false);
     let json = json.with_current_span(false).with_span_list(false);
     let lines = Lines { form, replica: Value::from(replica).to_string(), json };
-    // Nobody is left to be told that the log cannot be written.
+    // If the log cannot be written, there is nowhere to report that.
     tracing_subscriber::fmt::layer().event_format(lines).with_writer(out).log_internal_errors(false)
 }
 
@@ -79,7 +79,7 @@ where
         for c in fields.trim_end().chars() {
             match self.form {
                 _ if !is_hostile(c) => out.write_char(c)?,
-                // It stands within a string, where `\u` means the same.
+                // The character stands within a JSON string, where `\u` means the same.
                 Form::Json => write!(out, "\\u{:04x}", u32::from(c))?,
                 Form::Human { .. } => write!(out, "{}", c.escape_unicode())?,
             }
@@ -97,7 +97,8 @@ fn style(level: Level, colour: bool) -> Style {
     }
 }
 
-/// Control characters (C0, DEL, C1), line and paragraph separators, marks of direction.
+/// Matches control characters (C0, DEL, C1), line and paragraph separators, and bidirectional
+/// marks.
 fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
@@ -136,7 +137,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let repo = HOSTILE;
             let (class, error) = (None::<&str>, HOSTILE);
-            tracing::info!(repo, run = "job-1", class, machines = 3, %error, "looked at a run");
+            tracing::info!(repo, run = "job-1", class, machines = 3, %error, "reconciled run");
             tracing::warn!("{HOSTILE}");
         });
         let bytes = buffer.0.lock().expect("no panic").clone();
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_is_one_flat_object_without_raw_control_characters() {
+    fn a_json_line_is_a_flat_object_with_escaped_control_characters() {
         let log = logged(Form::Json);
         assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
         let lines: Vec<Value> =
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(line["run"], "job-1");
         assert_eq!(line["machines"], 3);
         assert_eq!(line["level"], "info");
-        assert_eq!(line["message"], "looked at a run");
+        assert_eq!(line["message"], "reconciled run");
         assert_eq!(line["replica"], "host-\u{9b}1");
         assert_eq!(line["target"], module_path!());
         assert_eq!(line.get("class"), None);
@@ -165,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn a_human_line_is_one_line_and_cannot_speak_to_the_terminal() {
+    fn a_human_line_is_one_line_with_escaped_control_characters() {
         let log = logged(Form::Human { colour: false });
         assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
         let [line, warning] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
-        assert!(line[8..].starts_with("  INFO looked at a run repo=\"a\\u{1b}[31mb"), "{line:?}");
+        assert!(line[8..].starts_with("  INFO reconciled run repo=\"a\\u{1b}[31mb"), "{line:?}");
         assert!(line.contains(" run=\"job-1\" machines=3 error=a\\u{1b}[31mb"), "{line:?}");
         assert!(!line.contains("class"), "{line:?}");
         assert!(warning[8..].starts_with("  WARN a"), "{warning:?}");

@@ -1,4 +1,4 @@
-//! The metrics, over the `prometheus` crate: nothing else of it is used elsewhere.
+//! The metrics. Only this file uses the `prometheus` crate.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::push::PushResult;
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
 
-/// Minutes matter: waiting for machines.
+/// Buckets for waiting times of jobs, in seconds.
 const WAIT_BUCKETS: [f64; 12] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
-/// Milliseconds matter: calls and passes.
+/// Buckets for calls and passes, in seconds.
 const CALL_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// The families of this process.
+/// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
     /// Configured classes, then `unmatched`.
@@ -59,7 +59,7 @@ pub struct Metrics {
     breaker_opened: GaugeVec,
 }
 
-/// Names, labels and buckets are constants; `every_family_is_named_by_the_rules` builds each.
+/// The reason why building a family cannot fail.
 const CONSTANT: &str = "metric names, labels and buckets are constants that a test builds";
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
@@ -85,7 +85,7 @@ fn histograms(registry: &Registry, family: Family, buckets: &[f64]) -> Histogram
 }
 
 impl Metrics {
-    /// All families, with 0 for every series known to be possible.
+    /// Creates all families, with 0 for every possible series.
     pub fn new(classes: &[Class]) -> Self {
         let registry = Registry::new();
         let r = &registry;
@@ -141,8 +141,8 @@ impl Metrics {
         metrics
     }
 
-    /// Touches every counter and histogram that may ever appear: a missing series cannot be
-    /// alerted on. Gauges of the snapshot are touched by [`Metrics::zero_snapshot`].
+    /// Creates every possible counter and histogram, because a missing series cannot trigger an
+    /// alert. [`Metrics::zero_snapshot`] creates the snapshot's gauges.
     fn zero(&self) {
         for source in labels::SOURCES {
             self.snapshot_timestamp.with_label_values(&[source]);
@@ -197,7 +197,7 @@ impl Metrics {
         self.zero_snapshot();
     }
 
-    /// Sets what the snapshot fills to 0.
+    /// Sets the snapshot's gauges to 0.
     pub(super) fn zero_snapshot(&self) {
         for queue in labels::WORK_QUEUES {
             self.depth.with_label_values(&[queue]).set(0.0);
@@ -220,13 +220,13 @@ impl Metrics {
         }
     }
 
-    /// The label of a class: a configured name, else `unmatched`.
+    /// Returns the label of a class: its configured name, else `unmatched`.
     pub(super) fn class<'a>(&'a self, name: Option<&str>) -> &'a str {
         let known = name.and_then(|name| self.classes.iter().find(|class| *class == name));
         known.map_or(labels::UNMATCHED, String::as_str)
     }
 
-    /// A look that came to its end.
+    /// Counts a finished reconcile.
     pub fn look(&self, report: &Report, elapsed: Duration) {
         self.pass("run", report.result, elapsed, report.began_at);
         let class = self.class(report.class.as_ref().map(|class| class.0.as_str()));
@@ -252,13 +252,14 @@ impl Metrics {
         }
     }
 
-    /// Of the attempt's class, which may be another than the one that serves the run now.
+    /// Sets the breaker of the attempt's class, which may differ from the class that serves the run
+    /// now.
     fn stopped(&self, class: &ClassName, since: Timestamp) {
         let class = self.class(Some(&class.0));
         self.breaker_opened.with_label_values(&[class]).set(seconds(since));
     }
 
-    /// A poll (`demand`) or a sweep (`sweep`) that came to its end.
+    /// Counts a finished poll (`demand`) or sweep (`sweep`).
     pub fn sweep(
         &self,
         controller: &'static str,
@@ -276,7 +277,7 @@ impl Metrics {
         self.resync_found.inc_by(report.created as u64);
     }
 
-    /// A pass of a loop.
+    /// Counts a pass of a loop.
     pub fn pass(
         &self,
         controller: &'static str,
@@ -294,18 +295,18 @@ impl Metrics {
         }
     }
 
-    /// A panic that was caught.
+    /// Counts a caught panic.
     pub fn panicked(&self, controller: &'static str) {
         self.panics.with_label_values(&[controller]).inc();
         self.reconcile.with_label_values(&[controller, "panic"]).inc();
     }
 
-    /// A look that is repeated.
+    /// Counts a reconcile that is repeated.
     pub fn retried(&self) {
         self.retries.with_label_values(&["wake"]).inc();
     }
 
-    /// A webhook that was answered.
+    /// Counts an answered webhook.
     pub fn webhook(
         &self,
         event: &'static str,
@@ -320,14 +321,14 @@ impl Metrics {
         }
     }
 
-    /// An evaluation in push mode that came to its end.
+    /// Counts a finished evaluation of push mode.
     pub fn push(&self, result: PushResult, elapsed: Duration) {
         let result = labels::push_result(result);
         self.pushes.with_label_values(&[result]).inc();
         self.push_duration.with_label_values(&[result]).observe(elapsed.as_secs_f64());
     }
 
-    /// A call to a port.
+    /// Counts a call to a port.
     pub(super) fn call(
         &self,
         service: &'static str,
@@ -342,7 +343,7 @@ impl Metrics {
         }
     }
 
-    /// A launch that was tried.
+    /// Counts an attempted launch.
     pub(super) fn launch(&self, attempt: &Attempt, placement: u32, error: Option<ErrorKind>) {
         let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
         let market = placed.map(|placed| placed.machine.market).unwrap_or_default();
@@ -351,7 +352,7 @@ impl Metrics {
         self.launches.with_label_values(&[class, labels::market(market), result]).inc();
     }
 
-    /// A side of the world was listed, or could not be.
+    /// Records a listing of a source; `None` is a failed one.
     pub(super) fn listed(&self, source: &'static str, at: Option<Timestamp>) {
         match at {
             Some(at) => self.snapshot_timestamp.with_label_values(&[source]).set(seconds(at)),
@@ -359,29 +360,29 @@ impl Metrics {
         }
     }
 
-    /// Prometheus text.
+    /// Returns the metrics as Prometheus text.
     pub fn text(&self) -> String {
         let mut bytes = Vec::new();
-        // Writing to memory fails only for a family without series; such a family is left out.
+        // Writing to memory fails only for a family without series, which is then left out.
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut bytes) {
-            tracing::error!(error = %error, "metrics could not be written");
+            tracing::error!(error = %error, "cannot encode metrics");
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How many series there are now; a histogram's buckets, sum and count each are one.
+    /// Returns the number of series. Each bucket, sum and count of a histogram is one.
     #[cfg(test)]
     pub(super) fn series(&self) -> usize {
         self.text().lines().filter(|line| !line.starts_with('#')).count()
     }
 }
 
-/// Waiting for a wake-up is no work: its length says nothing.
+/// Whether a call's duration is recorded: waiting for a wake-up is not work.
 fn is_timed(service: &str, operation: &str) -> bool {
     (service, operation) != ("queue", "next")
 }
 
-/// A time as Prometheus writes it.
+/// Returns a time as Unix seconds.
 pub(super) fn seconds(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }

@@ -1,4 +1,4 @@
-//! The ports, watched: each call is counted and timed, and remembered as a contact.
+//! Decorates the ports: counts and times each call, and records the last contact.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,20 +22,20 @@ use crate::api::Health;
 #[derive(Default)]
 pub struct Contacts(Mutex<[Contact; 4]>);
 
-/// The services, in the order in which they are told.
+/// The services, in the order of `/readyz`.
 pub const SERVICES: [&str; 4] = ["store", "queue", "compute", "forge"];
 
 /// The last contact with a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
-    /// When it last answered.
+    /// The time of the last success.
     pub good: Option<Timestamp>,
-    /// When it last did not, and how.
+    /// The time and kind of the last failure.
     pub bad: Option<(Timestamp, ErrorKind)>,
 }
 
 impl Contact {
-    /// What the last call says.
+    /// Returns the health according to the last call.
     pub fn health(&self) -> Health {
         match (self.good, self.bad) {
             (None, None) => Health::Unknown,
@@ -46,20 +46,20 @@ impl Contact {
     }
 }
 
-/// What the last listings held: scrapes read it and call nobody.
+/// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
 pub struct Seen {
     machines: Mutex<Option<(Timestamp, Vec<Instance>)>>,
     registrations: Mutex<Option<(Timestamp, Registrations)>>,
 }
 
-/// A panic elsewhere leaves plain data behind: it is used as it is.
+/// Locks plain data, which stays usable after a panic elsewhere.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Contacts {
-    /// The last contact with a service of [`SERVICES`].
+    /// Returns the last contact with a service of [`SERVICES`].
     pub fn of(&self, service: &str) -> Contact {
         let index = SERVICES.iter().position(|name| *name == service);
         index.map(|index| lock(&self.0)[index]).unwrap_or_default()
@@ -69,12 +69,12 @@ impl Contacts {
         let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
         let contact = &mut lock(&self.0)[index];
         match error {
-            // A refusal is an answer: whoever refuses was reached and works.
+            // A refusal shows that the service is reachable and works.
             None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
                 contact.good = Some(now);
             }
-            // Our own pacer may have held the call back, and `Invalid` may be a cursor that is
-            // not ours: neither says anything of the service.
+            // The adapter's rate limit may have caused `Throttled`, a foreign cursor `Invalid`:
+            // neither says anything about the service.
             Some(ErrorKind::Throttled | ErrorKind::Invalid) => {}
             Some(kind @ (ErrorKind::Unavailable | ErrorKind::Denied)) => {
                 contact.bad = Some((now, kind));
@@ -84,25 +84,25 @@ impl Contacts {
 }
 
 impl Seen {
-    /// The machines as last listed, and when; none where there was no list yet.
+    /// Returns the last listed machines and the time of the listing; empty before the first one.
     pub fn machines(&self) -> (Option<Timestamp>, Vec<Instance>) {
         lock(&self.machines).clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
     }
 
-    /// The registrations as last listed, and when; none where there was no list yet.
+    /// Returns the last listed registrations and the time of the listing; empty before the first.
     pub fn registrations(&self) -> (Option<Timestamp>, Vec<Registration>) {
         let seen = lock(&self.registrations).clone();
         seen.map_or((None, Vec::new()), |(at, all)| (Some(at), all.seen().to_vec()))
     }
 }
 
-/// A port that is watched.
+/// A decorated port.
 pub struct Observed<T: ?Sized> {
     inner: Arc<T>,
     telemetry: Arc<Telemetry>,
 }
 
-/// The same ports, watched.
+/// Decorates the ports.
 pub fn observe(ports: Ports, telemetry: &Arc<Telemetry>) -> Ports {
     let Ports { clock, store, queue, compute, forge } = ports;
     Ports {
@@ -134,7 +134,7 @@ impl<T: ?Sized> Observed<T> {
                 error_kind = labels::error_kind(error.kind),
                 error = %error,
                 elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-                "a call failed",
+                "port call failed",
             );
         }
         answer

@@ -1,4 +1,4 @@
-//! Gauges of what is there, computed at a scrape from what was last seen.
+//! Gauges of runs and machines, computed at each scrape from the open runs and the last listings.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,22 @@ use tinqs_ci_reconciler::ports::OpenRun;
 use super::labels;
 use super::metrics::{Metrics, seconds};
 
-/// What a scrape tells: the record's side fresh, the other two as last listed.
+/// The input of a scrape: current open runs, machines and registrations as last listed.
 pub(super) struct Snapshot<'a> {
-    /// In the order in which they serve.
+    /// The classes, in the order of the configuration.
     pub classes: &'a [Class],
-    /// The open runs.
     pub open: &'a [OpenRun],
-    /// Machines with our tag.
+    /// Machines with the installation's tag.
     pub machines: &'a [Instance],
-    /// Runners that the forge knows as ours.
+    /// Runners of this installation.
     pub registrations: &'a [Registration],
-    /// Wake-ups taken and not looked at yet.
+    /// The number of wake-ups taken from the queue whose reconcile has not begun.
     pub held: usize,
-    /// Now.
     pub now: Timestamp,
 }
 
 impl Snapshot<'_> {
-    /// Sets the gauges anew. The caller lets one scrape do it at a time.
+    /// Sets all gauges. The caller must run one scrape at a time.
     pub(super) fn show(&self, metrics: &Metrics) {
         metrics.zero_snapshot();
         let machines: HashMap<&Slot, &Instance> =
@@ -106,7 +104,7 @@ impl Snapshot<'_> {
     }
 }
 
-/// A machine's state, with what the forge says of its runner. `None`: it is gone.
+/// Returns the state label of a machine, given its runner; `None` if the machine is gone.
 fn instance_state(state: InstanceState, runner: Option<&Registration>) -> Option<&'static str> {
     match (state, runner) {
         (InstanceState::Booting, _) => Some("booting"),
@@ -118,7 +116,7 @@ fn instance_state(state: InstanceState, runner: Option<&Registration>) -> Option
     }
 }
 
-/// Where a run is on its path. `None`: it is finished.
+/// Returns the stage of a run; `None` if it is finished.
 fn display_phase(
     phase: Phase,
     machine: Option<&Instance>,

@@ -65,7 +65,7 @@ fn report(hostile: &str) -> Report {
 }
 
 #[test]
-fn every_family_is_named_by_the_rules() {
+fn every_family_follows_the_naming_rules() {
     let text = telemetry(1).metrics.text();
     for family in metrics::FAMILIES {
         let name = family.name;
@@ -98,7 +98,7 @@ fn the_series_stay_below_their_budget() {
 }
 
 #[test]
-fn every_evaluation_of_a_push_is_counted_and_timed_under_what_came_of_it() {
+fn every_push_evaluation_is_counted_and_timed_by_result() {
     let telemetry = telemetry(1);
     let shown = |result: &str| {
         let text = telemetry.metrics.text();
@@ -123,7 +123,7 @@ fn every_evaluation_of_a_push_is_counted_and_timed_under_what_came_of_it() {
 }
 
 #[test]
-fn no_label_and_no_series_comes_from_outside() {
+fn external_text_creates_no_label_and_no_series() {
     let telemetry = telemetry(2);
     let before = telemetry.metrics.series();
     telemetry.record(&report("zyx\"w\n\x1b[31m{}"), Duration::from_millis(5));
@@ -139,7 +139,7 @@ fn no_label_and_no_series_comes_from_outside() {
 }
 
 #[test]
-fn a_class_whose_launches_are_stopped_shows_since_when_until_they_go_on() {
+fn an_open_breaker_shows_its_start_until_it_closes() {
     let telemetry = telemetry(2);
     let shown = |class: &str| {
         let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
@@ -165,7 +165,7 @@ fn a_class_whose_launches_are_stopped_shows_since_when_until_they_go_on() {
 }
 
 #[test]
-fn a_sweep_tells_of_the_lease_and_of_what_it_found() {
+fn a_sweep_reports_the_lease_and_the_jobs_found() {
     let telemetry = telemetry(1);
     let report = SweepReport { leader: true, created: 3, ..SweepReport::default() };
     telemetry.record_sweep("demand", &report, Duration::from_millis(5));
@@ -176,7 +176,7 @@ fn a_sweep_tells_of_the_lease_and_of_what_it_found() {
 }
 
 #[test]
-fn the_snapshot_shows_runs_and_machines_by_class_and_forgets_what_is_gone() {
+fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
     let telemetry = telemetry(2);
     let classes = [class("class-0"), class("class-1")];
     let slot = Slot { run: RunName::job(7), uid: Uid8("0123abcd".to_owned()), number: 1 };
@@ -233,7 +233,7 @@ fn the_snapshot_shows_runs_and_machines_by_class_and_forgets_what_is_gone() {
 }
 
 #[test]
-fn the_schema_holds_every_family_with_its_closed_values() {
+fn the_schema_contains_every_family_with_its_fixed_values() {
     let schema = metrics::schema();
     let rows = schema.as_array().expect("a list");
     assert_eq!(rows.len(), metrics::FAMILIES.len());

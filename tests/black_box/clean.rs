@@ -1,4 +1,4 @@
-//! What must be so when bad weather is over: every job done once, nothing left anywhere.
+//! Checks after the faults: every job is done once and nothing is left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,32 +13,32 @@ use tinqs_ci_simulator::forge::{Line, Status};
 
 use super::host::{Host, Options};
 
-/// A host on which only the weather may cost an attempt: times leave room for a busy machine, and
-/// the forge always assigns (before 1.27 it may leave an idle runner beside a waiting job).
+/// Returns options with which only an injected fault can cost an attempt: long times, and a forge
+/// that always assigns (before 1.27 an idle runner may stay next to a waiting job).
 pub(crate) fn patient() -> Options {
     Options { line: Line::V1_27, class: PATIENT, ..Options::default() }
 }
 
-/// Finished records go soon, so that their going is seen.
+/// A class whose finished records expire soon, so that tests see it.
 const PATIENT: &str = "labels = [\"linux\"]\nlimit = 16\nboot_within = \"5m\"\n\
     idle_within = \"2m\"\nassign_within = \"30s\"\nkeep = \"15s\"";
 
-/// A number from the environment, for longer runs and other histories.
+/// Reads a number from the environment, for longer runs and other seeds.
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is not a number")))
 }
 
-/// Where chance begins; printed, so that a history can be asked for again.
+/// Returns the seed, and prints it so that a test can be repeated.
 pub(crate) fn seed() -> u64 {
     let seed = number("TINQS_CI_SEED").unwrap_or(1);
     println!("TINQS_CI_SEED={seed}");
     seed
 }
 
-/// Waits until all jobs of [`Host::push_told`] are done and nothing is left: processes,
-/// registrations, seats, records, directories. Each job succeeded and was worked on once, each by a
-/// machine of its own. Answers how many machines there were.
+/// Waits until all jobs of [`Host::push_told`] are done and no process, registration, seat, record
+/// or directory is left. Asserts that each job succeeded and ran once, on its own machine. Returns
+/// the number of machines.
 pub(crate) async fn all_done_and_nothing_left(
     host: &mut Host,
     jobs: &[i64],
@@ -54,8 +54,8 @@ pub(crate) async fn all_done_and_nothing_left(
 
     let ledger = host.ledger();
     let workers: BTreeSet<&String> = ledger.iter().collect();
-    assert_eq!(ledger.len(), jobs.len(), "each job is worked on once: {ledger:?}");
-    assert_eq!(workers.len(), jobs.len(), "each by a machine of its own: {ledger:?}");
+    assert_eq!(ledger.len(), jobs.len(), "each job runs once: {ledger:?}");
+    assert_eq!(workers.len(), jobs.len(), "each on its own machine: {ledger:?}");
 
     host.rests(seconds).await;
     let machines = host.machines_ever();
@@ -85,10 +85,9 @@ fn items(list: &Value) -> Vec<Value> {
     list["items"].as_array().cloned().unwrap_or_else(|| panic!("no list: {list}"))
 }
 
-/// What must wait becomes due: the controller is killed, every time in its records and beside its
-/// machines is made half an hour older, and it starts again. (A launch that was under way at a kill
-/// may still land, so what belongs to it is kept for 22 minutes; an ended machine is told about for
-/// 30.)
+/// Makes long waits due: kills the controller, makes every time in its records and machine
+/// directories half an hour older, and starts it again. (A launch interrupted by a kill may still
+/// land, so its resources are kept for 22 minutes; an ended machine stays listed for 30.)
 async fn half_an_hour_passes(host: &mut Host) {
     host.kill();
     let store = Store::open(&host.dir.path().join("data")).expect("the store of a killed process");
@@ -118,14 +117,14 @@ async fn half_an_hour_passes(host: &mut Host) {
             age(&mut told);
             fs::write(&path, told.to_string()).expect("it can be changed");
         }
-        // Of a launch that was killed before it wrote anything, only the directory tells a time.
+        // A launch that was killed before it wrote anything has only its directory's time.
         let then = SystemTime::now() - Duration::from_mins(31);
         fs::File::open(&dir).and_then(|dir| dir.set_modified(then)).expect("a directory of ours");
     }
     host.start().await;
 }
 
-/// Makes every time in it 31 minutes older.
+/// Makes every time in a value 31 minutes older.
 fn age(value: &mut Value) {
     match value {
         Value::String(text) => {

@@ -1,5 +1,5 @@
-//! A full disk. The server may write no byte to any file while the limit of a file's size is
-//! nothing: that works without privileges, and on the very process that has its files open.
+//! A full disk, simulated by a file size limit of zero: this needs no privileges and affects a
+//! process with open files.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use tinqs_ci_simulator::faults::Rng;
 use super::clean::{all_done_and_nothing_left, patient, seed};
 use super::host::{Host, Options, SECRET};
 
-/// The first id of jobs that only webhooks tell of. The forge knows none of them, so nothing but
-/// the accepted delivery can make their records.
+/// The first ID of jobs that exist only in webhooks: the forge does not know them, so only an
+/// accepted delivery can create their records.
 const TOLD: i64 = 9_000_000;
 
 impl Host {
-    /// Takes the disk's space from the server, or gives it back.
+    /// Fills the server's disk, or frees it.
     fn disk(&self, full: bool) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let current = if full { Some(0) } else { None };
         prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
     }
 
-    /// Delivers a signed `queued` webhook of a job; answers the status and `Retry-After`.
+    /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
     async fn deliver(&self, job: i64) -> (u16, Option<String>) {
         let body = json!({
             "action": "queued",
@@ -56,11 +56,11 @@ impl Host {
     }
 }
 
-/// Records stay for this test: they are what is asked for.
+/// A class whose records stay, because the test reads them.
 const KEPT: &str = "labels = [\"linux\"]\nboot_within = \"5m\"\nidle_within = \"2m\"";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
+async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
     let mut host = Host::new(&Options { class: KEPT, limited_files: true, ..patient() });
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
@@ -73,14 +73,13 @@ async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
     host.disk(true);
     for job in TOLD + 10..TOLD + 20 {
         let (status, wait) = host.deliver(job).await;
-        assert_eq!(status, 503, "nothing can be made durable");
+        assert_eq!(status, 503, "a full disk accepts nothing");
         let wait: u32 = wait.and_then(|wait| wait.parse().ok()).expect("Retry-After in seconds");
         assert!((1..=120).contains(&wait), "{wait}");
     }
-    host.until("it says that it is not ready", 30, async |host| host.ready_status().await == 503)
-        .await;
+    host.until("the server is not ready", 30, async |host| host.ready_status().await == 503).await;
     let during = host.push(2, &["linux"], "sleep 1");
-    // Deliveries go on: whatever is answered 2xx has to be there afterwards.
+    // An accepted delivery would have to be stored, so these are refused as well.
     for job in TOLD + 20..TOLD + 30 {
         let (status, _) = host.deliver(job).await;
         assert_eq!(status, 503);
@@ -89,7 +88,7 @@ async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
     host.disk(false);
     host.ready().await;
     for job in TOLD + 30..TOLD + 40 {
-        assert_eq!(host.deliver(job).await, (202, None), "it goes on by itself");
+        assert_eq!(host.deliver(job).await, (202, None), "the server recovers by itself");
         taken.push(job);
     }
     let jobs = [before, during].concat();
@@ -97,18 +96,18 @@ async fn a_full_disk_refuses_webhooks_and_loses_none_that_it_took() {
     host.kill();
     host.start().await;
     for job in &taken {
-        assert!(host.has_record(*job).await, "job {job} was accepted and is forgotten");
+        assert!(host.has_record(*job).await, "job {job} was accepted and lost");
     }
-    assert!(!host.has_record(TOLD + 15).await, "what was refused has left nothing");
+    assert!(!host.has_record(TOLD + 15).await, "a refused delivery leaves no record");
     host.settles(120).await;
     assert_eq!(host.machines_ever().len(), jobs.len(), "{:?}", host.machines_ever());
     host.assert_no_secret_told();
 }
 
-/// The disk fills up and is freed at random moments while jobs come and run; in between the server
-/// is killed. A machine whose files could not be written may have cost an attempt, never a job.
+/// Fills and frees the disk at random moments while jobs run, and kills the server in between. A
+/// machine whose files cannot be written may cost an attempt but never a job.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_again_and_again() {
+async fn a_repeatedly_full_disk_loses_no_job() {
     let mut rng = Rng::new(seed());
     let mut host = Host::new(&Options { limited_files: true, ..patient() });
     host.start().await;
@@ -133,9 +132,9 @@ async fn a_disk_that_is_full_again_and_again() {
     assert!(machines <= jobs.len() + 12, "{machines} machines for {} jobs", jobs.len());
 }
 
-/// Where not even the file can be opened, the start fails and says what helps.
+/// If the store cannot be opened, the start fails with a hint.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_on_a_full_disk_says_so() {
+async fn a_start_on_a_full_disk_fails_with_a_hint() {
     let mut host = Host::new(&Options { limited_files: true, ..Options::default() });
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");

@@ -1,4 +1,4 @@
-//! One host as a user has it: the real binary, a forge on loopback, a runner in PATH.
+//! One host: the real binary, a forge on loopback, and a runner in PATH.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub(crate) const SECRET: &str = "black-box-webhook-secret";
 /// The API token of the forge.
 pub(crate) const TOKEN: &str = "black-box-api-token";
 
-/// A host; what it started ends with it.
+/// A host, whose processes are killed on drop.
 pub(crate) struct Host {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) forge: Arc<Mutex<Forge>>,
@@ -29,19 +29,19 @@ pub(crate) struct Host {
     pub(crate) http: reqwest::Client,
 }
 
-/// How a host differs from the usual one.
+/// Options of a host.
 pub(crate) struct Options {
     /// The server line of the forge.
     pub(crate) line: Line,
-    /// Lines of the class beside its name.
+    /// Lines of the class in addition to its name.
     pub(crate) class: &'static str,
     /// Whether the hook is installed.
     pub(crate) hook: bool,
-    /// `forge.demand`; with `push` the hook tells of pushes and of nothing else.
+    /// `forge.demand`; with `push`, the hook delivers only pushes.
     pub(crate) demand: &'static str,
-    /// A running task without a report for so long fails.
+    /// Time without a report after which a running task fails.
     pub(crate) zombie_after: SignedDuration,
-    /// The disk is to be made full: the server outlives the signal that tells of a file's limit.
+    /// Whether the server ignores the signal of a file size limit, for tests with a full disk.
     pub(crate) limited_files: bool,
 }
 
@@ -59,7 +59,8 @@ impl Default for Options {
 }
 
 impl Host {
-    /// A forge with one repository, `acme/widget`, and a configured, not yet started server.
+    /// Starts a forge with the repository `acme/widget` and configures a server without starting
+    /// it.
     pub(crate) fn new(options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config {
@@ -86,7 +87,7 @@ impl Host {
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)
             .expect("a forge on loopback");
         let limited_files = options.limited_files;
-        // A kept connection may be closed by the server just when it is used again.
+        // The server may close a kept connection just when the client reuses it.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
         let host = Self { dir, forge, wire, port, limited_files, server: None, http };
         host.configure(options.class, options.demand);
@@ -107,7 +108,7 @@ impl Host {
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
-    /// The test runner stands in PATH under the real one's name.
+    /// Puts the test runner into PATH under the real runner's name.
     fn install_runner(&self) {
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).expect("a directory for the runner");
@@ -134,14 +135,14 @@ impl Host {
         .await;
     }
 
-    /// Starts `tinqs-ci serve` and waits for nothing.
+    /// Starts `tinqs-ci serve` without waiting.
     pub(crate) fn spawn(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"));
         if self.limited_files {
             command = Command::new("bash");
-            // Ignored signals stay ignored in what is executed.
+            // An ignored signal stays ignored after `exec`.
             command.args([
                 "-c",
                 "trap '' XFSZ; exec \"$@\"",
@@ -166,7 +167,7 @@ impl Host {
         self.server = Some(child);
     }
 
-    /// The server's process id.
+    /// Returns the server's process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.server.as_ref().expect("a server").id()
     }
@@ -179,14 +180,14 @@ impl Host {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// kill -9.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
         let mut child = self.server.take().expect("a server to kill");
         child.kill().expect("SIGKILL");
         child.wait().expect("the server's end");
     }
 
-    /// SIGTERM; the server must end by itself within 10 s, with success.
+    /// Sends SIGTERM. The server must exit successfully within 10 s.
     pub(crate) async fn stop(&mut self) {
         let mut child = self.server.take().expect("a server to stop");
         signal(child.id(), rustix::process::Signal::TERM);
@@ -195,17 +196,21 @@ impl Host {
             if let Some(status) = child.try_wait().expect("the server's status") {
                 assert!(
                     status.success(),
-                    "SIGTERM ended the server with {status}\n{}",
+                    "the server exited on SIGTERM with {status}\n{}",
                     self.tail()
                 );
                 return;
             }
-            assert!(Instant::now() < end, "the server runs 10 s after SIGTERM\n{}", self.tail());
+            assert!(
+                Instant::now() < end,
+                "the server still runs 10 s after SIGTERM\n{}",
+                self.tail()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Waits until `condition` holds; fails with the log's end.
+    /// Waits until `condition` holds. Panics with the end of the log.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -216,7 +221,7 @@ impl Host {
         while !condition(self).await {
             assert!(
                 Instant::now() < end,
-                "not within {seconds} s: {what}\n{}\nleft: {:?}\n{}",
+                "timed out after {seconds} s waiting for: {what}\n{}\nleft: {:?}\n{}",
                 self.jobs(),
                 self.left(),
                 self.tail()
@@ -227,8 +232,7 @@ impl Host {
 
     fn tail(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> =
-            log.lines().filter(|line| !line.contains("a pass is over")).collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("pass finished")).collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
@@ -239,7 +243,7 @@ impl Host {
         jobs.chain(rows).collect::<Vec<_>>().join("\n")
     }
 
-    /// Pushes jobs to `acme/widget`; each runs `script`. Answers their ids.
+    /// Pushes jobs to `acme/widget` that each run `script`. Returns their IDs.
     pub(crate) fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
         let jobs: Vec<JobSpec> = (0..count)
             .map(|n| JobSpec {
@@ -250,14 +254,14 @@ impl Host {
         self.forge().push(Timestamp::now(), "acme/widget", &jobs)
     }
 
-    /// Pushes jobs that each tell in the ledger which machine worked on it, then run `script`.
+    /// Pushes jobs that each write their machine into the ledger, then run `script`.
     pub(crate) fn push_told(&self, count: usize, script: &str) -> Vec<i64> {
         let ledger = self.dir.path().join("ledger");
         let told = format!("echo \"$TINQS_CI_MACHINE\" >>'{}'\n{script}", ledger.display());
         self.push(count, &["linux"], &told)
     }
 
-    /// The machines that worked on a job of [`Host::push_told`], one entry for each job begun.
+    /// Returns the machine of each started job of [`Host::push_told`].
     pub(crate) fn ledger(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("ledger")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -275,7 +279,7 @@ impl Host {
         .await;
     }
 
-    /// Waits until nothing is left: machines, registrations, open runs.
+    /// Waits until no machine, registration or open run is left.
     pub(crate) async fn settles(&self, seconds: u64) {
         self.rests(seconds).await;
         self.until("registrations are gone", seconds, async |host| {
@@ -303,13 +307,13 @@ impl Host {
         answer.json().await.expect("JSON")
     }
 
-    /// Machines that ever began, by their tokens: each has claimed a directory.
+    /// Returns the tokens of all machines that ever started, from their directories.
     pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
         let begun = |name: &String| self.machine(name).join("started").exists();
         self.directories().into_iter().filter(begun).collect()
     }
 
-    /// Directories of machines, of those too whose launch was cut short.
+    /// Returns the directories of machines, including those of interrupted launches.
     pub(crate) fn directories(&self) -> BTreeSet<String> {
         let machines = fs::read_dir(self.dir.path().join("machines"));
         let names = machines.into_iter().flatten().flatten();
@@ -319,7 +323,7 @@ impl Host {
             .collect()
     }
 
-    /// What is in the machines' directory, and in what is there.
+    /// Returns the entries of the directory of machines, two levels deep.
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
         let machines = entries(&self.dir.path().join("machines")).map(|entry| entry.path());
@@ -331,12 +335,12 @@ impl Host {
             .collect()
     }
 
-    /// The directory of a machine.
+    /// Returns the directory of a machine.
     pub(crate) fn machine(&self, token: &str) -> PathBuf {
         self.dir.path().join("machines").join(token)
     }
 
-    /// Ids of this host's machine processes: those that carry a machine's marker and its home.
+    /// Returns the IDs of this host's machine processes, recognized by their marker and home.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let home = format!("HOME={}", self.dir.path().join("machines").display());
         let mut found = Vec::new();
@@ -357,18 +361,18 @@ impl Host {
         found
     }
 
-    /// The log holds none of the secrets.
+    /// Asserts that the log contains no secret.
     pub(crate) fn assert_no_secret_told(&self) {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         for secret in [SECRET, TOKEN] {
-            assert!(!log.contains(secret), "the log tells a secret");
+            assert!(!log.contains(secret), "the log contains a secret");
         }
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // A failure's traces, for whoever asks for them.
+        // Keeps the files of a failed test if `TINQS_CI_KEEP` is set.
         if std::thread::panicking()
             && let Some(keep) = std::env::var_os("TINQS_CI_KEEP")
         {
@@ -390,11 +394,11 @@ impl Drop for Host {
     }
 }
 
-/// Sends a signal to a process that this test, or a machine of it, started.
+/// Sends a signal to a process of this test or of its machines.
 pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
-        // It may have ended meanwhile.
+        // The process may have exited in the meantime.
         let _ = rustix::process::kill_process(pid, signal);
     }
 }

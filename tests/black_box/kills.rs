@@ -1,4 +1,4 @@
-//! SIGKILL at random moments of the work, again and again.
+//! SIGKILL of the controller at random moments.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tinqs_ci_simulator::faults::Rng;
 use super::clean::{all_done_and_nothing_left, number, patient, seed};
 use super::host::Host;
 
-/// In `cargo test`; `TINQS_CI_KILLS` asks for more, and there are as many jobs more.
+/// The default number of kills; `TINQS_CI_KILLS` changes it, and the number of jobs with it.
 const KILLS: u64 = 50;
 
-/// The controller is killed at 50 random moments while 40 jobs come and run: while it starts, opens
-/// its file, registers, launches, frees, sweeps. No job is lost, none gets two machines.
+/// Kills the controller at 50 random moments while 40 jobs run: while it starts, opens its store,
+/// registers, launches, cleans up and sweeps. No job is lost, and none gets two machines.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_random_moments_of_forty_jobs() {
+async fn fifty_kills_lose_no_job() {
     let (seed, kills) = (seed(), number("TINQS_CI_KILLS").unwrap_or(KILLS));
     let mut rng = Rng::new(seed);
     let total = usize::try_from(kills * 4 / 5).expect("a number of jobs");
@@ -21,7 +21,7 @@ async fn killed_at_random_moments_of_forty_jobs() {
     let (mut jobs, mut killed) = (Vec::new(), 0);
     while killed < kills {
         host.spawn();
-        // A quarter dies while it starts; the others after some work.
+        // One kill in four hits the start, the others hit some work.
         let within = if rng.below(4) == 0 {
             rng.below(250)
         } else {
@@ -42,5 +42,5 @@ async fn killed_at_random_moments_of_forty_jobs() {
     jobs.extend(host.push_told(total - jobs.len(), "true"));
     let machines = all_done_and_nothing_left(&mut host, &jobs, 240).await;
     println!("{killed} kills, {} jobs, {machines} machines", jobs.len());
-    assert_eq!(machines, jobs.len(), "a machine for each job, and no more");
+    assert_eq!(machines, jobs.len(), "exactly one machine per job");
 }

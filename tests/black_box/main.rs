@@ -1,4 +1,4 @@
-//! The real binary against a forge on the wire, with the real boot script and a test runner.
+//! The real binary against a simulated forge, with the real boot script and a test runner.
 
 mod clean;
 mod disk;
@@ -17,7 +17,7 @@ use host::{Host, Options, signal};
 
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 
-/// A push becomes a finished job, and nothing is left of it but the record.
+/// Only the record of a finished job is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_becomes_a_finished_job() {
     let mut host = Host::new(&Options::default());
@@ -34,9 +34,9 @@ async fn a_push_becomes_a_finished_job() {
     host.assert_no_secret_told();
 }
 
-/// Without any webhook the job list alone brings the machine.
+/// Without webhooks, the job list alone causes the launch.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_webhook_at_all() {
+async fn jobs_are_served_without_webhooks() {
     let mut host = Host::new(&Options { hook: false, ..Options::default() });
     host.start().await;
     let jobs = host.push(2, &["linux"], "true");
@@ -45,9 +45,9 @@ async fn no_webhook_at_all() {
     assert!(host.machines_ever().len() >= 2);
 }
 
-/// Twenty jobs at once: twenty machines, whoever takes which job.
+/// Twenty simultaneous jobs get twenty machines, in any assignment.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_matrix_of_twenty() {
+async fn twenty_jobs_get_twenty_machines() {
     let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(20, &["linux"], "sleep 0.5");
@@ -57,9 +57,9 @@ async fn a_matrix_of_twenty() {
     assert_eq!(host.machines_ever().len(), 20, "{:?}", host.machines_ever());
 }
 
-/// A label that nobody serves, and `host`, get no machine; the others do.
+/// The label `host` gets no machine; a served label does.
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_that_nobody_serves() {
+async fn an_unserved_label_gets_no_machine() {
     let class = "labels = [\"*\"]\nidle_within = \"4s\"";
     let mut host = Host::new(&Options { class, ..Options::default() });
     host.start().await;
@@ -71,9 +71,10 @@ async fn labels_that_nobody_serves() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-/// A runner that dies in mid job: the forge fails the job, nothing is left, nothing started anew.
+/// A runner dies mid-job: the forge fails the job, nothing is left, and no machine is launched
+/// again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runner_killed_in_mid_job() {
+async fn a_runner_killed_mid_job_fails_the_job() {
     let zombie_after = SignedDuration::from_secs(3);
     let mut host = Host::new(&Options { zombie_after, ..Options::default() });
     host.start().await;
@@ -88,9 +89,9 @@ async fn a_runner_killed_in_mid_job() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-/// The forge is down for ten seconds: afterwards everything goes on.
+/// The forge is down for ten seconds, then all jobs get done.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_forge_is_down_for_ten_seconds() {
+async fn jobs_survive_an_outage_of_the_forge() {
     let mut host = Host::new(&Options::default());
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
@@ -98,16 +99,16 @@ async fn the_forge_is_down_for_ten_seconds() {
     let during = host.push(2, &["linux"], "sleep 1");
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ready = host.get("/readyz").await;
-    assert!(ready.is_object(), "a forge that is down leaves the server ready: {ready}");
+    assert!(ready.is_object(), "the server stays ready while the forge is down: {ready}");
     host.wire.faults(|faults| faults.down = false);
     let jobs: Vec<i64> = before.into_iter().chain(during).collect();
     host.all_done(&jobs, 120).await;
     host.settles(120).await;
 }
 
-/// A job is cancelled while its machine boots: the machine ends by itself, and nothing of it stays.
+/// A job is canceled while its machine boots: the machine ends by itself, and nothing is left.
 #[tokio::test(flavor = "multi_thread")]
-async fn cancelled_while_booting() {
+async fn a_job_canceled_during_boot_leaves_nothing() {
     let mut host = Host::new(&Options::default());
     host.start().await;
     host.forge().config.mute_until = Some(Timestamp::now() + SignedDuration::from_secs(3600));
@@ -119,15 +120,15 @@ async fn cancelled_while_booting() {
     let run = host.get(&format!("/v1/runs/job-{}", jobs[0])).await;
     assert_eq!(run["status"]["outcome"], "Cancelled");
     let log = std::fs::read_to_string(host.log()).expect("the log");
-    assert!(!log.contains("\"action\":\"terminate\""), "no machine is ended by us");
+    assert!(!log.contains("\"action\":\"terminate\""), "the controller terminates no machine");
 }
 
-/// A machine takes the other's job: both jobs are done, by two machines.
+/// A machine may take the other job: two machines do both jobs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_takes_the_other_job() {
+async fn two_machines_serve_two_jobs_in_any_order() {
     let mut host = Host::new(&Options::default());
     host.start().await;
-    // The second job is waiting at the forge before the first machine is up: it may take either.
+    // The second job waits before the first machine is up, so that machine may take either.
     let first = host.push(1, &["linux"], "sleep 2");
     let second = host.push(1, &["linux"], "true");
     let jobs: Vec<i64> = first.into_iter().chain(second).collect();
@@ -136,7 +137,7 @@ async fn a_machine_takes_the_other_job() {
     assert_eq!(host.machines_ever().len(), 2);
 }
 
-/// SIGTERM while machines run: they go on, and are found again.
+/// Machines continue after SIGTERM of the controller, and a new controller finds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_outlive_the_controller() {
     let mut host = Host::new(&Options::default());
@@ -147,7 +148,7 @@ async fn machines_outlive_the_controller() {
     })
     .await;
     host.stop().await;
-    assert!(!host.processes().is_empty(), "machines go on without the controller");
+    assert!(!host.processes().is_empty(), "machines continue without the controller");
     host.start().await;
     let machines = host.get("/v1/machines").await;
     let up =

@@ -1,4 +1,4 @@
-//! Demand from pushes: only a push webhook is installed, the job list is never read.
+//! Demand from pushes: only a push webhook is installed, and the job list is never read.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ const REPO: &str = "acme/widget";
 const MAIN: &str = "refs/heads/main";
 const FILE: &str = ".gitea/workflows/ci.yml";
 
-/// One job for pushes that touch `src/`.
+/// A workflow with one job for pushes that change `src/`.
 const FILTERED: &str = "\
 on:
   push:
@@ -26,7 +26,7 @@ jobs:
       - run: true
 ";
 
-/// A job that needs another one.
+/// A workflow with a job that needs another one.
 const TWO_WAVES: &str = "\
 on: push
 jobs:
@@ -53,7 +53,7 @@ fn job(name: &str, script: &str, needs: &[usize]) -> JobSpec {
     }
 }
 
-/// A host with a repository that holds this workflow; nothing was told of it yet.
+/// Starts a host whose repository already contains this workflow.
 async fn host_with(workflow: &str) -> Host {
     let mut host = Host::new(&options());
     {
@@ -67,7 +67,7 @@ async fn host_with(workflow: &str) -> Host {
     host
 }
 
-/// A push to the main branch; answers the commit and the jobs that the forge makes of it.
+/// Pushes to the main branch. Returns the commit and the forge's jobs.
 fn commit(
     host: &Host,
     changes: &[(&str, Option<&str>)],
@@ -77,10 +77,10 @@ fn commit(
     host.forge().push_commit(Timestamp::now(), REPO, &push)
 }
 
-/// How many pushes were evaluated, by the log.
+/// Returns the number of evaluated pushes from the log.
 fn evaluated(host: &Host) -> usize {
     let log = std::fs::read_to_string(host.log()).unwrap_or_default();
-    log.lines().filter(|line| line.contains("evaluated a push")).count()
+    log.lines().filter(|line| line.contains("evaluated push")).count()
 }
 
 async fn until_evaluated(host: &Host, count: usize) {
@@ -92,10 +92,10 @@ async fn runs(host: &Host) -> Vec<Value> {
     runs["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// The forge was never asked for jobs.
+/// Asserts that the job list was never polled.
 fn assert_no_list_read(host: &Host) {
     let calls = host.wire.counters().calls;
-    // Once at start, to see what the token may.
+    // The server reads it only at its start, to check the token's rights.
     let lists = calls.iter().filter(|(call, _)| call.ends_with("/actions/jobs"));
     assert!(lists.map(|(_, count)| count).sum::<u64>() <= 2, "{calls:?}");
 }
@@ -103,7 +103,7 @@ fn assert_no_list_read(host: &Host) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_matching_push_runs_one_job_and_others_none() {
     let host = host_with(FILTERED).await;
-    // Outside of the filter: the forge makes no job, and neither is there a run.
+    // A push outside of the filter makes neither a job nor a run.
     commit(&host, &[("README.md", Some("changed"))], &[]);
     until_evaluated(&host, 1).await;
     assert_eq!(runs(&host).await.len(), 0);
@@ -144,8 +144,8 @@ async fn a_redelivered_push_changes_nothing() {
         let owed = forge.owed_webhooks().iter().find(|webhook| webhook.event == "push");
         (owed.expect("a push").clone(), jobs)
     };
-    // Once while its machine is under way, once when all is over. Two that come in the same microsecond
-    // are one, so the first is waited for.
+    // Redelivers once during the launch and once at the end. Waits for the first, because two
+    // deliveries in the same microsecond count as one.
     until_evaluated(&host, 1).await;
     host.forge().redeliver(pushed.clone());
     host.all_done(&jobs, 60).await;
@@ -158,7 +158,7 @@ async fn a_redelivered_push_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_wave_comes_when_the_first_has_ended() {
+async fn a_blocked_job_gets_its_machine_after_its_needs() {
     let host = host_with(TWO_WAVES).await;
     let waves = vec![job("build", "sleep 3", &[]), job("test", "true", &[0])];
     let (_, jobs) = commit(&host, &[("a", Some("1"))], &[waves]);
@@ -170,7 +170,7 @@ async fn the_second_wave_comes_when_the_first_has_ended() {
         runs(host).await.iter().any(|run| run["status"]["conditions"][0]["reason"] == "Blocked")
     })
     .await;
-    assert_eq!(host.machines_ever().len(), 1, "nothing is launched for a job that cannot run yet");
+    assert_eq!(host.machines_ever().len(), 1, "no machine is launched for a blocked job");
     host.all_done(&jobs, 150).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
     host.settles(150).await;
@@ -178,13 +178,13 @@ async fn the_second_wave_comes_when_the_first_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_while_the_forge_does_not_answer_is_not_lost() {
+async fn a_push_during_an_outage_of_the_forge_is_not_lost() {
     let mut host = host_with(FILTERED).await;
     host.wire.faults(|faults| faults.down = true);
     let (_, jobs) = commit(&host, &[("src/a", Some("1"))], &[vec![job("build", "true", &[])]]);
-    host.until("the webhook is taken", 30, async |host| host.wire.counters().sent == 1).await;
+    host.until("the webhook is accepted", 30, async |host| host.wire.counters().sent == 1).await;
     assert_eq!((host.wire.counters().failed, evaluated(&host)), (0, 0));
-    // Taken, and not evaluated: the controller is killed in between.
+    // The controller is killed after it accepted the webhook and before it evaluates it.
     host.kill();
     host.start().await;
     host.wire.faults(|faults| faults.down = false);
@@ -203,7 +203,7 @@ async fn a_pull_request_runs_the_workflow_of_its_head() {
     let push =
         Push { git_ref: "refs/heads/topic", changes: &changes, message: "a topic", runs: &[] };
     host.forge().push_commit(Timestamp::now(), REPO, &push);
-    // Its creation and its push; the new branch holds no run.
+    // The branch's creation and its push, which make no run.
     until_evaluated(&host, 2).await;
     assert_eq!(runs(&host).await.len(), 0);
     let pull =
@@ -218,7 +218,7 @@ async fn a_pull_request_runs_the_workflow_of_its_head() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-/// What the command line says; it must succeed.
+/// Runs `tinqs-ci explain`, which must succeed. Returns its output.
 fn explain(host: &Host, arguments: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
         .arg("explain")
@@ -233,7 +233,7 @@ fn explain(host: &Host, arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_tells_why_a_push_started_a_machine_or_not() {
+async fn explain_says_why_a_push_started_a_machine_or_not() {
     let host = host_with(FILTERED).await;
     let (no, _) = commit(&host, &[("README.md", Some("changed"))], &[]);
     let (yes, jobs) = commit(&host, &[("src/a", Some("1"))], &[vec![job("build", "true", &[])]]);
@@ -255,7 +255,7 @@ async fn explain_tells_why_a_push_started_a_machine_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_tells_how_a_job_stands() {
+async fn explain_shows_the_state_of_a_job() {
     let mut host = Host::new(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");

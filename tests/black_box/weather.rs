@@ -1,4 +1,5 @@
-//! A forge behind a bad line: delayed, cut, lost, refused, replaced by a proxy's page.
+//! An unreliable connection to the forge: responses are late, truncated, lost, refused, or replaced
+//! by a proxy's page.
 
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use super::clean::{all_done_and_nothing_left, patient, seed};
 use super::host::Host;
 
 const LATE: Fault = Fault::Delay(Duration::from_secs(2));
-/// Everything that may befall a request.
+/// All faults of a request.
 const ALL: [Fault; 7] =
     [LATE, Fault::Error, Fault::Unavailable, Fault::Html, Fault::Half, Fault::Lost, Fault::Reset];
-/// The runner's calls that it makes once: a lost task is the forge's and the runner's affair.
+/// Calls that the runner does not retry; a lost task is not tinqs-ci's concern.
 const ONCE: [&str; 2] = ["/FetchTask", "/Declare"];
-/// Its calls that it repeats ten times, which is not for ever.
+/// Calls that the runner retries only ten times.
 const REPEATED: [&str; 2] = ["/UpdateTask", "/UpdateLog"];
 
 fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
@@ -22,7 +23,7 @@ fn weather(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
     Faults { spared, mixture, ..Faults::default() }
 }
 
-/// Jobs come in four pushes; the weather holds until all are done.
+/// Pushes jobs four times, under faults until all are done.
 async fn jobs_in(count: usize, faults: Faults) {
     let mut host = Host::new(&patient());
     host.wire.faults(|now| *now = faults);
@@ -41,19 +42,18 @@ async fn jobs_in(count: usize, faults: Faults) {
     let machines = all_done_and_nothing_left(&mut host, &jobs, 120).await;
     println!("{struck} calls met a fault, {} jobs, {machines} machines", jobs.len());
     let few = u64::try_from(count / 2).expect("some jobs");
-    assert!(struck >= few, "the weather was fair: {struck} faults");
-    assert_eq!(machines, jobs.len(), "a machine for each job, and no more");
+    assert!(struck >= few, "too few faults: {struck}");
+    assert_eq!(machines, jobs.len(), "exactly one machine per job");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mixture_of_everything_during_forty_jobs() {
+async fn forty_jobs_survive_mixed_faults() {
     jobs_in(40, weather(30, &ALL, &ONCE)).await;
 }
 
-/// Each kind alone befalls a third of all calls but the runners'; the hosts know nothing of one
-/// another and work at the same time.
+/// Each fault alone hits a third of all calls except the runners', on independent concurrent hosts.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_alone() {
+async fn jobs_survive_each_fault_alone() {
     let alone = async |fault| {
         println!("{fault:?} alone");
         jobs_in(8, weather(33, &[fault], &[ONCE, REPEATED].concat())).await;

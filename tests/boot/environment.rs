@@ -1,10 +1,10 @@
-//! What a job finds around it: a user, a umask, and the environment of a login.
+//! The environment of a job: user, umask, and the variables of a login.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// As in Debian: it sets PATH whatever that was, and reads `profile.d`.
+/// A profile as in Debian, which overwrites PATH and reads `profile.d`.
 const PROFILE: &str = r#"
 PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export PATH
@@ -14,7 +14,7 @@ done
 unset i
 "#;
 
-/// A machine of its own whose `/etc` holds these files.
+/// Boots a dedicated machine whose `/etc` contains these files.
 fn booted_with(fake: Fake, files: &[(&str, &str)], adapt: impl Fn(String) -> String) -> Fake {
     let etc = fake.dir.path().join("etc");
     for (name, text) in files {
@@ -30,7 +30,7 @@ fn booted_with(fake: Fake, files: &[(&str, &str)], adapt: impl Fn(String) -> Str
     fake
 }
 
-/// What the runner has in its environment; a value of several lines is cut to its first.
+/// Returns the runner's environment, with the first line of each value.
 fn environment(fake: &Fake) -> BTreeMap<String, String> {
     let text = fake.heard("environment");
     text.lines()
@@ -44,7 +44,7 @@ fn user() -> String {
     String::from_utf8(told.stdout).unwrap().trim().to_owned()
 }
 
-/// User, home and umask are right, and what was in PATH before is in it.
+/// Asserts the user, home and umask, and that PATH keeps its former entries.
 fn assert_at_home(fake: &Fake, home: &str) -> BTreeMap<String, String> {
     let stderr = fake.heard("stderr");
     assert!(stderr.contains("the runner ended with status 3: powering off"), "{stderr}");
@@ -58,7 +58,7 @@ fn assert_at_home(fake: &Fake, home: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_runner_is_found_where_a_login_finds_it() {
+fn the_runner_is_found_in_the_path_of_a_login() {
     let fake = Fake::new();
     let (bin, tools) = (fake.dir.path().join("bin"), fake.dir.path().join("tools"));
     std::fs::create_dir(&tools).unwrap();
@@ -84,7 +84,7 @@ fn the_runner_is_found_where_a_login_finds_it() {
 }
 
 #[test]
-fn without_a_profile_the_path_stays() {
+fn without_a_profile_the_path_is_kept() {
     let fake = booted_with(Fake::new(), &[], |script| script);
     let seen = assert_at_home(&fake, "home");
     let bin = fake.dir.path().join("bin");
@@ -92,7 +92,7 @@ fn without_a_profile_the_path_stays() {
 }
 
 #[test]
-fn declarations_are_read_as_data() {
+fn etc_environment_is_read_as_data() {
     let text = "# a comment\n\
         export PLAIN=one two   # another\n\
         \tQUOTED=\"a 'b' c\"\r\n\
@@ -130,12 +130,12 @@ fn declarations_are_read_as_data() {
 }
 
 #[test]
-fn a_broken_profile_costs_nothing_but_itself() {
+fn a_broken_profile_loses_only_its_own_exports() {
     let lost = "ended or replaced its shell";
-    // The boot script's own patience, and one for profiles that use it up. A profile that ends on
-    // SIGTERM gets all the time that a busy machine may need for it; one that does not gets none.
+    // The boot script's own time limit, and replacements for slow profiles: one that ends on
+    // SIGTERM gets plenty of time even on a busy machine; one that ignores SIGTERM gets little.
     let (own, ends, never_ends) = ("timeout -k 2 10 ", "timeout -k 60 10 ", "timeout -k 0.5 4 ");
-    // A profile, whether what it exported is there, and what is said of it.
+    // A profile, whether its exports survive, and the expected warning.
     let profiles = [
         ("echo noise; echo noise >&2; export OK=1; false", true, ""),
         ("export OK=1; exit 7; export LATE=1", true, ""),
@@ -171,7 +171,7 @@ fn a_broken_profile_costs_nothing_but_itself() {
 }
 
 #[test]
-fn a_machine_of_processes_keeps_the_controllers_environment() {
+fn a_process_machine_keeps_the_controllers_environment() {
     let slot = slot();
     let fake = Fake::new();
     let etc = fake.dir.path().join("etc");

@@ -1,10 +1,10 @@
-//! A runner that tells what it was given and does what it is told, and what is left of a machine.
+//! A scripted runner that records its input, and a search for the processes of a machine.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Writes down what it sees into `$FAKE`, then behaves as `$FAKE_MODE` says.
+/// Records its input in `$FAKE`, then behaves as `$FAKE_MODE` says.
 const RUNNER: &str = r#"#!/bin/bash
 umask >"$FAKE/umask"
 case $FAKE_MODE in
@@ -41,7 +41,7 @@ case $FAKE_MODE in
 esac
 "#;
 
-/// A directory with a runner in `bin`, whose words come to `said`.
+/// A directory with a runner in `bin` and its records in `said`.
 pub(crate) struct Fake {
     pub(crate) dir: tempfile::TempDir,
 }
@@ -74,7 +74,7 @@ impl Fake {
         std::fs::read_to_string(self.said(name)).unwrap_or_default()
     }
 
-    /// PATH and what the runner is told.
+    /// Returns PATH and the variables of the fake runner.
     pub(crate) fn environment(&self, mode: &str) -> Vec<(OsString, OsString)> {
         let bin = self.dir.path().join("bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
@@ -86,12 +86,12 @@ impl Fake {
     }
 }
 
-/// The processes that carry this marker.
+/// Returns the processes with this marker.
 pub(crate) fn processes(token: &str) -> Vec<i32> {
     carrying(&format!("TINQS_CI_MACHINE={token}"))
 }
 
-/// The processes that were started with this variable and value.
+/// Returns the processes started with this variable and value.
 pub(crate) fn carrying(wanted: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {

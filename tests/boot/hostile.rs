@@ -1,11 +1,11 @@
-//! Values made to break out of the script, which bash then runs: none does.
+//! Crafted values must not break out of the script when bash runs it.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What ends quotes, here-documents, strings and sections, and what would then be run. `$FAKE` is
-/// known on the machine, so it tells wherever it is run.
+/// Text that ends quotes, here-documents, strings and sections, and commands to run after them.
+/// `$FAKE` is set on the machine, so the commands work in every directory.
 const FRAGMENTS: [&str; 24] = [
     "touch $FAKE/pwned",
     "$(touch $FAKE/pwned)",
@@ -48,7 +48,7 @@ fn hostile() -> impl Strategy<Value = ([String; 6], Vec<String>, bool)> {
     )
 }
 
-/// Boots a machine with these values; answers what is wrong.
+/// Boots a machine with these values and checks the result.
 fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCaseError> {
     let [uuid, name, token, address, git, incarnation] = values;
     let mut slot = slot();
@@ -60,7 +60,7 @@ fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCas
     attempt.boot.instance_url = format!("http{}://{address}", if tls { "s" } else { "" });
     attempt.boot.git_token = Some(Secret::new(git.as_str()));
     slot.uid = Uid8(incarnation.clone());
-    // The marker tells this test's processes from others'; a slot like this one makes none.
+    // A hostile attempt ID makes no marker, so a plain one marks this test's processes.
     let marker = super::slot();
     let text = script(&slot, 0, &attempt);
     let mut machine = Machine::boot_as(Fake::new(), "quick", &marker, &text);
@@ -68,7 +68,7 @@ fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCas
 
     let said = machine.fake.heard("stderr");
     prop_assert_eq!(&said, "tinqs-ci: the runner ended with status 3: powering off\n");
-    prop_assert!(!machine.fake.said("pwned").exists(), "something was run");
+    prop_assert!(!machine.fake.said("pwned").exists(), "a value was executed");
     let identity: serde_json::Value =
         serde_json::from_str(&machine.fake.heard("identity")).expect("JSON");
     for (key, value) in [("uuid", uuid), ("name", name), ("token", token)] {
@@ -98,13 +98,13 @@ proptest! {
         cases: 24,
         rng_seed: proptest::test_runner::RngSeed::Fixed(7),
         failure_persistence: None,
-        // Each try boots a machine.
+        // Each shrink step boots a machine.
         max_shrink_iters: 40,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn nothing_escapes((values, labels, tls) in hostile()) {
+    fn hostile_values_never_escape((values, labels, tls) in hostile()) {
         run(&values, &labels, tls)?;
     }
 }

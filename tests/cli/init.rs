@@ -166,7 +166,7 @@ fn nothing_is_overwritten() {
 
     let said = init(folder.path(), &server, &["--output", "other.toml"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.contains("`tinqs-ci serve --config other.toml` starts"), "{}", said.out);
+    assert!(said.out.contains("start with `tinqs-ci serve --config other.toml`"), "{}", said.out);
     assert_eq!(init(folder.path(), &server, &["--output", "other.toml"]).code, 2);
     assert_eq!(init(folder.path(), &server, &["--output", "no/such/x.toml"]).code, 2);
 }

@@ -200,8 +200,8 @@ fn a_server_that_is_not_there_is_four() {
             said(command(&[args, &["--server", &url]].concat(), &[]).output().expect("runs"));
         assert_eq!((said.code, said.out.as_str()), (4, ""), "{args:?}");
         let expected = format!(
-            "error: the server at {url}/ is not reached: Connection refused (os error 111)\n\
-             hint: start it with `tinqs-ci serve`, or name another: --server URL or TINQS_CI_URL\n"
+            "error: cannot reach the server at {url}/: Connection refused (os error 111)\n\
+             hint: start it with `tinqs-ci serve`, or name another with --server or TINQS_CI_URL\n"
         );
         assert_eq!(said.err, expected);
     }
@@ -288,7 +288,7 @@ fn another_incarnation_is_left_alone() {
     });
     let said = ask(&server, &["delete", "job-2"]);
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("made anew and was left alone"), "{}", said.err);
+    assert!(said.err.contains("replaced meanwhile, nothing was changed"), "{}", said.err);
 }
 
 fn nanos() -> u64 {

@@ -97,7 +97,7 @@ fn it_starts_answers_and_stops() {
     configuration(folder.path(), free_port());
     let second = said(start(folder.path()).output().expect("it ends"));
     assert_eq!(second.code, 1, "{}", second.err);
-    assert!(second.err.contains("error: the store cannot be used: "), "{}", second.err);
+    assert!(second.err.contains("error: cannot use the store: "), "{}", second.err);
 
     let id = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");

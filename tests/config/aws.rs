@@ -1,10 +1,10 @@
-//! What names something of AWS.
+//! Settings that name AWS services.
 
 use super::*;
 
 #[cfg(feature = "aws")]
 #[test]
-fn runs_may_be_kept_in_a_table() {
+fn a_dynamodb_table_is_accepted_as_store() {
     let named = |name: &str| {
         let text = with(&format!("store = \"dynamodb:{name}\""));
         parse(&text, &[("HOME_TOKEN", "t")]).map(|loaded| loaded.settings.store)
@@ -13,28 +13,28 @@ fn runs_may_be_kept_in_a_table() {
     assert_eq!(table, StoreUrl::Dynamodb("ci-runs_2.a".to_owned()));
     for wrong in ["ab", "a b c", &"x".repeat(256), "arn:aws:dynamodb:eu-west-1:1:table/x"] {
         let mistakes = named(wrong).expect_err(wrong);
-        assert!(mistakes.to_string().contains("is no name of a DynamoDB table"), "{mistakes}");
+        assert!(mistakes.to_string().contains("is not a DynamoDB table name"), "{mistakes}");
     }
 }
 
 #[cfg(not(feature = "aws"))]
 #[test]
-fn aws_is_not_in_this_build() {
+fn a_build_without_aws_rejects_aws_services() {
     bad_top(
         "store = \"dynamodb:runs\"\nqueue = \"sqs:https://x\"\ncompute = \"ec2:eu-central-1\"",
         &expect![[r#"
-        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "memory:" (or TINQS_CI_QUEUE=memory:)
-        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
+        ci.toml:1: store: "dynamodb:runs" needs the AWS adapters, which this build lacks: build with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        ci.toml:2: queue: "sqs:https://x" needs the AWS adapters, which this build lacks: build with `--features aws`, or use "memory:" (or TINQS_CI_QUEUE=memory:)
+        ci.toml:3: compute: "ec2:eu-central-1" needs the AWS adapters, which this build lacks: build with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)"#]],
     );
     let mistakes = settings::parse("", None, &predecessor()).expect_err("no AWS here");
     expect![[r#"
-        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
-        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, and this build has none: build it with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)
-        mend the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
+        DDB_TABLE: store: "dynamodb:runs" needs the AWS adapters, which this build lacks: build with `--features aws`, or use "redb:DIRECTORY" (or TINQS_CI_STORE=redb:./data)
+        RUNNER_AMI: compute: "ec2:eu-central-1" needs the AWS adapters, which this build lacks: build with `--features aws`, or use "process:" (or TINQS_CI_COMPUTE=process:)
+        fix the variables above; `tinqs-ci schema config` lists every key"#]].assert_eq(&format!("{mistakes}\n{}", mistakes.hint));
 }
 
-/// The variables of the predecessor.
+/// The predecessor's variables.
 fn predecessor() -> BTreeMap<String, String> {
     env(&[
         ("GITEA_URL", "https://git.example.com"),
@@ -50,24 +50,24 @@ fn predecessor() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_predecessors_variables_are_read_beside_what_is_asked_for() {
-    let mut mended = predecessor();
-    mended.insert("TINQS_CI_STORE".into(), "memory:".into());
-    mended.insert("TINQS_CI_COMPUTE".into(), "process:".into());
-    mended.insert("TIMEOUT_MINUTES".into(), "30".into());
-    let settings = settings::parse("", None, &mended).expect("no AWS is asked for").settings;
+fn the_predecessors_variables_fill_in_what_the_environment_leaves_unset() {
+    let mut env = predecessor();
+    env.insert("TINQS_CI_STORE".into(), "memory:".into());
+    env.insert("TINQS_CI_COMPUTE".into(), "process:".into());
+    env.insert("TIMEOUT_MINUTES".into(), "30".into());
+    let settings = settings::parse("", None, &env).expect("no AWS is asked for").settings;
     assert_eq!(settings.store, StoreUrl::Memory);
     assert_eq!(settings.forge.runner_token.expect("from RUNNER_TOKEN").expose(), "r");
     assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
-    mended.insert("TIMEOUT_MINUTES".into(), "soon".into());
-    let mistakes = settings::parse("", None, &mended).expect_err("not a number");
+    env.insert("TIMEOUT_MINUTES".into(), "soon".into());
+    let mistakes = settings::parse("", None, &env).expect_err("not a number");
     expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
         .assert_eq(&mistakes.to_string());
 }
 
 #[cfg(feature = "aws")]
 #[test]
-fn the_predecessors_variables_give_machines_in_ec2() {
+fn the_predecessors_variables_configure_machines_in_ec2() {
     let mut env = predecessor();
     let loaded = settings::parse("", None, &env).expect("a full configuration");
     assert_eq!(loaded.warnings, Vec::<String>::new());
@@ -88,7 +88,7 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     };
     assert_eq!(class.machines, [machine]);
 
-    // Lists, and the region by its other name.
+    // Lists, and the alternative region variable.
     env.remove("AWS_REGION");
     env.insert("AWS_DEFAULT_REGION".into(), "us-east-1".into());
     env.insert("SUBNET".into(), "subnet-1, subnet-2".into());
@@ -114,13 +114,13 @@ fn the_predecessors_variables_give_machines_in_ec2() {
     env.insert("INSTANCE_PROFILE".into(), "a b".into());
     let mistakes = settings::parse("", None, &env).expect_err("much is missing");
     expect![[
-        r#"RUNNER_AMI: compute: names no region: set AWS_REGION, or "ec2:eu-central-1" here"#
+        r#"RUNNER_AMI: compute: has no region: set AWS_REGION, or write "ec2:eu-central-1" here"#
     ]]
     .assert_eq(&mistakes.to_string());
     env.insert("AWS_REGION".into(), "eu-central-1".into());
     let mistakes = settings::parse("", None, &env).expect_err("the subnet is missing");
     expect![[
-        r#"SUBNET: compute: is not set: expected a subnet's id such as "subnet-0123456789abcdef0""#
+        r#"SUBNET: compute: is not set: expected a subnet ID such as "subnet-0123456789abcdef0""#
     ]]
     .assert_eq(&mistakes.to_string());
 }
@@ -131,15 +131,15 @@ fn machines_in_ec2_are_checked() {
     let ec2 = "compute = \"ec2:eu-central-1\"";
     bad_top(
         ec2,
-        &expect!["ci.toml: class: is missing: expected tables in the file, each headed [[class]]"],
+        &expect!["ci.toml: class: is missing: expected tables in the file, each under [[class]]"],
     );
     let class = format!("{ec2}\n[[class]]\nname = \"a\"\nlabels = [\"a\"]");
     bad_top(
         &class,
         &expect![[r#"
-        ci.toml: class "a": machines.image: is missing: expected a text
-        ci.toml: class "a": machines.kinds: is missing: expected a list of texts such as ["a", "b"]
-        ci.toml: class "a": machines.subnets: is missing: expected a list of texts such as ["a", "b"]"#]],
+        ci.toml: class "a": machines.image: is missing: expected a string
+        ci.toml: class "a": machines.kinds: is missing: expected a list of strings such as ["a", "b"]
+        ci.toml: class "a": machines.subnets: is missing: expected a list of strings such as ["a", "b"]"#]],
     );
     bad_top(
         &format!(
@@ -147,17 +147,17 @@ fn machines_in_ec2_are_checked() {
              subnets = [\"eu-central-1a\"]\nsecurity_groups = [\"default\"]\ninstance_profile = \"a b\""
         ),
         &expect![[r#"
-            ci.toml:6: class "a": machines.kinds: "small" is not possible: expected an instance type such as "c7a.medium"
-            ci.toml:7: class "a": machines.image: "latest" is not possible: expected an image's id such as "ami-0123456789abcdef0"
-            ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not possible: expected a subnet's id such as "subnet-0123456789abcdef0"
-            ci.toml:9: class "a": machines.security_groups: "default" is not possible: expected a security group's id such as "sg-0123456789abcdef0"
-            ci.toml:10: class "a": machines.instance_profile: "a b" is not possible: expected an instance profile's name or ARN"#]],
+            ci.toml:6: class "a": machines.kinds: "small" is not valid: expected an instance type such as "c7a.medium"
+            ci.toml:7: class "a": machines.image: "latest" is not valid: expected an image ID such as "ami-0123456789abcdef0"
+            ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not valid: expected a subnet ID such as "subnet-0123456789abcdef0"
+            ci.toml:9: class "a": machines.security_groups: "default" is not valid: expected a security group ID such as "sg-0123456789abcdef0"
+            ci.toml:10: class "a": machines.instance_profile: "a b" is not valid: expected the name or ARN of an instance profile"#]],
     );
     bad_top(
         "queue = \"sqs:wakes\"\ncompute = \"ec2:Frankfurt\"",
         &expect![[r#"
-        ci.toml:1: queue: "wakes" is no queue's address: expected "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
-        ci.toml:2: compute: "Frankfurt" is no region: expected one such as "eu-central-1""#]],
+        ci.toml:1: queue: "wakes" is not a queue URL: expected "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+        ci.toml:2: compute: "Frankfurt" is not a region: expected one such as "eu-central-1""#]],
     );
     let good = format!(
         "{ec2}\nqueue = \"sqs:https://sqs.eu-central-1.amazonaws.com/123456789012/wakes\"\n[forge]\n\
@@ -173,6 +173,6 @@ fn machines_in_ec2_are_checked() {
     );
     assert_eq!(loaded.settings.classes[0].machines.len(), 2);
     expect![[r#"
-        ci.toml:9: class "a": machines.security_groups: is not given: machines get the default group of the VPC
-        ci.toml:11: class "a": machines.kinds: t3.small earns CPU credits, and AWS bills what a job uses beyond them (t2: slows it down): c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
+        ci.toml:9: class "a": machines.security_groups: is not set: machines get the VPC's default group
+        ci.toml:11: class "a": machines.kinds: t3.small is burstable: AWS bills CPU use beyond its credits (t2 is slowed down instead); c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! What an evaluation reads of a repository, against answers as Gitea gives them.
+//! Reading of repositories for an evaluation, against responses in Gitea's format.
 
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn entry(path: &str, kind: &str, sha: &str) -> Value {
     json!({"path": path, "mode": mode, "type": kind, "size": 12, "sha": sha, "url": "https://x"})
 }
 
-/// As `GET …/git/trees/{sha}` answers.
+/// Returns a response of `GET …/git/trees/{sha}`.
 fn tree(entries: &[Value], truncated: bool) -> Response {
     let tree = json!({
         "sha": NEW, "url": "https://x", "tree": entries, "truncated": truncated, "page": 1,
@@ -26,7 +26,7 @@ fn tree(entries: &[Value], truncated: bool) -> Response {
     json_answer(200, tree)
 }
 
-/// As `file-contents` and `git/blobs` answer.
+/// Returns a response of `file-contents` and `git/blobs`.
 fn file(path: &str, sha: &str, text: &str) -> Value {
     use base64::Engine as _;
     let content = base64::engine::general_purpose::STANDARD.encode(text);
@@ -36,12 +36,12 @@ fn file(path: &str, sha: &str, text: &str) -> Value {
     })
 }
 
-/// The part of the address behind the repository's name.
+/// Returns the part of the path after the repository's name.
 fn rest(asked: &Asked) -> &str {
     asked.path.strip_prefix("/api/v1/repos/acme/widget").unwrap_or(&asked.path)
 }
 
-/// A repository with one workflow file and one other file, which the last commit has changed.
+/// A repository with one workflow file and another file, changed by the last commit.
 fn small(asked: &Asked) -> Option<Response> {
     let workflows = [
         entry(".gitea", "tree", "f0"),
@@ -65,7 +65,7 @@ fn small(asked: &Asked) -> Option<Response> {
 }
 
 #[tokio::test]
-async fn a_first_push_takes_three_calls_and_the_same_again_none() {
+async fn a_first_push_takes_three_calls_and_a_repeat_takes_none() {
     let script = Script::new(small).await;
     let client = script.client();
     for calls in [3, 0] {
@@ -82,7 +82,7 @@ async fn a_first_push_takes_three_calls_and_the_same_again_none() {
 }
 
 #[tokio::test]
-async fn several_files_come_in_one_call_where_the_server_can() {
+async fn several_files_are_read_in_one_call_if_supported() {
     let names = ["a.yml", "b.yaml", "sub/c.yml"].map(|name| format!(".gitea/workflows/{name}"));
     let in_tree = names.clone();
     let listed = move |asked: &Asked| {
@@ -90,7 +90,7 @@ async fn several_files_come_in_one_call_where_the_server_can() {
         let texts = in_tree.iter().map(|n| file(n, n, n)).collect::<Vec<_>>();
         Some(match rest(asked) {
             path if path.starts_with("/git/trees/") => tree(&entries, false),
-            // One is left out, as for a file that the server finds too large: it is null.
+            // One file is null, as for a file that is too large for the server.
             path if path.starts_with("/file-contents?ref=") => {
                 json_answer(200, json!([texts[0], null, texts[2]]))
             }
@@ -116,7 +116,7 @@ async fn several_files_come_in_one_call_where_the_server_can() {
 }
 
 #[tokio::test]
-async fn an_older_server_gives_files_one_by_one() {
+async fn an_older_server_returns_files_one_by_one() {
     let names = ["a.yml", "b.yml"].map(|name| format!(".github/workflows/{name}"));
     let older = move |asked: &Asked| {
         Some(match rest(asked) {
@@ -140,11 +140,11 @@ async fn an_older_server_gives_files_one_by_one() {
     let asked = |paths: &[String]| paths.iter().filter(|p| p.contains("file-contents")).count();
     assert_eq!(asked(&script.take_paths()), 1);
     client.workflow_files(REPO, OLD, &FOLDERS).await.expect("read");
-    assert_eq!(asked(&script.take_paths()), 0, "what the server cannot is asked once");
+    assert_eq!(asked(&script.take_paths()), 0, "an unsupported call is made once");
 }
 
 #[tokio::test]
-async fn a_large_tree_is_read_until_its_workflows_are_past() {
+async fn a_large_tree_is_read_up_to_its_workflows() {
     let large = |asked: &Asked| {
         Some(match rest(asked) {
             path if path.starts_with("/git/trees/") => match asked.number("page") {
@@ -153,7 +153,7 @@ async fn a_large_tree_is_read_until_its_workflows_are_past() {
                     &[entry(".gitea/workflows/ci.yml", "blob", "3"), entry("a", "blob", "4")],
                     true,
                 ),
-                _ => json_answer(500, json!({"message": "nobody asks for this page"})),
+                _ => json_answer(500, json!({"message": "unexpected page"})),
             },
             path if path.starts_with("/git/blobs/3") => json_answer(200, file("", "3", "on: push")),
             _ => not_found().into_answer()?,
@@ -166,7 +166,7 @@ async fn a_large_tree_is_read_until_its_workflows_are_past() {
 }
 
 #[tokio::test]
-async fn large_trees_are_compared_by_the_folders_that_differ() {
+async fn large_trees_are_compared_by_changed_folders() {
     let large = |asked: &Asked| {
         let path = rest(asked);
         let all = |sha: &str| {
@@ -181,7 +181,7 @@ async fn large_trees_are_compared_by_the_folders_that_differ() {
             }
             path if path.starts_with("/git/trees/d2?") => tree(&[entry("new", "blob", "n")], false),
             path if path.starts_with("/git/trees/g?") => tree(&[entry("x", "blob", "x")], false),
-            // The folder that is the same is never asked for.
+            // The unchanged folder is never read.
             _ => json_answer(500, json!({"message": path})),
         })
     };
@@ -192,7 +192,7 @@ async fn large_trees_are_compared_by_the_folders_that_differ() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_from_a_forge_that_is_not_itself() {
+async fn a_missing_commit_is_distinguished_from_a_proxys_page() {
     let script = Script::new(|asked: &Asked| {
         if rest(asked).contains(OLD) { not_found().into_answer() } else { small(asked) }
     })
@@ -210,7 +210,7 @@ async fn what_is_not_there_is_told_from_a_forge_that_is_not_itself() {
 }
 
 #[tokio::test]
-async fn too_much_is_refused_with_a_sentence() {
+async fn too_many_or_too_large_files_are_refused_with_a_reason() {
     let many = Script::new(|_: &Asked| {
         let of = |n| entry(&format!(".gitea/workflows/{n:03}.yml"), "blob", "1");
         Some(tree(&(0..300).map(of).collect::<Vec<_>>(), false))
@@ -272,7 +272,7 @@ async fn commits_branches_rights_and_variables_are_read() {
     assert_eq!(client.tip(REPO, "feature/x").await.expect("read").as_deref(), Some(NEW));
     assert_eq!(client.tip(REPO, "gone").await.expect("read"), None);
     let at = client.branch_at(REPO, NEW, "main").await.expect("read");
-    assert_eq!(at.as_deref(), Some("main"), "the default branch where it is one of them");
+    assert_eq!(at.as_deref(), Some("main"), "the default branch is preferred");
     assert_eq!(client.branch_at(REPO, OLD, "main").await.expect("read"), None);
     assert!(client.can_write(REPO, "alice").await.expect("read"));
     assert!(!client.can_write(REPO, "mallory").await.expect("read"));
@@ -284,7 +284,7 @@ async fn commits_branches_rights_and_variables_are_read() {
 }
 
 #[tokio::test]
-async fn disabled_workflows_and_merged_pull_requests_are_read_where_the_token_may() {
+async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
     const LIST: &str = "/actions/workflows";
     let workflow = |id: &str, state: &str| json!({"id": id, "name": "CI", "state": state});
     let script = Script::new(move |asked: &Asked| {
@@ -314,7 +314,7 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_where_the_token_ma
     assert_eq!(client.disabled_workflows(REPO, &["ci.yml"]).await.expect("read"), disabled);
     assert_eq!(script.take_paths().len(), 1, "remembered");
     client.disabled_workflows(REPO, &["ci.yml", "idle.yml"]).await.expect("read");
-    assert_eq!(script.take_paths().len(), 1, "it may be enabled by now");
+    assert_eq!(script.take_paths().len(), 1, "a disabled workflow is checked again");
     assert!(client.has_merged(REPO, "a b").await.expect("read"));
     assert!(!client.has_merged(REPO, "bob").await.expect("read"));
 
@@ -322,7 +322,7 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_where_the_token_ma
         (401, false, None),
         (403, false, None),
         (404, false, None),
-        // The server falls over a repository without a default branch.
+        // The server fails for a repository without a default branch.
         (500, false, None),
         (502, true, Some(ErrorKind::Unavailable)),
         (503, false, Some(ErrorKind::Unavailable)),

@@ -1,4 +1,4 @@
-//! Webhooks: every case and sample of the corpus, and bytes that no forge sends.
+//! Webhooks: every case and sample of the corpus, and malformed input.
 
 use std::io::Write as _;
 
@@ -29,10 +29,10 @@ fn headers(case: &Value) -> HeaderMap {
 }
 
 #[test]
-fn every_signature_case_has_its_verdict() {
+fn every_signature_case_is_accepted_or_rejected_as_expected() {
     let corpus = corpus("webhook_signature");
     let cases = corpus["cases"].as_array().expect("cases");
-    assert!(cases.len() >= 8, "the corpus is whole");
+    assert!(cases.len() >= 8, "the corpus is complete");
     for case in cases.iter().filter(|case| case["method"] == "POST") {
         let headers = headers(case);
         let content_type = headers.get("content-type").map(|v| v.to_str().expect("text"));
@@ -47,14 +47,14 @@ fn every_signature_case_has_its_verdict() {
     }
     let gets = cases.iter().filter(|case| case["method"] == "GET");
     for case in gets {
-        // The router takes no GET, and the empty body of one is not signed either.
+        // The router accepts no GET, whose empty body is not signed either.
         let verified = webhook::verify(&Secret::new("s3cr3t"), &headers(case), None, b"");
         assert_eq!(verified, Err(Rejected::ContentType), "{}", case["id"]);
     }
 }
 
 #[test]
-fn an_unsigned_delivery_is_told_apart_from_a_wrongly_signed_one() {
+fn an_unsigned_delivery_differs_from_a_wrongly_signed_one() {
     let corpus = corpus("webhook_signature");
     let verdict = |id: &str| {
         let case = corpus["cases"].as_array().expect("cases").iter().find(|c| c["id"] == id);
@@ -69,7 +69,7 @@ fn an_unsigned_delivery_is_told_apart_from_a_wrongly_signed_one() {
     assert_eq!(verdict("only-hub256"), Ok(()));
 }
 
-/// Runs corpus cases through `eval`, and answers them by id.
+/// Runs corpus cases through `eval`. Returns the output lines.
 fn evaluated(kind: Kind, cases: &[Value]) -> Vec<Value> {
     let mut input = Vec::new();
     for case in cases {
@@ -78,7 +78,7 @@ fn evaluated(kind: Kind, cases: &[Value]) -> Vec<Value> {
     let mut output = Vec::new();
     assert!(
         eval::run(kind, Dialect::V1_27, &input[..], &mut output).expect("reads and writes"),
-        "no problems"
+        "no malformed lines"
     );
     let lines = std::str::from_utf8(&output).expect("text").lines();
     lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -104,10 +104,10 @@ fn eval_agrees_with_the_corpus() {
 }
 
 #[test]
-fn every_payload_sample_decodes_to_what_it_tells() {
+fn every_payload_sample_decodes() {
     let corpus = corpus("payloads");
     let samples = corpus["samples"].as_array().expect("samples");
-    assert!(samples.len() >= 13, "the corpus is whole");
+    assert!(samples.len() >= 13, "the corpus is complete");
     for sample in samples {
         let payload = sample["payload"].to_string();
         let event = text(sample, "x_gitea_event_type");
@@ -137,7 +137,7 @@ fn every_payload_sample_decodes_to_what_it_tells() {
 }
 
 #[test]
-fn hostile_payloads_are_malformed_and_cost_nothing() {
+fn hostile_payloads_are_rejected_quickly() {
     let deep = |open: &str, close: &str| {
         let (open, close) = (open.repeat(200_000), close.repeat(200_000));
         format!(r#"{{"action":"queued","x":{open}1{close}}}"#)
@@ -155,7 +155,7 @@ fn hostile_payloads_are_malformed_and_cost_nothing() {
 }
 
 #[test]
-fn names_from_outside_are_kept_as_they_are_but_bounded() {
+fn external_names_are_kept_verbatim_but_bounded() {
     let name = "x\"\n$(touch y)\u{202e}\u{1b}[31m".repeat(1000);
     let payload = serde_json::json!({
         "action": "queued",
@@ -171,7 +171,7 @@ fn names_from_outside_are_kept_as_they_are_but_bounded() {
 }
 
 #[test]
-fn errors_do_not_quote_what_was_sent() {
+fn errors_do_not_quote_the_payload() {
     let json = br#"{"workflow_job":{"id":"top secret"}}"#;
     let error = webhook::decode("workflow_job", json).expect_err("malformed");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
@@ -181,7 +181,7 @@ fn event() -> impl Strategy<Value = String> {
     prop_oneof![Just("workflow_job".to_owned()), Just("push".to_owned()), any::<String>()]
 }
 
-/// JSON of the shape of a payload, with values of any type where the forge has one.
+/// Generates JSON shaped like a payload, with values of any type.
 fn near_payload() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just("null".to_owned()),
@@ -208,13 +208,13 @@ proptest! {
     })]
 
     #[test]
-    fn decode_is_total(event in event(), json in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn decode_never_panics(event in event(), json in prop::collection::vec(any::<u8>(), 0..300)) {
         let again = |json: &[u8]| webhook::decode(&event, json).ok();
         prop_assert_eq!(again(&json), again(&json));
     }
 
     #[test]
-    fn decode_is_total_near_the_forges_payloads(event in event(), json in near_payload()) {
+    fn decode_never_panics_on_near_payloads(event in event(), json in near_payload()) {
         if let Ok(events) = webhook::decode(&event, json.as_bytes()) {
             prop_assert!(events.len() <= 1);
             for event in events {
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn no_forged_signature_is_taken(
+    fn no_forged_signature_is_accepted(
         signature in "[0-9a-f]{0,70}",
         hub in any::<bool>(),
         body in prop::collection::vec(any::<u8>(), 0..100),

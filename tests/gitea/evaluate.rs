@@ -1,4 +1,4 @@
-//! Occasions evaluated against a forge on the wire: which runs they call for, with how many calls.
+//! Trigger events evaluated against a simulated forge: the started runs and the number of calls.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +39,7 @@ impl World {
         let mut forge = Forge::new(config);
         forge.add_repo(REPO);
         let forge = Arc::new(Mutex::new(forge));
-        // Nobody is told: the test takes what the forge owes its hooks.
+        // No webhook is sent; the test takes the pending deliveries itself.
         let options = WireOptions::default();
         let wire = Wire::start(forge, Arc::new(Timestamp::now), options).expect("a forge");
         let token = Some(Secret::new("api-token"));
@@ -47,7 +47,7 @@ impl World {
         Self { wire, client }
     }
 
-    /// Pushes, and answers what the forge tells of it, by event.
+    /// Pushes. Returns the payloads that the forge would send, by event.
     fn push(&self, git_ref: &str, message: &str, changes: &[Change<'_>]) -> Vec<(String, Value)> {
         let mut forge = self.wire.forge();
         forge.take_webhooks();
@@ -63,7 +63,7 @@ impl World {
         evaluated.expect("the forge answers").expect("the commit is there")
     }
 
-    /// Workflow and event of each run that the last push calls for.
+    /// Returns the workflow and the event of each run that these payloads start.
     async fn starts(&self, told: &[(String, Value)]) -> Vec<String> {
         let mut started = Vec::new();
         for (event, payload) in told {
@@ -102,7 +102,7 @@ async fn a_push_with_one_workflow_file_takes_four_calls_at_most() {
 }
 
 #[tokio::test]
-async fn branches_tags_and_their_ends() {
+async fn branches_tags_and_deletions_start_matching_workflows() {
     let world = World::new(Config::default());
     let files = [
         (CI, workflow("[push, create, delete]")),
@@ -113,7 +113,7 @@ async fn branches_tags_and_their_ends() {
     let changes: Vec<Change<'_>> =
         files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
     let pushed = world.push(MAIN, "begin", &changes);
-    // The other folder is not looked at: the first one is there.
+    // The other folder is ignored because the first one exists.
     assert_eq!(world.starts(&pushed).await, ["ci.yml create", "ci.yml push", "main.yml push"]);
     let sha = world.wire.forge().tip(REPO, MAIN).expect("a tip").sha.clone();
     let tagged = {
@@ -129,20 +129,20 @@ async fn branches_tags_and_their_ends() {
         forge.delete_ref(Timestamp::now(), REPO, "refs/heads/gone");
         told(&mut forge)
     };
-    // Of what is gone the default branch's tip tells.
+    // For a deleted branch, the tip of the default branch counts.
     let evaluated = world.evaluate(&deleted[0].0, &deleted[0].1).await;
     assert_eq!((evaluated.occasion.commit.as_str(), evaluated.runs.len()), (sha.as_str(), 1));
     assert_eq!(evaluated.runs[0].git_ref, MAIN);
 }
 
 #[tokio::test]
-async fn a_forced_push_is_compared_tree_by_tree_and_a_lost_commit_starts_nothing() {
+async fn a_forced_push_compares_trees_and_a_lost_commit_starts_nothing() {
     let world = World::new(Config { tree_page: 3, ..Config::default() });
     let filtered = workflow("{push: {paths: ['src/**']}}");
     world.push(MAIN, "begin", &[(CI, Some(&filtered)), ("docs/a", Some("1")), ("z", Some("1"))]);
     let first = world.wire.forge().tip(REPO, MAIN).expect("a tip").sha.clone();
     world.push(MAIN, "more", &[("src/deep/a", Some("1")), ("src/b", Some("1"))]);
-    // Back to the first commit: what the branch loses has changed.
+    // A force-push back to the first commit: the removed files count as changed.
     let forced = {
         let mut forge = world.wire.forge();
         forge.take_webhooks();
@@ -167,7 +167,7 @@ async fn a_forced_push_is_compared_tree_by_tree_and_a_lost_commit_starts_nothing
 }
 
 #[tokio::test]
-async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says() {
+async fn pull_requests_use_the_head_and_targets_use_the_base() {
     let world = World::new(Config::default());
     let base = [(CI, workflow("[pull_request_target, push]"))];
     world.push(MAIN, "begin", &[(CI, Some(&base[0].1))]);
@@ -191,7 +191,7 @@ async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says()
     assert_eq!(world.evaluate(&event, &synchronized).await.runs.len(), 2);
     let (event, labelled) = pull("label_updated");
     assert_eq!(world.evaluate(&event, &labelled).await.runs.len(), 0);
-    // From a fork, by somebody who may not write: only the base's own workflow needs no approval.
+    // From a fork by a user without write access, only the base's own workflow needs no approval.
     let mut fork = opened.clone();
     fork["pull_request"]["head"]["repo_id"] = 4711.into();
     let evaluated = world.evaluate("pull_request", &fork).await;
@@ -199,7 +199,7 @@ async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says()
         evaluated.runs.iter().map(|run| (run.event.as_str(), run.held)).collect();
     assert_eq!(runs_held, [("pull_request", true), ("pull_request_target", false)]);
     assert_eq!(runs::runs(&evaluated, |_| true).len(), 1);
-    // The title asks for nothing to run.
+    // The title skips CI.
     let mut skipped = opened;
     skipped["pull_request"]["title"] = "A topic [skip ci]".into();
     let evaluated = world.evaluate("pull_request", &skipped).await;
@@ -207,7 +207,7 @@ async fn pull_requests_run_what_their_head_says_and_targets_what_the_base_says()
 }
 
 #[tokio::test]
-async fn a_message_and_a_broken_file_start_nothing_and_leave_the_others() {
+async fn a_skip_message_and_a_malformed_file_start_nothing() {
     let world = World::new(Config { file_contents: false, ..Config::default() });
     let good = workflow("push");
     let changes = [(CI, Some(good.as_str())), (".gitea/workflows/broken.yml", Some("on: ["))];
@@ -221,7 +221,7 @@ async fn a_message_and_a_broken_file_start_nothing_and_leave_the_others() {
 }
 
 #[tokio::test]
-async fn what_the_forges_own_user_does_starts_nothing() {
+async fn events_of_the_forges_own_user_start_nothing() {
     let world = World::new(Config::default());
     let file = workflow("[push, create]");
     let pushed = world.push(MAIN, "begin", &[(CI, Some(&file))]);
@@ -237,7 +237,7 @@ async fn what_the_forges_own_user_does_starts_nothing() {
             let read = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
             assert_eq!(read, None, "{event} {}", payload["sender"]);
         }
-        // One that lies in the inbox from before an update.
+        // An event stored in the inbox before an update.
         let occasion = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
         let mut occasion = occasion.expect("something may start");
         occasion.payload["sender"] = json!({"id": -2, "login": "gitea-actions"});
@@ -261,10 +261,10 @@ async fn a_disabled_workflow_starts_nothing_until_it_is_enabled() {
     let evaluated = world.evaluate(&pushed[0].0, &pushed[0].1).await;
     let note = evaluated.notes.iter().find(|note| note.contains("`ci.yml`")).expect("a note");
     assert!(note.contains("disabled"), "{note}");
-    // Enabled again, it starts at once: nothing else would tell of its job.
+    // After it is enabled again, the next push starts it: no other event announces its job.
     world.wire.forge().disable_workflow(REPO, "ci.yml", false);
     assert_eq!(world.starts(&push("2")).await, ["ci.yml push", "sub/other.yml push"]);
-    // A file that the default branch does not have is not listed.
+    // The list has no file that is missing on the default branch.
     let topic = "refs/heads/topic";
     world.push(topic, "topic", &[(".gitea/workflows/topic.yml", Some(&file))]);
     world.wire.forge().disable_workflow(REPO, "topic.yml", true);
@@ -273,7 +273,7 @@ async fn a_disabled_workflow_starts_nothing_until_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn the_list_of_workflows_is_asked_for_once_in_a_while_and_where_something_starts() {
+async fn the_list_of_workflows_is_cached_and_read_only_if_a_run_starts() {
     const LIST: &str = "GET /repos/{owner}/{repo}/actions/workflows";
     let world = World::new(Config::default());
     let lists = || world.wire.counters().calls.get(LIST).copied().unwrap_or(0);
@@ -286,7 +286,7 @@ async fn the_list_of_workflows_is_asked_for_once_in_a_while_and_where_something_
         assert_eq!(world.starts(&pushed).await, ["ci.yml push"]);
     }
     assert_eq!(lists(), 1);
-    // Without a default branch servers fail the call: nothing is known to be disabled.
+    // Servers fail the call without a default branch, so no workflow counts as disabled.
     let other = World::new(Config::default());
     let pushed = other.push("refs/heads/topic", "topic", &[(CI, Some(&workflow("push")))]);
     assert_eq!(other.starts(&pushed).await, ["ci.yml push"]);
@@ -319,16 +319,16 @@ async fn a_forks_author_is_trusted_after_a_merged_pull_request_and_never_when_re
     world.wire.forge().merged_pull_request(REPO, "alice");
     assert_eq!(held(&fork, Dialect::V1_27).await, [false]);
     assert_eq!(held(&fork, Dialect::V1_26).await, [false]);
-    // Before 1.26 an approved run counts, which the API does not tell of.
+    // Before 1.26 an approved run counts, which the API does not show.
     assert_eq!(held(&fork, Dialect::V1_25).await, [true]);
     fork["sender"]["restricted"] = true.into();
     let calls = world.calls();
     assert_eq!(held(&fork, Dialect::V1_27).await, [true]);
-    assert!(world.calls() - calls <= 2, "no right is asked for");
+    assert!(world.calls() - calls <= 2, "no permission is read");
 }
 
 #[tokio::test]
-async fn the_mode_is_decided_by_the_first_answer() {
+async fn the_first_answer_decides_the_mode() {
     let world = World::new(Config::default());
     let means = Means { wanted: Demand::Auto, secret: true };
     let token = Some(Secret::new("api-token"));
@@ -340,7 +340,7 @@ async fn the_mode_is_decided_by_the_first_answer() {
     let demand = forge(means);
     assert_eq!(demand.waiting().await.expect_err("down").kind, ErrorKind::Unavailable);
     demand.assume();
-    assert_eq!(demand.known(), None, "nothing is assumed with `auto`");
+    assert_eq!(demand.known(), None, "`auto` assumes no mode");
     world.wire.faults(|faults| faults.down = false);
     assert!(demand.waiting().await.expect("answers").is_some());
     assert_eq!(demand.known(), Some(Mode::Jobs));

@@ -1,4 +1,4 @@
-//! A job by its id: what it is, and when it is absent.
+//! A job by ID: its states, and when it counts as absent.
 
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn job_ref(repo: &str, repo_id: i64) -> JobRef {
     JobRef { repo: repo.into(), repo_id, job_id: 7 }
 }
 
-/// A forge that answers a job, a repository by its id, one by its name, and its version.
+/// Responses of a forge for a job, its repository by ID and by name, and its version.
 struct Forge {
     job: fn() -> Response,
     by_id: fn() -> Response,
@@ -39,33 +39,33 @@ async fn asked(forge: Forge, job: JobRef) -> Result<Job, ErrorKind> {
 }
 
 #[tokio::test]
-async fn a_job_is_absent_only_where_its_repository_says_so() {
+async fn a_job_is_absent_only_if_its_repository_answers() {
     let unavailable = Err(ErrorKind::Unavailable);
     let check = async |job, by_id, by_name, version, repo_id, expected| {
         let forge = Forge { job, by_id, by_name, version };
         assert_eq!(asked(forge, job_ref("a/b", repo_id)).await, expected);
     };
-    // The repository answers, by its id or, where that is not known, by its name.
+    // The repository exists, by ID or, if that is unknown, by name.
     check(GONE, THERE, DOWN, DOWN, 3, Ok(Job::Absent)).await;
     check(GONE, DOWN, THERE, DOWN, 0, Ok(Job::Absent)).await;
-    // It is gone by its id, and the forge answers.
+    // The repository is gone by ID, and the forge answers.
     check(GONE, GONE, GONE, UP, 3, Ok(Job::Absent)).await;
-    // It is gone by its id or name, and that is not enough.
+    // A repository gone by ID counts only if the forge answers; gone by name alone never counts.
     check(GONE, GONE, GONE, DOWN, 3, unavailable.clone()).await;
     check(GONE, GONE, GONE, GONE, 3, unavailable.clone()).await;
     check(GONE, GONE, GONE, UP, 0, unavailable.clone()).await;
-    // Pages for people are nobody's 404.
+    // An HTML page is not the forge's 404.
     check(PAGE, THERE, THERE, UP, 3, unavailable.clone()).await;
     check(GONE, PAGE, PAGE, UP, 3, unavailable.clone()).await;
     check(GONE, DOWN, DOWN, UP, 3, unavailable.clone()).await;
-    // Another repository, or none.
+    // Another repository or none.
     let other: fn() -> Response = || json_answer(200, json!({ "id": 4, "full_name": "a/b" }));
     check(GONE, other, other, UP, 3, unavailable.clone()).await;
     check(GONE, || json_answer(200, json!({})), THERE, UP, 3, unavailable).await;
 }
 
 #[tokio::test]
-async fn words_become_states() {
+async fn statuses_become_states() {
     let cases = [
         (json!({ "status": "queued" }), Ok(Job::Waiting)),
         (json!({ "status": "waiting" }), Ok(Job::Blocked)),
@@ -100,7 +100,7 @@ async fn words_become_states() {
 }
 
 #[tokio::test]
-async fn a_renamed_repository_is_asked_by_its_new_name() {
+async fn a_renamed_repository_is_read_by_its_new_name() {
     let script = Script::new(|asked: &Asked| match asked.path.as_str() {
         "/api/v1/repositories/3" => (200, json!({ "id": 3, "full_name": "new/name" })),
         "/api/v1/repos/new/name/actions/jobs/7" => (200, json!({ "id": 7, "status": "queued" })),
@@ -109,14 +109,14 @@ async fn a_renamed_repository_is_asked_by_its_new_name() {
     .await;
     let client = script.client();
     assert_eq!(client.job(&job_ref("a/b", 3)).await.expect("answers"), Job::Waiting);
-    // A name that no path can hold is no obstacle where the id is known.
+    // An invalid name does not matter if the ID is known.
     for name in ["", "a", "a/b/c", "../..", "a/$(id)\n\u{202e}"] {
         assert_eq!(client.job(&job_ref(name, 3)).await.expect("answers"), Job::Waiting, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_redirect_is_followed_within_the_forge_only() {
+async fn only_redirects_within_the_forge_are_followed() {
     let away = Script::new(|_: &Asked| (200, json!({ "id": 7, "status": "queued" }))).await;
     let elsewhere = format!("{}/api/v1/repos/a/b/actions/jobs/7", away.url);
     let script = Script::new(move |asked: &Asked| {
@@ -140,5 +140,5 @@ async fn a_redirect_is_followed_within_the_forge_only() {
         assert_eq!(error.kind, ErrorKind::Unavailable, "{repo}");
         assert!(error.message.contains("redirect"), "{error}");
     }
-    assert!(away.asked().is_empty(), "the token stayed at the forge");
+    assert!(away.asked().is_empty(), "the token goes to the forge only");
 }

@@ -1,4 +1,4 @@
-//! The list of waiting jobs: paged without order, with duplicates, gaps and broken rows.
+//! The list of waiting jobs: unordered pages, duplicates, gaps and broken entries.
 
 use serde_json::{Value, json};
 use tinqs_ci_gitea::Scope;
@@ -38,9 +38,9 @@ async fn waiting(script: &Script) -> Vec<WaitingJob> {
 }
 
 #[tokio::test]
-async fn pages_are_read_whatever_their_order_until_all_were_seen() {
-    // 120 rows over three pages, shuffled, with 10 of the first page shown once more: ten others
-    // are then seen only on the page behind the last.
+async fn unordered_pages_are_read_until_every_job_was_seen() {
+    // 120 jobs on three pages in random order, of which 10 of the first page appear twice: ten
+    // others then appear only after the last page.
     let mut all: Vec<usize> = (1..=120).map(|n| n * 50 % 121).collect();
     all.splice(50..50, all[..10].to_vec());
     let rows = all.clone();
@@ -60,11 +60,15 @@ async fn pages_are_read_whatever_their_order_until_all_were_seen() {
     let paths = script.take_paths();
     let count = |part: &str| paths.iter().filter(|path| path.contains(part)).count();
     assert_eq!(count("status=queued&limit=50"), 3, "{paths:?}");
-    assert_eq!((count("/repos/acme/even"), count("/repos/acme/odd")), (1, 1), "asked once each");
+    assert_eq!(
+        (count("/repos/acme/even"), count("/repos/acme/odd")),
+        (1, 1),
+        "each repository is read once"
+    );
 }
 
 #[tokio::test]
-async fn rows_that_the_list_hides_end_at_an_empty_page() {
+async fn an_empty_page_ends_a_list_with_hidden_jobs() {
     let script = Script::new(|asked: &Asked| {
         if asked.path.contains("/jobs?") { page(asked, &[3, 1, 3], 9) } else { repository(asked) }
     })
@@ -75,7 +79,7 @@ async fn rows_that_the_list_hides_end_at_an_empty_page() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_the_page_number_does_not_hold_the_reading() {
+async fn a_server_that_ignores_page_numbers_does_not_block() {
     let script = Script::new(|asked: &Asked| {
         let jobs = json!({ "jobs": [job(1)], "total_count": 1000 });
         if asked.path.contains("/jobs?") { (200, jobs) } else { repository(asked) }
@@ -86,7 +90,7 @@ async fn a_server_that_ignores_the_page_number_does_not_hold_the_reading() {
 }
 
 #[tokio::test]
-async fn one_row_that_the_forge_cannot_show_hides_no_other() {
+async fn a_job_that_the_forge_cannot_show_hides_no_other() {
     let script = Script::new(|asked: &Asked| {
         if !asked.path.contains("/jobs?") {
             return repository(asked);
@@ -102,7 +106,7 @@ async fn one_row_that_the_forge_cannot_show_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_forge_that_fails_every_page_is_unavailable_after_few_calls() {
+async fn a_forge_that_fails_every_page_is_unavailable_after_few_calls_only() {
     let script = Script::new(|_: &Asked| (500, json!({ "message": "database is locked" }))).await;
     let error = script.client().waiting().await.expect_err("an outage");
     assert_eq!(error.kind, ErrorKind::Unavailable);
@@ -111,7 +115,7 @@ async fn a_forge_that_fails_every_page_is_unavailable_after_few_calls() {
 }
 
 #[tokio::test]
-async fn a_job_that_cannot_be_named_is_left_out_alone() {
+async fn only_a_job_without_a_name_is_left_out() {
     let script = Script::new(|asked: &Asked| {
         if !asked.path.contains("/jobs?") {
             return repository(asked);
@@ -147,7 +151,7 @@ async fn each_scope_reads_its_own_list() {
 }
 
 #[tokio::test]
-async fn a_repository_that_the_token_may_not_read_is_served_without_its_id() {
+async fn a_repository_beyond_the_token_is_served_without_its_id() {
     let script = Script::new(|asked: &Asked| {
         if asked.path.contains("/jobs?") {
             page(asked, &[1], 1)

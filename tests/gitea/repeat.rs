@@ -1,4 +1,4 @@
-//! What fails for now is tried again, where it may be made twice and the forge still answers at times.
+//! Transient failures are retried if the call is idempotent and the forge answers now and then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,7 @@ fn good(asked: &Asked) -> Response {
     }
 }
 
-/// A forge whose first answers are these.
+/// Returns a forge whose first responses are this failure.
 async fn failing_first(times: usize, failure: Says) -> Script {
     let asked_before = Arc::new(AtomicUsize::new(0));
     Script::new(move |asked: &Asked| {
@@ -53,7 +53,7 @@ async fn failing_first(times: usize, failure: Says) -> Script {
 }
 
 #[tokio::test]
-async fn a_call_that_may_be_made_twice_outlives_two_failures() {
+async fn an_idempotent_call_survives_two_failures() {
     for (what, failure) in FAILURES {
         let script = failing_first(2, failure).await;
         let seen = script.client().job(&job()).await;
@@ -68,7 +68,7 @@ async fn a_call_that_may_be_made_twice_outlives_two_failures() {
 }
 
 #[tokio::test]
-async fn the_third_failure_in_a_row_is_told() {
+async fn the_third_failure_in_a_row_is_returned() {
     for (what, failure) in FAILURES {
         let script = failing_first(3, failure).await;
         let client = script.client();
@@ -80,7 +80,7 @@ async fn the_third_failure_in_a_row_is_told() {
 }
 
 #[tokio::test]
-async fn what_makes_something_is_asked_for_once() {
+async fn a_creating_call_is_not_retried() {
     for (what, failure) in FAILURES {
         let script = failing_first(1, failure).await;
         let client = client(&with_runner_token(&script.url));
@@ -96,7 +96,7 @@ async fn what_makes_something_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stays_is_not_asked_for_again() {
+async fn a_permanent_error_is_not_retried() {
     let answers: [(u16, &str); 5] =
         [(401, "no"), (403, "no"), (422, "no"), (429, "slower"), (501, "never")];
     for (status, message) in answers {
@@ -106,10 +106,10 @@ async fn an_answer_that_stays_is_not_asked_for_again() {
     }
 }
 
-/// The forge's own 500 for a page is a row that it cannot show: the rows around it are read, and no
-/// call is spent on the page itself.
+/// The forge's own 500 for a page means an entry that it cannot show: the entries around it are
+/// read, without retries of the page itself.
 #[tokio::test]
-async fn a_page_that_is_read_around_is_not_asked_for_again() {
+async fn a_page_that_is_read_in_parts_is_not_retried() {
     let whole = "limit=50&page=1";
     let script = Script::new(move |asked: &Asked| {
         let broken = asked.path.ends_with(whole);
@@ -124,9 +124,9 @@ async fn a_page_that_is_read_around_is_not_asked_for_again() {
     assert_eq!(seen, Registrations::Seen(Vec::new()));
 }
 
-/// The first two connections break, before an answer or in the middle of it.
+/// Breaks the first two connections, before or during a response.
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again() {
+async fn a_broken_connection_is_retried() {
     let cut =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"ver";
     let whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"version\":\"1.27.0\"}";
@@ -137,9 +137,9 @@ async fn a_connection_that_breaks_is_made_again() {
     }
 }
 
-/// A forge that is down is not asked three times as often.
+/// Retries do not triple the calls to a forge that is down.
 #[tokio::test]
-async fn a_forge_that_never_answers_is_asked_once_a_call() {
+async fn a_forge_that_is_down_gets_no_retries() {
     let script = Script::new(|_: &Asked| Some(html(502))).await;
     let client = script.client();
     for _ in 0..20 {

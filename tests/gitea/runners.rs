@@ -1,4 +1,4 @@
-//! Registrations: listed, asked for, made and removed.
+//! Registrations: list, read, create and remove.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ async fn registering_sends_names_and_keeps_schemas() {
         assert_eq!(runner.token.expose(), "runner-secret");
         let [asked] = &script.asked()[..] else { panic!("one call") };
         assert_eq!(asked.path, "/api/actions/runner.v1.RunnerService/Register");
-        assert!(asked.headers.get("authorization").is_none(), "the API token is not for this");
+        assert!(asked.headers.get("authorization").is_none(), "the API token is not sent");
         let body = asked.json();
         assert_eq!((&body["name"], &body["token"]), (&json!(SLOT), &json!(RUNNER_TOKEN)));
         assert_eq!(body["labels"], json!(["linux", "x64"]));
@@ -54,7 +54,7 @@ async fn registering_sends_names_and_keeps_schemas() {
 }
 
 #[tokio::test]
-async fn the_registration_token_is_asked_once_and_anew_when_it_was_reset() {
+async fn the_registration_token_is_cached_until_it_is_reset() {
     let current = Arc::new(Mutex::new("first-token".to_owned()));
     let answers = current.clone();
     let script = Script::new(move |asked: &Asked| {
@@ -65,7 +65,7 @@ async fn the_registration_token_is_asked_once_and_anew_when_it_was_reset() {
         if asked.json()["token"] == current.as_str() {
             return registered(&json!("1"));
         }
-        // As servers up to 1.27 wrap it.
+        // The format of servers up to 1.27.
         let text = "rpc error: code = NotFound desc = runner registration token not found";
         (500, json!({ "code": "unknown", "message": text }))
     })
@@ -84,7 +84,7 @@ async fn the_registration_token_is_asked_once_and_anew_when_it_was_reset() {
 }
 
 #[tokio::test]
-async fn a_refused_registration_token_is_the_operators_to_mend() {
+async fn a_refused_registration_token_names_its_fix() {
     let script = Script::new(|asked: &Asked| {
         if asked.path.ends_with("/registration-token") {
             return (403, json!({ "message": "no" }));
@@ -104,7 +104,7 @@ async fn a_refused_registration_token_is_the_operators_to_mend() {
 }
 
 #[tokio::test]
-async fn half_a_registration_is_none_and_a_permanent_one_is_taken_back() {
+async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
     let halves = [
         json!({}),
         json!({ "runner": null }),
@@ -133,7 +133,7 @@ async fn half_a_registration_is_none_and_a_permanent_one_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_registration_whose_answer_is_lost_is_not_repeated() {
+async fn a_registration_with_a_lost_reply_is_not_repeated() {
     let script = Script::new(|_: &Asked| None::<axum::response::Response>).await;
     let forge = with_runner_token(&script.url);
     let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
@@ -147,7 +147,7 @@ fn runner(id: i64, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn only_rows_with_our_names_are_listed() {
+async fn only_registrations_with_our_names_are_listed() {
     let script = Script::new(|asked: &Asked| {
         let mut rows = vec![
             runner(1, "somebody's"),
@@ -172,7 +172,7 @@ async fn only_rows_with_our_names_are_listed() {
 }
 
 #[tokio::test]
-async fn without_the_right_registrations_are_unknown_and_that_is_remembered() {
+async fn without_the_right_registrations_are_unknown_for_a_while() {
     for status in [401, 403, 404] {
         let script = Script::new(move |asked: &Asked| {
             if asked.path == "/api/v1/version" {
@@ -191,19 +191,19 @@ async fn without_the_right_registrations_are_unknown_and_that_is_remembered() {
         assert!(asked <= 3, "{asked} calls");
         clock.advance(SignedDuration::from_mins(11));
         assert_eq!(client.registrations().await.expect("no outage"), Registrations::Unknown);
-        assert!(!script.take_paths().is_empty(), "asked again after a while");
+        assert!(!script.take_paths().is_empty(), "the list is tried again after a while");
     }
 }
 
 #[tokio::test]
-async fn an_outage_is_never_a_missing_right() {
+async fn an_outage_is_not_a_missing_right() {
     let status = Arc::new(AtomicUsize::new(503));
     let answers = status.clone();
     let script = Script::new(move |asked: &Asked| {
         match u16::try_from(answers.load(Ordering::SeqCst)).expect("small") {
             200 if asked.path == "/api/v1/version" => json_answer(200, version().1),
             200 => json_answer(200, json!({ "runners": [], "total_count": 0 })),
-            // A proxy before a forge that is down.
+            // A proxy in front of a forge that is down.
             404 => html(404),
             other => json_answer(other, json!({ "message": "no" })),
         }
@@ -216,7 +216,7 @@ async fn an_outage_is_never_a_missing_right() {
     assert_eq!(kind().await, Err(ErrorKind::Unavailable));
     status.store(200, Ordering::SeqCst);
     assert_eq!(kind().await, Ok(Registrations::Seen(Vec::new())));
-    // What was read once is not unknown later.
+    // A list that was readable once never becomes unknown.
     status.store(403, Ordering::SeqCst);
     assert_eq!(kind().await, Err(ErrorKind::Denied));
     status.store(429, Ordering::SeqCst);
@@ -235,7 +235,7 @@ async fn a_registration_token_of_another_scope_makes_registrations_unknown() {
     let of = |scope: Scope| client(&Settings { scope, ..with_runner_token(&script.url) });
     let org = of(Scope::Org("acme".into()));
     assert_eq!(org.registrations().await.expect("answers"), Registrations::Unknown);
-    // The list of the whole forge holds every row.
+    // The list of the whole forge has every registration.
     let all = of(Scope::All);
     assert_eq!(all.registrations().await.expect("answers"), Registrations::Seen(Vec::new()));
 }
@@ -262,15 +262,15 @@ async fn a_registration_is_missing_only_while_the_forge_answers() {
     assert_eq!(ask(1).await, Ok(None));
     assert_eq!(ask(2).await, Ok(Some(SLOT.to_owned())));
     assert_eq!(ask(3).await, Err(ErrorKind::Unavailable));
-    assert_eq!(ask(5).await, Ok(None), "the row of that id is somebody else's");
+    assert_eq!(ask(5).await, Ok(None), "the registration with that ID is foreign");
     assert_eq!(ask(6).await, Err(ErrorKind::Denied));
-    assert_eq!(ask(9).await, Err(ErrorKind::Unavailable), "a page for people");
+    assert_eq!(ask(9).await, Err(ErrorKind::Unavailable), "an HTML page");
     up.store(0, Ordering::SeqCst);
     assert_eq!(ask(1).await, Err(ErrorKind::Unavailable));
 }
 
 #[tokio::test]
-async fn retiring_what_is_gone_is_success() {
+async fn retiring_a_missing_registration_succeeds() {
     let script = Script::new(|asked: &Asked| match asked.path.rsplit('/').next() {
         Some("1") => json_answer(204, Value::Null),
         Some("2") => json_answer(404, not_found().1),

@@ -1,4 +1,4 @@
-//! A server on loopback that answers what its script says, and remembers what it was asked.
+//! A scripted server on loopback that records its requests.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 pub(crate) const TOKEN: &str = "api-token-0123456789abcdef";
 pub(crate) const RUNNER_TOKEN: &str = "registration-token-0123456789";
 
-/// What was asked.
+/// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
@@ -34,7 +34,7 @@ impl Asked {
         serde_json::from_slice(&self.body).expect("the client sends JSON")
     }
 
-    /// A number of the query.
+    /// Returns a number from the query.
     pub(crate) fn number(&self, key: &str) -> usize {
         let (_, query) = self.path.split_once('?').expect("a query");
         let value = query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
@@ -42,7 +42,7 @@ impl Asked {
     }
 }
 
-/// The server; it ends with its test.
+/// The server, which stops on drop.
 pub(crate) struct Script {
     pub(crate) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -93,7 +93,7 @@ impl Script {
         self.asked.lock().expect("no panic").clone()
     }
 
-    /// `METHOD path` of everything that was asked, and forgets it.
+    /// Removes and returns the recorded requests as `METHOD path`.
     pub(crate) fn take_paths(&self) -> Vec<String> {
         let asked = std::mem::take(&mut *self.asked.lock().expect("no panic"));
         asked.iter().map(|a| format!("{} {}", a.method, a.path)).collect()
@@ -108,7 +108,7 @@ impl Script {
     }
 }
 
-/// A server that reads a request, says these bytes and hangs up; the next caller gets the next ones.
+/// Starts a server that reads a request, sends the next of these byte strings and hangs up.
 pub(crate) async fn hanging_up<I>(answers: I) -> (String, tokio::task::JoinHandle<()>)
 where
     I: IntoIterator<Item = &'static [u8], IntoIter: Send> + Send + 'static,
@@ -127,7 +127,7 @@ where
     (url, serving)
 }
 
-/// What a script answers; `None`: nothing, ever.
+/// A scripted response; `None` means that none is ever sent.
 pub(crate) trait IntoAnswer {
     fn into_answer(self) -> Option<Response>;
 }
@@ -151,7 +151,7 @@ impl IntoAnswer for Response {
     }
 }
 
-/// What a script says, whatever it is asked.
+/// A script that ignores the request.
 pub(crate) type Says = fn() -> Response;
 
 pub(crate) fn html(status: u16) -> Response {
@@ -164,7 +164,7 @@ pub(crate) fn json_answer(status: u16, value: Value) -> Response {
     (status, value).into_answer().expect("an answer")
 }
 
-/// The forge's own 404.
+/// Returns the forge's own 404.
 pub(crate) fn not_found() -> (u16, Value) {
     (404, json!({ "message": "The target couldn't be found.", "url": "https://x/swagger" }))
 }
@@ -211,7 +211,7 @@ pub(crate) fn with_runner_token(url: &str) -> Config {
     Config { runner_token: Some(Secret::new(RUNNER_TOKEN)), ..settings(url) }
 }
 
-/// A client that waits long enough for a loaded host, and not for ever.
+/// Returns a client with time limits that suit a loaded host.
 pub(crate) fn client(forge: &Config) -> Client {
     client_with(forge, Duration::from_secs(10), FixedClock::new())
 }

@@ -1,4 +1,4 @@
-//! What `init` and `doctor` ask.
+//! The calls of `init` and `doctor`.
 
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client, Error};
@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use crate::script::{Asked, Script, TOKEN, html, json_answer, not_found, settings, version};
 
 #[tokio::test]
-async fn the_version_is_read_and_nothing_else_taken_for_it() {
+async fn only_a_version_is_read_as_a_version() {
     let ask = async |answer: Value| {
         let script = Script::new(move |_: &Asked| (200, answer.clone())).await;
         script.client().version().await.map_err(|error| error.kind)
@@ -24,8 +24,8 @@ async fn the_version_is_read_and_nothing_else_taken_for_it() {
 }
 
 #[tokio::test]
-async fn the_version_is_told_with_a_token_and_in_spite_of_a_wrong_one() {
-    // One forge shows nothing without signing in, the other refuses a token it does not know.
+async fn the_version_is_read_with_a_token_and_despite_a_wrong_one() {
+    // One forge requires a sign-in, the other rejects an unknown token.
     for needs_token in [true, false] {
         let script = Script::new(move |asked: &Asked| {
             if asked.headers.contains_key("authorization") == needs_token {
@@ -43,7 +43,7 @@ async fn the_version_is_told_with_a_token_and_in_spite_of_a_wrong_one() {
 }
 
 #[tokio::test]
-async fn demand_is_decided_by_what_the_list_answers() {
+async fn the_responses_of_the_lists_decide_the_mode() {
     let ask = async |jobs: u16, wanted: Demand, secret: bool| {
         let script = Script::new(move |asked: &Asked| {
             if asked.path == "/api/v1/version" {
@@ -78,11 +78,11 @@ async fn demand_is_decided_by_what_the_list_answers() {
 }
 
 #[tokio::test]
-async fn forgejo_is_refused_by_its_version_before_anything_else_is_asked() {
+async fn forgejo_is_refused_by_its_version_alone() {
     const FORGEJO: &str = "15.0.0+gitea-1.22.0";
     let script = Script::new(|asked: &Asked| match asked.path.as_str() {
         "/api/v1/version" => (200, json!({ "version": FORGEJO })),
-        // Its lists are bare.
+        // Its lists are bare arrays.
         _ => (200, json!([])),
     })
     .await;
@@ -94,14 +94,14 @@ async fn forgejo_is_refused_by_its_version_before_anything_else_is_asked() {
         assert!(refusal.to_string().contains("Forgejo is not supported yet"), "{refusal}");
         assert_eq!(script.take_paths(), ["GET /api/v1/version"]);
     }
-    // Who names the mode is told what the lists answer.
+    // With an explicit mode, the response of the list counts.
     let means = Means { wanted: Demand::Jobs, secret: false };
     let error = demand::ask(&script.client(), means).await.expect_err("another shape");
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
 }
 
 #[tokio::test]
-async fn rights_name_the_scope_that_is_missing() {
+async fn a_missing_right_names_its_scope() {
     let cases = [
         (Scope::All, "read:admin"),
         (Scope::Org("o".into()), "read:organization"),
@@ -119,19 +119,19 @@ async fn rights_name_the_scope_that_is_missing() {
 }
 
 #[tokio::test]
-async fn without_a_token_the_error_says_which_one_is_needed() {
+async fn without_a_token_the_error_names_the_needed_one() {
     let script = Script::new(|_: &Asked| (401, json!({ "message": "token is required" }))).await;
     let client = Client::new(&Config { token: None, ..settings(&script.url) }).expect("a client");
     let error = client.whoami().await.expect_err("no token");
     assert_eq!(error.kind, ErrorKind::Denied);
-    assert!(error.message.contains("`forge.token` is needed"), "{error}");
+    assert!(error.message.contains("`forge.token` is required"), "{error}");
     assert!(error.message.contains("read:user"), "{error}");
     assert!(!client.has_token());
     assert!(script.asked()[0].headers.get("authorization").is_none());
 }
 
 #[tokio::test]
-async fn a_system_hook_is_made_for_the_whole_forge() {
+async fn a_system_hook_is_created_for_the_whole_forge() {
     let script = Script::new(|asked: &Asked| {
         if asked.method == "POST" {
             return (201, json!({ "id": 3, "config": { "url": "http://ci/webhook" } }));
@@ -175,7 +175,7 @@ async fn a_system_hook_is_made_for_the_whole_forge() {
 }
 
 #[tokio::test]
-async fn the_user_and_the_clock_are_told() {
+async fn the_user_and_the_clock_are_read() {
     let script = Script::new(|asked: &Asked| {
         let mut answer = match asked.path.as_str() {
             "/api/v1/user" => json_answer(200, json!({ "login": "bot", "is_admin": true })),
@@ -195,7 +195,7 @@ async fn the_user_and_the_clock_are_told() {
 }
 
 #[test]
-fn an_address_or_token_that_cannot_be_used_is_refused_without_showing_it() {
+fn an_invalid_address_or_token_is_refused_without_showing_it() {
     let of = |url: &str, token: &str| {
         let token = Some(Secret::new(token));
         Client::new(&Config { token, ..settings(url) }).expect_err("refused")

@@ -1,4 +1,4 @@
-//! Everything that is not the forge's own whole answer is `Unavailable`, and tells no secret.
+//! Everything except a complete response of the forge is `Unavailable`, and no error has a secret.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::script::{
     json_answer, settings, version, with_runner_token,
 };
 
-/// Calls everything, and gives the errors; `register` with a configured token.
+/// Makes every call, including `register` with a configured token. Returns the errors.
 async fn everything(client: &Client) -> Vec<PortError> {
     let job = JobRef { repo: "a/b".into(), repo_id: 3, job_id: 7 };
     let slot = "tq-job-7-0123abcd-1".parse().expect("a slot");
@@ -67,7 +67,7 @@ fn check_all(errors: &[PortError], kind: ErrorKind, what: &str) {
 }
 
 #[tokio::test]
-async fn pages_for_people_and_wrong_answers_are_unavailable() {
+async fn html_pages_and_wrong_responses_are_unavailable() {
     let text = |status: u16, text: &'static str| -> Response {
         json_answer(status, json!(null)).map(|_| text.into())
     };
@@ -84,7 +84,7 @@ async fn pages_for_people_and_wrong_answers_are_unavailable() {
         let client = client(&with_runner_token(&script.url));
         check_all(&everything(&client).await, ErrorKind::Unavailable, what);
     }
-    // Good statuses with wrong bodies: removing has none to read.
+    // Successful statuses with wrong bodies; removals have no body.
     for body in
         ["", "null", "[1]", "[null]", "{}", "{\"jobs\":", "\"ok\"", "{\"message\":\"hello\"}"]
     {
@@ -93,8 +93,8 @@ async fn pages_for_people_and_wrong_answers_are_unavailable() {
         assert_eq!(client.retire(5).await.map_err(|error| error.kind), Ok(()));
         let errors = everything(&client).await;
         assert_eq!(errors.len(), CALLS - 1, "{body}: {errors:#?}");
-        // JSON of another shape is what a server answers again; what is cut, or may have
-        // happened, is worth another try.
+        // JSON of another shape is permanent; a truncated body or a possible effect is worth a
+        // retry.
         let is_json = serde_json::from_str::<serde_json::Value>(body).is_ok();
         for error in errors {
             let reads = error.message.starts_with("GET ");
@@ -106,7 +106,7 @@ async fn pages_for_people_and_wrong_answers_are_unavailable() {
 }
 
 #[tokio::test]
-async fn a_credential_too_short_to_be_one_is_not_cut_out_of_words() {
+async fn a_short_credential_is_not_removed_from_words() {
     let words = "main is not mainly a domain";
     let script = Script::new(move |_: &Asked| (500, json!({ "message": words }))).await;
     let said = async |token: &str| {
@@ -115,7 +115,7 @@ async fn a_credential_too_short_to_be_one_is_not_cut_out_of_words() {
         client.whoami().await.expect_err("it fails").message
     };
     assert!(said("main").await.contains(words));
-    // Seven characters stay, eight go.
+    // Seven characters are kept, eight are replaced.
     assert!(said("not mai").await.contains(words));
     let message = said("not main").await;
     assert!(message.contains("main is [secret]ly a domain"), "{message}");
@@ -151,7 +151,7 @@ async fn an_echoed_credential_is_not_shown() {
 }
 
 #[tokio::test]
-async fn cut_answers_are_unavailable() {
+async fn truncated_responses_are_unavailable() {
     let cases: [&[u8]; 4] = [
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"jobs\":[]",
         b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{}",
@@ -168,7 +168,7 @@ async fn cut_answers_are_unavailable() {
 }
 
 #[tokio::test]
-async fn a_forge_that_is_not_there_is_unavailable() {
+async fn an_unreachable_forge_is_unavailable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     drop(listener);
@@ -181,7 +181,7 @@ async fn a_forge_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_forge_that_says_nothing_is_unavailable_in_time() {
+async fn a_silent_forge_is_unavailable_after_the_time_limit() {
     let script = Script::new(|_: &Asked| None::<Response>).await;
     let forge = settings(&script.url);
     let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
@@ -193,7 +193,7 @@ async fn a_forge_that_says_nothing_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut_off() {
+async fn an_endless_response_is_aborted() {
     let script = Script::new(|_: &Asked| {
         let body = vec![b' '; 33 * 1024 * 1024];
         (axum::http::StatusCode::OK, [("content-type", "application/json")], body).into_response()
@@ -205,7 +205,7 @@ async fn an_endless_answer_is_cut_off() {
 }
 
 #[tokio::test]
-async fn contact_is_what_the_forge_itself_answered() {
+async fn only_responses_of_the_forge_count_as_contact() {
     let good = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let answers = good.clone();
     let script = Script::new(move |_: &Asked| {
@@ -227,5 +227,5 @@ async fn contact_is_what_the_forge_itself_answered() {
     assert_eq!(client.last_ok(), Some(first));
     let (at, why) = client.contact().last_error.expect("failed");
     assert_eq!(at.duration_since(first), SignedDuration::from_secs(5));
-    assert!(why.contains("page for people"), "{why}");
+    assert!(why.contains("HTML page"), "{why}");
 }

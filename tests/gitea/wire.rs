@@ -1,4 +1,4 @@
-//! The client and the webhooks against the simulated forge on the wire, for each server line.
+//! The client and the webhooks against the simulated forge, for each server line.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ fn client_of(wire: &Wire, scope: Scope) -> Client {
     client(&Settings { token, scope, ..settings(&wire.url()) })
 }
 
-/// Whatever the forge has, without signed webhooks.
+/// Automatic demand without signed webhooks.
 const MEANS: demand::Means = demand::Means { wanted: Demand::Auto, secret: false };
 
 fn slot(number: u32) -> Slot {
@@ -44,7 +44,7 @@ fn slot(number: u32) -> Slot {
 }
 
 #[tokio::test]
-async fn a_job_and_its_runner_live_and_die_on_every_line() {
+async fn a_job_and_its_runner_complete_on_every_server_line() {
     for line in LINES {
         let wire = start(line, Vec::new());
         let client = client_of(&wire, Scope::All);
@@ -103,7 +103,7 @@ async fn a_job_and_its_runner_live_and_die_on_every_line() {
 }
 
 #[tokio::test]
-async fn lists_without_an_order_are_read_whole() {
+async fn unordered_lists_are_read_completely() {
     let jobs: Vec<_> = (0..120).map(|n| JobSpec::new(format!("j{n}"), &["linux"])).collect();
     for line in LINES {
         let wire = start(line, Vec::new());
@@ -121,7 +121,7 @@ async fn lists_without_an_order_are_read_whole() {
 }
 
 #[tokio::test]
-async fn a_server_without_job_lists_is_refused_by_name() {
+async fn a_server_without_job_lists_is_refused_by_version() {
     let wire = start(Line::V1_25, Vec::new());
     wire.forge().config.lists = false;
     let client = client_of(&wire, Scope::All);
@@ -132,7 +132,7 @@ async fn a_server_without_job_lists_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn an_outage_makes_nothing_absent_and_passes() {
+async fn an_outage_makes_no_job_absent() {
     let wire = start(Line::V1_26, Vec::new());
     let client = client_of(&wire, Scope::All);
     wire.forge().push(Timestamp::now(), REPO, &[JobSpec::new("build", &["linux"])]);
@@ -206,7 +206,7 @@ async fn signed_deliveries_are_verified_and_understood() {
         assert_eq!((job.job.job_id, job.job.repo_id), (ids[0], 2));
         assert_eq!((job.job.repo.as_str(), job.about.job.as_str()), (REPO, name));
     }
-    // The list tells the same of the job as the webhook does.
+    // The list and the webhook describe the job alike.
     let listed = client_of(&wire, Scope::All).waiting().await.expect("answers");
     let Event::Queued(told) = &events[0] else { panic!("checked above") };
     assert_eq!(listed.expect("jobs mode")[0], *told);
@@ -214,7 +214,7 @@ async fn signed_deliveries_are_verified_and_understood() {
 }
 
 #[tokio::test]
-async fn a_hook_that_is_made_is_found_again() {
+async fn a_created_hook_is_found() {
     let wire = start(Line::V1_26, Vec::new());
     let client = client_of(&wire, Scope::All);
     assert_eq!(client.hooks().await.expect("answers"), []);

@@ -1,4 +1,4 @@
-//! Who asks for what, and whether that is right.
+//! Calls of each role, and whether they are allowed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) call: Call,
     pub(crate) allowed: bool,
-    /// The boundary stops it, whatever the policy says.
+    /// Whether the boundary alone denies the call.
     pub(crate) boundary: bool,
 }
 
@@ -32,7 +32,7 @@ const LOG_GROUP: &str =
 const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:log-stream:2026/11/29/[$LATEST]0a";
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
-/// The tags of a machine, as the EC2 adapter sets them.
+/// The tags that the EC2 adapter gives a machine.
 const TAGS: [&str; 9] = [
     "Name",
     "tinqs-ci",
@@ -45,7 +45,7 @@ const TAGS: [&str; 9] = [
     "tinqs-ci/uid",
 ];
 
-/// Keys and values that a case sets; no values: the key is not there.
+/// A context key and its values; no values remove the key.
 type Change<'a> = (&'a str, &'a [&'a str]);
 
 fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
@@ -61,7 +61,7 @@ fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
     Call { action: action.to_owned(), resource: resource.to_owned(), context }
 }
 
-/// A launch as the adapter asks for it, with changes.
+/// Returns the adapter's launch call with changes.
 fn launch(resource: &str, changes: &[Change]) -> Call {
     let mut all: Vec<Change> = vec![
         ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]),
@@ -79,7 +79,7 @@ fn case(role: &'static str, name: &'static str, allowed: bool, call: Call) -> Ca
     Case { role, name, call, allowed, boundary: false }
 }
 
-/// What the boundary must stop alone.
+/// Returns a call that the boundary alone must deny.
 fn stopped(name: &'static str, call: Call) -> Case {
     Case { role: "controller", name, call, allowed: false, boundary: true }
 }
@@ -112,7 +112,7 @@ fn launches() -> Vec<Case> {
         not("launch without tags", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &[])])),
         not("launch without our tag", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &["Name"])])),
         not("launch with another installation's tag", launch(INSTANCE, &[(tag, &["other"])])),
-        not("launch with one tag more", launch(INSTANCE, &[("aws:TagKeys", &more)])),
+        not("launch with an additional tag", launch(INSTANCE, &[("aws:TagKeys", &more)])),
         not("a volume without our tag", launch(VOLUME, &[(tag, &[])])),
         not("a spot request without our tag", launch(SPOT, &[(tag, &[])])),
         not("launch of another type", launch(INSTANCE, &[("ec2:InstanceType", &["p5.48xlarge"])])),
@@ -125,10 +125,7 @@ fn launches() -> Vec<Case> {
         ),
         not("launch without a profile", launch(INSTANCE, &[("ec2:InstanceProfile", &[])])),
         not("launch with IMDSv1", launch(INSTANCE, &[("ec2:MetadataHttpTokens", &["optional"])])),
-        not(
-            "launch that says nothing of IMDS",
-            launch(INSTANCE, &[("ec2:MetadataHttpTokens", &[])]),
-        ),
+        not("launch without IMDS options", launch(INSTANCE, &[("ec2:MetadataHttpTokens", &[])])),
         not(
             "launch with two hops",
             launch(INSTANCE, &[("ec2:MetadataHttpPutResponseHopLimit", &["2"])]),
@@ -200,7 +197,7 @@ fn machines() -> Vec<Case> {
         ),
         not("stop a machine", call("ec2:StopInstances", INSTANCE, &[ours])),
         not("start a machine", call("ec2:StartInstances", INSTANCE, &[ours])),
-        stopped("a shell on a machine", call("ssm:StartSession", INSTANCE, &[ours])),
+        stopped("open a shell on a machine", call("ssm:StartSession", INSTANCE, &[ours])),
         may("pass the runner's role", call("iam:PassRole", RUNNER, &[to_ec2])),
         not(
             "pass it to another service",
@@ -225,10 +222,10 @@ fn records() -> Vec<Case> {
         may("remove a run", call("dynamodb:DeleteItem", TABLE, &[])),
         may("query the index", call("dynamodb:Query", INDEX, &[])),
         may("read several", call("dynamodb:BatchGetItem", TABLE, &[])),
-        may("see its time to live", call("dynamodb:DescribeTimeToLive", TABLE, &[])),
+        may("describe the time to live", call("dynamodb:DescribeTimeToLive", TABLE, &[])),
         may("find the queue", call("sqs:GetQueueUrl", QUEUE, &[])),
         may("see the queue's depth", call("sqs:GetQueueAttributes", QUEUE, &[])),
-        may("see the table's shape", call("dynamodb:DescribeTable", TABLE, &[])),
+        may("describe the table", call("dynamodb:DescribeTable", TABLE, &[])),
         stopped("scan", call("dynamodb:Scan", TABLE, &[])),
         stopped("drop the table", call("dynamodb:DeleteTable", TABLE, &[])),
         stopped("make a table", call("dynamodb:CreateTable", TABLE, &[])),
@@ -238,8 +235,8 @@ fn records() -> Vec<Case> {
         ),
         may("wake", call("sqs:SendMessage", QUEUE, &[])),
         may("take wake-ups", call("sqs:ReceiveMessage", QUEUE, &[])),
-        may("be done with one", call("sqs:DeleteMessage", QUEUE, &[])),
-        may("put one aside", call("sqs:SendMessage", DEAD, &[])),
+        may("delete a wake-up", call("sqs:DeleteMessage", QUEUE, &[])),
+        may("send a dead letter", call("sqs:SendMessage", DEAD, &[])),
         not("empty a queue", call("sqs:PurgeQueue", QUEUE, &[])),
         not(
             "take from another queue",
@@ -257,7 +254,7 @@ fn records() -> Vec<Case> {
     ]
 }
 
-/// What a Lambda function's runtime asks for with the function's role.
+/// Calls of the Lambda runtime with the function's role.
 fn logs() -> Vec<Case> {
     let may = |name, call| case("controller", name, true, call);
     let other = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/wages:log-stream:x";
@@ -350,7 +347,7 @@ fn others() -> Vec<Case> {
         case("janitor", "terminate ours", true, call("ec2:TerminateInstances", INSTANCE, &[ours])),
         case(
             "janitor",
-            "terminate a stranger's",
+            "terminate a foreign instance",
             false,
             call("ec2:TerminateInstances", INSTANCE, &[]),
         ),
@@ -359,7 +356,7 @@ fn others() -> Vec<Case> {
     ]
 }
 
-/// Whoever runs `init --aws`: makes, and neither changes nor reads nor removes.
+/// Calls of `init --aws`, which may create but not change, read or remove.
 fn setup() -> Vec<Case> {
     vec![
         case("bootstrap", "make the table", true, call("dynamodb:CreateTable", TABLE, &[])),
@@ -371,14 +368,14 @@ fn setup() -> Vec<Case> {
             call("dynamodb:UpdateTimeToLive", TABLE, &[]),
         ),
         case("bootstrap", "make the queue", true, call("sqs:CreateQueue", QUEUE, &[])),
+        case("bootstrap", "make the dead-letter queue", true, call("sqs:CreateQueue", DEAD, &[])),
+        case("bootstrap", "find the queue", true, call("sqs:GetQueueUrl", QUEUE, &[])),
         case(
             "bootstrap",
-            "make the one for dead letters",
+            "read the dead-letter queue's ARN",
             true,
-            call("sqs:CreateQueue", DEAD, &[]),
+            call("sqs:GetQueueAttributes", DEAD, &[]),
         ),
-        case("bootstrap", "find the queue", true, call("sqs:GetQueueUrl", QUEUE, &[])),
-        case("bootstrap", "name the dead letters", true, call("sqs:GetQueueAttributes", DEAD, &[])),
         case("bootstrap", "change the queue", false, call("sqs:SetQueueAttributes", QUEUE, &[])),
         case("bootstrap", "drop the queue", false, call("sqs:DeleteQueue", QUEUE, &[])),
         case("bootstrap", "wake", false, call("sqs:SendMessage", QUEUE, &[])),

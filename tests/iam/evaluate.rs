@@ -1,11 +1,11 @@
-//! As much of IAM's evaluation as the policies use. What it does not know is an error, never a guess.
+//! The part of IAM's evaluation that the policies use. Everything else is an error.
 //! Source: AWS IAM User Guide, "Policy evaluation logic" and "Condition operators".
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-/// One authorization: a call asks for one for each resource that it touches.
+/// One authorization: a call needs one per resource.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) action: String,
@@ -46,7 +46,7 @@ enum Effect {
     Deny,
 }
 
-/// A word or several.
+/// One string or a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(from = "Either")]
 struct Words(Vec<String>);
@@ -77,17 +77,17 @@ impl Policy {
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let policy: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if policy.version != "2012-10-17" {
-            return Err(format!("version {}", policy.version));
+            return Err(format!("unknown version {}", policy.version));
         }
         for statement in &policy.statement {
             let sid = &statement.sid;
             if statement.action.0.is_empty() == statement.not_action.0.is_empty() {
-                return Err(format!("{sid}: either Action or NotAction"));
+                return Err(format!("{sid}: needs either Action or NotAction"));
             }
             let on_resources =
                 !statement.resource.0.is_empty() || !statement.not_resource.0.is_empty();
             if on_resources == statement.principal.is_some() {
-                return Err(format!("{sid}: either resources or a principal"));
+                return Err(format!("{sid}: needs either resources or a principal"));
             }
             for operator in statement.condition.keys() {
                 if !OPERATORS.contains(&operator.as_str()) {
@@ -98,20 +98,20 @@ impl Policy {
         Ok(policy)
     }
 
-    /// An explicit denial wins; what nobody allows is denied.
+    /// Returns whether a call is allowed: an explicit denial wins, and the default is denial.
     pub(crate) fn allows(&self, call: &Call) -> bool {
         let effects: Vec<Effect> =
             self.statement.iter().filter(|s| s.matches(call)).map(|s| s.effect).collect();
         effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
     }
 
-    /// The condition keys that it looks at.
+    /// Returns the condition keys of the policy.
     pub(crate) fn keys(&self) -> BTreeSet<String> {
         let conditions = self.statement.iter().flat_map(|s| s.condition.values());
         conditions.flat_map(|keys| keys.keys().cloned()).collect()
     }
 
-    /// Sid, whether it allows, actions.
+    /// Returns each statement's Sid, whether it allows, and its actions.
     pub(crate) fn actions(&self) -> impl Iterator<Item = (&str, bool, &[String])> {
         self.statement
             .iter()
@@ -148,8 +148,8 @@ impl Statement {
     }
 }
 
-/// One operator over one key. A key that the request lacks fails every positive operator, and holds
-/// for the negated one and for `ForAllValues`.
+/// Evaluates one operator on one key. A missing key fails every positive operator and satisfies the
+/// negated one and `ForAllValues`.
 fn holds(operator: &str, given: Option<&Vec<String>>, wanted: &Words) -> bool {
     let equal = |value: &String| wanted.0.contains(value);
     match operator {
@@ -173,7 +173,7 @@ fn holds(operator: &str, given: Option<&Vec<String>>, wanted: &Words) -> bool {
     }
 }
 
-/// `*` is any text, `?` any one character.
+/// Matches a pattern in which `*` is any text and `?` any one character.
 fn like(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
@@ -187,7 +187,7 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 #[test]
-fn stars_and_question_marks() {
+fn wildcards_match() {
     let like = |pattern: &str, text: &str| like(pattern.as_bytes(), text.as_bytes());
     assert!(like("*", "") && like("ec2:*", "ec2:RunInstances") && like("a?c*", "abcd"));
     assert!(!like("ec2:*", "ecs:RunTask") && !like("a?c", "ac") && !like("a*b", "abc"));

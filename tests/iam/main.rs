@@ -1,4 +1,4 @@
-//! The policies of `deploy/aws/iam/`, evaluated offline: what each role may do, and above all what not.
+//! The policies of `deploy/aws/iam/`, evaluated offline: what each role may and may not do.
 
 mod cases;
 mod evaluate;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use evaluate::{Call, Policy};
 
-/// What stands for the placeholders.
+/// Values of the placeholders.
 const VALUES: [(&str, &str); 15] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
@@ -32,7 +32,7 @@ fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/aws/iam")
 }
 
-/// A policy as it is deployed.
+/// Reads a policy with its placeholders filled in.
 fn policy(name: &str) -> Policy {
     let path = folder().join(format!("{name}.json"));
     let mut text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -43,7 +43,7 @@ fn policy(name: &str) -> Policy {
     Policy::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// The policies that hold for a role, its boundary among them: each must allow.
+/// Returns the policies of a role, including its boundary; each must allow a call.
 fn role(name: &str) -> Vec<Policy> {
     match name {
         "controller" => vec![policy("controller"), policy("boundary")],
@@ -56,7 +56,7 @@ fn allows(role: &[Policy], call: &Call) -> bool {
 }
 
 #[test]
-fn each_role_may_do_what_it_must_and_no_more() {
+fn each_role_has_exactly_its_rights() {
     let mut wrong = Vec::new();
     let (mut allowed, mut denied) = (0, 0);
     for case in cases::all() {
@@ -76,9 +76,9 @@ fn each_role_may_do_what_it_must_and_no_more() {
     assert!(allowed >= 20 && denied >= 40, "{allowed} allowed, {denied} denied: too few cases");
 }
 
-/// The boundary alone stops what a wider policy would allow one day.
+/// The boundary alone denies calls that a wider policy might allow in the future.
 #[test]
-fn the_boundary_holds_without_the_policy() {
+fn the_boundary_denies_without_the_policy() {
     let boundary = policy("boundary");
     for case in cases::all().into_iter().filter(|case| case.boundary) {
         assert!(!boundary.allows(&case.call), "{}", case.name);
@@ -86,7 +86,7 @@ fn the_boundary_holds_without_the_policy() {
 }
 
 #[test]
-fn no_policy_takes_a_key_that_no_case_sets() {
+fn every_condition_key_of_a_policy_has_a_case() {
     let known: BTreeSet<String> =
         cases::all().into_iter().flat_map(|case| case.call.context.into_keys()).collect();
     for entry in fs::read_dir(folder()).unwrap() {
@@ -100,20 +100,20 @@ fn no_policy_takes_a_key_that_no_case_sets() {
 }
 
 #[test]
-fn actions_are_sorted_and_no_allowance_is_wild() {
+fn actions_are_sorted_and_grants_have_no_wildcard() {
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         let Some(name) = name.strip_suffix(".json") else { continue };
         for (sid, allow, actions) in policy(name).actions() {
             assert!(actions.is_sorted(), "{name} {sid}: {actions:?}");
             let wild = actions.iter().any(|action| action.contains('*'));
-            // The boundary grants nothing: what it allows must be allowed by the policy too.
+            // The boundary grants nothing: the policy must allow a call, too.
             assert!(!(allow && wild) || name == "boundary", "{name} {sid}: {actions:?}");
         }
     }
 }
 
-/// Each call that the adapters make, and the action that it needs. (A batch needs the action of one.)
+/// Each call of the adapters and its action. (A batch needs the action of a single call.)
 const CALLS: [(&str, &str); 27] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
@@ -144,7 +144,7 @@ const CALLS: [(&str, &str); 27] = [
     ("update_time_to_live", "dynamodb:UpdateTimeToLive"),
 ];
 
-/// What the names of operations begin with.
+/// Prefixes of operation names.
 const VERBS: [&str; 21] = [
     "batch_",
     "cancel_",
@@ -169,7 +169,7 @@ const VERBS: [&str; 21] = [
     "transact_",
 ];
 
-/// What reads like one and is none, or needs no right.
+/// Names that are no operation, or an operation that needs no right.
 const NO_CALLS: [&str; 3] = ["delete_on_termination", "get_caller_identity", "list_open"];
 
 fn sources(dir: &Path, into: &mut String) {
@@ -187,7 +187,7 @@ fn sources(dir: &Path, into: &mut String) {
 fn every_call_of_the_adapters_is_allowed_and_has_a_case() {
     let mut text = String::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters/aws/src"), &mut text);
-    // `.name()` without arguments is how an operation of the SDK begins; or its module is named.
+    // An operation of the SDK starts with `.name()`, or its module is named.
     let begun = text.split("()").filter_map(|before| before.rsplit_once('.')).map(|(_, name)| name);
     let named = text.split("operation::").skip(1).filter_map(|after| after.split("::").next());
     let called: BTreeSet<&str> = begun
@@ -200,7 +200,8 @@ fn every_call_of_the_adapters_is_allowed_and_has_a_case() {
     let cases = cases::all();
     for name in called {
         let action = CALLS.iter().find(|(call, _)| *call == name).map(|(_, action)| *action);
-        let action = action.unwrap_or_else(|| panic!("`{name}` is called: which action is it?"));
+        let action =
+            action.unwrap_or_else(|| panic!("`{name}` is called but has no action in CALLS"));
         let allowed = cases.iter().any(|case| case.allowed && case.call.action == action);
         assert!(allowed, "no case allows {action}, which `{name}` needs");
     }

@@ -1,5 +1,5 @@
-//! The real binary as an AWS Lambda function: the runtime API is played on loopback, machines are
-//! processes of this host. `cargo test --test lambda` (it needs the feature `aws`).
+//! The real binary as an AWS Lambda function: the runtime API is simulated on loopback, and
+//! machines are processes of this host. Run with `cargo test --features aws --test lambda`.
 
 mod runtime;
 
@@ -20,7 +20,7 @@ use runtime::{Runtime, request};
 const SECRET: &str = "lambda-webhook-secret";
 const TOKEN: &str = "lambda-api-token";
 
-/// A function with its forge; what it started ends with it.
+/// A function and its forge, which stop on drop.
 struct Function {
     dir: tempfile::TempDir,
     wire: Wire,
@@ -29,7 +29,8 @@ struct Function {
 }
 
 impl Function {
-    /// Started, waiting for its first event. `hook`: the forge sends webhooks to its Function URL.
+    /// Starts a function without an event. With `hook`, the forge sends webhooks to its Function
+    /// URL.
     async fn start(hook: bool) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (runtime, address) = Runtime::start(Duration::from_secs(30)).await;
@@ -95,7 +96,7 @@ impl Function {
         let end = Instant::now() + Duration::from_mins(1);
         while !holds(self).await {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < end, "not within 60 s: {what}\n{log}");
+            assert!(Instant::now() < end, "timed out after 60 s waiting for: {what}\n{log}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -135,7 +136,7 @@ impl Drop for Function {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Idle machines end themselves; busy ones are asked to.
+        // Idle machines end by themselves; this kills busy ones.
         for machine in self.machines() {
             let started = fs::read_to_string(machine.join("started")).unwrap_or_default();
             let pid = started.split(' ').next().and_then(|pid| pid.parse().ok());
@@ -146,8 +147,8 @@ impl Drop for Function {
     }
 }
 
-/// One webhook is one invocation, and within it the machine starts: nothing else runs until the
-/// forge tells the next thing.
+/// One webhook is one invocation, which launches the machine: nothing else runs until the next
+/// webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_alone_starts_its_machine() {
     let function = Function::start(true).await;
@@ -162,9 +163,9 @@ async fn a_webhook_alone_starts_its_machine() {
     assert_eq!(status, 200, "{ready}");
 }
 
-/// Without webhooks the schedule brings the machine, and cleans up after it.
+/// Without webhooks, the schedule launches the machine and cleans up.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_finds_a_job_that_no_webhook_told() {
+async fn the_schedule_serves_a_job_without_webhooks() {
     let function = Function::start(false).await;
     let job = function.push();
     let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
@@ -175,7 +176,7 @@ async fn the_schedule_finds_a_job_that_no_webhook_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_answers_for_each_message_and_what_is_unknown_is_told() {
+async fn a_batch_reports_each_message_and_refuses_other_services() {
     let function = Function::start(false).await;
     let record = |id: &str, body: &str| json!({"messageId": id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"});
     let strange = json!({
@@ -188,7 +189,7 @@ async fn a_batch_answers_for_each_message_and_what_is_unknown_is_told() {
     ]});
     assert_eq!(function.runtime.invoke(batch.clone()).await, Ok(json!({"batchItemFailures": []})));
     assert_eq!(function.runtime.invoke(strange).await, Ok(Value::Null));
-    // While the forge is gone a look fails, and its message comes again.
+    // The function still serves jobs afterwards.
     let job = function.push();
     assert_eq!(function.cleanup().await["errors"], 0);
     function.done(job).await;
@@ -202,9 +203,9 @@ async fn a_batch_answers_for_each_message_and_what_is_unknown_is_told() {
     assert_eq!(function.runtime.invoke(bare).await.expect("an answer")["statusCode"], 401);
 }
 
-/// Outside of Lambda it says what to start instead.
+/// Outside of Lambda, the error names the command to use.
 #[test]
-fn without_a_runtime_it_says_so() {
+fn outside_of_lambda_the_function_refuses_to_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tinqs-ci.toml");
     fs::write(&file, "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = \"t\"\n[[class]]\nname = \"x\"\nlabels = [\"x\"]\n").unwrap();

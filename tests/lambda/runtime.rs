@@ -1,4 +1,4 @@
-//! The runtime API of AWS Lambda, played on loopback: invocations out, answers in.
+//! The runtime API of AWS Lambda, simulated on loopback.
 //! Source: AWS Lambda Developer Guide, "Using the Lambda runtime API".
 
 use std::collections::HashMap;
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
-/// What a function answered: its value, or its error.
+/// A function's response: its value or its error.
 type Answer = Result<Value, Value>;
 
-/// The played runtime. It also plays a Function URL: what is posted to `/hook` becomes an event.
+/// The simulated runtime, and a Function URL that turns posts to `/hook` into events.
 #[derive(Clone)]
 pub(crate) struct Runtime {
     inner: Arc<Inner>,
@@ -30,14 +30,14 @@ struct Inner {
     events: mpsc::UnboundedSender<(String, Value)>,
     waiting: AsyncMutex<mpsc::UnboundedReceiver<(String, Value)>>,
     answers: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
-    /// What an invocation may take.
+    /// Time limit of an invocation.
     limit: Duration,
-    /// Statuses that the Function URL answered.
+    /// Response statuses of the Function URL.
     statuses: Mutex<Vec<u16>>,
 }
 
 impl Runtime {
-    /// Starts; answers `host:port` too.
+    /// Starts the runtime. Returns its `host:port` as well.
     pub(crate) async fn start(limit: Duration) -> (Self, String) {
         let (events, waiting) = mpsc::unbounded_channel();
         let waiting = AsyncMutex::new(waiting);
@@ -55,7 +55,7 @@ impl Runtime {
         (runtime, address)
     }
 
-    /// Invokes the function and waits for its answer.
+    /// Invokes the function and waits for its response.
     pub(crate) async fn invoke(&self, event: Value) -> Answer {
         let id = uuid::Uuid::new_v5(
             &uuid::Uuid::NAMESPACE_OID,
@@ -107,7 +107,7 @@ async fn failed(State(runtime): State<Runtime>, Path(id): Path<String>, body: By
     runtime.answer(&id, Err(serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
-/// A webhook that comes by a Function URL.
+/// Handles a webhook to the Function URL.
 async fn hook(State(runtime): State<Runtime>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let headers: HashMap<&str, &str> = headers
         .iter()
@@ -120,7 +120,7 @@ async fn hook(State(runtime): State<Runtime>, headers: HeaderMap, body: Bytes) -
     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
-/// A request as a Function URL hands it on: payload version 2.
+/// Returns an HTTP request as a Function URL event, payload version 2.
 pub(crate) fn request(path: &str, headers: &Value, body: &[u8]) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",

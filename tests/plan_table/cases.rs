@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tinqs_ci_reconciler::model::Observation;
 
-/// What `now` means in the cases.
+/// The time that `now` means in the cases.
 pub(crate) const NOW: &str = "2026-01-01T12:00:00Z";
 
-/// An observation that cases start from, whole or as a change of another base.
+/// A base observation, complete or as a change of another base.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Base {
@@ -24,49 +24,49 @@ struct Base {
     see: Value,
 }
 
-/// The cases of one row.
+/// The cases of one rule.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Table {
-    /// The row that at least one case reaches; `several` reaches many.
+    /// The rule that at least one case reaches; `several` reaches many.
     pub(crate) row: String,
-    /// The row in the heart's words.
+    /// The rule in words.
     pub(crate) says: String,
     /// The cases.
     pub(crate) cases: Vec<Case>,
 }
 
-/// One observation and what is decided from it.
+/// One observation and its plan.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// A sentence.
+    /// A unique sentence.
     pub(crate) name: String,
-    /// The observation it starts from.
+    /// The name of its base observation.
     pub(crate) base: String,
-    /// What is seen instead: a merge patch, in which an object with numbers as keys changes single
-    /// elements of a list.
+    /// A merge patch on the base, in which an object with numbers as keys changes single elements
+    /// of a list.
     #[serde(default)]
     pub(crate) see: Value,
-    /// What is decided; of the status only what changes, in the same notation.
+    /// The plan in the same notation, with only the changes of the status.
     #[serde(default)]
     pub(crate) then: Value,
 }
 
-/// The folder of the cases.
+/// Returns the folder of the cases.
 pub(crate) fn folder() -> PathBuf {
-    // Asked for by the outer package, or by the deciding crate beside it.
+    // Used by the outer package and by the reconciler crate in it.
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let own = package.join("tests/plan_table");
     if own.is_dir() { own } else { package.join("../tests/plan_table") }
 }
 
-/// The fixed now.
+/// Returns the fixed now.
 pub(crate) fn now() -> Timestamp {
     NOW.parse().expect("NOW is a timestamp")
 }
 
-/// Every table by its file's stem.
+/// Reads every table, by file stem.
 pub(crate) fn tables() -> BTreeMap<String, Table> {
     let files = fs::read_dir(folder()).expect("tests/plan_table is there");
     let mut all = BTreeMap::new();
@@ -84,7 +84,7 @@ pub(crate) fn tables() -> BTreeMap<String, Table> {
     all
 }
 
-/// Every base, whole, in the notation of the cases.
+/// Reads every base, complete, in the notation of the cases.
 pub(crate) fn bases() -> BTreeMap<String, Value> {
     let text = fs::read_to_string(folder().join("bases.json")).expect("bases.json can be read");
     let bases: BTreeMap<String, Base> = serde_json::from_str(&text).expect("bases.json is in form");
@@ -93,7 +93,7 @@ pub(crate) fn bases() -> BTreeMap<String, Value> {
         let mut next = Some(name.to_owned());
         while let Some(name) = next.take() {
             let base = bases.get(&name).unwrap_or_else(|| panic!("no base `{name}`"));
-            assert!(chain.len() < bases.len(), "base `{name}` comes from itself");
+            assert!(chain.len() < bases.len(), "base `{name}` depends on itself");
             chain.push(&base.see);
             next.clone_from(&base.from);
         }
@@ -102,7 +102,7 @@ pub(crate) fn bases() -> BTreeMap<String, Value> {
     bases.keys().map(|name| (name.clone(), whole(name))).collect()
 }
 
-/// What a case sees. Nothing of it is silently ignored.
+/// Returns the observation of a case. Panics if a part of it would be ignored.
 pub(crate) fn observation(bases: &BTreeMap<String, Value>, case: &Case) -> Observation {
     let name = &case.name;
     let base =
@@ -112,12 +112,12 @@ pub(crate) fn observation(bases: &BTreeMap<String, Value>, case: &Case) -> Obser
         serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let again = serde_json::to_value(&seen).expect("an observation is JSON");
     if let Some(path) = missing(&value, &again) {
-        panic!("{name}: {path} is no field of an observation, or is written otherwise");
+        panic!("{name}: {path} is not a field of an observation, or is not in canonical form");
     }
     seen
 }
 
-/// Where `part` says something that `whole` does not.
+/// Returns the path of a value in `part` that `whole` lacks.
 fn missing(part: &Value, whole: &Value) -> Option<String> {
     let below = |key: String, part: &Value, whole: Option<&Value>| {
         let whole = whole.unwrap_or(&Value::Null);
@@ -135,8 +135,8 @@ fn missing(part: &Value, whole: &Value) -> Option<String> {
     }
 }
 
-/// A merge patch (RFC 7396) that also changes single elements of a list: an index beyond the end
-/// appends, `null` takes the element out.
+/// Applies a merge patch (RFC 7396) that also changes single elements of a list: an index beyond
+/// the end appends, `null` removes the element.
 pub(crate) fn patched(target: Value, patch: &Value) -> Value {
     let Value::Object(changes) = patch else { return patch.clone() };
     if let (Value::Array(mut list), Some(indices)) = (target.clone(), indices(changes)) {
@@ -165,20 +165,20 @@ pub(crate) fn patched(target: Value, patch: &Value) -> Value {
     Value::Object(object)
 }
 
-/// `{ "Done": … }` instead of `{ "Running": … }`.
+/// Returns whether the patch changes an enum variant, as `{ "Done": … }` for `{ "Running": … }`.
 fn another_variant(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     let mut names = new.keys();
     let (Some(name), None) = (names.next(), names.next()) else { return false };
     name.starts_with(|c: char| c.is_ascii_uppercase()) && !old.contains_key(name)
 }
 
-/// The changes of single elements, last element first to be changed.
+/// Returns the changes of single elements, if all keys are indices.
 fn indices(changes: &Map<String, Value>) -> Option<Vec<(usize, &Value)>> {
     let mut all = Vec::new();
     for (key, change) in changes {
         all.push((key.parse().ok()?, change));
     }
-    // Removing goes from the end, appending from the front: no case does both in one list.
+    // Removals apply from the end, additions from the front; no case does both in one list.
     all.sort_by_key(|(index, _)| *index);
     if all.iter().any(|(_, change)| !change.is_null()) {
         all.reverse();
@@ -186,7 +186,7 @@ fn indices(changes: &Map<String, Value>) -> Option<Vec<(usize, &Value)>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// The patch that makes `new` of `old`; `None` where they are equal.
+/// Returns the patch from `old` to `new`, or `None` if they are equal.
 pub(crate) fn difference(old: &Value, new: &Value) -> Option<Value> {
     if old == new {
         return None;
@@ -220,7 +220,7 @@ pub(crate) fn difference(old: &Value, new: &Value) -> Option<Value> {
     Some(Value::Object(changes))
 }
 
-/// The same with every relative time (`now`, `now-5m`, `now+1h30m`) made absolute.
+/// Makes every relative time (`now`, `now-5m`, `now+1h30m`) absolute.
 pub(crate) fn resolved(value: Value) -> Value {
     strings(value, &|text| {
         let wait = text.strip_prefix("now")?;
@@ -233,7 +233,7 @@ pub(crate) fn resolved(value: Value) -> Value {
     })
 }
 
-/// The same with every time made relative.
+/// Makes every time relative.
 pub(crate) fn relative(value: Value) -> Value {
     strings(value, &|text| {
         let at: Timestamp = text.parse().ok()?;
@@ -266,7 +266,7 @@ fn strings(value: Value, change: &dyn Fn(&str) -> Option<String>) -> Value {
     }
 }
 
-/// JSON that reads well: what fits on a line stands on one.
+/// Formats JSON with each value on one line if it fits.
 pub(crate) fn pretty(value: &Value, indent: usize, used: usize) -> String {
     let line = one_line(value);
     let nested = matches!(value, Value::Object(_) | Value::Array(_));
@@ -311,7 +311,7 @@ fn one_line(value: &Value) -> String {
     }
 }
 
-/// A case is told in this order; everything else by its name.
+/// Returns the entries in the order of a case, then by name.
 fn in_order(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
     const FIRST: [&str; 12] = [
         "row", "says", "name", "base", "about", "from", "see", "then", "phase", "status",

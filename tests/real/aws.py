@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""tinqs-ci on AWS's calls as others play them: emulators that are not ours, a real Gitea, its real runner.
+"""Tests tinqs-ci with independent emulators of AWS, a real Gitea and its real runner.
 
     python3 tests/real/aws.py target/debug/tinqs-ci
 
-Needs Go, git, a C compiler and Python's venv; `requirements.txt` names the emulators, which are installed in `--work`.
-Guests run the user data that the emulator was given. Exit code 0: every scenario held; 1: one did not. Ends what it
-started, and nothing else.
+Needs Go, git, a C compiler and Python's venv; `requirements.txt` lists the emulators, which are
+installed in `--work`. Guests run the user data of their launch. Exits with 0 if every scenario
+passed, else with 1. Stops only the processes that it started.
 """
 
 import argparse
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def installed(work):
-    """Runs this program again where the emulators are."""
+    """Installs the emulators and runs this program again in their environment."""
     venv = work / "emulators"
     python = venv / "bin/python"
     wanted = (HERE / "requirements.txt").read_text()
@@ -37,7 +37,7 @@ def installed(work):
 
 
 class Host(Program):
-    """The predecessor's eight variables, and where the emulators are."""
+    """The program with the predecessor's eight variables and the emulators' addresses."""
 
     def __init__(self, dir, program, forge, cloud):
         super().__init__(dir, program)
@@ -58,11 +58,11 @@ class Host(Program):
 
 
 def set_up(forge, cloud, host):
-    """`init --aws` makes what is missing, once; `doctor` finds nothing wrong."""
+    """`init --aws` creates what is missing, once; `doctor` reports no failure."""
     said = host.said("init", "--aws", "--queue-name", "tinqs-ci-wake")
-    assert "table tinqs-ci-runs is made" in said and "queue tinqs-ci-wake is made" in said, said
+    assert "table tinqs-ci-runs created" in said and "queue tinqs-ci-wake created" in said, said
     again = host.said("init", "--aws", "--queue-name", "tinqs-ci-wake")
-    assert "is made" not in again, again
+    assert " created" not in again, again
     (queue,) = [line.split('"')[1] for line in said.splitlines() if line.strip().startswith("queue = ")]
     host.environment["TINQS_CI_QUEUE"] = queue
     said = host.said("doctor")
@@ -72,7 +72,7 @@ def set_up(forge, cloud, host):
 
 
 def asked_for(forge, cloud, host):
-    """What the emulator was asked for, as it describes it."""
+    """Checks the parameters of a launch in the emulator's description."""
     forge.push("one", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "one", 1, 120)
     (machine,) = cloud.machines()
@@ -88,7 +88,7 @@ def asked_for(forge, cloud, host):
 
 
 def surroundings(forge, cloud, host):
-    """A job finds what a login on its machine would, what `/etc/profile.d` adds included."""
+    """A job has the environment of a login on its machine, including `/etc/profile.d`."""
     forge.push("around", ".gitea/workflows/a.yml", surroundings_of("*/home", cloud.TOOLS))
     all_succeed(forge, "around", 1, 120)
 
@@ -102,7 +102,7 @@ def matrix_of_20(forge, cloud, host):
 
 
 def controller_killed(forge, cloud, host):
-    """No emulator here honours a client token: a launch whose reply was lost may be doubled, never missing."""
+    """No emulator honors client tokens: a launch with a lost reply may be duplicated, never lost."""
     forge.push("killed", ".gitea/workflows/a.yml", matrix(10, 2))
     for _ in range(4):
         time.sleep(2)
@@ -112,7 +112,7 @@ def controller_killed(forge, cloud, host):
 
 
 def machine_taken(forge, cloud, host):
-    """Spot takes a machine before its job began: the event brings the next one."""
+    """Spot interrupts a machine before its job began: the event causes the next launch."""
     cloud.boot(False)
     before = {m["InstanceId"] for m in cloud.machines()}
     forge.push("taken", ".gitea/workflows/a.yml", matrix(1, 0))
@@ -150,7 +150,7 @@ def play(scenario, forge, cloud, host):
 
 
 def emulators(dir, dynamodb):
-    from cloud import Emulator  # it wants what is installed first
+    from cloud import Emulator  # imports packages that are installed by now
 
     bin = Path(sys.prefix, "bin")
     moto = Emulator(dir, "moto", [str(bin / "moto_server"), "-H", "127.0.0.1", "-p", "{port}"])
@@ -167,10 +167,10 @@ def main():
     parser.add_argument("tinqs_ci", type=Path, help="the program, with the AWS adapters")
     parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
     parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
-    parser.add_argument("--dynamodb", default="ministack", choices=["ministack", "moto"], help="who plays the table")
-    parser.add_argument("--work", type=Path, default=Path("target/real"), help="what is built is kept here")
-    parser.add_argument("--only", help="this scenario alone, after `set_up`")
-    parser.add_argument("--keep", type=Path, help="an empty directory for logs, kept")
+    parser.add_argument("--dynamodb", default="ministack", choices=["ministack", "moto"], help="emulator of DynamoDB")
+    parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
+    parser.add_argument("--only", help="run only `set_up` and this scenario")
+    parser.add_argument("--keep", type=Path, help="empty directory for logs, which are kept")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     installed(work)
@@ -193,7 +193,7 @@ def main():
             finally:
                 host.stop()
     told = f"Gitea {arguments.gitea}, runner {arguments.runner}, EC2 and SQS by moto, DynamoDB by {arguments.dynamodb}"
-    print(f"{told}: {'every scenario held' if held else 'FAILED'}")
+    print(f"{told}: {'every scenario passed' if held else 'FAILED'}")
     return 0 if held else 1
 
 

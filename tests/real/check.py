@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""tinqs-ci with a real Gitea and its real runner, both built from their sources, on loopback.
+"""Tests tinqs-ci on loopback with a real Gitea and its real runner, both built from source.
 
     python3 tests/real/check.py target/debug/tinqs-ci
 
-Needs Go, git and a C compiler (Gitea's sqlite), and the first time some ten minutes. What is built is kept in
-`--work`. Exit code 0: every scenario held; 1: one did not. Ends what it started, and nothing else.
+Needs Go, git and a C compiler (Gitea's sqlite). The first build takes about ten minutes and is kept
+in `--work`. Exits with 0 if every scenario passed, else with 1. Stops only the processes that it
+started.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from host import Host
 
 
 def matrix(count, seconds, labels="linux"):
-    """A workflow of one job for each of `count`."""
+    """Returns a workflow with `count` jobs."""
     return f"""on: push
 jobs:
   m:
@@ -50,7 +51,7 @@ jobs:
 
 
 def surroundings_of(home, path):
-    """A workflow whose job succeeds with a login's umask and user, this home (a pattern) and this in PATH."""
+    """Returns a workflow that checks a login's umask and user, HOME (a pattern) and an entry of PATH."""
     return f"""on: push
 jobs:
   around:
@@ -69,19 +70,19 @@ jobs:
 
 
 def until(what, condition, within):
-    """Waits until the condition answers something, and answers that."""
+    """Waits until the condition is true. Returns its value."""
     end = time.monotonic() + within
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {within} s")
+            raise AssertionError(f"timed out after {within} s waiting for: {what}")
         time.sleep(0.2)
 
 
 def all_succeed(forge, repo, count, within):
-    """Every job of the repository is done and succeeded."""
+    """Waits until the repository's jobs are done, and asserts that each succeeded."""
 
     def done():
         jobs = forge.jobs(repo)
@@ -93,7 +94,7 @@ def all_succeed(forge, repo, count, within):
 
 
 def nothing_left(forge, host):
-    """No runner row and no machine outlive their job."""
+    """Asserts that no registration and no machine outlive their job."""
     until("no registration is left", lambda: forge.runners() == [], 90)
     until("no machine is left", lambda: host.live() == [], 90)
 
@@ -104,8 +105,8 @@ def single(forge, host):
 
 
 def surroundings(forge, host):
-    """What a job finds around it, though this program itself has umask 077. PATH is the controller's: machines of
-    processes read no /etc/profile (`aws.py` has those that do)."""
+    """The environment of a job, although this program has umask 077. PATH is the controller's:
+    process machines do not read /etc/profile (those of `aws.py` do)."""
     job = surroundings_of("*/machines/tq-*/home", host.dir / "bin")
     forge.push("around", ".gitea/workflows/a.yml", job)
     all_succeed(forge, "around", 1, 60)
@@ -130,9 +131,9 @@ def labels_nobody_serves(forge, host):
     before = host.machines()
     forge.push("strange", ".gitea/workflows/a.yml", matrix(1, 0, "host"))
     forge.push("strange", ".gitea/workflows/b.yml", matrix(1, 0, "nobody"))
-    until("its jobs wait", lambda: len(forge.jobs("strange")) >= 2, 30)
+    until("the jobs wait", lambda: len(forge.jobs("strange")) >= 2, 30)
     time.sleep(2 * 10)  # two polls
-    assert host.machines() == before, "a machine was made for labels that no class serves"
+    assert host.machines() == before, "a machine was launched for unserved labels"
     assert {job["status"] for job in forge.jobs("strange")} == {"queued"}
     forge.delete("strange")
 
@@ -148,18 +149,18 @@ def controller_killed(forge, host):
 
 def machine_killed(forge, host):
     forge.push("dead", ".gitea/workflows/a.yml", matrix(1, 600))
-    until("it runs", lambda: [j for j in forge.jobs("dead") if j["status"] == "in_progress"], 60)
+    until("the job runs", lambda: [j for j in forge.jobs("dead") if j["status"] == "in_progress"], 60)
     (machine,) = host.live()
     host.end_machine(machine)
-    until("its end is noticed", lambda: host.live() == [], 30)
-    # The forge ends such a job after some ten minutes; nobody else may run it meanwhile.
+    until("the end of the machine is noticed", lambda: host.live() == [], 30)
+    # The forge fails such a job after about ten minutes; until then no other machine may run it.
     assert [job["status"] for job in forge.jobs("dead")] == ["in_progress"]
     forge.delete("dead")
 
 
 def forge_restarted(forge, host):
     forge.push("restart", ".gitea/workflows/a.yml", matrix(20, 3))
-    until("its jobs are there", lambda: len(forge.jobs("restart")) == 20, 60)
+    until("the jobs exist", lambda: len(forge.jobs("restart")) == 20, 60)
     forge.stop()
     time.sleep(8)
     forge.start()
@@ -168,13 +169,13 @@ def forge_restarted(forge, host):
 
 def repository_vanished(forge, host):
     forge.push("gone", ".gitea/workflows/a.yml", matrix(3, 30))
-    until("a machine is there", host.live, 30)
+    until("a machine exists", host.live, 30)
     forge.delete("gone")
-    until("its machines end", lambda: host.live() == [], 300)
+    until("the machines end", lambda: host.live() == [], 300)
 
 
 def pushes(forge, host):
-    """Push mode with nothing but a `push` webhook."""
+    """Push mode with only a `push` webhook."""
     forge.push("paths", ".gitea/workflows/a.yml", PATHS)
     forge.push("paths", "docs/a.md", "outside")
     time.sleep(5)
@@ -215,15 +216,15 @@ def main():
     parser.add_argument("tinqs_ci", type=Path, help="the program")
     parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
     parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
-    parser.add_argument("--work", type=Path, default=Path("target/real"), help="what is built is kept here")
-    parser.add_argument("--only", help="this scenario alone")
+    parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
+    parser.add_argument("--only", help="run only this scenario")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     gitea = build(work, "code.gitea.io/gitea", arguments.gitea, ["-tags", "sqlite sqlite_unlock_notify"])
     runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
     chosen = [s for s in [*JOBS, pushes] if arguments.only in (None, s.__name__)]
     if not chosen:
-        parser.error(f"no scenario `{arguments.only}`: {', '.join(s.__name__ for s in [*JOBS, pushes])}")
+        parser.error(f"no scenario `{arguments.only}`; scenarios: {', '.join(s.__name__ for s in [*JOBS, pushes])}")
     held = True
     with tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
         for name, scenarios in (("jobs", JOBS), ("push", [pushes])):
@@ -237,7 +238,7 @@ def main():
                     if name == "push":
                         forge.webhooks(events=["push"])
                     held = all([play(s, forge, host) for s in scenarios]) and held
-    print(f"Gitea {arguments.gitea}, runner {arguments.runner}: {'every scenario held' if held else 'FAILED'}")
+    print(f"Gitea {arguments.gitea}, runner {arguments.runner}: {'every scenario passed' if held else 'FAILED'}")
     return 0 if held else 1
 
 

@@ -1,4 +1,4 @@
-"""EC2, SQS and DynamoDB of somebody else's making on loopback, and guests that run the real user data."""
+"""Independent emulators of EC2, SQS and DynamoDB on loopback, and guests that run user data."""
 
 import base64
 import json
@@ -17,13 +17,13 @@ from botocore.config import Config
 from forge import free_port
 
 REGION = "us-east-1"
-# As the project's own wire does it.
+# The same marker as in the project's own wire.
 GUEST = "TINQS_CI_SIMULATED_GUEST"
 POWER_OFF = Path(__file__, "../../../simulator/src/ec2_wire/guest/poweroff.sh").resolve().read_text()
 
 
 class Emulator:
-    """One program that answers AWS's calls."""
+    """A process that emulates AWS services."""
 
     def __init__(self, dir, name, command, environment=()):
         self.name, self.port = name, free_port()
@@ -54,7 +54,7 @@ class Emulator:
             self.process.wait()
 
 
-# As Debian's: it sets PATH whatever that was.
+# Like Debian's profile, which overwrites PATH.
 PROFILE = """PATH=/usr/local/bin:/usr/bin:/bin
 export PATH
 for i in /etc/profile.d/*.sh; do
@@ -64,7 +64,7 @@ done
 
 
 class Cloud:
-    """Machines are `bash` on the user data that the emulator was given, with an /etc of their own."""
+    """The emulators, and machines that run their user data in `bash` with a private /etc."""
 
     TOOLS = "/opt/tools/bin"
 
@@ -83,7 +83,7 @@ class Cloud:
         )
 
     def environment(self):
-        """Where the emulators are, as every program with an SDK of AWS is told."""
+        """Returns the standard variables of AWS SDKs that point to the emulators."""
         named = {f"AWS_ENDPOINT_URL_{service.upper()}": e.url for service, e in self.emulators.items()}
         return {
             "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret",
@@ -104,7 +104,7 @@ class Cloud:
             emulator.stop()
 
     def place(self):
-        """An image, a subnet and a group that the emulator comes with."""
+        """Returns a predefined image, subnet and security group of the emulator."""
         image = next(i for i in self.ec2.describe_images()["Images"] if i.get("Architecture") == "x86_64"
                      and i.get("RootDeviceType") == "ebs" and i.get("Platform") != "windows")
         subnet = self.ec2.describe_subnets()["Subnets"][0]
@@ -113,7 +113,7 @@ class Cloud:
         return image["ImageId"], subnet["SubnetId"], group["GroupId"]
 
     def machines(self):
-        """All with our tag, as the cloud describes them."""
+        """Returns all machines with our tag."""
         pages = self.ec2.get_paginator("describe_instances").paginate(
             Filters=[{"Name": "tag:tinqs-ci", "Values": ["tinqs-ci"]}]
         )
@@ -123,7 +123,7 @@ class Cloud:
         return [m for m in self.machines() if m["State"]["Name"] not in ("shutting-down", "terminated")]
 
     def boot(self, may):
-        """Whether machines boot."""
+        """Sets whether machines boot."""
         self.boots = may
 
     def user_data(self, id):
@@ -131,7 +131,7 @@ class Cloud:
         return base64.b64decode(told["UserData"]["Value"])
 
     def end(self, id):
-        """As spot takes a machine away: the cloud ends it, and says so by an event."""
+        """Terminates a machine from the cloud's side, like a spot interruption."""
         self.ec2.terminate_instances(InstanceIds=[id])
 
     def event(self, queue, id, state="terminated"):
@@ -144,7 +144,7 @@ class Cloud:
         self.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
 
     def attend(self):
-        """Boots what runs, and ends what has powered off or was ended."""
+        """Boots running machines, and ends those that powered off or were terminated."""
         while not self.over.wait(0.3):
             live = {m["InstanceId"]: m["State"]["Name"] for m in self.live()}
             for id, state in live.items():

@@ -1,4 +1,4 @@
-"""A Gitea of our own, built from its source, on loopback."""
+"""A Gitea on loopback, built from source."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ ROOT_PATH = {dir}/log
 
 
 def build(work, module, version, flags):
-    """The program of a Go module, and its source, made once. Answers both."""
+    """Builds a Go module's program once. Returns the program and its source."""
     name = module.rsplit("/", 1)[1]
     source, program = work / f"{name}-{version}", work / f"{name}-{version}.bin"
     if not program.exists():
@@ -52,7 +52,7 @@ def build(work, module, version, flags):
             env={**os.environ, "GO111MODULE": "on", "GOWORK": "off", "GOFLAGS": "-mod=mod"},
         )
         shutil.rmtree(source, ignore_errors=True)
-        # The module cache is not to be written, and a copy of it would not be either.
+        # The module cache is read-only, and so would be a plain copy of it.
         shutil.copytree(json.loads(told.stdout)["Dir"], source, copy_function=shutil.copyfile)
         for dir, _, _ in os.walk(source):
             os.chmod(dir, 0o755)
@@ -129,7 +129,7 @@ class Forge:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()[:300]}") from error
 
     def push(self, repo, path, text):
-        """Adds a file in a commit of its own; the repository is made where it is not there."""
+        """Commits a file. Creates the repository if it does not exist."""
         try:
             self.call("GET", f"/repos/{OWNER}/{repo}")
         except AssertionError:

@@ -1,4 +1,4 @@
-"""tinqs-ci as a newcomer sets it up: `init`, `doctor`, `serve`."""
+"""tinqs-ci as a new user sets it up: `init`, `doctor`, `serve`."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from forge import free_port
 
 
 class Program:
-    """The program in a directory, as its environment has it."""
+    """The program with a directory and an environment."""
 
     def __init__(self, dir, program):
         self.dir, self.program, self.process, self.environment = dir, program, None, {}
@@ -63,16 +63,16 @@ class Host(Program):
             self.end_machine(machine)
 
     def machines(self):
-        """Every machine's directory."""
+        """Returns the directory of every machine."""
         dir = self.dir / "data/machines"
         return sorted(path for path in dir.iterdir() if path.name.startswith("tq-")) if dir.exists() else []
 
     def live(self):
-        """Those that have processes."""
+        """Returns the directories of machines with processes."""
         return [machine for machine in self.machines() if processes(machine.name)]
 
     def end_machine(self, machine):
-        """As a power cut would."""
+        """Kills a machine's processes, like a power failure."""
         for _ in range(50):
             found = processes(machine.name)
             if not found:
@@ -86,7 +86,7 @@ class Host(Program):
 
 
 def processes(token):
-    """Processes that carry the machine's marker."""
+    """Returns the processes with the machine's marker."""
     marker = f"TINQS_CI_MACHINE={token}".encode()
     found = []
     for entry in Path("/proc").iterdir():

@@ -1,38 +1,39 @@
-//! Which files a push changed: the plain difference of two trees, as the server's
-//! `git diff-tree --name-only --root --no-commit-id -r -z` gives it.
+//! The files that a push changed: the plain difference of two trees, as the server's `git diff-tree
+//! --name-only --root --no-commit-id -r -z` prints it.
 //!
-//! No merge base, no renames: both names count, and so do deletions, modes, types and submodules.
+//! No merge base and no rename detection: both names count, and so do deletions, modes, types and
+//! submodules.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// What stands at a path of a tree.
+/// The object at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// The mode as git writes it (`100644`, `120000`, `160000`).
     pub mode: String,
-    /// The object's id, or anything else that is equal where the content is.
+    /// The object's ID, or anything else that is equal if the content is.
     pub id: String,
 }
 
 /// A commit's files, without its directories, by their path from the root.
 pub type Tree = BTreeMap<String, Object>;
 
-/// A commit, as far as changed files are concerned.
+/// The parts of a commit that decide which files changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// Its parents' ids, in order.
+    /// Its parents' IDs, in order.
     pub parents: Vec<String>,
     /// Its files.
     pub tree: Tree,
 }
 
-/// A commit that git does not know: pruned after a forced push, or never there.
+/// A commit that git does not have: pruned after a forced push, or never there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the commit {0} is not known")]
+#[error("commit {0} not found")]
 pub struct UnknownCommit(pub String);
 
-/// The paths whose objects differ, in git's order.
+/// Returns the paths whose objects differ, in git's order.
 pub fn compare(before: &Tree, tip: &Tree) -> Vec<String> {
     let (mut old, mut new) = (before.iter().peekable(), tip.iter().peekable());
     let mut changed = Vec::new();
@@ -51,13 +52,13 @@ pub fn compare(before: &Tree, tip: &Tree) -> Vec<String> {
     }
 }
 
-/// The files that a push from `before` to `tip` changed.
+/// Returns the files that a push from `before` to `tip` changed.
 ///
-/// A new branch (`before` is nothing but zeros) has what its tip alone changed against its parent:
-/// everything for a first commit, nothing at all for a merge.
+/// For a new branch (`before` is all zeros) these are the changes of its tip against its parent:
+/// everything for a first commit, nothing for a merge.
 ///
 /// # Errors
-/// Where a commit is not known; the server takes the path filters as not satisfied then.
+/// [`UnknownCommit`]; the server then treats the path filters as not satisfied.
 pub fn between(
     commits: &BTreeMap<String, Commit>,
     before: &str,
@@ -75,7 +76,7 @@ pub fn between(
     }
 }
 
-/// Whether an id names no commit: forty zeros, or sixty-four.
+/// Whether an ID is git's null ID: forty or sixty-four zeros.
 pub fn is_zero(id: &str) -> bool {
     matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte == b'0')
 }

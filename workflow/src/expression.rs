@@ -1,7 +1,8 @@
-//! `${{ }}` expressions, as far as the server evaluates them when it plans the jobs of a run.
+//! `${{ }}` expressions, as far as the server evaluates them when it plans the jobs of a workflow
+//! run.
 //!
-//! The evaluator is act's. Where an expression is wrong, the whole text that holds it becomes
-//! empty; where act's evaluator would panic, the whole file is of no use.
+//! The evaluator is act's. If an expression is invalid, the whole text that holds it becomes empty;
+//! if act's evaluator would panic, the whole file is rejected.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -14,11 +15,11 @@ mod evaluate;
 mod functions;
 mod parse;
 
-/// Longest text that an expression may make, in bytes.
+/// Longest text that an expression may produce, in bytes.
 const LONGEST: usize = 1024 * 1024;
 
-/// What the evaluation of one workflow may cost: a text compared with a number is evaluated itself,
-/// so that cost multiplies, and a matrix multiplies it once more.
+/// Limit of the evaluation of one workflow: a text that is compared with a number is evaluated
+/// itself, so the cost multiplies, and a matrix multiplies it once more.
 #[derive(Debug)]
 pub(super) struct Budget {
     steps: Cell<u32>,
@@ -26,13 +27,13 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        // A job of a matrix takes some tens; this many take a tenth of a second.
+        // A job of a matrix takes some tens of steps; this many take a tenth of a second.
         Self { steps: Cell::new(2_000_000) }
     }
 }
 
 impl Budget {
-    /// Takes a step, and more for a long text.
+    /// Charges one step, and more for a long text.
     pub(super) fn charge(&self, bytes: usize) -> Result<(), Fault> {
         let cost = u32::try_from(1 + bytes / 256).unwrap_or(u32::MAX);
         match self.steps.get().checked_sub(cost) {
@@ -48,13 +49,13 @@ impl Budget {
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is wrong: the text around it becomes empty.
+    /// It is invalid: the text around it becomes empty.
     Expression(String),
-    /// The server would fall over it, or it asks for too much: no job can be planned.
+    /// The server would panic, or the expression is too large: no job can be planned.
     Halt(String),
 }
 
-/// What expressions of one job may ask for.
+/// What the expressions of one job can access.
 #[derive(Clone, Debug)]
 pub(super) struct Scope<'b> {
     pub(super) budget: &'b Budget,
@@ -68,19 +69,19 @@ pub(super) struct Scope<'b> {
     pub(super) status: Status,
 }
 
-/// What the status functions say while a run is planned.
+/// The state of the status functions while a workflow run is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Outside of a job they are wrong.
+    /// Outside of a job they are invalid.
     Outside,
-    /// In a job without needs all is well, in another nothing has succeeded yet.
+    /// In a job without needs `success()` holds; in any other job nothing has succeeded yet.
     Needs(bool),
-    /// A need that is no job, or needs in a circle: the server falls over them.
+    /// A need that is no job, or a cycle of needs: the server panics.
     Broken,
 }
 
 impl Scope<'_> {
-    /// A text with its expressions replaced.
+    /// Replaces the expressions of a text.
     pub(super) fn interpolate(&self, text: &str) -> Result<String, Fault> {
         self.budget.charge(text.len())?;
         if !holds_expression(text) {
@@ -93,7 +94,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Evaluates a text where it holds expressions; wrong ones are told.
+    /// Evaluates the expressions of a text, and returns an error for an invalid one.
     pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
         self.budget.charge(text.len())?;
         if holds_expression(text) {
@@ -108,13 +109,13 @@ impl Scope<'_> {
     }
 }
 
-/// Whether a text has to be evaluated at all.
+/// Whether a text has to be evaluated.
 pub(super) fn holds_expression(text: &str) -> bool {
     text.contains("${{") && text.contains("}}")
 }
 
-/// A text with expressions as one call of `format`; how the expressions are found is the server's
-/// way, and what stands between the braces is taken as it is.
+/// Converts a text with expressions to one call of `format`. It finds expressions as the server
+/// does and takes their content unchanged.
 fn as_format(text: &str, dialect: Dialect) -> Result<String, Fault> {
     let mut template = String::new();
     let mut arguments: Vec<&str> = Vec::new();
@@ -130,7 +131,7 @@ fn as_format(text: &str, dialect: Dialect) -> Result<String, Fault> {
     Ok(format!("format('{}', {})", template.replace('\'', "''"), arguments.join(", ")))
 }
 
-/// Where the `}}` of an expression stands, texts in it passed over.
+/// Finds the `}}` of an expression, skipping the texts in it.
 fn end_of_expression(text: &str, dialect: Dialect) -> Result<usize, Fault> {
     let mut at = 0;
     loop {
@@ -142,19 +143,19 @@ fn end_of_expression(text: &str, dialect: Dialect) -> Result<usize, Fault> {
                 at += quote + 1;
                 at += match end_of_text(&text[at..]) {
                     Some(length) => length,
-                    // Up to 1.25 the server falls over it.
+                    // Up to 1.25 the server panics.
                     None if dialect == Dialect::V1_25 => {
-                        return halt("an unclosed text in an expression");
+                        return halt("an expression holds an unclosed text");
                     }
-                    None => return wrong("an unclosed text in an expression"),
+                    None => return wrong("an expression holds an unclosed text"),
                 };
             }
-            (None, None) => return halt("an unclosed expression"),
+            (None, None) => return halt("an expression is not closed"),
         }
     }
 }
 
-/// The length of a text behind its `'`, with the `'` that closes it; `''` within it does not.
+/// The length of a text after its opening `'`, including the closing `'`; `''` is part of the text.
 fn end_of_text(text: &str) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -169,7 +170,7 @@ fn end_of_text(text: &str) -> Option<usize> {
 /// The evaluation of one text.
 struct Evaluator<'s> {
     scope: &'s Scope<'s>,
-    /// Evaluations within each other.
+    /// Nesting of evaluations.
     depth: Cell<u32>,
 }
 
@@ -181,10 +182,10 @@ fn halt<T>(why: &str) -> Result<T, Fault> {
     Err(Fault::Halt(why.to_owned()))
 }
 
-/// A text that is not too long.
+/// Returns a text unless it is too long.
 fn bounded(text: String) -> Result<Value, Fault> {
     if text.len() > LONGEST {
-        return halt("an expression makes a text of more than a megabyte");
+        return halt("an expression produces a text of more than a megabyte");
     }
     Ok(Value::Text(Arc::from(text)))
 }
@@ -197,7 +198,7 @@ mod tests {
         Budget { steps: Cell::new(steps) }
     }
 
-    /// What the evaluation of a text costs.
+    /// Returns the cost of evaluating a text.
     fn cost(text: &str, vars: &Value) -> u32 {
         let budget = budget(1_000_000);
         let nothing = || Value::Map(Arc::default());

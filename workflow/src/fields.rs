@@ -1,11 +1,11 @@
 //! The fields of a mapping as the server's decoder sees them: merged by `<<`, keys as texts,
-//! duplicates refused.
+//! duplicates rejected.
 
 use std::collections::HashSet;
 
 use super::yaml::{Core, Kind, Node};
 
-/// A field that cannot be read: where and why.
+/// A field that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadField {
     pub(crate) line: usize,
@@ -18,7 +18,7 @@ impl BadField {
     }
 }
 
-/// Keys and values of a mapping in order, its own before those merged in.
+/// Keys and values of a mapping in order, its own before the merged ones.
 pub(crate) struct Fields<'n> {
     fields: Vec<(&'n str, &'n Node)>,
     keys_are_texts: bool,
@@ -32,8 +32,8 @@ impl<'n> Fields<'n> {
         Ok(fields)
     }
 
-    /// A mapping's own keys, then those it merges. `seen`: in what is merged, the keys that are there
-    /// already, which count.
+    /// Collects a mapping's own keys, then the merged ones. `seen`: within a merge, the keys that
+    /// are already there and take precedence.
     fn collect(
         &mut self,
         node: &'n Node,
@@ -43,11 +43,11 @@ impl<'n> Fields<'n> {
             return Ok(());
         }
         let Some(entries) = node.entries() else {
-            return Err(BadField::new(node, "a mapping is wanted"));
+            return Err(BadField::new(node, "expected a mapping"));
         };
         if let Some(key) = node.duplicate_key() {
             let name = key.as_str().unwrap_or("…");
-            return Err(BadField::new(key, format!("the key `{name}` stands there already")));
+            return Err(BadField::new(key, format!("duplicate key `{name}`")));
         }
         self.fields.reserve(entries.len());
         let mut merged = None;
@@ -74,14 +74,14 @@ impl<'n> Fields<'n> {
             Kind::Sequence(items) if !merged.is_alias() => {
                 items.iter().try_for_each(|item| match &item.resolved().kind {
                     Kind::Mapping(_) => self.collect(item, seen),
-                    _ => Err(BadField::new(item, "what is merged must be a mapping")),
+                    _ => Err(BadField::new(item, "a merged value must be a mapping")),
                 })
             }
-            _ => Err(BadField::new(merged, "what is merged must be a mapping")),
+            _ => Err(BadField::new(merged, "a merged value must be a mapping")),
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
         self.fields.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
@@ -90,7 +90,7 @@ impl<'n> Fields<'n> {
         self.fields.iter().copied()
     }
 
-    /// Whether each key is a text and not, say, a number.
+    /// Whether every key is a text, not e.g. a number.
     pub(crate) fn keys_are_texts(&self) -> bool {
         self.keys_are_texts
     }

@@ -1,9 +1,10 @@
-//! Patterns of `branches`, `tags`, `paths` and their `-ignore` forms, as the server matches them.
+//! Matches the patterns of `branches`, `tags`, `paths` and their `-ignore` forms as the server
+//! does.
 //!
-//! Two engines, chosen by [`Dialect`]: up to 1.26 that of act, from 1.27 the server's own. Both
-//! turn a pattern into a Go regular expression; here that text is read by Go's rules and matched
-//! by a finite automaton, in time linear in the input whatever the pattern. A pattern that does
-//! not compile disables its filter, which is decided where the filter is.
+//! There are two engines, chosen by [`Dialect`]: up to 1.26 act's, from 1.27 the server's own. Both
+//! translate a pattern to a Go regular expression. Here that text is parsed by Go's rules and
+//! matched by a finite automaton, in time linear in the input for every pattern. A pattern that
+//! does not compile disables its filter; the caller decides that.
 
 use super::Dialect;
 
@@ -16,7 +17,7 @@ mod translate;
 pub use error::RegexpError;
 use machine::Machine;
 
-/// Longest pattern that is compiled, in bytes. Longer ones the server would try; no path or branch
+/// Longest pattern that is compiled, in bytes. The server would try longer ones; no path or branch
 /// is that long.
 pub const LONGEST: usize = 64 * 1024;
 
@@ -24,7 +25,7 @@ pub const LONGEST: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pattern `{pattern}` does not compile: {why}")]
 pub struct GlobError {
-    /// The pattern, cut where it is long.
+    /// The pattern, shortened if it is long.
     pub pattern: String,
     /// What is wrong with it.
     pub why: Why,
@@ -34,22 +35,22 @@ pub struct GlobError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// `[]`, which the older engine refuses.
+    /// `[]`, which the older engine rejects.
     #[error("empty brackets []")]
     EmptyClass,
     /// `[` that is never closed.
     #[error("missing ] after [")]
     UnclosedClass,
-    /// A range that the older engine refuses.
-    #[error("a range must run upwards within 0-9 or A-z")]
+    /// A range that the older engine rejects.
+    #[error("a range must be ascending and within 0-9 or A-z")]
     BadRange,
-    /// A character that the older engine refuses in a class.
+    /// A character that the older engine rejects in a class.
     #[error("a class may hold letters and digits only")]
     BadMember,
     /// A backslash at the end.
     #[error("nothing after \\")]
     NothingEscaped,
-    /// What Go says of the regular expression it becomes.
+    /// Go rejects the regular expression that it becomes.
     #[error(transparent)]
     Regexp(#[from] RegexpError),
     /// Longer than [`LONGEST`].
@@ -78,7 +79,7 @@ impl Pattern {
     /// Compiles a pattern; one leading `!` negates it.
     ///
     /// # Errors
-    /// Where the server's engine would refuse it.
+    /// [`GlobError`] if the server's engine would reject it.
     pub fn new(text: &str, dialect: Dialect) -> Result<Self, GlobError> {
         let bare = text.strip_prefix('!');
         let (pattern, negated) = (bare.unwrap_or(text), bare.is_some());
@@ -116,8 +117,8 @@ impl Patterns {
     /// Compiles a list.
     ///
     /// # Errors
-    /// For the first that does not compile: the server takes the filter as not satisfied then, an
-    /// ignoring one as well.
+    /// The first pattern that does not compile. The server then treats the filter as not satisfied,
+    /// even an ignoring one.
     pub fn new<S: AsRef<str>>(list: &[S], dialect: Dialect) -> Result<Self, GlobError> {
         list.iter()
             .map(|text| Pattern::new(text.as_ref(), dialect))
@@ -125,42 +126,42 @@ impl Patterns {
             .map(Self)
     }
 
-    /// Whether a positive filter keeps the workflow from running: patterns there are, and no
-    /// input is included. No inputs: nothing is.
+    /// Whether a positive filter skips the workflow: it has patterns, and they include no input.
+    /// True for no inputs.
     pub fn skips<S: AsRef<str>>(&self, inputs: &[S]) -> bool {
         !self.0.is_empty() && !inputs.iter().any(|input| self.includes(input.as_ref()))
     }
 
-    /// Whether an ignoring filter keeps the workflow from running: patterns there are, and each
-    /// input is ignored. No inputs: each is.
+    /// Whether an ignoring filter skips the workflow: it has patterns, and they ignore every input.
+    /// True for no inputs.
     pub fn ignores<S: AsRef<str>>(&self, inputs: &[S]) -> bool {
         !self.0.is_empty() && inputs.iter().all(|input| self.ignoring(input.as_ref()).is_some())
     }
 
-    /// Whether a positive filter includes an input: its last matching pattern decides.
+    /// Whether a positive filter includes an input: the last matching pattern decides.
     pub fn includes(&self, input: &str) -> bool {
         self.deciding(input).is_some_and(|index| !self.0[index].negated)
     }
 
-    /// In a positive filter the index of the pattern that decides about an input.
+    /// Returns the index of the pattern that decides about an input in a positive filter.
     pub fn deciding(&self, input: &str) -> Option<usize> {
         self.0.iter().rposition(|pattern| pattern.matches(input))
     }
 
-    /// In an ignoring filter the index of the first pattern that ignores an input: one that
+    /// Returns the index of the first pattern that ignores an input in an ignoring filter: one that
     /// matches, or a negated one that does not.
     pub fn ignoring(&self, input: &str) -> Option<usize> {
         self.0.iter().position(|pattern| pattern.matches(input) != pattern.negated)
     }
 
-    /// The patterns.
+    /// Returns the patterns.
     pub fn as_slice(&self) -> &[Pattern] {
         &self.0
     }
 }
 
-/// A pattern of `types`: `*` and `?` within what `/` separates, `**` across, `{a,b}`, classes.
-/// The same for all server lines.
+/// A pattern of `types`: `*` and `?` match within segments separated by `/`, `**` across them;
+/// `{a,b}` and classes. The same for all release lines.
 #[derive(Debug)]
 pub struct TypesPattern(Machine);
 
@@ -168,7 +169,8 @@ impl TypesPattern {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// Where the server's engine would refuse it; the server evaluates nothing of the event then.
+    /// [`GlobError`] if the server's engine would reject it; the server then ignores the whole
+    /// event.
     pub fn new(text: &str) -> Result<Self, GlobError> {
         let compile = || {
             if text.len() > LONGEST {
@@ -180,7 +182,7 @@ impl TypesPattern {
         compile().map(Self).map_err(|why| GlobError::new(text, why))
     }
 
-    /// Whether it matches an activity.
+    /// Whether it matches an activity type.
     pub fn matches(&self, activity: &str) -> bool {
         self.0.matches(activity)
     }

@@ -1,9 +1,9 @@
-//! From a workflow to its jobs, as the server makes them when it creates a run: one for each
-//! combination of a matrix, with its labels, its needs and whether it waits for a runner at once.
+//! Plans the jobs of a workflow as the server does when it creates a workflow run: one per matrix
+//! combination, with its labels, its needs and whether it waits for a runner at once.
 //!
-//! `if` is not looked at: a job without needs is queued whatever its `if` says, and the runner
-//! skips it. Nor is `concurrency`, which depends on other runs, nor `max-parallel`, which no
-//! server enforces.
+//! `if` is ignored: a job without needs is queued whatever its `if` says, and the runner skips it.
+//! So are `concurrency`, which depends on other workflow runs, and `max-parallel`, which no server
+//! enforces.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ mod stored;
 pub use matrix::MOST as MOST_JOBS;
 use planner::{Plan, Planner, Source};
 
-/// What expressions are evaluated with.
+/// The contexts of expressions.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Context {
-    /// Variables of repository, owner and server, the nearest first.
+    /// Variables of repository, owner and server; the closest takes precedence.
     pub vars: BTreeMap<String, String>,
     /// Inputs of a dispatch.
     pub inputs: serde_json::Map<String, serde_json::Value>,
@@ -43,24 +43,25 @@ pub struct PlannedJob {
     pub job_id: String,
     /// Its name, with the values of its combination.
     pub name: String,
-    /// Which of the job's combinations it is, in the order of their names, from 0.
+    /// The index of its combination, in the order of their names, from 0.
     pub matrix_index: usize,
-    /// The labels a runner must have, all of them. None: any runner will do. An empty one: none.
+    /// The labels that a runner must have, all of them. Empty: any runner will do. An empty label:
+    /// no runner has it.
     pub runs_on: Vec<String>,
     /// The jobs it needs, as written.
     pub needs: Vec<String>,
-    /// What it is when the run is created, if nobody has to approve it.
+    /// Its state when the workflow run is created, if no approval is needed.
     pub initial: Initial,
-    /// Whether a runner will ever get it; the caller of a reusable workflow is expanded by newer
-    /// servers, and then only its children are.
+    /// Whether a runner will ever get it. Newer servers expand the caller of a reusable workflow
+    /// and dispatch only its children.
     pub dispatched: bool,
     /// The reusable workflow it calls.
     pub uses: Option<String>,
-    /// The line it begins on, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
 }
 
-/// What a job is when its run is created.
+/// The state of a job when its workflow run is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initial {
     /// It waits for a runner; `queued` in the server's interface.
@@ -70,7 +71,7 @@ pub enum Initial {
 }
 
 impl Initial {
-    /// The server's word.
+    /// Returns the server's word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -93,40 +94,40 @@ pub struct JobsError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// The server's decoder refuses the file.
+    /// The server's decoder rejects the file.
     #[error("{0}")]
     Decode(String),
-    /// No mapping of jobs.
-    #[error("`jobs` is no mapping")]
+    /// `jobs` is missing or not a mapping.
+    #[error("`jobs` is not a mapping")]
     NoJobs,
-    /// A job's key is no text.
+    /// A job's key is not a text.
     #[error("a job's key must be a text")]
     Key,
     /// A job without anything in it.
     #[error("the job `{0}` is empty")]
     Empty(String),
-    /// An include that is no mapping.
-    #[error("an include of the matrix is no mapping")]
+    /// An include that is not a mapping.
+    #[error("an `include` of the matrix is not a mapping")]
     Include,
-    /// An exclude that is no mapping.
-    #[error("an exclude of the matrix is no mapping")]
+    /// An exclude that is not a mapping.
+    #[error("an `exclude` of the matrix is not a mapping")]
     Exclude,
-    /// An exclude's key that the matrix has not.
+    /// An exclude with a key that the matrix does not have.
     #[error("the matrix has no key `{0}` to exclude by")]
     ExcludeKey(String),
-    /// An expression that the server falls over.
+    /// An expression that makes the server panic.
     #[error("{0}")]
     Expression(String),
     /// An alias in a part that the server stores without the anchor.
-    #[error("an alias in `{0}` whose anchor stands in another job")]
+    #[error("an alias in `{0}` has its anchor in another job")]
     Alias(&'static str),
-    /// A text that the server cannot read again from the job that it stores.
-    #[error("a text of several lines that begins with {0}")]
+    /// A text that the server cannot read back from the stored job.
+    #[error("a text of several lines begins with {0}, which the server cannot read back")]
     Stored(&'static str),
-    /// More than [`MOST_JOBS`] jobs; a bound of ours.
+    /// More than [`MOST_JOBS`] jobs; our own limit.
     #[error("more than {MOST_JOBS} combinations or jobs")]
     TooMany,
-    /// Values, names or labels of many megabytes; a bound of ours.
+    /// Values, names or labels of many megabytes; our own limit.
     #[error("values, names or labels are too large")]
     TooLarge,
 }
@@ -157,17 +158,17 @@ impl Why {
     }
 }
 
-/// The jobs of a workflow, in the order of the file and of their names.
+/// Returns the jobs of a workflow, in the order of the file and of their names.
 ///
 /// # Errors
-/// Where the server would make none of them: a file that does not decode, a matrix or an
-/// expression that it falls over.
+/// [`JobsError`] if the server would create none of them: the file does not decode, or a matrix or
+/// an expression makes the server panic.
 pub fn jobs(
     workflow: &Node,
     context: &Context,
     dialect: Dialect,
 ) -> Result<Vec<PlannedJob>, JobsError> {
-    // Where older servers do not look at it before, they fall over it here.
+    // Older servers check it only here, and panic.
     shape::check_workflow(workflow, dialect.max(Dialect::V1_26))?;
     let top = Fields::read(workflow)?;
     let Some((node, entries)) = top.get("jobs").and_then(|node| match &node.kind {
@@ -177,7 +178,7 @@ pub fn jobs(
         return Err(Why::NoJobs.at(top.get("jobs").unwrap_or(workflow)));
     };
     if let Some(key) = node.duplicate_key() {
-        return Err(Why::Decode("a job with this key stands there already".to_owned()).at(key));
+        return Err(Why::Decode("duplicate key of a job".to_owned()).at(key));
     }
     let mut sources = Vec::with_capacity(entries.len());
     for (key, value) in entries {
@@ -209,13 +210,13 @@ pub fn jobs(
     Ok(plan.jobs)
 }
 
-/// How many runners the jobs of a new run need at once.
+/// Returns how many runners the jobs of a new workflow run need at once.
 pub fn runners_needed_at_once(jobs: &[PlannedJob]) -> usize {
     jobs.iter().filter(|job| job.initial == Initial::Waiting && job.dispatched).count()
 }
 
-/// Whether a runner with these labels may take a job: it has every one the job asks for. Exact,
-/// with case, and nothing is implied.
+/// Whether a runner with these labels may take a job: it must have every label of the job. Exact,
+/// case-sensitive, nothing is implied.
 pub fn labels_match<S: AsRef<str>, T: AsRef<str>>(runner: &[S], runs_on: &[T]) -> bool {
     runs_on.iter().all(|asked| runner.iter().any(|label| label.as_ref() == asked.as_ref()))
 }

@@ -1,11 +1,11 @@
-//! The forge's rules for workflow files, as pure functions: which file runs for which event, and
-//! which jobs it has.
+//! The forge's rules for workflow files, as pure functions: which files run for which event, and
+//! which jobs they have.
 //!
-//! In reading order: [`yaml`] turns a file's bytes into nodes; [`shape`] says whether they fit the
-//! forge's types, [`on`] which events the file names and [`jobs`] which jobs it has; [`glob`]
-//! matches patterns; [`files`] says which of a commit's files are workflows and [`changes`] which
-//! files a push changed; [`trigger`] sets one file against one event, and [`notify`] goes the whole
-//! way from an event to runs.
+//! In reading order: [`yaml`] parses a file to nodes; [`shape`] checks them against the forge's
+//! types, [`on`] reads the events that the file names and [`jobs`] its jobs; [`glob`] matches
+//! patterns; [`files`] finds a commit's workflow files and [`changes`] the files that a push
+//! changed; [`trigger`] evaluates one file for one event, and [`notify`] goes the whole way from an
+//! event to workflow runs.
 
 pub mod changes;
 mod expression;
@@ -20,9 +20,9 @@ pub mod trigger;
 mod value;
 pub mod yaml;
 
-/// The line of the server whose rules are meant: they differ in parts.
+/// The server's release line: the rules differ in parts.
 ///
-/// A value that is passed along, chosen from what the server says of itself.
+/// Passed as a value, chosen from the server's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dialect {
     /// 1.25 and older.

@@ -1,4 +1,4 @@
-//! The whole way from an event to runs: which files, of which commit, for which ref.
+//! The whole way from an event to workflow runs: which files, of which commit, for which ref.
 
 use std::collections::BTreeMap;
 
@@ -8,48 +8,49 @@ use super::on::Entry;
 use super::trigger::{self, BRANCH, Changed, Evaluation, Event, Memory, TAG, Verdict};
 use super::{Dialect, changes, files};
 
-/// What of a commit's message or a pull request's title keeps workflows from running, unless the
-/// server is configured otherwise (`SKIP_WORKFLOW_STRINGS`).
+/// Texts in a commit's message or a pull request's title that skip workflows, unless the server is
+/// configured otherwise (`SKIP_WORKFLOW_STRINGS`).
 pub const SKIP: [&str; 5] =
     ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"];
-/// How many events of one run after another the server follows.
+/// How many events of successive workflow runs the server follows.
 const CHAIN: usize = 5;
 
-/// A commit's files, by path: at least those in the workflow directories.
+/// A commit's files by path: at least those in the workflow directories.
 pub type Files = BTreeMap<String, String>;
 
-/// What the server knows beside the event.
+/// The state of the server beside the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the server's own")]
 pub struct Context {
-    /// The repository's default branch, short.
+    /// The repository's default branch, without `refs/heads/`.
     pub default_branch: String,
-    /// The full message of the commit the ref points to (of a tag: of the commit it is on).
+    /// The full message of the commit that the ref points to (for a tag: its target commit).
     pub tip_message: String,
-    /// The pull request's title, if there is one.
+    /// The pull request's title, if any.
     pub title: Option<String>,
-    /// The repository has commits and is not archived, and Actions are on, for it and at all.
+    /// Whether the repository has commits, is not archived, and has Actions enabled, as has the
+    /// server.
     pub enabled: bool,
-    /// The event was caused by a job.
+    /// Whether a job caused the event.
     pub by_actions: bool,
-    /// The ref is still there.
+    /// Whether the ref still exists.
     pub ref_exists: bool,
-    /// Ids of workflows that were disabled.
+    /// IDs of disabled workflows.
     pub disabled: Vec<String>,
-    /// Where workflows lie; before 1.26 it is always [`files::DIRECTORIES`].
+    /// The workflow directories; before 1.26 always [`files::DIRECTORIES`].
     pub directories: Vec<String>,
-    /// What keeps workflows from running.
+    /// Texts that skip workflows.
     pub skip: Vec<String>,
-    /// The pull request is from a fork (or was pushed as one, by `refs/for/`).
+    /// Whether the pull request comes from a fork (or was pushed as one, by `refs/for/`).
     pub from_fork: bool,
-    /// Who caused the event is a restricted user.
+    /// Whether the event's user is a restricted user.
     pub restricted: bool,
-    /// Who caused the event may write Actions.
+    /// Whether the event's user may write Actions.
     pub can_write: bool,
-    /// Who caused the event was trusted before: an approved run (up to 1.26.2), a merged pull
-    /// request (from 1.26.3).
+    /// Whether the event's user was trusted before: by an approved workflow run (up to 1.26.2), or
+    /// a merged pull request (from 1.26.3).
     pub trusted: bool,
-    /// How many events of runs led here, one after another.
+    /// How many events of successive workflow runs led here.
     pub chain: usize,
 }
 
@@ -75,100 +76,100 @@ impl Default for Context {
     }
 }
 
-/// The commit that a run is of.
+/// The commit of a workflow run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// The tip of the ref, when the server handles the event: not the payload's `after`.
+    /// The tip of the ref when the server handles the event, not the payload's `after`.
     Tip,
     /// The tip of the default branch.
     DefaultBranch,
     /// The head of the pull request.
     PullRequestHead,
-    /// The commit that was merged.
+    /// The merge commit.
     Merge,
     /// The commit that was reviewed.
     Review,
 }
 
-/// A run that the server creates.
+/// A workflow run that the server creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The workflow's id: its path within the directory.
+    /// The workflow's ID: its path within the directory.
     pub workflow: String,
     /// The event as the file names it.
     pub event: String,
-    /// The run's ref; for a merged or reviewed pull request the bare id of a commit.
+    /// The ref; for a merged or reviewed pull request the bare ID of a commit.
     pub git_ref: String,
     /// Its commit.
     pub at: At,
-    /// Every job stays blocked until somebody approves.
+    /// Whether every job stays blocked until somebody approves.
     pub needs_approval: bool,
 }
 
-/// Why no file is looked at.
+/// Why no file is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Nothing {
     /// The ref was deleted.
     #[error("the push deletes the ref")]
     Deleted,
-    /// Only branches and tags give push events.
+    /// Only branches and tags cause push events.
     #[error("`{0}` is neither a branch nor a tag")]
     NoRef(String),
-    /// What jobs do triggers nothing.
+    /// Events that jobs cause trigger nothing.
     #[error("the event was caused by a job")]
     ByActions,
-    /// The repository is empty or archived, or has no Actions.
-    #[error("the repository is empty or archived, or Actions are off")]
+    /// The repository is empty or archived, or Actions are disabled.
+    #[error("the repository is empty or archived, or Actions are disabled")]
     Disabled,
-    /// The ref is gone.
-    #[error("`{0}` is not there any more")]
+    /// The ref no longer exists.
+    #[error("`{0}` no longer exists")]
     RefGone(String),
-    /// A text in the commit's message or the title says so.
+    /// The commit's message or the title holds a skip text.
     #[error("`{0}` in the commit's message or the title")]
     Skipped(String),
-    /// One run's event after another.
-    #[error("more than {CHAIN} events of runs one after another")]
+    /// Too many events of successive workflow runs.
+    #[error("more than {CHAIN} events of successive workflow runs")]
     Chain,
-    /// A pattern of `types` in this workflow makes the server give the event up.
+    /// A pattern of `types` in this workflow makes the server ignore the event.
     #[error("`{0}` has a pattern of `types` that does not compile")]
     GivenUp(String),
 }
 
-/// What came of an event.
+/// The result of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notified {
-    /// The runs, in the order of their creation.
+    /// The workflow runs, in the order of their creation.
     pub runs: Vec<Run>,
-    /// Why nothing was looked at.
+    /// Why nothing was evaluated.
     pub nothing: Option<Nothing>,
-    /// Each workflow of the ref's commit and what came of it.
+    /// Each workflow of the ref's commit with its evaluation.
     pub workflows: Vec<(String, Evaluation)>,
     /// Each workflow at the base branch's tip, for `pull_request_target`.
     pub base_workflows: Vec<(String, Evaluation)>,
-    /// Schedules that replace those stored for the repository; `None`: they stay as they are.
+    /// Schedules that replace the repository's stored ones; `None`: they stay.
     pub schedules: Option<Vec<(String, Entry)>>,
 }
 
-/// What happened, and where the files stand.
+/// An event with the files that it concerns.
 #[derive(Clone, Copy, Debug)]
 pub struct Notification<'a> {
-    /// What happened.
+    /// The event.
     pub event: Event<'a>,
     /// The files at the ref's commit.
     pub files: &'a Files,
     /// The files at the tip of a pull request's base branch.
     pub base_files: &'a Files,
-    /// What has changed.
+    /// The changed files.
     pub changed: &'a Changed,
 }
 
-/// The runs that an event gives, and why no others.
+/// Returns the workflow runs that an event starts, and why no others.
 pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
     notify_remembering(what, context, dialect, &Memory::default())
 }
 
-/// The same, of files that may have been read before.
+/// The same, with a cache of parsed files.
 pub fn notify_remembering(
     what: &Notification<'_>,
     context: &Context,
@@ -225,7 +226,7 @@ pub fn notify_remembering(
     told
 }
 
-/// Whether a push replaces the schedules stored for the repository.
+/// Whether a push replaces the repository's stored schedules.
 fn stores_schedules(event: &Event<'_>, context: &Context) -> bool {
     event.name == "push"
         && event.pushed_ref().strip_prefix(BRANCH) == Some(context.default_branch.as_str())
@@ -237,11 +238,11 @@ fn schedules(workflows: &[(String, Evaluation)]) -> Vec<(String, Entry)> {
             evaluation.entries.iter().filter(|judged| judged.verdict == Verdict::Scheduled);
         scheduled.map(move |judged| (id.clone(), judged.entry.clone()))
     });
-    // A list under another name is taken for one, but holds no time to run at.
+    // A list under another name counts as a schedule but holds no times.
     entries.filter(|(_, entry)| entry.event == "schedule").collect()
 }
 
-/// Each workflow file of a commit, in git's order.
+/// Evaluates each workflow file of a commit, in git's order.
 fn evaluated(
     files: &Files,
     what: &Notification<'_>,
@@ -257,7 +258,7 @@ fn evaluated(
         .collect()
 }
 
-/// The workflow files of a commit with their ids, in git's order.
+/// Returns the workflow files of a commit with their IDs, in git's order.
 pub fn workflows<'f>(
     files: &'f Files,
     context: &Context,
@@ -277,13 +278,13 @@ pub fn workflows<'f>(
     })
 }
 
-/// The ref whose tip the workflows are taken from, and which commit that is.
+/// Returns the ref that the workflows are taken from, and the commit.
 fn choose_ref(event: &Event<'_>, context: &Context) -> (String, At) {
     let default = || (format!("{BRANCH}{}", context.default_branch), At::DefaultBranch);
     let or = |id: &str, unknown: &str| if id.is_empty() { unknown } else { id }.to_owned();
     match event.name {
         "push" => (event.pushed_ref().to_owned(), At::Tip),
-        // The webhook names it shortly.
+        // The webhook sends the short name.
         "create" => {
             let prefix = if event.text("/ref_type") == "tag" { TAG } else { BRANCH };
             let name = event.pushed_ref();
@@ -314,7 +315,7 @@ fn choose_ref(event: &Event<'_>, context: &Context) -> (String, At) {
     }
 }
 
-/// Why no workflow is looked at, if none is.
+/// Returns why no workflow is evaluated, if none is.
 fn nothing(event: &Event<'_>, git_ref: &str, context: &Context) -> Option<Nothing> {
     if event.name == "push" {
         if changes::is_zero(event.text("/after")) {
@@ -345,8 +346,8 @@ fn nothing(event: &Event<'_>, git_ref: &str, context: &Context) -> Option<Nothin
     (event.name == "workflow_run" && context.chain >= CHAIN).then_some(Nothing::Chain)
 }
 
-/// A fork's pull request by someone who is not trusted waits for approval, unless the workflow is
-/// the base branch's own.
+/// Whether a workflow run needs approval: that of a fork's pull request by an untrusted user,
+/// unless the workflow is the base branch's own.
 fn needs_approval(event: &Event<'_>, target: bool, context: &Context) -> bool {
     trigger::is_pull_request(event.name)
         && context.from_fork
@@ -354,7 +355,7 @@ fn needs_approval(event: &Event<'_>, target: bool, context: &Context) -> bool {
         && (context.restricted || !(context.can_write || context.trusted))
 }
 
-/// A workflow that somebody starts by hand: no filter counts, and no skip text.
+/// Starts a workflow by hand: filters and skip texts do not count.
 fn dispatch(
     what: &Notification<'_>,
     context: &Context,
@@ -377,7 +378,7 @@ fn dispatch(
     }
     told.workflows = evaluated(what.files, what, context, dialect, memory);
     told.workflows.retain(|(id, _)| id == wanted);
-    // Up to 1.26.2 the trigger did not have to be there.
+    // Up to 1.26.2 the trigger was not required.
     let startable = |evaluation: &Evaluation| {
         let named = |event: &str| evaluation.entries.iter().any(|told| told.entry.event == event);
         evaluation.invalid.is_none() && (dialect < Dialect::V1_26 || named("workflow_dispatch"))

@@ -1,26 +1,27 @@
-//! The value of `on`: which events a file names, and with which filters.
+//! Parses the value of `on`: the events that a file names, and their filters.
 
 use super::Dialect;
 use super::shape::{self, Misfit};
 use super::yaml::{Core, Kind, Node};
 
-/// One event that a file names; each that matches gives a run.
+/// One event that a file names; each match starts a workflow run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The event's name, as written.
     pub event: String,
-    /// Its filters in order; of two with one key the last, in the place of the first.
+    /// Its filters in order; of duplicate keys the last, in the place of the first.
     pub filters: Vec<Filter>,
-    /// The value is a list: it is stored as a schedule, whatever the key, and matches no event.
+    /// Set if the value is a list: it is stored as a schedule, whatever the key, and matches no
+    /// event.
     pub schedule: Option<Vec<ScheduleItem>>,
-    /// The line the event is named on, from 1.
+    /// The line of the event's name, from 1.
     pub line: usize,
 }
 
 /// One filter of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// `branches`, `paths-ignore`, `types` …, or anything else, as written.
+    /// The key as written: `branches`, `paths-ignore`, `types` or any other.
     pub key: String,
     /// Its patterns, as written.
     pub patterns: Vec<String>,
@@ -28,17 +29,17 @@ pub struct Filter {
     pub line: usize,
 }
 
-/// One item of `on.schedule`: its keys and values in order (`cron`, `timezone`). Empty where the
-/// list stands under another event's name.
+/// One item of `on.schedule`: its keys and values in order (`cron`, `timezone`). Empty if the list
+/// is under another event's name.
 pub type ScheduleItem = Vec<(String, String)>;
 
 /// Why the forge ignores a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct FileInvalid {
-    /// The line, from 1; 0 where there is none.
+    /// The line, from 1; 0 if unknown.
     pub line: usize,
-    /// Why.
+    /// The reason.
     pub message: String,
 }
 
@@ -54,10 +55,10 @@ impl From<Misfit> for FileInvalid {
     }
 }
 
-/// The events of a file in order, duplicates kept.
+/// Returns the events of a file in order, including duplicates.
 ///
 /// # Errors
-/// Where the forge ignores the file for its `on`, or for lack of one.
+/// [`FileInvalid`] if the forge ignores the file because of its `on`, or because it has none.
 pub fn parse(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
     let on = shape::field(workflow, "on")
         .ok_or_else(|| FileInvalid::new(workflow.line, "there is no `on`"))?;
@@ -82,7 +83,7 @@ impl Entry {
     }
 }
 
-/// Whether an event is fired by another workflow only: left out since 1.26.
+/// Whether only another workflow fires an event: omitted since 1.26.
 fn called(event: &str, dialect: Dialect) -> bool {
     dialect >= Dialect::V1_26 && event == "workflow_call"
 }
@@ -91,7 +92,7 @@ fn is_call(key: &Node, dialect: Dialect) -> bool {
     key.as_str().is_some_and(|event| called(event, dialect))
 }
 
-/// A scalar as a text; a null is an empty one.
+/// A scalar as a text; a null is an empty text.
 fn text(node: &Node) -> Result<String, FileInvalid> {
     shape::check(node, &shape::Shape::Text)?;
     let node = node.resolved();
@@ -99,7 +100,7 @@ fn text(node: &Node) -> Result<String, FileInvalid> {
     Ok(if null { String::new() } else { node.as_str().unwrap_or_default().to_owned() })
 }
 
-/// An item of `on: [push, …]`: a text and nothing else.
+/// An item of `on: [push, …]`: must be a text.
 fn event(item: &Node) -> Result<Entry, FileInvalid> {
     let resolved = item.resolved();
     match (resolved.core(), resolved.as_str()) {
@@ -115,7 +116,7 @@ fn entry(key: &Node, value: &Node) -> Result<Entry, FileInvalid> {
     };
     let mut entry = Entry::bare(name.to_owned(), key.line);
     match &value.kind {
-        // Nothing is filtered by `push: main`.
+        // A scalar such as in `push: main` filters nothing.
         Kind::Scalar { .. } => {}
         Kind::Sequence(items) => {
             shape::check(value, &shape::LIST)?;
@@ -142,7 +143,7 @@ fn entry(key: &Node, value: &Node) -> Result<Entry, FileInvalid> {
     Ok(entry)
 }
 
-/// An item of `on.schedule`: texts by texts.
+/// An item of `on.schedule`: a mapping of texts.
 fn schedule(item: &Node) -> Result<ScheduleItem, FileInvalid> {
     let refuse = |line| FileInvalid::new(line, "a schedule must be a mapping of texts");
     let entries = item.entries().ok_or_else(|| refuse(item.line))?;

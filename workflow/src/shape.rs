@@ -1,38 +1,39 @@
-//! Whether a node fits a type of the forge's: what its parser would refuse, a file is ignored for.
+//! Checks whether a node fits a type of the forge: a file that the forge's parser rejects is
+//! ignored.
 //!
-//! The forge decodes the whole file into typed values before it looks at `on`; a step's `run: []`
-//! makes the file as invalid as broken YAML does. Told here is only whether it fits, not the value.
+//! The forge decodes the whole file into typed values before it reads `on`, so a step's `run: []`
+//! makes the file as invalid as broken YAML. Only the fit is checked here, no value is returned.
 
 use super::Dialect;
 use super::fields::Fields;
 use super::yaml::{Core, Kind, Node};
 
-/// A type of the forge's.
+/// A type of the forge.
 pub(crate) enum Shape {
-    /// Taken as it stands.
+    /// Not decoded.
     Raw,
-    /// Whatever can be decoded at all.
+    /// Anything that can be decoded.
     Any,
     /// A text: any scalar.
     Text,
-    /// A truth value: `true`, `false`, and the words of YAML 1.1.
+    /// A boolean: `true`, `false`, and the words of YAML 1.1.
     Bool,
     /// A whole number.
     Int,
-    /// Keys that are texts, with values of one type.
+    /// Text keys with values of one type.
     Map(&'static Shape),
     /// A list of one type.
     List(&'static Shape),
-    /// Named fields; other keys are passed over.
+    /// Named fields; other keys are ignored.
     Struct(&'static [(&'static str, Shape)]),
-    /// Named fields, and those of another that are not among them.
+    /// Named fields, and those of another type that are not among them.
     Extended(&'static [(&'static str, Shape)], &'static Shape),
-    /// A text, or else a mapping of this type.
+    /// A text, or a mapping of this type.
     TextOr(&'static Shape),
 }
 
 impl Shape {
-    /// The type of a named field.
+    /// Returns the type of a named field.
     fn field(&self, name: &str) -> Option<&'static Shape> {
         let of = |fields: &'static [(&'static str, Shape)]| {
             fields.iter().find(|(own, _)| *own == name).map(|(_, shape)| shape)
@@ -45,7 +46,7 @@ impl Shape {
     }
 }
 
-/// Where a node does not fit.
+/// A node that does not fit its type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct Misfit {
@@ -91,7 +92,7 @@ const STEP: Shape = Struct(&[
     ("continue-on-error", Text),
     ("timeout-minutes", Text),
 ]);
-/// From 1.26 every job is decoded a second time, and there the step's is a truth value.
+/// From 1.26 every job is decoded a second time, and there this field is a boolean.
 const STEP_1_26: Shape = Extended(&[("continue-on-error", Bool)], &STEP);
 const STRATEGY: Shape = Struct(&[
     ("failfast", Bool),
@@ -145,16 +146,16 @@ pub(crate) const INPUT: Shape = Struct(&[
 /// Any list of anything.
 pub(crate) const LIST: Shape = List(&Any);
 
-/// Whether a file as a whole fits the types that the forge decodes it into.
+/// Checks whether a file fits the types that the forge decodes it into.
 ///
 /// # Errors
-/// For the first part that does not.
+/// [`Misfit`] for the first part that does not fit.
 pub fn check_workflow(workflow: &Node, dialect: Dialect) -> Result<(), Misfit> {
     check(workflow, if dialect < Dialect::V1_26 { &WORKFLOW } else { &WORKFLOW_1_26 })
 }
 
-/// Visits each text of a job that the forge decodes as one, and whether it stands below a list: in
-/// one, or as a field of a mapping that does.
+/// Visits each text of a job that the forge decodes as a text, with whether it is below a list: an
+/// item, or a field of a mapping that is an item.
 pub(crate) fn each_text<'n>(job: &'n Node, visit: &mut dyn FnMut(&'n Node, bool)) {
     texts(job, &JOB_1_26, false, visit);
 }
@@ -180,7 +181,7 @@ fn texts<'n>(
         }
         (Kind::Mapping(_), TextOr(other)) => texts(node, other, below_a_list, visit),
         (Kind::Mapping(_), Struct(_) | Extended(..) | Map(_) | Any) => {
-            // What cannot be read as fields was refused before.
+            // Undecodable fields were rejected before.
             let Ok(fields) = Fields::read(node) else { return };
             for (name, value) in fields.iter() {
                 let each = match shape {
@@ -206,7 +207,7 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
     let node = node.resolved();
     match &node.kind {
         Kind::Alias(_) => Err(Misfit::new(node, "an anchor contains itself")),
-        // Whatever it is, it is one: nothing but a tag could not fit.
+        // Every untagged scalar fits a text.
         Kind::Scalar { tag: None, .. } if matches!(shape, Any | Text | TextOr(_)) => Ok(()),
         Kind::Scalar { text, .. } => {
             let core = node.core().ok_or_else(|| {
@@ -214,17 +215,17 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
             })?;
             scalar(text, core, shape)
                 .then_some(())
-                .ok_or_else(|| Misfit::new(node, format!("`{}` cannot stand here", cut(text))))
+                .ok_or_else(|| Misfit::new(node, format!("`{}` is not valid here", cut(text))))
         }
         Kind::Sequence(items) => match shape {
             List(each) => items.iter().try_for_each(|item| check(item, each)),
             Any => items.iter().try_for_each(|item| check(item, &Any)),
-            _ => Err(Misfit::new(node, "a list cannot stand here")),
+            _ => Err(Misfit::new(node, "a list is not valid here")),
         },
         Kind::Mapping(_) => match shape {
             TextOr(other) => check(node, other),
             Map(_) | Struct(_) | Extended(..) | Any => mapping(node, shape, &mut Vec::new()),
-            _ => Err(Misfit::new(node, "a mapping cannot stand here")),
+            _ => Err(Misfit::new(node, "a mapping is not valid here")),
         },
     }
 }
@@ -233,7 +234,7 @@ pub(crate) fn check(node: &Node, shape: &Shape) -> Result<(), Misfit> {
 #[expect(clippy::cast_precision_loss, reason = "so does the forge's parser")]
 const MOST: f64 = i64::MAX as f64;
 
-/// Whether a scalar fits; a null leaves every value as it is.
+/// Whether a scalar fits; a null fits every type.
 fn scalar(text: &str, core: Core, shape: &Shape) -> bool {
     const WORDS: [&str; 16] = [
         "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off",
@@ -243,18 +244,18 @@ fn scalar(text: &str, core: Core, shape: &Shape) -> bool {
         (Raw | Any | Text | TextOr(_), _) | (_, Core::Null) | (Bool, Core::Bool(_)) => true,
         (Bool, Core::Str) => WORDS.contains(&text),
         (Int, Core::Int(value)) => i64::try_from(value).is_ok(),
-        // What is larger than 64 bits can hold, and what is no number.
+        // Rejects a float beyond 64 bits, and NaN.
         (Int, Core::Float(value)) => value <= MOST,
         _ => false,
     }
 }
 
-/// A mapping, and what it merges by `<<`; keys that stand in an outer mapping are decided there.
+/// Checks a mapping and what it merges by `<<`; keys of an outer mapping take precedence.
 fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Result<(), Misfit> {
     let entries = node.entries().unwrap_or_default();
     if let Some(key) = node.duplicate_key() {
         let key_text = cut(key.as_str().unwrap_or_default());
-        return Err(Misfit::new(key, format!("the key `{key_text}` stands there twice")));
+        return Err(Misfit::new(key, format!("duplicate key `{key_text}`")));
     }
     for (key, value) in entries.iter().filter(|(key, _)| !key.is_merge()) {
         let scalar = key.resolved();
@@ -285,7 +286,7 @@ fn mapping<'a>(node: &'a Node, shape: &Shape, outer: &mut Vec<&'a str>) -> Resul
     Ok(())
 }
 
-/// The mappings that the value of `<<` stands for; a list must stand there itself.
+/// The mappings that the value of `<<` merges; a list must not be an alias.
 fn merged(value: &Node) -> Result<Vec<&Node>, Misfit> {
     let mapping = |node: &'_ Node| node.entries().is_some();
     let refuse = || Misfit::new(value, "only a mapping or a list of mappings can be merged");
@@ -298,7 +299,7 @@ fn merged(value: &Node) -> Result<Vec<&Node>, Misfit> {
     }
 }
 
-/// The value of a field as the forge decodes it: the mapping's own, or one that it merges.
+/// Returns the value of a field as the forge decodes it: the mapping's own, or a merged one.
 pub(crate) fn field<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     node.get(name).or_else(|| {
         let entries = node.entries()?;
@@ -309,7 +310,7 @@ pub(crate) fn field<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     })
 }
 
-/// A text, short enough for a message.
+/// Shortens a text for a message.
 fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }

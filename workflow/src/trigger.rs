@@ -1,4 +1,4 @@
-//! Whether one workflow file runs for one event, and why.
+//! Evaluates whether one workflow file runs for one event, and why.
 
 use serde_json::Value;
 
@@ -13,24 +13,24 @@ pub(super) use filter::{BRANCH, TAG};
 pub use filter::{Judgement, Why};
 pub use memory::Memory;
 
-/// What happened in the forge.
+/// An event in the forge.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// The event as `X-Gitea-Event-Type` names it (`push`, `pull_request_sync`, …).
     pub name: &'a str,
-    /// The webhook's payload, or the like.
+    /// The webhook's payload, or an equivalent.
     pub payload: &'a Value,
-    /// The full name of the ref of a push, where the payload has none.
+    /// The full name of a pushed ref, if the payload has none.
     pub git_ref: &'a str,
 }
 
 impl<'a> Event<'a> {
-    /// A text of the payload by its path (`/pull_request/base/ref`); empty where there is none.
+    /// A text of the payload by its path (`/pull_request/base/ref`); empty if missing.
     pub fn text(&self, path: &str) -> &'a str {
         self.payload.pointer(path).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The full ref that was pushed.
+    /// The full name of the pushed ref.
     pub fn pushed_ref(&self) -> &'a str {
         match self.text("/ref") {
             "" => self.git_ref,
@@ -44,29 +44,30 @@ impl<'a> Event<'a> {
 pub enum Changed {
     /// Their paths, in any order.
     Files(Vec<String>),
-    /// Git cannot tell, and why.
+    /// Git cannot tell; the reason.
     Unknown(String),
 }
 
-/// What came of one file.
+/// The evaluation of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Each event the file names, in order.
+    /// Each event that the file names, in order.
     pub entries: Vec<Judged>,
-    /// Why the file is ignored, if it is; then there are no entries.
+    /// Why the file is ignored; then there are no entries.
     pub invalid: Option<FileInvalid>,
-    /// Up to 1.25: why no run can be created, whatever matches; newer servers ignore such a file.
+    /// Up to 1.25: why no workflow run can be created, whatever matches; newer servers ignore such
+    /// a file.
     pub no_jobs: Option<FileInvalid>,
 }
 
-/// What came of one event that a file names.
+/// The evaluation of one event that a file names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
-    /// It, as the file has it.
+    /// The event as the file has it.
     pub entry: Entry,
     /// Whether it runs.
     pub verdict: Verdict,
-    /// What came of its filters, in order; empty where they were not looked at.
+    /// The result of each filter, in order; empty if they were not evaluated.
     pub filters: Vec<Judgement>,
 }
 
@@ -77,48 +78,48 @@ pub enum Verdict {
     Matched,
     /// The file names another event.
     OtherEvent,
-    /// What stands there is a list: a schedule, run by the clock alone.
+    /// The value is a list: a schedule, started by the clock alone.
     Scheduled,
     /// The server has no rule for this event; nothing runs.
     Unsupported,
-    /// The kind of activity is not asked for.
+    /// The activity type is not among `types`.
     OtherActivity,
     /// A filter is not satisfied.
     FilteredOut,
-    /// A pattern of `types` is none: the server gives the event up, for all files.
+    /// A pattern of `types` does not compile: the server ignores the event, for all files.
     GivenUp,
 }
 
 impl Evaluation {
-    /// A file that is ignored.
+    /// Returns the evaluation of an ignored file.
     pub fn ignored(why: FileInvalid) -> Self {
         Self { entries: Vec::new(), invalid: Some(why), no_jobs: None }
     }
 
-    /// The entries that run, in order: one run each.
+    /// The entries that match, in order: one workflow run each.
     pub fn matched(&self) -> impl Iterator<Item = &Judged> {
         self.entries.iter().filter(|judged| judged.verdict == Verdict::Matched)
     }
 
-    /// Whether the server gives up the whole event over this file.
+    /// Whether the server ignores the whole event because of this file.
     pub fn gives_up(&self) -> bool {
         self.entries.iter().any(|judged| judged.verdict == Verdict::GivenUp)
     }
 }
 
-/// What a file says, whatever happened: all of its reading, and none of its judging.
+/// A parsed file, independent of any event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
-    /// Each event the file names, in order; or why the file is ignored.
+    /// Each event that the file names, in order; or why the file is ignored.
     pub entries: Result<Vec<Entry>, FileInvalid>,
     /// As [`Evaluation::no_jobs`].
     pub no_jobs: Option<FileInvalid>,
-    /// By which line's rules it was read.
+    /// The rules by which it was parsed.
     pub dialect: Dialect,
 }
 
 impl Said {
-    /// Reads a file, as bytes.
+    /// Parses a file's bytes.
     pub fn read(text: &[u8], dialect: Dialect) -> Self {
         match yaml::parse(text) {
             Ok(workflow) => Self::of(&workflow, dialect),
@@ -128,7 +129,7 @@ impl Said {
         }
     }
 
-    /// Reads a document.
+    /// Parses a document.
     pub fn of(workflow: &Node, dialect: Dialect) -> Self {
         let entries = entries(workflow, dialect);
         let no_jobs = match dialect {
@@ -138,7 +139,7 @@ impl Said {
         Self { entries, no_jobs, dialect }
     }
 
-    /// Sets it against an event.
+    /// Evaluates it for an event.
     pub fn judge(&self, event: &Event<'_>, changed: &Changed) -> Evaluation {
         match &self.entries {
             Ok(entries) => {
@@ -153,7 +154,7 @@ impl Said {
     }
 }
 
-/// One file, as bytes, against one event.
+/// Evaluates one file's bytes for one event.
 pub fn evaluate_file(
     text: &[u8],
     event: &Event<'_>,
@@ -163,7 +164,7 @@ pub fn evaluate_file(
     Said::read(text, dialect).judge(event, changed)
 }
 
-/// One file against one event.
+/// Evaluates one document for one event.
 pub fn evaluate(
     workflow: &Node,
     event: &Event<'_>,
@@ -173,22 +174,23 @@ pub fn evaluate(
     Said::of(workflow, dialect).judge(event, changed)
 }
 
-/// The events a file names, if the forge does not ignore the file.
+/// Returns the events that a file names.
 ///
 /// # Errors
-/// Why it does: types that do not fit, an `on` that is none, and from 1.26 jobs that are none.
+/// Why the forge ignores the file: types that do not fit, an invalid `on`, and from 1.26 invalid
+/// jobs.
 pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
     if dialect < Dialect::V1_26 {
         shape::check_workflow(workflow, dialect)?;
         return on::parse(workflow, dialect);
     }
-    // Jobs are made of files that fit.
+    // Jobs are planned only for files whose types fit.
     let entries = on::parse(workflow, dialect)?;
     check_jobs(workflow, dialect)?;
     Ok(entries)
 }
 
-/// Whether jobs can be made of a file, without anything that expressions could refer to.
+/// Whether jobs can be planned of a file, with empty contexts.
 fn check_jobs(workflow: &Node, dialect: Dialect) -> Result<(), FileInvalid> {
     jobs::jobs(workflow, &jobs::Context::default(), dialect)
         .map(drop)
@@ -198,12 +200,12 @@ fn check_jobs(workflow: &Node, dialect: Dialect) -> Result<(), FileInvalid> {
 /// The forge's families of events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Family {
-    /// No filter is looked at.
+    /// Events without filters.
     Plain,
     Push,
     PullRequest,
     Issues,
-    /// Any other whose only filter is `types`.
+    /// Other events whose only filter is `types`.
     Activity,
     WorkflowRun,
     Unsupported,
@@ -227,7 +229,7 @@ fn family(event: &str) -> Family {
     }
 }
 
-/// Whether an event is one of a pull request itself, so that `pull_request` and
+/// Whether an event concerns a pull request itself, so that `pull_request` and
 /// `pull_request_target` match it.
 pub fn is_pull_request(event: &str) -> bool {
     matches!(
@@ -241,7 +243,7 @@ pub fn is_pull_request(event: &str) -> bool {
     )
 }
 
-/// Whether the event that a file names is the one that happened.
+/// Whether the event that a file names matches the event that happened.
 fn names(on: &str, event: &str) -> bool {
     match on {
         "registry_package" => event == "package",
@@ -271,7 +273,7 @@ fn judge(entry: Entry, event: &Event<'_>, changed: &Changed, dialect: Dialect) -
     match family {
         Family::Plain => return with(entry, Verdict::Matched),
         Family::Unsupported => return with(entry, Verdict::Unsupported),
-        // Other actions of a pull request must be asked for.
+        // Other actions of a pull request need `types`.
         Family::PullRequest if types(&entry).is_none() && !is_common(event.text("/action")) => {
             return with(entry, Verdict::OtherActivity);
         }
@@ -308,7 +310,7 @@ fn verdict(family: Family, filters: &[Judgement]) -> Verdict {
         return Verdict::OtherActivity;
     }
     let has = |names: [&str; 2]| filters.iter().any(|filter| names.contains(&filter.key.as_str()));
-    // Of branches and tags one is enough: a push is never both, so one point is given.
+    // Of branches and tags one is enough: a push is never both, so the other counts as satisfied.
     let given = family == Family::Push
         && has(["branches", "branches-ignore"])
         && has(["tags", "tags-ignore"]);

@@ -1,4 +1,4 @@
-//! Values of expressions and of matrices: what the server's evaluator knows, and how it prints it.
+//! Values of expressions and matrices, as the server's evaluator knows and prints them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,18 +18,18 @@ pub(crate) enum Value {
     Time(Arc<str>),
     List(Arc<[Value]>),
     Map(Arc<BTreeMap<Arc<str>, Value>>),
-    /// A map with keys that are no texts: nothing can be asked of it.
+    /// A map whose keys are not texts: it has no readable fields.
     OddMap(Arc<BTreeMap<Arc<str>, Value>>),
-    /// A structure of the server: its name there, whether it is there at all, its fields.
+    /// A structure of the server: its name there, whether it is set, its fields.
     Record(&'static str, bool, Arc<BTreeMap<Arc<str>, Value>>),
 }
 
-/// Why a node is no value.
+/// Why a node is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoValue {
-    /// The server's decoder refuses it.
+    /// The server's decoder rejects it.
     Refused,
-    /// Larger than is worth reading.
+    /// Too large.
     TooLarge,
 }
 
@@ -38,7 +38,7 @@ impl Value {
         Self::Text(text.into())
     }
 
-    /// A value of JSON; its numbers are floats.
+    /// Converts JSON; its numbers become floats.
     pub(crate) fn from_json(json: &serde_json::Value) -> Self {
         match json {
             serde_json::Value::Null => Self::Null,
@@ -54,7 +54,7 @@ impl Value {
         }
     }
 
-    /// What a node decodes to where any value is welcome. `budget`: bytes that may still be held.
+    /// Decodes a node to any value. `budget`: bytes that may still be used.
     pub(crate) fn from_node(node: &Node, budget: &mut usize) -> Result<Self, NoValue> {
         let node = node.resolved();
         let size = 32 + node.as_str().map_or(0, str::len);
@@ -87,12 +87,12 @@ impl Value {
                     Self::OddMap(Arc::new(entries))
                 })
             }
-            // An alias within what it stands for.
+            // An alias within its own target.
             Kind::Alias(_) => Err(NoValue::Refused),
         }
     }
 
-    /// Whether a condition takes it for true.
+    /// Whether it counts as true in a condition.
     pub(crate) fn is_truthy(&self) -> bool {
         match self {
             Self::Bool(value) => *value,
@@ -104,7 +104,7 @@ impl Value {
         }
     }
 
-    /// The text that stands for it in an expression's result.
+    /// Its text in an expression's result.
     pub(crate) fn coerced(&self) -> Arc<str> {
         match self {
             Self::Null => "".into(),
@@ -122,7 +122,7 @@ impl Value {
         }
     }
 
-    /// As Go prints it: the form that stands in a job's name.
+    /// Prints it as Go does, as in a job's name.
     pub(crate) fn print(&self, out: &mut String) {
         // Writing to a string does not fail.
         match self {
@@ -158,10 +158,10 @@ impl Value {
     }
 }
 
-/// The shortest form of a float counts as one of six digits, however many it has.
+/// The shortest form of a float counts as having six digits, however many it has.
 const SHORTEST: i32 = 6;
 
-/// A float as Go's `%g` with a precision, or with as many digits as tell it from others.
+/// A float as Go's `%g` prints it with a precision, or with the fewest digits that identify it.
 fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -199,7 +199,7 @@ fn float(value: f64, precision: Option<usize>, exponent: char) -> String {
     [sign, &shown].concat()
 }
 
-/// A mere date with this behind it; a date with a time stays as it is written.
+/// Completes a date without time by `midnight`; a date with a time stays as written.
 pub(crate) fn date(text: &str, midnight: &str) -> String {
     let parts: Vec<&str> = text.split('-').collect();
     match parts.as_slice() {
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_as_go_prints_them() {
+    fn floats_are_printed_as_go_does() {
         for (value, printed, coerced) in [
             (1.1, "1.1", "1.1"),
             (2.0, "2", "2"),

@@ -1,8 +1,9 @@
-//! A workflow file as nodes: kinds, source text, aliases and duplicate keys as they are written.
+//! A workflow file as nodes: kinds, source text, aliases and duplicate keys as written.
 //!
 //! The forge decides by node kind and source text (`on: [1.10]` is no event, `push: main` has no
-//! filter), so no typed or generic value will do. Read is what the forge's Go parser reads: the
-//! first document, its first MiB; scalars are resolved by [`Node::core`] as that parser does.
+//! filter), so neither typed nor generic values suffice. The parser reads what the forge's Go
+//! parser reads: the first document within the first MiB; [`Node::core`] resolves scalars as that
+//! parser does.
 
 use std::sync::Arc;
 
@@ -12,52 +13,52 @@ mod tabs;
 
 pub use self::core::Core;
 
-/// What of a file is read, in bytes; the forge ignores the rest.
+/// Most bytes read of a file; the forge ignores the rest.
 pub const READ: usize = 1024 * 1024;
-/// Deepest nesting, aliases followed.
+/// Deepest nesting, through aliases.
 pub const DEPTH: usize = 200;
-/// Most nodes of a document, aliases followed.
+/// Most nodes of a document, through aliases.
 pub const NODES: u64 = 1_000_000;
-/// Most bytes that anchored nodes may hold beside the tree they stand in.
+/// Most bytes of anchored nodes, beside the tree that contains them.
 pub(crate) const ANCHORED: usize = 16 * 1024 * 1024;
 
-/// Keys of a mapping that are compared each with each.
+/// Most keys of a mapping that are compared pairwise.
 const FEW: usize = 16;
 
 /// One node of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// What it is.
+    /// Its kind and content.
     pub kind: Kind,
-    /// The line it begins on, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
 }
 
-/// What a node is.
+/// The kind and content of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// A text.
     Scalar {
-        /// After escapes and folding; otherwise as written (`1.10` stays `1.10`).
+        /// The text after escapes and folding, otherwise as written (`1.10` stays `1.10`).
         text: String,
-        /// Written without quotes and not as a block.
+        /// Whether it is written without quotes and not as a block.
         plain: bool,
-        /// The explicit tag, with `!!` for the common namespace (`!!str`); `!` alone is none.
+        /// The explicit tag, with `!!` for the common namespace (`!!str`); `None` for `!` alone.
         tag: Option<String>,
     },
     /// A list.
     Sequence(Vec<Node>),
     /// Keys and values in order, duplicates kept.
     Mapping(Vec<(Node, Node)>),
-    /// The node an alias stands for; `None`: a node that contains this very alias.
+    /// The target of an alias; `None` if the target contains this alias.
     Alias(Option<Arc<Node>>),
 }
 
-/// Why a text is no document: where and what.
+/// Why a text is not a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct YamlError {
-    /// The line, from 1; 0 where there is none.
+    /// The line, from 1; 0 if unknown.
     pub line: usize,
     /// What is wrong there.
     pub message: String,
@@ -69,36 +70,35 @@ impl YamlError {
     }
 }
 
-/// Reads the first document of a file; an empty one is a null.
+/// Parses the first document of a file; an empty one is a null.
 ///
-/// Total on any bytes: what is deeper than [`DEPTH`] or, aliases followed, larger than [`NODES`]
-/// is an error, so whoever walks the result with its aliases ends.
+/// Total on any bytes: a document deeper than [`DEPTH`] or, through aliases, larger than [`NODES`]
+/// is an error, so walking the result with its aliases terminates.
 ///
 /// # Errors
-/// For whatever is no document, or a hostile one.
+/// [`YamlError`] if the text is not a document, or exceeds a limit.
 pub fn parse(text: &[u8]) -> Result<Node, YamlError> {
     build::document(text)
 }
 
 impl Node {
-    /// The value of a key of a mapping, an alias followed on the way in; of duplicates the last.
-    /// The key is compared as text, whatever its style or tag; keys that are merged by `<<` are
-    /// not seen.
+    /// Returns the value of a mapping's key, or of an alias to a mapping; of duplicates the last.
+    /// The key is compared as text, whatever its style or tag; keys merged by `<<` are not found.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries()?.iter().rev().find(|(k, _)| k.as_str() == Some(key)).map(|(_, value)| value)
     }
 
-    /// The node itself, or what it is an alias of.
+    /// Returns the node itself, or the target of an alias.
     pub fn resolved(&self) -> &Node {
         let mut node = self;
-        // An alias' target is no alias: an anchor cannot stand on one.
+        // An alias's target is not an alias: an alias cannot have an anchor.
         while let Kind::Alias(Some(target)) = &node.kind {
             node = target;
         }
         node
     }
 
-    /// The text of a scalar as written, whatever its type; an alias is none.
+    /// The text of a scalar as written, whatever its type; `None` for an alias.
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar { text, .. } => Some(text),
@@ -106,7 +106,7 @@ impl Node {
         }
     }
 
-    /// Whether it is a null scalar (`~`, `null`, nothing at all).
+    /// Whether it is a null scalar (`~`, `null`, or empty).
     pub fn is_null(&self) -> bool {
         self.core() == Some(Core::Null)
     }
@@ -116,7 +116,7 @@ impl Node {
         matches!(self.kind, Kind::Alias(_))
     }
 
-    /// The items of a sequence, an alias followed.
+    /// The items of a sequence, or of an alias to one.
     pub fn items(&self) -> Option<&[Node]> {
         match &self.resolved().kind {
             Kind::Sequence(items) => Some(items),
@@ -124,7 +124,7 @@ impl Node {
         }
     }
 
-    /// The keys and values of a mapping, an alias followed.
+    /// The keys and values of a mapping, or of an alias to one.
     pub fn entries(&self) -> Option<&[(Node, Node)]> {
         match &self.resolved().kind {
             Kind::Mapping(entries) => Some(entries),
@@ -132,11 +132,11 @@ impl Node {
         }
     }
 
-    /// The first key of a mapping that stands there before: the forge's parser refuses it wherever
-    /// it decodes the mapping.
+    /// Returns the first duplicate key of a mapping: the forge's parser rejects it wherever it
+    /// decodes the mapping.
     pub fn duplicate_key(&self) -> Option<&Node> {
         let entries = self.entries()?;
-        // Few keys are compared with each other faster than they are hashed.
+        // For few keys, comparing is faster than hashing.
         if entries.len() <= FEW {
             let stood =
                 |at: usize| entries[..at].iter().any(|(key, _)| same_key(key, &entries[at].0));
@@ -151,9 +151,9 @@ impl Node {
         })
     }
 
-    /// Whether it is the key `<<`, which merges.
+    /// Whether it is the merge key `<<`.
     pub(crate) fn is_merge(&self) -> bool {
-        // Decided by its first characters for nearly every key.
+        // The text alone decides for nearly every key.
         match &self.kind {
             Kind::Scalar { text, tag: None, .. } if text != "<<" => false,
             Kind::Scalar { .. } => self.core() == Some(Core::Merge),
@@ -161,8 +161,8 @@ impl Node {
         }
     }
 
-    /// What a scalar is in the forge's parser; `None` for anything else, aliases too, and for a
-    /// scalar that its explicit tag does not fit.
+    /// The type of a scalar in the forge's parser; `None` for any other node including aliases, and
+    /// for a scalar that does not fit its explicit tag.
     pub fn core(&self) -> Option<Core> {
         match &self.kind {
             Kind::Scalar { text, plain, tag } => core::resolve(text, *plain, tag.as_deref()),
@@ -171,8 +171,8 @@ impl Node {
     }
 }
 
-/// Whether the forge's parser takes one key for the other: texts by what they say, lists and mappings
-/// by their kind alone; an alias is like nothing.
+/// Whether the forge's parser considers two keys equal: texts by content, lists and mappings by
+/// kind alone; an alias equals nothing.
 fn same_key(one: &Node, other: &Node) -> bool {
     match (&one.kind, &other.kind) {
         (Kind::Scalar { text, .. }, Kind::Scalar { text: other, .. }) => text == other,

@@ -1,4 +1,4 @@
-//! Many calls of the same kind become one: what comes while a call is under way goes with the next.
+//! Bundles calls of the same kind: items that arrive during a call go with the next.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,57 +7,58 @@ use std::time::Duration;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// What a batch answers, item by item, in order.
+/// The results of a batch, item by item, in order.
 pub(super) type Answers<V> = Vec<Result<V, PortError>>;
 
 type Item<K, V> = (K, oneshot::Sender<Result<V, PortError>>);
 
-/// How a kind of call is bundled.
+/// How one kind of call is bundled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bundle {
-    /// For errors.
     pub(super) port: &'static str,
-    /// For errors.
     pub(super) operation: &'static str,
-    /// Items in a call.
+    /// Most items in a call.
     pub(super) most: usize,
-    /// Calls under way at once.
+    /// Most concurrent calls.
     pub(super) at_once: usize,
-    /// How long the first waits for company; zero: what is there already goes with it.
+    /// How long the first item waits for others; zero: it goes with those already queued.
     pub(super) linger: Duration,
 }
 
-/// A kind of call that is bundled. Its worker ends with it.
+/// One kind of bundled call. Its worker ends when this is dropped.
 pub(super) struct Batches<K, V> {
     bundle: Bundle,
     items: mpsc::UnboundedSender<Item<K, V>>,
 }
 
 impl<K: Send + 'static, V: Send + 'static> Batches<K, V> {
-    /// `call` answers as many as it is given, in order. Must be made inside a tokio runtime.
+    /// `call` returns one result per item, in order.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub(super) fn new<C, F>(bundle: Bundle, call: C) -> Self
     where
         C: Fn(Vec<K>) -> F + Send + Sync + 'static,
         F: Future<Output = Answers<V>> + Send + 'static,
     {
-        // Bounded by those who wait for their answers.
+        // Bounded by the callers that wait for their results.
         let (items, waiting) = mpsc::unbounded_channel();
         tokio::spawn(work(bundle, waiting, Arc::new(call)));
         Self { bundle, items }
     }
 
-    /// Hands an item in; the answer is for the caller to await. Dropping that takes nothing back.
+    /// Queues an item; the returned future yields its result. Dropping the future cancels nothing.
     pub(super) fn ask(
         &self,
         item: K,
     ) -> impl Future<Output = Result<V, PortError>> + Send + use<K, V> {
         let (answer, answered) = oneshot::channel();
-        // Where the worker is gone the answer never comes, which is told below.
+        // If the worker is gone, the result never comes, which is reported below.
         let _ = self.items.send((item, answer));
         let Bundle { port, operation, .. } = self.bundle;
         async move {
             answered.await.unwrap_or_else(|_| {
-                let message = "the call was given up: a defect, or the process is ending";
+                let message = "the call was abandoned: the process is ending, or this is a bug";
                 Err(PortError::new(port, operation, ErrorKind::Unavailable, message))
             })
         }
@@ -94,7 +95,7 @@ async fn work<K, V, C, F>(
         tokio::spawn(async move {
             let results = call(keys).await;
             for (answer, result) in answers.into_iter().zip(results) {
-                // Whoever asked may have stopped waiting.
+                // The caller may have stopped waiting.
                 let _ = answer.send(result);
             }
             drop(flight);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_meanwhile_goes_with_the_next() {
+    async fn items_that_arrive_during_a_call_go_with_the_next() {
         let sizes: Arc<Mutex<Vec<usize>>> = Arc::default();
         let gate = Arc::new(Semaphore::new(0));
         let (seen, open) = (sizes.clone(), gate.clone());
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_panics_is_told_and_harms_no_other() {
+    async fn a_panicking_call_fails_alone() {
         let batches = Batches::new(bundle(1, 1), |keys: Vec<bool>| async move {
             assert!(keys[0], "as the test wants");
             vec![Ok(())]

@@ -1,7 +1,7 @@
-//! Clients of the SDK: one configuration for all, and for each what it may wait and try again.
+//! SDK clients: one shared configuration, and timeouts and retries for each use.
 //!
 //! Credentials come from the SDK's own chain. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`
-//! are honoured by the SDK itself; an endpoint may be `http:` or `https:`.
+//! are honored by the SDK itself; an endpoint may be `http:` or `https:`.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,33 +19,33 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// What is trusted instead of the host's certificates, a PEM file; the command line of AWS honours
-/// the same.
+/// Environment variable with a PEM file that is trusted instead of the host's certificates; the AWS
+/// command line reads it too.
 pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Until a connection stands.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long `DynamoDB`'s own second tries wait at first, and at most.
+/// First and longest backoff of the SDK's retries of `DynamoDB`.
 const DYNAMODB_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Why AWS cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Nothing names a region.
+    /// No source names a region.
     #[error(
         "no AWS region is known: set AWS_REGION, or compute = \"ec2:REGION\", or a region in the AWS profile"
     )]
     Region,
-    /// The trusted certificates cannot be read.
+    /// The certificate file cannot be read.
     #[error("cannot read the trusted certificates `{file}` (AWS_CA_BUNDLE)")]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// They are no certificates.
+    /// The file holds no usable certificate.
     #[error(
         "`{file}` (AWS_CA_BUNDLE) holds no usable certificate ({reason}): expected PEM, `-----BEGIN CERTIFICATE-----`"
     )]
@@ -57,11 +57,11 @@ pub enum ConfigError {
     },
 }
 
-/// What every client shares: region, credentials, endpoints, connections. The region is the one
-/// given, or that of the environment, the profile, or the machine.
+/// Loads what every client shares: region, credentials, endpoints, connections. The region is the
+/// one given, or that of the environment, the profile, or the instance.
 ///
 /// # Errors
-/// [`ConfigError`], before anything is sent.
+/// [`ConfigError`], before any request is sent.
 pub async fn load(region: Option<&str>) -> Result<SdkConfig, ConfigError> {
     let mut loader = loader()?;
     if let Some(region) = region.filter(|region| !region.is_empty()) {
@@ -71,10 +71,11 @@ pub async fn load(region: Option<&str>) -> Result<SdkConfig, ConfigError> {
     if config.region().is_none() { Err(ConfigError::Region) } else { Ok(config) }
 }
 
-/// The same before it is loaded: what is set on it goes before the environment.
+/// Returns the loader of this configuration; what is set on it takes precedence over the
+/// environment.
 ///
 /// # Errors
-/// [`ConfigError`], where the trusted certificates cannot be used.
+/// [`ConfigError`] if the trusted certificates cannot be used.
 pub fn loader() -> Result<ConfigLoader, ConfigError> {
     let trust = trust(std::env::var_os(CA_BUNDLE).map(PathBuf::from))?;
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -86,19 +87,19 @@ pub fn loader() -> Result<ConfigLoader, ConfigError> {
     })
 }
 
-/// The same for somebody who waits for it and is told what failed: shorter.
+/// Shortens the timeouts for interactive use.
 pub fn hasty(config: &SdkConfig) -> SdkConfig {
     let within = within(Duration::from_secs(4), Duration::from_secs(9));
     config.to_builder().timeout_config(within).build()
 }
 
-/// Who this process is.
+/// Client that reads the caller identity.
 pub fn sts(config: &SdkConfig) -> aws_sdk_sts::Client {
     let config = aws_sdk_sts::config::Builder::from(config).retry_config(RetryConfig::standard());
     aws_sdk_sts::Client::from_conf(config.build())
 }
 
-/// Runs. A write that is tried again may find its own earlier one; the store tells them apart.
+/// Client of the store. A retried write may find its own first try; the store distinguishes them.
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let (first, most) = DYNAMODB_BACKOFF;
     let retries = RetryConfig::standard()
@@ -109,14 +110,13 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// Wake-ups: all but waiting for them.
+/// Client of the queue, except for receiving.
 pub fn sqs(config: &SdkConfig) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::config::Builder::from(config).retry_config(RetryConfig::standard());
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 
-/// Waiting for wake-ups: a long poll answers after 20 s, which must not look like a server that
-/// hangs.
+/// Client that receives wakes: a long poll answers after 20 s, so its timeouts are longer.
 pub fn sqs_receive(config: &SdkConfig) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::config::Builder::from(config)
         .retry_config(RetryConfig::standard())
@@ -124,8 +124,8 @@ pub fn sqs_receive(config: &SdkConfig) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 
-/// Launches. Never tried again by the SDK, which would take a definitive "no capacity" (a 500) for
-/// an accident and empty the launch bucket; slow answers are waited for.
+/// Client for launches. The SDK must not retry them: it would retry a definitive "no capacity" (a
+/// 500) and empty the launch bucket. Timeouts are long, because EC2 may answer slowly.
 pub fn ec2_launch(config: &SdkConfig) -> aws_sdk_ec2::Client {
     let config = aws_sdk_ec2::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())
@@ -133,13 +133,13 @@ pub fn ec2_launch(config: &SdkConfig) -> aws_sdk_ec2::Client {
     aws_sdk_ec2::Client::from_conf(config.build())
 }
 
-/// Everything else that is asked of EC2: reading and terminating.
+/// Client for all other EC2 calls: reading and terminating.
 pub fn ec2(config: &SdkConfig) -> aws_sdk_ec2::Client {
     let config = aws_sdk_ec2::config::Builder::from(config).retry_config(RetryConfig::standard());
     aws_sdk_ec2::Client::from_conf(config.build())
 }
 
-/// One attempt, and all attempts of a call together.
+/// Timeouts of one attempt, and of all attempts of a call together.
 fn within(attempt: Duration, operation: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -148,8 +148,8 @@ fn within(attempt: Duration, operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// The host's certificates, or those of the bundle alone. Looked at here, because the SDK panics
-/// over a bundle that it cannot read.
+/// The host's certificates, or those of the bundle alone. Checked here, because the SDK panics on a
+/// bundle that it cannot read.
 fn trust(bundle: Option<PathBuf>) -> Result<TrustStore, ConfigError> {
     let Some(file) = bundle.filter(|file| !file.as_os_str().is_empty()) else {
         return Ok(TrustStore::default());
@@ -173,8 +173,8 @@ fn trust(bundle: Option<PathBuf>) -> Result<TrustStore, ConfigError> {
     }
 }
 
-/// HTTP and HTTPS (by `ring`, as everywhere here), through the proxy that the environment names.
-/// Connections are kept, one pool for each set of time-outs.
+/// HTTP and HTTPS (by `ring`), through the proxy that the environment names. Connections are
+/// pooled, one pool per set of timeouts.
 fn http_client(trust: TrustStore) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_region_is_given_or_missed() {
+    async fn each_client_has_its_timeouts_and_retries() {
         let config = load(Some("eu-west-1")).await.expect("a configuration");
         assert_eq!(config.region().map(AsRef::as_ref), Some("eu-west-1"));
         let launch = ec2_launch(&config);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_looked_at_before_it_is_trusted() {
+    fn an_unusable_certificate_bundle_is_refused() {
         assert!(trust(None).is_ok() && trust(Some(PathBuf::new())).is_ok());
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("ca.pem");

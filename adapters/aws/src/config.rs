@@ -1,18 +1,18 @@
-//! What is configured of AWS.
+//! Configuration of AWS.
 
 use tinqs_ci_reconciler::model::Class;
 
-/// What is kept and runs in AWS; empty where nothing does.
+/// What is stored and runs in AWS; empty if nothing does.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Value of the machine tag `tinqs-ci`.
     pub installation: String,
-    /// The table of `DynamoDB` that runs are kept in.
+    /// The `DynamoDB` table that stores runs.
     pub table: Option<String>,
-    /// The address of the SQS queue that wake-ups are kept in.
+    /// The URL of the SQS queue that holds wakes.
     pub queue: Option<String>,
-    /// The region of EC2 that machines run in.
+    /// The EC2 region that machines run in.
     pub region: Option<String>,
-    /// The classes, whose machines are launched in EC2.
+    /// The classes whose machines are launched in EC2.
     pub classes: Vec<Class>,
 }

@@ -1,4 +1,4 @@
-//! What `doctor` looks at in AWS. Everything is read, or tried without being done.
+//! `doctor`'s checks of AWS. They read, and try launches as dry runs; they change nothing.
 
 mod account;
 mod identity;
@@ -20,10 +20,10 @@ use crate::Config;
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::chain;
 
-/// One side of AWS at most; its calls have shorter limits of their own.
+/// Limit for one service; its calls have shorter limits of their own.
 const WITHIN: Duration = Duration::from_secs(40);
 
-/// Everything in AWS that is configured; nothing where nothing is.
+/// Checks everything that is configured in AWS; empty if nothing is.
 pub async fn checks(configured: &Config) -> Vec<Check> {
     let region = configured.region.as_deref();
     let queue = configured.queue.as_deref();
@@ -72,13 +72,13 @@ async fn loaded(region: Option<&str>) -> Result<SdkConfig, Check> {
         Check::fail(
             "aws",
             chain(&error),
-            "set AWS_REGION, and AWS_CA_BUNDLE to a file or not at all",
+            "set AWS_REGION; unset AWS_CA_BUNDLE, or set it to a PEM file",
         )
     })?;
     Ok(client::hasty(&config))
 }
 
-/// A side's checks, or the word that it took too long.
+/// A service's checks, or one failed check if they take too long.
 async fn within(name: &'static str, checks: impl Future<Output = Vec<Check>>) -> Vec<Check> {
     tokio::time::timeout(WITHIN, checks).await.unwrap_or_else(|_| {
         let message = format!("AWS did not answer within {} s", WITHIN.as_secs());
@@ -86,29 +86,31 @@ async fn within(name: &'static str, checks: impl Future<Output = Vec<Check>>) ->
     })
 }
 
-const NETWORK: &str = "is this host's network up, the region right, and no AWS_ENDPOINT_URL left \
-                       over from elsewhere?";
+const NETWORK: &str = "check this host's network, the region, and that AWS_ENDPOINT_URL is not set \
+                       by mistake";
 
-/// What a failed call means, where it is needed; `right` is what it needs.
+/// A failed call that `serve` needs too; `right` is the IAM action to allow.
 fn failed(name: &'static str, what: &str, right: &str, error: &PortError) -> Check {
     let message = format!("{what}: {}", error.message);
     match error.kind {
         ErrorKind::Unavailable => Check::fail(name, message, NETWORK),
-        ErrorKind::Throttled => Check::warn(name, message, "others call too: try again later"),
+        ErrorKind::Throttled => {
+            Check::warn(name, message, "AWS throttles this account: try again later")
+        }
         ErrorKind::Denied => {
             Check::fail(name, message, format!("allow {right} to the role of this process"))
         }
         ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit | ErrorKind::Invalid => {
-            Check::fail(name, message, "mend the configuration, or what it names in AWS")
+            Check::fail(name, message, "fix the configuration, or the AWS resource that it names")
         }
     }
 }
 
-/// The same where `serve` does without: a missing right is only told.
+/// A failed call that `serve` does not need: a missing permission is only a warning.
 fn unseen(name: &'static str, what: &str, right: &str, error: &PortError) -> Check {
     if error.kind == ErrorKind::Denied {
-        let message = format!("{what} cannot be looked at: {}", error.message);
-        let fix = format!("allow {right} to whoever runs doctor; serve does without it");
+        let message = format!("cannot read {what}: {}", error.message);
+        let fix = format!("allow {right} to the user of doctor; serve does not need it");
         return Check::warn(name, message, fix);
     }
     failed(name, what, right, error)

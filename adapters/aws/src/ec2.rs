@@ -1,9 +1,9 @@
-//! Machines in EC2: one `RunInstances` per placement, everything in it from the record.
+//! Machines in EC2: one `RunInstances` per placement, made from the record alone.
 //!
-//! The client token is the slot, the placement and the installation, so asking twice makes one
-//! machine. Machines are found by their tags; what does not carry ours, whole and of this
-//! installation, or was not launched with the token that they name, is neither told of nor touched.
-//! Ids are asked for and ended in batches.
+//! The client token is made of the attempt ID, the placement and the installation, so a repeated
+//! launch makes one machine. Machines are found by their tags. An instance is left alone if it
+//! lacks any of our tags, carries those of another installation, or was not launched with the
+//! client token that its tags name. IDs are looked up and terminated in batches.
 
 mod calls;
 mod disks;
@@ -35,12 +35,13 @@ pub use rehearsal::rehearse;
 pub use request::{Ask, USER_DATA_LIMIT};
 pub use tags::{INSTALLATION, Tagged, read as read_tags, token, write as write_tags};
 
-/// The clients of EC2, set up for what each is used for.
+/// The clients of EC2, one per use.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// For launches: no retries, because a capacity refusal is a 500 and each call counts.
+    /// For launches: no retries, because a capacity refusal is a 500 and each call counts against
+    /// the launch bucket.
     pub launch: Client,
-    /// For everything else: a few retries.
+    /// For all other calls: a few retries.
     pub ask: Client,
 }
 
@@ -55,7 +56,10 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Those with this installation's tag. Must be made inside a tokio runtime.
+    /// The machines with this installation's tag.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn new(clients: Clients, installation: &str, clock: Arc<dyn Clock>, rates: Rates) -> Self {
         let Clients { launch, ask } = clients;
         let calls = Arc::new(Calls::new(ask, installation, clock.clone(), rates));
@@ -76,18 +80,19 @@ impl Machines {
         }
     }
 
-    /// The pace of its calls.
+    /// The pacing of its calls.
     pub fn pace(&self) -> &Pace {
         &self.calls.pace
     }
 
-    /// The machine that an earlier launch with the same token made. `None`: none of ours is shown.
+    /// Returns the machine that an earlier launch with the same token made; `None` if EC2 shows
+    /// none of ours.
     async fn earlier(&self, ask: &Ask<'_>) -> Result<Option<Instance>, PortError> {
         let token = token(ask.installation, ask.slot, ask.placement);
         let filter = Filter::builder().name("client-token").values(token).build();
         let seen = self.calls.describe("launch", vec![filter]).await?;
-        // An emulator may know no such filter and answer everything; and somebody else may have
-        // launched with this token, whose tags then do not name this placement.
+        // An emulator may ignore the filter and return everything; and an instance that somebody
+        // else launched with this token does not carry the tags of this placement.
         let is_it = |seen: &&Seen| {
             let ours = self.calls.recognise(seen);
             ours.is_some_and(|ours| ours.slot == *ask.slot && ours.placement == ask.placement)
@@ -95,21 +100,22 @@ impl Machines {
         Ok(seen.iter().find(is_it).map(|seen| self.launched(ask, seen)))
     }
 
-    /// A launch whose parameters are not those of before: a defect, or an image or a program that
-    /// changed under way. Never as if nothing were there.
+    /// Handles a launch whose parameters differ from those of its first try: a bug, or an image or
+    /// a program version that changed in between. Never treated as "no machine".
     async fn mismatch(&self, ask: &Ask<'_>, error: PortError) -> Result<Instance, PortError> {
         let made = self.earlier(ask).await?;
         tracing::error!(
             slot = %ask.slot,
             machine = made.as_ref().map(|made| made.id.0.as_str()).unwrap_or_default(),
             error = %error,
-            "a launch was repeated with other parameters: a defect, or two versions of tinqs-ci at once",
+            hint = "check that only one version of tinqs-ci runs; if so, report this as a bug",
+            "launch repeated with different parameters",
         );
-        // It must be there, and is not visible yet; or it is not ours, and the attempt runs out.
+        // Either it exists and is not visible yet, or it is not ours and the attempt times out.
         made.ok_or(PortError { kind: ErrorKind::Unavailable, ..error })
     }
 
-    /// The answered machine; what it is for is known from the record.
+    /// Converts the machine of a launch's response; its purpose comes from the record.
     fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
         let machine = instance::launched(ask, seen, self.clock.now());
         let token = token(ask.installation, ask.slot, ask.placement);
@@ -117,9 +123,9 @@ impl Machines {
             tracing::error!(
                 slot = %ask.slot,
                 machine = machine.id.0,
-                hint = "check AWS_ENDPOINT_URL: EC2 answers the token of a launch, some emulators do not",
-                "launch answered without its client token: the machine will not be recognised, and \
-                 ends itself",
+                hint = "check AWS_ENDPOINT_URL: some emulators do not return the client token; the \
+                        machine will not be recognized, and powers itself off at its deadline",
+                "launch response without client token",
             );
         }
         self.calls.known.ours(&machine);
@@ -156,14 +162,17 @@ impl Compute for Machines {
         let disks = self.disks.of(&self.calls, &ask.machine.image, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;
         if let Err(wait) = lane.turn().await {
-            let message = format!("not sent: the next launch may go in {}", seconds(wait));
+            let message = format!(
+                "not sent to stay within the launch rate: the next launch may go in {}",
+                seconds(wait)
+            );
             return Err(PortError::new("compute", "launch", ErrorKind::Throttled, message));
         }
         let error = match ask.request(&disks).send_with(&self.launch).await {
             Ok(answer) => {
                 lane.taken();
                 let Some(seen) = answer.instances().first() else {
-                    let message = "EC2 answered a launch without an instance";
+                    let message = "EC2 returned no instance for a launch";
                     return Err(PortError::new(
                         "compute",
                         "launch",
@@ -190,14 +199,14 @@ impl Compute for Machines {
         if !is_id(id) {
             return Ok(());
         }
-        // An id alone ends nothing, whoever named it: the instance is judged once more.
+        // An ID alone terminates nothing: the instance's ownership is checked again.
         let recognised = self.calls.known.run_of(id).is_some();
         match self.finds.ask(id.clone()).await {
             Ok(Found::Ours(_)) => {}
             Ok(Found::Foreign) if recognised => {
                 let message = format!(
-                    "{id} is not shown as a machine of ours any more: not ended; if its tags were \
-                     changed it is left alone, else it is asked again"
+                    "{id} is no longer shown as ours, not terminated: it is left alone if its tags \
+                     were changed; otherwise termination is tried again"
                 );
                 return Err(PortError::new(
                     "compute",
@@ -206,8 +215,8 @@ impl Compute for Machines {
                     message,
                 ));
             }
-            // Hidden, or not to be read now: what this process has recognised before is ours, since
-            // its client token cannot have changed.
+            // Hidden, or not readable now: an instance that this process has recognized before is
+            // ours, since its client token cannot have changed.
             Ok(Found::Nothing) | Err(_) if recognised => {}
             Ok(Found::Foreign | Found::Nothing) => return Ok(()),
             Err(error) => return Err(error),
@@ -251,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_told_from_other_text() {
+    fn only_instance_ids_are_accepted() {
         for id in ["i-0123456789abcdef0", "i-1a2b3c4d"] {
             assert!(is_id(&InstanceId(id.to_owned())), "{id}");
         }

@@ -1,4 +1,4 @@
-//! What AWS says, told apart by what helps. One table for each service; what they share is here.
+//! Maps AWS's errors to kinds of remedy. One table per service; shared parts are here.
 
 pub mod dynamodb;
 pub mod ec2;
@@ -16,38 +16,39 @@ use tinqs_ci_reconciler::text::{chain, cut};
 
 /// Longest message, in characters.
 const LONGEST: usize = 300;
-/// What stands before kilobytes that only `sts decode-authorization-message` can read.
+/// Precedes kilobytes that only `sts decode-authorization-message` can read.
 const ENCODED: &str = "Encoded authorization failure message";
 
-/// What came back of a call.
+/// Result of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told<'e> {
-    /// It was never sent: the request itself is wrong.
+    /// It was never sent: the request itself is invalid.
     NotSent,
-    /// It may have happened or not: no answer, or none that can be read.
+    /// It may have happened or not: no readable response.
     Ambiguous,
-    /// An answer.
+    /// The service responded with an error.
     Answered {
-        /// The service's code, where it named one.
+        /// The service's error code, if any.
         code: Option<&'e str>,
         /// The HTTP status.
         status: u16,
     },
 }
 
-/// What came back of a failed call.
+/// Classifies a failed call.
 pub fn told<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Told<'_> {
     match error {
         SdkError::ConstructionFailure(_) => Told::NotSent,
         SdkError::ServiceError(answer) => {
             Told::Answered { code: answer.err().code(), status: answer.raw().status().as_u16() }
         }
-        // Time-outs, broken connections, answers that are cut: all the same here.
+        // Timeouts, broken connections and truncated responses are equivalent here.
         _ => Told::Ambiguous,
     }
 }
 
-/// The same for people, on one line. Never the request or the answer's body: they hold credentials.
+/// Describes the error on one line. Never includes the request or the response body: they hold
+/// credentials.
 pub fn sentence<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -62,19 +63,19 @@ where
     }
 }
 
-/// A service's own part of the translation.
+/// One service's error codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// What helps against a code; `None`: the status decides.
+    /// The kind of a code; `None`: the HTTP status decides.
     pub kind: fn(code: &str) -> Option<ErrorKind>,
-    /// What a refusal speaks of, where the code tells it closer than its kind.
+    /// The cause of a refusal, if the code is more precise than its kind.
     pub cause: fn(code: &str) -> Option<Cause>,
-    /// What an operator may do about it, told after the message; empty for nothing.
+    /// The remedy for an operator, appended to the message; empty for none.
     pub remedy: fn(code: &str, message: &str) -> &'static str,
 }
 
-/// A failed call as a port's error. Its message holds code, status, request id and AWS's sentence,
-/// never the request: that may hold an identity.
+/// Converts a failed call to a port's error. Its message holds code, status, request ID and AWS's
+/// sentence, never the request: that may hold an identity.
 pub fn port_error<E>(
     port: &'static str,
     operation: &'static str,
@@ -85,8 +86,8 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let Told::Answered { code, status } = told(error) else {
-        // Not answered, or not understood: it may have happened.
-        let message = format!("not answered: {}", cut(&chain(error), LONGEST));
+        // No readable response: it may have happened.
+        let message = format!("no response: {}", cut(&chain(error), LONGEST));
         return PortError::new(port, operation, ErrorKind::Unavailable, message);
     };
     let code = code.unwrap_or_default();
@@ -104,7 +105,7 @@ where
     PortError { cause: (table.cause)(code), ..PortError::new(port, operation, kind, message) }
 }
 
-/// What helps against an answered error.
+/// The kind of an error response.
 pub fn kind(code: &str, status: u16, table: Table) -> ErrorKind {
     (table.kind)(code).unwrap_or(match status {
         429 => ErrorKind::Throttled,
@@ -113,7 +114,7 @@ pub fn kind(code: &str, status: u16, table: Table) -> ErrorKind {
     })
 }
 
-/// The code of an answered error; `None` where there was no answer.
+/// The code of an error response; `None` if there was no response.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     match told(error) {
         Told::Answered { code, status: _ } => code,
@@ -121,13 +122,13 @@ pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Optio
     }
 }
 
-/// The same error once more, for each who waits for one call's answer.
+/// Copies the error for each caller that waits for the same call.
 pub(super) fn again(error: &PortError) -> PortError {
     let PortError { port, operation, kind, message, cause, source: _ } = error;
     PortError { cause: *cause, ..PortError::new(port, operation, *kind, message.clone()) }
 }
 
-/// AWS's sentence on one line, without what nobody can read.
+/// AWS's sentence on one line, without the encoded part.
 fn readable(said: &str) -> String {
     let (readable, encoded) = match said.split_once(ENCODED) {
         Some((before, _)) => (before.trim_end(), " (an encoded message came with it)"),
@@ -148,13 +149,13 @@ mod tests {
         let metadata = ErrorMetadata::builder().code(code).message(message).build();
         let status = aws_sdk_ec2::config::http::HttpResponse::new(
             status.try_into().unwrap(),
-            SdkBody::from("the body is not told: SECRET"),
+            SdkBody::from("the body is not shown: SECRET"),
         );
         SdkError::service_error(RunInstancesError::generic(metadata), status)
     }
 
     #[test]
-    fn an_answer_is_told_with_code_status_and_sentence_alone() {
+    fn an_error_shows_code_status_and_sentence_alone() {
         let error = answered("InsufficientInstanceCapacity", 500, "no\ncapacity");
         let error = port_error("compute", "launch", &error, ec2::TABLE);
         assert_eq!(error.kind, ErrorKind::NoCapacity);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_may_have_happened() {
+    fn a_call_without_a_response_may_have_happened() {
         let lost: [SdkError<RunInstancesError>; 3] = [
             SdkError::timeout_error("too slow"),
             SdkError::construction_failure("no credentials"),
@@ -191,7 +192,7 @@ mod tests {
         for error in lost {
             let error = port_error("compute", "launch", &error, ec2::TABLE);
             assert_eq!(error.kind, ErrorKind::Unavailable);
-            assert!(error.message.starts_with("not answered: "), "{error}");
+            assert!(error.message.starts_with("no response: "), "{error}");
         }
     }
 }

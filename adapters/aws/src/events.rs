@@ -1,30 +1,30 @@
-//! What a message of the queue says: a run's name, or an event of EC2 about some instances. Pure.
+//! Parses messages of the queue: a run's name, or an event of EC2 about some instances. Pure.
 //!
-//! An event never says more than "look at the run of this machine": its state and its time are not
-//! read. Every instance of the account sends them, so most are of strangers.
+//! An event only means "reconcile the run of this machine": its state and its time are not read.
+//! Every instance of the account sends them, so most are foreign.
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{InstanceId, RunName};
 use tinqs_ci_reconciler::ports::PortError;
 
-/// Who knows whose an instance is.
+/// Maps instances to runs.
 #[async_trait]
 pub trait Owners: Send + Sync {
-    /// The run of each; `None`: not a machine of ours.
+    /// Returns the run of each instance; `None`: not a machine of ours.
     async fn runs_of(&self, ids: &[InstanceId]) -> Vec<Result<Option<RunName>, PortError>>;
 }
 
-/// What a message says.
+/// Content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Look at this run.
+    /// Reconcile this run.
     Run(RunName),
-    /// Look at the runs of these instances, as far as they are ours.
+    /// Reconcile the runs of these instances, if they are ours.
     Instances(Vec<InstanceId>),
-    /// An event that says nothing to us.
+    /// An event that does not concern us.
     Ignored,
-    /// Neither.
+    /// Neither a name nor an event.
     Unreadable,
 }
 
@@ -32,7 +32,7 @@ const STATE_CHANGE: &str = "EC2 Instance State-change Notification";
 const INTERRUPTION: &str = "EC2 Spot Instance Interruption Warning";
 const HEALTH: &str = "AWS Health Event";
 
-/// An event of `EventBridge`, as far as it is read. No field is believed to be there.
+/// An event of `EventBridge`; only these fields are read, and all may be missing.
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "detail-type")]
@@ -55,7 +55,7 @@ struct Entity {
     value: Option<String>,
 }
 
-/// Reads a message's body.
+/// Parses a message's body.
 pub fn read(body: &str) -> Message {
     let body = body.trim();
     if !body.starts_with('{') {
@@ -70,7 +70,7 @@ pub fn read(body: &str) -> Message {
             vec![instance]
         }
         HEALTH => detail.affected.into_iter().filter_map(|entity| entity.value).collect(),
-        // A raised risk (rebalance recommendation) is no ground for anything.
+        // A raised risk (rebalance recommendation) is no reason to act.
         _ => return Message::Ignored,
     };
     let mut ids: Vec<InstanceId> = instances.into_iter().map(InstanceId).filter(is_id).collect();
@@ -79,7 +79,7 @@ pub fn read(body: &str) -> Message {
     if ids.is_empty() { Message::Ignored } else { Message::Instances(ids) }
 }
 
-/// Whether this is an id as EC2 makes them; anything else is not asked for.
+/// Whether this has the form of an EC2 instance ID; anything else is not looked up.
 pub(crate) fn is_id(id: &InstanceId) -> bool {
     let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
     let digits = id.0.strip_prefix("i-");
@@ -94,9 +94,9 @@ mod tests {
         Message::Instances(vec![InstanceId(id.to_owned())])
     }
 
-    /// Bodies as they are documented and were recorded, and what each says.
+    /// Bodies from the documentation and from recordings.
     #[test]
-    fn every_body_says_what_it_says() {
+    fn every_known_body_is_parsed() {
         let rows: &[(&str, Message)] = &[
             ("job-42", Message::Run(RunName::job(42))),
             (" job-42\n", Message::Run(RunName::job(42))),
@@ -116,7 +116,7 @@ mod tests {
                     "state":"something new","more":[1]}}"#,
                 one("i-1234567890abcdef0"),
             ),
-            // A zone where the region belongs, and no account: not read.
+            // A zone in the place of the region, and no account: neither is read.
             (
                 r#"{"version":"0","id":"1e5527d7-bb36-4607-3370-4164db56a40e",
                     "detail-type":"EC2 Spot Instance Interruption Warning","source":"aws.ec2",
@@ -138,7 +138,7 @@ mod tests {
             ),
             (r#"{"detail-type":"AWS Health Event","detail":{}}"#, Message::Ignored),
             (r#"{"detail-type":"Scheduled Event","detail":{}}"#, Message::Ignored),
-            // Not an id as EC2 makes them: nothing to ask for.
+            // Not an instance ID.
             (
                 r#"{"detail-type":"EC2 Instance State-change Notification",
                     "detail":{"instance-id":"../../etc"}}"#,
@@ -164,7 +164,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_body_is_too_odd(body in ".{0,200}") {
+        fn no_body_panics(body in ".{0,200}") {
             let _ = read(&body);
             let _ = read(&format!("{{{body}"));
         }

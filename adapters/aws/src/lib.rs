@@ -1,6 +1,6 @@
-//! The AWS adapters: runs in `DynamoDB`, wake-ups in SQS, machines in EC2.
+//! The AWS adapters: runs in `DynamoDB`, wakes in SQS, machines in EC2.
 //!
-//! Without the feature `sdk` only [`Config`] and what a set-up reports are here.
+//! Without the feature `sdk`, only [`Config`] and the types of the set-up report are available.
 
 #[cfg(feature = "sdk")]
 mod batch;

@@ -1,9 +1,9 @@
-//! Local token buckets below EC2's, so that no call is sent that must be refused.
+//! Local token buckets, slightly below EC2's, so that EC2 refuses no call for its rate.
 //!
-//! Buckets are per account and region, and others draw on them too: ours are a guess that a
-//! throttled answer corrects (empty, and half as fast) and success takes back. A launch in calm
-//! weather waits for its turn at most [`PATIENCE`]; whoever would wait longer is told so at once,
-//! and `room` says it before anything is recorded.
+//! EC2's buckets are per account and region, and others draw on them too: ours are an estimate. A
+//! throttled response empties the bucket and halves its rate; success restores it step by step. A
+//! call waits for its turn at most [`PATIENCE`]; if it would take longer, it fails at once. `room`
+//! reports it before anything is recorded.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind};
 
-/// Longest wait of one call for its turn. A look lasts 60 s, and what it issues may land 6 minutes
-/// after its beginning at the latest: this wait is taken from the seconds that a call really needs.
+/// Longest wait of one call for its turn. A reconcile lasts up to 60 s, and the calls it issues may
+/// arrive up to 6 minutes after its start: this wait is part of that budget.
 pub const PATIENCE: Duration = Duration::from_secs(8);
-/// A throttled bucket is never slower than this part of its rate.
+/// Lower bound of a throttled bucket's rate, as a fraction of the nominal rate.
 const SLOWEST: f64 = 1.0 / 16.0;
-/// What each success gives back of the rate.
+/// Fraction of the nominal rate that each success restores.
 const GROWS: f64 = 1.0 / 20.0;
 
-/// What a bucket holds, and how fast it fills.
+/// Capacity and fill rate of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Calls at once.
+    /// Size of a burst, in calls.
     pub capacity: f64,
     /// Calls per second after that.
     pub per_second: f64,
@@ -36,15 +36,15 @@ pub struct Rates {
     pub launch: Rate,
     /// `TerminateInstances`.
     pub terminate: Rate,
-    /// `DescribeInstances` with a filter, ids or pages.
+    /// `DescribeInstances` with a filter, IDs or pages.
     pub describe: Rate,
 }
 
 impl Default for Rates {
-    /// A little below what every account has: 5 launches and 2/s, 100 terminates and 5/s, 100
-    /// describes and 20/s. (The bucket of machines, 1,000 and 2/s, is never the narrower one: a
-    /// launch asks for one.) A call less than the capacity, because calls that leave here half a
-    /// second apart may arrive together.
+    /// Slightly below the quotas of every account: 5 launches and 2/s, 100 terminates and 5/s, 100
+    /// describes and 20/s. (EC2's bucket of machines, 1,000 and 2/s, is never the tighter one: each
+    /// launch requests one machine.) The capacity is one call lower, because calls that are sent
+    /// half a second apart may arrive together.
     fn default() -> Self {
         Self {
             launch: Rate { capacity: 4.0, per_second: 1.9 },
@@ -54,7 +54,7 @@ impl Default for Rates {
     }
 }
 
-/// A token bucket: pure, the time is passed in.
+/// A token bucket; pure, the time is an argument.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     nominal: Rate,
@@ -64,12 +64,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// Returns a full bucket.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         Self { nominal: rate, per_second: rate.per_second, tokens: rate.capacity, at: now }
     }
 
-    /// What it holds now. A clock that goes back fills nothing.
+    /// Returns the tokens at this time. A clock that goes back adds none.
     pub fn tokens(&mut self, now: Timestamp) -> f64 {
         let passed = now.duration_since(self.at).as_secs_f64().max(0.0);
         self.at = now;
@@ -77,7 +77,10 @@ impl Bucket {
         self.tokens
     }
 
-    /// Takes a token, or says how long the next is away.
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// The wait until the next token.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Duration> {
         if self.tokens(now) >= 1.0 {
             self.tokens -= 1.0;
@@ -86,33 +89,33 @@ impl Bucket {
         Err(self.away(1.0))
     }
 
-    /// How long until it holds so many, as it is now.
+    /// The wait until it holds this many tokens.
     fn away(&self, tokens: f64) -> Duration {
         let seconds = ((tokens - self.tokens) / self.per_second).clamp(0.0, 3_600.0);
-        // Rounded up: who has waited so long finds a token.
+        // Rounded up: after this wait there is a token.
         Duration::from_secs_f64(seconds) + Duration::from_millis(1)
     }
 
-    /// A call was refused for pace: theirs is empty, and ours was too fast.
+    /// Records a throttled call: empties the bucket and halves its rate.
     pub fn throttled(&mut self, now: Timestamp) {
         self.tokens(now);
         self.tokens = 0.0;
         self.per_second = (self.per_second / 2.0).max(self.nominal.per_second * SLOWEST);
     }
 
-    /// A call was taken.
+    /// Records a successful call: restores part of the rate.
     pub fn taken(&mut self) {
         let grown = self.per_second + self.nominal.per_second * GROWS;
         self.per_second = grown.min(self.nominal.per_second);
     }
 
-    /// Calls per second as it stands.
+    /// The current rate, in calls per second.
     pub fn per_second(&self) -> f64 {
         self.per_second
     }
 }
 
-/// A bucket and those who wait for it, in order.
+/// A bucket and the calls that wait for it, in order.
 pub struct Lane {
     clock: Arc<dyn Clock>,
     bucket: Mutex<Bucket>,
@@ -122,7 +125,7 @@ pub struct Lane {
     patience: Duration,
 }
 
-/// Counts one who waits, until it is dropped.
+/// Counts one waiting call until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -132,7 +135,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Lane {
-    /// With a full bucket. `patience`: longest wait of one call.
+    /// Returns a lane with a full bucket. `patience`: longest wait of one call.
     pub fn new(rate: Rate, patience: Duration, clock: Arc<dyn Clock>) -> Self {
         let bucket = Mutex::new(Bucket::new(rate, clock.now()));
         let (line, waiting) = (tokio::sync::Mutex::new(()), AtomicUsize::new(0));
@@ -146,7 +149,7 @@ impl Lane {
     /// Waits for a token and takes it.
     ///
     /// # Errors
-    /// How long it would have taken, where that is longer than it is patient; nothing is taken then.
+    /// The wait that would be needed, if it exceeds the patience; no token is taken then.
     pub async fn turn(&self) -> Result<(), Duration> {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.waiting);
@@ -165,7 +168,7 @@ impl Lane {
         loop {
             let taken = self.bucket().take(self.clock.now());
             let Err(wait) = taken else { return Ok(()) };
-            // It may have been throttled meanwhile.
+            // It may have been throttled in between.
             if tokio::time::Instant::now() + wait > until {
                 return Err(wait);
             }
@@ -173,25 +176,25 @@ impl Lane {
         }
     }
 
-    /// Whether there is a token that nobody waits for.
+    /// Whether there is a token that no call waits for.
     pub fn room(&self) -> bool {
         let waiting = count(self.waiting.load(Ordering::Acquire));
         self.bucket().tokens(self.clock.now()) - waiting >= 1.0
     }
 
-    /// What a call that failed says of the pace.
+    /// Records a failed call.
     pub fn corrected(&self, kind: ErrorKind) {
         if kind == ErrorKind::Throttled {
             self.bucket().throttled(self.clock.now());
         }
     }
 
-    /// A call was taken.
+    /// Records a successful call.
     pub fn taken(&self) {
         self.bucket().taken();
     }
 
-    /// Calls per second as it stands.
+    /// The current rate, in calls per second.
     pub fn per_second(&self) -> f64 {
         self.bucket().per_second()
     }
@@ -202,7 +205,7 @@ fn count(waiting: usize) -> f64 {
     waiting as f64
 }
 
-/// A pace for each kind of call.
+/// One lane per kind of call.
 pub struct Pace {
     /// `RunInstances`.
     pub launch: Lane,
@@ -213,7 +216,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// With full buckets.
+    /// Returns lanes with full buckets.
     pub fn new(rates: Rates, clock: &Arc<dyn Clock>) -> Self {
         let lane = |rate| Lane::new(rate, PATIENCE, clock.clone());
         Self {
@@ -224,7 +227,7 @@ impl Pace {
     }
 }
 
-/// A duration as people read it in messages.
+/// Formats a duration for messages.
 pub(super) fn seconds(wait: Duration) -> String {
     format!(
         "{:#}",

@@ -1,8 +1,8 @@
-//! Wake-ups in SQS: one standard queue, its bodies are names. Events of EC2 may come into the same
-//! queue and become wake-ups of the runs whose machines they are about.
+//! Wakes in SQS: one standard queue whose bodies are run names. EC2's events may come into the same
+//! queue and become wakes of the runs whose machines they are about.
 //!
-//! What cannot be read goes to the queue's dead-letter queue, where it has one; its body is never
-//! logged. Losing or doubling every message changes latency only.
+//! Unreadable messages go to the queue's dead-letter queue, if it has one; their bodies are never
+//! logged. Losing or doubling every message affects latency only.
 
 mod entries;
 
@@ -22,7 +22,7 @@ use super::errors::{self, sqs as codes};
 use super::events::{self, Message, Owners};
 use entries::{delete, send};
 
-/// Entries in a batch, messages in a receive.
+/// Entries of a batch, and messages of a receive.
 const BATCH: usize = 10;
 const SENDS: Bundle =
     Bundle { port: "queue", operation: "wake", most: BATCH, at_once: 8, linger: Duration::ZERO };
@@ -37,9 +37,10 @@ const DELETES: Bundle = Bundle {
 /// How a queue is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What is not done within this comes again: longer than a look may take (60 s). Whole seconds.
+    /// A message that is not deleted within this time comes again: longer than a reconcile may take
+    /// (60 s). Whole seconds.
     pub again_after: Duration,
-    /// How long `next` waits for the first; at most 20 s. Whole seconds.
+    /// How long `next` waits for the first message; at most 20 s. Whole seconds.
     pub patience: Duration,
 }
 
@@ -49,12 +50,12 @@ impl Default for Options {
     }
 }
 
-/// The clients of SQS, set up for what each is used for.
+/// The clients of SQS, one per use.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// For receives: its time-outs are longer than they wait.
+    /// For receives: its timeouts are longer than the long poll.
     pub receive: Client,
-    /// For everything else.
+    /// For all other calls.
     pub send: Client,
 }
 
@@ -63,16 +64,19 @@ pub struct Sqs {
     clients: Clients,
     url: String,
     options: Options,
-    /// Who knows whose instances are; `None`: events are dropped.
+    /// Maps instances to runs; `None`: events are dropped.
     owners: Option<Arc<dyn Owners>>,
-    /// The dead-letter queue's address, once known; `None`: there is none.
+    /// The dead-letter queue's URL, once known; `None`: there is none.
     dead: OnceCell<Option<String>>,
     sends: Batches<String, ()>,
     deletes: Batches<String, ()>,
 }
 
 impl Sqs {
-    /// The queue at this address. Must be made inside a tokio runtime.
+    /// Returns the queue at this URL.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn new(
         clients: Clients,
         url: &str,
@@ -95,15 +99,15 @@ impl Sqs {
         }
     }
 
-    /// What a received message is for; nothing where it was for nobody.
+    /// Turns a received message into a delivery; `None` if it concerns no run.
     async fn sort(&self, message: Sorted) -> Option<Delivery> {
         let Sorted { handle, body, runs } = message;
         match runs {
             Runs::Of(mut names) => {
                 let name = names.pop();
                 for other in names {
-                    // Several runs in one event: the others are woken like any. Where that fails
-                    // the message comes again.
+                    // Several runs in one event: the others are woken like any other run. If that
+                    // fails, the message comes again.
                     if self.wake(&other).await.is_err() {
                         return None;
                     }
@@ -113,21 +117,21 @@ impl Sqs {
                     None => self.drop_it(handle).await,
                 }
             }
-            // It comes again, and is asked for again.
+            // The message comes again, and its instances are looked up again.
             Runs::Later => None,
             Runs::Unreadable => self.bury(handle, &body).await,
         }
     }
 
-    /// A message for nobody.
+    /// Deletes a message that concerns no run.
     async fn drop_it(&self, handle: String) -> Option<Delivery> {
         if let Err(error) = self.deletes.ask(handle).await {
-            tracing::debug!(error = %error, "a message for nobody comes again");
+            tracing::debug!(error = %error, "cannot delete message without a run, it comes again");
         }
         None
     }
 
-    /// A message that nobody can read: to the dead-letter queue, for a person; it blocks nothing.
+    /// Moves an unreadable message to the dead-letter queue, for an operator.
     async fn bury(&self, handle: String, body: &str) -> Option<Delivery> {
         let buried = match self.dead_letters().await {
             Ok(None) => Ok(false),
@@ -144,7 +148,7 @@ impl Sqs {
                 tracing::warn!(
                     bytes = body.len(),
                     dead_letter = kept,
-                    "a message of the queue is neither a run's name nor an event: taken out"
+                    "unreadable message removed from the queue"
                 );
                 self.drop_it(handle).await
             }
@@ -152,20 +156,19 @@ impl Sqs {
                 tracing::warn!(
                     bytes = body.len(),
                     error = %error,
-                    "a message of the queue is neither a run's name nor an event, and the \
-                     dead-letter queue cannot be used: dropped"
+                    "cannot use the dead-letter queue, unreadable message dropped"
                 );
                 self.drop_it(handle).await
             }
             // It comes again.
             Err(error) => {
-                tracing::warn!(error = %error, "an unreadable message could not be moved yet");
+                tracing::warn!(error = %error, "cannot move unreadable message, it comes again");
                 None
             }
         }
     }
 
-    /// The queue's own redrive policy names the dead-letter queue.
+    /// Returns the dead-letter queue that the queue's redrive policy names.
     async fn dead_letters(&self) -> Result<Option<&str>, PortError> {
         let found = self.dead.get_or_try_init(|| async {
             let told = |e| errors::port_error("queue", "bury", &e, codes::TABLE);
@@ -184,7 +187,7 @@ impl Sqs {
         Ok(found.await?.as_deref())
     }
 
-    /// Reads what was received, and asks once for all instances in it.
+    /// Parses received messages, and looks up all their instances in one call.
     async fn read(&self, messages: Vec<Received>) -> Vec<Sorted> {
         let mut sorted = Vec::with_capacity(messages.len());
         let mut asked: Vec<(usize, InstanceId)> = Vec::new();
@@ -218,7 +221,7 @@ impl Sqs {
                 (Ok(_), _) => {}
                 (Err(error), _) => {
                     let machine = id.0;
-                    tracing::debug!(machine, error = %error, "whose it is is not known yet");
+                    tracing::debug!(machine, error = %error, "run of instance not known yet");
                     *runs = Runs::Later;
                 }
             }
@@ -227,31 +230,31 @@ impl Sqs {
     }
 }
 
-/// A received message, read.
+/// A parsed message.
 struct Sorted {
     handle: String,
     body: String,
     runs: Runs,
 }
 
-/// What a message is for.
+/// The runs that a message concerns.
 enum Runs {
-    /// These runs; none: nobody.
+    /// These runs; empty: none.
     Of(Vec<RunName>),
-    /// It could not be found out.
+    /// Not known yet.
     Later,
-    /// It cannot be read.
+    /// The message is unreadable.
     Unreadable,
 }
 
 #[async_trait]
 impl Queue for Sqs {
-    /// Durable once it answers.
+    /// Durable once it returns.
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
         self.sends.ask(name.to_string()).await
     }
 
-    /// One receive, of at most 10. Dropping the future loses nothing: it comes again.
+    /// Receives at most 10 messages. Dropping the future loses nothing: they come again.
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
         let most = i32::try_from(max.clamp(1, BATCH)).unwrap_or(1);
         let Options { again_after, patience } = self.options;
@@ -278,7 +281,7 @@ impl Queue for Sqs {
     }
 }
 
-/// The region that a queue's address names: `https://sqs.REGION.amazonaws.com/…`.
+/// The region in a queue's URL: `https://sqs.REGION.amazonaws.com/…`.
 pub fn region_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     rest.strip_prefix("sqs.")?.split('.').next()
@@ -288,7 +291,7 @@ fn whole_seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
 
-/// A queue as a redrive policy names it.
+/// A queue as named in a redrive policy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueueArn {
     pub(super) account: String,
@@ -313,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queues_address_names_its_region() {
+    fn a_queue_url_names_its_region() {
         let rows = [
             ("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes", Some("eu-central-1")),
             ("http://127.0.0.1:9324/000000000000/wakes", None),

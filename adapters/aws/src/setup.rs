@@ -1,4 +1,4 @@
-//! The set-up of an account: the table and the queue, made where they are missing.
+//! Set-up of an account: creates the table and the queue if they are missing.
 
 #[cfg(feature = "sdk")]
 mod make;

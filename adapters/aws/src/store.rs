@@ -1,10 +1,10 @@
 //! Runs in one `DynamoDB` table.
 //!
-//! - Every write is conditional, on uid and version, and carries a mark of its writer: the client
-//!   tries again after a lost reply, and a refused write that finds its own mark has succeeded.
+//! - Every write is conditional on uid and version, and carries a mark of its writer: the client
+//! retries after a lost response, and a refused write that finds its own mark has succeeded.
 //! - Two indexes, both of keys only: `open`, which holds a run until it is finished, and `created`,
-//!   for people. Keys never change, so most writes of a run touch neither and cost one unit.
-//! - Finished runs carry a time to live and are removed by the table itself.
+//! for lists. Keys never change, so most writes of a run touch neither and cost one unit.
+//! - Finished runs carry a time to live; the table deletes them.
 
 mod inbox;
 mod inspect;
@@ -41,28 +41,28 @@ pub use inspect::TableFound;
 pub use shape::description;
 pub use table::{Deletion, Ensured, Expiry, TableError};
 
-/// Names of unreadable records that are remembered; more are counted as so many.
+/// Most names of unreadable records that are counted.
 const MOST_UNREADABLE: usize = 1_000;
-/// A lease that is over is of no use to anybody after this.
+/// How long a lease is kept after its end.
 const LEASE_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A store in a table of `DynamoDB`.
 pub struct DynamoStore {
     client: Client,
     table: String,
-    /// Tells this process from all others that write.
+    /// Distinguishes this process from all other writers.
     writer: [u8; 8],
     writes: AtomicU64,
     units: Mutex<Units>,
     unreadable: Mutex<BTreeSet<String>>,
-    /// Held by whoever lists the open runs: many lists at once would take as much memory each.
+    /// Held while listing the open runs: concurrent lists would multiply the memory.
     listing: tokio::sync::Mutex<()>,
 }
 
-/// What the table has charged so far, as it says itself.
+/// Capacity units consumed so far, as reported by the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Units {
-    /// Write units, those of the indexes among them; refused writes are charged and not told.
+    /// Write units, including those of the indexes; refused writes are charged but not reported.
     pub written: f64,
     /// Read units.
     pub read: f64,
@@ -75,8 +75,8 @@ impl fmt::Debug for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Runs in this table. `writer` names this process; no two that run at once share it. Nothing is
-    /// asked yet.
+    /// Returns the store of this table; sends nothing yet. `writer` names this process; no two
+    /// running processes share it.
     pub fn new(client: Client, table: impl Into<String>, writer: &str) -> Self {
         let mut hash = sha2::Sha256::new();
         let started = Timestamp::now().as_nanosecond();
@@ -94,17 +94,16 @@ impl DynamoStore {
         }
     }
 
-    /// Its table.
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// What the table has charged this process so far.
+    /// Returns the units that this process has consumed so far.
     pub fn units(&self) -> Units {
         *self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A mark that no other write has.
+    /// Returns a mark that no other write has.
     fn mark(&self) -> [u8; 16] {
         let mut mark = [0; 16];
         mark[..8].copy_from_slice(&self.writer);
@@ -140,7 +139,7 @@ impl DynamoStore {
         self.units.lock().unwrap_or_else(PoisonError::into_inner).read += charged;
     }
 
-    /// Reads one item, as it is after every write that was answered.
+    /// Reads one item, consistent with every completed write.
     async fn item(&self, operation: &'static str, key: &str) -> Result<Option<Item>, PortError> {
         let asked = self.client.get_item().table_name(&self.table).key(KEY, item::text(key));
         let asked =
@@ -150,7 +149,7 @@ impl DynamoStore {
         Ok(answer.item)
     }
 
-    /// The run in an item. One that cannot be understood is told about, again and again.
+    /// Parses the run in an item. An unreadable one is logged each time.
     fn understand(&self, item: &Item) -> Result<Run, String> {
         let name = item.get(KEY).and_then(|name| name.as_s().ok()).map_or("", String::as_str);
         let understood = item::run_of(item);
@@ -169,32 +168,32 @@ impl DynamoStore {
         understood
     }
 
-    /// A record that is not there any more is not unreadable either.
+    /// A deleted record does not count as unreadable.
     fn gone(&self, name: &RunName) {
         let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         unreadable.remove(name.as_str());
     }
 }
 
-/// What cannot be understood is left where it is and told about.
+/// Logs an unreadable record, which stays as it is.
 fn quarantined(name: &str, reason: &str) {
     let name = tinqs_ci_reconciler::text::cut(name, 100);
-    tracing::error!(run = %name, %reason, "skipped a record that cannot be read");
+    tracing::error!(run = %name, %reason, "skipped unreadable record");
 }
 
 fn conflict(operation: &'static str, message: String) -> PortError {
     PortError::new("store", operation, ErrorKind::Conflict, message)
 }
 
-/// What a refused write found.
+/// Describes what a refused write found.
 fn found(name: &RunName, there: Option<&Item>) -> String {
     let seen = there.and_then(|item| Some((item::version_of(item)?, item::uid_of(item)?)));
     match (there, seen) {
-        (None, _) => format!("{name} is not there any more"),
+        (None, _) => format!("{name} no longer exists"),
         (Some(_), Some((version, uid))) => {
-            format!("{name} was written by somebody else: it is at version {version} of {uid}")
+            format!("{name} was changed by another process: it is at version {version} of {uid}")
         }
-        (Some(_), None) => format!("{name} was written by somebody else"),
+        (Some(_), None) => format!("{name} was changed by another process"),
     }
 }
 
@@ -207,7 +206,8 @@ impl RunStore for DynamoStore {
         };
         let run = self.understand(&item).map_err(|reason| {
             let message = format!(
-                "the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?"
+                "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, run \
+                 that version"
             );
             PortError::new("store", "get", ErrorKind::Invalid, message)
         })?;
@@ -257,7 +257,7 @@ impl RunStore for DynamoStore {
         {
             let written = refused.item().and_then(|there| there.get(WRITER)?.as_b().ok());
             if written.is_some_and(|written| written.as_ref() == mark) {
-                tracing::debug!(run = %name, version, "a write whose reply was lost has succeeded");
+                tracing::debug!(run = %name, version, "write succeeded, its reply was lost");
                 return Ok(version);
             }
             return Err(conflict("put", found(name, refused.item())));
@@ -271,7 +271,7 @@ impl RunStore for DynamoStore {
             .delete_item()
             .table_name(&self.table)
             .key(KEY, item::text(name.as_str()))
-            // Its own first try, whose reply was lost, leaves nothing behind either.
+            // A retry whose first try succeeded finds nothing to delete.
             .condition_expression(
                 "attribute_not_exists(#key) OR (#uid = :uid AND #version = :version)",
             )
@@ -298,12 +298,12 @@ impl RunStore for DynamoStore {
         Err(port_error("remove", &error))
     }
 
-    /// Finished runs are the table's to remove, so none is among them.
+    /// The table deletes finished runs, so none is among them.
     async fn open(&self, _now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         self.list_open().await
     }
 
-    /// Goes through at most 2,000 records, so a page may be short, even empty, with a `next`.
+    /// Reads at most 2,000 records, so a page may be short, even empty, and still have a `next`.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
         self.list_page(filter, after).await
     }
@@ -355,7 +355,7 @@ impl RunStore for DynamoStore {
         self.put_if("lease", asked).await
     }
 
-    /// Each record once, and at most 1,000.
+    /// Counts each record once, and at most 1,000.
     fn unreadable(&self) -> usize {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,10 +1,10 @@
 # The runner, and so the job, gets the environment of a login on this machine. A child shell reads
-# /etc/profile and only what it exports is taken: no line of that file can end or change this script.
+# /etc/profile and only its exports are used: no line of that file can end or change this script.
 user=$(id -un 2>/dev/null) || user=$UID
 export USER="$user" LOGNAME="$user"
 start=(env)
 path=$PATH
-if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes keeps the controller's
+if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller's
   path=
   if [ -f /etc/environment ]; then # as pam_env reads it: data, never shell
     declaration='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$'
@@ -17,13 +17,13 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes keeps the 
       start+=("$name=$value")
     done </etc/environment
   fi
-  # Written at the end of the child, however that comes.
+  # Written when the child ends, in whatever way.
   printf -v dump '%q -0 >&61' "$(type -P env)"
   # shellcheck disable=SC2016
   timeout -k 2 10 "${start[@]}" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
     "$BASH" --noprofile -l -c 'trap -- "$1" EXIT; shift; umask 022; cd; . /etc/profile' \
     -bash "$dump" </dev/null >/dev/null 2>&1 61>.login
-  [ "$?" -ne 124 ] || say '/etc/profile was stopped after 10 s: what it exported by then holds'
+  [ "$?" -ne 124 ] || say '/etc/profile was stopped after 10 s: its exports until then are used'
   exported=(env -i)
   while IFS= read -r -d '' entry; do
     case $entry in
@@ -36,9 +36,9 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes keeps the 
   if [ "${#exported[@]}" -gt 2 ]; then
     start=("${exported[@]}")
   else
-    say '/etc/profile ended or replaced its shell: the job gets nothing from it'
+    say '/etc/profile ended or replaced its shell: its exports are not used'
   fi
-  # What is in PATH now is still found.
+  # Keep the directories of the present PATH.
   rest=$PATH:
   while [ -n "$rest" ]; do
     dir=${rest%%:*} rest=${rest#*:}

@@ -1,7 +1,7 @@
-//! The boot script of a machine: a constant function of the recorded attempt.
+//! The boot script of a machine: a pure function of the recorded attempt.
 //!
-//! Every value that comes from outside is rendered into a quoted here-document, as ASCII JSON or as
-//! a percent-encoded URL, so that no text can end it or be read as shell.
+//! Every value from outside is rendered into a quoted here-document, as ASCII JSON or as a
+//! percent-encoded URL, so that no text can end it or be read as shell.
 
 use std::fmt::Write as _;
 
@@ -13,16 +13,16 @@ use tinqs_ci_reconciler::model::{Attempt, Boot, Runner, Secret, Slot};
 /// client token.
 pub const MARKER: &str = "TINQS_CI_MACHINE";
 
-/// Sets the deadline timer and the trap that powers off; then stands in the runner's directory.
+/// Sets the deadline timer and the trap that powers off, and changes to the runner's directory.
 const TIMER: &str = include_str!("timer.sh");
-/// Reads what a login on the machine would have in its environment, for the runner.
+/// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
 /// Configures and starts the runner, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
-/// What a machine runs when it boots: bash, needing coreutils and the runner. The same attempt
-/// gives the same bytes; usually under 6 kB. It holds the attempt's single-job identity, and the
-/// git token where one is configured: keep it as secret as those.
+/// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
+/// same attempt gives the same bytes, usually under 6 kB. It holds the attempt's single-job
+/// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, instance_url, git_token } = &attempt.boot;
     let mut script = format!(
@@ -36,7 +36,8 @@ pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
-        script.push_str("\n# Cloning over HTTPS. A file: the environment is what jobs print.\n");
+        script
+            .push_str("\n# For cloning over HTTPS. A file, since jobs print their environment.\n");
         script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
     }
@@ -46,12 +47,12 @@ pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
     script
 }
 
-/// `text` must not hold a line that is `end`; both callers' lines begin otherwise.
+/// `text` must not hold a line that equals `end`; the lines of both callers begin otherwise.
 fn here_document(script: &mut String, to: &str, end: &str, text: &str) {
     let _ = writeln!(script, "cat {to} <<'{end}' || exit 1\n{text}\n{end}");
 }
 
-/// The runner's state file, as `register` would have written it.
+/// Returns the runner's state file, as `register` would write it.
 fn identity(runner: &Runner, address: &str) -> String {
     #[derive(Serialize)]
     struct State<'a> {
@@ -67,17 +68,17 @@ fn identity(runner: &Runner, address: &str) -> String {
     let labels = labels.iter().map(|label| with_schema(label)).collect();
     let state =
         State { id: *id, uuid, name, token: token.expose(), address, labels, ephemeral: true };
-    // Strings, numbers and a list of strings always serialise.
+    // Strings, numbers and a list of strings always serialize.
     ascii(&serde_json::to_string_pretty(&state).unwrap_or_default())
 }
 
-/// A label without a schema means the host; written out so that no version doubts it.
+/// A label without a schema means the host; written out, so that no runner version differs.
 fn with_schema(label: &str) -> String {
     if label.contains(':') { label.to_owned() } else { format!("{label}:host") }
 }
 
-/// JSON in which every character outside printable ASCII is escaped. Such characters stand inside
-/// strings only, where the escape means the same.
+/// Escapes every character outside printable ASCII. In JSON such characters occur only inside
+/// strings, where the escape means the same.
 fn ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -92,7 +93,7 @@ fn ascii(json: &str) -> String {
     out
 }
 
-/// Lets git send the token to the forge, and to it alone. `None` where the address is not HTTP.
+/// Lets git send the token to the forge, and to it alone. `None` if the URL is not HTTP.
 fn git_config(instance_url: &str, token: &Secret) -> Option<String> {
     let (scheme, rest) = instance_url.split_once("://")?;
     if !matches!(scheme, "http" | "https") {
@@ -103,7 +104,7 @@ fn git_config(instance_url: &str, token: &Secret) -> Option<String> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let place = percent(&format!("{host}{path}/"), "-._~:/[]%");
     let user = percent(token.expose(), "-._~");
-    // The user name is the token: every Gitea takes that.
+    // The user name is the token: every Gitea version accepts that.
     Some(format!(
         "[url \"{scheme}://{user}:x-oauth-basic@{place}\"]\n\tinsteadOf = \"{scheme}://{place}\""
     ))
@@ -122,12 +123,12 @@ fn percent(text: &str, kept: &str) -> String {
     out
 }
 
-/// A name for a comment: what cannot stand in a slot is replaced.
+/// A name for a comment: characters that cannot occur in an attempt ID are replaced.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '?' }).collect()
 }
 
-/// A duration as `sleep` reads it: `120`, `0.25`; never negative.
+/// Formats a duration for `sleep`: `120`, `0.25`; never negative.
 fn seconds(duration: SignedDuration) -> String {
     let millis = duration.as_millis().max(0);
     match millis % 1000 {
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_what_sleep_reads() {
+    fn durations_are_written_for_sleep() {
         let texts = [(120_000, "120"), (250, "0.250"), (61_007, "61.007"), (-5, "0")];
         for (millis, text) in texts {
             assert_eq!(seconds(SignedDuration::from_millis(millis)), text);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn json_becomes_ascii_and_means_the_same() {
+    fn json_becomes_ascii_with_the_same_meaning() {
         let text = "a\u{7f}b\u{202e}c\u{1f600}d\n\"'$(x)`\u{1}";
         let json = ascii(&serde_json::to_string(text).unwrap());
         assert!(json.is_ascii() && !json.contains('\u{7f}'), "{json}");
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_carry_a_schema() {
+    fn every_label_gets_a_schema() {
         assert_eq!(with_schema("linux"), "linux:host");
         assert_eq!(with_schema("linux:docker://node:20"), "linux:docker://node:20");
     }

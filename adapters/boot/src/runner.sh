@@ -12,13 +12,13 @@ runner=$(PATH=$path && { type -P gitea-runner || type -P act_runner; }) || {
   say "neither gitea-runner nor act_runner is in PATH ($path): install one where machines boot"
   exit 1
 }
-# Everything secret is written; what a job makes is for others to read, as after a login.
+# All secrets are written; a job's files are readable for others, as after a login.
 umask 022
 "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
   "${runner##*/}" daemon --config config.yaml &
 runner_pid=$!
 
-# Once: a busy runner finishes its job first, an idle one ends.
+# Once: a busy runner finishes its job first, an idle one exits.
 (
   sleep "$idle_within"
   say "$idle_within s after its start: the runner takes no new job"

@@ -5,9 +5,9 @@ export HOME PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
 
 say() { printf 'tinqs-ci: %s\n' "$*" >&2; }
 
-# signal_all SIGNAL: to every process that carries this machine's marker, but the caller.
-# Fails where there is none. (The runner starts steps in process groups of their own, so a
-# process group is not the machine.)
+# signal_all SIGNAL: signals every process that carries this machine's marker, except the caller.
+# Fails if there is none. (The runner starts steps in process groups of their own, so a process
+# group is not the machine.)
 signal_all() {
   local dir pid entry found=1
   local -a environment
@@ -27,7 +27,7 @@ signal_all() {
 
 power_off() {
   trap - EXIT
-  if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a machine made of processes
+  if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a process machine
     trap '' HUP INT TERM
     signal_all TERM
     for _ in {1..20}; do
@@ -46,7 +46,7 @@ power_off() {
   exit 1
 }
 
-# The deadline, before all else. It is asked for anew each minute: clocks are set while booting.
+# The deadline comes first. It is checked each minute, because clocks are set while booting.
 seconds_left() {
   local now
   printf -v now '%(%s)T' -1
@@ -65,5 +65,5 @@ seconds_left || {
 trap power_off EXIT
 trap 'exit 1' HUP INT TERM
 
-# The runner's identity, good for one job, and its configuration.
+# The runner's identity, valid for one job, and its configuration.
 mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci" || exit 1

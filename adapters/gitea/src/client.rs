@@ -1,8 +1,8 @@
-//! The forge's API and the registering half of its runner protocol, as the port [`Forge`].
+//! The forge's API and the registration part of its runner protocol, as the port [`Forge`].
 //!
-//! Nothing that is not the forge's own whole answer counts as "absent": error pages, broken
-//! connections, time-outs and unknown words are `Unavailable`. JSON of another shape than Gitea's is
-//! `Invalid` where something was read: asking again does not help.
+//! Only a complete response of the forge itself counts as "absent": error pages, broken
+//! connections, timeouts and unknown values are `Unavailable`. On a read, JSON of another shape
+//! than Gitea's is `Invalid`: a retry does not help.
 
 mod cache;
 mod call;
@@ -38,25 +38,27 @@ use send::Sender;
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, User};
 
-/// Repositories whose ids are remembered, and for how long: names can be given to others.
+/// Cached repository IDs, and for how long: a name can be given to another repository.
 const REPOSITORIES: usize = 1000;
 const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// Why there is no client.
+/// Why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be used.
+    /// The URL cannot be used.
     #[error("`forge.url` {0}: expected e.g. `https://git.example.com`")]
     Url(&'static str),
     /// The token cannot be sent.
-    #[error("`forge.token` holds characters that no HTTP header may: is there a line break in it?")]
+    #[error(
+        "`forge.token` holds characters not allowed in an HTTP header: check it for a line break"
+    )]
     Token,
     /// The TLS library does not start.
-    #[error("the HTTP client cannot be made: are there CA certificates on this host?")]
+    #[error("cannot build the HTTP client: check that this host has CA certificates")]
     Build(#[source] reqwest::Error),
 }
 
-/// A forge. Build it once: it keeps connections, and what it has learned.
+/// A client of one forge. Build it once: it holds connections and caches.
 pub struct Client {
     sender: Sender,
     scope: Scope,
@@ -66,15 +68,15 @@ pub struct Client {
     runner_list: Mutex<RunnerList>,
     repositories: Mutex<HashMap<String, Known>>,
     contents: contents::Contents,
-    /// What workflow files of this forge said.
+    /// Parsed workflow files of this forge.
     said: Memory,
 }
 
-/// A repository, as it was looked up.
+/// A repository as it was looked up.
 #[derive(Clone)]
 struct Known {
     at: Timestamp,
-    /// 0 where the token may not read it.
+    /// 0 if the token may not read it.
     id: i64,
     full_name: String,
 }
@@ -104,36 +106,36 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Client {
-    /// What workflow files of this forge said before.
+    /// Returns the cache of parsed workflow files.
     pub fn said(&self) -> &Memory {
         &self.said
     }
 
-    /// A client with the usual deadlines (connect 5 s, call 15 s) and the system's clock. Connects
-    /// to nothing yet.
+    /// Returns a client with the default deadlines (connect 5 s, call 15 s) and the system's clock.
+    /// Does not connect yet.
     ///
     /// # Errors
-    /// An address or token that cannot be used.
+    /// [`Error`] if the URL or a token cannot be used.
     pub fn new(forge: &Config) -> Result<Self, Error> {
         Self::with(forge, Deadlines::default(), Arc::new(SystemClock))
     }
 
-    /// A client with these deadlines and this clock. The clock ages memories and dates
+    /// Returns a client with these deadlines and this clock. The clock ages caches and dates
     /// [`Client::last_ok`].
     ///
     /// # Errors
-    /// An address or token that cannot be used.
+    /// [`Error`] if the URL or a token cannot be used.
     pub fn with(
         forge: &Config,
         deadlines: Deadlines,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let url = Url::parse(&forge.url).map_err(|_| Error::Url("is not an address"))?;
+        let url = Url::parse(&forge.url).map_err(|_| Error::Url("is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Error::Url("is neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::Url("holds a user or password, which belongs into `forge.token`"));
+            return Err(Error::Url("holds a user or password: use `forge.token` instead"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Error::Url("holds a query or a fragment"));
@@ -158,26 +160,26 @@ impl Client {
         })
     }
 
-    /// When the forge last answered any call.
+    /// Returns when the forge last answered any call.
     pub fn last_ok(&self) -> Option<Timestamp> {
         self.sender.contact().last_ok
     }
 
-    /// When the forge last answered, and when and how it last did not: for readiness.
+    /// Returns when the forge last answered, and when and how a call last failed: for readiness.
     pub fn contact(&self) -> Contact {
         self.sender.contact()
     }
 
-    /// Whether there is an API token at all.
+    /// Whether an API token is configured.
     pub fn has_token(&self) -> bool {
         self.sender.has_token()
     }
 
-    /// The server's version. The token goes along, because a forge that shows nothing without
-    /// signing in wants it here too; a token that it does not know is no obstacle elsewhere.
+    /// Returns the server's version. The token is sent, because a forge that requires sign-in needs
+    /// it here too; if the forge rejects the token, the call is repeated without it.
     ///
     /// # Errors
-    /// `Unavailable` where the forge does not answer with one.
+    /// `Unavailable` if the forge returns no version.
     pub async fn version(&self) -> Result<Version, PortError> {
         let call = Call::get("version", "/version");
         let asked = match self.sender.ask::<VersionAnswer>(&call).await {
@@ -190,7 +192,7 @@ impl Client {
         Ok(Version::parse(&asked?.version))
     }
 
-    /// Where the configured scope's lists begin.
+    /// The path of the configured scope.
     fn scope_path(&self) -> String {
         match &self.scope {
             Scope::All => "/admin".to_owned(),
@@ -200,8 +202,8 @@ impl Client {
         }
     }
 
-    /// A repository by its name, `None` where the forge says 404. The forge leads from a former
-    /// name to the present one.
+    /// Returns a repository by name, `None` if the forge answers 404. The forge redirects from a
+    /// former name to the present one.
     async fn repository(&self, owner: &str, name: &str) -> Result<Option<Known>, PortError> {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
@@ -220,11 +222,11 @@ impl Client {
                 Known { at: now, id, full_name }
             }
             Ok(_) => {
-                let what = "the answer holds no repository";
+                let what = "the response holds no repository";
                 return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
             }
             Err(error) if error.kind == ErrorKind::Denied => {
-                tracing::warn!(error = %error, "a repository's id cannot be looked up");
+                tracing::warn!(error = %error, "cannot look up repository id");
                 Known { at: now, id: 0, full_name: key.clone() }
             }
             Err(error) => return Err(error),
@@ -240,7 +242,7 @@ impl Client {
         Ok(Some(known))
     }
 
-    /// A job by a repository's name and its id; `None` where the forge says 404.
+    /// Returns a job by repository name and job ID; `None` if the forge answers 404.
     async fn job_in(&self, owner: &str, name: &str, id: i64) -> Result<Option<Job>, PortError> {
         let call = Call::get("job", &format!("{}/actions/jobs/{id}", repository_path(owner, name)));
         let answer = self.sender.send(&call).await?;
@@ -250,29 +252,29 @@ impl Client {
         let job: ApiJob = self.sender.read(&call, &answer)?;
         let unclear = |what: &str| Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         if job.id != id {
-            return unclear("the answer is about another job");
+            return unclear("the response is about another job");
         }
         match job_status(&job) {
             Some(job) => Ok(Some(job)),
-            None => unclear("the job's status is none that this version of tinqs-ci knows"),
+            None => unclear("this version of tinqs-ci does not know the job's status"),
         }
     }
 
-    /// A job that its repository's name, as last heard, does not lead to. It is absent only if
-    /// its repository answers without it, or is itself gone by its id while the forge answers.
+    /// Finds a job that its repository's last known name does not lead to. It is absent only if its
+    /// repository answers without it, or if the repository's ID is gone while the forge answers.
     async fn job_by_repository(&self, job: &JobRef) -> Result<Job, PortError> {
         let path = match (job.repo_id, owner_and_name(&job.repo)) {
             (1.., _) => format!("/repositories/{}", job.repo_id),
             (_, Some((owner, name))) => repository_path(&owner, &name),
             (_, None) => {
-                let message = "the job's repository is not known by id or name";
+                let message = "neither the id nor the name of the job's repository is known";
                 return Err(PortError::new("forge", "job", ErrorKind::Unavailable, message));
             }
         };
         let call = Call::get("job", &path);
         let answer = self.sender.send(&call).await?;
         if answer.is_not_found() && job.repo_id > 0 {
-            // Anything in between may say 404; only the forge tells its version.
+            // A proxy may answer 404 too; only the forge answers with a version.
             self.version().await?;
             return Ok(Job::Absent);
         }
@@ -281,7 +283,7 @@ impl Client {
         let (Some((owner, name)), true) =
             (named, id > 0 && (job.repo_id <= 0 || id == job.repo_id))
         else {
-            let what = "the answer is about another repository";
+            let what = "the response is about another repository";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         };
         if full_name == job.repo {
@@ -290,32 +292,31 @@ impl Client {
         Ok(self.job_in(&owner, &name, job.job_id).await?.unwrap_or(Job::Absent))
     }
 
-    /// Names the repository of each listed job; those that cannot be named are left to the next
-    /// reading.
+    /// Adds the repository to each listed job; jobs for which this fails are left to the next poll.
     async fn named(&self, jobs: Vec<ApiJob>) -> Vec<WaitingJob> {
         let mut waiting = Vec::with_capacity(jobs.len());
         for job in jobs.into_iter().filter(|job| job.status == "queued") {
             let id = job.id;
             let Some((owner, name)) = repository_of(&job.url).or_else(|| self.scope_repository())
             else {
-                tracing::warn!(job = id, "a waiting job's `url` names no repository: skipped");
+                tracing::warn!(job = id, "skipped waiting job, its url names no repository");
                 continue;
             };
             let known = match self.repository(&owner, &name).await {
                 Ok(Some(known)) => known,
                 Ok(None) => {
-                    tracing::warn!(job = id, "a waiting job's repository is not found: skipped");
+                    tracing::warn!(job = id, "skipped waiting job, repository not found");
                     continue;
                 }
                 Err(error) => {
-                    // The next one would wait out its time just so.
-                    tracing::warn!(job = id, error = %error, "waiting jobs are left out from here");
+                    // The next lookup would likely time out too.
+                    tracing::warn!(job = id, error = %error, "skipped the remaining waiting jobs");
                     break;
                 }
             };
             let named = waiting_job(&known.full_name, known.id, job);
             if named.is_none() {
-                tracing::warn!(job = id, "a waiting job has too many labels: skipped");
+                tracing::warn!(job = id, "skipped waiting job, too many labels");
             }
             waiting.extend(named);
         }

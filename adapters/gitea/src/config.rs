@@ -1,52 +1,52 @@
-//! What is configured of the forge.
+//! Configuration of the forge.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::Secret;
 
-/// The forge and how it is asked.
+/// The forge and its credentials.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its address, without a slash at the end.
+    /// Its URL, without a trailing slash.
     pub url: String,
-    /// Its address as machines reach it, where that differs.
+    /// Its URL as seen from machines, if different.
     pub machine_url: Option<String>,
-    /// For the API.
+    /// Token of the API.
     pub token: Option<Secret>,
-    /// The registration token; asked from the forge where there is none.
+    /// Registration token; read from the forge if not set.
     pub runner_token: Option<Secret>,
-    /// What webhooks are signed with; without it they are mere hints that bring the poll forward.
+    /// Secret that signs webhooks; without it, a delivery only brings the poll forward.
     pub webhook_secret: Option<Secret>,
-    /// For cloning over HTTPS on machines.
+    /// Token for cloning over HTTPS on machines.
     pub git_token: Option<Secret>,
-    /// How demand is known.
+    /// Source of demand.
     pub demand: Demand,
-    /// Which job and runner lists are used.
+    /// Scope of the job and runner lists.
     pub scope: Scope,
-    /// How often the job list is read.
+    /// Interval between reads of the job list.
     pub poll_every: SignedDuration,
-    /// How often machines, registrations and seats are gone through.
+    /// Interval between sweeps of machines, registrations and seats.
     pub sweep_every: SignedDuration,
 }
 
-/// How demand is known.
+/// Source of demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Demand {
-    /// The forge's version and the token's rights decide.
+    /// Chosen by the forge's version and the token's permissions.
     #[default]
     Auto,
     /// The forge's own job list.
     Jobs,
-    /// Pushes, evaluated as the forge would.
+    /// Pushes, evaluated by the forge's rules.
     Push,
 }
 
-/// Which job and runner lists are used.
+/// Scope of the job and runner lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// The whole forge (`/admin/…`).
     #[default]
     All,
-    /// An organisation (`/orgs/NAME/…`).
+    /// An organization (`/orgs/NAME/…`).
     Org(String),
     /// The token's user (`/user/…`).
     User,

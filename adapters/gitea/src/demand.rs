@@ -1,4 +1,4 @@
-//! How demand is known: the forge's job list, or pushes that are evaluated as the forge would.
+//! The source of demand: the forge's job list, or pushes that are evaluated by the forge's rules.
 
 pub mod by_mode;
 
@@ -11,17 +11,17 @@ use super::version::Version;
 use super::webhook::Event;
 use crate::config::{Config, Demand as Wanted};
 
-/// What a delivery asks for.
+/// The effect of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// To be taken in at once.
+    /// Hints to ingest at once.
     pub hints: Vec<Hint>,
-    /// The job list is worth reading soon.
+    /// Whether to read the job list soon.
     pub poll_soon: bool,
 }
 
-/// What a delivery's events ask for. Only the job list's mode makes runs of jobs: beside pushes
-/// they would be the same need twice. `None`: the mode is not decided yet.
+/// Converts a delivery's events. Only mode `jobs` makes runs of jobs: in mode `push` they would
+/// duplicate those of pushes. `None`: the mode is not decided yet.
 pub fn hints(events: Vec<Event>, mode: Option<Mode>) -> Demand {
     let mut demand = Demand::default();
     for event in events {
@@ -36,21 +36,21 @@ pub fn hints(events: Vec<Event>, mode: Option<Mode>) -> Demand {
     demand
 }
 
-/// How demand is known.
+/// Source of demand, once decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The forge's job list is the truth.
+    /// The forge's job list.
     Jobs,
-    /// Pushes are evaluated.
+    /// Evaluated pushes.
     Push,
 }
 
-/// Events that a webhook must tell of in push mode.
+/// Events that a webhook must deliver in push mode.
 pub const PUSH_EVENTS: [&str; 4] = ["push", "create", "delete", "pull_request"];
 
 impl Mode {
-    /// Events that a webhook is made for: that of jobs always, which wakes runs wherever there are
-    /// some, and in push mode what is evaluated.
+    /// Events that a new webhook subscribes to: always `workflow_job`, which wakes runs, and in
+    /// push mode the evaluated events.
     pub fn events(self) -> &'static [&'static str] {
         static ALL: [&str; 5] = ["workflow_job", "push", "create", "delete", "pull_request"];
         match self {
@@ -59,7 +59,7 @@ impl Mode {
         }
     }
 
-    /// As it is configured.
+    /// The configuration value.
     pub fn word(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
@@ -68,22 +68,22 @@ impl Mode {
     }
 }
 
-/// What is configured, as far as it bears on the mode.
+/// The configuration that decides the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Means {
-    /// The mode that is asked for.
+    /// The configured mode.
     pub wanted: Wanted,
-    /// Whether webhooks are signed: only then a push is believed.
+    /// Whether webhooks are signed: unsigned pushes are not evaluated.
     pub secret: bool,
 }
 
 impl Means {
-    /// What the settings say.
+    /// Takes it from the settings.
     pub fn of(forge: &Config) -> Self {
         Self { wanted: forge.demand, secret: forge.webhook_secret.is_some() }
     }
 
-    /// The mode, where it is not the forge's to say.
+    /// The mode, unless the forge decides it.
     pub fn fixed(self) -> Option<Mode> {
         match self.wanted {
             Wanted::Auto => None,
@@ -93,64 +93,64 @@ impl Means {
     }
 }
 
-/// A mode, and the sentence that says why: for the log and `doctor`.
+/// A mode and the reason for it, for the log and `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The mode.
     pub mode: Mode,
-    /// Why, and what to be aware of.
+    /// The reason, and known limitations.
     pub why: String,
 }
 
-/// Why no mode fits, with what to do.
+/// Why no mode fits, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Pushes are only believed where they are signed.
+    /// Unsigned pushes are not evaluated.
     #[error(
-        "demand from pushes needs `forge.webhook_secret`: without it anybody could ask for machines; \
-         set it here and at the webhook"
+        "demand from pushes needs `forge.webhook_secret`, since anybody could order machines with \
+         unsigned ones: set it here and at the webhook"
     )]
     NoSecret,
     /// The server has no job list.
     #[error(
-        "{version} has no list of waiting jobs for `forge.scope`, which Gitea has from 1.25 on: \
-         check that what the scope names exists, and upgrade an older server, or set \
-         `forge.webhook_secret` and a webhook for pushes: demand is then known from those"
+        "{version} has no list of waiting jobs for `forge.scope`, which needs Gitea 1.25 or newer: \
+         check that the scope exists and upgrade an older server, or set `forge.webhook_secret` \
+         and a webhook for pushes to take demand from those"
     )]
     NoJobList {
-        /// What the server says to be.
+        /// The server's version.
         version: Version,
     },
     /// The token may not read the job list.
     #[error(
-        "the list of waiting jobs may not be read: {0}; or set `forge.webhook_secret` and a webhook \
-         for pushes: demand is then known from those"
+        "cannot read the list of waiting jobs: {0}; or set `forge.webhook_secret` and a webhook \
+         for pushes to take demand from those"
     )]
     Denied(String),
-    /// Not a Gitea, and no mode is asked for by name.
-    #[error("Forgejo is not supported yet, and this is {version}: its API for Actions differs")]
+    /// The server is a Forgejo, and the configured mode is `auto`.
+    #[error("Forgejo is not supported yet ({version}): its API for Actions differs")]
     Forgejo {
-        /// What the server says to be.
+        /// The server's version.
         version: Version,
     },
 }
 
 impl Refusal {
-    /// What to do about a server that no mode is for.
+    /// What to do about an unsupported server.
     pub const OTHER_SERVER: &str = "use a Gitea server, 1.25 or newer";
 }
 
-/// Whether no mode is for this server, whatever its lists answer.
+/// Returns the refusal of a server that no mode supports, whatever its lists return.
 pub fn unsupported(wanted: Wanted, version: &Version) -> Option<Refusal> {
     let forgejo = wanted == Wanted::Auto && matches!(version, Version::Forgejo { .. });
     forgejo.then(|| Refusal::Forgejo { version: version.clone() })
 }
 
-/// Chooses the mode. What the job list answers decides; the version is for the sentence, because
-/// development builds carry the number of what they are not yet.
+/// Chooses the mode. The response of the job list decides; the version only appears in the reason,
+/// because development builds carry the number of a release that they precede.
 ///
 /// # Errors
-/// Where no mode fits: an operator has to act.
+/// [`Refusal`] if no mode fits: an operator has to act.
 pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice, Refusal> {
     if let Some(refusal) = unsupported(means.wanted, version) {
         return Err(refusal);
@@ -171,7 +171,7 @@ pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice
             means,
             version,
             &format!(
-                "chosen: the list of waiting jobs, which tells more, may not be read: {remedy}"
+                "chosen: cannot read the list of waiting jobs, which would be better: {remedy}"
             ),
         ),
         Access::Denied(remedy) => Err(Refusal::Denied(remedy.clone())),
@@ -180,7 +180,7 @@ pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice
             let aware = match (version, &rights.runners) {
                 (Version::Forgejo { .. }, _) => "; Forgejo's Actions are not tested",
                 (_, Access::Denied(_) | Access::Missing) => {
-                    "; the token may not list runners, so what is left over of them stays"
+                    "; the token may not list runners, so leftover registrations are kept"
                 }
                 (version, Access::Granted) if version.is_older_than(1, 27) => {
                     "; before Gitea 1.27 the forge may leave an idle runner beside a waiting job \
@@ -205,20 +205,20 @@ fn by_push(means: Means, version: &Version, chosen: &str) -> Result<Choice, Refu
              update the server"
         }
         Version::Gitea { .. } | Version::Unknown { .. } => {
-            "; re-runs, schedules and lost webhooks are not seen in this mode"
+            "; this mode does not see re-runs, schedules and lost webhooks"
         }
     };
     let why = format!("demand `push`, {chosen}{aware}");
     Ok(Choice { mode: Mode::Push, why })
 }
 
-/// Whether a server may know ephemeral runners; one of unknown version is tried.
+/// Whether a server may support ephemeral runners; an unknown version may.
 pub fn ephemeral(version: &Version) -> bool {
     !version.is_older_than(1, 24)
 }
 
-/// The rules of a server's line. What is older than the oldest line has that one's; what is newer,
-/// or unknown, the newest one's.
+/// The rules of a server's release line. A version older than the oldest known line has that line's
+/// rules; a newer or unknown one has those of the newest.
 pub fn version_for_rules(version: &Version) -> Dialect {
     if version.is_older_than(1, 26) {
         Dialect::V1_25
@@ -229,14 +229,13 @@ pub fn version_for_rules(version: &Version) -> Dialect {
     }
 }
 
-/// Asks the forge and chooses.
+/// Asks the forge and chooses the mode.
 ///
 /// # Errors
-/// The outer one: the forge does not answer, nothing is decided, ask again. The inner one: no
-/// mode fits.
+/// Outer: the forge does not answer and nothing is decided; retry later. Inner: no mode fits.
 pub async fn ask(client: &Client, means: Means) -> Result<Result<Choice, Refusal>, PortError> {
     let version = client.version().await?;
-    // The lists of another server answer in shapes of their own.
+    // The lists of an unsupported server have other shapes.
     if let Some(refusal) = unsupported(means.wanted, &version) {
         return Ok(Err(refusal));
     }
@@ -263,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_of_push_mode_tells_of_jobs_and_of_all_that_is_evaluated() {
+    fn a_webhook_of_push_mode_delivers_jobs_and_evaluated_events() {
         assert_eq!(Mode::Jobs.events(), ["workflow_job"]);
         assert_eq!(Mode::Push.events()[0], "workflow_job");
         assert_eq!(Mode::Push.events()[1..], PUSH_EVENTS);
     }
 
     #[test]
-    fn the_job_list_decides_and_every_refusal_says_what_to_do() {
+    fn the_job_list_decides_and_every_refusal_names_a_remedy() {
         let denied = || Access::Denied("it must have the scope `read:admin`".to_owned());
         let jobs = Some(Mode::Jobs);
         let unsigned = |wanted, version, list| chosen(wanted, false, version, list);
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn pushes_are_the_way_where_they_are_signed_and_there_is_no_list() {
+    fn signed_pushes_are_used_without_a_job_list() {
         let denied = || Access::Denied("it must have the scope `read:admin`".to_owned());
         let push = Some(Mode::Push);
         let signed = |wanted, version, list| chosen(wanted, true, version, list);
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_its_rules() {
+    fn each_release_line_has_its_rules() {
         for (text, dialect) in [
             ("1.21.0", Dialect::V1_25),
             ("1.25.5", Dialect::V1_25),

@@ -1,4 +1,4 @@
-//! The forge: webhooks in, API and runner protocol out.
+//! The Gitea adapter: webhooks, API and runner protocol.
 
 pub mod client;
 mod config;

@@ -1,4 +1,4 @@
-//! What a webhook tells of something from which workflows may start. Pure.
+//! Webhook deliveries from which workflows may start. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,51 +7,50 @@ use sha2::{Digest, Sha256};
 use crate::webhook::Malformed;
 use crate::wire::owner_and_name;
 
-/// Bytes of a payload that is kept as it came; of a longer one its commits are left out.
+/// A payload up to this size is stored whole; of a longer one, the commits are omitted.
 const KEPT_WHOLE: usize = 64 * 1024;
-/// Bytes of a payload without its commits; a longer one is not of the forge.
+/// Limit of a payload without its commits; a longer one does not come from the forge.
 const KEPT_AT_MOST: usize = 512 * 1024;
 /// The forge's own user (`models/user/user_system.go`).
 const ACTIONS_ID: i64 = -2;
 const ACTIONS_LOGIN: &str = "gitea-actions";
 
-/// No commit, as git writes it; of either hash.
+/// Whether it is git's null hash, of either length.
 fn is_zeros(sha: &str) -> bool {
     !sha.is_empty() && sha.bytes().all(|b| b == b'0')
 }
 
 /// A change of a branch, a tag or a pull request.
 ///
-/// It lies in the store until it is evaluated, over an update too: a field that comes later needs
-/// a default.
+/// It is stored until it is evaluated, also across an update: a new field needs a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occasion {
     /// The exact name of the event: `push`, `pull_request_sync`.
     pub event: String,
-    /// `owner/name` of the repository that it happened in.
+    /// `owner/name` of the repository of the event.
     pub repo: String,
-    /// That repository's id.
+    /// That repository's ID.
     pub repo_id: i64,
-    /// The branch that counts where the event has none of its own.
+    /// The branch for events that have none.
     pub default_branch: String,
-    /// `refs/heads/…`, `refs/tags/…`, `refs/pull/N/head`; a bare hash for what was merged.
+    /// `refs/heads/…`, `refs/tags/…`, `refs/pull/N/head`; a bare hash for a merged pull request.
     pub git_ref: String,
-    /// The commit that workflow files are taken from; empty: the default branch's tip, to be asked.
+    /// The commit whose workflow files count; empty: the default branch's tip, which must be read.
     pub commit: String,
-    /// What changed files are counted from; `None`: the commit's first parent.
+    /// The commit that changed files are counted from; `None`: the commit's first parent.
     pub before: Option<String>,
-    /// The tip of the branch that a pull request goes to, and its name.
+    /// The name and the tip of a pull request's base branch.
     pub base: Option<(String, String)>,
     /// Whether a pull request comes from another repository.
     pub fork: bool,
-    /// Who did it.
+    /// The user who caused it.
     pub sender: String,
-    /// What is looked at for skip strings: the commit's message, a pull request's title. `None`
-    /// where the commit has to be asked for it.
+    /// The text that may hold skip strings: the commit's message or a pull request's title. `None`:
+    /// the commit must be read.
     pub message: Option<String>,
-    /// What tells two such events of the same commit apart; the same in a delivery sent twice.
+    /// Values that distinguish two such events of the same commit; the same in a repeated delivery.
     pub distinct: Vec<String>,
-    /// The whole payload, or what is needed of a long one.
+    /// The whole payload, or the needed part of a long one.
     pub payload: Value,
 }
 
@@ -64,7 +63,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 impl Occasion {
-    /// Whether an event of this name is one at all.
+    /// Whether workflows may start from events of this name.
     pub fn is_one(event: &str) -> bool {
         let pull = event.strip_prefix("pull_request").is_some_and(|rest| {
             ["", "_sync", "_assign", "_label", "_review_request", "_milestone"].contains(&rest)
@@ -72,10 +71,10 @@ impl Occasion {
         pull || matches!(event, "push" | "create" | "delete")
     }
 
-    /// Reads a payload. `None`: no workflow can start from it.
+    /// Parses a payload. `None`: no workflow can start from it.
     ///
     /// # Errors
-    /// Where it is not what the forge sends.
+    /// [`Malformed`] if the forge does not send such a payload.
     pub fn of(event: &str, payload: &[u8]) -> Result<Option<Self>, Malformed> {
         if !Self::is_one(event) {
             return Ok(None);
@@ -129,11 +128,11 @@ impl Occasion {
         if self.git_ref.is_empty() || after.is_empty() {
             return Err(Malformed::NoCommit);
         }
-        // Nothing was pushed: a branch or tag is gone, or the forge's test delivery.
+        // No push: a branch or tag was deleted, or this is the forge's test delivery.
         if is_zeros(&after) || before == after {
             return Ok(None);
         }
-        // An annotated tag is an object of its own; the commit is what it leads to.
+        // An annotated tag is an object of its own; the commit is its target.
         self.commit = some(&self.field("/head_commit/id")).unwrap_or(after);
         self.message =
             self.payload.pointer("/head_commit/message").and_then(Value::as_str).map(Into::into);
@@ -190,7 +189,7 @@ impl Occasion {
         Ok(Some(self))
     }
 
-    /// 16 hexadecimal digits that tell it from others.
+    /// A hash of 16 hexadecimal digits that identifies it.
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
         hex::encode(Sha256::digest(text))[..16].to_owned()
@@ -204,14 +203,14 @@ fn full_ref(kind: &str, name: &str) -> String {
     format!("refs/{}/{name}", if kind == "tag" { "tags" } else { "heads" })
 }
 
-/// Whether the forge's own user did it, with a job's token: that starts no workflow. The name is
-/// reserved, so no other user has it.
+/// Whether the forge's own user caused the event with a job's token: that starts no workflow. The
+/// name is reserved, so no other user has it.
 pub fn by_actions(payload: &Value) -> bool {
     payload.pointer("/sender/id").and_then(Value::as_i64) == Some(ACTIONS_ID)
         || text(payload, "/sender/login").eq_ignore_ascii_case(ACTIONS_LOGIN)
 }
 
-/// Leaves the commits of a long payload out: they alone grow with what is pushed.
+/// Removes the commits of a long payload: only they grow with the size of a push.
 fn shorten(payload: &mut Value) -> Result<(), Malformed> {
     let size = |value: &Value| value.to_string().len();
     if size(payload) > KEPT_WHOLE
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_samples_of_the_corpus_are_read() {
+    fn the_samples_of_the_corpus_are_parsed() {
         let read = |id: &str| {
             let (event, payload) = sample(id);
             let found = of(&event, &payload)?;
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_nothing_is_left_alone() {
+    fn events_that_start_no_workflow_are_ignored() {
         let (_, push) = sample("push_branch");
         let with = |path: &str, value: Value| {
             let mut changed = push.clone();
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_sent_twice_is_the_same_and_another_event_is_not() {
+    fn a_repeated_delivery_has_the_same_digest_and_another_event_has_not() {
         let (_, push) = sample("push_branch");
         let digest = |payload: &Value| of("push", payload).expect("a push").digest();
         assert_eq!(digest(&push), digest(&push));
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_forge_never_sends_is_malformed() {
+    fn a_payload_that_the_forge_never_sends_is_malformed() {
         let (_, push) = sample("push_branch");
         let without = |name: &str| {
             let mut changed = push.clone();
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_payload_is_kept_without_its_commits() {
+    fn a_long_payload_is_stored_without_its_commits() {
         let (_, mut push) = sample("push_branch");
         let names: Vec<String> = (0..20_000).map(|n| format!("some/long/path/{n}")).collect();
         push["commits"][0]["added"] = json!(names);

@@ -1,26 +1,26 @@
-//! Which server this is, read from the many ways in which servers write their version.
+//! Parses the many forms in which servers write their version.
 
 use std::fmt;
 
 /// A server's version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Gitea, with the numbers in front: `1.26.0+dev`, `1.25.0-rc1`, `v1.27.0~7`.
+    /// Gitea, with the leading numbers: `1.26.0+dev`, `1.25.0-rc1`, `v1.27.0~7`.
     Gitea {
         /// Major, minor, patch.
         numbers: (u32, u32, u32),
-        /// A development build or release candidate: it comes *before* the release and may lack
-        /// what that has.
+        /// Whether it is a development build or release candidate: it precedes the release and may
+        /// lack its features.
         before_release: bool,
         /// As the server writes it.
         text: String,
     },
-    /// Forgejo: its numbers say nothing about Gitea's.
+    /// Forgejo: its numbers are unrelated to Gitea's.
     Forgejo {
         /// As the server writes it, e.g. `12.0.0+gitea-1.22.0`.
         text: String,
     },
-    /// Something else.
+    /// Any other server.
     Unknown {
         /// As the server writes it.
         text: String,
@@ -28,7 +28,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Reads what `GET /api/v1/version` answers. Never fails: what cannot be read is unknown.
+    /// Parses the response of `GET /api/v1/version`. Never fails: an unreadable version is unknown.
     pub fn parse(text: &str) -> Self {
         let text: String = text.trim().chars().filter(|c| !c.is_control()).take(100).collect();
         let lower = text.to_ascii_lowercase();
@@ -46,8 +46,8 @@ impl Version {
         Self::Gitea { numbers: (major, minor, patch), before_release: !rest.is_empty(), text }
     }
 
-    /// Whether it is surely older than this release line. Unknown versions are not: the endpoint
-    /// itself must be tried.
+    /// Whether it is certainly older than this release line. An unknown version is not: the
+    /// endpoint itself must be tried.
     pub fn is_older_than(&self, major: u32, minor: u32) -> bool {
         match self {
             Self::Gitea { numbers, .. } => (numbers.0, numbers.1) < (major, minor),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_tolerantly() {
+    fn versions_are_parsed_tolerantly() {
         let gitea = |text: &str, numbers, before_release| {
             let expected = Version::Gitea { numbers, before_release, text: text.into() };
             assert_eq!(Version::parse(text), expected);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_numbers_are_older() {
+    fn only_known_versions_are_older() {
         assert!(Version::parse("1.24.7").is_older_than(1, 25));
         assert!(!Version::parse("1.25.0-rc1").is_older_than(1, 25));
         assert!(!Version::parse("2.0.0").is_older_than(1, 25));

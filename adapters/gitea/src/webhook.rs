@@ -1,4 +1,4 @@
-//! A webhook: is it from our forge, and what does it tell? Pure.
+//! Verifies and parses webhook deliveries. Pure.
 
 use std::borrow::Cow;
 
@@ -14,26 +14,26 @@ use super::wire::{
     ApiJob, ApiRepository, is_shallow, owner_and_name, percent_decode, repository_of, waiting_job,
 };
 
-/// Why a delivery is not taken.
+/// Why a delivery is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// The content type is none that the forge sends: HTTP 415.
+    /// The forge does not send this content type: HTTP 415.
     #[error(
-        "the content type is not one that Gitea sends: expected `application/json` or \
+        "Gitea does not send this content type: expected `application/json` or \
          `application/x-www-form-urlencoded`"
     )]
     ContentType,
     /// A form without a readable `payload`: HTTP 400.
     #[error("the form holds no readable `payload`: expected `payload=<url-encoded JSON>`")]
     Form,
-    /// No signature, or an empty one: HTTP 401. The forge sends it empty where its hook has no
+    /// No signature, or an empty one: HTTP 401. The forge sends an empty one if its hook has no
     /// secret.
     #[error(
         "the delivery is not signed: set the webhook's secret in Gitea to the value of \
          `forge.webhook_secret`"
     )]
     Unsigned,
-    /// A signature that is not ours: HTTP 401.
+    /// A wrong signature: HTTP 401.
     #[error(
         "the signature does not match: the webhook's secret in Gitea and `forge.webhook_secret` \
          must be the same"
@@ -41,15 +41,15 @@ pub enum Rejected {
     Signature,
 }
 
-/// Checks a `POST` delivery and answers the JSON text that was signed: the body itself, or the
+/// Verifies a `POST` delivery and returns the JSON text that was signed: the body itself, or the
 /// decoded `payload` of a form. Nothing of it has been parsed yet. (`GET` hooks carry the payload
-/// in the query; the server takes no `GET`.)
+/// in the query; the server accepts no `GET`.)
 ///
-/// `X-Gitea-Signature` decides; `X-Hub-Signature-256` counts only where that header is absent.
-/// An empty `secret` accepts nothing.
+/// `X-Gitea-Signature` decides; `X-Hub-Signature-256` counts only if that header is absent. An
+/// empty `secret` accepts nothing.
 ///
 /// # Errors
-/// Why it is not taken; the HTTP status stands at each reason.
+/// [`Rejected`]; each reason names its HTTP status.
 pub fn verify<'a>(
     secret: &Secret,
     headers: &HeaderMap,
@@ -61,10 +61,11 @@ pub fn verify<'a>(
     Ok(text)
 }
 
-/// The JSON text of a delivery whose signature is not looked at: where no secret is configured.
+/// Returns the JSON text of a delivery without verifying its signature: for when no secret is
+/// configured.
 ///
 /// # Errors
-/// As [`verify`], but for the signature.
+/// As [`verify`], except for the signature.
 pub fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Rejected> {
     let media = content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim();
     if media.eq_ignore_ascii_case("application/json") {
@@ -76,13 +77,13 @@ pub fn payload<'a>(content_type: Option<&str>, body: &'a [u8]) -> Result<Cow<'a,
     }
 }
 
-/// The `payload` of a form or a query, decoded to the bytes that were signed.
+/// Returns the `payload` of a form or a query, decoded to the bytes that were signed.
 pub fn form_payload(form: &[u8]) -> Option<Vec<u8>> {
     let value = form.split(|&b| b == b'&').find_map(|pair| pair.strip_prefix(b"payload="))?;
     percent_decode(value, true)
 }
 
-/// Whether a JSON text carries our signature. Takes the same time whatever the difference is.
+/// Verifies the signature of a JSON text, in constant time.
 ///
 /// # Errors
 /// [`Rejected::Unsigned`] or [`Rejected::Signature`].
@@ -107,15 +108,15 @@ pub fn check_signature(secret: &Secret, headers: &HeaderMap, text: &[u8]) -> Res
     mac.verify_slice(&expected).map_err(|_| Rejected::Signature)
 }
 
-/// A header that must not be there twice: which of the two was signed would be a guess.
+/// Returns a header that must not occur twice: it would be unclear which of the two was signed.
 fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Rejected> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(Rejected::Signature) } else { Ok(first) }
 }
 
-/// The event's name: the exact one where the server tells it, else the grouped one. Forgejo sends
-/// the same headers, Gogs and GitHub send their own.
+/// The event's name: the exact one if the server sends it, else the group. Forgejo sends the same
+/// headers, Gogs and GitHub send their own.
 pub fn event_name(headers: &HeaderMap) -> Option<&str> {
     ["x-gitea-event-type", "x-gitea-event", "x-github-event", "x-gogs-event"]
         .into_iter()
@@ -123,24 +124,24 @@ pub fn event_name(headers: &HeaderMap) -> Option<&str> {
         .find(|name| !name.is_empty())
 }
 
-/// What a delivery tells. A hint each: the forge's word read back decides.
+/// The content of a delivery. Each is only a hint: the forge's state, read back, decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A job waits for a runner.
     Queued(WaitingJob),
-    /// Something happened to a job.
+    /// A job has changed.
     Job {
-        /// The job's id.
+        /// The job's ID.
         job_id: i64,
-        /// The runner that works on it, where told. On `completed` it often is not: the row of an
-        /// ephemeral runner is gone before the payload is built.
+        /// The runner that works on it, if sent. On `completed` it often is not: the row of an
+        /// ephemeral runner is deleted before the payload is built.
         runner: Option<String>,
     },
-    /// Something happened that may make jobs: read the job list soon.
+    /// Jobs may have been created: read the job list soon.
     PollSoon,
 }
 
-/// A delivery that is not what the forge sends: HTTP 400.
+/// A delivery that the forge does not send: HTTP 400.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// Not UTF-8.
@@ -157,28 +158,28 @@ pub enum Malformed {
         /// Counted from 1.
         column: usize,
     },
-    /// A job without an id.
+    /// A job without an ID.
     #[error("the payload holds no `workflow_job.id`")]
     NoJob,
     /// A push or the like without its repository.
     #[error("the payload holds no `repository.id` or `repository.full_name`")]
     NoRepository,
     /// A push or the like without its ref or commit.
-    #[error("the payload names no ref or no commit")]
+    #[error("the payload lacks its ref or its commit")]
     NoCommit,
     /// Far longer than any payload of its kind.
-    #[error("the payload is longer than any of its kind")]
+    #[error("the payload is longer than Gitea sends")]
     Size,
 }
 
 impl From<serde_json::Error> for Malformed {
-    // The parser's own words quote the payload, which must not get into logs.
+    // The parser's message quotes the payload, which must not get into logs.
     fn from(error: serde_json::Error) -> Self {
         Self::Json { line: error.line(), column: error.column() }
     }
 }
 
-/// What the forge tells of a job that changed.
+/// The payload of a changed job.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct JobPayload {
@@ -187,23 +188,23 @@ struct JobPayload {
     repository: Option<ApiRepository>,
 }
 
-/// Any payload: an object, nothing in it read.
+/// Any payload: an object whose content is not read.
 #[derive(Deserialize)]
 struct AnyPayload {
     #[serde(rename = "action")]
     _action: Option<IgnoredAny>,
 }
 
-/// Reads a payload. An event that says nothing about demand gives nothing.
+/// Parses a payload. An event that does not concern demand returns nothing.
 ///
 /// # Errors
-/// Where it is not a payload of the forge, whatever the event.
+/// [`Malformed`] if the forge does not send such a payload, whatever the event.
 pub fn decode(event: &str, json: &[u8]) -> Result<Vec<Event>, Malformed> {
     let text = std::str::from_utf8(json).map_err(|_| Malformed::Utf8)?;
     if !is_shallow(json) {
         return Err(Malformed::Depth);
     }
-    // The first byte, because an object's fields may be written as a list too, says serde.
+    // Checks the first byte, because serde accepts a list for an object's fields.
     if !text.trim_start().starts_with('{') {
         return Err(Malformed::Json { line: 1, column: 1 });
     }
@@ -220,9 +221,9 @@ fn job_events(payload: JobPayload) -> Result<Vec<Event>, Malformed> {
     let action = action.filter(|a| !a.is_empty()).unwrap_or_else(|| job.status.clone());
     Ok(match action.as_str() {
         "queued" => vec![queued(repository.unwrap_or_default(), job)],
-        // Blocked: it needs no runner yet, and says so itself when it does.
+        // Blocked: it needs no runner yet, and sends `queued` when it does.
         "waiting" => Vec::new(),
-        // `in_progress`, `completed`, and whatever a newer server calls a change.
+        // `in_progress`, `completed`, and any change of a newer server.
         _ => {
             let runner = Some(job.runner_name).filter(|name| !name.is_empty());
             vec![Event::Job { job_id: job.id, runner }]
@@ -230,7 +231,7 @@ fn job_events(payload: JobPayload) -> Result<Vec<Event>, Malformed> {
     })
 }
 
-/// The list knows what a delivery leaves out or overdoes.
+/// If the delivery is incomplete or exceeds the limits, the job list is read instead.
 fn queued(repository: ApiRepository, job: ApiJob) -> Event {
     let ApiRepository { id, full_name } = repository;
     let named = match owner_and_name(&full_name) {
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_null_or_new_is_tolerated() {
+    fn missing_null_and_new_fields_are_tolerated() {
         let job = |runner: Option<&str>| Event::Job { job_id: 7, runner: runner.map(Into::into) };
         let with = |action: &str, job: &str| {
             format!(r#"{{"action":"{action}","workflow_job":{{"id":7,{job}}},"new":[{{}}]}}"#)
@@ -270,13 +271,13 @@ mod tests {
         check_job(&with("completed", r#""runner_name":null"#), &[job(None)]);
         check_job(&with("cancelling", r#""labels":null,"steps":null"#), &[job(None)]);
         check_job(&with("waiting", r#""status":"waiting""#), &[]);
-        // The repository is not told, so the list has to.
+        // The repository is missing, so the list must be read.
         check_job(&with("queued", r#""labels":["a"]"#), &[Event::PollSoon]);
         check_job(r#"{"action":null,"workflow_job":{"id":7,"status":"completed"}}"#, &[job(None)]);
     }
 
     #[test]
-    fn a_queued_job_is_named_by_its_url_where_its_repository_is_not() {
+    fn a_queued_job_without_repository_is_named_by_its_url() {
         let json = r#"{"action":"queued","repository":{"id":3},"workflow_job":{"id":7,
             "url":"https://x/api/v1/repos/a/b/actions/jobs/7","labels":null}}"#;
         let [Event::Queued(job)] = &decode("workflow_job", json.as_bytes()).expect("decodes")[..]
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn other_events_bring_the_poll_forward_and_unknown_ones_nothing() {
+    fn other_events_bring_the_poll_forward_and_unknown_ones_do_nothing() {
         for event in ["push", "create", "pull_request_sync", "issues", "workflow_run"] {
             check(event, r#"{"ref":"x"}"#, &[Event::PollSoon]);
         }
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_forge_never_sends_is_malformed() {
+    fn a_payload_that_the_forge_never_sends_is_malformed() {
         let cases: [(&str, &[u8]); 9] = [
             ("push", b""),
             ("push", b"[]"),

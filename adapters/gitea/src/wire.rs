@@ -1,22 +1,23 @@
-//! What the forge says about jobs, repositories and runners, read tolerantly.
+//! Jobs, repositories and runners as the forge sends them, parsed tolerantly.
 //!
-//! Every field may be missing or `null` (Go writes empty lists so), words that a newer server
-//! invents are kept as text, and whatever else stands there is skipped. A field of the wrong type
-//! is an error: half an answer must not be taken for a whole one.
+//! Every field may be missing or `null` (Go writes empty lists as `null`), unknown words are kept
+//! as text, and unknown fields are skipped. A field of the wrong type is an error: half a response
+//! must not be taken for a whole one.
 
 use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::model::{About, Conclusion, Job, JobRef};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
-/// Characters kept of a text that is only for people, and of a repository's name. Gitea's own
-/// names are shorter; the rest of a longer one would only fill the record.
+/// Characters kept of a display text and of a repository's name. Gitea's own names are shorter; the
+/// rest of a longer one would only fill the record.
 const TEXT: usize = 300;
-/// Bytes of all labels of a job together. No runner carries more; a record has to hold them.
+/// Limit of all labels of a job together, in bytes. No runner carries more, and a record has to
+/// hold them.
 const LABELS: usize = 16 * 1024;
 /// Deepest nesting of arrays and objects. The forge's own payloads stay below 10.
 const DEPTH: usize = 100;
 
-/// `null` is the type's default.
+/// Treats `null` as the type's default.
 pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -31,7 +32,7 @@ where
 pub(crate) struct ApiJob {
     #[serde(deserialize_with = "nullable")]
     pub(crate) id: i64,
-    /// `…/api/v1/repos/{owner}/{repo}/actions/jobs/{id}`: all that lists tell of the repository.
+    /// `…/api/v1/repos/{owner}/{repo}/actions/jobs/{id}`: lists name the repository only here.
     #[serde(deserialize_with = "nullable")]
     pub(crate) url: String,
     #[serde(deserialize_with = "nullable")]
@@ -54,7 +55,7 @@ pub(crate) struct ApiJob {
     pub(crate) runner_name: String,
 }
 
-/// A repository: the id decides, the name is for paths.
+/// A repository: the ID identifies it, the name is for paths.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ApiRepository {
@@ -80,7 +81,7 @@ pub(crate) struct ApiRunner {
     pub(crate) busy: bool,
 }
 
-/// What the forge calls a waiting job, `None` where its labels are beyond all bounds.
+/// Converts a waiting job; `None` if its labels exceed the limit.
 pub(crate) fn waiting_job(repo: &str, repo_id: i64, job: ApiJob) -> Option<WaitingJob> {
     let ApiJob { id, html_url, run_id, name, labels, head_sha, head_branch, .. } = job;
     if labels.iter().map(|label| label.len() + 1).sum::<usize>() > LABELS {
@@ -99,8 +100,8 @@ pub(crate) fn waiting_job(repo: &str, repo_id: i64, job: ApiJob) -> Option<Waiti
     Some(WaitingJob { job: JobRef { repo, repo_id, job_id: id }, runs_on: labels, about })
 }
 
-/// What a job's words mean; `None` for words that this program does not know. `queued` is the
-/// forge's "waiting" and `waiting` its "blocked" (`services/convert` `ToActionsStatus`).
+/// Converts a job's status; `None` for an unknown one. `queued` is the forge's "waiting" and
+/// `waiting` its "blocked" (`services/convert` `ToActionsStatus`).
 pub(crate) fn job_status(job: &ApiJob) -> Option<Job> {
     Some(match job.status.as_str() {
         "queued" => Job::Waiting,
@@ -111,7 +112,7 @@ pub(crate) fn job_status(job: &ApiJob) -> Option<Job> {
                 "success" => Conclusion::Success,
                 "cancelled" => Conclusion::Cancelled,
                 "skipped" => Conclusion::Skipped,
-                // Completed without a conclusion is half an answer.
+                // Completed without a conclusion is half a response.
                 "" => return None,
                 _ => Conclusion::Failure,
             },
@@ -120,8 +121,8 @@ pub(crate) fn job_status(job: &ApiJob) -> Option<Job> {
     })
 }
 
-/// The repository that a job's `url` names, as `(owner, name)`. Only the path counts: the host is
-/// what the server believes to be called, not how it is reached.
+/// The repository in a job's `url`, as `(owner, name)`. Only the path counts: the host is the
+/// server's own name, which may differ from how it is reached.
 pub(crate) fn repository_of(url: &str) -> Option<(String, String)> {
     let (_, path) = url.split_once("/api/v1/repos/")?;
     let mut parts = path.split('/');
@@ -131,14 +132,14 @@ pub(crate) fn repository_of(url: &str) -> Option<(String, String)> {
     owner_and_name(&format!("{}/{}", part(owner)?, part(name)?))
 }
 
-/// Splits `owner/name`; `None` for what cannot be two segments of a path.
+/// Splits `owner/name`; `None` if the parts cannot be two segments of a path.
 pub fn owner_and_name(full_name: &str) -> Option<(String, String)> {
     let (owner, name) = full_name.split_once('/')?;
     let fits = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('/');
     (fits(owner) && fits(name)).then(|| (owner.to_owned(), name.to_owned()))
 }
 
-/// `%2B` is `+`; with `plus`, `+` is a space. `None` where an escape is broken.
+/// Decodes `%2B` to `+`, and with `plus_is_space` a `+` to a space. `None` if an escape is invalid.
 pub(crate) fn percent_decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
     let digit =
         |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());
@@ -154,7 +155,7 @@ pub(crate) fn percent_decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>
     Some(decoded)
 }
 
-/// Everything but unreserved characters escaped, so that any text is one segment of a path.
+/// Escapes everything but unreserved characters, so that any text is one segment of a path.
 pub(crate) fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
@@ -167,10 +168,10 @@ pub(crate) fn percent_encode(text: &str) -> String {
     })
 }
 
-/// Whether a text nests no deeper than anything that the forge writes. Looked at before parsing:
-/// skipped fields are not counted by the parser's own limit.
+/// Whether a text nests no deeper than the forge's payloads. Checked before parsing: the parser's
+/// own limit does not count skipped fields.
 pub(crate) fn is_shallow(json: &[u8]) -> bool {
-    // What opens seldom enough nests no deeper; counting is many times quicker than following.
+    // Few opening brackets cannot nest deeper; counting is many times faster than following.
     if memchr::memchr2_iter(b'[', b'{', json).take(DEPTH + 1).count() <= DEPTH {
         return true;
     }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_job_are_mapped_and_unknown_ones_are_not_guessed() {
+    fn known_job_states_are_mapped_and_unknown_ones_are_not_guessed() {
         let job = |status: &str, conclusion: &str| {
             let (status, conclusion) = (status.to_owned(), conclusion.to_owned());
             job_status(&ApiJob { status, conclusion, runner_name: "r".into(), ..ApiJob::default() })
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn escaping_makes_any_text_one_segment_and_back() {
+    fn escaping_turns_any_text_into_one_segment_and_back() {
         for text in ["acme", "a/../b", "\u{202e}x\n\"$(id)", "100%", "a+b"] {
             let encoded = percent_encode(text);
             assert!(!encoded.contains(['/', ' ', '\n', '"', '$']), "{encoded}");
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_with_unbounded_labels_is_refused_and_long_texts_are_cut() {
+    fn a_job_with_oversized_labels_is_refused_and_long_texts_are_cut() {
         let labels = vec!["x".repeat(LABELS)];
         assert_eq!(waiting_job("a/b", 1, ApiJob { labels, ..ApiJob::default() }), None);
         let name = "\u{202e}".repeat(10_000);

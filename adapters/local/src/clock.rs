@@ -1,9 +1,9 @@
-//! The clock.
+//! The system clock.
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::Clock;
 
-/// The computer's clock.
+/// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,4 +1,4 @@
-//! One host: redb, a queue in the process, child processes as machines.
+//! Adapters for one host: a store in redb, a queue in the process, child processes as machines.
 
 mod clock;
 pub mod process;

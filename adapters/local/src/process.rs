@@ -1,21 +1,22 @@
-//! Machines of this host: each is a set of processes in a directory of its own.
+//! Machines on this host: each is a set of processes with a directory of its own.
 //!
 //! ```text
-//! DIR/tq-job-7-0a1b2c3d-1-0/   made by `mkdir`: the client token (slot and placement)
-//!   machine.json               what was asked for; written once
-//!   boot.sh                    the boot script, with the machine's identity (gone once it ended)
+//! DIR/tq-job-7-0a1b2c3d-1-0/   made by `mkdir`: the client token (attempt ID, placement)
+//!   machine.json               the request; written once
+//!   boot.sh                    the boot script with the identity (deleted at the end)
 //!   started                    made by the machine itself, exclusively: pid and start time
-//!   terminated                 somebody asked for its end
+//!   terminated                 its termination was requested
 //!   ended                      when and by whom it ended; the directory stays 30 min after that
-//!   log                        what script and runner print (a job's output goes to the forge)
-//!   home/ tmp/                 of the job (gone once it ended)
+//!   log                        output of script and runner (a job's output goes to the forge)
+//!   home/ tmp/                 of the job (deleted at the end)
 //! ```
 //!
-//! A machine is every process that carries `TINQS_CI_MACHINE=<token>` in its environment. They are
-//! in process groups of their own, so signals to the controller do not reach them, and they are
-//! found again after it was killed at any moment. A second start of one token does nothing, because
-//! `started` can be made once only. Jobs run as the controller's user and are not shielded from one
-//! another; what a job starts as another user or with an empty environment is not the machine's.
+//! A machine is every process that carries `TINQS_CI_MACHINE=<token>` in its environment. The
+//! processes have process groups of their own, so signals to the controller do not reach them, and
+//! a restarted controller finds them again. A second start of one token does nothing, because
+//! `started` can be created only once. Jobs run as the controller's user and are not isolated from
+//! one another; a process that a job starts as another user or with an empty environment is not
+//! part of the machine.
 
 mod directory;
 mod live;
@@ -41,32 +42,32 @@ use directory::{Place, Prepared};
 use live::Live;
 use tinqs_ci_boot::{self as boot, MARKER};
 
-/// Claims the machine for this process, or ends: so that two starts of one token make one machine.
-/// `exec` keeps pid and start time.
+/// Claims the machine for this process, or exits: two starts of one token make one machine. `exec`
+/// keeps pid and start time.
 const CLAIM: &str = "umask 077; read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
                      echo \"$$ ${stat[21]}\" >started && exec bash boot.sh";
-/// Of `list`, `find` and `launch`.
+/// Time limit of `list`, `find` and `launch`.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// What of the controller's environment machines get.
+/// The variables that machines inherit from the controller.
 const INHERITED: [&str; 8] =
     ["PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// How machines are made and ended.
+/// How machines are launched and terminated.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Environment of the machines, beside HOME, TMPDIR and the marker (and USER and LOGNAME, which
-    /// the boot script sets to the user that it runs as). PATH must find bash, coreutils and the
-    /// runner.
+    /// Environment of the machines, in addition to HOME, TMPDIR and the marker (and USER and
+    /// LOGNAME, which the boot script sets to its own user). PATH must contain bash, coreutils and
+    /// the runner.
     pub environment: Vec<(OsString, OsString)>,
-    /// How long an ended machine is told about.
+    /// How long an ended machine is listed.
     pub keep: SignedDuration,
-    /// How long a machine that is terminated may take between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL when a machine is terminated.
     pub grace: Duration,
 }
 
 impl Options {
-    /// The usual ones, with PATH, locale, time zone, user and certificates from these variables;
-    /// nothing else of them, because credentials are among the rest.
+    /// Default options, with PATH, locale, time zone, user and certificates from these variables;
+    /// no others, because they may hold credentials.
     pub fn inherit(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let known = |name: &OsString| INHERITED.iter().any(|inherited| name == inherited);
         Self {
@@ -82,19 +83,19 @@ pub struct Processes {
     inner: Arc<Inner>,
 }
 
-/// Why this host cannot have machines.
+/// Why this host cannot run machines.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The directory cannot be made or reached.
+    /// The directory cannot be created or accessed.
     #[error("cannot keep machines in `{dir}`: check that this user may write there")]
     Dir {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// Processes cannot be told apart.
+    /// There is no `/proc`.
     #[error(
         "`process:` machines need Linux with `/proc` mounted: run tinqs-ci there, or choose another `compute`"
     )]
@@ -106,13 +107,14 @@ struct Inner {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     options: Options,
-    /// Somebody removes what ended machines left.
+    /// Whether a task is deleting the leftovers of ended machines.
     sweeping: AtomicBool,
     live: Live,
 }
 
 impl Processes {
-    /// The machines of this directory, those of an earlier process included. Makes it (0700).
+    /// Returns the machines of this directory, including those of an earlier process. Creates it
+    /// (0700).
     ///
     /// # Errors
     /// [`HostError`].
@@ -133,7 +135,7 @@ impl Processes {
         })
     }
 
-    /// Runs what blocks, on a thread for that.
+    /// Runs blocking work on a thread for that.
     async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -144,7 +146,9 @@ impl Processes {
         let work = tokio::task::spawn_blocking(move || work(&inner));
         match tokio::time::timeout(within, work).await {
             Ok(Ok(result)) => result,
-            Ok(Err(panicked)) => Err(unavailable(operation, format!("it failed: {panicked}"))),
+            Ok(Err(panicked)) => {
+                Err(unavailable(operation, format!("the operation panicked: {panicked}")))
+            }
             Err(_) => {
                 let message = format!("this host did not answer within {} s", within.as_secs());
                 Err(unavailable(operation, message))
@@ -152,7 +156,7 @@ impl Processes {
         }
     }
 
-    /// Removes what ended machines left, beside everything else.
+    /// Deletes the leftovers of ended machines in the background.
     fn sweep(&self) {
         let inner = Arc::clone(&self.inner);
         if !inner.sweeping.swap(true, Ordering::AcqRel) {
@@ -163,7 +167,7 @@ impl Processes {
         }
     }
 
-    /// Starts the processes of a prepared machine; answers once it has claimed its directory.
+    /// Starts the processes of a prepared machine; returns once it has claimed its directory.
     async fn start(&self, place: &Place) -> Result<(), PortError> {
         let failed = |error| directory::failed("launch", &place.dir, error);
         let log = directory::log(place).map_err(failed)?;
@@ -182,19 +186,19 @@ impl Processes {
             .stderr(errors)
             .spawn()
             .map_err(|error| cannot_spawn(place, error))?;
-        // Reaped whenever it ends; it may outlive us.
+        // Reaped when it ends; it may outlive this process.
         let reaper = tokio::spawn(async move { child.wait().await.map(|_| ()) });
         for _ in 0..500 {
             if place.has(directory::STARTED) {
                 return Ok(());
             }
             if reaper.is_finished() {
-                // It may have claimed between the two questions.
+                // It may have claimed between the two checks.
                 return if place.has(directory::STARTED) { Ok(()) } else { Err(unclaimed(place)) };
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // A very slow host: it is on its way, and nobody else can claim its directory twice.
+        // A very slow host: the start is under way, and the directory cannot be claimed twice.
         Ok(())
     }
 }
@@ -207,7 +211,9 @@ fn unclaimed(place: &Place) -> PortError {
     let dir = place.dir.display();
     unavailable(
         "launch",
-        format!("the machine could not begin in `{dir}`: see `log` there; has the disk space?"),
+        format!(
+            "the machine did not start in `{dir}`: see `log` there, and check the disk's space"
+        ),
     )
 }
 
@@ -217,21 +223,24 @@ fn cannot_spawn(place: &Place, error: std::io::Error) -> PortError {
         std::io::ErrorKind::NotFound => (
             ErrorKind::Invalid,
             format!(
-                "cannot start {token}: `bash` is not in the PATH that machines get; install it or mend PATH"
+                "cannot start {token}: `bash` is not in the machines' PATH; install it or fix PATH"
             ),
         ),
-        _ => (ErrorKind::Unavailable, format!("cannot start {token}: out of processes or memory?")),
+        _ => (
+            ErrorKind::Unavailable,
+            format!("cannot start {token}: check the limits of processes and memory"),
+        ),
     };
     PortError::new("compute", "launch", kind, message).caused_by(error)
 }
 
-/// The place that a machine's id names; `None` where it cannot be one of ours.
+/// The directory of a machine ID; `None` if it cannot be one of ours.
 fn place_of(inner: &Inner, id: &InstanceId) -> Option<Place> {
     Place::of_token(&inner.dir, &id.0)
 }
 
-/// Of the machines that were launched or listed here. Reads little more than one file for each that
-/// lives.
+/// Covers the machines that were launched or listed here. Reads little more than one file per live
+/// machine.
 #[async_trait]
 impl MachineEnds for Processes {
     async fn ended(&self) -> Result<Vec<RunName>, PortError> {
@@ -280,12 +289,12 @@ impl Compute for Processes {
         placement: u32,
         attempt: &Attempt,
     ) -> Result<Instance, PortError> {
-        // Of the slot: it says nothing of others.
+        // Concerns this attempt only.
         let invalid = |message: String| {
             PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
         };
         let place = Place::of_token(&self.inner.dir, &slot.token(placement))
-            .ok_or_else(|| invalid("the slot holds what no slot may hold".to_owned()))?;
+            .ok_or_else(|| invalid("the attempt ID is not valid".to_owned()))?;
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
         let asked =
             asked.ok_or_else(|| invalid(format!("attempt {slot} has no placement {placement}")))?;
@@ -331,7 +340,8 @@ impl Compute for Processes {
                 return Ok(());
             }
             scan::end(&place.token, grace).map_err(|left| {
-                let message = format!("{} has processes that do not end: {left:?}", place.token);
+                let message =
+                    format!("{} has processes that survive SIGKILL: {left:?}", place.token);
                 unavailable("terminate", message)
             })?;
             // Records the end.

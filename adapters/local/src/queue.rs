@@ -1,6 +1,6 @@
-//! Wake-ups in the process: names that wait, names that are being looked at.
+//! Wakes in the process: names that wait, and names that are being reconciled.
 //!
-//! Nothing is kept over a restart: `due` in the store and the poll bring every run back.
+//! Nothing survives a restart: `due` in the store and the poll bring every run back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,12 @@ use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What is not done within this comes again: longer than a look may take (60 s).
+/// A delivery that is not done within this time comes again: longer than a reconcile may take (60
+/// s).
 const AGAIN_AFTER: Duration = Duration::from_mins(2);
-/// How long `next` waits for the first.
+/// How long `next` waits for the first name.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Names are small; more of them than this is a fault elsewhere.
+/// Most names; names are small, and more would be a fault elsewhere.
 const MOST: usize = 1_000_000;
 
 /// The queue of a process.
@@ -30,9 +31,9 @@ pub struct MemoryQueue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<RunName>,
-    /// The same names, for asking.
+    /// The same names, for lookups.
     known: HashSet<RunName>,
-    /// Handed out and not done, with when they come again.
+    /// Names handed out and not done, with the time when they come again.
     out: HashMap<u64, (RunName, Instant)>,
     handles: u64,
 }
@@ -44,27 +45,27 @@ impl Default for MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// An empty queue; what is not done within 2 minutes comes again.
+    /// Returns an empty queue; a delivery that is not done within 2 minutes comes again.
     pub fn new() -> Self {
         Self::again_after(AGAIN_AFTER)
     }
 
-    /// An empty queue that is less patient, for tests.
+    /// Returns an empty queue with a shorter time, for tests.
     pub fn again_after(again_after: Duration) -> Self {
         Self { state: Mutex::default(), arrived: Notify::new(), again_after }
     }
 
-    /// How many names wait; those handed out do not count.
+    /// Returns how many names wait; those handed out do not count.
     pub fn depth(&self) -> usize {
         self.state().waiting.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can leave the state half changed.
+        // No code that holds the lock can leave the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What can be handed out now, and when the next name that is out comes again.
+    /// Hands out names, and returns when the next one that is out comes again.
     fn take(&self, max: usize) -> (Vec<Delivery>, Option<Instant>) {
         let now = Instant::now();
         let mut state = self.state();
@@ -92,7 +93,7 @@ impl State {
         }
     }
 
-    /// Puts back what was handed out and not done in time.
+    /// Puts back names that were handed out and not done in time.
     fn call_back(&mut self, now: Instant) {
         let late: Vec<RunName> =
             self.out.extract_if(|_, (_, at)| *at <= now).map(|(_, (name, _))| name).collect();
@@ -104,13 +105,13 @@ impl State {
 
 #[async_trait]
 impl Queue for MemoryQueue {
-    /// A name that already waits is not queued twice; one that is out is, because what woke it may
-    /// have come after it was looked at.
+    /// A name that already waits is not queued twice; one that is handed out is, because its new
+    /// cause may have come after the read.
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
         let mut state = self.state();
         if state.waiting.len() >= MOST && !state.known.contains(name) {
             let message =
-                format!("{MOST} runs wait to be looked at already; {name} comes by its due time");
+                format!("the queue is full with {MOST} runs; {name} is reconciled when it is due");
             return Err(PortError::new("queue", "wake", ErrorKind::Throttled, message));
         }
         state.push(name.clone());
@@ -119,7 +120,7 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
-    /// Waits up to a second for the first. Dropping the future loses nothing.
+    /// Waits up to a second for the first name. Dropping the future loses nothing.
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -134,7 +135,7 @@ impl Queue for MemoryQueue {
     }
 
     async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
-        // A handle that is not known came again meanwhile: its later delivery counts.
+        // An unknown handle came again meanwhile: its later delivery counts.
         if let Ok(handle) = delivery.handle.parse::<u64>() {
             self.state().out.remove(&handle);
         }

@@ -1,10 +1,10 @@
-//! Runs in one file of this host: redb, crash-safe, one process at a time.
+//! Runs in one file on this host: redb, crash-safe, one process at a time.
 //!
-//! - Reads of one record go to one thread that takes all that wait into one transaction; other
-//!   reads run on blocking threads, a few at a time.
-//! - Writes go to one thread that puts all that wait into one durable commit, so that many small
-//!   writes cost few disk flushes.
-//! - After an I/O error (a full disk) the file is closed and opened anew, until that succeeds.
+//! - Reads of one record go to one thread, which reads all waiting ones in one transaction; other
+//! reads run on a few blocking threads.
+//! - Writes go to one thread, which puts all waiting ones into one durable commit, so that many
+//! small writes cost few disk flushes.
+//! - After an I/O error (a full disk) the file is closed and reopened, until that succeeds.
 
 mod inbox;
 mod index;
@@ -35,25 +35,25 @@ use writer::{File, Opener, Ticket};
 
 /// The file's name in the store's directory.
 const FILE: &str = "tinqs-ci.redb";
-/// Of one call, waiting for its turn included.
+/// Time limit of one call, including the wait for its turn.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Reads of more than a record at once; more wait for their turn.
+/// Concurrent reads of more than one record.
 const READERS: usize = 8;
-/// Writes, and reads of one record, that wait at once; more wait for a place.
+/// Most queued writes, and most queued reads of one record.
 const WAITING: usize = 4096;
-/// How long an answer of [`Store::can_be_written`] is believed.
+/// How long a result of [`Store::can_be_written`] is valid.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 
 /// A store in one file, or in memory for tests and the demo.
 pub struct Store {
     file: Arc<File>,
     readers: Arc<Semaphore>,
-    /// Both are `None` only while it is dropped.
+    /// Both are `None` only during drop.
     gets: Option<mpsc::Sender<Wanted>>,
     writes: Option<mpsc::Sender<Ticket>>,
     threads: Vec<JoinHandle<()>>,
-    /// The file has one owner, so a lease is only ever held between tasks of this process, and
-    /// ends with it: memory is the right place.
+    /// The file has one owner, so a lease is only ever held between tasks of this process, and ends
+    /// with it.
     leases: Mutex<HashMap<String, (String, Timestamp)>>,
     probe: Mutex<Option<(Instant, Result<(), String>)>>,
 }
@@ -67,28 +67,30 @@ impl fmt::Debug for Store {
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has opened it.
     #[error(
-        "`{file}` is in use by another tinqs-ci process: stop that one, or give this one a directory of its own (store = \"redb:DIR\")"
+        "`{file}` is in use by another tinqs-ci process: stop it, or set another directory \
+         (store = \"redb:DIR\")"
     )]
     Busy {
         /// The file.
         file: PathBuf,
     },
-    /// The directory or the file cannot be made or opened.
+    /// The directory or the file cannot be created or opened.
     #[error(
-        "cannot open the store `{file}`: check that this user may write there and that the disk has space"
+        "cannot open the store `{file}`: check this user's write permission and the disk's space"
     )]
     Io {
         /// The directory or file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// It is no database, or a damaged one.
+    /// The file is no database, or damaged.
     #[error(
-        "`{file}` is not a store of tinqs-ci or is damaged ({reason}): move it away and start again; waiting jobs are found again at the forge"
+        "`{file}` is not a store of tinqs-ci or is damaged ({reason}): move it away and restart; \
+         the poll finds waiting jobs again"
     )]
     Damaged {
         /// The file.
@@ -96,9 +98,10 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A newer tinqs-ci wrote it.
+    /// A newer tinqs-ci wrote the file.
     #[error(
-        "`{file}` was written by a newer tinqs-ci (format {format}): run that one, or move the file away"
+        "`{file}` was written by a newer tinqs-ci (format {format}): run that version, or move the \
+         file away"
     )]
     Newer {
         /// The file.
@@ -112,16 +115,16 @@ pub enum OpenError {
 }
 
 impl Store {
-    /// Opens the store in a directory; makes both where they are missing (0700, 0600).
+    /// Opens the store of a directory; creates both if missing (0700, 0600).
     ///
     /// # Errors
-    /// [`OpenError`]; `Busy` where another process has it.
+    /// [`OpenError`]; `Busy` if another process has opened it.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let opener = writer::on_disk(dir, FILE)?;
         Self::with(dir.join(FILE), opener)
     }
 
-    /// A store that is gone with the process.
+    /// Returns a store that ends with the process.
     ///
     /// # Errors
     /// [`OpenError::Thread`].
@@ -149,11 +152,11 @@ impl Store {
         })
     }
 
-    /// Whether records can be written now. Cheap: an answer is believed for 3 seconds, and a
-    /// write that has just succeeded spares the probe's own.
+    /// Checks whether records can be written. Cheap: a result is valid for 3 seconds, and a recent
+    /// successful write replaces the probe.
     ///
     /// # Errors
-    /// `Unavailable`, with what is wrong.
+    /// `Unavailable`, with the reason.
     pub async fn can_be_written(&self) -> Result<(), PortError> {
         if self.file.written_within(PROBE_EVERY) {
             return Ok(());
@@ -174,7 +177,7 @@ impl Store {
         unavailable(operation, format!("the store `{}` is closing", self.file.path.display()))
     }
 
-    /// Hands a write to the thread and waits until it is durable.
+    /// Passes a write to the thread and waits until it is durable.
     async fn write(&self, operation: &'static str, op: Op) -> Result<Answer, PortError> {
         let (settled, answer) = oneshot::channel();
         let ended = || self.closing(operation);
@@ -204,7 +207,7 @@ impl Store {
     ) -> Result<T, PortError> {
         let (file, readers) = (Arc::clone(&self.file), Arc::clone(&self.readers));
         let asked = async move {
-            // Never closed, so there always is a permit.
+            // Never closed, so the permit always comes.
             let permit = readers.acquire_owned().await.ok();
             tokio::task::spawn_blocking(move || {
                 let result = file.read(read);
@@ -222,7 +225,7 @@ impl Store {
         result.map_err(|message| self.failed_to_read(operation, message))
     }
 
-    /// A read cannot open the file anew; the thread that writes does when it is asked for anything.
+    /// A read cannot reopen the file; any request to the writer thread does.
     fn failed_to_read(&self, operation: &'static str, message: String) -> PortError {
         if let Some(writes) = &self.writes {
             let (settled, _) = oneshot::channel();
@@ -235,16 +238,13 @@ impl Store {
         let path = self.file.path.display();
         unavailable(
             operation,
-            format!(
-                "`{path}` did not answer within {} s: is its disk hanging?",
-                DEADLINE.as_secs()
-            ),
+            format!("`{path}` did not answer within {} s: check its disk", DEADLINE.as_secs()),
         )
     }
 }
 
 impl Drop for Store {
-    /// Waits for what is under way, so that the file is free when this returns.
+    /// Waits for pending work, so that the file is free when this returns.
     fn drop(&mut self) {
         (self.gets, self.writes) = (None, None);
         for thread in self.threads.drain(..) {
@@ -264,7 +264,12 @@ fn unavailable(operation: &'static str, message: impl Into<String>) -> PortError
 }
 
 fn unexpected(operation: &'static str) -> PortError {
-    PortError::new("store", operation, ErrorKind::Invalid, "the store answered another question")
+    PortError::new(
+        "store",
+        operation,
+        ErrorKind::Invalid,
+        "the store returned an unexpected result",
+    )
 }
 
 #[async_trait]
@@ -302,12 +307,12 @@ impl RunStore for Store {
         self.write("remove", Op::Remove { name: name.clone(), uid, version }).await.map(|_| ())
     }
 
-    /// At most 10,000 of those whose `keep` is over, longest over first; the rest next time.
+    /// Returns at most 10,000 of the runs whose `keep` is over, oldest first; the rest next time.
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         self.read("open", move |read| tables::open(read, now)).await
     }
 
-    /// Goes through at most 10,000 records, so a page may be short, even empty, with a `next`.
+    /// Reads at most 10,000 records, so a page may be short, even empty, and still have a `next`.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
         let after = after
             .map(Cursor::parse)

@@ -1,8 +1,8 @@
-//! HTTP clients: each one of this program begins here.
+//! HTTP clients: every client of this program is built here.
 
-/// A client to be set up, with TLS by `ring`.
+/// Returns a client builder with TLS by `ring`.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // Refused only where the process has a provider already, which is as good.
+    // Fails only if the process already has a provider, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
 }

@@ -1,7 +1,7 @@
-//! The breaker of each class. Once the cloud has refused a launch for what an operator must mend, no
-//! other launch of the class is made for a while; then one attempt tries, and its answer decides.
-//! What a process has not seen answered yet is tried by one attempt first: the others wait for that
-//! answer. All of it is memory: losing it costs a call, never safety.
+//! The breaker of each class. When the cloud refuses a launch and an operator must act, the class
+//! launches nothing for a while; then one attempt tries, and its answer decides. In a class without
+//! an answer so far, one attempt tries first and the others wait for it. This is a cache: losing it
+//! costs a call, never safety.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,49 +14,50 @@ use crate::mutant::{self, Mutant};
 use crate::plan::times::{STOPPED_FOR, after};
 use crate::ports::Clock;
 
-/// Runs of a class that are woken when its launches go on; the others come by their own dues.
+/// The maximum number of runs that are woken when a breaker closes; the others wait for their due.
 const WOKEN_AT_MOST: usize = 1_000;
 
 /// The breakers of all classes.
 #[derive(Default)]
 pub(super) struct Breakers(Mutex<HashMap<ClassName, Arc<Breaker>>>);
 
-/// One class's.
+/// The breaker of one class.
 struct Breaker {
     /// Held by the attempt that tries an untried class.
     first: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
-/// What is known of a class's launches.
+/// What is known about the launches of a class.
 enum State {
-    /// None was answered yet.
+    /// No launch was answered yet.
     Untried,
-    /// They are taken.
+    /// Launches are accepted.
     Closed,
-    /// They are stopped.
+    /// Launches are stopped.
     Open(Open),
 }
 
 struct Open {
     broken: Broken,
-    /// The attempt that tries; it may ask until it is answered.
+    /// The attempt that tries; it may launch until it gets an answer.
     trial: Option<Slot>,
-    /// Runs that wait for it in this process.
+    /// Runs that wait in this process.
     held: BTreeSet<RunName>,
 }
 
-/// Leave to launch for one slot.
+/// A permit to launch for one attempt.
 pub(super) struct Leave {
     class: ClassName,
     slot: Slot,
-    /// Whether it has closed the door behind it.
+    /// Whether it is the one try of an open breaker.
     tries: bool,
     first: Option<SemaphoreGuardArc>,
 }
 
 impl Leave {
-    /// Whether it still holds for that slot: others wait for it. What all may do is asked for anew.
+    /// Returns whether the permit is for that attempt and excludes others. A permit that anybody
+    /// can get is requested again.
     pub(super) fn holds_for(&self, class: &ClassName, slot: &Slot) -> bool {
         (self.tries || self.first.is_some()) && self.class == *class && self.slot == *slot
     }
@@ -64,9 +65,9 @@ impl Leave {
 
 /// A breaker that has closed.
 pub(super) struct Closed {
-    /// Since when it was open.
+    /// When it opened.
     pub(super) since: Timestamp,
-    /// Runs that waited for it in this process.
+    /// Runs that waited in this process.
     pub(super) held: BTreeSet<RunName>,
 }
 
@@ -87,7 +88,7 @@ impl Breaker {
 }
 
 impl Open {
-    /// Why nobody may try now.
+    /// Returns why no attempt may try now.
     fn shut(&self, now: Timestamp) -> Option<Broken> {
         let mut broken = self.broken.clone();
         if mutant::on(Mutant::BreakerNeverCloses) {
@@ -103,7 +104,7 @@ impl Breakers {
         all.entry(class.clone()).or_default().clone()
     }
 
-    /// Why no launch of the class is made now, by any attempt but the one that tries.
+    /// Returns why the class launches nothing now, for any attempt but the one that tries.
     pub(super) fn broken(
         &self,
         class: &ClassName,
@@ -116,11 +117,11 @@ impl Breakers {
         }
     }
 
-    /// Leave to launch for a slot. Where the class is untried it is waited until nobody else tries,
-    /// which is as long as one launch takes.
+    /// Returns a permit to launch for an attempt. If no launch was answered yet, waits until nobody
+    /// else tries, which takes as long as one launch.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Returns the open breaker.
     pub(super) async fn admit(
         &self,
         class: &ClassName,
@@ -151,7 +152,7 @@ impl Breakers {
         Ok(leave)
     }
 
-    /// A leave was not used: the next one may try.
+    /// Returns an unused permit: the next attempt may try.
     pub(super) fn unused(&self, leave: &Leave, now: Timestamp) {
         if let State::Open(open) = &mut *self.of(&leave.class).state()
             && leave.tries
@@ -162,8 +163,8 @@ impl Breakers {
         }
     }
 
-    /// A launch was taken, or refused for what passes by itself: what was asked for is right.
-    /// Answers what had been stopped.
+    /// Closes the breaker: a launch was accepted, or refused for a temporary reason, so the request
+    /// is valid. Returns the breaker if it was open.
     pub(super) fn accepted(&self, class: &ClassName) -> Option<Closed> {
         match std::mem::replace(&mut *self.of(class).state(), State::Closed) {
             State::Open(Open { broken, trial: _, held }) => {
@@ -173,8 +174,8 @@ impl Breakers {
         }
     }
 
-    /// A launch was refused for what an operator must mend. Answers what is stopped, where it was
-    /// not before.
+    /// Opens the breaker: a launch was refused, and an operator must act. Returns it if it was not
+    /// open before.
     pub(super) fn refused(
         &self,
         class: &ClassName,
@@ -198,7 +199,7 @@ impl Breakers {
         Some(broken)
     }
 
-    /// A run waits for the class's launches to go on.
+    /// Records that a run waits for the breaker to close.
     pub(super) fn holds(&self, class: &ClassName, name: &RunName) {
         if let State::Open(open) = &mut *self.of(class).state()
             && open.held.len() < WOKEN_AT_MOST
@@ -207,7 +208,7 @@ impl Breakers {
         }
     }
 
-    /// A class is configured otherwise: it is tried anew. Answers the runs that waited.
+    /// Lets a class whose configuration changed launch again. Returns the runs that waited.
     pub(super) fn reset(&self, class: &ClassName, now: Timestamp) -> BTreeSet<RunName> {
         match &mut *self.of(class).state() {
             State::Open(open) => {
@@ -251,7 +252,7 @@ mod tests {
         Timestamp::from_second(60 * minute).expect("a time")
     }
 
-    /// What asking for leave comes to; `None`: it waits.
+    /// Requests a permit; `None` if that must wait.
     fn asked(breakers: &Breakers, job: i64, now: Timestamp) -> Option<Result<Leave, Broken>> {
         let clock = At(now);
         let (class, slot) = (linux(), slot(job));
@@ -267,33 +268,33 @@ mod tests {
     }
 
     #[test]
-    fn an_untried_class_is_asked_by_one_and_the_others_wait_for_its_answer() {
+    fn one_attempt_tries_an_untried_class_while_the_others_wait_for_its_answer() {
         let breakers = Breakers::default();
-        let first = asked(&breakers, 1, minute(0)).expect("nobody is before").expect("leave");
+        let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("a permit");
         assert!(first.holds_for(&linux(), &slot(1)) && !first.holds_for(&linux(), &slot(2)));
         let (class, second, clock) = (linux(), slot(2), At(minute(0)));
         let mut waits = pin!(breakers.admit(&class, &second, &clock));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waits.as_mut().poll(&mut context).is_pending());
-        // An answer that tells nothing: the next one tries.
+        // An ambiguous answer: the next one tries.
         drop(first);
         let Poll::Ready(Ok(second)) = waits.as_mut().poll(&mut context) else {
-            panic!("it is its turn");
+            panic!("no permit");
         };
         assert!(second.holds_for(&linux(), &slot(2)));
-        assert!(asked(&breakers, 3, minute(0)).is_none(), "and the third waits for that");
-        assert!(breakers.accepted(&linux()).is_none(), "nothing had been stopped");
-        // From now on nobody waits, also while the second still holds its leave.
+        assert!(asked(&breakers, 3, minute(0)).is_none(), "the third waits for the second");
+        assert!(breakers.accepted(&linux()).is_none(), "it was not open");
+        // From now on nobody waits, even while the second still holds its permit.
         for job in 3..6 {
-            let leave = asked(&breakers, job, minute(0)).expect("no wait").expect("leave");
-            assert!(!leave.holds_for(&linux(), &slot(job)), "it is asked for anew before the call");
+            let leave = asked(&breakers, job, minute(0)).expect("no wait").expect("a permit");
+            assert!(!leave.holds_for(&linux(), &slot(job)), "it is requested again before the call");
         }
     }
 
     #[test]
-    fn those_who_waited_for_a_refusal_have_no_leave() {
+    fn attempts_that_wait_get_no_permit_after_a_refusal() {
         let breakers = Breakers::default();
-        let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("leave");
+        let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("a permit");
         let (class, second, clock) = (linux(), slot(2), At(minute(0)));
         let mut waits = pin!(breakers.admit(&class, &second, &clock));
         let mut context = Context::from_waker(Waker::noop());
@@ -301,31 +302,31 @@ mod tests {
         assert!(refused(&breakers, minute(0)));
         drop(first);
         let Poll::Ready(Err(broken)) = waits.as_mut().poll(&mut context) else {
-            panic!("the class is stopped");
+            panic!("the breaker is open");
         };
         assert_eq!((broken.since, broken.until), (minute(0), minute(5)));
     }
 
     #[test]
-    fn one_may_try_after_five_minutes_and_shuts_the_door_behind_it() {
+    fn only_one_attempt_may_try_after_five_minutes() {
         let breakers = Breakers::default();
         assert!(refused(&breakers, minute(0)), "it opens");
         assert!(!refused(&breakers, minute(0)), "it is open");
         assert!(matches!(asked(&breakers, 1, minute(4)), Some(Err(_))));
         assert!(breakers.broken(&linux(), None, minute(5)).is_none());
-        let trial = asked(&breakers, 1, minute(5)).expect("no wait").expect("leave");
+        let trial = asked(&breakers, 1, minute(5)).expect("no wait").expect("a permit");
         assert!(trial.holds_for(&linux(), &slot(1)));
-        let Some(Err(broken)) = asked(&breakers, 2, minute(5)) else { panic!("it is shut") };
+        let Some(Err(broken)) = asked(&breakers, 2, minute(5)) else { panic!("it is open") };
         assert_eq!((broken.since, broken.until), (minute(0), minute(10)));
-        // Its own attempt is asked for again, as long as nothing is known of it.
+        // The attempt that tries may launch again as long as it has no answer.
         assert!(matches!(asked(&breakers, 1, minute(7)), Some(Ok(_))));
         assert!(breakers.broken(&linux(), Some(&slot(1)), minute(7)).is_none());
         assert!(breakers.broken(&linux(), Some(&slot(2)), minute(7)).is_some());
         // Not used: the next one may try at once.
         breakers.unused(&trial, minute(8));
         assert!(matches!(asked(&breakers, 2, minute(8)), Some(Ok(_))));
-        assert!(!refused(&breakers, minute(8)), "the same stop goes on");
-        let broken = breakers.broken(&linux(), None, minute(12)).expect("it is stopped");
+        assert!(!refused(&breakers, minute(8)), "it stays open");
+        let broken = breakers.broken(&linux(), None, minute(12)).expect("it is open");
         assert_eq!((broken.since, broken.until), (minute(0), minute(13)));
         breakers.holds(&linux(), &RunName::job(7));
         let closed = breakers.accepted(&linux()).expect("it was open");
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_that_waited_are_told_and_the_others_come_by_their_dues() {
+    fn at_most_a_thousand_waiting_runs_are_woken() {
         let breakers = Breakers::default();
         assert!(refused(&breakers, minute(0)));
         for job in 0..1_010 {

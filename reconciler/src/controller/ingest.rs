@@ -1,15 +1,18 @@
-//! Hints and demand become runs.
+//! Turns hints and demand into runs.
 
 use super::{Controller, Hint};
 use crate::model::{Run, RunName, Slot, Spec, serving};
 use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
 
 impl Controller {
-    /// Takes hints in: when it answers `Ok`, each is durable as a run or a wake-up. Makes a run for
-    /// a waiting job that a class serves and that has none. Answers how many runs it made.
+    /// Ingests hints. Creates a run for each waiting job that a class serves and that has none, and
+    /// returns how many it created.
+    ///
+    /// # Guarantees
+    /// After `Ok`, each hint is durable as a run or a wake-up.
     ///
     /// # Errors
-    /// The store's or the queue's, where a hint could not be made durable.
+    /// Returns the store's or the queue's error if a hint could not be made durable.
     pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
         self.memory.stir();
         let mut created = 0;
@@ -34,7 +37,7 @@ impl Controller {
         Ok(created)
     }
 
-    /// Makes the run of a waiting job, if a class serves it and there is none, and wakes it.
+    /// Creates and wakes the run of a waiting job, if a class serves it and there is none.
     pub(super) async fn ensure_run(&self, job: &WaitingJob) -> Result<bool, PortError> {
         let spec = Spec {
             job: job.job.clone(),
@@ -45,12 +48,15 @@ impl Controller {
         self.demand_run(RunName::job(job.job.job_id), spec).await
     }
 
-    /// Makes a run of this name, if a class serves its labels and there is none, and wakes it. When
-    /// it answers `Ok`, the run is durable, or no class serves it. Answers whether it made it.
+    /// Creates and wakes a run, if a class serves its labels and there is none. Returns whether it
+    /// created the run.
+    ///
+    /// # Guarantees
+    /// After `Ok`, the run is durable, or no class serves it.
     ///
     /// # Errors
-    /// The store's, where the run could not be made durable; the queue's, where a run that was
-    /// there could not be woken.
+    /// Returns the store's error if the run could not be made durable, and the queue's error if an
+    /// existing run could not be woken.
     pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
         let settings = self.settings();
         if serving(&settings.classes, &spec.runs_on).is_none() {
@@ -58,16 +64,16 @@ impl Controller {
         }
         self.memory.stir();
         let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
-        // Not asked for first: most jobs are announced once, and the write tells as well.
+        // No read first: most jobs are announced once, and the write detects an existing run.
         let created = match self.ports.store.put(&run, Expect::Absent).await {
             Ok(_) => true,
-            // It is there, or somebody else made it: that is as good.
+            // The run exists already.
             Err(error) if error.kind == ErrorKind::Conflict => false,
             Err(error) => return Err(error),
         };
-        // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
+        // The run is durable and due: a lost wake-up only delays it until the next poll.
         let woken = self.ports.queue.wake(&name).await;
-        // One that was there may be gone by now: then the wake-up is all that is durable.
+        // An existing run may be gone by now: then only the wake-up is durable.
         if created { Ok(true) } else { woken.map(|()| false) }
     }
 }

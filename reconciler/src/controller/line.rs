@@ -1,5 +1,5 @@
-//! Runs that wait for the pace of launches, in the order they have waited: whoever finds room calls
-//! the first. Without it each of them would ask again every few seconds, all through a burst.
+//! The launch queue: runs that the launch pacer holds back, longest wait first. A reconcile that
+//! finds room wakes the first one. Without the queue each run would retry every few seconds.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,18 +10,18 @@ use super::Controller;
 use crate::model::{Reason, Run, RunName};
 use crate::plan::times::older;
 
-/// Who stands in line so long without a call is looked at all the same, as one that waits for a seat.
+/// A run that is queued this long is reconciled anyway, like one that waits for a seat.
 const STANDS_FOR: SignedDuration = SignedDuration::from_mins(5);
 
-/// The line, as this process knows it. Losing it costs looks.
+/// The launch queue of this process. Losing it costs extra reconciles.
 #[derive(Default)]
 pub(super) struct Line(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// By how long they have waited.
+    /// Queued runs, by the start of their wait.
     order: BTreeSet<(Timestamp, RunName)>,
-    /// Since when each waits, and since when it stands here.
+    /// Since when each run waits, and since when it is queued.
     places: HashMap<RunName, (Timestamp, Timestamp)>,
 }
 
@@ -38,7 +38,7 @@ impl Line {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A look is over: its run stands in line from now on, or no longer.
+    /// Queues a run after its reconcile, or removes it.
     pub(super) fn looked_at(
         &self,
         name: &RunName,
@@ -55,7 +55,7 @@ impl Line {
         }
     }
 
-    /// Whether a run waits to be called, and not for too long.
+    /// Returns whether a run is queued, and not for too long.
     pub(super) fn holds(&self, name: &RunName, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.places.get(name).is_some_and(|(_, stands)| !older(now, *stands, STANDS_FOR))
@@ -65,7 +65,7 @@ impl Line {
         self.inner().order.is_empty()
     }
 
-    /// The one that has waited longest; it stands here no more.
+    /// Removes and returns the run that has waited longest.
     fn first(&self) -> Option<RunName> {
         let mut inner = self.inner();
         let (_, name) = inner.order.pop_first()?;
@@ -75,8 +75,8 @@ impl Line {
 }
 
 impl Controller {
-    /// As long as there is room for a launch, so many of those that wait for it are looked at.
-    /// Answers how many. Each look calls one more: what needs no launch any more holds nobody up.
+    /// Wakes at most `most` queued runs while there is room for a launch, and returns how many.
+    /// Each reconcile wakes one more, so a run that no longer needs a launch delays no other.
     pub(super) async fn call_the_first(&self, most: usize) -> usize {
         let mut called = 0;
         while called < most

@@ -1,4 +1,4 @@
-//! One look: observe, then rounds of plan, free, prepare, put, act, record.
+//! One reconcile: observe, then rounds of plan, free, prepare, put, act, record.
 
 mod free;
 mod launch;
@@ -15,30 +15,30 @@ use crate::mutant::{self, Mutant};
 use crate::plan::{self, Action, Plan, Row, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
-/// Nothing lands late: what is left of a look after this is dropped.
+/// After this time the rest of a reconcile is dropped, so that no effect lands late.
 const LOOK_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// A look goes on at most so often, and twice more for each machine of its class: a placement is
-/// written in one round and asked for in the next, and no answer may be left unwritten.
+/// The maximum number of rounds, plus two for each machine of the class: a placement is written in
+/// one round and launched in the next, and every answer must be written.
 const ROUNDS: usize = 6;
 
-/// A look under way.
+/// A reconcile in progress.
 struct Look<'a> {
     controller: &'a Controller,
     seen: Observation,
-    /// The record as it is in the store.
+    /// The record in the store.
     stored: Option<Run>,
     report: Report,
-    /// Effects issued, each at most once in a look.
+    /// Issued effects; each is issued at most once.
     issued: HashSet<String>,
-    /// Leave to launch, until it is used.
+    /// The launch permit, until it is used.
     leave: Option<Leave>,
 }
 
-/// Why a look ends before it is through.
+/// Why a reconcile stops early.
 enum Stop {
-    /// It has taken too long.
+    /// It took too long.
     Late,
-    /// A port failed where that ends the look.
+    /// A port failed.
     Port(PortError),
 }
 
@@ -49,8 +49,8 @@ impl From<PortError> for Stop {
 }
 
 impl Controller {
-    /// One look at a run. The caller sees to it that a name is looked at by one task at a time in
-    /// this process.
+    /// Reconciles a run. The caller ensures that at most one task of this process reconciles a run
+    /// at a time.
     pub async fn reconcile(&self, name: &RunName) -> Report {
         let began_at = self.ports.clock.now();
         let mut report = Report {
@@ -83,13 +83,13 @@ impl Controller {
         let stored = seen.run.clone();
         let issued = HashSet::new();
         let mut look = Look { controller: self, seen, stored, report, issued, leave: None };
-        // On the heap: what a look holds over its calls would else lie in every future around it.
+        // Boxed, to keep the futures around it small.
         match Box::pin(look.go()).await {
             Ok(()) => {}
             Err(Stop::Late) => {
                 look.report.result = LookResult::Error;
                 look.report.error =
-                    Some("the look took longer than 60 s; the rest is left to the next".to_owned());
+                    Some("the reconcile took longer than 60 s; the next one continues".to_owned());
             }
             Err(Stop::Port(error)) => fail(&mut look.report, &error),
         }
@@ -120,7 +120,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// One round. Answers whether another may find more to do.
+    /// Runs one round. Returns whether another one may find more to do.
     async fn round(&mut self, plan: Plan) -> Result<bool, Stop> {
         let Plan { row, status, prepare, actions } = plan;
         let (free, act): (Vec<Action>, Vec<Action>) =
@@ -138,13 +138,13 @@ impl Look<'_> {
         };
         let Some(run) = &mut self.seen.run else { return Ok(false) };
         let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
-        // In push mode the machine that got a job may be gone already: then the run is over.
+        // In push mode the machine that got a job may be gone already: then the run is finished.
         let newly_used = row == Row::PushConsumed && used(&run.status) != used(&status);
         let before = std::mem::replace(&mut run.status, status);
         let mut more = newly_used || matches!(row, Row::Reopen | Row::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.slot).await {
-                // Its class was stopped meanwhile: decided anew with that, and nothing is written.
+                // The breaker opened meanwhile: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
                     run.status = before;
                 }
@@ -213,13 +213,13 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The current placement was recorded by this look.
+    /// Records that this reconcile has written the current placement.
     fn recorded(&mut self) {
         let attempt = self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref());
         self.seen.recorded_here = attempt.map(|a| (a.number, a.current()));
     }
 
-    /// Writes the record, if more than its due moved.
+    /// Writes the record if more than its due changed.
     async fn put(&mut self, row: Row) -> Result<(), Stop> {
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
         if !record::worth_writing(stored, &run.status, self.seen.now) {
@@ -242,10 +242,10 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The run is over: those that wait for it are looked at.
+    /// Wakes the runs that need this finished one.
     async fn call_dependents(&self, run: &Run) {
         for name in &run.spec.needed_by {
-            // A lost wake-up leaves them to their due, a minute at the latest.
+            // After a lost wake-up they continue at their due, within a minute.
             let _ = self.controller.ports.queue.wake(name).await;
         }
     }
@@ -265,7 +265,7 @@ impl Look<'_> {
         }
     }
 
-    /// The report; what it says of the next look is remembered.
+    /// Completes the report, and caches the due of the run.
     fn close(self) -> Report {
         let Self { controller, seen, stored, mut report, issued: _, leave } = self;
         if let Some(leave) = leave {

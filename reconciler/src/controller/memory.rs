@@ -1,4 +1,4 @@
-//! What one process remembers between looks. Losing it costs calls, never safety.
+//! The cache of one process. Losing it costs calls, never safety.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,31 +15,30 @@ use crate::model::{
 use crate::plan::times::after;
 use crate::ports::PortError;
 
-/// Nobody is woken twice by the sweep within this time.
+/// The sweep wakes no run twice within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
-/// Where nothing is open, the store is asked for open runs this often, and no more.
+/// How often the store is read while no run is open.
 const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// Where nothing of ours was found at all, machines, registrations and seats are gone through this
-/// often, and no more.
+/// How often machines, registrations and seats are swept while none of ours exists.
 const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// How often all finished runs are gone through.
+/// How often all finished runs are audited.
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// Registrations known to be missing that are remembered at most.
+/// The maximum number of cached missing registrations.
 const MISSING_KEPT: usize = 10_000;
-/// Machines that the cloud took back, remembered at most.
+/// The maximum number of cached reclaimed machines.
 const RECLAIMED_KEPT: usize = 10_000;
 
-/// Machines by the run their slot names.
+/// Machines by the run of their attempt ID.
 pub(super) type Machines = HashMap<RunName, Vec<Instance>>;
-/// Runner rows by the run their slot names; `None`: the token may not list them.
+/// Registrations by the run of their attempt ID; `None` if the token may not list them.
 pub(super) type Rows = Option<HashMap<RunName, Vec<Registration>>>;
-/// Seats by the run their slot names.
+/// Seats by the run of their attempt ID.
 pub(super) type Seats = HashMap<RunName, Vec<(ClassName, Slot)>>;
 
-/// One process's memory.
+/// The cache of one process.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Orders readings: a listing serves a look if it was begun after the look read its record.
+    /// Orders reads: a listing serves a reconcile if it began after that one read its record.
     tickets: AtomicU64,
     pub(super) machines: Listing<Machines>,
     pub(super) rows: Listing<Rows>,
@@ -54,30 +53,30 @@ pub(super) struct Memory {
 struct Inner {
     missing: HashMap<i64, Timestamp>,
     short: Vec<Shortage>,
-    /// Machines that were seen taken back: each speaks once.
+    /// Machines that were seen reclaimed: each counts once.
     reclaimed: BTreeSet<InstanceId>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
-    /// The classes of the machines that were listed last.
+    /// The classes of the last listed machines.
     classes: BTreeSet<ClassName>,
-    /// Where going through all finished runs goes on, and when.
+    /// Where and when the audit of finished runs continues.
     audit: (Option<String>, Timestamp),
-    /// When `woken` was last gone through.
+    /// When `woken` was last pruned.
     cleared: Option<Timestamp>,
     idle: Idle,
 }
 
-/// When nothing was found, while that still holds for all that this process knows.
+/// When nothing was found, as long as this process knows of no change.
 #[derive(Clone, Copy, Default)]
 struct Idle {
-    /// No open run and none that is due.
+    /// When no run was open or due.
     nothing_open: Option<Timestamp>,
-    /// No machine, registration or seat either.
+    /// When no machine, registration or seat was left either.
     nothing_left: Option<Timestamp>,
 }
 
 impl Memory {
-    /// A place in the order of readings.
+    /// Returns a position in the order of reads.
     pub(super) fn ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed)
     }
@@ -86,7 +85,7 @@ impl Memory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A registration gave 404 by its id. Answers since when it does.
+    /// Records a 404 for a registration's ID. Returns since when it is missing.
     pub(super) fn missing(&self, registration: i64, now: Timestamp) -> Timestamp {
         let mut inner = self.inner();
         if inner.missing.len() >= MISSING_KEPT {
@@ -95,12 +94,12 @@ impl Memory {
         *inner.missing.entry(registration).or_insert(now)
     }
 
-    /// A registration was seen.
+    /// Records that a registration was seen.
     pub(super) fn there(&self, registration: i64) {
         self.inner().missing.remove(&registration);
     }
 
-    /// A machine is skipped for a while, and what its cause reaches to.
+    /// Marks an offering as unavailable for as long as the cause says.
     pub(super) fn skip(&self, machine: &Machine, cause: Cause, now: Timestamp) {
         let until = after(now, cause.remembered_for());
         let mut inner = self.inner();
@@ -109,7 +108,7 @@ impl Memory {
         inner.short.push(Shortage { machine: machine.clone(), until, cause });
     }
 
-    /// The cloud took a machine back. It is listed for an hour, and counts when it is first seen.
+    /// Records that the cloud reclaimed a machine. It is listed for an hour, and counts once.
     pub(super) fn reclaimed(&self, id: &InstanceId, machine: &Machine, now: Timestamp) {
         let first = {
             let mut inner = self.inner();
@@ -123,75 +122,75 @@ impl Memory {
         }
     }
 
-    /// Machines that are skipped now.
+    /// Returns the offerings that are unavailable now.
     pub(super) fn short(&self, now: Timestamp) -> Vec<Shortage> {
         self.inner().short.iter().filter(|s| s.until > now).cloned().collect()
     }
 
-    /// The machine list names these classes.
+    /// Records the classes in the list of machines.
     pub(super) fn saw_classes<'a>(&self, classes: impl Iterator<Item = &'a ClassName>) {
         self.inner().classes = classes.cloned().collect();
     }
 
-    /// The classes that the machine list named last.
+    /// Returns the classes in the last list of machines.
     pub(super) fn seen_classes(&self) -> BTreeSet<ClassName> {
         self.inner().classes.clone()
     }
 
-    /// Whether it is time to go through finished runs.
+    /// Returns whether it is time to audit finished runs.
     pub(super) fn audits(&self, now: Timestamp) -> bool {
         self.inner().audit.1 <= now
     }
 
-    /// Where going through them goes on; `None`: at the first.
+    /// Returns the cursor at which the audit continues; `None`: at the start.
     pub(super) fn audit_from(&self) -> Option<String> {
         self.inner().audit.0.clone()
     }
 
-    /// A page of it is done; after the last it rests.
+    /// Records an audited page; after the last one the audit pauses.
     pub(super) fn audited(&self, next: Option<String>, now: Timestamp) {
         let rests = if next.is_some() { SignedDuration::ZERO } else { AUDITED_EVERY };
         self.inner().audit = (next, now + rests);
     }
 
-    /// There is something to do, or was a moment ago: what was not found may be there now.
+    /// Ends idle mode: what was not found may exist now.
     pub(super) fn stir(&self) {
         self.inner().idle = Idle::default();
     }
 
-    /// No run is open or due.
+    /// Records that no run is open or due.
     pub(super) fn found_nothing_open(&self, now: Timestamp) {
         self.inner().idle.nothing_open = Some(now);
     }
 
-    /// Neither machine, registration nor seat is left.
+    /// Records that no machine, registration or seat is left.
     pub(super) fn found_nothing_left(&self, now: Timestamp) {
         self.inner().idle.nothing_left = Some(now);
     }
 
-    /// Whether nothing was open when that was read last, however long ago.
+    /// Returns whether nothing was open at the last read, however long ago.
     pub(super) fn was_idle(&self) -> bool {
         self.inner().idle.nothing_open.is_some()
     }
 
-    /// Whether a poll may leave the store alone, where the forge's list asks for nothing.
+    /// Returns whether a poll may skip the store if the forge lists nothing to serve.
     pub(super) fn nothing_open(&self, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.dues.is_empty() && recent(inner.idle.nothing_open, STORE_READ_EVERY, now)
     }
 
-    /// Whether a sweep may be left out.
+    /// Returns whether a sweep may be skipped.
     pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
     }
 
-    /// Remembers that a run was woken: one whose wake-up is lost is due again then.
+    /// Records that a run was woken; it is due again soon in case the wake-up is lost.
     pub(super) fn remember_woken(&self, name: &RunName, now: Timestamp) {
         self.remember_due(name, Some(now + WOKEN_FOR));
     }
 
-    /// When a run is to be looked at again; `None`: not on its own account.
+    /// Sets when a run is due; `None`: only after an event.
     pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
         let mut inner = self.inner();
         inner.idle = Idle::default();
@@ -201,7 +200,7 @@ impl Memory {
         };
     }
 
-    /// These runs are looked at again now, as far as they are looked at on their own account.
+    /// Makes runs due now, if they are due at all.
     pub(super) fn bring_forward(&self, names: &BTreeSet<RunName>, now: Timestamp) {
         let mut inner = self.inner();
         for name in names {
@@ -211,12 +210,12 @@ impl Memory {
         }
     }
 
-    /// The due of a run as this process knows it.
+    /// Returns the cached due of a run.
     pub(super) fn due(&self, name: &RunName) -> Option<Timestamp> {
         self.inner().dues.get(name).copied()
     }
 
-    /// The runs that fell due, each put off for half a minute.
+    /// Returns the due runs, and postpones each by half a minute.
     pub(super) fn take_due(&self, now: Timestamp) -> Vec<RunName> {
         let mut inner = self.inner();
         let due: Vec<RunName> = inner
@@ -231,16 +230,16 @@ impl Memory {
         due
     }
 
-    /// Whether the sweep may wake this run: not twice within 30 s.
+    /// Returns whether the sweep may wake this run: not twice within 30 s.
     pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
         let mut inner = self.inner();
         let recent = |at: Timestamp| at <= now && now < at + WOKEN_FOR;
-        // Gone through once in that time only: many are woken at once, and each asks here.
+        // Pruned only once in that time: many are woken at once, and each call comes through here.
         if !inner.cleared.is_some_and(recent) {
             inner.cleared = Some(now);
             inner.woken.retain(|_, at| recent(*at));
         }
-        // A refused wake-up must not put the next one off: who is asked for often would sleep for ever.
+        // A refused wake-up must not postpone the next one: a run named often would never wake.
         let may = !inner.woken.get(name).is_some_and(|at| recent(*at));
         if may {
             inner.woken.insert(name.clone(), now);
@@ -248,20 +247,20 @@ impl Memory {
         may
     }
 
-    /// The earliest due that this process knows.
+    /// Returns the earliest cached due.
     pub(super) fn earliest_due(&self) -> Option<Timestamp> {
         self.inner().dues.values().min().copied()
     }
 }
 
-/// Whether that was found less than so long ago. A clock that went back has found nothing.
+/// Returns whether `found` is less than `within` ago; false if the clock went back.
 fn recent(found: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
     found.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 
-/// A listing shared by all who look at the same time.
+/// A listing that concurrent reconciles share.
 pub(super) struct Listing<T> {
-    /// One reads at a time. Not `async_lock::Mutex`: who is next there rests on the wall clock.
+    /// One reads at a time. Not `async_lock::Mutex`: its order depends on the wall clock.
     turn: async_lock::Semaphore,
     last: Mutex<Option<(u64, Arc<T>)>>,
 }
@@ -273,7 +272,7 @@ impl<T> Default for Listing<T> {
 }
 
 impl<T> Listing<T> {
-    /// A listing begun after `ticket`: the last one, or a new one that all who wait share.
+    /// Returns a listing that began after `ticket`: the last one, or a new one that all share.
     pub(super) async fn after<F>(
         &self,
         memory: &Memory,

@@ -1,4 +1,4 @@
-//! One look's reading: the record first, then machines, registrations, job, seats.
+//! Observes a run: the record first, then machines, registrations, job and seats.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,14 +16,14 @@ use crate::plan::VISIBLE_WITHIN;
 use crate::plan::times::older;
 use crate::ports::{ErrorKind, PortError};
 
-/// How often a record may change while it is looked at.
+/// How often a record may change while it is read.
 const READINGS: usize = 3;
 
 impl Controller {
-    /// What a look would see now. Changes nothing.
+    /// Observes a run as a reconcile would. Changes nothing.
     ///
     /// # Errors
-    /// Any reading's: what was not read is not guessed.
+    /// Returns the error of any read that failed, and `Conflict` if the record keeps changing.
     pub async fn observe(&self, name: &RunName) -> Result<Observation, PortError> {
         let now = self.ports.clock.now();
         for _ in 0..READINGS {
@@ -43,7 +43,7 @@ impl Controller {
             "store",
             "get",
             ErrorKind::Conflict,
-            format!("{name} changed while it was looked at"),
+            format!("{name} changed while it was read"),
         ))
     }
 
@@ -122,9 +122,9 @@ impl Controller {
         }
     }
 
-    /// What the runs that this one needs tell of its job, where the forge tells nothing: it is
-    /// blocked until they are over, and skipped where one of them never got a machine. One that is
-    /// not there, or was deleted, is served by somebody else or long gone: it is not waited for.
+    /// Derives the job's state from the runs that it needs, if the forge does not report it: it is
+    /// blocked until they finish, and skipped if one of them never got a machine. A run that does
+    /// not exist or was deleted is not waited for: it is served elsewhere or long gone.
     async fn needs_of(&self, run: &Run) -> Result<Job, PortError> {
         if !run.is_open() {
             return Ok(Job::Unobservable);
@@ -147,8 +147,8 @@ impl Controller {
         Ok(by_run(machines, |m| &m.slot))
     }
 
-    /// Classes whose seats are listed: those that are configured, and those of machines that are
-    /// listed. A class that is configured no longer has seats until its machines are gone.
+    /// Returns the classes whose seats are listed: configured ones, and those of listed machines. A
+    /// class that is no longer configured has seats until its machines are gone.
     fn seated_classes(&self) -> BTreeSet<ClassName> {
         let configured = self.settings().classes.iter().map(|c| c.name.clone()).collect();
         let mut all: BTreeSet<ClassName> = configured;
@@ -156,7 +156,7 @@ impl Controller {
         all
     }
 
-    /// What a run may hold in classes that it was recorded for and that are not listed any more.
+    /// Returns the run's seats in recorded classes that are no longer listed.
     async fn seats_of_old_classes(
         &self,
         run: Option<&Run>,
@@ -191,7 +191,7 @@ impl Controller {
         Ok(by_run(all, |(_, slot)| slot))
     }
 
-    /// Absence from the list is no evidence: what matters is asked for by its id.
+    /// Reads registrations that matter and are not listed by their ID: absence proves nothing.
     async fn ask_for_registrations(&self, seen: &mut Observation) -> Result<(), PortError> {
         let Registrations::Seen(rows) = &seen.registrations else { return Ok(()) };
         let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
@@ -220,8 +220,8 @@ impl Controller {
             } else {
                 self.ports.forge.registration(id).await?
             };
-            // Another run's row under that number (a forge restored from a backup counts anew) says
-            // nothing of this slot, and is not ours to retire.
+            // Another run's registration with that ID (a forge restored from a backup reuses IDs)
+            // says nothing about this attempt, and must not be retired.
             found.push(match row.filter(|row| row.slot == slot) {
                 Some(row) => {
                     self.memory.there(id);
@@ -233,7 +233,7 @@ impl Controller {
                     uuid: None,
                     online: false,
                     busy: false,
-                    // Seen now: a look may have begun long before, and the wait counts from here.
+                    // The reconcile may have begun long before, but the wait counts from now.
                     missing_since: Some(self.memory.missing(id, self.ports.clock.now())),
                 },
             });
@@ -244,7 +244,7 @@ impl Controller {
         Ok(())
     }
 
-    /// A machine that was answered and is on no list is asked for by its id, once it must be visible.
+    /// Reads launched machines that are not listed by their ID, once they must be visible.
     async fn ask_for_machines(&self, seen: &mut Observation) -> Result<(), PortError> {
         for gone in unlisted(seen) {
             let found = self.ports.compute.find(&gone.id).await?;
@@ -255,8 +255,8 @@ impl Controller {
 }
 
 impl Observation {
-    /// Things of no record, or of another incarnation, are judged only by a look that has read
-    /// the record after them.
+    /// Returns whether the record must be read again after the rest: if there is none, or if
+    /// something belongs to another incarnation.
     fn needs_second_reading(&self) -> bool {
         let Some(run) = &self.run else { return true };
         let uid = run.uid.short();
@@ -275,9 +275,9 @@ fn by_run<T>(items: Vec<T>, slot: impl Fn(&T) -> &Slot) -> HashMap<RunName, Vec<
     map
 }
 
-/// Answered placements that are on no list though they must be visible, where that matters: the
-/// attempt is going on, or it holds a registration or a seat. As machines that have ended, which each
-/// of them is where its id is not known any more.
+/// Returns launched machines that are not listed although they must be visible, if that matters:
+/// the attempt is active, or it holds a registration or a seat. They are returned as terminated,
+/// which each of them is if its ID is unknown to the cloud.
 fn unlisted(seen: &Observation) -> Vec<Instance> {
     let Some(run) = &seen.run else { return Vec::new() };
     let mut all: Vec<Instance> = Vec::new();
@@ -355,7 +355,7 @@ mod tests {
     use crate::model::{End, Ended, InstanceId, PastPlacement, Spec};
 
     #[test]
-    fn an_answer_at_the_end_of_time_is_no_panic_and_not_yet_due() {
+    fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {
         let now = Timestamp::UNIX_EPOCH;
         let mut run = Run::new("test", RunName::job(1), Spec::default(), now);
         let class = ClassName("linux".to_owned());

@@ -1,4 +1,4 @@
-//! What the controller says of what it did. It counts and logs nothing itself.
+//! Reports of the controller, which counts and logs nothing itself.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,57 +6,57 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Broken, ClassName, Phase, Reason, RunName};
 use crate::ports::ErrorKind;
 
-/// What came of a look. The controller counts and logs nothing itself.
+/// The report of a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The run.
+    /// The run's name.
     pub name: RunName,
-    /// When the look began.
+    /// When the reconcile began.
     pub began_at: Timestamp,
-    /// How it went.
+    /// The result as a whole.
     pub result: LookResult,
-    /// The run's phase before it; `None`: there was no record.
+    /// The run's phase before; `None` if there was no record.
     pub phase_before: Option<Phase>,
-    /// The run's phase after it; `None`: there is no record any more.
+    /// The run's phase after; `None` if there is no record any more.
     pub phase: Option<Phase>,
-    /// Why it is not further on.
+    /// Why the run makes no progress, if it does not.
     pub reason: Option<Reason>,
     /// The class that serves it.
     pub class: Option<ClassName>,
-    /// The repository, `owner/name`; empty where there is no record.
+    /// The repository, `owner/name`; empty if there is no record.
     pub repo: String,
-    /// What was done, in order.
+    /// The effects, in order.
     pub effects: Vec<Effect>,
-    /// When to look again at the latest; `None`: never, on its own account.
+    /// When it is reconciled again at the latest; `None`: only after an event.
     pub due: Option<Timestamp>,
-    /// What kept it from going on.
+    /// The error that stopped it, if any.
     pub error: Option<String>,
-    /// Things that happened and that are worth a histogram or a counter.
+    /// Events for metrics.
     pub facts: Vec<Fact>,
 }
 
-/// How a look went.
+/// The result of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookResult {
-    /// Nothing was to be done.
+    /// Nothing had to be done.
     Settled,
     /// Something was done or written.
     Acted,
-    /// Somebody else wrote first: it is looked at again.
+    /// Somebody else wrote first: the run is reconciled again.
     Conflict,
-    /// A reading failed; or an effect did.
+    /// A read or an effect failed.
     Error,
 }
 
-/// One call that changes the world, and what came of it.
+/// One call with an effect, and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Effect {
-    /// What.
+    /// The call.
     pub action: ActionKind,
-    /// On what: a machine's id, a registration's id, a slot.
+    /// Its target: the ID of a machine or a registration, a class, or the run's name.
     pub target: String,
-    /// The slot it is about, where it is about one.
+    /// The attempt ID, if it is about an attempt.
     pub slot: Option<String>,
     /// The row of the heart that asked for it.
     pub row: String,
@@ -64,7 +64,7 @@ pub struct Effect {
     pub error: Option<(ErrorKind, String)>,
 }
 
-/// Which call.
+/// A call with an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionKind {
@@ -88,51 +88,51 @@ pub enum ActionKind {
     Wake,
 }
 
-/// A thing that happened, once.
+/// An event that is reported once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
-    /// The job was seen running for the first time; it had waited so long.
+    /// The job was seen running for the first time.
     Started {
-        /// In seconds.
+        /// How long it had waited, in seconds.
         waited_seconds: i64,
     },
-    /// The run was finished.
+    /// The run finished.
     Finished {
-        /// How.
+        /// How it finished.
         outcome: crate::model::Outcome,
     },
-    /// The run was made.
+    /// The run was created.
     Created,
-    /// The launches of a class are stopped: the cloud refused one for what an operator must mend.
+    /// A breaker opened: the cloud refused a launch of the class, and an operator must act.
     BreakerOpened {
-        /// Which.
+        /// The class.
         class: ClassName,
         /// Why, and until when.
         broken: Broken,
     },
-    /// The launches of a class go on.
+    /// A breaker closed: the class may launch again.
     BreakerClosed {
-        /// Which.
+        /// The class.
         class: ClassName,
-        /// How long they were stopped, in seconds.
+        /// How long it was open, in seconds.
         open_seconds: i64,
     },
 }
 
-/// What came of a poll or a sweep.
+/// The report of a poll or a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SweepReport {
     /// Whether this replica holds the lease; without it nothing was read.
     pub leader: bool,
-    /// Jobs that the forge's list holds.
+    /// Jobs that the forge lists.
     pub waiting_jobs: usize,
     /// Of those, jobs that no class serves.
     pub unserved_jobs: usize,
-    /// Runs that were made: jobs that no webhook had announced.
+    /// Runs that were created, for jobs that no webhook had announced.
     pub created: usize,
-    /// Runs that were asked to be looked at.
+    /// Runs that were woken.
     pub woken: usize,
     /// Machines seen.
     pub machines: usize,
@@ -140,6 +140,6 @@ pub struct SweepReport {
     pub registrations: usize,
     /// Seats seen.
     pub seats: usize,
-    /// Readings that failed; the others were used.
+    /// Errors of failed reads; the other reads were used.
     pub errors: Vec<String>,
 }

@@ -1,39 +1,39 @@
-//! What the controller is told.
+//! Settings and hints of the controller.
 
 use jiff::SignedDuration;
 
 use crate::model::{Class, Secret};
 use crate::ports::WaitingJob;
 
-/// What the controller is told at start.
+/// The settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Value of the machine tag; part of every uid.
+    /// The name of the installation: the value of the machine tag, and part of every UID.
     pub installation: String,
-    /// The forge's address as machines reach it.
+    /// The forge's URL as machines reach it.
     pub instance_url: String,
-    /// For cloning over HTTPS on machines, where configured.
+    /// The token for cloning over HTTPS on machines, if configured.
     pub git_token: Option<Secret>,
-    /// In order: the first that serves a job's labels serves it.
+    /// Classes in order: the first one that serves a job's labels is used.
     pub classes: Vec<Class>,
     /// How often the forge's job list is read.
     pub poll_every: SignedDuration,
-    /// How often machines, registrations and seats are gone through.
+    /// How often machines, registrations and seats are swept.
     pub sweep_every: SignedDuration,
-    /// This process, as the holder of the sweep's lease.
+    /// The name of this process as holder of the sweep's lease.
     pub replica: String,
 }
 
-/// What a webhook may tell: never what to do.
+/// What a webhook reports: never what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// A job was seen waiting.
     Queued(WaitingJob),
-    /// Something happened to a job: look at its run, and at the run whose slot the runner's name is.
+    /// Something happened to a job: its run is woken, and the run whose attempt ID the runner has.
     Job {
-        /// The job's id.
+        /// The job's ID.
         job_id: i64,
-        /// The name of the runner that works on it, where told.
+        /// The name of the runner that executes it, if reported.
         runner: Option<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! The sweep: both sides of the world name runs to look at. It decides nothing.
+//! Poll and sweep: the store, the forge and the cloud name runs to wake. Nothing is decided here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,17 +11,17 @@ use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
 
-/// Finished runs that a sweep goes through at most.
+/// The maximum number of finished runs that a sweep audits.
 const AUDITED_AT_ONCE: usize = 50;
-/// Runs that are called each time where there is room for a launch; their looks call more.
+/// The maximum number of queued runs that are woken at once; their reconciles wake more.
 const CALLED_AT_ONCE: usize = 4;
 
 impl Controller {
-    /// Every `poll_every`: the forge's queued jobs, and runs that fell due.
+    /// Creates runs for the forge's waiting jobs, and wakes due runs. Called every `poll_every`.
     pub async fn poll(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
-        // Where nothing is going on the forge's list alone is read: readings of the store cost money.
+        // When idle, only the forge's list is read: reads of the store cost money.
         let mut waiting = None;
         if self.memory.nothing_open(now) {
             let jobs = self.ports.forge.waiting().await;
@@ -55,7 +55,7 @@ impl Controller {
         report
     }
 
-    /// Whether no class serves any of these jobs; counts them.
+    /// Returns whether no class serves any of these jobs, and then counts them.
     fn asks_for_nothing(&self, jobs: &[WaitingJob], report: &mut SweepReport) -> bool {
         let settings = self.settings();
         let nothing = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
@@ -65,7 +65,7 @@ impl Controller {
         nothing
     }
 
-    /// Every `sweep_every`: machines, registrations and seats wake the runs they name.
+    /// Wakes the runs that machines, registrations and seats name. Called every `sweep_every`.
     pub async fn sweep(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
@@ -132,8 +132,8 @@ impl Controller {
         run.is_ok_and(|run| run.is_some_and(|run| !run.is_open()))
     }
 
-    /// Goes through the finished runs, a page a sweep, once an hour: no list of what is due holds one
-    /// whose due is wrong, and nothing else would ever look at it again.
+    /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
+    /// whose due is wrong.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
         if !self.memory.audits(now) {
             return;
@@ -155,7 +155,7 @@ impl Controller {
         }
     }
 
-    /// Whether a finished run would stay longer than it is to be kept.
+    /// Returns whether a finished run would be kept too long.
     fn is_misfiled(&self, run: &Run, now: Timestamp) -> bool {
         let settings = self.settings();
         let class = serving(&settings.classes, &run.spec.runs_on);
@@ -164,20 +164,20 @@ impl Controller {
         run.status.due > after(finished_at, keep)
     }
 
-    /// Wakes the runs whose due, as this process knows it, is over. Reads nothing.
+    /// Wakes the runs whose cached due has passed, and returns how many. Reads nothing.
     pub async fn wake_due(&self) -> usize {
         let now = self.ports.clock.now();
         let mut due = self.memory.take_due(now);
         due.retain(|name| !self.memory.line.holds(name, now));
         let mut woken = self.call_the_first(CALLED_AT_ONCE).await;
         for name in due {
-            // What could not be woken is due again in half a minute.
+            // A run that could not be woken is due again in half a minute.
             woken += usize::from(self.ports.queue.wake(&name).await.is_ok());
         }
         woken
     }
 
-    /// The earliest due that this process knows; 0 runs: `None`.
+    /// Returns the earliest cached due; `None` if there is none.
     pub fn earliest_due(&self) -> Option<Timestamp> {
         self.memory.earliest_due()
     }
@@ -185,7 +185,7 @@ impl Controller {
     async fn leads(&self, report: &mut SweepReport, now: Timestamp) -> bool {
         let settings = self.settings();
         let beats = settings.poll_every * 3;
-        // Where it was idle the last time, it may be read again only a minute later.
+        // When idle, the lease is extended only once a minute.
         let ttl =
             beats.max(SignedDuration::from_secs(if self.memory.was_idle() { 90 } else { 30 }));
         match self.ports.store.lease("sweep", &settings.replica, now, ttl).await {
@@ -195,7 +195,7 @@ impl Controller {
         report.leader
     }
 
-    /// The open runs, where this replica is the one that goes through them.
+    /// Returns the open runs if this replica holds the lease.
     async fn open_if_leading(
         &self,
         report: &mut SweepReport,
@@ -208,7 +208,7 @@ impl Controller {
         open.inspect_err(|error| report.errors.push(error.to_string())).ok()
     }
 
-    /// The process's own word goes first: dues that only move are not written.
+    /// Returns whether a run is due. The cached due wins: one that merely moves is not written.
     fn is_due(&self, run: &OpenRun, now: Timestamp) -> bool {
         if mutant::on(match run.phase {
             Phase::Finished => Mutant::FinishedNotWoken,
@@ -225,7 +225,7 @@ impl Controller {
         due <= now || (run.phase != Phase::Finished && due > now + longest)
     }
 
-    /// A run for each waiting job that has none; a look at each that is finished and waits again.
+    /// Creates a run for each waiting job without one, and wakes finished runs that wait again.
     async fn demand(
         &self,
         jobs: Vec<WaitingJob>,

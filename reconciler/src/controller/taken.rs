@@ -1,8 +1,8 @@
-//! Who runs on whose machine, and whether a machine comes back for the one that was taken.
+//! Which run uses whose machine, and whether a displaced job gets a machine back.
 //!
-//! A runner takes the oldest job that its labels fit, not the one it was launched for. Whoever loses
-//! a machine that way waits for the taker's; where the taker never had one (its class was at its
-//! limit), that wait is in vain. What is remembered here costs time when it is lost, never safety.
+//! A runner takes the oldest job that fits its labels, not the one it was launched for. A displaced
+//! job waits for the taker's machine; if the taker never had one (its class was at its limit), that
+//! wait is in vain. This is a cache: losing it costs time, never safety.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,19 +11,19 @@ use super::Controller;
 use crate::model::{End, Job, Observation, Phase, Run, RunName, Slot};
 use crate::ports::PortError;
 
-/// Machines that were taken and are remembered at most; then it begins anew.
+/// The maximum number of cached machines; then the cache is cleared.
 const KEPT: usize = 10_000;
-/// Runs in a chain of takers that are read at most.
+/// The maximum number of runs that are read in a chain of takers.
 const HOPS: usize = 20;
 
-/// Which run's job took the machine of which slot.
+/// Which run's job took the machine of which attempt.
 #[derive(Default)]
 pub(super) struct Taken(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     takers: HashMap<Slot, RunName>,
-    /// The other way round; whether the slot's run was told that nothing comes back.
+    /// The reverse, and whether the displaced run was woken because it gets no machine.
     slots: HashMap<RunName, (Slot, bool)>,
 }
 
@@ -32,7 +32,7 @@ impl Taken {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This run's job was seen on the machine of that slot.
+    /// Records that the run's job was seen on the machine of an attempt.
     pub(super) fn saw(&self, taker: &RunName, slot: &Slot) {
         let mut inner = self.inner();
         if slot.run == *taker || inner.takers.get(slot) == Some(taker) {
@@ -45,17 +45,17 @@ impl Taken {
         inner.takers.insert(slot.clone(), taker.clone());
     }
 
-    /// Who took the machine of this slot.
+    /// Returns the run that took the machine of an attempt.
     fn taker(&self, slot: &Slot) -> Option<RunName> {
         self.inner().takers.get(slot).cloned()
     }
 
-    /// The slot whose machine this run took, unless its run was told already.
+    /// Returns the attempt whose machine the run took, unless the displaced run was woken already.
     fn untold(&self, taker: &RunName) -> Option<Slot> {
         self.inner().slots.get(taker).filter(|(_, told)| !told).map(|(slot, _)| slot.clone())
     }
 
-    /// The slot's run is told now.
+    /// Records that the displaced run is woken.
     fn told(&self, taker: &RunName) {
         if let Some((_, told)) = self.inner().slots.get_mut(taker) {
             *told = true;
@@ -63,13 +63,13 @@ impl Taken {
     }
 }
 
-/// What a run whose job took another's machine gives back for it.
+/// What a run whose job took another run's machine gives back for it.
 enum Back {
-    /// A machine of its own that nobody has taken yet, or one that may still be asked for.
+    /// A machine of its own that nobody has taken yet, or one that may still be requested.
     Expected,
-    /// A machine, and that was taken in its turn.
+    /// A machine that was taken in turn.
     Taken(Slot),
-    /// None.
+    /// No machine.
     Nothing,
 }
 
@@ -79,7 +79,7 @@ impl Back {
         match attempt.map(|attempt| (attempt.number, attempt.ended.map(|ended| ended.why))) {
             Some((_, None)) => Self::Expected,
             Some((number, Some(End::Consumed))) => Self::Taken(run.slot(number)),
-            // While it waits, an attempt may be under way that is not recorded yet.
+            // While it waits, an attempt may be in preparation and not recorded yet.
             _ if run.status.phase == Phase::Running || !run.is_open() => Self::Nothing,
             _ => Self::Expected,
         }
@@ -87,28 +87,27 @@ impl Back {
 }
 
 impl Controller {
-    /// Whether this run's machine was taken, and it is known that none comes back for it.
+    /// Returns whether the job was displaced and no machine will be reassigned to it.
     pub(super) async fn has_no_spare(&self, seen: &Observation) -> Result<bool, PortError> {
         let (Some(run), Job::Waiting) = (&seen.run, &seen.job) else { return Ok(false) };
         let Some(attempt) = &run.status.attempt else { return Ok(false) };
         self.nothing_comes_back(Back::Taken(run.slot(attempt.number))).await
     }
 
-    /// The job of this run works, or worked, on another run's machine, and nothing comes back for
-    /// that: the other run need not wait for it, and is looked at.
+    /// Wakes the run whose machine this run's job uses or used, if it gets none back.
     pub(super) async fn call_the_robbed(&self, run: &Run) {
         if run.status.phase != Phase::Running && run.is_open() {
             return;
         }
         let Some(slot) = self.memory.taken.untold(&run.name) else { return };
-        // What cannot be read or is lost leaves the other run to its due, a minute at the latest.
+        // After a failed read or a lost wake-up that run continues at its due, within a minute.
         if let Ok(true) = self.nothing_comes_back(Back::of(run)).await {
             self.memory.taken.told(&run.name);
             let _ = self.ports.queue.wake(&slot.run).await;
         }
     }
 
-    /// Follows who took whose machine to the end.
+    /// Follows the chain of takers to its end.
     async fn nothing_comes_back(&self, mut back: Back) -> Result<bool, PortError> {
         let mut followed: Vec<Slot> = Vec::new();
         loop {
@@ -118,7 +117,7 @@ impl Controller {
                 Back::Taken(slot) => slot,
             };
             let taker = self.memory.taken.taker(&slot);
-            // In a circle each has got another's: nobody of it waits.
+            // In a cycle each has another's machine: none of them waits.
             let Some(taker) = taker.filter(|_| followed.len() < HOPS && !followed.contains(&slot))
             else {
                 return Ok(false);

@@ -1,4 +1,4 @@
-//! One try to get a job a machine.
+//! Attempts: each is one try to get a machine for a job.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -9,172 +9,172 @@ use super::machine::{Machine, Refusal};
 use super::names::InstanceId;
 use super::secret::Secret;
 
-/// One try to get one machine, with everything that it will be given.
+/// One try to get a machine for a job, with everything that the machine is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Attempt {
-    /// Grows; with gaps.
+    /// Number within the run: grows, with gaps.
     pub number: u32,
-    /// When it was recorded; the windows for launching rest on it.
+    /// When the attempt was decided. The launch windows count from here.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub decided_at: Timestamp,
-    /// The class it was decided for.
+    /// The class that was chosen for it.
     pub class: ClassName,
-    /// Its identity at the forge, for one job.
+    /// Its single-job registration at the forge.
     pub runner: Runner,
-    /// What its boot script is told.
+    /// The input of its boot script.
     pub boot: Boot,
-    /// Machines asked for, in order; the last is the current one. Never empty.
+    /// Requested machines in order; the last one is current. Never empty.
     pub placements: Vec<Placement>,
-    /// Why it is over and since when; set once.
+    /// Why and when it ended. Set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
 }
 
-/// Why an attempt is over, and since when.
+/// Why and when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Ended {
-    /// Why.
+    /// The reason.
     pub why: End,
-    /// Since when.
+    /// When the end was detected.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }
 
-/// Why an attempt is over.
+/// Why an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum End {
-    /// Its registration was used: it got a job, this run's or another's.
+    /// Its runner got a job, of this run or of another.
     Consumed,
-    /// Its machine went before it got a job: interrupted, or drained itself idle.
+    /// Its machine ended without a job: interrupted, or shut down after idling.
     MachineGone,
-    /// The cloud refused it.
+    /// The cloud refused the launch.
     Refused(Refusal),
-    /// The launch was answered, and the machine was never seen.
+    /// The launch succeeded, but the machine never appeared.
     NeverSeen,
-    /// The launch was never answered, and no machine was seen.
+    /// The launch got no answer, and no machine appeared.
     NeverAnswered,
     /// Its machine did not come online in time.
     NeverReady,
-    /// Its machine idled longer than it should have without ending itself.
+    /// Its machine idled past its limit and did not shut itself down.
     NotAssigned,
     /// A person deleted the run.
     Deleted,
 }
 
-/// An attempt that another one followed.
+/// An attempt that is no longer current.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PastAttempt {
-    /// Its number.
+    /// Number within the run.
     pub number: u32,
-    /// When it was recorded.
+    /// When the attempt was decided.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub decided_at: Timestamp,
-    /// Its class.
+    /// The class that was chosen for it.
     pub class: ClassName,
-    /// The id of its registration.
+    /// The ID of its registration at the forge.
     pub registration: i64,
-    /// What became of its placements.
+    /// The results of its placements.
     pub placements: Vec<PastPlacement>,
-    /// Why it was over.
+    /// Why and when it ended.
     pub ended: Ended,
 }
 
-/// What became of a placement.
+/// The result of a placement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct PastPlacement {
-    /// The machine, where the launch was answered.
+    /// The machine, if the launch succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Answer>,
-    /// The refusal, where it was refused.
+    /// The refusal, if the cloud refused the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
 }
 
-/// A single-job identity at the forge.
+/// A registration at the forge that takes one job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Runner {
-    /// The registration's id.
+    /// The registration's ID.
     pub id: i64,
-    /// The registration's uuid, as the forge writes it.
+    /// The registration's UUID, as the forge writes it.
     pub uuid: String,
-    /// Its name: the slot.
+    /// The runner's name: the attempt ID.
     pub name: String,
-    /// Labels with their schemas (`linux:host`), as the machine needs them.
+    /// Labels with their schemas (`linux:host`).
     pub labels: Vec<String>,
-    /// What the runner proves itself with.
+    /// The token that authenticates the runner.
     #[serde(default)]
     pub token: Secret,
 }
 
-/// What the boot script is told, frozen.
+/// The input of the boot script. Fixed once recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Boot {
-    /// When the machine powers off whatever it does.
+    /// When the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// How long its runner may idle.
+    /// How long the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
-    /// The forge's address as machines reach it.
+    /// The forge's URL as machines reach it.
     pub instance_url: String,
-    /// For cloning over HTTPS, where configured.
+    /// The token for cloning over HTTPS, if configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_token: Option<Secret>,
 }
 
-/// One machine asked for within an attempt.
+/// One machine that an attempt requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Placement {
-    /// The recipe, frozen.
+    /// The machine spec. Fixed once recorded.
     pub machine: Machine,
-    /// Another look than the recording one has asked too: a refusal is then not definitive.
+    /// A later reconcile requested it as well: a refusal is then not definitive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_again: bool,
-    /// What the cloud answered.
+    /// The machine, if the launch succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Answer>,
-    /// Why the cloud refused.
+    /// The refusal, if the cloud refused the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
 }
 
-/// A launch that was answered.
+/// A successful launch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Answer {
-    /// The machine.
+    /// The machine's ID.
     pub id: InstanceId,
-    /// When.
+    /// When the answer came.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }
 
-/// A launch that was refused.
+/// A refused launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Refused {
-    /// Why.
+    /// The reason.
     pub why: Refusal,
-    /// When.
+    /// When the refusal came.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }
 
 impl Attempt {
-    /// Index of the current placement: the number in its client token.
+    /// Returns the index of the current placement, which is part of its client token.
     pub fn current(&self) -> u32 {
         u32::try_from(self.placements.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
-    /// The same attempt, as kept once another one follows.
+    /// Converts the attempt into a past one. An end that is already recorded stays.
     pub fn into_past(self, ended: Ended) -> PastAttempt {
         let Self { number, decided_at, class, runner, boot: _, placements, ended: recorded } = self;
         PastAttempt {

@@ -1,4 +1,4 @@
-//! A class: which labels it serves, with which machines, within which times.
+//! Classes: the labels they serve, their machine specs and their time limits.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,27 +8,27 @@ use super::machine::{Broken, Cause, Machine, Shortage};
 use super::names::text_id;
 
 text_id! {
-    /// A class's name.
+    /// The name of a class.
     ClassName
 }
 
-/// Which labels are served, and how.
+/// The labels that a class serves, and the machines it uses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Class {
-    /// Its name: in tags, metrics, records.
+    /// The name, used in tags, metrics and records.
     pub name: ClassName,
-    /// Labels its runners carry (`name[:schema[:arg]]`), or `["*"]`: any set without `host`.
+    /// Labels of its runners (`name[:schema[:arg]]`), or `["*"]` for any set without `host`.
     pub labels: Vec<String>,
-    /// Also jobs that ask for no label at all.
+    /// Whether it also serves jobs without labels.
     #[serde(default)]
     pub serves_unlabelled: bool,
-    /// Machines in order of preference.
+    /// Machine specs in order of preference.
     pub machines: Vec<Machine>,
-    /// Most machines at once.
+    /// The maximum number of machines at once.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// Most machines at once for one repository.
+    /// The maximum number of machines at once for one repository.
     #[serde(default)]
     pub repo_limit: Option<u32>,
     /// The times it keeps.
@@ -42,24 +42,24 @@ pub struct Class {
     pub broken: Option<Broken>,
 }
 
-/// How long a class waits for what.
+/// The time limits of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Times {
-    /// Launch to runner online.
+    /// From launch to runner online.
     #[serde(with = "Friendly")]
     pub boot_within: SignedDuration,
-    /// Runner started to job; then it drains itself.
+    /// From runner start to job; then the machine shuts itself down.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
-    /// Of a machine, whatever it does.
+    /// The maximum age of a machine, busy or not.
     #[serde(with = "Friendly")]
     pub max_age: SignedDuration,
-    /// A run waiting this long is given up.
+    /// How long a run may wait before it is given up.
     #[serde(with = "Friendly")]
     pub give_up_after: SignedDuration,
-    /// After being robbed, wait this long for the robber's machine.
+    /// How long a displaced job waits for a reassigned machine.
     #[serde(with = "Friendly")]
     pub assign_within: SignedDuration,
     /// How long a finished run is kept.
@@ -80,32 +80,32 @@ impl Default for Times {
     }
 }
 
-/// Most seats in a class, and for one repository in it.
+/// The maximum number of seats in a class and for one repository in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SeatLimits {
-    /// In the class.
+    /// The maximum in the class; `None`: no limit.
     pub class: Option<u32>,
-    /// For the repository.
+    /// The maximum for the repository; `None`: no limit.
     pub repo: Option<u32>,
 }
 
 /// The label that never gets a machine: such jobs belong to a runner on the forge's own host.
 pub const HOST: &str = "host";
 
-/// A label's name without its schema: `linux:docker://image` is `linux`.
+/// Returns a label's name without its schema: `linux` for `linux:docker://image`.
 pub fn label_name(label: &str) -> &str {
     label.split_once(':').map_or(label, |(name, _)| name)
 }
 
-/// Whether a runner that carries `labels` may take a job that asks for `runs_on`
+/// Returns whether a runner with `labels` may take a job that asks for `runs_on`
 /// (Gitea `models/actions/runner.go` `CanMatchLabels`: every label, exact, nothing implied).
 pub fn labels_match(labels: &[String], runs_on: &[String]) -> bool {
     runs_on.iter().all(|wanted| labels.iter().any(|label| label_name(label) == wanted))
 }
 
 impl Class {
-    /// Whether it gives machines to jobs with these labels.
+    /// Returns whether the class serves jobs with these labels.
     pub fn serves(&self, runs_on: &[String]) -> bool {
         if runs_on.is_empty() {
             return self.serves_unlabelled;
@@ -119,12 +119,12 @@ impl Class {
         labels_match(&self.labels, runs_on)
     }
 
-    /// Whether it serves any set of labels.
+    /// Returns whether the class serves any set of labels.
     pub fn is_any(&self) -> bool {
         self.labels.iter().any(|label| label == "*")
     }
 
-    /// The labels that a runner for such a job carries.
+    /// Returns the labels of a runner for a job that asks for `runs_on`.
     pub fn runner_labels(&self, runs_on: &[String]) -> Vec<String> {
         if !self.is_any() {
             return self.labels.clone();
@@ -139,7 +139,7 @@ impl Class {
         labels
     }
 
-    /// Whether places in it are counted.
+    /// Returns whether the class counts seats.
     pub fn has_limit(&self) -> bool {
         self.limit.is_some() || self.repo_limit.is_some()
     }
@@ -173,7 +173,7 @@ impl Class {
     }
 }
 
-/// The first class that serves these labels.
+/// Returns the first class that serves these labels.
 pub fn serving<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a Class> {
     classes.iter().find(|class| class.serves(runs_on))
 }

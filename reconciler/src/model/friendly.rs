@@ -4,12 +4,12 @@ use jiff::SignedDuration;
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
-/// How a duration is written, for `#[serde(with = "Friendly")]`: `5m`, `1h 30m`, `10s`. A type
-/// rather than a module, so that the schema follows it too.
+/// Writes durations as `5m`, `1h 30m`, `10s`, for `#[serde(with = "Friendly")]`. A type and not a
+/// module, because the schema needs a type.
 pub struct Friendly;
 
 impl Friendly {
-    /// Writes `5m`.
+    /// Serializes a duration, for example as `5m`.
     pub fn serialize<S: Serializer>(
         duration: &SignedDuration,
         serializer: S,
@@ -17,7 +17,7 @@ impl Friendly {
         serializer.collect_str(&format_args!("{duration:#}"))
     }
 
-    /// Reads `5m`.
+    /// Deserializes a duration such as `5m`.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SignedDuration, D::Error> {
@@ -39,7 +39,7 @@ impl schemars::JsonSchema for Friendly {
         "Duration".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // Not of the format `duration`, which is ISO 8601's.
+        // No `format: duration`: that means ISO 8601.
         schemars::json_schema!({ "type": "string" })
     }
 }

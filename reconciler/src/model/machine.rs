@@ -1,50 +1,50 @@
-//! What machine is asked for, and why one cannot be had for a while.
+//! Machine specs, and offerings that are unavailable for a while.
 
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What machine is asked for. Kind, subnet and market are what capacity is remembered by.
+/// A machine spec: what the cloud is asked for. Kind, subnet and market identify the offering.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Machine {
-    /// Instance type, or `process`.
+    /// The instance type, or `process`.
     pub kind: String,
-    /// Subnet id; empty where there is none.
+    /// The subnet ID; empty if there is none.
     #[serde(default)]
     pub subnet: String,
-    /// How it is paid.
+    /// The purchase option.
     #[serde(default)]
     pub market: Market,
-    /// Image id; empty where there is none.
+    /// The image ID; empty if there is none.
     #[serde(default)]
     pub image: String,
-    /// Security group ids.
+    /// Security group IDs.
     #[serde(default)]
     pub security_groups: Vec<String>,
-    /// Instance profile; empty for none.
+    /// The instance profile; empty for none.
     #[serde(default)]
     pub instance_profile: String,
 }
 
 impl Machine {
-    /// Whether `other` draws on the same capacity.
+    /// Returns whether `other` draws on the same capacity.
     pub fn same_capacity(&self, other: &Machine) -> bool {
         self.kind == other.kind && self.subnet == other.subnet && self.market == other.market
     }
 }
 
-/// How a machine is paid.
+/// The purchase option of a machine.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Market {
-    /// May be interrupted.
+    /// The cloud may interrupt it.
     Spot,
-    /// Is not interrupted.
+    /// The cloud does not interrupt it.
     #[default]
     OnDemand,
 }
@@ -58,32 +58,32 @@ impl fmt::Display for Market {
     }
 }
 
-/// What a refusal of a launch speaks of: how far it reaches, and how long it is remembered.
+/// Why an offering is unavailable: decides which offerings are affected, and for how long.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The kind, in that subnet and market, is out of capacity for now.
+    /// No capacity for the kind in that subnet and market.
     #[default]
     Capacity,
-    /// The kind is not offered there at all: the configuration asks for what there is not.
+    /// The kind is not offered there at all: the configuration is wrong.
     Unsupported,
-    /// The subnet has no free address, whatever the kind.
+    /// The subnet has no free address for any kind.
     Addresses,
-    /// The account's quota is used up, for the class's machines in that market.
+    /// The account's quota for the class's machines in that market is used up.
     Quota,
     /// The account may not use that market.
     Market,
-    /// The cloud took a machine back: others are preferred, and none is ruled out.
+    /// The cloud reclaimed a machine: other offerings are preferred, but none is excluded.
     Reclaimed,
-    /// The attempt's own fault: it says nothing of others, and is not remembered.
+    /// The attempt itself is at fault: no offering is affected.
     Attempt,
 }
 
 impl Cause {
-    /// How long it is remembered.
+    /// Returns how long an offering is unavailable for this cause.
     pub fn remembered_for(self) -> SignedDuration {
         match self {
             Self::Capacity | Self::Addresses | Self::Market | Self::Reclaimed => {
@@ -96,22 +96,22 @@ impl Cause {
     }
 }
 
-/// A machine that is skipped for a while, and others of its kind, subnet or market with it.
+/// An unavailable offering. The cause decides which machine specs it covers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Shortage {
-    /// The machine that was refused, or taken back.
+    /// The spec of the machine that was refused or reclaimed.
     pub machine: Machine,
-    /// How long it is skipped.
+    /// When it is available again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
-    /// Why.
+    /// Why it is unavailable.
     #[serde(default)]
     pub cause: Cause,
 }
 
 impl Shortage {
-    /// Whether it reaches to this machine.
+    /// Returns whether it covers this machine spec.
     pub(super) fn covers(&self, machine: &Machine) -> bool {
         match self.cause {
             Cause::Capacity | Cause::Unsupported | Cause::Quota | Cause::Reclaimed => {
@@ -124,32 +124,32 @@ impl Shortage {
     }
 }
 
-/// A breaker that is open: the cloud refused a launch of the class for what an operator must mend.
+/// An open breaker: the cloud refused a launch of the class, and an operator must act.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Broken {
-    /// How the last launch was refused.
+    /// Why the last launch was refused.
     pub why: Refusal,
     /// The refusal and its remedy, for people.
     pub message: String,
-    /// Since when launches are held.
+    /// When launches were stopped.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// Until when none is made; then one attempt may try.
+    /// When one attempt may try again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
 }
 
-/// Why the cloud refuses a launch for good.
+/// Why the cloud definitively refused a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Refusal {
-    /// No capacity for this kind, here, in this market.
+    /// No capacity for the kind in this subnet and market.
     NoCapacity,
-    /// An account limit.
+    /// An account limit is reached.
     Limit,
-    /// We may not.
+    /// A permission is missing.
     Denied,
-    /// What we ask for is wrong.
+    /// The request is invalid.
     Invalid,
 }

@@ -1,4 +1,4 @@
-//! The nouns: what is wanted, what is recorded, what is seen.
+//! Data types: what is wanted, what is recorded, what is observed.
 
 mod attempt;
 mod class;

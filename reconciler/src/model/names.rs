@@ -1,4 +1,4 @@
-//! Names: of runs, of their incarnations, of attempts, of machines.
+//! Names and IDs of runs, incarnations, attempts and machines.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ macro_rules! text_id {
 pub(crate) use text_id;
 
 text_id! {
-    /// A machine's id in its cloud.
+    /// A machine's ID at its cloud.
     InstanceId
 }
 
@@ -50,22 +50,22 @@ impl schemars::JsonSchema for RunName {
 }
 
 impl RunName {
-    /// The run of a job that the forge lists.
+    /// Returns the name of the run for a job that the forge lists.
     pub fn job(job_id: i64) -> Self {
         Self(format!("job-{job_id}"))
     }
 
-    /// The run of a job that a push calls for; `parts` are what makes it that job.
+    /// Returns the name of the run for a job that a push triggers; `parts` identify the job.
     pub fn push(parts: &[&str]) -> Self {
         Self(format!("push-{}", &hash_hex(parts)[..16]))
     }
 
-    /// Whether a push called for it: there is no job to look at.
+    /// Returns whether a push triggered the run: its job cannot be read from the forge.
     pub fn is_push(&self) -> bool {
         self.0.starts_with("push-")
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -77,9 +77,9 @@ impl fmt::Display for RunName {
     }
 }
 
-/// A text that is not of the form asked for.
+/// A text does not have the expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what}: expected {form}")]
+#[error("invalid {what} `{text}`: expected {form}")]
 pub struct ParseError {
     text: String,
     what: &'static str,
@@ -116,7 +116,7 @@ impl From<RunName> for String {
     }
 }
 
-/// Digits as we write them: without leading zeros, so that a name has one spelling.
+/// Rejects leading zeros, so that a name has one spelling.
 fn is_number(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_digit())
@@ -127,7 +127,7 @@ fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Hash of parts, in lower-case hex; a separator keeps `["ab"]` and `["a", "b"]` apart.
+/// Hashes the parts to lower-case hex. Their lengths keep `["ab"]` and `["a", "b"]` apart.
 pub(crate) fn hash_hex(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -141,20 +141,20 @@ pub(crate) fn hash_hex(parts: &[&str]) -> String {
     })
 }
 
-/// Which incarnation of a run's name: a hash of installation, name and creation time.
+/// The incarnation of a run's name: a hash of installation, name and creation time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Uid(pub Uuid);
 
 impl Uid {
-    /// The uid of a run made now.
+    /// Returns the UID of a run that is created at `created_at`.
     pub fn new(installation: &str, name: &RunName, created_at: Timestamp) -> Self {
         let text = format!("{installation}\n{name}\n{}", created_at.as_nanosecond());
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     }
 
-    /// Its first 8 hex digits, as slots carry it.
+    /// Returns the first 8 hex digits, which are part of each attempt ID.
     pub fn short(&self) -> Uid8 {
         Uid8(self.0.simple().to_string()[..8].to_owned())
     }
@@ -171,21 +171,21 @@ text_id! {
     Uid8
 }
 
-/// One attempt of one incarnation of one run: the name of its runner, the root of its client
-/// tokens. Written `tq-<run>-<uid8>-<number>`, at most 50 characters.
+/// An attempt ID: one attempt of one incarnation of one run. It is the name of the runner and the
+/// prefix of the client tokens. Written `tq-<run>-<uid8>-<number>`, at most 50 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Slot {
-    /// The run.
+    /// The run's name.
     pub run: RunName,
-    /// Its incarnation.
+    /// The run's incarnation.
     pub uid: Uid8,
-    /// The attempt.
+    /// The attempt's number.
     pub number: u32,
 }
 
 impl Slot {
-    /// The client token of a placement: asking twice makes one machine.
+    /// Returns the client token of a placement: two requests with it launch one machine.
     pub fn token(&self, placement: u32) -> String {
         format!("{self}-{placement}")
     }
@@ -215,7 +215,7 @@ impl FromStr for Slot {
         };
         parse().ok_or_else(|| ParseError {
             text: text.chars().take(60).collect(),
-            what: "slot",
+            what: "attempt ID",
             form: "`tq-<run>-<8 hex digits>-<number>`",
         })
     }

@@ -1,4 +1,4 @@
-//! What one look sees: the record and both sides of the world, at one time.
+//! What one reconcile observes: the record, the forge and the cloud at one time.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,34 +8,34 @@ use super::machine::Market;
 use super::names::{InstanceId, RunName, Slot};
 use super::run::{Outcome, Run};
 
-/// Everything that a decision rests on.
+/// The complete input of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Observation {
-    /// The only clock reading that decides.
+    /// The time of the decision; no other clock reading is used.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub now: Timestamp,
-    /// The name that is looked at.
+    /// The name of the run.
     pub name: RunName,
-    /// The record, read strongly consistent, first (and once more, last, where that matters).
+    /// The record, read with strong consistency before the rest, and again after it if needed.
     #[serde(default)]
     pub run: Option<Run>,
     /// The job at the forge.
     pub job: Job,
-    /// Attempt and placement that this very look has recorded.
+    /// The attempt number and placement that this reconcile has recorded.
     #[serde(default)]
     pub recorded_here: Option<(u32, u32)>,
-    /// Machines with our tag and this run's name, of any incarnation and number.
+    /// Machines with our tag and this run's name, of any incarnation and attempt.
     #[serde(default)]
     pub machines: Vec<Instance>,
-    /// The forge's runner rows with slots of this run's name, of any incarnation.
+    /// Registrations at the forge with this run's name, of any incarnation.
     pub registrations: Registrations,
-    /// Seats held in this run's name, of any incarnation.
+    /// Seats with this run's name, of any incarnation.
     #[serde(default)]
     pub seats: Vec<(ClassName, Slot)>,
-    /// The launch pacer has a token to spare.
+    /// Whether the launch pacer has a token left.
     pub room: bool,
-    /// Its machine was taken by another job, and it is known that none comes back for that.
+    /// Whether the job was displaced and no machine will be reassigned to it.
     #[serde(default)]
     pub no_spare: bool,
     /// The class that serves the run, with what is remembered as out of capacity.
@@ -43,26 +43,26 @@ pub struct Observation {
     pub class: Option<Class>,
 }
 
-/// A job, as the forge tells when asked for it.
+/// The state of a job, as the forge reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Job {
-    /// Push mode: jobs cannot be asked for. Never an outage.
+    /// Push mode: jobs cannot be read. Never used for an outage.
     Unobservable,
-    /// 404 by its id while its repository answers, or its repository is 404 while the forge answers.
+    /// 404 for the job while its repository answers, or for the repository while the forge answers.
     Absent,
-    /// It waits for other jobs, for approval, for its concurrency group: no runner is needed.
+    /// It waits for other jobs, approval or its concurrency group: it needs no runner.
     Blocked,
     /// It waits for a runner.
     Waiting,
-    /// A runner works on it.
+    /// A runner executes it.
     Running {
-        /// That runner's name.
+        /// The runner's name.
         runner: String,
     },
-    /// It is over.
+    /// It has ended.
     Done {
-        /// How.
+        /// How it ended.
         conclusion: Conclusion,
     },
 }
@@ -73,7 +73,7 @@ pub enum Job {
 pub enum Conclusion {
     /// It succeeded.
     Success,
-    /// It failed; also any word the forge may invent.
+    /// It failed. Also used for unknown conclusions.
     Failure,
     /// It was cancelled.
     Cancelled,
@@ -85,49 +85,49 @@ pub enum Conclusion {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Instance {
-    /// Its id in its cloud.
+    /// Its ID at its cloud.
     pub id: InstanceId,
-    /// Whose it is, from its tags.
+    /// The attempt it was launched for, from its tags.
     pub slot: Slot,
-    /// Which placement of that attempt, from its tags.
+    /// The index of the placement within the attempt, from its tags.
     pub placement: u32,
-    /// What it is doing.
+    /// Its state.
     pub state: InstanceState,
-    /// When the cloud took the launch.
+    /// When the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
     /// When it powers itself off, from its tags.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// The registration it was given, from its tags.
+    /// The ID of its registration, from its tags.
     pub registration: i64,
-    /// Who ended it, where the cloud tells.
+    /// Who ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
-    /// Its class, from its tags. For people.
+    /// Its class, from its tags. Informational.
     pub class: ClassName,
-    /// Its kind. For people.
+    /// Its kind. Informational.
     pub kind: String,
-    /// Where it is; empty where there are no zones. For people.
+    /// Its zone; empty if there are no zones. Informational.
     #[serde(default)]
     pub zone: String,
-    /// How it is paid. For people.
+    /// Its purchase option. Informational.
     #[serde(default)]
     pub market: Market,
 }
 
-/// What a machine is doing.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
-    /// Asked for, not up yet.
+    /// Launched, not up yet.
     Booting,
-    /// Up.
+    /// Up and running.
     Up,
-    /// On its way out: it takes no job and comes back never.
+    /// Shutting down for good: it takes no job.
     Ending,
-    /// Ended.
+    /// Terminated.
     Gone,
 }
 
@@ -138,57 +138,57 @@ pub enum InstanceState {
 pub enum EndedBy {
     /// It powered itself off.
     Itself,
-    /// Somebody asked the cloud to.
+    /// Somebody asked the cloud to end it.
     Request,
-    /// The cloud took it back.
+    /// The cloud reclaimed it.
     Cloud,
 }
 
 impl Instance {
-    /// Whether it may work or come to work.
+    /// Returns whether the machine is booting or up.
     pub fn is_live(&self) -> bool {
         matches!(self.state, InstanceState::Booting | InstanceState::Up)
     }
 }
 
-/// The forge's runner rows.
+/// The registrations at the forge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Registrations {
-    /// The token may not list runners. Never an outage.
+    /// The token may not list runners. Never used for an outage.
     Unknown,
-    /// Those that were seen, and those known to be missing.
+    /// Registrations that were listed, and those known to be missing.
     Seen(Vec<Registration>),
 }
 
-/// One runner row of ours.
+/// One registration of ours at the forge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Registration {
-    /// Its id.
+    /// Its ID.
     pub id: i64,
-    /// Whose it is, from its name.
+    /// The attempt it belongs to, from its name.
     pub slot: Slot,
-    /// Its uuid, where the forge tells.
+    /// Its UUID, if the forge reports it.
     #[serde(default)]
     pub uuid: Option<String>,
-    /// Its runner was in contact within the last minute.
+    /// Whether its runner contacted the forge within the last minute.
     pub online: bool,
-    /// It has a job.
+    /// Whether it has a job.
     pub busy: bool,
-    /// Since when asking for it by its id gives 404.
+    /// Since when the forge answers 404 for its ID.
     #[serde(default)]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub missing_since: Option<Timestamp>,
 }
 
 impl Registrations {
-    /// The row with that id.
+    /// Returns the registration with that ID.
     pub fn by_id(&self, id: i64) -> Option<&Registration> {
         self.seen().iter().find(|r| r.id == id)
     }
 
-    /// What was seen; nothing where that is unknown.
+    /// Returns the known registrations; none if they cannot be listed.
     pub fn seen(&self) -> &[Registration] {
         match self {
             Self::Unknown => &[],
@@ -197,7 +197,6 @@ impl Registrations {
     }
 }
 
-/// How a run ended, from how its job did.
 impl From<Conclusion> for Outcome {
     fn from(conclusion: Conclusion) -> Self {
         match conclusion {

@@ -10,138 +10,138 @@ use super::names::{RunName, Slot, Uid};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Run {
-    /// The key: in the store, the queue, machine tags and URLs.
+    /// The key, used in the store, the queue, machine tags and URLs.
     pub name: RunName,
-    /// Which incarnation of that name: a run removed and made anew has another.
+    /// The incarnation: a run that is removed and created again has another UID.
     pub uid: Uid,
-    /// Counts the writes of this incarnation; the store sets it.
+    /// Counts the writes of this incarnation. Set by the store.
     pub version: u64,
-    /// When the record was made.
+    /// When the record was created.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub created_at: Timestamp,
-    /// Set by a person: this job gets no machine any more.
+    /// Set when a person deletes the run: its job gets no machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub deleted_at: Option<Timestamp>,
-    /// Set by a person: its machine is terminated, busy or not.
+    /// Set when a person deletes the run at once: its machine is terminated, busy or not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub terminate_now: bool,
-    /// What is wanted.
+    /// The desired state.
     pub spec: Spec,
-    /// How far that is.
+    /// The recorded progress.
     pub status: Status,
 }
 
-/// What is wanted: the job and the labels it asks for.
+/// The desired state: the job and the labels it asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Spec {
     /// The job at the forge.
     pub job: JobRef,
-    /// The labels that a runner must carry, every one of them.
+    /// The labels that a runner must have, all of them.
     pub runs_on: Vec<String>,
-    /// For people; decides nothing.
+    /// Informational: affects no decision.
     #[serde(default)]
     pub about: About,
-    /// Push mode: runs that must be over before this one is due. Where the forge tells of its
-    /// jobs, it tells this too, and the list is empty.
+    /// Push mode: runs that must finish before this one gets a machine. Empty where the forge
+    /// reports its jobs, because it then reports blocked ones too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<RunName>,
-    /// The other direction: runs to look at when this one is over. A hint, decides nothing.
+    /// Runs that need this one and are woken when it finishes. A hint: affects no decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<RunName>,
 }
 
-/// A job at the forge. The numeric ids decide; names change.
+/// A job at the forge, identified by its numeric IDs; names may change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct JobRef {
-    /// `owner/name` as last heard.
+    /// `owner/name` as last reported.
     pub repo: String,
-    /// The repository's id at the forge; 0 where it is not known.
+    /// The repository's ID at the forge; 0 if unknown.
     pub repo_id: i64,
-    /// The job's id at the forge; 0 in push mode.
+    /// The job's ID at the forge; 0 in push mode.
     pub job_id: i64,
 }
 
-/// What people want to know of a job. Text from outside, never trusted.
+/// Text about a job, for people. It comes from outside and is never trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct About {
     /// `owner/name`.
     pub repo: String,
-    /// The workflow file or its name.
+    /// The workflow's file or name.
     pub workflow: String,
-    /// The job's name, matrix values included.
+    /// The job's name, including matrix values.
     pub job: String,
     /// The branch or tag.
     pub branch: String,
     /// The commit's hash.
     pub commit: String,
-    /// The workflow run's id at the forge; 0 where it is not known.
+    /// The workflow run's ID at the forge; 0 if unknown.
     pub run_id: i64,
-    /// The page of the job at the forge.
+    /// The URL of the job's page at the forge.
     pub url: String,
 }
 
-/// How far a run is. Written by compare-and-set only.
+/// The progress of a run. Written by compare-and-set only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The summary.
     pub phase: Phase,
-    /// The number that the next attempt takes. A lower one that is recorded nowhere is void.
+    /// The number of the next attempt. A lower number that is not recorded is void.
     pub next: u32,
-    /// The newest attempt, going on or ended.
+    /// The latest attempt, active or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// Attempts before that: all decided less than 22 minutes ago, and the last 5.
+    /// Earlier attempts: all decided less than 22 minutes ago, and the last 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastAttempt>,
     /// Since when the job waits.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub waiting_since: Timestamp,
-    /// Attempts in a row that ended without getting a job.
+    /// Consecutive attempts that ended without a job.
     #[serde(default)]
     pub failures: u32,
-    /// No attempt before this.
+    /// No attempt starts before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub retry_at: Option<Timestamp>,
-    /// When it was finished.
+    /// When the run finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub finished_at: Option<Timestamp>,
-    /// How it was finished.
+    /// How the run finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// The name of the runner that works on the job; it may be another run's.
+    /// The name of the runner that executes the job. It may belong to another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
-    /// What is true now and worth telling, most important first.
+    /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// When to look again at the latest.
+    /// When the run is reconciled again at the latest.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
 }
 
-/// A summary of a run, set in `plan` alone.
+/// The phase of a run. Set by `plan` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Phase {
-    /// The job waits; no machine is on its way.
+    /// The job waits, and no machine is starting.
     Waiting,
-    /// A machine is on its way or idle.
+    /// A machine is starting or idle.
     Starting,
-    /// The job runs, here or on another run's machine.
+    /// The job runs, on this run's machine or on another's.
     Running,
-    /// Nothing more will be done for it.
+    /// The job needs nothing more.
     Finished,
 }
 
-/// How a run was finished.
+/// How a run finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Outcome {
@@ -153,24 +153,24 @@ pub enum Outcome {
     Cancelled,
     /// The job was skipped.
     Skipped,
-    /// The job or its repository is no longer at the forge.
+    /// The job or its repository no longer exists at the forge.
     JobGone,
     /// The job waited longer than `give_up_after`.
     GaveUp,
-    /// Push mode: the machine that worked on it ended.
+    /// Push mode: the machine that executed the job ended.
     MachineEnded,
 }
 
-/// A thing that is true of a run now.
+/// A condition that holds for a run now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Condition {
-    /// Its reason, spelt the same in metrics and logs.
+    /// The reason.
     pub reason: Reason,
-    /// Since when it is true.
+    /// Since when it holds.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
 }
 
@@ -199,7 +199,7 @@ pub enum Reason {
 }
 
 impl Run {
-    /// A run for a job that was just seen waiting.
+    /// Creates the run of a job that was just seen waiting.
     pub fn new(installation: &str, name: RunName, spec: Spec, now: Timestamp) -> Self {
         Self {
             uid: Uid::new(installation, &name, now),
@@ -226,18 +226,18 @@ impl Run {
         }
     }
 
-    /// The slot of an attempt of this incarnation.
+    /// Returns the ID of an attempt of this incarnation.
     pub fn slot(&self, number: u32) -> Slot {
         Slot { run: self.name.clone(), uid: self.uid.short(), number }
     }
 
-    /// Whether something may still have to be done for it.
+    /// Returns whether the run is not finished.
     pub fn is_open(&self) -> bool {
         self.status.phase != Phase::Finished
     }
 
-    /// A person says: no machine for this job any more. With `now` its machine is ended too.
-    /// Voids the number that may just be prepared.
+    /// Deletes the run for a person: its job gets no machine. With `terminate` its machine is
+    /// terminated too. Voids the attempt number that may be in preparation.
     pub fn delete(&mut self, now: Timestamp, terminate: bool) {
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
@@ -245,7 +245,7 @@ impl Run {
         self.status.due = now;
     }
 
-    /// A person says: try now. Clears backing off, giving up and the tombstone.
+    /// Retries the run now for a person. Clears backoff, giving up and deletion.
     pub fn retry(&mut self, now: Timestamp) {
         self.deleted_at = None;
         self.terminate_now = false;
@@ -263,7 +263,7 @@ impl Run {
 }
 
 impl Status {
-    /// The first condition's reason.
+    /// Returns the reason of the first condition.
     pub fn reason(&self) -> Option<Reason> {
         self.conditions.first().map(|c| c.reason)
     }

@@ -1,30 +1,30 @@
-//! Credentials, and the one form in which they are written.
+//! Credentials that neither logs nor answers show.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A credential. Neither `Debug` nor serialising shows it; [`super::encode`] alone writes it.
+/// A credential. Neither `Debug` nor serialization shows it; only [`super::encode`] writes it.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Characters from which on a credential is cut out of messages. A shorter one may be part of
-    /// any word, and cutting it out would tell where it stands.
+    /// The minimum length, in characters, of a credential that is redacted in messages. A shorter
+    /// one may be part of any word, and redacting it would reveal where it occurs.
     pub const REDACTED_FROM: usize = 8;
 
-    /// Whether it is too short to be cut out of messages.
+    /// Returns whether it is too short to be redacted in messages.
     pub fn is_short(&self) -> bool {
         self.0.chars().count() < Self::REDACTED_FROM
     }
 
-    /// Takes a credential in.
+    /// Wraps a credential.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The credential itself: for the wire and the boot script, nothing else.
+    /// Returns the credential itself: for requests and the boot script only.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,11 +1,11 @@
-//! A record as a store keeps it: the only form that holds credentials.
+//! The stored form of a record: the only one that contains credentials.
 
 use super::run::Run;
 
-/// A record for the store: the run as JSON, with its credentials. Nothing else may show them.
+/// Encodes a run for the store as JSON, including its credentials.
 pub fn encode(run: &Run) -> Vec<u8> {
     let Some(attempt) = &run.status.attempt else {
-        // Without an attempt there is no credential. Nothing in it can fail to serialise.
+        // Without an attempt there is no credential. Nothing in it can fail to serialize.
         return serde_json::to_vec(run).unwrap_or_default();
     };
     let mut value = serde_json::to_value(run).unwrap_or_default();
@@ -17,10 +17,10 @@ pub fn encode(run: &Run) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// A record from the store.
+/// Decodes a run from the store.
 ///
 /// # Errors
-/// What is wrong with it, where it is not a run.
+/// Returns an error if the bytes are not a run.
 pub fn decode(bytes: &[u8]) -> Result<Run, serde_json::Error> {
     serde_json::from_slice(bytes)
 }

@@ -1,4 +1,4 @@
-//! Rows 10 to 17: the attempt that goes on, and the next one.
+//! Rules 10 to 17: the current attempt and the next one.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -55,7 +55,7 @@ impl<'a> Decision<'a> {
         self.next_rows(class)
     }
 
-    /// Row 11.
+    /// Rule 11.
     fn launch(mut self, attempt: &Attempt) -> Plan {
         let (number, current) = (attempt.number, attempt.current());
         if !self.is_recorded_here(attempt)
@@ -72,7 +72,7 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Whether the current placement was recorded by this very look.
+    /// Returns whether this reconcile recorded the current placement.
     fn is_recorded_here(&self, attempt: &Attempt) -> bool {
         self.seen.recorded_here == Some((attempt.number, attempt.current()))
     }
@@ -91,7 +91,7 @@ impl<'a> Decision<'a> {
         let name = &class.name;
         let minutes = STOPPED_FOR.as_secs() / 60;
         let message = format!(
-            "launches of class {name} are stopped, but for a try each {minutes} min: {}",
+            "launches of class {name} are stopped, except one try every {minutes} min: {}",
             broken.message
         );
         self.waiting(Reason::BreakerOpen, message);
@@ -122,7 +122,7 @@ impl<'a> Decision<'a> {
             if expected || mutant::on(Mutant::RobbedWaits) {
                 self.waiting(
                     Reason::SpareExpected,
-                    "another job took its machine; that job's machine is expected to take this one"
+                    "another job took this run's machine; it waits for the machine of that job"
                         .into(),
                 );
                 self.status.due = until;
@@ -153,7 +153,7 @@ impl<'a> Decision<'a> {
         let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
-        // By this look, which also recorded it: nobody else has asked, and its window is open.
+        // Recorded by this reconcile: nobody else has requested it, and its window is open.
         let here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
         let definitive = here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
         if !refused
@@ -172,8 +172,8 @@ impl<'a> Decision<'a> {
     /// Row 15: what keeps it from trying now is told, and until when it does is answered.
     fn hold(&mut self, class: &Class) -> Option<Timestamp> {
         let now = self.now();
-        // While one of the two holds it back, which one is not worth a write; nor is that it only backs
-        // off where its class may be tried again.
+        // A change between backoff and no capacity is not worth a write, nor is one from an open
+        // breaker to backoff.
         let told = self.status.reason();
         let stopped = told == Some(Reason::BreakerOpen);
         let either = matches!(told, Some(Reason::BackingOff | Reason::NoCapacity));
@@ -201,7 +201,7 @@ impl<'a> Decision<'a> {
             return Some(until.min(after(now, LONGEST_BACKOFF)));
         }
         if !self.seen.room {
-            let message = "launches are paced below the cloud's own limit".to_owned();
+            let message = "launches are paced to stay below the cloud's rate limit".to_owned();
             self.waiting(Reason::Paced, message);
             return Some(after(now, SignedDuration::from_secs(5)));
         }
@@ -234,7 +234,7 @@ impl<'a> Decision<'a> {
         };
         let row = if seat.is_some() { Row::Seat } else { Row::NextAttempt };
         self.status.phase = Phase::Waiting;
-        // What held it back before is over; `record` says what comes instead.
+        // The earlier wait is over; `record` sets the next one.
         self.status.due = now;
         Plan { prepare: Some(prepare), ..self.write(row) }
     }
@@ -252,12 +252,12 @@ fn shortage(class: &Class, now: Timestamp) -> (String, bool) {
     let first = causes.next().flatten();
     match first.filter(|first| causes.all(|cause| cause == Some(*first))) {
         Some(Cause::Unsupported) => {
-            let what = "is offered where it is asked for: check its `kinds` and `subnets`";
+            let what = "is offered in its subnets: check its `kinds` and `subnets`";
             (format!("no machine of class {name} {what}"), true)
         }
         Some(Cause::Market) => {
             let what = "the account may not use the market of any machine of class";
-            (format!("{what} {name}: see `tinqs-ci doctor`"), true)
+            (format!("{what} {name}: run `tinqs-ci doctor`"), true)
         }
         Some(Cause::Quota) => {
             (format!("the account's limit is reached for every machine of class {name}"), false)

@@ -1,4 +1,4 @@
-//! Rows 1 to 9: the record and the job decide. The rows are written in the heart's order.
+//! Rules 1 to 9: decided by the record and the job, in the order of the decision table.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,7 @@ use crate::mutant::{self, Mutant};
 /// How many past attempts are kept for people.
 const PAST_KEPT: usize = 5;
 
-/// The decision under way: the status as it will be, beside what is seen.
+/// A decision in progress: the next status beside the observation.
 pub(super) struct Decision<'a> {
     pub(super) seen: &'a Observation,
     pub(super) run: &'a Run,
@@ -48,7 +48,7 @@ impl Decision<'_> {
         self.status.due = after(self.now(), wait);
     }
 
-    /// Rows 1 to 9: the record and the job decide.
+    /// Rules 1 to 9.
     fn first_rows(mut self) -> Plan {
         if self.may_be_removed() {
             return Plan {
@@ -90,7 +90,7 @@ impl Decision<'_> {
                 if let Some(decided) = self.push_rows() {
                     return decided;
                 }
-                // What it needed is over: it has not been owed a machine until now.
+                // Its needs have finished: it waits for a machine only from now on.
                 if self.status.reason() == Some(Reason::Blocked) {
                     self.wait_anew();
                 }
@@ -106,7 +106,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Row 1.
+    /// Rule 1.
     fn may_be_removed(&self) -> bool {
         let wanted = matches!(self.seen.job, Job::Waiting | Job::Blocked);
         let kept = |since: Timestamp| !older(self.now(), since, self.times.keep);
@@ -120,7 +120,7 @@ impl Decision<'_> {
             && self.seen.seats.is_empty()
     }
 
-    /// Row 2: a tombstone keeps no attempt; with `--now` its machines are ended.
+    /// Rule 2: a deleted run keeps no attempt; with `--now` its machines are terminated.
     fn deleted(mut self) -> Plan {
         let at = self.run.deleted_at.unwrap_or(self.now());
         self.supersede(End::Deleted);
@@ -132,7 +132,7 @@ impl Decision<'_> {
         self.tell(
             Reason::Deleted,
             at,
-            "deleted: this job gets no machine; `retry` takes that back".into(),
+            "the run is deleted: its job gets no machine; `tinqs-ci retry` reverts that".into(),
         );
         self.due_in(SignedDuration::from_secs(60));
         let mut actions = Vec::new();
@@ -148,7 +148,7 @@ impl Decision<'_> {
         Plan { actions, ..self.write(Row::Deleted) }
     }
 
-    /// Rows 3, 4, 8 and P2.
+    /// Rules 3, 4, 8 and P2.
     pub(super) fn finish(mut self, row: Row, outcome: Outcome) -> Plan {
         self.end_if_consumed();
         let now = self.now();
@@ -165,7 +165,7 @@ impl Decision<'_> {
         self.write(row)
     }
 
-    /// Row 5 and P1.
+    /// Rules 5 and P1.
     pub(super) fn running(mut self, row: Row) -> Plan {
         self.end_if_consumed();
         let status = &mut self.status;
@@ -177,13 +177,13 @@ impl Decision<'_> {
         status.outcome = None;
         status.retry_at = None;
         status.conditions.clear();
-        // In push mode its end is what others wait for, and nothing but a look tells of it.
+        // In push mode others wait for its end, and only a reconcile detects that.
         let awaited = row == Row::PushConsumed && !self.run.spec.needed_by.is_empty();
         self.due_in(SignedDuration::from_secs(if awaited { 15 } else { 60 }));
         self.write(row)
     }
 
-    /// Row 6.
+    /// Rule 6.
     fn blocked(mut self) -> Plan {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
@@ -192,13 +192,13 @@ impl Decision<'_> {
         self.tell(
             Reason::Blocked,
             self.now(),
-            "the forge holds the job back: needs, approval or concurrency".into(),
+            "the forge blocks the job: it waits for needs, approval or concurrency".into(),
         );
         self.due_in(SignedDuration::from_secs(60));
         self.write(Row::Blocked)
     }
 
-    /// Row 7.
+    /// Rule 7.
     fn reopen(mut self) -> Plan {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
@@ -216,7 +216,7 @@ impl Decision<'_> {
         self.status.conditions.clear();
     }
 
-    /// Row 9.
+    /// Rule 9.
     fn no_class(mut self) -> Plan {
         if self.status.phase != Phase::Waiting || self.status.reason() != Some(Reason::NoClass) {
             void_next(&mut self.status);
@@ -243,14 +243,14 @@ impl Decision<'_> {
         tell(&mut self.status, reason, since, message);
     }
 
-    /// Rows 3 to 5: an attempt that was used is recorded as that.
+    /// Rules 3 to 5: records that the attempt was used.
     pub(super) fn end_if_consumed(&mut self) {
         if self.facts.consumed {
             self.end(End::Consumed);
         }
     }
 
-    /// Records why the attempt is over, once, and what follows from it.
+    /// Records once why the attempt ended, and the backoff that follows.
     pub(super) fn end(&mut self, why: End) {
         let at = self.now();
         let Some(attempt) = self.status.attempt.as_mut().filter(|a| a.ended.is_none()) else {
@@ -280,20 +280,20 @@ impl Decision<'_> {
     }
 }
 
-/// Whoever is preparing the number `next` loses: it is void from now on.
+/// Voids the number `next`: a concurrent preparation of it fails.
 fn void_next(status: &mut Status) {
     if !mutant::on(Mutant::NoVoidNumbers) {
         status.next = status.next.saturating_add(1);
     }
 }
 
-/// Says why a run is not further on; `since` stays while the reason does.
+/// Sets the condition of a run. `since` stays as long as the reason does.
 pub(crate) fn tell(status: &mut Status, reason: Reason, since: Timestamp, message: String) {
     let since = status.conditions.iter().find(|c| c.reason == reason).map_or(since, |c| c.since);
     status.conditions = vec![Condition { reason, since, message }];
 }
 
-/// Moves the attempt to the past ones: all decided within 22 minutes, and the last 5.
+/// Moves the attempt to the past ones, and keeps all decided within 22 minutes and the last 5.
 pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
     if let Some(attempt) = status.attempt.take() {
         status.past.push(attempt.into_past(Ended { why, at: now }));

@@ -1,4 +1,4 @@
-//! What an observation says of an attempt: is it live, consumed, late, over. Pure.
+//! The attempt state that an observation shows: live, consumed, late, ended. Pure.
 
 use jiff::SignedDuration;
 
@@ -9,21 +9,21 @@ use crate::model::{
 };
 use crate::mutant::{self, Mutant};
 
-/// What is seen of the current attempt.
-#[allow(clippy::struct_excessive_bools, reason = "independent facts, each named where it decides")]
+/// The observed state of the current attempt.
+#[allow(clippy::struct_excessive_bools, reason = "independent flags")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
-    /// A machine of its slot is booting or up.
+    /// Whether one of its machines is booting or up.
     pub(crate) live: bool,
-    /// A machine of its current placement is seen, in whatever state.
+    /// Whether a machine of its current placement is seen, in any state.
     pub(crate) seen: bool,
-    /// Its registration was used.
+    /// Whether its registration was used.
     pub(crate) consumed: bool,
-    /// Its registration is at work now.
+    /// Whether its registration has a job now.
     pub(crate) busy: bool,
-    /// Its machine is there and should have got ready, or a job, or ended by now.
+    /// Why its live machine is late: not ready, or without a job, for too long.
     pub(crate) late: Option<End>,
-    /// Why it is over, if it is.
+    /// Why it ended, if it did.
     pub(crate) end: Option<End>,
 }
 
@@ -47,8 +47,8 @@ impl Facts {
     }
 }
 
-/// Whether an attempt is at work: its registration is busy. Where registrations cannot be seen in
-/// push mode, its machine is up.
+/// Returns whether an attempt has a job now: its registration is busy. If registrations cannot be
+/// listed in push mode: its machine is up.
 pub(crate) fn at_work(seen: &Observation, slot: &Slot, registration: i64) -> bool {
     match &seen.registrations {
         Registrations::Seen(_) => seen
@@ -62,12 +62,12 @@ pub(crate) fn at_work(seen: &Observation, slot: &Slot, registration: i64) -> boo
     }
 }
 
-/// Whether a machine of the slot is booting, up or on its way out.
+/// Returns whether a machine of the attempt is booting, up or ending.
 pub(crate) fn remains(seen: &Observation, slot: &Slot) -> bool {
     seen.machines.iter().any(|m| m.slot == *slot && m.state != InstanceState::Gone)
 }
 
-/// Its registration is missing or busy, or a job is seen running on its name.
+/// Returns whether its registration is missing or busy, or a job runs on a runner of its name.
 fn consumed(seen: &Observation, attempt: &Attempt, slot: &Slot) -> bool {
     if let Job::Running { runner } = &seen.job
         && *runner == attempt.runner.name
@@ -98,7 +98,7 @@ fn late(
     if !online && !consumed && older(seen.now, since, times.boot_within) {
         return Some(End::NeverReady);
     }
-    // It drains itself by what it was told, not by what a new configuration says.
+    // Its own idle limit counts, not that of a new configuration.
     let drained =
         times.boot_within.saturating_add(attempt.boot.idle_within).saturating_add(DRAIN_GRACE);
     (!consumed && older(seen.now, since, drained)).then_some(End::NotAssigned)
@@ -126,8 +126,8 @@ fn over(seen: &Observation, attempt: &Attempt, facts: Facts) -> Option<End> {
     }
 }
 
-/// How long to wait after so many failures in a row: not at all after the first, then 15 s doubling
-/// to 8 min, spread downwards by up to a quarter by a hash of the slot.
+/// Returns how long to wait after consecutive failures: not at all after the first, then 15 s
+/// doubling to 8 min, reduced by up to a quarter by a hash of the attempt ID.
 pub(crate) fn backoff(failures: u32, slot: &Slot) -> Option<SignedDuration> {
     let doublings = failures.checked_sub(2)?.min(8);
     let longest = LONGEST_BACKOFF.as_secs();
@@ -136,7 +136,7 @@ pub(crate) fn backoff(failures: u32, slot: &Slot) -> Option<SignedDuration> {
     Some(SignedDuration::from_millis(full - full / 4 * hash / 0xffff))
 }
 
-/// How many machines in a row ended idle, refusals not counted.
+/// Returns how many consecutive machines ended idle, not counting refusals.
 pub(crate) fn idle_ends(status: &Status) -> usize {
     let ended = status.attempt.iter().filter_map(|a| a.ended.map(|e| e.why));
     let past = status.past.iter().rev().map(|p| p.ended.why);
@@ -147,19 +147,19 @@ pub(crate) fn idle_ends(status: &Status) -> usize {
         .count()
 }
 
-/// An end in words.
+/// Describes an end for people.
 pub(crate) fn describe_end(end: End) -> String {
     match end {
         End::Consumed => "its runner got a job",
         End::MachineGone => "the machine ended before it got a job",
         End::Refused(Refusal::NoCapacity) => "the cloud has no capacity",
         End::Refused(Refusal::Limit) => "an account limit is reached",
-        End::Refused(Refusal::Denied) => "the cloud denied it: see `tinqs-ci doctor`",
+        End::Refused(Refusal::Denied) => "the cloud denied the launch: run `tinqs-ci doctor`",
         End::Refused(Refusal::Invalid) => {
-            "the cloud calls the request wrong: see `tinqs-ci doctor`"
+            "the cloud rejected the launch as invalid: run `tinqs-ci doctor`"
         }
-        End::NeverSeen => "the machine was promised and never seen",
-        End::NeverAnswered => "the launch was never answered",
+        End::NeverSeen => "the launch succeeded, but the machine never appeared",
+        End::NeverAnswered => "the launch got no answer",
         End::NeverReady => "the machine did not come online in time",
         End::NotAssigned => "the forge gave its idle runner no job",
         End::Deleted => "a person deleted the run",

@@ -1,20 +1,20 @@
-//! What a scrambled record may hold is put right: times in the future, numbers out of order. The
-//! healed values are written like any other change, so every record heals.
+//! Sanitizes a bad record: times in the future, numbers out of order. Sanitized values are written
+//! like any other change, so every record is repaired.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::times::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, after};
 use crate::model::{Ended, Job, Observation, Outcome, Phase, Run, Status};
 
-/// What another replica wrote is no scrambled time: its clock may be a minute ahead, and a look may have
-/// begun a minute before its record is there to be read.
+/// How far ahead a time of another replica may be: its clock may be a minute ahead, and a reconcile
+/// may begin a minute before its record can be read.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
-/// No run comes to more attempts than this.
+/// The highest attempt number that is accepted.
 const LAST_NUMBER: u32 = u32::MAX / 2;
-/// A number further ahead than this is nobody's evidence of ours.
+/// A number further ahead than this is ignored as foreign.
 const NUMBERS_AHEAD: u32 = 1000;
 
-/// Heals what a scrambled record may hold.
+/// Sanitizes the status of a bad record.
 pub(super) fn heal(status: &mut Status, run: &Run, seen: &Observation) {
     times(status, seen);
     if status.phase == Phase::Finished {
@@ -58,10 +58,10 @@ fn times(status: &mut Status, seen: &Observation) {
     }
 }
 
-/// `next` lies beyond every number that was used: recorded ones, and those seen of this
-/// incarnation. What is prepared has the number `next` itself and no machine yet.
+/// Raises `next` above every number that was used: recorded ones, and those seen of this
+/// incarnation. An attempt in preparation has the number `next` itself and no machine yet.
 fn numbers(status: &mut Status, run: &Run, seen: &Observation) {
-    // Nobody counts so far: after such a number no other would follow.
+    // No run gets this far, and after such a number there would be no next one.
     if status.attempt.as_ref().is_some_and(|a| a.number > LAST_NUMBER) {
         status.attempt = None;
     }

@@ -1,4 +1,4 @@
-//! P1 and P2: push mode, where no job can be looked at.
+//! Rules P1 and P2: push mode, where jobs cannot be read.
 
 use super::decide::Decision;
 use super::facts;
@@ -7,7 +7,7 @@ use crate::model::{End, Ended, Outcome, Phase};
 use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
-    /// P1 and P2: without a job to look at, the use of a registration tells.
+    /// Rules P1 and P2: the use of a registration shows the state of the job.
     pub(super) fn push_rows(&mut self) -> Option<Plan> {
         if self.status.phase == Phase::Finished {
             let outcome = self.status.outcome.unwrap_or(Outcome::MachineEnded);
@@ -47,11 +47,11 @@ impl<'a> Decision<'a> {
         if taken.iter().any(|n| !facts::remains(self.seen, &self.run.slot(*n))) {
             return Some(self.take().finish(Row::PushEnded, Outcome::MachineEnded));
         }
-        // Used, and its machine is still there: the job it got is over or nearly so.
+        // Used, and its machine still exists: its job has ended or is about to.
         Some(self.take().running(Row::PushConsumed))
     }
 
-    /// What a look sees of the current attempt's registration, and nothing recorded.
+    /// Decides from the current attempt's registration alone, and records nothing.
     fn derived(&mut self) -> Option<Plan> {
         let attempt = self.status.attempt.as_ref().filter(|_| self.facts.consumed)?;
         let remains = facts::remains(self.seen, &self.run.slot(attempt.number));
@@ -63,7 +63,7 @@ impl<'a> Decision<'a> {
         })
     }
 
-    /// Numbers of the attempts that got a job.
+    /// Returns the numbers of the attempts that got a job.
     fn taken(&self) -> Vec<u32> {
         let used = |ended: &Ended| ended.why == End::Consumed;
         let current = self.status.attempt.iter().filter(|a| a.ended.as_ref().is_some_and(used));
@@ -71,7 +71,7 @@ impl<'a> Decision<'a> {
         current.map(|a| a.number).chain(past.map(|p| p.number)).collect()
     }
 
-    /// The decision itself, where only a reference to it is at hand.
+    /// Clones the decision for methods that consume it.
     fn take(&mut self) -> Decision<'a> {
         Decision {
             seen: self.seen,

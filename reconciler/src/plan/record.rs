@@ -1,4 +1,4 @@
-//! What actions answered, turned into the next status, and whether a status is worth a write. Pure.
+//! Turns the results of actions into the next status, and decides whether to write it. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::ports::ErrorKind;
 
-/// The seat and the registration were had: the next attempt, as it is recorded before its launch.
+/// Adds the next attempt, which has its seat and registration and is recorded before its launch.
 pub fn prepared(
     status: &mut Status,
     prepare: Prepare,
@@ -39,30 +39,30 @@ pub fn prepared(
     status.due = now;
 }
 
-/// The seat was refused.
+/// Sets the status of a run that got no seat.
 pub fn at_limit(status: &mut Status, prepare: &Prepare, now: Timestamp) {
     status.phase = Phase::Waiting;
     let message = format!(
-        "class {} has as many machines as it may, altogether or for this repository",
+        "class {} is at its limit of machines, in total or for this repository",
         prepare.class
     );
     tell(status, Reason::AtLimit, now, message);
     status.due = after(now, SignedDuration::from_mins(5));
 }
 
-/// Preparing failed: it is tried again soon.
+/// Schedules another try after a failed preparation.
 pub fn not_prepared(status: &mut Status, now: Timestamp) {
     status.due = after(now, SignedDuration::from_secs(15));
 }
 
-/// A launch was answered, by a machine in whatever state.
+/// Records a launch that returned a machine, in any state.
 pub fn launched(status: &mut Status, placement: u32, instance: &Instance, now: Timestamp) {
     if let Some(placement) = placement_of(status, placement) {
         placement.answered = Some(Answer { id: instance.id.clone(), at: now });
     }
 }
 
-/// A launch was not answered by a machine. Ambiguous answers and those of pace change nothing.
+/// Records a launch that returned no machine. Ambiguous and rate-limited answers change nothing.
 pub fn not_launched(status: &mut Status, placement: u32, kind: ErrorKind, now: Timestamp) {
     let why = match kind {
         ErrorKind::NoCapacity => Refusal::NoCapacity,
@@ -74,7 +74,7 @@ pub fn not_launched(status: &mut Status, placement: u32, kind: ErrorKind, now: T
     refused(status, placement, why, now);
 }
 
-/// A launch was refused for good, or nobody asked for it and it would be.
+/// Records a definitive refusal, also of a placement that an open breaker held back.
 pub fn refused(status: &mut Status, placement: u32, why: Refusal, now: Timestamp) {
     if let Some(placement) = placement_of(status, placement) {
         placement.refused = Some(Refused { why, at: now });
@@ -85,20 +85,19 @@ fn placement_of(status: &mut Status, placement: u32) -> Option<&mut Placement> {
     status.attempt.as_mut()?.placements.get_mut(usize::try_from(placement).ok()?)
 }
 
-/// Whether a run in this status is looked at again on its own account: one that is open, and a
-/// tombstone until it may be removed.
+/// Returns whether a run in this status is reconciled again without an event: it is open, or
+/// deleted and not yet removed.
 pub(crate) fn is_due_soon(run: &Run, status: &Status) -> bool {
     status.phase != Phase::Finished || run.deleted_at.is_some()
 }
 
-/// Whether this status is worth a write over the stored record: more than the due moved, or the
-/// stored due is one that no record may hold. The due of a run that is looked at again moves with
-/// each look, and is not written for that.
+/// Returns whether this status must be written over the stored record: more than its due changed,
+/// or the stored due is invalid. A due that only moves with each reconcile is not written.
 pub fn worth_writing(stored: &Run, status: &Status, now: Timestamp) -> bool {
     let mut same_due = status.clone();
     same_due.due = stored.status.due;
     let scrambled = if is_due_soon(stored, status) {
-        // Not where the plan says so itself: in push mode a run may wait an hour.
+        // Not if the plan itself asks for it: in push mode a run may wait an hour.
         stored.status.due > after(now, LONGEST_DUE) && status.due < stored.status.due
     } else {
         stored.status.due != status.due

@@ -1,87 +1,87 @@
-//! A plan as data: the rule that decided, the next status, and what is to be done.
+//! A plan as data: the rule that matched, the next status and the actions.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ClassName, Friendly, InstanceId, Machine, SeatLimits, Slot, Status};
 
-/// What a look does next.
+/// What a reconcile does next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Plan {
-    /// The row that decided the status.
+    /// The rule that determined the status.
     pub row: Row,
-    /// The next status; `None`: there is no record, or it goes.
+    /// The next status; `None` if there is no record or it is removed.
     pub status: Option<Status>,
-    /// What must be had before the next attempt is recorded.
+    /// What the next attempt needs before it is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<Prepare>,
-    /// What is freed first, then what is launched or removed last.
+    /// Actions in order: first what is terminated or freed, then launches and removals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
 }
 
-/// What the next attempt needs: a seat where places are counted, and a registration.
+/// What the next attempt needs: a seat if the class has a limit, and a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Prepare {
-    /// The slot of the number `next`.
+    /// The ID of the next attempt.
     pub slot: Slot,
-    /// The class it is for.
+    /// Its class.
     pub class: ClassName,
-    /// Whether a seat must be taken: the class has a limit and the slot no seat in it yet.
+    /// The limits of the seat to take; `None` if the attempt needs no seat or already has one.
     pub seat: Option<SeatLimits>,
-    /// The repository that the seat is counted for.
+    /// The repository that the seat counts for.
     pub repo: String,
-    /// Labels of the registration.
+    /// The labels of the registration.
     pub labels: Vec<String>,
-    /// The first placement.
+    /// The machine spec of the first placement.
     pub machine: Machine,
-    /// How long its runner may idle.
+    /// How long the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
-    /// When it powers off whatever it does.
+    /// When the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
 }
 
-/// One effect, with the row that asks for it.
+/// One effect, with the rule that requires it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Give a seat back.
     Unseat {
-        /// In which class.
+        /// The class of the seat.
         class: ClassName,
-        /// Whose.
+        /// The attempt that holds it.
         slot: Slot,
-        /// Why.
+        /// The rule that requires it.
         row: Row,
     },
     /// Remove a registration.
     Retire {
-        /// Which.
+        /// The registration's ID.
         id: i64,
-        /// Whose.
+        /// The attempt it belongs to.
         slot: Slot,
-        /// Why.
+        /// The rule that requires it.
         row: Row,
     },
-    /// End a machine.
+    /// Terminate a machine.
     Terminate {
-        /// Which.
+        /// The machine's ID.
         id: InstanceId,
-        /// Whose.
+        /// The attempt it belongs to.
         slot: Slot,
-        /// Why.
+        /// The rule that requires it.
         row: Row,
     },
-    /// Ask for the machine of a recorded placement.
+    /// Launch the machine of a recorded placement.
     Launch {
-        /// Whose.
+        /// The attempt.
         slot: Slot,
-        /// Which placement.
+        /// The index of the placement.
         placement: u32,
     },
     /// Remove the record.

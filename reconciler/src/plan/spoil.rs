@@ -1,10 +1,10 @@
-//! What mutants do that nothing else does.
+//! Mutants that change actions and launches.
 
 use super::rows::{Action, Row};
 use crate::model::{Attempt, Class, Instance, Observation, Outcome, Phase, Run};
 use crate::mutant::{Mutant, on};
 
-/// Leaves out the rows that are switched off, and adds grounds that there are not.
+/// Omits the actions of disabled rules, and adds forbidden ones.
 pub(crate) fn spoil(seen: &Observation, actions: &mut Vec<Action>) {
     let left_out = |row: Row| {
         let mutant = match row {
@@ -53,7 +53,7 @@ fn wrong_ground(seen: &Observation, run: &Run, machine: &Instance) -> bool {
         || on(Mutant::TerminateIdle)
             && row.is_some_and(|r| r.missing_since.is_none() && r.online && !r.busy)
 }
-/// The recipe as the class says it now, in place of the recorded one.
+/// Replaces the recorded machine spec with the class's current one.
 pub(crate) fn todays_recipe(
     mut attempt: Attempt,
     placement: u32,

@@ -1,5 +1,5 @@
-//! What may be stopped or freed: rows 20 to 26 of the heart. Each ground, once true, stays true.
-//! There is no other ground: a machine that looks idle may be taking a job this very second.
+//! Garbage collection: rules 20 to 26. Each of their reasons, once true, stays true. There is no
+//! other reason: a machine that looks idle may be taking a job at this moment.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,24 +10,24 @@ use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
 use crate::model::{Answer, ClassName, InstanceState, Job, Observation, Refused, Slot};
 use crate::mutant::{self, Mutant};
 
-/// How long past its tagged deadline a machine is left to its own timer.
+/// How long after its tagged deadline a machine may still power itself off.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How long a machine may live once its registration is known to be missing.
 const UNREGISTERED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// What the record says of a slot.
+/// What the record says about an attempt ID.
 enum Standing<'a> {
-    /// It is the attempt or a past one.
+    /// It is the current attempt or a past one.
     Recorded(Recorded<'a>),
-    /// Its number is below `next` and recorded nowhere: nobody will launch it, ever.
+    /// Its number is below `next` and not recorded: it will never be launched.
     Void,
     /// There is no record of its incarnation.
     NoRecord,
-    /// Somebody may be preparing it.
+    /// A reconcile may be preparing it.
     Ahead,
 }
 
-/// An attempt, going on or past, as far as tidying needs it.
+/// The current or a past attempt, as far as garbage collection needs it.
 struct Recorded<'a> {
     registration: i64,
     class: &'a ClassName,
@@ -36,15 +36,15 @@ struct Recorded<'a> {
     ended: bool,
 }
 
-/// What became of a placement.
+/// The result of a placement.
 struct Asked<'a> {
     answered: Option<&'a Answer>,
     refused: Option<Refused>,
-    /// More than one call may have been made.
+    /// Whether it may have been requested more than once.
     again: bool,
 }
 
-/// What may be stopped or freed now.
+/// Returns what may be terminated or freed now.
 pub fn tidy(seen: &Observation) -> Vec<Action> {
     let mut actions = seats(seen);
     actions.extend(registrations(seen));
@@ -54,7 +54,7 @@ pub fn tidy(seen: &Observation) -> Vec<Action> {
     actions
 }
 
-/// Rows 20 and 21.
+/// Rules 20 and 21.
 fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     seen.machines.iter().filter(|m| m.is_live()).filter_map(|machine| {
         let missing = seen.registrations.by_id(machine.registration).and_then(|r| r.missing_since);
@@ -69,7 +69,7 @@ fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     })
 }
 
-/// Rows 23, 24 and 25.
+/// Rules 23, 24 and 25.
 fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     let there = seen.registrations.seen().iter().filter(|r| r.missing_since.is_none());
     there.filter_map(|row| {
@@ -78,7 +78,7 @@ fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
             Standing::Recorded(recorded) => {
                 spent(seen, &row.slot, &recorded).then_some(Row::Spent)?
             }
-            // At work on a machine that the list still hides: its job is not ours to end.
+            // It has a job on a machine that is not listed yet: the job must not be interrupted.
             Standing::Void | Standing::NoRecord if row.busy => return None,
             Standing::Void | Standing::NoRecord => {
                 (!remains(seen, &row.slot)).then_some(Row::Void)?
@@ -89,7 +89,7 @@ fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     })
 }
 
-/// Row 26.
+/// Rule 26.
 fn seats(seen: &Observation) -> Vec<Action> {
     let free = |class: &ClassName, slot: &Slot| match standing(seen, slot) {
         Standing::Recorded(recorded) => {
@@ -136,7 +136,7 @@ fn standing<'a>(seen: &'a Observation, slot: &Slot) -> Standing<'a> {
             registration: past.registration,
             class: &past.class,
             decided_at: past.decided_at,
-            // How often a past one was asked for is not kept.
+            // How often a past one was requested is not recorded.
             placements: past
                 .placements
                 .iter()
@@ -148,9 +148,9 @@ fn standing<'a>(seen: &'a Observation, slot: &Slot) -> Standing<'a> {
     if slot.number < run.status.next { Standing::Void } else { Standing::Ahead }
 }
 
-/// Row 23: no placement of it has a machine or will ever have one.
+/// Rule 23: returns whether no placement has a machine or will ever have one.
 fn spent(seen: &Observation, slot: &Slot, recorded: &Recorded<'_>) -> bool {
-    // In push mode the registration's going would look like its use: the end is recorded first.
+    // In push mode a missing registration counts as used: the end must be recorded first.
     if seen.job == Job::Unobservable && !recorded.ended {
         return false;
     }

@@ -1,42 +1,45 @@
-//! The times that the decision rests on, and arithmetic on times.
+//! Time constants of the decision, and arithmetic on times.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// How long a recorded attempt may be launched.
 pub const LAUNCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// How long the cloud may hide a machine.
+/// How long a launched machine may be missing from the cloud's list.
 pub const VISIBLE_WITHIN: SignedDuration = SignedDuration::from_mins(5);
-/// No launch lands later than this after its look began (60 s of look, 5 min of signature).
+/// A launch lands at most this long after its reconcile began: 60 s of reconcile, and 5 min during
+/// which its signature is valid.
 pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
-/// A launch that was never answered shows its machine this long after its attempt was decided, or
-/// there is none.
+/// The machine of an unanswered launch is visible this long after its attempt was decided, or does
+/// not exist.
 pub const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(
     LAUNCH_WINDOW.as_secs() + LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs(),
 );
-/// How long after a refusal its slot is kept: a minute more than any call takes to land.
+/// How long a refused attempt keeps its seat and registration: a minute more than any call takes to
+/// land.
 pub const REFUSED_FOR: SignedDuration = SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60);
-/// The same where another look had asked too: what an earlier call brought may be hidden as well.
+/// The same if another reconcile had requested the machine too: one of an earlier call may not be
+/// visible yet.
 pub const REFUSED_AGAIN_FOR: SignedDuration =
     SignedDuration::from_secs(REFUSED_FOR.as_secs() + VISIBLE_WITHIN.as_secs());
-/// An attempt decided longer ago than this, never answered and not seen, has no machine.
+/// An unanswered attempt without a visible machine has none if it was decided longer ago than this.
 pub const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(22);
-/// A machine that idles so much longer than it should has not drained itself.
+/// How much longer than its limit a machine may idle before it is late.
 pub const DRAIN_GRACE: SignedDuration = SignedDuration::from_mins(1);
-/// The longest backing off.
+/// The longest backoff.
 pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(8);
-/// The same in push mode, where idle machines cannot be told from taken jobs.
+/// The longest backoff in push mode, where idle machines cannot be told from jobs that were taken.
 pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
-/// How long a class is left alone after a launch that was refused for what an operator must mend.
+/// How long an open breaker stops the launches of a class before one attempt may try.
 pub const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
-/// No open run is left alone for longer.
+/// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
 
-/// A time so much later; the last one there is where a record or a configuration asks for more.
+/// Returns a time that is `wait` later, at most the maximum timestamp.
 pub(crate) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
     at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether a time is longer ago than `wait`.
+/// Returns whether a time is longer ago than `wait`.
 pub(crate) fn older(now: Timestamp, at: Timestamp, wait: SignedDuration) -> bool {
     now > after(at, wait)
 }

@@ -1,45 +1,45 @@
-//! One thing that was checked: what is, why it matters, what to do.
+//! Results of checks: what was found, and what to do.
 
 use serde::Serialize;
 
-/// How a check came out.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Nothing is to be done.
+    /// Nothing needs to be done.
     Ok,
-    /// It works, and something should be done.
+    /// It works, but something should be fixed.
     Warn,
-    /// It will not work.
+    /// It does not work.
     Fail,
 }
 
-/// One check.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How it came out.
+    /// The outcome.
     #[serde(rename = "status")]
     pub outcome: Outcome,
-    /// What was seen.
+    /// What was found.
     pub message: String,
-    /// What to do, where something is to be done.
+    /// What to do, if anything.
     pub fix: Option<String>,
 }
 
 impl Check {
-    /// All is well.
+    /// Returns a passed check.
     pub fn ok(name: &'static str, message: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Ok, message: message.into(), fix: None }
     }
 
-    /// It works, and something should be done.
+    /// Returns a check that works but needs attention.
     pub fn warn(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Warn, message: message.into(), fix: Some(fix.into()) }
     }
 
-    /// It will not work.
+    /// Returns a failed check.
     pub fn fail(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Fail, message: message.into(), fix: Some(fix.into()) }
     }

@@ -1,9 +1,9 @@
-//! The clock.
+//! The clock port.
 
 use jiff::Timestamp;
 
-/// The time.
+/// The only source of time.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }

@@ -1,37 +1,40 @@
-//! Where machines are.
+//! The compute port: machines.
 
 use async_trait::async_trait;
 
 use super::error::PortError;
 use crate::model::{Attempt, Instance, InstanceId, RunName, Slot};
 
-/// Where machines are.
+/// Launches, lists and terminates machines.
 #[async_trait]
 pub trait Compute: Send + Sync {
-    /// All machines with our tag, also ended ones for a while. May lag: absence says nothing.
+    /// Returns all machines with our tag, terminated ones too for a while. May lag: absence
+    /// proves nothing.
     async fn list(&self) -> Result<Vec<Instance>, PortError>;
-    /// One machine by its id. `None`: not found (or not ours).
+    /// Returns a machine by its ID; `None` if it is not found or not ours.
     async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError>;
-    /// Asks for the machine of a placement of a recorded attempt: same slot and placement, same
-    /// machine. Its state is answered too: the token of an ended machine answers that machine.
+    /// Launches the machine of a placement of a recorded attempt.
+    ///
+    /// # Guarantees
+    /// The same attempt ID and placement return the same machine, even after it has terminated.
     async fn launch(
         &self,
         slot: &Slot,
         placement: u32,
         attempt: &Attempt,
     ) -> Result<Instance, PortError>;
-    /// Ends a machine of ours; success where it is gone.
+    /// Terminates a machine of ours. Succeeds if it is already gone.
     async fn terminate(&self, id: &InstanceId) -> Result<(), PortError>;
-    /// Whether the launch pacer has a token to spare.
+    /// Returns whether the launch pacer has a token left.
     fn room(&self) -> bool;
 }
 
-/// Machines whose ends are noticed by this process, sooner than a listing shows them.
+/// Reports terminated machines that this process notices before a listing shows them.
 #[async_trait]
 pub trait MachineEnds: Send + Sync {
-    /// Returns the runs whose machines have ended since this was last asked.
+    /// Returns the runs whose machines have ended since the last call.
     ///
     /// # Errors
-    /// `Unavailable` where the machines cannot be looked at now.
+    /// `Unavailable` if the machines cannot be checked now.
     async fn ended(&self) -> Result<Vec<RunName>, PortError>;
 }

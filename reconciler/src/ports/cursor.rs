@@ -1,18 +1,21 @@
-//! Where a page of runs ends: the last run that was gone past.
+//! The cursor of a page of runs: the last run on it.
 
 use crate::model::RunName;
 
-/// When the run was made, in microseconds of Unix time, and its name. Newest first is descending.
+/// The creation time and name of the last run on a page. Newest first is descending.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    /// When the run was made, in microseconds of Unix time.
+    /// When the run was created, in microseconds of Unix time.
     pub created: i64,
     /// The run's name.
     pub name: String,
 }
 
 impl Cursor {
-    /// From what [`Self::text`] wrote. The error is a sentence.
+    /// Parses what [`Self::text`] wrote.
+    ///
+    /// # Errors
+    /// Returns a message for people if the text is not a cursor.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parse = || {
             let plain = String::from_utf8(hex::decode(text).ok()?).ok()?;
@@ -23,13 +26,13 @@ impl Cursor {
         let shown: String = text.chars().take(60).collect();
         parse().ok_or_else(|| {
             format!(
-                "`{}` is not a cursor: take the `next` of the page before",
+                "invalid cursor `{}`: use the `next` of the previous page",
                 shown.escape_debug()
             )
         })
     }
 
-    /// As answers carry it.
+    /// Returns the cursor as text for answers.
     pub fn text(&self) -> String {
         hex::encode(format!("{} {}", self.created, self.name))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong at a port.
+//! Errors of ports.
 
 use std::fmt;
 
@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Cause;
 
-/// What went wrong at a port, told apart by what helps.
+/// An error of a port, classified by its remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{port} {operation}: {kind}: {message}")]
 pub struct PortError {
     /// `store`, `queue`, `compute` or `forge`.
     pub port: &'static str,
-    /// The call.
+    /// The call that failed.
     pub operation: &'static str,
-    /// What helps.
+    /// The remedy.
     pub kind: ErrorKind,
-    /// What happened, for people, on one line; without secrets.
+    /// What happened, for people: one line without secrets.
     pub message: String,
-    /// What a refused launch speaks of, where that is known closer than by its kind.
+    /// Why a launch was refused, if that is known more precisely than by `kind`.
     pub cause: Option<Cause>,
-    /// The vendor's own words.
+    /// The vendor's error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What helps against an error.
+/// The remedy for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Somebody else wrote: look again.
+    /// Somebody else wrote first: read again.
     Conflict,
-    /// The same call again later. Every ambiguous answer too: it may have happened.
+    /// Retry the call later. Also used for ambiguous answers: the call may have had its effect.
     Unavailable,
-    /// Not sent, or refused for pace: the same call later. It has not happened.
+    /// Not sent, or rate-limited: retry the call later. It had no effect.
     Throttled,
-    /// Definitive for this placement: no capacity. The cause says how far that reaches.
+    /// No capacity: definitive for this placement. The cause says which offerings are affected.
     NoCapacity,
-    /// An account limit: the class's machines in that market are backed off.
+    /// An account limit: the class's machines in that market are unavailable for a while.
     Limit,
-    /// We may not: an operator must act. A launch refused so stops its class, unless its cause says
-    /// that it reaches less far.
+    /// A permission is missing: an operator must act. Opens the class's breaker if a launch is
+    /// refused with it, unless the cause narrows it down.
     Denied,
-    /// What we ask for is wrong: an operator must act. As with `Denied`.
+    /// The request is invalid: an operator must act. Opens the breaker like `Denied`.
     Invalid,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for ErrorKind {
 }
 
 impl PortError {
-    /// An error without a vendor's words.
+    /// Creates an error without the vendor's error.
     pub fn new(
         port: &'static str,
         operation: &'static str,
@@ -71,13 +71,13 @@ impl PortError {
         Self { port, operation, kind, message: message.into(), cause: None, source: None }
     }
 
-    /// The same error, which speaks of no more than this.
+    /// Narrows the error down to a cause.
     pub fn because(mut self, cause: Cause) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    /// The same error with the vendor's words.
+    /// Adds the vendor's error.
     pub fn caused_by(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -1,63 +1,63 @@
-//! Deliveries that are durable and not evaluated yet.
+//! The inbox port: durable deliveries that are not evaluated yet.
 //!
-//! A delivery is answered once it lies here: the forge sends each only once, and evaluating one asks
-//! the forge, which may be down. It leaves when its runs are durable, so it is evaluated at least
-//! once; runs have names that follow from the delivery, so twice is once.
+//! A delivery is acknowledged once it is stored here: the forge sends each only once, and its
+//! evaluation needs the forge, which may be down. It is removed when its runs are durable, so it is
+//! evaluated at least once. Run names derive from it, so a second evaluation has no effect.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::error::PortError;
 
-/// The most deliveries that may lie here at once. More come only where the forge tells much and
-/// answers nothing for hours.
+/// The maximum number of deliveries in the inbox. It is reached only if the forge sends many
+/// deliveries while its API is down for hours.
 pub const MOST_ITEMS: u64 = 10_000;
 
-/// A delivery that waits to be evaluated. Only who evaluates it understands its body.
+/// A delivery that waits for evaluation. Its body is opaque to stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxItem {
-    /// Its place: first come, first evaluated. At most 100 bytes of ASCII.
+    /// The sort key: the oldest delivery first. At most 100 bytes of ASCII.
     pub key: String,
-    /// When it was taken in.
+    /// When it was received.
     pub received_at: Timestamp,
-    /// The delivery. Stores keep it as it is.
+    /// The delivery, stored unchanged.
     pub body: Vec<u8>,
 }
 
 impl InboxItem {
-    /// An item for a delivery with this digest. The same delivery at another time has another key.
+    /// Creates an item for a delivery with this digest. The key includes the time of receipt.
     pub fn new(received_at: Timestamp, digest: &str, body: Vec<u8>) -> Self {
         Self { key: format!("{:020}-{digest}", received_at.as_microsecond()), received_at, body }
     }
 
-    /// An item as a store keeps it; `None` where the key is not one that [`Self::new`] makes.
+    /// Restores an item from a store; `None` if the key is not one that [`Self::new`] makes.
     pub fn stored(key: &str, body: Vec<u8>) -> Option<Self> {
         let received_at = Timestamp::from_microsecond(Self::received(key)?).ok()?;
         Some(Self { key: key.to_owned(), received_at, body })
     }
 
-    /// When the item of a key was taken in, in microseconds of Unix time.
+    /// Returns when the item of a key was received, in microseconds of Unix time.
     pub fn received(key: &str) -> Option<i64> {
         key.split('-').next()?.parse().ok()
     }
 }
 
-/// Where deliveries lie until they are evaluated.
+/// Stores deliveries until they are evaluated.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Takes one in; durable when it answers `Ok(true)`. `Ok(false)`: it is full.
+    /// Stores a delivery. `Ok(true)`: it is durable; `Ok(false)`: the inbox is full.
     ///
     /// # Errors
-    /// The store's, where it cannot be written.
+    /// Returns the store's error if it cannot be written.
     async fn take_in(&self, item: &InboxItem) -> Result<bool, PortError>;
-    /// The oldest ones behind a key; an empty key: the oldest of all.
+    /// Returns the oldest deliveries after a key, at most `most`. An empty key: from the oldest.
     ///
     /// # Errors
-    /// The store's, where it cannot be read.
+    /// Returns the store's error if it cannot be read.
     async fn oldest(&self, after: &str, most: usize) -> Result<Vec<InboxItem>, PortError>;
-    /// Takes one out; success where it is not there.
+    /// Removes a delivery. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// The store's, where it cannot be written.
+    /// Returns the store's error if it cannot be written.
     async fn take_out(&self, key: &str) -> Result<(), PortError>;
 }

@@ -1,4 +1,4 @@
-//! What the world must offer, as small as the controller's calls.
+//! Ports: what the controller needs from outside, and no more than it calls.
 
 pub mod check;
 mod clock;
@@ -21,17 +21,17 @@ pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
 pub use queue::{Delivery, Queue};
 pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat};
 
-/// The five ports, as the controller holds them.
+/// The five ports of a controller.
 #[derive(Clone)]
 pub struct Ports {
-    /// The time.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where runs are kept.
+    /// Stores runs, seats and leases.
     pub store: Arc<dyn RunStore>,
-    /// Wake-ups.
+    /// Delivers wake-ups.
     pub queue: Arc<dyn Queue>,
-    /// Where machines are.
+    /// Launches and terminates machines.
     pub compute: Arc<dyn Compute>,
-    /// The forge.
+    /// Reads jobs and manages registrations.
     pub forge: Arc<dyn Forge>,
 }

@@ -1,4 +1,4 @@
-//! Wake-ups.
+//! The queue port: wake-ups.
 
 use async_trait::async_trait;
 
@@ -8,19 +8,19 @@ use crate::model::RunName;
 /// A wake-up taken from the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The run to look at.
+    /// The run to reconcile.
     pub name: RunName,
-    /// The queue's own handle.
+    /// The queue's handle of this delivery.
     pub handle: String,
 }
 
-/// Wake-ups: names to look at, never what to do. At least once, in no order.
+/// Delivers wake-ups: names of runs to reconcile, never what to do. At least once, in no order.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Asks for a look at a run.
+    /// Requests a reconcile of a run.
     async fn wake(&self, name: &RunName) -> Result<(), PortError>;
-    /// At most `max` wake-ups; waits a while where there is none, and may then answer none.
+    /// Returns at most `max` wake-ups. Waits a while if there is none, and may then return none.
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError>;
-    /// This one has been looked at. What is not done comes again.
+    /// Acknowledges a wake-up. One that is not acknowledged is delivered again.
     async fn done(&self, delivery: Delivery) -> Result<(), PortError>;
 }

@@ -1,4 +1,4 @@
-//! Where runs, seats and leases are kept.
+//! The store port: runs, seats and leases.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PortError;
 use crate::model::{ClassName, Phase, Reason, Run, RunName, SeatLimits, Slot, Uid};
 
-/// What a write expects to find. There is no third way to write.
+/// What a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// No record of that name.
@@ -16,31 +16,31 @@ pub enum Expect {
     At(Uid, u64),
 }
 
-/// What the sweep knows of a run without reading it.
+/// The summary of a run that the sweep uses instead of its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRun {
     /// Its name.
     pub name: RunName,
-    /// Its phase; `Finished` only where its `keep` is over and the store does not remove it itself.
+    /// Its phase. `Finished` only if its `keep` is over and the store does not remove it itself.
     pub phase: Phase,
-    /// A tombstone: only `due` wakes it.
+    /// Whether a person deleted it: then only `due` wakes it.
     pub deleted: bool,
-    /// When to look again.
+    /// When it is reconciled again.
     pub due: Timestamp,
-    /// The slot of its attempt that has not ended.
+    /// The ID of its active attempt.
     pub attempt: Option<Slot>,
-    /// The class it waits in for a seat: it is at the limit.
+    /// Whether it waits for a seat, because its class is at its limit.
     pub at_limit: bool,
-    /// Its labels, which tell its class.
+    /// Its labels, which determine its class.
     pub runs_on: Vec<String>,
-    /// Its repository.
+    /// Its repository, `owner/name`.
     pub repo: String,
     /// Since when it waits.
     pub waiting_since: Timestamp,
 }
 
 impl OpenRun {
-    /// The projection of a run that stores keep beside it.
+    /// Returns the summary that stores keep with a run.
     pub fn of(run: &Run) -> Self {
         let attempt = run.status.attempt.as_ref().filter(|a| a.ended.is_none());
         Self {
@@ -57,21 +57,21 @@ impl OpenRun {
     }
 }
 
-/// Which runs a page holds.
+/// Selects the runs of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only of this phase.
+    /// Only runs in this phase.
     pub phase: Option<Phase>,
-    /// Only with an attempt of this class.
+    /// Only runs with an attempt of this class.
     pub class: Option<ClassName>,
-    /// Only of this repository, `owner/name`.
+    /// Only runs of this repository, `owner/name`.
     pub repo: Option<String>,
-    /// At most so many; at least 1.
+    /// The maximum number of runs; at least 1.
     pub limit: usize,
 }
 
 impl Filter {
-    /// Whether a run belongs on the page.
+    /// Returns whether the filter selects a run.
     pub fn takes(&self, run: &Run) -> bool {
         let Self { phase, class, repo, limit: _ } = self;
         phase.is_none_or(|p| p == run.status.phase)
@@ -87,35 +87,45 @@ impl Filter {
 pub struct Page {
     /// The runs.
     pub items: Vec<Run>,
-    /// Opaque; gives the next page. `None`: there is none.
+    /// The opaque cursor of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// A place in a class.
+/// One of a class's `limit`: it allows one attempt to have a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
-    /// Who holds it.
+    /// The attempt that holds it.
     pub slot: Slot,
-    /// For which repository, `owner/name`.
+    /// The repository that it counts for, `owner/name`.
     pub repo: String,
 }
 
-/// Where runs are kept. Every call has a deadline of its own.
+/// Stores runs, seats and leases. Every call has its own deadline.
 #[async_trait]
 pub trait RunStore: Send + Sync {
-    /// The record, strongly consistent.
+    /// Reads a record with strong consistency.
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError>;
-    /// Writes a run if what is there is as expected, and answers its new version (`Absent`: 1,
-    /// `At`: one more). `Conflict` otherwise. `run.version` is not looked at.
+    /// Writes a run if the stored record is as expected, and returns its new version (`Absent`: 1,
+    /// `At`: one more). Ignores `run.version`.
+    ///
+    /// # Errors
+    /// `Conflict` if the stored record is not as expected.
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError>;
-    /// Removes the record if it is this incarnation at this version; `Conflict` otherwise. A record that is not there is success.
+    /// Removes a record. Succeeds if there is none.
+    ///
+    /// # Errors
+    /// `Conflict` if it is another incarnation or version.
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError>;
-    /// All open runs, and finished ones whose `keep` is over at `now` where the store does not
+    /// Returns all open runs, and finished ones whose `keep` is over at `now` if the store does not
     /// remove those itself. May lag.
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError>;
-    /// Runs, newest first. `Invalid` for a cursor that is not ours.
+    /// Returns runs, newest first.
+    ///
+    /// # Errors
+    /// `Invalid` if the cursor is not one of ours.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError>;
-    /// Takes a seat, if both limits allow it or the slot has it already. One atomic step.
+    /// Takes a seat in one atomic step, and returns whether the attempt has one: if both limits
+    /// allow it, or if it had it already.
     async fn seat(
         &self,
         class: &ClassName,
@@ -123,11 +133,12 @@ pub trait RunStore: Send + Sync {
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError>;
-    /// Gives a seat back; success where it is not held.
+    /// Gives a seat back. Succeeds if it is not held.
     async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError>;
-    /// The seats that are taken.
+    /// Returns the seats that are taken in a class.
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError>;
-    /// Takes or extends a lease, if it is free, over, or the holder's own.
+    /// Takes or extends a lease if it is free, expired or the holder's own. Returns whether the
+    /// holder has it.
     async fn lease(
         &self,
         what: &str,
@@ -135,12 +146,12 @@ pub trait RunStore: Send + Sync {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<bool, PortError>;
-    /// Writes something of no consequence, to tell whether the store can be written now. `holder`
-    /// names this process, so that replicas do not meet.
+    /// Checks with a harmless write whether the store is writable. `holder` names this process, so
+    /// that replicas do not interfere.
     async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
         self.lease("ready", holder, now, SignedDuration::from_secs(1)).await.map(|_| ())
     }
-    /// How many records could not be understood when they were last read. They are skipped.
+    /// Returns how many records could not be decoded when last read. They are skipped.
     fn unreadable(&self) -> usize {
         0
     }

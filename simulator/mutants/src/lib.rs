@@ -1,1 +1,1 @@
-//! Mechanisms switched off one by one: `tests/mutants.rs` shows that each breaks a law.
+//! Switches mechanisms off one by one: `tests/mutants` shows that each mutant breaks a law.

@@ -1,4 +1,4 @@
-//! The runner protocol, from the runner's side.
+//! The runner's client of the runner protocol.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::config::Identity;
 
-/// A call that did not succeed.
+/// A failed call.
 #[derive(Debug)]
 pub(crate) enum CallError {
     /// The row is gone or the credentials are wrong.
     Unregistered,
-    /// Anything else; later it may go.
+    /// Any other failure, which may be temporary.
     Other(String),
 }
 
@@ -27,22 +27,22 @@ impl fmt::Display for CallError {
     }
 }
 
-/// The answer to a fetch.
+/// The response to a fetch.
 pub(crate) struct Fetched {
     pub(crate) task: Option<Task>,
     pub(crate) tasks_version: i64,
 }
 
-/// What to do.
+/// An assigned task.
 pub(crate) struct Task {
     pub(crate) id: String,
-    /// The shell text of the steps.
+    /// Shell script of the steps.
     pub(crate) script: String,
-    /// Instead of the script: how long to sleep, and the result then.
+    /// Used instead of the script: duration and result.
     pub(crate) work: Option<(Duration, String)>,
 }
 
-/// Talks to the server as one runner.
+/// Calls the server as one runner.
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
@@ -52,11 +52,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(identity: &Identity) -> Result<Self, String> {
-        // Nothing here is encrypted, but the HTTP client wants a TLS library all the same.
+        // No connection is encrypted, but the HTTP client requires a TLS provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
         Ok(Self {
-            http: http.map_err(|e| format!("cannot make an HTTP client: {e}"))?,
+            http: http.map_err(|e| format!("cannot create an HTTP client: {e}"))?,
             base: format!("{}/api/actions", identity.address.trim_end_matches('/')),
             uuid: identity.uuid.clone(),
             token: identity.token.clone(),
@@ -96,20 +96,20 @@ impl Client {
         let task = match &answer["task"] {
             Value::Null => None,
             task => Some(Task::read(task).ok_or_else(|| {
-                CallError::Other("FetchTask: a task whose workflow cannot be read".to_owned())
+                CallError::Other("FetchTask: cannot read the task's workflow".to_owned())
             })?),
         };
         Ok(Fetched { task, tasks_version: version.unwrap_or_default() })
     }
 
-    /// Reports the task; answers whether the server wants it stopped.
+    /// Reports on a task. Returns whether the server wants it stopped.
     pub(crate) async fn update(&self, task: &str, result: &str) -> Result<bool, CallError> {
         let state = json!({"id": task, "result": result, "steps": []});
         let answer = self.call("UpdateTask", &json!({"state": state, "outputs": {}})).await?;
         Ok(answer["state"]["result"] == "RESULT_CANCELLED")
     }
 
-    /// Sends log lines; answers how many the server has by now.
+    /// Sends log lines. Returns how many lines the server has.
     pub(crate) async fn log(
         &self,
         task: &str,
@@ -127,7 +127,7 @@ impl Client {
 }
 
 impl Task {
-    /// A task of the server for tests, whose workflow is YAML in the form of JSON.
+    /// Parses a task of the test server, whose workflow is JSON.
     fn read(task: &Value) -> Option<Self> {
         let payload = STANDARD.decode(task["workflowPayload"].as_str()?).ok()?;
         let workflow: Value = serde_json::from_slice(&payload).ok()?;

@@ -1,4 +1,4 @@
-//! The configuration, as far as it is read, and the `.runner` file.
+//! The supported part of the configuration, and the `.runner` file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,16 +9,17 @@ use serde::Deserialize;
 pub(crate) struct Config {
     /// The `.runner` file.
     pub(crate) file: PathBuf,
-    /// How long a job may go on after a signal.
+    /// How long a job may continue after a signal.
     pub(crate) shutdown_timeout: Duration,
-    /// The pause between fetches.
+    /// Pause between fetches.
     pub(crate) fetch_interval: Duration,
     /// Whether it exits when its row is gone.
     pub(crate) exit_unregistered: bool,
 }
 
 impl Config {
-    /// Reads the keys `file:` and `shutdown_timeout:` of the file and the two variables.
+    /// Reads the keys `file:` and `shutdown_timeout:` of the file, and the two environment
+    /// variables.
     pub(crate) fn read(path: Option<&str>) -> Result<Self, String> {
         let text = match path {
             Some(path) => std::fs::read_to_string(path)
@@ -29,13 +30,13 @@ impl Config {
         let fetch = match std::env::var("TINQS_CI_TEST_RUNNER_FETCH_MS") {
             Ok(text) => text
                 .parse()
-                .map_err(|_| format!("TINQS_CI_TEST_RUNNER_FETCH_MS: {text:?} is no number"))?,
+                .map_err(|_| format!("TINQS_CI_TEST_RUNNER_FETCH_MS: {text:?} is not a number"))?,
             Err(_) => 200,
         };
         Ok(Self {
             file: PathBuf::from(value(&text, "file").unwrap_or(".runner")),
             shutdown_timeout: duration(timeout)
-                .ok_or_else(|| format!("shutdown_timeout: {timeout:?} is no duration"))?,
+                .ok_or_else(|| format!("shutdown_timeout: {timeout:?} is not a duration"))?,
             fetch_interval: Duration::from_millis(fetch),
             exit_unregistered: std::env::var("TINQS_CI_TEST_RUNNER_EXIT_UNREGISTERED")
                 .is_ok_and(|v| v == "1"),
@@ -43,7 +44,7 @@ impl Config {
     }
 }
 
-/// The value of the first line with that key, whatever its section.
+/// Returns the value of the first line with this key in any section.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut lines = text.lines().map(str::trim);
     let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim();
@@ -56,7 +57,7 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// A duration as Go writes it: `3h`, `1h30m`, `90.5s`, `500ms`, `0`.
+/// Parses a duration in Go's format: `3h`, `1h30m`, `90.5s`, `500ms`, `0`.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut sum = 0.0;
@@ -76,7 +77,7 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::try_from_secs_f64(sum).ok())?
 }
 
-/// The `.runner` file. Whoever has it is the runner.
+/// The `.runner` file. Any process that has it acts as the runner.
 #[derive(Deserialize)]
 pub(crate) struct Identity {
     pub(crate) uuid: String,
@@ -96,10 +97,10 @@ impl Identity {
         let text = std::fs::read_to_string(path)
             .map_err(|e| format!("cannot read the runner file {shown}: {e}; register first"))?;
         serde_json::from_str(&text)
-            .map_err(|e| format!("the runner file {shown} is not as register writes it: {e}"))
+            .map_err(|e| format!("cannot parse the runner file {shown}: {e}; register again"))
     }
 
-    /// The labels without their schemas.
+    /// Returns the labels without their schemas.
     pub(crate) fn label_names(&self) -> Vec<&str> {
         self.labels.iter().map(|l| l.split(':').next().unwrap_or_default()).collect()
     }
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_gos() {
+    fn durations_have_the_format_of_go() {
         for (text, expected) in [
             ("0", Some(0)),
             ("0s", Some(0)),

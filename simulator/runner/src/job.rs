@@ -1,4 +1,4 @@
-//! Working on one task: run it, report each second, report its end.
+//! Execution of a task: run it, report every second, report its end.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,15 +13,15 @@ use tokio::time::{interval, sleep};
 use crate::client::{CallError, Client, Task};
 use crate::{Stop, back_off};
 
-/// The pause between reports.
+/// Pause between reports.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// Lines of a log that are kept.
+/// Maximum lines of a stored log.
 const MAX_LINES: usize = 5_000;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// Works on a task and reports its end; answers whether a signal came meanwhile. A job still going on
-/// when `shutdown_timeout` after the signal is over is ended and reported as cancelled.
+/// Runs a task and reports its end. Returns whether a signal came meanwhile. A job that still runs
+/// `shutdown_timeout` after the signal is killed and reported as cancelled.
 pub(crate) async fn work(
     client: &Client,
     task: &Task,
@@ -45,7 +45,7 @@ pub(crate) async fn work(
                 break "RESULT_CANCELLED".to_owned();
             }
             _ = beat.tick() => {
-                // Errors are passed over as in 1.0.8: the job goes on.
+                // The job continues after errors, as in gitea-runner 1.0.8.
                 let _ = log.send(false).await;
                 if matches!(client.update(&task.id, "RESULT_UNSPECIFIED").await, Ok(true)) {
                     job.kill();
@@ -59,7 +59,7 @@ pub(crate) async fn work(
     Ok(stopped)
 }
 
-/// The end of the log, then the result, each with a few tries.
+/// Sends the end of the log, then the result, each with a few tries.
 async fn close(client: &Client, task: &Task, log: &mut Log<'_>, result: &str) {
     for attempt in 0..10 {
         match log.send(true).await {
@@ -78,7 +78,7 @@ async fn close(client: &Client, task: &Task, log: &mut Log<'_>, result: &str) {
     }
 }
 
-/// What was printed and how much of it the server has.
+/// Output, and how much of it the server has.
 struct Log<'a> {
     client: &'a Client,
     task: &'a str,
@@ -99,11 +99,11 @@ impl Log<'_> {
     }
 }
 
-/// A job under way.
+/// A running job.
 enum Job {
-    /// A shell in a process group of its own.
+    /// A shell in its own process group.
     Shell { child: Child, group: Option<Pid>, readers: Vec<JoinHandle<()>> },
-    /// A job that only takes time.
+    /// A job that only sleeps.
     Sleep { left: std::pin::Pin<Box<tokio::time::Sleep>>, result: String },
 }
 
@@ -128,7 +128,7 @@ impl Job {
         Ok(Self::Shell { child, group: id.and_then(Pid::from_raw), readers })
     }
 
-    /// Waits for the end and answers the result. May be dropped and called again.
+    /// Waits for the end and returns the result. Cancel-safe.
     async fn end(&mut self) -> String {
         match self {
             Self::Shell { child, .. } => match child.wait().await {
@@ -142,17 +142,17 @@ impl Job {
         }
     }
 
-    /// Ends the whole process group.
+    /// Kills the whole process group.
     fn kill(&self) {
         if let Self::Shell { group: Some(group), child, .. } = self
             && child.id().is_some()
         {
-            // It may have ended meanwhile.
+            // The group may have ended already.
             let _ = kill_process_group(*group, Signal::KILL);
         }
     }
 
-    /// Reads what is left in the pipes; a background child that keeps them open is not waited for.
+    /// Reads the rest of the pipes, without waiting for a background process that keeps them open.
     async fn drain(&mut self) {
         let Self::Shell { child, readers, .. } = self else { return };
         let _ = child.wait().await;

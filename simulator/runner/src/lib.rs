@@ -1,13 +1,13 @@
-//! Where the runner program for tests is.
+//! Builds and locates the runner program for tests.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The program, built beside the test that asks for it: a dependency brings its library only.
+/// Returns the path of the program. Builds it, because a dependency provides only its library.
 ///
 /// # Panics
-/// Where it cannot be built.
+/// If the build fails.
 pub fn program() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).clone()
@@ -18,11 +18,12 @@ fn build() -> PathBuf {
     // `target/PROFILE/deps/<test>`
     let path = test.ancestors().nth(2).expect("it lies in `deps`").join("tinqs-ci-test-runner");
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-    // All packages, as the tests were built: fewer would ask for other features of what they share.
+    // Builds all packages, as the tests were built: a subset would enable other features of shared
+    // dependencies.
     cargo
         .args(["build", "--quiet", "--no-default-features", "--bin", "tinqs-ci-test-runner"])
         .current_dir(workspace());
-    // What cargo tells the test of its package: build scripts would take it for a change.
+    // Cargo's variables about the test's package would make build scripts run again.
     for (name, _) in std::env::vars_os() {
         let of_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
         if name.to_str().is_some_and(|name| of_test.iter().any(|prefix| name.starts_with(prefix))) {
@@ -33,11 +34,16 @@ fn build() -> PathBuf {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo starts");
-    assert!(status.success() && path.exists(), "no runner program at {}", path.display());
+    assert!(
+        status.success() && path.exists(),
+        "cannot build the runner program at {}",
+        path.display()
+    );
     path
 }
 
-/// Of the test that runs, which may have been built in another place than this library was.
+/// Returns the workspace of the running test, which may have been built elsewhere than this
+/// library.
 fn workspace() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let package = package.or_else(|| std::env::current_dir().ok()).expect("a test runs somewhere");

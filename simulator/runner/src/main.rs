@@ -1,7 +1,7 @@
-//! A small runner for tests that behaves as gitea-runner 1.0.8: `daemon -c CONFIG.yaml`.
+//! A small runner for tests that behaves like gitea-runner 1.0.8: `daemon -c CONFIG.yaml`.
 //!
-//! It reads the `.runner` file that the configuration names, declares itself, asks for a task, works
-//! on it, reports and exits; an ephemeral one after one task. Two variables change it:
+//! It reads the `.runner` file named in the configuration, declares itself, fetches a task, runs
+//! it, reports and exits; if ephemeral, after one task. Two variables change it:
 //! `TINQS_CI_TEST_RUNNER_FETCH_MS` is the pause between fetches (200), and with
 //! `TINQS_CI_TEST_RUNNER_EXIT_UNREGISTERED=1` it exits with 1 when its row is gone, as 2.1.0 does.
 
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the command line asks for.
+/// The command on the command line.
 enum Order {
     Daemon { config: Option<String> },
     Version,
@@ -43,7 +43,8 @@ fn order(arguments: impl Iterator<Item = String>) -> Result<Order, String> {
             "daemon" => daemon = true,
             "--version" => return Ok(Order::Version),
             "-c" | "--config" => {
-                config = Some(arguments.next().ok_or("-c needs the path of a configuration")?);
+                config =
+                    Some(arguments.next().ok_or("-c requires the path of a configuration file")?);
             }
             other => match other.strip_prefix("--config=") {
                 Some(path) => config = Some(path.to_owned()),
@@ -62,7 +63,7 @@ async fn run() -> Result<ExitCode, String> {
         }
         Order::Daemon { config } => config,
     };
-    // Before anything else: a signal that comes early must not kill without a word.
+    // Registered first, so that an early signal does not kill the process.
     let mut stop = Stop::new()?;
     let config = Config::read(config.as_deref())?;
     let identity = Identity::read(&config.file)?;
@@ -78,7 +79,7 @@ async fn run() -> Result<ExitCode, String> {
     poll(&client, &config, &identity, &mut stop).await
 }
 
-/// Asks for tasks until one is done (ephemeral) or a signal comes.
+/// Fetches tasks until one is done (ephemeral) or a signal comes.
 async fn poll(
     client: &Client,
     config: &Config,
@@ -87,7 +88,7 @@ async fn poll(
 ) -> Result<ExitCode, String> {
     let mut tasks_version = 0;
     loop {
-        // As in 1.0.8 the signal also ends a fetch on its way: a task in its answer is lost.
+        // As in 1.0.8, the signal also aborts a fetch: a task in its response is lost.
         let fetched = tokio::select! {
             () = stop.asked() => return Ok(ExitCode::SUCCESS),
             fetched = client.fetch(tasks_version) => fetched,
@@ -96,7 +97,7 @@ async fn poll(
             Ok(fetched) => {
                 tasks_version = fetched.tasks_version;
                 if let Some(task) = fetched.task {
-                    // What was assigned changed the list: search again, whatever the version.
+                    // The assignment changed the list: search again, whatever the version.
                     tasks_version = 0;
                     let stopped = job::work(client, &task, config.shutdown_timeout, stop).await?;
                     if identity.ephemeral || stopped {
@@ -105,7 +106,7 @@ async fn poll(
                 }
             }
             Err(CallError::Unregistered) if config.exit_unregistered => {
-                return Err("the runner is not registered any more".to_owned());
+                return Err("the runner is no longer registered".to_owned());
             }
             Err(error) => eprintln!("fetch: {error}"),
         }
@@ -131,7 +132,7 @@ impl Stop {
         })
     }
 
-    /// Comes back when a signal has come.
+    /// Waits for a signal.
     async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -140,7 +141,7 @@ impl Stop {
     }
 }
 
-/// A pause before the next of several tries: 100 ms, doubling.
+/// Pauses before the next of several tries: 100 ms, doubling.
 async fn back_off(attempt: u32) {
     sleep(Duration::from_millis(100) * 2_u32.pow(attempt.min(6))).await;
 }

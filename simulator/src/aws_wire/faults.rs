@@ -1,5 +1,5 @@
-//! Faults by rule. Each draw is a hash of seed, site and occurrence, so that a rule taken away does
-//! not shift what the others do.
+//! Faults by rule. Each draw is a hash of seed, site and occurrence, so removing a rule does not
+//! change what others draw.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
-/// When a rule strikes.
+/// When a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum When {
-    /// The n-th matching call alone, counted from 1 since the rules were set.
+    /// Only the n-th matching call, counted from 1 since the rules were set.
     Nth(u64),
-    /// The first so many matching calls.
+    /// The first n matching calls.
     First(u64),
     /// Each matching call with this probability (0 to 1).
     Rate(f64),
@@ -20,35 +20,35 @@ pub enum When {
     Always,
 }
 
-/// What befalls a call.
+/// The fault of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// This error instead of an answer; nothing is carried out.
+    /// Returns this error; the call has no effect.
     Error {
-        /// The service's name for it.
+        /// The service's error code.
         code: String,
-        /// HTTP's.
+        /// HTTP status.
         status: u16,
     },
-    /// It is carried out so much later. Whoever gave up meanwhile has it carried out all the same.
+    /// Delays the effect, even if the caller disconnects meanwhile.
     Delay(Duration),
-    /// It is carried out at once and answered so much later.
+    /// Delays the response; the effect is immediate.
     DelayReply(Duration),
-    /// The connection is closed without an answer; nothing is carried out.
+    /// Closes the connection without a response; the call has no effect.
     DropBefore,
-    /// It is carried out and the connection closed without an answer.
+    /// Closes the connection without a response after the effect.
     DropAfter,
-    /// It is carried out and its answer cut in the middle of the body.
+    /// Cuts the response in the middle of the body after the effect.
     ResetMidBody,
-    /// The service's own word for "too many calls"; nothing is carried out.
+    /// Returns the service's throttling error; the call has no effect.
     Throttle,
-    /// A reading shows the world as it was so long ago.
+    /// Returns a reading of the state this long ago.
     Stale(SignedDuration),
-    /// A listing leaves one out.
+    /// Omits one row from a list.
     Omit,
-    /// A listing leaves out all of an availability zone.
+    /// Omits an availability zone from a list.
     OmitZone(String),
-    /// A listing fails on this page, counted from 1.
+    /// Fails a list on this page, counted from 1.
     PageError(u64),
 }
 
@@ -70,43 +70,43 @@ impl Kind {
     }
 }
 
-/// One thing that goes wrong.
+/// A fault and when it applies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// `ec2`, `sts`, `iam`, `sqs`; `*`: any.
     pub service: String,
     /// The operation (`RunInstances`); `*`: any.
     pub op: String,
-    /// How often.
+    /// When it applies.
     pub when: When,
-    /// What.
+    /// The fault.
     pub kind: Kind,
 }
 
 impl Rule {
-    /// A rule.
+    /// Creates a rule.
     pub fn new(service: &str, op: &str, when: When, kind: Kind) -> Self {
         Self { service: service.to_owned(), op: op.to_owned(), when, kind }
     }
 }
 
-/// All rules that hold; changed at run time.
+/// All current rules; may change at run time.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// What the draws are made from.
+    /// Seed of the draws.
     pub seed: u64,
-    /// Each with how often it matched and how often it struck.
+    /// Each rule with its matches and its occurrences.
     held: Vec<(Rule, u64, u64)>,
     calls: BTreeMap<String, u64>,
-    /// Everything is down: new connections are closed, calls on old ones cut.
+    /// The server is down: it closes new connections and cuts calls on old ones.
     pub down: bool,
 }
 
-/// What befalls one call, of all rules together.
+/// All faults of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Stroke {
     pub(crate) kinds: Vec<Kind>,
-    /// A number of this call's own, for what is to be drawn further.
+    /// A number of this call for further draws.
     pub(crate) draw: u64,
 }
 
@@ -116,12 +116,12 @@ impl Rules {
         self.held.push((rule, 0, 0));
     }
 
-    /// Takes all rules away.
+    /// Removes all rules.
     pub fn clear(&mut self) {
         self.held.clear();
     }
 
-    /// How often rules have struck so far.
+    /// Returns how often rules have applied.
     pub fn struck(&self) -> u64 {
         self.held.iter().map(|(_, _, struck)| struck).sum()
     }
@@ -155,14 +155,14 @@ impl Rules {
     }
 }
 
-/// A number that is a function of seed, site and occurrence alone.
+/// Returns a number that depends only on seed, site and occurrence.
 pub(crate) fn draw(seed: u64, site: &str, occurrence: u64) -> u64 {
     let digest: [u8; 32] = Sha256::digest(format!("{seed}\n{site}\n{occurrence}")).into();
     let (first, _) = digest.split_at(8);
     first.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
-/// Whether a thing of that probability happens there and then.
+/// Returns whether an event of this probability occurs.
 pub(crate) fn chance(seed: u64, site: &str, occurrence: u64, probability: f64) -> bool {
     #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
     let drawn = (draw(seed, site, occurrence) >> 11) as f64 / (1_u64 << 53) as f64;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_taken_away_does_not_shift_the_others() {
+    fn removing_a_rule_does_not_change_the_draws_of_others() {
         let lost = Rule::new("ec2", "*", When::Rate(0.3), Kind::DropAfter);
         let throttled = Rule::new("*", "RunInstances", When::Rate(0.5), Kind::Throttle);
         let mut both = Rules { seed: 7, ..Rules::default() };
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nth_first_and_always_count_what_matches() {
+    fn nth_first_and_always_count_matching_calls() {
         let strikes = |when| {
             let mut rules = Rules::default();
             rules.add(Rule::new("ec2", "RunInstances", when, Kind::Throttle));

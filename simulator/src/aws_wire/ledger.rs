@@ -1,4 +1,4 @@
-//! What was asked for, call by call.
+//! The ledger: a record of every call.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,25 +6,25 @@ use serde::Serialize;
 /// One call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// When it came.
+    /// Time of the call.
     pub at: Timestamp,
-    /// The access key id that signed it.
+    /// Access key ID that signed it.
     pub caller: String,
     /// `ec2`, `sts`, `iam`, `sqs`.
     pub service: String,
-    /// The operation.
+    /// Operation.
     pub op: String,
-    /// What it was about, in number: machines, messages, rows of an answer.
+    /// Number of its subjects: machines, messages, or rows of the response.
     pub items: usize,
-    /// Of the request's body.
+    /// Size of the request's body.
     pub bytes_in: usize,
-    /// Of the answer's body.
+    /// Size of the response's body.
     pub bytes_out: usize,
-    /// Taken from the buckets: for the call, and for what it is about.
+    /// Tokens taken from the buckets: for the call, and for its subjects.
     pub tokens: (u32, u32),
-    /// HTTP's; 0 where there was no answer.
+    /// HTTP status; 0 without a response.
     pub status: u16,
-    /// The error's name; empty where it was no error.
+    /// Error code; empty on success.
     pub code: String,
 }
 
@@ -36,17 +36,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The calls of an operation.
+    /// Returns the calls of an operation.
     pub fn of<'a>(&'a self, op: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |entry| entry.op == op)
     }
 
-    /// How many calls of an operation there were, refused ones included.
+    /// Returns the number of calls of an operation, including refused ones.
     pub fn count(&self, op: &str) -> usize {
         self.of(op).count()
     }
 
-    /// How many calls were refused for pace.
+    /// Returns the number of throttled calls.
     pub fn throttled(&self) -> usize {
         let codes = ["RequestLimitExceeded", "RequestThrottled"];
         self.entries.iter().filter(|entry| codes.contains(&entry.code.as_str())).count()

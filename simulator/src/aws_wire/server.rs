@@ -1,4 +1,4 @@
-//! One HTTP server: reads a call, lets faults befall it, writes it into the ledger.
+//! The HTTP server: reads a call, applies faults, records it in the ledger.
 
 use std::future::Future;
 use std::io;
@@ -24,11 +24,11 @@ use crate::loopback::{CUT, Gate, HALF, Switch};
 /// Larger bodies are refused.
 const MAX_BODY: usize = 4 << 20;
 
-/// What is answered.
+/// The response of a service.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// The error's name; empty where it is none.
+    /// Error code; empty on success.
     pub(crate) code: String,
     pub(crate) body: String,
     pub(crate) items: usize,
@@ -37,14 +37,14 @@ pub(crate) struct Reply {
 
 pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
-/// Whose call it is and what it is called.
+/// Service and operation of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) service: &'static str,
     pub(crate) op: String,
 }
 
-/// How a reading is to be wrong.
+/// The faults of one reading.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Twist {
     pub(crate) stale: jiff::SignedDuration,
@@ -78,24 +78,25 @@ impl Twist {
 
 /// A service behind the server.
 pub(crate) trait Service: Send + Sync + 'static {
-    /// A call, read.
+    /// A parsed call.
     type Call: Send + Sync;
-    /// How its answers are written.
+    /// Content type of its responses.
     const CONTENT_TYPE: &'static str;
-    /// Its word for too many calls, and HTTP's.
+    /// Its error code and HTTP status for too many calls.
     const THROTTLED: (&'static str, u16);
 
-    /// Reads a call, or answers why it cannot.
+    /// Parses a call, or returns the error response.
     fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Head, Self::Call), (Head, Reply)>;
-    /// Carries a call out.
+    /// Executes a call.
     fn carry_out<'a>(&'a self, call: &'a Self::Call, twist: &'a Twist) -> Answer<'a>;
-    /// An error, as this service writes them.
+    /// Returns an error in the format of this service.
     fn error(&self, head: &Head, code: &str, status: u16, message: &str) -> Reply;
-    /// Whether a call is given up when its caller goes away; else it is carried out all the same.
+    /// Returns whether a call is aborted when its caller disconnects; otherwise it is executed
+    /// anyway.
     fn ends_with_its_caller(headers: &HeaderMap) -> bool;
-    /// A header that goes with an error.
+    /// Returns the header that accompanies an error.
     fn error_header(code: &str) -> Option<(HeaderName, String)>;
-    /// How long an operation takes.
+    /// Returns the latency of an operation.
     fn latency(&self, op: &str) -> Duration;
 }
 
@@ -116,7 +117,7 @@ impl<S> Shared<S> {
     }
 }
 
-/// A running server. Dropped, it stops.
+/// A running server. Stops when dropped.
 pub(crate) struct Server<S: Service> {
     shared: Arc<Shared<S>>,
     address: SocketAddr,
@@ -124,7 +125,7 @@ pub(crate) struct Server<S: Service> {
 }
 
 impl<S: Service> Server<S> {
-    /// Binds 127.0.0.1 and serves; to be called in a tokio runtime.
+    /// Binds 127.0.0.1 and serves. Must be called in a tokio runtime.
     pub(crate) fn start(service: Arc<S>, port: u16) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
         listener.set_nonblocking(true)?;
@@ -153,7 +154,7 @@ impl<S: Service> Drop for Server<S> {
     fn drop(&mut self) {
         self.rules(|rules| rules.down = true);
         if let Some(stop) = self.stop.take() {
-            // Nobody may be listening any more; then it has stopped by itself.
+            // The server may have stopped already.
             let _ = stop.send(());
         }
     }
@@ -168,7 +169,7 @@ async fn run<S: Service>(
     let gate = Gate::new(listener, move || !door.books().rules.down);
     let router = Router::new().fallback(handle::<S>).with_state(shared);
     let service = router.into_make_service_with_connect_info::<Switch>();
-    // Ends without an error; a closed channel means that the owner is gone, which is the same.
+    // Returns no error; a closed channel means that the owner is gone, which also stops the server.
     let _ = axum::serve(gate, service)
         .with_graceful_shutdown(async {
             let _ = stopped.await;
@@ -191,7 +192,7 @@ async fn handle<S: Service>(
     if S::ends_with_its_caller(&parts.headers) {
         return serve(&shared, &parts.headers, &body, &switch).await;
     }
-    // A task of its own: what was asked for is carried out even if nobody waits for the answer.
+    // A separate task, so the call is executed even if its caller disconnects.
     let task = tokio::spawn(async move { serve(&shared, &parts.headers, &body, &switch).await });
     task.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
@@ -295,8 +296,8 @@ fn entry(
     }
 }
 
-/// The access key id of `AWS4-HMAC-SHA256 Credential=<id>/<date>/…`; the signature is not
-/// checked. `None`: it is not signed at all.
+/// Returns the access key ID of `AWS4-HMAC-SHA256 Credential=<id>/<date>/…`, or `None` for an
+/// unsigned request. The signature is not checked.
 pub(crate) fn caller(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let rest = text.strip_prefix("AWS4-HMAC-SHA256")?.trim_start();
@@ -304,7 +305,7 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<&str> {
     (!id.is_empty()).then_some(id)
 }
 
-/// An id for a request, in the form of a UUID.
+/// Returns a request ID in the form of a UUID.
 pub(crate) fn request_id(of: &[u8]) -> String {
     let hex = hex::encode(&Sha256::digest(of)[..16]);
     let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]];

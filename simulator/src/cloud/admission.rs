@@ -1,4 +1,4 @@
-//! Whether a launch may be: its client token, capacity, quotas, addresses, pace.
+//! Admission of a launch: client token, capacity, quotas, addresses, rate.
 
 use std::collections::BTreeMap;
 
@@ -10,53 +10,53 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use super::machine::Machine;
 use super::{Cloud, Pool, Refused};
 
-/// Where there is capacity or none: kind of machine, zone, market.
+/// Capacity belongs to an instance type, zone and market.
 pub type Place = (String, String, Market);
 
-/// Virtual processors of a kind that nobody has described.
+/// Virtual processors of an instance type that is not configured.
 const USUAL_VCPUS: usize = 2;
 
-/// How many machines there is room for, as it changes over time.
+/// Capacity in machines as it changes over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stock(BTreeMap<Timestamp, usize>);
 
 impl Stock {
-    /// Always so many.
+    /// Creates a constant stock.
     pub fn of(count: usize) -> Self {
         Self(BTreeMap::from([(Timestamp::MIN, count)]))
     }
 
-    /// From then on so many.
+    /// Changes the stock from a time on.
     pub fn then(mut self, from: Timestamp, count: usize) -> Self {
         self.0.insert(from, count);
         self
     }
 
-    /// How many at a time; `None`: any number.
+    /// Returns the stock at a time; `None`: unlimited.
     pub fn at(&self, now: Timestamp) -> Option<usize> {
         self.0.range(..=now).next_back().map(|(_, count)| *count)
     }
 }
 
-/// What is to be launched.
+/// A requested launch of several machines.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
-    /// The client token; without one each call makes machines.
+    /// Client token; without one, each call creates machines.
     pub token: Option<&'a str>,
-    /// A digest of all that the machines are made of.
+    /// Digest of everything that determines the machines.
     pub bytes: [u8; 32],
-    /// Kind, subnet, market.
+    /// Instance type, subnet, market.
     pub pool: Pool,
-    /// Fewer are not wanted.
+    /// Minimum count.
     pub least: usize,
-    /// More are not wanted.
+    /// Maximum count.
     pub most: usize,
 }
 
 pub(super) enum Admitted {
-    /// What the token made before.
+    /// Machines that the token created before.
     Before(Vec<InstanceId>),
-    /// So many may be made.
+    /// Number of machines that may be created.
     Room(usize),
 }
 
@@ -65,12 +65,12 @@ fn refused(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> R
 }
 
 impl Cloud {
-    /// The zone of a subnet.
+    /// Returns the zone of a subnet.
     pub fn zone(&self, subnet: &str) -> &str {
         self.config.zones.get(subnet).map_or("", String::as_str)
     }
 
-    /// What a token made in the zone of that subnet, where it is remembered.
+    /// Returns what a token created in the zone of the subnet, if still kept.
     fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<InstanceId>)> {
         if !self.config.tokens || mutant::on(Mutant::NoClientToken) {
             return None;
@@ -134,7 +134,7 @@ impl Cloud {
         self.config.vcpus.get(kind).copied().unwrap_or(USUAL_VCPUS).max(1)
     }
 
-    /// Machines that are not gone yet: they count against limits.
+    /// Machines that are not gone yet count against limits.
     fn counted(&self) -> impl Iterator<Item = &Machine> {
         self.active.iter().filter_map(|id| self.machines.get(id))
     }
@@ -146,7 +146,7 @@ impl Cloud {
         quota.saturating_sub(used) / self.vcpus(kind)
     }
 
-    /// Free addresses of a subnet; `usize::MAX` where nobody counts them.
+    /// Returns the free addresses of a subnet; `usize::MAX` if unlimited.
     pub fn by_addresses(&self, subnet: &str) -> usize {
         let Some(all) = self.config.addresses.get(subnet) else { return usize::MAX };
         all.saturating_sub(self.counted().filter(|m| m.recipe.subnet == subnet).count())

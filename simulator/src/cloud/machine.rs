@@ -1,4 +1,4 @@
-//! What a machine does while it lives: the boot script and the ephemeral runner, as they are.
+//! A live machine: models the boot script and the ephemeral runner.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -13,27 +13,27 @@ use crate::forge::{Forge, Task, TaskState};
 pub const FETCH_EVERY: SignedDuration = SignedDuration::from_secs(2);
 /// How often a busy runner reports.
 pub const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(5);
-/// The same of a silent one.
+/// How often a silent runner reports while busy.
 pub const SILENT_REPORT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// What will become of a machine, drawn at its launch.
+/// The outcome of a machine, drawn at its launch.
 #[derive(Clone, Debug)]
 pub struct Fate {
-    /// Launch to power-on.
+    /// From launch to power-on.
     pub boots_in: SignedDuration,
-    /// Power-on to the runner's start.
+    /// From power-on to the runner's start.
     pub starts_in: SignedDuration,
-    /// The cloud takes it back so long after its launch.
+    /// The cloud interrupts it this long after its launch.
     pub interrupted_in: Option<SignedDuration>,
-    /// It ends in the moment of its launch.
+    /// It ends right after its launch.
     pub stillborn: bool,
-    /// Its runner reports seldom.
+    /// Its runner reports rarely.
     pub silent: bool,
-    /// Its runner never starts, nor does anything else that would end it.
+    /// Its runner never starts, and nothing but its timer ends it.
     pub never_online: bool,
-    /// Its runner is online and does nothing more, nor does anything else that would end it.
+    /// Its runner comes online and then hangs; nothing but its timer ends it.
     pub hangs_idle: bool,
-    /// It stays after its job.
+    /// It stays up after its job.
     pub hangs_after_job: bool,
     /// Its timer does not end it at its deadline.
     pub ignores_timer: bool,
@@ -55,42 +55,42 @@ impl Default for Fate {
     }
 }
 
-/// What a machine is doing.
+/// The activity of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doing {
     /// It is not up yet.
     Booting {
-        /// Until then.
+        /// End of the boot.
         until: Timestamp,
     },
     /// The boot script runs; the timer is set, the runner is not started.
     Starting {
-        /// Until then.
+        /// Start of the runner.
         until: Timestamp,
     },
     /// The runner asks for a job.
     Idle {
-        /// When it asks again.
+        /// Time of the next fetch.
         fetches_at: Timestamp,
-        /// When it gets its SIGTERM.
+        /// Time of SIGTERM to the idle runner.
         drains_at: Timestamp,
-        /// The server's version of its tasks, as it last said.
+        /// The version of tasks that the server last sent.
         tasks_version: i64,
     },
-    /// The runner works.
+    /// The runner runs a job.
     Busy {
-        /// On this.
+        /// The task.
         task: Task,
-        /// Until then.
+        /// End of the job.
         until: Timestamp,
-        /// When it gives a sign of life.
+        /// Time of the next report.
         reports_at: Timestamp,
     },
-    /// It does nothing more; its timer may end it.
+    /// Nothing happens any more; its timer may end it.
     Hung,
     /// It is powered off.
     Ending {
-        /// Gone then.
+        /// When it is gone.
         until: Timestamp,
     },
     /// It is gone.
@@ -100,29 +100,29 @@ pub enum Doing {
 /// A machine of ours.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Its id.
+    /// Instance ID.
     pub id: InstanceId,
-    /// Whose it is, as its tags say.
+    /// Attempt ID in its tags.
     pub slot: Slot,
-    /// Which placement, as its tags say.
+    /// Placement in its tags.
     pub placement: u32,
-    /// Its class, as its tags say.
+    /// Class in its tags.
     pub class: ClassName,
-    /// What it was made from.
+    /// Machine spec of the launch.
     pub recipe: model::Machine,
-    /// The identity that it was given.
+    /// Runner identity that it received.
     pub runner: Runner,
-    /// What its boot script was told.
+    /// Input of its boot script.
     pub boot: Boot,
     /// When it was launched.
     pub launched_at: Timestamp,
-    /// What it is doing.
+    /// Current activity.
     pub doing: Doing,
-    /// When its job was over.
+    /// When its job ended.
     pub job_ended_at: Option<Timestamp>,
     /// When it was gone.
     pub gone_at: Option<Timestamp>,
-    /// Who ended it.
+    /// How it ended.
     pub ended_by: Option<EndedBy>,
     fate: Fate,
     history: Vec<(Timestamp, InstanceState)>,
@@ -154,27 +154,27 @@ impl Machine {
         }
     }
 
-    /// What the cloud says of it now.
+    /// Returns the current state.
     pub fn state(&self) -> InstanceState {
         self.history.last().map_or(InstanceState::Gone, |(_, state)| *state)
     }
 
-    /// What a list says that is as old as `at`; `None`: it was not there yet.
+    /// Returns the state at a time; `None` before its launch.
     pub(crate) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
         self.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state)
     }
 
-    /// Each state that it was in, and since when.
+    /// Returns each state with its start.
     pub fn history(&self) -> &[(Timestamp, InstanceState)] {
         &self.history
     }
 
-    /// Whether it boots or is up.
+    /// Returns whether it boots or is up.
     pub fn is_live(&self) -> bool {
         matches!(self.state(), InstanceState::Booting | InstanceState::Up)
     }
 
-    /// Whether it works on a job.
+    /// Returns whether it runs a job.
     pub fn is_busy(&self) -> bool {
         matches!(self.doing, Doing::Busy { .. })
     }
@@ -197,7 +197,7 @@ impl Machine {
         }
     }
 
-    /// When something happens by itself.
+    /// Returns when the next event is due.
     pub(super) fn next_event(&self) -> Option<Timestamp> {
         let own = match &self.doing {
             Doing::Booting { until } | Doing::Starting { until } | Doing::Ending { until } => {
@@ -211,7 +211,7 @@ impl Machine {
         [own, self.timer(), self.interruption()].into_iter().flatten().min()
     }
 
-    /// The timer is the first thing that the boot script sets.
+    /// The boot script sets the timer first.
     fn timer(&self) -> Option<Timestamp> {
         let set = self.state() == InstanceState::Up && !self.fate.ignores_timer;
         set.then_some(self.boot.deadline)
@@ -226,7 +226,7 @@ impl Machine {
         self.history.push((now, state));
     }
 
-    /// Ends it, whoever asks; nothing where it is on its way out already.
+    /// Ends the machine, unless it is ending already.
     pub(super) fn end(&mut self, now: Timestamp, gone: Timestamp, by: EndedBy) {
         if self.is_live() {
             self.becomes(now, InstanceState::Ending);
@@ -238,7 +238,7 @@ impl Machine {
         }
     }
 
-    /// The next thing that happens by itself. Answers what it was, where it is worth telling.
+    /// Processes the next event. Returns a description if it is worth recording.
     pub(super) fn step(
         &mut self,
         now: Timestamp,
@@ -251,7 +251,7 @@ impl Machine {
         }
         if self.timer().is_some_and(|at| at <= now) {
             self.end(now, gone, EndedBy::Itself);
-            return Some("its timer powers it off".to_owned());
+            return Some("powered off by its timer".to_owned());
         }
         match self.doing.clone() {
             Doing::Booting { .. } => {
@@ -267,7 +267,7 @@ impl Machine {
             Doing::Idle { fetches_at, drains_at, tasks_version } => {
                 if drains_at <= now {
                     self.end(now, gone, EndedBy::Itself);
-                    return Some("drained idle, powers off".to_owned());
+                    return Some("drained while idle, powering off".to_owned());
                 }
                 debug_assert!(fetches_at <= now);
                 self.fetch(now, gone, drains_at, tasks_version, forge)
@@ -286,14 +286,14 @@ impl Machine {
     fn start_runner(&mut self, now: Timestamp, gone: Timestamp, forge: &mut Forge) -> String {
         if forge.is_down(now) {
             self.end(now, gone, EndedBy::Itself);
-            return "its runner does not reach the forge, powers off".to_owned();
+            return "its runner cannot reach the forge, powering off".to_owned();
         }
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let labels: Vec<String> =
             self.runner.labels.iter().map(|l| label_name(l).to_owned()).collect();
         if forge.declare_labels(now, uuid, token, &labels).is_err() {
             self.end(now, gone, EndedBy::Itself);
-            return "its runner is not registered, powers off".to_owned();
+            return "its runner is not registered, powering off".to_owned();
         }
         self.doing = if self.fate.hangs_idle {
             Doing::Hung
@@ -323,7 +323,7 @@ impl Machine {
         match forge.fetch(now, &self.runner.uuid, self.runner.token.expose(), tasks_version) {
             Err(_) => {
                 self.end(now, gone, EndedBy::Itself);
-                Some("its runner is no longer registered, powers off".to_owned())
+                Some("its runner is no longer registered, powering off".to_owned())
             }
             Ok(fetched) => match fetched.task {
                 Some(task) => {
@@ -353,7 +353,7 @@ impl Machine {
         forge: &mut Forge,
     ) -> Option<String> {
         if forge.is_down(now) {
-            // What is to be told waits until the server is back.
+            // Reports wait until the server is back.
             let again = now + SILENT_REPORT_EVERY;
             let until = if until <= now { again } else { until };
             self.doing = Doing::Busy { task, until, reports_at: again };
@@ -370,15 +370,15 @@ impl Machine {
         }
         let what = match (&answer, result) {
             (Ok(_), Some(_)) => format!("job {} done", task.job_id),
-            (Ok(_), None) => format!("job {} was ended from outside", task.job_id),
+            (Ok(_), None) => format!("job {} was ended by the forge", task.job_id),
             (Err(_), _) => format!("job {}: its runner is no longer registered", task.job_id),
         };
         self.job_ended_at = Some(now);
         if self.fate.hangs_after_job {
             self.doing = Doing::Hung;
-            return Some(format!("{what}, hangs"));
+            return Some(format!("{what}, hanging"));
         }
         self.end(now, gone, EndedBy::Itself);
-        Some(format!("{what}, powers off"))
+        Some(format!("{what}, powering off"))
     }
 }

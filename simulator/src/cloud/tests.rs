@@ -82,7 +82,7 @@ impl Place {
 }
 
 #[test]
-fn a_token_makes_one_machine_dead_or_alive_and_no_other_bytes() {
+fn a_token_always_returns_its_machine_and_refuses_a_different_request() {
     let mut place = place();
     let first = place.launch(at(0), Fate::default()).unwrap();
     let again = place.launch(at(1), Fate::default()).unwrap();
@@ -97,7 +97,7 @@ fn a_token_makes_one_machine_dead_or_alive_and_no_other_bytes() {
 }
 
 #[test]
-fn a_machine_works_on_one_job_and_is_gone() {
+fn a_machine_runs_one_job_and_ends() {
     let mut place = place();
     let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
     place.launch(at(0), Fate::default()).unwrap();
@@ -114,7 +114,7 @@ fn a_machine_works_on_one_job_and_is_gone() {
 }
 
 #[test]
-fn an_idle_machine_drains_and_leaves_its_registration() {
+fn an_idle_machine_drains_and_its_registration_stays() {
     let mut place = place();
     place.launch(at(0), Fate::default()).unwrap();
     place.cloud.tick(at(149), &mut place.forge);
@@ -125,7 +125,7 @@ fn an_idle_machine_drains_and_leaves_its_registration() {
 }
 
 #[test]
-fn a_hung_machine_is_ended_by_its_timer_alone() {
+fn only_its_timer_ends_a_hung_machine() {
     let mut place = place();
     place.launch(at(0), Fate { never_online: true, ..Fate::default() }).unwrap();
     place.cloud.tick(at(3599), &mut place.forge);
@@ -144,7 +144,7 @@ fn an_unregistered_machine_ends_itself() {
 }
 
 #[test]
-fn an_interruption_ends_it_in_the_middle_of_its_job() {
+fn an_interruption_ends_a_machine_mid_job() {
     let mut place = place();
     let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
     let fate = Fate { interrupted_in: Some(SignedDuration::from_secs(50)), ..Fate::default() };
@@ -157,7 +157,7 @@ fn an_interruption_ends_it_in_the_middle_of_its_job() {
 }
 
 #[test]
-fn lists_lag_and_capacity_limit_and_pace_refuse() {
+fn lists_lag_and_launches_are_refused_by_capacity_limit_and_rate() {
     let mut place = place();
     place.cloud.config.list_lag = SignedDuration::from_secs(20);
     place.cloud.run_short(("t3.small".to_owned(), "subnet-a".to_owned(), Market::Spot), at(10));
@@ -176,7 +176,7 @@ fn lists_lag_and_capacity_limit_and_pace_refuse() {
 }
 
 #[test]
-fn stock_quota_and_addresses_bound_a_launch_of_many() {
+fn stock_quota_and_addresses_limit_a_launch_of_many() {
     let mut place = place();
     let config = &mut place.cloud.config;
     config.zones.insert("subnet-a".to_owned(), "a".to_owned());
@@ -196,7 +196,7 @@ fn stock_quota_and_addresses_bound_a_launch_of_many() {
     assert_eq!(run(at(10), "a", 1, 2), Ok((2, true)));
     assert_eq!(run(at(10), "a", 1, 2), Ok((2, false)));
     assert_eq!(run(at(10), "b", 2, 2), Err("MaxSpotInstanceCountExceeded"));
-    assert_eq!(run(at(10), "b", 1, 5), Ok((1, true)), "6 processors are 3 machines");
+    assert_eq!(run(at(10), "b", 1, 5), Ok((1, true)), "6 processors suffice for 3 machines");
     place.cloud.config.vcpu_quota.clear();
     place.cloud.config.addresses.insert("subnet-a".to_owned(), 3);
     let code = place.launch(at(10), Fate::default()).unwrap_err().code;
@@ -205,7 +205,7 @@ fn stock_quota_and_addresses_bound_a_launch_of_many() {
 }
 
 #[test]
-fn a_power_off_is_the_machines_own() {
+fn a_power_off_counts_as_ended_by_the_machine() {
     let mut place = place();
     let id = place.launch(at(0), Fate::default()).unwrap().id;
     place.cloud.power_off(at(1), &id);

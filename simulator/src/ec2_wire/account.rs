@@ -1,4 +1,4 @@
-//! What an account has: images, subnets, groups, kinds of machines, profiles.
+//! The resources of an account: images, subnets, security groups, instance types, profiles.
 
 /// An account in one Region.
 #[derive(Clone, Debug)]
@@ -7,13 +7,13 @@ pub struct Account {
     pub id: String,
     /// `us-east-1`.
     pub region: String,
-    /// Images that may be used.
+    /// Images available to the account.
     pub images: Vec<Image>,
     /// Subnets.
     pub subnets: Vec<Subnet>,
     /// Security groups.
     pub security_groups: Vec<SecurityGroup>,
-    /// Kinds of machines.
+    /// Instance types.
     pub types: Vec<InstanceType>,
     /// Names of instance profiles.
     pub profiles: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Image {
     pub architecture: String,
     /// `/dev/xvda`.
     pub root_device: String,
-    /// The disk of its snapshot, in GiB.
+    /// Size of its snapshot in GiB.
     pub root_gib: usize,
 }
 
@@ -45,9 +45,9 @@ pub struct Subnet {
     pub zone: String,
     /// `vpc-…`.
     pub vpc: String,
-    /// Addresses for machines.
+    /// Number of addresses for machines.
     pub addresses: usize,
-    /// Machines get a public address.
+    /// Whether machines get a public address.
     pub public_addresses: bool,
 }
 
@@ -60,61 +60,61 @@ pub struct SecurityGroup {
     pub name: String,
     /// `vpc-…`.
     pub vpc: String,
-    /// Ports that anybody may come in by.
+    /// Ports open to everyone.
     pub open_ports: Vec<u16>,
 }
 
-/// A kind of machine.
+/// An instance type.
 #[derive(Clone, Debug)]
 pub struct InstanceType {
     /// `t3.small`.
     pub name: String,
     /// Virtual processors.
     pub vcpus: usize,
-    /// Memory, in MiB.
+    /// Memory in MiB.
     pub memory_mib: usize,
     /// `x86_64` or `arm64`.
     pub architecture: String,
     /// Zones that offer it.
     pub zones: Vec<String>,
-    /// Dollars for an hour of it on the spot market.
+    /// Spot price in dollars per hour.
     pub spot_price: f64,
 }
 
 impl Account {
-    /// The image with that id.
+    /// Returns the image with this ID.
     pub fn image(&self, id: &str) -> Option<&Image> {
         self.images.iter().find(|image| image.id == id)
     }
 
-    /// The subnet with that id.
+    /// Returns the subnet with this ID.
     pub fn subnet(&self, id: &str) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.id == id)
     }
 
-    /// The security group with that id.
+    /// Returns the security group with this ID.
     pub fn security_group(&self, id: &str) -> Option<&SecurityGroup> {
         self.security_groups.iter().find(|group| group.id == id)
     }
 
-    /// The kind with that name.
+    /// Returns the instance type with this name.
     pub fn kind(&self, name: &str) -> Option<&InstanceType> {
         self.types.iter().find(|kind| kind.name == name)
     }
 
-    /// Whether there is such a profile, by name or ARN.
+    /// Returns whether a profile exists, by name or ARN.
     pub fn has_profile(&self, name: &str) -> bool {
         self.profiles.iter().any(|known| known == name || self.profile_arn(known) == name)
     }
 
-    /// The ARN of a profile.
+    /// Returns the ARN of a profile.
     pub fn profile_arn(&self, name: &str) -> String {
         format!("arn:aws:iam::{}:instance-profile/{name}", self.id)
     }
 }
 
 impl Default for Account {
-    /// Three subnets in two zones of us-east-1, two images, four kinds.
+    /// Three subnets in two zones of us-east-1, two images, four instance types.
     fn default() -> Self {
         let subnet = |id: &str, zone: &str| Subnet {
             id: id.to_owned(),

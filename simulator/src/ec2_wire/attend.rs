@@ -1,4 +1,4 @@
-//! What happens to machines between calls: warnings, interruptions, guests, events.
+//! Events between calls: warnings, interruptions, guests, notifications.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::guest::Booted;
 use super::state::{Shared, State};
 use super::{Ec2Options, events};
 
-/// How long a guest may take between SIGTERM and SIGKILL.
+/// Time between SIGTERM and SIGKILL of a guest.
 const GRACE: SignedDuration = SignedDuration::from_secs(3);
-/// What of a guest's output is kept.
+/// Maximum size of a guest's stored output.
 const CONSOLE: usize = 64 << 10;
 
 impl State {
@@ -24,7 +24,7 @@ impl State {
         }
     }
 
-    /// Machines of which something is still to be told or awaited.
+    /// Returns machines with pending notifications or waits.
     fn unsettled(&self) -> impl Iterator<Item = InstanceId> {
         let told = |id: &InstanceId| self.cloud.machine(id).map_or(0, |m| m.history().len());
         let open = self.records.iter().filter(move |(id, record)| {
@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// When to look again at the latest.
+    /// Returns when to process events again at the latest.
     fn pause(&self, now: Timestamp) -> Duration {
         let live = |id: &InstanceId| {
             self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live)
@@ -117,7 +117,7 @@ impl State {
     }
 }
 
-/// The end of a guest's output.
+/// Returns the end of a guest's output.
 fn tail(text: String) -> String {
     let from = text.len().saturating_sub(CONSOLE);
     text.char_indices()
@@ -125,11 +125,11 @@ fn tail(text: String) -> String {
         .map_or(String::new(), |(at, _)| text[at..].to_owned())
 }
 
-/// Lets things happen while nobody calls.
+/// Processes events between calls.
 pub(super) async fn pump(shared: std::sync::Arc<Shared>) {
     loop {
         let pause = shared.state().pause(shared.options.now());
-        // Either is a reason to look.
+        // Both are a reason to process events.
         let _ = tokio::time::timeout(pause, shared.changed.notified()).await;
     }
 }

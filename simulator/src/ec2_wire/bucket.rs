@@ -1,22 +1,22 @@
-//! Token buckets: how many calls an account may make, and about how many things.
+//! Token buckets: rate limits of calls and of their subjects.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-/// A bucket's size and how fast it fills.
+/// Size and refill rate of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
-    /// Tokens when it is full.
+    /// Tokens of a full bucket.
     pub capacity: f64,
     /// Tokens per second.
     pub refill: f64,
 }
 
-/// Every bucket of an account and Region. What has no bucket is not limited.
+/// All buckets of an account and Region. Operations without a bucket are not limited.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
-    /// One token per call, by operation. `DescribeInstances unfiltered` is that call without filters
+    /// One token per call, by operation. `DescribeInstances unfiltered` is the call without filters
     /// or paging.
     pub requests: BTreeMap<String, Bucket>,
     /// One token per machine, by operation.
@@ -25,7 +25,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// What EC2 has for an account that never asked for more.
+    /// Returns EC2's default limits of an account.
     pub fn usual() -> Self {
         let bucket = |capacity, refill| Bucket { capacity, refill };
         let describe = [
@@ -50,14 +50,14 @@ impl Buckets {
         Self { requests, resources: resources.into(), levels: BTreeMap::new() }
     }
 
-    /// No limit at all.
+    /// Returns no limits.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Takes a token for a call and so many for what it is about; takes nothing where one is short.
+    /// Takes a token for a call and one for each of its subjects, or none if a bucket has too few.
     pub(super) fn take(&mut self, now: Timestamp, op: &str, items: u32) -> bool {
-        // "DescribeInstances unfiltered" is a bucket of its own.
+        // "DescribeInstances unfiltered" has its own bucket.
         let request = self.requests.get(op).copied();
         let resource = self.resources.get(op).copied();
         let call = self.level(now, true, op, request);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn five_launches_at_once_then_two_a_second() {
+    fn five_launches_pass_at_once_then_two_per_second() {
         let mut buckets = Buckets::usual();
         let taken = (0..20).filter(|_| buckets.take(at(0), "RunInstances", 1)).count();
         assert_eq!(taken, 5);
@@ -100,11 +100,11 @@ mod tests {
         assert!(buckets.take(at(500), "RunInstances", 1));
         assert!(!buckets.take(at(500), "RunInstances", 1));
         let later = (0..20).filter(|_| buckets.take(at(60_000), "RunInstances", 1)).count();
-        assert_eq!(later, 5, "it is never more than full");
+        assert_eq!(later, 5, "a bucket holds at most its capacity");
     }
 
     #[test]
-    fn machines_have_a_bucket_of_their_own_and_a_refusal_takes_nothing() {
+    fn machines_have_their_own_bucket_and_a_refusal_takes_no_tokens() {
         let mut buckets = Buckets::usual();
         assert!(!buckets.take(at(0), "RunInstances", 1001));
         assert!(buckets.take(at(0), "RunInstances", 1000));

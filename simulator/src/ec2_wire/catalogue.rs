@@ -1,4 +1,5 @@
-//! What `doctor` and operators read beside machines: subnets, images, groups, kinds, prices, output.
+//! Other readings of `doctor` and operators: subnets, images, security groups, types, prices,
+//! console output.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,7 +21,7 @@ const MOST: usize = 1 << 28;
 
 type Answer = Result<(Vec<Element>, usize), Fault>;
 
-/// Answers one of these operations. `None`: it is none of them.
+/// Handles one of these operations. `None` for any other.
 pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outcome> {
     type Handler = fn(&Account, &State, &Params) -> Answer;
     let handler: Handler = match op {
@@ -49,7 +50,7 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
     Some(outcome.taking((1, 0)))
 }
 
-/// Those of `all` that are named and fit the filters.
+/// Returns the named resources that match the filters.
 fn chosen<'a, T>(
     params: &Params,
     names: &str,

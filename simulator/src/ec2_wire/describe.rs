@@ -18,7 +18,7 @@ use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
 use crate::aws_wire::Twist;
 
-/// Most ids of one call.
+/// Maximum IDs of a call.
 const MOST_IDS: usize = 1_000;
 
 struct Page {
@@ -90,7 +90,7 @@ fn page(
     Ok(reservations(shared, state, params, &seen, most, &page))
 }
 
-/// What fits, oldest reservation first.
+/// Returns the matching machines, oldest reservation first.
 fn seen(
     shared: &Shared,
     state: &State,
@@ -147,7 +147,7 @@ fn reservations(
     (parts, now.iter().map(|(_, members)| members.len()).sum())
 }
 
-/// A cursor belongs to the question that it came from.
+/// Binds a cursor to the query that produced it.
 fn digest(params: &Params) -> String {
     let text = params.text_without(&["NextToken", "MaxResults"]);
     hex::encode(&Sha256::digest(text)[..8])

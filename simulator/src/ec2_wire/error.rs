@@ -1,8 +1,8 @@
-//! Errors as the Query protocol names them.
+//! Errors of the Query protocol.
 
 use crate::cloud::Refused;
 
-/// An error with the service's name for it.
+/// An error with its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) code: String,
@@ -14,22 +14,22 @@ impl Fault {
         Self { code: code.to_owned(), message: message.into() }
     }
 
-    /// A parameter has a value that it cannot have.
+    /// Returns the error of an invalid parameter value.
     pub(super) fn value(name: &str, value: &str) -> Self {
         let value: String = value.chars().take(100).collect();
         let message = format!("Value ({value}) for parameter {name} is invalid.");
         Self::new("InvalidParameterValue", message)
     }
 
-    /// What a call is answered that was only tried, and would have been carried out.
+    /// Returns the response to a dry run that would have succeeded.
     pub(super) fn dry_run() -> Self {
         Self::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     }
 
-    /// HTTP's number for it.
+    /// Returns the HTTP status.
     pub(super) fn status(&self) -> u16 {
         match self.code.as_str() {
-            // A definite no, and yet the server's fault by its number.
+            // A definite refusal, although the status blames the server.
             "InsufficientInstanceCapacity"
             | "InsufficientHostCapacity"
             | "InternalError"

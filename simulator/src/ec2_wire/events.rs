@@ -1,4 +1,4 @@
-//! What `EventBridge` says of machines, into a queue.
+//! Machine events of `EventBridge`, delivered into a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
 use super::Ec2Options;
 use crate::aws_wire::{chance, draw, request_id};
 
-/// Takes a body that is to arrive so much later.
+/// Receives a body that is to be delivered after a delay.
 pub type EventTarget = Arc<dyn Fn(String, Duration) + Send + Sync>;
 
-/// How events go astray. The default is the usual delay and no loss.
+/// Faults of events. By default the usual delay and no loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventWeather {
-    /// Lost, from 0 to 1.
+    /// Probability of loss, from 0 to 1.
     pub lost: f64,
-    /// Told twice, from 0 to 1.
+    /// Probability of duplication, from 0 to 1.
     pub doubled: f64,
-    /// Half of all are no later than this.
+    /// Median delay.
     pub median: SignedDuration,
-    /// 99 of a hundred are no later than this.
+    /// 99th percentile of the delay.
     pub p99: SignedDuration,
 }
 
@@ -37,7 +37,7 @@ impl Default for EventWeather {
     }
 }
 
-/// Where events go.
+/// The target of events.
 #[derive(Default)]
 pub(super) struct Events {
     pub(super) target: Option<EventTarget>,
@@ -61,7 +61,7 @@ impl Events {
         }
     }
 
-    /// Log-linear through the median and the 99th of a hundred.
+    /// Draws a delay, log-linear through the median and the 99th percentile.
     fn delay(&self, drawn: u64) -> SignedDuration {
         let EventWeather { median, p99, .. } = &self.weather;
         let (median, p99) = (median.as_secs_f64().max(0.0), p99.as_secs_f64().max(0.0));
@@ -90,7 +90,7 @@ fn body(options: &Ec2Options, kind: &str, arn: String, id: &InstanceId, detail: 
     })
 }
 
-/// A machine came into a state.
+/// Returns the event of a machine's state change.
 pub(super) fn state_change(options: &Ec2Options, id: &InstanceId, state: InstanceState) -> Value {
     let account = &options.account;
     let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", account.region, account.id);
@@ -98,21 +98,21 @@ pub(super) fn state_change(options: &Ec2Options, id: &InstanceId, state: Instanc
     body(options, "EC2 Instance State-change Notification", arn, id, &detail)
 }
 
-/// A machine will be taken back. The ARN names the zone and no account, as AWS's does.
+/// Returns the warning of an interruption. The ARN names the zone but no account, as in AWS.
 pub(super) fn interruption(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
     let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
     let detail = json!({"instance-id": id, "instance-action": "terminate"});
     body(options, "EC2 Spot Instance Interruption Warning", arn, id, &detail)
 }
 
-/// A machine is more likely to be taken back than usual.
+/// Returns the event of an elevated risk of interruption.
 pub(super) fn rebalance(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
     let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
     let detail = json!({"instance-id": id});
     body(options, "EC2 Instance Rebalance Recommendation", arn, id, &detail)
 }
 
-/// A state's number and name.
+/// Returns a state's number and name.
 pub(super) fn state_name(state: InstanceState) -> (u16, &'static str) {
     match state {
         InstanceState::Booting => (0, "pending"),

@@ -8,7 +8,7 @@ use super::events::state_name;
 use super::params::Params;
 use super::state::Record;
 
-/// Most values of one filter.
+/// Maximum values of a filter.
 const MOST_VALUES: usize = 200;
 const NAMES: [&str; 14] = [
     "architecture",
@@ -27,7 +27,7 @@ const NAMES: [&str; 14] = [
     "reservation-id",
 ];
 
-/// What a filter looks at.
+/// The subject of a filter.
 pub(super) struct Subject<'a> {
     pub(super) id: &'a InstanceId,
     pub(super) record: &'a Record,
@@ -36,10 +36,10 @@ pub(super) struct Subject<'a> {
     pub(super) account: &'a Account,
 }
 
-/// All filters of a call; what fits, fits each.
+/// All filters of a call; a match satisfies each of them.
 pub(super) struct Filters(Vec<(String, Vec<String>)>);
 
-/// The filters of a call by name and values, unchecked.
+/// Returns the filters of a call by name and values, unchecked.
 pub(super) fn read(params: &Params) -> Result<Vec<(String, Vec<String>)>, Fault> {
     let members = params.members("Filter");
     let filters = members.iter().map(|n| {
@@ -89,7 +89,7 @@ impl Subject<'_> {
         let (code, state) = state_name(self.state);
         let one = match name {
             "tag-key" => return tags.into_keys().collect(),
-            // On demand there is none.
+            // On-demand machines have no lifecycle.
             "instance-lifecycle" if recipe.market == Market::OnDemand => return Vec::new(),
             "instance-lifecycle" => "spot".to_owned(),
             "architecture" => {
@@ -114,7 +114,7 @@ impl Subject<'_> {
     }
 }
 
-/// `*`: any text, `?`: any character, `\` before one: itself.
+/// Matches `*` with any text, `?` with any character, and `\` plus a character with that character.
 pub(super) fn matches(pattern: &str, value: &str) -> bool {
     fn rest(pattern: &[char], value: &[char]) -> bool {
         match pattern {

@@ -1,5 +1,5 @@
-//! Guests: what runs on a machine of the wire. One kind runs the real user data as processes of this
-//! host.
+//! Guests: programs on the machines of the wire. One kind runs the real user data as processes of
+//! this host.
 
 use std::fs;
 use std::io;
@@ -14,49 +14,50 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// A machine that has booted.
 #[derive(Debug)]
 pub struct Booted<'a> {
-    /// Its id.
+    /// Instance ID.
     pub id: String,
-    /// Decoded.
+    /// Decoded user data.
     pub user_data: &'a [u8],
 }
 
-/// What machines run.
+/// A program that machines run.
 pub trait Guest: Send + Sync {
-    /// Starts it. What cannot start is a guest that has ended at once.
+    /// Starts the guest. A guest that cannot start counts as ended at once.
     fn start(&self, machine: &Booted<'_>) -> Box<dyn Running>;
 }
 
-/// A guest that runs. Its end is the machine's power-off.
+/// A running guest. Its end is the machine's power-off.
 pub trait Running: Send {
-    /// Whether it has powered off.
+    /// Returns whether it has powered off.
     fn ended(&mut self) -> bool;
     /// Asks it to end.
     fn terminate(&mut self);
-    /// Ends it now.
+    /// Ends it immediately.
     fn kill(&mut self);
-    /// What it printed so far.
+    /// Returns its output so far.
     fn output(&self) -> String;
 }
 
-/// The variable by which processes of a guest are known; its value is the guest's directory.
+/// Environment variable that marks the processes of a guest; its value is the guest's directory.
 pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
-/// What stands for power-off: it leaves a mark and waits to be switched off.
+/// The power-off command: it creates a marker file and waits to be killed.
 const POWER_OFF: &str = include_str!("guest/poweroff.sh");
-/// By these names.
+/// Names of the power-off command.
 const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 
-/// Guests that are bash on the user data, each in a directory and a process group of its own, with
-/// every process of it known by a variable. `poweroff`, `shutdown`, `halt` and `systemctl` end the
-/// guest, `shutdown -h +N` so many minutes later. As on a real machine, a script that ends without them leaves its machine running.
+/// Guests that run the user data in bash, each in its own directory and process group, with all
+/// processes marked by a variable. `poweroff`, `shutdown`, `halt` and `systemctl` end the guest;
+/// `shutdown -h +N` ends it N minutes later. As on a real machine, a script that ends without them
+/// leaves its machine running.
 ///
-/// User data starts with umask 022 and no USER, as cloud-init runs it. Its `/etc/` is a directory of
-/// the guests: that name is replaced in the copy that is run, so that nothing of this host's is read.
+/// User data starts with umask 022 and no USER, as under cloud-init. Its `/etc/` is a directory of
+/// the guests: the executed copy has that name replaced, so that nothing of this host is read.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    /// Where the directories are made: `<dir>/<instance id>`, with `log`, `user-data`, `home`. What
-    /// guests find in `/etc` is in `<dir>/etc`, which may be missing.
+    /// Parent of the guests' directories: `<dir>/<instance id>`, with `log`, `user-data`, `home`.
+    /// The guests' `/etc` is `<dir>/etc`, which may be missing.
     pub dir: PathBuf,
-    /// The environment, beside HOME and what marks the guest. `PATH` is searched after the guest's own
+    /// Environment besides HOME and the guest's mark. `PATH` is searched after the guest's own
     /// power-off commands.
     pub environment: Vec<(String, String)>,
 }
@@ -67,7 +68,7 @@ impl Processes {
         let start = STARTS.fetch_add(1, Ordering::Relaxed);
         let mut dir = self.dir.join(&machine.id);
         if dir.exists() {
-            // Another wire's machine of that name.
+            // Taken by a machine of another wire.
             dir = self.dir.join(format!("{}-{start}", machine.id));
         }
         let (bin, home) = (dir.join("bin"), dir.join("home"));
@@ -103,7 +104,7 @@ impl Processes {
     }
 }
 
-/// The bytes with each `from` replaced.
+/// Returns the bytes with each `from` replaced.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -123,12 +124,12 @@ impl Guest for Processes {
     fn start(&self, machine: &Booted<'_>) -> Box<dyn Running> {
         match self.prepare(machine) {
             Ok((dir, child)) => Box::new(Process { dir, child, over: false }),
-            Err(error) => Box::new(Stillborn(format!("the guest does not start: {error}\n"))),
+            Err(error) => Box::new(Stillborn(format!("cannot start the guest: {error}\n"))),
         }
     }
 }
 
-/// A guest that could not start.
+/// A guest that failed to start.
 struct Stillborn(String);
 
 impl Running for Stillborn {
@@ -155,12 +156,12 @@ impl Process {
     fn signal_group(&self, signal: Signal) {
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
-            // Gone already is as good.
+            // The group may be gone already.
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Every process that carries this guest's mark; steps of jobs have groups of their own.
+    /// Returns every process with this guest's mark; job steps have their own process groups.
     fn marked(&self) -> Vec<Pid> {
         let mark = format!("{GUEST}={}", self.dir.display());
         let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
@@ -178,7 +179,7 @@ impl Running for Process {
         if self.over {
             return true;
         }
-        // Reaped when it ends; that alone does not switch a machine off, a signal from inside does.
+        // Reaps the script when it ends. Only its death by a signal switches the machine off.
         let killed = match self.child.try_wait() {
             Ok(Some(status)) => status.code().is_none(),
             Ok(None) => false,
@@ -199,7 +200,7 @@ impl Running for Process {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             self.signal_group(Signal::KILL);
         }
-        // One that forks while it is looked for is found in the next round.
+        // A process that forks during the scan is found in the next round.
         for _ in 0..100 {
             let marked = self.marked();
             for pid in &marked {

@@ -1,8 +1,8 @@
-//! What a pretended guest reads in its user data, as the boot script writes it.
+//! The user data that a simulated guest reads, as the boot script writes it.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A runner's identity and the times that its boot script was told.
+/// A runner's identity and the times in its boot script.
 #[derive(Clone, PartialEq)]
 pub(super) struct Identity {
     pub(super) id: i64,
@@ -14,7 +14,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// The state file's JSON, and the two assignments at the top; `None` where there is no such file.
+    /// Returns the state file's JSON and the two assignments at the top; `None` without a state
+    /// file.
     pub(super) fn read(user_data: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(user_data).ok()?;
         let state = text.match_indices('{').find_map(|(at, _)| {
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_file_is_found_among_shell() {
+    fn the_state_file_is_found_in_the_script() {
         let script = "#!/bin/bash\ndeadline=3600 # then\nidle_within=0.250\nf() { echo \"${x}\"; }\n\
                       cat >.runner <<'END'\n{\n  \"id\": 7,\n  \"uuid\": \"u-1\",\n  \"token\": \"t\",\n  \
                       \"labels\": [\"linux:host\"]\n}\nEND\n";

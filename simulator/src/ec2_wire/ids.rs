@@ -1,11 +1,11 @@
-//! Machines by their ids, and what is answered where there is none to be seen.
+//! Lookup of machines by ID, and the errors for unknown ones.
 
 use tinqs_ci_reconciler::model::InstanceId;
 
 use super::error::Fault;
 use super::state::State;
 
-/// A machine of that id in a form that ids have.
+/// Checks the format of an ID.
 pub(super) fn well_formed(id: &str) -> Result<(), Fault> {
     let hex = id.strip_prefix("i-").unwrap_or_default();
     if [8, 17].contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit()) {

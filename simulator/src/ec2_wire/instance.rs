@@ -1,4 +1,4 @@
-//! A machine as answers show it.
+//! A machine in responses.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,21 @@ use super::recipe::Recipe;
 use super::state::{Record, State};
 use super::xml::{Element, leaf, list, node};
 
-/// ISO 8601 with milliseconds.
+/// Formats ISO 8601 with milliseconds.
 pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// A machine's state, as an element of that name.
+/// Returns a machine's state as an element of this name.
 pub(super) fn state(name: &str, state: InstanceState) -> Element {
     let (code, text) = state_name(state);
     node(name, [leaf("code", code), leaf("name", text)])
 }
 
-/// Tags.
 pub(super) fn tag_set(tags: &BTreeMap<String, String>) -> Element {
     list("tagSet", tags.iter().map(|(key, value)| [leaf("key", key), leaf("value", value)]))
 }
 
-/// Security groups.
 pub(super) fn groups(account: &Account, recipe: &Recipe) -> Element {
     list(
         "groupSet",
@@ -38,7 +36,7 @@ pub(super) fn groups(account: &Account, recipe: &Recipe) -> Element {
     )
 }
 
-/// Why a machine ended: code and text. Empty while it lives.
+/// Returns why a machine ended: code and text. Empty while live.
 pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'static str) {
     if let Some(reason) = &record.reason {
         return (reason.clone(), "simulated");
@@ -57,7 +55,7 @@ pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'s
     (code.to_owned(), text)
 }
 
-/// A machine in that state. `None`: there is no such machine.
+/// Returns a machine in a state. `None` if it does not exist.
 pub(super) fn instance(
     all: &State,
     account: &Account,
@@ -109,7 +107,7 @@ pub(super) fn instance(
             leaf("instanceMetadataTags", &metadata.tags),
         ],
     ));
-    // A machine that ended has no place in a network and no disks any more.
+    // An ended machine has no network and no disks.
     if seen != InstanceState::Gone {
         parts.extend(place(account, record));
     }

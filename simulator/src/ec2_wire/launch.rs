@@ -13,7 +13,7 @@ use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
 use super::{LaunchSeen, who};
 
-/// Resources that a launch makes and that must carry tags.
+/// Resources that a launch creates and must tag.
 const TAGGED: [&str; 3] = ["instance", "volume", "network-interface"];
 
 pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome {
@@ -51,7 +51,7 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
     }
 }
 
-/// A new machine as it begins, one of before as it is.
+/// Returns new machines in their first state, earlier ones in their current state.
 fn answer(state: &State, shared: &Shared, ids: &[InstanceId], made: bool) -> Vec<Element> {
     let first = ids.first().and_then(|id| state.records.get(id));
     let Some(first) = first else { return Vec::new() };
@@ -67,7 +67,7 @@ fn answer(state: &State, shared: &Shared, ids: &[InstanceId], made: bool) -> Vec
     ]
 }
 
-/// What no launch of ours may be, dry or real.
+/// Records what no launch of ours may do, dry run or real.
 fn judge(state: &mut State, shared: &Shared, recipe: &Recipe) {
     let what = |text: &str| format!("{}: {text}", recipe.token);
     let spot = (recipe.market == Market::Spot).then_some("spot-instances-request");

@@ -1,9 +1,9 @@
-//! What an operation comes to, before it is written down.
+//! The result of an operation before serialization.
 
 use super::error::Fault;
 use super::xml::Element;
 
-/// What came of a call.
+/// The result of a call.
 pub(super) struct Outcome {
     pub(super) result: Result<Vec<Element>, Fault>,
     pub(super) items: usize,
@@ -19,7 +19,7 @@ impl Outcome {
         Self::from(Fault::new("RequestLimitExceeded", "Request limit exceeded."))
     }
 
-    /// What it took from the buckets.
+    /// Sets the tokens taken from the buckets.
     pub(super) fn taking(mut self, tokens: (u32, u32)) -> Self {
         self.tokens = tokens;
         self

@@ -1,31 +1,31 @@
-//! The Query protocol's parameters: lists as `Name.N`, structures as `A.N.B`.
+//! Parameters of the Query protocol: lists as `Name.N`, structures as `A.N.B`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Fault;
 
-/// What a call came with.
+/// The parameters of a call.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Reads a form.
+    /// Parses a form.
     pub(super) fn read(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// One value; `None` where it is missing or empty.
+    /// Returns a value; `None` if missing or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// One value, or an error that names it.
+    /// Returns a value, or an error that names it.
     pub(super) fn need(&self, name: &str) -> Result<&str, Fault> {
         let message = || format!("The request must contain the parameter {name}");
         self.get(name).ok_or_else(|| Fault::new("MissingParameter", message()))
     }
 
-    /// A value of `true` or `false`.
+    /// Returns a boolean.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
         match self.get(name) {
             None => Ok(None),
@@ -35,30 +35,30 @@ impl Params {
         }
     }
 
-    /// A number.
+    /// Returns a number.
     pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
         let read = |text: &str| text.parse().map_err(|_| Fault::value(name, text));
         self.get(name).map(read).transpose()
     }
 
-    /// The values of `name.1`, `name.2`, … in order.
+    /// Returns the values of `name.1`, `name.2`, … in order.
     pub(super) fn list(&self, name: &str) -> Vec<&str> {
         self.members(name).iter().filter_map(|n| self.get(&format!("{name}.{n}"))).collect()
     }
 
-    /// The numbers `N` for which there is a `name.N` or a `name.N.…`.
+    /// Returns the numbers `N` of all `name.N` and `name.N.…`.
     pub(super) fn members(&self, name: &str) -> BTreeSet<u32> {
         let prefix = format!("{name}.");
         let all = self.0.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
         all.filter_map(|(key, _)| key[prefix.len()..].split('.').next()?.parse().ok()).collect()
     }
 
-    /// All names.
+    /// Returns all names.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Everything but these parameters, as one text: equal for equal parameters.
+    /// Returns all other parameters as text, equal for equal parameters.
     pub(super) fn text_without(&self, left_out: &[&str]) -> String {
         let kept = self.0.iter().filter(|(key, _)| !left_out.contains(&key.as_str()));
         kept.fold(String::new(), |text, (key, value)| text + key + "=" + value + "\n")

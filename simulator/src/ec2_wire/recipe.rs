@@ -1,4 +1,4 @@
-//! What a launch asks for: read and checked as EC2 does.
+//! Parameters of a launch, parsed and checked as in EC2.
 
 mod check;
 
@@ -13,14 +13,13 @@ use super::account::Account;
 use super::error::Fault;
 use super::params::Params;
 
-/// Longest user data, before base64.
+/// Maximum size of user data before base64.
 pub const MAX_USER_DATA: usize = 16_384;
 
-/// What a machine was launched with. Its `Debug` form leaves out the user data, which holds an
-/// identity.
+/// Parameters of a launch. `Debug` omits the user data, which contains an identity.
 #[derive(Clone)]
 pub struct Recipe {
-    /// Empty where the call had none.
+    /// Client token; may be empty.
     pub token: String,
     /// `ami-…`.
     pub image: String,
@@ -28,31 +27,31 @@ pub struct Recipe {
     pub kind: String,
     /// `subnet-…`.
     pub subnet: String,
-    /// `sg-…`, each.
+    /// `sg-…`.
     pub security_groups: Vec<String>,
     /// Spot or on demand.
     pub market: Market,
     /// `one-time` or `persistent`; empty on demand.
     pub spot_type: String,
-    /// What an interruption does: `terminate`, …; empty where not said.
+    /// Behavior on interruption: `terminate`, …; empty if not given.
     pub interruption: String,
-    /// `terminate` or `stop`.
+    /// Behavior on shutdown: `terminate` or `stop`.
     pub shutdown: String,
-    /// Of the metadata service.
+    /// Options of the metadata service.
     pub metadata: Metadata,
-    /// Decoded.
+    /// Decoded user data.
     pub user_data: Vec<u8>,
-    /// By resource type.
+    /// Tags by resource type.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
-    /// Name of the profile; empty for none.
+    /// Name of the instance profile; empty for none.
     pub profile: String,
     /// Disks.
     pub disks: Vec<Disk>,
-    /// `standard`, `unlimited`; empty where not said.
+    /// CPU credits: `standard`, `unlimited`; empty if not given.
     pub credits: String,
-    /// Least and most machines.
+    /// Minimum and maximum number of machines.
     pub count: (usize, usize),
-    /// A digest of every parameter but the token.
+    /// Digest of every parameter except the token.
     pub digest: [u8; 32],
 }
 
@@ -63,16 +62,16 @@ impl std::fmt::Debug for Recipe {
     }
 }
 
-/// How the metadata service answers.
+/// Options of the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// `required` or `optional`.
+    /// Whether a token is required: `required` or `optional`.
     pub tokens: String,
-    /// Network hops that a token may go.
+    /// Maximum network hops of a token.
     pub hop_limit: usize,
     /// `enabled` or `disabled`.
     pub endpoint: String,
-    /// Whether tags are there: `enabled` or `disabled`.
+    /// Whether tags are available: `enabled` or `disabled`.
     pub tags: String,
 }
 
@@ -83,21 +82,21 @@ pub struct Disk {
     pub device: String,
     /// `gp3`.
     pub kind: String,
-    /// In GiB; 0: as large as the image's.
+    /// Size in GiB; 0: as large as the image's.
     pub size_gib: usize,
-    /// Encrypted.
+    /// Whether it is encrypted.
     pub encrypted: bool,
-    /// Gone with its machine.
+    /// Whether it is deleted with its machine.
     pub delete_on_termination: bool,
 }
 
 impl Recipe {
-    /// Tags of the machine itself.
+    /// Returns the tags of the machine itself.
     pub fn instance_tags(&self) -> BTreeMap<String, String> {
         self.tags.get("instance").cloned().unwrap_or_default()
     }
 
-    /// Reads and checks a call.
+    /// Parses and checks a call.
     pub(super) fn read(params: &Params, account: &Account) -> Result<Self, Fault> {
         check::known_names(params)?;
         let text = |name: &str| params.get(name).unwrap_or_default().to_owned();
@@ -184,7 +183,7 @@ fn disk(params: &Params, n: u32) -> Result<Disk, Fault> {
 }
 
 impl Recipe {
-    /// What somebody else's machine was launched with.
+    /// Returns the parameters of another party's launch.
     pub(super) fn foreign(account: &Account, tags: BTreeMap<String, String>) -> Self {
         Self {
             token: String::new(),

@@ -1,4 +1,4 @@
-//! The Query protocol: reads a call, finds who answers it, writes the answer.
+//! The Query protocol: parses a call, dispatches it, serializes the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::xml::{Element, leaf, node};
 use super::{catalogue, describe, launch, terminate, who};
 use crate::aws_wire::{Answer, Head, Reply, Service, Twist, caller, request_id};
 
-/// A call, read.
+/// A parsed call.
 pub(super) struct Call {
     head: Head,
     params: Params,
@@ -22,7 +22,7 @@ pub(super) struct Call {
 
 pub(super) struct Query(pub(super) Arc<Shared>);
 
-/// Service and XML namespace of an API version.
+/// Returns service and XML namespace of an API version.
 fn service(version: &str) -> Option<(&'static str, &'static str)> {
     match version {
         "2016-11-15" => Some(("ec2", "http://ec2.amazonaws.com/doc/2016-11-15/")),

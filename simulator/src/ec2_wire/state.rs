@@ -1,4 +1,4 @@
-//! The account's machines: one [`Cloud`] decides, and beside it stands what only the wire knows.
+//! The account's machines: a [`Cloud`], and the state that only the wire has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::cloud::machine::Fate;
 use crate::cloud::{Cloud, Config};
 use crate::forge::Forge;
 
-/// What the wire knows of a machine.
+/// The wire's state of a machine.
 pub(super) struct Record {
     pub(super) recipe: Arc<Recipe>,
     pub(super) reservation: String,
@@ -28,25 +28,25 @@ pub(super) struct Record {
     pub(super) index: usize,
     pub(super) number: u64,
     pub(super) launched_at: Timestamp,
-    /// Before that no reading shows it.
+    /// No reading shows it before.
     pub(super) visible_at: Timestamp,
     pub(super) spot_request: String,
-    /// Not made by a call of this wire's users.
+    /// Whether another party created it.
     pub(super) foreign: bool,
-    /// Why it ended, where that is not what it seems.
+    /// Reason of its end, if not the apparent one.
     pub(super) reason: Option<String>,
-    /// How much of its history was told: events, guests.
+    /// Number of history entries already processed for events and guests.
     pub(super) told: usize,
     pub(super) warned: bool,
-    /// The cloud takes it back then.
+    /// When the cloud interrupts it.
     pub(super) taken_at: Option<Timestamp>,
     pub(super) guest: Option<Box<dyn Running>>,
-    /// Its guest was asked to end, and has until then.
+    /// When its guest is killed after it was asked to end.
     pub(super) guest_until: Option<Timestamp>,
     pub(super) console: String,
 }
 
-/// Everything behind the mutex.
+/// The state behind the mutex.
 pub(super) struct State {
     pub(super) cloud: Cloud,
     pub(super) records: BTreeMap<InstanceId, Record>,
@@ -54,17 +54,17 @@ pub(super) struct State {
     pub(super) violations: Vec<Violation>,
     pub(super) impaired: BTreeSet<String>,
     pub(super) events: Events,
-    /// The wire was dropped: no guest starts any more.
+    /// Whether the wire was dropped: no guest starts any more.
     pub(super) stopped: bool,
-    /// So many launches end at once, for that reason.
+    /// Number of launches that end at once, and the reason.
     pub(super) failing: (usize, String),
-    /// For machines that nobody's forge knows.
+    /// For machines unknown to any forge.
     nobodys: Forge,
     made: u64,
     reservations: u64,
 }
 
-/// What handlers, the pump and the handle share.
+/// State shared by handlers, the pump and the handle.
 pub(super) struct Shared {
     pub(super) options: Ec2Options,
     state: Mutex<State>,
@@ -101,7 +101,7 @@ impl Shared {
         Self { options, state: Mutex::new(state), changed: tokio::sync::Notify::new() }
     }
 
-    /// The state as of now.
+    /// Returns the state as of now.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.settle(&self.options, self.options.now());
@@ -110,12 +110,12 @@ impl Shared {
 }
 
 impl Ec2Options {
-    /// How long something takes that would really take so long.
+    /// Returns a real duration shortened by the speed.
     pub(super) fn quick(&self, real: SignedDuration) -> SignedDuration {
         real / i32::try_from(self.speed.max(1)).unwrap_or(i32::MAX)
     }
 
-    /// A duration up to that, drawn.
+    /// Draws a duration up to `most`.
     fn drawn(&self, site: &str, occurrence: u64, most: SignedDuration) -> SignedDuration {
         let most = u64::try_from(self.quick(most).as_millis()).unwrap_or_default();
         let millis = draw(self.seed, site, occurrence) % (most + 1);
@@ -128,7 +128,7 @@ impl State {
         self.violations.push(Violation { at: Timestamp::now(), rule, what: what.into() });
     }
 
-    /// Lets happen what is to happen until now.
+    /// Processes all events due by now.
     pub(super) fn settle(&mut self, options: &Ec2Options, now: Timestamp) {
         match &options.forge {
             Some(forge) => {
@@ -142,7 +142,8 @@ impl State {
         self.attend(options, now);
     }
 
-    /// Launches, or answers what the token made before; and whether this call made it.
+    /// Launches machines, or returns those that the token created before, and whether this call
+    /// created them.
     pub(super) fn launch(
         &mut self,
         options: &Ec2Options,
@@ -162,7 +163,7 @@ impl State {
                 ..options.fate.clone()
             }
         } else {
-            // Its guest or a command from outside ends it, nothing else.
+            // Only its guest or an external command ends it.
             Fate {
                 boots_in: options.quick(options.boots_in),
                 never_online: true,
@@ -171,7 +172,7 @@ impl State {
             }
         };
         let wanted = crate::cloud::admission::Ask {
-            // Another's launches are no repeats of anybody's.
+            // Launches of other parties never repeat another launch.
             token: Some(recipe.token.as_str()).filter(|token| !token.is_empty() && !foreign),
             bytes: recipe.digest,
             pool: (recipe.kind.clone(), recipe.subnet.clone(), recipe.market),
@@ -232,7 +233,7 @@ impl State {
         self.records.insert(id.clone(), record);
     }
 
-    /// A machine's state as a reading shows it that is so much older than usual.
+    /// Returns a machine's state in a reading that is `stale` older than usual.
     pub(super) fn seen(
         &self,
         now: Timestamp,
@@ -250,8 +251,8 @@ impl State {
     }
 }
 
-/// The machine as the cloud's own model knows it: by the tags and the identity in its user data, or
-/// nobody's where they are missing.
+/// Returns the machine as the cloud's own model knows it: by the tags and the identity in its user
+/// data, or a placeholder if they are missing.
 fn attempt(now: Timestamp, recipe: &Recipe, identity: Option<&Identity>) -> (Slot, u32, Attempt) {
     let tags = recipe.instance_tags();
     let tag = |name: &str| tags.get(&format!("tinqs-ci/{name}")).map(String::as_str);

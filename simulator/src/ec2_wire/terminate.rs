@@ -11,7 +11,7 @@ use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{leaf, list};
 
-/// Most ids of one call.
+/// Maximum IDs of a call.
 const MOST_IDS: usize = 1_000;
 
 pub(super) fn terminate(shared: &Shared, params: &Params) -> Outcome {
@@ -81,7 +81,7 @@ fn judge(state: &mut State, shared: &Shared, id: &InstanceId) {
     let tags = record.recipe.instance_tags();
     let installation = &shared.options.installation;
     let others = installation.as_ref().is_some_and(|value| tags.get("tinqs-ci") != Some(value));
-    // Whatever tags somebody has given it.
+    // Independent of the tags that it was given.
     if record.foreign || others {
         state.breaks("no foreign machine terminated", id.to_string());
     }

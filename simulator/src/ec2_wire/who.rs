@@ -1,4 +1,4 @@
-//! Who calls, what he may not, and what profiles there are: of STS and IAM as much as `doctor` asks.
+//! Callers, denied actions and profiles: the parts of STS and IAM that `doctor` uses.
 
 use super::Ec2Options;
 use super::account::Account;
@@ -8,7 +8,7 @@ use super::params::Params;
 use super::recipe::Recipe;
 use super::xml::{leaf, node};
 
-/// Whether the caller may do this; `resource` is what is told of it.
+/// Checks whether the caller may perform an action; the error names `resource`.
 pub(super) fn may(
     options: &Ec2Options,
     caller: &str,
@@ -28,7 +28,7 @@ pub(super) fn may(
     Err(Fault::new("UnauthorizedOperation", message))
 }
 
-/// Whether the caller may launch this: the machine itself, its tags, its role. A profile's role has
+/// Checks whether the caller may launch this: the machine, its tags, its role. A profile's role has
 /// the profile's name here.
 pub(super) fn may_launch(options: &Ec2Options, caller: &str, recipe: &Recipe) -> Result<(), Fault> {
     let Account { id, region, .. } = &options.account;
@@ -44,7 +44,7 @@ pub(super) fn may_launch(options: &Ec2Options, caller: &str, recipe: &Recipe) ->
     Ok(())
 }
 
-/// STS.
+/// Handles a call of STS.
 pub(super) fn sts(account: &Account, op: &str, caller: &str) -> Outcome {
     match op {
         "GetCallerIdentity" => {
@@ -56,7 +56,7 @@ pub(super) fn sts(account: &Account, op: &str, caller: &str) -> Outcome {
     }
 }
 
-/// IAM.
+/// Handles a call of IAM.
 pub(super) fn iam(account: &Account, op: &str, params: &Params) -> Outcome {
     match op {
         "GetInstanceProfile" => match profile(account, params) {

@@ -1,4 +1,4 @@
-//! XML as the Query protocol answers: elements, lists of `<item>`, nothing else.
+//! XML of the Query protocol: only elements and lists of `<item>`.
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
@@ -28,7 +28,7 @@ pub(super) fn node(name: &str, children: impl IntoIterator<Item = Element>) -> E
     Element { name: name.to_owned(), space: None, text: None, children }
 }
 
-/// A list: each member an `<item>`.
+/// A list whose members are `<item>` elements.
 pub(super) fn list<I>(name: &str, members: impl IntoIterator<Item = I>) -> Element
 where
     I: IntoIterator<Item = Element>,
@@ -42,10 +42,10 @@ impl Element {
         self
     }
 
-    /// The document.
+    /// Returns the document.
     pub(super) fn document(&self) -> String {
         let mut writer = Writer::new(Vec::new());
-        // Writing into memory does not fail.
+        // Writing into memory cannot fail.
         let _ = self.write(&mut writer);
         let body = String::from_utf8(writer.into_inner()).unwrap_or_default();
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}")
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_escaped_and_lists_are_items() {
+    fn text_is_escaped_and_list_members_are_items() {
         let tree = node("A", [leaf("b", "x<&>\"y"), list("set", [[leaf("c", 1)], [leaf("c", 2)]])]);
         let text = tree.in_space("urn:x").document();
         let (_, body) = text.split_once('\n').unwrap();

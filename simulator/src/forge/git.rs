@@ -1,7 +1,7 @@
-//! Repositories with contents: commits, trees and refs as far as the API shows them.
+//! Repositories with contents: commits, trees and refs as the API shows them.
 //!
-//! Hashes are of our own making (git's hash algorithms would add nothing), but they are functions
-//! of the content, as git's are: the same folder has the same hash in every commit.
+//! Hashes are not git's own, but also depend only on the content: the same folder has the same hash
+//! in every commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{Forge, JobSpec, Webhook, digest};
 
-/// Path → content, of a whole commit.
+/// All files of a commit: path → content.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// No commit at all, as payloads write it.
+/// The null hash, which payloads use for no commit.
 pub const ZEROS: &str = "0000000000000000000000000000000000000000";
 
 /// A commit.
@@ -21,38 +21,38 @@ pub const ZEROS: &str = "0000000000000000000000000000000000000000";
 pub struct Commit {
     /// Its hash.
     pub sha: String,
-    /// Its parents' hashes, the first one first.
+    /// Hashes of its parents, first parent first.
     pub parents: Vec<String>,
     /// The whole message.
     pub message: String,
-    /// Everything in it.
+    /// All files.
     pub files: Files,
 }
 
-/// What a push brings to a branch or tag.
+/// A push to a branch or tag.
 #[derive(Clone, Debug, Default)]
 pub struct Push<'a> {
     /// `refs/heads/…` or `refs/tags/…`.
     pub git_ref: &'a str,
-    /// Changes on top of what the ref holds: `None` removes a file.
+    /// Changes to the files of the ref: `None` removes a file.
     pub changes: &'a [(&'a str, Option<&'a str>)],
     /// The commit's message.
     pub message: &'a str,
-    /// Jobs that the server makes of it, one list per workflow run. The test says them, so that
-    /// the server here does not share a mistake with what evaluates the push over there.
+    /// Jobs that the server creates, one list per workflow run. The test states them, so that the
+    /// server does not share bugs with the evaluation under test.
     pub runs: &'a [Vec<JobSpec>],
 }
 
-/// An entry of a tree as the API shows it.
+/// An entry of a tree in the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeEntry {
-    /// From the tree's root on.
+    /// Path from the root of the tree.
     pub path: String,
     /// Whether it is a folder.
     pub folder: bool,
     /// Its hash.
     pub sha: String,
-    /// Bytes of a file.
+    /// Size of a file in bytes.
     pub size: usize,
 }
 
@@ -63,18 +63,18 @@ impl TreeEntry {
     }
 }
 
-/// The hash of a file's content.
+/// Returns the hash of a file's content.
 pub(crate) fn blob_sha(content: &[u8]) -> String {
     digest(&format!("blob/{}", hex::encode(content)))
 }
 
-/// The hash of the folder that holds these files, named from it on.
+/// Returns the hash of a folder with these files, whose paths are relative to it.
 fn tree_sha(files: &Files) -> String {
     let text: Vec<String> = files.iter().map(|(p, c)| format!("{p}={}", blob_sha(c))).collect();
     digest(&format!("tree/{}", text.join("/")))
 }
 
-/// The files below a folder, named from it on.
+/// Returns the files below a folder, with paths relative to it.
 fn below(files: &Files, folder: &str) -> Files {
     let prefix = format!("{folder}/");
     files
@@ -92,7 +92,7 @@ fn folders(files: &Files) -> BTreeSet<String> {
     files.keys().flat_map(ends).collect()
 }
 
-/// The entries of a folder, in git's order.
+/// Returns the entries of a folder in git's order.
 fn entries(files: &Files, recursive: bool) -> Vec<TreeEntry> {
     let mut found: Vec<(String, TreeEntry)> = Vec::new();
     for path in folders(files) {
@@ -110,25 +110,25 @@ fn entries(files: &Files, recursive: bool) -> Vec<TreeEntry> {
 }
 
 impl Forge {
-    /// What a ref of a repository holds.
+    /// Returns the commit of a ref.
     pub fn tip(&self, repo: &str, git_ref: &str) -> Option<&Commit> {
         let sha = self.refs.get(&(repo.to_owned(), git_ref.to_owned()))?;
         self.commits.get(sha)
     }
 
-    /// A commit by its hash.
+    /// Returns a commit by its hash.
     pub fn commit(&self, sha: &str) -> Option<&Commit> {
         self.commits.get(sha)
     }
 
-    /// The branches of a repository with their tips.
+    /// Returns the branches of a repository with their commits.
     pub fn branches<'a>(&'a self, repo: &'a str) -> impl Iterator<Item = (&'a str, &'a Commit)> {
         self.refs.iter().filter(move |((of, _), _)| of == repo).filter_map(|((_, name), sha)| {
             Some((name.strip_prefix("refs/heads/")?, self.commits.get(sha)?))
         })
     }
 
-    /// The entries of a tree by the hash of a commit or folder; `None`: there is none.
+    /// Returns the entries of a tree by the hash of a commit or folder.
     pub fn tree(&self, sha: &str, recursive: bool) -> Option<Vec<TreeEntry>> {
         if let Some(commit) = self.commits.get(sha) {
             return Some(entries(&commit.files, recursive));
@@ -140,13 +140,13 @@ impl Forge {
         Some(entries(&self.commits.values().find_map(of)?, recursive))
     }
 
-    /// A file's content by its hash.
+    /// Returns a file's content by its hash.
     pub fn blob(&self, sha: &str) -> Option<&[u8]> {
         let files = self.commits.values().flat_map(|commit| commit.files.values());
         files.map(Vec::as_slice).find(|content| blob_sha(content) == sha)
     }
 
-    /// Paths that differ from the first parent.
+    /// Returns the paths that differ from the first parent.
     pub fn changed(&self, commit: &Commit) -> Vec<String> {
         let none = Files::new();
         let parent = commit.parents.first().and_then(|sha| self.commits.get(sha));
@@ -156,8 +156,8 @@ impl Forge {
         paths.iter().filter(differs).map(|path| (*path).clone()).collect()
     }
 
-    /// A push of one commit: the ref moves, hooks are told, jobs are made. Answers the commit's
-    /// hash and the jobs' ids. A ref that was not there is created, which hooks are told too.
+    /// Pushes one commit: moves the ref, emits webhooks, creates jobs. Returns the commit's hash
+    /// and the jobs' IDs. Creates an absent ref, with its own webhook.
     pub fn push_commit(
         &mut self,
         now: Timestamp,
@@ -188,7 +188,7 @@ impl Forge {
         (sha, jobs)
     }
 
-    /// Moves a ref to a commit that is there already, as a forced push does, or makes it.
+    /// Moves a ref to an existing commit, as a forced push does, or creates the ref.
     pub fn move_ref(
         &mut self,
         now: Timestamp,
@@ -207,7 +207,7 @@ impl Forge {
         } else {
             let created = self.ref_json(repo, git_ref, Some(sha));
             let created = Webhook::of(repo, "create", "create", created);
-            // A branch is told of before its push, a tag after it.
+            // For a branch, `create` precedes the push; for a tag, it follows.
             let tag = git_ref.starts_with("refs/tags/");
             self.webhooks.extend(if tag { [pushed, created] } else { [created, pushed] });
         }
@@ -226,7 +226,7 @@ impl Forge {
         self.webhooks.push(Webhook::of(repo, "delete", "delete", payload));
     }
 
-    /// Disables a workflow by its id, or enables it again. Nobody is told.
+    /// Disables or enables a workflow by its ID, without a webhook.
     pub fn disable_workflow(&mut self, repo: &str, id: &str, disabled: bool) {
         let Some(row) = self.repos.get_mut(repo) else { return };
         if disabled {
@@ -236,8 +236,8 @@ impl Forge {
         }
     }
 
-    /// The workflows of the default branch as `GET …/actions/workflows` lists them: those of the
-    /// first folder that is there. `None`: there is no default branch, over which servers fall.
+    /// Returns the workflows of the default branch as `GET …/actions/workflows` lists them: those
+    /// of the first existing folder. `None` without a default branch, where servers fail.
     pub(crate) fn workflows_json(&self, repo: &str) -> Option<Vec<Value>> {
         let commit = self.tip(repo, "refs/heads/main")?;
         let row = self.repo(repo)?;
@@ -250,7 +250,7 @@ impl Forge {
         let named = |id: &&String| matches!(id.rsplit_once('.'), Some((_, "yml" | "yaml")));
         let shown = files.keys().filter(named).map(|id| {
             let state = if row.disabled.contains(id) { "disabled_manually" } else { "active" };
-            // The name is that of a file without a `name`.
+            // The name of a workflow file without `name`.
             json!({
                 "id": id, "name": id, "path": format!("{folder}/{id}"), "state": state,
                 "created_at": "2026-08-01T10:00:00Z", "updated_at": "2026-08-01T10:00:00Z",
@@ -275,7 +275,7 @@ impl Forge {
         let commits: Vec<&Value> = head.iter().filter(|_| !tag).collect();
         json!({
             "ref": git_ref,
-            // A tag's push never tells what it held before, but where it is removed.
+            // The push of a tag never says what the tag held before, except on removal.
             "before": if tag && after != ZEROS { ZEROS } else { before },
             "after": after,
             "compare_url": format!("{}/{repo}/compare/{before}...{after}", self.config.url),
@@ -303,7 +303,7 @@ impl Forge {
         })
     }
 
-    /// `create`, with a hash, or `delete`: they name the ref shortly.
+    /// Returns the payload of `create` (with a hash) or `delete`; both use the short ref name.
     fn ref_json(&self, repo: &str, git_ref: &str, sha: Option<&str>) -> Value {
         let Some(row) = self.repo(repo) else { return Value::Null };
         let (kind, name) = match git_ref.strip_prefix("refs/tags/") {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_sorted_as_git_does_and_folders_have_stable_hashes() {
+    fn entries_have_git_order_and_folder_hashes_depend_on_content_only() {
         let all = files(&["a.b", "a/x", "a/y/z", "b"]);
         let paths: Vec<String> = entries(&all, true).into_iter().map(|e| e.path).collect();
         assert_eq!(paths, ["a.b", "a", "a/x", "a/y", "a/y/z", "b"]);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_moves_the_ref_tells_hooks_and_makes_jobs() {
+    fn a_push_moves_the_ref_emits_webhooks_and_creates_jobs() {
         let mut forge = Forge::new(super::super::Config::default());
         let now = Timestamp::UNIX_EPOCH;
         let jobs = [vec![JobSpec::new("build", &["linux"])]];

@@ -1,4 +1,4 @@
-//! Rows as Gitea writes them, in payloads and API answers.
+//! Rows as Gitea serializes them in payloads and API responses.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Forge, JobRow, Line, Repo, RunnerRow, Status, Webhook};
 use tinqs_ci_reconciler::model::Conclusion;
 
-/// The word of a conclusion.
+/// Returns the API's word for a conclusion.
 pub(super) fn word(conclusion: Conclusion) -> &'static str {
     match conclusion {
         Conclusion::Success => "success",
@@ -16,14 +16,14 @@ pub(super) fn word(conclusion: Conclusion) -> &'static str {
     }
 }
 
-/// Whole seconds; what has not happened is 1970.
+/// Formats whole seconds; 1970 if absent.
 fn time(at: Option<Timestamp>) -> String {
     let seconds = at.map_or(0, Timestamp::as_second);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
 impl Forge {
-    /// The delivery that tells where a job stands now.
+    /// Returns the webhook for a job's current status.
     pub(super) fn webhook(&self, job_id: i64) -> Option<Webhook> {
         let job = self.jobs.get(&job_id)?;
         let repo = self.repos.get(&job.repo)?;
@@ -40,8 +40,8 @@ impl Forge {
         Some(Webhook { event, event_type: event, repo, job_id, action, payload })
     }
 
-    /// A job as `workflow_job` of webhooks and the job API have it. It names no repository but in its
-    /// URLs, and its runner's name is missing once that runner's row is gone.
+    /// Returns a job as in `workflow_job` of webhooks and the job API. It names its repository only
+    /// in URLs, and omits the runner's name once that runner's row is gone.
     pub fn job_json(&self, job: &JobRow) -> Value {
         let (url, repo, run) = (&self.config.url, &job.repo, job.run_id);
         let mut value = json!({
@@ -76,7 +76,7 @@ impl Forge {
         value
     }
 
-    /// A repository.
+    /// Returns a repository as in payloads and the API.
     pub fn repository_json(&self, repo: &Repo) -> Value {
         let (owner, name) = repo.parts();
         let (url, full) = (&self.config.url, &repo.full_name);
@@ -119,7 +119,7 @@ impl Forge {
         })
     }
 
-    /// A runner as the runner API has it; without its credentials.
+    /// Returns a runner as in the runner API, without credentials.
     pub fn runner_json(&self, row: &RunnerRow, now: Timestamp) -> Value {
         let labels: Vec<Value> = row
             .labels

@@ -1,35 +1,34 @@
-//! Pull requests, as far as hooks tell of them.
+//! Pull requests as webhooks show them.
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Forge, JobSpec, Webhook};
 
-/// A change of a pull request.
+/// An event of a pull request.
 #[derive(Clone, Copy, Debug)]
 pub struct PullRequest<'a> {
     /// Its number.
     pub number: i64,
-    /// What happened to it.
+    /// The action in payloads: `opened`, `synchronized`, …
     pub action: &'a str,
     /// Its title.
     pub title: &'a str,
-    /// The branch it comes from.
+    /// Source branch.
     pub head: &'a str,
-    /// The branch it goes to.
+    /// Target branch.
     pub base: &'a str,
 }
 
 impl Forge {
-    /// Remembers that a pull request of this user was merged into the repository.
+    /// Records that a pull request of this user was merged into the repository.
     pub fn merged_pull_request(&mut self, repo: &str, user: &str) {
         if let Some(row) = self.repos.get_mut(repo) {
             row.merged.insert(user.to_owned());
         }
     }
 
-    /// A pull request from one branch to another: hooks are told, jobs are made on its head.
-    /// `action` as payloads say it: `opened`, `synchronized`, …
+    /// Emits a pull request webhook and creates jobs on its head.
     pub fn pull_request(
         &mut self,
         now: Timestamp,

@@ -1,23 +1,23 @@
-//! How the server is set up, and its rows.
+//! Configuration of the server, and its rows.
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::Conclusion;
 
-/// The release line of the server, as far as they differ here.
+/// The release lines of Gitea that differ here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Line {
     /// 1.25: the first that lists queued jobs.
     V1_25,
     /// 1.26.
     V1_26,
-    /// 1.27: job ids per attempt, ordered lists, no race in `FetchTask`.
+    /// 1.27: job IDs per attempt, ordered lists, no race in `FetchTask`.
     V1_27,
 }
 
 impl Line {
-    /// What `GET /api/v1/version` says.
+    /// Returns the response of `GET /api/v1/version`.
     pub fn version(self) -> &'static str {
         match self {
             Self::V1_25 => "1.25.5",
@@ -27,31 +27,31 @@ impl Line {
     }
 }
 
-/// How the server is set up. May be changed while it runs.
+/// Configuration of the server. May change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The release line.
     pub line: Line,
-    /// `ROOT_URL` without the last slash; stands in payloads.
+    /// `ROOT_URL` without the last slash, used in payloads.
     pub url: String,
-    /// Whether the API lists jobs at all; 1.24 does not.
+    /// Whether the API lists jobs; 1.24 does not.
     pub lists: bool,
-    /// Whether the API gives several files in one call; it does from 1.24 on.
+    /// Whether the API returns several files in one call; since 1.24.
     pub file_contents: bool,
     /// `[api] DEFAULT_GIT_TREES_PER_PAGE`, at most 1000.
     pub tree_page: usize,
-    /// `ZOMBIE_TASK_TIMEOUT`: a running task without a report for so long fails.
+    /// `ZOMBIE_TASK_TIMEOUT`: a running task without a report for this long fails.
     pub zombie_after: SignedDuration,
-    /// `ENDLESS_TASK_TIMEOUT`: a task running for so long fails. `None`: never.
+    /// `ENDLESS_TASK_TIMEOUT`: a task running for this long fails. `None`: never.
     pub endless_after: Option<SignedDuration>,
-    /// `ABANDONED_JOB_TIMEOUT`: a job waiting or blocked for so long is cancelled. `None`: never.
+    /// `ABANDONED_JOB_TIMEOUT`: a job waiting or blocked for this long is cancelled. `None`: never.
     pub abandoned_after: Option<SignedDuration>,
-    /// The race of `FetchTask` up to 1.26: of runners that ask at once one gets a job, and the others
-    /// do not look again until the next job comes. Without effect in 1.27.
+    /// The race of `FetchTask` up to 1.26: of runners that ask at the same time, one gets a job,
+    /// and the others do not search until the next job arrives. No effect in 1.27.
     pub tasks_version_race: bool,
-    /// Until then no task is assigned, as when one broken run stops all fetches.
+    /// Until then no task is assigned, as when one broken workflow run stops all fetches.
     pub mute_until: Option<Timestamp>,
-    /// Until then runners do not reach the server, and its cron does not run.
+    /// Until then runners cannot reach the server, and its cron does not run.
     pub down_until: Option<Timestamp>,
 }
 
@@ -76,23 +76,23 @@ impl Default for Config {
 /// A job of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
-    /// Its name, matrix values included. Any text.
+    /// Name with matrix values. Any text.
     pub name: String,
-    /// The labels it asks for, every one; none: any runner takes it.
+    /// Labels it requires, all of them; none: any runner may take it.
     pub runs_on: Vec<String>,
-    /// How long it runs where there is no script.
+    /// Duration without a script.
     pub work: SignedDuration,
-    /// How it ends where there is no script.
+    /// Result without a script.
     pub conclusion: Conclusion,
-    /// Jobs of the same push, by index, that must succeed before. Unknown ones are ignored, but keep
-    /// the job blocked until another job of the push is done.
+    /// Jobs of the same push, by index, that must succeed first. Unknown ones are ignored, but
+    /// block the job until another job of the push is done.
     pub needs: Vec<usize>,
-    /// Shell text that a runner on the wire runs.
+    /// Shell script that a real runner executes.
     pub script: Option<String>,
 }
 
 impl JobSpec {
-    /// A job that works a minute and succeeds.
+    /// Creates a job that runs for a minute and succeeds.
     pub fn new(name: impl Into<String>, runs_on: &[&str]) -> Self {
         Self {
             name: name.into(),
@@ -105,21 +105,21 @@ impl JobSpec {
     }
 }
 
-/// How far a job is.
+/// Status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Waits for other jobs; the API says `waiting`.
+    /// Waits for other jobs; `waiting` in the API.
     Blocked,
-    /// Waits for a runner; the API says `queued`.
+    /// Waits for a runner; `queued` in the API.
     Waiting,
-    /// A runner has it; the API says `in_progress`.
+    /// Has a runner; `in_progress` in the API.
     Running,
-    /// Over; the API says `completed`.
+    /// Finished; `completed` in the API.
     Done(Conclusion),
 }
 
 impl Status {
-    /// The word of webhooks and of the API.
+    /// Returns the word of webhooks and the API.
     pub fn word(self) -> &'static str {
         match self {
             Self::Blocked => "waiting",
@@ -129,7 +129,7 @@ impl Status {
         }
     }
 
-    /// Whether it is over.
+    /// Returns whether the job is finished.
     pub fn is_done(self) -> bool {
         matches!(self, Self::Done(_))
     }
@@ -138,35 +138,35 @@ impl Status {
 /// A job row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRow {
-    /// Its id; up to 1.26 kept over re-runs.
+    /// Job ID; up to 1.26 kept across reruns.
     pub id: i64,
-    /// The workflow run it belongs to.
+    /// Its workflow run.
     pub run_id: i64,
     /// `owner/name`.
     pub repo: String,
     /// The repository's id.
     pub repo_id: i64,
-    /// What was pushed.
+    /// The pushed job.
     pub spec: JobSpec,
-    /// Jobs, by id, that it needs.
+    /// IDs of the jobs that it needs.
     pub needs: Vec<i64>,
     /// How far it is.
     pub status: Status,
     /// `run_attempt`: up to 1.26 counted when picked (0 before), in 1.27 from 1 on.
     pub attempt: u32,
-    /// When the row was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When its status changed last; the queue's order.
+    /// Time of the last status change; orders the queue.
     pub updated_at: Timestamp,
-    /// When a runner took it, in this attempt.
+    /// When a runner took it in this attempt.
     pub started_at: Option<Timestamp>,
-    /// When it was over.
+    /// When it finished.
     pub completed_at: Option<Timestamp>,
     /// Its task, once a runner took it.
     pub task_id: Option<i64>,
     /// The runner that took it.
     pub runner_id: Option<i64>,
-    /// That runner's name, kept after its row is gone (the API forgets it then).
+    /// Name of that runner, kept after its row is gone (the API omits it then).
     pub runner_name: Option<String>,
     /// The commit.
     pub head_sha: String,
@@ -175,46 +175,46 @@ pub struct JobRow {
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo {
-    /// Its id, never used again.
+    /// Repository ID, never reused.
     pub id: i64,
     /// `owner/name`.
     pub full_name: String,
     /// The owner's id; owners are organizations.
     pub owner_id: i64,
-    /// When it changed last.
+    /// Time of the last change.
     pub updated_at: Timestamp,
-    /// Workflows that somebody has disabled, by their ids.
+    /// IDs of disabled workflows.
     pub disabled: BTreeSet<String>,
-    /// Users of whom a pull request was merged.
+    /// Users with a merged pull request.
     pub merged: BTreeSet<String>,
 }
 
 impl Repo {
-    /// Owner and name.
+    /// Returns owner and name.
     pub fn parts(&self) -> (&str, &str) {
         self.full_name.split_once('/').unwrap_or((&self.full_name, ""))
     }
 }
 
-/// A delivery that the server owes its hooks, once.
+/// A webhook that the server delivers once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
-    /// The grouped name, as hooks ask for it: `workflow_job`, `push`, `pull_request`.
+    /// The event group that webhooks subscribe to: `workflow_job`, `push`, `pull_request`.
     pub event: &'static str,
-    /// The exact name: `pull_request_sync`.
+    /// The exact event: `pull_request_sync`.
     pub event_type: &'static str,
     /// `owner/name`.
     pub repo: String,
-    /// The job; 0 where it is about none.
+    /// The job, or 0.
     pub job_id: i64,
-    /// What happened to it: `queued`, `waiting`, `in_progress` or `completed`; else empty.
+    /// The job's new status: `queued`, `waiting`, `in_progress` or `completed`; otherwise empty.
     pub action: &'static str,
     /// The body.
     pub payload: serde_json::Value,
 }
 
 impl Webhook {
-    /// One that is about no job.
+    /// Creates a webhook that concerns no job.
     pub(super) fn of(
         repo: &str,
         event: &'static str,

@@ -1,4 +1,4 @@
-//! The runners' side: registration, fetching a task, reporting on it.
+//! The runners' API: registration, fetching a task, reporting on it.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use super::{
     ACTIVE_WITHIN, Forge, JobRow, JobSpec, Line, ONLINE_WITHIN, RACE_WINDOW, Status, digest, next,
 };
 
-/// For which repositories a runner works.
+/// The repositories that a runner serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// All repositories.
     Global,
-    /// Those of an owner.
+    /// The repositories of an owner.
     Owner(String),
-    /// One, `owner/name`.
+    /// One repository, `owner/name`.
     Repo(String),
 }
 
@@ -31,7 +31,7 @@ impl Scope {
     }
 }
 
-/// A runner row. Whoever has uuid and token is the runner.
+/// A runner row. Any process with uuid and token acts as the runner.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunnerRow {
     /// Its id.
@@ -44,17 +44,17 @@ pub struct RunnerRow {
     pub name: String,
     /// Its labels, without schemas.
     pub labels: Vec<String>,
-    /// Whether it gets one task, once, and loses its row then.
+    /// Whether it gets only one task and then loses its row.
     pub ephemeral: bool,
-    /// For which repositories it works.
+    /// The repositories that it serves.
     pub scope: Scope,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// Its last call of any kind. `None`: never.
+    /// Its last call of any kind.
     pub last_online: Option<Timestamp>,
     /// Its last report on a task.
     pub last_active: Option<Timestamp>,
-    /// The task it got last.
+    /// Its last task.
     pub last_task: Option<i64>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for RunnerRow {
     }
 }
 
-/// A task: one runner's work on one job.
+/// A task: one runner's execution of one job.
 #[derive(Clone, Debug)]
 pub(super) struct TaskRow {
     pub(super) job_id: i64,
@@ -81,7 +81,7 @@ pub(super) struct TaskRow {
     done: Option<Conclusion>,
 }
 
-/// The pick that others may lose against.
+/// The pick against which other runners may lose the race.
 #[derive(Clone, Debug)]
 pub(super) struct Pick {
     at: Timestamp,
@@ -90,7 +90,7 @@ pub(super) struct Pick {
     runs_on: Vec<String>,
 }
 
-/// What a runner gets to do.
+/// A task assigned to a runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The task's id.
@@ -99,27 +99,27 @@ pub struct Task {
     pub job_id: i64,
     /// `owner/name`.
     pub repo: String,
-    /// What to do.
+    /// The job to run.
     pub spec: JobSpec,
 }
 
-/// The answer to a fetch.
+/// The response to a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// A task, if there is one for this runner.
+    /// A task, if one is available for this runner.
     pub task: Option<Task>,
-    /// What to send with the next fetch: while it is the newest, the server does not search.
+    /// The version to send with the next fetch: while it is current, the server does not search.
     pub tasks_version: i64,
 }
 
-/// What the server knows of a task that was reported on.
+/// The server's state of a reported task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// Go on.
+    /// Continue.
     Running,
-    /// It is over, whatever was reported: `Cancelled` tells the runner to stop.
+    /// Ended, whatever was reported: `Cancelled` tells the runner to stop.
     Done(Conclusion),
-    /// There is no such task of this runner (its repository was removed).
+    /// This runner has no such task (its repository was removed).
     Unknown,
 }
 
@@ -135,13 +135,13 @@ impl fmt::Display for Unregistered {
 
 impl std::error::Error for Unregistered {}
 
-/// Whether something that happened then is at most so long ago.
+/// Returns whether `then` is at most `limit` ago.
 fn within(then: Option<Timestamp>, now: Timestamp, limit: SignedDuration) -> bool {
     then.is_some_and(|then| now.duration_since(then) <= limit)
 }
 
 impl Forge {
-    /// Registers a runner for all repositories. Not idempotent: each call makes a row.
+    /// Registers a runner for all repositories. Not idempotent: each call creates a row.
     pub fn register(
         &mut self,
         now: Timestamp,
@@ -152,7 +152,7 @@ impl Forge {
         self.register_in(now, Scope::Global, name, labels, ephemeral)
     }
 
-    /// Registers a runner for a scope. Not idempotent: each call makes a row.
+    /// Registers a runner for a scope. Not idempotent: each call creates a row.
     pub fn register_in(
         &mut self,
         now: Timestamp,
@@ -180,40 +180,40 @@ impl Forge {
         row
     }
 
-    /// Deletes a row, busy or not; a task of it is left to the zombie timer. `false`: there was none.
+    /// Deletes a row, busy or not; the zombie timer ends its task. Returns whether it existed.
     pub fn delete_runner(&mut self, id: i64) -> bool {
         let Some(row) = self.runners.remove(&id) else { return false };
         self.by_uuid.remove(&row.uuid);
         true
     }
 
-    /// A row by its id.
+    /// Returns a row by its ID.
     pub fn runner(&self, id: i64) -> Option<&RunnerRow> {
         self.runners.get(&id)
     }
 
-    /// All rows, by id.
+    /// Returns all rows by ID.
     pub fn runners(&self) -> impl Iterator<Item = &RunnerRow> {
         self.runners.values()
     }
 
-    /// Whether a runner was in contact within a minute.
+    /// Returns whether a runner was in contact within a minute.
     pub fn online(row: &RunnerRow, now: Timestamp) -> bool {
         within(row.last_online, now, ONLINE_WITHIN)
     }
 
-    /// What the API calls busy: a report on a task within ten seconds. A runner that works in silence
-    /// is not.
+    /// Returns whether the API shows a runner as busy: it reported on a task within ten seconds. A
+    /// silent runner is not shown as busy.
     pub fn active(row: &RunnerRow, now: Timestamp) -> bool {
         Self::online(row, now) && within(row.last_active, now, ACTIVE_WITHIN)
     }
 
-    /// Whether a runner has an unfinished task.
+    /// Returns whether a runner has an unfinished task.
     pub fn busy(&self, row: &RunnerRow) -> bool {
         self.open_tasks.iter().any(|t| self.tasks.get(t).is_some_and(|t| t.runner_id == row.id))
     }
 
-    /// The row of these credentials; the call counts as contact.
+    /// Returns the row with these credentials and counts the call as contact.
     fn authenticate(
         &mut self,
         now: Timestamp,
@@ -226,12 +226,12 @@ impl Forge {
         Ok(row)
     }
 
-    /// The runner process says that it is there.
+    /// Declares that the runner process is running.
     pub fn declare(&mut self, now: Timestamp, uuid: &str, token: &str) -> Result<(), Unregistered> {
         self.authenticate(now, uuid, token).map(drop)
     }
 
-    /// As `declare`, with labels that replace those of the registration; answers the row.
+    /// Declares the runner and replaces the labels of its registration. Returns the row.
     pub fn declare_labels(
         &mut self,
         now: Timestamp,
@@ -244,8 +244,8 @@ impl Forge {
         Ok(row.clone())
     }
 
-    /// The runner process asks for work. Searches only if `tasks_version` (0 at its start) is not the
-    /// newest; then the oldest waiting job in scope whose labels the runner all has is picked.
+    /// Fetches a task. Searches only if `tasks_version` (0 at start) is not current; picks the
+    /// oldest waiting job in scope whose labels the runner has.
     pub fn fetch(
         &mut self,
         now: Timestamp,
@@ -255,7 +255,7 @@ impl Forge {
     ) -> Result<Fetched, Unregistered> {
         let row = self.authenticate(now, uuid, token)?.clone();
         if self.config.mute_until.is_some_and(|until| now < until) {
-            // The version as sent: silence that is over must not strand the runner.
+            // Returns the sent version, so that the runner is not stranded when the silence ends.
             return Ok(Fetched { task: None, tasks_version });
         }
         let nothing = Fetched { task: None, tasks_version: self.tasks_version };
@@ -275,8 +275,8 @@ impl Forge {
         })
     }
 
-    /// Up to 1.26 runners that ask at once go for the same job; all but one get nothing, and the new
-    /// version with it.
+    /// Up to 1.26, runners that ask at the same time try the same job; all but one get nothing, but
+    /// with the new version.
     fn loses_race(&self, now: Timestamp, row: &RunnerRow) -> bool {
         let Some(pick) = &self.last_pick else { return false };
         self.config.tasks_version_race
@@ -308,7 +308,8 @@ impl Forge {
         Some(Task { id, job_id, repo, spec })
     }
 
-    /// 1.27: the answer with this task did not reach the runner. The job waits again, without a word.
+    /// Gitea 1.27: the response with this task did not reach the runner. The job waits again,
+    /// without a webhook.
     pub fn release(&mut self, now: Timestamp, task_id: i64) {
         if !self.open_tasks.remove(&task_id) {
             return;
@@ -327,8 +328,7 @@ impl Forge {
         }
     }
 
-    /// The runner process reports on its task: a sign of life (`None`) or its end. The first end
-    /// counts.
+    /// Reports on a task: progress (`None`) or its end. Only the first end counts.
     pub fn report(
         &mut self,
         now: Timestamp,
@@ -355,8 +355,8 @@ impl Forge {
         })
     }
 
-    /// Ends a task: the row of an ephemeral runner goes first, so that the webhook of the job no
-    /// longer knows its name.
+    /// Ends a task. The row of an ephemeral runner is deleted first, so the job's webhook lacks its
+    /// name.
     pub(super) fn end_task(&mut self, now: Timestamp, task_id: i64, conclusion: Conclusion) {
         if !self.open_tasks.remove(&task_id) {
             return;
@@ -373,7 +373,7 @@ impl Forge {
         self.finish(now, job_id, conclusion);
     }
 
-    /// Tasks without a report for too long, or running for too long, fail.
+    /// Fails tasks without a report for too long, or running for too long.
     pub(super) fn end_lost_tasks(&mut self, now: Timestamp) {
         let (zombie, endless) = (self.config.zombie_after, self.config.endless_after);
         let lost = |t: &TaskRow| {
@@ -388,7 +388,7 @@ impl Forge {
     }
 }
 
-/// Whether a runner may take a job: in scope, and with every label, compared exactly.
+/// Returns whether a runner may take a job: in scope, and with every label, compared exactly.
 fn matches(row: &RunnerRow, repo: &str, runs_on: &[String]) -> bool {
     row.scope.covers(repo) && runs_on.iter().all(|label| row.labels.contains(label))
 }

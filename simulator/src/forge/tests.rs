@@ -1,4 +1,4 @@
-//! What was observed on a live server, one test each.
+//! Behavior observed on a live server, one test each.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -30,13 +30,13 @@ fn fetch(forge: &mut Forge, now: Timestamp, row: &RunnerRow) -> Option<Task> {
     forge.fetch(now, &row.uuid, &row.token, 0).expect("registered").task
 }
 
-/// Everything told since the last call, as `job action`.
+/// Returns all webhooks since the last call as `job action`.
 fn told(forge: &mut Forge) -> Vec<String> {
     forge.take_webhooks().iter().map(|w| format!("{} {}", w.job_id, w.action)).collect()
 }
 
 #[test]
-fn a_job_is_queued_taken_and_done_and_each_is_told_once() {
+fn each_status_of_a_job_has_one_webhook() {
     let mut f = forge(Line::V1_26);
     let job = f.push(at(0), REPO, &[linux("build")])[0];
     let row = runner(&mut f, at(1), &["linux"]);
@@ -56,7 +56,7 @@ fn a_job_is_queued_taken_and_done_and_each_is_told_once() {
             (w.action, &job["run_attempt"], has("runner_id"), has("runner_name"))
         })
         .collect();
-    // `completed` does not know the name: the row went first.
+    // `completed` lacks the name: the row was deleted first.
     assert_eq!(
         seen,
         [
@@ -69,7 +69,7 @@ fn a_job_is_queued_taken_and_done_and_each_is_told_once() {
 }
 
 #[test]
-fn an_ephemeral_row_is_gone_after_its_task_and_its_second_process_is_refused() {
+fn an_ephemeral_row_is_deleted_after_its_task_and_refuses_a_second_process() {
     let mut f = forge(Line::V1_26);
     f.push(at(0), REPO, &[linux("a"), linux("b")]);
     let row = runner(&mut f, at(1), &["linux"]);
@@ -85,7 +85,7 @@ fn an_ephemeral_row_is_gone_after_its_task_and_its_second_process_is_refused() {
 }
 
 #[test]
-fn a_permanent_runner_takes_one_job_after_the_other() {
+fn a_permanent_runner_takes_several_jobs() {
     let mut f = forge(Line::V1_27);
     f.push(at(0), REPO, &[linux("a"), linux("b")]);
     let row = f.register(at(0), "p", &["linux".to_owned()], false);
@@ -99,7 +99,7 @@ fn a_permanent_runner_takes_one_job_after_the_other() {
 }
 
 #[test]
-fn an_idle_row_stays_goes_offline_and_is_deleted_once() {
+fn an_idle_row_goes_offline_but_stays_until_deleted() {
     let mut f = forge(Line::V1_26);
     let row = runner(&mut f, at(0), &["linux"]);
     assert!(!Forge::online(f.runner(row.id).expect("there"), at(0)), "never in contact");
@@ -113,7 +113,7 @@ fn an_idle_row_stays_goes_offline_and_is_deleted_once() {
 }
 
 #[test]
-fn registering_twice_makes_two_rows() {
+fn registering_twice_creates_two_rows() {
     let mut f = forge(Line::V1_26);
     let (a, b) = (runner(&mut f, at(0), &["x"]), runner(&mut f, at(0), &["x"]));
     assert_eq!(a.name, b.name);
@@ -140,7 +140,7 @@ fn a_killed_runner_fails_its_job_which_is_never_queued_again() {
 }
 
 #[test]
-fn twenty_jobs_and_twenty_runners_meet() {
+fn twenty_runners_take_twenty_jobs() {
     let mut f = forge(Line::V1_26);
     let jobs: Vec<JobSpec> = (0..20).map(|n| linux(&format!("m ({n})"))).collect();
     f.push(at(0), REPO, &jobs);
@@ -155,7 +155,7 @@ fn twenty_jobs_and_twenty_runners_meet() {
 }
 
 #[test]
-fn the_oldest_job_whose_labels_fit_exactly_goes_first() {
+fn the_oldest_job_with_matching_labels_is_assigned_first() {
     let mut f = forge(Line::V1_26);
     let gpu = f.push(at(0), REPO, &[JobSpec::new("gpu", &["linux", "gpu"])])[0];
     let odd = f.push(at(1), REPO, &[JobSpec::new("odd", &["Linux"]), JobSpec::new("e", &[""])]);
@@ -174,7 +174,7 @@ fn the_oldest_job_whose_labels_fit_exactly_goes_first() {
 }
 
 #[test]
-fn runners_work_in_their_scope() {
+fn runners_take_jobs_only_in_their_scope() {
     let mut f = forge(Line::V1_26);
     let other = f.push(at(0), "acme/other", &[linux("o")])[0];
     let widget = f.push(at(1), REPO, &[linux("w")])[0];
@@ -189,7 +189,7 @@ fn runners_work_in_their_scope() {
 }
 
 #[test]
-fn needs_come_in_waves_and_what_fails_skips_the_rest() {
+fn jobs_wait_for_their_needs_and_a_failure_skips_them() {
     let needing = |name: &str, needs: &[usize]| JobSpec { needs: needs.to_vec(), ..linux(name) };
     let specs = [linux("a"), needing("b", &[0]), needing("c", &[1]), needing("lost", &[9])];
     for (conclusion, after) in [
@@ -210,7 +210,7 @@ fn needs_come_in_waves_and_what_fails_skips_the_rest() {
 }
 
 #[test]
-fn a_cancelled_job_never_had_a_runner_or_loses_it() {
+fn a_cancelled_job_loses_its_runner() {
     let mut f = forge(Line::V1_26);
     let jobs = f.push(at(0), REPO, &[linux("a"), linux("b")]);
     f.cancel(at(1), jobs[0]);
@@ -227,11 +227,11 @@ fn a_cancelled_job_never_had_a_runner_or_loses_it() {
 }
 
 #[test]
-fn a_rerun_keeps_the_id_up_to_1_26_and_has_a_new_one_in_1_27() {
+fn a_rerun_keeps_its_id_up_to_1_26_and_gets_a_new_one_in_1_27() {
     for (line, attempts) in [(Line::V1_26, [1, 2]), (Line::V1_27, [1, 2])] {
         let mut f = forge(line);
         let job = f.push(at(0), REPO, &[linux("a")])[0];
-        assert_eq!(f.rerun(at(0), job), job, "not over: left alone");
+        assert_eq!(f.rerun(at(0), job), job, "an unfinished job is ignored");
         let mut ids = vec![job];
         for n in 0..2_i64 {
             let row = runner(&mut f, at(n), &["linux"]);
@@ -260,7 +260,7 @@ fn a_rerun_keeps_the_id_up_to_1_26_and_has_a_new_one_in_1_27() {
 }
 
 #[test]
-fn a_rerun_takes_the_jobs_that_need_it_along() {
+fn a_rerun_includes_the_jobs_that_need_it() {
     for line in [Line::V1_26, Line::V1_27] {
         let mut f = forge(line);
         let second = JobSpec { needs: vec![0], ..linux("b") };
@@ -275,7 +275,7 @@ fn a_rerun_takes_the_jobs_that_need_it_along() {
 }
 
 #[test]
-fn a_runner_that_knows_the_version_is_not_searched_for() {
+fn a_fetch_with_an_older_version_finds_a_new_job() {
     let mut f = forge(Line::V1_26);
     let row = runner(&mut f, at(0), &["linux"]);
     let seen = f.fetch(at(0), &row.uuid, &row.token, 0).expect("ok").tasks_version;
@@ -285,7 +285,7 @@ fn a_runner_that_knows_the_version_is_not_searched_for() {
 }
 
 #[test]
-fn the_race_strands_a_runner_up_to_1_26() {
+fn the_fetch_race_strands_a_runner_up_to_1_26() {
     for (line, stranded) in [(Line::V1_25, true), (Line::V1_26, true), (Line::V1_27, false)] {
         let config = Config { line, tasks_version_race: true, ..Config::default() };
         let mut f = Forge::new(config);
@@ -318,7 +318,7 @@ fn a_mute_server_assigns_nothing_and_strands_nobody() {
 }
 
 #[test]
-fn a_released_task_waits_again_without_a_word() {
+fn a_released_task_waits_again_without_a_webhook() {
     let mut f = forge(Line::V1_27);
     let job = f.push(at(0), REPO, &[linux("a")])[0];
     let row = runner(&mut f, at(0), &["linux"]);
@@ -346,7 +346,7 @@ fn endless_tasks_fail_and_abandoned_jobs_are_cancelled() {
 }
 
 #[test]
-fn a_removed_repository_takes_its_jobs_along() {
+fn removing_a_repository_removes_its_jobs() {
     let mut f = forge(Line::V1_26);
     let jobs = f.push(at(0), REPO, &[linux("a"), linux("b")]);
     let id = f.repo(REPO).map(|r| r.id);
@@ -360,7 +360,7 @@ fn a_removed_repository_takes_its_jobs_along() {
 }
 
 #[test]
-fn busy_is_a_task_and_active_is_a_report() {
+fn busy_means_an_open_task_and_active_means_a_recent_report() {
     let mut f = forge(Line::V1_26);
     f.push(at(0), REPO, &[linux("a")]);
     let row = runner(&mut f, at(0), &["linux"]);
@@ -375,7 +375,7 @@ fn busy_is_a_task_and_active_is_a_report() {
     assert_eq!(seen(&f, at(13)), (true, false));
 }
 
-/// Every key of ours stands in the sample, with a value of the same kind.
+/// Asserts that the sample has every key of ours, with a value of the same kind.
 fn conforms(ours: &Value, sample: &Value, path: &str) {
     let (Value::Object(ours), Value::Object(sample)) = (ours, sample) else {
         let same = std::mem::discriminant(ours) == std::mem::discriminant(sample);
@@ -389,7 +389,7 @@ fn conforms(ours: &Value, sample: &Value, path: &str) {
 }
 
 #[test]
-fn payloads_are_as_in_the_corpus() {
+fn payloads_conform_to_the_corpus() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/payloads.json");
     let text = std::fs::read_to_string(file).expect("the corpus");
     let corpus: Value = serde_json::from_str(&text).expect("JSON");

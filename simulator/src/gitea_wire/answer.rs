@@ -1,11 +1,11 @@
-//! What the API answers with when it does not do what was asked.
+//! Error responses of the API.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A status with Gitea's message.
+/// Returns a status with Gitea's message.
 pub(super) fn refuse(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({"message": message, "url": "/api/swagger"}))).into_response()
 }

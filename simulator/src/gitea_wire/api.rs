@@ -1,4 +1,4 @@
-//! The API under `/api/v1`, as far as a controller needs it.
+//! The part of the API under `/api/v1` that a controller needs.
 
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -14,10 +14,10 @@ use super::registration::registration_token;
 use super::{Right, Shared, contents};
 use crate::forge::{Forge, JobRow, Line, Scope, Status};
 
-/// Most rows of one page: `MAX_RESPONSE_ITEMS`.
+/// Maximum rows of a page: `MAX_RESPONSE_ITEMS`.
 const MAX_PAGE: usize = 50;
 
-/// The method and route of a request, with names and ids taken out: for counting.
+/// Returns the method and route of a request for counting, with names and IDs replaced.
 pub(super) fn route(method: &Method, path: &str) -> String {
     let path = path.strip_prefix("/api/v1").unwrap_or(path);
     let mut names = match path.split('/').nth(1) {
@@ -37,7 +37,7 @@ pub(super) fn route(method: &Method, path: &str) -> String {
     format!("{method} {}", segments.collect::<Vec<_>>().join("/"))
 }
 
-/// Answers one call of the API.
+/// Handles a call of the API.
 pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     let Some(path) = call.path.strip_prefix("/api/v1/") else { return missing() };
     let segments: Vec<&str> = path.split('/').collect();
@@ -87,7 +87,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     }
 }
 
-/// What the call's token may do; `None`: there is no such token.
+/// Returns the permissions of the call's token; `None` if unknown.
 fn right(shared: &Shared, call: &Call) -> Option<Right> {
     let sent = call.header("authorization");
     let sent = sent.strip_prefix("token ").or_else(|| sent.strip_prefix("Bearer "))?;
@@ -118,7 +118,7 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
     }
     match rest {
         [] => job_list(shared, call, scope),
-        // Only repositories answer single jobs.
+        // Only repositories return single jobs.
         [id] => match scope {
             Scope::Repo(repo) => {
                 let forge = shared.forge();
@@ -131,7 +131,7 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
     }
 }
 
-/// Whether a filter word selects a job; `None`: there is no such word.
+/// Returns whether a filter word selects a job; `None` if the word is unknown.
 fn selects(word: &str, status: Status) -> Option<bool> {
     let done = |conclusion| status == Status::Done(conclusion);
     Some(match word {
@@ -171,7 +171,7 @@ fn job_list(shared: &Shared, call: &Call, scope: &Scope) -> Response {
         };
         rows.sort_by_cached_key(|job| Sha256::digest(format!("{salt}/{}", job.id)).to_vec());
     }
-    // Without an order in the query a row may come twice, and the last ones not at all.
+    // Without a fixed order, a row may appear twice and others not at all.
     let overlap = usize::from(!ordered && page.number > 1);
     let shown = rows.iter().skip(page.start() - overlap).take(page.limit);
     let items: Vec<Value> = shown.map(|job| forge.job_json(job)).collect();
@@ -187,7 +187,7 @@ fn values<'a>(call: &'a Call, name: &'a str) -> impl Iterator<Item = &'a str> {
     call.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 struct Page {
     number: usize,
     limit: usize,
@@ -233,7 +233,7 @@ impl Page {
 
 fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
     let (mut forge, now) = (shared.forge(), shared.now());
-    // The admin's list has all rows, the others those of exactly their scope.
+    // The admin's list has all rows, other lists only rows of exactly their scope.
     let visible = |row: &Scope| *scope == Scope::Global || row == scope;
     match (&call.method, rest) {
         (&Method::POST, ["registration-token"]) => {
@@ -303,7 +303,7 @@ fn hooks(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response
     }
 }
 
-/// A hook as asked for; what is left out is Gitea's default, which is off and `push`.
+/// Parses a hook. Gitea's defaults are inactive and `push`.
 fn hook(scope: &Scope, body: &Value) -> Result<Hook, String> {
     let config = &body["config"];
     if body["type"] != "gitea" {

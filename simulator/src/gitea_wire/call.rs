@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
 
-/// A request, read whole.
+/// A complete request.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: String,
@@ -13,12 +13,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A header as text; empty where it is missing.
+    /// Returns a header as text; empty if missing.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
     }
 
-    /// The first value of a query parameter.
+    /// Returns the first value of a query parameter.
     pub(super) fn param(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }

@@ -1,4 +1,4 @@
-//! The part of the API that shows what is in repositories.
+//! The API of repository contents.
 
 use axum::Json;
 use axum::http::{Method, StatusCode};
@@ -13,10 +13,10 @@ use crate::forge::{Commit, Forge};
 
 /// `[api] DEFAULT_GIT_TREES_PER_PAGE`.
 const PER_PAGE: usize = 1000;
-/// `[api] DEFAULT_PAGING_NUM`: files in one answer; those beyond are left out without a word.
+/// `[api] DEFAULT_PAGING_NUM`: files in one response; further ones are omitted silently.
 const FILES: usize = 30;
 
-/// Whether the rest of a repository's path is about its contents.
+/// Returns whether the rest of a repository's path concerns its contents.
 pub(super) fn is_contents(rest: &[&str]) -> bool {
     matches!(
         rest,
@@ -27,7 +27,7 @@ pub(super) fn is_contents(rest: &[&str]) -> bool {
     )
 }
 
-/// Answers a call of `/repos/{owner}/{name}/…`.
+/// Handles a call of `/repos/{owner}/{name}/…`.
 pub(super) fn answer(forge: &Forge, call: &Call, repo: &str, rest: &[&str]) -> Response {
     if call.method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -64,7 +64,7 @@ pub(super) fn answer(forge: &Forge, call: &Call, repo: &str, rest: &[&str]) -> R
     }
 }
 
-/// Merged pull requests alone are kept, and of them only whose they are.
+/// Only merged pull requests are modeled, and only by their users.
 fn pulls(forge: &Forge, call: &Call, repo: &str) -> Response {
     let poster = call.param("poster").unwrap_or_default();
     let closed = matches!(call.param("state"), Some("closed" | "all"));

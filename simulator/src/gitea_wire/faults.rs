@@ -1,53 +1,53 @@
-//! What may go wrong between a client and the server.
+//! Faults between a client and the server.
 
 use std::time::Duration;
 
 use crate::faults::Rng;
 
-/// Bad weather, switchable at run time. Webhooks are not touched by it.
+/// The faults, changeable at run time. They do not affect webhooks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, set one by one")]
 pub struct Faults {
-    /// Only requests whose path contains this; `None`: all.
+    /// Affects only requests whose path contains this; `None`: all.
     pub only: Option<String>,
-    /// No request whose path contains one of these. (`down` spares nobody.)
+    /// Spares requests whose path contains one of these, except from `down`.
     pub spared: Vec<String>,
-    /// So many requests are answered with 503 and not carried out.
+    /// Number of next requests that get a 503 and have no effect.
     pub fail_next: u32,
-    /// New connections are closed at once, requests on old ones cut without an answer.
+    /// Closes new connections at once and cuts requests on old ones.
     pub down: bool,
-    /// Each request waits so long before it is looked at.
+    /// Delay of each request before it is handled.
     pub delay: Duration,
-    /// A proxy's page instead of an answer; the request is not carried out.
+    /// Returns a proxy's error page; the request has no effect.
     pub html_500: bool,
-    /// The request is carried out and its answer cut in the middle of the body.
+    /// Handles the request and cuts the response in the middle of the body.
     pub half_answer: bool,
-    /// The connection is closed without an answer; the request is not carried out.
+    /// Closes the connection without a response; the request has no effect.
     pub reset: bool,
-    /// What none of the above befalls meets one of these, by chance.
+    /// Random faults of requests that the fields above do not affect.
     pub mixture: Option<Mixture>,
 }
 
-/// What may befall one request by chance.
+/// A random fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It waits, up to so long, before it is looked at; then it is carried out.
+    /// Delays the request by up to this long, then handles it.
     Delay(Duration),
-    /// 500 in the forge's own words; it is not carried out.
+    /// 500 in the forge's format; the request has no effect.
     Error,
-    /// 503 in the forge's own words; it is not carried out.
+    /// 503 in the forge's format; the request has no effect.
     Unavailable,
-    /// 500 with a proxy's page; it is not carried out.
+    /// 500 with a proxy's error page; the request has no effect.
     Html,
-    /// It is carried out and its answer cut in the middle of the body.
+    /// Handles the request and cuts the response in the middle of the body.
     Half,
-    /// It is carried out and the connection closed without an answer.
+    /// Handles the request and closes the connection without a response.
     Lost,
-    /// The connection is closed without an answer; it is not carried out.
+    /// Closes the connection without a response; the request has no effect.
     Reset,
 }
 
-/// Faults by chance, drawn from a seed in the order in which requests come.
+/// Random faults, drawn from a seed in the order of requests.
 #[derive(Clone, Debug)]
 pub struct Mixture {
     rng: Rng,
@@ -57,12 +57,12 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// So many of a hundred requests meet one of these kinds, each as likely as the others.
+    /// Creates a mixture: `percent` of the requests get one of these faults, each equally likely.
     pub fn new(seed: u64, percent: u64, kinds: impl Into<Vec<Fault>>) -> Self {
         Self { rng: Rng::new(seed), percent, kinds: kinds.into(), struck: 0 }
     }
 
-    /// How many requests met one so far.
+    /// Returns the number of requests that got a fault so far.
     pub fn struck(&self) -> u64 {
         self.struck
     }
@@ -90,7 +90,7 @@ impl Mixture {
     }
 }
 
-/// Of the same kinds and as far along; for comparing settings.
+/// Equal faults with equal progress; for comparing settings.
 impl PartialEq for Mixture {
     fn eq(&self, other: &Self) -> bool {
         (self.percent, &self.kinds, self.struck) == (other.percent, &other.kinds, other.struck)
@@ -99,7 +99,7 @@ impl PartialEq for Mixture {
 
 impl Eq for Mixture {}
 
-/// What happens to one request.
+/// The effect of the faults on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
     Fine,
@@ -112,7 +112,7 @@ pub(super) enum Weather {
 }
 
 impl Faults {
-    /// What happens to a request with that path, and after which delay. Counts `fail_next` down.
+    /// Returns the effect on a request with this path, and its delay. Decrements `fail_next`.
     pub(super) fn strike(&mut self, path: &str) -> (Weather, Duration) {
         if self.down {
             return (Weather::Cut, Duration::ZERO);
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mixture_is_its_seeds_and_has_every_kind() {
+    fn a_mixture_depends_on_its_seed_and_has_every_fault() {
         let wait = Duration::from_millis(40);
         let kinds = [
             Fault::Delay(wait),
@@ -162,7 +162,7 @@ mod tests {
             let drawn: Vec<_> = (0..2_000).map(|_| faults.strike("/api")).collect();
             let before = faults.clone();
             assert_eq!(faults.strike("/x/FetchTask"), (Weather::Fine, Duration::ZERO));
-            assert_eq!(faults, before, "who is spared draws nothing");
+            assert_eq!(faults, before, "a spared request draws nothing");
             (drawn, faults.mixture.map_or(0, |m| m.struck()))
         };
         let (drawn, struck) = history(1);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_fair_weather() {
+    fn a_mixture_without_kinds_has_no_faults() {
         let mut none = Mixture::new(1, 100, []);
         assert_eq!(none.draw(), (Weather::Fine, Duration::ZERO));
         assert_eq!(none.struck(), 0);

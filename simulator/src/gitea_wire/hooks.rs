@@ -1,4 +1,4 @@
-//! Webhooks: sent once, signed, late, and never again.
+//! Webhooks: sent once, signed, with a delay, without retries.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,46 +13,47 @@ use uuid::Uuid;
 use super::{Shared, State};
 use crate::forge::Webhook;
 
-/// Whose events a hook gets.
+/// The repositories whose events a hook receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookScope {
-    /// Every repository's.
+    /// Every repository.
     System,
-    /// Nobody's: a template for new repositories.
+    /// None: a template for new repositories.
     Default,
-    /// An owner's.
+    /// All repositories of an owner.
     Owner(String),
-    /// One repository's, `owner/name`.
+    /// One repository, `owner/name`.
     Repo(String),
 }
 
 /// A hook.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// Given when it is added.
+    /// ID, assigned when added.
     pub id: i64,
-    /// Whose events it gets.
+    /// The repositories whose events it receives.
     pub scope: HookScope,
-    /// Where they go.
+    /// Target URL.
     pub url: String,
-    /// Signs them; empty: none.
+    /// Secret for the signature; empty: unsigned.
     pub secret: String,
-    /// `form` deliveries instead of `json` ones.
+    /// Whether deliveries use `form` instead of `json`.
     pub form: bool,
-    /// Whether it is on.
+    /// Whether it is active.
     pub active: bool,
-    /// Which events it gets.
+    /// Events that it receives.
     pub events: Vec<String>,
 }
 
 impl Hook {
-    /// An active hook for pushes and what else a server without job lists tells, of every repository.
+    /// Creates an active hook for pushes and related events of every repository, as used without
+    /// job lists.
     pub fn pushes(url: impl Into<String>, secret: impl Into<String>) -> Self {
         let events = ["push", "create", "delete", "pull_request"];
         Self { events: events.map(str::to_owned).to_vec(), ..Self::system(url, secret) }
     }
 
-    /// An active hook for the jobs of every repository.
+    /// Creates an active hook for the jobs of every repository.
     pub fn system(url: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             id: 0,
@@ -84,7 +85,7 @@ impl Hook {
         }
     }
 
-    /// As the API shows it: without the secret.
+    /// Returns the hook as in the API, without the secret.
     pub(super) fn json(&self) -> Value {
         let content_type = if self.form { "form" } else { "json" };
         json!({
@@ -116,7 +117,7 @@ impl State {
     }
 }
 
-/// Runs the server's cron, takes what it has to tell and sends it; ends by being aborted.
+/// Runs the server's cron and sends webhooks, until aborted.
 pub(super) async fn pump(shared: Arc<Shared>) {
     let mut deliveries = JoinSet::new();
     let mut number = 0_u64;
@@ -186,7 +187,7 @@ async fn deliver(shared: &Shared, hook: &Hook, webhook: &Webhook, delivery: Uuid
     }
 }
 
-/// JSON as Go writes it: indented by two spaces, `&`, `<` and `>` escaped.
+/// Returns JSON as Go serializes it: indented by two spaces, with `&`, `<` and `>` escaped.
 fn go_json(value: &Value) -> String {
     format!("{value:#}")
         .replace('&', "\\u0026")
@@ -196,7 +197,7 @@ fn go_json(value: &Value) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// Lower-case hex of the HMAC-SHA256; empty without a secret.
+/// Returns the lower-case hex of the HMAC-SHA256; empty without a secret.
 pub(super) fn sign(secret: &str, text: &str) -> String {
     if secret.is_empty() {
         return String::new();
@@ -207,7 +208,7 @@ pub(super) fn sign(secret: &str, text: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// As Go's `url.QueryEscape`.
+/// Escapes like Go's `url.QueryEscape`.
 pub(super) fn form_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
@@ -216,7 +217,7 @@ pub(super) fn form_encode(text: &str) -> String {
                 out.push(char::from(byte));
             }
             b' ' => out.push('+'),
-            // Writing to a String does not fail.
+            // Writing to a `String` cannot fail.
             _ => drop(write!(out, "%{byte:02X}")),
         }
     }

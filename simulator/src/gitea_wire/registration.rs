@@ -1,10 +1,10 @@
-//! The tokens that runners register with.
+//! The registration tokens of runners.
 
 use sha2::{Digest, Sha256};
 
 use crate::forge::{Forge, Scope};
 
-/// The registration token of a scope: the same one each time, without an end.
+/// Returns the registration token of a scope: always the same, without expiry.
 pub(super) fn registration_token(scope: &Scope) -> String {
     let name = match scope {
         Scope::Global => String::new(),
@@ -13,7 +13,7 @@ pub(super) fn registration_token(scope: &Scope) -> String {
     hex::encode(Sha256::digest(format!("registration token/{name}")))[..40].to_owned()
 }
 
-/// The scope that a registration token stands for.
+/// Returns the scope of a registration token.
 pub(super) fn scope_of_token(forge: &Forge, user: &str, token: &str) -> Option<Scope> {
     let owners = forge.repos().map(|r| Scope::Owner(r.parts().0.to_owned()));
     let repos = forge.repos().map(|r| Scope::Repo(r.full_name.clone()));

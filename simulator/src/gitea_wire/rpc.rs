@@ -13,7 +13,7 @@ use super::call::Call;
 use super::registration::scope_of_token;
 use crate::forge::{Forge, RunnerRow, Task, TaskState, Unregistered};
 
-/// Lines of a log that are kept.
+/// Maximum lines of a stored log.
 const MAX_LOG: usize = 10_000;
 
 /// A Connect error.
@@ -29,7 +29,7 @@ fn unknown(message: &str) -> Refusal {
     Refusal(StatusCode::INTERNAL_SERVER_ERROR, "unknown", message.to_owned())
 }
 
-/// Answers one call of the runner service.
+/// Handles a call of the runner service.
 pub(super) fn answer(shared: &Shared, call: &Call, method: &str) -> Response {
     if call.method != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -63,7 +63,7 @@ fn texts(value: &Value) -> Vec<String> {
     items.filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// An int64, which JSON has as a string and readers take as a number too.
+/// Reads an int64: JSON encodes it as a string, but readers also accept a number.
 fn int64(value: &Value) -> i64 {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
@@ -117,8 +117,8 @@ fn fetch(shared: &Shared, call: &Call) -> Result<Value, Refusal> {
     Ok(answer)
 }
 
-/// A task with a workflow of one job. JSON is YAML, so a real runner can read it. Where the job has no
-/// script, the context also tells how long it works and how it ends.
+/// Returns a task with a workflow of one job. JSON is YAML, so a real runner can read it. Without a
+/// script, the context also gives the job's duration and result.
 fn task_json(forge: &Forge, task: &Task) -> Value {
     let spec = &task.spec;
     let script = spec.script.clone().unwrap_or_else(|| {
@@ -167,7 +167,7 @@ fn result(value: &Value) -> Result<Option<Conclusion>, Refusal> {
         [Conclusion::Success, Conclusion::Failure, Conclusion::Cancelled, Conclusion::Skipped];
     let mut all = std::iter::once(None).chain(all.map(Some)).zip(0..);
     let Some(word) = value.as_str() else {
-        // An enum's number; left out, it is 0.
+        // An enum's number; 0 if omitted.
         let number = value.as_i64().unwrap_or_default();
         return Ok(all.find(|&(_, n)| n == number).and_then(|(r, _)| r));
     };
@@ -202,7 +202,7 @@ fn update_log(shared: &Shared, call: &Call) -> Result<Value, Refusal> {
     let mut state = shared.state();
     let log = state.logs.entry(id).or_default();
     if from <= log.len() {
-        // What was sent before and not acknowledged comes again.
+        // Unacknowledged lines are sent again.
         let new = rows.iter().skip(log.len() - from).map(|r| text(r, "content").to_owned());
         let room = MAX_LOG.saturating_sub(log.len());
         log.extend(new.take(room));

@@ -1,4 +1,4 @@
-//! The one handler behind which everything is.
+//! The handler of all requests.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::loopback::{CUT, Gate, HALF, Switch};
 /// Larger bodies are refused.
 const MAX_BODY: usize = 4 << 20;
 
-/// Serves until told to stop.
+/// Serves until stopped.
 pub(super) async fn run(
     shared: Arc<Shared>,
     listener: TcpListener,
@@ -29,7 +29,7 @@ pub(super) async fn run(
     let gate = Gate::new(listener, move || !door.state().faults.down);
     let router = Router::new().fallback(handle).with_state(shared);
     let service = router.into_make_service_with_connect_info::<Switch>();
-    // Ends without an error; a closed channel means that the owner is gone, which is the same.
+    // Returns no error; a closed channel means that the owner is gone, which also stops the server.
     let _ = axum::serve(gate, service)
         .with_graceful_shutdown(async {
             let _ = stopped.await;

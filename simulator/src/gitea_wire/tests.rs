@@ -1,4 +1,4 @@
-//! The pure parts: routes, signatures, forms.
+//! Tests of the pure parts: routes, signatures, forms.
 
 use axum::http::Method;
 use serde_json::Value;
@@ -33,7 +33,7 @@ fn routes_are_counted_without_names_and_ids() {
 }
 
 #[test]
-fn signatures_and_forms_are_as_in_the_corpus() {
+fn signatures_and_forms_match_the_corpus() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/webhook_signature.json");
     let text = std::fs::read_to_string(file).expect("the corpus");
     let corpus: Value = serde_json::from_str(&text).expect("JSON");

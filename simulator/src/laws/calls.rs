@@ -1,4 +1,4 @@
-//! Laws L1 to L8, each where its call is made.
+//! Laws L1 to L8, each checked where its call is made.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Report;
@@ -11,47 +11,47 @@ use super::Laws;
 use crate::cloud::machine::Machine;
 use crate::executor::Group;
 
-/// An attempt with two placements, its machine, its end, and the next begin: five. And backing off
-/// that begins anew comes to some four attempts of four writes more than going on would.
+/// Five writes: an attempt with two placements, its machine, its end, and the start of the next. A
+/// restarted backoff adds about four attempts of four writes each.
 const WRITES_OF_A_MACHINE: usize = 20;
 
-/// So long after such a refusal a replica asks for no machine of the class.
+/// A replica requests no machine of the class for this long after a permanent refusal.
 const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
-/// What is true of a registration when it is to be retired.
+/// The true state of a registration that is about to be retired.
 #[derive(Clone, Debug, Default)]
 pub struct RetireTruth {
-    /// Its name.
+    /// Name of the registration.
     pub name: String,
-    /// A machine works with it.
+    /// Whether a machine runs a job with it.
     pub works: bool,
-    /// A machine that was given it lives.
+    /// Whether a machine that uses it is live.
     pub lives: bool,
 }
 
-/// What is true when a machine is to be terminated.
+/// The true state of a machine that is about to be terminated.
 #[derive(Clone, Copy, Debug)]
 pub struct TerminateTruth<'a> {
     /// The machine.
     pub machine: &'a Machine,
-    /// A person said so.
+    /// Whether a person requested it.
     pub by_person: bool,
-    /// Its registration is at the forge.
+    /// Whether its registration is at the forge.
     pub registered: bool,
 }
 
 impl Laws {
-    /// L4: a record is about to be written as expected.
+    /// L4: checks a record that is about to be written under `expect`.
     pub fn on_put(&mut self, now: Timestamp, before: Option<&Run>, run: &Run, expect: Expect) {
         let about = run.name.to_string();
         if self.scrambled.contains(&run.name) {
-            // Healing may change anything.
+            // Sanitizing may change anything.
         } else if let Some(before) = before {
             if before.uid != run.uid {
-                self.broken("L4", now, &about, format!("{about}: another uid was written over"));
+                self.broken("L4", now, &about, format!("{about}: another uid was overwritten"));
             }
             if before.status.next > run.status.next {
-                self.broken("L4", now, &about, format!("{about}: `next` went back"));
+                self.broken("L4", now, &about, format!("{about}: `next` decreased"));
             }
             self.voids(now, before, run);
         } else if expect != Expect::Absent {
@@ -64,7 +64,7 @@ impl Laws {
         match decode(&encode(run)) {
             Ok(read) if read == *run => {}
             Ok(_) => {
-                let what = format!("{about}: reads back as something else");
+                let what = format!("{about}: reads back as a different record");
                 self.broken("L4", now, &about, what);
             }
             Err(error) => {
@@ -74,7 +74,7 @@ impl Laws {
         self.count_write(now, &run.name);
     }
 
-    /// Whoever was preparing the old number loses.
+    /// A change to Running or Finished must invalidate the number that others may be preparing.
     fn voids(&mut self, now: Timestamp, before: &Run, run: &Run) {
         let (was, is) = (before.status.phase, run.status.phase);
         let ends = was != is && matches!(is, Phase::Running | Phase::Finished);
@@ -110,7 +110,8 @@ impl Laws {
         self.attempts.insert(slot, attempt.clone());
     }
 
-    /// Counts an attempt that begins where the whole wait for a robber's machine was in vain.
+    /// Counts an attempt that begins after the whole wait for a displacing job's machine was in
+    /// vain.
     fn count_vain(&mut self, before: Option<&Run>, run: &Run, attempt: &Attempt) {
         let waited = before.filter(|run| run.status.reason() == Some(Reason::SpareExpected));
         let last = waited.and_then(|run| run.status.attempt.as_ref());
@@ -126,7 +127,7 @@ impl Laws {
         }
     }
 
-    /// L1 and L7: a launch is asked for.
+    /// L1 and L7: checks a requested launch.
     pub fn on_launch(&mut self, now: Timestamp, slot: &Slot, placement: u32, attempt: &Attempt) {
         let about = slot.run.to_string();
         let Some(recorded) = self.attempts.get(slot) else {
@@ -141,48 +142,56 @@ impl Laws {
             && recorded.boot == attempt.boot
             && recorded.class == attempt.class;
         if !same {
-            let what = format!("{slot}-{placement}: launched with another recipe or identity");
+            let what =
+                format!("{slot}-{placement}: launched with another machine spec or identity");
             self.broken("L1", now, &about, what);
         }
         let scrambled = self.scrambled.contains(&slot.run);
         if attempt.runner.name != slot.to_string() && !scrambled {
-            let what = format!("{slot}: the identity is that of {}", attempt.runner.name);
+            let what = format!("{slot}: carries the identity of {}", attempt.runner.name);
             self.broken("L7", now, &about, what);
         }
         let git = attempt.boot.git_token.as_ref().map(|t| t.expose().to_owned());
         if git != self.git_token && !scrambled {
-            self.broken("L7", now, &about, format!("{slot}: a credential that is not configured"));
+            self.broken(
+                "L7",
+                now,
+                &about,
+                format!("{slot}: carries a git credential that is not configured"),
+            );
         }
     }
 
-    /// Time: a replica begins a call of launch. None is begun within five minutes of having been told
-    /// that the class's launches are refused for what a person must mend.
+    /// Time: a replica requests a launch. It must request none within five minutes of a refusal
+    /// that a person must fix.
     pub fn on_asked(&mut self, now: Timestamp, replica: Group, slot: &Slot, class: &ClassName) {
         let told = self.stopped.get(&(replica, class.clone()));
         if let Some(ago) = told.map(|at| now.duration_since(*at)).filter(|ago| *ago < STOPPED_FOR) {
             let what = format!(
-                "{slot}: asked again {} s after class {class} was refused for good",
+                "{slot}: asked again {} s after launches of class {class} were refused permanently",
                 ago.as_secs()
             );
             self.broken("time", now, slot.run.as_str(), what);
         }
     }
 
-    /// A replica is told that a class's launches are refused for what a person must mend.
+    /// Records that a replica learned that launches of a class are refused until a person fixes
+    /// something.
     pub fn on_stopped(&mut self, now: Timestamp, replica: Group, class: &ClassName) {
         self.stopped.insert((replica, class.clone()), now);
     }
 
-    /// L2: the cloud refused a token that came with other bytes.
+    /// L2: the cloud refused a token that was sent with a different request.
     pub fn on_other_bytes(&mut self, now: Timestamp, slot: &Slot, placement: u32) {
         if self.scrambled.contains(&slot.run) {
             return;
         }
-        let what = format!("{slot}-{placement}: the same token came with other bytes");
+        let what = format!("{slot}-{placement}: the same token was sent with a different request");
         self.broken("L2", now, slot.run.as_str(), what);
     }
 
-    /// L2 and L6: a machine was made. `live` are all that boot or are up, it among them.
+    /// L2 and L6: checks a machine that was created. `live` are all machines that boot or are up,
+    /// including it.
     pub fn on_machine<'a>(
         &mut self,
         now: Timestamp,
@@ -199,7 +208,7 @@ impl Laws {
         }
         let about = made.slot.run.to_string();
         if twins > 1 {
-            let what = format!("{}-{}: {twins} machines", made.slot, made.placement);
+            let what = format!("{}-{}: {twins} machines for one token", made.slot, made.placement);
             self.broken("L2", now, &about, what);
         }
         let mut live: Vec<(&Machine, String)> = live.collect();
@@ -207,7 +216,7 @@ impl Laws {
             return;
         }
         if let Some(since) = self.configured_at {
-            // A limit holds for those that were decided under it.
+            // A limit applies to attempts decided under it.
             let decided = |m: &Machine| self.attempts.get(&m.slot).map(|a| a.decided_at);
             live.retain(|(m, _)| decided(m).is_some_and(|at| at > since));
         }
@@ -230,7 +239,8 @@ impl Laws {
         }
     }
 
-    /// L3: a machine is to be terminated; there are three grounds for it and no other.
+    /// L3: checks a termination. It is permitted if a person requested it, after the deadline, or
+    /// of an idle machine without a registration.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
         let TerminateTruth { machine, by_person, registered } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {
@@ -238,30 +248,31 @@ impl Laws {
         }
         let about = machine.slot.run.to_string();
         if machine.is_busy() {
-            let what = format!("{} {}: terminated at work", machine.slot, machine.id);
+            let what = format!("{} {}: terminated mid-job", machine.slot, machine.id);
             self.broken("L3", now, &about, what);
         } else if registered {
-            let what = format!("{} {}: terminated without a ground", machine.slot, machine.id);
+            let what =
+                format!("{} {}: terminated without a permitted reason", machine.slot, machine.id);
             self.broken("L3", now, &about, what);
         }
     }
 
-    /// L5: a machine that is not ours was touched.
+    /// L5: a machine that is not ours was terminated.
     pub fn on_foreign(&mut self, now: Timestamp, id: &str) {
-        self.broken("L5", now, "", format!("{id}: not ours, and terminated"));
+        self.broken("L5", now, "", format!("{id}: terminated, but not ours"));
     }
 
-    /// L3: a registration is to be retired.
+    /// L3: checks a registration that is about to be retired.
     pub fn on_retire(&mut self, now: Timestamp, id: i64, truth: &RetireTruth) {
         let RetireTruth { name, works, lives } = truth;
         let about = name.parse::<Slot>().map_or(String::new(), |slot| slot.run.to_string());
         if name.parse::<Slot>().is_err() {
-            let what = format!("registration {id} `{name}` is not ours, and retired");
+            let what = format!("registration {id} `{name}` retired, but not ours");
             self.broken("L5", now, &about, what);
         } else if *works && !self.scrambled(name) {
-            self.broken("L3", now, &about, format!("registration {id} {name}: retired at work"));
+            self.broken("L3", now, &about, format!("registration {id} {name}: retired mid-job"));
         } else if *lives && !self.records_lost && !self.scrambled(name) && !self.is_twinned(name) {
-            let what = format!("registration {id} {name}: retired while its machine lives");
+            let what = format!("registration {id} {name}: retired while its machine is live");
             self.broken("L3", now, &about, what);
         }
         self.registration_went(now, id);
@@ -271,23 +282,23 @@ impl Laws {
         slot.parse::<Slot>().is_ok_and(|slot| self.scrambled.contains(&slot.run))
     }
 
-    /// Whether the cloud has made twins of a slot. One of them may come after all of the slot was seen
-    /// to be gone, by a call that hung: nobody can know of it.
+    /// Returns whether the cloud duplicated a machine of an attempt ID. A hanging call may create a
+    /// duplicate after all others were seen gone, which no controller can know.
     fn is_twinned(&self, slot: &str) -> bool {
         slot.parse::<Slot>().is_ok_and(|slot| self.twinned.contains(&slot))
     }
 
-    /// A run was put into the queue.
+    /// Counts a wake-up put into the queue.
     pub fn on_wake(&mut self, name: &RunName) {
         *self.woken.entry(name.clone()).or_insert(0) += 1;
     }
 
-    /// How often a run was woken: what an ingest changes.
+    /// Returns how often a run was woken.
     pub fn woken(&self, name: &RunName) -> u64 {
         self.woken.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether a job's labels are served.
+    /// Returns whether a class serves these labels.
     pub fn served(&self, runs_on: &[String]) -> bool {
         serving(&self.classes, runs_on).is_some()
     }
@@ -295,12 +306,14 @@ impl Laws {
     /// L8: a webhook was answered with success. `durable`: the run is recorded or was woken.
     pub fn on_ingested(&mut self, now: Timestamp, name: &RunName, durable: bool) {
         if !durable {
-            let what = format!("{name}: its webhook was taken, and nothing is durable");
+            let what = format!(
+                "{name}: its webhook was accepted, but the run was neither recorded nor woken"
+            );
             self.broken("L8", now, name.as_str(), what);
         }
     }
 
-    /// L7: what a look tells must hold no credential.
+    /// L7: checks that a reconcile report contains no credential.
     pub fn on_report(&mut self, now: Timestamp, report: &Report) {
         self.looks += 1;
         let text = serde_json::to_string(report).unwrap_or_default();
@@ -312,12 +325,13 @@ impl Laws {
         let own = self.attempts.range(first..).take_while(|(slot, _)| slot.run == report.name);
         let leaks = own.map(|(_, a)| a.runner.token.expose()).any(|token| text.contains(token));
         if leaks {
-            let what = format!("{}: a credential stands in a report", report.name);
+            let what = format!("{}: a report contains a credential", report.name);
             self.broken("L7", now, report.name.as_str(), what);
         }
     }
 
-    /// A run's machine was taken by another job: what was written for it bought that job its machine.
+    /// Records that another job displaced this run's job: the writes so far produced that job's
+    /// machine.
     pub fn on_robbed(&mut self, name: &RunName) {
         if let Some(times) = self.writes.get_mut(name) {
             let bought = times.len().min(WRITES_OF_A_MACHINE);
@@ -325,7 +339,7 @@ impl Laws {
         }
     }
 
-    /// Time: writes of one run in a day, or in an hour.
+    /// Time: counts writes of one run within the window.
     fn count_write(&mut self, now: Timestamp, name: &RunName) {
         *self.written.entry(name.clone()).or_insert(0) += 1;
         let (most, within) = self.writes_at_most;
@@ -341,7 +355,7 @@ impl Laws {
     }
 }
 
-/// What of a recorded attempt must never change, and did.
+/// Returns which part of a recorded attempt changed although it must not.
 fn changed(known: &Attempt, now: &Attempt) -> Option<&'static str> {
     let recipe = |p: &Placement| p.machine.clone();
     let kept = known.placements.len() <= now.placements.len()
@@ -353,7 +367,7 @@ fn changed(known: &Attempt, now: &Attempt) -> Option<&'static str> {
     if known.runner != now.runner {
         Some("identity")
     } else if known.boot != now.boot || known.class != now.class || !kept {
-        Some("recipe")
+        Some("machine spec")
     } else if known.decided_at != now.decided_at {
         Some("time of decision")
     } else if known.ended.is_some_and(|e| now.ended.is_none_or(|n| n.at != e.at)) {

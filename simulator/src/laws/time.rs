@@ -1,4 +1,4 @@
-//! Laws over time: looked at once a minute, and at the end.
+//! Laws over time, checked once a minute and at the end.
 
 use std::collections::BTreeSet;
 
@@ -8,26 +8,27 @@ use super::Laws;
 use crate::cloud::Cloud;
 use crate::forge::Forge;
 
-/// How often is looked.
+/// Interval of the check.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-/// A machine may live so long after its job ended or its registration went.
+/// Longest permitted life of a machine after its job ended or its registration was removed.
 pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
-/// What no controller can help at a minute.
+/// Conditions in one minute that no controller can overcome.
 #[derive(Clone, Debug, Default)]
 pub struct Excuse {
-    /// A port is down: nothing can be seen, or done.
+    /// A port is down: nothing can be observed or changed.
     pub cut_off: bool,
-    /// A replica died, and with it what it remembered (since when registrations are missing), or one
-    /// stands still and holds the wake-ups that it has taken.
+    /// A replica died and lost its cache (since when registrations are missing), or one is paused
+    /// and holds the wake-ups that it took.
     pub forgotten: bool,
-    /// No job can start, because of that, or because the forge assigns none, or for want of capacity.
+    /// No job can start: a port is down, the forge assigns none, or there is no capacity.
     pub no_job_can_start: bool,
-    /// Jobs for which no machine will come: given up, deleted by a person, or of a class that has none.
+    /// Jobs that get no machine: given up, deleted by a person, or of a class without working
+    /// machines.
     pub hopeless: BTreeSet<i64>,
 }
 
-/// How long something lasts that may not.
+/// Duration of a state that must not last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     since: Timestamp,
@@ -40,7 +41,7 @@ impl Wait {
         Self { since, excused: SignedDuration::ZERO, told: false }
     }
 
-    /// A minute more. Answers how long it is, the first time that this is too long.
+    /// Adds a minute. Returns the duration the first time it exceeds `most`.
     fn goes_on(
         &mut self,
         now: Timestamp,
@@ -58,12 +59,12 @@ impl Wait {
 }
 
 impl Laws {
-    /// A registration is no longer at the forge.
+    /// Records that a registration is no longer at the forge.
     pub(super) fn registration_went(&mut self, now: Timestamp, id: i64) {
         self.registration_went.entry(id).or_insert(now);
     }
 
-    /// Looks at what may not last.
+    /// Checks every state that must not last.
     pub fn every_minute(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge, excuse: &Excuse) {
         self.waits(now, forge, excuse);
         let gone: Vec<i64> =
@@ -74,8 +75,8 @@ impl Laws {
         let lingering: Vec<(String, String, Timestamp)> = cloud
             .live()
             .filter_map(|machine| {
-                // The forge takes the registration away when the job ends. Where the job itself was taken
-                // out of the books it stays, and nobody can know.
+                // The forge removes the registration when the job ends. If the job itself was
+                // deleted there, the registration stays and the controller cannot know.
                 let since = *self.registration_went.get(&machine.runner.id)?;
                 Some((machine.id.to_string(), machine.slot.run.to_string(), since))
             })
@@ -86,7 +87,7 @@ impl Laws {
             let excused = excuse.cut_off || excuse.forgotten;
             if wait.goes_on(now, excused, LINGERS_AT_MOST).is_some() {
                 let what =
-                    format!("{id} lives 15 minutes after its job ended or its registration went");
+                    format!("{id} is live 15 minutes after the end of its job or registration");
                 self.broken("time", now, &run, what);
             }
         }
@@ -101,7 +102,7 @@ impl Laws {
             served.iter().map(|job| (job.id, job.updated_at)).collect();
         self.waiting.retain(|wait, _| goes_on.contains(wait));
         for job in served {
-            // A job that no class served until now waits since one does.
+            // A job that no class served until now counts from the moment when one does.
             let since = job.updated_at.max(now - MINUTE);
             let key = (job.id, job.updated_at);
             let wait = self.waiting.entry(key).or_insert(Wait::since(since));
@@ -111,19 +112,19 @@ impl Laws {
             );
         }
         for (id, waited) in long {
-            let what = format!("job {id} waits for {} s", waited.as_secs());
+            let what = format!("job {id} has waited {} s", waited.as_secs());
             self.broken("time", now, &format!("job-{id}"), what);
         }
     }
 
-    /// A job was given to a runner.
+    /// Records that a job was assigned to a runner after `waited`.
     pub fn on_started(&mut self, job: i64, waited: SignedDuration) {
         if waited > self.longest_wait.0 {
             self.longest_wait = (waited, job);
         }
     }
 
-    /// Something is there that must be gone.
+    /// Records something that should be gone.
     pub fn left_over(&mut self, now: Timestamp, about: &str, what: String) {
         self.broken("time", now, about, what);
     }

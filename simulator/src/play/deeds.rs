@@ -1,4 +1,4 @@
-//! What people do in a narrow world, drawn from its seed.
+//! Actions of people, drawn from the seed.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market};
@@ -8,7 +8,7 @@ use super::profile::Deed;
 use crate::faults::Rng;
 use crate::forge::JobSpec;
 
-/// Deeds, and how long after the start.
+/// Actions, each with its time after the start.
 type Deeds = Vec<(SignedDuration, Deed)>;
 
 const REPOS: [&str; 3] = ["acme/widget", "acme/gadget", "umbrella/t-virus"];
@@ -65,7 +65,7 @@ pub(super) fn pushes(rng: &mut Rng) -> Deeds {
     deeds
 }
 
-/// The same, some with `needs`; a few are cancelled or run again.
+/// The same, some with `needs`; a few are canceled or rerun.
 pub(super) fn mixed(rng: &mut Rng) -> Deeds {
     let mut deeds = pushes(rng);
     let mut more = Vec::new();
@@ -90,7 +90,7 @@ pub(super) fn mixed(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// Pushes for two classes, those for the second one in bursts.
+/// Pushes for two classes; those for the second come in bursts.
 pub(super) fn two_classes(rng: &mut Rng) -> Deeds {
     let mut deeds = pushes(rng);
     for n in 0..12 {
@@ -113,7 +113,7 @@ pub(super) fn few_bursts(rng: &mut Rng) -> Deeds {
         .collect()
 }
 
-/// Whatever people may do, and matrices of 50.
+/// Every action of people, and matrices of 50.
 pub(super) fn people(rng: &mut Rng) -> Deeds {
     let mut deeds = mixed(rng);
     let at = rng.between(seconds(5), minutes(330));
@@ -142,7 +142,7 @@ pub(super) fn people(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// All of it now and then: also other classes under way, and a lost table.
+/// A mixture of all, sometimes with changed classes or a lost table.
 pub(super) fn anything(rng: &mut Rng) -> Deeds {
     let mut deeds = if rng.chance(0.3) { people(rng) } else { mixed(rng) };
     if rng.chance(0.1) {
@@ -154,7 +154,7 @@ pub(super) fn anything(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// Jobs that nobody can run among others; people try again, or not.
+/// Some jobs that no machine can run; people may retry.
 pub(super) fn hopeless(rng: &mut Rng) -> Deeds {
     let mut deeds = mixed(rng);
     for _ in 0..6 {
@@ -174,7 +174,7 @@ pub(super) fn hopeless(rng: &mut Rng) -> Deeds {
 pub(super) fn lost(rng: &mut Rng) -> Deeds {
     let mut deeds = mixed(rng);
     if rng.chance(0.5) {
-        // Amid a burst, where most is under way.
+        // During a burst, when many calls are in progress.
         let at = rng.between(minutes(30), minutes(320));
         deeds.push((at, push(rng, "acme/widget", 20)));
         deeds.push((at + rng.between(seconds(1), minutes(6)), Deed::LoseRecords));
@@ -184,12 +184,12 @@ pub(super) fn lost(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// Records are rewritten at random, a few times.
+/// Records are rewritten at random a few times.
 pub(super) fn scrambled(rng: &mut Rng) -> Deeds {
     let mut deeds = if rng.chance(0.5) { mixed(rng) } else { few_bursts(rng) };
     for _ in 0..=pick(rng, 4) {
         let percent = [5, 30, 100][pick(rng, 3)];
-        // Soon after a push, where most is under way, or at any time.
+        // Soon after a push, when many calls are in progress, or at any time.
         let at = if rng.chance(0.7) {
             let at = deeds[pick(rng, u64::try_from(deeds.len()).unwrap_or(1))].0;
             at + rng.between(seconds(1), minutes(8))
@@ -201,7 +201,7 @@ pub(super) fn scrambled(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// Pushes of jobs that need a runner at once; a few are cancelled.
+/// Pushes of jobs that need a runner at once; a few are canceled.
 pub(super) fn first_waves(rng: &mut Rng) -> Deeds {
     let mut deeds = pushes(rng);
     for _ in 0..4 {
@@ -211,7 +211,7 @@ pub(super) fn first_waves(rng: &mut Rng) -> Deeds {
     in_order(deeds)
 }
 
-/// Pushes for several labels while classes, labels, limits, machines and recipes change.
+/// Pushes for several labels while classes, labels, limits and machine specs change.
 pub(super) fn changing(rng: &mut Rng) -> Deeds {
     let mut deeds = mixed(rng);
     for _ in 0..6 {
@@ -234,7 +234,7 @@ fn configurations(rng: &mut Rng) -> Deeds {
         .collect()
 }
 
-/// Classes as an operator may come to want them. Jobs for `linux` are always served.
+/// Changes of classes as an operator might make. Jobs for `linux` are always served.
 fn classes(rng: &mut Rng) -> Vec<Class> {
     let mut class = linux(KEEP);
     if rng.chance(0.3) {

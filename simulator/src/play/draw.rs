@@ -1,11 +1,11 @@
-//! What histories are drawn with: times, chance, and the class that most of them have.
+//! Shared values for drawing histories: times, chance, and the default class.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
 
 use crate::faults::Rng;
 
-/// How long finished runs are kept, where that is not what a world is about.
+/// How long finished runs are kept by default.
 pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 
 pub(super) fn minutes(minutes: i64) -> SignedDuration {
@@ -24,7 +24,7 @@ pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
     usize::try_from(rng.below(of)).unwrap_or(0)
 }
 
-/// One class of spot machines, then on demand.
+/// Returns a class of spot machines, then on demand.
 pub fn linux(keep: SignedDuration) -> Class {
     let machine = |market, subnet: &str| Machine {
         kind: "t3.small".to_owned(),

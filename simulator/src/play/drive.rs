@@ -1,4 +1,4 @@
-//! A seed's history, from the first push to the day on which nothing happens any more.
+//! Plays a seed's history, from the first push until nothing happens any more.
 
 mod end;
 mod post;
@@ -22,22 +22,22 @@ use crate::schedule::{MUTATING, Schedule};
 use crate::world::{Demand, Shared, World, forge_of, lock};
 use post::Post;
 
-/// Every replica has heard of other classes after this.
+/// Every replica learns of changed classes within this time.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-/// This long after the weather no job waits any more that can run.
+/// This long after the faults, no job that can run still waits.
 const HEALED_WITHIN: SignedDuration = SignedDuration::from_mins(60);
-/// So long after the weather people clear up what nobody runs.
+/// This long after the faults, people cancel jobs that cannot run.
 const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
-/// Lets a seed's history happen.
+/// Plays a seed's history.
 pub fn run(seed: u64, profile: &Profile) -> Outcome {
     let mut drive = Drive::new(seed, profile);
     drive.play();
     drive.end()
 }
 
-/// Lets a seed's history happen with mishaps on purpose. Answers the schedule too: what of it came
-/// to pass, and all calls.
+/// Plays a seed's history with scheduled faults. Also returns the schedule: the faults that
+/// occurred and all calls.
 pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outcome, Schedule) {
     let mut drive = Drive::new(seed, profile);
     lock(&drive.world).schedule = schedule;
@@ -46,7 +46,7 @@ pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outco
     (drive.end(), schedule)
 }
 
-/// Lets a seed's history happen, and answers all of it too, a line per event.
+/// Plays a seed's history. Also returns all its events, one line each.
 pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     let mut drive = Drive::new(seed, profile);
     lock(&drive.world).laws.remembers = usize::MAX;
@@ -62,22 +62,22 @@ struct Drive<'a> {
     executor: Executor,
     /// The incarnation of each replica; `None` while it is down.
     replicas: Vec<Option<Replica>>,
-    /// Replicas that come back, and when.
+    /// Replicas that will restart, and when.
     restarts: Vec<(Timestamp, usize)>,
-    /// The classes in force, and the replicas that have yet to hear of them.
+    /// The current classes, and the replicas that have yet to learn of them.
     classes: Vec<Class>,
     hears: Vec<(Timestamp, usize)>,
     deeds: VecDeque<(Timestamp, Deed)>,
-    /// When the weather is over.
+    /// End of the faults.
     until: Timestamp,
-    /// The longest that a finished run is kept.
+    /// The longest time that a finished run is kept.
     keep: SignedDuration,
-    /// Webhooks on their way: when they arrive, in that order.
+    /// Webhooks in transit, by time of arrival.
     webhooks: BTreeMap<(Timestamp, u64), Post>,
     sent: u64,
     pushed: Pushed,
     groups: Group,
-    /// Jobs seen running, with when they had begun to wait and whether a machine of theirs had them.
+    /// Jobs seen running: since when they had waited, and whether they ran on their own machine.
     starts: BTreeMap<(i64, Timestamp), bool>,
     queued: BTreeSet<(i64, Timestamp)>,
     settled_calls: u64,
@@ -162,16 +162,16 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// The phases: jobs come and are done; a settled day; records go; nothing happens any more.
+    /// Plays until all jobs are done, through a settled day and the removal of records, to the end.
     fn play(&mut self) {
         let give_up = self.until + SignedDuration::from_hours(12);
         self.play_while(give_up, |drive| !drive.is_quiet());
         let quiet_at = self.clock.now();
         if !self.is_quiet() {
-            self.tell_left_over("12 hours after the weather");
+            self.tell_left_over("12 hours after the faults ended");
             return;
         }
-        // The last looks: finished runs are written, seats and registrations given back.
+        // The last reconciles: finished runs are written, seats and registrations given back.
         self.play_until(quiet_at + SignedDuration::from_mins(45));
         if self.profile.settled > SignedDuration::ZERO {
             let (before, all_before) = (self.mutating_calls(), self.calls());
@@ -179,15 +179,15 @@ impl<'a> Drive<'a> {
             self.settled_calls += self.mutating_calls() - before;
             self.idle_calls = self.calls() - all_before;
         }
-        // What is filed wrongly is found within an hour.
+        // The sweep finds misfiled records within an hour.
         self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
-        self.tell_left_over("an hour after the last record was to be removed");
+        self.tell_left_over("an hour after the last record was due for removal");
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
         self.settled_calls += self.mutating_calls() - before;
         if self.settled_calls > 0 {
             let now = self.clock.now();
-            let what = format!("{} effects after all was done", self.settled_calls);
+            let what = format!("{} effects after all work was done", self.settled_calls);
             lock(&self.world).laws.left_over(now, "", what);
         }
     }
@@ -197,7 +197,7 @@ impl<'a> Drive<'a> {
         MUTATING.iter().filter_map(|name| world.calls.get(name)).sum()
     }
 
-    /// Calls that a cloud would be asked with.
+    /// Returns the number of calls that would reach a cloud.
     fn calls(&self) -> u64 {
         let world = lock(&self.world);
         let ours = world
@@ -207,7 +207,7 @@ impl<'a> Drive<'a> {
         ours.map(|(_, count)| count).sum()
     }
 
-    /// Whether all that was to be done at the forge is done, and no machine lives.
+    /// Returns whether all actions and jobs are done and no machine is live.
     fn is_quiet(&self) -> bool {
         let world = lock(&self.world);
         let forge = world.forge();
@@ -215,7 +215,7 @@ impl<'a> Drive<'a> {
             && self.until <= world.now()
             && forge.jobs().all(|job| job.status.is_done())
             && world.cloud.live().next().is_none()
-            // Where no job can be looked at, a run goes on until it is given up.
+            // Without a job list, a run continues until it is given up.
             && (world.demand == Demand::Jobs || !world.records.runs().any(Run::is_open))
     }
 
@@ -224,7 +224,7 @@ impl<'a> Drive<'a> {
         self.clock.set(end);
     }
 
-    /// Steps from event to event, while something holds and until `end`.
+    /// Steps from event to event until `end`, or until `holds` is false.
     fn play_while(&mut self, end: Timestamp, holds: impl Fn(&Self) -> bool) {
         let mut asked_at = self.clock.now();
         loop {
@@ -287,11 +287,11 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Looks after what is slow. Pushes that were not taken are sent again: without a job list nothing
-    /// else tells of them.
+    /// Checks slow conditions. Pushes that were not accepted are sent again: without a job list,
+    /// nothing else reports their jobs.
     fn every_minute(&mut self, now: Timestamp) {
         let mut world = lock(&self.world);
-        // Where places are counted, how long the queue takes is the operator's choice.
+        // Under a limit, the length of the queue is the operator's choice.
         let limited = world.laws.classes.iter().any(Class::has_limit);
         if now >= self.until + HEALED_WITHIN && !limited {
             world.laws.waits_at_most = world.laws.waits_at_most.min(HEALED_WITHIN);
@@ -311,7 +311,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// People do what they do; replicas hear of it one after the other.
+    /// Performs people's actions; replicas learn of changed classes one by one.
     fn act(&mut self, now: Timestamp) {
         while let Some((_, deed)) = self.deeds.pop_front_if(|(at, _)| *at <= now) {
             let mut world = lock(&self.world);

@@ -1,4 +1,4 @@
-//! Worlds narrower still: each is there for one mechanism, whose loss nothing else would show.
+//! Profiles that each cover one mechanism whose loss no other profile would show.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName};
@@ -9,8 +9,8 @@ use super::profile::{Deed, Profile};
 use crate::faults::{Faults, Rng};
 
 impl Profile {
-    /// Records go a minute after their jobs, jobs are run again under their ids later, and wake-ups
-    /// and calls come so late that a look knows of no record where there is one again.
+    /// Records are removed a minute after their jobs, and jobs are rerun under their IDs later.
+    /// Wake-ups and calls are so late that a reconcile read no record where one exists again.
     pub fn forgetful() -> Self {
         let mut class = linux(minutes(1));
         class.limit = Some(6);
@@ -29,7 +29,7 @@ impl Profile {
         }
     }
 
-    /// The machine list is almost five minutes old, and there may be few machines.
+    /// The machine list is almost five minutes old, and the limits are low.
     pub fn hidden() -> Self {
         Self {
             name: "hidden",
@@ -39,8 +39,8 @@ impl Profile {
         }
     }
 
-    /// The cloud's replies are lost while its list is almost five minutes old: what was launched is
-    /// asked for again.
+    /// The cloud's replies are lost while its list is almost five minutes old, so launches are
+    /// requested again.
     pub fn hidden_replies() -> Self {
         Self {
             name: "hidden_replies",
@@ -53,7 +53,7 @@ impl Profile {
         }
     }
 
-    /// The list of runners leaves rows out, for minutes.
+    /// The list of runners omits rows for minutes.
     pub fn omitted_runners() -> Self {
         Self {
             name: "omitted_runners",
@@ -62,8 +62,8 @@ impl Profile {
         }
     }
 
-    /// Half of all launches are refused, a tenth of the cloud's calls comes minutes late, and bursts
-    /// want more machines than there may be.
+    /// Half of all launches are refused, a tenth of the cloud's calls are minutes late, and bursts
+    /// want more machines than the limit.
     pub fn late_launches() -> Self {
         let mut class = linux(KEEP);
         class.limit = Some(4);
@@ -81,7 +81,7 @@ impl Profile {
         }
     }
 
-    /// Every few minutes another class, with another image, is the first to serve; the cloud's replies
+    /// Every few minutes the class that serves changes, and with it the image; the cloud's replies
     /// are lost and its list is almost five minutes old.
     pub fn restless() -> Self {
         Self {
@@ -94,8 +94,8 @@ impl Profile {
         }
     }
 
-    /// Bursts want four times the machines that there may be, in fair weather: most jobs are taken by
-    /// machines of other runs before their own may be asked for.
+    /// Bursts want four times the limit of machines, without faults: most jobs run on machines of
+    /// other runs before their own may be requested.
     pub fn few() -> Self {
         let mut class = linux(KEEP);
         class.limit = Some(5);
@@ -108,8 +108,8 @@ impl Profile {
         }
     }
 
-    /// Bursts want more machines than there may be, while calls are refused and replies are lost: a
-    /// run's job is taken while its next attempt is prepared.
+    /// Bursts want more machines than the limit while calls are refused and replies are lost: a
+    /// run's job is displaced while its next attempt is prepared.
     pub fn contended() -> Self {
         let mut class = linux(KEEP);
         class.limit = Some(6);
@@ -127,8 +127,7 @@ impl Profile {
         }
     }
 
-    /// One replica that dies again and again, and no webhook: nothing but the record says when a run is
-    /// to be looked at.
+    /// One replica that dies repeatedly, and no webhook: only the record says when a run is due.
     pub fn alone() -> Self {
         Self {
             name: "alone",
@@ -139,8 +138,8 @@ impl Profile {
         }
     }
 
-    /// Push mode, and many machines end in the moment of their launch: runs back off after machines
-    /// that ended idle, and their registrations are retired. A run that was robbed is given up soon.
+    /// Push mode, and many machines end right after launch: runs back off after machines that ended
+    /// idle, and their registrations are retired. A displaced run is given up soon.
     pub fn push_stillborn() -> Self {
         let mut class = linux(KEEP);
         class.times.give_up_after = minutes(45);
@@ -153,8 +152,8 @@ impl Profile {
         }
     }
 
-    /// All worlds of this kind that hold whatever the seed. `push_stillborn` is not among them: in push
-    /// mode a job waits for ever whose machine was taken by one whose run was given up.
+    /// Returns the profiles of this module that hold for every seed. `push_stillborn` is excluded:
+    /// in push mode, a displaced job waits forever if the displacing job's run was given up.
     pub fn narrow() -> Vec<Self> {
         vec![
             Self::forgetful(),
@@ -169,7 +168,7 @@ impl Profile {
     }
 }
 
-/// Two classes that serve the same labels, in an order that each turn reverses.
+/// Two classes that serve the same labels; each turn reverses their order.
 fn classes(turn: usize) -> Vec<Class> {
     let class = |name: &str, image: &str| {
         let mut class = linux(KEEP);
@@ -184,7 +183,7 @@ fn classes(turn: usize) -> Vec<Class> {
     both
 }
 
-/// Bursts, and classes that take turns.
+/// Bursts, and classes that alternate.
 fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
     let mut deeds = deeds::bursts(rng);
     let mut at = minutes(2);

@@ -1,4 +1,4 @@
-//! What came of a history, in numbers.
+//! The outcome of a history in numbers.
 
 use std::collections::BTreeMap;
 
@@ -7,61 +7,61 @@ use tinqs_ci_reconciler::model::RunName;
 
 use crate::laws::Violation;
 
-/// What came of a seed.
+/// The outcome of a seed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
     /// The profile's name.
     pub profile: &'static str,
-    /// How many replicas there were.
+    /// Number of replicas.
     pub replicas: usize,
-    /// Jobs that waited for a runner at some time, re-runs counted anew.
+    /// Jobs that waited for a runner at some time; reruns count again.
     pub jobs: usize,
-    /// Of those, the ones that ran.
+    /// Of those, the jobs that ran.
     pub ran: usize,
-    /// Of those, the ones that ran on the machine of another run.
+    /// Of those, the jobs that ran on the machine of another run.
     pub shared: usize,
-    /// Machines that were made.
+    /// Machines that were created.
     pub machines: usize,
-    /// Calls of launch that reached the cloud.
+    /// Launch calls that reached the cloud.
     pub launches: u64,
-    /// Registrations that were made.
+    /// Registrations that were created.
     pub registrations: u64,
-    /// Writes of each run, its removal not among them.
+    /// Writes of each run, without its removal.
     pub writes_per_run: BTreeMap<RunName, u32>,
     /// Records that were removed.
     pub removals: u64,
-    /// Calls that would change something, after all is done.
+    /// Calls that would change something after all work is done.
     pub mutating_calls_in_settled_day: u64,
-    /// Calls of store, queue and compute in that time, apart from waiting for wake-ups.
+    /// Calls of store, queue and compute in that time, without waiting for wake-ups.
     pub calls_in_settled_day: u64,
-    /// The longest that a job waited for its runner.
+    /// The longest wait of a job for its runner.
     pub longest_wait: SignedDuration,
-    /// How often a run waited the whole `assign_within` for the machine of the job that had taken its
-    /// own, and then needed another.
+    /// How often a run waited all of `assign_within` for the machine of the job that displaced its
+    /// own, and then needed another machine.
     pub waited_in_vain: u64,
-    /// A hash over everything that happened.
+    /// Hash over all events.
     pub trace_hash: String,
     /// Laws that were broken.
     pub violations: Vec<Violation>,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
-    /// How often each fault struck.
+    /// How often each fault occurred.
     pub struck: BTreeMap<&'static str, u64>,
-    /// Looks that were gone through.
+    /// Number of reconciles.
     pub looks: u64,
-    /// How long the history is, in the world's own time.
+    /// Length of the history in simulated time.
     pub simulated: SignedDuration,
 }
 
 impl Outcome {
-    /// Writes of all runs, removals not among them.
+    /// Returns the writes of all runs, without removals.
     pub fn writes(&self) -> u64 {
         self.writes_per_run.values().map(|n| u64::from(*n)).sum()
     }
 
-    /// Machines per job that ran.
+    /// Returns machines per job that ran.
     #[allow(clippy::cast_precision_loss, reason = "a few hundred of each")]
     pub fn machines_per_job(&self) -> f64 {
         self.machines as f64 / self.ran.max(1) as f64

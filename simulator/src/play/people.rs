@@ -1,4 +1,4 @@
-//! What people do, done: at the forge, at the API, at the database.
+//! Performs the actions of people: at the forge, the API and the database.
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, Run, RunName};
@@ -12,7 +12,7 @@ use crate::world::{World, lock};
 /// The jobs that were pushed, oldest first.
 pub(super) type Pushed = Vec<i64>;
 
-/// Does it. Answers the classes that replicas are to be told of.
+/// Performs an action. Returns the classes that replicas must learn of.
 pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<Vec<Class>> {
     let now = world.now();
     let ago = |n: usize| pushed.iter().rev().nth(n).copied();
@@ -49,7 +49,7 @@ pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<
             if let Some(id) = ago(n) {
                 let mut forge = world.forge();
                 forge.forget_job(id);
-                // What needs it would be held back until the server's clean-up, a day later.
+                // Jobs that need it would be blocked until the server's cleanup a day later.
                 let needing =
                     |job: &&JobRow| job.status == Status::Blocked && job.needs.contains(&id);
                 let held: Vec<i64> = forge.jobs().filter(needing).map(|job| job.id).collect();
@@ -82,7 +82,7 @@ pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<
     None
 }
 
-/// A person's write: a compare-and-set like any other, and a wake-up.
+/// Writes as a person: a compare-and-set like any other, and a wake-up.
 fn with_record(world: &mut World, job: Option<i64>, change: impl FnOnce(&mut Run)) {
     let Some(name) = job.map(RunName::job) else { return };
     let Some(before) = world.records.run(&name).cloned() else { return };
@@ -109,8 +109,8 @@ fn describe(deed: &Deed) -> String {
     }
 }
 
-/// Long after: what was given up, deleted, or is served by no class, is cancelled by whoever wants
-/// the list empty. Whatever else waits must run.
+/// Cancels jobs that were given up, deleted, or are served by no class. All other waiting jobs must
+/// run.
 pub(super) fn clear_up(world: &mut World, now: Timestamp) {
     let hopeless: Vec<i64> = {
         let forge = lock(&world.forge);
@@ -118,7 +118,7 @@ pub(super) fn clear_up(world: &mut World, now: Timestamp) {
         waiting.filter(|job| world.is_hopeless(now, job)).map(|job| job.id).collect()
     };
     for id in hopeless {
-        world.tell(&format!("people: cancel job-{id}, which nobody runs"));
+        world.tell(&format!("people: cancel job-{id}, which no machine will run"));
         world.forge().cancel(now, id);
     }
 }

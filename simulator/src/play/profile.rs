@@ -1,5 +1,5 @@
-//! A narrow world: what is pushed when, in which weather, and what is expected of it. The worlds
-//! themselves are in `profiles` and `narrow`.
+//! A scenario of the simulation: what people do and when, the faults, and the expected limits. The
+//! scenarios are defined in `profiles` and `narrow`.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::Class;
@@ -8,73 +8,74 @@ use crate::faults::{Faults, Rng, Spell};
 use crate::forge::{JobSpec, Line};
 use crate::world::Demand;
 
-/// What people do.
+/// An action of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Push a commit whose workflow has these jobs.
     Push {
-        /// To this repository.
+        /// Repository.
         repo: String,
         /// The jobs.
         jobs: Vec<JobSpec>,
     },
-    /// Cancel the job that was pushed so many jobs ago.
+    /// Cancel the job pushed this many jobs ago.
     Cancel(usize),
-    /// Run that job again, if it is over.
+    /// Rerun that job if it is done.
     Rerun(usize),
-    /// Say that the job pushed so many jobs ago gets no machine any more.
+    /// Request that the job pushed `ago` jobs ago gets no more machines.
     Delete {
-        /// Which.
+        /// Number of jobs ago.
         ago: usize,
-        /// And end its machine.
+        /// Whether to terminate its machine, too.
         now: bool,
     },
-    /// Say that it is to be tried again now.
+    /// Request another attempt now.
     Retry(usize),
-    /// End a machine that lives, whichever it is.
+    /// Terminate some live machine.
     Terminate(usize),
-    /// Take that job out of the forge's books.
+    /// Delete that job at the forge.
     Forget(usize),
     /// Remove a repository.
     RemoveRepo(String),
-    /// Change the classes; replicas learn of it one after the other.
+    /// Change the classes; replicas learn of it one by one.
     Configure(Vec<Class>),
     /// Lose all records, seats and leases.
     LoseRecords,
-    /// Rewrite a record at random, within its types, with this probability in percent each.
+    /// Rewrite each record at random, within its types, with this probability in percent.
     Scramble(u64),
 }
 
-/// A narrow world.
+/// A scenario of the simulation.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Its name.
+    /// Name.
     pub name: &'static str,
-    /// Its weather, while jobs come; drawn anew for each seed.
+    /// Fault probabilities while jobs arrive, drawn for each seed.
     pub weather: fn(&mut Rng) -> Faults,
-    /// What is wrong for a while.
+    /// Periods in which one thing fails.
     pub spells: fn(&mut Rng) -> Vec<Spell>,
-    /// What is done, and how long after the start.
+    /// Actions of people, each with its time after the start.
     pub deeds: fn(&mut Rng) -> Vec<(SignedDuration, Deed)>,
-    /// The weather lasts at least so long.
+    /// Minimum duration of the faults.
     pub lasts: SignedDuration,
     /// The classes.
     pub classes: Vec<Class>,
-    /// How many replicas, at least and at most.
+    /// Fewest and most replicas.
     pub replicas: (u64, u64),
-    /// The forge's release line.
+    /// Release line of the forge.
     pub line: fn(&mut Rng) -> Line,
-    /// What tells of jobs.
+    /// Source of demand.
     pub demand: Demand,
-    /// How long a job may wait while the weather lasts, the time not counted in which none can start.
+    /// Longest permitted wait of a job during the faults, without the time in which no job can
+    /// start.
     pub waits_at_most: SignedDuration,
-    /// How long is looked on, after the last job, for calls that change something while finished
-    /// runs are still kept. Zero where they are not kept for so long.
+    /// How long to watch after the last job for calls that change something, while finished runs
+    /// are still kept. Zero if they are not kept that long.
     pub settled: SignedDuration,
 }
 
 impl Profile {
-    /// The profile of a name.
+    /// Returns the profile with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|profile| profile.name == name)
     }

@@ -1,4 +1,4 @@
-//! The narrow worlds, by name. Narrow ones find more than a mixture of everything.
+//! The profiles by name. Profiles that vary one thing find more than a mixture of everything.
 
 mod machines;
 
@@ -11,7 +11,7 @@ use crate::faults::{Faults, Port, Rng, Spell, Trouble};
 use crate::forge::Line;
 use crate::world::Demand;
 
-/// How long the weather lasts.
+/// Duration of the faults.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
 
 fn fair(_: &mut Rng) -> Faults {
@@ -52,7 +52,7 @@ impl Profile {
         }
     }
 
-    /// Bursts of 20, no faults: most jobs run on another run's machine.
+    /// Bursts of 20, no faults: most jobs run on the machine of another run.
     pub fn steal() -> Self {
         Self {
             name: "steal",
@@ -65,13 +65,13 @@ impl Profile {
         }
     }
 
-    /// Six hours, three replicas and what people do: the ground of most narrow worlds.
+    /// Six hours, three replicas and actions of people: the base of most profiles.
     fn mixed(name: &'static str, weather: fn(&mut Rng) -> Faults, waits_at_most: i64) -> Self {
         let waits_at_most = minutes(waits_at_most);
         Self { name, weather, deeds: deeds::mixed, waits_at_most, ..Self::steal() }
     }
 
-    /// Webhooks are lost, late or doubled.
+    /// Webhooks are lost, late or duplicated.
     pub fn webhooks_lost() -> Self {
         let weather = |rng: &mut Rng| Faults {
             webhook_lost: [0.2, 0.5, 1.0][pick(rng, 3)],
@@ -82,7 +82,7 @@ impl Profile {
         Self::mixed("webhooks_lost", weather, 10)
     }
 
-    /// Wake-ups are lost, late or doubled.
+    /// Wake-ups are lost, late or duplicated.
     pub fn wakes_lost() -> Self {
         let weather = |rng: &mut Rng| Faults {
             wake_lost: [0.2, 0.5, 0.8][pick(rng, 3)],
@@ -93,7 +93,7 @@ impl Profile {
         Self::mixed("wakes_lost", weather, 60)
     }
 
-    /// Replicas die, at any call, before or after its effect.
+    /// Replicas die at any call, before or after its effect.
     pub fn crash() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.001, 0.004, 0.02][pick(rng, 3)],
@@ -102,7 +102,7 @@ impl Profile {
         Self::mixed("crash", weather, 60)
     }
 
-    /// Calls have their effect and their replies are lost; others are refused.
+    /// Calls take effect but their replies are lost; others are refused.
     pub fn lost_reply() -> Self {
         let weather = |rng: &mut Rng| Faults {
             reply_lost: [0.02, 0.1, 0.25][pick(rng, 3)],
@@ -112,7 +112,7 @@ impl Profile {
         Self::mixed("lost_reply", weather, 60)
     }
 
-    /// Store, queue, cloud or forge are down for two hours, once each or all at once.
+    /// Store, queue, cloud or forge are down for two hours, one at a time or all together.
     pub fn down() -> Self {
         let spells = |rng: &mut Rng| {
             let ports = [Port::Store, Port::Queue, Port::Compute, Port::Forge];
@@ -127,7 +127,7 @@ impl Profile {
         Self { spells, ..Self::mixed("down", fair, 60) }
     }
 
-    /// Somebody else writes in between, all the time or in storms.
+    /// Another writer intervenes, all the time or in storms.
     pub fn storm() -> Self {
         let weather = |rng: &mut Rng| Faults {
             conflict: [0.0, 0.1, 0.3][pick(rng, 3)],
@@ -146,7 +146,7 @@ impl Profile {
         Self { spells, ..Self::mixed("storm", weather, 60) }
     }
 
-    /// Calls and replicas stand still, and go on with old plans; jobs are run again under their ids.
+    /// Calls and replicas pause and continue with old plans; jobs are rerun under their IDs.
     pub fn pause() -> Self {
         let weather = |rng: &mut Rng| Faults {
             pause: [0.003, 0.03][pick(rng, 2)],
@@ -155,11 +155,11 @@ impl Profile {
             ..Faults::default()
         };
         let line = |_: &mut Rng| Line::V1_26;
-        // Where most looks stand still on the way, no bound holds but that after the weather.
+        // Most reconciles pause, so only the bound after the faults holds.
         Self { line, ..Self::mixed("pause", weather, 9 * 60) }
     }
 
-    /// The forge assigns nothing for two hours; runners that ask at once lose against each other.
+    /// The forge assigns nothing for two hours; runners that ask at the same time conflict.
     pub fn mute() -> Self {
         let spells = |rng: &mut Rng| {
             vec![Spell {
@@ -172,7 +172,7 @@ impl Profile {
         Self { spells, line, ..Self::mixed("mute", fair, 60) }
     }
 
-    /// No job list: the use of registrations tells.
+    /// No job list: demand is derived from the use of registrations.
     pub fn push() -> Self {
         let mut class = linux(KEEP);
         class.times.give_up_after = hours(4);
@@ -194,9 +194,9 @@ impl Profile {
         }
     }
 
-    /// The same, and runners cannot be listed either: what is up counts as at work. That a machine
-    /// which is lost after it was up loses its job's machine is the price, and that one which hangs lives
-    /// until its deadline; here none is and none does.
+    /// The same, and runners cannot be listed either: a machine that is up counts as busy. This
+    /// mode accepts that a job loses a machine that fails after it was up, and that a hanging
+    /// machine lives until its deadline; neither occurs here.
     pub fn push_unknown() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.0, 0.002][pick(rng, 2)],
@@ -210,7 +210,7 @@ impl Profile {
         Self { name: "push_unknown", demand, weather, ..Self::push() }
     }
 
-    /// Both limits tight.
+    /// Both limits are low.
     pub fn limits() -> Self {
         let mut class = linux(KEEP);
         class.limit = Some(5);
@@ -224,7 +224,7 @@ impl Profile {
         Self { classes: vec![class], ..Self::mixed("limits", weather, 3 * 60) }
     }
 
-    /// All records gone, once.
+    /// All records are lost once.
     pub fn lost() -> Self {
         let weather = |rng: &mut Rng| Faults {
             list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
@@ -234,7 +234,7 @@ impl Profile {
         Self { deeds: deeds::lost, ..Self::mixed("lost", weather, 60) }
     }
 
-    /// Classes, labels, limits, machines and recipes change under way.
+    /// Classes, labels, limits and machine specs change during the run.
     pub fn config() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.0, 0.002][pick(rng, 2)],
@@ -244,7 +244,7 @@ impl Profile {
         Self { deeds: deeds::changing, ..Self::mixed("config", weather, 3 * 60) }
     }
 
-    /// Clocks are apart by up to 30 s, and calls take their time.
+    /// Clocks differ by up to 30 s, and some calls are slow.
     pub fn clocks() -> Self {
         let weather = |rng: &mut Rng| Faults {
             clocks_apart: seconds([15, -15][pick(rng, 2)]),
@@ -255,7 +255,7 @@ impl Profile {
         Self::mixed("clocks", weather, 90)
     }
 
-    /// People cancel, run again, delete, retry, terminate, and take away what is needed; matrices of 50.
+    /// People cancel, rerun, delete, retry, terminate and remove what is needed; matrices of 50.
     pub fn people() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.0, 0.002][pick(rng, 2)],
@@ -265,7 +265,7 @@ impl Profile {
         Self { deeds: deeds::people, line: any_line, ..Self::mixed("people", weather, 60) }
     }
 
-    /// Records are rewritten at random, within their types: everything heals.
+    /// Records are rewritten at random, within their types; everything is repaired.
     pub fn scrambled() -> Self {
         let weather = |rng: &mut Rng| Faults {
             crash: [0.0, 0.002][pick(rng, 2)],
@@ -275,7 +275,7 @@ impl Profile {
         Self { deeds: deeds::scrambled, ..Self::mixed("scrambled", weather, 3 * 60) }
     }
 
-    /// All that this world knows of bad weather at once, each seed a part of it.
+    /// All faults together; each seed has a part of them.
     pub fn chaos() -> Self {
         Self {
             deeds: deeds::anything,

@@ -13,7 +13,7 @@ use crate::executor::{Group, Scheduler};
 use crate::ports::{self, Mouth};
 use crate::world::{Shared, lock};
 
-/// A replica that lives.
+/// A live replica.
 #[derive(Clone)]
 pub(super) struct Replica {
     pub(super) group: Group,
@@ -23,14 +23,14 @@ pub(super) struct Replica {
     inbox: Arc<Mutex<Inbox>>,
 }
 
-/// What a replica is to look at.
+/// Runs to reconcile.
 #[derive(Default)]
 struct Inbox {
-    /// A later delivery of a name stands for the earlier ones.
+    /// A later delivery of a name replaces earlier ones.
     pending: BTreeMap<RunName, Delivery>,
-    /// One task at a time looks at a name.
+    /// Names being reconciled, each by one task.
     working: BTreeSet<RunName>,
-    /// The task that waits for dues.
+    /// The task that waits for due times.
     dues: Option<Waker>,
 }
 
@@ -79,7 +79,7 @@ impl Replica {
         }
     }
 
-    /// Looks at a name until nothing more asks for it.
+    /// Reconciles a run until no delivery for it is pending.
     async fn look(self, name: RunName) {
         loop {
             let delivery = {
@@ -99,7 +99,7 @@ impl Replica {
                 let done: Vec<String> =
                     report.effects.iter().map(|e| format!("{:?}({})", e.action, e.row)).collect();
                 let line = format!(
-                    "[{}] look {name} {:?} {:?} due {:?} {} {}",
+                    "[{}] reconcile {name} {:?} {:?} due {:?} {} {}",
                     self.group,
                     report.result,
                     report.phase,
@@ -118,7 +118,7 @@ impl Replica {
     }
 
     async fn done(self, delivery: Delivery) {
-        // What is not done comes again: that is all.
+        // A delivery that is not done comes again.
         let _ = self.controller.ports().queue.done(delivery).await;
     }
 
@@ -141,7 +141,7 @@ impl Replica {
         }
     }
 
-    /// At most once a second, and not before something is due.
+    /// Wakes due runs at most once a second, and not before one is due.
     async fn wake_due(self) {
         let second = SignedDuration::from_secs(1);
         loop {
@@ -157,7 +157,7 @@ impl Replica {
         }
     }
 
-    /// Waits for a time, or until dues may have changed.
+    /// Waits until a time, or until due times may have changed.
     async fn until_due(&self, due: Option<Timestamp>) {
         let mut sleep = due.map(|due| self.scheduler.sleep_until(due));
         let mut asked = false;
@@ -175,12 +175,12 @@ impl Replica {
         .await;
     }
 
-    /// Other settings are in force.
+    /// Applies other settings.
     pub(super) fn configure(&self, settings: Settings) {
         self.controller.configure(settings);
     }
 
-    /// A push arrives that needs a runner for this job. What is not taken is sent again.
+    /// Handles a push that needs a runner for this job. A push that is not accepted is sent again.
     pub(super) async fn ingest_push(self, job: i64) {
         let waiting = lock(&self.world).forge().job(job).map(ports::waiting_job);
         let Some(WaitingJob { job: reference, runs_on, about }) = waiting else { return };
@@ -196,11 +196,11 @@ impl Replica {
             Ok(_) | Err(_) => {}
         }
         lock(&self.world).taken.insert(job);
-        // The run is durable and due: a lost wake-up costs a poll's time, nothing more.
+        // The run is durable and due: a lost wake-up only costs the time until the next poll.
         let _ = own.queue.wake(&name).await;
     }
 
-    /// A webhook arrives. The forge never sends it again, whatever the answer is.
+    /// Handles a webhook. The forge never sends it again, whatever the response.
     pub(super) async fn ingest(self, hint: Hint) {
         let before: Vec<(RunName, u64, bool)> = {
             let world = lock(&self.world);
@@ -222,7 +222,7 @@ impl Replica {
             let is_there = world.records.run(&name).is_some();
             let expected = match &hint {
                 Hint::Queued(job) => serving(&settings.classes, &job.runs_on).is_some(),
-                // A run that was there may be gone since, and with it the reason to wake it.
+                // A run that was there may be removed since, and needs no wake-up then.
                 Hint::Job { .. } => was_there && is_there && quick,
             };
             let recorded = matches!(hint, Hint::Queued(_)) && is_there;
@@ -232,7 +232,7 @@ impl Replica {
     }
 }
 
-/// The runs that a hint is about.
+/// Returns the runs that a hint concerns.
 fn names(hint: &Hint) -> Vec<RunName> {
     match hint {
         Hint::Queued(job) => vec![RunName::job(job.job.job_id)],

@@ -1,5 +1,5 @@
-//! A record rewritten at random, within its types: what a person with a database shell, a bug of
-//! another version or a restored backup may leave behind.
+//! Rewrites a record at random, within its types, as a person with a database shell, a bug of
+//! another version or a restored backup might.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -47,7 +47,7 @@ const REASONS: [Reason; 9] = [
     Reason::BreakerOpen,
 ];
 
-/// The same record, about a third of its fields drawn anew.
+/// Returns the record with about a third of its fields redrawn.
 pub(super) fn scramble(rng: &mut Rng, now: Timestamp, run: &Run) -> Run {
     let mut run = run.clone();
     let status = &mut run.status;
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scrambled_record_is_another_one_that_a_store_can_hold() {
+    fn a_scrambled_record_differs_and_still_encodes() {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(100);
         let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id: 1 };
         let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };

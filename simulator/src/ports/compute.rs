@@ -1,4 +1,4 @@
-//! The cloud as the controller reaches it.
+//! The simulated cloud as the controller's `Compute` port.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use crate::faults::Trouble;
 use crate::laws::TerminateTruth;
 use crate::world::World;
 
-/// The cloud refuses what was signed longer ago.
+/// The cloud refuses requests that were signed longer ago.
 const SIGNED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 #[async_trait]
@@ -80,16 +80,16 @@ impl Compute for Mouth {
 }
 
 impl World {
-    /// Whether the cloud takes a call at all: it is not too old, and not one too many.
+    /// Returns an error if the call is too old or throttled.
     fn paced(&mut self, name: &'static str, began: Timestamp) -> Result<(), PortError> {
         let now = self.now();
         if now.duration_since(began) > SIGNED_FOR {
-            let message = "signed more than 5 minutes ago";
+            let message = "simulated: the request was signed more than 5 minutes ago";
             return Err(error(name, ErrorKind::Unavailable, message));
         }
         let throttled = self.faults.at(now).throttled;
         if self.strikes("throttled", throttled) {
-            return Err(error(name, ErrorKind::Throttled, "simulated: one call too many"));
+            return Err(error(name, ErrorKind::Throttled, "simulated: too many calls"));
         }
         Ok(())
     }
@@ -107,11 +107,11 @@ impl World {
         let recipe = recipe.map(|p| &p.machine);
         if self.suffers(now, Trouble::Denied) {
             self.count("denied");
-            let message = "simulated: the credentials ran out";
+            let message = "simulated: the credentials expired";
             return Err(error("compute.launch", ErrorKind::Denied, message));
         }
         if let Some(machine) = recipe.filter(|machine| self.has_bad_image(now, machine)) {
-            let message = format!("simulated: there is no image {}", machine.image);
+            let message = format!("simulated: image {} does not exist", machine.image);
             self.count("bad_image");
             return Err(error("compute.launch", ErrorKind::Invalid, message));
         }
@@ -128,7 +128,7 @@ impl World {
             return Err(error("compute.launch", ErrorKind::NoCapacity, message));
         }
         if self.strikes("limit", weather.limit) {
-            let message = "simulated: an account limit";
+            let message = "simulated: account limit reached";
             return Err(error("compute.launch", ErrorKind::Limit, message));
         }
         let fate = self.fate(recipe);
@@ -141,7 +141,7 @@ impl World {
             let told = error("compute.launch", refused.kind, refused.message);
             match refused.code {
                 "InsufficientFreeAddressesInSubnet" => told.because(Cause::Addresses),
-                // Another token is another matter.
+                // Only this attempt is affected: another one has another token.
                 "IdempotentParameterMismatch" => told.because(Cause::Attempt),
                 _ => told,
             }

@@ -1,4 +1,4 @@
-//! The forge as the controller reaches it, without the wire.
+//! The simulated forge as the controller's `Forge` port, without HTTP.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -82,7 +82,7 @@ impl Forge for Mouth {
             let forge = world.forge.clone();
             let mut forge = lock(&forge);
             if let Some(row) = forge.runner(id) {
-                // A task whose machine is lost is lost: nobody works on it.
+                // A task whose machine is gone is lost: no machine runs its job.
                 let of_it = || world.cloud.live().filter(|m| m.runner.id == id);
                 let truth = RetireTruth {
                     name: row.name.clone(),
@@ -98,8 +98,8 @@ impl Forge for Mouth {
     }
 }
 
-/// Whether the list leaves a row out: pages are read one after the other while rows come and go. The
-/// same row is left out for a while, so that nothing is learnt by asking twice.
+/// Returns whether the list omits a row, as happens when rows change while pages are read. The same
+/// row is omitted for a while, so asking twice reveals nothing.
 fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
     const FOR_SECONDS: i64 = 300;
     let spell = now.as_second() / FOR_SECONDS;
@@ -107,7 +107,7 @@ fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
     Rng::new(drawn).chance(omitted)
 }
 
-/// A row of ours, as the API shows it; `None` where its name is not a slot.
+/// Returns a registration of ours as the API shows it; `None` if its name is not an attempt ID.
 fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
     Some(Registration {
         id: row.id,
@@ -119,7 +119,7 @@ fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
     })
 }
 
-/// A job as the API shows it.
+/// Returns a job as the API shows it.
 fn seen_job(job: &JobRow) -> Job {
     match job.status {
         Status::Blocked => Job::Blocked,
@@ -143,7 +143,7 @@ pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {
     }
 }
 
-/// What a webhook hints at.
+/// Returns the hint that a webhook gives.
 pub(crate) fn hint(webhook: &Webhook, forge: &State) -> Option<Hint> {
     let job = forge.job(webhook.job_id)?;
     match webhook.action {

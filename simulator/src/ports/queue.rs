@@ -1,4 +1,4 @@
-//! The queue: the world's wake-ups.
+//! The simulated wake-ups as the controller's `Queue` port.
 
 use std::task::Poll;
 
@@ -10,11 +10,11 @@ use tinqs_ci_reconciler::ports::{Delivery, PortError, Queue};
 use super::{Call, Mouth, Pace};
 use crate::world::lock;
 
-/// How long `next` waits where there is nothing.
+/// How long `next` waits if the queue is empty.
 const WAITS: SignedDuration = SignedDuration::from_secs(20);
 
 impl Mouth {
-    /// Waits until the queue may have something, or for a while.
+    /// Waits until the queue may have a wake-up, or for a limited time.
     async fn wait_for_wakes(&self) {
         let woken = {
             let world = self.world.clone();
@@ -45,7 +45,7 @@ impl Mouth {
                 .await;
             }
             Pace::Live => {
-                // Wake-ups that are late by the world's clock are looked for now and then.
+                // Polls for wake-ups that become ready on the world's clock.
                 let wait = std::time::Duration::from_millis(200);
                 let _ = tokio::time::timeout(wait, woken).await;
             }

@@ -1,4 +1,4 @@
-//! The store: the world's records.
+//! The simulated records as the controller's `RunStore` port.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};

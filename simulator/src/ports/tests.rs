@@ -35,7 +35,7 @@ fn slot(job_id: i64) -> Slot {
 }
 
 #[tokio::test]
-async fn a_record_is_written_only_as_expected() {
+async fn a_record_is_written_only_if_it_matches_the_expectation() {
     let (mouth, _, _) = live();
     let run = a_run(1, start());
     assert_eq!(mouth.put(&run, Expect::Absent).await.unwrap(), 1);
@@ -55,7 +55,7 @@ async fn a_record_is_written_only_as_expected() {
 }
 
 #[tokio::test]
-async fn pages_are_newest_first_and_go_on_where_they_ended() {
+async fn pages_are_newest_first_and_continue_at_the_cursor() {
     let (mouth, _, _) = live();
     for n in 1..=5 {
         let run = a_run(n, start() + SignedDuration::from_secs(n));
@@ -79,7 +79,7 @@ async fn pages_are_newest_first_and_go_on_where_they_ended() {
 }
 
 #[tokio::test]
-async fn finished_runs_are_open_only_once_they_are_due() {
+async fn finished_runs_are_listed_only_once_due() {
     let (mouth, _, _) = live();
     let mut run = a_run(1, start());
     run.status.phase = Phase::Finished;
@@ -91,7 +91,7 @@ async fn finished_runs_are_open_only_once_they_are_due() {
 }
 
 #[tokio::test]
-async fn seats_keep_both_limits() {
+async fn seats_respect_both_limits() {
     let (mouth, _, _) = live();
     let class = ClassName("linux".to_owned());
     let limits = SeatLimits { class: Some(2), repo: Some(1) };
@@ -110,7 +110,7 @@ async fn seats_keep_both_limits() {
 }
 
 #[tokio::test]
-async fn a_lease_is_its_holders_until_it_is_over() {
+async fn a_lease_belongs_to_its_holder_until_it_expires() {
     let (mouth, _, _) = live();
     let ttl = SignedDuration::from_secs(30);
     let later = start() + ttl;
@@ -121,7 +121,7 @@ async fn a_lease_is_its_holders_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn a_wake_up_comes_until_it_is_done() {
+async fn a_wake_up_is_delivered_until_it_is_acknowledged() {
     let (mouth, world, clock) = live();
     let name = RunName::job(1);
     mouth.wake(&name).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_wake_up_comes_until_it_is_done() {
 }
 
 #[tokio::test]
-async fn somebody_who_waits_is_roused_by_a_wake_up() {
+async fn a_wake_up_wakes_a_waiting_consumer() {
     let (mouth, _, _) = live();
     let waiting = tokio::spawn({
         let mouth = mouth.clone();
@@ -156,7 +156,7 @@ async fn somebody_who_waits_is_roused_by_a_wake_up() {
 }
 
 #[tokio::test]
-async fn the_forge_tells_what_it_holds() {
+async fn the_forge_port_shows_jobs_and_registrations() {
     let (mouth, world, _) = live();
     let jobs = [JobSpec::new("build", &["linux"])];
     let id = lock(&world).forge().push(start(), "acme/widget", &jobs)[0];
@@ -178,7 +178,7 @@ async fn the_forge_tells_what_it_holds() {
 }
 
 #[tokio::test]
-async fn quick_worlds_go_on_by_themselves_when_asked() {
+async fn a_live_world_advances_on_each_call() {
     let clock = Arc::new(Quick::new(start(), 1000));
     let forge = Arc::new(std::sync::Mutex::new(Forge::new(forge::Config::default())));
     let world: Shared = Arc::new(std::sync::Mutex::new(World::new(1, clock, forge)));

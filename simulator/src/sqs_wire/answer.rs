@@ -1,10 +1,10 @@
-//! What an operation answers, and bounds that several of them have.
+//! The result of an operation, and shared bounds.
 
 use serde_json::Value;
 
 use super::json::Fault;
 
-/// What is answered, and how many messages it was about.
+/// The response and its number of messages.
 pub(super) type Answer = Result<(Value, usize), Fault>;
 
 /// In seconds.

@@ -1,4 +1,4 @@
-//! Answers and errors as SQS writes them in JSON.
+//! Responses and errors of SQS in JSON.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::queue::md5;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// An error with the service's name for it. HTTP's number is 400 but for the few named here.
+/// An error with its code. The HTTP status is 400 except for a few named here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) code: String,
@@ -33,7 +33,7 @@ impl Fault {
         }
     }
 
-    /// As one entry of `Failed`.
+    /// Returns an entry of `Failed`.
     pub(super) fn entry(&self, id: &str) -> Value {
         let ours = self.code == "InternalError";
         json!({"Id": id, "Code": self.code, "Message": self.message, "SenderFault": !ours})
@@ -44,7 +44,7 @@ pub(super) fn error_body(code: &str, message: &str) -> String {
     json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": message}).to_string()
 }
 
-/// A text field.
+/// Returns a text field.
 pub(super) fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, Fault> {
     let missing = || {
         let message = format!("The request must contain the parameter {name}.");
@@ -53,7 +53,7 @@ pub(super) fn text<'a>(body: &'a Value, name: &str) -> Result<&'a str, Fault> {
     body[name].as_str().ok_or_else(missing)
 }
 
-/// A number within bounds; `None` where it is missing.
+/// Returns a number within bounds; `None` if missing.
 pub(super) fn number(
     body: &Value,
     name: &str,
@@ -69,7 +69,7 @@ pub(super) fn number(
     }
 }
 
-/// The digest of message attributes: each by name, type and value, with lengths before them.
+/// Returns the digest of message attributes: name, type and value of each, with their lengths.
 pub(super) fn attributes_md5(attributes: &Value) -> Option<String> {
     let attributes = attributes.as_object().filter(|all| !all.is_empty())?;
     let sorted: BTreeMap<_, _> = attributes.iter().collect();
@@ -94,7 +94,7 @@ pub(super) fn attributes_md5(attributes: &Value) -> Option<String> {
     Some(md5(&bytes))
 }
 
-/// Whether SQS takes a text: the characters that XML has.
+/// Returns whether SQS accepts a text: it has only characters of XML.
 pub(super) fn allowed(text: &str) -> bool {
     text.chars().all(|c| {
         matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')

@@ -11,9 +11,9 @@ use super::receive::receive;
 use super::settings::{attributes, create};
 use crate::aws_wire::Twist;
 
-/// Most entries of a batch, and most messages of a receive.
+/// Maximum entries of a batch and messages of a receive.
 const BATCH: usize = 10;
-/// Most attributes of a message.
+/// Maximum attributes of a message.
 const ATTRIBUTES: usize = 10;
 
 pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twist) -> Answer {
@@ -84,7 +84,7 @@ fn entries(body: &Value) -> &[Value] {
     body["Entries"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Of a message: body and attributes.
+/// Returns the size of a message: body and attributes.
 fn size(message: &Value) -> usize {
     let attributes = message["MessageAttributes"].as_object();
     let of = |value: &Value, name: &str| value[name].as_str().map_or(0, str::len);
@@ -95,7 +95,7 @@ fn size(message: &Value) -> usize {
     of(message, "MessageBody") + attributes.sum::<usize>()
 }
 
-/// Ten entries at most, each by itself: what fails stands in `Failed` beside what does not.
+/// Processes up to ten entries independently; failed ones are listed in `Failed`.
 fn batch(
     shared: &Shared,
     body: &Value,

@@ -1,4 +1,4 @@
-//! One standard queue: at least once, in no order, hidden while somebody has it.
+//! A standard queue: delivers at least once, in any order, and hides received messages.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,39 @@ use md5::{Digest, Md5};
 
 use crate::aws_wire::{chance, draw, request_id};
 
-/// How messages go astray, each from 0 to 1. The default is fair weather.
+/// Fault probabilities of messages, from 0 to 1. The default has no faults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueWeather {
-    /// A message is taken and never comes.
+    /// A message is accepted but never delivered.
     pub lost: f64,
-    /// A message comes five times.
+    /// A message is delivered five times.
     pub doubled: f64,
-    /// A message comes up to 15 minutes late.
+    /// A message is delivered up to 15 minutes late.
     pub late: f64,
-    /// A deleted message comes once more.
+    /// A deleted message is delivered once more.
     pub undeleted: f64,
-    /// Messages come in any order instead of the oldest first.
+    /// Messages are delivered in random order instead of oldest first.
     pub shuffled: bool,
 }
 
-/// How a queue is set up. Durations are the real service's.
+/// Settings of a queue. Durations are those of the real service.
 #[derive(Clone, Debug)]
 pub struct QueueSettings {
-    /// How long a received message is hidden, where the call does not say.
+    /// Default visibility timeout.
     pub visibility: SignedDuration,
-    /// How long a sent message is held back, where the call does not say.
+    /// Default delay of a sent message.
     pub delay: SignedDuration,
-    /// How long a message is kept.
+    /// Message retention period.
     pub retention: SignedDuration,
-    /// How long a call waits for a message, where it does not say.
+    /// Default wait time of a receive.
     pub wait: SignedDuration,
-    /// Longest message, in bytes.
+    /// Maximum size of a message in bytes.
     pub most_bytes: usize,
-    /// Most messages that may be in somebody's hands at once.
+    /// Maximum number of messages in flight.
     pub most_in_flight: usize,
-    /// Where a message goes that was received more often: name of the queue, times.
+    /// Dead-letter queue: its name and the maximum receive count.
     pub dead_letters: Option<(String, u64)>,
-    /// Who else may use it, a policy in JSON; empty: nobody. Kept and shown, not enforced.
+    /// Access policy in JSON; empty: none. Stored and shown, not enforced.
     pub policy: String,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Message {
     pub(super) visible_at: Timestamp,
     pub(super) received: u64,
     pub(super) first_received_at: Option<Timestamp>,
-    /// Whose it is now: the last receipt's number.
+    /// Number of the latest receipt.
     receipt: u64,
 }
 
@@ -82,21 +82,21 @@ pub(super) struct Queue {
     deletions: u64,
 }
 
-/// A message as a receiver gets it.
+/// A received message.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
     pub(super) message: Message,
     pub(super) handle: String,
 }
 
-/// What a receipt handle names: message and receipt.
+/// Returns the message and receipt of a receipt handle.
 pub(super) fn read_handle(handle: &str) -> Option<(u64, u64)> {
     let mut parts = handle.strip_prefix("rh-")?.split('-');
     let (message, receipt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     parts.next().is_none().then_some((message, receipt))
 }
 
-/// MD5 in hexadecimal, as SQS proves what it got.
+/// Returns the MD5 in hexadecimal, with which SQS confirms what it received.
 pub(super) fn md5(text: &[u8]) -> String {
     hex::encode(Md5::digest(text))
 }
@@ -106,7 +106,7 @@ impl Queue {
         Self { settings, messages: BTreeMap::new(), next: 0, receipts: 0, deletions: 0 }
     }
 
-    /// Takes a message in; answers its id. `late`: what the weather's 15 minutes are.
+    /// Accepts a message and returns its ID. `late` is the longest delay of a late message.
     pub(super) fn send(
         &mut self,
         now: Timestamp,
@@ -147,12 +147,12 @@ impl Queue {
         id
     }
 
-    /// Drops what was kept too long.
+    /// Drops messages older than the retention period.
     pub(super) fn expire(&mut self, now: Timestamp, retention: SignedDuration) {
         self.messages.retain(|_, message| now.duration_since(message.sent_at) < retention);
     }
 
-    /// Visible, hidden in hands, held back.
+    /// Returns the number of visible, in-flight and delayed messages.
     pub(super) fn counts(&self, now: Timestamp) -> (usize, usize, usize) {
         let hidden = |m: &&Message| m.visible_at > now;
         let visible = self.messages.values().filter(|m| m.visible_at <= now).count();
@@ -160,12 +160,12 @@ impl Queue {
         (visible, in_hands, self.messages.len() - visible - in_hands)
     }
 
-    /// When something becomes visible.
+    /// Returns when the next message becomes visible.
     pub(super) fn next_visible(&self, now: Timestamp) -> Option<Timestamp> {
         self.messages.values().map(|m| m.visible_at).filter(|at| *at > now).min()
     }
 
-    /// Takes messages into hands, and those for the dead-letter queue out.
+    /// Receives messages and removes those for the dead-letter queue.
     pub(super) fn receive(
         &mut self,
         now: Timestamp,
@@ -205,14 +205,14 @@ impl Queue {
         (received, dead)
     }
 
-    /// Takes a message in that another queue gave up.
+    /// Accepts a message from another queue as a dead letter.
     pub(super) fn bury(&mut self, now: Timestamp, mut message: Message) {
         self.next += 1;
         message.visible_at = now;
         self.messages.insert(self.next, message);
     }
 
-    /// Deletes what a handle names; an older handle than the last, or one of nothing, deletes nothing.
+    /// Deletes the message of a handle; an outdated or unknown handle deletes nothing.
     pub(super) fn delete(&mut self, now: Timestamp, handle: (u64, u64), air: (&QueueWeather, u64)) {
         let (number, receipt) = handle;
         let current = self.messages.get(&number).is_some_and(|m| m.receipt == receipt);
@@ -230,7 +230,7 @@ impl Queue {
         }
     }
 
-    /// Hides a message for so long from now on. `false`: nobody has it.
+    /// Hides a message from now on. Returns `false` if it is not in flight.
     pub(super) fn hide(
         &mut self,
         now: Timestamp,
@@ -243,7 +243,7 @@ impl Queue {
         message.map(|m| m.visible_at = now + hidden).is_some()
     }
 
-    /// The bodies of all messages, oldest first.
+    /// Returns the bodies of all messages, oldest first.
     pub(super) fn bodies(&self) -> Vec<String> {
         self.messages.values().map(|m| m.body.clone()).collect()
     }

@@ -24,7 +24,7 @@ pub(super) async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Ans
     let until = Timestamp::now() + wait;
     let _counted = shared.poll();
     loop {
-        // Armed before looking, so that nothing comes in between unnoticed.
+        // Registered before reading, so that no change is missed.
         let changed = shared.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
@@ -35,14 +35,14 @@ pub(super) async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Ans
         if !found.is_empty() || now >= until {
             let count = found.len();
             let messages: Vec<Value> = found.iter().map(|one| message(one, body)).collect();
-            // AWS leaves an empty list out.
+            // AWS omits an empty list.
             let answer = if count == 0 { json!({}) } else { json!({"Messages": messages}) };
             return Ok((answer, count));
         }
         let next = shared.queues().get(&name).and_then(|queue| queue.next_visible(now));
         let pause = next.map_or(until, |at| at.min(until)).duration_since(now);
         let pause = pause.unsigned_abs().max(Duration::from_millis(1));
-        // Either is a reason to look.
+        // Both are a reason to read again.
         let _ = tokio::time::timeout(pause, changed).await;
     }
 }
@@ -59,7 +59,7 @@ fn take(
     let queue = queues.get_mut(name).ok_or_else(super::no_queue)?;
     queue.expire(now, shared.options.quick(queue.settings.retention));
     if queue.counts(now).1 >= queue.settings.most_in_flight {
-        // A long poll just finds nothing.
+        // A long poll finds nothing instead.
         let fault = Fault::new("OverLimit", "Too many messages in flight.");
         return if long { Ok(Vec::new()) } else { Err(fault) };
     }
@@ -76,13 +76,13 @@ fn take(
     Ok(found)
 }
 
-/// The names of a list among which `All` stands for every one.
+/// Returns whether a call's list contains a name or `All`.
 fn asked<'a>(body: &'a Value, list: &str) -> impl Fn(&str) -> bool + use<'a> {
     let names = body[list].as_array().map_or(&[][..], Vec::as_slice);
     move |name| names.iter().any(|asked| asked == "All" || asked == name)
 }
 
-/// With those attributes alone that the call asked for.
+/// Returns a message with only the requested attributes.
 fn message(received: &Received, body: &Value) -> Value {
     let Received { message, handle } = received;
     let first = message.first_received_at.unwrap_or(message.sent_at);

@@ -1,4 +1,4 @@
-//! Queues made and described.
+//! Creation and description of queues.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -72,7 +72,7 @@ fn settings(attributes: &Value) -> Result<QueueSettings, Fault> {
             "RedrivePolicy" => {
                 let policy: Value = serde_json::from_str(value).map_err(|_| bad())?;
                 let arn = policy["deadLetterTargetArn"].as_str().ok_or_else(bad)?;
-                // Written as a number or as text.
+                // Clients send a number or text.
                 let times = &policy["maxReceiveCount"];
                 let times = times.as_u64().or_else(|| times.as_str()?.parse().ok());
                 let times = times.filter(|t| (1..=1000).contains(t)).ok_or_else(bad)?;

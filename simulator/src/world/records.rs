@@ -1,4 +1,4 @@
-//! The records in memory: exact compare-and-set, seats and leases in one step each.
+//! The store in memory: compare-and-set, seats and leases are atomic.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid}
 use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 
-/// What the store holds.
+/// The contents of the store.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     runs: BTreeMap<RunName, Run>,
@@ -17,32 +17,32 @@ pub struct Records {
 }
 
 impl Records {
-    /// All records, by name.
+    /// Returns all records by name.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values()
     }
 
-    /// A record.
+    /// Returns a record.
     pub fn run(&self, name: &RunName) -> Option<&Run> {
         self.runs.get(name)
     }
 
-    /// All seats that are taken.
+    /// Returns all seats in use.
     pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &Slot, &String)> {
         self.seats.iter().map(|((class, slot), repo)| (class, slot, repo))
     }
 
-    /// How many records were removed.
+    /// Returns how many records were removed.
     pub fn removed(&self) -> u64 {
         self.removed
     }
 
-    /// All records are gone, as after a lost table.
+    /// Removes everything, as if the table was lost.
     pub fn lose_all(&mut self) {
         *self = Self::default();
     }
 
-    /// Writes a run if what is there is as expected.
+    /// Writes a run if the current record matches `expect`. Returns the new version.
     pub fn put(&mut self, run: &Run, expect: Expect) -> Result<u64, String> {
         let there = self.runs.get(&run.name).map(|r| (r.uid, r.version));
         let version = match (expect, there) {
@@ -57,14 +57,14 @@ impl Records {
         Ok(version)
     }
 
-    /// Somebody writes what is there: its version grows.
+    /// Increments a record's version, as if another writer wrote it unchanged.
     pub(crate) fn touch(&mut self, name: &RunName) {
         if let Some(run) = self.runs.get_mut(name) {
             run.version += 1;
         }
     }
 
-    /// What a record says is something else, without a write of ours.
+    /// Replaces a record without a write of the controller.
     pub fn rewrite(&mut self, run: Run) {
         self.runs.insert(run.name.clone(), run);
     }
@@ -81,7 +81,7 @@ impl Records {
         }
     }
 
-    /// Open runs, and finished ones whose time is over: this store removes nothing itself.
+    /// Returns open runs, and finished ones past their due time: this store removes nothing itself.
     pub(crate) fn open(&self, now: Timestamp) -> Vec<OpenRun> {
         let wanted = |run: &&Run| run.is_open() || run.status.due <= now;
         self.runs.values().filter(wanted).map(OpenRun::of).collect()
@@ -95,7 +95,7 @@ impl Records {
             let parsed = cursor.split_once('/').and_then(|(at, name)| {
                 Some((at.parse::<Timestamp>().ok()?, name.parse::<RunName>().ok()?))
             });
-            let (at, name) = parsed.ok_or_else(|| format!("`{cursor}` is not a cursor of ours"))?;
+            let (at, name) = parsed.ok_or_else(|| format!("`{cursor}` is not our cursor"))?;
             let last = (std::cmp::Reverse(at), name);
             runs.retain(|run| key(run) > last);
         }
@@ -127,7 +127,7 @@ impl Records {
         fits
     }
 
-    /// Gives a seat back.
+    /// Releases a seat.
     pub(crate) fn unseat(&mut self, class: &ClassName, slot: &Slot) {
         self.seats.remove(&(class.clone(), slot.clone()));
     }
@@ -147,7 +147,7 @@ impl Records {
     }
 }
 
-/// Whether a record is the one that was read: the incarnation and the version of it.
+/// Returns whether a record has the incarnation and version that was read.
 fn same((uid, version): (Uid, u64), expected: (Uid, u64)) -> bool {
     version == expected.1 && (uid == expected.0 || mutant::on(Mutant::VersionWithoutUid))
 }

@@ -1,4 +1,5 @@
-//! The wake-ups in memory: at least once, in no order. What is not done comes again after a while.
+//! The queue in memory: delivers at least once, in any order. An unacknowledged delivery returns
+//! after the visibility timeout.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -9,27 +10,27 @@ use tinqs_ci_reconciler::ports::Delivery;
 
 use super::World;
 
-/// A delivery that is not done by then comes again.
+/// An unacknowledged delivery returns after this time.
 const VISIBILITY: SignedDuration = SignedDuration::from_secs(90);
 
 /// The wake-ups in the queue.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    /// To be delivered from then on, in that order.
+    /// Ready for delivery from this time on, in order.
     ready: BTreeMap<(Timestamp, u64), RunName>,
-    /// Delivered, by handle; they come again then.
+    /// Delivered, by handle, with the time of return.
     taken: BTreeMap<String, (RunName, Timestamp)>,
     sequence: u64,
     waiting: Vec<Waker>,
 }
 
 impl Wakes {
-    /// How many are in it, delivered ones included.
+    /// Returns the number of wake-ups, including delivered ones.
     pub fn len(&self) -> usize {
         self.ready.len() + self.taken.len()
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -60,30 +61,30 @@ impl Wakes {
         deliveries
     }
 
-    /// A delivery is done: it does not come again.
+    /// Acknowledges a delivery, so it does not return.
     pub(crate) fn done(&mut self, handle: &str) {
         self.taken.remove(handle);
     }
 
-    /// Whether there is something to take.
+    /// Returns whether a wake-up is ready.
     pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
         self.ready.keys().next().is_some_and(|(at, _)| *at <= now)
     }
 
-    /// Somebody waits for something to take.
+    /// Registers a consumer that waits for a wake-up.
     pub(crate) fn wait(&mut self, waker: Waker) {
         self.waiting.push(waker);
     }
 
-    /// When something comes that was not there.
+    /// Returns when the next wake-up becomes ready or returns.
     pub fn next_event(&self) -> Option<Timestamp> {
-        // Without somebody who waits, nothing happens when a wake-up becomes ready.
+        // Without a waiting consumer, a wake-up that becomes ready is no event.
         let ready = self.ready.keys().next().map(|(at, _)| *at);
         let ready = ready.filter(|_| !self.waiting.is_empty());
         ready.into_iter().chain(self.taken.values().map(|(_, until)| *until)).min()
     }
 
-    /// Brings back what was not done, and rouses those who wait if there is something for them.
+    /// Returns unacknowledged deliveries to the queue and wakes consumers if a wake-up is ready.
     pub fn advance(&mut self, now: Timestamp) {
         let back: Vec<String> = self
             .taken
@@ -103,7 +104,7 @@ impl Wakes {
 }
 
 impl World {
-    /// Puts a wake-up into the queue, as the weather lets it come.
+    /// Puts a wake-up into the queue, subject to the faults.
     pub(crate) fn wake(&mut self, name: &RunName) {
         let now = self.now();
         let weather = self.faults.at(now);

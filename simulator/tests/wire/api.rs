@@ -1,4 +1,4 @@
-//! Rights, lists, single rows.
+//! Permissions, lists and single rows of the API.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use tinqs_ci_simulator::forge::{JobSpec, Line};
 use super::{REPO, RPC, Site};
 
 #[tokio::test]
-async fn tokens_decide_what_is_answered() {
+async fn a_tokens_permissions_decide_the_response() {
     let site = Site::new(Line::V1_25);
     site.push(&[JobSpec::new("a", &["linux"])]);
     let jobs = "/actions/jobs?status=queued";
@@ -50,7 +50,7 @@ fn ids(answer: &Value) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn lists_are_ordered_in_1_27_and_not_before() {
+async fn lists_are_ordered_only_since_1_27() {
     let jobs: Vec<JobSpec> = (0..120).map(|n| JobSpec::new(format!("j{n}"), &["x"])).collect();
     for line in [Line::V1_26, Line::V1_27] {
         let site = Site::new(line);
@@ -73,14 +73,14 @@ async fn lists_are_ordered_in_1_27_and_not_before() {
         let url = format!("{}/api/v1/user/actions/jobs", site.wire.url());
         let request = site.http.get(url).header("Authorization", "token api-token");
         let (_, none) = site.get("/user/actions/jobs").await;
-        assert_eq!(none["total_count"], 0, "other people's");
+        assert_eq!(none["total_count"], 0, "jobs of other owners are hidden");
         let headers = request.send().await.unwrap().headers().clone();
         assert_eq!(headers.contains_key("x-total-count"), line == Line::V1_27);
     }
 }
 
 #[tokio::test]
-async fn links_lead_through_all_pages() {
+async fn links_cover_all_pages() {
     let site = Site::new(Line::V1_27);
     let jobs: Vec<JobSpec> = (0..70).map(|n| JobSpec::new(format!("j{n}"), &["x"])).collect();
     site.push(&jobs);
@@ -111,7 +111,11 @@ async fn runners_are_registered_listed_and_deleted() {
     let token = a["token"].as_str().unwrap();
     assert!(!list.to_string().contains(token), "no credentials in lists");
     let repo = format!("/repos/{REPO}/actions/runners");
-    assert_eq!(site.get(&repo).await.1["total_count"], 0, "global rows are not the repository's");
+    assert_eq!(
+        site.get(&repo).await.1["total_count"],
+        0,
+        "the repository's list omits global rows"
+    );
     assert_eq!(site.get(&format!("{repo}/1")).await.0, 404);
     let delete = |id: i64| {
         let url = format!("{}/api/v1/admin/actions/runners/{id}", site.wire.url());
@@ -121,7 +125,7 @@ async fn runners_are_registered_listed_and_deleted() {
     assert_eq!((delete(1).await, delete(1).await), (204, 404));
     assert_eq!(site.get("/admin/actions/runners/1").await.0, 404);
     assert_eq!(site.get("/admin/actions/runners/2").await.1["name"], "tq-vm");
-    // A repository's own token makes a row of that scope.
+    // A repository's own token creates a row in its scope.
     let path = format!("/api/v1{repo}/registration-token");
     let (_, own) = site.post(&path, &json!({})).await;
     let body = json!({"name": "own", "token": own["token"], "labels": [], "ephemeral": true});
@@ -130,7 +134,7 @@ async fn runners_are_registered_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_runner_protocol_refuses_as_connect_does() {
+async fn the_runner_protocol_returns_connect_errors() {
     let site = Site::new(Line::V1_26);
     let call = |method: &str, body: Value| {
         let path = format!("{RPC}/{method}");

@@ -1,4 +1,4 @@
-//! EC2 and SQS on the wire, asked without any SDK.
+//! Tests of the EC2 and SQS wires without an SDK.
 
 mod ec2;
 mod faults;
@@ -17,7 +17,7 @@ use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
 const EC2: &str = "2016-11-15";
 
-/// A signature that nobody checks, of that caller.
+/// An unchecked signature of a caller.
 fn signed_by(caller: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential={caller}/20261125/us-east-1/ec2/aws4_request, \
@@ -25,7 +25,7 @@ fn signed_by(caller: &str) -> String {
     )
 }
 
-/// What was answered.
+/// A response.
 #[derive(Clone, Debug)]
 struct Answer {
     status: u16,
@@ -33,7 +33,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// The texts of all elements of that name.
+    /// The texts of all elements of this name.
     fn all(&self, name: &str) -> Vec<String> {
         let mut reader = quick_xml::Reader::from_str(&self.body);
         let mut path: Vec<String> = Vec::new();
@@ -58,12 +58,12 @@ impl Answer {
         }
     }
 
-    /// The text of the first element of that name; empty where there is none.
+    /// The text of the first element of this name; empty if absent.
     fn one(&self, name: &str) -> String {
         self.all(name).into_iter().next().unwrap_or_default()
     }
 
-    /// HTTP's number and the error's name.
+    /// HTTP status and error code.
     fn error(&self) -> (u16, String) {
         (self.status, self.one("Code"))
     }
@@ -101,7 +101,7 @@ impl Cloud {
         self.ask("AKID", EC2, op, params).await.unwrap()
     }
 
-    /// A launch as it should be, with these parameters put in place or (empty) left out.
+    /// A valid launch with these parameters replaced or (if empty) omitted.
     async fn launch(&self, token: &str, changed: &[(&str, &str)]) -> Answer {
         self.try_launch(token, changed).await.unwrap()
     }
@@ -114,7 +114,7 @@ impl Cloud {
         self.ask("AKID", EC2, "RunInstances", &recipe(token, changed)).await
     }
 
-    /// Launches one and answers its id.
+    /// Launches one machine and returns its ID.
     async fn machine(&self, token: &str, changed: &[(&str, &str)]) -> String {
         let answer = self.launch(token, changed).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -129,13 +129,13 @@ impl Cloud {
         self.call("TerminateInstances", &[("InstanceId.1", id)]).await
     }
 
-    /// All that a tag of ours finds.
+    /// Lists the machines with our tag.
     async fn list(&self) -> Answer {
         let filter = [("Filter.1.Name", "tag:tinqs-ci"), ("Filter.1.Value.1", "x")];
         self.call("DescribeInstances", &filter).await
     }
 
-    /// Waits for a state of a machine, as a reading by its id shows it.
+    /// Waits until a reading by ID shows a machine in a state.
     async fn until(&self, id: &str, state: &str) -> Answer {
         for _ in 0..2_000 {
             let answer = self.describe(id).await;
@@ -156,7 +156,7 @@ fn client() -> reqwest::Client {
     http_client().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-/// A launch as it should be, with these parameters put in place or (empty) left out.
+/// The parameters of a valid launch with these replaced or (if empty) omitted.
 fn recipe<'a>(token: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut params = vec![
         ("ImageId", "ami-0123"),
@@ -204,7 +204,7 @@ fn recipe<'a>(token: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
     params
 }
 
-/// What makes a launch one on demand.
+/// Parameters of an on-demand launch.
 const ON_DEMAND: [(&str, &str); 6] = [
     ("InstanceMarketOptions.MarketType", ""),
     ("InstanceMarketOptions.SpotOptions.SpotInstanceType", ""),
@@ -247,14 +247,14 @@ impl Wakes {
         self.try_call(op, body).await.unwrap()
     }
 
-    /// A call that is answered with 200.
+    /// Makes a call that must return 200.
     async fn done(&self, op: &str, body: &Value) -> Value {
         let (status, answer) = self.call(op, body).await;
         assert_eq!(status, 200, "{op}: {answer}");
         answer
     }
 
-    /// The error's name; the call must be refused.
+    /// Returns the error code of a call that must be refused.
     async fn refused(&self, op: &str, body: &Value) -> String {
         let (status, answer) = self.call(op, body).await;
         assert_eq!(status, 400, "{op}: {answer}");

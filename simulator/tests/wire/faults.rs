@@ -1,4 +1,4 @@
-//! Bad weather between client and server.
+//! Faults between client and server.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
 
 use super::{RPC, Site};
 
-/// The status, or none where the request or its answer broke.
+/// The status, or `None` if the request or its response broke.
 async fn version(site: &Site) -> Option<u16> {
     let response =
         site.http.get(format!("{}/api/v1/version", site.wire.url())).send().await.ok()?;
@@ -16,7 +16,7 @@ async fn version(site: &Site) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn each_fault_shows_and_goes_away() {
+async fn each_fault_applies_until_it_is_switched_off() {
     let site = Site::new(Line::V1_26);
     assert_eq!(version(&site).await, Some(200));
     let set = |change: fn(&mut Faults)| {
@@ -63,7 +63,7 @@ async fn each_fault_shows_and_goes_away() {
 }
 
 #[tokio::test]
-async fn a_half_answer_has_been_carried_out_and_a_reset_has_not() {
+async fn a_cut_response_has_an_effect_and_a_reset_has_none() {
     let site = Site::new(Line::V1_26);
     site.register(&["linux"]).await;
     let rows = || site.wire.forge().runners().count();
@@ -76,21 +76,21 @@ async fn a_half_answer_has_been_carried_out_and_a_reset_has_not() {
     };
     site.wire.faults(|f| f.half_answer = true);
     assert!(register().await.is_err());
-    assert_eq!(rows(), 2, "the answer was lost, the row is there");
+    assert_eq!(rows(), 2, "the response was lost, but the row exists");
     site.wire.faults(|f| (f.half_answer, f.reset) = (false, true));
     assert!(register().await.is_err());
     assert_eq!(rows(), 2);
     let lost = |fault| Some(Mixture::new(1, 100, [fault]));
     site.wire.faults(|f| (f.reset, f.mixture) = (false, lost(Fault::Lost)));
     assert!(register().await.is_err());
-    assert_eq!(rows(), 3, "there was no answer, the row is there");
+    assert_eq!(rows(), 3, "there was no response, but the row exists");
     site.wire.faults(|f| f.mixture = lost(Fault::Error));
     assert!(register().await.is_ok());
     assert_eq!(rows(), 3, "an error of the server has no effect");
 }
 
 #[tokio::test]
-async fn a_stopped_server_comes_back_on_its_port() {
+async fn a_stopped_server_resumes_on_its_port() {
     let site = Site::new(Line::V1_26);
     assert_eq!(version(&site).await, Some(200));
     site.wire.stop().await;

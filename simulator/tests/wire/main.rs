@@ -1,4 +1,4 @@
-//! Gitea, EC2 and SQS on the wire: APIs, webhooks and the runner for tests, over loopback.
+//! Tests of the wires of Gitea, EC2 and SQS over loopback: APIs, webhooks and the test runner.
 
 mod api;
 mod aws;
@@ -17,7 +17,7 @@ use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
 const REPO: &str = "acme/widget";
 const RPC: &str = "/api/actions/runner.v1.RunnerService";
 
-/// A server of that line and a client for it.
+/// A Gitea wire of a release line, with a client.
 struct Site {
     wire: Wire,
     http: reqwest::Client,
@@ -40,7 +40,7 @@ impl Site {
         Self { wire, http }
     }
 
-    /// A GET of the API with the admin's token.
+    /// Sends a GET to the API with the admin's token.
     async fn get(&self, path: &str) -> (u16, Value) {
         self.get_as("api-token", path).await
     }
@@ -59,7 +59,8 @@ impl Site {
         (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
     }
 
-    /// Registers an ephemeral runner as the controller does: a token from the API, then JSON.
+    /// Registers an ephemeral runner as the controller does: a token from the API, then a JSON
+    /// call.
     async fn register(&self, labels: &[&str]) -> Value {
         let path = "/api/v1/admin/actions/runners/registration-token";
         let (status, token) = self.post(path, &json!({})).await;
@@ -82,19 +83,19 @@ fn script(text: &str) -> JobSpec {
     JobSpec { script: Some(text.to_owned()), ..JobSpec::new("build", &["linux"]) }
 }
 
-/// A job that takes so long on `linux`.
+/// A job of this duration on `linux`.
 fn work(ms: i64) -> JobSpec {
     JobSpec { work: SignedDuration::from_millis(ms), ..JobSpec::new("build", &["linux"]) }
 }
 
-/// Waits until something is there, 20 s at most.
+/// Polls until `look` returns a value, for 20 s at most.
 async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

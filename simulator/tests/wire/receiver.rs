@@ -17,7 +17,7 @@ use super::{REPO, Site, until};
 
 pub(crate) const SECRET: &str = "s3cr3t";
 
-/// What came, with valid signatures, in order.
+/// Received webhooks with valid signatures, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Received(Arc<Mutex<Vec<Value>>>);
 
@@ -31,7 +31,8 @@ impl Received {
     }
 }
 
-/// Listens; answers the URL. What is not signed rightly gets 401 and is not kept.
+/// Starts a receiver and returns its URL. A webhook without a valid signature gets 401 and is
+/// dropped.
 pub(crate) async fn receiver() -> (String, Received) {
     let received = Received::default();
     let router = Router::new().route("/hook", post(take)).with_state(received.clone());
@@ -64,7 +65,7 @@ async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes)
 }
 
 #[tokio::test]
-async fn hooks_are_made_over_the_api_and_sent_in_both_forms() {
+async fn hooks_are_created_by_the_api_and_deliver_json_and_form() {
     let site = Site::new(Line::V1_26);
     let (url, received) = receiver().await;
     site.wire.forge().add_repo(REPO);
@@ -76,7 +77,7 @@ async fn hooks_are_made_over_the_api_and_sent_in_both_forms() {
     assert!(!made.to_string().contains(SECRET));
     let path = format!("/api/v1/repos/{REPO}/hooks");
     assert_eq!(site.post(&path, &hook(config("json", ""), true)).await.0, 201);
-    // None of these sends: a template, one that is off by default, another repository's.
+    // None of these hooks sends: a template, an inactive hook, and another repository's.
     assert_eq!(site.post("/api/v1/admin/hooks", &hook(config("json", ""), true)).await.0, 201);
     let off = json!({"type": "gitea", "events": ["workflow_job"], "config": config("json", "")});
     assert_eq!(site.post(&path, &off).await.1["active"], false);
@@ -96,7 +97,7 @@ async fn hooks_are_made_over_the_api_and_sent_in_both_forms() {
 }
 
 #[tokio::test]
-async fn webhooks_are_lost_refused_and_never_sent_again() {
+async fn lost_or_refused_webhooks_are_not_sent_again() {
     let site = Site::new(Line::V1_26);
     let (url, received) = receiver().await;
     site.wire.add_hook(Hook::system(&url, SECRET));
@@ -110,11 +111,11 @@ async fn webhooks_are_lost_refused_and_never_sent_again() {
     })
     .await;
     assert_eq!(received.actions(), ["queued"]);
-    // Another secret: refused, once, for good.
+    // A hook with another secret is refused once and not retried.
     site.wire.lose_webhooks_if(|_| false);
     site.wire.add_hook(Hook::system(&url, "other"));
     site.push(&[JobSpec::new("c", &[])]);
-    until("one refused", || (site.wire.counters().failed == 1).then_some(())).await;
-    until("one taken", || (site.wire.counters().sent == 2).then_some(())).await;
+    until("one refused webhook", || (site.wire.counters().failed == 1).then_some(())).await;
+    until("one accepted webhook", || (site.wire.counters().sent == 2).then_some(())).await;
     assert_eq!(received.actions(), ["queued", "queued"]);
 }

@@ -1,4 +1,4 @@
-//! The runner for tests, as a process.
+//! The test runner as a process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,7 +22,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Writes `.runner` and configuration from a registration and starts the daemon.
+    /// Writes `.runner` and the configuration from a registration, and starts the daemon.
     fn spawn(
         site: &Site,
         row: &Value,
@@ -67,7 +67,7 @@ impl Runner {
         kill_process(pid, Signal::TERM).unwrap();
     }
 
-    /// The exit code, 20 s at most.
+    /// Returns the exit code within 20 s.
     async fn exit_code(&mut self) -> Option<i32> {
         let end = tokio::time::timeout(Duration::from_secs(20), self.child.wait());
         end.await.expect("the runner did not end").unwrap().code()
@@ -91,7 +91,7 @@ fn status(site: &Site, job: i64) -> Status {
 }
 
 #[tokio::test]
-async fn a_job_is_done_by_a_runner_and_told_by_three_webhooks() {
+async fn a_runner_completes_a_job_with_three_webhooks() {
     let site = Site::new(Line::V1_26);
     let (url, received) = receiver().await;
     site.wire.add_hook(Hook::system(url, SECRET));
@@ -129,13 +129,13 @@ async fn a_failing_script_exits_0_and_fails_the_job() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_an_idle_runner_whose_row_stays() {
+async fn sigterm_ends_an_idle_runner_but_keeps_its_row() {
     let site = Site::new(Line::V1_26);
     let row = site.register(&["linux"]).await;
     let mut runner = Runner::spawn(&site, &row, "3h", &[]);
     until("contact", || online(&site)).await;
     runner.terminate();
-    // It is waited for 20 s, not for its three hours.
+    // It exits within 20 s, not after its three hours.
     assert_eq!(runner.exit_code().await, Some(0));
     assert_eq!(site.wire.forge().runners().count(), 1);
 }
@@ -148,7 +148,7 @@ async fn sigterm_lets_a_busy_runner_finish_within_its_timeout() {
         let spec = if timeout == "3h" { work(600) } else { script("sleep 60") };
         let job = site.push(&[spec])[0];
         let mut runner = Runner::spawn(&site, &row, timeout, &[]);
-        // Assigned is not begun: a signal that meets the fetch loses its task.
+        // A signal during the fetch would lose the task, so wait for the first report.
         until("the runner's first report", || {
             let calls = site.wire.counters().calls;
             calls.keys().any(|call| call.ends_with("/UpdateTask")).then_some(())
@@ -162,7 +162,7 @@ async fn sigterm_lets_a_busy_runner_finish_within_its_timeout() {
 }
 
 #[tokio::test]
-async fn an_unregistered_runner_exits_at_its_start_and_polls_on_later() {
+async fn an_unregistered_runner_exits_at_start_but_keeps_polling_later() {
     let site = Site::new(Line::V1_26);
     let row = site.register(&["linux"]).await;
     let mut polling = Runner::spawn(&site, &row, "0s", &[]);
@@ -186,7 +186,7 @@ async fn an_unregistered_runner_exits_at_its_start_and_polls_on_later() {
     };
     let before = calls();
     until("more fetches", || (calls() > before + 3).then_some(())).await;
-    assert_eq!(polling.child.try_wait().unwrap(), None, "1.0.8 polls on");
+    assert_eq!(polling.child.try_wait().unwrap(), None, "gitea-runner 1.0.8 continues to poll");
     polling.terminate();
     assert_eq!(polling.exit_code().await, Some(0));
     let mut late = Runner::spawn(&site, &row, "0s", &[]);
@@ -194,7 +194,7 @@ async fn an_unregistered_runner_exits_at_its_start_and_polls_on_later() {
 }
 
 #[tokio::test]
-async fn two_daemons_with_one_identity_do_one_job() {
+async fn two_daemons_with_one_identity_run_one_job() {
     let site = Site::new(Line::V1_26);
     let row = site.register(&["linux"]).await;
     let mut a = Runner::spawn(&site, &row, "0s", &[]);
@@ -211,11 +211,11 @@ async fn two_daemons_with_one_identity_do_one_job() {
     let exited = |runner: &mut Runner| runner.child.try_wait().unwrap().is_some();
     until("one exit", || (exited(&mut a) || exited(&mut b)).then_some(())).await;
     assert_eq!(jobs.iter().filter(|&&j| done(j)).count(), 1);
-    assert!(exited(&mut a) != exited(&mut b), "the other one polls on");
+    assert!(exited(&mut a) != exited(&mut b), "the other continues to poll");
 }
 
 #[tokio::test]
-async fn a_killed_runner_leaves_its_job_to_the_zombie_timer() {
+async fn the_zombie_timer_fails_the_job_of_a_killed_runner() {
     let site = Site::new(Line::V1_26);
     site.wire.forge().config.zombie_after = jiff::SignedDuration::from_millis(2_500);
     let row = site.register(&["linux"]).await;

@@ -1,4 +1,4 @@
-//! What the demonstration runs on: a pretended world on loopback, and the real server beside it.
+//! The simulated world of the demo on loopback, and the real server.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,24 +25,24 @@ use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 
-/// The webhook's secret and the API's token: known to nobody outside this process.
+/// The webhook secret and API token, used in this process only.
 const SECRET: &str = "demo-webhook-secret";
 const TOKEN: &str = "demo-api-token";
-/// How long the old server may take to let go of its file.
+/// How long the old server may take to release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
-/// The pretended world and the real server.
+/// The simulated world and the real server.
 pub(super) struct Host {
-    /// The world's time.
+    /// The simulated time.
     pub(super) clock: Quick,
-    /// How much faster than life it goes.
+    /// The acceleration of the simulated time.
     pub(super) factor: u32,
-    /// The forge on the wire.
+    /// The simulated forge's HTTP API.
     pub(super) wire: Wire,
     world: Shared,
     settings: Settings,
     address: SocketAddr,
-    /// `None` only while it is restarted.
+    /// `None` only during a restart.
     server: Option<JoinHandle<Result<(), server::Error>>>,
     events: JoinHandle<()>,
     /// Removed at the end.
@@ -50,12 +50,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A forge without jobs, a cloud without machines, and a server that listens.
+    /// Starts a forge without jobs, a cloud without machines, and the server.
     pub(super) async fn start(seed: u64, factor: u32) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("tinqs-ci-demo-")
             .tempdir()
-            .map_err(Error::host("make a temporary directory"))?;
+            .map_err(Error::host("create a temporary directory"))?;
         let clock = Quick::new(Timestamp::now(), factor);
         let forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         let forge = Arc::new(Mutex::new(forge));
@@ -79,21 +79,21 @@ impl Host {
         Ok(host)
     }
 
-    /// Where the real server listens.
+    /// Returns the address of the real server.
     pub(super) fn server_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The pretended world. Its lock is taken before the forge's.
+    /// Locks the simulated world. Lock it before the forge.
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
     }
 
-    /// The server dies without a word, as by `kill -9`, and another starts on what it has written.
+    /// Kills the server abruptly, as `kill -9` does, and starts another on the same data.
     pub(super) async fn restart(&mut self) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();
-            // It was asked to end; how it did is of no interest.
+            // The result is always an abort.
             let _ = server.await;
         }
         let end = Instant::now() + LETS_GO;
@@ -104,7 +104,7 @@ impl Host {
             };
             match again {
                 Err(_) if Instant::now() < end => {
-                    // Its last tasks still hold the port or the file.
+                    // Tasks of the old server still hold the port or the file.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 done => return done,
@@ -112,7 +112,7 @@ impl Host {
         }
     }
 
-    /// Ends the server and all that is pretended.
+    /// Stops the server and the simulated world.
     pub(super) async fn end(mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
@@ -138,7 +138,7 @@ impl Host {
         Ok(())
     }
 
-    /// As `serve` builds them, but for the machines and the clock.
+    /// Builds the parts as `serve` does, except for machines and clock.
     fn parts(&self) -> Result<Parts, Error> {
         let part = |part, error: &dyn std::error::Error| Error::Part {
             part,
@@ -163,7 +163,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(Error::host("listen on loopback"))
 }
 
-/// Lets happen in the world what is to happen by itself.
+/// Advances the simulated world.
 async fn events(world: Shared, clock: Quick) {
     loop {
         let next = {
@@ -193,14 +193,15 @@ fn settings(forge_url: &str, listen: SocketAddr, dir: &TempDir) -> Settings {
         },
         store: StoreUrl::Redb(dir.path().to_owned()),
         queue: QueueUrl::Memory,
-        // Machines are pretended: this is only shown.
+        // Only displayed: the machines are simulated.
         compute: ComputeUrl::Process(dir.path().join("machines")),
         server: Server { listen, api_token: None },
         classes: vec![class()],
     }
 }
 
-/// Spot machines, then on demand. Idle ones end themselves early, so that the story is short.
+/// Returns the class: spot machines, then on-demand ones, with a short idle time to keep the demo
+/// short.
 fn class() -> Class {
     let class = linux(SignedDuration::from_hours(168));
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };

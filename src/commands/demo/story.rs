@@ -1,4 +1,4 @@
-//! What happens, chapter by chapter, and what it came to.
+//! The chapters of the demo, and its summary.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use super::teller::Teller;
 use super::{Error, Summary};
 
 const REPO: &str = "acme/widget";
-/// Longest wait for what must happen, in real time: a stopped laptop is no defect.
+/// The longest wait for an expected event, in real time; generous, in case the computer is slow.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Tells all of it. The host comes back for those who stay.
+/// Runs all chapters. Returns the host, so that the demo can keep running.
 pub(super) async fn tell(teller: &mut Teller, host: Host) -> Result<(Host, Summary), Error> {
     let mut story = Story { teller, host, pushed: Vec::new(), cancelled: BTreeSet::new() };
     story.matrix().await?;
@@ -44,17 +44,17 @@ impl Story<'_> {
     }
 
     async fn lost_webhook(&mut self) -> Result<(), Error> {
-        self.teller.chapter("2. A webhook gets lost: the forge sends each one once");
+        self.teller.chapter("2. A webhook is lost (the forge sends each only once)");
         let before = self.host.wire.counters().lost;
         self.host.wire.lose_webhooks(1);
         let jobs = self.push("lint", &["all"], 20);
         self.until("the webhook is lost", |story| story.host.wire.counters().lost > before).await?;
-        self.teller.say("  the webhook is lost; the poll of the job list is to find it");
+        self.teller.say("  the webhook is lost; the next poll of the job list finds the job");
         self.done("the job without a webhook is done", &jobs).await
     }
 
     async fn interrupted(&mut self) -> Result<(), Error> {
-        self.teller.chapter("3. The cloud takes a spot machine back before it is up");
+        self.teller.chapter("3. The cloud interrupts a spot machine while it boots");
         let before = self.host.world().cloud.machines().count();
         let jobs = self.push("bench", &["all"], 20);
         self.until("a machine is launched", |story| {
@@ -85,12 +85,12 @@ impl Story<'_> {
         }
         self.teller.look(&self.host);
         self.teller
-            .say("  nobody ends the machine: it might be taking another job this very second");
+            .say("  the machine is not terminated: it may just be taking another job");
         self.until("no machine is left", Story::no_machine_lives).await
     }
 
     async fn restarted(&mut self) -> Result<(), Error> {
-        self.teller.chapter("5. tinqs-ci dies in the middle of a matrix and is started again");
+        self.teller.chapter("5. tinqs-ci is killed mid-job and started again");
         let before = self.host.world().cloud.machines().count();
         let jobs = self.push("test", &["unit", "model", "wire"], 30);
         self.until("the first of its machines is launched", |story| {
@@ -98,18 +98,18 @@ impl Story<'_> {
         })
         .await?;
         self.host.restart().await?;
-        self.teller.say("  tinqs-ci was killed and goes on from what is written and seen");
+        self.teller.say("  tinqs-ci was killed; the new process continues from the stored records");
         self.done("the matrix is done", &jobs).await
     }
 
-    /// Waits until all is gone, and counts.
+    /// Waits until everything is cleaned up, and counts.
     async fn end(&mut self) -> Result<Summary, Error> {
-        self.teller.chapter("6. What is left over");
+        self.teller.chapter("6. Summary");
         self.until("machines and registrations are gone", |story| story.leaked() == 0).await?;
         let summary = self.summary();
         let Summary { jobs, machines, lost, doubled, leaked } = summary;
         self.teller.say(&format!(
-            "  jobs {jobs}, machines {machines} (one was taken back), lost {lost}, doubled {doubled}, leaked {leaked}"
+            "  jobs {jobs}, machines {machines} (one was interrupted), lost {lost}, doubled {doubled}, leaked {leaked}"
         ));
         Ok(summary)
     }
@@ -136,7 +136,7 @@ impl Story<'_> {
         }
     }
 
-    /// Machines that live, and registrations.
+    /// Counts live machines and registrations.
     fn leaked(&self) -> usize {
         let world = self.host.world();
         let rows = world.forge().runners().count();
@@ -151,7 +151,7 @@ impl Story<'_> {
         self.host.clock.now()
     }
 
-    /// One workflow run with a job for each value of its matrix.
+    /// Pushes a workflow run with a job per matrix value. Returns the job IDs.
     fn push(&mut self, name: &str, matrix: &[&str], seconds: i64) -> Vec<i64> {
         let job = |(index, value): (usize, &&str)| {
             let more = i64::try_from(index).unwrap_or(0) * 4;
@@ -173,7 +173,7 @@ impl Story<'_> {
             jobs.iter().all(done)
         })
         .await?;
-        // What became of its machines belongs to this chapter.
+        // The end of the machines belongs to this chapter.
         self.until("its machines are off", Story::no_machine_lives).await
     }
 

@@ -1,4 +1,4 @@
-//! The story's lines: what changed in the pretended world since the last look at it.
+//! Prints what changed in the simulated world.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tinqs_ci_simulator::forge::{JobRow, Status};
 
 use super::host::Host;
 
-/// What is told of a machine.
+/// The printed stages of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Launched,
@@ -21,7 +21,7 @@ enum Stage {
     Ended,
 }
 
-/// Tells what happens, each change once.
+/// Prints each change once.
 pub(super) struct Teller {
     began: Instant,
     jobs: BTreeMap<i64, Status>,
@@ -29,12 +29,12 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Nothing was told yet.
+    /// Creates a teller and prints the first line.
     pub(super) fn new(host: &Host) -> Self {
         let teller =
             Self { began: Instant::now(), jobs: BTreeMap::new(), machines: BTreeMap::new() };
         teller.say(&format!(
-            "a pretended Gitea at {}, the real tinqs-ci at {}; time goes {} times as fast",
+            "simulated Gitea at {}, real tinqs-ci at {}; time runs {} times as fast",
             host.wire.url(),
             host.server_url(),
             host.factor,
@@ -42,22 +42,22 @@ impl Teller {
         teller
     }
 
-    /// A line.
+    /// Prints a line.
     pub(super) fn say(&self, line: &str) {
         let dim = Style::new().dimmed();
         let seconds = self.began.elapsed().as_secs_f64();
-        // A reader that has gone (`| head`) does not end the story.
+        // A closed pipe (`| head`) does not end the demo.
         let _ = writeln!(anstream::stdout().lock(), "{dim}{seconds:6.2} s{dim:#}  {line}");
     }
 
-    /// The head of a chapter.
+    /// Prints the title of a chapter.
     pub(super) fn chapter(&self, line: &str) {
         let bold = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
         let _ = writeln!(anstream::stdout().lock());
         self.say(&format!("{bold}{line}{bold:#}"));
     }
 
-    /// Tells what changed.
+    /// Prints what changed.
     pub(super) fn look(&mut self, host: &Host) {
         let mut lines = Vec::new();
         {
@@ -100,15 +100,15 @@ fn of_machine(machine: &Machine, told: Option<Stage>, stage: Stage) -> Option<St
             "machine {id} launched for {}: {} {} in {}",
             slot.run, recipe.market, recipe.kind, recipe.subnet
         )),
-        // A quick step that the one before it implies.
+        // Implied by the previous line.
         Stage::Up | Stage::Busy => None,
         Stage::Idle => (told != Some(Stage::Busy))
-            .then(|| format!("machine {id} is up, its runner asks for a job")),
+            .then(|| format!("machine {id} is up, its runner waits for a job")),
         Stage::Ended => Some(match machine.ended_by {
-            Some(EndedBy::Cloud) => format!("machine {id} is taken back by the cloud"),
-            Some(EndedBy::Request) => format!("machine {id} is terminated"),
+            Some(EndedBy::Cloud) => format!("machine {id} was interrupted by the cloud"),
+            Some(EndedBy::Request) => format!("machine {id} was terminated"),
             Some(EndedBy::Itself) | None if machine.job_ended_at.is_none() => {
-                format!("machine {id} found no job, drained itself and powered off")
+                format!("machine {id} got no job and powered itself off")
             }
             Some(EndedBy::Itself) | None => format!("machine {id} powered itself off"),
         }),
@@ -119,7 +119,7 @@ fn of_job(job: &JobRow) -> String {
     let JobRow { id, spec, status, runner_name, .. } = job;
     let name = &spec.name;
     match status {
-        Status::Blocked => format!("job {id} {name} is held back"),
+        Status::Blocked => format!("job {id} {name} is blocked"),
         Status::Waiting => format!("job {id} {name} waits"),
         Status::Running => {
             let runner = runner_name.as_deref().unwrap_or("a runner");

@@ -1,4 +1,4 @@
-//! What the forge answers to everything that `doctor` asks.
+//! The forge's answers that `doctor` checks.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
@@ -9,20 +9,20 @@ use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
 use crate::settings::Settings;
 
-/// What the forge answered; errors as sentences.
+/// The forge's answers; errors as messages.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Its version.
+    /// The version.
     pub version: Result<Version, String>,
-    /// How far its clock is ahead of ours; `None`: it does not tell.
+    /// How far the forge's clock is ahead of this host's; `None` if unknown.
     pub ahead: Option<SignedDuration>,
-    /// The token's lists.
+    /// The lists that the token can read.
     pub rights: Result<Rights, String>,
     /// Whether runners can be registered.
     pub registration: Result<(), String>,
-    /// Webhooks of the scope.
+    /// The webhooks of the scope.
     pub hooks: Result<Vec<Hook>, String>,
-    /// Labels of the jobs that wait.
+    /// The labels of each waiting job.
     pub queued: Result<Vec<Vec<String>>, String>,
 }
 
@@ -31,7 +31,7 @@ fn said(error: &PortError) -> String {
 }
 
 impl Facts {
-    /// Asks the forge everything. Nothing is changed there.
+    /// Queries the forge. Changes nothing there.
     pub async fn gather(forge: &Config) -> Self {
         let client = match Client::new(forge) {
             Ok(client) => client,
@@ -53,7 +53,7 @@ impl Facts {
         let queued = client.waiting().await.map_err(|e| said(&e));
         Self {
             version: Ok(version),
-            // It tells whole seconds.
+            // In whole seconds.
             ahead: told.map(|told| told.duration_since(asked)),
             rights: client.rights().await.map_err(|e| said(&e)),
             registration,
@@ -76,7 +76,7 @@ impl Facts {
     }
 }
 
-/// The hook that leads here, as far as its address tells.
+/// Returns the webhook that, by its address, leads to this server.
 pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
     let port = settings.server.listen.port();
     hooks.iter().find(|hook| {

@@ -1,4 +1,4 @@
-//! The forge: what it answers, and what follows from it.
+//! Checks of the forge.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
 
-/// What follows from what the forge answered.
+/// Checks the forge's answers.
 pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
     let forge = &settings.forge;
     let version = match &facts.version {
@@ -22,8 +22,8 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
         Err(why) => {
             return vec![Check::fail(
                 "forge",
-                format!("{} is not reached: {why}", forge.url),
-                "is `forge.url` right, and the server up?",
+                format!("cannot reach {}: {why}", forge.url),
+                "check `forge.url`, and that the server is running",
             )];
         }
     };
@@ -49,8 +49,8 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
     if forge.webhook_secret.is_none() {
         checks.push(Check::warn(
             "webhook secret",
-            "none: webhooks are mere hints that bring the next poll forward",
-            "set forge.webhook_secret here and at the webhook",
+            "not set: webhooks only trigger the next poll early",
+            "set the same secret in forge.webhook_secret and in the webhook",
         ));
     }
     checks.extend(facts.queued.as_ref().ok().map(|jobs| labels_check(&settings.classes, jobs)));
@@ -62,16 +62,16 @@ fn version_check(forge: &Config, version: &Version) -> Check {
     let seen = format!("{} is {version}", forge.url);
     match version {
         old if old.is_older_than(1, 25) => {
-            Check::fail(NAME, seen, "1.25 is the first that lists waiting jobs: update the server")
+            Check::fail(NAME, seen, "update the server to 1.25 or newer, which lists waiting jobs")
         }
         Version::Gitea { .. } => Check::ok(NAME, seen),
         Version::Forgejo { .. } => Check::warn(
             NAME,
             seen,
-            "not supported: its lists of jobs and runners may differ from Gitea's; try the demo job",
+            "use Gitea: Forgejo is not supported, its job and runner lists may differ",
         ),
         Version::Unknown { .. } => {
-            Check::warn(NAME, seen, "is `forge.url` that of a Gitea server, 1.25 or newer?")
+            Check::warn(NAME, seen, "check that `forge.url` names a Gitea server, 1.25 or newer")
         }
     }
 }
@@ -79,25 +79,25 @@ fn version_check(forge: &Config, version: &Version) -> Check {
 fn clock_check(ahead: SignedDuration) -> Check {
     const NAME: &str = "clock";
     let seconds = ahead.as_secs();
-    let fix = "let both hosts keep time by NTP";
-    let message = format!("the forge's clock is {seconds} s from ours");
+    let fix = "synchronize the clocks of both hosts with NTP";
+    let message = format!("the forge's clock differs from this host's by {seconds} s");
     match seconds.abs() {
-        0..=2 => Check::ok(NAME, "the forge's and ours agree"),
+        0..=2 => Check::ok(NAME, "the forge's clock agrees with this host's"),
         3..=30 => Check::ok(NAME, message),
         31..=300 => Check::warn(NAME, message, fix),
         _ => Check::fail(NAME, message, fix),
     }
 }
 
-/// What a token of this scope needs, for a fix.
+/// Says what a token of this scope needs.
 fn wanted(scope: &Scope) -> &'static str {
     match scope {
         Scope::All => {
-            "scope = \"all\" needs a token of an administrator (write:admin), or set `scope`"
+            "use an administrator's token (write:admin), or set another `scope` than \"all\""
         }
-        Scope::User => "the token needs write:user",
-        Scope::Org(_) => "the token needs write:organization, of an owner of it",
-        Scope::Repo(..) => "the token needs write:repository, of an administrator of it",
+        Scope::User => "give the token write:user",
+        Scope::Org(_) => "use a token of an owner of the organization, with write:organization",
+        Scope::Repo(..) => "use a token of an administrator of the repository, with write:repository",
     }
 }
 
@@ -105,7 +105,7 @@ fn rights_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> 
     let rights = match rights {
         Ok(rights) => rights,
         Err(why) => {
-            return vec![Check::fail("token", why, "is it up? Try again")];
+            return vec![Check::fail("token", why, "check that the forge is running, and try again")];
         }
     };
     let fix = || {
@@ -116,21 +116,21 @@ fn rights_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> 
         }
     };
     let jobs = match &rights.jobs {
-        Access::Granted => Check::ok("token: job list", "may be read"),
+        Access::Granted => Check::ok("token: job list", "readable"),
         Access::Denied(why) => Check::fail("token: job list", why, fix()),
         Access::Missing => Check::fail(
             "token: job list",
-            "the server has no such list, or the scope names what is not there",
-            "is `forge.scope` right, and the server 1.25 or newer?",
+            "the server has no such list, or `forge.scope` does not exist",
+            "check `forge.scope`, and that the server is 1.25 or newer",
         ),
     };
     let runners = match &rights.runners {
-        Access::Granted => Check::ok("token: runner list", "may be read"),
+        Access::Granted => Check::ok("token: runner list", "readable"),
         Access::Denied(why) => Check::warn("token: runner list", why, fix()),
         Access::Missing => Check::warn(
             "token: runner list",
-            "the server has no such list: what becomes of registrations is not seen",
-            "is `forge.scope` right, and the server 1.25 or newer?",
+            "the server has no such list: registrations cannot be observed",
+            "check `forge.scope`, and that the server is 1.25 or newer",
         ),
     };
     vec![jobs, runners]
@@ -139,31 +139,31 @@ fn rights_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> 
 fn registration_check(forge: &Config, registration: &Result<(), String>) -> Check {
     const NAME: &str = "token: registration";
     match (registration, &forge.runner_token) {
-        (_, Some(_)) => Check::ok(NAME, "forge.runner_token is given"),
-        (Ok(()), None) => Check::ok(NAME, "a registration token may be asked for"),
+        (_, Some(_)) => Check::ok(NAME, "forge.runner_token is set"),
+        (Ok(()), None) => Check::ok(NAME, "the token can create registration tokens"),
         (Err(why), None) => {
             Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
         }
     }
 }
 
-/// Whether one of the hooks tells us of jobs.
+/// Checks whether a webhook sends job events to this server.
 fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
     let poll = settings.forge.poll_every;
-    let without = format!("jobs are still found, within {poll:#}");
-    let add = "`tinqs-ci init` shows the webhook to add; events: Workflow Job";
+    let without = format!("jobs are still found within {poll:#}");
+    let add = "create a webhook as shown by `tinqs-ci init`, with the event Workflow Job";
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {
-            let message = format!("the webhooks cannot be listed ({why}); {without}");
-            return Check::warn(NAME, message, "look at the forge's page of webhooks");
+            let message = format!("cannot list webhooks ({why}); {without}");
+            return Check::warn(NAME, message, "check the webhook in the forge's settings");
         }
     };
     let Some(hook) = ours(settings, hooks) else {
         let message = match hooks.len() {
-            0 => format!("there is none; {without}"),
-            n => format!("none of {n} leads here; {without}"),
+            0 => format!("none exists; {without}"),
+            n => format!("none of {n} webhooks points to this server; {without}"),
         };
         return Check::warn(NAME, message, add);
     };
@@ -171,30 +171,30 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
     if !hook.active {
         return Check::warn(
             NAME,
-            format!("{} is switched off; {without}", hook.url),
-            "switch it on",
+            format!("{} is inactive; {without}", hook.url),
+            "activate it in the forge's settings",
         );
     }
     if !tells("workflow_job") {
-        let message = format!("{} does not tell of workflow_job; {without}", hook.url);
-        return Check::warn(NAME, message, "tick the event Workflow Job at the webhook");
+        let message = format!("{} does not send workflow_job; {without}", hook.url);
+        return Check::warn(NAME, message, "enable the event Workflow Job in the webhook");
     }
-    Check::ok(NAME, format!("{} tells of {}", hook.url, hook.events.join(", ")))
+    Check::ok(NAME, format!("{} sends {}", hook.url, hook.events.join(", ")))
 }
 
 fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
     const NAME: &str = "labels";
     let mut unserved: BTreeMap<String, usize> = BTreeMap::new();
-    // A job on `host` waits for a runner of the forge's own host: that is no mistake.
+    // Jobs on `host` wait for runners on the forge's own host.
     let wanted = queued.iter().filter(|labels| !labels.iter().any(|label| label == HOST));
     for labels in wanted.filter(|labels| serving(classes, labels).is_none()) {
         *unserved.entry(labels.join(", ")).or_default() += 1;
     }
     if unserved.is_empty() {
         let message = match queued.len() {
-            0 => "no job waits".to_owned(),
-            1 => "1 job waits, and has a class".to_owned(),
-            n => format!("{n} jobs wait, and all but those on `host` have a class"),
+            0 => "no waiting jobs".to_owned(),
+            1 => "1 waiting job, which a class serves".to_owned(),
+            n => format!("{n} waiting jobs; classes serve all except those on `host`"),
         };
         return Check::ok(NAME, message);
     }
@@ -202,20 +202,21 @@ fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
         .iter()
         .take(5)
         .map(|(labels, count)| {
-            let verb = if *count == 1 { "job asks" } else { "jobs ask" };
-            format!("{count} queued {verb} for [{labels}]")
+            let s = if *count == 1 { "" } else { "s" };
+            format!("{count} waiting job{s} with [{labels}]")
         })
         .collect();
     let more = unserved.len().saturating_sub(5);
-    let more = if more > 0 { format!(", and {more} other sets") } else { String::new() };
+    let more =
+        if more > 0 { format!(", and {more} other label sets") } else { String::new() };
     Check::warn(
         NAME,
         format!("{}{more}; no class matches", listed.join(", ")),
-        "add the labels to a [[class]], or leave these jobs to other runners",
+        "add the labels to a [[class]], unless other runners take these jobs",
     )
 }
 
-/// Classes that share a label: which of them a job gets depends on their order.
+/// Warns about classes that share labels: their order decides which of them a job gets.
 pub(super) fn overlaps(classes: &[Class]) -> Vec<Check> {
     let names = |class: &Class| -> Vec<String> {
         class.labels.iter().map(|label| label_name(label).to_owned()).collect()
@@ -227,18 +228,18 @@ pub(super) fn overlaps(classes: &[Class]) -> Vec<Check> {
             let shared: Vec<String> =
                 names(later).into_iter().filter(|name| before.contains(name)).collect();
             if shared.is_empty() || shared.len() == later.labels.len() {
-                // Nothing in common; or all of it, which the configuration has warned about.
+                // Nothing shared; or everything, which is a warning of the configuration.
                 continue;
             }
             checks.push(Check::warn(
                 "classes",
                 format!(
-                    "jobs for [{}] alone get class \"{}\", never \"{}\"",
+                    "jobs with only [{}] get class \"{}\", never \"{}\"",
                     shared.join(", "),
                     earlier.name,
                     later.name
                 ),
-                "if that is meant, leave it so; if not, change their labels or their order",
+                "change their labels or their order, or ignore this warning if it is intended",
             ));
         }
     }
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn a_working_forge_passes_every_check() {
         check(
             "webhook_secret = \"s\"\n",
             &granted(),
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_reached() {
+    fn an_unreachable_forge_fails_one_check() {
         check(
             "",
             &Facts::none("connection refused"),
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_wrong() {
+    fn an_old_forge_with_denied_rights_fails() {
         let denied = || Access::Denied("403 Forbidden: token does not have the scope".into());
         let facts = Facts {
             version: Ok(Version::parse("1.24.7")),
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn some_things_ask_for_attention() {
+    fn partial_problems_cause_warnings() {
         let queue = ["arm64", "arm64", "gpu", "host"];
         let facts = Facts {
             version: Ok(Version::parse("12.0.0+gitea-1.22.0")),
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_supported_is_asked_nothing_else() {
+    fn an_unsupported_server_gets_no_further_checks() {
         let forgejo = Ok(Version::parse("15.0.0+gitea-1.22.0"));
         check(
             "",
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn hooks_must_be_on_and_tell_of_jobs() {
+    fn webhooks_must_be_active_and_send_job_events() {
         let hooks = |active, event: &str| Facts {
             hooks: Ok(vec![Hook {
                 id: 1,
@@ -410,13 +411,13 @@ mod tests {
             ..granted()
         };
         let outcome = |facts: &Facts| webhook_check(&settings(""), &facts.hooks).message;
-        assert!(outcome(&hooks(false, "workflow_job")).contains("switched off"));
-        assert!(outcome(&hooks(true, "push")).contains("does not tell of workflow_job"));
-        assert!(outcome(&hooks(true, "workflow_job")).contains("tells of workflow_job"));
+        assert!(outcome(&hooks(false, "workflow_job")).contains("is inactive"));
+        assert!(outcome(&hooks(true, "push")).contains("does not send workflow_job"));
+        assert!(outcome(&hooks(true, "workflow_job")).contains("sends workflow_job"));
     }
 
     #[test]
-    fn shared_labels_are_named() {
+    fn classes_with_shared_labels_cause_a_warning() {
         let classes = settings(
             "[[class]]\nname = \"small\"\nlabels = [\"linux\", \"small\"]\n\
              [[class]]\nname = \"big\"\nlabels = [\"linux:host\", \"big\"]\n\
@@ -424,6 +425,6 @@ mod tests {
         )
         .classes;
         let messages: Vec<String> = overlaps(&classes).into_iter().map(|c| c.message).collect();
-        assert_eq!(messages, ["jobs for [linux] alone get class \"small\", never \"big\""]);
+        assert_eq!(messages, ["jobs with only [linux] get class \"small\", never \"big\""]);
     }
 }

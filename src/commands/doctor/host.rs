@@ -1,4 +1,4 @@
-//! This host: the data directory, another process on our address, programs.
+//! Checks of this host: the data directory, the listening address, programs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use crate::settings::{AWS, ComputeUrl, StoreUrl};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// What is known of the data directory.
+/// The state of the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// The directory, or the nearest above it that exists.
+    /// The directory, or its nearest existing ancestor.
     pub directory: PathBuf,
-    /// Why it cannot be written; `None`: it can.
+    /// Why it cannot be written; `None` if it can.
     pub unwritable: Option<String>,
-    /// Bytes that we may still write; `None`: not told.
+    /// The free space in bytes; `None` if unknown.
     pub free: Option<u64>,
 }
 
 const MIB: u64 = 1024 * 1024;
 
-/// Looks at the data directory; a file is made in it and removed again.
+/// Examines the data directory by creating and removing a file in it.
 pub(super) fn disk(store: &StoreUrl) -> Disk {
     let StoreUrl::Redb(directory) = store else {
         return Disk { directory: PathBuf::new(), unwritable: None, free: None };
@@ -44,7 +44,7 @@ fn tried(directory: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&file)
 }
 
-/// Whether runs can be kept.
+/// Checks whether runs can be stored.
 pub fn data_check(store: &StoreUrl, disk: &Disk) -> Check {
     const NAME: &str = "store";
     let directory = match store {
@@ -52,55 +52,55 @@ pub fn data_check(store: &StoreUrl, disk: &Disk) -> Check {
         StoreUrl::Memory => {
             return Check::warn(
                 NAME,
-                "memory: runs are gone with the process",
-                "store = \"redb:./data\" keeps them",
+                "memory: runs are lost when the process ends",
+                "set store = \"redb:./data\" to keep them",
             );
         }
         StoreUrl::Dynamodb(table) if AWS => {
-            return Check::ok(NAME, format!("dynamodb:{table}, which serve makes or completes"));
+            return Check::ok(NAME, format!("dynamodb:{table}, created by serve if missing"));
         }
         StoreUrl::Dynamodb(table) => {
             return Check::fail(
                 NAME,
-                format!("dynamodb:{table} is not in this build"),
-                "redb:./data",
+                format!("dynamodb:{table} needs the AWS adapters, which this build lacks"),
+                "build with `--features aws`, or set store = \"redb:./data\"",
             );
         }
     };
     if let Some(why) = &disk.unwritable {
         return Check::fail(
             NAME,
-            format!("{directory} cannot be written: {why}"),
-            "give its directory to the user that runs tinqs-ci, or set `store` to another",
+            format!("cannot write to {directory}: {why}"),
+            "make it writable for the user that runs tinqs-ci, or set another `store`",
         );
     }
     let Some(free) = disk.free else {
-        return Check::ok(NAME, format!("{directory} can be written"));
+        return Check::ok(NAME, format!("{directory} is writable"));
     };
     let mib = free / MIB;
-    let message = format!("{directory} can be written, {mib} MiB free");
+    let message = format!("{directory} is writable, {mib} MiB free");
     match mib {
-        0..64 => Check::fail(NAME, message, "make room: a full disk stops webhooks"),
-        64..1024 => Check::warn(NAME, message, "make room: machines and their jobs need it too"),
+        0..64 => Check::fail(NAME, message, "free disk space: webhooks fail on a full disk"),
+        64..1024 => Check::warn(NAME, message, "free disk space: machines and jobs need it too"),
         _ => Check::ok(NAME, message),
     }
 }
 
-/// What answers where `serve` listens.
+/// The process at the address where `serve` would listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Neighbour {
-    /// Nothing.
+    /// No process.
     Nobody,
-    /// A server of ours; whether it is ready.
+    /// A tinqs-ci server.
     Ours {
-        /// `/readyz` says so.
+        /// Whether `/readyz` reports that it is ready.
         is_ready: bool,
     },
-    /// Something else.
+    /// Another program.
     Other,
 }
 
-/// Asks whatever listens at our address.
+/// Finds out what listens at the address.
 pub(super) async fn neighbour(listen: SocketAddr) -> Neighbour {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -131,21 +131,23 @@ pub(super) async fn neighbour(listen: SocketAddr) -> Neighbour {
     }
 }
 
-/// Whether `serve` may listen.
+/// Checks whether `serve` can listen.
 pub fn neighbour_check(listen: SocketAddr, seen: &Neighbour) -> Check {
     const NAME: &str = "server";
     match seen {
-        Neighbour::Nobody => Check::ok(NAME, format!("nothing runs at {listen} yet")),
-        Neighbour::Ours { is_ready: true } => Check::ok(NAME, format!("runs at {listen}, ready")),
+        Neighbour::Nobody => Check::ok(NAME, format!("not running yet, {listen} is free")),
+        Neighbour::Ours { is_ready: true } => {
+            Check::ok(NAME, format!("running at {listen}, ready"))
+        }
         Neighbour::Ours { is_ready: false } => Check::warn(
             NAME,
-            format!("runs at {listen}, not ready"),
-            format!("http://{listen}/readyz tells which part is not reached"),
+            format!("running at {listen}, not ready"),
+            format!("see http://{listen}/readyz for the failing service"),
         ),
         Neighbour::Other => Check::fail(
             NAME,
-            format!("something else answers at {listen}"),
-            "end it, or set `server.listen` to another port",
+            format!("another program uses {listen}"),
+            "stop it, or set `server.listen` to another port",
         ),
     }
 }
@@ -153,18 +155,18 @@ pub fn neighbour_check(listen: SocketAddr, seen: &Neighbour) -> Check {
 /// A program that machines need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Where it is; `None`: not in PATH.
+    /// The path; `None` if it is not in PATH.
     pub path: Option<PathBuf>,
-    /// The first line that `--version` prints; empty where it prints none.
+    /// The first line of `--version`; may be empty.
     pub version: String,
 }
 
-/// Runners, in the order in which the boot script takes them.
+/// Runner programs, in the boot script's order of preference.
 const RUNNERS: [&str; 2] = ["gitea-runner", "act_runner"];
 
-/// Looks for what machines need.
+/// Finds the programs that machines need.
 pub(super) async fn programs(path: &str) -> Vec<Program> {
     let mut found = Vec::new();
     for name in [RUNNERS[0], RUNNERS[1], "bash"] {
@@ -193,7 +195,7 @@ async fn version(program: &Path) -> String {
     cut(text.lines().next().unwrap_or_default().trim(), 80)
 }
 
-/// The first `1.2.3` of a text.
+/// Returns the first `1.2.3` of a text.
 fn numbers(text: &str) -> Option<(u32, u32, u32)> {
     text.split(|c: char| !c.is_ascii_digit() && c != '.').find_map(|word| {
         let mut parts = word.split('.').map(str::parse::<u32>);
@@ -204,14 +206,14 @@ fn numbers(text: &str) -> Option<(u32, u32, u32)> {
     })
 }
 
-/// Ephemeral runners need this one.
+/// The first runner version that supports ephemeral runners.
 const OLDEST_RUNNER: (u32, u32, u32) = (0, 2, 12);
 
-/// Whether machines of this host can run jobs.
+/// Checks whether machines on this host can run jobs.
 pub fn compute_checks(compute: &ComputeUrl, programs: &[Program]) -> Vec<Check> {
     const NAME: &str = "runner";
     if let ComputeUrl::Ec2(region) = compute {
-        let message = format!("ec2:{region}: it is looked for where machines boot, not here");
+        let message = format!("ec2:{region}: needed on the machines, not on this host");
         return vec![Check::ok(NAME, message)];
     }
     let found = |name: &str| programs.iter().find(|p| p.name == name && p.path.is_some());
@@ -219,21 +221,21 @@ pub fn compute_checks(compute: &ComputeUrl, programs: &[Program]) -> Vec<Check> 
         None => Check::fail(
             NAME,
             "neither gitea-runner nor act_runner is in PATH",
-            "install Gitea's runner (https://gitea.com/gitea/runner/releases) into the PATH of serve",
+            "install Gitea's runner (https://gitea.com/gitea/runner/releases) in the PATH of serve",
         ),
         Some(Program { path, version, .. }) => {
             let at = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             match numbers(version) {
                 Some(numbers) if numbers < OLDEST_RUNNER => Check::fail(
                     NAME,
-                    format!("{at}: {version} knows no ephemeral runners"),
+                    format!("{at}: {version} does not support ephemeral runners"),
                     "install 0.2.12 or newer",
                 ),
                 Some(_) => Check::ok(NAME, format!("{at}: {version}")),
                 None => Check::warn(
                     NAME,
-                    format!("{at} does not tell its version"),
-                    "run it with --version; it must be 0.2.12 or newer",
+                    format!("{at} does not print its version"),
+                    "run it with --version, and check that it is 0.2.12 or newer",
                 ),
             }
         }
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_and_rights_decide() {
+    fn the_store_check_depends_on_free_space_and_permissions() {
         let store = StoreUrl::Redb("./data".into());
         let disk = |unwritable: Option<&str>, free| Disk {
             directory: ".".into(),
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_judged_by_its_parent() {
+    fn a_missing_directory_is_checked_by_its_nearest_ancestor() {
         let folder = tempfile::tempdir().expect("a folder");
         let below = StoreUrl::Redb(folder.path().join("a/b/c"));
         let seen = disk(&below);
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn runners_are_told_apart() {
+    fn the_runner_check_depends_on_program_and_version() {
         let program = |name, there: bool, version: &str| Program {
             name,
             path: there.then(|| PathBuf::from("/bin").join(name)),
@@ -305,12 +307,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neighbours_are_told_apart() {
+    async fn a_running_server_is_distinguished_from_a_free_address() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {
-            // Three connections: a look, /healthz, /readyz.
+            // Three connections: the probe, /healthz, /readyz.
             for _ in 0..3 {
                 let (mut stream, _) = listener.accept().await.expect("a caller");
                 let mut request = [0; 1024];
@@ -324,7 +326,7 @@ mod tests {
         });
         assert_eq!(neighbour(address).await, Neighbour::Ours { is_ready: false });
         server.await.expect("it has answered");
-        // A caller's own port: nobody answers there, and no other test gets it.
+        // A client's own port: nothing listens there, and no other test gets it.
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let to = other.local_addr().expect("an address");
         let caller = std::net::TcpStream::connect(to).expect("a connection");

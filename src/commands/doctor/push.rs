@@ -1,4 +1,4 @@
-//! What push mode asks of the forge: other rights, and a webhook that it cannot do without.
+//! Checks of push mode, which needs other rights and a webhook.
 
 use super::facts::{Facts, ours};
 use crate::settings::Settings;
@@ -7,46 +7,47 @@ use tinqs_ci_gitea::demand::{self, Choice, Means, Mode, PUSH_EVENTS};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_reconciler::ports::check::Check;
 
-/// The choice of push mode, where the forge's answers lead to it.
+/// Returns the choice of push mode, if the forge's answers lead to it.
 pub(super) fn chosen(settings: &Settings, facts: &Facts) -> Option<Choice> {
     let (Ok(version), Ok(rights)) = (&facts.version, &facts.rights) else { return None };
     let choice = demand::choose(Means::of(&settings.forge), version, rights).ok()?;
     (choice.mode == Mode::Push).then_some(choice)
 }
 
-/// The mode, with why; a warning where the server's own list would tell more.
+/// Reports the mode with its reason, as a warning, because the job list would show more.
 pub(super) fn demand_check(choice: &Choice, version: &Version) -> Check {
     const NAME: &str = "demand";
     if !demand::ephemeral(version) {
-        let fix = "update the server to 1.24 or newer, better 1.25, which lists its waiting jobs";
+        let fix = "update the server to 1.24 or newer, preferably 1.25, which lists waiting jobs";
         return Check::fail(NAME, choice.why.clone(), fix);
     }
     let fix = if version.is_older_than(1, 25) {
-        "update the server to 1.25 or newer, which lists its waiting jobs"
+        "update the server to 1.25 or newer, which lists waiting jobs"
     } else {
-        "give the token the right to read the job list and set forge.demand = \"jobs\", if you can"
+        "if possible, let the token read the job list and set forge.demand = \"jobs\""
     };
     Check::warn(NAME, choice.why.clone(), fix)
 }
 
-/// Whether one of the hooks tells us of pushes: nothing else does.
+/// Checks whether a webhook sends pushes to this server; push mode has no other source.
 pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
-    const WITHOUT: &str = "in push mode nothing else tells of jobs";
-    let add = format!("add a webhook that leads here; events: {}", PUSH_EVENTS.join(", "));
+    const WITHOUT: &str = "push mode finds no jobs without it";
+    let add = format!("create a webhook to this server; events: {}", PUSH_EVENTS.join(", "));
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {
-            let message = format!("the webhooks cannot be listed ({why}); {WITHOUT}");
-            return Check::warn(NAME, message, "look at the forge's page of webhooks");
+            let message = format!("cannot list webhooks ({why}); {WITHOUT}");
+            return Check::warn(NAME, message, "check the webhook in the forge's settings");
         }
     };
     let Some(hook) = ours(settings, hooks) else {
-        return Check::fail(NAME, format!("none of {} leads here; {WITHOUT}", hooks.len()), add);
+        let message = format!("none of {} webhooks points to this server; {WITHOUT}", hooks.len());
+        return Check::fail(NAME, message, add);
     };
     if !hook.active {
-        let message = format!("{} is switched off; {WITHOUT}", hook.url);
-        return Check::fail(NAME, message, "switch it on");
+        let message = format!("{} is inactive; {WITHOUT}", hook.url);
+        return Check::fail(NAME, message, "activate it in the forge's settings");
     }
     let missing: Vec<&str> = PUSH_EVENTS
         .into_iter()
@@ -54,11 +55,11 @@ pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, Strin
         .collect();
     let message = |what: &str| format!("{} {what}", hook.url);
     match missing.as_slice() {
-        [] => Check::ok(NAME, message(&format!("tells of {}", hook.events.join(", ")))),
+        [] => Check::ok(NAME, message(&format!("sends {}", hook.events.join(", ")))),
         some if some.contains(&"push") => {
-            Check::fail(NAME, message(&format!("does not tell of push; {WITHOUT}")), add)
+            Check::fail(NAME, message(&format!("does not send push; {WITHOUT}")), add)
         }
-        some => Check::warn(NAME, message(&format!("does not tell of {}", some.join(", "))), add),
+        some => Check::warn(NAME, message(&format!("does not send {}", some.join(", "))), add),
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_server_is_served_by_pushes_and_told_so() {
+    fn an_older_server_uses_push_mode_with_a_warning() {
         check(
             "",
             &facts("1.24.7", Access::Missing, vec![hook(&PUSH_EVENTS)]),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ephemeral_runners_it_cannot_work() {
+    fn a_server_without_ephemeral_runners_fails() {
         let facts = facts("1.23.8", Access::Missing, vec![hook(&PUSH_EVENTS)]);
         let choice = chosen(&settings(""), &facts).expect("push");
         let check = demand_check(&choice, &Version::parse("1.23.8"));
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_webhook_must_tell_of_pushes() {
+    fn the_webhook_must_send_pushes() {
         let outcome = |hooks: Vec<Hook>| webhook_check(&settings(""), &Ok(hooks)).outcome;
         assert_eq!(outcome(vec![]), Outcome::Fail);
         assert_eq!(outcome(vec![hook(&["workflow_job"])]), Outcome::Fail);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_list_may_be_read_pushes_are_not_chosen() {
+    fn push_mode_is_not_chosen_if_the_job_list_is_readable() {
         let facts = facts("1.27.0", Access::Granted, vec![hook(&PUSH_EVENTS)]);
         assert_eq!(chosen(&settings(""), &facts), None);
         assert!(chosen(&settings("demand = \"push\""), &facts).is_some());

@@ -1,4 +1,4 @@
-//! The corpus through `eval`, for all three server lines: what `check.py` does, without a process.
+//! Runs the corpus through `eval` for all three Gitea versions, like `check.py` but in process.
 
 use serde_json::{Value, json};
 use tinqs_ci_workflow::Dialect;
@@ -18,11 +18,11 @@ macro_rules! corpus {
     };
 }
 
-/// Whether an answer is what a case expects: the answer, and what the case says of a field.
+/// Compares an answer with the case, whose fields the second argument looks up.
 type Same = fn(&Value, &dyn Fn(&str) -> Value) -> bool;
 
-/// Sends cases through `eval` and compares each answer with what the case expects of the line.
-/// How many answers were compared.
+/// Sends cases through `eval` and compares each answer with the case's expectation for each version.
+/// Returns the number of compared answers.
 fn check(kind: Kind, cases: &[Value], same: Same) -> usize {
     let mut compared = 0;
     for (dialect, suffixes) in LINES {
@@ -99,7 +99,7 @@ fn notifications() {
         let fields = ["workflow", "event", "ref"];
         got["match"] == expected("expect_match")
             && agree(&got["runs"], &expected("expect_runs"), &fields)
-            // Who has to approve is said of a few.
+            // Only some cases say whether approval is needed.
             && list(&got["runs"]).iter().zip(list(&expected("expect_runs"))).all(|(got, run)| {
                 run.get("need_approval").is_none_or(|need| *need == got["need_approval"])
             })

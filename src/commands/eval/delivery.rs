@@ -1,4 +1,4 @@
-//! Signatures and labels: the same for all server lines.
+//! Signatures and labels, whose rules are the same in all Gitea versions.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
@@ -21,8 +21,8 @@ pub(super) struct Signature {
     verify_with_secret: String,
 }
 
-/// Whether the delivery is signed with the secret. Unlike the server, which takes no `GET`, this
-/// knows the forge's `GET` deliveries too: their payload stands in the query.
+/// Checks whether the delivery is signed with the secret. Unlike the server, this also accepts the
+/// forge's `GET` deliveries, whose payload is in the query.
 pub(super) fn signature(case: &Signature) -> Result<Value, String> {
     let Signature { method, headers, query, body, verify_with_secret } = case;
     let mut map = HeaderMap::new();
@@ -31,7 +31,7 @@ pub(super) fn signature(case: &Signature) -> Result<Value, String> {
             .ok()
             .zip(HeaderValue::from_bytes(value.as_bytes()).ok());
         let (key, value) =
-            header.ok_or_else(|| format!("the header {name:?} cannot be one of HTTP"))?;
+            header.ok_or_else(|| format!("the header {name:?} is not valid in HTTP"))?;
         map.append(key, value);
     }
     let secret = Secret::new(verify_with_secret.as_str());
@@ -48,7 +48,7 @@ pub(super) fn signature(case: &Signature) -> Result<Value, String> {
     Ok(json!({ "accept": accept }))
 }
 
-/// Two sets of labels.
+/// The labels of a runner and a job.
 #[derive(Deserialize)]
 pub(super) struct Labels {
     #[serde(deserialize_with = "list_or_null")]
@@ -57,12 +57,12 @@ pub(super) struct Labels {
     runs_on: Vec<String>,
 }
 
-/// Go writes an empty list as `null`; a list that is left out is a mistake.
+/// Reads `null` as an empty list, as Go writes it. A missing list is an error.
 fn list_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Whether a runner may take a job.
+/// Checks whether a runner may take a job.
 pub(super) fn labels(case: &Labels) -> Value {
     let Labels { runner, runs_on } = case;
     json!({ "match": labels_match(runner, runs_on) })

@@ -1,11 +1,11 @@
-//! From a file to its jobs.
+//! Lists the jobs of a workflow file.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tinqs_ci_workflow::jobs::{self, Context, PlannedJob};
 use tinqs_ci_workflow::{Dialect, yaml};
 
-/// A file, and what its expressions are evaluated with.
+/// A workflow file, and the context of its expressions.
 #[derive(Deserialize)]
 pub(super) struct Case {
     workflow_yaml: String,
@@ -13,7 +13,7 @@ pub(super) struct Case {
     context: Option<Context>,
 }
 
-/// The jobs as the server creates them.
+/// Returns the jobs as the forge creates them.
 pub(super) fn jobs(case: &Case, dialect: Dialect) -> Value {
     let context = case.context.clone().unwrap_or_default();
     let planned =

@@ -1,4 +1,4 @@
-//! From an event to runs.
+//! Lists the workflow runs of an event.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tinqs_ci_workflow::trigger::Event;
 
 use super::workflow::{ChangedCase, directories};
 
-/// A repository's files and what happened.
+/// A repository's files and an event.
 #[derive(Deserialize)]
 pub(super) struct Case {
     #[serde(default)]
@@ -24,14 +24,14 @@ pub(super) struct Case {
     changed: ChangedCase,
 }
 
-/// What the server knows beside; where it is not said here, the payload tells or the usual holds.
+/// The forge's further state. Unset fields come from the payload, or have their default.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ContextCase {
     default_branch: Option<String>,
     tip_commit_message: Option<String>,
     pr_title: Option<String>,
-    /// Where the files are: at the ref's commit, at the tip of the base branch, or at both.
+    /// Where the files exist: at the ref's commit, at the base branch's tip, or at both.
     files_at: Option<String>,
     actions_unit_enabled: Option<bool>,
     actions_enabled: Option<bool>,
@@ -55,7 +55,7 @@ struct ContextCase {
     chain_depth: Option<usize>,
 }
 
-/// The runs that the event gives, in the order of their creation.
+/// Returns the workflow runs that the event starts, in the order of their creation.
 pub(super) fn notify(case: &Case, dialect: Dialect) -> Value {
     let unsaid = ContextCase::default();
     let said = case.context.as_ref().unwrap_or(&unsaid);
@@ -116,7 +116,7 @@ fn context(said: &ContextCase, event: &Event<'_>, dialect: Dialect) -> Context {
     let id = |path: &str| event.payload.pointer(path).and_then(Value::as_i64);
     let repositories = [id("/pull_request/head/repo_id"), id("/pull_request/base/repo_id")];
     let forked = matches!(repositories, [Some(head), Some(base)] if head != base);
-    // The trust that counts changed with 1.26.3.
+    // 1.26.3 changed which authors are trusted.
     let trusted =
         if dialect < Dialect::V1_26 { said.doer_approved_before } else { said.doer_has_merged_pr };
     Context {

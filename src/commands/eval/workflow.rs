@@ -1,4 +1,4 @@
-//! Patterns, triggers, changed files and paths.
+//! Evaluates patterns, triggers, changed files and paths.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tinqs_ci_workflow::glob::Patterns;
 use tinqs_ci_workflow::trigger::{self, Changed, Event};
 use tinqs_ci_workflow::{Dialect, files};
 
-/// A filter and what it is held against.
+/// A filter and its input.
 #[derive(Deserialize)]
 pub(super) struct Held {
     filter: String,
@@ -17,12 +17,12 @@ pub(super) struct Held {
     input: Option<Vec<String>>,
 }
 
-/// Whether the filter keeps the workflow from running. One that does not compile does.
+/// Checks whether the filter skips the workflow. An invalid filter skips it.
 pub(super) fn patterns(case: &Held, dialect: Dialect) -> Result<Value, String> {
     let ignoring = match case.filter.as_str() {
         "branches" | "tags" | "paths" | "workflows" => false,
         "branches-ignore" | "tags-ignore" | "paths-ignore" => true,
-        other => return Err(format!("`{}` is no filter", other.escape_debug())),
+        other => return Err(format!("unknown filter `{}`", other.escape_debug())),
     };
     let patterns = case.patterns.as_deref().unwrap_or_default();
     let input = case.input.as_deref().unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn patterns(case: &Held, dialect: Dialect) -> Result<Value, String> {
     })
 }
 
-/// One file and one event.
+/// A workflow file and an event.
 #[derive(Deserialize)]
 pub(super) struct Trigger {
     workflow_yaml: String,
@@ -46,7 +46,7 @@ pub(super) struct Trigger {
     changed: ChangedCase,
 }
 
-/// What git says has changed.
+/// The changed files, or git's error.
 #[derive(Deserialize)]
 pub(super) struct ChangedCase {
     #[serde(default)]
@@ -66,7 +66,7 @@ impl ChangedCase {
     }
 }
 
-/// The events of the file that match, in order: one run each.
+/// Returns the file's matching events, in order. Each starts a workflow run.
 pub(super) fn trigger(case: &Trigger, dialect: Dialect) -> Value {
     let event = Event {
         name: &case.event,
@@ -87,7 +87,7 @@ pub(super) fn trigger(case: &Trigger, dialect: Dialect) -> Value {
     })
 }
 
-/// A graph of commits, and a push in it.
+/// A commit graph and a push.
 #[derive(Deserialize)]
 pub(super) struct Push {
     commits: Vec<CommitCase>,
@@ -117,7 +117,7 @@ impl From<ObjectCase> for Object {
             ObjectCase::Text(text) => (None, Some(text), None),
             ObjectCase::Object { mode, data, sha } => (mode, data, sha),
         };
-        // Content and ids are told apart; what is equal has equal ids.
+        // The prefix keeps contents and IDs distinct; equal objects have equal IDs.
         let id = match sha {
             Some(sha) => format!("id {sha}"),
             None => format!("data {}", data.unwrap_or_default()),
@@ -126,11 +126,11 @@ impl From<ObjectCase> for Object {
     }
 }
 
-/// The files that a push changed.
+/// Returns the files that a push changed.
 pub(super) fn changed_files(case: Push) -> Value {
     let commits: BTreeMap<String, Commit> = case.commits.into_iter().map(commit).collect();
     let zeros = "0".repeat(40);
-    // The graph's own words for "none" and "gone"; a commit may have these names all the same.
+    // `zeros` and "" mean that there is no commit before, unless a commit has this name.
     let before = match case.before.as_str() {
         "zeros" | "" if !commits.contains_key(&case.before) => &zeros,
         before => before,
@@ -146,7 +146,7 @@ fn commit(case: CommitCase) -> (String, Commit) {
     (case.name, Commit { parents: case.parents.unwrap_or_default(), tree })
 }
 
-/// A path and the directories of workflows.
+/// A path and the workflow directories.
 #[derive(Deserialize)]
 pub(super) struct Path {
     #[serde(default)]
@@ -154,13 +154,13 @@ pub(super) struct Path {
     path: String,
 }
 
-/// Whether the path is a workflow's.
+/// Checks whether the path is that of a workflow.
 pub(super) fn path(case: &Path) -> Value {
     let directories = directories(case.workflow_dirs.as_deref());
     json!({ "match": files::is_workflow(&directories, &case.path) })
 }
 
-/// The directories as the server reads them; the usual ones where none are named.
+/// Returns the directories as the forge normalizes them, or the default ones.
 pub(super) fn directories(named: Option<&[String]>) -> Vec<String> {
     match named {
         Some(named) => {

@@ -1,4 +1,4 @@
-//! Questions on a terminal; without one, defaults.
+//! Asks questions on a terminal; without one, uses defaults.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -6,14 +6,14 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::commands::failure::Failure;
 
-/// Asks where there is somebody to ask.
+/// Asks questions if there is a terminal.
 #[derive(Debug)]
 pub(super) struct Asker {
     can_ask: bool,
 }
 
 impl Asker {
-    /// With `quiet`, nobody is asked.
+    /// Creates an asker; a `quiet` one never asks.
     pub(super) fn new(quiet: bool) -> Self {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         Self { can_ask: terminal && !quiet }
@@ -23,11 +23,11 @@ impl Asker {
         self.can_ask
     }
 
-    /// The answer, or the default for an empty one; without somebody to ask, the default.
+    /// Asks a question. Returns the default for an empty answer or without a terminal.
     pub(super) fn ask(&mut self, question: &str, default: Option<&str>) -> Result<String, Failure> {
         if !self.can_ask {
             return default.map(str::to_owned).ok_or_else(|| {
-                Failure::usage(format!("{question}: not given")).hint("see `tinqs-ci init --help`")
+                Failure::usage(format!("{question}: not set")).hint("see `tinqs-ci init --help`")
             });
         }
         loop {
@@ -42,7 +42,7 @@ impl Asker {
         }
     }
 
-    /// The same, with a default.
+    /// Asks a question that has a default.
     pub(super) fn ask_or(&mut self, question: &str, default: &str) -> Result<String, Failure> {
         self.ask(question, Some(default))
     }
@@ -58,7 +58,7 @@ impl Asker {
         if let Some(before) = &before {
             let mut hidden = before.clone();
             hidden.local_modes.remove(LocalModes::ECHO);
-            // Where echo cannot be switched off, the answer shows: better than no answer.
+            // If echo cannot be disabled, the input is visible.
             let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
         }
         let answer = line();
@@ -69,7 +69,7 @@ impl Asker {
         answer
     }
 
-    /// `None`: nobody was asked.
+    /// Asks a yes-or-no question. Returns `None` without a terminal.
     pub(super) fn yes_or_no(&mut self, question: &str) -> Option<bool> {
         if !self.can_ask {
             return None;
@@ -83,8 +83,9 @@ fn line() -> Result<String, Failure> {
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
-        Ok(0) => Err(Failure::usage("nobody answers").hint("nothing was written")),
+        Ok(0) => Err(Failure::usage("the input ended before all questions were answered")
+            .hint("nothing was written; start again, or use flags")),
         Ok(_) => Ok(answer.trim().to_owned()),
-        Err(error) => Err(Failure::failed(format!("the answer cannot be read: {error}"))),
+        Err(error) => Err(Failure::failed(format!("cannot read the answer: {error}"))),
     }
 }

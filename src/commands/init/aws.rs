@@ -1,4 +1,4 @@
-//! `init --aws`: what a configuration names there is made.
+//! `init --aws`: creates the AWS resources that the configuration names.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::backends;
 use crate::commands::failure::{Failure, out};
 use crate::settings::{self, Env};
 
-/// Makes the table and the queue that the configuration names in AWS; `queue_name` asks for one that
-/// it does not name.
+/// Creates the missing AWS table and queue that the configuration names, and with `queue_name` a
+/// queue that it does not name.
 ///
 /// # Errors
-/// A mistake of the configuration, or what AWS refuses.
+/// The configuration has a mistake, AWS rejects a call, or this build has no AWS adapters.
 pub async fn set_up_aws(
     file: Option<&Path>,
     queue_name: Option<String>,
@@ -20,8 +20,8 @@ pub async fn set_up_aws(
     env: &Env,
 ) -> Result<(), Failure> {
     if !settings::AWS {
-        return Err(Failure::usage("this build has no `init --aws`")
-            .hint("build it with the feature `aws`: `cargo build --release --features aws`"));
+        return Err(Failure::usage("this build has no AWS adapters, which `init --aws` needs")
+            .hint("build with the feature `aws`: `cargo build --release --features aws`"));
     }
     let loaded = settings::load(file, env)?;
     let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;

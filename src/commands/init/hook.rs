@@ -1,4 +1,4 @@
-//! The webhook: added, or shown so that a person can add it.
+//! Creates the webhook, or shows how to create it.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use tinqs_ci_gitea::demand::Mode;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_reconciler::text::escape;
 
-/// Adds the webhook, or says how.
+/// Creates the webhook, or shows how.
 pub(super) async fn add(
     client: &Client,
     answers: &Answers,
@@ -38,25 +38,25 @@ pub(super) async fn add(
 async fn create(client: &Client, answers: &Answers, secret: &Secret) -> Result<(), Failure> {
     let url = answers.webhook_url.as_str();
     let by_hand = match answers.mode {
-        Mode::Jobs => "add it by hand, or go without: the job list is read every 10s anyway",
-        Mode::Push => "add it by hand: nothing else tells of pushes",
+        Mode::Jobs => "create it manually, or omit it: the job list is read every 10s anyway",
+        Mode::Push => "create it manually: push mode needs it",
     };
-    // Making one is not idempotent: two hooks would tell everything twice.
+    // Creating a webhook is not idempotent: two webhooks would send every event twice.
     let hooks = client.hooks().await.map_err(|error| {
-        Failure::failed(format!("the webhooks cannot be listed: {}", error.message)).hint(by_hand)
+        Failure::failed(format!("cannot list webhooks: {}", error.message)).hint(by_hand)
     })?;
     if let Some(hook) = hooks.iter().find(|hook| hook.url == url) {
         let shown = escape(url);
         return Err(Failure::failed(format!(
-            "a webhook to {shown} is there already (id {})",
+            "a webhook to {shown} already exists (ID {})",
             hook.id
         ))
-        .hint("its secret is not known here: delete it there and add it anew"));
+        .hint("its secret is unknown: delete it in Gitea, then create it again"));
     }
     match client.create_hook(url, secret, answers.mode.events()).await {
         Ok(hook) => out(&format!("created webhook {} → {}\n", hook.id, escape(url))),
         Err(error) => {
-            Err(Failure::failed(format!("the webhook was not added: {}", error.message))
+            Err(Failure::failed(format!("cannot create the webhook: {}", error.message))
                 .hint(by_hand))
         }
     }
@@ -73,25 +73,25 @@ fn by_hand(answers: &Answers, files: &Files) -> String {
         }
     };
     let (events, without) = match answers.mode {
-        Mode::Jobs => ("Workflow Job", "Without it jobs are found too, within 10s."),
+        Mode::Jobs => ("Workflow Job", "Without it, jobs are found within 10s."),
         Mode::Push => (
             "Workflow Job, Push, Create, Delete, all of Pull Request",
-            "Without it no job is found.",
+            "Without it, no jobs are found.",
         ),
     };
     format!(
-        "\nThe webhook to add at {page}, kind Gitea:\n\
+        "\nCreate a webhook of type Gitea at {page}:\n\
          \x20 Target URL    {}\n\
          \x20 Content type  application/json\n\
          \x20 Secret        the content of {}\n\
          \x20 Trigger on    Custom events: {events}\n\
-         {without} `init --create-webhook` adds it for you.\n",
+         {without} `init --create-webhook` creates it for you.\n",
         escape(&answers.webhook_url),
         escape(&files.webhook.to_string_lossy()),
     )
 }
 
-/// Where a host lies, as far as its name tells.
+/// The network of a host, by its name or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lies {
     Inside,
@@ -115,26 +115,26 @@ fn lies(url: &str) -> Option<(String, Lies)> {
     Some((host, lies))
 }
 
-/// The line that Gitea needs before it delivers to private addresses.
+/// Returns the setting that Gitea needs to deliver to private addresses.
 fn allowed(url: &str, version: &Version) -> String {
     let Some((host, lies)) = lies(url) else { return String::new() };
     let when = match lies {
         Lies::Outside => return String::new(),
-        Lies::Inside => "Your Gitea delivers to private addresses only with this in its app.ini:",
-        Lies::Unknown => "If that is a private address, your Gitea needs this in its app.ini:",
+        Lies::Inside => "Gitea delivers to private addresses only with this setting in app.ini:",
+        Lies::Unknown => "If this is a private address, Gitea needs this setting in app.ini:",
     };
     let is_old = version.is_older_than(1, 27);
     let section = if is_old { "[webhook]" } else { "[security]  (before 1.27: [webhook])" };
-    // Where the host is not known yet, Gitea's own word for all private ones.
+    // `private` is Gitea's name for all private addresses.
     let is_known = !url.contains(super::THIS_HOST);
     let host = if is_known { host.trim_matches(['[', ']']) } else { "private" };
     format!(
-        "\n{when}\n  {section}\n  ALLOWED_HOST_LIST = external,{}\nand a restart.\n",
+        "\n{when}\n  {section}\n  ALLOWED_HOST_LIST = external,{}\nThen restart Gitea.\n",
         escape(host)
     )
 }
 
-/// A forge elsewhere never reaches our loopback.
+/// Warns if the webhook leads to loopback but the forge runs on another host.
 fn unreachable_from(forge: &str, webhook: &str, mode: Mode) -> Option<&'static str> {
     let is_loopback = |url: &str| {
         let host = Url::parse(url).ok()?.host_str()?.trim_matches(['[', ']']).to_owned();

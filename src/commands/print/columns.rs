@@ -1,35 +1,34 @@
-//! Columns that stand below each other, as `comfy-table` lays them out: by what a terminal shows,
-//! without borders, and without blanks at the end of a line.
+//! Aligned columns, laid out by `comfy-table` by display width, without borders and trailing spaces.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, Width};
 
 use tinqs_ci_reconciler::text::cut;
 
-/// Titles, rows, and what is wrong with a row, behind a `!`.
+/// A table. A row's problem follows its cells after a `!`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Titles in capitals, without blanks.
+    /// The titles, in capitals, without spaces.
     pub titles: Vec<&'static str>,
-    /// Cells are text from outside: they are escaped and cut here.
+    /// The rows. Cells may contain external text: they are escaped and cut when printed.
     pub rows: Vec<Row>,
 }
 
-/// A row.
+/// A row of a [`Table`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// One for each title.
+    /// One cell per title.
     pub cells: Vec<String>,
-    /// Why it is not further on; empty where nothing is wrong.
+    /// Why the object makes no progress; empty if it does.
     pub blocked: String,
 }
 
-/// No cell is wider, whatever is asked for.
+/// The maximum width of a cell.
 const WIDEST: usize = 200;
 
 impl Table {
-    /// The table as text. `widths` may be those of an earlier rendering, so that rows printed later
-    /// stand below it.
+    /// Returns the table as text. `widths` may come from an earlier call, so that rows printed later
+    /// are aligned with it.
     pub fn lines(&self, widths: &mut Vec<u16>, with_titles: bool) -> String {
         let titles = self.titles.iter().map(|title| (*title).to_owned()).collect();
         let rows = self.rows.iter().map(|row| {
@@ -48,8 +47,8 @@ fn blocked_text(blocked: &str) -> String {
     if blocked.is_empty() { String::new() } else { format!("! {}", cut(blocked, WIDEST)) }
 }
 
-/// The rows as lines, with `gap` blanks between columns. Columns are at least as wide as `widths`
-/// says, which is told how wide they became. Cells hold no control characters.
+/// Returns the rows as lines, with `gap` spaces between columns. Columns are at least as wide as
+/// `widths`, which is updated. Cells must contain no control characters.
 pub(super) fn aligned(
     rows: impl IntoIterator<Item = Vec<String>>,
     gap: u16,

@@ -1,4 +1,4 @@
-//! JSON and YAML that a terminal may show: what could move its cursor is written as an escape.
+//! JSON and YAML that are safe for terminals: control characters are written as escapes.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,12 +10,12 @@ use serde_saphyr::{DoubleQuoted, SerializeError as YamlError, ser_options};
 
 use tinqs_ci_reconciler::text::{escape, is_dangerous};
 
-/// The thing as JSON, indented, with a newline at the end.
+/// Encodes a value as indented JSON, with a newline at the end.
 pub fn json<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
     write(thing, Safe(PrettyFormatter::new()))
 }
 
-/// The thing as JSON on one line, with a newline at the end.
+/// Encodes a value as JSON on one line, with a newline at the end.
 pub fn json_line<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
     write(thing, Safe(CompactFormatter))
 }
@@ -27,7 +27,7 @@ fn write<T: Serialize, F: Formatter>(
     let mut bytes = Vec::new();
     thing.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
     bytes.push(b'\n');
-    // The serializer writes UTF-8 only; what were not would show as replacement marks.
+    // The serializer only writes UTF-8, so the conversion loses nothing.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -95,7 +95,7 @@ impl<F: Formatter> Formatter for Safe<F> {
     }
 }
 
-/// The thing as YAML, keys in alphabetical order, each text on one line.
+/// Encodes a value as YAML, with sorted keys and each string on one line.
 pub fn yaml<T: Serialize>(thing: &T) -> Result<String, YamlError> {
     let thing = serde_json::to_value(thing).map_err(YamlError::custom)?;
     let options = ser_options! { compact_list_indent: false, prefer_block_scalars: false };
@@ -111,8 +111,8 @@ pub fn yaml<T: Serialize>(thing: &T) -> Result<String, YamlError> {
     Ok(safe)
 }
 
-/// Puts what a terminal must not see into double quotes, where an escape stands for it; the writer
-/// itself escapes some of it only. Keys are our own names: another is shown as a table shows it.
+/// Double-quotes strings with characters that are unsafe for terminals, so that they can be
+/// escaped; the YAML writer itself escapes only some of them. Keys are escaped as in tables.
 struct Quoted<'a>(&'a Value);
 
 impl Serialize for Quoted<'_> {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yaml_reads_as_what_was_written() {
+    fn yaml_round_trips() {
         let thing = json!({
             "name": "job-1", "empty": {}, "none": [], "nothing": null, "yes": "yes", "number": "12",
             "items": [{ "a": 1, "b": { "c": [true, "x: y"] } }, [1, 2], "# no comment", ""],
@@ -227,7 +227,7 @@ mod tests {
         assert!(!text.replace('\n', "").chars().any(is_dangerous));
     }
 
-    /// What YAML and terminals read as more than text.
+    /// Characters with a special meaning in YAML or terminals.
     const AWKWARD: &str = concat!(
         r#"[-+.:#0-9a-fxoeE_~ \n\t'"\\|>&*!%@`,?=<\[\]{}"#,
         "\u{85}\u{9b}\u{2028}\u{202e}\u{feff}\u{e0001}]{0,8}",
@@ -254,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_yaml_reads_as_what_was_written(thing in any_value()) {
+        fn any_yaml_round_trips(thing in any_value()) {
             let text = yaml(&thing).expect("YAML");
             prop_assert!(!text.replace('\n', "").chars().any(is_dangerous), "{text:?}");
             prop_assert!(!text.contains(" \n"), "{text:?}");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn json_escapes_what_terminals_obey() {
+    fn json_escapes_characters_unsafe_for_terminals() {
         let thing = json!({ "a\u{9b}": ["\u{202e}x\u{e0001}", "ä\"\\\n"] });
         for text in [json(&thing).expect("JSON"), json_line(&thing).expect("JSON")] {
             assert!(!text.replace('\n', "").chars().any(is_dangerous), "{text}");

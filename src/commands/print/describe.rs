@@ -1,4 +1,4 @@
-//! `describe`: everything that is known of a run, for people.
+//! `describe`: the details of a run.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::{age, span};
 use crate::api::{Machine, Registration};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// A text as wide as a page at most; empty ones show as `-`.
+/// Cuts and escapes a text; an empty one becomes `-`.
 fn shown(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { cut(text, 300) }
 }
@@ -31,7 +31,7 @@ impl Page {
     }
 }
 
-/// The page of a run, with its machines and registrations, where they are known.
+/// Formats the details of a run, with its machines and registrations.
 pub fn describe(
     run: &Run,
     machines: &[Machine],
@@ -73,8 +73,8 @@ pub fn describe(
     if let Some(at) = status.retry_at {
         page.line("Next attempt:", &format!("{at:.0} (in {})", span(at.duration_since(now))));
     }
-    page.line("Looked at by:", &format!("{:.0}", status.due));
-    page.line("Uid, version:", &format!("{}, {}", run.uid, run.version));
+    page.line("Due:", &format!("{:.0}", status.due));
+    page.line("UID, version:", &format!("{}, {}", run.uid, run.version));
     conditions(&mut page, run, now);
     attempts(&mut page, run, now);
     machines_of(&mut page, run, machines, now);
@@ -105,12 +105,12 @@ fn refusal(why: Refusal) -> &'static str {
 fn end(ended: Ended) -> String {
     let why = match ended.why {
         End::Consumed => "it got a job".to_owned(),
-        End::MachineGone => "its machine went before it got a job".to_owned(),
+        End::MachineGone => "its machine ended before it got a job".to_owned(),
         End::Refused(why) => format!("refused: {}", refusal(why)),
         End::NeverSeen => "its machine was never seen".to_owned(),
-        End::NeverAnswered => "its launch was never answered".to_owned(),
+        End::NeverAnswered => "its launch was never confirmed".to_owned(),
         End::NeverReady => "its machine did not come online in time".to_owned(),
-        End::NotAssigned => "its machine idled too long".to_owned(),
+        End::NotAssigned => "its machine was idle for too long".to_owned(),
         End::Deleted => "the run was deleted".to_owned(),
     };
     format!("ended {:.0}: {why}", ended.at)
@@ -143,7 +143,7 @@ fn placed(answered: Option<&str>, refused: Option<&str>) -> String {
     match (answered, refused) {
         (Some(id), _) => format!("machine {}", shown(id)),
         (None, Some(why)) => format!("refused: {why}"),
-        (None, None) => "not answered".to_owned(),
+        (None, None) => "launch not confirmed".to_owned(),
     }
 }
 
@@ -155,7 +155,7 @@ fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
         runner.id,
         age(*decided_at, now),
         boot.deadline,
-        ended.map_or("going on".to_owned(), end)
+        ended.map_or("in progress".to_owned(), end)
     ));
     for placement in placements {
         let machine = &placement.machine;

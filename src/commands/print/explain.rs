@@ -1,4 +1,4 @@
-//! Why a machine came or did not, as a page for people.
+//! Formats the answers of `explain`.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,9 @@ use crate::api::explain::{
 };
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// Changed files on the page.
+/// The maximum number of changed files shown.
 const FILES: usize = 10;
 
-/// `yes` and `no` of a verdict.
 fn mark(good: bool) -> char {
     if good { '✓' } else { '✗' }
 }
@@ -21,7 +20,7 @@ fn list(texts: &[String]) -> String {
     texts.iter().map(|text| cut(text, 100)).collect::<Vec<_>>().join(", ")
 }
 
-/// The page of a pushed commit.
+/// Formats the explanation of a pushed commit.
 pub fn explain_push(push: &PushExplained) -> String {
     let mut page = format!(
         "{} {} pushed to {}\nrules of Gitea {}, demand `{}`\n",
@@ -73,7 +72,7 @@ fn of_workflow(page: &mut String, workflow: &WorkflowExplained) {
         }
     }
     if let Some(why) = problem {
-        let _ = writeln!(page, "  ✗ its jobs cannot be made: {}", cut(why, 300));
+        let _ = writeln!(page, "  ✗ the forge cannot create its jobs: {}", cut(why, 300));
     }
     for job in jobs {
         of_job(page, job);
@@ -102,7 +101,7 @@ fn of_job(page: &mut String, job: &JobPlanned) {
     page.push('\n');
 }
 
-/// The page of a job.
+/// Formats the explanation of a job.
 pub fn explain_job(job: &JobExplained) -> String {
     let mut page = format!("job {}", job.job);
     if !job.name.is_empty() {
@@ -139,7 +138,7 @@ pub fn explain_job(job: &JobExplained) -> String {
             let _ = write!(page, ", refused: {}", list(refusals));
         }
         let ended =
-            ended.as_ref().map_or("goes on".to_owned(), |why| format!("ended: {}", cut(why, 100)));
+            ended.as_ref().map_or("in progress".to_owned(), |w| format!("ended: {}", cut(w, 100)));
         let _ = writeln!(page, ", {ended}");
     }
     if let Some(next) = &job.next {
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_push_reads_well_and_names_are_harmless() {
+    fn a_push_is_explained_with_escaped_names() {
         let filter = |filter: &str, matched, why: &str| FilterExplained {
             filter: filter.into(),
             patterns: vec!["src/**".into(), "!src/\u{202e}x".into()],
@@ -180,7 +179,7 @@ mod tests {
             nothing: None,
             changed_files: Some(vec!["src/a\u{1b}[31m".into()]),
             changed_files_total: 12,
-            notes: vec!["changed files are counted from the commit's first parent".into()],
+            notes: vec!["changed files are relative to the commit's first parent".into()],
             workflows: vec![
                 WorkflowExplained {
                     workflow: "ci.yml".into(),
@@ -190,7 +189,7 @@ mod tests {
                             "push",
                             3,
                             true,
-                            "gives a run",
+                            "starts a workflow run",
                             vec![filter("paths", true, "`src/a` is included by `src/**`")],
                         ),
                         event("schedule", 9, false, "a schedule", Vec::new()),
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_reads_well() {
+    fn a_job_is_explained_with_its_attempts() {
         let job = JobExplained {
             job: 7,
             repo: "acme/web".into(),

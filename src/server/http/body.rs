@@ -1,4 +1,4 @@
-//! A webhook's body, read up to a limit and within a deadline.
+//! Reads a webhook's body up to a size limit and within a deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use tokio::time::timeout;
 
 use super::{BODY_LIMIT, Refusal};
 
-/// What the memory for bodies is counted in, in bytes.
+/// The unit of memory for bodies, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
-/// For the whole body.
+/// The deadline for a whole body.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Of a body too long, so much more is taken in and thrown away, so that the sender reads the
-/// answer instead of a broken connection.
+/// The number of bytes of an oversized body that are read and discarded, so that the sender gets
+/// the response instead of a broken connection.
 const THROWN_AWAY: usize = 32 * 1024 * 1024;
 const THROW_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Whether the body is kept or only measured.
+/// How much of the body to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// All of it.
+    /// The whole body.
     All,
-    /// Its first bytes, at most so many.
+    /// At most this many bytes of its start; the rest is only counted.
     Start(usize),
 }
 
-/// A body, with the memory it takes reserved as long as it lives.
+/// A body, whose memory is reserved as long as it lives.
 pub(super) struct Kept {
     pub(super) bytes: Bytes,
-    /// Its whole length.
+    /// The length of the whole body.
     pub(super) length: usize,
     memory: Vec<OwnedSemaphorePermit>,
 }
@@ -47,7 +47,7 @@ pub(super) async fn read(
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
-        // Who waits for leave to send has not sent anything.
+        // A sender of `Expect` has not sent the body yet.
         if !headers.contains_key(header::EXPECT) {
             throw_away(&mut body).await;
         }
@@ -55,7 +55,7 @@ pub(super) async fn read(
     }
     let reading = fill(&mut body, keep, memory);
     let filled = timeout(DEADLINE, reading).await.unwrap_or_else(|_| {
-        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s"))
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10 s"))
     });
     if filled.as_ref().is_err_and(|refusal| refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
         throw_away(&mut body).await;
@@ -65,7 +65,7 @@ pub(super) async fn read(
 
 async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Kept, Refusal> {
     let mut kept = Kept { bytes: Bytes::new(), length: 0, memory: Vec::new() };
-    // A delivery usually comes in one piece, which is kept as it is.
+    // A delivery usually arrives in one piece, which needs no copy.
     let mut pieces = Vec::new();
     while let Some(piece) = next_piece(body).await? {
         kept.length += piece.len();
@@ -79,7 +79,7 @@ async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Ke
         };
         while had + wanted > kept.memory.len() * PIECE {
             let permit = memory.clone().try_acquire_owned().map_err(|_| {
-                let detail = "too many large bodies at once: send it again";
+                let detail = "too many large requests at once: try again";
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(2)
             })?;
             kept.memory.push(permit);
@@ -97,20 +97,20 @@ async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Ke
     Ok(kept)
 }
 
-/// The next bytes; `None`: that was all.
+/// Returns the next bytes; `None` at the end.
 async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         match frame {
             None => return Ok(None),
             Some(Ok(frame)) => {
-                // Trailers say nothing here.
+                // Ignore trailers.
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
                 }
             }
             Some(Err(_)) => {
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off"));
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body is incomplete"));
             }
         }
     }
@@ -126,10 +126,10 @@ async fn throw_away(body: &mut Body) {
             }
         }
     };
-    // However far it got, the answer is the same.
+    // The response does not depend on how much was discarded.
     let _ = timeout(THROW_DEADLINE, throwing).await;
 }
 
 fn too_long() -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 10 MiB")
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 10 MiB")
 }

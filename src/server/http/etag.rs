@@ -6,33 +6,33 @@ use super::Refusal;
 
 /// The tag of a version.
 pub(super) fn etag(version: u64) -> (HeaderName, HeaderValue) {
-    // A number in quotes is a header's value.
+    // A quoted number is always a valid header value.
     let value = HeaderValue::from_str(&format!("\"{version}\""));
     (header::ETAG, value.unwrap_or_else(|_| HeaderValue::from_static("\"\"")))
 }
 
-/// What a request says of the version that it means.
+/// The version that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Nothing, or `*`.
+    /// Any version: no header, or `*`.
     Any,
-    /// One of these.
+    /// One of these versions.
     OneOf(Vec<u64>),
 }
 
 impl Wanted {
-    /// From `If-Match`. A weak or foreign tag matches nothing.
+    /// Reads `If-Match`. A weak or foreign tag matches nothing.
     pub(super) fn to_change(headers: &HeaderMap) -> Result<Self, Refusal> {
         Self::of(headers, &header::IF_MATCH, false).map(|wanted| wanted.unwrap_or(Self::Any))
     }
 
-    /// Whether the asker of `If-None-Match` has this version already.
+    /// Whether `If-None-Match` names this version.
     pub(super) fn is_held(headers: &HeaderMap, version: u64) -> bool {
         let held = Self::of(headers, &header::IF_NONE_MATCH, true).ok().flatten();
         held.is_some_and(|held| held.takes(version))
     }
 
-    /// Whether a version is meant.
+    /// Whether the version matches.
     pub(super) fn takes(&self, version: u64) -> bool {
         match self {
             Self::Any => true,
@@ -53,7 +53,7 @@ impl Wanted {
                     return Ok(Some(Self::Any));
                 }
                 let tag = if weak { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
-                // Without its quotes too: people type it.
+                // Accept a tag without quotes, as people type it.
                 versions.extend(tag.trim_matches('"').parse::<u64>());
             }
         }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_meant_is_read_from_every_form() {
+    fn if_match_accepts_every_form_of_a_tag() {
         let cases: [(&str, u64, bool); 7] = [
             ("\"3\"", 3, true),
             ("\"2\"", 3, false),

@@ -1,4 +1,4 @@
-//! `GET /v1/explain/…`: the forge's rules and our own records, side by side.
+//! `GET /v1/explain/…`: combines the forge's rules with the records.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ mod job;
 
 pub(super) use job::job;
 
-/// Pages of runs that are gone through for those of a commit.
+/// The maximum number of pages searched for the runs of a commit.
 const PAGES: usize = 10;
 const PAGE: usize = 500;
-/// Changed files that are told.
+/// The maximum number of changed files in an answer.
 const FILES: usize = 1000;
 
-/// What is asked.
+/// The query of `explain push`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
     repo: Option<String>,
@@ -47,7 +47,7 @@ fn bad(detail: &str) -> Refusal {
 
 fn forge_of(app: &App) -> Result<&Arc<Pushes>, Refusal> {
     app.pushes.as_ref().ok_or_else(|| {
-        let detail = "this server reads no repositories, so it cannot explain";
+        let detail = "this server does not read repositories and cannot explain pushes";
         Refusal::new(StatusCode::NOT_IMPLEMENTED, detail)
     })
 }
@@ -63,7 +63,7 @@ pub(super) async fn push(
     let repo = repo.ok_or_else(|| bad("`repo` must be OWNER/NAME"))?;
     let hash =
         |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
-    let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit's hash"))?;
+    let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit hash"))?;
     let mut notes = Vec::new();
     let occasion = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
     let dialect = pushes.demand().dialect().await?;
@@ -77,11 +77,13 @@ pub(super) async fn push(
 }
 
 fn not_there(repo: &str, sha: &str) -> Refusal {
-    let detail = format!("the forge shows no commit {sha} in {repo} to `forge.token`");
+    let detail = format!(
+        "no commit {sha} in {repo}, or `forge.token` cannot read it: check the token's access"
+    );
     Refusal::new(StatusCode::NOT_FOUND, detail)
 }
 
-/// The occasion that a push of this commit alone would be.
+/// Builds the trigger event of a push of this commit alone.
 async fn as_pushed(
     client: &Client,
     repo: &str,
@@ -98,8 +100,8 @@ async fn as_pushed(
             let branch = client.branch_at(repo, &commit.sha, &about.default_branch).await?;
             if branch.is_none() {
                 notes.push(format!(
-                    "no branch has this commit as its tip: it is taken to be pushed to {}; say \
-                     which ref with --ref",
+                    "no branch has this commit as its tip: assuming a push to {}; name another \
+                     with --ref",
                     about.default_branch
                 ));
             }
@@ -111,7 +113,7 @@ async fn as_pushed(
         Some(parent) if !tag => parent.clone(),
         Some(_) | None => "0".repeat(commit.sha.len()),
     };
-    notes.push("changed files are counted from the commit's first parent".to_owned());
+    notes.push("changed files are relative to the commit's first parent".to_owned());
     let payload = serde_json::json!({
         "ref": git_ref, "before": before, "after": commit.sha,
         "head_commit": {"id": commit.sha, "message": commit.message},
@@ -121,10 +123,10 @@ async fn as_pushed(
     });
     let occasion = Occasion::of("push", payload.to_string().as_bytes());
     let occasion = occasion.map_err(|malformed| bad(&malformed.to_string()))?;
-    occasion.ok_or_else(|| bad("no workflow can start from this ref"))
+    occasion.ok_or_else(|| bad("a push to this ref starts no workflow"))
 }
 
-/// Our runs for a commit, by the name of the job.
+/// Returns the runs of a commit by job name.
 async fn runs_of(app: &App, repo: &str, sha: &str) -> Result<HashMap<String, Vec<Run>>, PortError> {
     let filter = Filter { repo: Some(repo.to_owned()), limit: PAGE, ..Filter::default() };
     let mut found: HashMap<String, Vec<Run>> = HashMap::new();
@@ -157,7 +159,7 @@ fn explained(
             changed = Some(files.iter().take(FILES).cloned().collect());
         }
         Some(Changes::Unknown(why)) => {
-            notes.push(format!("the changed files are not known: {why}"));
+            notes.push(format!("the changed files are unknown: {why}"));
         }
         None => {}
     }
@@ -232,13 +234,13 @@ fn events(evaluation: &Evaluation) -> Vec<EventExplained> {
 
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Matched => "gives a run",
-        Verdict::OtherEvent => "another event",
-        Verdict::Scheduled => "a schedule, started by the clock alone",
-        Verdict::Unsupported => "the forge has no rule for this event",
-        Verdict::OtherActivity => "this kind of activity is not asked for",
-        Verdict::FilteredOut => "a filter is not satisfied",
-        Verdict::GivenUp => "a pattern of `types` is broken: the forge gives the event up",
+        Verdict::Matched => "starts a workflow run",
+        Verdict::OtherEvent => "a different event",
+        Verdict::Scheduled => "a schedule, not started by a push",
+        Verdict::Unsupported => "the forge does not support this event",
+        Verdict::OtherActivity => "`types` does not include this activity",
+        Verdict::FilteredOut => "a filter does not match",
+        Verdict::GivenUp => "a pattern of `types` is invalid: the forge ignores the event",
     }
 }
 
@@ -258,15 +260,15 @@ fn planned(
     };
     let why = match (&class, &run) {
         _ if !job.dispatched => {
-            Some("it calls a reusable workflow, which needs no runner itself".to_owned())
+            Some("the job calls a reusable workflow and needs no runner itself".to_owned())
         }
-        _ if held => Some("a fork's workflow waits for approval".to_owned()),
+        _ if held => Some("the workflow comes from a fork and waits for approval".to_owned()),
         (None, _) => Some(format!("no class serves the labels [{}]", job.runs_on.join(", "))),
         (Some(_), Some(run)) => run.status.conditions.first().map(|c| c.message.clone()),
         (Some(_), None) if job.initial == Initial::Blocked => {
-            Some(format!("it waits for {}", job.needs.join(", ")))
+            Some(format!("the job waits for {}", job.needs.join(", ")))
         }
-        (Some(_), None) => Some("there is no run for it (any more)".to_owned()),
+        (Some(_), None) => Some("the job has no run, or no longer".to_owned()),
     };
     JobPlanned {
         job: job.job_id.clone(),
@@ -282,14 +284,14 @@ fn planned(
     }
 }
 
-/// What is asked of a job.
+/// The query of `explain job`.
 #[derive(Debug, Deserialize)]
 pub(super) struct AskedJob {
     repo: Option<String>,
 }
 
-/// The id of a path.
+/// Parses the job ID of a path.
 fn id_of(Path(id): Path<String>) -> Result<i64, Refusal> {
     let id = id.strip_prefix("job-").unwrap_or(&id).parse().ok().filter(|id| *id > 0);
-    id.ok_or_else(|| bad("a job's id is a positive number"))
+    id.ok_or_else(|| bad("a job ID is a positive number"))
 }

@@ -1,4 +1,4 @@
-//! Who may ask: the API token, or a caller on this host.
+//! Authorization: the API token, or a caller on this host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use tinqs_ci_reconciler::model::Secret;
 
 use super::{App, Refusal};
 
-/// Headers that a proxy adds: the caller is then not on this host.
+/// Headers that a proxy adds; the caller is then not on this host.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "x-client-ip", "via", "cf-connecting-ip"];
 const FORWARDING_PREFIX: &str = "x-forwarded-";
 
-/// Who may ask for `/v1`, a sweep, and metrics.
+/// Decides who may call `/v1`, start a sweep, and read metrics.
 pub(super) struct Guard {
-    /// SHA-256 of the token: digests are compared, so that neither the token's length nor how
-    /// much of it is right shows in the time taken.
+    /// SHA-256 of the token. Comparing digests does not reveal, by its duration, the token's length
+    /// or how much of it is correct.
     token: Option<[u8; 32]>,
     loopback: bool,
 }
@@ -27,14 +27,15 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(token: Option<&Secret>, loopback: bool) -> Self {
         let token = token.map(|token| match token.expose() {
-            // An empty token would be everybody's; no text hashes to this.
+            // An empty token must admit nobody: no text has this digest.
             "" => [0; 32],
             text => digest(text.as_bytes()),
         });
         Self { token, loopback }
     }
 
-    /// For `/v1` and sweeps: the token; or, bound to loopback with none configured, a local caller.
+    /// Checks a caller of `/v1` and sweeps: needs the token, or, if none is configured and the
+    /// server listens on loopback, a local caller.
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
         match self.token {
             Some(_) if self.has_token(headers) => Ok(()),
@@ -43,7 +44,7 @@ impl Guard {
         }
     }
 
-    /// For metrics: on loopback a local caller needs no token.
+    /// Checks a reader of metrics: on loopback a local caller needs no token.
     pub(super) fn check_metrics(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
         if self.has_token(headers) {
             Ok(())
@@ -73,7 +74,7 @@ pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next:
 fn unauthorised() -> Refusal {
     Refusal::new(
         StatusCode::UNAUTHORIZED,
-        "the API token is needed: send `Authorization: Bearer <server.api_token>`",
+        "the API token is missing or wrong: send `Authorization: Bearer <server.api_token>`",
     )
 }
 
@@ -81,7 +82,7 @@ fn digest(text: &[u8]) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// The one bearer credential of a request.
+/// Returns the bearer credential of a request; `None` if there are several headers.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.as_bytes();
@@ -90,12 +91,12 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     is_bearer.then(|| token.trim_ascii())
 }
 
-/// Whether a caller without a token is on this host and means it: not behind a proxy, not a page
-/// of another site in a browser here (which sends an `Origin`, or a `Host` that its own name
-/// server has pointed here).
+/// Checks that a caller without a token is on this host: not behind a proxy, and not a page of
+/// another site in a local browser (which sends `Origin`, or, after DNS rebinding, a foreign
+/// `Host`).
 fn is_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let refuse = |why: &str| {
-        let help = "without `server.api_token` only direct local requests are answered";
+        let help = "without `server.api_token` only direct local requests are allowed";
         Err(Refusal::new(StatusCode::FORBIDDEN, format!("{why}: {help}")))
     };
     let forwarded = headers.keys().any(|name| {
@@ -107,10 +108,10 @@ fn is_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     if hosts.next().is_some() || !host.is_some_and(is_loopback) {
-        return refuse("`Host` is not loopback");
+        return refuse("`Host` is not a loopback address");
     }
     if uri.authority().is_some_and(|authority| !is_loopback(authority.as_str())) {
-        return refuse("the request's host is not loopback");
+        return refuse("the request's host is not a loopback address");
     }
     let foreign = |origin: &str| {
         let host = origin.split_once("://").map(|(_, host)| host);
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_told_from_what_looks_like_it() {
+    fn only_loopback_authorities_count_as_loopback() {
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.8.7:8080", "[::1]", "[::1]:1"]
         {
             assert!(is_loopback(host), "{host}");
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_configured_token_lets_nobody_in() {
+    fn an_empty_configured_token_admits_nobody() {
         let guard = Guard::new(Some(&Secret::new("")), true);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().expect("a value"));

@@ -10,12 +10,12 @@ use super::{Ctx, Refusal};
 use crate::api::{Health, Part, Problem, Ready};
 use crate::telemetry::{SERVICES, labels};
 
-/// The process answers.
+/// `GET /healthz`: the process is alive.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Not ready: a problem document that names the part.
+/// The answer of `/readyz` if not ready: a problem document with the state of each service.
 #[derive(Serialize)]
 struct NotReady {
     #[serde(flatten)]
@@ -24,7 +24,7 @@ struct NotReady {
     ready: Ready,
 }
 
-/// 200 while the store can be written, whatever cloud and forge do.
+/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge.
 pub(super) async fn ready(State(app): Ctx) -> Response {
     let written = app.probe.check().await;
     let now = app.telemetry.now();
@@ -49,13 +49,13 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
     if written.is_ok() {
         return Json(Ready { ready: true, parts }).into_response();
     }
-    let detail = "the store cannot be written: webhooks are refused until it can";
+    let detail = "cannot write to the store: webhooks are rejected until it recovers";
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5);
     let body = NotReady { problem: refusal.problem(), ready: Ready { ready: false, parts } };
     refusal.answer(&body)
 }
 
-/// Prometheus text.
+/// `GET /metrics`: Prometheus text.
 pub(super) async fn metrics(State(app): Ctx, request: Request) -> Result<Response, Refusal> {
     app.guard.check_metrics(request.headers(), request.uri())?;
     let settings = app.controller.settings();

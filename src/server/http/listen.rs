@@ -1,11 +1,10 @@
-//! Connections: how many, how long, and how they end.
+//! Accepts connections and limits their number and duration.
 //!
-//! Bounded here: connections at once, the time until a request's head is there (also between two
-//! requests of a connection), the size of the head, and a connection's whole life. Bounded in the
-//! router: the body's size and time, the answer's time. So a sender that drips, and a reader that
-//! does not read, each hold one connection for a bounded time and no memory to speak of. What
-//! remains is that enough addresses can hold all connections for that time: a matter for the
-//! proxy in front, beyond loopback.
+//! This file limits the number of connections, the time until a request's head has arrived (also
+//! between two requests), the size of the head, and the lifetime of a connection. The router limits
+//! the body's size and time, and the response's time. A slow sender or reader therefore holds one
+//! connection for a limited time and little memory. Enough clients can still hold all connections
+//! for that time; beyond loopback, a proxy must prevent that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +20,23 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::server::state::stopped;
 
-/// Connections at once; more wait to be accepted.
+/// The maximum number of connections; more wait to be accepted.
 const CONNECTIONS: usize = 512;
-/// A head's size, in bytes, and its number of headers.
+/// The maximum size of a request's head, in bytes.
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 100;
-/// After a failed accept (out of file descriptors): no hot loop.
+/// The pause after a failed accept (such as out of file descriptors), to avoid a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a connection may take for what.
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
-    /// Until a request's head is there.
+    /// Until a request's head has arrived.
     head: Duration,
-    /// After this a connection takes no further request.
+    /// After this time the connection accepts no further request.
     life: Duration,
-    /// So long after that, or after the server's stop, it is dropped: longer than any answer takes.
+    /// This long after `life`, or after the server stops, the connection is dropped. Longer than
+    /// any response takes.
     last_words: Duration,
 }
 
@@ -46,8 +46,7 @@ const BOUNDS: Bounds = Bounds {
     last_words: Duration::from_secs(70),
 };
 
-/// Serves until the server stops; then takes no connection any more and lets the requests under
-/// way end. The caller bounds how long that may take.
+/// Serves until the server stops, then waits for requests in progress. The caller limits that time.
 pub async fn listen(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
     within(BOUNDS, listener, router, stopping).await;
 }
@@ -61,7 +60,7 @@ async fn within(
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        // Ended ones are forgotten.
+        // Remove ended connections.
         while connections.try_join_next().is_some() {}
         let accepted = async {
             let place = places.clone().acquire_owned().await;
@@ -72,7 +71,7 @@ async fn within(
             (place, accepted) = accepted => match accepted {
                 Ok((stream, _)) => (place, stream),
                 Err(error) => {
-                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    tracing::warn!(error = %error, "cannot accept connection, will retry");
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -94,13 +93,13 @@ async fn connection(
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Answers are small: each is sent at once. Where that cannot be set they come a little later.
+    // Send small responses at once; if the option cannot be set, they are only delayed.
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // Who has sent all may close its side and gets its answer; and no request is read for its
-        // sender's hanging up while it is answered.
+        // A client that closes its sending side still gets the response. Also, hyper then does not
+        // read the next request, to detect a disconnect, while one is answered.
         .half_close(true)
         .header_read_timeout(bounds.head)
         .max_buf_size(HEAD_LIMIT)
@@ -108,7 +107,7 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let life = Instant::now() + bounds.life;
-    // How a connection broke off interests nobody.
+    // Ignore why a connection ended.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stopped(&mut stopping) => {}
@@ -131,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Longest wait for what must come.
+    /// The longest wait for an expected event.
     const PATIENCE: Duration = Duration::from_secs(20);
     const LONG: Duration = Duration::from_mins(5);
 
@@ -151,13 +150,13 @@ mod tests {
         stream.write_all(text.as_bytes()).await.expect("written");
         let mut answer = Vec::new();
         let closed = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-        // Closed well or torn off is the same here.
+        // A clean close and a reset are the same here.
         let _ = closed.expect("the connection is closed");
         String::from_utf8(answer).expect("UTF-8")
     }
 
     #[tokio::test]
-    async fn a_head_that_drips_is_cut_off_and_so_is_an_idle_connection() {
+    async fn slow_heads_and_idle_connections_are_closed() {
         let head = Duration::from_millis(100);
         let bounds = Bounds { head, life: LONG, last_words: LONG };
         let (address, _stop) = serve(bounds).await;
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_does_not_live_for_ever_whatever_it_does() {
+    async fn a_connection_is_closed_after_its_lifetime() {
         let (life, last_words) = (Duration::from_millis(100), Duration::from_millis(100));
         let (address, _stop) = serve(Bounds { head: LONG, life, last_words }).await;
         let answer = until_closed(address, "GET /never HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
@@ -183,7 +182,7 @@ mod tests {
         let idle = tokio::spawn(async move {
             until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await
         });
-        // Answered, so that it is idle when the server stops.
+        // Once this request is answered, the other connection is idle.
         let text = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         until_closed(address, text).await;
         stop.send(true).expect("it serves");

@@ -1,4 +1,4 @@
-//! The HTTP server: routes, limits, problems. Bytes in, calls of the controller and ports, JSON out.
+//! The HTTP server: routes, limits, and problem documents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +37,17 @@ pub(crate) use problem::Refusal;
 
 use guard::Guard;
 
-/// Longest webhook body, in bytes.
+/// The maximum size of a webhook body, in bytes.
 pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
-/// Bytes of webhook bodies held at once, of all requests together: many big bodies at once are
-/// refused instead of exhausting the memory.
+/// The maximum size of all webhook bodies held at once, in bytes. More are rejected instead of
+/// exhausting the memory.
 const BODIES_LIMIT: usize = 64 * 1024 * 1024;
-/// For a request's answer.
+/// The deadline of a response.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// For a sweep's report: it waits for forge and cloud.
+/// The deadline of a sweep, which waits for forge and cloud.
 const SWEEP_DEADLINE: Duration = Duration::from_mins(1);
 
-/// What requests are answered from.
+/// The state of the HTTP handlers.
 pub struct App {
     controller: Arc<Controller>,
     settings: Arc<Settings>,
@@ -62,7 +62,8 @@ pub struct App {
 }
 
 impl App {
-    /// For these parts; `loopback`: the server listens on loopback only.
+    /// Creates the state from the parts. `loopback` says whether the server listens on loopback
+    /// only.
     pub fn new(parts: &Parts, nudge: Arc<Nudge>, role: Role, loopback: bool) -> Arc<Self> {
         let Parts { settings, controller, telemetry, probe, pushes, ends: _ } = parts;
         Arc::new(Self {
@@ -79,7 +80,7 @@ impl App {
     }
 }
 
-/// Every route of this role.
+/// Returns the routes of the role.
 pub fn router(app: Arc<App>) -> Router {
     let mut routes = Router::new()
         .route("/healthz", get(health::alive))
@@ -90,7 +91,7 @@ pub fn router(app: Arc<App>) -> Router {
     }
     routes = routes.layer(deadline(REQUEST_DEADLINE));
     if app.role.ingests() {
-        // Reading the body, taking it in, and the sweep each have a deadline of their own.
+        // Reading the body, storing it, and the sweep each have their own deadline.
         let hooks = Router::new()
             .route("/webhook", post(webhook::take))
             .route("/", post(webhook::take))
@@ -99,12 +100,11 @@ pub fn router(app: Arc<App>) -> Router {
     }
     let telemetry = app.telemetry.clone();
     routes
-        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "this path does not exist") })
         .layer(CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| {
-            // The panic hook has logged where.
+            // The panic hook has logged the place.
             telemetry.metrics.panicked("ingest");
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect: the log tells where")
-                .into_response()
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log").into_response()
         }))
         .layer(middleware::from_fn(dress))
         .with_state(app)
@@ -130,7 +130,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .layer(deadline(SWEEP_DEADLINE));
     quick
         .merge(slow)
-        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "this path does not exist") })
         .layer(middleware::from_fn_with_state(app.clone(), guard::guarded))
 }
 
@@ -138,8 +138,8 @@ fn deadline(within: Duration) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, within)
 }
 
-/// Headers for every answer; and every error that is not a problem document yet becomes one:
-/// the router's own rejections, wrong methods, deadlines.
+/// Adds headers to every response, and turns other errors (the router's rejections, wrong methods,
+/// deadlines) into problem documents.
 async fn dress(request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
     let mut answer = problem::from_answer(answer);
@@ -156,5 +156,5 @@ async fn dress(request: Request, next: Next) -> Response {
     answer
 }
 
-/// The app, as handlers take it.
+/// The extractor of [`App`] in handlers.
 type Ctx = State<Arc<App>>;

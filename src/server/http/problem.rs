@@ -8,12 +8,12 @@ use crate::api::Problem;
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Why a request is not done.
+/// The reason why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
-    /// When to ask again, in seconds.
+    /// When to retry, in seconds.
     pub(super) retry_after: Option<u32>,
 }
 
@@ -27,7 +27,7 @@ impl Refusal {
         self
     }
 
-    /// The document.
+    /// Returns the problem document.
     pub(super) fn problem(&self) -> Problem {
         Problem {
             kind: "about:blank".to_owned(),
@@ -37,7 +37,7 @@ impl Refusal {
         }
     }
 
-    /// An answer with this body, a problem document or an extended one.
+    /// Returns a response with this body: a problem document, or an extended one.
     pub(super) fn answer(&self, body: &impl serde::Serialize) -> Response {
         let body = serde_json::to_vec(body).unwrap_or_default();
         let mut answer = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
@@ -73,7 +73,7 @@ impl From<PortError> for Refusal {
     }
 }
 
-/// An error answer that is no problem document becomes one; its own words are dropped.
+/// Turns any other error response into a problem document; drops its text.
 pub(super) fn from_answer(answer: Response) -> Response {
     let status = answer.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -82,11 +82,11 @@ pub(super) fn from_answer(answer: Response) -> Response {
         return answer;
     }
     let detail = match status {
-        StatusCode::METHOD_NOT_ALLOWED => "this path takes other methods: see `Allow`",
-        StatusCode::BAD_REQUEST => "the request cannot be read: check path and query",
-        StatusCode::GATEWAY_TIMEOUT => "the answer took too long: try again",
-        StatusCode::NOT_FOUND => "there is nothing at this path",
-        _ => "the request cannot be served",
+        StatusCode::METHOD_NOT_ALLOWED => "method not allowed: see `Allow`",
+        StatusCode::BAD_REQUEST => "invalid request: check path and query",
+        StatusCode::GATEWAY_TIMEOUT => "the response took too long: try again",
+        StatusCode::NOT_FOUND => "this path does not exist",
+        _ => "cannot serve the request",
     };
     let allow = answer.headers().get(header::ALLOW).cloned();
     let mut problem = Refusal::new(status, detail).into_response();

@@ -1,4 +1,4 @@
-//! `/v1/runs`: the records, and what a person may say about one.
+//! `/v1/runs`: reads and changes runs.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use super::etag::{Wanted, etag};
 use super::{App, Ctx, Refusal};
 use crate::api::{List, Plan, plan_view};
 
-/// Runs on a page that does not say how many it wants.
+/// The default number of runs per page.
 const PAGE: usize = 100;
-/// Most runs on a page.
+/// The maximum number of runs per page.
 const PAGE_LIMIT: usize = 500;
-/// Against others who write the same run.
+/// The number of tries after write conflicts.
 const EDIT_TRIES: usize = 8;
 
-/// What a list may be asked for. An empty value is none.
+/// The query of a list. Empty values count as unset.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Wish {
@@ -41,14 +41,14 @@ pub(super) async fn list(
 ) -> Result<Json<List<Run>>, Refusal> {
     let Query(wish) = wish.map_err(|_| {
         let detail =
-            "the query cannot be read: known are `phase`, `class`, `repo`, `limit`, `after`";
+            "invalid query: known parameters are `phase`, `class`, `repo`, `limit`, `after`";
         Refusal::new(StatusCode::BAD_REQUEST, detail)
     })?;
     let (filter, after) = wish.filter()?;
     let page = app.controller.ports().store.page(&filter, after.as_deref()).await;
     let page = page.map_err(|error| match error.kind {
         ErrorKind::Invalid => {
-            let detail = "`after` is no cursor of ours: take `next` of the page before";
+            let detail = "`after` is not a valid cursor: use `next` of the previous page";
             Refusal::new(StatusCode::BAD_REQUEST, detail)
         }
         _ => Refusal::from(error),
@@ -67,7 +67,7 @@ impl Wish {
             "starting" => Some(Phase::Starting),
             "running" => Some(Phase::Running),
             "finished" => Some(Phase::Finished),
-            _ => return Err(bad("`phase` is Waiting, Starting, Running or Finished")),
+            _ => return Err(bad("`phase` must be Waiting, Starting, Running or Finished")),
         };
         let limit = match limit.as_str() {
             "" => PAGE,
@@ -75,7 +75,7 @@ impl Wish {
                 .parse()
                 .ok()
                 .filter(|limit| (1..=PAGE_LIMIT).contains(limit))
-                .ok_or_else(|| bad("`limit` is a number from 1 to 500"))?,
+                .ok_or_else(|| bad("`limit` must be a number from 1 to 500"))?,
         };
         let filter = Filter { phase, class: some(class).map(ClassName), repo: some(repo), limit };
         Ok((filter, some(after)))
@@ -94,7 +94,7 @@ async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
     run.ok_or_else(|| not_found(name))
 }
 
-/// The command line says the same of a run that is not there, and says it once.
+/// The command line recognizes this text and does not repeat it.
 fn not_found(name: &RunName) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("run `{name}` not found"))
 }
@@ -113,11 +113,11 @@ pub(super) async fn one(
     Ok(([tag], Json(run)).into_response())
 }
 
-/// `GET /v1/runs/{name}/plan`: changes nothing.
+/// `GET /v1/runs/{name}/plan`: plans a reconcile and changes nothing.
 pub(super) async fn plan(State(app): Ctx, Path(name): Path<String>) -> Result<Json<Plan>, Refusal> {
     let name = parse(&name)?;
     let seen = app.controller.observe(&name).await?;
-    // Machines or registrations may be left of a run that has no record.
+    // A run without a record may still have machines or registrations.
     let nothing = seen.run.is_none()
         && seen.machines.is_empty()
         && seen.registrations.seen().is_empty()
@@ -128,7 +128,7 @@ pub(super) async fn plan(State(app): Ctx, Path(name): Path<String>) -> Result<Js
     Ok(Json(plan_view(&seen)))
 }
 
-/// What a deletion may say.
+/// The query of a deletion.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Deletion {
@@ -146,7 +146,7 @@ pub(super) async fn delete(
         Ok("" | "false") => false,
         Ok("true") => true,
         Ok(_) | Err(_) => {
-            let detail = "the query cannot be read: known is `now=true`";
+            let detail = "invalid query: the only known parameter is `now=true`";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
         }
     };
@@ -162,8 +162,7 @@ pub(super) async fn retry(
     edit(&app, &name, &headers, Run::retry).await
 }
 
-/// Changes a run by compare-and-set. Who names a version gets exactly that one changed; who names
-/// none, whichever is there.
+/// Changes a run by compare-and-set: exactly the version of `If-Match`, or any version without it.
 async fn edit(
     app: &Arc<App>,
     name: &str,
@@ -173,7 +172,7 @@ async fn edit(
     let name = parse(name)?;
     let wanted = Wanted::to_change(headers)?;
     let stale = || {
-        let detail = format!("run `{name}` has changed since: read it again");
+        let detail = format!("run `{name}` has changed meanwhile: read it again");
         Refusal::new(StatusCode::PRECONDITION_FAILED, detail)
     };
     let ports = app.controller.ports();
@@ -192,13 +191,13 @@ async fn edit(
             },
             Err(error) => return Err(error.into()),
         }
-        tracing::info!(run = name.as_str(), version = run.version, "a person changed a run");
+        tracing::info!(run = name.as_str(), version = run.version, "changed run on request");
         if let Err(error) = ports.queue.wake(&name).await {
-            // It is due: the poll looks at it.
-            tracing::warn!(run = name.as_str(), error = %error, "a run could not be woken");
+            // The run is due, so it is woken later.
+            tracing::warn!(run = name.as_str(), error = %error, "cannot wake run");
         }
         return Ok((StatusCode::ACCEPTED, [etag(run.version)], Json(run)).into_response());
     }
-    let detail = format!("run `{name}` is being written by others: try again");
+    let detail = format!("run `{name}` is written concurrently: try again");
     Err(Refusal::new(StatusCode::CONFLICT, detail).again_in(1))
 }

@@ -1,4 +1,4 @@
-//! The other sides: machines, registrations, and how full the classes are.
+//! `/v1/machines`, `/v1/registrations` and `/v1/classes`.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ use super::etag::Wanted;
 use super::{Ctx, Refusal};
 use crate::api::{Class, List, Machine, Registration};
 
-/// Waiting runs that are gone through for what blocks them.
+/// The maximum number of waiting runs whose reasons are counted.
 const BLOCKED_LIMIT: usize = 500;
-/// Longest id of a machine.
+/// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
 
 fn machine(seen: &Instance) -> Machine {
@@ -42,22 +42,23 @@ pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<Machine>>, Ref
     Ok(Json(List { items: seen.iter().map(machine).collect(), next: None }))
 }
 
-/// `POST /v1/machines/{id}/terminate`: of a machine of ours, whatever it does.
+/// `POST /v1/machines/{id}/terminate`: terminates a machine of this installation, even mid-job.
 pub(super) async fn terminate(
     State(app): Ctx,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "there is no machine of ours of that id");
+    let unknown =
+        || Refusal::new(StatusCode::NOT_FOUND, "this installation has no machine with this ID");
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-    // Ids go into paths and calls: what no cloud makes is not asked for.
+    // IDs go into paths and API calls, so only allow what clouds use.
     let odd = id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
     if odd {
         return Err(unknown());
     }
-    // A machine has no version that could be meant.
+    // A machine has no version to match.
     if matches!(Wanted::to_change(&headers)?, Wanted::OneOf(_)) {
-        let detail = "a machine has no version: leave `If-Match` out";
+        let detail = "a machine has no version: remove `If-Match`";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail));
     }
     let ports = app.controller.ports();
@@ -65,10 +66,10 @@ pub(super) async fn terminate(
     let found = ports.compute.find(&id).await?.ok_or_else(unknown)?;
     ports.compute.terminate(&id).await?;
     let run = found.slot.run.as_str();
-    tracing::info!(run, machine = id.0, action = "terminate", "a person ended a machine");
+    tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
     if let Err(error) = ports.queue.wake(&found.slot.run).await {
-        // The sweep sees the machine gone.
-        tracing::warn!(run, error = %error, "a run could not be woken");
+        // The sweep notices that the machine is gone.
+        tracing::warn!(run, error = %error, "cannot wake run");
     }
     Ok((StatusCode::ACCEPTED, Json(machine(&found))).into_response())
 }
@@ -78,7 +79,7 @@ pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registrat
     let rows = match app.controller.ports().forge.registrations().await? {
         Registrations::Seen(rows) => rows,
         Registrations::Unknown => {
-            let detail = "the forge does not let `forge.token` list runners: give it that right";
+            let detail = "`forge.token` cannot list runners: grant it that right at the forge";
             return Err(Refusal::new(StatusCode::BAD_GATEWAY, detail));
         }
     };
@@ -97,14 +98,14 @@ pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registrat
     Ok(Json(List { items, next: None }))
 }
 
-/// `GET /v1/classes`, in the order in which they serve.
+/// `GET /v1/classes`, in the order of the configuration.
 pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusal> {
     let ports = app.controller.ports();
     let settings = app.controller.settings();
     let open = ports.store.open(app.telemetry.now()).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
-    // The classes are worth telling while the cloud is down: then as last seen.
+    // If the cloud cannot be reached, show the last listing.
     let machines = match ports.compute.list().await {
         Ok(machines) => machines,
         Err(_) => app.telemetry.seen.machines().1,
@@ -132,7 +133,7 @@ pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusa
     Ok(Json(List { items, next: None }))
 }
 
-/// What keeps runs waiting, most frequent first.
+/// Returns the distinct reasons of waiting runs, most frequent first.
 fn blocked_by<'a>(waiting: impl Iterator<Item = &'a Run>) -> Vec<Reason> {
     let mut counts: HashMap<Reason, usize> = HashMap::new();
     for reason in waiting.filter_map(|run| run.status.reason()) {

@@ -1,4 +1,4 @@
-//! One poll and one sweep now, for a person or a schedule.
+//! Polls and sweeps on request, for a person or a schedule.
 
 use std::sync::Arc;
 
@@ -15,14 +15,13 @@ pub(super) async fn sweep(State(app): Ctx) -> Result<Json<SweepReport>, Refusal>
     now(&app).await
 }
 
-/// Polls and sweeps, and answers what came of both.
+/// Polls and sweeps, and returns one report of both.
 pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     if !app.role.reconciles() {
-        let detail = "this replica only takes webhooks (role `ingest`): ask one that reconciles";
+        let detail = "this replica only accepts webhooks (role `ingest`): ask one that reconciles";
         return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
     }
-    let defect =
-        || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect: the log tells where");
+    let defect = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
     let (controller, telemetry) = (&app.controller, &app.telemetry);
     controller.look_anew();
     let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(defect)?;
@@ -30,7 +29,7 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     Ok(Json(both(polled, swept)))
 }
 
-/// One report of two.
+/// Combines the two reports.
 fn both(polled: SweepReport, swept: SweepReport) -> SweepReport {
     let SweepReport { leader, waiting_jobs, unserved_jobs, created, woken, .. } = polled;
     let mut errors = polled.errors;

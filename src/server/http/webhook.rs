@@ -1,4 +1,4 @@
-//! `POST /webhook` and `POST /`: from a delivery to hints, durable before it is answered.
+//! `POST /webhook` and `POST /`: stores what a delivery announces before it answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,11 +21,11 @@ use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::occasion::Occasion;
 use tinqs_ci_gitea::webhook::{self, Rejected};
 
-/// For making a delivery durable; the forge itself waits 5 s.
+/// The deadline for storing a delivery. The forge itself waits 5 s.
 const INGEST_DEADLINE: Duration = Duration::from_secs(10);
-/// A request for a sweep is not longer than this.
+/// The maximum size of a sweep request, in bytes.
 const CLEANUP_LIMIT: usize = 256;
-/// Headers that a delivery carries and a request for a sweep does not.
+/// Headers of a delivery, which a sweep request does not have.
 const DELIVERY: [&str; 6] = [
     "x-gitea-signature",
     "x-hub-signature-256",
@@ -35,23 +35,23 @@ const DELIVERY: [&str; 6] = [
     "x-gitea-delivery",
 ];
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
-    /// Its hints are durable.
+    /// Its content is stored.
     Accepted,
-    /// It says nothing about demand.
+    /// It does not concern demand.
     Ignored,
 }
 
-/// Takes a delivery, or a request for a sweep.
+/// Handles a delivery or a sweep request.
 pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let (began, at) = (Instant::now(), app.telemetry.now());
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let event = webhook::event_name(headers);
     let taken = match receive(&app, headers, body).await {
-        // Seldom, and long: on the heap, so that every other delivery does not carry its state around.
+        // Boxed: its large state would burden every delivery.
         Ok(Received::Cleanup) => return Box::pin(cleanup(&app, headers, &parts.uri)).await,
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
         Ok(Received::Nudge) => {
@@ -71,34 +71,34 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let delivery = header_text(headers, "x-gitea-delivery");
     match taken {
         Ok(_) => {
-            tracing::debug!(request_id = delivery, outcome = result, "took a webhook");
+            tracing::debug!(request_id = delivery, outcome = result, "handled webhook");
             (StatusCode::ACCEPTED, Json(json!({ "result": result }))).into_response()
         }
         Err(refusal) => {
             let error = refusal.detail.as_str();
-            tracing::warn!(request_id = delivery, outcome = result, error, "refused a webhook");
+            tracing::warn!(request_id = delivery, outcome = result, error, "rejected webhook");
             refusal.into_response()
         }
     }
 }
 
-/// What a body turned out to be.
+/// The kind of a received request.
 enum Received {
-    /// A request for a sweep.
+    /// A sweep request.
     Cleanup,
-    /// A delivery, to be verified.
+    /// A delivery that must be verified.
     Delivery(body::Kept),
-    /// Something unsigned where nothing is verified: the list is read soon, nothing else.
+    /// An unverified delivery, because no secret is configured: it only triggers a poll.
     Nudge,
 }
 
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
     let keep = match app.settings.forge.webhook_secret {
         Some(_) => Keep::All,
-        // Nobody has vouched for it: it is measured, not read.
+        // Unverified content is not used.
         None => Keep::Start(CLEANUP_LIMIT),
     };
-    // Before the body is taken in. An empty one may come without a content type.
+    // Check before reading the body. An empty body may have no content type.
     let media = content_type(headers);
     let unknown = matches!(webhook::payload(media, b""), Err(Rejected::ContentType));
     if unknown && media.is_some() {
@@ -144,7 +144,7 @@ async fn ingest(
     body: &body::Kept,
 ) -> Result<Taken, Refusal> {
     let none = Secret::default();
-    // An empty secret accepts nothing; without one no delivery comes here.
+    // Never reached without a secret; the empty default accepts nothing.
     let secret = app.settings.forge.webhook_secret.as_ref().unwrap_or(&none);
     let payload = webhook::verify(secret, headers, content_type(headers), &body.bytes);
     let payload = payload.map_err(rejected)?;
@@ -172,26 +172,26 @@ async fn ingest(
         Ok(Err(_)) | Err(_) => LookResult::Error,
     };
     app.telemetry.metrics.pass("ingest", result, began.elapsed(), app.telemetry.now());
-    // The job list is the truth, also about what this delivery could not say or make durable.
+    // The job list also shows what this delivery omits or failed to store.
     app.nudge.poll_soon();
     match ingested {
         Ok(Ok(created)) => {
             if created > 0 {
-                // Each run's first look is told of at `info`.
-                tracing::debug!(created, "a webhook announced waiting jobs");
+                // The first reconcile of each run is logged at `info`.
+                tracing::debug!(created, "webhook announced waiting jobs");
             }
             Ok(Taken::Accepted)
         }
         Ok(Err(error)) => {
-            tracing::warn!(error = %error, "a webhook could not be made durable");
+            tracing::warn!(error = %error, "cannot store webhook");
             Err(not_durable())
         }
         Err(_) => Err(not_durable()),
     }
 }
 
-/// In push mode, and while the mode is not decided: what may start workflows is made durable before
-/// it is answered. Evaluating it asks the forge, and comes later.
+/// Stores a trigger event, in push mode and while the mode is undecided. It is evaluated later,
+/// because that calls the forge.
 async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
     let occasion = Occasion::of(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
@@ -199,11 +199,11 @@ async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool,
     match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(occasion)).await {
         Ok(Ok(true)) => Ok(true),
         Ok(Ok(false)) => {
-            let detail = "too many deliveries wait for the forge to answer: send it again later";
+            let detail = "too many deliveries wait for evaluation: send it again later";
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(60))
         }
         Ok(Err(error)) => {
-            tracing::warn!(error = %error, "a push could not be made durable");
+            tracing::warn!(error = %error, "cannot store push");
             Err(not_durable())
         }
         Err(_) => Err(not_durable()),
@@ -211,7 +211,7 @@ async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool,
 }
 
 fn not_durable() -> Refusal {
-    let detail = "the delivery cannot be stored now: send it again; the poll finds its job anyway";
+    let detail = "cannot store the delivery: send it again; the next poll also finds its job";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(10)
 }
 
@@ -228,7 +228,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::CONTENT_TYPE)?.to_str().ok()
 }
 
-/// A header for the log, at most 100 characters of it.
+/// Returns a header for the log, cut to 100 characters.
 fn header_text(headers: &HeaderMap, name: &str) -> String {
     let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.chars().take(100).collect()

@@ -1,4 +1,4 @@
-//! What a function may be called with, told apart by shape. Pure.
+//! Recognizes the events of an invocation by their shape. Pure.
 
 use lambda_http::request::LambdaRequest;
 use serde::Deserialize;
@@ -7,18 +7,18 @@ use tinqs_ci_reconciler::model::InstanceId;
 
 use tinqs_ci_aws::events::{self, Message};
 
-/// One invocation.
+/// The event of an invocation.
 #[derive(Debug)]
 pub(super) enum Event {
     /// API Gateway (REST: version 1, HTTP: version 2) or a Function URL.
     Http(Box<LambdaRequest>),
-    /// A batch of SQS.
+    /// An SQS batch.
     Batch(Vec<Record>),
-    /// Something happened to these instances, told by a rule of `EventBridge`.
+    /// An `EventBridge` event about these EC2 instances.
     Instances(Vec<InstanceId>),
-    /// The schedule, or a person: poll, sweep, look.
+    /// The schedule or a manual call: poll, sweep, reconcile.
     Tick,
-    /// An event of the bus that says nothing to us.
+    /// An irrelevant `EventBridge` event.
     Ignored,
 }
 
@@ -39,11 +39,11 @@ struct Batch {
     records: Vec<Record>,
 }
 
-/// Why an invocation cannot be read; without its content.
+/// An invocation event of unknown shape. The message does not contain its values.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "an event of unknown shape ({0}): expected a request of API Gateway or a Function URL, a batch of \
-     SQS, an event of EventBridge, `{{}}` or `{{\"action\":\"cleanup\"}}`"
+    "unknown invocation event ({0}): expected a request from API Gateway or a Function URL, an SQS \
+     batch, an EventBridge event, `{{}}` or `{{\"action\":\"cleanup\"}}`"
 )]
 pub(super) struct Unknown(String);
 
@@ -53,7 +53,7 @@ impl Event {
             return if event.is_null() {
                 Ok(Self::Tick)
             } else {
-                Err(Unknown("no object".to_owned()))
+                Err(Unknown("not an object".to_owned()))
             };
         };
         let has = |name: &str| fields.contains_key(name);
@@ -88,7 +88,7 @@ impl Event {
     }
 }
 
-/// API Gateway puts its stage in front of the path, which no route of ours knows.
+/// Removes the stage that API Gateway puts in front of the path.
 fn without_stage(event: &mut Value) {
     let stage = event["requestContext"].get_mut("stage").map(Value::take);
     let Some(Value::String(stage)) = stage else { return };
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_events_and_ticks_are_told_apart() {
+    fn batches_instance_events_and_ticks_are_recognized() {
         let record =
             |source: &str| json!({"messageId": "1", "body": "job-7", "eventSource": source});
         let event = |kind: &str, detail: Value| json!({"source": "aws.ec2", "detail-type": kind, "detail": detail});
@@ -196,7 +196,7 @@ mod tests {
             (json!({"Records": [record("aws:s3")]}), "records of \"aws:s3\""),
             (json!({"action": "reboot"}), "action \"reboot\""),
             (json!({"a": 1, "b": 2}), "fields a, b"),
-            (json!([1]), "no object"),
+            (json!([1]), "not an object"),
         ];
         for (event, expected) in errors {
             let said = kind(event);

@@ -1,4 +1,4 @@
-//! Looks at the runs that a batch names, without the loop around them.
+//! Reconciles the runs that a batch names, without the loop around them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::Look;
 use crate::server::state::Paces;
 use crate::telemetry::Telemetry;
 
-/// Looks at these runs, each once however often it is named; answers those that must come again.
+/// Reconciles each of these runs once. Returns those that must be delivered again.
 pub(crate) async fn at_once(
     controller: &Arc<Controller>,
     telemetry: &Arc<Telemetry>,
@@ -20,7 +20,7 @@ pub(crate) async fn at_once(
     names: impl IntoIterator<Item = RunName>,
 ) -> BTreeSet<RunName> {
     let mut names: BTreeSet<RunName> = names.into_iter().collect();
-    // Held to the end and never told.
+    // Kept alive so that `stopping` never fires.
     let (_stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for name in names.clone() {

@@ -1,4 +1,4 @@
-//! The program as a user has it: `tinqs-ci` with the AWS adapters, built where its tests are.
+//! The `tinqs-ci` program with the AWS adapters, built in the crate of its tests.
 
 use std::process::ExitCode;
 

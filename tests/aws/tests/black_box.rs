@@ -1,7 +1,7 @@
-//! The real binary on AWS's wires: runs in `DynamoDB`, machines in EC2 that run the real boot script
-//! as processes, a forge on loopback.
+//! The real binary on AWS's wires: runs in `DynamoDB`, EC2 machines that run the real boot script
+//! as processes, and a forge on loopback.
 //!
-//! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` ask for more, `TINQS_CI_SEED` for another history.
+//! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` set the size, `TINQS_CI_SEED` the seed.
 
 #[path = "black_box/region.rs"]
 mod region;
@@ -19,14 +19,13 @@ use tinqs_ci_simulator::faults::Rng;
 
 use region::{Region, number};
 
-/// A job whose machine another one took gets its own soon.
+/// A class with a short `assign_within`, so that a displaced job soon gets its own machine.
 const CLASS: &str = "labels = [\"linux\"]\nlimit = 50\nassign_within = \"5s\"\nidle_within = \"30s\"\n\
     [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\", \"t3a.small\"]\n\
     subnets = [\"subnet-a\", \"subnet-b\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
     instance_profile = \"tinqs-ci-runner\"\n";
 
-/// A newcomer sets the predecessor's eight variables and starts `serve`: nothing else is told but
-/// where the wires are.
+/// Sets only the predecessor's eight variables and the addresses of the wires, and starts `serve`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_predecessors_eight_variables_are_enough() {
     let mut region = Region::new().await;
@@ -37,7 +36,7 @@ async fn the_predecessors_eight_variables_are_enough() {
     region.all_done(&jobs, 120).await;
     region.all_gone(120, 0).await;
     let launches = region.ec2.ledger();
-    assert_eq!(launches.count("RunInstances"), 3, "one call for each job");
+    assert_eq!(launches.count("RunInstances"), 3, "one call per job");
     for entry in launches.of("RunInstances") {
         assert_eq!(entry.status, 200, "{entry:?}");
     }
@@ -46,8 +45,8 @@ async fn the_predecessors_eight_variables_are_enough() {
         assert_eq!(recipe.kind, "t3.small");
         assert_eq!(recipe.image, "ami-0123");
         assert_eq!(recipe.subnet, "subnet-a");
-        assert_eq!(recipe.market, Market::Spot, "as the predecessor's machines were");
-        assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown", "each ended by itself");
+        assert_eq!(recipe.market, Market::Spot, "like the predecessor's machines");
+        assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown", "each powered itself off");
     }
     assert!(!region.is_done(host), "`host` gets no machine");
     region.lawful();
@@ -59,15 +58,15 @@ async fn the_predecessors_eight_variables_are_enough() {
     region.assert_no_secret_told();
 }
 
-/// A second class, whose image there is not.
+/// A second class, whose image does not exist.
 const BAD_CLASS: &str = "[[class]]\nname = \"bad\"\nlabels = [\"bad\"]\n[class.machines]\n\
     markets = [\"spot\"]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\", \"subnet-b\"]\n\
     image = \"ami-9999\"\nsecurity_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n";
 
-/// Fifty jobs wait for a class whose image is wrong: the cloud is asked once, not fifty times; each of
-/// them says why it waits; and the other class is served as ever.
+/// Fifty jobs wait for a class with a wrong image: one launch is tried, not fifty; each run says
+/// why it waits; and the other class is served as usual.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_image_is_asked_for_once_and_stops_no_other_class() {
+async fn a_wrong_image_is_tried_once_and_stops_only_its_class() {
     let mut region = Region::new().await;
     region.predecessors_table().await;
     region.configure(&format!("{CLASS}{BAD_CLASS}"));
@@ -82,7 +81,7 @@ async fn a_wrong_image_is_asked_for_once_and_stops_no_other_class() {
     }
     let launches = region.ec2.ledger();
     let refused = launches.of("RunInstances").filter(|entry| entry.status == 400).count();
-    assert!((1..=2).contains(&refused), "asked {refused} times for 50 jobs");
+    assert!((1..=2).contains(&refused), "{refused} launches tried for 50 jobs");
     assert_eq!(launches.count("RunInstances"), refused + good.len());
     let metrics = region.answers(0, "/metrics", "tinqs_ci_breaker_opened_timestamp_seconds").await;
     let since = |class: &str| {
@@ -91,20 +90,20 @@ async fn a_wrong_image_is_asked_for_once_and_stops_no_other_class() {
         line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{metrics}"))
     };
     assert!(since("bad") > 0.0);
-    assert!(since("linux").abs() < f64::EPSILON, "the other class is not stopped");
-    assert_eq!(region.logged(0, "the launches of a class are stopped"), 1, "told once");
+    assert!(since("linux").abs() < f64::EPSILON, "the other class's breaker is closed");
+    assert_eq!(region.logged(0, "breaker opened"), 1, "logged once");
     let waiting = bad.iter().filter(|job| !region.is_done(**job)).count();
     assert_eq!(waiting, 50);
     region.lawful();
     region.assert_no_secret_told();
 }
 
-/// A machine is lost while its job still waits: the next one is asked for by the event alone. The
-/// replica that hears of it was started after the launch, holds no lease, so that it neither polls
-/// nor sweeps, and remembers nothing that falls due: without the event it never looks.
+/// A machine is lost while its job still waits, and only the event causes the next launch. The
+/// replica that receives it was started after the launch, holds no lease (so it neither polls nor
+/// sweeps) and caches no due time: without the event it never reconciles.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_machine_is_replaced_by_its_event_alone() {
-    // Machines boot for longer than this lasts, so the job waits throughout.
+    // Machines boot for longer than the test runs, so the job keeps waiting.
     let slow = |options: &mut Ec2Options| options.boots_in = SignedDuration::from_hours(8);
     let mut region = Region::with(slow).await;
     region.predecessors_table().await;
@@ -115,16 +114,20 @@ async fn a_lost_machine_is_replaced_by_its_event_alone() {
     region.answers(0, &run, "\"answered\":{").await;
     region.kill(0);
     region.start(1);
-    region.until("its poll and its sweep", 60, || region.logged(1, "a pass is over") >= 2).await;
+    region.until("its poll and its sweep", 60, || region.logged(1, "pass finished") >= 2).await;
     let with_the_lease = |replica| region.logged(replica, "\"leader\":true");
-    assert!(with_the_lease(0) > 0, "the first one found the job");
+    assert!(with_the_lease(0) > 0, "the first replica held the lease");
     let first = region.ec2.machines().remove(0);
     let by_the_second = |ledger: &Ledger, op: &str| {
         ledger.of(op).filter(|entry| entry.caller == "AKIDREPLICA1").count()
     };
     let before = region.ec2.ledger();
     assert_eq!(before.count("RunInstances"), 1);
-    assert_eq!(by_the_second(&before, "DescribeInstances"), 0, "it has looked at nothing");
+    assert_eq!(
+        by_the_second(&before, "DescribeInstances"),
+        0,
+        "the second replica has described nothing"
+    );
     let lost_at = Timestamp::now();
     region.ec2.interrupt_unwarned(&first.id);
     region.until("the next machine", 60, || region.ec2.machines().len() == 2).await;
@@ -135,15 +138,15 @@ async fn a_lost_machine_is_replaced_by_its_event_alone() {
     let machines = region.ec2.machines();
     assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
     let place = |n: usize| (&machines[n].recipe.kind, &machines[n].recipe.subnet);
-    assert_ne!(place(0), place(1), "another place than what was just taken back is preferred");
-    println!("asked for {:#} after the machine was lost", launches[1].at.duration_since(lost_at));
-    assert_eq!(with_the_lease(1), 0, "it neither polled nor swept");
+    assert_ne!(place(0), place(1), "the replacement uses another offering");
+    println!("launched {:#} after the machine was lost", launches[1].at.duration_since(lost_at));
+    assert_eq!(with_the_lease(1), 0, "the second replica neither polled nor swept");
     region.lawful();
     region.assert_no_secret_told();
 }
 
-/// Two replicas, one of which is killed again and again, while AWS loses replies, is slow, throttles
-/// and has no capacity now and then: every job is done, each by one machine of its own.
+/// Kills one of two replicas again and again, while AWS loses replies, is slow and throttles: every
+/// job is done, each by a machine of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     let seed = number("TINQS_CI_SEED").unwrap_or(1);
@@ -172,8 +175,8 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     region.all_done(&jobs, 600).await;
     let struck = region.struck();
     weather(&region, false);
-    // A kill between a registration and its record leaves a row that is retired half an hour later
-    // (the black box of one host lets that half hour pass).
+    // A kill between a registration and its record leaves a registration that is retired half an
+    // hour later, which `tests/black_box` covers.
     region.all_gone(120, kills).await;
 
     let machines = region.ec2.machines();
@@ -183,21 +186,24 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
         tokens
     });
     let doubled: Vec<_> = tokens.iter().filter(|(_, machines)| **machines > 1).collect();
-    assert!(doubled.is_empty(), "one machine for a client token: {doubled:?}");
-    assert_eq!(ours.len(), jobs.len(), "a machine for each job, and no more");
+    assert!(doubled.is_empty(), "one machine per client token: {doubled:?}");
+    assert_eq!(ours.len(), jobs.len(), "exactly one machine per job");
     let ledger = region.ledger();
-    assert_eq!(ledger.len(), jobs.len(), "each job was worked on once");
+    assert_eq!(ledger.len(), jobs.len(), "each job ran once");
     for stranger in &machines {
         let untouched = stranger.state == InstanceState::Up;
-        assert!(untouched || !strangers.contains(&stranger.id), "touched: {stranger:?}");
+        assert!(
+            untouched || !strangers.contains(&stranger.id),
+            "a foreign machine was terminated: {stranger:?}"
+        );
     }
     println!("{kills} kills, {} jobs, {} machines, {struck} faults", jobs.len(), ours.len());
-    assert!(struck > 20, "only {struck} faults struck");
+    assert!(struck > 20, "only {struck} faults occurred");
     region.lawful();
     region.assert_no_secret_told();
 }
 
-/// What goes wrong at EC2, or nothing.
+/// Sets or clears the faults of EC2.
 fn weather(region: &Region, bad: bool) {
     region.ec2.faults(|rules| {
         rules.clear();

@@ -1,16 +1,16 @@
-//! A thousand jobs at once under the buckets that every account of EC2 has: the controller, the
-//! adapter with its own pace, the real SDK, and EC2's wire with its buckets, on a clock that is moved
-//! by hand. (How launches that were begun together wait for their turns is the adapter's own suite.)
+//! A thousand simultaneous jobs under EC2's default token buckets: the controller, the adapter with
+//! its own pace, the real SDK, and EC2's wire with its buckets, on a virtual clock. (The adapter's
+//! own suite covers how concurrent launches wait in the launch queue.)
 
-#[allow(dead_code, reason = "the suite of machines uses the rest")]
+#[allow(dead_code, reason = "the EC2 suite uses the rest")]
 mod cloud;
-#[allow(dead_code, reason = "the suite of machines uses it")]
+#[allow(dead_code, reason = "the EC2 suite uses it")]
 #[path = "../../conformance/compute.rs"]
 mod compute;
 #[path = "history/forge.rs"]
 #[allow(dead_code, reason = "the histories use the rest")]
 mod forge;
-#[allow(dead_code, reason = "the suite of machines uses it")]
+#[allow(dead_code, reason = "the EC2 suite uses it")]
 #[path = "../../conformance/make.rs"]
 mod make;
 #[path = "burst/store.rs"]
@@ -39,9 +39,9 @@ use forge::Town;
 use store::Memory;
 
 const JOBS: usize = 1_000;
-/// Of a class for which there is no capacity.
+/// Jobs of a class without capacity.
 const RARE: usize = 100;
-/// What every account has: so many launches at once, and so many a second.
+/// EC2's default token bucket for launches: its size and its refill per second.
 const BUCKET: (f64, f64) = (5.0, 2.0);
 
 fn class(label: &str, kind: &str, subnet: &str) -> Class {
@@ -80,7 +80,7 @@ fn settings() -> Settings {
     }
 }
 
-/// EC2 with room for all, whose machines are quick: the fewer live, the shorter the lists.
+/// EC2 with capacity for all jobs and quick machines, which keeps the lists short.
 fn wire(clock: &Virtual, town: &Town) -> Ec2Wire {
     let mut account = Account::default();
     for subnet in &mut account.subnets {
@@ -105,7 +105,7 @@ fn wire(clock: &Virtual, town: &Town) -> Ec2Wire {
     wire
 }
 
-/// Jobs of both classes, mixed. Answers the ids of each.
+/// Pushes the jobs of both classes, mixed. Returns the IDs of each class.
 fn push(town: &Town) -> (Vec<i64>, Vec<i64>) {
     let (mut usual, mut rare) = (Vec::new(), Vec::new());
     let job = |label: &str| JobSpec {
@@ -119,7 +119,7 @@ fn push(town: &Town) -> (Vec<i64>, Vec<i64>) {
     (usual, rare)
 }
 
-/// When each machine was launched, in seconds after the first.
+/// Returns when each machine was launched, in seconds after the first.
 fn launches(wire: &Ec2Wire) -> Vec<f64> {
     let ids: Vec<_> = wire.machines().into_iter().map(|machine| machine.id).collect();
     let at = |id| wire.cloud(|cloud| cloud.machine(id).map(|machine| machine.launched_at));
@@ -133,7 +133,7 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).expect("small"))
 }
 
-/// The controller's loops, by hand.
+/// The controller's loops, driven by the test.
 struct Loops {
     controller: Arc<Controller>,
     queue: Arc<MemoryQueue>,
@@ -143,8 +143,8 @@ struct Loops {
 }
 
 impl Loops {
-    /// What is to be done now. One look at a time while there is room for a launch; who comes after
-    /// sees that there is none, and all of those look at once.
+    /// Runs everything that is due now: one reconcile at a time while the pace has room for a
+    /// launch, the rest concurrently.
     async fn turn(&mut self) {
         let now = self.clock.now();
         if now >= self.polls_at {
@@ -206,7 +206,7 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
         let launched = wire.machines().len();
         let most = BUCKET.0 + BUCKET.1 * passed.as_secs_f64();
         assert!(number(launched) <= most, "{launched} launches in {passed:#}");
-        // In the middle of it: who is not launched yet says why, and has asked for nothing.
+        // During the burst, a run without a machine gives its reason and has called nothing.
         if launched < JOBS {
             looked += 1;
             wait_their_turn(&store.runs(), &usual, launched);
@@ -228,16 +228,16 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
         ledger.throttled(),
         ledger.count("DescribeInstances"),
     );
-    assert_eq!(ledger.throttled(), 0, "no call was sent that had to be refused");
-    assert_eq!(asked.len(), JOBS, "a machine for each");
-    assert_eq!(calls, JOBS + refused, "and one call for each");
-    // Each refusal took a turn; nothing else of the other class's shortage was felt. (The last ones
-    // wait for machines that come back for theirs, which others took: that is not for pace.)
+    assert_eq!(ledger.throttled(), 0, "no call was throttled");
+    assert_eq!(asked.len(), JOBS, "one machine per job");
+    assert_eq!(calls, JOBS + refused, "one call per machine, plus refusals");
+    // The other class's missing capacity costs this one only the launch permits of its refusals.
+    // (The last 10% are displaced jobs waiting for a reassigned machine, not for the pace.)
     let Rates { launch: pace, .. } = Rates::default();
     let (most, at) = (JOBS * 9 / 10, asked[JOBS * 9 / 10 - 1]);
     let enough = (number(most + refused) - pace.capacity) / pace.per_second;
-    println!("{most} of them in {at:.0} s, where {enough:.0} s are enough");
-    assert!(at <= enough * 1.1 + 5.0, "{at} s, where {enough} s are enough");
+    println!("{most} of them in {at:.0} s; ideal: {enough:.0} s");
+    assert!(at <= enough * 1.1 + 5.0, "{at} s; ideal: {enough} s");
     assert!((1..=20).contains(&refused), "{refused} launches without capacity");
     assert_eq!(wire.violations(), []);
     assert_eq!(town.wrong(), [] as [String; 0]);
@@ -248,21 +248,21 @@ fn of<'r>(runs: &'r [Run], jobs: &[i64]) -> Vec<&'r Run> {
     runs.iter().filter(|run| names.contains(&run.name)).collect()
 }
 
-/// Nobody has an attempt who has no machine, and whoever has none says that it is for pace.
+/// Asserts that no run has an attempt before its launch, and that a run without one is paced.
 fn wait_their_turn(runs: &[Run], jobs: &[i64], launched: usize) {
     let runs = of(runs, jobs);
     assert_eq!(runs.len(), JOBS, "each has its run");
     let tried = runs.iter().filter(|run| run.status.attempt.is_some()).count();
     assert!(tried <= launched, "{tried} attempts recorded, {launched} launched");
     for run in runs.iter().filter(|run| run.status.attempt.is_none() && run.is_open()) {
-        // A job may have got a machine that was asked for for another.
+        // A job may run on a machine launched for another job.
         let reason = run.status.reason();
         let paced = reason == Some(Reason::Paced) || run.status.phase != Phase::Waiting;
         assert!(paced, "{run:?}");
     }
 }
 
-/// Of the class without capacity nobody has a machine, and each says why.
+/// Asserts that every run of the class without capacity gives its reason.
 fn wait_for_capacity(runs: &[Run], jobs: &[i64]) {
     let runs = of(runs, jobs);
     assert_eq!(runs.len(), RARE, "each has its run");

@@ -1,11 +1,11 @@
-//! Every call that a run's whole life makes of AWS goes wrong in every way: refused, its reply lost,
-//! the controller dead before or after it; one of them, and two of the effects one after the other.
-//! The adapters are the program's own, over the real SDK and real sockets.
+//! Fails every AWS call in the life of a run in every way: the call is refused, its reply is lost,
+//! or the controller crashes before or after it. Covers each single call and pairs of effects, with
+//! the real adapters over the real SDK and real sockets.
 //!
-//! `TINQS_CI_SWEEP=night cargo test -p tinqs-ci-aws-tests --test crash_sweep` sweeps all pairs, else
-//! one of so many is.
+//! `TINQS_CI_SWEEP=night cargo test -p tinqs-ci-aws-tests --test crash_sweep` sweeps all pairs; by
+//! default a sample.
 
-#[allow(dead_code, reason = "the calm histories use the rest")]
+#[allow(dead_code, reason = "the fault-free histories use the rest")]
 mod history;
 
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Histories under way at once: they wait for sockets now and then.
+/// Concurrent histories, because each waits for sockets now and then.
 const AT_ONCE: usize = 12;
-/// Without `TINQS_CI_SWEEP=night` one of so many pairs is swept.
+/// Without `TINQS_CI_SWEEP=night`, one pair in this many is swept.
 const SHARE: usize = 24;
 
-/// What goes wrong in one history.
+/// The faults of one history.
 type Case = Vec<(Place, Mishap)>;
 
-/// Runs a history. Answers every call that it made until it was settled.
+/// Runs a history. Returns every call until it settled.
 async fn run(
     config: &aws_config::SdkConfig,
     setup: &Setup,
@@ -36,14 +36,14 @@ async fn run(
     let settled = history.settle(&jobs).await?;
     let struck = history.front.plan(Plan::struck);
     if struck != case.len() {
-        return Err(format!("{struck} mishaps struck"));
+        return Err(format!("{struck} of the planned faults occurred"));
     }
     let mut calls = history.front.history();
     calls.truncate(settled);
     Ok(calls)
 }
 
-/// Runs a history for each case. Answers, for each, its calls after the last mishap.
+/// Runs a history for each case. Returns each case with its calls after the last fault.
 async fn sweep(setup: &Setup, cases: Vec<Case>) -> Vec<(Case, Vec<Place>)> {
     let config = history::config().await;
     let turns = Arc::new(Semaphore::new(AT_ONCE));
@@ -75,14 +75,14 @@ async fn sweep(setup: &Setup, cases: Vec<Case>) -> Vec<(Case, Vec<Place>)> {
     swept.into_values().collect()
 }
 
-/// Each of these calls, in each of these ways.
+/// Returns every combination of a call and a fault.
 fn each(places: &[Place], ways: &[Mishap]) -> Vec<(Place, Mishap)> {
     places.iter().flat_map(|place| ways.iter().map(|way| (*place, *way))).collect()
 }
 
-/// All singles of the calls that a setup adds to those known of another, and all pairs of effects
-/// whose second is from the first call of `from` on, where that is given. Answers its history without a mishap, and how many
-/// histories there were with one and with two.
+/// Sweeps every single call that a setup adds to the `known` calls of another, and the pairs of
+/// effects whose second call is at or after the first `from`, if given. Returns the fault-free
+/// history and the numbers of histories with one and with two faults.
 async fn sweep_all(
     setup: &Setup,
     known: &[Place],
@@ -94,7 +94,7 @@ async fn sweep_all(
     let (effects, others): (Vec<Place>, Vec<Place>) = news.iter().partition(|p| is_effect(p));
     let mut singles = each(&others, &Mishap::HARD);
     singles.extend(each(&effects, &Mishap::ALL));
-    // They are singles of the other setup; here they only come before a second one.
+    // The other setup covers these as singles; here each only precedes a second fault.
     let known: Vec<Place> = known.iter().copied().filter(is_effect).collect();
     let earlier = each(&known, &Mishap::HARD);
     let single = singles.len() + earlier.len();
@@ -106,7 +106,7 @@ async fn sweep_all(
         if !is_effect(&first) || !Mishap::HARD.contains(&way) {
             continue;
         }
-        // A pair before that call is one of the other setup.
+        // The other setup covers pairs before that call.
         let before =
             |place: &&Place| known.contains(&first) && from.is_some_and(|from| place.0 != from);
         let after = after.iter().skip_while(before).copied();
@@ -119,7 +119,7 @@ async fn sweep_all(
     }
     let pair = pairs.len();
     println!(
-        "{} calls, {} of them effects: {single} histories with one mishap, {pair} of {all} with two",
+        "{} calls, {} of them effects: {single} histories with one fault, {pair} of {all} with two",
         news.len(),
         effects.len(),
     );
@@ -136,9 +136,9 @@ fn count(places: &[Place], op: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_and_every_two_effects() {
+async fn a_run_survives_a_fault_in_every_call_and_in_pairs_of_effects() {
     let setup = Setup {
-        // Seats are counted, so that taking and giving them back is swept too.
+        // A limit adds the calls that take and release seats.
         limit: Some(1),
         hangs_after_job: false,
         poll_every: SignedDuration::from_mins(1),
@@ -147,7 +147,7 @@ async fn every_call_and_every_two_effects() {
     assert_eq!(count(&fair, "RunInstances"), 1, "{fair:?}");
     assert_eq!(count(&fair, "put run"), 5, "{fair:?}");
     assert!(single > 300 && pair > 100, "{single} and {pair} histories");
-    // What a machine that stays after its job adds: its termination.
+    // A machine that stays after its job adds a termination.
     let setup = Setup { hangs_after_job: true, ..setup };
     let (stays, single, pair) = sweep_all(&setup, &fair, Some("TerminateInstances")).await;
     assert_eq!(count(&stays, "TerminateInstances"), 1, "{stays:?}");

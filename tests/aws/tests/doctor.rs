@@ -1,5 +1,5 @@
-//! `doctor` and `init --aws` as a user has them: the real binary on AWS's wires, told the
-//! predecessor's eight variables and where the wires are.
+//! `doctor` and `init --aws` of the real binary on AWS's wires, configured by the predecessor's
+//! eight variables and the addresses of the wires.
 
 #[path = "doctor/place.rs"]
 mod place;
@@ -16,7 +16,7 @@ use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use place::{Place, Report, TABLE, closed, deaf};
 use wire::Fault;
 
-/// What every good report holds of AWS, in this order.
+/// The AWS checks of every good report, in order.
 const GOOD: [&str; 13] = [
     "aws",
     "store",
@@ -34,7 +34,7 @@ const GOOD: [&str; 13] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_init_makes_is_what_doctor_asks_for() {
+async fn doctor_accepts_what_init_makes() {
     let place = Place::new().await;
     let made = place.run(&["init", "--aws", "--queue-name", "wakes"], &[]).await;
     assert_eq!((made.code, made.err.as_str()), (0, ""), "{}", made.out);
@@ -49,9 +49,9 @@ async fn what_init_makes_is_what_doctor_asks_for() {
     }
     assert_eq!(report.one("class: quota").status, "ok");
     assert!(report.one("aws").message.starts_with("account 123456789012, arn:aws:iam::"));
-    assert!(report.one("queue").message.contains("hidden for 180 s"), "{report:#?}");
+    assert!(report.one("queue").message.contains("visibility timeout 180 s"), "{report:#?}");
     assert!(report.one("queue: events").message.contains("may send"), "{report:#?}");
-    assert!(report.one("class: launch").message.contains("1 launch tried"), "{report:#?}");
+    assert!(report.one("class: launch").message.contains("1 dry-run launch"), "{report:#?}");
     place.nothing_was_launched();
 
     let offline = place.run(&["doctor", "--offline"], &queue).await;
@@ -60,7 +60,7 @@ async fn what_init_makes_is_what_doctor_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_predecessors_table_is_good_enough_to_begin() {
+async fn doctor_accepts_the_predecessors_table_with_warnings() {
     let place = Place::new().await;
     place.table(&[("run_id", KeyType::Hash)]).await;
     let report = place.doctor(&[]).await;
@@ -76,19 +76,19 @@ async fn the_predecessors_table_is_good_enough_to_begin() {
         );
     }
     assert!(report.one("store: expiry").fix.contains("update-time-to-live"), "{report:#?}");
-    assert!(report.all("queue").next().is_none(), "none is configured: {report:#?}");
+    assert!(report.all("queue").next().is_none(), "no queue is configured: {report:#?}");
     assert_eq!(place.dynamodb.calls("UpdateTable"), 0, "nothing was changed");
 
     let made = place.run(&["init", "--aws"], &[]).await;
     assert_eq!(made.code, 0, "{}", made.err);
-    assert!(made.out.contains("index open is made") && made.out.contains("ttl"), "{}", made.out);
+    assert!(made.out.contains("index open created") && made.out.contains("ttl"), "{}", made.out);
     let report = place.doctor(&[]).await;
     for name in ["store: indexes", "store: expiry"] {
         assert_eq!(report.one(name).status, "ok", "{report:#?}");
     }
 }
 
-/// One thing is wrong each time: its line fails and says what helps.
+/// Asserts that exactly one check fails, with this message and fix.
 #[track_caller]
 fn fails(report: &Report, name: &str, says: &str, helps: &str) {
     assert_eq!(report.code, 1, "{report:#?}");
@@ -99,10 +99,10 @@ fn fails(report: &Report, name: &str, says: &str, helps: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_is_not_there_or_not_ours_fails() {
+async fn a_missing_or_foreign_table_fails() {
     let place = Place::new().await;
     let report = place.doctor(&[]).await;
-    fails(&report, "store", "there is no such table", "`tinqs-ci init --aws` makes it");
+    fails(&report, "store", "does not exist in this account", "`tinqs-ci init --aws` creates it");
     assert!(report.one("store").fix.contains("aws dynamodb create-table"), "{report:#?}");
     assert_eq!(place.dynamodb.calls("CreateTable"), 0, "nothing was made");
 
@@ -110,7 +110,7 @@ async fn a_table_that_is_not_there_or_not_ours_fails() {
     fails(&place.doctor(&[]).await, "store", "its key is not", "another name");
     let made = place.run(&["init", "--aws"], &[]).await;
     assert_eq!(made.code, 1, "{}", made.out);
-    assert!(made.err.contains("not one of tinqs-ci"), "{}", made.err);
+    assert!(made.err.contains("not a table of tinqs-ci"), "{}", made.err);
     let calls = ["UpdateTable", "UpdateTimeToLive"].map(|call| place.dynamodb.calls(call));
     assert_eq!(calls, [0, 0], "it stays as it is");
 }
@@ -125,7 +125,7 @@ async fn missing_rights_are_named() {
     let report = place.doctor(&[]).await;
     let says = "may not dynamodb:Query, dynamodb:PutItem";
     fails(&report, "store: rights", says, "deploy/aws/iam/controller.json");
-    // Who may not even look is told so, and what it is used with is tried all the same.
+    // Without the right to describe the table, `doctor` warns and still tries the other rights.
     place.dynamodb.fail("DescribeTable", Fault::Deny, 1);
     let report = place.doctor(&[]).await;
     assert_eq!(report.one("store").status, "warn");
@@ -133,13 +133,13 @@ async fn missing_rights_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_not_there_fails_and_a_poor_one_is_told() {
+async fn a_missing_queue_fails_and_poor_settings_warn() {
     let place = Place::new().await;
     let of = |name: &str| [("TINQS_CI_QUEUE", format!("sqs:{}", place.sqs.queue_url(name)))];
     let report = place.doctor(&of("gone")).await;
-    fails(&report, "queue", "does not exist", "`tinqs-ci init --aws` makes it");
+    fails(&report, "queue", "does not exist", "dead-letter queue by `tinqs-ci init --aws`");
 
-    // One as it is made by hand: hidden for 30 s, no dead letters, nobody else may send.
+    // A queue with default settings: hidden for 30 s, no dead letters, no other senders allowed.
     let report = place.doctor(&of("plain")).await;
     assert_eq!(report.one("queue").status, "warn", "{report:#?}");
     assert!(report.one("queue").fix.contains("VisibilityTimeout=180"), "{report:#?}");
@@ -154,22 +154,22 @@ async fn a_queue_that_is_not_there_fails_and_a_poor_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_class_names_must_be_there() {
+async fn the_resources_of_a_class_must_exist() {
     let place = Place::new().await;
     let rows = [
-        ("RUNNER_AMI", "ami-9999", "class: image", "no image ami-9999", "another region"),
+        ("RUNNER_AMI", "ami-9999", "class: image", "image ami-9999 does not", "another region"),
         ("RUNNER_AMI", "ami-0456", "class: kinds", "and ami-0456 is arm64", "one architecture"),
         ("SUBNET", "subnet-a,subnet-9", "class: subnets", "subnet-9 is not in this", "SUBNET"),
         ("SECURITY_GROUP", "sg-9", "class: groups", "sg-9 is not in this", "SECURITY_GROUP"),
-        ("INSTANCE_TYPES", "t3.gigantic", "class: kinds", "no kind t3.gigantic", "INSTANCE_TYPES"),
+        ("INSTANCE_TYPES", "t3.gigantic", "class: kinds", "t3.gigantic does not", "INSTANCE_TYPES"),
     ];
     for (variable, value, name, says, helps) in rows {
         let report = place.doctor(&[(variable, value.to_owned())]).await;
         fails(&report, name, says, helps);
         let launch = report.one("class: launch");
-        assert_eq!(launch.status, "warn", "nothing is tried that cannot be: {report:#?}");
+        assert_eq!(launch.status, "warn", "no impossible launch is tried: {report:#?}");
     }
-    // What no reading tells, EC2 says when the launch is tried.
+    // Only a tried launch detects this.
     let report = place.doctor(&[("INSTANCE_PROFILE", "nobody".to_owned())]).await;
     fails(&report, "class: launch", "Invalid IAM Instance Profile name", "class.machines");
     assert!(report.one("class: launch").message.contains("check the class's `instance_profile`"));
@@ -177,7 +177,7 @@ async fn what_a_class_names_must_be_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rights_that_a_launch_needs_are_tried() {
+async fn the_rights_of_a_launch_are_tried() {
     for (action, helps) in [
         ("iam:PassRole", "statement PassRunnerRole"),
         ("ec2:CreateTags", "statement TagAtLaunchOnly"),
@@ -189,10 +189,13 @@ async fn rights_that_a_launch_needs_are_tried() {
         let place = place.await;
         let report = place.doctor(&[]).await;
         fails(&report, "class: launch", action, helps);
-        assert!(!report.one("class: launch").message.contains("4w8g"), "what nobody can read");
+        assert!(
+            !report.one("class: launch").message.contains("4w8g"),
+            "the encoded message is decoded or left out"
+        );
         place.nothing_was_launched();
     }
-    // Reading is worth having; serve does without most of it.
+    // `serve` works without most rights to describe.
     let place = Place::of(|options| options.denied = vec!["ec2:DescribeSubnets".to_owned()]).await;
     let report = place.doctor(&[]).await;
     assert_eq!(report.one("ec2").status, "warn", "{report:#?}");
@@ -201,18 +204,18 @@ async fn rights_that_a_launch_needs_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trial_that_was_carried_out_is_told_and_ended() {
+async fn an_accidental_launch_is_reported_and_terminated() {
     let place = Place::of(|options| options.dry_run = false).await;
     let report = place.doctor(&[]).await;
     let made = place.ec2.machines();
     assert_eq!(made.len(), 1);
     assert!(matches!(made[0].state, InstanceState::Ending | InstanceState::Gone), "{made:?}");
     fails(&report, "class: launch", &made[0].id.0, "[class.machines]");
-    assert!(report.one("class: launch").message.contains("was ended again"), "{report:#?}");
+    assert!(report.one("class: launch").message.contains("was terminated again"), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_class_is_looked_at_with_few_tries() {
+async fn each_class_is_checked_with_few_launch_tries() {
     let place = Place::of(|options| options.account.types[1].zones.truncate(1)).await;
     let class = |name: &str, kinds: &str, image: &str| {
         format!(
@@ -238,14 +241,14 @@ async fn each_class_is_looked_at_with_few_tries() {
     assert_eq!(of("linux: ", "class: kinds"), ["warn", "ok"], "{report:#?}");
     assert_eq!(of("arm: ", "class: kinds"), ["ok"]);
     let quotas: Vec<_> = report.all("class: quota").map(|check| &check.message).collect();
-    assert!(quotas[0].contains("20 machines of up to 2 vCPUs are 40"), "{quotas:?}");
+    assert!(quotas[0].contains("20 machines of up to 2 vCPUs need 40"), "{quotas:?}");
     assert!(quotas[0].contains("Spot Instance Requests\" and \"Running On-Demand"), "{quotas:?}");
-    assert_eq!(place.ec2.ledger().count("RunInstances"), 4 + 3, "of 8 and 4");
+    assert_eq!(place.ec2.ledger().count("RunInstances"), 4 + 3, "of 8 and 4 offerings");
     place.nothing_was_launched();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_another_region_nothing_of_it_is_there() {
+async fn resources_of_another_region_are_missing() {
     let place = Place::of(|options| {
         options.account.region = "us-west-2".to_owned();
         options.account.images.clear();
@@ -254,17 +257,17 @@ async fn in_another_region_nothing_of_it_is_there() {
     });
     let place = place.await;
     let report = place.doctor(&[("AWS_REGION", "us-west-2".to_owned())]).await;
-    fails(&report, "class: image", "in this region", "must be copied");
+    fails(&report, "class: image", "in this region", "copy an image");
     fails(&report, "class: subnets", "this account and region", "SUBNET");
     assert!(report.one("aws").message.ends_with("us-west-2"), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_good_credentials_there_is_one_line() {
+async fn bad_credentials_give_one_failure() {
     let place = Place::new().await;
     let none = [("AWS_ACCESS_KEY_ID", String::new()), ("AWS_SECRET_ACCESS_KEY", String::new())];
     let report = place.doctor(&none).await;
-    fails(&report, "aws", "there are no credentials", "AWS_PROFILE");
+    fails(&report, "aws", "no AWS credentials found", "AWS_PROFILE");
     assert!(report.all("store").next().is_none(), "{report:#?}");
     let said = place.run(&["init", "--aws"], &none).await;
     assert_eq!(said.code, 1, "{}", said.out);
@@ -274,12 +277,12 @@ async fn without_good_credentials_there_is_one_line() {
     let rule = Rule::new("sts", "GetCallerIdentity", When::Always, unknown);
     place.ec2.faults(|rules| rules.add(rule));
     let report = place.doctor(&[]).await;
-    fails(&report, "aws", "InvalidClientTokenId", "right account");
+    fails(&report, "aws", "InvalidClientTokenId", "have not expired");
     assert!(report.all("store").next().is_none(), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_reached_is_told_within_seconds() {
+async fn unreachable_services_are_reported_quickly() {
     let place = Place::new().await;
     let queue = format!("sqs:{}", place.sqs.queue_url("plain"));
     let silent = deaf();
@@ -293,9 +296,9 @@ async fn what_is_not_reached_is_told_within_seconds() {
             ("TINQS_CI_QUEUE", queue.clone()),
         ];
         let report = place.doctor(&elsewhere).await;
-        // Three times what the calls' own limits come to.
+        // Three times the sum of the calls' own time limits.
         assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
-        assert_eq!(report.one("aws").status, "warn", "STS alone is not needed: {report:#?}");
+        assert_eq!(report.one("aws").status, "warn", "only STS is optional: {report:#?}");
         for name in ["store", "queue", "ec2"] {
             fails(&report, name, "", "network");
         }
@@ -304,15 +307,15 @@ async fn what_is_not_reached_is_told_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn init_makes_once_and_changes_nothing() {
+async fn init_creates_once_and_changes_nothing() {
     let place = Place::new().await;
     let args = ["init", "--aws", "--queue-name", "wakes"];
     let would = place.run(&[&args[..], &["--dry-run"]].concat(), &[]).await;
     assert_eq!(would.code, 0, "{}", would.err);
-    let text = format!("would make table {TABLE}:");
+    let text = format!("would create table {TABLE}:");
     assert!(would.out.contains(&text) && would.out.contains("wakes and wakes-dead"), "{would:?}");
     let made = || (place.dynamodb.calls("CreateTable"), place.sqs.ledger().count("CreateQueue"));
-    assert_eq!(made(), (0, 0), "only said");
+    assert_eq!(made(), (0, 0), "a dry run makes nothing");
 
     let first = place.run(&args, &[]).await;
     assert_eq!(first.code, 0, "{}", first.err);
@@ -324,22 +327,22 @@ async fn init_makes_once_and_changes_nothing() {
     let again = place.run(&args, &[]).await;
     assert_eq!(again.code, 0, "{}", again.err);
     let lines: Vec<&str> = again.out.lines().collect();
-    assert_eq!(lines[..2], [&*format!("✓ table {TABLE} is there"), "✓ queue wakes is there"]);
+    assert_eq!(lines[..2], [&*format!("✓ table {TABLE} exists"), "✓ queue wakes exists"]);
     assert_eq!(made(), (1, 2), "nothing is made twice");
     assert_eq!(place.dynamodb.calls("UpdateTable"), 0);
 
-    // A queue of somebody's own stays as it is; the configuration's is the one that is made.
+    // An existing queue stays as it is; a missing one from the configuration is made.
     let configured =
         |name: &str| [("TINQS_CI_QUEUE", format!("sqs:{}", place.sqs.queue_url(name)))];
     let said = place.run(&["init", "--aws"], &configured("plain")).await;
     assert_eq!((said.code, made().1), (0, 2), "{}", said.err);
     let said = place.run(&["init", "--aws"], &configured("fresh")).await;
     assert_eq!((said.code, made().1), (0, 4), "{}", said.err);
-    assert!(said.out.contains("queue fresh-dead is made"), "{}", said.out);
+    assert!(said.out.contains("queue fresh-dead created"), "{}", said.out);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn init_says_what_it_may_not_and_what_it_needs() {
+async fn init_reports_missing_rights_and_bad_arguments() {
     let place = Place::new().await;
     place.dynamodb.fail("CreateTable", Fault::Deny, 1);
     let said = place.run(&["init", "--aws"], &[]).await;
@@ -353,17 +356,17 @@ async fn init_says_what_it_may_not_and_what_it_needs() {
     let args = ["init", "--aws", "--queue-name", "wakes"];
     let said = place.run(&args, &[]).await;
     assert_eq!(said.code, 1, "{}", said.out);
-    assert!(said.err.contains("cannot make queue wakes-dead"), "{}", said.err);
+    assert!(said.err.contains("cannot create queue wakes-dead"), "{}", said.err);
     assert!(said.err.contains("deploy/aws/iam/bootstrap.json"), "{}", said.err);
-    // What was made before is found by the next try.
+    // The next try finds what was made before.
     let said = place.run(&args, &[]).await;
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.starts_with(&format!("✓ table {TABLE} is there\n")), "{}", said.out);
+    assert!(said.out.starts_with(&format!("✓ table {TABLE} exists\n")), "{}", said.out);
 
     let wrong = [
         (&["init", "--aws", "--url", "http://127.0.0.1:1"][..], "cannot be used with"),
         (&["init", "--queue-name", "wakes"], "--aws"),
-        (&["init", "--aws", "--queue-name", "wakes.fifo"], "no name of a queue"),
+        (&["init", "--aws", "--queue-name", "wakes.fifo"], "not a valid queue name"),
     ];
     for (args, says) in wrong {
         let said = place.run(args, &[]).await;
@@ -374,5 +377,5 @@ async fn init_says_what_it_may_not_and_what_it_needs() {
         [("TINQS_CI_STORE", "memory:".to_owned()), ("TINQS_CI_COMPUTE", "process:".to_owned())];
     let said = place.run(&["init", "--aws"], &here).await;
     assert_eq!(said.code, 2, "{}", said.out);
-    assert!(said.err.contains("there is nothing to make"), "{}", said.err);
+    assert!(said.err.contains("nothing to create"), "{}", said.err);
 }

@@ -32,7 +32,7 @@ fn error(code: &str, status: u16) -> Kind {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_of_a_compute_hold() {
+async fn the_compute_laws_hold() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     compute::all(&machines, &recipe(), in_an_hour()).await;
@@ -40,7 +40,7 @@ async fn the_laws_of_a_compute_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_hold_where_new_machines_are_hidden_and_states_take_time() {
+async fn the_compute_laws_hold_under_eventual_consistency() {
     let wire = wire(|options| {
         options.visible_within = SignedDuration::from_millis(300);
         options.boots_in = SignedDuration::from_millis(200);
@@ -52,7 +52,7 @@ async fn the_laws_hold_where_new_machines_are_hidden_and_states_take_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_launch_asks_for_all_that_it_must() {
+async fn a_launch_sends_every_required_parameter() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, mut attempt) = ask(1);
@@ -66,7 +66,7 @@ async fn a_launch_asks_for_all_that_it_must() {
         (token(INSTALLATION, &slot, 0).as_str(), Market::Spot)
     );
     assert_eq!((made.spot_type.as_str(), made.interruption.as_str()), ("one-time", "terminate"));
-    // A T kind keeps AWS's own credit setting.
+    // A T kind keeps AWS's default credit setting.
     assert_eq!((made.shutdown.as_str(), made.credits.as_str()), ("terminate", ""));
     assert_eq!((made.profile.as_str(), made.count), ("tinqs-ci-runner", (1, 1)));
     assert_eq!(made.security_groups, ["sg-1"]);
@@ -86,7 +86,7 @@ async fn a_launch_asks_for_all_that_it_must() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_reply_and_a_second_try_make_one_machine() {
+async fn a_lost_reply_launches_one_machine() {
     for lost in [Kind::DropAfter, Kind::DropBefore, Kind::ResetMidBody] {
         let wire = wire(|_| {});
         let machines = machines(&wire, UNPACED).await;
@@ -97,13 +97,13 @@ async fn a_lost_reply_and_a_second_try_make_one_machine() {
         let machine = machines.launch(&slot, 0, &attempt).await.unwrap();
         assert!(machine.is_live());
         assert_eq!(wire.machines().len(), 1, "{lost:?}");
-        assert_eq!(wire.ledger().count("RunInstances"), 2, "{lost:?}: the SDK tries nothing again");
+        assert_eq!(wire.ledger().count("RunInstances"), 2, "{lost:?}: the SDK does not retry");
         is_clean(&wire);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_with_one_token_make_one_machine() {
+async fn concurrent_launches_with_one_token_make_one_machine() {
     let wire = wire(|options| options.boots_in = SignedDuration::from_secs(5));
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
@@ -116,7 +116,7 @@ async fn many_at_once_with_one_token_make_one_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_capacity_is_a_500_and_exactly_one_call() {
+async fn no_capacity_is_one_call_without_retries() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     wire.run_short("c7a.medium", "us-east-1a", Market::Spot, std::time::Duration::from_mins(10));
@@ -126,7 +126,7 @@ async fn no_capacity_is_a_500_and_exactly_one_call() {
     let ledger = wire.ledger();
     let calls: Vec<_> = ledger.of("RunInstances").map(|entry| entry.status).collect();
     assert_eq!(calls, [500]);
-    // Another market of the same kind is another matter.
+    // Another market of the same kind has its own capacity.
     let (slot, mut attempt) = ask(2);
     attempt.placements[0].machine.market = Market::OnDemand;
     assert!(machines.launch(&slot, 0, &attempt).await.unwrap().is_live());
@@ -134,7 +134,7 @@ async fn no_capacity_is_a_500_and_exactly_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_are_told_apart() {
+async fn refusals_are_classified() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let rows = [
@@ -155,7 +155,7 @@ async fn refusals_are_told_apart() {
         assert!(refused.message.contains(says), "{refused}");
         assert!(!format!("{refused:?}").contains("SECRET"));
     }
-    // How far a refusal reaches; where nothing is told, as far as its kind says.
+    // The cause says how far a refusal reaches; without one, its kind does.
     let role = "AuthFailure.ServiceLinkedRoleCreationNotPermitted";
     let reaches = [
         ("Unsupported", 400, Some(Cause::Unsupported)),
@@ -183,7 +183,7 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_is_warned_of_its_quota() {
+async fn an_exceeded_quota_is_named() {
     let wire = wire(|_| {});
     wire.cloud(|cloud| cloud.config.vcpu_quota.insert(Market::Spot, 2));
     let machines = machines(&wire, UNPACED).await;
@@ -198,7 +198,7 @@ async fn an_account_is_warned_of_its_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repeat_with_other_parameters_finds_the_machine_of_before() {
+async fn a_repeat_with_other_parameters_returns_the_first_machine() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
@@ -209,11 +209,11 @@ async fn a_repeat_with_other_parameters_finds_the_machine_of_before() {
     assert_eq!(again.id, first.id);
     assert_eq!(wire.machines().len(), 1);
     let broken: Vec<_> = wire.violations().into_iter().map(|violation| violation.rule).collect();
-    assert_eq!(broken, ["same token, same bytes"], "which is what this test does");
+    assert_eq!(broken, ["same token, same bytes"], "this test violates this law on purpose");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mismatch_whose_machine_is_hidden_is_asked_again_and_never_refused() {
+async fn a_parameter_mismatch_is_retriable_while_its_machine_is_hidden() {
     let wire = wire(|options| options.list_lag = SignedDuration::from_secs(3_600));
     let machines = machines(&wire, UNPACED).await;
     let (slot, mut attempt) = ask(1);
@@ -225,7 +225,7 @@ async fn a_mismatch_whose_machine_is_hidden_is_asked_again_and_never_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_under_the_usual_buckets_is_never_throttled() {
+async fn a_burst_under_the_default_buckets_is_never_throttled() {
     let wire = wire(|options| options.buckets = Buckets::usual());
     let machines = Arc::new(machines(&wire, Rates::default()).await);
     let begun = std::time::Instant::now();
@@ -237,7 +237,7 @@ async fn a_burst_under_the_usual_buckets_is_never_throttled() {
             machines.launch(&slot, 0, &attempt).await.map_err(|error| error.kind)
         });
     }
-    // While they wait there is no room for others.
+    // There is no room for others while launches wait.
     until("no room", async || (!machines.room()).then_some(())).await;
     let answers = all.join_all().await;
     let launched = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -246,7 +246,7 @@ async fn a_burst_under_the_usual_buckets_is_never_throttled() {
     let ledger = wire.ledger();
     assert_eq!(ledger.throttled(), 0);
     assert_eq!((ledger.count("RunInstances"), wire.machines().len()), (launched, launched));
-    // Never more than the account's bucket gives in that time, and about what ours does.
+    // Never more than the account's bucket allows in that time, and close to our own pace.
     let most = 5.0 + 2.0 * begun.elapsed().as_secs_f64();
     assert!(f64::from(u32::try_from(launched).unwrap()) <= most, "{launched} of {most}");
     assert!(launched >= 8, "{launched} launched");
@@ -254,7 +254,7 @@ async fn a_burst_under_the_usual_buckets_is_never_throttled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_launch_shrinks_the_pace_and_success_takes_it_back() {
+async fn throttling_lowers_the_pace_and_success_restores_it() {
     let wire = wire(|_| {});
     let launch = Rate { capacity: 100.0, per_second: 100.0 };
     let machines = machines(&wire, Rates { launch, ..UNPACED }).await;
@@ -266,7 +266,7 @@ async fn a_throttled_launch_shrinks_the_pace_and_success_takes_it_back() {
     }
     let shrunk = machines.pace().launch.per_second();
     assert!((shrunk - 25.0).abs() < 1e-6, "{shrunk}");
-    assert_eq!(wire.ledger().count("RunInstances"), 2, "nothing is tried again by itself");
+    assert_eq!(wire.ledger().count("RunInstances"), 2, "the adapter does not retry by itself");
     for id in 3..=20 {
         let (slot, attempt) = ask(id);
         machines.launch(&slot, 0, &attempt).await.unwrap();
@@ -276,16 +276,16 @@ async fn a_throttled_launch_shrinks_the_pace_and_success_takes_it_back() {
     is_clean(&wire);
 }
 
-/// A hundred machines and more than a page of them.
+/// Lists more machines than fit on a page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_is_read_to_its_end_and_counts_only_whole() {
+async fn a_list_has_every_page_or_fails() {
     let wire = wire(|options| {
         for subnet in &mut options.account.subnets {
             subnet.addresses = 5_000;
         }
     });
     let machines = machines(&wire, UNPACED).await;
-    // Of strangers there may be thousands, which a filter keeps away.
+    // The filter excludes foreign instances, of which there may be thousands.
     for _ in 0..300 {
         wire.add_foreign(BTreeMap::from([("Name".to_owned(), "web".to_owned())])).unwrap();
     }
@@ -303,13 +303,13 @@ async fn a_list_is_read_to_its_end_and_counts_only_whole() {
     assert_eq!((listed.len(), names.len()), (1_100, 1_100));
     assert_eq!(wire.ledger().count("DescribeInstances"), 2);
     rule(&wire, "DescribeInstances", When::Always, Kind::PageError(2));
-    let error = machines.list().await.expect_err("half a list is none");
+    let error = machines.list().await.expect_err("a partial list is an error");
     assert!(matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Invalid), "{error}");
     is_clean(&wire);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn machines_are_asked_for_and_ended_in_batches() {
+async fn describes_and_terminations_are_batched() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
@@ -319,7 +319,7 @@ async fn machines_are_asked_for_and_ended_in_batches() {
     }
     let found = at_once(ids.iter().map(|id| machines.find(id)).collect()).await;
     assert!(found.iter().all(|found| matches!(found, Ok(Some(machine)) if machine.is_live())));
-    // One each, if they went alone.
+    // Unbatched calls would be one per machine.
     let calls = wire.ledger().count("DescribeInstances");
     assert!(calls <= 20, "{calls} calls");
     for ended in at_once(ids.iter().map(|id| machines.terminate(id)).collect()).await {
@@ -332,8 +332,8 @@ async fn machines_are_asked_for_and_ended_in_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_id_that_is_none_keeps_no_other_from_its_end() {
-    // Machines that nothing shows any more end the whole call with an error.
+async fn an_unknown_id_does_not_block_other_terminations() {
+    // One forgotten machine fails a whole `TerminateInstances` call.
     let wire = wire(|options| options.listed_after_end = SignedDuration::ZERO);
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
@@ -349,7 +349,7 @@ async fn one_id_that_is_none_keeps_no_other_from_its_end() {
     let ended = at_once(ids.iter().map(|id| machines.terminate(id)).collect()).await;
     for (at, ended) in ended.into_iter().enumerate() {
         match ended {
-            // So new that it may only be hidden: it is to be asked again.
+            // A machine this new may be hidden, so the caller is to retry.
             Err(error) if at == 2 => assert_eq!(error.kind, ErrorKind::Unavailable, "{error}"),
             ended => ended.unwrap(),
         }
@@ -360,7 +360,7 @@ async fn one_id_that_is_none_keeps_no_other_from_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zone_in_trouble_keeps_no_other_from_its_end() {
+async fn an_impaired_zone_does_not_block_other_terminations() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
@@ -379,7 +379,7 @@ async fn a_zone_in_trouble_keeps_no_other_from_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ends_are_told_with_who_ended_them() {
+async fn a_terminated_machine_says_who_ended_it() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
@@ -403,8 +403,8 @@ async fn ends_are_told_with_who_ended_them() {
     is_clean(&wire);
 }
 
-/// The whole way: the recorded attempt becomes user data, and the machine runs it as its boot
-/// script, works, and powers itself off.
+/// The recorded attempt becomes user data, which the machine runs as its boot script; then it works
+/// and powers itself off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     let dir = tempfile::tempdir().unwrap();
@@ -447,13 +447,13 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     let identity: serde_json::Value = serde_json::from_str(&identity).unwrap();
     assert_eq!(identity["name"], slot.to_string());
     assert_eq!(identity["token"], "runner-SECRET");
-    // Its token answers the machine that is gone.
+    // The token returns the terminated machine.
     let again = machines.launch(&slot, 0, &attempt).await.unwrap();
     assert_eq!((again.id, again.state), (machine.id, InstanceState::Gone));
     is_clean(&wire);
 }
 
-/// A clock that stands still.
+/// A clock that does not move.
 struct Still(Timestamp);
 
 impl Clock for Still {
@@ -463,7 +463,7 @@ impl Clock for Still {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_held_back_is_not_sent() {
+async fn a_launch_beyond_the_pace_is_not_sent() {
     let wire = wire(|_| {});
     let launch = Rate { capacity: 1.0, per_second: 0.01 };
     let clock = Arc::new(Still(Timestamp::now()));
@@ -480,7 +480,7 @@ async fn what_is_held_back_is_not_sent() {
     assert_eq!(wire.ledger().count("RunInstances"), 1);
 }
 
-/// A clock that is moved by hand.
+/// A clock moved by the test.
 #[derive(Default)]
 struct Moved(AtomicI64);
 
@@ -491,7 +491,7 @@ impl Clock for Moved {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_ended_is_told_for_an_hour_and_asked_for_once() {
+async fn a_terminated_machine_stays_listed_and_is_described_once() {
     let wire = wire(|_| {});
     let clock = Arc::new(Moved::default());
     let clients = clients(&wire.url()).await;
@@ -514,9 +514,9 @@ async fn what_has_ended_is_told_for_an_hour_and_asked_for_once() {
     assert_eq!(listed().await, (5, vec![], vec![5]));
     wire.power_off(&ids[0]);
     let gone = vec![(ids[0].clone(), Some(EndedBy::Itself))];
-    assert_eq!(listed().await, (5, gone.clone(), vec![4, 1]), "it is missed and asked for");
-    assert_eq!(listed().await, (5, gone.clone(), vec![4]), "and no more");
-    // What another process launched and what ended unseen is seen a minute later at the latest.
+    assert_eq!(listed().await, (5, gone.clone(), vec![4, 1]), "the missing machine is described");
+    assert_eq!(listed().await, (5, gone.clone(), vec![4]), "and only once");
+    // Machines of another process, even terminated ones, appear within a minute.
     let (slot, attempt) = ask(6);
     let brief = there.launch(&slot, 0, &attempt).await.unwrap().id;
     wire.power_off(&brief);
@@ -528,7 +528,7 @@ async fn what_has_ended_is_told_for_an_hour_and_asked_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_leaves_a_machine_out_is_asked_for_it() {
+async fn a_machine_missing_from_a_list_is_described() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     for id in 1..=3 {

@@ -1,5 +1,5 @@
-//! What a calm life costs at AWS, and how soon a machine that was lost is replaced where no event
-//! tells of it: over the adapters and their wires, on a clock that is moved by hand.
+//! Cost of a fault-free run at AWS, and the time to replace a lost machine without an event: over
+//! the adapters and their wires, on a virtual clock.
 
 #[allow(dead_code, reason = "the crash sweep uses the rest")]
 mod history;
@@ -11,20 +11,20 @@ use tinqs_ci_aws::ec2::token;
 use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Slot};
 use tinqs_ci_reconciler::ports::Clock as _;
 
-/// As `serve` has it where nothing is configured.
+/// The default of `serve`.
 const POLL: SignedDuration = SignedDuration::from_secs(10);
 
 fn setup(limit: Option<u32>) -> Setup {
     Setup { limit, hangs_after_job: false, poll_every: POLL }
 }
 
-/// Twenty jobs, one after the other. Answers what the table charged for the writes of each.
-async fn twenty_calm_jobs(limit: Option<u32>) -> f64 {
+/// Runs twenty jobs in sequence. Returns the write units charged per run.
+async fn twenty_fault_free_jobs(limit: Option<u32>) -> f64 {
     const JOBS: usize = 20;
     let config = history::config().await;
     let mut history = History::begin(&config, &setup(limit), Plan::default()).await;
     let jobs = history.push(JOBS, SignedDuration::from_mins(4)).await;
-    history.settle(&jobs).await.expect("a calm history");
+    history.settle(&jobs).await.expect("a fault-free history settles");
     let launches = history.ec2.ledger().count("RunInstances");
     assert_eq!(launches, JOBS, "exactly one call for each run");
     let charged = history.front.charged();
@@ -39,16 +39,16 @@ async fn twenty_calm_jobs(limit: Option<u32>) -> f64 {
          ({runs} for records, {seats} for seats), beside them {} for the lease",
         of(&["put lease"]),
     );
-    assert!(runs >= 20.0 * 5.0, "a life has five writes: {charged:?}");
+    assert!(runs >= 20.0 * 5.0, "a run has five writes: {charged:?}");
     assert_eq!(seats > 0.0, limit.is_some(), "{charged:?}");
     per_run
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_calm_run_is_one_launch_and_few_write_units() {
-    let free = twenty_calm_jobs(None).await;
+async fn a_fault_free_run_takes_one_launch_and_few_write_units() {
+    let free = twenty_fault_free_jobs(None).await;
     assert!(free <= 12.0, "{free} write units for each run");
-    let limited = twenty_calm_jobs(Some(30)).await;
+    let limited = twenty_fault_free_jobs(Some(30)).await;
     assert!(limited <= 16.0, "{limited} write units for each run with a limit");
 }
 
@@ -58,8 +58,8 @@ fn launched(history: &History) -> Vec<(InstanceId, Timestamp)> {
     machines.iter().filter_map(|m| Some((m.id.clone(), at(&m.id)?))).collect()
 }
 
-/// Loses a machine so long after its launch, while its job still waits, and tells nobody. Answers how
-/// long it took until the next one was asked for.
+/// Interrupts a machine `after` its launch, without an event, while its job still waits. Returns
+/// the time to the next launch.
 async fn lose_a_machine(after: SignedDuration, controller_too: bool) -> SignedDuration {
     let config = history::config().await;
     let mut history = History::begin(&config, &setup(None), Plan::default()).await;
@@ -85,28 +85,30 @@ async fn lose_a_machine(after: SignedDuration, controller_too: bool) -> SignedDu
     assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
     assert!(machines[0].state > InstanceState::Up);
     let places = [&machines[0].recipe.subnet, &machines[1].recipe.subnet];
-    assert!(controller_too || places[0] != places[1], "another place is preferred: {places:?}");
+    assert!(
+        controller_too || places[0] != places[1],
+        "the replacement uses another subnet: {places:?}"
+    );
     assert_eq!(history.ec2.violations(), []);
     launched(&history)[1].1.duration_since(lost_at)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_that_is_lost_is_replaced_within_a_minute_without_any_event() {
+async fn a_lost_machine_is_replaced_within_a_minute_without_an_event() {
     let (mut longest, mut longest_dead) = (SignedDuration::ZERO, SignedDuration::ZERO);
-    // From its launch to when its runner is about to start, 16 s and 8 s later.
+    // From the launch until just before the runner starts, 16 s and 8 s later.
     for seconds in [1, 3, 5, 8, 11, 14, 15, 16, 17, 19, 21, 23] {
         let after = SignedDuration::from_secs(seconds);
         longest = longest.max(lose_a_machine(after, false).await);
         longest_dead = longest_dead.max(lose_a_machine(after, true).await);
     }
-    println!("replaced after at most {longest:#}; where the controller died too, {longest_dead:#}");
+    println!("replaced within {longest:#}; with a controller crash, within {longest_dead:#}");
     let minute = SignedDuration::from_mins(1);
     assert!(longest <= minute, "{longest:#}");
     assert!(longest_dead <= minute, "with a new controller: {longest_dead:#}");
 }
 
-/// Instances that somebody else launched and gave tags of ours: the grounds on which a machine is
-/// ended hold for each of them.
+/// Adds foreign instances that carry our tags and that each match a reason to terminate a machine.
 fn tag_by_hand(history: &History) -> usize {
     let tags = history.ec2.machines()[0].recipe.instance_tags();
     let own: Slot = tags["tinqs-ci/slot"].parse().expect("a slot");
@@ -143,8 +145,7 @@ fn tag_by_hand(history: &History) -> usize {
     added
 }
 
-/// L5: the controller sweeps a Region in which such instances stand, from the launch of a machine to
-/// the end of its run and beyond.
+/// Law L5: sweeps leave such instances alone from the launch of a machine until after its run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_tagged_by_hand_are_left_alone_by_every_sweep() {
     let config = history::config().await;

@@ -1,11 +1,10 @@
-//! EC2 and SQS themselves, where variables name what may be used: what holds there of the adapters'
-//! laws. Everything is made for the test, under an installation or a name of its own, and taken away
-//! again; nothing else is touched. Whatever `AWS_ENDPOINT_URL_EC2` and `AWS_ENDPOINT_URL_SQS` name
-//! stands in for AWS, as our own wires do here.
+//! The adapters' laws on the real EC2 and SQS, if variables name the resources to use. The tests
+//! make everything under an installation or a name of their own, remove it again, and touch nothing
+//! else. `AWS_ENDPOINT_URL_EC2` and `AWS_ENDPOINT_URL_SQS` replace AWS, here with our own wires.
 
 #[allow(dead_code, reason = "the other suites use the rest")]
 mod cloud;
-#[allow(dead_code, reason = "those laws are kept by what answers at once")]
+#[allow(dead_code, reason = "the other laws need a cloud that answers at once")]
 #[path = "../../conformance/compute.rs"]
 mod compute;
 #[path = "on_aws/machines.rs"]
@@ -25,7 +24,7 @@ use tinqs_ci_reconciler::model::InstanceState;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
-/// Runs one test of this binary by itself, with these variables; answers what it printed.
+/// Runs one test of this binary in its own process with these variables. Returns its output.
 async fn by_itself(test: &str, variables: Vec<(&str, String)>) -> String {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
@@ -37,7 +36,7 @@ async fn by_itself(test: &str, variables: Vec<(&str, String)>) -> String {
         .envs(variables)
         .stdin(Stdio::null());
     let ran =
-        tokio::task::spawn_blocking(move || command.output()).await.expect("it was waited for");
+        tokio::task::spawn_blocking(move || command.output()).await.expect("the process is joined");
     let ran = ran.expect("it ran");
     let said =
         format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
@@ -47,7 +46,7 @@ async fn by_itself(test: &str, variables: Vec<(&str, String)>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_suite_of_ec2_runs_over_our_own_wire_and_touches_nothing_of_others() {
+async fn the_ec2_suite_passes_on_our_wire_and_leaves_foreign_instances_alone() {
     let wire = Ec2Wire::start(Ec2Options { speed: 20, ..Ec2Options::default() }).expect("EC2");
     let others = [
         BTreeMap::from([("tinqs-ci".to_owned(), "tinqs-ci".to_owned())]),
@@ -66,7 +65,7 @@ async fn the_suite_of_ec2_runs_over_our_own_wire_and_touches_nothing_of_others()
     );
     println!("{}", said.await);
     let ledger = wire.ledger();
-    assert!(ledger.count("RunInstances") >= 4, "a dry run, two launches and a repeat");
+    assert!(ledger.count("RunInstances") >= 4, "one dry run, two launches and one repeat");
     for machine in wire.machines() {
         let alive = machine.state == InstanceState::Up;
         assert_eq!(alive, others.contains(&machine.id), "{machine:?}");
@@ -75,7 +74,7 @@ async fn the_suite_of_ec2_runs_over_our_own_wire_and_touches_nothing_of_others()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_suite_of_sqs_runs_over_our_own_wire_and_touches_nothing_of_others() {
+async fn the_sqs_suite_passes_on_our_wire_and_leaves_other_queues_alone() {
     let wire = SqsWire::start(SqsOptions::with_queue("wakes")).expect("SQS");
     wire.post("wakes", "job-7", std::time::Duration::ZERO);
     let variables = vec![("AWS_ENDPOINT_URL_SQS", wire.url()), (wakes::QUEUE, "wakes".to_owned())];
@@ -83,5 +82,5 @@ async fn the_suite_of_sqs_runs_over_our_own_wire_and_touches_nothing_of_others()
     assert_eq!(wire.bodies("wakes"), ["job-7"]);
     let ledger = wire.ledger();
     let (made, deleted) = (ledger.count("CreateQueue"), ledger.count("DeleteQueue"));
-    assert_eq!((made, deleted), (1, 1), "its own queue is made and taken away");
+    assert_eq!((made, deleted), (1, 1), "the suite makes and removes its own queue");
 }

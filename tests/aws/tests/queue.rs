@@ -2,7 +2,7 @@
 
 mod cloud;
 #[path = "../../conformance/compute.rs"]
-#[allow(dead_code, reason = "machines have a suite of their own")]
+#[allow(dead_code, reason = "the EC2 suite covers machines")]
 mod compute;
 #[path = "../../conformance/make.rs"]
 #[allow(dead_code, reason = "the other suites use the rest")]
@@ -28,7 +28,7 @@ use tinqs_ci_simulator::sqs_wire::{QueueSettings, QueueWeather, SqsOptions, SqsW
 const NAME: &str = "wakes";
 const DEAD: &str = "dead";
 
-/// As short as whole seconds allow.
+/// The shortest times that whole seconds allow.
 const QUICK: Options =
     Options { again_after: Duration::from_secs(2), patience: Duration::from_secs(1) };
 
@@ -63,13 +63,13 @@ fn rule(wire: &SqsWire, op: &str, when: When, kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_of_a_queue_hold() {
+async fn the_queue_laws_hold() {
     let wire = wire(|_| {});
     queue::all(&over(&wire, QUICK, None).await, QUICK.again_after).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_is_the_name_and_nothing_else() {
+async fn a_message_body_is_the_run_name() {
     let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
     queue.wake(&name(7)).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_body_is_the_name_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_go_in_batches() {
+async fn concurrent_wakes_are_batched() {
     let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
     let names: Vec<_> = (0..200).map(name).collect();
@@ -103,7 +103,7 @@ async fn many_at_once_go_in_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_queue_costs_one_long_call() {
+async fn an_idle_queue_makes_one_long_poll() {
     let wire = wire(|_| {});
     let queue = over(&wire, Options::default(), None).await;
     let waiting = async { queue.next(10).await.unwrap() };
@@ -119,7 +119,7 @@ async fn an_idle_queue_costs_one_long_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn entries_that_fail_in_a_200_are_sent_again() {
+async fn failed_entries_of_a_batch_are_sent_again() {
     let wire = wire(|options| options.batch_failures = 0.2);
     let queue = over(&wire, QUICK, None).await;
     let names: Vec<_> = (0..100).map(name).collect();
@@ -131,7 +131,7 @@ async fn entries_that_fail_in_a_200_are_sent_again() {
         .map(|(name, _)| name.to_string())
         .collect();
     let there: BTreeSet<String> = wire.bodies(NAME).into_iter().collect();
-    assert_eq!(told, there, "what is told to be sent is there");
+    assert_eq!(told, there, "exactly the acknowledged wakes are queued");
     assert!(told.len() > 80, "{}", told.len());
     for error in sent.into_iter().filter_map(Result::err) {
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
@@ -139,7 +139,7 @@ async fn entries_that_fail_in_a_200_are_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trouble_is_told_and_passes() {
+async fn errors_are_classified_and_pass() {
     let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
     rule(&wire, "SendMessageBatch", When::First(1), Kind::DropBefore);
@@ -153,11 +153,11 @@ async fn trouble_is_told_and_passes() {
     wire.remove_queue(NAME);
     let error = queue.wake(&name(3)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
-    assert!(error.message.contains("due time"), "{error}");
+    assert!(error.message.contains("when they are due"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doubled_and_stale_messages_do_no_harm() {
+async fn duplicate_and_stale_messages_are_harmless() {
     let wire = wire(|options| {
         options.weather = QueueWeather { doubled: 1.0, ..QueueWeather::default() };
     });
@@ -180,7 +180,7 @@ async fn doubled_and_stale_messages_do_no_harm() {
     assert_eq!(came.len(), 20);
 }
 
-/// Everything that may stand in a body and is for nobody.
+/// Message bodies that are not valid.
 const STRANGE: [&str; 5] = [
     "job-1; touch pwned SECRET",
     "{\"detail-type\": 7, \"SECRET\": 1}",
@@ -190,7 +190,7 @@ const STRANGE: [&str; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_read_goes_to_the_dead_letters_and_blocks_nothing() {
+async fn unreadable_messages_become_dead_letters_and_block_nothing() {
     let wire = wire(with_dead_letters);
     let queue = over(&wire, QUICK, None).await;
     for body in STRANGE {
@@ -210,7 +210,7 @@ async fn what_cannot_be_read_goes_to_the_dead_letters_and_blocks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_dead_letters_it_is_dropped() {
+async fn without_a_dead_letter_queue_unreadable_messages_are_dropped() {
     let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
     for body in STRANGE {
@@ -224,7 +224,7 @@ async fn without_dead_letters_it_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_dead_letters_cannot_be_reached_what_cannot_be_read_stays() {
+async fn unreadable_messages_stay_while_the_dead_letter_queue_is_unknown() {
     let wire = wire(with_dead_letters);
     let queue = over(&wire, QUICK, None).await;
     rule(
@@ -244,13 +244,13 @@ async fn while_dead_letters_cannot_be_reached_what_cannot_be_read_stays() {
     .await;
 }
 
-/// EC2's own events, of machines of ours and of strangers, wake the runs of ours alone.
+/// EC2's events of our machines wake their runs; those of foreign instances wake none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_of_machines_wake_their_runs() {
+async fn events_of_our_machines_wake_their_runs() {
     let wire = wire(|_| {});
     let ec2 = cloud::wire(|options| options.warning = SignedDuration::from_millis(300));
     let machines = Arc::new(cloud::machines(&ec2, cloud::UNPACED).await);
-    // Launched by another replica: this one learns of it by asking.
+    // Another replica launches, so this one has to describe the machines.
     let other = cloud::machines(&ec2, cloud::UNPACED).await;
     let mut launched = Vec::new();
     for id in 1..=3 {
@@ -290,7 +290,7 @@ async fn events_of_machines_wake_their_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_whose_machine_cannot_be_asked_for_comes_again() {
+async fn an_event_is_redelivered_if_its_machine_cannot_be_described() {
     let wire = wire(|_| {});
     let ec2 = cloud::wire(|_| {});
     let machines = Arc::new(cloud::machines(&ec2, cloud::UNPACED).await);

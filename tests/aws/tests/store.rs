@@ -1,4 +1,4 @@
-//! Runs in `DynamoDB`: the laws of every store, and what only this one can get wrong.
+//! Runs in `DynamoDB`: the laws of every store, and what is specific to this one.
 
 #[path = "../../conformance/inbox.rs"]
 mod inbox;
@@ -15,7 +15,7 @@ mod retries;
 mod seats;
 #[path = "store/sizes.rs"]
 mod sizes;
-#[allow(dead_code, reason = "the laws of other kinds of stores")]
+#[allow(dead_code, reason = "the laws of other stores")]
 #[path = "../../conformance/store.rs"]
 mod suite;
 #[path = "store/table.rs"]
@@ -27,7 +27,7 @@ use tinqs_ci_aws::store::DynamoStore;
 use wire::Wire;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_in_fair_weather() {
+async fn the_store_laws_hold_without_faults() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     suite::all(&store).await;
@@ -37,7 +37,7 @@ async fn the_laws_in_fair_weather() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_where_half_of_all_first_tries_fail() {
+async fn the_store_laws_hold_if_half_of_all_first_tries_fail() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     wire.storm();
@@ -46,17 +46,17 @@ async fn the_laws_where_half_of_all_first_tries_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_laws_of_the_inbox() {
+async fn the_inbox_laws_hold() {
     let wire = Wire::start().await;
     inbox::all(&wire.store("inbox", "a").await).await;
 }
 
-/// Against AWS itself, or whatever `AWS_ENDPOINT_URL` names: makes a table `<name>-<seconds>` and
-/// removes it again.
+/// Runs against AWS, or against `AWS_ENDPOINT_URL`: makes a table `<name>-<seconds>` and removes it
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_laws_on_aws() {
     let Ok(name) = std::env::var("TINQS_CI_TEST_DYNAMODB_TABLE") else {
-        println!("skipped: TINQS_CI_TEST_DYNAMODB_TABLE names no table");
+        println!("skipped: TINQS_CI_TEST_DYNAMODB_TABLE is not set");
         return;
     };
     let config = client::load(None).await.expect("a region and credentials");
@@ -65,7 +65,7 @@ async fn the_laws_on_aws() {
     let store = DynamoStore::new(client.clone(), &*table, "test");
     let made = store.ensure_table().await.expect("a table");
     println!("{table}: {made:?}");
-    // A task of its own, so that the table goes whatever happens.
+    // A separate task, so that the table is removed even after a panic.
     let local = tokio::task::LocalSet::new();
     let laws = local.spawn_local(async move {
         suite::all(&store).await;

@@ -1,14 +1,14 @@
-//! What an expression's parts are worth.
+//! Evaluates the parts of an expression.
 
 use super::parse::{Comparison, Expr, parse};
 use super::{Evaluator, Fault, halt, wrong};
 use crate::value::Value;
 
-/// Evaluations within each other, which texts compared with numbers make.
+/// Deepest nesting of evaluations, which come from texts compared with numbers.
 const DEEPEST: u32 = 8;
 
 impl Evaluator<'_> {
-    /// The value of an expression's text.
+    /// Evaluates an expression's text.
     pub(super) fn evaluate(&self, text: &str) -> Result<Value, Fault> {
         let depth = self.depth.get();
         if depth > DEEPEST {
@@ -59,7 +59,7 @@ impl Evaluator<'_> {
         self.scope.budget.charge(bytes)
     }
 
-    /// The first part that is as true as this, or the last.
+    /// The first part whose truthiness is `truthy`, or the last part.
     fn first(&self, parts: &[Expr], truthy: bool) -> Result<Value, Fault> {
         let mut last = Value::Null;
         for part in parts {
@@ -80,12 +80,12 @@ impl Evaluator<'_> {
             "matrix" => Ok(scope.matrix.clone()),
             "strategy" => Ok(scope.strategy.clone()),
             "needs" => Ok(scope.needs.clone()),
-            // Known to steps; while jobs are planned there is nothing in them.
+            // Available to steps; empty while jobs are planned.
             "env" | "steps" | "runner" | "secrets" => Ok(Value::Map(std::sync::Arc::default())),
             "job" => Ok(Value::Record("*model.JobContext", false, std::sync::Arc::default())),
             "infinity" => Ok(Value::Float(f64::INFINITY)),
             "nan" => Ok(Value::Float(f64::NAN)),
-            _ => wrong("an unknown context"),
+            _ => wrong("unknown context"),
         }
     }
 
@@ -96,7 +96,7 @@ impl Evaluator<'_> {
                 let found = entries.iter().find(|(key, _)| same(key));
                 Ok(found.map_or(Value::Null, |(_, value)| value.clone()))
             }
-            Value::OddMap(_) => wrong("a map whose keys are no texts"),
+            Value::OddMap(_) => wrong("a map whose keys are not texts"),
             Value::Record(_, true, fields) => {
                 let found = fields.get(name).or_else(|| {
                     // By the name of the server's own field: `eventname` for `event_name`.
@@ -116,7 +116,7 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Values of different kinds are compared as numbers, texts of one kind without case.
+    /// Compares values of different kinds as numbers, and texts without case.
     pub(super) fn compare(
         &self,
         comparison: Comparison,
@@ -128,9 +128,9 @@ impl Evaluator<'_> {
                 self.charge(left.len() + right.len())?;
                 Ok(holds(comparison, &left.to_lowercase(), &right.to_lowercase()))
             }
-            // Two nulls compare as true, whatever is asked.
+            // Two nulls compare as true under every operator.
             (Value::Null, Value::Null) => Ok(true),
-            _ if same_kind(left, right) => wrong("these do not compare"),
+            _ if same_kind(left, right) => wrong("values cannot be compared"),
             _ => {
                 self.charge(0)?;
                 Ok(holds(comparison, &self.number(left)?, &self.number(right)?))
@@ -146,7 +146,7 @@ impl Evaluator<'_> {
             Value::Int(value) => Ok(*value as f64),
             Value::Float(value) => Ok(*value),
             Value::Text(text) if text.is_empty() => Ok(0.0),
-            // A text is a number if it is an expression that is one.
+            // A text is a number if it is an expression that evaluates to one.
             Value::Text(text) => match self.evaluate(text) {
                 Ok(Value::Int(value)) => Ok(value as f64),
                 Ok(Value::Float(value)) => Ok(value),
@@ -158,12 +158,12 @@ impl Evaluator<'_> {
     }
 }
 
-/// Whether both are of one kind that has no order and no number.
+/// Whether both are of one kind without order and without number.
 fn same_kind(left: &Value, right: &Value) -> bool {
     let kind = |value: &Value| match value {
         Value::List(_) => 1,
         Value::Map(_) | Value::OddMap(_) => 2,
-        // The server has some of its structures by a pointer.
+        // The server holds some of its structures by a pointer.
         Value::Record(name, ..) if name.starts_with('*') => 3,
         Value::Record(..) | Value::Time(_) => 4,
         _ => 0,
@@ -171,7 +171,7 @@ fn same_kind(left: &Value, right: &Value) -> bool {
     kind(left) != 0 && kind(left) == kind(right)
 }
 
-/// Zero is an integer.
+/// Turns a floating-point zero into an integer.
 fn safe(value: Value) -> Value {
     if value == Value::Float(0.0) { Value::Int(0) } else { value }
 }

@@ -1,4 +1,4 @@
-//! The functions an expression may call.
+//! The functions of expressions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::value::{Value, date};
 
 impl Evaluator<'_> {
     pub(super) fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, Fault> {
-        // The server takes the arguments without counting them, and falls over one that is missing.
+        // The server does not count the arguments, and panics on a missing one.
         let argument = |index: usize| match arguments.get(index) {
             Some(value) => Ok(value),
-            None => halt("a function with too few arguments"),
+            None => halt("a function has too few arguments"),
         };
         let lower = |index: usize| self.lowered(argument(index)?);
         match name {
@@ -30,27 +30,31 @@ impl Evaluator<'_> {
                 bounded(out)
             }
             "fromjson" => {
-                let Value::Text(text) = argument(0)? else { return wrong("no text of JSON") };
+                let Value::Text(text) = argument(0)? else {
+                    return wrong("fromJSON() needs a text");
+                };
                 self.charge(text.len())?;
                 match serde_json::from_str(text) {
                     Ok(json) => Ok(Value::from_json(&json)),
-                    Err(_) => wrong("not JSON"),
+                    Err(_) => wrong("fromJSON() got invalid JSON"),
                 }
             }
-            "hashfiles" => wrong("there are no files while jobs are planned"),
+            "hashfiles" => wrong("hashFiles() is not available while jobs are planned"),
             "always" => Ok(Value::Bool(true)),
             "success" => self.status().map(Value::Bool),
             "failure" => self.status().map(|_| Value::Bool(false)),
-            "cancelled" => halt("cancelled() while jobs are planned"),
-            _ => wrong("an unknown function"),
+            "cancelled" => halt("cancelled() is not available while jobs are planned"),
+            _ => wrong("unknown function"),
         }
     }
 
     fn status(&self) -> Result<bool, Fault> {
         match self.scope.status {
-            Status::Outside => wrong("a status outside of a job"),
+            Status::Outside => wrong("status functions are not available outside of a job"),
             Status::Needs(fine) => Ok(fine),
-            Status::Broken => halt("the status of needs that do not exist or go in a circle"),
+            Status::Broken => {
+                halt("a status function with needs that do not exist or form a cycle")
+            }
         }
     }
 
@@ -76,7 +80,7 @@ impl Evaluator<'_> {
     }
 }
 
-/// `{0}` is the first argument, `{{` a brace.
+/// Formats: `{0}` is the first argument, `{{` a brace.
 fn format(template: &str, arguments: &[Value]) -> Result<Value, Fault> {
     let mut out = String::new();
     let mut rest = template;
@@ -89,18 +93,18 @@ fn format(template: &str, arguments: &[Value]) -> Result<Value, Fault> {
             rest = after;
         } else if brace == "}" {
             return if rest.is_empty() {
-                wrong("a closing brace alone")
+                wrong("unmatched closing brace")
             } else {
-                halt("a closing brace alone in format()")
+                halt("format() has an unmatched closing brace")
             };
         } else {
-            let Some(end) = rest.find(['{', '}']) else { return wrong("an unclosed brace") };
+            let Some(end) = rest.find(['{', '}']) else { return wrong("unclosed brace") };
             let (number, closing) = (&rest[..end], rest[end..].starts_with('}'));
             rest = &rest[end + 1..];
             if closing {
                 out.push_str(&numbered(number, arguments)?);
             } else {
-                // A second brace after some digits: the server's reader forgets the digits.
+                // A second brace after some digits: the server's parser drops the digits.
                 out.push('{');
             }
         }
@@ -112,13 +116,13 @@ fn format(template: &str, arguments: &[Value]) -> Result<Value, Fault> {
     bounded(out)
 }
 
-/// The argument that a number in braces means.
+/// Returns the argument of a number in braces.
 fn numbered(number: &str, arguments: &[Value]) -> Result<Arc<str>, Fault> {
     let Ok(index) = number.parse::<i32>() else { return wrong("no number in braces") };
-    let Ok(index) = usize::try_from(index) else { return halt("a negative index in format()") };
+    let Ok(index) = usize::try_from(index) else { return halt("format() has a negative index") };
     match arguments.get(index) {
         Some(value) => Ok(value.coerced()),
-        None => wrong("format() with too few arguments"),
+        None => wrong("format() has too few arguments"),
     }
 }
 
@@ -137,10 +141,10 @@ fn join(value: &Value, separator: &str) -> Result<Value, Fault> {
     bounded(out)
 }
 
-/// JSON in lines, as Go writes it.
+/// Writes indented JSON as Go does.
 fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
     if out.len() > LONGEST {
-        return halt("toJSON() of too large a value");
+        return halt("toJSON() produces too large a text");
     }
     let line = |out: &mut String, depth: usize| {
         out.push('\n');
@@ -150,7 +154,9 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
         Value::Null | Value::Record(_, false, _) => out.push_str("null"),
         Value::Bool(value) => _ = write!(out, "{value}"),
         Value::Int(value) => _ = write!(out, "{value}"),
-        Value::Float(value) if !value.is_finite() => return wrong("no number of JSON"),
+        Value::Float(value) if !value.is_finite() => {
+            return wrong("the number is not valid in JSON");
+        }
         Value::Float(value) if value.abs() >= 1e21 || (*value != 0.0 && value.abs() < 1e-6) => {
             // Go writes `1e+21` and `1e-7`.
             let text = format!("{value:e}");
@@ -172,7 +178,7 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
             line(out, depth);
             out.push(']');
         }
-        Value::OddMap(_) => return wrong("a map whose keys are no texts"),
+        Value::OddMap(_) => return wrong("a map whose keys are not texts"),
         Value::Map(entries) | Value::Record(_, true, entries) if entries.is_empty() => {
             out.push_str("{}");
         }
@@ -194,7 +200,7 @@ fn json(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A text of JSON; Go also escapes what means something in HTML.
+/// Writes a JSON string; Go also escapes HTML characters.
 fn quote(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {

@@ -1,10 +1,10 @@
-//! The grammar of expressions, as the server's parser (actionlint's) takes it.
+//! The grammar of expressions, as the server's parser (actionlint's) accepts it.
 
 use super::Fault;
 use crate::value::Value;
 
-/// Deepest nesting and longest chain of one expression. The server's stack is larger; nobody
-/// writes such an expression but to see what happens.
+/// Deepest nesting and longest chain of one expression. The server's stack is larger, but real
+/// workflows stay far below.
 const DEEPEST: u32 = 100;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ enum Token {
     Or,
 }
 
-/// Reads an expression; what follows a `}}` in it is not read.
+/// Parses an expression; text after a `}}` in it is ignored.
 pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
     let mut tokens = tokens(text)?;
     tokens.reverse();
@@ -70,7 +70,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
         let behind = &rest[c.len_utf8()..];
         let pair = |second: char| behind.strip_prefix(second);
         let (token, after) = match c {
-            // The end is always written behind an expression, so one `}` is enough there.
+            // The end always follows an expression, so one `}` is enough there.
             '}' if behind.is_empty() || behind.starts_with('}') => return Ok(tokens),
             'a'..='z' | 'A'..='Z' | '_' => {
                 let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -93,7 +93,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
                 None => (Token::Compare(Comparison::Greater), behind),
             },
             '=' | '&' | '|' => {
-                let after = pair(c).ok_or_else(|| syntax("half an operator"))?;
+                let after = pair(c).ok_or_else(|| syntax("incomplete operator"))?;
                 let token = match c {
                     '=' => Token::Compare(Comparison::Equal),
                     '&' => Token::And,
@@ -101,19 +101,19 @@ fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
                 };
                 (token, after)
             }
-            _ => return Err(syntax("an unexpected character")),
+            _ => return Err(syntax("unexpected character")),
         };
         tokens.push(token);
         rest = after;
     }
 }
 
-/// A text behind its `'`; `''` within it is one `'`.
+/// A text after its opening `'`; `''` within it is one `'`.
 fn quoted(rest: &str) -> Result<(Token, &str), Fault> {
     let mut text = String::new();
     let mut rest = rest;
     loop {
-        let (before, after) = rest.split_once('\'').ok_or_else(|| syntax("an unclosed text"))?;
+        let (before, after) = rest.split_once('\'').ok_or_else(|| syntax("unclosed text"))?;
         text.push_str(before);
         match after.strip_prefix('\'') {
             Some(behind) => {
@@ -182,7 +182,7 @@ fn integer(value: i64, after: &str) -> Result<(Token, &str), Fault> {
 }
 
 struct Parser {
-    /// The last comes first.
+    /// In reverse order.
     tokens: Vec<Token>,
     depth: u32,
 }
@@ -200,7 +200,7 @@ impl Parser {
         self.eat(&Token::Sign(sign))
     }
 
-    /// One step deeper.
+    /// Reads one level deeper.
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -264,12 +264,12 @@ impl Parser {
                     self.tokens.pop();
                     Expr::Property(Box::new(expr), name)
                 } else {
-                    return Err(syntax("no property after a point"));
+                    return Err(syntax("no property after `.`"));
                 }
             } else if self.sign('[') {
                 let index = self.deeper(Self::any)?;
                 if !self.sign(']') {
-                    return Err(syntax("an unclosed bracket"));
+                    return Err(syntax("unclosed bracket"));
                 }
                 Expr::Index(Box::new(expr), Box::new(index))
             } else {
@@ -293,11 +293,11 @@ impl Parser {
             }),
             Some(Token::Sign('(')) => {
                 let nested = self.deeper(Self::any)?;
-                if self.sign(')') { Ok(nested) } else { Err(syntax("an unclosed parenthesis")) }
+                if self.sign(')') { Ok(nested) } else { Err(syntax("unclosed parenthesis")) }
             }
             Some(Token::Number(value)) => Ok(Expr::Literal(value)),
             Some(Token::Text(text)) => Ok(Expr::Literal(Value::text(text))),
-            _ => Err(syntax("an operand is missing")),
+            _ => Err(syntax("missing operand")),
         }
     }
 
@@ -312,7 +312,7 @@ impl Parser {
                 return Ok(arguments);
             }
             if !self.sign(',') {
-                return Err(syntax("an unclosed call"));
+                return Err(syntax("unclosed call"));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Sets of characters in Go's regular expressions: `[…]`, `\d`, `\pL`, `[:alpha:]`, and the
-//! escapes of single characters.
+//! Character sets in Go's regular expressions: `[…]`, `\d`, `\pL`, `[:alpha:]`, and escapes of
+//! single characters.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -17,15 +17,15 @@ pub(super) fn any() -> ClassUnicode {
     ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)])
 }
 
-/// Every character but one.
+/// Every character except one.
 pub(super) fn not(c: char) -> ClassUnicode {
     let mut set = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
     set.negate();
     set
 }
 
-/// A set that leaves out nothing but ASCII characters, as bytes: what is not ASCII is made of bytes
-/// that are not either.
+/// Converts a set that lacks only ASCII characters to bytes: other characters consist of non-ASCII
+/// bytes.
 pub(super) fn as_bytes(set: &ClassUnicode) -> Option<ClassBytes> {
     let mut others = set.clone();
     others.negate();
@@ -41,8 +41,8 @@ pub(super) fn as_bytes(set: &ClassUnicode) -> Option<ClassBytes> {
     Some(bytes)
 }
 
-/// One character of such a set. Inputs are UTF-8, so the first byte tells how many follow; the
-/// general way would tell the valid from the invalid too, in a hundred times the time.
+/// Matches one character of such a set. Inputs are UTF-8, so the first byte gives the length; the
+/// general way would also validate, a hundred times slower.
 pub(super) fn character_of(bytes: &ClassBytes) -> Hir {
     let range =
         |from, to| Hir::class(Class::Bytes(ClassBytes::new([ClassBytesRange::new(from, to)])));
@@ -60,14 +60,14 @@ pub(super) fn character_of(bytes: &ClassBytes) -> Hir {
     ])
 }
 
-/// A range of code points; surrogates are in no text.
+/// A range of code points, without surrogates, which no text holds.
 fn range(from: u32, to: u32) -> Option<ClassUnicodeRange> {
     let first = char::from_u32(from).unwrap_or('\u{e000}');
     let last = char::from_u32(to).unwrap_or('\u{d7ff}');
     (first <= last).then(|| ClassUnicodeRange::new(first, last))
 }
 
-/// A set of ASCII ranges; folded before it is negated.
+/// A set of ASCII ranges; case-folded before it is negated.
 fn ascii(ranges: &[(u8, u8)], fold: bool, negated: bool) -> ClassUnicode {
     let ranges = ranges.iter().map(|&(a, b)| ClassUnicodeRange::new(a.into(), b.into()));
     adjusted(ClassUnicode::new(ranges), fold, negated)
@@ -83,7 +83,7 @@ fn adjusted(mut set: ClassUnicode, fold: bool, negated: bool) -> ClassUnicode {
     set
 }
 
-/// What stands between brackets, the opening one read.
+/// Parses a bracket expression after its `[`.
 pub(super) fn bracketed(
     rest: &mut Rest<'_>,
     text: &str,
@@ -106,7 +106,7 @@ pub(super) fn bracketed(
                 continue;
             }
         } else if c == '\\' {
-            // `escaped` wants the backslash read; a single character puts nothing back.
+            // `escaped` starts after the backslash; for a single character the clone is discarded.
             let mut ahead = rest.clone();
             ahead.next();
             if let Some(set) = escaped(&mut ahead, text, fold)? {
@@ -131,7 +131,7 @@ pub(super) fn bracketed(
     Ok(adjusted(ClassUnicode::new(ranges), false, negated))
 }
 
-/// Whether a `-` comes that is not the last in its class.
+/// Whether a `-` follows that is not the last in its class.
 fn is_range(rest: &Rest<'_>) -> bool {
     let mut ahead = rest.clone();
     ahead.next().is_some_and(|(_, c)| c == '-') && ahead.next().is_some_and(|(_, c)| c != ']')
@@ -146,7 +146,7 @@ fn member(rest: &mut Rest<'_>) -> Result<u32, RegexpError> {
     }
 }
 
-/// `[:name:]` at the beginning of a text, and its length in bytes.
+/// Parses `[:name:]` at the beginning of a text; returns its length in bytes too.
 fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, RegexpError> {
     let Some(named) = text.strip_prefix("[:") else { return Ok(None) };
     let Some(length) = named.find(":]") else { return Ok(None) };
@@ -172,8 +172,7 @@ fn posix(text: &str, fold: bool) -> Result<Option<(ClassUnicode, usize)>, Regexp
     Ok(Some((ascii(ranges, fold, negated), length + 4)))
 }
 
-/// A set behind a backslash, the backslash read: `\d`, `\pL`, `\p{Greek}`. Reads nothing where
-/// there is none.
+/// Parses a set after its backslash: `\d`, `\pL`, `\p{Greek}`. Consumes nothing if there is none.
 pub(super) fn escaped(
     rest: &mut Rest<'_>,
     text: &str,
@@ -195,7 +194,7 @@ pub(super) fn escaped(
     Ok(Some(ascii(ranges, fold, c.is_ascii_uppercase())))
 }
 
-/// The name of a class behind `\p`, and where it ends: one character, or what braces hold.
+/// Returns the name of a class after `\p`, and its end: one character, or the content of braces.
 fn property(text: &str, at: usize) -> Result<(&str, usize), RegexpError> {
     let behind = &text[at..];
     match behind.chars().next() {
@@ -208,7 +207,7 @@ fn property(text: &str, at: usize) -> Result<(&str, usize), RegexpError> {
     }
 }
 
-/// A general category or a script of Unicode.
+/// A Unicode general category or script.
 fn unicode(name: &str, negated: bool, fold: bool) -> Result<ClassUnicode, RegexpError> {
     let (name, negated) = name.strip_prefix('^').map_or((name, negated), |name| (name, !negated));
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || " _-".contains(c)) {
@@ -223,7 +222,7 @@ fn unicode(name: &str, negated: bool, fold: bool) -> Result<ClassUnicode, Regexp
     let hir = read("gc").or_else(|| read("sc")).ok_or(RegexpError::BadRange)?;
     let set = match hir.into_kind() {
         HirKind::Class(Class::Unicode(set)) => set,
-        // A class of one character comes as that character; an empty one matches nothing.
+        // A class of one character is parsed as that character; an empty one matches nothing.
         HirKind::Literal(literal) => {
             let text = std::str::from_utf8(&literal.0).unwrap_or_default();
             ClassUnicode::new(text.chars().map(|c| ClassUnicodeRange::new(c, c)))
@@ -233,7 +232,7 @@ fn unicode(name: &str, negated: bool, fold: bool) -> Result<ClassUnicode, Regexp
     Ok(adjusted(set, fold, negated))
 }
 
-/// One escaped character, the backslash read; `None` for a code point that no text holds.
+/// Parses one escaped character after its backslash; `None` for a code point that no text holds.
 pub(super) fn character(rest: &mut Rest<'_>) -> Result<Option<char>, RegexpError> {
     code_point(rest).map(char::from_u32)
 }
@@ -248,7 +247,7 @@ fn code_point(rest: &mut Rest<'_>) -> Result<u32, RegexpError> {
             let mut value = c.to_digit(8).unwrap_or(0);
             let second = octal(rest);
             if c != '0' && second.is_none() {
-                // A reference back to a group, which Go does not know.
+                // A backreference, which Go does not support.
                 return Err(RegexpError::BadEscape);
             }
             if let Some(digit) = second {

@@ -1,13 +1,13 @@
-//! What Go says of a regular expression that it does not compile.
+//! The errors of Go's regular expressions.
 
-/// Why Go would not compile a text.
+/// Why Go does not compile a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegexpError {
     /// `(` that is never closed.
     #[error("missing closing )")]
     MissingParen,
-    /// `)` that nothing opened.
+    /// `)` without an opening one.
     #[error("unexpected )")]
     UnexpectedParen,
     /// `[` that is never closed.
@@ -22,22 +22,22 @@ pub enum RegexpError {
     /// A range that runs backwards, or an unknown class of characters.
     #[error("invalid character class range")]
     BadRange,
-    /// An escape that is none.
+    /// An unknown escape.
     #[error("invalid escape sequence")]
     BadEscape,
-    /// A backslash with nothing behind it.
+    /// A backslash at the end.
     #[error("trailing backslash at end of expression")]
     TrailingBackslash,
-    /// `(?` with something unknown behind it.
+    /// `(?` followed by something unknown.
     #[error("invalid or unsupported group syntax")]
     BadGroup,
-    /// A bad name of a group.
+    /// An invalid group name.
     #[error("invalid named capture")]
     BadName,
-    /// More than a thousand groups within each other.
+    /// More than a thousand nested groups.
     #[error("expression nests too deeply")]
     TooDeep,
-    /// Hundreds of classes, repetitions and alternatives; Go has a limit too, a far higher one.
+    /// Hundreds of classes, repetitions and alternatives; Go's own limit is far higher.
     #[error("expression too large")]
     TooLarge,
 }

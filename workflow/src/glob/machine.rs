@@ -1,4 +1,4 @@
-//! What matches: a few shapes by hand, the rest by a finite automaton.
+//! The matcher: simple shapes by comparison, the rest by a finite automaton.
 
 use std::sync::OnceLock;
 
@@ -8,30 +8,30 @@ use regex_automata::util::pool::Pool;
 use regex_automata::{Input, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// What the determinised part of one pattern may hold, in bytes, beyond its least.
+/// Size of a pattern's lazy DFA cache in bytes, beyond its minimum.
 const CACHE: usize = 256 * 1024;
 
-/// A compiled pattern. Most are a text with one wildcard, if any: `main`, `docs/**`, `*.md`. Those
-/// are compared; for others what they begin and end with is, before the automaton runs.
+/// A compiled pattern. Most have at most one wildcard: `main`, `docs/**`, `*.md`. Those are
+/// compared directly; for the others, prefix and suffix are compared before the automaton runs.
 pub(super) struct Machine {
     shape: Shape,
     begins: Box<str>,
     ends: Box<str>,
-    /// Shorter inputs match nothing.
+    /// Shorter inputs never match.
     shortest: usize,
 }
 
-/// What stands between beginning and end.
+/// The part between prefix and suffix.
 enum Shape {
-    /// Nothing: one text and no other.
+    /// Nothing: exactly one text.
     Text,
-    /// Anything without this character.
+    /// Any text without this character.
     Without(char),
-    /// Something that an automaton must tell.
+    /// Needs an automaton.
     Other(Box<Other>),
 }
 
-/// An automaton, and what it is made of when it is needed first.
+/// An automaton that is built at first use.
 struct Other {
     hir: Hir,
     automaton: OnceLock<Option<Automaton>>,
@@ -58,8 +58,8 @@ impl std::fmt::Debug for Machine {
 }
 
 impl Machine {
-    /// The machine of a pattern that says the same to both engines and to a reader: a text, or one
-    /// with a single `*` or `**` in it. `None` for any other, which must be read as they read it.
+    /// Returns the machine of a pattern that both engines read alike: a text, or a text with a
+    /// single `*` or `**`. `None` for any other pattern.
     pub(super) fn plain(pattern: &str) -> Option<Self> {
         let text = |text: &str| text.bytes().all(is_plain).then(|| Box::from(text));
         let Some((begins, rest)) = pattern.split_once('*') else {
@@ -67,7 +67,7 @@ impl Machine {
             return Some(Self { shape: Shape::Text, shortest: pattern.len(), begins, ends });
         };
         let (without, ends) = match rest.strip_prefix('*') {
-            // The engines differ in what `**/` is.
+            // The engines differ in the meaning of `**/`.
             Some(ends) if ends.starts_with('/') => return None,
             Some(ends) => ('\n', ends),
             None => ('/', rest),
@@ -103,7 +103,7 @@ impl Machine {
             [part] if at_start && at_end => run(part).map(Shape::Without),
             _ => None,
         };
-        // None where something in it, though perhaps not all of it, can match nothing.
+        // `None` if a part can match nothing.
         let shortest = hir.properties().minimum_len().unwrap_or(0);
         let shape = simple
             .unwrap_or_else(|| Shape::Other(Box::new(Other { hir, automaton: OnceLock::new() })));
@@ -127,7 +127,7 @@ impl Machine {
     }
 }
 
-/// Whether a character stands for itself in both engines.
+/// Whether both engines take a character literally.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.')
 }
@@ -137,7 +137,7 @@ fn literal(hir: &Hir) -> Option<Box<str>> {
     std::str::from_utf8(&literal.0).ok().map(Into::into)
 }
 
-/// The one ASCII character that a repetition of anything else leaves out: `/` or a line feed.
+/// Returns the only ASCII character that a repetition excludes: `/` or a line feed.
 fn run(hir: &Hir) -> Option<char> {
     let HirKind::Repetition(repetition) = hir.kind() else { return None };
     let HirKind::Class(Class::Bytes(bytes)) = repetition.sub.kind() else { return None };
@@ -152,14 +152,14 @@ fn run(hir: &Hir) -> Option<char> {
     }
 }
 
-/// A DFA that is made as far as inputs ask for it, within a bound.
+/// A DFA that is built lazily, within a memory limit.
 struct Automaton {
     dfa: DFA,
     caches: Pool<Cache, Box<dyn Fn() -> Cache + Send + Sync>>,
 }
 
 impl Automaton {
-    /// None where it has more states than can be counted; the parser's bound is far below.
+    /// `None` if it has too many states; the parser's limit is far below.
     fn new(hir: &Hir) -> Option<Self> {
         let nfa = thompson::Compiler::new()
             .configure(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
@@ -181,7 +181,7 @@ impl Automaton {
     fn matches(&self, input: &str) -> bool {
         let mut cache = self.caches.get();
         let found = self.dfa.try_search_fwd(&mut cache, &Input::new(input).earliest(true));
-        // It fails on bytes it was told to stop at, or when told to give up: it is told neither.
+        // It can only fail at quit bytes or when told to give up; neither is configured.
         found.is_ok_and(|found| found.is_some())
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_leaves_out_one_character_and_may_be_empty() {
+    fn a_run_excludes_one_character_and_may_be_empty() {
         for (text, want) in [
             ("[^/]*", Some('/')),
             (".*", Some('\n')),
@@ -222,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_pattern_is_what_either_engine_makes_of_it() {
+    fn a_plain_pattern_equals_the_result_of_both_engines() {
         let mut plain = 0;
-        // `!` and `{` are among those that are not plain.
+        // Patterns with `!` or `{` are not plain.
         for pattern in texts(b"a./*!{", 6) {
             let Some(machine) = Machine::plain(&pattern) else { continue };
             plain += 1;
@@ -239,7 +239,7 @@ mod tests {
             }
         }
         assert_eq!(plain, 3_503, "how many of them are plain");
-        // What they are compared by.
+        // How they are compared.
         for (pattern, want) in [
             ("a", "Machine { shape: Text, begins: \"a\", ends: \"\", .. }"),
             ("a*b", "Machine { shape: Without('/'), begins: \"a\", ends: \"b\", .. }"),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engines_read_otherwise_is_not_plain() {
+    fn a_pattern_that_the_engines_read_differently_is_not_plain() {
         for pattern in
             ["**/a", "a/**/b", "a**/b", "***", "*a*", "a?", "[a]", "a b", "ä", "\\*", "a+"]
         {

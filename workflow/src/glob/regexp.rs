@@ -1,9 +1,9 @@
-//! Go's regular expressions, as the server's pattern engines use them: their syntax and their
-//! errors, read into [`Hir`] for a matcher of this world.
+//! Parses Go's regular expressions, as far as the server's pattern engines use them, into [`Hir`],
+//! with Go's errors.
 //!
-//! The two languages differ where it counts: Go refuses a repetition of a repetition (`a++`) and
-//! letters it knows no escape for, takes `[[a]` and `&&` in a class literally, and its `\d \s \w`
-//! are ASCII. Go's engine is the reference: package `regexp/syntax` with the flags of `Compile`.
+//! Go's syntax differs from that of the `regex` crate: Go rejects a repetition of a repetition
+//! (`a++`) and unknown escapes of letters, takes `[[a]` and `&&` in a class literally, and its `\d
+//! \s \w` are ASCII. The reference is Go's package `regexp/syntax` with the flags of `Compile`.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -17,12 +17,12 @@ use super::error::RegexpError;
 
 /// Deepest nesting; Go's limit.
 const DEEPEST: u32 = 1000;
-/// Most that classes, repetitions and alternatives may come to: a wildcard is 16, all letters
-/// (`\pL`) are some 2,600. An input is matched in time proportional to it, and whoever may push
-/// may write patterns.
+/// Limit of the total size of classes, repetitions and alternatives: a wildcard counts 16, all
+/// letters (`\pL`) some 2,600. It bounds the matching time, because everybody who may push can
+/// write patterns.
 const LARGEST: usize = 4_000;
 
-/// The flags a group may set for itself.
+/// The flags that a group can set.
 #[derive(Clone, Copy, Default)]
 struct Flags {
     /// Letters match in either case.
@@ -37,15 +37,15 @@ struct Flags {
 struct Part {
     hir: Hir,
     height: u32,
-    /// Where it is one character out of all but some ASCII ones: those as bytes.
+    /// If it is one character of a set that lacks only ASCII characters: the set as bytes.
     bytes: Option<ClassBytes>,
 }
 
-/// An open group: finished alternatives, the one being read, the flags outside.
+/// An open group: finished alternatives, the current one, the flags outside.
 struct Group {
     done: Vec<Part>,
     items: Vec<Part>,
-    /// Characters behind the items that become one item together: most of a pattern is such.
+    /// Characters after the items, joined to one item: most of a pattern is such text.
     text: String,
     outside: Flags,
     captures: bool,
@@ -62,7 +62,7 @@ impl Group {
         self.items.push(part);
     }
 
-    /// Takes the last item back: of a text its last character.
+    /// Takes back the last item; of a text, its last character.
     fn pop(&mut self) -> Option<Part> {
         let Some(last) = self.text.pop() else { return self.items.pop() };
         self.join();
@@ -75,7 +75,7 @@ impl Group {
         }
     }
 
-    /// Ends the alternative being read.
+    /// Ends the current alternative.
     fn alternate(&mut self) {
         self.join();
         let items = std::mem::take(&mut self.items);
@@ -84,7 +84,7 @@ impl Group {
         self.done.push(Part { hir: Hir::concat(hirs(items)), height, bytes: None });
     }
 
-    /// The whole group as one part.
+    /// Returns the whole group as one part.
     fn finish(mut self) -> Part {
         self.alternate();
         let height = self.done.iter().map(|part| part.height).max().unwrap_or(1);
@@ -93,7 +93,7 @@ impl Group {
     }
 }
 
-/// A text, met as it is.
+/// A literal text.
 fn literal(text: String) -> Part {
     Part { hir: Hir::literal(text.into_bytes()), height: 1, bytes: None }
 }
@@ -102,7 +102,7 @@ fn hirs(parts: Vec<Part>) -> Vec<Hir> {
     parts.into_iter().map(|part| part.hir).collect()
 }
 
-/// What Go's `regexp.Compile` makes of a text, or why it refuses it.
+/// Parses a text as Go's `regexp.Compile` does, with its errors.
 pub(super) fn parse(text: &str) -> Result<Hir, RegexpError> {
     Parser {
         text,
@@ -110,7 +110,7 @@ pub(super) fn parse(text: &str) -> Result<Hir, RegexpError> {
         flags: Flags::default(),
         open: vec![Group::new(Flags::default(), false)],
         size: 0,
-        // Between two bytes of one character `\B` holds, so then only whole characters are read.
+        // `\B` holds between two bytes of one character, so only whole characters are matched then.
         whole_characters: text.contains("\\B"),
     }
     .parse()
@@ -120,9 +120,9 @@ struct Parser<'t> {
     text: &'t str,
     rest: Peekable<CharIndices<'t>>,
     flags: Flags,
-    /// Never empty: the whole expression, then the groups open within it.
+    /// Never empty: the whole expression, then the open groups within it.
     open: Vec<Group>,
-    /// How large it is so far.
+    /// The size so far.
     size: usize,
     whole_characters: bool,
 }
@@ -139,7 +139,7 @@ impl Parser<'_> {
                     self.grow(4)?;
                     self.top().alternate();
                 }
-                // The engines write it at the beginning alone, in front of any flag.
+                // The engines write it only at the beginning, before any flag.
                 '^' => self.look(Look::Start),
                 '$' if self.flags.lines => self.look(Look::EndLF),
                 '$' => self.look(Look::End),
@@ -205,7 +205,7 @@ impl Parser<'_> {
     }
 
     fn repeat(&mut self, operator: char, after_repetition: bool) -> Result<(), RegexpError> {
-        // Which of several matches is found is nobody's question here, so lazy forms are as others.
+        // Only the existence of a match counts, so lazy forms equal greedy ones.
         self.rest.next_if(|&(_, c)| c == '?');
         if after_repetition {
             return Err(RegexpError::NestedRepeat);
@@ -218,8 +218,8 @@ impl Parser<'_> {
             '+' => (1, None),
             _ => (0, Some(1)),
         };
-        // Any run of whole characters but an ASCII one is any run of bytes but that one, and bytes
-        // make the smaller machine.
+        // Any run of characters except an ASCII one is any run of bytes except that one, and bytes
+        // make the smaller automaton.
         let bytes = part.bytes.filter(|_| operator == '*' && !whole_characters);
         let sub = bytes.map_or(part.hir, |bytes| Hir::class(Class::Bytes(bytes)));
         let hir = Hir::repetition(Repetition { min, max, greedy: true, sub: Box::new(sub) });
@@ -248,7 +248,7 @@ impl Parser<'_> {
         self.set_flags()
     }
 
-    /// `(?flags)` or `(?flags:`, the two characters in front of it read.
+    /// Parses `(?flags)` or `(?flags:` after its first two characters.
     fn set_flags(&mut self) -> Result<(), RegexpError> {
         let (mut flags, mut value, mut seen) = (self.flags, true, false);
         for (_, c) in self.rest.by_ref() {
@@ -313,7 +313,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Everything up to `\E`, or to the end, is meant literally.
+    /// Everything up to `\E`, or to the end, is literal.
     fn quoted(&mut self, from: usize) -> Result<(), RegexpError> {
         let quoted = &self.text[from..];
         let (text, after) = match quoted.find("\\E") {

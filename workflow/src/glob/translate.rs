@@ -1,10 +1,10 @@
-//! From a pattern to the text of a regular expression, as each engine of the server does it. Kept
-//! as text because the engines leave some of a pattern to Go's regular expressions, on purpose or
-//! not: what `\d`, `[[:alpha:]]` or `{?i}` mean is decided there.
+//! Translates a pattern to the text of a regular expression, as each engine of the server does. The
+//! result is text because both engines leave parts of a pattern to Go's regular expressions, on
+//! purpose or not: `\d`, `[[:alpha:]]` and `{?i}` have their meaning there.
 
 use super::Why;
 
-/// Quoted, where it means something to a regular expression.
+/// Appends a character, escaped if a regular expression would interpret it.
 fn quote(out: &mut String, c: char) {
     let means = matches!(
         c,
@@ -16,7 +16,7 @@ fn quote(out: &mut String, c: char) {
     out.push(c);
 }
 
-/// The engine up to 1.26 (act's `workflowpattern`): a pattern without its leading `!`.
+/// Act's `workflowpattern`, the engine up to 1.26; for a pattern without its leading `!`.
 pub(super) fn act(pattern: &str) -> Result<String, Why> {
     let mut out = String::with_capacity(pattern.len() * 2 + 2);
     out.push('^');
@@ -50,8 +50,8 @@ pub(super) fn act(pattern: &str) -> Result<String, Why> {
     Ok(out)
 }
 
-/// A class of the older engine, its `[` read: letters and digits and what lies between `Z` and
-/// `a`, and ranges within one of those two spans. Gives what follows it.
+/// A class of the older engine, after its `[`: letters, digits, the characters between `Z` and `a`,
+/// and ranges within digits or within `A-z`. Returns the rest of the pattern.
 fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
     let bytes = class.as_bytes();
     let spans = |byte: u8| (byte.is_ascii_digit(), (b'A'..=b'z').contains(&byte));
@@ -76,7 +76,7 @@ fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
                 if !shared || from > to {
                     return Err(Why::BadRange);
                 }
-                // The end is not quoted: `[A-\]` is left open, as it is there.
+                // The end is not escaped, as in act: `[A-\]` stays unclosed.
                 out.push('-');
                 out.push(to.into());
                 at += 2;
@@ -90,16 +90,16 @@ fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
     }
 }
 
-/// What the engine of 1.27 (`modules/glob`) is asked for.
+/// The two uses of the engine of 1.27 (`modules/glob`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Filters of a workflow: `?` and `+` repeat, `**/` swallows its slash.
+    /// Filters of a workflow: `?` and `+` repeat, `**/` includes its slash.
     Filter,
-    /// Activity types: `?` is one character, `+` itself.
+    /// Activity types: `?` is one character, `+` is literal.
     Types,
 }
 
-/// The engine of 1.27, a leading `!` of a filter taken off (`negated`).
+/// The engine of 1.27; `negated`: a filter's leading `!` was removed.
 pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Why> {
     let mut out = String::with_capacity(pattern.len() * 2 + 2);
     out.push('^');
@@ -117,7 +117,7 @@ pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Wh
             ',' if depth > 0 => out.push('|'),
             '*' if rest.as_str().starts_with('*') => {
                 rest.next();
-                // Only at the very start of the whole pattern, or behind a slash of its own.
+                // Only at the start of the whole pattern, or after a slash.
                 let swallows =
                     filter && rest.as_str().starts_with('/') && matches!(before, None | Some('/'));
                 if swallows {
@@ -152,7 +152,7 @@ pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Wh
     Ok(out)
 }
 
-/// A class of the newer engine, its `[` read: passed on but for a leading `!`. Gives its last
+/// A class of the newer engine, after its `[`: copied, except for a leading `!`. Returns its last
 /// character.
 fn glob_class(out: &mut String, rest: &mut std::str::Chars<'_>) -> Result<char, Why> {
     out.push('[');

@@ -1,5 +1,5 @@
-//! The server stores each job as a document of its own. Parts that it keeps as they are written
-//! take their aliases along but not the anchors that stand elsewhere, and then no job is stored.
+//! The server stores each job as a separate document. Parts that it stores as written keep their
+//! aliases but not anchors from elsewhere, and then no job is stored.
 
 use crate::Dialect;
 use crate::fields::Fields;
@@ -7,11 +7,11 @@ use crate::yaml::{Kind, Node};
 
 use super::{JobsError, Why};
 
-/// Nodes looked at for the anchors of one job. Who has more of them than any workflow has counts as
-/// having strayed.
+/// Most nodes searched for the anchors of one job. A workflow that exceeds this counts as having a
+/// stray alias.
 const LOOKS: usize = 1_000_000;
 
-/// Checks the parts of a job that are kept as they are written.
+/// Checks the parts of a job that are stored as written.
 pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(), JobsError> {
     let steps = job.get("steps").and_then(Node::items).unwrap_or_default();
     // Most jobs have none of these.
@@ -29,7 +29,7 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
     }
     let mut looks = LOOKS;
     for (index, (name, node)) in kept.iter().enumerate() {
-        // They are written in this order, and an anchor must stand before its aliases.
+        // The parts are written in this order, and an anchor must precede its aliases.
         if let Some(alias) = stray(node, &kept[..=index], &mut looks) {
             return Err(Why::Alias(name).at(alias));
         }
@@ -37,7 +37,7 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
     Ok(())
 }
 
-/// An alias within a node whose anchor is in none of the parts kept.
+/// Finds an alias within a node whose anchor is in none of the stored parts.
 fn stray<'n>(
     node: &'n Node,
     kept: &[(&'static str, &Node)],
@@ -56,8 +56,8 @@ fn stray<'n>(
     }
 }
 
-/// Whether a node stands within another, not behind an alias. Nodes have no identity, but where
-/// they stand and what they are says as much.
+/// Whether a node is part of another, not through an alias. Nodes have no identity; line and
+/// content identify them well enough.
 fn holds(node: &Node, wanted: &Node, looks: &mut usize) -> bool {
     let Some(left) = looks.checked_sub(1) else { return false };
     *looks = left;

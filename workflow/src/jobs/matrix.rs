@@ -1,4 +1,4 @@
-//! `strategy.matrix`: the combinations of a job, as the server expands them.
+//! Expands `strategy.matrix` to the combinations of a job, as the server does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use super::Why;
 /// Most combinations of one matrix before its excludes, and most jobs of one workflow. The server
 /// has no limit; GitHub's is 256.
 pub const MOST: usize = 4096;
-/// Most values that the combinations hold, key by key.
+/// Most values in all combinations together.
 const CELLS: usize = 1_000_000;
 /// Most comparisons of those with includes and excludes.
 const COMPARISONS: usize = 4_000_000;
-/// Bytes that the values of one matrix may hold.
+/// Most bytes of the values of one matrix.
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// One combination.
 pub(super) type Combination = BTreeMap<Arc<str>, Value>;
-/// Keys and what they may be.
+/// Keys and their values.
 type Axes = BTreeMap<Arc<str>, Vec<Value>>;
 
-/// The combinations of a matrix, in the order of their names, each with its name: ` (…)`, or
-/// nothing where it is empty.
+/// Returns the combinations of a matrix, in the order of their names, each with its name: ` (…)`,
+/// or nothing if it is empty.
 pub(super) fn combinations(
     matrix: Option<&Node>,
     dialect: Dialect,
@@ -56,7 +56,7 @@ pub(super) fn combinations(
     Ok(named)
 }
 
-/// ` (v1, v2)`, by the order of the keys.
+/// ` (v1, v2)`, in the order of the keys.
 fn name(combination: &Combination) -> String {
     let mut name = String::new();
     for (index, value) in combination.values().enumerate() {
@@ -69,8 +69,8 @@ fn name(combination: &Combination) -> String {
     name
 }
 
-/// The matrix as it is decoded; `None` where the server finds none: an alias, an expression, a
-/// value of the wrong kind.
+/// Decodes the matrix; `None` if the server finds none: an alias, an expression, a value of the
+/// wrong kind.
 fn axes(node: &Node, dialect: Dialect) -> Result<Option<Axes>, Why> {
     let Kind::Mapping(_) = &node.kind else { return Ok(None) };
     let Ok(fields) = Fields::read(node) else { return Ok(None) };
@@ -79,7 +79,7 @@ fn axes(node: &Node, dialect: Dialect) -> Result<Option<Axes>, Why> {
     for (key, value) in fields.iter() {
         let values = match Value::from_node(value, &mut budget) {
             Ok(Value::List(values)) => values.to_vec(),
-            // Up to 1.26 a null is no value, and anything else but a list none of the whole.
+            // Up to 1.26 a null is an empty list, and any other value invalidates the matrix.
             Ok(Value::Null) if dialect < Dialect::V1_27 => Vec::new(),
             Ok(_) if dialect < Dialect::V1_27 => return Ok(None),
             Ok(Value::Map(_)) | Err(NoValue::Refused) => return Ok(None),
@@ -126,7 +126,7 @@ fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
     if found.len() > MOST { Err(Why::TooMany) } else { Ok(found) }
 }
 
-/// Whether combinations of so many keys are more than is worth comparing with so many includes and
+/// Whether combinations of this many keys are too many to compare with this many includes and
 /// excludes.
 fn too_many(size: usize, keys: usize, rules: usize) -> bool {
     let cells = size.saturating_mul(keys);
@@ -135,7 +135,7 @@ fn too_many(size: usize, keys: usize, rules: usize) -> bool {
 
 type Entries = Arc<Combination>;
 
-/// Includes that share a key with the matrix, and those that share none.
+/// Splits the includes into those that share a key with the matrix and the rest.
 fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), Why> {
     let (mut sharing, mut extra) = (Vec::new(), Vec::new());
     let mut take = |value: &Value| {
@@ -146,7 +146,7 @@ fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), Why> {
     };
     for value in axes.get("include").into_iter().flatten() {
         match value {
-            // Nothing is nothing, and a list within the list is read as part of it.
+            // A null is ignored, and a nested list is part of its list.
             Value::Null => {}
             Value::List(values) => values.iter().try_for_each(&mut take)?,
             value => take(value)?,
@@ -155,7 +155,7 @@ fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), Why> {
     Ok((sharing, extra))
 }
 
-/// The excludes; each of their keys must be one of the matrix.
+/// Returns the excludes; each of their keys must be a key of the matrix.
 fn excludes(axes: &Axes) -> Result<Vec<Entries>, Why> {
     let mut excludes = Vec::new();
     for value in axes.get("exclude").into_iter().flatten() {
@@ -189,7 +189,7 @@ fn product(axes: &Axes, size: usize) -> Vec<Combination> {
     found
 }
 
-/// Whether two agree in the keys that both have and that count.
+/// Whether two agree in all common keys that count.
 fn agree(combination: &Combination, other: &Combination, counts: impl Fn(&str) -> bool) -> bool {
     combination.iter().all(|(key, value)| match other.get(key) {
         Some(wanted) if counts(key) => value == wanted,
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounds_are_kept_to_the_last() {
+    fn the_limits_are_inclusive() {
         for (size, keys, rules) in [(MOST, 1, 0), (4_000, 250, 4), (4_000, 1, 1_000), (0, 0, 9)] {
             assert!(!too_many(size, keys, rules), "{size} {keys} {rules}");
         }

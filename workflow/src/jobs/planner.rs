@@ -1,4 +1,4 @@
-//! The jobs of one entry under `jobs`: its matrix, what its expressions may ask for, its names.
+//! Plans the jobs of one entry under `jobs`: its matrix, its contexts, its names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::fields::Fields;
 use crate::value::Value;
 use crate::yaml::{Kind, Node};
 
-/// Bytes that the names and labels of one workflow's jobs may take.
+/// Most bytes of the names and labels of one workflow's jobs.
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// The jobs so far, and the bytes of their texts.
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     bytes: usize,
 }
 
-/// One job as it is written.
+/// One job as written.
 pub(super) struct Source<'n> {
     pub(super) id: &'n str,
     pub(super) line: usize,
@@ -31,21 +31,21 @@ pub(super) struct Source<'n> {
 }
 
 impl Source<'_> {
-    /// The text of a field; empty where there is none.
+    /// The text of a field; empty if there is none.
     fn text(&self, key: &str) -> &str {
         let node = self.fields.get(key).map(Node::resolved).filter(|node| !node.is_null());
         node.and_then(Node::as_str).unwrap_or_default()
     }
 }
 
-/// What all jobs of a workflow share.
+/// State shared by all jobs of a workflow.
 pub(super) struct Planner<'s> {
     dialect: Dialect,
     github: Value,
     vars: Value,
     inputs: Value,
     needs: HashMap<&'s str, &'s [String]>,
-    /// A context without anything in it, made once.
+    /// An empty context, built once.
     nothing: Value,
     budget: Budget,
 }
@@ -56,7 +56,7 @@ impl<'s> Planner<'s> {
         let github = context.github.iter().map(|(name, value)| match value {
             serde_json::Value::String(_) => (key(name), Value::from_json(value)),
             serde_json::Value::Object(_) if name == "event" => (key(name), Value::from_json(value)),
-            // The server's structure holds texts, and an event.
+            // The server's structure holds texts and the event.
             _ => (key(name), Value::text("")),
         });
         let vars =
@@ -74,7 +74,7 @@ impl<'s> Planner<'s> {
         }
     }
 
-    /// What is known outside of a job.
+    /// The scope outside of a job.
     pub(super) fn outside(&self) -> Scope<'_> {
         Scope {
             budget: &self.budget,
@@ -141,7 +141,7 @@ impl<'s> Planner<'s> {
         };
         let alone = combination.is_empty();
         scope.matrix = if alone { self.nothing.clone() } else { Value::Map(Arc::new(combination)) };
-        // Without a matrix a name stays as it is, expressions and all.
+        // Without a matrix the name stays as written, including expressions.
         let name = if alone {
             name.to_owned()
         } else if holds_expression(name) {
@@ -171,7 +171,7 @@ impl<'s> Planner<'s> {
         })
     }
 
-    /// The needs that are jobs; nothing of them is known yet.
+    /// The needs that are jobs; they have no result yet.
     fn needs_context(&self, source: &Source<'_>) -> Value {
         let known = source.needs.iter().filter(|need| self.needs.contains_key(need.as_str()));
         let entries = known.map(|need| {
@@ -183,12 +183,13 @@ impl<'s> Planner<'s> {
         Value::Map(Arc::new(entries.collect()))
     }
 
-    /// Follows the needs of a job, as the status functions do.
+    /// Follows the needs of a job as the status functions do.
     fn status(&self, source: &Source<'_>) -> Status {
         if source.needs.is_empty() {
             return Status::Needs(true);
         }
-        // Depth first, with those on the way back kept apart: meeting one of them is a circle.
+        // Depth first, with the nodes on the current path kept separately: meeting one of them is a
+        // cycle.
         let (mut on_the_way, mut done) = (HashSet::new(), HashSet::new());
         let mut stack = vec![(source.id, false)];
         while let Some((id, left)) = stack.pop() {
@@ -210,7 +211,7 @@ impl<'s> Planner<'s> {
     }
 }
 
-/// Evaluates each text of a part that the server evaluates as a whole, for its faults.
+/// Checks each text of a part that the server evaluates as a whole.
 fn check_scalars(node: &Node, scope: &Scope<'_>) -> Result<(), Fault> {
     match &node.kind {
         Kind::Scalar { text, .. } => scope.check(text),
@@ -223,7 +224,7 @@ fn check_scalars(node: &Node, scope: &Scope<'_>) -> Result<(), Fault> {
     }
 }
 
-/// What expressions may ask of the strategy, which is not evaluated itself.
+/// The `strategy` context; the strategy itself is not evaluated.
 fn strategy_context(strategy: &Fields<'_>) -> Value {
     let text = |key: &str| {
         let node = strategy.get(key).map(Node::resolved).filter(|node| !node.is_null());

@@ -1,17 +1,17 @@
-//! Lists of texts that the server reads from nodes: the labels of `runs-on`, and `needs`.
+//! Lists of texts that the server decodes from nodes: the labels of `runs-on`, and `needs`.
 
 use crate::fields::Fields;
 use crate::yaml::{Kind, Node};
 
-/// The labels of `runs-on`, expressions not yet evaluated. What the server cannot read, an alias
-/// among it, is no label at all, and then any runner will do.
+/// The labels of `runs-on`, expressions not yet evaluated. If the server cannot decode them (an
+/// alias, for example), there are none, and any runner will do.
 pub(super) fn labels(node: Option<&Node>) -> Vec<String> {
     let Some(node) = node else { return Vec::new() };
     let Kind::Mapping(_) = &node.kind else { return texts(Some(node)) };
     let Ok(fields) = Fields::read(node) else { return Vec::new() };
     let group = match fields.get("group").map(Node::resolved) {
         Some(group) if group.is_null() => "",
-        // A group that is no text makes the whole unreadable.
+        // A group that is not a text makes the whole value undecodable.
         Some(group) => match group.core().and(group.as_str()) {
             Some(group) => group,
             None => return Vec::new(),
@@ -25,8 +25,8 @@ pub(super) fn labels(node: Option<&Node>) -> Vec<String> {
     labels
 }
 
-/// A text or a list of texts. A null is the empty text, in a list it is nothing; a list that holds
-/// anything but texts, or an alias, is no list.
+/// A text or a list of texts. A null is the empty text, in a list it is ignored; a list that holds
+/// an alias or anything but texts is empty.
 pub(super) fn texts(node: Option<&Node>) -> Vec<String> {
     let Some(node) = node else { return Vec::new() };
     match &node.kind {

@@ -1,9 +1,9 @@
-//! What becomes of texts when the server stores each job as a document of its own.
+//! Texts as they change when the server stores each job as a separate document.
 //!
-//! It writes a text of several lines as a literal block. One that begins with a space or an empty
-//! line needs to say how far it is indented, and up to 1.27.0 the server says four where it indents
-//! by two: below a list. Then the rest of the text does not belong to the block. 1.25 reads the
-//! job again before it makes the run, 1.26 when a runner comes for it.
+//! The server writes a text of several lines as a literal block. A block that begins with a space
+//! or an empty line needs an indentation indicator, and below a list servers up to 1.27.0 write
+//! four although they indent by two. Then the rest of the text does not belong to the block. 1.25
+//! reads the job back before it creates the workflow run, 1.26 when a runner takes the job.
 
 use crate::Dialect;
 use crate::shape;
@@ -11,13 +11,13 @@ use crate::yaml::Node;
 
 use super::{JobsError, Why};
 
-/// A line break, as the encoder knows it; the others are written in quotes.
+/// The line breaks of the encoder; texts with other ones are quoted.
 const BREAKS: [char; 3] = ['\n', '\u{2028}', '\u{2029}'];
 
-/// Whether a stored job can be read again when a runner comes for it.
+/// Whether a stored job can be read back when a runner takes it.
 ///
 /// # Errors
-/// Where the server notices at once that it cannot, and makes no run.
+/// [`JobsError`] if the server notices at once that it cannot, and creates no workflow run.
 pub(super) fn can_be_read(job: &Node, dialect: Dialect) -> Result<bool, JobsError> {
     let (mut tab, mut lost) = (None, None);
     shape::each_text(job, &mut |node, below_a_list| {
@@ -37,7 +37,7 @@ pub(super) fn can_be_read(job: &Node, dialect: Dialect) -> Result<bool, JobsErro
     Ok(lost.is_none() || dialect == Dialect::V1_27)
 }
 
-/// The labels as they are stored: none at all where the server cannot read them again.
+/// The labels as stored; none if the server cannot read them back.
 pub(super) fn labels(labels: Vec<String>, dialect: Dialect) -> Vec<String> {
     let unreadable =
         |label: &String| begins_with_tab(label, dialect) || loses_its_end(label, dialect);
@@ -50,8 +50,8 @@ pub(super) fn labels(labels: Vec<String>, dialect: Dialect) -> Vec<String> {
     }
 }
 
-/// A text that is not below a list as it is stored: 1.25 takes a first empty line for the end of
-/// the line above.
+/// A text as stored outside of a list: 1.25 takes a leading empty line for the end of the line
+/// above.
 pub(super) fn text(text: &str, dialect: Dialect) -> &str {
     match text.strip_prefix('\n') {
         Some(rest) if dialect == Dialect::V1_25 && is_block(text, dialect) => rest,
@@ -59,8 +59,8 @@ pub(super) fn text(text: &str, dialect: Dialect) -> &str {
     }
 }
 
-/// Whether the encoder writes a text as a literal block and not in quotes, as the encoder from 1.26
-/// on does with one that holds nothing but blanks.
+/// Whether the encoder writes a text as a literal block. From 1.26 on it quotes a text of blanks
+/// only.
 fn is_block(text: &str, dialect: Dialect) -> bool {
     let printable = |c: char| {
         matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
@@ -74,13 +74,14 @@ fn is_block(text: &str, dialect: Dialect) -> bool {
         && (dialect == Dialect::V1_25 || text.contains(|c| !matches!(c, ' ' | '\t' | '\n')))
 }
 
-/// Whether the block begins with a tab, which no server reads where it looks for the indentation.
+/// Whether the block begins with a tab: no server can read it back, because it looks for the
+/// indentation there.
 fn begins_with_tab(text: &str, dialect: Dialect) -> bool {
     text.starts_with('\t') && is_block(text, dialect)
 }
 
-/// Whether lines of a block that is indented by two too few do not belong to it and are no
-/// comments either.
+/// Whether a block that is indented by two columns too few has lines that do not belong to it and
+/// are no comments.
 fn loses_its_end(text: &str, dialect: Dialect) -> bool {
     let lines = text.split(BREAKS).filter(|line| !line.is_empty());
     let mut after = lines.skip_while(|line| line.starts_with("  "));

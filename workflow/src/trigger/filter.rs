@@ -1,4 +1,4 @@
-//! One filter of an event against what happened.
+//! Evaluates one filter of an event.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::super::glob::{Patterns, TypesPattern};
 use super::super::on::Filter;
 use super::{Changed, Event};
 
-/// What came of one filter.
+/// The result of one filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// The filter's key, as written.
@@ -33,13 +33,13 @@ pub enum Why {
         /// The pattern that decided, as written.
         pattern: String,
     },
-    /// No input is included; the first is taken out by this pattern, if by any.
+    /// No input is included; the first is excluded by this pattern, if by any.
     NotIncluded {
         /// The first branch, tag, path or name.
         input: String,
-        /// The pattern that took it out, as written.
+        /// The pattern that excluded it, as written.
         pattern: Option<String>,
-        /// How many there are.
+        /// The number of inputs.
         inputs: usize,
     },
     /// This input is not ignored.
@@ -53,10 +53,10 @@ pub enum Why {
         input: String,
         /// The first pattern that ignores it, as written.
         pattern: String,
-        /// How many there are.
+        /// The number of inputs.
         inputs: usize,
     },
-    /// Nothing has changed, which no pattern includes and every one ignores.
+    /// No file has changed: no pattern includes anything, and every one ignores everything.
     NothingChanged,
     /// Git cannot tell what has changed.
     ChangedUnknown(String),
@@ -66,7 +66,7 @@ pub enum Why {
     TagPushed,
     /// A pattern does not compile, which disables the filter.
     NoPattern(String),
-    /// A pattern of `types` does not compile, at which the server gives up.
+    /// A pattern of `types` does not compile; the server then ignores the event.
     NoTypesPattern(String),
     /// The activity is one of these.
     Activity {
@@ -78,7 +78,7 @@ pub enum Why {
         /// GitHub's names for it.
         activities: Vec<String>,
     },
-    /// The event knows no such filter.
+    /// The event does not support this filter.
     UnknownFilter,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for Why {
                 write!(f, "all of {inputs} are ignored: `{input}` by `{pattern}`")
             }
             Self::NothingChanged => f.write_str("no file has changed"),
-            Self::ChangedUnknown(why) => write!(f, "the changed files are not known: {why}"),
+            Self::ChangedUnknown(why) => write!(f, "the changed files are unknown: {why}"),
             Self::OtherKindOfRef => f.write_str("a ref of another kind was pushed"),
             Self::TagPushed => f.write_str("every tag passes"),
             Self::NoPattern(why) | Self::NoTypesPattern(why) => f.write_str(why),
@@ -114,9 +114,13 @@ impl fmt::Display for Why {
                 f.write_str("the activity has no name")
             }
             Self::OtherActivity { activities } => {
-                write!(f, "the activity is {}, which is not asked for", activities.join(", "))
+                write!(
+                    f,
+                    "the activity is {}, which `types` does not include",
+                    activities.join(", ")
+                )
             }
-            Self::UnknownFilter => f.write_str("the event knows no such filter"),
+            Self::UnknownFilter => f.write_str("the event does not support this filter"),
         }
     }
 }
@@ -126,13 +130,13 @@ impl Judgement {
         Self { key: filter.key.clone(), satisfied, why }
     }
 
-    /// A filter that the event does not know is never satisfied.
+    /// A filter that the event does not support is never satisfied.
     pub(super) fn unknown(filter: &Filter) -> Self {
         Self::new(filter, false, Why::UnknownFilter)
     }
 }
 
-/// Whether a list of patterns takes in or keeps out.
+/// Whether a list of patterns includes or ignores.
 #[derive(Clone, Copy)]
 enum Sense {
     Include,
@@ -166,9 +170,9 @@ pub(super) fn push(
     }
 }
 
-/// What the full name of a branch begins with.
+/// Prefix of the full name of a branch.
 pub(crate) const BRANCH: &str = "refs/heads/";
-/// What the full name of a tag begins with.
+/// Prefix of the full name of a tag.
 pub(crate) const TAG: &str = "refs/tags/";
 
 pub(super) fn pull_request(
@@ -252,7 +256,7 @@ fn patterns<S: AsRef<str>>(
     Judgement::new(filter, satisfied, why)
 }
 
-/// `types`: the activity by GitHub's name against patterns.
+/// Evaluates `types`: GitHub's name of the activity against patterns.
 pub(super) fn types(filter: &Filter, event: &Event<'_>) -> Judgement {
     let activities = activities(event);
     for pattern in &filter.patterns {
@@ -277,7 +281,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// The names by which `types` may ask for what happened.
+/// The names of the activity for `types`.
 fn activities<'a>(event: &Event<'a>) -> Vec<&'a str> {
     let action = event.text("/action");
     let issue = event.name.starts_with("issue") && event.name != "issue_comment";
@@ -309,7 +313,7 @@ fn activities<'a>(event: &Event<'a>) -> Vec<&'a str> {
         "package" if action == "created" => vec!["published"],
         _ if super::is_pull_request(event.name) => match action {
             "synchronized" => vec!["synchronize"],
-            // Even where a label was taken away.
+            // Even if a label was removed.
             "label_updated" => vec!["labeled"],
             "label_cleared" => vec!["unlabeled"],
             _ => vec![action],

@@ -1,5 +1,5 @@
-//! What files said, remembered by what is in them: a push seldom changes a workflow, and most of the
-//! time goes into reading it.
+//! Cache of parsed files by content: a push rarely changes a workflow, and parsing takes most of
+//! the time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,28 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Dialect, Said};
 
-/// Bytes of files that are remembered at most; what is kept of a file is seldom longer than the file.
+/// Most bytes of cached files; a parsed file is rarely longer than its text.
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// What files said. Losing it costs time, never an answer.
+/// Cache of parsed files. Losing it costs time, never a result.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     files: HashMap<(Dialect, [u8; 32]), Arc<Said>>,
-    /// How long those files are together.
+    /// The total length of those files.
     bytes: usize,
 }
 
 impl Memory {
-    /// What a file says: as it was read before, or read now.
+    /// Returns a parsed file, from the cache or parsed now.
     pub fn read(&self, text: &[u8], dialect: Dialect) -> Arc<Said> {
         let key = (dialect, Sha256::digest(text).into());
         if let Some(said) = self.kept().files.get(&key) {
             return said.clone();
         }
-        // Not under the lock: others need not wait for it, and twice read is twice the same.
+        // Not under the lock: others need not wait, and parsing twice gives the same result.
         let said = Arc::new(Said::read(text, dialect));
         let mut kept = self.kept();
         if kept.bytes + text.len() > BYTES {
@@ -41,12 +41,12 @@ impl Memory {
         said
     }
 
-    /// How many files are remembered.
+    /// Returns the number of cached files.
     pub fn len(&self) -> usize {
         self.kept().files.len()
     }
 
-    /// Whether none is.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -61,11 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_once_for_each_line_of_servers() {
+    fn a_file_is_parsed_once_per_release_line() {
         let memory = Memory::default();
         let text = b"on: push\njobs: {a: {runs-on: linux}}\n";
         let first = memory.read(text, Dialect::V1_26);
-        assert!(Arc::ptr_eq(&first, &memory.read(text, Dialect::V1_26)), "remembered");
+        assert!(Arc::ptr_eq(&first, &memory.read(text, Dialect::V1_26)), "cached");
         let other = memory.read(text, Dialect::V1_27);
         assert_eq!((other.dialect, memory.len()), (Dialect::V1_27, 2));
         assert_eq!(*first, Said::read(text, Dialect::V1_26));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_grow_without_end() {
+    fn the_cache_does_not_grow_without_limit() {
         let memory = Memory::default();
         let jobs = "jobs: {a: {runs-on: linux}}";
         for n in 0..4 {
@@ -86,11 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn eight_mebibytes_are_kept_and_no_byte_more() {
+    fn at_most_eight_mebibytes_are_cached() {
         let memory = Memory::default();
         assert!(memory.is_empty());
         for n in 0..8 {
-            // No UTF-8, so that nothing more is read of it.
+            // No UTF-8, so that no more of it is parsed.
             let mut text = format!("\u{b5}{n}").into_bytes().split_off(1);
             text.resize(1024 * 1024, b'x');
             memory.read(&text, Dialect::V1_25);

@@ -1,4 +1,4 @@
-//! Events of the parser to nodes, without recursion and within bounds.
+//! Builds nodes from the parser's events, without recursion and within limits.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use super::{ANCHORED, DEPTH, Kind, NODES, Node, READ, YamlError};
 
 const COMMON: &str = "tag:yaml.org,2002:";
 
-/// A finished node and what it weighs.
+/// A finished node and its size.
 struct Done {
     node: Node,
     size: Size,
 }
 
-/// What a node weighs.
+/// The size of a node.
 #[derive(Clone, Copy)]
 struct Size {
-    /// Nodes, aliases followed.
+    /// Nodes, through aliases.
     nodes: u64,
-    /// Levels, aliases followed.
+    /// Levels, through aliases.
     height: usize,
-    /// Bytes in memory, aliases not followed.
+    /// Bytes in memory, without aliases' targets.
     bytes: usize,
 }
 
@@ -50,7 +50,7 @@ struct Frame {
     line: usize,
     /// The column of a block collection; a flow collection has none.
     column: Option<usize>,
-    /// Where it begins, in bytes.
+    /// The byte where it begins.
     start: usize,
     anchor: usize,
     size: Size,
@@ -61,8 +61,8 @@ struct Builder<'t> {
     text: &'t str,
     tabs: Option<Tabs<'t>>,
     stack: Vec<Frame>,
-    /// By the parser's number of the anchor, which is another where a name is given anew; `None`, or
-    /// nothing, while the node is open.
+    /// By the parser's number of the anchor, which differs if a name is reused; `None` or missing
+    /// while the node is open.
     anchors: Vec<Option<(Arc<Node>, Size)>>,
     anchored: usize,
     root: Option<Node>,
@@ -75,7 +75,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Node, YamlError> {
     let text = with_line_feeds(text);
     match build(&text, Tabs::of(&text)) {
         Ok(root) => Ok(root),
-        // Within `{}` and `[]` the forge takes tabs that the parser here refuses.
+        // Within `{}` and `[]` the forge accepts tabs that this parser rejects.
         Err(Failure { error, tab: true }) => match Tabs::of(&text) {
             Some(tabs) => build(&tabs.replaced(), Some(tabs)).map_err(|_| error),
             None => Err(error),
@@ -84,7 +84,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Node, YamlError> {
     }
 }
 
-/// What is wrong, and whether it is a tab that is taken for indentation.
+/// The error, and whether it is a tab taken for indentation.
 struct Failure {
     error: YamlError,
     tab: bool,
@@ -123,7 +123,7 @@ fn build(text: &str, tabs: Option<Tabs<'_>>) -> Result<Node, Failure> {
         builder.take(event, &span)?;
     }
     if let Some(line) = builder.tabs.and_then(|tabs| tabs.refused(end)) {
-        return Err(YamlError::new(line, "a tab cannot stand here").into());
+        return Err(YamlError::new(line, "a tab is not allowed here").into());
     }
     Ok(builder.root.unwrap_or_else(null))
 }
@@ -132,8 +132,8 @@ fn null() -> Node {
     Node { kind: Kind::Scalar { text: String::new(), plain: true, tag: None }, line: 1 }
 }
 
-/// The text of a file: UTF-8, or UTF-16 where a byte-order mark says so. That of UTF-8 the parser
-/// passes over.
+/// Decodes a file: UTF-8, or UTF-16 if a byte-order mark says so. The parser skips a UTF-8 mark
+/// itself.
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     let wide = |bytes: &[u8], from: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -158,12 +158,12 @@ fn utf8(bytes: &[u8]) -> Result<Cow<'_, str>, YamlError> {
     })
 }
 
-/// The line that follows `before`, from 1.
+/// The number of the line after `before`, from 1.
 fn lines(before: &[u8]) -> usize {
     before.iter().fold(1, |lines, byte| lines + usize::from(*byte == b'\n'))
 }
 
-/// Refuses the characters that the forge's reader refuses anywhere, in comments too.
+/// Rejects the characters that the forge's reader rejects anywhere, even in comments.
 fn check_characters(text: &str) -> Result<(), YamlError> {
     let fine = |c: char| {
         matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}')
@@ -182,7 +182,7 @@ fn check_characters(text: &str) -> Result<(), YamlError> {
     }
 }
 
-/// Three more characters end a line for the forge's reader; the parser here takes them for text.
+/// Three more characters end a line for the forge's reader; this parser takes them for text.
 fn with_line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
     const MORE: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
     if !text.contains(MORE) {
@@ -196,20 +196,20 @@ impl Builder<'_> {
         let line = span.start.line();
         match event {
             Event::DocumentStart(_, Some(version)) if (version.major, version.minor) != (1, 1) => {
-                Err(YamlError::new(line, "the forge reads `%YAML 1.1` alone"))
+                Err(YamlError::new(line, "the forge accepts only `%YAML 1.1`"))
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                // A value that is not there has a text all the same, but stands nowhere.
+                // A missing value is an event with a text too, but has no position.
                 let empty = plain && span.is_empty();
                 if empty && anchor == 0 && tag.is_none() && self.wants_key() {
-                    return Err(YamlError::new(line, "there is no key"));
+                    return Err(YamlError::new(line, "missing key"));
                 }
                 if empty && tag.is_some() && self.swallowed(span)? {
                     return Ok(());
                 }
                 if style == ScalarStyle::DoubleQuoted && self.escapes_slash(span) {
-                    return Err(YamlError::new(line, "`\\/` is no escape"));
+                    return Err(YamlError::new(line, "`\\/` is not a valid escape"));
                 }
                 if !empty {
                     self.note(span.byte_range(), self.role(style, span));
@@ -229,7 +229,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(Frame { open, line, column, start, anchor, size }) = self.stack.pop()
                 else {
-                    return Err(YamlError::new(line, "a collection ends that did not begin"));
+                    return Err(YamlError::new(line, "a collection ends that was not opened"));
                 };
                 if column.is_none() {
                     self.note(span.byte_range().map(|bytes| start..bytes.end), Role::Flow);
@@ -257,16 +257,16 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a key of a block mapping comes next.
+    /// Whether the next node is a key of a block mapping.
     fn wants_key(&self) -> bool {
         self.stack.last().is_some_and(|frame| {
             frame.column.is_some() && matches!(frame.open, Open::Mapping(_, None))
         })
     }
 
-    /// Whether the tag of an empty item takes in the comma behind it, as the forge's parser has it
-    /// in `[!docs/**, src/**]`: it is the next item's then. Anything else there is an error; in a
-    /// block the parser here finds it first.
+    /// Whether the tag of an empty item includes the comma after it, as the forge's parser has it
+    /// in `[!docs/**, src/**]`: then it belongs to the next item. Anything else there is an error;
+    /// in a block, this parser reports it first.
     fn swallowed(&self, span: &Span) -> Result<bool, YamlError> {
         let Some(end) = span.tag_span().and_then(|tag| tag.byte_range()) else { return Ok(false) };
         let rest = self.text.as_bytes().get(end.end..).unwrap_or_default();
@@ -279,11 +279,11 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a text in double quotes holds `\/`, which the forge's parser does not know.
+    /// Whether a text in double quotes holds `\/`, which the forge's parser rejects.
     fn escapes_slash(&self, span: &Span) -> bool {
         let text = span.byte_range().and_then(|bytes| self.text.get(bytes)).unwrap_or_default();
         let mut bytes = text.bytes();
-        // What follows a backslash is no other escape's beginning.
+        // The byte after a backslash does not begin another escape.
         while bytes.any(|byte| byte == b'\\') {
             if bytes.next() == Some(b'/') {
                 return true;
@@ -333,7 +333,7 @@ impl Builder<'_> {
         if anchor > 0 {
             self.anchored = self.anchored.saturating_add(size.bytes);
             if self.anchored > ANCHORED {
-                return Err(YamlError::new(node.line, "too much is anchored"));
+                return Err(YamlError::new(node.line, "the anchored nodes are too large"));
             }
             self.anchor(anchor, (Arc::new(node.clone()), size));
         }
@@ -367,12 +367,12 @@ impl Builder<'_> {
     }
 }
 
-/// What an anchor's name may hold.
+/// The characters of an anchor's name.
 fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
-/// A tag as one writes it.
+/// A tag in its usual short form.
 fn short(tag: Option<Cow<'_, Tag>>) -> Option<String> {
     let tag = tag?;
     let full = format!("{}{}", tag.handle(), tag.suffix());

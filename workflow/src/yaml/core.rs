@@ -1,30 +1,30 @@
-//! What a scalar is: the resolution of the forge's parser (YAML 1.2 with some of 1.1).
+//! Resolves scalars as the forge's parser does (YAML 1.2 with parts of 1.1).
 
-/// What a scalar is.
+/// The type of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Core {
     /// `~`, `null`, or nothing.
     Null,
     /// `true`, `false`; not `yes`, `on`.
     Bool(bool),
-    /// An integer in 64 bits, signed or not.
+    /// An integer in 64 bits, signed or unsigned.
     Int(i128),
     /// Any other number.
     Float(f64),
     /// A date, or a date with a time.
     Timestamp,
-    /// The key `<<`, which merges.
+    /// The merge key `<<`.
     Merge,
     /// A text.
     Str,
 }
 
-/// What a scalar of this text is; `None` where its tag does not fit.
+/// Resolves a scalar; `None` if its tag does not fit.
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core> {
     match tag {
         None if plain => Some(implicit(text)),
         Some("!!merge") if text == "<<" => Some(Core::Merge),
-        // A float that is written as an integer is one all the same.
+        // `!!float` accepts an integer.
         Some("!!float") => match implicit(text) {
             #[expect(clippy::cast_precision_loss, reason = "so does the forge's parser")]
             Core::Int(value) => Some(Core::Float(value as f64)),
@@ -35,7 +35,7 @@ pub(super) fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Option<Core
         Some("!!bool") => Some(implicit(text)).filter(|core| matches!(core, Core::Bool(_))),
         Some("!!null") => Some(implicit(text)).filter(|core| *core == Core::Null),
         Some("!!timestamp") => Some(implicit(text)).filter(|core| *core == Core::Timestamp),
-        // In quotes, `!!str`, or a tag that the parser does not know.
+        // Quoted, `!!str`, or a tag that the parser does not know.
         _ => Some(Core::Str),
     }
 }
@@ -69,7 +69,8 @@ fn implicit(text: &str) -> Core {
     }
 }
 
-/// An integer in Go's notations, `_` taken out: decimal, `0x`, `0b`, `0o` and octal by a bare `0`.
+/// An integer in Go's notations, without `_`: decimal, `0x`, `0b`, `0o`, and octal with a leading
+/// `0`.
 fn integer(text: &str) -> Option<i128> {
     let (negative, signed, rest) = match text.as_bytes() {
         [b'-', ..] => (true, true, &text[1..]),
@@ -89,20 +90,21 @@ fn integer(text: &str) -> Option<i128> {
     }
     let magnitude = u64::from_str_radix(digits, radix).ok()?;
     let value = if negative { -i128::from(magnitude) } else { i128::from(magnitude) };
-    // With a sign it must fit 64 bits signed, without one it may take all of them.
+    // With a sign it must fit 64 bits signed, without one 64 bits unsigned.
     let most = if signed { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
     (i128::from(i64::MIN)..=most).contains(&value).then_some(value)
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`, within the range of 64 bits.
 fn float(text: &str) -> Option<f64> {
-    // Rust reads just that, but for words.
+    // Rust parses exactly this, except for words.
     let number = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
     let value: f64 = text.bytes().all(number).then(|| text.parse().ok()).flatten()?;
     value.is_finite().then_some(value)
 }
 
-/// A date (`2001-1-2`), or one with a time (`T`, `t`: with a zone; a space: without).
+/// A date (`2001-1-2`), or a date with a time (after `T` or `t` with a zone, after a space
+/// without).
 fn timestamp(text: &str) -> bool {
     let Some((date, time)) = split_date(text) else { return false };
     if !date_exists(date) {
@@ -110,7 +112,7 @@ fn timestamp(text: &str) -> bool {
     }
     match time.as_bytes().first() {
         None => true,
-        // However many spaces.
+        // Any number of spaces.
         Some(b' ') => clock(time.trim_start_matches(' ')).is_some_and(str::is_empty),
         Some(b'T' | b't') => clock(&time[1..]).is_some_and(zone),
         Some(_) => false,
@@ -124,7 +126,7 @@ fn split_date(text: &str) -> Option<((u32, u32, u32), &str)> {
     Some(((year.parse().ok()?, month, day), rest))
 }
 
-/// One or two digits.
+/// Parses one or two digits.
 fn number(text: &str) -> Option<(u32, &str)> {
     let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at_checked(digits)?;
@@ -143,7 +145,7 @@ fn date_exists((year, month, day): (u32, u32, u32)) -> bool {
     (1..=days).contains(&day)
 }
 
-/// `15:4:5`, with a fraction or without; what follows it.
+/// Parses `15:4:5` with an optional fraction; returns the rest.
 fn clock(text: &str) -> Option<&str> {
     let (hour, rest) = number(text)?;
     let (minute, rest) = number(rest.strip_prefix(':')?)?;

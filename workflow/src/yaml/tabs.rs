@@ -1,14 +1,14 @@
-//! Tabs that the forge's parser does not take for white space.
+//! Finds tabs that the forge's parser does not accept as white space.
 //!
-//! Outside of texts and of `[]` and `{}` it takes a tab for none at the beginning of a line, and
-//! none behind `-` or `?`, not even before a comment or on a line that is blank otherwise.
+//! Outside of texts, `[]` and `{}`, it accepts no tab at the beginning of a line, nor after `-` or
+//! `?`, not even before a comment or on an otherwise blank line.
 
-/// Where tabs stand that may be refused, and what tells whether they are.
+/// Tabs that may be rejected, and the spans that decide it.
 pub(super) struct Tabs<'t> {
     text: &'t str,
-    /// Where they stand, in order.
+    /// The doubtful tabs, in order.
     doubtful: Vec<Tab>,
-    /// Texts and flow collections: a tab may stand in them.
+    /// Texts and flow collections: a tab may be inside.
     spans: Vec<Span>,
 }
 
@@ -25,19 +25,19 @@ struct Span {
     role: Role,
 }
 
-/// What a span is to tabs.
+/// How a span treats tabs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// They may stand in it.
+    /// Tabs may be inside.
     Flow,
-    /// And behind it, from this column on: a plain text takes in the white space that follows.
+    /// Tabs may also follow, from this column on: a plain text includes the white space after it.
     Plain(usize),
-    /// In it from this column on: a block's content.
+    /// Tabs may be inside from this column on: a block's content.
     Block(usize),
 }
 
 impl<'t> Tabs<'t> {
-    /// The tabs of a text; `None` where there is none to look at.
+    /// Finds the doubtful tabs of a text; `None` if there are none.
     pub(super) fn of(text: &'t str) -> Option<Self> {
         if !text.contains('\t') {
             return None;
@@ -53,7 +53,7 @@ impl<'t> Tabs<'t> {
         (!found.is_empty()).then(|| Self { text, doubtful: found, spans: Vec::new() })
     }
 
-    /// The text with spaces in their place, byte for byte.
+    /// Returns the text with spaces in their place, byte for byte.
     pub(super) fn replaced(&self) -> String {
         let mut text = self.text.to_owned();
         for tab in &self.doubtful {
@@ -64,12 +64,12 @@ impl<'t> Tabs<'t> {
         text
     }
 
-    /// Notes a text or a flow collection by its bytes.
+    /// Adds a text or a flow collection.
     pub(super) fn note(&mut self, bytes: std::ops::Range<usize>, role: Role) {
         self.spans.push(Span { start: bytes.start, end: bytes.end, role });
     }
 
-    /// The line of the first tab before `end` that is refused.
+    /// Returns the line of the first rejected tab before `end`.
     pub(super) fn refused(mut self, end: usize) -> Option<usize> {
         self.spans.sort_by_key(|span| span.start);
         let mut next = 0;
@@ -100,7 +100,7 @@ impl<'t> Tabs<'t> {
     }
 }
 
-/// The column of a tab that only spaces, or `-` and `?` with white space behind, stand before.
+/// The column of a tab that is preceded only by spaces, or by `-` or `?` with white space after it.
 fn doubtful(line: &[u8]) -> Option<usize> {
     let mut column = 0;
     loop {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_replaced_leaves_every_byte_in_its_place() {
+    fn replacing_tabs_keeps_every_byte_position() {
         for text in ["a: {\n\tb: c}\n", "a: {\n\t\t\t\tb: c}\n", "a: [\n \t \tb,\n\t\tc]\n"] {
             let replaced = Tabs::of(text).expect("tabs that may be refused").replaced();
             assert_eq!(replaced, text.replace('\t', " "));

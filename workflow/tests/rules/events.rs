@@ -1,4 +1,4 @@
-//! What the server knows beside a file: what happened, for which ref, who did it, and what is off.
+//! Events, refs, users and switches that decide beside the file.
 
 use serde_json::{Value, json};
 use tinqs_ci_workflow::Dialect;
@@ -23,7 +23,7 @@ fn push(git_ref: &str) -> Value {
     json!({ "ref": git_ref, "before": "a".repeat(40), "after": "b".repeat(40) })
 }
 
-/// The one event a file names, against what happened.
+/// Evaluates the one event that a file names.
 fn judged(on: &str, event: &str, payload: &Value) -> Judged {
     let event = Event { name: event, payload, git_ref: "" };
     let changed = Changed::Files(vec!["a".to_owned()]);
@@ -33,7 +33,7 @@ fn judged(on: &str, event: &str, payload: &Value) -> Judged {
 }
 
 #[test]
-fn what_is_not_looked_at_is_told() {
+fn the_reason_for_evaluating_nothing_is_reported() {
     let main = push("refs/heads/main");
     let gone = json!({ "ref": "refs/heads/main", "after": "0".repeat(40) });
     let plain = Context::default;
@@ -78,7 +78,7 @@ fn titles_skip_pull_requests() {
 }
 
 #[test]
-fn five_events_of_runs_after_another_are_enough() {
+fn at_most_five_events_of_successive_workflow_runs_are_followed() {
     let nothing = |event: &str, payload: &Value, chain: usize| {
         let context = Context { chain, ..Context::default() };
         told(event, payload, &one("[workflow_run, push]"), &context, Dialect::V1_27).nothing
@@ -90,7 +90,7 @@ fn five_events_of_runs_after_another_are_enough() {
 }
 
 #[test]
-fn only_what_was_merged_runs_for_the_merge() {
+fn only_a_merged_pull_request_runs_for_the_merge_commit() {
     let at = |action: &str, merged: bool| {
         let payload = json!({
             "action": action, "number": 7,
@@ -106,9 +106,9 @@ fn only_what_was_merged_runs_for_the_merge() {
     assert_eq!(at("labeled", true), head);
 }
 
-/// Before 1.27 the base branch's copy of a disabled workflow ran all the same.
+/// Before 1.27 the base branch's copy of a disabled workflow still ran.
 #[test]
-fn a_disabled_workflow_of_the_base_branch() {
+fn a_disabled_workflow_of_the_base_branch_ran_before_1_27() {
     let context = Context { disabled: vec!["ci.yml".to_owned()], ..Context::default() };
     let payload = json!({ "action": "opened", "number": 1 });
     for (line, base) in LINES.iter().zip([1, 1, 0]) {
@@ -119,7 +119,7 @@ fn a_disabled_workflow_of_the_base_branch() {
 }
 
 #[test]
-fn nothing_but_a_forks_pull_request_waits_for_approval() {
+fn only_a_forks_pull_request_waits_for_approval() {
     let context = Context { from_fork: true, restricted: true, ..Context::default() };
     let waits = |event: &str, payload: &Value, on: &str| {
         told(event, payload, &one(on), &context, Dialect::V1_27).runs[0].needs_approval
@@ -131,9 +131,9 @@ fn nothing_but_a_forks_pull_request_waits_for_approval() {
     assert!(!waits("issues", &json!({ "action": "opened" }), "issues"));
 }
 
-/// Up to 1.25 a file without jobs is only found out when the run is made.
+/// Up to 1.25 a file without jobs fails only when the workflow run is created.
 #[test]
-fn a_file_without_jobs_gives_no_run() {
+fn a_file_without_jobs_starts_no_run() {
     let payload = push("refs/heads/main");
     let files = Files::from([(".gitea/workflows/ci.yml".to_owned(), "on: push\n".to_owned())]);
     for line in LINES {
@@ -143,7 +143,7 @@ fn a_file_without_jobs_gives_no_run() {
         assert!(told.runs.is_empty());
         assert_eq!((evaluation.no_jobs.is_some(), evaluation.invalid.is_none()), (old, old));
     }
-    // What is ignored anyhow is not looked at again.
+    // Jobs of an ignored file are not checked.
     let said = Said::read(b"on: {push: *x}\njobs: []\n", Dialect::V1_25);
     assert!(said.entries.is_err() && said.no_jobs.is_none());
     let said = Said::read(b"on: [1]\n", Dialect::V1_25);
@@ -151,7 +151,7 @@ fn a_file_without_jobs_gives_no_run() {
 }
 
 #[test]
-fn what_is_started_by_hand_must_be_there_and_be_on() {
+fn a_workflow_started_by_hand_must_exist_and_be_enabled() {
     let files = one("[push, workflow_dispatch]");
     let start = |workflow: &str, git_ref: &str, context: &Context| {
         let payload = json!({ "workflow": workflow, "ref": git_ref });
@@ -173,9 +173,9 @@ fn what_is_started_by_hand_must_be_there_and_be_on() {
     assert_eq!(start("ci.yml", "main", &disabled("other.yml")), (None, 1, 1));
 }
 
-/// `create`, `delete`, `fork`, `wiki`: filters are passed over.
+/// `create`, `delete`, `fork`, `wiki`: filters are ignored.
 #[test]
-fn some_events_know_no_filters() {
+fn some_events_ignore_filters() {
     for (on, event) in
         [("create", "create"), ("delete", "delete"), ("fork", "fork"), ("gollum", "wiki")]
     {
@@ -189,7 +189,7 @@ fn some_events_know_no_filters() {
     assert_eq!(of("release", "package"), Verdict::OtherEvent);
 }
 
-/// Whether an activity was not asked for or a filter is not satisfied is not the same.
+/// An activity missing in `types` differs from a filter that is not satisfied.
 #[test]
 fn activities_come_before_filters() {
     let pull = json!({ "action": "opened", "pull_request": { "base": { "ref": "main" } } });
@@ -209,7 +209,7 @@ fn activities_come_before_filters() {
 }
 
 #[test]
-fn filters_of_pull_requests_and_of_runs() {
+fn filters_of_pull_requests_and_workflow_runs() {
     let matches = |on: &str, event: &str, payload: &Value| {
         judged(on, event, payload).verdict == Verdict::Matched
     };
@@ -252,7 +252,7 @@ fn filters_of_pull_requests_and_of_runs() {
 }
 
 #[test]
-fn activities_are_told_by_githubs_names() {
+fn activities_are_reported_by_githubs_names() {
     let why = |on: &str, event: &str, payload: &Value| {
         judged(on, event, payload).filters[0].why.to_string()
     };
@@ -273,7 +273,7 @@ fn activities_are_told_by_githubs_names() {
             "pull_request_review_comment",
             "reviewed",
             "submitted",
-            "the activity is created, edited, which is not asked for",
+            "the activity is created, edited, which `types` does not include",
         ),
         (
             "pull_request_review",
@@ -291,7 +291,7 @@ fn activities_are_told_by_githubs_names() {
         ),
         ("release", "release", "published", "published", "the activity is published"),
         ("release", "release", "updated", "edited", "the activity is edited"),
-        // Only a pull request's has another name.
+        // Only a pull request's activity has another name.
         ("release", "release", "synchronized", "synchronized", "the activity is synchronized"),
         ("registry_package", "package", "created", "published", "the activity is published"),
         ("registry_package", "package", "deleted", "deleted", "the activity is deleted"),
@@ -305,6 +305,6 @@ fn activities_are_told_by_githubs_names() {
     });
     assert_eq!(
         why("{issues: {types: [x]}}", "issue_label", &both),
-        "the activity is labeled, unlabeled, which is not asked for"
+        "the activity is labeled, unlabeled, which `types` does not include"
     );
 }

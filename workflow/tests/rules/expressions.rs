@@ -1,7 +1,7 @@
-//! Expressions: what the server makes of the text of a label, and what it falls over.
+//! Expressions in labels: their results, and those that make the server panic.
 //!
-//! What is expected here, but for bounds of ours, is what the job parser of Gitea 1.27.0 says; those
-//! of 1.25.5 and 1.26.4 have the same evaluator.
+//! The expected values, except for our own limits, are those of the job parser of Gitea 1.27.0;
+//! 1.25.5 and 1.26.4 have the same evaluator.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,7 +10,7 @@ use tinqs_ci_workflow::jobs::{Context, jobs};
 use tinqs_ci_workflow::yaml;
 
 const LINES: [Dialect; 3] = [Dialect::V1_27, Dialect::V1_26, Dialect::V1_25];
-/// Longest text that an expression may make, in bytes: a bound of ours.
+/// Longest text that an expression may produce, in bytes: our own limit.
 const LONGEST: usize = 1024 * 1024;
 
 fn context() -> Context {
@@ -42,7 +42,7 @@ fn label(text: &str, line: Dialect) -> Result<String, String> {
     label_with(text, &context(), line)
 }
 
-/// Each text with what every line of servers makes of it.
+/// Checks the result of each text on every release line.
 fn all(cases: &[(&str, &str)]) {
     for ((text, want), line) in cases.iter().flat_map(|case| LINES.map(|line| (case, line))) {
         assert_eq!(label(text, line).as_deref(), Ok(*want), "{text} {line:?}");
@@ -50,7 +50,7 @@ fn all(cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn expressions() {
+fn expressions_evaluate_as_in_gitea() {
     for (text, want) in [
         ("plain }} ${ text", "plain }} ${ text"),
         ("a-${{ vars.OS }}-${{ VARS.os }}", "a-linux-linux"),
@@ -130,7 +130,7 @@ fn expressions() {
 }
 
 #[test]
-fn expressions_the_server_falls_over() {
+fn expressions_that_make_the_server_panic_are_errors() {
     for text in [
         "}} ${{ a",
         "}} ${{ 'a' ${{",
@@ -139,7 +139,7 @@ fn expressions_the_server_falls_over() {
         "${{ format('{-1}', 'a') }}",
         "${{ toJSON() }}",
         "${{ cancelled() }}",
-        // These it does not survive at all, or they take more than anybody has.
+        // These crash the server, or exceed any memory.
         "${{ vars.LOOP == 1 }}",
         "${{ vars.BOMB == 1 }}",
         &format!("${{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000)),
@@ -152,9 +152,9 @@ fn expressions_the_server_falls_over() {
     }
 }
 
-/// From 1.26 on such a text is empty; before, the server falls over it.
+/// From 1.26 on such a text is empty; before, the server panics.
 #[test]
-fn a_text_that_is_left_open() {
+fn an_unclosed_text_is_empty_or_an_error() {
     for text in ["x${{ 'a }}", "${{ 'a''b }}", "${{ '' }} ${{ 'b }} c"] {
         assert_eq!(label(text, Dialect::V1_27).as_deref(), Ok(""), "{text}");
         assert_eq!(label(text, Dialect::V1_26).as_deref(), Ok(""), "{text}");
@@ -172,14 +172,15 @@ fn texts_hold_quotes_and_braces() {
         ("a${{ 'b' }}c${{ 'd' }}e", "abcde"),
         ("a }}${{ 1 }}{b", "a }}1{b"),
         ("${{ ${{ }}x", ""),
-        // A text that is compared with a number is read itself: up to two braces, or one at its end.
+        // A text that is compared with a number is parsed itself: up to two braces, or one at its
+        // end.
         ("${{ '1 }' == 1 }}${{ '1}' == 1 }}${{ '1 }} x' == 1 }}", "truetruetrue"),
         ("${{ '1 } x' == 1 }}${{ '${{ 1' == 1 }}", "falsetrue"),
     ]);
 }
 
 #[test]
-fn contexts_and_what_they_hold() {
+fn contexts_hold_their_fields() {
     all(&[
         ("x${{ env.X }}", "x"),
         ("x${{ secrets.X }}", "x"),
@@ -198,7 +199,7 @@ fn contexts_and_what_they_hold() {
 }
 
 #[test]
-fn comparisons() {
+fn comparisons_follow_gitea() {
     all(&[
         ("${{ 1 < 1 }}${{ 1 > 1 }}${{ 1 <= 1 }}${{ 1 >= 1 }}", "falsefalsetruetrue"),
         ("${{ 1 < 2 }}${{ 1 > 2 }}${{ 1 <= 2 }}${{ 1 >= 2 }}", "truefalsetruefalse"),
@@ -214,7 +215,7 @@ fn comparisons() {
 }
 
 #[test]
-fn what_counts_as_true() {
+fn truthiness_follows_gitea() {
     all(&[
         ("${{ !nan }}${{ !0.5 }}${{ !0.0 }}${{ !infinity }}", "truefalsetruefalse"),
         ("${{ !0 }}${{ !1 }}${{ !'' }}${{ !'a' }}${{ !null }}", "truefalsetruefalsetrue"),
@@ -225,7 +226,7 @@ fn what_counts_as_true() {
 }
 
 #[test]
-fn numbers() {
+fn numbers_are_parsed_and_printed_as_in_gitea() {
     all(&[
         ("${{ -0x10 }} ${{ -5 }} ${{ -0 }} ${{ 0 }} ${{ 0x0 }}", "-16 -5 0 0 0"),
         ("${{ 0e1 }} ${{ 0E2 }}", "0 0"),
@@ -262,7 +263,7 @@ fn numbers() {
 }
 
 #[test]
-fn functions() {
+fn functions_follow_gitea() {
     all(&[
         ("${{ contains(github.event, 'obj') }}${{ contains(github, 'model') }}", "falsefalse"),
         ("${{ contains(fromJSON('[\"x\"]'), 'X') }}", "true"),
@@ -280,14 +281,14 @@ fn functions() {
         ("${{ format('{ 0}', 1) }}x", ""),
         ("${{ format('{99999999999}', 1) }}x", ""),
     ]);
-    // Only the reason tells it from a function that is not there.
+    // Only the reason distinguishes it from an unknown function.
     let text = "jobs: {a: {continue-on-error: \"${{ hashFiles('x') }}\"}}";
     let why = planned(text, &context(), Dialect::V1_27).expect_err("no files");
-    assert!(why.contains("no files"), "{why}");
+    assert!(why.contains("hashFiles()"), "{why}");
 }
 
 #[test]
-fn json_as_go_writes_it() {
+fn json_is_written_as_go_does() {
     all(&[
         ("${{ toJSON(1e21) }} ${{ toJSON(-1e21) }}", "1e+21 -1e+21"),
         ("${{ toJSON(1e20) }}", "100000000000000000000"),
@@ -312,9 +313,9 @@ fn json_as_go_writes_it() {
     ]);
 }
 
-/// Values that no JSON has come from a matrix.
+/// Values that JSON cannot express come from a matrix.
 #[test]
-fn values_of_a_matrix() {
+fn values_of_a_matrix_evaluate_as_in_gitea() {
     for (value, text, want) in [
         ("{1: x}", "${{ matrix.v.x }}y", ""),
         ("{1: x}", "${{ matrix.v }} ${{ !matrix.v }}", "Object false"),
@@ -379,11 +380,11 @@ fn expressions_may_nest_a_hundred_deep() {
         assert!(nested(open, close, 99).is_ok(), "{open}");
         assert!(nested(open, close, 100).is_err(), "{open}");
     }
-    // What stands side by side is not nested.
+    // Adjacent parts are not nested.
     let many = vec!["(1)"; 300].join(", ");
     let side_by_side = format!("${{{{ format('{{299}}', {many}) }}}}");
     assert_eq!(label(&side_by_side, Dialect::V1_27).as_deref(), Ok("1"));
-    // Each of these is evaluated by the one before.
+    // Each of these evaluates the one before.
     let mut context = context();
     context.vars.insert("V0".to_owned(), "1".to_owned());
     for n in 1..10 {
@@ -399,7 +400,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_expression_is_too_odd(text in r"[a-c0-9.'(){}\[\],!=<>&| $*-]{0,40}", name in "format|toJSON|fromJSON|contains|join|success|x") {
+    fn no_expression_panics(text in r"[a-c0-9.'(){}\[\],!=<>&| $*-]{0,40}", name in "format|toJSON|fromJSON|contains|join|success|x") {
         for line in LINES {
             let _ = label(&format!("${{{{ {name}({text}) }}}}"), line);
             let _ = label(&format!("${{{{ {text} }}}}"), line);

@@ -1,4 +1,4 @@
-//! The pattern engines against the corpus, and against a naive matcher written apart from them.
+//! The pattern engines against the corpus, and against an independent naive matcher.
 
 use super::naive;
 
@@ -13,7 +13,7 @@ fn corpus(text: &str) -> Value {
     serde_json::from_str(text).expect("the corpus is JSON")
 }
 
-/// The expectation for a server line: what differs in older ones stands with a suffix.
+/// The expectation for a release line: differing values of older ones have a suffix.
 fn expected<'c>(case: &'c Value, field: &str, line: Dialect) -> &'c Value {
     let older = format!("{field}_1_26");
     match case.get(&older) {
@@ -27,7 +27,7 @@ fn texts(list: &Value) -> Vec<String> {
     items.iter().map(|item| item.as_str().expect("of texts").to_owned()).collect()
 }
 
-/// Whether a filter keeps the workflow from running; `None` where it does not compile.
+/// Whether a filter skips the workflow; `None` if it does not compile.
 fn skip(filter: &str, patterns: &[String], input: &[String], line: Dialect) -> Option<bool> {
     let patterns = Patterns::new(patterns, line).ok()?;
     let ignoring = filter.ends_with("-ignore");
@@ -35,7 +35,7 @@ fn skip(filter: &str, patterns: &[String], input: &[String], line: Dialect) -> O
 }
 
 #[test]
-fn filter_lists_of_the_corpus() {
+fn filter_lists_match_the_corpus() {
     let corpus = corpus(include_str!("../../../tests/corpus/patterns.json"));
     let cases = corpus["cases"].as_array().expect("cases");
     assert!(cases.len() >= 700, "only {} cases", cases.len());
@@ -54,7 +54,7 @@ fn filter_lists_of_the_corpus() {
 }
 
 #[test]
-fn single_patterns_of_the_grid() {
+fn single_patterns_match_the_grid() {
     let corpus = corpus(include_str!("../../../tests/corpus/patterns_grid.json"));
     let inputs = texts(&corpus["inputs"]);
     let rows = corpus["rows"].as_array().expect("rows");
@@ -77,7 +77,7 @@ fn single_patterns_of_the_grid() {
     assert!(wrong.is_empty(), "{} differ: {wrong:#?}", wrong.len());
 }
 
-/// The inputs that match, as the bits of a number in base sixteen: the first input is the lowest bit.
+/// The matching inputs as the bits of a hexadecimal number: the first input is the lowest bit.
 fn hexadecimal(bits: &[bool]) -> String {
     let nibble = |bits: &[bool]| bits.iter().rev().fold(0, |n, bit| 2 * n + u32::from(*bit));
     let digits = bits.chunks(4).rev().filter_map(|bits| char::from_digit(nibble(bits), 16));
@@ -86,10 +86,10 @@ fn hexadecimal(bits: &[bool]) -> String {
     if short.is_empty() { "0" } else { short }.to_owned()
 }
 
-/// `forge/globs.json`: patterns with what the engines of Gitea 1.27.0 and 1.26.4 match of each input,
-/// and what that of `types` does.
+/// `forge/globs.json`: patterns with the inputs that the engines of Gitea 1.27.0, 1.26.4 and of
+/// `types` match.
 #[test]
-fn the_forges_engines_match_the_same() {
+fn the_engines_match_what_the_forges_engines_match() {
     let tables = corpus(include_str!("forge/globs.json"));
     let mut wrong = Vec::new();
     let mut checked = 0;
@@ -119,7 +119,7 @@ fn the_forges_engines_match_the_same() {
 }
 
 #[test]
-fn what_is_left_to_go() {
+fn patterns_may_use_gos_regular_expressions() {
     let matches = |pattern: &str, input: &str| {
         Pattern::new(pattern, Dialect::V1_27).map(|p| p.matches(input)).map_err(|e| e.why)
     };
@@ -170,7 +170,7 @@ fn what_is_left_to_go() {
 }
 
 #[test]
-fn classes_of_the_older_engine() {
+fn classes_of_the_older_engine_follow_act() {
     let matches = |pattern: &str, input: &str| {
         Pattern::new(pattern, Dialect::V1_26).map(|p| p.matches(input)).map_err(|e| e.why)
     };
@@ -202,7 +202,7 @@ fn classes_of_the_older_engine() {
 }
 
 #[test]
-fn activity_types() {
+fn activity_types_match_patterns() {
     for (pattern, activity, want) in [
         ("opened", "opened", true),
         ("opened", "reopened", false),
@@ -223,7 +223,7 @@ fn activity_types() {
 }
 
 #[test]
-fn the_deciding_pattern_is_told() {
+fn the_deciding_pattern_is_reported() {
     let list = Patterns::new(&["docs/**", "!docs/x.md", "docs/x*"], Dialect::V1_27).expect("valid");
     assert_eq!(list.deciding("docs/a"), Some(0));
     assert_eq!(list.deciding("docs/x.md"), Some(2));
@@ -251,7 +251,7 @@ fn errors_name_the_pattern_and_stay_short() {
 }
 
 #[test]
-fn hostile_patterns_end() {
+fn hostile_patterns_are_refused_or_match_quickly() {
     let long = "a".repeat(300);
     for (unit, most, want) in [
         ("a?", 900, true),
@@ -273,7 +273,7 @@ fn hostile_patterns_end() {
             "{unit}"
         );
     }
-    // To the last of what they may come to.
+    // Up to exactly the limit.
     for (unit, most) in [("*a", 250), ("a?", 1_000), ("[a-z]", 1_000), ("[\\pL]", 1)] {
         let compiled = |units: usize| {
             Pattern::new(&unit.repeat(units), Dialect::V1_27).map(drop).map_err(|error| error.why)
@@ -281,7 +281,7 @@ fn hostile_patterns_end() {
         assert_eq!(compiled(most), Ok(()), "{unit}");
         assert_eq!(compiled(most + 1), Err(Why::Regexp(RegexpError::TooLarge)), "{unit}");
     }
-    // A mere text may be as long as it likes.
+    // A plain text may have any length.
     let text = "a".repeat(60_000);
     assert!(Pattern::new(&text, Dialect::V1_26).is_ok_and(|p| p.matches(&text)));
     let nested = ["{".repeat(900), "a".to_owned(), "+}".repeat(400), "}".repeat(500)].concat();
@@ -301,7 +301,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_engines_match_as_the_naive_one(
+    fn both_engines_match_like_the_naive_one(
         units in naive::units(),
         input in "[ab/.\n]{0,8}",
     ) {
@@ -314,7 +314,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_too_odd(pattern in "\\PC{0,40}", input in "\\PC{0,40}") {
+    fn no_text_panics(pattern in "\\PC{0,40}", input in "\\PC{0,40}") {
         for line in LINES {
             if let Ok(compiled) = Pattern::new(&pattern, line) {
                 compiled.matches(&input);
@@ -324,7 +324,7 @@ proptest! {
     }
 
     #[test]
-    fn no_syntax_is_too_odd(
+    fn no_syntax_panics(
         pattern in r"[\[\]{}()?*+!^$|\\,.:<>/\-abPpQEdwxiUé09\n]{0,30}",
         input in r"[ab/é\n]{0,10}",
     ) {

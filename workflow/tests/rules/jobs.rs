@@ -1,4 +1,4 @@
-//! From workflows to jobs: the corpus, what it leaves out, and hostile files.
+//! The jobs of workflows: the corpus, further cases, and hostile files.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn corpus() -> Value {
         .expect("the corpus is JSON")
 }
 
-/// The expectation for a server line: its own, else that of the next newer one.
+/// The expectation for a release line: its own, else that of the next newer one.
 fn expected<'c>(case: &'c Value, field: &str, line: Dialect) -> &'c Value {
     let suffixes: &[&str] = match line {
         Dialect::V1_25 => &["_1_25", "_1_26", ""],
@@ -39,7 +39,7 @@ fn plan(text: &str, context: &Context, line: Dialect) -> Result<Vec<PlannedJob>,
 }
 
 #[test]
-fn the_corpus() {
+fn planned_jobs_match_the_corpus() {
     let corpus = corpus();
     let cases = corpus["cases"].as_array().expect("cases");
     assert!(cases.len() >= 60, "only {} cases", cases.len());
@@ -74,7 +74,7 @@ fn the_corpus() {
 }
 
 #[test]
-fn labels_of_the_corpus() {
+fn label_matches_match_the_corpus() {
     let corpus = corpus();
     let cases = corpus["label_match"].as_array().expect("cases");
     assert!(cases.len() >= 10);
@@ -105,7 +105,7 @@ fn names(matrix: &str, line: Dialect) -> Result<String, String> {
 }
 
 #[test]
-fn matrices() {
+fn matrices_expand_as_in_gitea() {
     let both = |matrix: &str, want: &str| {
         for line in LINES {
             assert_eq!(names(matrix, line).as_deref(), Ok(want), "{matrix} {line:?}");
@@ -149,11 +149,11 @@ fn matrices() {
         " (2001-01-02 00:00:00 +0000 UTC) (<nil>) (true) (x)",
     );
     both("{a: [1], a: [2]}", "");
-    // Keys as texts, whatever they are; a null is none.
+    // Keys become texts, whatever their type; a null key is ignored.
     both("{1: [1], a: [2]}", " (1, 2)");
     both("{~: [1], a: [2]}", " (2)");
     both("{&x a: [1], *x : [2]}", " (2)");
-    // What stands there already is not merged, nor a list behind an alias.
+    // Existing keys are not merged, nor is a list behind an alias.
     both("{a: [1], <<: {a: [2], <<: {b: [3], a: [4]}}}", " (1, 3)");
     both("{<<: [{a: [1]}, {a: [2], b: [3]}]}", " (1, 3)");
     both("{!!merge <<: {a: [1]}, b: [2]}", " (1, 2)");
@@ -193,7 +193,7 @@ fn matrices() {
 }
 
 #[test]
-fn names_and_orders() {
+fn jobs_have_the_servers_names_and_order() {
     let text = "jobs:\n  z:\n    name: N ${{ github.ref_name }}\n  y:\n    name: ''\n    strategy: {matrix: {v: [2, 1]}}\n  \
                 x:\n    name: '${{ matrix.v }} of ${{ strategy.max-parallel }} ${{ strategy.fail-fast }}'\n    \
                 strategy: {fail-fast: false, max-parallel: 2, matrix: {v: [1]}}\n";
@@ -208,7 +208,7 @@ fn names_and_orders() {
 }
 
 #[test]
-fn forms_of_runs_on_and_needs() {
+fn every_form_of_runs_on_and_needs_is_read() {
     let one = |yaml: &str| {
         let jobs =
             plan(&format!("jobs:\n  b: {{}}\n  a:\n    {yaml}\n"), &context(), Dialect::V1_26);
@@ -238,7 +238,7 @@ fn forms_of_runs_on_and_needs() {
     ] {
         assert_eq!(one(yaml), Ok((labels.to_owned(), count, needs.to_owned())), "{yaml}");
     }
-    // No strategy at all: nothing is known of it, and one of nothing has its defaults.
+    // Without a strategy its context is empty; an empty strategy has its defaults.
     for (strategy, want) in [("~", "||"), ("{}", "|true|4")] {
         let text = format!(
             "jobs: {{a: {{strategy: {strategy}, runs-on: \"|${{{{ strategy.fail-fast }}}}|${{{{ strategy.max-parallel }}}}\"}}}}"
@@ -246,7 +246,7 @@ fn forms_of_runs_on_and_needs() {
         let jobs = plan(&text, &Context::default(), Dialect::V1_27).expect("valid");
         assert_eq!(jobs[0].runs_on, [want]);
     }
-    // A null need is the empty text, which no job is: such a job never starts.
+    // A null need is the empty text, which is no job: such a job never starts.
     let jobs = plan("jobs: {a: {needs: ~}}", &Context::default(), Dialect::V1_27).expect("valid");
     assert_eq!((jobs[0].needs.len(), runners_needed_at_once(&jobs)), (1, 0));
 }
@@ -266,7 +266,7 @@ fn status_functions_follow_the_needs() {
     assert_eq!(of("b", "failure()").as_deref(), Ok("false"));
     assert_eq!(of("b", "needs.b.result == ''").as_deref(), Ok("true"));
     assert_eq!(of("b", "needs.b").as_deref(), Ok("<exprparser.Needs Value>"));
-    // One of them is a pointer in the forge: they are of two kinds.
+    // One of them is a pointer in the forge, so they have different kinds.
     assert_eq!(of("b", "needs.b == github").as_deref(), Ok("false"));
     assert_eq!(of("b", "needs.a").as_deref(), Ok(""));
     for needs in ["unknown", "c", "l"] {
@@ -275,7 +275,7 @@ fn status_functions_follow_the_needs() {
     }
 }
 
-/// Files that no line of servers makes jobs of.
+/// Files that every release line rejects.
 const REFUSED: &[&str] = &[
     "",
     "~",
@@ -321,9 +321,9 @@ const REFUSED: &[&str] = &[
     "jobs: {a: {needs: &n [b]}, b: {needs: *n}}",
     "concurrency: [x]\njobs: {}",
     "jobs: {a: {if: &i x}, b: {steps: [{if: *i}]}}",
-    // The same in this job, but elsewhere, is not the anchor.
+    // An equal node in this job is not the anchor in the other job.
     "jobs:\n  a: {env: &e {A: 1}}\n  b:\n    env: *e\n    steps: [{env: {A: 1}}]\n",
-    // Written in another order, an alias comes before its anchor.
+    // Written in another order, an alias precedes its anchor.
     "jobs: {a: {if: &c x, env: {A: *c}}}",
     "jobs: {a: {permissions: &c x, container: *c}}",
     "jobs: {a: {permissions: &c x, secrets: *c}}",
@@ -355,7 +355,7 @@ const REFUSED: &[&str] = &[
     "concurrency: {group: {a: b}}\njobs: {a: {}}",
 ];
 
-/// Files that every line of servers makes jobs of.
+/// Files that every release line accepts.
 const TAKEN: &[&str] = &[
     "jobs: {}",
     "jobs: {a: {}}",
@@ -392,7 +392,7 @@ const TAKEN: &[&str] = &[
 ];
 
 #[test]
-fn files_are_refused_or_taken_by_all() {
+fn some_files_are_rejected_or_accepted_by_every_release_line() {
     for line in LINES {
         for text in REFUSED {
             assert!(plan(text, &Context::default(), line).is_err(), "{text} {line:?}");
@@ -405,17 +405,17 @@ fn files_are_refused_or_taken_by_all() {
 }
 
 #[test]
-fn files_are_refused_or_taken_by_some() {
-    // Up to 1.25 the server falls over the name of a run.
+fn some_files_are_rejected_by_some_release_lines_only() {
+    // Up to 1.25 the server panics on the name of a workflow run.
     for (line, fine) in LINES.iter().zip([true, true, false]) {
         let got = plan("run-name: ${{ 'x }}\njobs: {a: {}}", &Context::default(), *line);
         assert_eq!(got.is_ok(), fine, "{line:?}");
-        // From 1.27 on `continue-on-error` is one of the parts that are kept as written.
+        // From 1.27 on `continue-on-error` is one of the parts that are stored as written.
         let kept = "jobs: {a: {continue-on-error: &c true}, b: {continue-on-error: *c}}";
         let got = plan(kept, &Context::default(), *line);
         assert_eq!(got.is_err(), *line == Dialect::V1_27, "{line:?}");
     }
-    // From 1.27 on a job's `continue-on-error` is evaluated, and must be right.
+    // From 1.27 on a job's `continue-on-error` is evaluated, and must be valid.
     for (value, newer) in
         [("${{ matrix.x }}", true), ("true", true), ("${{ nope( }}", false), ("a ${{ }}", false)]
     {
@@ -428,7 +428,7 @@ fn files_are_refused_or_taken_by_some() {
 }
 
 #[test]
-fn errors_say_where_and_what() {
+fn errors_name_the_line_and_the_cause() {
     let node = yaml::parse(
         b"jobs:\n  a:\n    strategy:\n      matrix:\n        x: [1]\n        exclude: [{y: 1}]\n",
     )
@@ -437,12 +437,12 @@ fn errors_say_where_and_what() {
     assert_eq!(error.why, Why::ExcludeKey("y".to_owned()));
     assert_eq!(error.to_string(), "line 5: the matrix has no key `y` to exclude by");
     let long = format!("jobs:\n  a:\n    strategy: {{failfast: {}}}\n", "é".repeat(90));
-    let error = plan(&long, &Context::default(), Dialect::V1_27).expect_err("no truth value");
-    assert_eq!(error, format!("line 3: `{}` cannot stand here", "é".repeat(60)));
+    let error = plan(&long, &Context::default(), Dialect::V1_27).expect_err("no boolean");
+    assert_eq!(error, format!("line 3: `{}` is not valid here", "é".repeat(60)));
 }
 
 #[test]
-fn hostile_matrices_are_bounded() {
+fn hostile_matrices_are_rejected() {
     let list =
         |n: usize| format!("[{}]", (0..n).map(|i| i.to_string()).collect::<Vec<_>>().join(","));
     let why = |text: &str| {
@@ -473,7 +473,7 @@ fn hostile_matrices_are_bounded() {
         Err(Why::TooLarge)
     );
     assert_eq!(why(&matrix(&format!("a: {}, b: [{long}]", list(100)))), Err(Why::TooLarge));
-    // As long as all may be together, and a byte more.
+    // Exactly the limit for all values together, and one byte more.
     for (length, fine) in [(524_282, true), (524_283, false)] {
         let text = matrix(&format!("a: {}, b: [{}]", list(8), "x".repeat(length)));
         assert_eq!(why(&text), if fine { Ok(8) } else { Err(Why::TooLarge) }, "{length}");
@@ -497,7 +497,7 @@ fn hostile_matrices_are_bounded() {
         list(100)
     );
     assert_eq!(why(&two), Ok(200));
-    // A bound of what there is before the excludes.
+    // The limit applies before the excludes.
     let many = format!("a: {}, b: [1, 2], exclude: [{{b: 1}}]", list(2_500));
     assert_eq!(why(&matrix(&many)), Err(Why::TooMany));
     let labels =
@@ -509,21 +509,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_file_is_too_odd(text in "\\PC{0,200}") {
+    fn no_file_panics(text in "\\PC{0,200}") {
         for line in LINES {
             let _ = plan(&text, &Context::default(), line);
         }
     }
 
     #[test]
-    fn no_matrix_is_too_odd(
+    fn no_matrix_panics(
         keys in prop::collection::vec(("a|b|include|exclude|<<", "\\[\\]|~|\\[1, 2\\]|\\[\\{a: 1\\}\\]|\\[\\{a: 1, c: 2\\}, \\{b: 3\\}\\]|x|\\{a: \\[1\\]\\}|\\[\\[\\{a: 1\\}\\]\\]"), 0..5),
     ) {
         let matrix = keys.iter().map(|(k, v)| format!("{k}: {v}")).collect::<Vec<_>>().join(", ");
         for line in LINES {
             let text = format!("jobs: {{j: {{strategy: {{matrix: {{{matrix}}}}}}}}}");
             if let Ok(jobs) = plan(&text, &Context::default(), line) {
-                // Whatever the matrix is, there is a job, and the names are in order.
+                // Any accepted matrix gives at least one job, and the names are in order.
                 prop_assert!(!jobs.is_empty());
                 prop_assert!(jobs.is_sorted_by(|a, b| a.name <= b.name), "{:?}", jobs);
             }

@@ -1,4 +1,5 @@
-//! The forge's rules, part by part: one program, since mutation testing builds it many times.
+//! The forge's rules, part by part: one test program, because mutation testing builds it many
+//! times.
 
 mod events;
 mod expressions;

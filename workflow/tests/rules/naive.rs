@@ -1,11 +1,11 @@
-//! A matcher that tries everything, for patterns of plain characters, `*`, `**`, `**/`, `?`, `+`
-//! and classes. Written from the rules, without the engines' code; not linear at all.
+//! An exhaustive matcher for patterns of plain characters, `*`, `**`, `**/`, `?`, `+` and classes.
+//! Written from the rules, without the engines' code; not linear.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tinqs_ci_workflow::Dialect;
 
-/// What one place of a pattern asks for.
+/// One element of a pattern.
 #[derive(Clone, Debug)]
 pub(crate) enum Atom {
     Char(char),
@@ -13,20 +13,20 @@ pub(crate) enum Atom {
     Range(char, char),
     /// `*`
     Star,
-    /// `**` that no slash follows.
+    /// `**` not followed by a slash.
     Stars,
     /// `/**/`
     Between,
 }
 
-/// An atom and what repeats it; wildcards are never repeated, for that is mostly an error.
+/// An atom and its repetition; wildcards are never repeated, since that is mostly an error.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     atom: Atom,
     repeated: Option<char>,
 }
 
-/// Units of which none becomes part of the wildcard in front of it.
+/// Units of which none merges with the wildcard before it.
 pub(crate) fn units() -> impl Strategy<Value = Vec<Unit>> {
     vec(unit(), 0..7).prop_map(|mut units| {
         units.dedup_by(|next, unit| {
@@ -89,7 +89,7 @@ fn from(units: &[Unit], input: &[char], line: Dialect) -> bool {
             };
             match line {
                 Dialect::V1_27 => run(0, usize::MAX, rest, behind),
-                // Whole folders, or none: the line feed is in no folder's name.
+                // Whole folders, or none: no folder's name holds a line feed.
                 _ => {
                     from(rest, behind, line)
                         || (1..behind.len()).any(|n| {

@@ -1,4 +1,4 @@
-//! Which texts a server can read again from the jobs that it stores. Compared with the parsers of
+//! Texts that a server can read back from the jobs that it stores. Compared with the parsers of
 //! Gitea 1.25.4, 1.26.4 and 1.27.3.
 
 use serde_json::json;
@@ -8,7 +8,7 @@ use tinqs_ci_workflow::yaml;
 
 const LINES: [Dialect; 3] = [Dialect::V1_27, Dialect::V1_26, Dialect::V1_25];
 
-/// The only job of a file that holds this text in place of `@`: in a step, or in the job itself.
+/// The only job of a file with this text in place of `@`: in a step, or in the job itself.
 fn job(place: &str, text: &str, line: Dialect) -> Result<PlannedJob, String> {
     let held = place.replace('@', &json!(text).to_string());
     let file = match held.strip_prefix("- ") {
@@ -20,7 +20,7 @@ fn job(place: &str, text: &str, line: Dialect) -> Result<PlannedJob, String> {
     jobs.into_iter().next().ok_or(file)
 }
 
-/// Places in a list, or in a mapping that stands in one.
+/// Places in a list, or in a mapping that is an item of one.
 const BELOW_A_LIST: [&str; 12] = [
     "- name: @",
     "- run: @",
@@ -37,20 +37,20 @@ const BELOW_A_LIST: [&str; 12] = [
 ];
 
 #[test]
-fn a_text_below_a_list_that_begins_with_an_empty_line_is_read_again_from_1_27_on() {
+fn a_text_below_a_list_that_begins_with_an_empty_line_reads_back_from_1_27_on() {
     let texts =
         ["\nExtract", "\n\nx", " x\ny", " x\n", "\n x", "\n- x", "\n# x\ny", "\n\tx", "\n\u{e9}"];
     for (place, text) in BELOW_A_LIST.iter().flat_map(|place| texts.map(|text| (place, text))) {
         let error = job(place, text, Dialect::V1_25).expect_err(place);
         assert!(error.contains("begins with a space or an empty line"), "{error}");
-        // The workflow run is made, but no runner ever gets the job.
+        // The workflow run is created, but no runner ever gets the job.
         let dispatched = |line| job(place, text, line).expect(place).dispatched;
         assert!(!dispatched(Dialect::V1_26) && dispatched(Dialect::V1_27), "{place} {text:?}");
     }
 }
 
 #[test]
-fn a_script_that_begins_with_an_empty_line_makes_no_run_in_1_25() {
+fn a_script_that_begins_with_an_empty_line_starts_no_run_in_1_25() {
     let file =
         yaml::parse(b"jobs:\n  a:\n    steps:\n      - run: |\n\n          ls\n").expect("YAML");
     let planned = |line| jobs(&file, &Context::default(), line);
@@ -60,13 +60,13 @@ fn a_script_that_begins_with_an_empty_line_makes_no_run_in_1_25() {
 }
 
 #[test]
-fn other_texts_are_read_again_by_every_line() {
+fn other_texts_read_back_in_every_release_line() {
     let texts = [
         "x\ny",
         "\n",
         "\n\n",
         " x",
-        // What is cut off is a comment, or is deep enough not to be cut off.
+        // The part that is cut off is a comment, or is indented deeply enough to be kept.
         "\n# x",
         "\n    x\n",
         // Written in quotes.
@@ -100,20 +100,20 @@ fn other_texts_are_read_again_by_every_line() {
 }
 
 #[test]
-fn a_text_of_several_lines_that_begins_with_a_tab_is_read_again_by_none() {
+fn a_text_of_several_lines_that_begins_with_a_tab_reads_back_in_no_release_line() {
     for place in ["- name: @", "name: @", "outputs: {x: @}", "services: {s: {ports: [@]}}"] {
         for line in LINES {
             let error = job(place, "\tx\ny", line).expect_err(place);
             assert!(error.contains("begins with a tab"), "{error}");
             assert!(job(place, "\tx", line).is_ok() && job(place, "x\n\ty", line).is_ok());
-            // Blanks alone are written in quotes from 1.26 on.
+            // A text of blanks only is quoted from 1.26 on.
             assert_eq!(job(place, "\t\n", line).is_ok(), line > Dialect::V1_25, "{place}");
         }
     }
 }
 
 #[test]
-fn names_and_labels_lose_an_empty_line_at_their_beginning_in_1_25() {
+fn names_and_labels_lose_a_leading_empty_line_in_1_25() {
     let (old, new) = (Dialect::V1_25, Dialect::V1_26);
     let name = |text: &str, line| job("name: @", text, line).expect("a job").name;
     let cases = [("\nx", "x"), ("\n\nx", "\nx"), ("\n", ""), (" x\ny", " x\ny"), ("\nx ", "\nx ")];
@@ -128,7 +128,7 @@ fn names_and_labels_lose_an_empty_line_at_their_beginning_in_1_25() {
             assert_eq!(labels(place, text, new), [text]);
         }
     }
-    // Of several that cannot be read again none is left: any runner will do.
+    // Of several labels that cannot be read back none remains: any runner will do.
     for line in LINES {
         assert_eq!(labels("runs-on: [x, @]", "\ny", line), Vec::<String>::new());
         assert_eq!(labels("runs-on: @", "\ty\nz", line), Vec::<String>::new());

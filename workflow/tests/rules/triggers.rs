@@ -1,5 +1,5 @@
-//! Triggers, notifications, changed files and paths: the corpus for all three server lines, and
-//! what must hold whatever the files.
+//! Triggers, notifications, changed files and paths: the corpus for all three release lines, and
+//! properties that hold for all files.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const DIALECTS: [(Dialect, &[&str]); 3] = [
 ];
 const JOBS: &str = "jobs:\n  a:\n    runs-on: linux\n";
 
-/// What a case expects of a server line.
+/// The expectation of a case for a release line.
 fn expected<'c>(case: &'c Value, field: &str, suffixes: &[&str]) -> &'c Value {
     let mut named = suffixes.iter().map(|suffix| case.get(format!("{field}{suffix}")));
     named.find_map(|value| value).unwrap_or(&Value::Null)
@@ -41,7 +41,7 @@ fn matched(told: &Evaluation) -> Vec<&str> {
 }
 
 #[test]
-fn every_trigger_of_the_corpus() {
+fn triggers_match_the_corpus() {
     let corpus: Value =
         serde_json::from_str(include_str!("../../../tests/corpus/triggers.json")).expect("JSON");
     let cases = corpus["cases"].as_array().expect("cases");
@@ -74,7 +74,7 @@ fn every_trigger_of_the_corpus() {
 }
 
 #[test]
-fn every_path_of_the_corpus() {
+fn workflow_paths_match_the_corpus() {
     let corpus: Value =
         serde_json::from_str(include_str!("../../../tests/corpus/triggers.json")).expect("JSON");
     let cases = corpus["is_workflow_path"].as_array().expect("cases");
@@ -87,7 +87,7 @@ fn every_path_of_the_corpus() {
 }
 
 #[test]
-fn every_push_of_the_corpus() {
+fn changed_files_match_the_corpus() {
     let corpus: Value =
         serde_json::from_str(include_str!("../../../tests/corpus/changed_files.json"))
             .expect("JSON");
@@ -143,12 +143,12 @@ fn a_new_branch_on_a_merge_changes_nothing_and_a_first_commit_everything() {
         assert_eq!(new("merge"), Ok(vec![]));
         assert!(new("shallow").is_err() && new("nowhere").is_err());
     }
-    // Pushed onto an old tip, a merge is a difference as any other.
+    // Pushed onto an old tip, a merge is a plain difference.
     assert_eq!(changes::between(&commits, "first", "merge"), Ok(vec!["c".to_owned()]));
     assert!(!changes::is_zero("") && !changes::is_zero("000"));
 }
 
-/// Files as the forge's own code reads them.
+/// Files with the events that the forge's own code reads.
 #[test]
 fn the_forge_sees_the_same_events() {
     let cases: Value = serde_json::from_str(include_str!("forge/on.json")).expect("JSON");
@@ -167,7 +167,7 @@ fn the_forge_sees_the_same_events() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// `[event, {filter: patterns}, schedule]`, as the cases have it.
+/// `[event, {filter: patterns}, schedule]`, as in the cases.
 fn told(entry: &Entry) -> Value {
     let filters: serde_json::Map<_, _> =
         entry.filters.iter().map(|filter| (filter.key.clone(), json!(filter.patterns))).collect();
@@ -181,7 +181,7 @@ fn told(entry: &Entry) -> Value {
 }
 
 #[test]
-fn server_lines_differ_on_whole_files() {
+fn release_lines_differ_on_whole_files() {
     let invalid = |text: &str, dialect| {
         let workflow = yaml::parse(text.as_bytes()).expect("YAML");
         trigger::entries(&workflow, dialect).is_err()
@@ -215,7 +215,7 @@ fn evaluate(text: &str, event: &str, payload: &Value, changed: &[&str]) -> Evalu
 }
 
 #[test]
-fn every_filter_says_why() {
+fn every_filter_reports_its_reason() {
     let payload = push("refs/heads/dev");
     let filter = "on: {push: {branches: [main, '!dev', '*'], paths: ['src/**', '!src/x'], \
                   paths-ignore: ['docs/**'], tags: [v*], types: [a], branches-ignore: ['[']}}";
@@ -230,7 +230,7 @@ fn every_filter_says_why() {
             "`src/a` is included by `src/**`",
             "`src/a` is not ignored",
             "a ref of another kind was pushed",
-            "the event knows no such filter",
+            "the event does not support this filter",
         ]
     );
     assert!(matches!(judged.filters[5].why, Why::NoPattern(_)), "{:?}", judged.filters[5]);
@@ -249,7 +249,7 @@ fn every_filter_says_why() {
     assert_eq!(told.entries[0].verdict, Verdict::Scheduled);
 }
 
-/// `branches` and `tags` together mean "or"; one key more on either side, and nothing matches.
+/// `branches` and `tags` together mean "or"; with a second key on either side, nothing matches.
 #[test]
 fn filters_of_refs_are_counted() {
     let count = |filters: &str, git_ref: &str| {
@@ -273,7 +273,7 @@ fn filters_of_refs_are_counted() {
     for (filters, branch, tag) in cases {
         assert_eq!(count(filters, "refs/heads/m"), branch, "{filters}, a branch");
         assert_eq!(count(filters, "refs/tags/v"), tag, "{filters}, a tag");
-        // Neither kind: nothing but filters of paths can be satisfied.
+        // Neither kind: only filters of paths can be satisfied.
         let neither = usize::from(filters == "paths: [a]");
         assert_eq!(count(filters, "refs/pull/1/head"), neither, "{filters}, neither");
     }
@@ -308,7 +308,7 @@ fn activities_have_githubs_names() {
     assert!(with("release", "release", "edited", &pull("updated")));
     assert!(with("package", "registry_package", "[published]", &pull("created")));
     assert!(with("package", "package", "[deleted]", &pull("deleted")));
-    // A label was set or taken away: the webhook of older servers does not tell which.
+    // A label was added or removed: the webhook of older servers does not tell which.
     let issue = |changes: Value| json!({ "action": "label_updated", "changes": changes });
     let added = issue(json!({ "added_labels": [{}], "removed_labels": null }));
     assert!(with("issue_label", "issues", "[labeled]", &added));
@@ -316,9 +316,9 @@ fn activities_have_githubs_names() {
     assert!(!with("issue_label", "issues", "['*']", &issue(Value::Null)));
 }
 
-/// The server panics over such a pattern and is caught, with the event.
+/// The server panics on such a pattern and recovers, dropping the event.
 #[test]
-fn a_pattern_of_types_that_is_none_ends_the_event() {
+fn an_invalid_pattern_of_types_drops_the_event() {
     let files = Files::from([
         (".gitea/workflows/a.yml".to_owned(), format!("on: issues\n{JOBS}")),
         (".gitea/workflows/b.yml".to_owned(), format!("on: {{issues: {{types: ['[']}}}}\n{JOBS}")),
@@ -393,7 +393,7 @@ fn each_event_has_its_ref() {
 }
 
 #[test]
-fn what_keeps_a_push_from_running() {
+fn skip_texts_and_switches_keep_a_push_from_running() {
     let files = one("push");
     let usual = Context::default();
     let said = |message: &str| Context { tip_message: message.to_owned(), ..Context::default() };
@@ -406,7 +406,7 @@ fn what_keeps_a_push_from_running() {
         assert!(none(&main, &said(&format!("a\n\nb {text}"))), "{text}");
         assert!(!none(&main, &said(&text.to_uppercase())), "{text}");
     }
-    // The title of a pull request is none of a push's.
+    // The title of a pull request does not count for a push.
     let titled = Context { title: Some("[skip ci]".to_owned()), ..Context::default() };
     assert!(!none(&main, &titled));
     let deleted = json!({ "ref": "refs/heads/main", "after": "0".repeat(40) });
@@ -460,12 +460,12 @@ fn only_a_push_to_the_default_branch_stores_schedules() {
     };
     let one = ("ci.yml".to_owned(), "schedule".to_owned());
     assert_eq!(stored("refs/heads/main", &files), Some(vec![one]));
-    assert_eq!(stored("refs/heads/main", &Files::new()), Some(vec![]), "they are taken away");
+    assert_eq!(stored("refs/heads/main", &Files::new()), Some(vec![]), "they are removed");
     assert_eq!(stored("refs/heads/dev", &files), None, "they stay as they are");
 }
 
 #[test]
-fn directories_are_taken_one_or_the_other() {
+fn the_first_existing_workflow_directory_is_used() {
     let text = format!("on: push\n{JOBS}");
     let files = |paths: &[&str]| -> Files {
         paths.iter().map(|path| ((*path).to_owned(), text.clone())).collect()
@@ -562,9 +562,9 @@ const EVENTS: [&str; 6] =
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// No file is decided by another one, nor by the order in which what has changed is listed.
+    /// No file is affected by another one, nor by the order of the changed files.
     #[test]
-    fn files_are_decided_one_by_one(
+    fn files_are_evaluated_independently(
         texts in prop::collection::vec(workflow(), 1..5),
         mut paths in prop::collection::vec(name(), 0..6),
         event in prop::sample::select(EVENTS.to_vec()),
@@ -590,15 +590,15 @@ proptest! {
             let mut apart: Vec<_> = all.iter().flat_map(|(path, text)| {
                 told(&Files::from([(path.clone(), text.clone())]), &paths).runs
             }).collect();
-            // The base branch's come last.
+            // Those of the base branch come last.
             apart.sort_by_key(|run| run.event == "pull_request_target");
             prop_assert_eq!(&apart, &together.runs);
         }
     }
 
-    /// The rule of counting, told by the verdicts of the filters alone.
+    /// The rule of counting, computed from the results of the filters alone.
     #[test]
-    fn a_match_is_a_count(text in workflow(), branch in name(), tag in any::<bool>()) {
+    fn a_match_follows_from_the_count_of_satisfied_filters(text in workflow(), branch in name(), tag in any::<bool>()) {
         let kind = if tag { "tags" } else { "heads" };
         let payload = push(&format!("refs/{kind}/{branch}"));
         let event = Event { name: "push", payload: &payload, git_ref: "" };
@@ -615,7 +615,7 @@ proptest! {
     }
 
     #[test]
-    fn any_on_is_read_or_refused(text in "[a-z:{}\\[\\], \n&*!'0-9-]{0,60}") {
+    fn no_value_of_on_panics(text in "[a-z:{}\\[\\], \n&*!'0-9-]{0,60}") {
         if let Ok(workflow) = yaml::parse(format!("on: {text}").as_bytes()) {
             for dialect in [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27] {
                 let _ = on::parse(&workflow, dialect);

@@ -1,8 +1,8 @@
-//! Workflow files as nodes: as the forge's parser reads them, and never a panic.
+//! Workflow files as nodes: parsed as the forge does, without panics.
 //!
-//! `forge/yaml.json` holds texts with the nodes that go-yaml v3.0.1 and v4.0.0-rc.3 make of them,
-//! which agree on all of these; `forge/on.json` whole files with the events that Gitea 1.27.0 sees.
-//! `differs` names what is known to be read otherwise here.
+//! `forge/yaml.json` holds texts with the nodes that go-yaml v3.0.1 and v4.0.0-rc.3 produce, which
+//! agree on all of these; `forge/on.json` whole files with the events that Gitea 1.27.0 reads.
+//! `differs` marks known differences.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn cases(text: &str) -> Vec<Value> {
     serde_json::from_str(text).expect("the cases are JSON")
 }
 
-/// A node as the cases have it: `[s, text, tag]`, `[q, items…]`, `[m, keys and values…]`, `[a]`.
+/// A node as in the cases: `[s, text, tag]`, `[q, items…]`, `[m, keys and values…]`, `[a]`.
 fn told(node: &Node) -> Value {
     let all = |kind: &str, nodes: Vec<&Node>| {
         Value::Array([json!(kind)].into_iter().chain(nodes.into_iter().map(told)).collect())
@@ -40,7 +40,7 @@ fn told(node: &Node) -> Value {
 }
 
 #[test]
-fn the_forges_parser_reads_the_same() {
+fn nodes_match_those_of_the_forges_parser() {
     let mut wrong = Vec::new();
     let cases = cases(include_str!("forge/yaml.json"));
     assert!(cases.len() > 300, "only {} cases", cases.len());
@@ -48,7 +48,7 @@ fn the_forges_parser_reads_the_same() {
         let text = case["yaml"].as_str().expect("a text");
         let got = parse(text.as_bytes()).map_or(Value::Null, |node| told(&node));
         let differs = case.get("differs").is_some();
-        // A difference that is gone leaves the list, too.
+        // A difference that no longer exists must leave the list.
         if (got == case["nodes"]) == differs {
             wrong.push(format!("{text:?}\n  forge {}\n  here  {got}", case["nodes"]));
         }
@@ -70,7 +70,7 @@ fn lines_are_counted_from_one() {
 }
 
 #[test]
-fn duplicates_are_kept_and_the_last_is_got() {
+fn duplicate_keys_are_kept_and_get_returns_the_last() {
     let node = parse(b"a: 1\nb: 2\na: 3\n").expect("YAML");
     assert_eq!(node.entries().map(<[_]>::len), Some(3));
     assert_eq!(node.get("a").and_then(Node::as_str), Some("3"));
@@ -78,9 +78,9 @@ fn duplicates_are_kept_and_the_last_is_got() {
     assert_eq!(parse(b"a: 1\nb: 2\n").expect("YAML").duplicate_key(), None);
 }
 
-/// What is not kept is the tag; the item is there, and it is one.
+/// Only the tag is dropped; the item stays.
 #[test]
-fn the_tag_of_nothing_takes_in_the_comma() {
+fn the_tag_of_an_empty_item_includes_the_comma() {
     for (text, items) in
         [("[!x, y]", &["y"][..]), ("[!x/**, y, z]", &["y", "z"]), ("[w, !x, y]", &["w", "y"])]
     {
@@ -91,9 +91,9 @@ fn the_tag_of_nothing_takes_in_the_comma() {
     }
 }
 
-/// However many keys there are: lists are alike, and so are mappings; an alias is like nothing.
+/// For any number of keys: lists equal each other, and so do mappings; an alias equals nothing.
 #[test]
-fn keys_are_alike_by_text_or_by_kind() {
+fn keys_are_equal_by_text_or_by_kind() {
     for others in [0, 1, 15, 16, 40] {
         let with = |keys: &str| {
             let other = |n: usize| format!("k{n}: 0\n");
@@ -109,18 +109,18 @@ fn keys_are_alike_by_text_or_by_kind() {
             ("x: 0\n'x': 0\n", Some(2)),
             ("1: 0\n? !!str 1\n: 0\n", Some(2)),
         ] {
-            assert_eq!(with(keys), line, "{keys:?} behind {others} others");
+            assert_eq!(with(keys), line, "{keys:?} after {others} others");
         }
     }
 }
 
 #[test]
-fn an_alias_is_one_and_can_be_followed() {
+fn an_alias_is_recognized_and_followed() {
     let node = parse(b"x: &a [b]\ny: *a\nz: &s [*s]\n").expect("YAML");
     let alias = node.get("y").expect("there");
     assert!(alias.is_alias() && alias.core().is_none() && alias.as_str().is_none());
     assert_eq!(alias.items().map(<[_]>::len), Some(1));
-    // One that stands within its own anchor leads nowhere.
+    // An alias within its own anchor has no target.
     let within = &node.get("z").and_then(Node::items).expect("a list")[0];
     assert_eq!(within.resolved(), within);
 }
@@ -151,13 +151,13 @@ fn only_the_first_mebibyte_is_read() {
     let mut long = b"on: push\n#".to_vec();
     long.resize(READ, b'x');
     long.extend(b"\n: [}");
-    assert!(parse(&long).is_ok(), "what is wrong stands behind it");
+    assert!(parse(&long).is_ok(), "the error comes after the limit");
     long[READ - 5..READ].copy_from_slice(b"\n: [}");
     assert!(parse(&long).is_err());
 }
 
 #[test]
-fn hostile_files_are_refused() {
+fn hostile_files_are_rejected() {
     let nested = |open: &str, close: &str, deep: usize| open.repeat(deep) + &close.repeat(deep);
     assert!(parse(nested("[", "]", DEPTH - 1).as_bytes()).is_ok());
     for deep in [DEPTH + 1, 100_000] {
@@ -167,7 +167,7 @@ fn hostile_files_are_refused() {
     }
     assert!(parse(nested("[", "]", DEPTH).as_bytes()).is_ok());
     assert!(parse(format!("{}x{}", "[".repeat(DEPTH), "]".repeat(DEPTH)).as_bytes()).is_err());
-    // A thousand and one times 999 nodes and the list they are in.
+    // 1,001 times 999 nodes and the list that holds them.
     let many = |more: &str| {
         let first = vec!["x"; 998].join(",");
         format!("[&a [{first}],{}{more}]", vec!["*a"; 1_000].join(","))
@@ -184,7 +184,7 @@ fn hostile_files_are_refused() {
         (0..300).map(level).collect::<Vec<_>>().concat()
     };
     let (bomb, chain) = (levels(9), levels(1));
-    // An alias is a level, and so is the list around it; below all are a text and a list.
+    // An alias is a level, and so is the list around it; at the bottom are a text and a list.
     let lines = |n: usize| chain.lines().take(n).collect::<Vec<_>>().join("\n");
     assert!(parse(lines(DEPTH / 2 - 1).as_bytes()).is_ok());
     assert!(parse(lines(DEPTH / 2).as_bytes()).is_err());
@@ -192,17 +192,17 @@ fn hostile_files_are_refused() {
     assert!(bomb.contains("aliasing"), "{bomb}");
     let chain = parse(chain.as_bytes()).expect_err("a chain").to_string();
     assert!(chain.contains("deep"), "{chain}");
-    // Each anchored node is kept beside the tree: a large one within many others.
+    // Each anchored node is copied beside the tree: a large one within many others.
     let text = "x".repeat(500_000);
     let deep = (0..150).map(|n| format!("[&a{n} ")).collect::<Vec<_>>().concat();
     let nest = format!("{deep}\"{text}\"{}", "]".repeat(150));
     assert!(parse(nest.as_bytes()).expect_err("too much").to_string().contains("anchored"));
-    // What is not anchored is not kept, nor what an alias stands for.
+    // Only anchored nodes are copied, without the targets of aliases.
     let nest = format!("{}\"{text}\"{}", "[".repeat(150), "]".repeat(150));
     assert!(parse(nest.as_bytes()).is_ok());
     let aliases = format!("- &a {text}\n- &b [{}]\n", vec!["*a"; 100].join(","));
     assert!(parse(aliases.as_bytes()).is_ok());
-    // To the last byte: 32 nodes, each with all that it holds.
+    // Exactly the limit: 32 nodes, each with its whole content.
     let nest = |length: usize| {
         let text = "x".repeat(length);
         format!("{}&a \"{text}\"{}", "&a [".repeat(31), "]".repeat(31))
@@ -210,13 +210,13 @@ fn hostile_files_are_refused() {
     let most = 16 * 1024 * 1024 / 32 - size_of::<Node>() * 33 / 2;
     assert!(parse(nest(most).as_bytes()).is_ok());
     assert!(parse(nest(most + 1).as_bytes()).is_err());
-    // Some megabytes of it are nothing hostile.
+    // Some megabytes are legitimate.
     let text = "x".repeat(500_000);
     let few = format!("[&a [&b [&c [&d [\"{text}\"]]]]]");
     assert!(parse(few.as_bytes()).is_ok());
 }
 
-/// The nodes of a document with its aliases followed, as whoever walks it does.
+/// Walks a document with its aliases followed.
 fn walk(node: &Node, left: &mut u64, deep: usize) {
     assert!(deep <= DEPTH && *left > 0, "the bounds do not hold");
     *left -= 1;
@@ -230,7 +230,7 @@ fn walk(node: &Node, left: &mut u64, deep: usize) {
     }
 }
 
-/// Pieces that YAML is made of, put together at random.
+/// Random combinations of pieces of YAML.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "on:",
@@ -279,17 +279,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(node) = parse(&bytes) {
             walk(&node, &mut (NODES + 1), 0);
         }
     }
 
     #[test]
-    fn any_pieces_are_read_or_refused(text in pieces()) {
+    fn no_combination_of_pieces_panics(text in pieces()) {
         if let Ok(node) = parse(text.as_bytes()) {
             walk(&node, &mut (NODES + 1), 0);
-            // What is read once is read again.
+            // Parsing is deterministic.
             prop_assert_eq!(parse(text.as_bytes()), Ok(node));
         }
     }

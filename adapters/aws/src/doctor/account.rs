@@ -1,4 +1,4 @@
-//! What the account has of what the classes name, asked for once for all classes.
+//! Reads the resources that the classes name, once for all classes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +11,21 @@ use super::unseen;
 use crate::errors::{self, ec2 as codes};
 use tinqs_ci_reconciler::ports::check::Check;
 
-/// By id. `None`: they could not be looked at, which has been told.
+/// By ID. `None`: they could not be read, which is reported.
 pub(super) type Known<T> = Option<BTreeMap<String, T>>;
 
-/// What there is of it.
+/// The account's resources.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) images: Known<Image>,
     pub(super) subnets: Known<Subnet>,
     pub(super) groups: Known<SecurityGroup>,
     pub(super) kinds: Known<InstanceTypeInfo>,
-    /// Zones that offer a kind.
+    /// The zones that offer an instance type.
     pub(super) zones: Known<BTreeSet<String>>,
 }
 
-/// Values that a filter takes.
+/// Most values of one filter.
 const MOST_VALUES: usize = 200;
 
 fn named(classes: &[Class], of: impl Fn(&Machine) -> Vec<&String>) -> Vec<String> {
@@ -39,10 +39,10 @@ fn filter(name: &str, values: &[String]) -> Filter {
 }
 
 impl Account {
-    /// Asks for all of it, and tells what may not be looked at.
+    /// Reads all of it; returns a check for each part that could not be read.
     ///
     /// # Errors
-    /// EC2 cannot be asked at all.
+    /// EC2 cannot be reached.
     pub(super) async fn look(
         client: &Client,
         classes: &[Class],
@@ -72,17 +72,19 @@ impl Account {
         let kinds = named(classes, |m| vec![&m.kind]);
         match infos(client, &kinds).await {
             Ok(infos) => account.kinds = Some(infos),
-            Err(error) => known("kinds", "ec2:DescribeInstanceTypes", error)?,
+            Err(error) => known("instance types", "ec2:DescribeInstanceTypes", error)?,
         }
         match offers(client, &kinds).await {
             Ok(zones) => account.zones = Some(zones),
-            Err(error) => known("zones of kinds", "ec2:DescribeInstanceTypeOfferings", error)?,
+            Err(error) => {
+                known("zones of instance types", "ec2:DescribeInstanceTypeOfferings", error)?
+            }
         }
         Ok((account, told))
     }
 }
 
-/// Each by its id, because a filter leaves out what is deprecated.
+/// Reads each image by its ID: a filter leaves out deprecated images.
 async fn images(client: &Client, ids: &[String]) -> Result<BTreeMap<String, Image>, PortError> {
     let mut images = BTreeMap::new();
     for id in ids {

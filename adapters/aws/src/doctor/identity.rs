@@ -1,4 +1,4 @@
-//! Whose credentials these are.
+//! Checks the credentials.
 
 use std::time::Duration;
 
@@ -13,30 +13,31 @@ use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{chain, cut};
 
 const NAME: &str = "aws";
-/// Credentials from a machine's metadata or a container may have to be waited for.
+/// Credentials from instance metadata or a container may take a while.
 const WITHIN: Duration = Duration::from_secs(10);
 const NONE: &str = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this \
                     host a role";
 
-/// Whose they are; an error where there are none, or AWS does not know them.
+/// Reports the account and identity; an error if there are no credentials or AWS rejects them.
 pub(super) async fn checks(config: &SdkConfig) -> Result<Check, Check> {
     let Some(provider) = config.credentials_provider() else {
-        return Err(Check::fail(NAME, "there are no credentials", NONE));
+        return Err(Check::fail(NAME, "no AWS credentials found", NONE));
     };
     match tokio::time::timeout(WITHIN, provider.provide_credentials()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            // The SDK tells each place it has looked in, a line each.
+            // The SDK reports each place it has searched, one per line.
             let why = chain(&error).replace("\n  ", "; ");
             let why = why.replace("the credential provider was not enabled", "none");
             return Err(Check::fail(
                 NAME,
-                format!("there are no credentials: {}", cut(&why, 400)),
+                format!("no AWS credentials found: {}", cut(&why, 400)),
                 NONE,
             ));
         }
         Err(_) => {
-            let message = format!("credentials did not come within {} s", WITHIN.as_secs());
+            let message =
+                format!("the AWS credentials did not arrive within {} s", WITHIN.as_secs());
             return Err(Check::fail(NAME, message, NONE));
         }
     }
@@ -49,10 +50,10 @@ pub(super) async fn checks(config: &SdkConfig) -> Result<Check, Check> {
         }
         Err(error) => errors::port_error("sts", "doctor", &error, codes::TABLE),
     };
-    let message = format!("whose the credentials are is not known: {}", error.message);
+    let message = format!("cannot read the caller identity: {}", error.message);
     match error.kind {
-        // What is needed may be reached where STS is not, by endpoints in a VPC.
+        // The services in use may be reachable where STS is not, through VPC endpoints.
         ErrorKind::Unavailable | ErrorKind::Throttled => Ok(Check::warn(NAME, message, NETWORK)),
-        _ => Err(Check::fail(NAME, message, "are they of the right account, and not run out?")),
+        _ => Err(Check::fail(NAME, message, "check that the credentials have not expired")),
     }
 }

@@ -1,4 +1,4 @@
-//! Launches that are only tried: rights, profile, tags, and whatever else EC2 has to say.
+//! Dry-run launches: they check permissions, profile, tags, and the rest of the request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::ec2::rehearse;
 use tinqs_ci_reconciler::ports::check::Check;
 
 const NAME: &str = "class: launch";
-/// `serve` may be launching from the same bucket: 5 at once, then 2 a second.
+/// `serve` may be launching from the same token bucket: 5 at once, then 2 per second.
 const AT_ONCE: usize = 3;
 const THEN_EVERY: Duration = Duration::from_millis(700);
-/// Most tries of all classes together.
+/// Most dry runs for all classes together.
 const MOST: usize = 12;
 
-/// Tries for all classes.
+/// The dry runs for all classes.
 pub(super) struct Tries<'s> {
     client: Client,
     installation: &'s str,
     made: usize,
 }
 
-/// What is wrong already would be told again.
+/// A launch would repeat the failures already reported.
 pub(super) fn not_tried(class: &Class) -> Check {
-    let message = format!("{}: no launch was tried", class.name);
-    Check::warn(NAME, message, "mend what is above, then look again")
+    let message = format!("{}: launch not tried", class.name);
+    Check::warn(NAME, message, "fix the failures above, then run doctor again")
 }
 
-/// As few machines as have each kind, each subnet, each market, each image and each profile once.
+/// The fewest machine specs that cover each instance type, subnet, market, image and profile.
 fn covering(machines: &[Machine]) -> Vec<&Machine> {
     let mut chosen: Vec<&Machine> = Vec::new();
     for machine in machines {
@@ -54,7 +54,7 @@ impl<'s> Tries<'s> {
         Self { client, installation, made: 0 }
     }
 
-    /// What EC2 says to this class's machines.
+    /// Tries the class's machine specs.
     pub(super) async fn checks(
         &mut self,
         class: &Class,
@@ -95,7 +95,7 @@ fn judged(
     refused: &[(String, PortError)],
 ) -> Vec<Check> {
     let name = &class.name;
-    // What several are refused for is told once, with all of them.
+    // A reason that several machine specs share is reported once.
     let mut reasons: Vec<(&PortError, Vec<&str>)> = Vec::new();
     for (what, error) in refused {
         match reasons.iter_mut().find(|(other, _)| is_same(other, error)) {
@@ -117,18 +117,17 @@ fn judged(
         let more = if left > 0 { format!("; {left} more were not tried") } else { String::new() };
         checks.push(Check::ok(
             NAME,
-            format!(
-                "{name}: {granted}{of} launch{s} tried without being done would be granted{more}"
-            ),
+            format!("{name}: {granted}{of} dry-run launch{s} succeeded{more}"),
         ));
     } else if tried == 0 {
-        let message = format!("{name}: no launch was tried: {MOST} of other classes were");
+        let message =
+            format!("{name}: launch not tried: the other classes used all {MOST} dry runs");
         checks.push(Check::ok(NAME, message));
     }
     checks
 }
 
-/// Whether it is the same code: the sentences after it differ in ids.
+/// Compares error codes only: the sentences after them differ in IDs.
 fn is_same(one: &PortError, other: &PortError) -> bool {
     let code = |error: &PortError| error.message.split(' ').next().map(str::to_owned);
     one.kind == other.kind && code(one) == code(other)
@@ -151,19 +150,19 @@ fn refusal(message: String, error: &PortError) -> Check {
         ErrorKind::Denied => Check::fail(
             NAME,
             message,
-            "compare this process's role with deploy/aws/iam/controller.json: each kind, subnet, \
-             group, image and profile must be named there",
+            "compare this process's role with deploy/aws/iam/controller.json: each instance type, \
+             subnet, group, image and profile must be listed there",
         ),
         ErrorKind::Unavailable => Check::fail(NAME, message, NETWORK),
         ErrorKind::Throttled => {
-            Check::warn(NAME, message, "somebody else launches at this moment: look again later")
+            Check::warn(NAME, message, "EC2 throttles launches of this account: try again later")
         }
         ErrorKind::NoCapacity => {
-            Check::warn(NAME, message, "add other kinds or subnets to the class")
+            Check::warn(NAME, message, "add instance types or subnets to the class")
         }
         ErrorKind::Limit => Check::warn(NAME, message, "raise the quota, or lower `limit`"),
         ErrorKind::Conflict | ErrorKind::Invalid => {
-            Check::fail(NAME, message, "mend the class's [class.machines]")
+            Check::fail(NAME, message, "fix the class's [class.machines]")
         }
     }
 }
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn few_tries_cover_every_word() {
+    fn few_dry_runs_cover_every_value() {
         let mut machines = Vec::new();
         for market in [Market::Spot, Market::OnDemand] {
             for kind in ["a.x", "b.x", "c.x"] {
@@ -221,15 +220,20 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_helps() {
+    fn a_refusal_names_its_remedy() {
         let refused = |kind, message: &str| PortError::new("compute", "rehearse", kind, message);
         let rows = [
             (ErrorKind::Denied, "UnauthorizedOperation: iam:PassRole on", Outcome::Fail, "PassRun"),
             (ErrorKind::Denied, "UnauthorizedOperation: ec2:CreateTags", Outcome::Fail, "TagAt"),
-            (ErrorKind::Denied, "UnauthorizedOperation: RunInstances", Outcome::Fail, "each kind"),
-            (ErrorKind::Unavailable, "not answered", Outcome::Fail, "network"),
+            (
+                ErrorKind::Denied,
+                "UnauthorizedOperation: RunInstances",
+                Outcome::Fail,
+                "each instance type",
+            ),
+            (ErrorKind::Unavailable, "no response", Outcome::Fail, "network"),
             (ErrorKind::Throttled, "RequestLimitExceeded", Outcome::Warn, "later"),
-            (ErrorKind::NoCapacity, "Unsupported", Outcome::Warn, "other kinds"),
+            (ErrorKind::NoCapacity, "Unsupported", Outcome::Warn, "instance types"),
             (ErrorKind::Limit, "VcpuLimitExceeded", Outcome::Warn, "quota"),
             (ErrorKind::Invalid, "InvalidParameterValue", Outcome::Fail, "[class.machines]"),
         ];

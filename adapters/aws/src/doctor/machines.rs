@@ -1,4 +1,4 @@
-//! Each class: whether what its machines are made of is there and fits together.
+//! Checks that the resources each class names exist and fit together.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ const SUBNETS: &str = "class: subnets";
 const GROUPS: &str = "class: groups";
 const KINDS: &str = "class: kinds";
 
-/// A class without a limit is taken to want so many at once.
+/// Machines that a class without a limit is assumed to run at once.
 const USUAL: i64 = 10;
 
 pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check> {
@@ -78,8 +78,10 @@ fn image_check(class: &Class, id: &str, image: Option<&Image>) -> Check {
     let Some(image) = image else {
         return Check::fail(
             IMAGE,
-            format!("{name}: there is no image {id} in this region that this account may use"),
-            "check `image` (RUNNER_AMI); an image of another region must be copied to this one",
+            format!(
+                "{name}: image {id} does not exist in this region, or this account may not use it"
+            ),
+            "check `image` (RUNNER_AMI); copy an image of another region to this one",
         );
     };
     let architecture = image.architecture().map_or("?", |a| a.as_str());
@@ -91,12 +93,12 @@ fn image_check(class: &Class, id: &str, image: Option<&Image>) -> Check {
         state => Check::fail(
             IMAGE,
             format!("{name}: {id} is {}", state.map_or("in no state", ImageState::as_str)),
-            "wait until it is available, or take another `image` (RUNNER_AMI)",
+            "wait until it is available, or set another `image` (RUNNER_AMI)",
         ),
     }
 }
 
-/// `names are` or `name is`.
+/// Returns `names are` or `name is`.
 fn are(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb}", names.join(", "))
@@ -120,7 +122,7 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
     });
     let mut message = format!("{name}: {}", told.collect::<Vec<_>>().join(", "));
     if subnets.iter().any(|subnet| subnet.map_public_ip_on_launch() == Some(false)) {
-        message += "; without public addresses, machines need another way to the forge";
+        message += "; machines get no public address and need a NAT or endpoint to reach the forge";
     }
     let all: i64 = subnets.iter().map(|subnet| free(subnet)).sum();
     if all < class.limit.map_or(USUAL, i64::from) {
@@ -130,7 +132,7 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
     Check::ok(SUBNETS, message)
 }
 
-/// Whether anybody may come in by one of these.
+/// Whether a rule admits every address.
 fn is_open(permissions: &[IpPermission]) -> bool {
     permissions.iter().any(|permission| {
         permission.ip_ranges().iter().any(|range| range.cidr_ip() == Some("0.0.0.0/0"))
@@ -146,7 +148,7 @@ fn group_check(
 ) -> Option<Check> {
     let name = &class.name;
     if ids.is_empty() {
-        // The configuration has warned about the default group.
+        // The configuration has warned about the default group already.
         return None;
     }
     let there = |id: &&&str| groups.iter().any(|group| group.group_id() == Some(**id));
@@ -164,21 +166,21 @@ fn group_check(
             let (other, vpc) = (subnet.subnet_id().unwrap_or("?"), group.vpc_id().unwrap_or("?"));
             return Some(Check::fail(
                 GROUPS,
-                format!("{name}: {id} is of {vpc}, and {other} is not"),
-                "name groups and subnets of one VPC, or make two classes of them",
+                format!("{name}: {id} belongs to {vpc}, and {other} does not"),
+                "use groups and subnets of one VPC, or split the class in two",
             ));
         }
         if is_open(group.ip_permissions()) {
             return Some(Check::warn(
                 GROUPS,
-                format!("{name}: {id} lets anybody in"),
-                "take that rule away: nothing needs to come in",
+                format!("{name}: {id} admits inbound traffic from everywhere"),
+                "remove that rule: machines need no inbound traffic",
             ));
         }
     }
     let ids: Vec<&str> = ids.iter().copied().collect();
     let vpc = groups.first().and_then(|group| group.vpc_id()).unwrap_or("?");
-    Some(Check::ok(GROUPS, format!("{name}: {} of {vpc}, as its subnets", are(&ids))))
+    Some(Check::ok(GROUPS, format!("{name}: {} in {vpc}, like its subnets", are(&ids))))
 }
 
 fn kind_checks(class: &Class, account: &Account) -> Vec<Check> {
@@ -189,7 +191,7 @@ fn kind_checks(class: &Class, account: &Account) -> Vec<Check> {
         let Some(info) = known.get(kind) else {
             checks.push(Check::fail(
                 KINDS,
-                format!("{name}: there is no kind {kind} in this region"),
+                format!("{name}: instance type {kind} does not exist in this region"),
                 "check `kinds` (INSTANCE_TYPES)",
             ));
             continue;
@@ -206,7 +208,7 @@ fn kind_checks(class: &Class, account: &Account) -> Vec<Check> {
         checks.push(Check::ok(
             KINDS,
             format!(
-                "{name}: {}: offered in its zones, of its image's architecture",
+                "{name}: {}: offered in its zones, matches the image's architecture",
                 good.join(", ")
             ),
         ));
@@ -241,7 +243,7 @@ fn does_not_fit(
                 has.join(" or "),
                 image.image_id().unwrap_or("its image")
             ),
-            "take kinds and image of one architecture; two architectures are two classes",
+            "use `kinds` and `image` of one architecture; make one class per architecture",
         )
     })
 }
@@ -260,8 +262,8 @@ fn is_not_sold(class: &Class, kind: &str, info: &InstanceTypeInfo) -> Option<Che
     })?;
     Some(Check::fail(
         KINDS,
-        format!("{}: {kind} is not sold {lacking}", class.name),
-        "take another kind, or another of `markets`",
+        format!("{}: {kind} is not sold as {lacking}", class.name),
+        "choose another of `kinds`, or another of `markets`",
     ))
 }
 
@@ -278,9 +280,10 @@ fn is_not_offered(class: &Class, kind: &str, account: &Account) -> Option<Check>
     }
     let message = format!("{}: {kind} is not offered in {}", class.name, missing.join(", "));
     Some(if missing.len() == wanted.len() {
-        Check::fail(KINDS, message, "take another kind, or subnets in other zones")
+        Check::fail(KINDS, message, "choose another of `kinds`, or subnets in other zones")
     } else {
-        let fix = "it is tried there in vain each time: make two classes, or leave it so";
+        let fix =
+            "launches there fail and the next placement is tried: split the class, or ignore it";
         Check::warn(KINDS, message, fix)
     })
 }

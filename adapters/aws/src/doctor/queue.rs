@@ -1,4 +1,4 @@
-//! The queue: there, with a queue for what cannot be read, and open to EC2's own events.
+//! Checks the queue: it exists, has a dead-letter queue, and accepts EC2's events.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::text::cut;
 const QUEUE: &str = "queue";
 const DEAD: &str = "queue: dead letters";
 const EVENTS: &str = "queue: events";
-/// A look may take so long, in seconds.
+/// How long a reconcile may take, in seconds.
 const A_LOOK: u64 = 60;
 
 pub(super) async fn checks(config: &SdkConfig, url: &str, machines_in: Option<&str>) -> Vec<Check> {
@@ -25,12 +25,12 @@ pub(super) async fn checks(config: &SdkConfig, url: &str, machines_in: Option<&s
     let attributes = match attributes(&client, url).await {
         Ok(attributes) => attributes,
         Err(error) => {
-            let what = format!("sqs:{} is not to be used", cut(url, 200));
+            let what = format!("cannot use sqs:{}", cut(url, 200));
             let mut check = failed(QUEUE, &what, "sqs:GetQueueAttributes on it", &error);
             if error.message.contains("NonExistentQueue") || error.message.contains("QueueDoesNot")
             {
                 check.fix = Some(format!(
-                    "`tinqs-ci init --aws` makes it with its dead-letter queue; or check `queue`: {}",
+                    "create it with its dead-letter queue by `tinqs-ci init --aws`, or fix `queue`: {}",
                     "sqs:https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
                 ));
             }
@@ -68,7 +68,7 @@ fn queue_check(url: &str, machines_in: Option<&str>, attributes: &Attributes) ->
     let hidden = number(attributes, &Name::VisibilityTimeout);
     let kept = number(attributes, &Name::MessageRetentionPeriod);
     let message = format!(
-        "sqs:{}: {waiting} waiting, hidden for {hidden} s, kept for {} h",
+        "sqs:{}: {waiting} messages, visibility timeout {hidden} s, retention {} h",
         cut(url, 200),
         kept / 3_600
     );
@@ -77,14 +77,14 @@ fn queue_check(url: &str, machines_in: Option<&str>, attributes: &Attributes) ->
     {
         return Check::warn(
             QUEUE,
-            format!("{message}; it is in {here}, and the machines in {there}"),
-            "make the queue where the machines are: EC2's events come from there",
+            format!("{message}; the queue is in {here}, the machines in {there}"),
+            "create the queue in the machines' region: EC2's events come from there",
         );
     }
     if hidden < A_LOOK {
         return Check::warn(
             QUEUE,
-            format!("{message}: a Lambda function would be sent a name again while it looks"),
+            format!("{message}: a Lambda function would receive a name again mid-reconcile"),
             format!(
                 "aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout=180 \
                  (serve asks for 120 s itself)",
@@ -93,7 +93,7 @@ fn queue_check(url: &str, machines_in: Option<&str>, attributes: &Attributes) ->
         );
     }
     if kept < 3_600 {
-        let fix = "set MessageRetentionPeriod to a day: a wake-up should outlive an outage";
+        let fix = "set MessageRetentionPeriod to one day: a wake should outlive an outage";
         return Check::warn(QUEUE, message, fix);
     }
     Check::ok(QUEUE, message)
@@ -102,16 +102,16 @@ fn queue_check(url: &str, machines_in: Option<&str>, attributes: &Attributes) ->
 fn without_dead_letters(url: &str) -> Check {
     Check::warn(
         DEAD,
-        "there is no dead-letter queue: what cannot be read is dropped",
+        "there is no dead-letter queue: unreadable messages are dropped",
         format!(
-            "make a queue for it (`tinqs-ci init --aws` does with a new queue), then `aws sqs \
+            "create one (`tinqs-ci init --aws` does so with a new queue), then `aws sqs \
              set-queue-attributes --queue-url {} --attributes file://redrive.json` with its ARN",
             cut(url, 200)
         ),
     )
 }
 
-/// How many messages are in the dead-letter queue.
+/// Returns how many messages are in the dead-letter queue.
 async fn dead_letters(client: &Client, arn: &QueueArn) -> Result<u64, PortError> {
     let told = |e| errors::port_error("queue", "doctor", &e, codes::TABLE);
     let asked = client.get_queue_url().queue_name(&arn.name);
@@ -124,29 +124,29 @@ async fn dead_letters(client: &Client, arn: &QueueArn) -> Result<u64, PortError>
 fn dead_letters_check(arn: &QueueArn, count: Result<u64, PortError>) -> Check {
     let name = cut(&arn.name, 80);
     match count {
-        Ok(0) => Check::ok(DEAD, format!("{name} is there, and empty")),
+        Ok(0) => Check::ok(DEAD, format!("{name} exists and is empty")),
         Ok(count) => Check::warn(
             DEAD,
-            format!("{name} holds {count}: something sends what is neither a name nor an event"),
-            "docs/runbooks/dead-letters.md says what to do",
+            format!("{name} holds {count} messages that are neither a name nor an event"),
+            "follow docs/runbooks/dead-letters.md",
         ),
         Err(error) => Check::warn(
             DEAD,
-            format!("{name} is not to be used: {}", error.message),
-            "is it there, and may this process sqs:GetQueueUrl, GetQueueAttributes and \
-             SendMessage on it?",
+            format!("cannot use {name}: {}", error.message),
+            "check that it exists, and allow this process sqs:GetQueueUrl, GetQueueAttributes and \
+             SendMessage on it",
         ),
     }
 }
 
-/// EC2's events are worth having and needed by nothing.
+/// EC2's events are optional.
 fn events_check(policy: &str) -> Check {
     if policy.contains("events.amazonaws.com") {
         return Check::ok(EVENTS, "EventBridge may send EC2's events here");
     }
     Check::ok(
         EVENTS,
-        "EventBridge may not send here: ends of machines are seen by the next sweep, not within a \
+        "EventBridge may not send here: the next sweep sees the end of a machine, not within a \
          second (docs/aws.md, \"The queue\")",
     )
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_places_decide() {
+    fn timeouts_and_regions_decide_the_outcome() {
         let outcome =
             |region, attributes: &Attributes| queue_check(URL, region, attributes).outcome;
         let here = Some("eu-central-1");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_ask_for_somebody() {
+    fn dead_letters_are_a_warning() {
         let arn = QueueArn { account: "111122223333".to_owned(), name: "wakes-dead".to_owned() };
         let outcome = |count| dead_letters_check(&arn, count).outcome;
         assert_eq!(outcome(Ok(0)), Outcome::Ok);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_told_by_the_policy() {
+    fn the_policy_decides_whether_events_may_come() {
         let open = r#"{"Statement":[{"Principal":{"Service":"events.amazonaws.com"}}]}"#;
         assert!(events_check(open).message.contains("may send"));
         assert!(events_check("").message.contains("may not send"));

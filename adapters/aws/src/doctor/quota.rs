@@ -1,5 +1,5 @@
-//! How many vCPUs a class may take, and which of the account's quotas that counts against. Quotas
-//! themselves are another service's, which is not asked.
+//! Computes how many vCPUs a class may use, and names the quota that limits them. Service Quotas
+//! itself is not called.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::check::Check;
 
 const NAME: &str = "class: quota";
 
-/// What Service Quotas calls the group of families that a kind belongs to.
+/// The name that Service Quotas gives to the group of an instance type's family.
 fn group(kind: &str) -> &'static str {
     let letters: String = kind.chars().take_while(char::is_ascii_lowercase).collect();
     match letters.as_str() {
@@ -34,7 +34,7 @@ fn quota(market: Market, group: &str) -> String {
     }
 }
 
-/// What to compare with what; nothing where the kinds are not known.
+/// Returns the comparison; `None` if the instance types are not known.
 pub(super) fn check(
     class: &Class,
     kinds: Option<&BTreeMap<String, InstanceTypeInfo>>,
@@ -49,12 +49,12 @@ pub(super) fn check(
     let wants = match class.limit {
         Some(limit) => {
             let all = i64::from(limit).saturating_mul(i64::from(most));
-            format!("{limit} machines of up to {most} vCPUs are {all}")
+            format!("{limit} machines of up to {most} vCPUs need {all}")
         }
-        None => format!("up to {most} vCPUs a machine, and no `limit`"),
+        None => format!("up to {most} vCPUs per machine, no `limit`"),
     };
     let message =
-        format!("{name}: {wants}; compare with {quotas} in Service Quotas, EC2 (not read here)");
+        format!("{name}: {wants}; compare with {quotas} in Service Quotas, EC2 (not checked here)");
     Some(Check::ok(NAME, message))
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_belong_to_groups() {
+    fn an_instance_type_belongs_to_a_quota_group() {
         for (kind, name) in [
             ("c7a.medium", "Standard (A, C, D, H, I, M, R, T, Z)"),
             ("im4gn.large", "Standard (A, C, D, H, I, M, R, T, Z)"),

@@ -1,4 +1,4 @@
-//! The table: there, ours, whole, and this process may use it.
+//! Checks the table: it exists, is ours and complete, and this process may use it.
 
 use aws_config::SdkConfig;
 
@@ -12,8 +12,8 @@ const INDEXES: &str = "store: indexes";
 const EXPIRY: &str = "store: expiry";
 const RIGHTS: &str = "store: rights";
 
-/// `serve`'s role may usually not administer the table.
-const OR_SERVE: &str = "`tinqs-ci init --aws` does it, as serve does where its role may";
+/// The role of `serve` usually may not administer the table.
+const OR_SERVE: &str = "`tinqs-ci init --aws` does it; so does serve if its role may";
 
 pub(super) async fn checks(config: &SdkConfig, table: &str) -> Vec<Check> {
     let store = DynamoStore::new(client::dynamodb(config), table, "doctor");
@@ -26,14 +26,16 @@ pub(super) async fn checks(config: &SdkConfig, table: &str) -> Vec<Check> {
     if usable {
         let rights = match store.missing_rights().await {
             Ok(missing) if missing.is_empty() => {
-                Check::ok(RIGHTS, "its items may be read, written and removed")
+                Check::ok(RIGHTS, "this process may read, write and delete items")
             }
             Ok(missing) => Check::fail(
                 RIGHTS,
                 format!("this process may not {}", missing.join(", ")),
-                "give its role what deploy/aws/iam/controller.json holds (statement Runs)",
+                "allow its role the actions of deploy/aws/iam/controller.json (statement Runs)",
             ),
-            Err(error) => failed(RIGHTS, "what it may do is not known", "dynamodb:GetItem", &error),
+            Err(error) => {
+                failed(RIGHTS, "cannot check its permissions", "dynamodb:GetItem", &error)
+            }
         };
         checks.push(rights);
     }
@@ -49,19 +51,19 @@ fn judged(table: &str, found: TableFound) -> Vec<Check> {
         TableFound::Missing(by_hand) => {
             return vec![Check::fail(
                 STORE,
-                format!("dynamodb:{table}: there is no such table in this account and region"),
-                format!("`tinqs-ci init --aws` makes it; by hand: {by_hand}"),
+                format!("dynamodb:{table} does not exist in this account and region"),
+                format!("`tinqs-ci init --aws` creates it; by hand: {by_hand}"),
             )];
         }
         TableFound::Unseen(why) => {
-            let fix = "allow dynamodb:DescribeTable to its role, and doctor says more";
+            let fix = "allow dynamodb:DescribeTable to its role for a full check";
             return vec![Check::warn(STORE, format!("dynamodb:{table}: {why}"), fix)];
         }
         TableFound::Foreign(why) => {
             return vec![Check::fail(
                 STORE,
-                format!("dynamodb:{table} is not one of tinqs-ci: {why}"),
-                "give `store` another name; `tinqs-ci init --aws` makes the table",
+                format!("dynamodb:{table} is not a table of tinqs-ci: {why}"),
+                "set `store` to another name; `tinqs-ci init --aws` creates the table",
             )];
         }
         TableFound::There { is_active, lacks, expiry, expire_by_hand } => {
@@ -69,13 +71,13 @@ fn judged(table: &str, found: TableFound) -> Vec<Check> {
         }
     };
     let mut checks = vec![if is_active {
-        Check::ok(STORE, format!("dynamodb:{table} is there, with the right key"))
+        Check::ok(STORE, format!("dynamodb:{table} exists and has the right key"))
     } else {
         let fix = "wait until it is active";
-        Check::warn(STORE, format!("dynamodb:{table} is being made or changed"), fix)
+        Check::warn(STORE, format!("dynamodb:{table} is being created or changed"), fix)
     }];
     if lacks.is_empty() {
-        checks.push(Check::ok(INDEXES, "`open` and `created` are there"));
+        checks.push(Check::ok(INDEXES, "`open` and `created` exist"));
     }
     for (index, by_hand) in lacks {
         checks.push(Check::warn(
@@ -85,20 +87,20 @@ fn judged(table: &str, found: TableFound) -> Vec<Check> {
         ));
     }
     checks.push(match expiry {
-        Expiry::On => Check::ok(EXPIRY, "the table removes finished runs"),
+        Expiry::On => Check::ok(EXPIRY, "the table deletes finished runs"),
         Expiry::Off => Check::warn(
             EXPIRY,
-            "finished runs are kept for ever",
+            "finished runs are kept forever",
             format!("{OR_SERVE}; by hand: {expire_by_hand}"),
         ),
         Expiry::Other => Check::warn(
             EXPIRY,
-            "its time to live is another attribute than `ttl`: finished runs are kept for ever",
+            "its time to live uses another attribute than `ttl`: finished runs are kept forever",
             "switch that off, then `tinqs-ci init --aws`",
         ),
         Expiry::Unseen => Check::warn(
             EXPIRY,
-            "whether finished runs are removed cannot be seen",
+            "cannot see whether finished runs are deleted",
             "allow dynamodb:DescribeTimeToLive to its role",
         ),
     });
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_decides() {
+    fn what_is_missing_decides_the_outcome() {
         let there = |lacks: &[&'static str], expiry| TableFound::There {
             is_active: true,
             lacks: lacks.iter().map(|name| (*name, "by hand".to_owned())).collect(),

@@ -1,4 +1,4 @@
-//! The calls other than launches: paced, in pages, in batches.
+//! The calls other than launches: paced, paged, batched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::batch::{Answers, Bundle};
 use crate::errors::{self, again, ec2 as codes};
 use crate::pace::{Lane, Pace, Rates, seconds};
 
-/// Machines asked for by their ids; a filter takes 200 values.
+/// Lookups by ID; a filter takes 200 values.
 pub(super) const FINDS: Bundle = Bundle {
     port: "compute",
     operation: "find",
@@ -28,7 +28,7 @@ pub(super) const FINDS: Bundle = Bundle {
     at_once: 4,
     linger: Duration::from_millis(10),
 };
-/// Machines ended; a call takes 1,000 ids.
+/// Terminations; a call takes 1,000 IDs.
 pub(super) const ENDS: Bundle = Bundle {
     port: "compute",
     operation: "terminate",
@@ -36,23 +36,23 @@ pub(super) const ENDS: Bundle = Bundle {
     at_once: 2,
     linger: Duration::from_millis(20),
 };
-/// Reservations in a page.
+/// Reservations per page.
 const PAGE: i32 = 1_000;
-/// More pages than this are a fault of the other side.
+/// A longer list is a fault of the other side.
 const MOST_PAGES: usize = 1_000;
 
-/// What asking for an id told.
+/// Result of looking up an ID.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// A machine of ours.
     Ours(Box<Instance>),
-    /// An instance of somebody else: left alone.
+    /// An instance that is not ours: left alone.
     Foreign,
-    /// No instance of that id, as far as EC2 knows yet.
+    /// EC2 knows no instance of that ID yet.
     Nothing,
 }
 
-/// What all calls share.
+/// State shared by all calls.
 pub(super) struct Calls {
     client: Client,
     clock: Arc<dyn Clock>,
@@ -74,8 +74,7 @@ impl Calls {
         Self { client, clock, installation, pace, known, listed }
     }
 
-    /// Every instance that a filter shows. A list counts only whole: where a page fails, all of it
-    /// does.
+    /// Returns every instance that matches the filters. If one page fails, the whole list fails.
     pub(super) async fn describe(
         &self,
         operation: &'static str,
@@ -96,11 +95,11 @@ impl Calls {
                 return Ok(seen);
             }
         }
-        let message = format!("the list does not end within {MOST_PAGES} pages");
+        let message = format!("the list of instances does not end within {MOST_PAGES} pages");
         Err(PortError::new("compute", operation, ErrorKind::Unavailable, message))
     }
 
-    /// One call, in its turn. The outer error: it was not sent.
+    /// Sends one call when its turn comes. The outer error: it was not sent.
     async fn page(
         &self,
         operation: &'static str,
@@ -115,8 +114,8 @@ impl Calls {
         Ok(answer)
     }
 
-    /// What each id is. Several go as values of a filter, which fails for no unknown one; what that
-    /// does not show is asked for by its id, because a filter may lag.
+    /// Looks up each ID. Several IDs go as values of a filter, which does not fail for an unknown
+    /// one; an ID that the filter does not show is looked up by itself, because a filter may lag.
     pub(super) async fn find(&self, ids: Vec<InstanceId>) -> Answers<Found> {
         let mut shown: HashMap<String, Found> = HashMap::new();
         if ids.len() > 1 {
@@ -164,7 +163,7 @@ impl Calls {
             self.known.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
-        // A token stays what it is. An instance may be shown before its tags are.
+        // A client token never changes. An instance may be visible before its tags are.
         let certain = match seen.client_token() {
             Some(token) => !is_token(&self.installation, token),
             None => !seen.tags().is_empty(),
@@ -175,8 +174,8 @@ impl Calls {
         Found::Foreign
     }
 
-    /// The machine of ours that an instance is. One that only carries our tags is left alone, and
-    /// reported once.
+    /// Returns the machine of ours that an instance is. An instance that only carries our tags is
+    /// left alone and reported once.
     pub(super) fn recognise(&self, seen: &Seen) -> Option<Instance> {
         match ownership(&self.installation, seen) {
             Ownership::Ours(machine) => Some(*machine),
@@ -186,10 +185,9 @@ impl Calls {
                         machine = id.0,
                         slot = %slot,
                         count,
-                        hint = "find out who tagged it; remove its tags `tinqs-ci…`, and end it \
-                                yourself if it is not needed",
-                        "foreign machine carries our tags, left alone: \
-                         its client token is not that of the attempt they name",
+                        hint = "find out who tagged it; remove its `tinqs-ci` tags, and terminate it if \
+                                it is not needed",
+                        "foreign instance carries our tags, left alone",
                     );
                 }
                 None
@@ -198,17 +196,22 @@ impl Calls {
         }
     }
 
-    /// Ends machines. One bad id, or one zone in trouble, fails a whole call: then one by one.
+    /// Terminates machines. One bad ID or one impaired zone fails a whole call; then each is tried
+    /// alone.
     pub(super) async fn terminate(&self, ids: Vec<InstanceId>) -> Answers<()> {
         let Err(error) = self.terminate_together(&ids).await else {
             return ids.iter().map(|_| Ok(())).collect();
         };
-        // One by one nothing would be better.
+        // Single calls would be throttled too.
         let hopeless = matches!(error.kind, ErrorKind::Throttled);
         if ids.len() == 1 || hopeless {
             return ids.iter().map(|_| Err(again(&error))).collect();
         }
-        tracing::warn!(machines = ids.len(), error = %error, "machines are ended one by one");
+        tracing::warn!(
+            machines = ids.len(),
+            error = %error,
+            "batch termination failed, terminating one by one"
+        );
         let mut ended = Vec::with_capacity(ids.len());
         for id in ids {
             ended.push(self.terminate_together(std::slice::from_ref(&id)).await);
@@ -228,7 +231,7 @@ impl Calls {
         let told = errors::port_error("compute", "terminate", &error, codes::TABLE);
         match ids {
             [id] if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
-                // Gone; or so new that it is not known everywhere, and then it must be asked again.
+                // Gone, or so new that not all of EC2 knows it; then it must be tried again.
                 if !self.known.is_new(id, self.clock.now()) {
                     return Ok(());
                 }
@@ -238,7 +241,7 @@ impl Calls {
         }
     }
 
-    /// An image; `None` where EC2 shows none of that id.
+    /// Returns an image; `None` if EC2 has none of that ID.
     pub(super) async fn image(&self, image: &str) -> Result<Option<Image>, PortError> {
         let answer = self.client.describe_images().image_ids(image).send().await;
         let answer =
@@ -256,7 +259,10 @@ where
 
 async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
     lane.turn().await.map_err(|wait| {
-        let message = format!("not sent: the next such call may go in {}", seconds(wait));
+        let message = format!(
+            "not sent to stay within the call rate: the next such call may go in {}",
+            seconds(wait)
+        );
         PortError::new("compute", operation, ErrorKind::Throttled, message)
     })
 }

@@ -1,4 +1,4 @@
-//! The disks of a launch, as its image has them.
+//! The disks of a launch, taken from its image.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +9,27 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::Calls;
 
-/// How long it is remembered that an image's disks cannot be had.
+/// How long a failure to describe an image is cached.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// What an image's disks are called. An image's never change, so it is asked for once.
+/// Caches the disks of images. They never change, so each image is described once.
 #[derive(Default)]
 pub(super) struct Disks(Mutex<HashMap<String, Remembered>>);
 
 #[derive(Clone)]
 struct Remembered {
     disks: Arc<[BlockDeviceMapping]>,
-    /// Asked for again then.
+    /// Described again after this time.
     until: Option<Timestamp>,
 }
 
 impl Disks {
-    /// The disks of a launch from this image: encrypted, gone with the machine, the first of the
-    /// usual kind. Empty where the image cannot be described: then its own settings hold, and
-    /// whether it is there the launch tells.
+    /// Returns the disks of a launch from this image: encrypted, deleted with the machine, the root
+    /// disk a gp3 volume. Empty if the image cannot be described: the image's own settings apply
+    /// then, and the launch reports a missing image.
     ///
     /// # Errors
-    /// `Unavailable`, `Throttled`: whether it can be described is not known. Nothing was launched.
+    /// `Unavailable`, `Throttled`: EC2 cannot be asked about the image now. Nothing was launched.
     pub(super) async fn of(
         &self,
         calls: &Calls,
@@ -51,7 +51,8 @@ impl Disks {
                     tracing::warn!(
                         image,
                         error = %error,
-                        "the image cannot be described: machines get its disks as they are, perhaps unencrypted",
+                        hint = "allow ec2:DescribeImages to this role, and check the class's `image`",
+                        "cannot describe image, disks of machines may be unencrypted",
                     );
                     Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) }
                 }
@@ -68,8 +69,8 @@ impl Disks {
     }
 }
 
-/// Each EBS disk of an image, as large as there: encrypted and gone with the machine. The one it boots
-/// from is among them, even where an emulator lists none.
+/// Each EBS disk of an image in its own size: encrypted, deleted with the machine. Includes the
+/// root disk even if an emulator lists none.
 pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
     let mapped = image.block_device_mappings().iter();
     let mut named: Vec<(&str, Option<i32>)> = mapped
@@ -81,7 +82,7 @@ pub(super) fn disks(image: &Image) -> Vec<BlockDeviceMapping> {
     let mut disks = Vec::new();
     for (name, size) in named {
         let first = image.root_device_name() == Some(name);
-        // AWS takes the size from the image; emulators want to be told.
+        // AWS takes the size from the image; emulators need it in the request.
         let disk = EbsBlockDevice::builder()
             .encrypted(true)
             .delete_on_termination(true)

@@ -1,4 +1,4 @@
-//! An instance as EC2 tells of it, as the controller sees it.
+//! Converts an EC2 instance to the controller's machine.
 
 use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
 use jiff::Timestamp;
@@ -7,20 +7,20 @@ use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, M
 use super::request::Ask;
 use super::tags::{self, Tagged};
 
-/// Whose an instance is.
+/// Who owns an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// A machine of this installation: its tags name an attempt and a placement, and its client token
-    /// is the one that their launch sends.
+    /// A machine of this installation: its tags name an attempt and a placement, and its client
+    /// token is the one that their launch sends.
     Ours(Box<Instance>),
-    /// Its tags are those of a machine of ours, and its client token is another or none: somebody has
-    /// tagged an instance that we did not launch.
+    /// Its tags are those of a machine of ours, but its client token is not: somebody tagged an
+    /// instance that we did not launch.
     TagsOnly(InstanceId, Slot),
-    /// Anything else.
+    /// Any other instance.
     Foreign,
 }
 
-/// The machine of this installation that an instance is; `None`: it is not ours.
+/// Returns the machine of this installation that an instance is; `None` if it is not ours.
 pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
     match ownership(installation, seen) {
         Ownership::Ours(machine) => Some(*machine),
@@ -28,7 +28,7 @@ pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
     }
 }
 
-/// Judges an instance by its tags and its client token, of which the token cannot be set by hand.
+/// Decides by the tags and the client token; the token cannot be set by hand.
 pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
     let tagged = tags::read(installation, seen.tags());
     let (Some(id), Some(tagged)) = (seen.instance_id(), tagged) else {
@@ -50,7 +50,7 @@ fn machine(id: InstanceId, tagged: Tagged, seen: &Seen) -> Instance {
         slot,
         placement,
         state,
-        // EC2 always tells. A machine without is old: nothing waits for it, its deadline ends it.
+        // EC2 always sends it. Without it the machine counts as old: only its deadline ends it.
         launched_at: launched_at(seen).unwrap_or(Timestamp::UNIX_EPOCH),
         deadline,
         registration,
@@ -62,8 +62,8 @@ fn machine(id: InstanceId, tagged: Tagged, seen: &Seen) -> Instance {
     }
 }
 
-/// The machine that a launch was answered with: what it is for is known, whatever tags the answer
-/// shows.
+/// The machine of a launch's response; its purpose comes from the record, whatever tags the
+/// response shows.
 pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Instance {
     let Ask { installation: _, slot, placement, attempt, machine, user_data: _ } = ask;
     let state = state(seen);
@@ -89,9 +89,9 @@ fn state(seen: &Seen) -> InstanceState {
         Some(InstanceStateName::ShuttingDown | InstanceStateName::Stopping) => {
             InstanceState::Ending
         }
-        // Nobody but a person stops a machine; should he start it again, it is seen up again.
+        // Only a person stops a machine; if it is started again, it is seen as up again.
         Some(InstanceStateName::Terminated | InstanceStateName::Stopped) => InstanceState::Gone,
-        // What is not known is waited for; that ends with `boot_within`.
+        // An unknown state is waited for until `boot_within`.
         _ => InstanceState::Booting,
     }
 }
@@ -103,7 +103,7 @@ fn ended_by(seen: &Seen, state: InstanceState) -> Option<EndedBy> {
     match seen.state_reason()?.code()? {
         "Client.InstanceInitiatedShutdown" => Some(EndedBy::Itself),
         "Client.UserInitiatedShutdown" => Some(EndedBy::Request),
-        // Interrupted, or a launch that failed after it was accepted.
+        // Interrupted, or a launch that failed after EC2 accepted it.
         "Client.InternalError"
         | "Client.VolumeLimitExceeded"
         | "Client.InvalidSnapshot.NotFound" => Some(EndedBy::Cloud),

@@ -1,5 +1,5 @@
-//! Whose instances are, as far as this process has seen. A client token never changes, so what was
-//! seen stays true; losing it costs a call.
+//! Cache of who owns which instance. A client token never changes, so an entry stays true; losing
+//! it costs a call.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,22 +7,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Instance, InstanceId, RunName};
 
-/// So many are remembered at most; then it begins anew.
+/// Most entries; a full set is cleared.
 const MOST: usize = 200_000;
 
-/// How long EC2 may hide a machine that it has launched.
+/// How long EC2 may hide a machine after its launch.
 const HIDDEN_FOR: SignedDuration = SignedDuration::from_mins(5);
 
-/// A memory of instances.
+/// Cache of instances.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// With the moment of the launch.
+    /// With the time of the launch.
     ours: HashMap<InstanceId, (RunName, Timestamp)>,
     foreign: HashSet<InstanceId>,
-    /// Instances that carry our tags and were not launched by us: each is reported once.
+    /// Instances that carry our tags but were not launched by us: each is reported once.
     tags_only: HashSet<InstanceId>,
 }
 
@@ -31,7 +31,7 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A machine of ours.
+    /// Adds a machine of ours.
     pub(super) fn ours(&self, machine: &Instance) {
         let mut inner = self.inner();
         if inner.ours.len() >= MOST {
@@ -41,7 +41,7 @@ impl Known {
         inner.foreign.remove(&machine.id);
     }
 
-    /// A whole list: those that it does not show are let go, but for what is too new for it.
+    /// Adds a whole list; drops entries once they far outnumber it.
     pub(super) fn listed(&self, machines: &[Instance]) {
         let mut inner = self.inner();
         if inner.ours.len() > 2 * machines.len() + 1_000 {
@@ -55,7 +55,7 @@ impl Known {
         }
     }
 
-    /// An instance of somebody else.
+    /// Adds an instance that is not ours.
     pub(super) fn foreign(&self, id: &InstanceId) {
         let mut inner = self.inner();
         if inner.foreign.len() >= MOST {
@@ -64,8 +64,8 @@ impl Known {
         inner.foreign.insert(id.clone());
     }
 
-    /// An instance that carries our tags and was not launched by us. Returns how many there were so
-    /// far, where this one is new.
+    /// Adds an instance that carries our tags but was not launched by us. Returns the number of
+    /// those so far if this one is new.
     pub(super) fn tags_only(&self, id: &InstanceId) -> Option<usize> {
         let mut inner = self.inner();
         if inner.tags_only.len() >= MOST {
@@ -74,18 +74,18 @@ impl Known {
         inner.tags_only.insert(id.clone()).then(|| inner.tags_only.len())
     }
 
-    /// The run of a machine of ours.
+    /// Returns the run of a machine of ours.
     pub(super) fn run_of(&self, id: &InstanceId) -> Option<RunName> {
         self.inner().ours.get(id).map(|(run, _)| run.clone())
     }
 
-    /// Whether a machine of ours is so new that EC2 may not know it everywhere.
+    /// Whether a machine of ours is so new that not all of EC2 may know it.
     pub(super) fn is_new(&self, id: &InstanceId, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.ours.get(id).is_some_and(|(_, at)| now.duration_since(*at) < HIDDEN_FOR)
     }
 
-    /// Whether an instance was seen to be somebody else's.
+    /// Whether an instance is known to be foreign.
     pub(super) fn is_foreign(&self, id: &InstanceId) -> bool {
         self.inner().foreign.contains(id)
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_is_known_and_never_more_than_the_most() {
+    fn seen_instances_are_cached_within_the_limit() {
         let known = Known::default();
         let id = |n: usize| InstanceId(format!("i-{n:017x}"));
         let ours = |n: usize| Instance { id: id(n), ..machine() };

@@ -1,4 +1,4 @@
-//! What the last list of machines showed.
+//! Result of the last list of machines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,20 @@ use aws_sdk_ec2::types::Instance as Seen;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Instance, InstanceId};
 
-/// How often all of it is read: what others launched and what ended between two lists is seen then.
+/// How often the whole list is read: it shows what others launched and what ended in between.
 const WHOLE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// What the last list showed.
+/// The machines of the last list.
 #[derive(Debug, Default)]
 pub(super) struct Listed(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// When all of it was read last.
+    /// When the whole list was last read.
     pub(super) whole: Option<Timestamp>,
     /// Machines of ours that had not ended.
     pub(super) open: HashSet<InstanceId>,
-    /// Those that had: they stay as they are.
+    /// Machines that had ended: they do not change any more.
     pub(super) ended: HashMap<InstanceId, Instance>,
 }
 
@@ -29,23 +29,23 @@ impl Listed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is time to read all of it. A clock that went back says so too.
+    /// Whether it is time to read the whole list. Also true if the clock went back.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let recent = |at: Timestamp| at <= now && now.duration_since(at) < WHOLE_EVERY;
         !self.inner().whole.is_some_and(recent)
     }
 
-    /// A machine that was launched: it is missed once it is not shown.
+    /// Adds a launched machine: it is looked up once a list does not show it.
     pub(super) fn launched(&self, id: &InstanceId) {
         self.inner().open.insert(id.clone());
     }
 
-    /// Those that were open and are not among these.
+    /// Returns the open machines that are not among these.
     pub(super) fn missed(&self, shown: &[Seen]) -> Vec<InstanceId> {
         let shown: HashSet<&str> = shown.iter().filter_map(Seen::instance_id).collect();
         let inner = self.inner();
         let missed = inner.open.iter().filter(|id| !shown.contains(id.0.as_str()));
-        // In order, so that the same is asked for in the same words.
+        // Sorted, so that the same lookup sends the same request.
         missed.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 }

@@ -1,8 +1,9 @@
-//! The list of machines without telling again and again of those that have ended.
+//! Lists machines without reading ended ones again and again.
 //!
-//! EC2 shows an ended machine for an hour: where jobs are short, most of a list is machines that
-//! nothing will ever happen to. So a list asks for the others, then once for each that it showed
-//! before and shows no longer; what has ended is remembered. Now and then all of it is read.
+//! EC2 shows an ended instance for an hour: if jobs are short, most of a list is machines that
+//! nothing will ever happen to. So a list asks for the other states, then once for each machine
+//! that it showed before and no longer shows; ended machines are cached. The whole list is read now
+//! and then.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use super::calls::{Calls, FINDS};
 use super::listed::Inner;
 use super::tags::INSTALLATION;
 
-/// Every state but the last.
+/// Every state except `terminated`.
 const NOT_ENDED: [InstanceStateName; 5] = [
     InstanceStateName::Pending,
     InstanceStateName::Running,
@@ -29,7 +30,7 @@ fn has_ended(seen: &Seen) -> bool {
 }
 
 impl Calls {
-    /// Every machine of ours that EC2 shows, those of the last hour that have ended among them.
+    /// Lists every machine of ours that EC2 shows, including those that ended in the last hour.
     pub(super) async fn list(&self, now: Timestamp) -> Result<Vec<Instance>, PortError> {
         let tag = format!("tag:{INSTALLATION}");
         let tagged = Filter::builder().name(tag).values(&self.installation).build();

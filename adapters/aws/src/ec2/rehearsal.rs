@@ -1,4 +1,4 @@
-//! A launch that is only tried: EC2 says whether it would be granted, and makes nothing.
+//! Dry-run launches: EC2 says whether it would accept a launch, and launches nothing.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, Instance};
@@ -12,14 +12,14 @@ use super::disks::disks;
 use super::request::Ask;
 use crate::errors::{self, ec2 as codes};
 
-/// As long as what a forge gives out, and good for nothing.
+/// As long as a forge's token, but not valid.
 const NO_TOKEN: &str = "0000000000000000000000000000000000000000";
 
-/// Asks for a machine as an attempt of its class would, with `DryRun`: the same tags, disks, profile
-/// and metadata options, and a boot script of the same size without any identity.
+/// Sends the launch that an attempt of the class would send, with `DryRun`: the same tags, disks,
+/// profile and metadata options, and a boot script of the same size without any identity.
 ///
 /// # Errors
-/// Why it would not be granted.
+/// The reason why EC2 would refuse it.
 pub async fn rehearse(
     client: &Client,
     installation: &str,
@@ -38,21 +38,21 @@ pub async fn rehearse(
     }
 }
 
-/// An emulator that knows no dry run has made a machine; it is ended again.
+/// An emulator without dry runs has launched a machine; it is terminated again.
 async fn carried_out(client: &Client, made: &[Instance]) -> PortError {
     let ids: Vec<String> = made.iter().filter_map(|i| i.instance_id().map(str::to_owned)).collect();
     let names = ids.join(", ");
     let ended = client.terminate_instances().set_instance_ids(Some(ids)).send().await;
     let then = match ended {
-        Ok(_) => "ended again".to_owned(),
+        Ok(_) => "terminated again".to_owned(),
         Err(error) => {
             let error = errors::port_error("compute", "rehearse", &error, codes::TABLE);
-            format!("left to its deadline in ten minutes ({error})")
+            format!("left to end at its deadline in ten minutes ({error})")
         }
     };
     let message = format!(
-        "a launch that was only to be tried was carried out: this endpoint knows no DryRun, so it is \
-         not EC2; {names} was {then}",
+        "a dry-run launch was carried out: this endpoint ignores DryRun, so it is not EC2; {names} \
+         was {then}; check AWS_ENDPOINT_URL",
     );
     PortError::new("compute", "rehearse", ErrorKind::Invalid, message)
 }
@@ -60,7 +60,7 @@ async fn carried_out(client: &Client, made: &[Instance]) -> PortError {
 fn attempt(class: &Class, machine: &Machine, slot: &Slot, now: Timestamp) -> Attempt {
     let placement =
         Placement { machine: machine.clone(), asked_again: false, answered: None, refused: None };
-    // A machine that were made after all would end soon.
+    // A machine that is launched nevertheless ends soon.
     let soon = SignedDuration::from_mins(10);
     Attempt {
         number: slot.number,

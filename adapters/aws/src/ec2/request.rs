@@ -1,4 +1,4 @@
-//! The request of a launch: a pure function of the record and of what an image's disks are called.
+//! The request of a launch: a pure function of the record and of the image's disks.
 
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
@@ -16,10 +16,10 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use super::tags;
 use tinqs_ci_boot as boot;
 
-/// Most bytes of user data, before base64.
+/// Limit of EC2's user data in bytes, before base64.
 pub const USER_DATA_LIMIT: usize = 16_384;
 
-/// A launch, with all that it asks for checked as far as that can be.
+/// A launch whose parameters were checked as far as possible.
 #[derive(Debug)]
 pub struct Ask<'a> {
     pub(super) installation: &'a str,
@@ -44,10 +44,10 @@ fn invalid(message: String) -> PortError {
 }
 
 impl<'a> Ask<'a> {
-    /// For a placement of a recorded attempt.
+    /// Builds the launch of a placement of a recorded attempt.
     ///
     /// # Errors
-    /// `Invalid` where EC2 would refuse it for certain.
+    /// `Invalid` if EC2 would certainly refuse it.
     pub fn new(
         installation: &'a str,
         slot: &'a Slot,
@@ -65,7 +65,7 @@ impl<'a> Ask<'a> {
             if value.is_empty() {
                 let class = &attempt.class;
                 let message = format!(
-                    "class {class} has no `{what}`: set it under [class.machines]; EC2 needs it"
+                    "class {class} has no `{what}`; EC2 requires it: set it in [class.machines]"
                 );
                 return Err(invalid(message));
             }
@@ -73,20 +73,20 @@ impl<'a> Ask<'a> {
         let user_data = boot::script(slot, placement, attempt);
         if user_data.len() > USER_DATA_LIMIT {
             let message = format!(
-                "the boot script has {} bytes and EC2 takes {USER_DATA_LIMIT}: shorten the labels \
-                 of class {}",
+                "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
+                 labels of class {}",
                 user_data.len(),
                 attempt.class
             );
-            // A class of any labels gives its runners those of the job: another's may be shorter.
+            // A class with `any` labels passes on those of the job: another job's may be shorter.
             return Err(invalid(message).because(Cause::Attempt));
         }
         let user_data = UserData(user_data);
         Ok(Self { installation, slot, placement, attempt, machine, user_data })
     }
 
-    /// The request. The same record and the same disks give the same bytes. It says nothing of CPU
-    /// credits: a T type that is `standard` begins without any, held at a fifth of its CPU.
+    /// Returns the request. The same record and the same disks give the same bytes. It does not set
+    /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, slot, placement, attempt, machine, user_data } = self;
         let Machine { kind, subnet, market, image, security_groups, instance_profile } = machine;
@@ -125,7 +125,7 @@ fn profile(name: &str) -> Option<IamInstanceProfileSpecification> {
     }
 }
 
-/// Without a price: then the on-demand price is the cap, and no new refusal is possible.
+/// Without a price: the on-demand price is the cap, and no additional refusal is possible.
 fn one_time_spot() -> InstanceMarketOptionsRequest {
     let options = SpotMarketOptions::builder()
         .spot_instance_type(SpotInstanceType::OneTime)
@@ -137,8 +137,8 @@ fn one_time_spot() -> InstanceMarketOptionsRequest {
         .build()
 }
 
-/// With a token only, and no hop further than the machine itself: a job in a container reads
-/// neither user data nor the machine's role.
+/// Requires a session token, and a hop limit of one: a job in a container reads neither the user
+/// data nor the machine's role.
 fn metadata() -> InstanceMetadataOptionsRequest {
     InstanceMetadataOptionsRequest::builder()
         .http_tokens(HttpTokensState::Required)

@@ -1,12 +1,12 @@
-//! What a machine's tags say, and reading it back; and the client token that goes with them. Ids and
-//! numbers only: everyone who may describe instances reads them.
+//! Writes and reads a machine's tags, and the client token that goes with them. They hold IDs and
+//! numbers only: everyone who may describe instances can read them.
 
 use aws_sdk_ec2::types::Tag;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{Attempt, ClassName, Slot};
 
-/// The tag that says whose a machine is; its value is the installation.
+/// The tag that names the machine's installation.
 pub const INSTALLATION: &str = "tinqs-ci";
 const RUN: &str = "tinqs-ci/run";
 const UID: &str = "tinqs-ci/uid";
@@ -15,17 +15,17 @@ const PLACEMENT: &str = "tinqs-ci/placement";
 const REGISTRATION: &str = "tinqs-ci/registration";
 const DEADLINE: &str = "tinqs-ci/deadline";
 const CLASS: &str = "tinqs-ci/class";
-/// What consoles show; says nothing to us.
+/// Shown in consoles; not read.
 const NAME: &str = "Name";
 
-/// What the tags of a machine of ours say.
+/// The content of our tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
-    /// Whose it is.
+    /// The attempt it belongs to.
     pub slot: Slot,
-    /// Which placement.
+    /// The index of the placement.
     pub placement: u32,
-    /// The registration it was given.
+    /// The ID of its runner registration.
     pub registration: i64,
     /// When it powers itself off, in whole seconds.
     pub deadline: Timestamp,
@@ -33,15 +33,16 @@ pub struct Tagged {
     pub class: ClassName,
 }
 
-/// The client token of a launch: the slot, the placement, and six hex digits of the installation's
-/// hash, so that a changed tag does not turn another installation's machine into one of ours. At most
-/// 64 characters, as EC2 allows. EC2 keeps it with the instance; nobody can change it afterwards.
+/// The client token of a launch: the attempt ID, the placement, and six hex digits of the
+/// installation's hash, so that a changed tag does not turn another installation's machine into one
+/// of ours. At most 64 characters (limit of EC2). EC2 stores it with the instance; nobody can
+/// change it afterwards.
 pub fn token(installation: &str, slot: &Slot, placement: u32) -> String {
     let hash = Sha256::digest(installation.as_bytes());
     format!("{}-{:02x}{:02x}{:02x}", slot.token(placement), hash[0], hash[1], hash[2])
 }
 
-/// Whether a client token is of the form of this installation's, of whichever attempt.
+/// Whether a text has the form of this installation's client tokens, of any attempt.
 pub(super) fn is_token(installation: &str, text: &str) -> bool {
     let expected = || {
         let (of, _) = text.rsplit_once('-')?;
@@ -53,7 +54,7 @@ pub(super) fn is_token(installation: &str, text: &str) -> bool {
     expected().as_deref() == Some(text)
 }
 
-/// The tags of a launch, always in this order.
+/// Returns the tags of a launch, always in this order.
 pub fn write(installation: &str, slot: &Slot, placement: u32, attempt: &Attempt) -> Vec<Tag> {
     let deadline = whole_seconds(attempt.boot.deadline);
     let tags = [
@@ -71,13 +72,13 @@ pub fn write(installation: &str, slot: &Slot, placement: u32, attempt: &Attempt)
 }
 
 fn whole_seconds(at: Timestamp) -> Timestamp {
-    // Within the range of timestamps, since it comes from one.
+    // Always in range, since it comes from a timestamp.
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// What the tags say, where they are all there, once each, agree, and are this installation's.
-/// `None`: the machine is somebody else's, or somebody has edited it; it is left alone. Anybody who
-/// may tag instances can write them: alone they prove nothing.
+/// Reads the tags if all are there, exactly once, consistent, and of this installation. `None`: the
+/// instance is foreign or was edited; it is left alone. Anybody who may tag instances can write
+/// them: alone they prove nothing.
 pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     let value = |key: &str| {
         let mut values = tags.iter().filter(|tag| tag.key() == Some(key)).map(Tag::value);
@@ -104,7 +105,7 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     })
 }
 
-/// A number as we write them: one spelling each.
+/// Parses a number that is written as we write it.
 fn number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
     let number: N = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

@@ -1,4 +1,4 @@
-//! `DynamoDB`'s codes. All of them come with HTTP 400 but those of the server's own trouble.
+//! `DynamoDB`'s error codes. All come with HTTP 400 except those of server errors.
 
 use std::error::Error;
 
@@ -8,15 +8,15 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::{Told, sentence, told};
 
-/// A code is told by its end, for the form `com.amazonaws.dynamodb.v20120810#Code`, too.
+/// Matched by the end of a code, because of the form `com.amazonaws.dynamodb.v20120810#Code`.
 const CODES: &[(&str, ErrorKind)] = &[
     ("ConditionalCheckFailedException", ErrorKind::Conflict),
-    // Refused for pace. The client tries again by itself first.
+    // Rate limits. The client retries by itself first.
     ("ThrottlingException", ErrorKind::Throttled),
     ("Throttling", ErrorKind::Throttled),
     ("ProvisionedThroughputExceededException", ErrorKind::Throttled),
     ("RequestLimitExceeded", ErrorKind::Throttled),
-    // Others are at it, or it is being made: later.
+    // Concurrent writes, or the table is being created: retry later.
     ("TransactionConflictException", ErrorKind::Unavailable),
     ("TransactionInProgressException", ErrorKind::Unavailable),
     ("ReplicatedWriteConflictException", ErrorKind::Unavailable),
@@ -25,7 +25,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("InternalServerError", ErrorKind::Unavailable),
     ("InternalFailure", ErrorKind::Unavailable),
     ("ServiceUnavailable", ErrorKind::Unavailable),
-    // An operator must act: rights, credentials, this host's clock.
+    // An operator must act: permissions, credentials, this host's clock.
     ("AccessDeniedException", ErrorKind::Denied),
     ("AccessDenied", ErrorKind::Denied),
     ("UnrecognizedClientException", ErrorKind::Denied),
@@ -40,7 +40,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("RequestExpired", ErrorKind::Denied),
     ("RequestTimeTooSkewed", ErrorKind::Denied),
     ("OptInRequired", ErrorKind::Denied),
-    // The table is not there or not ours, or the request is not as it should be.
+    // The table is missing or not ours, or the request is invalid.
     ("ResourceNotFoundException", ErrorKind::Invalid),
     ("ValidationException", ErrorKind::Invalid),
     ("SerializationException", ErrorKind::Invalid),
@@ -50,7 +50,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("UnknownOperation", ErrorKind::Invalid),
 ];
 
-/// What helps.
+/// The kind of a failed call.
 pub fn kind(told: Told<'_>) -> ErrorKind {
     let (code, status) = match told {
         Told::NotSent => return ErrorKind::Invalid,
@@ -61,12 +61,12 @@ pub fn kind(told: Told<'_>) -> ErrorKind {
     match CODES.iter().find(|(known, _)| *known == code) {
         Some((_, kind)) => *kind,
         None if (400..500).contains(&status) => ErrorKind::Invalid,
-        // The server's own trouble, or what something in between says.
+        // A server error, or the response of a proxy.
         None => ErrorKind::Unavailable,
     }
 }
 
-/// The error of the port.
+/// Converts a failed call to the port's error.
 pub fn port_error<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_is_told_by_the_code_then_by_the_status() {
+    fn the_kind_follows_the_code_then_the_status() {
         assert_eq!(answered("ConditionalCheckFailedException", 400), ErrorKind::Conflict);
         assert_eq!(answered("ThrottlingException", 400), ErrorKind::Throttled);
         let long = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_stands_twice() {
+    fn no_code_is_listed_twice() {
         let mut codes: Vec<_> = CODES.iter().map(|(code, _)| code).collect();
         codes.sort_unstable();
         codes.dedup();

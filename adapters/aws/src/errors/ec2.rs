@@ -1,4 +1,4 @@
-//! EC2's codes: what helps against each. The one table of them.
+//! EC2's error codes and what helps against each. The only list of them.
 
 use tinqs_ci_reconciler::model::Cause;
 use tinqs_ci_reconciler::ports::ErrorKind::{
@@ -7,22 +7,22 @@ use tinqs_ci_reconciler::ports::ErrorKind::{
 
 use super::Table;
 
-/// EC2's part of the translation.
+/// EC2's error codes.
 pub const TABLE: Table = Table { kind, cause, remedy };
 
-/// The same client token with other parameters: a launch of before has succeeded.
+/// The same client token with other parameters: an earlier launch has succeeded.
 pub const MISMATCH: &str = "IdempotentParameterMismatch";
-/// The same client token, and its machine has ended: a launch of before has succeeded.
+/// The same client token, and its machine has ended: an earlier launch has succeeded.
 pub const TERMINATED: &str = "IdempotentInstanceTerminated";
-/// The wished answer of a dry run.
+/// The successful response of a dry run.
 pub const DRY_RUN: &str = "DryRunOperation";
 
-/// Whether a code says that there is no instance of that id: new, gone, or lagging.
+/// Whether a code says that EC2 knows no instance of that ID: new, gone, or lagging.
 pub fn is_unknown_instance(code: &str) -> bool {
     matches!(code, "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed")
 }
 
-/// Codes that their HTTP status would misjudge, or that are worth naming.
+/// Codes whose HTTP status is misleading, or that are worth naming.
 const CODES: &[(&str, ErrorKind)] = &[
     // It may have happened.
     ("InternalError", Unavailable),
@@ -34,7 +34,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("Throttling", Throttled),
     ("ThrottlingException", Throttled),
     ("EC2ThrottledException", Throttled),
-    // A definite no, in spite of 500.
+    // A definite refusal, in spite of the 500.
     ("InsufficientInstanceCapacity", NoCapacity),
     ("InsufficientCapacity", NoCapacity),
     ("InsufficientHostCapacity", NoCapacity),
@@ -43,14 +43,14 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("Unsupported", NoCapacity),
     ("InsufficientFreeAddressesInSubnet", NoCapacity),
     ("SpotMaxPriceTooLow", NoCapacity),
-    // The whole account's.
+    // Limits of the whole account.
     ("MaxSpotInstanceCountExceeded", Limit),
     ("VcpuLimitExceeded", Limit),
     ("InstanceLimitExceeded", Limit),
     ("VolumeLimitExceeded", Limit),
     ("MaxIOPSLimitExceeded", Limit),
     ("MaxFleetCountExceeded", Limit),
-    // Ours or the configuration's.
+    // Our bug, or a mistake in the configuration.
     (MISMATCH, Invalid),
     (TERMINATED, Invalid),
     ("InvalidAMIID.NotFound", Invalid),
@@ -73,7 +73,7 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("InvalidInstanceID.Malformed", Invalid),
     ("IncorrectInstanceState", Invalid),
     (DRY_RUN, Invalid),
-    // The operator's.
+    // An operator must act.
     ("UnauthorizedOperation", Denied),
     ("AuthFailure", Denied),
     ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Denied),
@@ -92,14 +92,14 @@ fn kind(code: &str) -> Option<ErrorKind> {
     CODES.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
 }
 
-/// What reaches less far, or further, or is remembered for longer than its kind says.
+/// The cause of codes that affect less, or more, or for longer, than their kind says.
 fn cause(code: &str) -> Option<Cause> {
     Some(match code {
         "Unsupported" => Cause::Unsupported,
         "InsufficientFreeAddressesInSubnet" => Cause::Addresses,
-        // Nothing but spot machines needs that role.
+        // Only spot machines need that role.
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => Cause::Market,
-        // Of this attempt's own labels, or of its own call of before.
+        // Caused by this attempt's own labels, or by its own earlier call.
         "InvalidUserData.Malformed" | MISMATCH | TERMINATED => Cause::Attempt,
         _ => return None,
     })
@@ -107,7 +107,7 @@ fn cause(code: &str) -> Option<Cause> {
 
 fn remedy(code: &str, message: &str) -> &'static str {
     match code {
-        "UnauthorizedOperation" => "give the controller's role the right to this call",
+        "UnauthorizedOperation" => "allow the controller's role this call",
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => {
             "the account has never used spot: run `aws iam create-service-linked-role \
              --aws-service-name spot.amazonaws.com` once"
@@ -116,10 +116,10 @@ fn remedy(code: &str, message: &str) -> &'static str {
             "check the credentials of this process"
         }
         "ExpiredToken" | "RequestExpired" | "RequestTimeTooSkewed" => {
-            "the credentials ran out, or this host's clock is wrong by more than 5 minutes"
+            "renew the credentials, or fix this host's clock: it is off by more than 5 minutes"
         }
         "OptInRequired" | "PendingVerification" | "Blocked" => {
-            "the account may not use this: ask AWS support"
+            "AWS has not enabled this for the account: contact AWS support"
         }
         "MaxSpotInstanceCountExceeded" => {
             "the account's quota of spot vCPUs is used up: raise it (Service Quotas, EC2, \"All \
@@ -133,7 +133,7 @@ fn remedy(code: &str, message: &str) -> &'static str {
             "the account's quota of volumes is used up: raise it (Service Quotas, EBS)"
         }
         "Unsupported" => {
-            "this zone, or the market, has no such machines: check the class's `kinds` and `subnets`"
+            "this zone or market lacks the instance type: check the class's `kinds` and `subnets`"
         }
         "InsufficientFreeAddressesInSubnet" => "the subnet is full: add another to `subnets`",
         "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
@@ -141,13 +141,13 @@ fn remedy(code: &str, message: &str) -> &'static str {
         }
         "InvalidSubnetID.NotFound" => "check the class's `subnets`; they must be in this region",
         "InvalidGroup.NotFound" => {
-            "check the class's `security_groups`; they must be of the subnet's VPC"
+            "check the class's `security_groups`; they must belong to the subnet's VPC"
         }
         "InvalidParameterValue" if message.contains("IAM Instance Profile") => {
             "check the class's `instance_profile`"
         }
         "OperationNotPermitted" => {
-            "somebody has set termination protection: take it off, it is asked again"
+            "the instance has termination protection: remove it, termination is tried again"
         }
         _ => "",
     }
@@ -158,7 +158,7 @@ mod tests {
     use super::super::kind as judged;
     use super::*;
 
-    /// Every row of what AWS documents, with the statuses that were seen.
+    /// Every code that AWS documents, with the statuses that were seen.
     const ROWS: &[(&str, u16, ErrorKind)] = &[
         ("InternalError", 500, Unavailable),
         ("InternalFailure", 500, Unavailable),
@@ -229,22 +229,22 @@ mod tests {
     ];
 
     #[test]
-    fn every_row_is_judged_as_documented() {
+    fn every_code_has_its_documented_kind() {
         for (code, status, kind) in ROWS {
             assert_eq!(judged(code, *status, TABLE), *kind, "{code} {status}");
         }
     }
 
     #[test]
-    fn every_code_has_its_row_and_stands_once() {
+    fn every_code_is_tested_and_listed_once() {
         for (at, (code, _)) in CODES.iter().enumerate() {
             assert!(ROWS.iter().any(|(row, ..)| row == code), "{code} has no case");
-            assert!(!CODES[..at].iter().any(|(other, _)| other == code), "{code} stands twice");
+            assert!(!CODES[..at].iter().any(|(other, _)| other == code), "{code} is listed twice");
         }
     }
 
     #[test]
-    fn a_refusal_reaches_as_far_as_its_code_says() {
+    fn the_code_decides_the_cause_of_a_refusal() {
         let told = CODES.iter().filter_map(|(code, _)| Some((*code, cause(code)?)));
         let told: Vec<(&str, Cause)> = told.collect();
         let reaches = [
@@ -255,11 +255,11 @@ mod tests {
             ("InvalidUserData.Malformed", Cause::Attempt),
             ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Cause::Market),
         ];
-        assert_eq!(told, reaches, "all others reach as far as their kind");
+        assert_eq!(told, reaches, "all others have the cause of their kind");
     }
 
     #[test]
-    fn what_an_operator_must_mend_says_how() {
+    fn errors_for_an_operator_name_a_remedy() {
         let denied = |kind: ErrorKind| matches!(kind, Denied | Limit);
         let operators = CODES.iter().filter(|(_, kind)| denied(*kind));
         for (code, _) in operators.filter(|(code, _)| *code != "MaxFleetCountExceeded") {

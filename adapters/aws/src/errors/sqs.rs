@@ -1,13 +1,14 @@
-//! SQS's codes: what helps against each.
+//! SQS's error codes and what helps against each.
 
 use tinqs_ci_reconciler::ports::ErrorKind::{self, Denied, Invalid, Throttled};
 
 use super::Table;
 
-/// SQS's part of the translation.
+/// SQS's error codes.
 pub const TABLE: Table = Table { kind, cause: |_| None, remedy };
 
-/// Whether a code says that a receipt handle is none any more: the message came again, or is gone.
+/// Whether a code says that a receipt handle is no longer valid: the message came again, or is
+/// gone.
 pub fn is_stale_handle(code: &str) -> bool {
     matches!(
         code,
@@ -15,7 +16,7 @@ pub fn is_stale_handle(code: &str) -> bool {
     )
 }
 
-/// Whether a code says that there is no such queue.
+/// Whether a code says that the queue does not exist.
 pub fn is_unknown_queue(code: &str) -> bool {
     matches!(code, "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue")
 }
@@ -50,10 +51,10 @@ fn kind(code: &str) -> Option<ErrorKind> {
 fn remedy(code: &str, _message: &str) -> &'static str {
     match code {
         "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" | "InvalidAddress" => {
-            "check `queue`; runs are still looked at by their due time"
+            "check `queue`; until then the sweep reconciles runs when they are due"
         }
         "AccessDenied" | "AccessDeniedException" => {
-            "give the controller's role sqs:SendMessage, ReceiveMessage, DeleteMessage and \
+            "allow the controller's role sqs:SendMessage, ReceiveMessage, DeleteMessage and \
              GetQueueAttributes on this queue"
         }
         _ => "",
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_judged() {
+    fn every_code_has_its_kind() {
         let rows = [
             ("OverLimit", 403, Throttled),
             ("RequestThrottled", 400, Throttled),

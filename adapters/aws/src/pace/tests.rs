@@ -6,7 +6,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
 }
 
-/// What happens to a bucket.
+/// One event in a bucket's life.
 #[derive(Clone, Debug)]
 enum Step {
     /// Time passes, in milliseconds; the clock may go back.
@@ -28,8 +28,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens: between any two moments no more calls than the account's bucket allows,
-    /// and never faster than nominal nor slower than the slowest.
+    /// Between any two moments there are no more calls than the account's bucket allows, and the
+    /// rate stays between its bounds.
     #[test]
     fn no_more_than_the_account_allows(
         steps in steps(),
@@ -65,16 +65,16 @@ proptest! {
         for (from, begun) in takes.iter().enumerate() {
             for (to, ended) in takes.iter().enumerate().skip(from) {
                 let seconds = f64::from(u32::try_from(ended - begun).unwrap()) / 1_000.0;
-                // The clock that was set back and on again counts twice at most.
+                // A clock that was set back and forward again counts at most twice.
                 let allowed = rate.capacity + seconds * rate.per_second + 1e-6;
                 prop_assert!(count(to - from + 1) <= allowed, "{} in {seconds} s", to - from + 1);
             }
         }
     }
 
-    /// Who waits as long as he is told finds a token.
+    /// After the reported wait there is a token.
     #[test]
-    fn the_wait_that_is_told_is_enough(
+    fn the_reported_wait_is_long_enough(
         taken in 0_usize..20,
         throttled in 0_usize..8,
         pause in 0_i64..2_000,
@@ -95,7 +95,7 @@ proptest! {
 }
 
 #[test]
-fn throttled_it_shrinks_and_success_takes_it_back() {
+fn throttling_lowers_the_rate_and_success_restores_it() {
     let rate = Rate { capacity: 4.0, per_second: 2.0 };
     let mut bucket = Bucket::new(rate, at(0));
     bucket.throttled(at(0));
@@ -113,14 +113,14 @@ fn throttled_it_shrinks_and_success_takes_it_back() {
 }
 
 #[test]
-fn extreme_times_do_no_harm() {
+fn extreme_times_do_not_panic() {
     let mut bucket = Bucket::new(Rates::default().launch, Timestamp::MIN);
     assert!(bucket.take(Timestamp::MAX).is_ok());
     assert!(bucket.take(Timestamp::MIN).is_ok());
     assert!((bucket.tokens(Timestamp::MIN) - 2.0).abs() < 1e-9);
 }
 
-/// A clock that the test moves.
+/// A clock that the test sets.
 struct Hands(Mutex<Timestamp>);
 
 impl Clock for Hands {
@@ -129,14 +129,14 @@ impl Clock for Hands {
     }
 }
 
-/// Polled once, as a task that has just begun.
+/// Polls a future once, like a task that has just started.
 fn begun<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     future.as_mut().poll(&mut context)
 }
 
 #[tokio::test]
-async fn a_burst_waits_in_line_and_whoever_would_wait_too_long_is_told_at_once() {
+async fn a_burst_waits_in_order_and_a_wait_that_is_too_long_fails_at_once() {
     use std::task::Poll;
     let clock = Arc::new(Hands(Mutex::new(at(0))));
     let lane = Lane::new(Rate { capacity: 4.0, per_second: 2.0 }, PATIENCE, clock.clone());
@@ -153,9 +153,9 @@ async fn a_burst_waits_in_line_and_whoever_would_wait_too_long_is_told_at_once()
         "{answers:?}"
     );
     *clock.0.lock().unwrap() = at(2_000);
-    assert!(!lane.room(), "others wait for what is there");
+    assert!(!lane.room(), "waiting calls need the tokens");
     drop(turns);
-    assert!(lane.room(), "who gave up waiting holds nothing");
+    assert!(lane.room(), "abandoned waits hold no token");
 }
 
 #[tokio::test]
@@ -174,5 +174,5 @@ async fn turns_come_in_order() {
     }
     all.join_all().await;
     assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<u32>>());
-    assert!(!lane.room(), "the last token is just taken");
+    assert!(!lane.room(), "the last token was just taken");
 }

@@ -1,4 +1,4 @@
-//! Batches of entries: a 200 may say of some that they failed.
+//! Batches of entries: a 200 may report that some entries failed.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::ports::PortError;
 use crate::batch::Answers;
 use crate::errors::{self, again, sqs as codes};
 
-/// Sends a batch. Entries that failed through no fault of ours are sent once more.
+/// Sends a batch. Entries that failed on the server's side are sent once more.
 pub(super) async fn send(client: Client, url: String, bodies: Vec<String>) -> Answers<()> {
     let mut answers: Answers<()> = bodies.iter().map(|_| Ok(())).collect();
     let mut left: Vec<usize> = (0..bodies.len()).collect();
@@ -37,7 +37,7 @@ pub(super) async fn send(client: Client, url: String, bodies: Vec<String>) -> An
     answers
 }
 
-/// Deletes a batch. A handle that is none any more belongs to a message that came again or is gone.
+/// Deletes a batch. An invalid handle belongs to a message that came again or is gone.
 pub(super) async fn delete(client: Client, url: String, handles: Vec<String>) -> Answers<()> {
     let mut answers: Answers<()> = handles.iter().map(|_| Ok(())).collect();
     let mut left: Vec<usize> = (0..handles.len()).collect();
@@ -49,7 +49,7 @@ pub(super) async fn delete(client: Client, url: String, handles: Vec<String>) ->
         let request = client.delete_message_batch().queue_url(&url);
         let failed = match request.set_entries(Some(entries.collect())).send().await {
             Ok(answer) => answer.failed,
-            // Some queues refuse the whole call for one handle that is none.
+            // Some queues refuse the whole call for one invalid handle.
             Err(error) if errors::code(&error).is_some_and(codes::is_stale_handle) => {
                 if left.len() == 1 {
                     return answers;
@@ -79,7 +79,7 @@ pub(super) async fn delete(client: Client, url: String, handles: Vec<String>) ->
     answers
 }
 
-/// Notes what a 200 says of its entries. Answers which may be tried once more.
+/// Records the results of a batch's entries. Returns those that may be tried once more.
 fn settle(
     operation: &'static str,
     answers: &mut Answers<()>,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_that_failed_are_told_and_those_of_the_queues_fault_tried_again() {
+    fn failed_entries_are_reported_and_server_faults_retried() {
         let entry = |id: &str, fault: bool, code: &str| {
             let entry = BatchResultErrorEntry::builder().id(id).sender_fault(fault).code(code);
             entry.build().unwrap()

@@ -1,4 +1,4 @@
-//! The table and the queue, made where they are missing. What is there stays as it is.
+//! Creates the table and the queue if they are missing. Existing ones stay unchanged.
 
 use std::fmt::Write as _;
 
@@ -11,19 +11,20 @@ use crate::client;
 use crate::store::{Deletion, DynamoStore, Ensured, Expiry, TableError, TableFound};
 use tinqs_ci_reconciler::text::chain;
 
-/// What is asked for beside the configuration.
+/// Options beside the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
-    /// A queue of this name, with one for dead letters.
+    /// Create a queue of this name and its dead-letter queue.
     pub queue_name: Option<String>,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
-/// Makes what is configured and wished for, and reports each thing done, also where it fails later.
+/// Creates what is configured and requested. The report lists each completed step, also if a later
+/// step fails.
 ///
 /// # Errors
-/// Nothing is named, or something cannot be made.
+/// Nothing is named, or something cannot be created.
 pub async fn run(
     configured: &Config,
     wish: &Wish,
@@ -34,9 +35,9 @@ pub async fn run(
     let table = configured.table.as_deref();
     if table.is_none() && queue.is_none() {
         return Err(SetupError::usage(
-            "there is nothing to make: neither table nor queue is named",
+            "nothing to create: neither a table nor a queue is configured",
         )
-        .hint("set store = \"dynamodb:NAME\" (or DDB_TABLE), or give --queue-name NAME"));
+        .hint("set store = \"dynamodb:NAME\" (or DDB_TABLE), or pass --queue-name NAME"));
     }
     if let Some(table) = table {
         let config = loaded(region).await?;
@@ -47,7 +48,7 @@ pub async fn run(
         queue::make(&config, &queue, wish.dry_run, report).await?;
     }
     report.say(if wish.dry_run {
-        "\nNothing was done: without --dry-run it is.\n"
+        "\nNothing was changed. Run it again without --dry-run to apply this.\n"
     } else {
         "\nNext: `tinqs-ci doctor` checks everything that serve needs.\n"
     });
@@ -56,15 +57,14 @@ pub async fn run(
 
 async fn loaded(region: Option<&str>) -> Result<SdkConfig, SetupError> {
     client::load(region).await.map_err(|error| {
-        SetupError::usage(chain(&error))
-            .hint("AWS_REGION or compute = \"ec2:REGION\" names the region")
+        SetupError::usage(chain(&error)).hint("set AWS_REGION or compute = \"ec2:REGION\"")
     })
 }
 
 fn table_failure(error: &TableError) -> SetupError {
     match error {
         TableError::Denied { what, right, command: _ } => {
-            let message = format!("{what}, and these credentials may not do it: it needs {right}");
+            let message = format!("{what}, and these credentials lack {right}");
             SetupError::failed(message).hint(RIGHTS)
         }
         TableError::Foreign { .. } | TableError::Late { .. } => SetupError::failed(chain(error)),
@@ -95,24 +95,24 @@ async fn make_table(
 fn would_make(table: &str, found: &TableFound) -> Result<String, SetupError> {
     Ok(match found {
         TableFound::Missing(_) => format!(
-            "would make table {table}: paid by use, key run_id, indexes open and created, expiry by \
-             ttl, protected from deletion\n"
+            "would create table {table}: on-demand billing, key run_id, indexes open and created, \
+             expiry by ttl, deletion protection\n"
         ),
         TableFound::Unseen(why) => return Err(SetupError::failed(why).hint(RIGHTS)),
         TableFound::Foreign(why) => {
             return Err(SetupError::failed(format!(
-                "table {table} is not one of tinqs-ci ({why})"
+                "table {table} is not a table of tinqs-ci ({why})"
             ))
-            .hint("give `store` another name"));
+            .hint("set `store` to another name"));
         }
         TableFound::There { lacks, expiry, .. } => {
-            let mut text = format!("table {table} is there\n");
+            let mut text = format!("table {table} exists\n");
             for (index, _) in lacks {
-                let _ = writeln!(text, "would add its index {index}");
+                let _ = writeln!(text, "would create its index {index}");
             }
             match expiry {
-                Expiry::Off => text += "would let it remove finished runs (ttl)\n",
-                Expiry::Other => text += "its time to live is another attribute: that stays\n",
+                Expiry::Off => text += "would enable the deletion of finished runs (ttl)\n",
+                Expiry::Other => text += "its time to live uses another attribute: unchanged\n",
                 Expiry::On | Expiry::Unseen => {}
             }
             text
@@ -124,17 +124,17 @@ fn made(table: &str, done: &Ensured) -> String {
     let Ensured { made, indexes, expires, warnings } = done;
     let mut text = if *made {
         format!(
-            "✓ table {table} is made: paid by use, key run_id, indexes open and created, protected \
-             from deletion\n"
+            "✓ table {table} created: on-demand billing, key run_id, indexes open and created, \
+             deletion protection\n"
         )
     } else {
-        format!("✓ table {table} is there\n")
+        format!("✓ table {table} exists\n")
     };
     for index in indexes {
-        let _ = writeln!(text, "✓ its index {index} is made");
+        let _ = writeln!(text, "✓ its index {index} created");
     }
     if *expires {
-        text += "✓ it removes finished runs from now on (ttl)\n";
+        text += "✓ deletion of finished runs enabled (ttl)\n";
     }
     for warning in warnings {
         let _ = writeln!(text, "! {warning}");
@@ -147,9 +147,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_done_is_said_and_nothing_else() {
+    fn the_report_lists_what_was_done() {
         let nothing = made("runs", &Ensured::default());
-        assert_eq!(nothing, "✓ table runs is there\n");
+        assert_eq!(nothing, "✓ table runs exists\n");
         let all = Ensured {
             made: false,
             indexes: vec!["open"],
@@ -160,11 +160,11 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert!(lines[1].contains("index open") && lines[2].contains("ttl"), "{lines:?}");
         assert_eq!(lines[3], "! careful");
-        assert!(made("runs", &Ensured { made: true, ..all }).contains("is made"));
+        assert!(made("runs", &Ensured { made: true, ..all }).contains("created"));
     }
 
     #[test]
-    fn what_would_be_done_is_what_is_missing() {
+    fn a_dry_run_lists_what_is_missing() {
         let there = |lacks: &[&'static str], expiry| TableFound::There {
             is_active: true,
             lacks: lacks.iter().map(|name| (*name, String::new())).collect(),
@@ -172,10 +172,10 @@ mod tests {
             expire_by_hand: String::new(),
         };
         let would = |found| would_make("runs", &found).expect("ours");
-        assert_eq!(would(there(&[], Expiry::On)), "table runs is there\n");
+        assert_eq!(would(there(&[], Expiry::On)), "table runs exists\n");
         let more = would(there(&["created"], Expiry::Off));
-        assert!(more.contains("would add its index created") && more.contains("ttl"), "{more}");
-        assert!(would(TableFound::Missing(String::new())).starts_with("would make table runs"));
+        assert!(more.contains("would create its index created") && more.contains("ttl"), "{more}");
+        assert!(would(TableFound::Missing(String::new())).starts_with("would create table runs"));
         for other in [TableFound::Foreign("x".to_owned()), TableFound::Unseen("x".to_owned())] {
             assert!(would_make("runs", &other).is_err());
         }

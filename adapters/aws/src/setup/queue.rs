@@ -1,4 +1,4 @@
-//! The queue, and beside it one for what cannot be read.
+//! Creates the queue and its dead-letter queue.
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
@@ -13,24 +13,25 @@ use crate::queue::region_of;
 
 use tinqs_ci_reconciler::text::cut;
 
-/// Six times the time-out of a function that looks, as AWS asks for; `serve` says its own.
+/// Visibility timeout in seconds: six times the timeout of a Lambda function, as AWS recommends;
+/// `serve` sets its own.
 const HIDDEN: u64 = 180;
-/// A wake-up outlives an outage of a day; older ones say nothing that the table does not.
+/// Retention in seconds: a wake outlives an outage of a day; older ones add nothing to the table.
 const KEPT: u64 = 86_400;
-/// As long as SQS keeps anything: somebody must see it.
+/// Retention of dead letters in seconds: the longest that SQS allows, for an operator to see them.
 const DEAD_KEPT: u64 = 1_209_600;
-/// A receive waits so long for a message, where the call does not say.
+/// Wait time of a receive in seconds, if the call sets none.
 const WAIT: u64 = 20;
-/// So often a message is received before it is put aside.
+/// How often a message is received before it becomes a dead letter.
 const TIMES: u64 = 5;
-/// What is behind a queue's name in that of its dead-letter queue.
+/// Suffix of a dead-letter queue's name.
 const DEAD: &str = "-dead";
 
-/// A queue that is to be there.
+/// The queue to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     name: String,
-    /// The address that the configuration has for it.
+    /// Its URL in the configuration.
     configured: Option<String>,
 }
 
@@ -46,7 +47,7 @@ fn path_of(url: &str) -> Option<(&str, &str)> {
 }
 
 impl Named {
-    /// The one that is wished, else the one that is configured.
+    /// The requested queue, else the configured one.
     pub(super) fn of(
         wished: Option<&str>,
         configured: Option<&str>,
@@ -55,8 +56,9 @@ impl Named {
             (None, None) => return Ok(None),
             (Some(wished), Some(url)) if wished != name_of(url) => {
                 let (wished, is) = (cut(wished, 80), cut(name_of(url), 80));
-                let message = format!("--queue-name {wished}: the configuration names queue {is}");
-                return Err(SetupError::usage(message).hint("leave one of them out"));
+                let message =
+                    format!("--queue-name {wished} differs from the configured queue {is}");
+                return Err(SetupError::usage(message).hint("remove one of them"));
             }
             (Some(name), _) => name,
             (None, Some(url)) => name_of(url),
@@ -64,7 +66,7 @@ impl Named {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let fits = (1..=80 - DEAD.len()).contains(&name.len()) && name.chars().all(plain);
         if !fits {
-            let message = format!("\"{}\" is no name of a queue that can be made", cut(name, 100));
+            let message = format!("\"{}\" is not a valid queue name", cut(name, 100));
             return Err(SetupError::usage(message)
                 .hint("expected at most 75 letters, digits, `-` or `_`; not a FIFO queue"));
         }
@@ -81,7 +83,7 @@ fn failure(what: &str, error: &PortError) -> SetupError {
     SetupError::failed(format!("{what}: {}", error.message)).hint(hint)
 }
 
-/// Makes it, unless it is there.
+/// Creates the queue unless it exists.
 pub(super) async fn make(
     config: &SdkConfig,
     queue: &Named,
@@ -92,48 +94,48 @@ pub(super) async fn make(
     let name = &queue.name;
     let dead = format!("{name}{DEAD}");
     let look =
-        |name: &str, error: &PortError| failure(&format!("cannot look for queue {name}"), error);
+        |name: &str, error: &PortError| failure(&format!("cannot look up queue {name}"), error);
     let there = url_of(&client, name).await.map_err(|error| look(name, &error))?;
     let url = if let Some(url) = there {
-        report.say(&format!("✓ queue {name} is there\n"));
+        report.say(&format!("✓ queue {name} exists\n"));
         url
     } else {
         let dead_there = url_of(&client, &dead).await.map_err(|error| look(&dead, &error))?;
         if dry_run {
             let and = if dead_there.is_none() { format!(" and {dead}") } else { String::new() };
-            report.say(&format!("would make queue {name}{and}\n"));
+            report.say(&format!("would create queue {name}{and}\n"));
             return Ok(());
         }
         let dead_url = if let Some(url) = dead_there {
-            report.say(&format!("✓ queue {dead} is there\n"));
+            report.say(&format!("✓ queue {dead} exists\n"));
             url
         } else {
             let kept = [(Name::MessageRetentionPeriod, DEAD_KEPT.to_string())];
             let url = create(&client, &dead, &kept).await?;
-            report.say(&format!("✓ queue {dead} is made, for what cannot be read\n"));
+            report.say(&format!("✓ queue {dead} created, for unreadable messages\n"));
             url
         };
         let arn = arn_of(&client, &dead_url).await.map_err(|error| look(&dead, &error))?;
         let url = create(&client, name, &attributes(&arn)).await?;
-        report.say(&format!("✓ queue {name} is made\n"));
+        report.say(&format!("✓ queue {name} created\n"));
         url
     };
     match &queue.configured {
         None => {
-            report.say(&format!("Put this into the configuration:\n  queue = \"sqs:{url}\"\n"));
+            report.say(&format!("Add this to the configuration:\n  queue = \"sqs:{url}\"\n"));
             Ok(())
         }
         Some(configured) if path_of(configured) == path_of(&url) => Ok(()),
         Some(configured) => Err(SetupError::failed(format!(
-            "the queue is {}, and the configuration names {}",
+            "the queue is {}, but the configuration names {}",
             cut(&url, 200),
             cut(configured, 200)
         ))
-        .hint("name the first as `queue`, or use credentials of the other account")),
+        .hint("set `queue` to the first, or use credentials of the other account")),
     }
 }
 
-/// Its address; `None`: there is none of that name in this account and region.
+/// Returns its URL; `None` if this account and region have no queue of that name.
 async fn url_of(client: &Client, name: &str) -> Result<Option<String>, PortError> {
     match client.get_queue_url().queue_name(name).send().await {
         Ok(answer) => Ok(answer.queue_url),
@@ -159,13 +161,13 @@ async fn create(
     let all = attributes.iter().cloned().collect();
     let answer = asked.set_attributes(Some(all)).send().await.map_err(|e| {
         let error = errors::port_error("queue", "init", &e, codes::TABLE);
-        failure(&format!("cannot make queue {name}"), &error)
+        failure(&format!("cannot create queue {name}"), &error)
     })?;
     Ok(answer.queue_url.unwrap_or_default())
 }
 
-/// Of a queue whose dead letters go there; rules of `EventBridge` of the same account and region may
-/// send to it.
+/// Attributes of a queue with this dead-letter queue; rules of `EventBridge` of the same account
+/// and region may send to it.
 fn attributes(dead: &str) -> Vec<(Name, String)> {
     let redrive = json!({"deadLetterTargetArn": dead, "maxReceiveCount": TIMES});
     let mut all = vec![
@@ -205,7 +207,7 @@ mod tests {
     const URL: &str = "https://sqs.eu-central-1.amazonaws.com/111122223333/wakes";
 
     #[test]
-    fn the_queue_is_the_one_wished_or_configured() {
+    fn the_queue_is_the_requested_or_the_configured_one() {
         let name = |wished, configured| {
             Named::of(wished, configured).map(|named| named.map(|named| named.name)).ok()
         };

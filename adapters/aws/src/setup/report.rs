@@ -1,17 +1,16 @@
-//! What a set-up says of itself.
+//! The report of a set-up.
 
-/// What one does next where a right is missing.
+/// Hint for a missing permission.
 #[cfg(feature = "sdk")]
-pub(super) const RIGHTS: &str =
-    "deploy/aws/iam/bootstrap.json holds the rights that `init --aws` needs";
-/// What one does next where AWS cannot be reached.
+pub(super) const RIGHTS: &str = "allow the actions of deploy/aws/iam/bootstrap.json";
+/// Hint for other failures.
 #[cfg(feature = "sdk")]
-pub(super) const DOCTOR: &str = "`tinqs-ci doctor` looks at credentials, region and network";
+pub(super) const DOCTOR: &str = "run `tinqs-ci doctor`: it checks credentials, region and network";
 
 /// What was done, or would be, as lines for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetupReport {
-    /// The lines, each with its end.
+    /// The lines, each with its line feed.
     pub text: String,
 }
 
@@ -22,20 +21,20 @@ impl SetupReport {
     }
 }
 
-/// Whose mistake an error is.
+/// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// It was asked for wrongly.
+    /// The user passed wrong arguments or configuration.
     Usage,
     /// AWS refused, or cannot be reached.
     Failed,
 }
 
-/// Why something was not made.
+/// Why something was not created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SetupError {
-    /// Whose mistake it is.
+    /// Who has to act.
     pub mistake: Mistake,
     /// What failed, and why.
     pub message: String,
@@ -44,7 +43,7 @@ pub struct SetupError {
 }
 
 impl SetupError {
-    /// It was asked for wrongly.
+    /// The user passed wrong arguments or configuration.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { mistake: Mistake::Usage, message: message.into(), hint: None }
     }
@@ -54,7 +53,7 @@ impl SetupError {
         Self { mistake: Mistake::Failed, message: message.into(), hint: None }
     }
 
-    /// The same error with what to do.
+    /// Adds what to do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -1,5 +1,5 @@
-//! The inbox of deliveries that are to be evaluated, in the same table: found by the index of
-//! creation, in a partition of their own. It is never full.
+//! The inbox of deliveries to evaluate, in the same table: found by the index `created`, in a
+//! partition of their own. It is never full.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
@@ -11,9 +11,9 @@ use super::shape::Index;
 use super::{DynamoStore, quarantined};
 use crate::errors::dynamodb::port_error;
 
-/// A document of one unit is not zipped.
+/// A document that fits into one unit is not compressed.
 const ROOM: usize = item::UNIT - 160;
-/// Keys in one answer.
+/// Keys per response.
 const AT_ONCE: usize = 100;
 
 fn inbox_key(key: &str) -> String {
@@ -50,14 +50,14 @@ impl Inbox for DynamoStore {
         let mut found = Vec::new();
         while found.len() < most {
             let Keys { keys, next } = self.keys("oldest", &stretch, behind).await?;
-            // The index lags behind what was taken out.
+            // The index lags behind deletions.
             let mut items = self.fetch("oldest", &keys, true).await?;
             for stored in keys.iter().filter_map(key_of) {
                 let Some(there) = items.remove(stored) else { continue };
                 match item::unpacked(&there) {
                     Ok(body) => match InboxItem::stored(&key_in(stored), body) {
                         Some(item) => found.push(item),
-                        None => quarantined(stored, "its key tells no time"),
+                        None => quarantined(stored, "its key holds no time"),
                     },
                     Err(reason) => quarantined(stored, &reason),
                 }

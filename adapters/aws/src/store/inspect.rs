@@ -1,4 +1,4 @@
-//! The table looked at, with nothing changed: what `doctor` tells and `init --aws --dry-run` would do.
+//! Read-only checks of the table, for `doctor` and `init --aws --dry-run`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,38 +13,38 @@ use super::shape::{INDEXES, Index, expiry_by_hand, index_by_hand, table_by_hand}
 use super::table::{Expiry, Look, TableError};
 use crate::errors::dynamodb::port_error;
 
-/// The key of no item: what is asked of it neither finds nor changes anything.
+/// The key of no item: requests for it neither find nor change anything.
 const NOTHING: &str = "doctor#nothing";
-/// It holds for no item of that key.
+/// A condition that no such item meets.
 const THERE: &str = "attribute_exists(run_id)";
 
-/// A table as it was found.
+/// State of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableFound {
-    /// There is none of that name; what makes it by hand.
+    /// It does not exist; the command that creates it.
     Missing(String),
-    /// This process may not look at it; a sentence.
+    /// This process may not describe it; a sentence.
     Unseen(String),
-    /// It is another's; why.
+    /// It is not a table of tinqs-ci; the reason.
     Foreign(String),
     /// It is ours.
     There {
-        /// It answers.
+        /// Its status is active.
         is_active: bool,
-        /// Indexes that it lacks, each with what makes it by hand.
+        /// Missing indexes, each with the command that creates it.
         lacks: Vec<(&'static str, String)>,
-        /// Whether it removes finished runs.
+        /// Whether it deletes finished runs.
         expiry: Expiry,
-        /// What makes it do so by hand.
+        /// The command that enables the deletion.
         expire_by_hand: String,
     },
 }
 
 impl DynamoStore {
-    /// Looks at the table.
+    /// Reads the state of the table.
     ///
     /// # Errors
-    /// [`TableError`]: it is not known what it is.
+    /// [`TableError`] if the state cannot be read.
     pub async fn look_at_table(&self) -> Result<TableFound, TableError> {
         let maker = self.maker();
         let table = match maker.look().await? {
@@ -73,11 +73,11 @@ impl DynamoStore {
         })
     }
 
-    /// What this process may not do with the table's items, of all that it needs. Each right is tried
-    /// on an item that is not there, writes on the condition that it is: nothing changes.
+    /// Returns the permissions on the table's items that this process needs and lacks. Tries each
+    /// on an item that does not exist; writes carry the condition that it does, so nothing changes.
     ///
     /// # Errors
-    /// What else than a missing right came back.
+    /// Any failure other than a missing permission.
     pub async fn missing_rights(&self) -> Result<Vec<&'static str>, PortError> {
         let mut missing = Vec::new();
         let mut note = |right, tried: Result<bool, PortError>| {
@@ -119,7 +119,7 @@ impl DynamoStore {
     }
 }
 
-/// Whether a call was let through; how it ended then is another matter.
+/// Whether a call was permitted, however it ended.
 fn may<T, E>(answer: Result<T, SdkError<E>>) -> Result<bool, PortError>
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -127,7 +127,7 @@ where
     let Err(error) = answer else { return Ok(true) };
     let told = port_error("doctor", &error);
     match told.kind {
-        // The condition does not hold, or an index is missing, which is told by itself.
+        // The condition does not hold, or an index is missing, which is reported separately.
         ErrorKind::Conflict | ErrorKind::Invalid => Ok(true),
         ErrorKind::Denied => Ok(false),
         _ => Err(told),

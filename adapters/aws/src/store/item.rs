@@ -1,4 +1,4 @@
-//! A run as an item of the table, and back.
+//! Conversion between a run and an item of the table.
 
 use std::collections::HashMap;
 
@@ -7,46 +7,46 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{Outcome, Phase, Run, RunName, Uid, decode, encode};
 
-/// Attributes by their names.
+/// Attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The partition key: a run's name, or `seats#<class>`, `lease#<what>`, `inbox#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";
-/// For people: how far it is.
+/// For people: the progress.
 pub(super) const STATUS: &str = "status";
-/// For people: the machine of its attempt.
+/// For people: the machine of the attempt.
 pub(super) const INSTANCE: &str = "instance_id";
 /// Guards every write.
 pub(super) const UID: &str = "uid";
 /// Guards every write.
 pub(super) const VERSION: &str = "version";
-/// Who wrote it, and that writer's count: by it a write that is tried again knows its own first try.
+/// Mark of the write, unique per writer: a retry recognizes its own first try by it.
 pub(super) const WRITER: &str = "writer";
-/// Microseconds of Unix time: the order in both indexes.
+/// Microseconds of Unix time: the sort key of both indexes.
 pub(super) const CREATED: &str = "created";
-/// The index of open runs holds the items that have it.
+/// Partition key of the index of open runs: only items that have it are in the index.
 pub(super) const OPEN: &str = "open";
-/// What an item is, in the index by creation: [`RUN`] or [`INBOX`].
+/// Partition key of the index by creation: [`RUN`] or [`INBOX`].
 pub(super) const KIND: &str = "kind";
-/// Seconds of Unix time after which the table may remove it.
+/// Seconds of Unix time after which the table may delete the item.
 pub(super) const TTL: &str = "ttl";
-/// The record: JSON as text, or the same deflated as bytes where the item would be too long.
+/// The record: JSON as text, or deflated as bytes if the item would be too long.
 pub(super) const BODY: &str = "body";
 
 /// A run.
 pub(super) const RUN: &str = "run";
-/// A delivery that is to be evaluated.
+/// A delivery to evaluate.
 pub(super) const INBOX: &str = "inbox";
 /// The one value of [`OPEN`].
 pub(super) const IS_OPEN: &str = "1";
 
-/// Bytes of one write unit: longer items are zipped.
+/// Bytes of one write unit: longer items are compressed.
 pub(super) const UNIT: usize = 1024;
-/// What a zipped body may hold. No item may be longer than 400 KB, so more is no record of ours.
+/// Limit of a decompressed body. No item is longer than 400 KB, so a longer body is not ours.
 const MOST_INFLATED: usize = 16 << 20;
-/// The table's key and an index's may be at most so long; what is longer is named by its hash.
+/// Longest name in a key; a longer one is replaced by its hash.
 const LONGEST_KEY: usize = 512;
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -61,7 +61,7 @@ pub(super) fn bytes(value: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
 }
 
-/// `prefix` and a text of any length and content, as a key.
+/// Builds a key of `prefix` and a text of any length and content.
 pub(super) fn key(prefix: &str, of: &str) -> String {
     if of.len() <= LONGEST_KEY {
         return format!("{prefix}#{of}");
@@ -69,7 +69,7 @@ pub(super) fn key(prefix: &str, of: &str) -> String {
     format!("{prefix}#{}", hashed(of))
 }
 
-/// The name of a text that cannot be a name itself.
+/// Replaces a text that cannot be a name by its hash.
 pub(super) fn hashed(text: &str) -> String {
     format!("#{}", hex::encode(sha2::Sha256::digest(text)))
 }
@@ -95,7 +95,7 @@ pub(super) fn of(run: &Run, version: u64, writer: &[u8]) -> Item {
     if run.is_open() {
         item.insert(OPEN.to_owned(), text(IS_OPEN));
     } else {
-        // Up to the next whole second: never before its time.
+        // Rounded up to a whole second: never too early.
         let due = run.status.due.as_millisecond().saturating_add(999).div_euclid(1000);
         item.insert(TTL.to_owned(), number(due));
     }
@@ -104,7 +104,7 @@ pub(super) fn of(run: &Run, version: u64, writer: &[u8]) -> Item {
     item
 }
 
-/// A document as an attribute: text where it fits beside the rest, else deflated.
+/// Stores a document as text if it fits beside the other attributes, else deflated.
 pub(super) fn packed(document: Vec<u8>, room: usize) -> AttributeValue {
     if BODY.len() + document.len() > room {
         let zipped = miniz_oxide::deflate::compress_to_vec(&document, 9);
@@ -120,35 +120,35 @@ pub(super) fn packed(document: Vec<u8>, room: usize) -> AttributeValue {
     }
 }
 
-/// The document again. The error is a sentence that shows nothing of it.
+/// Returns the document. The error is a sentence that shows nothing of it.
 pub(super) fn unpacked(item: &Item) -> Result<Vec<u8>, String> {
     match item.get(BODY) {
         Some(AttributeValue::S(text)) => Ok(text.clone().into_bytes()),
         Some(AttributeValue::B(zipped)) => {
             miniz_oxide::inflate::decompress_to_vec_with_limit(zipped.as_ref(), MOST_INFLATED)
-                .map_err(|error| format!("its body cannot be inflated: {:?}", error.status))
+                .map_err(|error| format!("cannot inflate its body: {:?}", error.status))
         }
-        Some(_) => Err("its body is neither text nor bytes".to_owned()),
+        Some(_) => Err("its body is neither text nor binary".to_owned()),
         None => Err("it has no body".to_owned()),
     }
 }
 
-/// The run in an item.
+/// Parses the run in an item.
 pub(super) fn run_of(item: &Item) -> Result<Run, String> {
-    let name = name_of(item).ok_or("it has no name of a run")?;
+    let name = name_of(item).ok_or("its name is not a run's name")?;
     let version = version_of(item).ok_or("it has no version")?;
     let uid = uid_of(item).ok_or("it has no uid")?;
     let run = decode(&unpacked(item)?).map_err(|error| shapeless(&error))?;
     if run.name != name || run.uid != uid {
-        return Err(format!("its body says it is {} {}", run.name, run.uid));
+        return Err(format!("its body belongs to {} {}", run.name, run.uid));
     }
     Ok(Run { version, ..run })
 }
 
-/// What is wrong with JSON, without a word of what stands in it.
+/// Describes a JSON error without any content.
 pub(super) fn shapeless(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
-    format!("its body is no such document ({:?}, {line}:{column})", error.classify())
+    format!("its body is not the expected JSON ({:?}, {line}:{column})", error.classify())
 }
 
 pub(super) fn name_of(item: &Item) -> Option<RunName> {
@@ -168,7 +168,7 @@ pub(super) fn number_of<N: std::str::FromStr>(item: &Item, name: &str) -> Option
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// The words of the predecessor, for whoever reads the table.
+/// The predecessor's status words, for people who read the table.
 fn status(run: &Run) -> &'static str {
     match (run.status.phase, run.status.outcome) {
         (Phase::Waiting | Phase::Starting, _) => "pending",
@@ -182,7 +182,7 @@ fn status(run: &Run) -> &'static str {
     }
 }
 
-/// Bytes that the table counts for an item: names, and values by their kind.
+/// Size of an item as the table counts it.
 pub(super) fn size(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
 }
@@ -190,7 +190,7 @@ pub(super) fn size(item: &Item) -> usize {
 fn value_size(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
-        // Two digits a byte, one byte more, and one for the sign.
+        // Two digits per byte, plus one byte, plus one for the sign.
         AttributeValue::N(digits) => digits.len().div_ceil(2) + 2,
         AttributeValue::B(blob) => blob.as_ref().len(),
         AttributeValue::M(map) => {
@@ -207,7 +207,7 @@ fn value_size(value: &AttributeValue) -> usize {
     }
 }
 
-/// What the attributes mean, for whoever reads the table.
+/// Describes the attributes for people who read the table.
 pub(super) fn described() -> serde_json::Value {
     let attributes = |rows: &[(&str, &str, &str)]| {
         let rows = rows.iter().map(|(name, kind, meaning)| {
@@ -220,32 +220,32 @@ pub(super) fn described() -> serde_json::Value {
             (KEY, "S", "the run's name"),
             (REPO, "S", "owner/name, for people"),
             (STATUS, "S", "pending, running, completed, failed, timeout, cancelled, skipped, gone; for people"),
-            (INSTANCE, "S", "the machine of its attempt, where one was answered; for people"),
-            (UID, "B", "which incarnation of the name; guards every write"),
+            (INSTANCE, "S", "the machine of its attempt, once launched; for people"),
+            (UID, "B", "the incarnation of the name; guards every write"),
             (VERSION, "N", "counts the writes of this incarnation; guards every write"),
-            (WRITER, "B", "the write itself: by it one that is tried again knows its own first try"),
+            (WRITER, "B", "mark of the write: a retry recognizes its own first try by it"),
             (CREATED, "N", "microseconds of Unix time"),
             (KIND, "S", "`run`: the partition in the index `created`"),
             (OPEN, "S", "`1` until the run is finished: the partition in the index `open`"),
             (TTL, "N", "seconds of Unix time; of finished runs"),
-            (BODY, "S or B", "the run as schemas/run.json says, with its credentials: JSON, or the same deflated (RFC 1951)"),
+            (BODY, "S or B", "the run (schemas/run.json) with credentials: JSON, or deflated (RFC 1951)"),
         ]),
         "seats#<class>": attributes(&[
-            (KEY, "S", "the class; a long one by its hash"),
-            ("seats", "M", "slot to repository"),
-            ("repos", "M", "repository to the number of its seats"),
+            (KEY, "S", "the class; the hash of a long name"),
+            ("seats", "M", "attempt ID to repository"),
+            ("repos", "M", "repository to its number of seats"),
         ]),
         "lease#<what>": attributes(&[
-            (KEY, "S", "what is held"),
-            ("holder", "S", "who holds it"),
+            (KEY, "S", "the subject of the lease"),
+            ("holder", "S", "the holder of the lease"),
             ("until", "N", "milliseconds of Unix time"),
             (TTL, "N", "seconds of Unix time"),
         ]),
         "inbox#<key>": attributes(&[
-            (KEY, "S", "when a delivery was taken in, and its hash"),
+            (KEY, "S", "the time a delivery was received, and its hash"),
             (KIND, "S", "`inbox`: the partition in the index `created`"),
             (CREATED, "N", "microseconds of Unix time"),
-            (BODY, "S or B", "the delivery: JSON, or the same deflated (RFC 1951)"),
+            (BODY, "S or B", "the delivery: JSON, or deflated (RFC 1951)"),
         ]),
     })
 }

@@ -1,4 +1,4 @@
-//! Lists: an index gives the keys, the table the items.
+//! Lists: an index returns the keys, the table the items.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,36 +14,36 @@ use super::item::{self, CREATED, IS_OPEN, Item, KEY, RUN};
 use super::shape::Index;
 use crate::errors::dynamodb::port_error;
 
-/// Items in one answer of a batch: the table's own limit.
+/// Items per batch: the table's own limit.
 const BATCH: usize = 100;
-/// Batches under way at once.
+/// Concurrent batches.
 const AT_ONCE: usize = 8;
-/// Records gone through for one page.
+/// Records read for one page.
 const SCAN: usize = 2_000;
 /// Runs on one page.
 const PAGE: usize = 1_000;
-/// How long what a batch left out is waited for at first; doubled each time.
+/// First pause before items that a batch left out are requested again; doubled each time.
 const LEFT_OUT: Duration = Duration::from_millis(50);
-/// How often it is asked for.
+/// Most requests per batch.
 const TRIES: u32 = 8;
 
-/// A stretch of an index.
+/// A range of an index.
 pub(super) struct Stretch<'s> {
     pub(super) index: Index,
-    /// The value of the index's own partition.
+    /// The value of the index's partition key.
     pub(super) of: &'s str,
     pub(super) newest_first: bool,
-    /// At most so many keys at once.
+    /// Most keys per request.
     pub(super) limit: usize,
 }
 
-/// Keys of an index, and where it goes on.
+/// Keys of an index, and the position of the next ones.
 pub(super) struct Keys {
     pub(super) keys: Vec<Item>,
     pub(super) next: Option<Item>,
 }
 
-/// A place in an index, whether or not anything is there.
+/// A position in an index, whether or not an item is there.
 pub(super) fn place(index: Index, of: &str, created: i64, key: &str) -> Item {
     Item::from([
         (index.partition().to_owned(), item::text(of)),
@@ -57,7 +57,7 @@ pub(super) fn key_of(item: &Item) -> Option<&str> {
 }
 
 impl DynamoStore {
-    /// The next keys of an index behind a place.
+    /// Returns the next keys of an index after a position.
     pub(super) async fn keys(
         &self,
         operation: &'static str,
@@ -81,7 +81,7 @@ impl DynamoStore {
         Ok(Keys { keys: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 
-    /// These items, those that are there, by their keys.
+    /// Returns those of the items that exist, by key.
     pub(super) async fn fetch(
         &self,
         operation: &'static str,
@@ -118,7 +118,7 @@ impl DynamoStore {
     }
 
     pub(super) async fn list_open(&self) -> Result<Vec<OpenRun>, PortError> {
-        // Not more at once: items are many times as long as what is kept of them.
+        // One batch at a time: items are many times as long as what remains of them.
         let stretch = Stretch { index: Index::Open, of: IS_OPEN, newest_first: false, limit: SCAN };
         let _one_at_a_time = self.listing.lock().await;
         let (mut open, mut behind) = (Vec::new(), None);
@@ -126,7 +126,7 @@ impl DynamoStore {
             let Keys { keys, next } = self.keys("open", &stretch, behind).await?;
             let items = self.fetch("open", &keys, false).await?;
             let runs = items.values().filter_map(|item| self.understand(item).ok());
-            // The index lags: what is finished by now has left it, or will.
+            // The index lags: finished runs have left it or will.
             open.extend(runs.filter(Run::is_open).map(|run| OpenRun::of(&run)));
             match next {
                 Some(next) => behind = Some(next),
@@ -144,13 +144,13 @@ impl DynamoStore {
             .map(Cursor::parse)
             .transpose()
             .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
-        // Open phases are few and have their own index; the rest is gone through by time.
+        // Open phases have few runs and their own index; finished runs are read in order of time.
         let (index, of) = match filter.phase {
             Some(Phase::Waiting | Phase::Starting | Phase::Running) => (Index::Open, IS_OPEN),
             Some(Phase::Finished) | None => (Index::Created, RUN),
         };
         let limit = filter.limit.clamp(1, PAGE);
-        // What is asked for and one more; where some are left out, more at once.
+        // The requested number and one more; if a filter omits some, more per request.
         let all = filter.phase.is_none() && filter.class.is_none() && filter.repo.is_none();
         let at_once = if all { limit + 1 } else { limit.max(BATCH) };
         let stretch = Stretch { index, of, newest_first: true, limit: at_once };
@@ -188,7 +188,7 @@ fn only_key(item: &Item) -> Option<Item> {
     Some(Item::from([(KEY.to_owned(), item.get(KEY)?.clone())]))
 }
 
-/// What batches have in common.
+/// Parameters of a batch.
 struct Batch {
     client: Client,
     table: String,
@@ -197,7 +197,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// All of at most [`BATCH`] items; what an answer leaves out is asked for again.
+    /// Reads all of at most [`BATCH`] items; items that a response leaves out are requested again.
     async fn whole(
         self,
         mut keys: Vec<Item>,
@@ -228,7 +228,7 @@ impl Batch {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        let message = format!("table {table} left {} items out, again and again", keys.len());
+        let message = format!("table {table} left out {} items in {TRIES} responses", keys.len());
         Err(PortError::new("store", operation, ErrorKind::Throttled, message))
     }
 }

@@ -1,7 +1,7 @@
-//! Seats: one item for each class, so that one conditional write keeps both limits.
+//! Seats: one item per class, so that one conditional write enforces both limits.
 //!
-//! `seats` says for which repository a slot holds its seat, `repos` how many seats each repository
-//! has. Both change in the same write.
+//! `seats` maps each attempt ID that holds a seat to its repository, `repos` each repository to its
+//! number of seats. Both change in the same write.
 
 use std::collections::HashMap;
 
@@ -16,18 +16,18 @@ use super::item::{self, Item, KEY};
 use super::{DynamoStore, quarantined};
 use crate::errors::dynamodb::port_error;
 
-/// Slot → repository.
+/// Attempt ID → repository.
 const SEATS: &str = "seats";
-/// Repository → how many.
+/// Repository → number of seats.
 const REPOS: &str = "repos";
-/// Others may change the item in between so often.
+/// Tries before the write fails, since others may change the item in between.
 const TRIES: usize = 16;
 
 fn class_key(class: &ClassName) -> String {
     item::key("seats", &class.0)
 }
 
-/// A repository as the name of an attribute, which may be neither empty nor long.
+/// A repository as an attribute name, which may be neither empty nor long.
 fn repo_key(repo: &str) -> String {
     let plain = (1..=200).contains(&repo.len()) && !repo.starts_with('#');
     if plain { repo.to_owned() } else { item::hashed(repo) }
@@ -43,7 +43,7 @@ fn holder<'i>(item: &'i Item, slot: &str) -> Option<&'i AttributeValue> {
 
 fn busy(operation: &'static str, class: &ClassName) -> PortError {
     let message =
-        format!("others took and gave back seats of class {class} {TRIES} times meanwhile");
+        format!("other processes changed the seats of class {class} during all {TRIES} tries");
     PortError::new("store", operation, ErrorKind::Conflict, message)
 }
 
@@ -72,7 +72,7 @@ impl DynamoStore {
         Err(busy("seat", class))
     }
 
-    /// The conditional write. Refused: the item as it was, `None` where there is none.
+    /// The conditional write. If refused, the item as it was; `None` if there is none.
     async fn seat_if_room(
         &self,
         class: &ClassName,
@@ -128,7 +128,7 @@ impl DynamoStore {
         }
     }
 
-    /// Makes the class's item with its first seat in it; `false` where somebody else made it.
+    /// Creates the class's item with its first seat; `false` if another process created it.
     async fn first_seat(
         &self,
         class: &ClassName,
@@ -218,7 +218,7 @@ impl DynamoStore {
             match (slot.parse(), repo.as_s()) {
                 (Ok(slot), Ok(repo)) => found.push(Seat { slot, repo: repo.clone() }),
                 (Err(reason), _) => quarantined(slot, &reason.to_string()),
-                (_, Err(_)) => quarantined(slot, "its repository is no text"),
+                (_, Err(_)) => quarantined(slot, "its repository is not text"),
             }
         }
         found.sort_by(|a, b| a.slot.cmp(&b.slot));

@@ -1,4 +1,4 @@
-//! What the table is: its key, its indexes, what stands in it.
+//! The table's schema: its key, its indexes, its attributes.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
@@ -14,7 +14,7 @@ use super::item::{CREATED, KEY, KIND, OPEN, TTL};
 pub(super) enum Index {
     /// Open runs.
     Open,
-    /// Everything by when it was made.
+    /// All runs and deliveries, by creation time.
     Created,
 }
 
@@ -28,7 +28,7 @@ impl Index {
         }
     }
 
-    /// The attribute that an item must have to be in it.
+    /// The attribute that an item in this index must have.
     pub(super) fn partition(self) -> &'static str {
         match self {
             Self::Open => OPEN,
@@ -37,7 +37,8 @@ impl Index {
     }
 }
 
-/// The table as documentation and as what `aws dynamodb create-table --cli-input-json` takes.
+/// Returns the table's schema, for the documentation and for `aws dynamodb create-table
+/// --cli-input-json`.
 pub fn description() -> Value {
     let attributes = attributes(&[KEY, OPEN, KIND, CREATED]);
     let indexes: Vec<Value> = INDEXES.into_iter().map(index_of).collect();
@@ -101,14 +102,14 @@ pub(super) fn has_kind(table: &TableDescription, attribute: &str) -> bool {
     known.is_some_and(|known| *known.attribute_type() == kind_of(attribute))
 }
 
-/// What makes the table by hand.
+/// The command that creates the table.
 pub(super) fn table_by_hand(table: &str) -> String {
     let mut request = description()["create_table"].take();
     request["TableName"] = table.into();
     format!("aws dynamodb create-table --cli-input-json '{request}'")
 }
 
-/// What makes an index by hand.
+/// The command that creates an index.
 pub(super) fn index_by_hand(table: &str, index: Index) -> String {
     let (attributes, create) = (attributes(&[KEY, index.partition(), CREATED]), index_of(index));
     let request = json!({
@@ -119,7 +120,7 @@ pub(super) fn index_by_hand(table: &str, index: Index) -> String {
     format!("aws dynamodb update-table --cli-input-json '{request}'")
 }
 
-/// What makes the table remove finished runs, by hand.
+/// The command that enables the deletion of finished runs.
 pub(super) fn expiry_by_hand(table: &str) -> String {
     format!(
         "aws dynamodb update-time-to-live --table-name {table} --time-to-live-specification \

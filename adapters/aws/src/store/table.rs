@@ -1,4 +1,4 @@
-//! The table itself: what it must be, and making it so.
+//! Creates, checks and completes the table.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,63 +22,64 @@ use super::shape::{
 };
 use crate::errors::dynamodb::port_error;
 
-/// How long a table or an index may take to be made. One over many items takes minutes.
+/// Longest wait for the creation of a table or an index. An index over many items takes minutes.
 const MADE_WITHIN: Duration = Duration::from_mins(5);
-/// How often it is looked at, at first; doubled up to [`LOOK_AT_LEAST_EVERY`].
+/// First pause between two checks; doubled up to [`LOOK_AT_LEAST_EVERY`].
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
-/// What was done to the table.
+/// Changes to the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ensured {
-    /// It was made.
+    /// Whether it was created.
     pub made: bool,
-    /// Indexes that were made.
+    /// Indexes that were created.
     pub indexes: Vec<&'static str>,
-    /// Finished runs are removed from now on.
+    /// Whether the deletion of finished runs was enabled.
     pub expires: bool,
-    /// What could not be seen or done, and is not needed to start.
+    /// Steps that could not be checked or done, and are not needed to start.
     pub warnings: Vec<String>,
 }
 
 /// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// A right is missing.
+    /// A permission is missing.
     #[error(
-        "{what}, and this process may not do it (it needs {right} on the table): `{command}` with an account that may, or `tinqs-ci init --aws`"
+        "{what}, and this process lacks {right} on the table: with credentials that have it, run \
+         `tinqs-ci init --aws`, or `{command}`"
     )]
     Denied {
         /// What is missing.
         what: String,
-        /// The right.
+        /// The IAM action.
         right: &'static str,
-        /// What does it by hand.
+        /// The command that does it.
         command: String,
     },
-    /// A table of that name is another's.
-    #[error("table {table} is not one of tinqs-ci ({why}): give `store` another name")]
+    /// The table is not a table of tinqs-ci.
+    #[error("table {table} is not a table of tinqs-ci ({why}): set `store` to another name")]
     Foreign {
         /// Its name.
         table: String,
         /// What differs.
         why: String,
     },
-    /// It takes longer than we wait.
-    #[error("{what} is still being made after {} s: start again later", MADE_WITHIN.as_secs())]
+    /// The creation takes too long.
+    #[error("{what} is still being created after {} s: start again later", MADE_WITHIN.as_secs())]
     Late {
         /// The table or the index.
         what: String,
     },
-    /// A part of our own request is missing.
-    #[error("cannot describe the table")]
+    /// A required part of the request is missing.
+    #[error("cannot build the request for the table")]
     Request(#[from] BuildError),
-    /// Everything else.
+    /// Any other failure.
     #[error("{what}: {why}")]
     Failed {
-        /// What was tried.
+        /// What failed.
         what: String,
-        /// What came back.
+        /// The reason.
         why: String,
     },
 }
@@ -97,26 +98,26 @@ where
     TableError::Failed { what, why: port_error("ensure_table", error).message }
 }
 
-/// Whether a table that is made may be deleted by a mere call.
+/// Deletion protection of a new table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It may.
+    /// The table can be deleted.
     Allowed,
-    /// The protection must be taken off first.
+    /// The protection must be removed first.
     Protected,
 }
 
 impl DynamoStore {
-    /// Makes the table what it must be: itself, its indexes, its time to live. What is there already
-    /// stays as it is.
+    /// Creates the table, its indexes and its time to live, as far as they are missing. Existing
+    /// parts stay unchanged.
     ///
     /// # Errors
-    /// [`TableError`]; a process that may not even look is only warned.
+    /// [`TableError`]. A process that may not describe the table gets a warning instead.
     pub async fn ensure_table(&self) -> Result<Ensured, TableError> {
         self.make_table(Deletion::Allowed).await
     }
 
-    /// The same; a table that is made now is protected or not.
+    /// Does the same, with a choice of deletion protection for a new table.
     ///
     /// # Errors
     /// As [`DynamoStore::ensure_table`].
@@ -160,16 +161,16 @@ pub(super) enum Look {
     Denied(String),
 }
 
-/// Whether the table removes finished runs.
+/// Whether the table deletes finished runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// It does.
     On,
     /// It does not.
     Off,
-    /// It removes by another attribute.
+    /// It deletes by another attribute.
     Other,
-    /// This process may not look.
+    /// This process may not read it.
     Unseen,
 }
 
@@ -187,15 +188,15 @@ impl Maker<'_> {
             Err(error) => match error.as_service_error() {
                 Some(DescribeTableError::ResourceNotFoundException(_)) => Ok(Look::Missing),
                 _ if is_access(&error) => Ok(Look::Denied(format!(
-                    "table {} is taken as it is: looking at it needs dynamodb:DescribeTable",
+                    "table {} is used unchecked: checking it needs dynamodb:DescribeTable",
                     self.table
                 ))),
-                _ => Err(failed(format!("cannot look at table {}", self.table), &error)),
+                _ => Err(failed(format!("cannot describe table {}", self.table), &error)),
             },
         }
     }
 
-    /// Whether this call made it; `false`: somebody else did meanwhile.
+    /// Whether this call created it; `false`: another process did meanwhile.
     async fn create(&self, deletion: Deletion) -> Result<bool, TableError> {
         let mut asked = self
             .client
@@ -220,16 +221,16 @@ impl Maker<'_> {
             Err(error) => match error.as_service_error() {
                 Some(CreateTableError::ResourceInUseException(_)) => Ok(false),
                 _ if is_denied(&error) => Err(TableError::Denied {
-                    what: format!("table {} is not there", self.table),
+                    what: format!("table {} does not exist", self.table),
                     right: "dynamodb:CreateTable",
                     command: table_by_hand(self.table),
                 }),
-                _ => Err(failed(format!("cannot make table {}", self.table), &error)),
+                _ => Err(failed(format!("cannot create table {}", self.table), &error)),
             },
         }
     }
 
-    /// Waits until the table, its indexes and this one are ready.
+    /// Waits until the table, its indexes and this index are ready.
     async fn active(&self, index: Option<Index>) -> Result<TableDescription, TableError> {
         let begun = tokio::time::Instant::now();
         let mut wait = LOOK_FIRST;
@@ -262,7 +263,7 @@ impl Maker<'_> {
         if has_keys(table.key_schema(), &[(KEY, KeyType::Hash)]) && has_kind(table, KEY) {
             return Ok(());
         }
-        let why = format!("its key is not the text `{KEY}` alone");
+        let why = format!("its key is not the text attribute `{KEY}` alone");
         Err(TableError::Foreign { table: self.table.to_owned(), why })
     }
 
@@ -285,7 +286,7 @@ impl Maker<'_> {
             .key_schema(key(index.partition(), KeyType::Hash)?)
             .key_schema(key(CREATED, KeyType::Range)?)
             .projection(keys_only());
-        // A table that pays for provisioned units wants them for its indexes too.
+        // A table with provisioned capacity needs it for its indexes too.
         let provisioned = table.provisioned_throughput();
         let units = |units: Option<i64>| units.filter(|units| *units > 0);
         let read = provisioned.and_then(|p| units(p.read_capacity_units()));
@@ -309,7 +310,7 @@ impl Maker<'_> {
             asked = asked.attribute_definitions(definition(name)?);
         }
         let Err(error) = asked.send().await else { return Ok(()) };
-        // Another process may be making it right now.
+        // Another process may be creating it.
         if let Look::There(table) = self.look().await?
             && !self.lacks(&table, index)?
         {
@@ -323,17 +324,17 @@ impl Maker<'_> {
                 command: index_by_hand(table, index),
             });
         }
-        Err(failed(format!("cannot make index `{name}` of table {table}"), &error))
+        Err(failed(format!("cannot create index `{name}` of table {table}"), &error))
     }
 
-    /// Whether finished runs are removed.
+    /// Reads whether finished runs are deleted.
     pub(super) async fn expiry(&self) -> Result<Expiry, TableError> {
         let looked = self.client.describe_time_to_live().table_name(self.table).send().await;
         let there = match looked {
             Ok(answer) => answer.time_to_live_description,
             Err(error) if is_access(&error) => return Ok(Expiry::Unseen),
             Err(error) => {
-                let what = format!("cannot see whether {}", self.kept());
+                let what = format!("cannot check whether {}", self.kept());
                 return Err(failed(what, &error));
             }
         };
@@ -349,16 +350,16 @@ impl Maker<'_> {
     }
 
     fn kept(&self) -> String {
-        format!("finished runs of table {} are not removed", self.table)
+        format!("finished runs of table {} are not deleted", self.table)
     }
 
-    /// Whether expiry was switched on now.
+    /// Whether this call enabled the deletion.
     async fn expire(&self) -> Result<bool, TableError> {
         let (table, kept) = (self.table, self.kept());
         match self.expiry().await? {
             Expiry::On | Expiry::Unseen => return Ok(false),
             Expiry::Other => {
-                let why = format!("its time to live is another attribute than `{TTL}`");
+                let why = format!("its time to live uses another attribute than `{TTL}`");
                 return Err(TableError::Failed { what: kept, why });
             }
             Expiry::Off => {}
@@ -381,7 +382,7 @@ impl Maker<'_> {
     }
 }
 
-/// Only the missing right itself: credentials that are wrong are no reason to go on.
+/// Matches a missing permission only: wrong credentials are no reason to go on.
 fn is_access<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     code.is_some_and(|code| code.ends_with("AccessDeniedException"))

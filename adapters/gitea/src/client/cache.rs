@@ -1,16 +1,16 @@
-//! What never changes at the forge, remembered: trees and files by their hashes, bounded in bytes.
+//! Cache of immutable content: trees and files by hash, bounded in bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Values by hash; the ones that were not asked for longest go first.
+/// Values by hash; the least recently used go first.
 pub(super) struct Cache<T> {
     most_bytes: usize,
     inner: Mutex<Inner<T>>,
 }
 
 struct Inner<T> {
-    /// Counts the askings: the order of last use.
+    /// Counts uses: the order of last use.
     uses: u64,
     bytes: usize,
     kept: HashMap<String, Kept<T>>,
@@ -23,7 +23,7 @@ struct Kept<T> {
 }
 
 impl<T> Cache<T> {
-    /// An empty one that holds about so many bytes at most.
+    /// Returns an empty cache for about so many bytes.
     pub(super) fn new(most_bytes: usize) -> Self {
         let inner = Inner { uses: 0, bytes: 0, kept: HashMap::new() };
         Self { most_bytes, inner: Mutex::new(inner) }
@@ -33,7 +33,7 @@ impl<T> Cache<T> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value of that hash, where it is remembered.
+    /// Returns the value of a hash, if cached.
     pub(super) fn get(&self, key: &str) -> Option<Arc<T>> {
         let mut inner = self.inner();
         inner.uses += 1;
@@ -43,8 +43,8 @@ impl<T> Cache<T> {
         Some(kept.value.clone())
     }
 
-    /// Remembers a value that takes about so many bytes. One that would fill half of the cache is
-    /// not remembered at all.
+    /// Caches a value of about so many bytes. A value that would fill half of the cache is not
+    /// cached.
     pub(super) fn put(&self, key: &str, value: Arc<T>, bytes: usize) {
         let bytes = bytes + key.len() + 64;
         if bytes > self.most_bytes / 2 {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_asked_for_longest_goes_first() {
+    fn the_least_recently_used_value_is_evicted() {
         let cache = Cache::new(1_000);
         for name in ["a", "b", "c"] {
             cache.put(name, Arc::new(name), 235);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_holds_more_than_it_may() {
+    fn the_cache_never_exceeds_its_limit() {
         let cache = Cache::new(10_000);
         for n in 0..500_usize {
             cache.put(&(n % 90).to_string(), Arc::new(n), n * 7 % 1_300);

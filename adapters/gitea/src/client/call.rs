@@ -1,33 +1,33 @@
-//! What is asked of the forge, and what was answered: built and read, not sent.
+//! Requests to the forge and their responses; nothing is sent here.
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-/// What is asked of the forge.
+/// A request to the forge.
 #[derive(Clone)]
 pub(super) struct Call {
-    /// The port's word for it.
+    /// The operation's name in errors.
     pub(super) operation: &'static str,
     pub(super) method: Method,
-    /// From the forge's address on, each segment escaped.
+    /// The path after the forge's URL, each segment escaped.
     pub(super) path: String,
-    /// As JSON.
+    /// The JSON body.
     pub(super) body: Option<Vec<u8>>,
-    /// Whether the API token goes along.
+    /// Whether to send the API token.
     pub(super) with_token: bool,
-    /// Whether it may be made twice.
+    /// Whether the call may be repeated.
     pub(super) repeats: bool,
-    /// Whether a 500 of the forge's own is read around by whoever asks.
+    /// Whether the caller handles the forge's own 500 by reading smaller pages.
     pub(super) reads_around: bool,
 }
 
 impl Call {
-    /// A reading of the API. `path` begins behind `/api/v1`.
+    /// A read of the API. `path` begins after `/api/v1`.
     pub(super) fn get(operation: &'static str, path: &str) -> Self {
         Self::api(operation, Method::GET, path, None)
     }
 
-    /// A call of the API. `path` begins behind `/api/v1`.
+    /// A call of the API. `path` begins after `/api/v1`.
     pub(super) fn api(
         operation: &'static str,
         method: Method,
@@ -45,13 +45,13 @@ impl Call {
         }
     }
 
-    /// The right that it takes. Scopes are categories of paths (`routers/api/v1/api.go`).
+    /// Describes the permission it needs. Scopes are categories of paths (`routers/api/v1/api.go`).
     pub(super) fn needs(&self) -> String {
         let access = if self.method == Method::GET { "read" } else { "write" };
         let path = self.path.strip_prefix("/api/v1").unwrap_or(&self.path);
         let (category, whose) = match path.split('/').nth(1).unwrap_or_default() {
             "admin" => ("admin", ", and belong to a site administrator"),
-            "orgs" => ("organization", ", and belong to an owner of the organisation"),
+            "orgs" => ("organization", ", and belong to an owner of the organization"),
             "user" => ("user", ""),
             _ if access == "write" => ("repository", ", and belong to the repository's owner"),
             _ => ("repository", ", and its user must be able to read the repository"),
@@ -60,7 +60,7 @@ impl Call {
     }
 }
 
-/// What the forge, or something in front of it, answered.
+/// A response of the forge, or of something in front of it.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -68,29 +68,29 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A page for people: not the forge's API, which speaks JSON.
+    /// Whether it is an HTML page: not the forge's API, which returns JSON.
     pub(super) fn is_html(&self) -> bool {
         let media = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
         media.is_some_and(|media| media.trim_start().to_ascii_lowercase().starts_with("text/html"))
             || self.body.trim_ascii_start().starts_with(b"<")
     }
 
-    /// A 404 by the forge itself.
+    /// Whether it is a 404 of the forge itself.
     pub(super) fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND && !self.is_html()
     }
 
-    /// A 500 by the forge itself.
+    /// Whether it is a 500 of the forge itself.
     pub(super) fn is_own_failure(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR && !self.is_html()
     }
 
-    /// A header's text.
+    /// Returns a header's text.
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON, where it is.
+    /// Parses the body as JSON; `None` if that fails.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }

@@ -1,9 +1,9 @@
-//! What an evaluation reads of a repository: trees, files, commits, branches, variables.
+//! Reads what an evaluation needs of a repository: trees, files, commits, branches, variables.
 //!
-//! Trees and files are asked for by hash and remembered: they never change. A first push with one
-//! workflow file and a path filter takes three calls: the tree of the new commit, the file, the
-//! tree of the old commit; the next one takes two. Where a workflow would start, the list of
-//! workflows is one more, remembered for a minute.
+//! Trees and files are read by hash and cached: they never change. A first push with one workflow
+//! file and a path filter takes three calls: the tree of the new commit, the file, the tree of the
+//! old commit; the next push takes two. If a workflow would start, the list of workflows is one
+//! more call, cached for a minute.
 
 mod compare;
 mod facts;
@@ -28,28 +28,28 @@ use crate::wire::{nullable, owner_and_name, percent_encode};
 pub use compare::Changes;
 pub use facts::{Commit, Repository};
 
-/// Entries of a page of a tree (`[api] DEFAULT_GIT_TREES_PER_PAGE`), and pages that are read.
+/// Entries per page of a tree (`[api] DEFAULT_GIT_TREES_PER_PAGE`), and most pages.
 const PER_PAGE: usize = 1000;
 const PAGES: usize = 100;
-/// Files asked for in one call (`[api] DEFAULT_PAGING_NUM`), and bytes of their names.
+/// Files per call (`[api] DEFAULT_PAGING_NUM`), and bytes of their names.
 const FILES_AT_ONCE: usize = 30;
 const NAMES_AT_ONCE: usize = 4000;
-/// Workflow files of one commit, and bytes of each; the server itself reads no more of one.
+/// Most workflow files of one commit.
 pub const MOST_FILES: usize = 256;
-/// Bytes of a workflow file (`modules/actions/workflows.go`).
+/// Most bytes of a workflow file: the server reads no more (`modules/actions/workflows.go`).
 pub const LARGEST_FILE: u64 = 1024 * 1024;
-/// Calls under way at once, of all evaluations together.
+/// Concurrent calls of all evaluations together.
 const AT_ONCE: usize = 4;
-/// Bytes of trees, and of files, that are remembered.
+/// Size of each cache in bytes.
 const REMEMBERED: usize = 16 * 1024 * 1024;
-/// Whatever is compared with these sorts before it, or cannot be of a workflow folder.
+/// Paths of workflow folders sort before this.
 const PAST_WORKFLOWS: &str = ".github/workflows0";
 
 /// An entry of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Entry {
-    /// From the tree's root on.
+    /// The path from the tree's root.
     #[serde(deserialize_with = "nullable")]
     pub path: String,
     /// As git writes it: `100644`.
@@ -61,7 +61,7 @@ pub(super) struct Entry {
     /// The object's hash.
     #[serde(deserialize_with = "nullable")]
     pub sha: String,
-    /// Bytes of a blob.
+    /// Size of a blob in bytes.
     #[serde(deserialize_with = "nullable")]
     pub size: u64,
 }
@@ -80,40 +80,40 @@ struct TreePage {
     truncated: bool,
 }
 
-/// Entries of a tree, from its beginning on.
+/// Entries of a tree, from its beginning.
 #[derive(Debug)]
 pub(super) struct Tree {
     entries: Vec<Entry>,
-    /// Whether there are no more.
+    /// Whether these are all.
     whole: bool,
 }
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// From the repository's root on.
+    /// The path from the repository's root.
     pub path: String,
-    /// Its bytes; `Err`: why they are not read.
+    /// Its bytes; `Err`: why they were not read.
     pub text: Result<Arc<Vec<u8>>, String>,
 }
 
 /// The files of a commit that may be workflows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folders {
-    /// Everything below the folders, by path; `.yml` and `.yaml` files with their texts.
+    /// All `.yml` and `.yaml` files below the folders, by path, with their texts.
     pub files: Vec<File>,
-    /// Which of the folders asked for are there at all, even without a file.
+    /// The requested folders that exist, even without a file.
     pub there: Vec<String>,
 }
 
-/// What is remembered, and what holds the calls back.
+/// Caches, and the limit of concurrent calls.
 pub(super) struct Contents {
     trees: Cache<Tree>,
     files: Cache<Vec<u8>>,
     /// Disabled workflows by repository, and when they were listed.
     disabled: Cache<(Timestamp, Arc<Vec<String>>)>,
     turns: Semaphore,
-    /// The server has no `file-contents`.
+    /// Whether the server lacks `file-contents`.
     one_by_one: AtomicBool,
 }
 
@@ -130,14 +130,14 @@ impl Default for Contents {
 }
 
 impl Client {
-    /// A call of an evaluation: a few at once, whoever asks.
+    /// Sends a call of an evaluation, within the limit of concurrent calls.
     async fn read_contents(&self, call: &Call) -> Result<Answer, PortError> {
-        // Never closed, so there always is a permit.
+        // Never closed, so the permit always comes.
         let _turn = self.contents.turns.acquire().await;
         self.sender.send(call).await
     }
 
-    /// Reads the answer of a call; `None` where the forge itself says that there is no such thing.
+    /// Reads the response of a call; `None` if the forge itself answers 404.
     async fn found<T: serde::de::DeserializeOwned>(
         &self,
         call: &Call,
@@ -145,18 +145,18 @@ impl Client {
     ) -> Result<Option<T>, PortError> {
         let answer = self.read_contents(call).await?;
         if answer.is_not_found() {
-            // Anything in between may say 404; only the forge tells its version.
+            // A proxy may answer 404 too; only the forge answers with a version.
             self.version().await?;
             return Ok(None);
         }
         self.sender.read_from(call, &answer, begin).map(Some)
     }
 
-    /// The files below these folders of a commit that are named like workflows, with their texts.
-    /// `None`: there is no such commit (any more), or the token may not see the repository.
+    /// Returns the workflow files below these folders of a commit, with their texts. `None`: the
+    /// commit does not exist, or the token may not see the repository.
     ///
     /// # Errors
-    /// The forge does not answer, or the folders hold more than is read.
+    /// The forge does not answer, or the folders hold too many files.
     pub async fn workflow_files(
         &self,
         repo: &str,
@@ -185,7 +185,8 @@ impl Client {
             wanted.extend(tree.entries.iter().filter(named));
         }
         if wanted.len() > MOST_FILES {
-            let what = format!("{repo}@{commit} has more than {MOST_FILES} workflow files");
+            let what =
+                format!("{repo}@{commit} has more than {MOST_FILES} workflow files, the limit");
             return Err(PortError::new("forge", "tree", ErrorKind::Invalid, what));
         }
         let mut texts = self.texts(repo, commit, &wanted).await?;
@@ -199,7 +200,7 @@ impl Client {
         Ok(Some(Folders { files: files.collect(), there }))
     }
 
-    /// The texts of these blobs; those that are too large are left out.
+    /// Returns the texts of these blobs, except those that are too large.
     async fn texts(
         &self,
         repo: &str,
@@ -221,14 +222,14 @@ impl Client {
             }
             missing.retain(|entry| !texts.contains_key(&entry.path));
         }
-        // One after the other: the turns bound what is under way anyway, and few are left here.
+        // One after the other: few are left, and the limit of concurrent calls applies anyway.
         for entry in missing {
             texts.insert(entry.path.clone(), self.blob(repo, entry).await?);
         }
         Ok(texts)
     }
 
-    /// Several files in one call, as servers from 1.24 on can; `None`: this one cannot.
+    /// Reads several files in one call (Gitea 1.24 or newer); `None`: the server cannot.
     async fn files_at_once(
         &self,
         repo: &str,
@@ -249,7 +250,7 @@ impl Client {
         let mut found = HashMap::new();
         for blob in rows.into_iter().flatten() {
             let of = wanted.iter().find(|entry| entry.path == blob.path && entry.sha == blob.sha);
-            // One that was cut, or is another's, is asked for by itself.
+            // A truncated or different file is read by itself.
             if let (Some(entry), Some(text)) = (of, blob.decoded()) {
                 found.insert(entry.path.clone(), self.remember(entry, text));
             }
@@ -262,7 +263,7 @@ impl Client {
         let call = in_repository("blob", repo, &rest)?;
         let blob: Option<Blob> = self.found(&call, b'{').await?;
         let text = blob.and_then(Blob::decoded).ok_or_else(|| {
-            let what = "the forge lists this file and does not give it";
+            let what = "the forge lists this file but does not return it";
             self.sender.error(&call, ErrorKind::Unavailable, what)
         })?;
         Ok(self.remember(entry, text))
@@ -274,7 +275,7 @@ impl Client {
         text
     }
 
-    /// A tree, or the tree of a commit, by hash. `None`: there is no such object.
+    /// Returns a tree, or the tree of a commit, by hash. `None`: it does not exist.
     async fn tree(
         &self,
         repo: &str,
@@ -311,7 +312,7 @@ impl Client {
     }
 }
 
-/// A reading of a repository; `rest` begins behind its name.
+/// A read of a repository; `rest` begins after its name.
 fn in_repository(operation: &'static str, repo: &str, rest: &str) -> Result<Call, PortError> {
     let Some((owner, name)) = owner_and_name(repo) else {
         let message = "the repository's name is not `owner/name`";
@@ -320,12 +321,12 @@ fn in_repository(operation: &'static str, repo: &str, rest: &str) -> Result<Call
     Ok(Call::get(operation, &format!("{}{rest}", repository_path(&owner, &name))))
 }
 
-/// How much of a tree is asked for.
+/// How much of a tree to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
     /// One level.
     One,
-    /// Everything, until the folders of workflows are over: git sorts by path.
+    /// Everything up to the end of the workflow folders: git sorts by path.
     UntilPastWorkflows,
 }
 
@@ -338,7 +339,7 @@ impl Depth {
     }
 }
 
-/// As many at once as one call takes.
+/// Splits entries into portions for one call each.
 fn portions<'a, 'e>(entries: &'a [&'e Entry]) -> Vec<&'a [&'e Entry]> {
     let mut portions = Vec::new();
     let mut rest = entries;
@@ -355,7 +356,7 @@ fn portions<'a, 'e>(entries: &'a [&'e Entry]) -> Vec<&'a [&'e Entry]> {
     portions
 }
 
-/// A file as the API gives it.
+/// A file as the API returns it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Blob {
@@ -369,7 +370,7 @@ struct Blob {
 }
 
 impl Blob {
-    /// The bytes; `None` where they are left out or written in another way.
+    /// Returns the bytes; `None` if they are missing or encoded in another way.
     fn decoded(self) -> Option<Vec<u8>> {
         let text: String = self.content?.split_ascii_whitespace().collect();
         (self.encoding == "base64").then(|| STANDARD.decode(text).ok()).flatten()
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_takes_thirty_files_or_four_kilobytes_of_names() {
+    fn a_call_reads_thirty_files_or_four_kilobytes_of_names() {
         let short: Vec<Entry> = (0..61).map(|n| entry(&format!("f{n}"), "blob", "1")).collect();
         let short: Vec<&Entry> = short.iter().collect();
         let counts: Vec<usize> = portions(&short).iter().map(|some| some.len()).collect();

@@ -1,4 +1,4 @@
-//! Lists that come in pages, read without trusting their order.
+//! Reads paged lists without relying on their order.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use super::call::Call;
 use super::send::Sender;
 use crate::wire::{ApiJob, ApiRunner};
 
-/// Rows asked for at once: the forge's own usual maximum (`[api] MAX_RESPONSE_ITEMS`).
+/// Rows per page: the forge's default maximum (`[api] MAX_RESPONSE_ITEMS`).
 const LIMIT: usize = 50;
 /// Most pages of a list: 20,000 rows.
 const PAGES: usize = 400;
-/// Pages in a row that bring nothing new until the reading ends.
+/// Pages in a row without a new row that end the list.
 const STALE: usize = 3;
-/// Rows of one page that may be broken at the forge; more is an outage.
+/// Most rows of one page that the forge may fail to show; more is an outage.
 const BROKEN: usize = 2;
 
 /// A page of a list.
@@ -24,11 +24,11 @@ pub(super) trait Page: DeserializeOwned {
     type Row;
     /// The first byte of its JSON.
     const BEGIN: u8 = b'{';
-    /// The rows by their ids, and how many rows the whole list has, where told.
+    /// Returns the rows by ID, and the length of the whole list if the forge reports it.
     fn rows(self) -> (Vec<(i64, Self::Row)>, Option<usize>);
 }
 
-/// A list that may be `null` but must be there: an object without it is another answer.
+/// A list that may be `null` but must be present: an object without it is another response.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -65,8 +65,8 @@ impl Page for Runners {
     }
 }
 
-/// Reads pages until as many distinct rows were seen as the list says to have, or an empty page.
-/// Lists without an order may show a row twice and leave another out. `path` may hold a query.
+/// Reads pages until as many distinct rows were seen as the list reports, or until an empty page. A
+/// list without an order may show a row twice and omit another. `path` may hold a query.
 pub(super) async fn read_all<P: Page>(
     sender: &Sender,
     operation: &'static str,
@@ -75,7 +75,7 @@ pub(super) async fn read_all<P: Page>(
     let within = sender.list_deadline();
     let read = tokio::time::timeout(within, read_pages::<P>(sender, operation, path)).await;
     read.unwrap_or_else(|_| {
-        let what = format!("the list was not read within {} s", within.as_secs_f32());
+        let what = format!("reading the list took longer than {} s", within.as_secs_f32());
         Err(sender.error(&Call::get(operation, path), ErrorKind::Unavailable, &what))
     })
 }
@@ -97,14 +97,14 @@ async fn read_pages<P: Page>(
             return Ok(seen.into_values().collect());
         }
     }
-    tracing::warn!(operation, rows = seen.len(), "the forge's list is longer than is read");
+    tracing::warn!(operation, rows = seen.len(), "list too long, read in part");
     Ok(seen.into_values().collect())
 }
 
 type Rows<P> = (Vec<(i64, <P as Page>::Row)>, Option<usize>);
 
-/// One row that the forge cannot show makes its whole page a 500: then the rows around it are
-/// read in smaller pages. A forge that is down fails those too.
+/// One row that the forge cannot show makes its whole page a 500: then the rows around it are read
+/// in smaller pages. If the forge is down, those fail too.
 async fn read_page<P: Page>(
     sender: &Sender,
     operation: &'static str,
@@ -135,11 +135,11 @@ async fn read_page<P: Page>(
     if rows.is_empty() {
         return Err(failed);
     }
-    tracing::warn!(operation, page = number, broken, "the forge cannot show some rows of its list");
+    tracing::warn!(operation, page = number, broken, "the forge cannot show some rows of a list");
     Ok((rows, None))
 }
 
-/// The inner error is a 500 by the forge itself.
+/// The inner error is a 500 of the forge itself.
 async fn read_some<P: Page>(
     sender: &Sender,
     operation: &'static str,
@@ -156,7 +156,7 @@ async fn read_some<P: Page>(
     }
     let (rows, total) = sender.read_from::<P>(&call, &answer, P::BEGIN)?.rows();
     if rows.iter().any(|(id, _)| *id <= 0) {
-        let what = "a row of the list has no id";
+        let what = "a row of the list has no ID";
         return Err(sender.error(&call, ErrorKind::Unavailable, what));
     }
     Ok(Ok((rows, total)))

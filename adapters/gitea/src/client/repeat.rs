@@ -1,8 +1,8 @@
-//! Which calls are tried again, and how often.
+//! Decides which calls are retried, and how often.
 //!
-//! A look asks the forge a few times, and one reading that fails ends it for ten seconds: a proxy
-//! that breaks one connection in three would leave hardly a look alive. What may be asked twice is
-//! tried again at once, unless the forge has not answered for a while.
+//! A reconcile calls the forge a few times, and one failed read delays it by ten seconds: behind a
+//! proxy that breaks one connection in three, hardly any reconcile would succeed. So a call that
+//! may be repeated is retried at once, unless the forge has not answered for a while.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use backon::ConstantBuilder;
 
 use super::call::{Answer, Call};
 
-/// How often a call is tried again.
+/// Retries per call.
 const TIMES: usize = 2;
-/// So many tries may fail without an answer in between; each answer allows one more. A forge that is
-/// down is not asked three times as often.
+/// Tries that may fail without a response in between; each response allows one more. So a forge
+/// that is down does not get three times the calls.
 const PATIENCE: u32 = 20;
 
-/// How many more tries may fail until calls of this forge are made once only.
+/// The number of tries that may still fail before calls are no longer retried.
 pub(super) struct Patience(AtomicU32);
 
 impl Default for Patience {
@@ -27,12 +27,12 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// A try failed. Answers whether another may be made.
+    /// Records a failed try. Returns whether a retry is allowed.
     pub(super) fn failed(&self) -> bool {
         self.change(|left| left.checked_sub(1))
     }
 
-    /// The forge has answered.
+    /// Records a response of the forge.
     pub(super) fn answered(&self) {
         self.change(|left| (left < PATIENCE).then_some(left + 1));
     }
@@ -42,13 +42,13 @@ impl Patience {
     }
 }
 
-/// When a call is tried again: after such a pause or up to twice that.
+/// Retries after this pause, or up to twice as long.
 pub(super) fn policy(pause: Duration) -> ConstantBuilder {
     ConstantBuilder::default().with_delay(pause).with_max_times(TIMES).with_jitter()
 }
 
-/// Whether an answer says that the forge, or what is in front of it, fails for now. Its own 500 is
-/// often a row that it cannot show; who reads around such rows asks otherwise next.
+/// Whether a response is a temporary failure of the forge, or of a proxy. The forge's own 500 is
+/// often a row that it cannot show; a caller that reads around such rows does not retry.
 pub(super) fn fails_for_now(call: &Call, answer: &Answer) -> bool {
     let read_around = call.reads_around && answer.is_own_failure();
     matches!(answer.status.as_u16(), 500 | 502..=504) && !read_around

@@ -1,4 +1,4 @@
-//! Registrations: listed, asked for by id, made by the runner protocol, removed.
+//! Runner registrations: listed, read by ID, created by the runner protocol, removed.
 
 use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -13,22 +13,22 @@ use super::{Client, locked};
 use crate::config::Scope;
 use crate::wire::ApiRunner;
 
-/// How long it is taken for granted that the token may not list runners.
+/// How long a refusal to list runners is cached.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// What is known of the right to list runners.
+/// Whether the token may list runners.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum RunnerList {
-    /// Not asked yet.
+    /// Not tried yet.
     #[default]
     Untried,
-    /// It was read: a refusal later is an error, not a missing right.
+    /// The list was read: a later refusal is an error, not a missing permission.
     Read,
     /// It was refused.
     Refused(Timestamp),
 }
 
-/// The runner protocol's answer (`runner.v1.RegisterResponse` in JSON).
+/// The runner protocol's response (`runner.v1.RegisterResponse` in JSON).
 #[derive(Deserialize)]
 struct Registered {
     runner: RegisteredRunner,
@@ -40,12 +40,12 @@ struct RegisteredRunner {
     id: i64,
     uuid: String,
     token: Secret,
-    /// The JSON form leaves `false` out.
+    /// The JSON form omits `false`.
     #[serde(default)]
     ephemeral: bool,
 }
 
-/// An int64 is a string in the protocol's JSON, and a number from servers that know better.
+/// The protocol's JSON writes an int64 as a string; some servers write a number.
 fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -61,7 +61,7 @@ fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 
 /// Why a registration failed.
 enum Failed {
-    /// The forge does not accept the registration token: nothing was made.
+    /// The forge rejects the registration token: nothing was created.
     Token(PortError),
     Other(PortError),
 }
@@ -77,8 +77,8 @@ impl Client {
         if self.registers_elsewhere().await? {
             return Ok(self.registrations_are_unknown(
                 known,
-                "`forge.runner_token` is not the registration token of `forge.scope`: its runners \
-                 are not in that scope's list; leave `forge.runner_token` out or take the scope's",
+                "`forge.runner_token` belongs to another scope than `forge.scope`, so its runners \
+                 are not listed there: remove `forge.runner_token`, or use the scope's",
             ));
         }
         let path = format!("{}/actions/runners", self.scope_path());
@@ -88,7 +88,8 @@ impl Client {
             (Ok(rows), _) => rows,
             (Err(error), RunnerList::Read) => return Err(error),
             (Err(error), _) => {
-                // The pages do not tell a missing list from one that fails: ask once, plainly.
+                // The pages do not distinguish a missing list from a failed one: ask once for the
+                // first.
                 let answer = self.sender.send(&call).await?;
                 if !self.is_refused(&answer).await? {
                     return Err(error);
@@ -101,11 +102,11 @@ impl Client {
         Ok(Registrations::Seen(rows.into_iter().filter_map(registration).collect()))
     }
 
-    /// The token may not list runners, or the server has no such list.
+    /// Whether the token may not list runners, or the server has no such list.
     async fn is_refused(&self, answer: &Answer) -> Result<bool, PortError> {
         match answer.status.as_u16() {
             401 | 403 => Ok(!answer.is_html()),
-            // Where the forge itself answers, the path is what it does not know.
+            // If the forge itself answers, it does not know the path.
             404 => self.version().await.map(|_| true),
             _ => Ok(false),
         }
@@ -113,15 +114,15 @@ impl Client {
 
     fn registrations_are_unknown(&self, before: RunnerList, why: &str) -> Registrations {
         if !matches!(before, RunnerList::Refused(_)) {
-            tracing::warn!(why, "runners cannot be listed: what is left over of them stays");
+            tracing::warn!(why, "cannot list runners, leftover registrations are kept");
         }
         *locked(&self.runner_list) = RunnerList::Refused(self.sender.now());
         Registrations::Unknown
     }
 
-    /// Whether the configured registration token belongs to another scope than the lists that are
-    /// read. Its rows would then look missing, and missing is a ground for ending machines. The
-    /// list of scope `all` holds every row.
+    /// Whether the configured registration token belongs to another scope than the lists. Its rows
+    /// would then seem missing, and a missing row is a reason to terminate a machine. The list of
+    /// scope `all` holds every row.
     async fn registers_elsewhere(&self) -> Result<bool, PortError> {
         let Some(configured) = self.runner_token.as_ref().filter(|_| self.scope != Scope::All)
         else {
@@ -130,7 +131,7 @@ impl Client {
         let ask = async || match self.ask_registration_token().await {
             Ok(token) => Ok(token != *configured),
             Err(error) => match error.kind {
-                // A token that may only read cannot tell.
+                // A read-only token cannot ask.
                 ErrorKind::Denied | ErrorKind::Invalid => Ok(false),
                 _ => Err(error),
             },
@@ -145,16 +146,16 @@ impl Client {
         let call = Call::get("registration", &self.runner_path(id));
         let answer = self.sender.send(&call).await?;
         if answer.is_not_found() {
-            // A proxy that lost its way says 404 as well.
+            // A proxy may answer 404 too; only the forge answers with a version.
             self.version().await?;
             return Ok(None);
         }
         let row: ApiRunner = self.sender.read(&call, &answer)?;
         if row.id != id {
-            let what = "the answer is about another runner";
+            let what = "the response is about another runner";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
-        // A row of that id with another's name: ours is gone.
+        // A row of that ID with a foreign name: ours is gone.
         Ok(registration(row))
     }
 
@@ -173,7 +174,7 @@ impl Client {
             Err(Failed::Other(error)) => return Err(error),
             Err(Failed::Token(error)) => error,
         };
-        // Tokens are reset by hand at the forge; it tells the new one.
+        // The token was reset at the forge, which returns the new one.
         *locked(&self.asked_token) = None;
         let fresh = match self.registration_token().await {
             Ok(fresh) if fresh != token => fresh,
@@ -181,7 +182,7 @@ impl Client {
             Ok(_) | Err(_) => return Err(refused),
         };
         if self.runner_token.is_some() {
-            tracing::warn!("the forge does not accept `forge.runner_token`: its own is used");
+            tracing::warn!("the forge rejects `forge.runner_token`, using the forge's own");
         }
         self.register_with(&fresh, slot, labels).await.map_err(|failed| match failed {
             Failed::Token(error) | Failed::Other(error) => error,
@@ -195,7 +196,7 @@ impl Client {
         labels: &[String],
     ) -> Result<Runner, Failed> {
         self.sender.keep_secret(token);
-        // The forge compares names; the schema is between the machine and its runner.
+        // The forge compares names; the schema concerns only the machine and its runner.
         let mut names: Vec<&str> = Vec::new();
         for name in labels.iter().map(|label| label_name(label)) {
             if !names.contains(&name) {
@@ -215,25 +216,26 @@ impl Client {
         let answer = self.sender.send(&call).await.map_err(Failed::Other)?;
         if !answer.status.is_success() && refuses_token(&answer) {
             let what = format!(
-                "the forge does not accept the registration token{}: check `forge.runner_token`, \
-                 or leave it out and give `forge.token` the right to ask for one",
+                "the forge rejects the registration token{}: fix `forge.runner_token`, or remove \
+                 it and allow `forge.token` to read one",
                 self.sender.words(&answer)
             );
             return Err(Failed::Token(self.sender.error(&call, ErrorKind::Denied, &what)));
         }
         let Registered { runner: row } = self.sender.read(&call, &answer).map_err(Failed::Other)?;
         if row.id <= 0 || row.uuid.is_empty() || row.token.expose().is_empty() {
-            let what = "the answer holds no whole runner";
+            let what = "the response holds no complete runner";
             let error = self.sender.error(&call, ErrorKind::Unavailable, what);
             return Err(Failed::Other(error));
         }
         self.sender.keep_secret(&row.token);
         if !row.ephemeral {
-            // One job per identity is what everything rests on.
-            let what = "the forge made a permanent runner: ephemeral ones need Gitea 1.24 or newer";
+            // One job per identity is essential.
+            let what =
+                "the forge created a permanent runner: ephemeral ones need Gitea 1.24 or newer";
             let error = self.sender.error(&call, ErrorKind::Invalid, what);
             if let Err(left) = self.remove_registration(row.id).await {
-                tracing::warn!(registration = row.id, error = %left, "it could not be removed");
+                tracing::warn!(registration = row.id, error = %left, "cannot remove permanent runner");
             }
             return Err(Failed::Other(error));
         }
@@ -246,11 +248,11 @@ impl Client {
         })
     }
 
-    /// The registration token of the configured scope, as the forge tells it. It is the same each
-    /// time until somebody resets it, and remembered.
+    /// Returns the registration token of the configured scope from the forge, and caches it. It
+    /// stays the same until somebody resets it.
     ///
     /// # Errors
-    /// `Denied` where the API token may not ask.
+    /// `Denied` if the API token may not read it.
     pub async fn registration_token(&self) -> Result<Secret, PortError> {
         let token = self.ask_registration_token().await?;
         *locked(&self.asked_token) = Some(token.clone());
@@ -263,12 +265,12 @@ impl Client {
             token: Secret,
         }
         let path = format!("{}/actions/runners/registration-token", self.scope_path());
-        // It makes one only where there is none.
+        // Creates a token only if there is none, so it may be repeated.
         let call =
             Call { repeats: true, ..Call::api("registration_token", Method::POST, &path, None) };
         let Token { token } = self.sender.ask(&call).await?;
         if token.expose().is_empty() {
-            let what = "the answer holds no token";
+            let what = "the response holds no token";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
         self.sender.keep_secret(&token);
@@ -291,11 +293,11 @@ impl Client {
     }
 }
 
-/// A row of ours; `None` for everybody else's.
+/// Converts a row of ours; `None` for a foreign one.
 fn registration(row: ApiRunner) -> Option<Registration> {
     let ApiRunner { id, uuid, name, status, busy } = row;
     let slot = name.parse().ok()?;
-    // `offline` is the one word for not being there; the others are ways of being there. Older
+    // `offline` is the only status of an absent runner; the others are kinds of present. Older
     // servers write `RUNNER_STATUS_OFFLINE`.
     let status = status.to_ascii_lowercase();
     let offline = ["offline", "unspecified"].iter().any(|word| status.ends_with(word));

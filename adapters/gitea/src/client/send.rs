@@ -1,5 +1,5 @@
-//! One call to the forge: built, sent within its deadline, read within its bounds, and told apart
-//! by what helps.
+//! Sends one call to the forge within its deadline, reads the response within its size limit, and
+//! classifies errors by their remedy.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,19 +16,19 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use super::call::{Answer, Call};
 use super::repeat::{self, Patience, fails_for_now};
 
-/// Most bytes of an answer. A page of 50 jobs has about 100 kB.
+/// Most bytes of a response. A page of 50 jobs has about 100 kB.
 const BODY: usize = 32 * 1024 * 1024;
-/// Redirects followed within the forge: a renamed repository gives one.
+/// Most redirects within the forge: a renamed repository needs one.
 const REDIRECTS: usize = 3;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// Until the connection stands.
+    /// Until the connection is established.
     pub connect: Duration,
-    /// Until the answer is read, redirects and repetitions included.
+    /// Until the response is read, including redirects and retries.
     pub call: Duration,
-    /// The shortest pause before a call is tried again; the longest is twice as long.
+    /// The shortest pause before a retry; the longest is twice as long.
     pub pause: Duration,
 }
 
@@ -42,10 +42,10 @@ impl Default for Deadlines {
     }
 }
 
-/// When the forge last answered, and when and how it last did not.
+/// When the forge last answered, and when and how a call last failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
-    /// The last answer that was the forge's own: an error page of a proxy does not count.
+    /// The last response of the forge itself: an error page of a proxy does not count.
     pub last_ok: Option<Timestamp>,
     /// The last failure, with a sentence for people.
     pub last_error: Option<(Timestamp, String)>,
@@ -60,7 +60,7 @@ pub(super) struct Sender {
     clock: Arc<dyn Clock>,
     contact: Mutex<Contact>,
     patience: Patience,
-    /// Credentials that no error may quote, should the forge echo them.
+    /// Credentials that no error may quote, even if the forge echoes them.
     secrets: Mutex<Vec<Secret>>,
 }
 
@@ -74,12 +74,12 @@ impl Sender {
         let mut builder = tinqs_ci_net::http_client()
             .user_agent(concat!("tinqs-ci/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(deadlines.connect)
-            // Followed by hand: within the forge only, so that the token never leaves it.
+            // Followed by hand, and only within the forge, so that the token never leaves it.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(base) {
             builder = builder.no_proxy();
             if base.scheme() == "http" {
-                // Nothing will be encrypted: the host's certificates are not even read.
+                // Nothing will be encrypted, so the host's certificates are not read.
                 builder = builder.tls_certs_only([]);
             }
         }
@@ -110,7 +110,7 @@ impl Sender {
         self.token.is_some()
     }
 
-    /// How long a list may take, all its pages together: far more than one of 20,000 rows does.
+    /// Time limit for a list, all its pages together: far more than 20,000 rows need.
     pub(super) fn list_deadline(&self) -> Duration {
         self.deadlines.call * 8
     }
@@ -123,17 +123,17 @@ impl Sender {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// No error will quote this.
+    /// Adds a secret that no error will quote.
     pub(super) fn keep_secret(&self, secret: &Secret) {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         if !secrets.contains(secret) {
-            // Tokens change seldom; the bound is for a forge that gives another one each time.
+            // Tokens rarely change; the bound is for a forge that returns a new one each time.
             secrets.truncate(16);
             secrets.push(secret.clone());
         }
     }
 
-    /// Sends a call and reads the whole answer, whatever its status is.
+    /// Sends a call and reads the whole response, whatever its status.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, PortError> {
         let sent = tokio::time::timeout(self.deadlines.call, self.send_following(call)).await;
         let result = sent.unwrap_or_else(|_| {
@@ -147,7 +147,7 @@ impl Sender {
                 contact.last_ok = Some(now);
             }
             Ok(answer) => {
-                let page = if answer.is_html() { ", a page for people" } else { "" };
+                let page = if answer.is_html() { " (HTML page)" } else { "" };
                 contact.last_error = Some((now, format!("HTTP {}{page}", answer.status)));
             }
             Err(error) => contact.last_error = Some((now, error.message.clone())),
@@ -156,13 +156,13 @@ impl Sender {
         result
     }
 
-    /// Sends a call whose answer is an object, and reads it.
+    /// Sends a call whose response is an object, and parses it.
     pub(super) async fn ask<T: DeserializeOwned>(&self, call: &Call) -> Result<T, PortError> {
         let answer = self.send(call).await?;
         self.read(call, &answer)
     }
 
-    /// Reads a good answer that is an object; anything else is an error by what helps.
+    /// Parses a successful response that is an object; anything else is an error.
     pub(super) fn read<T: DeserializeOwned>(
         &self,
         call: &Call,
@@ -171,7 +171,8 @@ impl Sender {
         self.read_from(call, answer, b'{')
     }
 
-    /// Reads a good answer that begins so: a derived type would take a list for an object too.
+    /// Parses a successful response with this first byte: a derived type would accept a list for an
+    /// object.
     pub(super) fn read_from<T: DeserializeOwned>(
         &self,
         call: &Call,
@@ -184,13 +185,13 @@ impl Sender {
         let begins = answer.body.trim_ascii_start().first() == Some(&begin);
         answer.parse().filter(|_| begins).ok_or_else(|| {
             let what = if answer.is_html() {
-                "a page for people came where JSON was expected: is `forge.url` the address of \
-                 Gitea itself, is a login page or a proxy in between?"
+                "an HTML page came instead of JSON: check that `forge.url` is the address of Gitea \
+                 itself, with no login page or proxy in between"
             } else {
-                "the answer is not what Gitea sends"
+                "the response is not what Gitea sends"
             };
-            // A reading that is answered by JSON of another kind will be answered so again. What
-            // changes something may have happened all the same.
+            // A read that returns other JSON will return it again. A write may have happened
+            // nevertheless.
             let is_json = answer.parse::<serde::de::IgnoredAny>().is_some();
             let other_kind = is_json && call.method == Method::GET;
             let kind = if other_kind { ErrorKind::Invalid } else { ErrorKind::Unavailable };
@@ -208,10 +209,14 @@ impl Sender {
                 None => return Ok(answer),
             }
         }
-        Err(self.error(call, ErrorKind::Unavailable, "the forge redirects in a circle"))
+        Err(self.error(
+            call,
+            ErrorKind::Unavailable,
+            "the forge redirects too often: check `forge.url`",
+        ))
     }
 
-    /// Where a reading is to be asked instead: only at the forge itself.
+    /// The target of a redirected read, if it is within the forge.
     fn redirect_within(&self, call: &Call, url: &str, answer: &Answer) -> Option<String> {
         if !answer.status.is_redirection() || call.method != Method::GET {
             return None;
@@ -224,14 +229,14 @@ impl Sender {
         within.then(|| there.into())
     }
 
-    /// What fails for now is tried again, where the call may be made twice.
+    /// Retries temporary failures if the call may be repeated.
     async fn send_repeating(&self, call: &Call, url: &str) -> Result<Answer, PortError> {
         let result = (|| self.send_once(call, url))
             .retry(repeat::policy(self.deadlines.pause))
             .when(|failed: &Failed| call.repeats && failed.is_for_now() && self.patience.failed())
             .notify(|failed: &Failed, pause: Duration| {
                 let (operation, why) = (call.operation, failed.why());
-                tracing::debug!(operation, why, ?pause, "a call is tried again");
+                tracing::debug!(operation, why, ?pause, "retrying call");
             })
             .await;
         match result {
@@ -259,9 +264,12 @@ impl Sender {
         };
         let mut response = request.send().await.map_err(|error| {
             let what = if error.is_connect() {
-                format!("no connection to {}: is the forge up, is `forge.url` right?", self.base)
+                format!(
+                    "cannot connect to {}: check that the forge is up and `forge.url` is right",
+                    self.base
+                )
             } else {
-                "the connection broke before the answer".to_owned()
+                "the connection broke before the response".to_owned()
             };
             failed(&what, error)
         })?;
@@ -269,10 +277,11 @@ impl Sender {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| failed("the connection broke within the answer", error))?
+            .map_err(|error| failed("the connection broke during the response", error))?
         {
             if body.len() + chunk.len() > BODY {
-                let error = self.error(call, ErrorKind::Unavailable, "the answer is over 32 MiB");
+                let error =
+                    self.error(call, ErrorKind::Unavailable, "the response is larger than 32 MiB");
                 return Err(Failed::Broken { is_for_now: false, error });
             }
             body.extend_from_slice(&chunk);
@@ -282,54 +291,52 @@ impl Sender {
         if fails_for_now(call, &answer) { Err(Failed::Answered(answer)) } else { Ok(answer) }
     }
 
-    /// What an answer that is not a success means.
+    /// Converts an unsuccessful response to an error.
     pub(super) fn refusal(&self, call: &Call, answer: &Answer) -> PortError {
         let status = answer.status;
         let words = self.words(answer);
         if answer.is_html() {
             let what = format!(
-                "{status} with a page for people, not the forge's own answer: is the forge \
-                 starting, is a proxy in between?"
+                "{status} with an HTML page, not a response of the forge itself: check whether the \
+                 forge is starting, or a proxy is in between"
             );
             return self.error(call, ErrorKind::Unavailable, &what);
         }
         let (kind, what) = match status.as_u16() {
             401 if self.token.is_none() && call.with_token => {
-                (ErrorKind::Denied, format!("`forge.token` is needed: {}", call.needs()))
+                (ErrorKind::Denied, format!("`forge.token` is required: {}", call.needs()))
             }
             401 => (
                 ErrorKind::Denied,
-                format!("the forge does not accept the token: make a new one; {}", call.needs()),
+                format!("the forge rejects `forge.token`: create a new one; {}", call.needs()),
             ),
-            403 => {
-                (ErrorKind::Denied, format!("the token in `forge.token` may not: {}", call.needs()))
-            }
-            429 => (ErrorKind::Throttled, "the forge asks for a slower pace".to_owned()),
+            403 => (ErrorKind::Denied, format!("`forge.token` lacks permission: {}", call.needs())),
+            429 => (ErrorKind::Throttled, "the forge limits the rate of requests".to_owned()),
             404 => (
                 ErrorKind::Unavailable,
-                "not found: does what `forge.scope` names exist, is the server Gitea 1.25 or newer?"
+                "not found: check that `forge.scope` exists and the server is Gitea 1.25 or newer"
                     .to_owned(),
             ),
             300..=399 => (
                 ErrorKind::Unavailable,
-                "a redirect that leads away: set `forge.url` to the address it leads to".to_owned(),
+                "redirected to another address: set `forge.url` to it".to_owned(),
             ),
             400 | 405 | 409 | 410 | 413..=415 | 422 => {
-                (ErrorKind::Invalid, "the forge refuses the request".to_owned())
+                (ErrorKind::Invalid, "the forge rejected the request".to_owned())
             }
-            _ => (ErrorKind::Unavailable, "the forge fails".to_owned()),
+            _ => (ErrorKind::Unavailable, "the forge failed".to_owned()),
         };
         self.error(call, kind, &format!("{status}: {what}{words}"))
     }
 
-    /// An error of this call, without secrets.
+    /// Returns an error of this call, without secrets.
     pub(super) fn error(&self, call: &Call, kind: ErrorKind, what: &str) -> PortError {
         let path: String = call.path.chars().take(200).collect();
         let message = format!("{} {path}: {what}", call.method);
         PortError::new("forge", call.operation, kind, self.redacted(&message))
     }
 
-    /// The forge's own words, on one line, ` (…)`; empty where there are none.
+    /// Returns the forge's own message on one line, as ` (…)`; empty if there is none.
     pub(super) fn words(&self, answer: &Answer) -> String {
         #[derive(Deserialize)]
         struct Words {
@@ -353,11 +360,11 @@ impl Sender {
     }
 }
 
-/// A call that did not succeed and may be tried again.
+/// A failed call that may be retried.
 enum Failed {
-    /// There is no whole answer.
+    /// No complete response.
     Broken { error: PortError, is_for_now: bool },
-    /// The answer says that the forge fails for now.
+    /// A temporary failure of the forge.
     Answered(Answer),
 }
 

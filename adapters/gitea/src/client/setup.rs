@@ -1,4 +1,4 @@
-//! What `init` and `doctor` ask: rights, the token's user, webhooks, the server's clock.
+//! Calls of `init` and `doctor`: permissions, the token's user, webhooks, the server's clock.
 
 use axum::http::{Method, header};
 use jiff::Timestamp;
@@ -12,23 +12,23 @@ use super::pages::{self, Jobs, Page, Runners};
 use super::{Client, VersionAnswer};
 use crate::config::Scope;
 
-/// What the token may read, in the configured scope.
+/// What the token may read in the configured scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// The list of jobs: the mode `jobs` needs it.
+    /// The list of jobs: mode `jobs` needs it.
     pub jobs: Access,
-    /// The list of runners: without it registrations are unknown.
+    /// The list of runners: without it, registrations are unknown.
     pub runners: Access,
 }
 
 /// Whether a list may be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It was read.
+    /// The list was read.
     Granted,
-    /// The token may not; with a sentence that says what it needs.
+    /// The token may not read it; a sentence that says what it needs.
     Denied(String),
-    /// The server has no such list, or the scope names what is not there.
+    /// The server has no such list, or the scope does not exist.
     Missing,
 }
 
@@ -37,7 +37,7 @@ pub enum Access {
 pub struct User {
     /// The user's name.
     pub login: String,
-    /// Whether it is a site administrator: the scope `all` needs one.
+    /// Whether it is a site administrator: scope `all` needs one.
     #[serde(default)]
     pub is_admin: bool,
 }
@@ -45,15 +45,15 @@ pub struct User {
 /// A webhook of the configured scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Hook {
-    /// Its id.
+    /// Its ID.
     pub id: i64,
-    /// Where it delivers to.
+    /// The URL that it delivers to.
     #[serde(default, rename = "config", deserialize_with = "config_url")]
     pub url: String,
-    /// What it delivers.
+    /// The events that it delivers.
     #[serde(default)]
     pub events: Vec<String>,
-    /// Whether it delivers at all.
+    /// Whether it is active.
     #[serde(default)]
     pub active: bool,
 }
@@ -80,10 +80,10 @@ fn config_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 }
 
 impl Client {
-    /// Tries both lists. What a list answers is worth more than the server's version number.
+    /// Tries to read both lists. The result is more reliable than the server's version number.
     ///
     /// # Errors
-    /// Where the forge does not answer: nothing is known then.
+    /// The forge does not answer.
     pub async fn rights(&self) -> Result<Rights, PortError> {
         let jobs = format!("{}/actions/jobs?status=queued&limit=1", self.scope_path());
         let runners = format!("{}/actions/runners?limit=1", self.scope_path());
@@ -101,7 +101,7 @@ impl Client {
         let call = Call::get(operation, path);
         let answer = self.sender.send(&call).await?;
         match answer.status.as_u16() {
-            // A path that the router does not know may answer a page for people.
+            // For an unknown path, the router may return an HTML page.
             404 | 405 => self.version().await.map(|_| Access::Missing),
             401 | 403 if !answer.is_html() => {
                 Ok(Access::Denied(self.sender.refusal(&call, &answer).message))
@@ -110,18 +110,18 @@ impl Client {
         }
     }
 
-    /// The token's user.
+    /// Returns the token's user.
     ///
     /// # Errors
-    /// `Denied` for a token that the forge does not know, or that may not tell (`read:user`).
+    /// `Denied` if the forge does not know the token, or the token lacks `read:user`.
     pub async fn whoami(&self) -> Result<User, PortError> {
         self.sender.ask(&Call::get("whoami", "/user")).await
     }
 
-    /// The forge's clock, to the second; `None` where it does not tell.
+    /// Returns the forge's clock, to the second; `None` if it sends no date.
     ///
     /// # Errors
-    /// Where the forge does not answer.
+    /// The forge does not answer.
     pub async fn server_time(&self) -> Result<Option<Timestamp>, PortError> {
         let call = Call::get("server_time", "/version");
         let answer = self.sender.send(&call).await?;
@@ -131,18 +131,18 @@ impl Client {
         Ok(date.and_then(|date| parse(date).ok()))
     }
 
-    /// The webhooks of the configured scope: system hooks for `all`.
+    /// Returns the webhooks of the configured scope: system hooks for `all`.
     ///
     /// # Errors
-    /// `Denied` where the token may not read them.
+    /// `Denied` if the token may not read them.
     pub async fn hooks(&self) -> Result<Vec<Hook>, PortError> {
         pages::read_all::<Hooks>(&self.sender, "hooks", &self.hooks_path()).await
     }
 
-    /// Makes a webhook for these events in the configured scope; for `all` a system hook, which
-    /// sees every repository. Not idempotent: look at [`Client::hooks`] first.
+    /// Creates a webhook for these events in the configured scope; for `all` a system hook, which
+    /// receives the events of every repository. Not idempotent: read [`Client::hooks`] first.
     ///
-    /// # Errors
+    /// `Denied` if the token may not create it.
     /// `Denied` where the token may not.
     pub async fn create_hook(
         &self,
@@ -153,7 +153,7 @@ impl Client {
         self.sender.keep_secret(secret);
         let mut config = json!({ "url": url, "content_type": "json", "secret": secret.expose() });
         if self.scope == Scope::All {
-            // Without it the forge makes a template for new repositories.
+            // Without it, the forge creates a template for new repositories.
             config["is_system_webhook"] = "true".into();
         }
         let body = json!({
@@ -163,7 +163,7 @@ impl Client {
         let call = Call::api("create_hook", Method::POST, &self.hooks_path(), body);
         let hook: Hook = self.sender.ask(&call).await?;
         if hook.id <= 0 {
-            let what = "the answer holds no id of a webhook";
+            let what = "the response holds no webhook ID";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
         Ok(hook)

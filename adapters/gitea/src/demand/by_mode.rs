@@ -1,4 +1,4 @@
-//! The forge as the mode shows it: with its job list, or without.
+//! The forge as the decided mode shows it: with its job list, or without.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::{Choice, Means, Mode, Refusal, ask, version_for_rules};
 use crate::client::Client;
 use crate::version::Version;
 
-/// A forge, and how its demand is known. Where the forge was down at start and the mode is its to
-/// say, the mode is decided by the first call that it answers.
+/// A forge with its source of demand. In mode `auto`, if the forge was down at start, the first
+/// call that it answers decides the mode.
 pub struct Demanding {
     client: Arc<Client>,
     means: Means,
@@ -21,25 +21,25 @@ pub struct Demanding {
 }
 
 impl Demanding {
-    /// Nothing is asked yet.
+    /// Sends nothing yet.
     pub fn new(client: Arc<Client>, means: Means) -> Self {
         Self { client, means, chosen: OnceCell::new(), version: OnceCell::new() }
     }
 
-    /// The client itself.
+    /// Returns the client.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The mode, where it is decided.
+    /// Returns the mode once it is decided.
     pub fn known(&self) -> Option<Mode> {
         self.chosen.get().map(|choice| choice.mode)
     }
 
-    /// Decides the mode, or answers what was decided. The inner error: none fits.
+    /// Decides the mode, or returns the earlier decision. The inner error: no mode fits.
     ///
     /// # Errors
-    /// The forge does not answer: nothing is decided.
+    /// The forge does not answer; nothing is decided.
     pub async fn choose(&self) -> Result<Result<&Choice, Refusal>, PortError> {
         if let Some(choice) = self.chosen.get() {
             return Ok(Ok(choice));
@@ -50,19 +50,20 @@ impl Demanding {
         }
     }
 
-    /// Goes on as configured although the forge does not answer; with `auto` nothing is decided.
+    /// Uses the configured mode although the forge does not answer; with `auto`, nothing is
+    /// decided.
     pub fn assume(&self) {
         if let Some(mode) = self.means.fixed() {
-            let why = "as configured, before the forge was reached".to_owned();
-            // Decided meanwhile is as good.
+            let why = "as configured, the forge has not answered yet".to_owned();
+            // If another caller decided it first, that decision stands.
             let _ = self.chosen.set(Choice { mode, why });
         }
     }
 
-    /// The mode.
+    /// Returns the mode.
     ///
     /// # Errors
-    /// `Unavailable` while it cannot be decided, `Denied` where none fits.
+    /// `Unavailable` while it cannot be decided, `Denied` if no mode fits.
     pub async fn mode(&self) -> Result<Mode, PortError> {
         match self.choose().await? {
             Ok(choice) => Ok(choice.mode),
@@ -72,7 +73,7 @@ impl Demanding {
         }
     }
 
-    /// The server's version, asked once.
+    /// Returns the server's version; asks for it once.
     ///
     /// # Errors
     /// The forge does not answer.
@@ -80,7 +81,7 @@ impl Demanding {
         self.version.get_or_try_init(|| self.client.version()).await
     }
 
-    /// The rules of the forge's line.
+    /// Returns the rules of the forge's release line.
     ///
     /// # Errors
     /// The forge does not answer.

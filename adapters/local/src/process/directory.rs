@@ -1,4 +1,4 @@
-//! The directory of a machine: what is known of it over a restart.
+//! The directory of a machine: its state across restarts.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind as Io, Write as _};
@@ -21,27 +21,27 @@ const SCRIPT: &str = "boot.sh";
 const LOG: &str = "log";
 const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
-/// Before the names of directories that are being removed.
+/// Prefix of directories that are being deleted.
 const DISCARDED: &str = ".discarded-";
 
-/// Where a machine of one slot and placement is, whether it exists or not.
+/// The directory of an attempt's placement, whether it exists or not.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// The client token and the machine's id: `<slot>-<placement>`.
+    /// The client token and the machine's ID: `<attempt ID>-<placement>`.
     pub(super) token: String,
     pub(super) dir: PathBuf,
 }
 
-/// What a launch found.
+/// Result of preparing a launch.
 #[derive(Debug)]
 pub(super) enum Prepared {
     /// The machine runs or has run.
     Exists(Instance),
-    /// All is written; nothing was started.
+    /// All files are written; nothing was started.
     Ready(Instance),
 }
 
-/// Beside a machine that has ended.
+/// The end of a machine, in its directory.
 #[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "MachineEnded")]
 pub struct Ended {
@@ -50,7 +50,7 @@ pub struct Ended {
     by: EndedBy,
 }
 
-/// An error of the file system, by what helps.
+/// Converts an error of the file system.
 pub(super) fn failed(operation: &'static str, path: &Path, error: io::Error) -> PortError {
     let (kind, remedy) = match error.kind() {
         Io::PermissionDenied | Io::ReadOnlyFilesystem => {
@@ -62,17 +62,17 @@ pub(super) fn failed(operation: &'static str, path: &Path, error: io::Error) -> 
     PortError::new("compute", operation, kind, message).caused_by(error)
 }
 
-/// Makes a directory for us alone, and those above it.
+/// Creates a directory for this user alone, and its parents.
 pub(super) fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// The file that script and runner print into.
+/// Opens the log of script and runner.
 pub(super) fn log(place: &Place) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(place.dir.join(LOG))
 }
 
-/// All machines' places in a directory.
+/// Lists the directories of all machines.
 pub(super) fn places(dir: &Path) -> io::Result<Vec<Place>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -82,7 +82,7 @@ pub(super) fn places(dir: &Path) -> io::Result<Vec<Place>> {
     Ok(found)
 }
 
-/// Removes what was put away. Takes its time: a job may leave gigabytes.
+/// Deletes what was set aside. May take long: a job may leave gigabytes.
 pub(super) fn sweep_discarded(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(DISCARDED)) {
@@ -91,8 +91,8 @@ pub(super) fn sweep_discarded(dir: &Path) {
     }
 }
 
-/// Slot and placement of a client token; `None` for any other text, so that no path is ever made
-/// of text from outside.
+/// Parses a client token; `None` for any other text, so that text from outside never becomes a
+/// path.
 fn parse(token: &str) -> Option<(Slot, u32)> {
     let (slot, placement) = token.rsplit_once('-')?;
     let (slot, placement): (Slot, u32) = (slot.parse().ok()?, placement.parse().ok()?);
@@ -112,12 +112,12 @@ impl Place {
         let bytes = std::fs::read(self.dir.join(file)).ok()?;
         serde_json::from_slice(&bytes)
             .inspect_err(|error| {
-                tracing::warn!(machine = %self.token, file, %error, "cannot read a file of a machine");
+                tracing::warn!(machine = %self.token, file, %error, "cannot read file of machine");
             })
             .ok()
     }
 
-    /// Writes a file whole or not at all, also where several callers write it.
+    /// Writes a file whole or not at all, even if several callers write it.
     fn write(&self, file: &str, bytes: &[u8]) -> io::Result<()> {
         static WRITES: AtomicU64 = AtomicU64::new(0);
         let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
@@ -132,13 +132,13 @@ impl Place {
         std::fs::rename(unfinished, self.dir.join(file))
     }
 
-    /// It may have been started, or must not be any more.
+    /// Whether it may have been started, or must no longer be started.
     fn is_begun(&self) -> bool {
         self.has(STARTED) || self.has(TERMINATED) || self.has(ENDED)
     }
 
-    /// Writes all that a machine needs to start, or finds that it was started. What a killed
-    /// controller left half done is completed.
+    /// Writes all files that a machine needs to start, or finds that it was started. Completes what
+    /// a killed controller left unfinished.
     pub(super) fn prepare(
         &self,
         machine: Instance,
@@ -169,8 +169,8 @@ impl Place {
         Ok(Prepared::Ready(machine))
     }
 
-    /// The machine, with what it is doing now. `None` where it does not exist or never began:
-    /// then the same launch makes it. An end that is seen for the first time is recorded.
+    /// Returns the machine with its present state. `None` if it does not exist or never started:
+    /// then the same launch makes it. Records an end that is seen for the first time.
     pub(super) fn look(&self, processes: &mut Scan, now: Timestamp) -> Option<Instance> {
         if !self.dir.is_dir() {
             return None;
@@ -194,18 +194,18 @@ impl Place {
         Some(gone(machine, by))
     }
 
-    /// Whether its first process is alive, which never loses its marker but for the instant in
-    /// which it becomes the boot script.
+    /// Whether its first process is alive. The process always carries its marker, except at the
+    /// instant when it executes the boot script.
     pub(super) fn leads(&self) -> bool {
         std::fs::read_to_string(self.dir.join(STARTED))
             .is_ok_and(|started| scan::is_alive(&started))
     }
 
-    /// Records the end and drops what only the living machine needed, credentials first.
+    /// Records the end and deletes what only the live machine needed, credentials first.
     fn close(&self, ended: &Ended) {
         let bytes = serde_json::to_vec(ended).map_err(io::Error::other);
         if let Err(error) = bytes.and_then(|bytes| self.write(ENDED, &bytes)) {
-            tracing::warn!(machine = %self.token, %error, "cannot record a machine's end; trying again");
+            tracing::warn!(machine = %self.token, %error, "cannot record end, will retry");
         }
         let _ = std::fs::remove_file(self.dir.join(SCRIPT));
         for part in [HOME, TMP] {
@@ -213,19 +213,19 @@ impl Place {
         }
     }
 
-    /// Puts a directory away under another name, at once and whole; [`sweep_discarded`] takes the
-    /// time that removing it needs.
+    /// Renames a directory, which is instant and atomic; [`sweep_discarded`] deletes it, which may
+    /// take long.
     fn set_aside(&self, path: &Path, suffix: &str) {
         let name = format!("{DISCARDED}{}{suffix}", self.token);
         match std::fs::rename(path, self.dir.with_file_name(name)) {
             Err(error) if error.kind() != Io::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "cannot put away what a machine left");
+                tracing::warn!(path = %path.display(), %error, "cannot set aside leftovers");
             }
             Ok(()) | Err(_) => {}
         }
     }
 
-    /// Removes the directory `keep` after the machine's end, or of one that never began.
+    /// Sets the directory aside `keep` after the machine's end, or if it never started.
     pub(super) fn tidy(&self, processes: &mut Scan, now: Timestamp, keep: SignedDuration) {
         let since = match self.read::<Ended>(ENDED) {
             Some(Ended { at, by: _ }) => Some(at),
@@ -233,7 +233,7 @@ impl Place {
                 // Its end will be seen and recorded.
                 Some(_) if self.is_begun() => None,
                 Some(machine) => Some(machine.launched_at),
-                // A launch that was cut short, or a file that a power cut left empty.
+                // An interrupted launch, or a file that a power failure left empty.
                 None => self.changed(),
             },
         };
@@ -249,8 +249,8 @@ impl Place {
         Timestamp::try_from(changed).ok()
     }
 
-    /// Remembers that the machine was asked to end. `false` where there is nothing to end here:
-    /// its marker may be that of another installation's machine.
+    /// Records that termination was requested. `false` if there is nothing to terminate here: the
+    /// marker may belong to another installation's machine.
     pub(super) fn request_end(&self) -> io::Result<bool> {
         if !self.dir.is_dir() || self.has(ENDED) {
             return Ok(false);
@@ -261,7 +261,7 @@ impl Place {
             .mode(0o600)
             .open(self.dir.join(TERMINATED))
         {
-            // It was removed meanwhile.
+            // It was deleted meanwhile.
             Err(error) if error.kind() == Io::NotFound => Ok(false),
             other => other.map(|_| true),
         }
@@ -272,8 +272,8 @@ fn gone(machine: Instance, by: EndedBy) -> Instance {
     Instance { state: InstanceState::Gone, ended_by: Some(by), ..machine }
 }
 
-/// Removes a tree; directories that jobs made read-only too. Links are removed, never followed:
-/// a job may have put one in the place of its home.
+/// Deletes a tree, including directories that jobs made read-only. Links are deleted, never
+/// followed: a job may have replaced its home by one.
 fn discard(path: &Path) {
     let is_dir = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     let removed = if is_dir {
@@ -286,7 +286,12 @@ fn discard(path: &Path) {
     };
     match removed {
         Err(error) if error.kind() != Io::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "cannot remove what a machine left; remove it by hand");
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                hint = "delete it by hand",
+                "cannot delete leftovers"
+            );
         }
         Ok(()) | Err(_) => {}
     }
@@ -295,7 +300,7 @@ fn discard(path: &Path) {
 fn open_up(dir: &Path) {
     let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        // Of the entry itself, not of what a link points to.
+        // Of the entry itself, not of a link's target.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_up(&entry.path());
         }
@@ -307,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tokens_are_places() {
+    fn only_client_tokens_become_paths() {
         let dir = Path::new("/nowhere");
         let good = "tq-job-7-0a1b2c3d-1-0";
         assert_eq!(Place::of_token(dir, good).unwrap().dir, dir.join(good));

@@ -1,4 +1,4 @@
-//! Machines that were seen alive, so that their end is noticed when it comes.
+//! Machines that were seen alive, so that their end is noticed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::{Instance, RunName};
 use super::directory::Place;
 use super::scan::Scan;
 
-/// By client token, with the run whose slot it is.
+/// By client token, with the run that the machine belongs to.
 #[derive(Default)]
 pub(super) struct Live(Mutex<BTreeMap<String, RunName>>);
 
@@ -18,14 +18,14 @@ impl Live {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This machine was seen.
+    /// Adds a machine if it is alive.
     pub(super) fn saw(&self, machine: &Instance) {
         if machine.is_live() {
             self.all().insert(machine.id.0.clone(), machine.slot.run.clone());
         }
     }
 
-    /// The runs whose machines have ended since, each told once.
+    /// Returns the runs whose machines have ended since, each once.
     pub(super) fn ended(
         &self,
         place: impl Fn(&str) -> Option<Place>,

@@ -1,4 +1,4 @@
-//! Processes by their marker, read from `/proc`, and how they are ended.
+//! Finds processes by their marker in `/proc`, and ends them.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
@@ -8,12 +8,12 @@ use rustix::process::{Pid, Signal};
 
 use tinqs_ci_boot::MARKER;
 
-/// Of an environment that is read: the kernel's own limit is 6 MiB at the usual stack size.
+/// Most bytes read of an environment: the kernel's own limit is 6 MiB at the usual stack size.
 const ENVIRONMENT: u64 = 8 << 20;
 /// How long killing may take.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// Who carries which marker. Read when first asked, and once more where that decides an end.
+/// Marked processes. Read at first use, and once more if the result decides about an end.
 pub(super) struct Scan {
     first: Option<HashMap<String, Vec<i32>>>,
     second: Option<HashMap<String, Vec<i32>>>,
@@ -29,8 +29,8 @@ impl Scan {
         self.first.get_or_insert_with(marked).contains_key(token)
     }
 
-    /// The same, asked again a moment later: while a process executes another program, its
-    /// environment is empty for an instant.
+    /// Checks again a moment later: while a process executes another program, its environment is
+    /// empty for an instant.
     pub(super) fn still_has(&mut self, token: &str) -> bool {
         self.has(token) || {
             let second = self.second.get_or_insert_with(|| {
@@ -42,7 +42,7 @@ impl Scan {
     }
 }
 
-/// Every process that carries a marker and may be read by us. A zombie has no environment.
+/// Returns every process that carries a marker and is readable. A zombie has no environment.
 fn marked() -> HashMap<String, Vec<i32>> {
     let mut found: HashMap<String, Vec<i32>> = HashMap::new();
     let Ok(processes) = std::fs::read_dir("/proc") else { return found };
@@ -57,7 +57,7 @@ fn marked() -> HashMap<String, Vec<i32>> {
     found
 }
 
-/// The marker of a process; `None` where it has none, is gone, or is not ours to read.
+/// The marker of a process; `None` if it has none, is gone, or is not readable.
 fn marker(pid: i32) -> Option<String> {
     let mut environment = Vec::new();
     let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok()?;
@@ -68,8 +68,8 @@ fn marker(pid: i32) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
-/// Whether the process of that pid is the one that started then (in ticks since the host's boot),
-/// and no zombie. `started` is `<pid> <start time>`.
+/// Whether the process of that pid is alive and started at that time (in ticks since the host's
+/// boot). `started` is `<pid> <start time>`.
 pub(super) fn is_alive(started: &str) -> bool {
     let mut words = started.split_whitespace();
     let (Some(pid), Some(ticks)) =
@@ -86,8 +86,8 @@ pub(super) fn is_alive(started: &str) -> bool {
     alive && fields.nth(18) == Some(ticks)
 }
 
-/// Ends every process of a machine: SIGTERM, after `grace` SIGKILL, until none is left. Blocks.
-/// The error is what does not end.
+/// Ends every process of a machine: SIGTERM, after `grace` SIGKILL, until none is left. Blocks. The
+/// error lists the surviving processes.
 pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
     let begun = Instant::now();
     let mut asked = HashSet::new();
@@ -112,8 +112,8 @@ pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
     }
 }
 
-/// Signals a process that carries the marker, and no other: the descriptor is taken first and the
-/// marker read after, so a pid that is used anew meanwhile gets nothing.
+/// Signals a process only if it carries the marker: the descriptor is opened before the marker is
+/// read, so a reused pid gets no signal.
 #[cfg(target_os = "linux")]
 fn signal(pid: i32, token: &str, signal: Signal) {
     use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
@@ -123,16 +123,16 @@ fn signal(pid: i32, token: &str, signal: Signal) {
     if marker(pid).is_none_or(|carried| carried != token) {
         return;
     }
-    // A process that is gone meanwhile, or may not be signalled, shows in the next scan.
+    // A process that has ended, or may not be signaled, shows in the next scan.
     let _ = match process {
         Ok(process) => pidfd_send_signal(process, signal),
-        // Kernels before 5.3 have no such descriptors.
+        // Kernels before 5.3 lack such descriptors.
         Err(rustix::io::Errno::NOSYS) => kill_process(raw, signal),
         Err(error) => Err(error),
     };
 }
 
-/// Elsewhere there is no `/proc`, so there are no machines and nothing to signal.
+/// Without `/proc` there are no machines, so nothing to signal.
 #[cfg(not(target_os = "linux"))]
 fn signal(pid: i32, _: &str, _: Signal) {
     debug_assert!(Pid::from_raw(pid).is_none(), "no process is found without /proc");
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_pid_and_start_time() {
+    fn a_process_is_identified_by_pid_and_start_time() {
         let pid = std::process::id();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();

@@ -1,4 +1,4 @@
-//! The inbox of deliveries that are to be evaluated, in the same file as the runs.
+//! The inbox of deliveries to evaluate, in the same file as the runs.
 
 use std::ops::Bound;
 
@@ -20,7 +20,7 @@ fn oldest(read: &ReadTransaction, after: &str, most: usize) -> Result<Vec<InboxI
         let (key, body) = entry?;
         match InboxItem::stored(key.value(), body.value().to_vec()) {
             Some(item) => found.push(item),
-            None => quarantined(key.value(), &"its key tells no time"),
+            None => quarantined(key.value(), &"its key holds no time"),
         }
     }
     Ok(found)
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn items_stay_over_a_restart_in_their_order_until_they_are_taken_out() {
+    async fn items_survive_a_restart_in_order_until_they_are_taken_out() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(dir.path()).expect("a store");
         let (later, sooner) = (item(20, "a"), item(10, "b"));

@@ -1,19 +1,21 @@
-//! How a record and its projection are written and read.
+//! Encodes and decodes a record and its projection.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{Phase, Run, Slot, decode};
 use tinqs_ci_reconciler::ports::OpenRun;
 
-/// A record that cannot be understood.
+/// A record that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("the record of {name} cannot be read ({reason}): was it written by a newer tinqs-ci?")]
+#[error(
+    "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, run that version"
+)]
 pub(super) struct Unreadable {
     name: String,
     pub(super) reason: String,
 }
 
-/// [`OpenRun`] as it is kept.
+/// [`OpenRun`] as it is stored.
 #[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "OpenRun")]
 pub struct Projection {
@@ -45,7 +47,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
         r: repo,
         w: waiting_since,
     };
-    // Nothing in it can fail to serialise; an empty one would be skipped as unreadable.
+    // Its serialization cannot fail; an empty result would be skipped as unreadable.
     serde_json::to_vec(&projection).unwrap_or_default()
 }
 
@@ -67,16 +69,16 @@ pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
     parsed().inspect_err(|reason| quarantined(name, &**reason)).ok()
 }
 
-/// A record that cannot be understood is left where it is and told about, again and again.
+/// Logs an unreadable record, which stays as it is; each time.
 pub(super) fn quarantined(name: &str, reason: &dyn std::fmt::Display) {
-    tracing::error!(run = %name.escape_debug(), %reason, "skipped a record that cannot be read");
+    tracing::error!(run = %name.escape_debug(), %reason, "skipped unreadable record");
 }
 
 pub(super) fn understand(name: &str, version: u64, body: &[u8]) -> Result<Run, Unreadable> {
     let unreadable = |reason: String| Unreadable { name: name.to_owned(), reason };
     let run = decode(body).map_err(|error| unreadable(error.to_string()))?;
     if run.name.as_str() != name {
-        return Err(unreadable(format!("it says it is {}", run.name)));
+        return Err(unreadable(format!("it belongs to {}", run.name)));
     }
     Ok(Run { version, ..run })
 }

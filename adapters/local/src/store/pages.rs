@@ -1,4 +1,4 @@
-//! Pages of runs, for people: newest first.
+//! Pages of runs: newest first.
 
 use std::ops::Bound;
 
@@ -14,7 +14,8 @@ const SCAN: usize = 10_000;
 /// Runs on one page.
 const PAGE: usize = 1_000;
 
-/// Newest first. Open phases are few and have their own table; the rest is gone through by time.
+/// Newest first. Open phases have few runs and their own table; finished runs are read in order of
+/// time.
 pub(super) fn page(
     read: &ReadTransaction,
     filter: &Filter,

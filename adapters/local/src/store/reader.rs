@@ -1,5 +1,5 @@
-//! Reads of one record each, by one thread: a thread woken for all that wait costs less than one
-//! woken for each, and a look-up itself next to nothing.
+//! Reads of one record each, by one thread: waking one thread for all waiting reads costs less than
+//! one per read, and a lookup itself is cheap.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::tables::{self, Stored};
 use super::writer::{File, told};
 
-/// Reads in one transaction.
+/// Most reads in one transaction.
 const TOGETHER: usize = 512;
 
-/// A record that is asked for.
+/// A requested record.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) name: RunName,
@@ -20,7 +20,7 @@ pub(super) struct Wanted {
     pub(super) settled: oneshot::Sender<Result<Option<Stored>, String>>,
 }
 
-/// Until nobody can ask any more: takes all that waits, reads it, answers.
+/// Reads all waiting requests and answers them, until the channel closes.
 pub(super) fn run(file: &File, mut wanted: mpsc::Receiver<Wanted>) {
     while let Some(first) = wanted.blocking_recv() {
         let mut waiting = vec![first];
@@ -36,7 +36,7 @@ pub(super) fn run(file: &File, mut wanted: mpsc::Receiver<Wanted>) {
         match read {
             Ok(found) => {
                 for (Wanted { settled, .. }, found) in waiting.into_iter().zip(found) {
-                    // Who asked may have gone.
+                    // The caller may have stopped waiting.
                     let _ = settled.send(Ok(found));
                 }
             }

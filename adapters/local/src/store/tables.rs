@@ -1,4 +1,4 @@
-//! What stands in the file, and what one read or write does to it.
+//! The file's tables, and the reads and writes of them.
 
 use jiff::Timestamp;
 use redb::{
@@ -11,31 +11,31 @@ use uuid::Uuid;
 
 use super::index::{project, quarantined, unproject};
 
-/// What guards a write and keeps the indexes stands before the record, so that a write never has to
-/// understand the record that it replaces: uid, version, created at, expires at, record.
+/// The fields that guard a write and maintain the indexes precede the record, so that a write never
+/// has to parse the record that it replaces: uid, version, created at, expires at, record.
 type Row<'a> = (u128, u64, i64, Option<i64>, &'a [u8]);
 
 /// Name → row.
 pub(super) const RUNS: TableDefinition<&str, Row<'static>> = TableDefinition::new("runs");
-/// Name → projection: the runs that are not finished.
+/// Name → projection: unfinished runs.
 pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
-/// Due, name → projection: the finished ones, by when their `keep` is over.
+/// Due, name → projection: finished runs, by the end of their `keep`.
 const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
-/// Created at, name: for people, who read newest first.
+/// Created at, name: for lists, newest first.
 pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
-/// Class, slot → repository.
+/// Class, attempt ID → repository.
 const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
 /// Key → item, oldest first.
 pub(super) const INBOX: TableDefinition<&str, &[u8]> = TableDefinition::new("inbox");
-/// `format`, and `probe`, which counts probes.
+/// `format`, and `probe`, the number of probes.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
-/// The only format there is so far.
+/// The only format so far.
 pub(super) const FORMAT: u64 = 1;
-/// Expired runs in one answer.
+/// Most expired runs of one read.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
-/// A run as it is written.
+/// A run ready to be written.
 #[derive(Debug)]
 pub(super) struct Record {
     name: RunName,
@@ -76,13 +76,13 @@ pub(super) enum Op {
     TakeOut {
         key: String,
     },
-    /// Writes a little, to see whether that works.
+    /// Writes a counter, to check whether writing works.
     Probe,
-    /// Only has the file opened anew, should it be closed.
+    /// Only reopens the file if it is closed.
     Nothing,
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Version(u64),
@@ -90,12 +90,12 @@ pub(super) enum Answer {
     Done,
 }
 
-/// Why a write was not done.
+/// Why a write failed.
 #[derive(Clone, Debug)]
 pub(super) enum Refused {
     Conflict(String),
     Invalid(String),
-    /// The file; it may have happened.
+    /// The file failed; the write may have happened.
     Storage(String),
 }
 
@@ -124,7 +124,7 @@ pub(super) struct Runs<'t> {
 }
 
 impl<'t> Runs<'t> {
-    /// Opens them where a write has not done so before.
+    /// Opens the tables unless an earlier write has done so.
     fn of<'o>(
         write: &'t WriteTransaction,
         opened: &'o mut Option<Self>,
@@ -141,7 +141,7 @@ impl<'t> Runs<'t> {
     }
 }
 
-/// Makes the tables. Answers the file's format.
+/// Creates the tables. Returns the file's format.
 pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(RUNS)?;
     write.open_table(OPEN)?;
@@ -157,7 +157,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     Ok(format.unwrap_or(FORMAT))
 }
 
-/// Does a write. A refused one has changed nothing. The flag: whether anything was changed.
+/// Applies a write. A refused one changes nothing. The flag: whether anything was changed.
 pub(super) fn apply<'t>(
     write: &'t WriteTransaction,
     runs: &mut Option<Runs<'t>>,
@@ -184,7 +184,7 @@ pub(super) fn apply<'t>(
     }
 }
 
-/// What guards a write, of the record that is there.
+/// The guarding fields of the existing record.
 struct Guard {
     uid: Uid,
     version: u64,
@@ -202,9 +202,9 @@ fn guard(tables: &Runs, name: &str) -> Result<Option<Guard>, redb::Error> {
 
 fn conflict(name: &RunName, there: Option<&Guard>) -> Refused {
     Refused::Conflict(match there {
-        None => format!("{name} is not there any more"),
+        None => format!("{name} no longer exists"),
         Some(Guard { uid, version, .. }) => {
-            format!("{name} was written by somebody else: it is at version {version} of {uid}")
+            format!("{name} was changed by another process: it is at version {version} of {uid}")
         }
     })
 }
@@ -307,10 +307,10 @@ fn take_out(write: &WriteTransaction, key: &str) -> Applied {
     Ok((Ok(Answer::Done), was))
 }
 
-/// A record as it stands in the file: its version, and the run.
+/// A stored record: its version, and the encoded run.
 pub(super) type Stored = (u64, Vec<u8>);
 
-/// These records, in the order of their names.
+/// Returns these records, in the order of their names.
 pub(super) fn get<'n>(
     read: &ReadTransaction,
     names: impl Iterator<Item = &'n RunName>,
@@ -358,14 +358,14 @@ pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Sea
 
 #[cfg(test)]
 impl Record {
-    /// Makes it unreadable.
+    /// Makes the record unreadable.
     pub(super) fn damage(&mut self) {
         self.body = b"{\"name\": \"job-2\", \"uid\": 7".to_vec();
         self.projection = b"[]".to_vec();
     }
 }
 
-/// How many probes have written.
+/// Returns the number of probes that have written.
 #[cfg(test)]
 pub(super) fn probes(read: &ReadTransaction) -> Result<u64, redb::Error> {
     let meta = read.open_table(META)?;

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::ports::Filter;
 
 use super::*;
 
-/// A disk that can be full, and that keeps what it holds while the store closes and opens it.
+/// A disk that can be full, and that keeps its content while the store is closed.
 #[derive(Clone, Debug)]
 struct Disk {
     bytes: Arc<RwLock<InMemoryBackend>>,
@@ -106,7 +106,7 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_cannot_be_read_costs_only_itself() {
+async fn an_unreadable_record_affects_no_other() {
     let store = Store::memory().unwrap();
     store.put(&run(1), Expect::Absent).await.unwrap();
     let mut broken = Record::of(&run(2), 1);
@@ -129,7 +129,7 @@ async fn a_record_that_cannot_be_read_costs_only_itself() {
             "job-3 job-1"
         );
     }
-    // A write does not have to understand what it replaces.
+    // A write does not have to parse the record that it replaces.
     let uid = run(2).uid;
     assert_eq!(store.put(&run(2), Expect::At(uid, 1)).await.unwrap(), 2);
     assert!(store.get(&RunName::job(2)).await.unwrap().is_some());
@@ -155,9 +155,10 @@ async fn the_file_is_private_and_has_one_owner() {
     assert!(store.get(&RunName::job(1)).await.unwrap().is_some());
 }
 
-/// Killed while it made the file, at whatever byte: the next start makes it anew.
+/// If the process is killed while it creates the file, at whatever byte, the next start creates it
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_half_made_is_in_nobodys_way() {
+async fn a_partly_created_file_does_not_prevent_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     drop(Store::open(&whole).unwrap());
@@ -165,7 +166,7 @@ async fn a_file_half_made_is_in_nobodys_way() {
     for made in [0, 1, 9, 320, 4_096, bytes.len()] {
         let dir = dir.path().join(made.to_string());
         std::fs::create_dir(&dir).unwrap();
-        // The first bytes, which say what it is, are written last.
+        // The first bytes, which identify the format, are written last.
         let mut half = bytes[..made].to_vec();
         half.iter_mut().take(9).for_each(|byte| *byte = 0);
         std::fs::write(dir.join("tinqs-ci.new-1"), half).unwrap();
@@ -177,9 +178,10 @@ async fn a_file_half_made_is_in_nobodys_way() {
     }
 }
 
-/// Several that start at one moment in an empty directory: one has the store, and it is whole.
+/// Several processes start at once in an empty directory: at most one opens the store, and it is
+/// whole.
 #[test]
-fn of_several_first_starts_one_wins() {
+fn of_several_concurrent_first_starts_at_most_one_wins() {
     for _ in 0..10 {
         let dir = tempfile::tempdir().unwrap();
         let start = std::sync::Barrier::new(4);
@@ -202,7 +204,7 @@ fn of_several_first_starts_one_wins() {
 }
 
 #[test]
-fn what_is_no_store_is_named() {
+fn a_file_that_is_no_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE), "some text that is not a database at all").unwrap();
     let refused = Store::open(dir.path()).unwrap_err();
@@ -213,7 +215,7 @@ fn what_is_no_store_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_that_wait_share_a_commit_and_a_probe_is_spared() {
+async fn waiting_writes_share_a_commit_and_replace_the_probe() {
     let store = Arc::new(Store::memory().unwrap());
     store.can_be_written().await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();

@@ -18,14 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::OpenError;
 use super::tables::{self, Answer, FORMAT, Op, Refused};
 
-/// Of pages in memory. The system's page cache does the rest.
+/// Size of redb's page cache in bytes; the system's page cache does the rest.
 const CACHE: usize = 4 << 20;
-/// Writes in one commit.
+/// Most writes of one commit.
 const BATCH: usize = 512;
-/// While writes come together, each waits so long for the next: a commit costs much the same
-/// whatever is in it. Who writes alone never waits.
+/// While writes come together, each commit waits this long for more: it costs much the same
+/// whatever it holds. A lone write never waits.
 const GATHER: Duration = Duration::from_millis(8);
-/// How often a closed file is tried again.
+/// Pause between two tries to reopen a closed file.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// A write that waits for its commit.
@@ -35,14 +35,14 @@ pub(super) struct Ticket {
     pub(super) settled: oneshot::Sender<Result<Answer, Refused>>,
 }
 
-/// Opens what a store stands on, each time anew.
+/// Opens the database of a store; called for each reopening.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
 
-/// A database that is closed after an error and opened anew.
+/// A database that is closed after an error and reopened.
 pub(super) struct File {
     pub(super) path: PathBuf,
     opener: Opener,
-    /// Writers of the lock open and close; everybody else reads.
+    /// Write locks open and close; all other users read.
     database: RwLock<Result<Database, Closed>>,
     written: Mutex<Option<Instant>>,
 }
@@ -53,7 +53,7 @@ struct Closed {
     since: Instant,
 }
 
-/// In this directory, made where it is missing.
+/// Opens a file in this directory, which is created if missing.
 pub(super) fn on_disk(dir: &Path, name: &str) -> Result<Opener, OpenError> {
     let failed = |source| OpenError::Io { file: dir.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
@@ -81,8 +81,8 @@ fn open_file(path: &Path) -> Result<Database, OpenError> {
     on_backend(path, backend)
 }
 
-/// Makes an empty database under another name first: whoever is killed while making one must not
-/// leave half of it in the store's place, which nobody could open.
+/// Creates an empty database under another name first: a process that is killed meanwhile must not
+/// leave half of a database in the store's place, which nobody could open.
 fn make_whole(path: &Path) -> Result<(), OpenError> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let failed = |source| OpenError::Io { file: path.to_owned(), source };
@@ -90,10 +90,10 @@ fn make_whole(path: &Path) -> Result<(), OpenError> {
     let unfinished = path.with_extension(format!("new-{process}-{number}"));
     let _ = std::fs::remove_file(&unfinished);
     let made = open_file(&unfinished).map(drop).and_then(|()| {
-        // A link never takes another's place: of two that make one, one comes first.
+        // A hard link never replaces a file: of two processes that create one, the first wins.
         let linked = std::fs::hard_link(&unfinished, path);
         if linked.is_err() && !path.exists() {
-            // A file system without links.
+            // The file system has no hard links.
             std::fs::rename(&unfinished, path).map_err(failed)?;
         }
         Ok(())
@@ -106,7 +106,7 @@ fn make_whole(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Removes what those that were killed meanwhile have left.
+/// Deletes unfinished files of processes that were killed.
 fn discard_unfinished(path: &Path) {
     let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|s| s.to_str())) else {
         return;
@@ -119,13 +119,13 @@ fn discard_unfinished(path: &Path) {
     }
 }
 
-/// In memory: there is nothing to open anew, so nothing may close it.
+/// In memory: it cannot be reopened, so nothing may close it.
 pub(super) fn in_memory() -> Opener {
     Box::new(|| on_backend(Path::new("memory:"), InMemoryBackend::new()))
 }
 
 pub(super) fn on_backend(path: &Path, backend: impl StorageBackend) -> Result<Database, OpenError> {
-    // redb promises no panic for files that it wrote itself; for others it does not.
+    // redb does not panic on files that it wrote itself; on other files it may.
     let opened = catch_unwind(AssertUnwindSafe(|| {
         redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend)
     }));
@@ -171,7 +171,7 @@ impl File {
         Ok(Self { path, opener, database, written: Mutex::default() })
     }
 
-    /// Whether a commit succeeded so recently, and none failed since.
+    /// Whether a commit succeeded within this time, and none failed since.
     pub(super) fn written_within(&self, within: Duration) -> bool {
         let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.is_some_and(|at| at.elapsed() < within)
@@ -181,7 +181,7 @@ impl File {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// Reads what is committed. The error is a sentence.
+    /// Reads committed data. The error is a sentence.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
@@ -203,7 +203,7 @@ impl File {
         format!("cannot {what} the store `{path}`: {error}; check the disk's space and health")
     }
 
-    /// Opens a closed file, at most once a second.
+    /// Reopens a closed file, at most once a second.
     fn revive(&self) -> Result<(), String> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let Err(closed) = &*database else { return Ok(()) };
@@ -213,7 +213,7 @@ impl File {
         match (self.opener)() {
             Ok(opened) => {
                 *database = Ok(opened);
-                tracing::info!(file = %self.path.display(), "the store is open again");
+                tracing::info!(file = %self.path.display(), "store reopened");
                 Ok(())
             }
             Err(error) => {
@@ -226,19 +226,20 @@ impl File {
         }
     }
 
-    /// Closes the file after an error, and opens it again at once where that is possible.
+    /// Closes the file after an error, and tries to reopen it at once.
     fn poisoned(&self, why: String) {
-        tracing::error!(file = %self.path.display(), error = %why, "the store failed; opening it anew");
+        tracing::error!(file = %self.path.display(), error = %why, "store failed, reopening it");
         self.wrote(None);
         let long_ago = Instant::now().checked_sub(REOPEN_EVERY).unwrap_or_else(Instant::now);
         *self.database.write().unwrap_or_else(PoisonError::into_inner) =
             Err(Closed { why, since: long_ago });
         if let Err(error) = self.revive() {
-            tracing::error!(file = %self.path.display(), %error, "the store stays closed for now");
+            tracing::error!(file = %self.path.display(), %error, "cannot reopen the store yet");
         }
     }
 
-    /// All these writes in one durable commit. An error is of them all: any may have happened.
+    /// Applies all these writes in one durable commit. An error concerns all: any may have
+    /// happened.
     fn commit(&self, ops: Vec<Op>) -> Result<Vec<Result<Answer, Refused>>, redb::Error> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Ok(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
@@ -261,7 +262,7 @@ impl File {
     }
 }
 
-/// Until nobody can send any more: takes all that waits, writes it, answers.
+/// Writes all waiting requests and answers them, until the channel closes.
 pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
     let mut together = false;
     while let Some(first) = tickets.blocking_recv() {
@@ -287,7 +288,7 @@ pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
         match result {
             Ok(answers) => {
                 for (settled, answer) in waiting.into_iter().zip(answers) {
-                    // Who asked may have gone.
+                    // The caller may have stopped waiting.
                     let _ = settled.send(answer);
                 }
             }

@@ -1,4 +1,4 @@
-//! What a look stops and gives back, and whom that lets on.
+//! Terminates and frees things, and wakes the runs that can proceed then.
 
 use super::{Look, Stop};
 use crate::controller::ActionKind;
@@ -6,7 +6,7 @@ use crate::model::{ClassName, InstanceState, Registrations, serving};
 use crate::plan::Action;
 
 impl Look<'_> {
-    /// Stops or frees one thing. A failure keeps nothing else from happening.
+    /// Terminates or frees one thing. A failure does not prevent the other actions.
     pub(super) async fn free(&mut self, action: Action) -> Result<(), Stop> {
         if !self.issued.insert(format!("{action:?}")) {
             return Ok(());
@@ -61,7 +61,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// A seat is free: the runs that have waited longest and now fit are looked at.
+    /// Wakes the runs that have waited longest and now fit, after a seat became free.
     async fn call_the_oldest(&self, class: &ClassName) {
         let ports = &self.controller.ports;
         let settings = self.controller.settings();
@@ -69,7 +69,7 @@ impl Look<'_> {
         let (Ok(open), Ok(seats)) =
             (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
         else {
-            // They are due within 5 minutes all the same.
+            // They are due within 5 minutes anyway.
             return;
         };
         let mut waiting: Vec<_> = open
@@ -91,7 +91,7 @@ impl Look<'_> {
             }
             if !full(class.repo_limit, of_repo) {
                 taken.push(run.repo);
-                // A lost wake-up leaves the run to its due.
+                // After a lost wake-up the run continues at its due.
                 let _ = ports.queue.wake(&run.name).await;
             }
         }

@@ -1,4 +1,4 @@
-//! A look's launch: leave to ask, the call, and what of its answer is remembered for others.
+//! Launches: the permit, the call, and what its result means for others.
 
 use jiff::Timestamp;
 
@@ -10,14 +10,15 @@ use crate::plan::{Row, record};
 use crate::ports::{ErrorKind, PortError};
 
 impl Look<'_> {
-    /// Whether this look may launch for a slot. Where its class is stopped, that is seen from now on.
+    /// Returns whether this reconcile may launch for an attempt. If the breaker of its class is
+    /// open, the observation shows it from now on.
     pub(super) async fn admitted(&mut self, class: &ClassName, slot: &Slot) -> bool {
         if self.leave.as_ref().is_some_and(|leave| leave.holds_for(class, slot)) {
             return true;
         }
         let Self { controller, seen, leave, .. } = self;
         let clock = &*controller.ports.clock;
-        // Nobody waits for one class while others wait for him in another.
+        // Never wait for one class while others wait for this reconcile in another.
         if let Some(unused) = leave.take() {
             controller.memory.breakers.unused(&unused, clock.now());
         }
@@ -35,7 +36,7 @@ impl Look<'_> {
         }
     }
 
-    /// Asks for a machine, on the record now written. Answers whether its answer is to be recorded.
+    /// Launches a recorded machine. Returns whether there is a result to record.
     pub(super) async fn launch(&mut self, slot: Slot, placement: u32) -> Result<bool, Stop> {
         let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone()) else {
             return Ok(false);
@@ -57,7 +58,7 @@ impl Look<'_> {
         let result = self.controller.ports.compute.launch(&slot, placement, &attempt).await;
         let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
         self.note(ActionKind::Launch, target, Some(&slot), Row::Launch, result.as_ref().err());
-        // Whoever waits for this answer goes on, also where it comes too late for this look.
+        // Those that wait for this answer continue, even if it is too late for this reconcile.
         self.learn(&attempt, placement, result.as_ref().err());
         self.leave = None;
         let now = self.now_in_time()?;
@@ -75,8 +76,8 @@ impl Look<'_> {
         Ok(true)
     }
 
-    /// There was no leave to ask for a placement. That nobody has asked for it is certain where this
-    /// look has recorded it: it ends like a refusal. Else another may have, and it waits.
+    /// Handles a placement without a launch permit. If this reconcile recorded it, nobody has
+    /// requested it, and it ends like a refusal. Otherwise somebody may have, and it waits.
     fn held(&mut self, attempt: &Attempt, placement: u32) {
         let now = self.controller.ports.clock.now();
         let broken = self.controller.memory.breakers.broken(&attempt.class, None, now);
@@ -91,7 +92,7 @@ impl Look<'_> {
         self.seen.machines.push(instance);
     }
 
-    /// Remembers what a launch's answer says of others.
+    /// Caches what the result of a launch means for others.
     fn learn(&mut self, attempt: &Attempt, placement: u32, error: Option<&PortError>) {
         let now = self.controller.ports.clock.now();
         let index = usize::try_from(placement).unwrap_or(usize::MAX);
@@ -126,7 +127,7 @@ impl Look<'_> {
             (Some(error @ PortError { kind: ErrorKind::Invalid, .. }), None) => {
                 self.stops(&attempt.class, Refusal::Invalid, error, now);
             }
-            // It may have happened, or was not sent: that says nothing.
+            // Ambiguous or not sent: this says nothing about others.
             (Some(_), _) => return,
         }
         let Self { controller, seen, .. } = self;
@@ -136,7 +137,7 @@ impl Look<'_> {
         }
     }
 
-    /// The class's launches are taken.
+    /// Closes the class's breaker after an accepted launch.
     fn goes_on(&mut self, class: &ClassName, now: Timestamp) {
         let memory = &self.controller.memory;
         let Some(closed) = memory.breakers.accepted(class) else { return };
@@ -145,7 +146,7 @@ impl Look<'_> {
         self.report.facts.push(Fact::BreakerClosed { class: class.clone(), open_seconds: seconds });
     }
 
-    /// The class's launches are refused for what an operator must mend.
+    /// Opens the class's breaker after a refusal that an operator must fix.
     fn stops(&mut self, class: &ClassName, why: Refusal, error: &PortError, now: Timestamp) {
         let breakers = &self.controller.memory.breakers;
         let message = error.message.clone();

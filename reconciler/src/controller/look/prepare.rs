@@ -1,4 +1,4 @@
-//! What the next attempt needs before it is recorded: a seat where they are counted, a registration.
+//! Prepares the next attempt before it is recorded: a seat if they are limited, and a registration.
 
 use super::{Look, Stop};
 use crate::controller::ActionKind;
@@ -6,7 +6,8 @@ use crate::model::Run;
 use crate::plan::{Prepare, Row, record};
 
 impl Look<'_> {
-    /// Seat and registration of the next attempt. Answers whether there is one to launch.
+    /// Takes the seat and registers the runner of the next attempt. Returns whether there is one to
+    /// launch.
     pub(super) async fn prepare(&mut self, prepare: Prepare) -> Result<bool, Stop> {
         let Some(mut run) = self.seen.run.take() else { return Ok(false) };
         let result = self.prepare_for(&mut run, prepare).await;

@@ -1,7 +1,7 @@
-//! Every mechanism that the promise rests on, switched off: a law must break, and it is said which,
-//! in which weather, within how many seeds. A mutant that survives is a hole in the laws.
+//! Switches off every mechanism that the guarantees depend on. Each case names the laws that must
+//! break, the profile, and the number of seeds. A surviving mutant is a gap in the laws.
 //!
-//! `cargo test -p tinqs-ci-mutants -- --nocapture` tells the seed that killed each.
+//! `cargo test -p tinqs-ci-mutants -- --nocapture` prints the seeds that killed each.
 
 mod scripted;
 
@@ -13,7 +13,7 @@ use tinqs_ci_simulator::play::{Profile, run};
 
 use Broken::{Asks, L1, L2, L3, L4, L6, Leak, Waits, Writes};
 
-/// What breaks. The laws over time are told apart by what they are about.
+/// A broken law. Laws over time are distinguished by subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Broken {
     L1,
@@ -23,13 +23,13 @@ enum Broken {
     L6,
     /// Another law of calls.
     Other,
-    /// A job waits longer than it may, or for ever.
+    /// A job waits too long or forever.
     Waits,
     /// Too many writes of one run.
     Writes,
-    /// A class whose launches are refused is asked for again too soon.
+    /// A class whose launches are refused is requested again too soon.
     Asks,
-    /// Something is there, or happens, that must not any more.
+    /// Something exists or happens that should not any more.
     Leak,
 }
 
@@ -50,19 +50,19 @@ impl Broken {
     }
 }
 
-/// One mutant's death.
+/// A mutant and the laws that it must break.
 struct Case {
-    /// What is switched off, together.
+    /// Mechanisms switched off together.
     mutants: &'static [Mutant],
-    /// In which weather.
+    /// Profile that reveals it.
     profile: fn() -> Profile,
-    /// Which laws break, every one of them.
+    /// Laws that must all break.
     breaks: &'static [Broken],
-    /// Within how many seeds, counted from 1.
+    /// Maximum number of seeds, counted from 1.
     within: u64,
 }
 
-/// A test for each case, and all of them as a table.
+/// Generates a test for each case, and a table of all.
 macro_rules! cases {
     ($($name:ident: $mutants:expr, $profile:expr, $breaks:expr, $within:expr;)+) => {
         $(
@@ -73,7 +73,7 @@ macro_rules! cases {
                 });
             }
         )+
-        /// What the cases switch off.
+        /// Mutants of the cases.
         const TABLE: &[&[Mutant]] = &[$(&$mutants),+];
     };
 }
@@ -114,7 +114,7 @@ cases! {
     the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::denied, [Waits], 2;
 }
 
-/// Those that one chosen interleaving kills, in `scripted`.
+/// Mutants killed by a fixed interleaving, in `scripted`.
 const SCRIPTED: &[Mutant] = &[
     Mutant::VersionWithoutUid,
     Mutant::DeadTokenLives,
@@ -122,8 +122,8 @@ const SCRIPTED: &[Mutant] = &[
     Mutant::SweepIgnoresOrphans,
 ];
 
-/// Plays seeds until all laws of the case are broken. A seed that breaks one with everything in its
-/// place too tells nothing: it must be the mutant that breaks it.
+/// Plays seeds until all laws of the case are broken. Ignores seeds that also break a law without
+/// the mutant.
 fn die(name: &str, case: &Case) {
     let profile = (case.profile)();
     let mut broken: BTreeMap<Broken, u64> = BTreeMap::new();
@@ -152,14 +152,14 @@ fn die(name: &str, case: &Case) {
         }
     }
     panic!(
-        "{name} survives {} seeds of {}: {:?} not broken; broken were {broken:?}",
+        "{name} survives {} seeds of {}: {:?} not broken; broken: {broken:?}",
         case.within, profile.name, case.breaks,
     );
 }
 
-/// The worlds that are there for mutants alone break no law with everything in its place.
+/// The profiles for mutants only break no law without a mutant.
 #[test]
-fn narrow_worlds_are_lawful() {
+fn narrow_profiles_break_no_law_without_mutants() {
     let worlds = Profile::narrow();
     assert!(worlds.len() > 5);
     for profile in worlds {
@@ -173,7 +173,7 @@ fn narrow_worlds_are_lawful() {
 }
 
 #[test]
-fn every_mutant_dies_somewhere() {
+fn every_mutant_is_killed_by_a_case() {
     let dying: BTreeSet<Mutant> =
         TABLE.iter().copied().flatten().chain(SCRIPTED).copied().collect();
     let living: Vec<&Mutant> = Mutant::ALL.iter().filter(|m| !dying.contains(m)).collect();

@@ -1,4 +1,4 @@
-//! Mutants that chance meets too seldom: one chosen interleaving each.
+//! Mutants that random faults reveal too rarely: one fixed interleaving each.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-/// A world with one waiting job, moved step by step.
+/// A world with one waiting job, advanced step by step.
 struct Stage {
     world: Shared,
     clock: Virtual,
@@ -29,7 +29,7 @@ impl Stage {
     fn new() -> Self {
         let start = Timestamp::from_second(1_767_225_600).unwrap();
         let clock = Virtual::starting_at(start);
-        // Jobs are run again under their own ids.
+        // Jobs are rerun under their own IDs.
         let config = Config { line: Line::V1_26, ..Config::default() };
         let forge = Arc::new(Mutex::new(Forge::new(config)));
         let mut world = World::new(1, Arc::new(clock.clone()), forge);
@@ -69,7 +69,7 @@ impl Stage {
         Arc::new(Controller::new(mouth.ports(Arc::new(self.clock.clone())), settings))
     }
 
-    /// Looks at the run once, as a task of a group.
+    /// Reconciles the run once, as a task of a group.
     fn look(&self, group: Group, controller: &Arc<Controller>) {
         self.look_at(group, controller, self.name());
     }
@@ -90,7 +90,7 @@ impl Stage {
         });
     }
 
-    /// Steps from event to event until something holds; it must within ten minutes.
+    /// Steps from event to event until `holds`; panics after ten minutes.
     fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
         let last = self.now() + SignedDuration::from_mins(10);
         loop {
@@ -100,18 +100,18 @@ impl Stage {
             }
             let event = lock(&self.world).next_event();
             let next = self.executor.next_timer().into_iter().fold(event, Timestamp::min);
-            assert!(next <= last, "never: {what}");
+            assert!(next <= last, "timed out waiting until {what}");
             self.executor.advance(next);
             lock(&self.world).advance();
         }
     }
 
-    /// Lets time go by.
+    /// Lets time pass.
     fn rest(&mut self, wait: SignedDuration) {
         let end = self.now() + wait;
         let sleep = self.scheduler().sleep_until(end);
         self.scheduler().spawn(0, sleep);
-        self.until("time goes by", |world| world.now() >= end);
+        self.until("time has passed", |world| world.now() >= end);
     }
 
     fn broken(&self) -> Vec<String> {
@@ -124,14 +124,14 @@ fn calls(world: &World, name: &str) -> u64 {
     world.calls.get(name).copied().unwrap_or(0)
 }
 
-/// A look stands still before it writes; meanwhile its run is removed and made anew, and has come to
-/// the version that the look has read.
+/// A reconcile pauses before its write; meanwhile its run is removed and recreated, and reaches the
+/// version that the reconcile has read.
 fn written_over() -> Vec<String> {
     let mut stage = Stage::new();
     let name = stage.name();
     let (slow, other) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &other);
-    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.until("the run is created", |world| world.records.run(&name).is_some());
     let first = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
     stage.look(1, &slow);
     stage.until("it is about to write", |world| calls(world, "forge.register") == 1);
@@ -143,16 +143,16 @@ fn written_over() -> Vec<String> {
         stage.look(2, &other);
         stage.rest(seconds(2));
     }
-    assert!(lock(&stage.world).records.run(&name).is_none(), "it is finished and removed");
+    assert!(lock(&stage.world).records.run(&name).is_none(), "it should be finished and removed");
     let now = stage.now();
     assert_eq!(lock(&stage.world).forge().rerun(now, job), job);
     stage.poll(2, &other);
-    stage.until("it is made anew", |world| world.records.run(&name).is_some());
+    stage.until("the run is recreated", |world| world.records.run(&name).is_some());
     let second = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
     assert_ne!(first.0, second.0, "another incarnation");
     assert_eq!(first.1, second.1, "of the same version");
     let before = calls(&lock(&stage.world), "store.put");
-    stage.until("the slow look writes", |world| calls(world, "store.put") > before);
+    stage.until("the slow reconcile writes", |world| calls(world, "store.put") > before);
     stage.broken()
 }
 
@@ -163,15 +163,15 @@ fn version_without_uid() {
     assert!(broken.iter().any(|b| b.starts_with("L4") && b.contains("another uid")), "{broken:?}");
 }
 
-/// A launch's reply is lost with its replica, and its machine is taken back while the list still
-/// hides it: the token is answered by a dead machine. How long until there is a second one?
+/// A launch's reply is lost as its replica dies, and its machine is interrupted while the list
+/// still hides it: the token returns a dead machine. Returns the time until a second machine.
 fn second_machine_after_a_dead_one() -> SignedDuration {
     let mut stage = Stage::new();
     let name = stage.name();
     lock(&stage.world).faults.list_lag = seconds(290);
     let (first, second) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &second);
-    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.until("the run is created", |world| world.records.run(&name).is_some());
     stage.look(1, &first);
     stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
     stage.scheduler().crash(1);
@@ -185,7 +185,7 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
     stage.rest(seconds(30));
     let began = stage.now();
     while lock(&stage.world).cloud.machines().count() < 2 {
-        assert!(stage.now() < began + SignedDuration::from_mins(30), "there is never a second one");
+        assert!(stage.now() < began + SignedDuration::from_mins(30), "there is no second machine");
         stage.look(2, &second);
         stage.rest(seconds(5));
     }
@@ -196,13 +196,13 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
 #[test]
 fn dead_token_taken_for_a_live_machine() {
     let waited = second_machine_after_a_dead_one();
-    assert!(waited <= seconds(10), "{waited:#}: the answer itself tells that it is dead");
+    assert!(waited <= seconds(10), "{waited:#}: the reply itself shows that the machine is dead");
     let waited = with(&[Mutant::DeadTokenLives], second_machine_after_a_dead_one);
-    assert!(waited > SignedDuration::from_mins(3), "{waited:#}: it is not waited for");
+    assert!(waited > SignedDuration::from_mins(3), "{waited:#}: it should wait for the list");
 }
 
-/// A replica dies once it has taken a seat. Then another class, which may have one machine, is the
-/// first to serve, and has one.
+/// A replica dies after it took a seat. Then another class, with a limit of one machine, serves
+/// first and has a machine.
 fn a_seat_of_the_class_before() -> Vec<String> {
     let mut stage = Stage::new();
     let class = |name: &str| {
@@ -216,7 +216,7 @@ fn a_seat_of_the_class_before() -> Vec<String> {
     let (first, name) = (stage.controller_of(1, vec![before.clone()]), stage.name());
     let second = stage.controller_of(2, vec![after, before]);
     stage.poll(2, &second);
-    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.until("the run is created", |world| world.records.run(&name).is_some());
     stage.look(1, &first);
     stage.until("it has its seat", |world| calls(world, "store.seat") == 1);
     stage.scheduler().crash(1);
@@ -225,7 +225,7 @@ fn a_seat_of_the_class_before() -> Vec<String> {
     let jobs = [JobSpec::new("test", &["linux"])];
     let other = RunName::job(lock(&stage.world).forge().push(now, "acme/widget", &jobs)[0]);
     stage.poll(2, &second);
-    stage.until("the other run is made", |world| world.records.run(&other).is_some());
+    stage.until("the other run is created", |world| world.records.run(&other).is_some());
     stage.look_at(2, &second, other);
     stage.until("it has its machine", |world| calls(world, "compute.launch") == 1);
     stage.look(2, &second);
@@ -241,14 +241,15 @@ fn seat_without_its_class() {
     assert!(broken.iter().any(|b| b.starts_with("L6")), "{broken:?}");
 }
 
-/// A job is cancelled while its machine boots, and all records are lost: the machine ends itself, and
-/// its registration is left to whoever finds it. Is it there a quarter of an hour later?
+/// A job is cancelled while its machine boots, and all records are lost: the machine ends itself,
+/// and its registration stays without a record. Returns the registrations left after a quarter of
+/// an hour.
 fn registrations_left_without_a_record() -> usize {
     let mut stage = Stage::new();
     let (name, job) = (stage.name(), stage.job);
     let controller = stage.controller(1);
     stage.poll(1, &controller);
-    stage.until("the run is made", |world| world.records.run(&name).is_some());
+    stage.until("the run is created", |world| world.records.run(&name).is_some());
     stage.look(1, &controller);
     stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
     stage.rest(seconds(5));
@@ -272,7 +273,7 @@ fn registrations_left_without_a_record() -> usize {
     }
     assert_eq!(stage.broken(), Vec::<String>::new());
     let world = lock(&stage.world);
-    assert_eq!(world.cloud.live().count(), 0, "its machine drained itself");
+    assert_eq!(world.cloud.live().count(), 0, "its machine should have drained itself");
     world.forge().runners().count()
 }
 
@@ -280,5 +281,5 @@ fn registrations_left_without_a_record() -> usize {
 fn sweep_ignores_orphans() {
     assert_eq!(registrations_left_without_a_record(), 0);
     let left = with(&[Mutant::SweepIgnoresOrphans], registrations_left_without_a_record);
-    assert_eq!(left, 1, "nobody else finds it: a leak");
+    assert_eq!(left, 1, "only the sweep finds it");
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# poweroff, halt, shutdown and systemctl of a guest that is made of processes.
+# poweroff, halt, shutdown and systemctl of a guest made of processes.
 guest=$TINQS_CI_SIMULATED_GUEST
 minutes=0
 case ${0##*/} in

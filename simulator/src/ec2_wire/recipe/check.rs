@@ -1,4 +1,4 @@
-//! What EC2 refuses before it looks for a place.
+//! Checks of EC2 before it looks for capacity.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::ec2_wire::account::Account;
 use crate::ec2_wire::error::Fault;
 use crate::ec2_wire::params::Params;
 
-/// Parameters, or beginnings of some, that the call knows.
+/// Parameters, or prefixes of parameters, that the call knows.
 const NAMES: [&str; 24] = [
     "Action",
     "Version",
@@ -161,7 +161,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// A disk is the image's own, at least as large as there, or says how large it is.
+    /// Checks that a disk is the image's own, at least as large as there, or has a size.
     fn check_disks(&self, account: &Account) -> Result<(), Fault> {
         let image = account.image(&self.image);
         for disk in &self.disks {

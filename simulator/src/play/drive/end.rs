@@ -1,4 +1,4 @@
-//! The end of a history: what is left over, and what came of it.
+//! The end of a history: leftovers and the outcome.
 
 use tinqs_ci_reconciler::model::{Run, serving};
 
@@ -8,7 +8,7 @@ use crate::play::outcome::Outcome;
 use crate::world::{Demand, lock};
 
 impl Drive<'_> {
-    /// What is there that must be gone is a broken law.
+    /// Reports everything that should be gone as a violation.
     pub(super) fn tell_left_over(&self, when: &str) {
         let mut world = lock(&self.world);
         let now = world.now();
@@ -16,31 +16,32 @@ impl Drive<'_> {
         {
             let forge = world.forge();
             for job in forge.jobs().filter(|job| !job.status.is_done()) {
-                let state = if job.status == Status::Waiting { "waits" } else { "is not done" };
+                let state =
+                    if job.status == Status::Waiting { "still waits" } else { "is not done" };
                 left.push((format!("job-{}", job.id), format!("job {} {state}", job.id)));
             }
-            // Where runners cannot be listed, what idled is left to the forge's own cleaning.
+            // Without a runner list, idle registrations are left to the forge's own cleanup.
             let listed = world.demand != Demand::PushWithoutRows;
             for row in forge.runners().filter(|_| listed) {
                 let run = row.name.rsplitn(3, '-').nth(2).unwrap_or_default();
                 let run = run.trim_start_matches("tq-").to_owned();
-                left.push((run, format!("registration {} {} is there", row.id, row.name)));
+                left.push((run, format!("registration {} {} still exists", row.id, row.name)));
             }
         }
         for machine in world.cloud.live() {
-            let what = format!("machine {} of {} lives", machine.id, machine.slot);
+            let what = format!("machine {} of {} is still live", machine.id, machine.slot);
             left.push((machine.slot.run.to_string(), what));
         }
-        // What no class serves is kept for longer.
+        // Runs that no class serves are kept longer.
         let kept = |run: &&Run| {
             let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
             unserved && !run.is_open() && run.status.due > now
         };
         for run in world.records.runs().filter(|run| !kept(run)) {
-            left.push((run.name.to_string(), format!("the record of {} is there", run.name)));
+            left.push((run.name.to_string(), format!("the record of {} still exists", run.name)));
         }
         for (class, slot, _) in world.records.seats() {
-            left.push((slot.run.to_string(), format!("{slot} has a seat in {class}")));
+            left.push((slot.run.to_string(), format!("{slot} still has a seat in {class}")));
         }
         for (about, what) in left {
             world.laws.left_over(now, &about, format!("{what} {when}"));

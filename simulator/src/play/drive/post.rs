@@ -1,4 +1,4 @@
-//! Webhooks and pushes on their way to a replica.
+//! Webhooks and pushes in transit to a replica.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Hint;
@@ -9,17 +9,17 @@ use crate::play::replica::Replica;
 use crate::ports;
 use crate::world::{Demand, lock};
 
-/// What is on its way to a replica.
+/// A message in transit to a replica.
 #[derive(Clone, Debug)]
 pub(super) enum Post {
     /// A webhook about a job.
     Hint(Box<Hint>),
-    /// A push that needs a runner for a job at once: where there is no job list.
+    /// A push that needs a runner for a job at once, without a job list.
     Push(i64),
 }
 
 impl Drive<'_> {
-    /// Takes the forge's webhooks, as the weather lets them arrive.
+    /// Takes the forge's webhooks and lets the faults delay, duplicate or drop them.
     pub(super) fn post(&mut self) {
         let mut world = lock(&self.world);
         let forge = world.forge.clone();
@@ -72,7 +72,7 @@ impl Drive<'_> {
         }
     }
 
-    /// Webhooks arrive at a replica that is up; where none is, they are lost.
+    /// Delivers webhooks to a live replica; without one, they are lost.
     pub(super) fn deliver(&mut self, now: Timestamp) {
         while let Some(first) = self.webhooks.first_entry().filter(|e| e.key().0 <= now) {
             let post = first.remove();

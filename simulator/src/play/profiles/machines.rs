@@ -1,4 +1,4 @@
-//! Worlds in which machines and the cloud fail.
+//! Profiles in which machines and the cloud fail.
 
 use tinqs_ci_reconciler::model::ClassName;
 
@@ -8,13 +8,13 @@ use crate::play::deeds;
 use crate::play::draw::{KEEP, hours, linux, minutes, pick, seconds};
 use crate::play::profile::Profile;
 
-/// An image that the cloud calls wrong for a while.
+/// An image that the cloud rejects for a while.
 const BAD_IMAGE: &str = "ami-2";
-/// A kind of machine whose runner never starts.
+/// An instance type whose runner never starts.
 const BROKEN: &str = "t3.broken";
 
 impl Profile {
-    /// Bursts on machines whose runners work in silence: they look idle.
+    /// Bursts on machines whose runners do not report while working: they appear idle.
     pub fn silence() -> Self {
         Self {
             name: "silence",
@@ -24,7 +24,7 @@ impl Profile {
         }
     }
 
-    /// Machines that never get online, hang, stay after their job, and do not end at their deadline.
+    /// Machines never come online, hang, stay after their job, or outlive their deadline.
     pub fn machines() -> Self {
         let weather = |_: &mut Rng| Faults {
             never_online: 0.09,
@@ -36,7 +36,7 @@ impl Profile {
         Self::mixed("machines", weather, 180)
     }
 
-    /// Machines are taken back, before and during their jobs, or are dead in the moment of launch.
+    /// Machines are interrupted before or during their jobs, or are dead on launch.
     pub fn spot() -> Self {
         let weather = |rng: &mut Rng| Faults {
             interrupted: [0.1, 0.4][pick(rng, 2)],
@@ -57,7 +57,7 @@ impl Profile {
         Self::mixed("cap", weather, 9 * 60)
     }
 
-    /// The cloud is down for 5 to 11 minutes again and again; a third of its replies is lost, and its
+    /// The cloud is repeatedly down for 5 to 11 minutes; a third of its replies are lost, and its
     /// lists are always 20 s old.
     pub fn cloud() -> Self {
         let spells = |rng: &mut Rng| {
@@ -77,7 +77,7 @@ impl Profile {
         Self { spells, ..Self::mixed("cloud", weather, 90) }
     }
 
-    /// Jobs that nobody can run, given up early.
+    /// Jobs that no machine can run, given up early.
     pub fn giveup() -> Self {
         let mut broken = linux(KEEP);
         broken.name = ClassName("broken".to_owned());
@@ -109,7 +109,7 @@ impl Profile {
         Self::mixed("hide", weather, 90)
     }
 
-    /// Half of all launches are refused, and a tenth of the cloud's calls is up to 5 minutes late.
+    /// Half of all launches are refused, and a tenth of the cloud's calls are up to 5 minutes late.
     pub fn flap() -> Self {
         let weather =
             |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
@@ -124,8 +124,8 @@ impl Profile {
         Self { spells, ..Self::mixed("drought", fair, 60) }
     }
 
-    /// The image of one class is wrong for an hour, and its jobs come in bursts; then it is right. Jobs
-    /// of the other class are served as ever.
+    /// The image of one class is invalid for an hour, and its jobs come in bursts; then it is
+    /// valid. Jobs of the other class are served throughout.
     pub fn broken() -> Self {
         let mut second = linux(KEEP);
         second.name = ClassName("second".to_owned());
@@ -147,7 +147,7 @@ impl Profile {
         Self { spells, classes, deeds: deeds::two_classes, ..Self::mixed("broken", weather, 25) }
     }
 
-    /// The cloud denies every launch, for an hour twice.
+    /// The cloud denies every launch for an hour, twice.
     pub fn denied() -> Self {
         let spells = |rng: &mut Rng| {
             let mut spell = |hour| Spell {
@@ -160,7 +160,7 @@ impl Profile {
         Self { spells, ..Self::mixed("denied", fair, 25) }
     }
 
-    /// The cloud does not honour client tokens.
+    /// The cloud ignores client tokens.
     pub fn twins() -> Self {
         let weather = |rng: &mut Rng| Faults {
             no_tokens: true,

@@ -1,4 +1,4 @@
-//! Requirements 1 to 3: what is asked and answered.
+//! Requirements 1 to 3: requests and responses.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,7 +7,7 @@ use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use super::{Cloud, EC2, ON_DEMAND, recipe};
 
 #[tokio::test]
-async fn a_launch_is_echoed_as_it_was_asked_for() {
+async fn a_launch_response_shows_the_requested_parameters() {
     let cloud = Cloud::new(Ec2Options::instant());
     let answer = cloud.launch("t-1", &[]).await;
     assert!(answer.body.contains(
@@ -51,7 +51,7 @@ async fn a_launch_is_echoed_as_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn several_are_launched_as_far_as_there_is_room() {
+async fn several_machines_launch_up_to_the_capacity() {
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.wire.cloud(|cloud| cloud.config.addresses.insert("subnet-a".to_owned(), 2));
     let three = [("MinCount", "1"), ("MaxCount", "3")];
@@ -68,7 +68,7 @@ async fn several_are_launched_as_far_as_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_launch_is_checked_before_anything_is_made() {
+async fn a_launch_is_checked_before_it_has_an_effect() {
     let cloud = Cloud::new(Ec2Options::instant());
     let long = "t".repeat(65);
     let raw = |bytes: usize| BASE64_STANDARD.encode(vec![b'#'; bytes]);
@@ -118,12 +118,12 @@ async fn a_launch_is_checked_before_anything_is_made() {
     assert_eq!(limited.one("Message"), "User data is limited to 16384 bytes");
     let dry = cloud.launch("t-1", &[("DryRun", "true")]).await;
     assert_eq!(dry.error(), (412, "DryRunOperation".to_owned()));
-    assert!(cloud.wire.machines().is_empty(), "nothing was made");
+    assert!(cloud.wire.machines().is_empty(), "nothing was created");
     cloud.machine("t-1", &[("UserData", &most)]).await;
 }
 
 #[tokio::test]
-async fn credits_are_set_for_burstable_kinds_alone_and_may_be_left_out() {
+async fn credits_are_optional_and_only_for_burstable_types() {
     let cloud = Cloud::new(Ec2Options::instant());
     let of = |kind, credits| [("InstanceType", kind), ("CreditSpecification.CpuCredits", credits)];
     let refused = cloud.launch("t-1", &of("c7a.medium", "standard")).await;
@@ -144,7 +144,7 @@ async fn credits_are_set_for_burstable_kinds_alone_and_may_be_left_out() {
 }
 
 #[tokio::test]
-async fn a_kind_that_a_zone_does_not_offer_is_unsupported() {
+async fn a_type_that_a_zone_does_not_offer_is_unsupported() {
     let mut options = Ec2Options::instant();
     options.account.types[0].zones.remove(1);
     options.account.images[0].state = "pending".to_owned();
@@ -159,7 +159,7 @@ async fn a_kind_that_a_zone_does_not_offer_is_unsupported() {
 }
 
 #[tokio::test]
-async fn machines_are_found_by_ids_or_filters_and_in_pages() {
+async fn machines_are_listed_by_ids_filters_and_pages() {
     let cloud = Cloud::new(Ec2Options::instant());
     let mut ids = Vec::new();
     for n in 0..13 {
@@ -215,7 +215,7 @@ async fn machines_are_found_by_ids_or_filters_and_in_pages() {
 }
 
 #[tokio::test]
-async fn readings_that_cannot_be_are_refused_whole() {
+async fn invalid_readings_are_refused() {
     let cloud = Cloud::new(Ec2Options::instant());
     let id = cloud.machine("t-1", &[]).await;
     let unknown = "i-0000000000000beef";
@@ -245,7 +245,7 @@ async fn readings_that_cannot_be_are_refused_whole() {
 }
 
 #[tokio::test]
-async fn one_bad_id_terminates_none_and_twice_is_once() {
+async fn one_unknown_id_terminates_no_machine_and_termination_is_idempotent() {
     let cloud = Cloud::new(Ec2Options::instant());
     let id = cloud.machine("t-1", &[]).await;
     cloud.until(&id, "running").await;
@@ -265,7 +265,7 @@ async fn one_bad_id_terminates_none_and_twice_is_once() {
 }
 
 #[tokio::test]
-async fn what_doctor_and_operators_read_is_there() {
+async fn readings_of_doctor_and_operators_are_supported() {
     let cloud = Cloud::new(Ec2Options::instant());
     let images = cloud.call("DescribeImages", &[("ImageId.1", "ami-0123")]).await;
     assert_eq!(
@@ -309,7 +309,7 @@ async fn what_doctor_and_operators_read_is_there() {
 }
 
 #[tokio::test]
-async fn what_the_caller_may_not_is_refused_before_it_is_tried() {
+async fn denied_actions_are_refused_before_a_dry_run() {
     let denied = |action: &str| {
         let denied = vec![action.to_owned()];
         Cloud::new(Ec2Options { denied, ..Ec2Options::instant() })
@@ -328,11 +328,11 @@ async fn what_the_caller_may_not_is_refused_before_it_is_tried() {
             assert!(message.contains(action) && message.contains(resource), "{message}");
             assert!(message.contains("Encoded authorization failure message: "), "{message}");
         }
-        assert!(cloud.wire.machines().is_empty(), "nothing was made");
+        assert!(cloud.wire.machines().is_empty(), "nothing was created");
     }
     let cloud = denied("iam:PassRole");
     let without = [("IamInstanceProfile.Name", ""), dry];
-    assert_eq!(cloud.launch("t-1", &without).await.error().0, 412, "no role is passed");
+    assert_eq!(cloud.launch("t-1", &without).await.error().0, 412, "the launch passes no role");
     assert_eq!(cloud.call("DescribeSubnets", &[]).await.status, 200);
 
     let cloud = denied("ec2:DescribeSubnets");
@@ -343,7 +343,7 @@ async fn what_the_caller_may_not_is_refused_before_it_is_tried() {
 }
 
 #[tokio::test]
-async fn what_nobody_may_do_is_refused_and_remembered() {
+async fn forbidden_calls_are_refused_and_recorded() {
     let cloud = Cloud::new(Ec2Options {
         installation: Some("x".to_owned()),
         recorded: Some(std::sync::Arc::new(|seen| seen.token != "unrecorded")),

@@ -18,7 +18,7 @@ fn always(cloud: &Cloud, op: &str, kind: Kind) {
 }
 
 #[tokio::test]
-async fn errors_and_throttling_are_answered_and_do_nothing() {
+async fn errors_and_throttling_have_no_effect() {
     let cloud = Cloud::new(Ec2Options::instant());
     for (code, status) in
         [("InternalError", 500), ("ExpiredToken", 403), ("PendingVerification", 400)]
@@ -36,7 +36,7 @@ async fn errors_and_throttling_are_answered_and_do_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_cut_was_carried_out_or_not_as_its_kind_says() {
+async fn a_dropped_call_has_an_effect_or_not_according_to_its_kind() {
     let cloud = Cloud::new(Ec2Options::instant());
     for (kind, made) in [(Kind::DropBefore, 0), (Kind::DropAfter, 1), (Kind::ResetMidBody, 2)] {
         always(&cloud, "RunInstances", kind.clone());
@@ -48,7 +48,7 @@ async fn what_is_cut_was_carried_out_or_not_as_its_kind_says() {
 }
 
 #[tokio::test]
-async fn what_is_delayed_lands_late_even_if_nobody_waits() {
+async fn a_delayed_call_takes_effect_even_if_its_caller_is_gone() {
     let cloud = Cloud::new(Ec2Options::instant());
     let wait = Duration::from_millis(600);
     always(&cloud, "RunInstances", Kind::Delay(wait));
@@ -60,13 +60,13 @@ async fn what_is_delayed_lands_late_even_if_nobody_waits() {
     always(&cloud, "RunInstances", Kind::DelayReply(Duration::from_mins(10)));
     let second = until("the second launch", || cloud.wire.machines().get(1).map(|_| ()));
     tokio::select! {
-        answer = cloud.try_launch("t-2", &[]) => panic!("it is late: {answer:?}"),
+        answer = cloud.try_launch("t-2", &[]) => panic!("the response should be late: {answer:?}"),
         () = second => {}
     }
 }
 
 #[tokio::test]
-async fn readings_are_stale_or_leave_something_out() {
+async fn readings_are_stale_or_incomplete() {
     let cloud = Cloud::new(Ec2Options::instant());
     let mut ids = Vec::new();
     for n in 0..12 {
@@ -91,7 +91,7 @@ async fn readings_are_stale_or_leave_something_out() {
 }
 
 #[tokio::test]
-async fn everything_may_be_down() {
+async fn a_server_can_be_down() {
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.machine("t-1", &[]).await;
     cloud.wire.faults(|rules| rules.down = true);
@@ -102,7 +102,7 @@ async fn everything_may_be_down() {
 }
 
 #[tokio::test]
-async fn the_ledger_holds_every_call_here_and_over_http() {
+async fn the_ledger_has_every_call_in_process_and_over_http() {
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.ask("AKIDA", EC2, "RunInstances", &recipe("t-1", &[("MaxCount", "3")])).await.unwrap();
     cloud.launch("t-2", &[("ImageId", "ami-9")]).await;
@@ -130,7 +130,7 @@ async fn the_ledger_holds_every_call_here_and_over_http() {
 }
 
 #[tokio::test]
-async fn queues_have_the_same_faults_and_ledger() {
+async fn the_sqs_wire_has_the_same_faults_and_ledger() {
     let wakes = Wakes::usual();
     let send = json!({"MessageBody": "job-1"});
     let rule = |when, kind| Rule::new("sqs", "SendMessage", when, kind);
@@ -145,7 +145,7 @@ async fn queues_have_the_same_faults_and_ledger() {
     assert!(wakes.try_call("SendMessage", &send).await.is_err());
     assert_eq!(wakes.refused("SendMessage", &send).await, "RequestThrottled");
     assert_eq!(wakes.call("SendMessage", &send).await.0, 403);
-    assert_eq!(wakes.wire.bodies("wake"), ["job-1"], "one was carried out");
+    assert_eq!(wakes.wire.bodies("wake"), ["job-1"], "one call should have had an effect");
     let ledger = wakes.wire.ledger();
     let statuses: Vec<u16> = ledger.of("SendMessage").map(|e| e.status).collect();
     assert_eq!((statuses, ledger.throttled()), (vec![0, 0, 400, 403], 1));
@@ -153,6 +153,10 @@ async fn queues_have_the_same_faults_and_ledger() {
         rules.clear();
         rules.add(Rule::new("sqs", "ReceiveMessage", When::Nth(1), Kind::Omit));
     });
-    assert_eq!(wakes.done("ReceiveMessage", &json!({})).await, json!({}), "short polls may miss");
+    assert_eq!(
+        wakes.done("ReceiveMessage", &json!({})).await,
+        json!({}),
+        "a short poll may miss a message"
+    );
     assert_eq!(wakes.done("ReceiveMessage", &json!({})).await["Messages"][0]["Body"], "job-1");
 }

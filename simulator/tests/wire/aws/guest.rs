@@ -1,4 +1,4 @@
-//! Requirement 9: machines run the real user data as processes, or pretend to.
+//! Requirement 9: machines run the real user data as processes, or simulate it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tinqs_ci_simulator::forge::{self, Forge, JobSpec, Status};
 use super::Cloud;
 use crate::until;
 
-/// A folder of a test's own, gone afterwards.
+/// A folder of one test, removed afterwards.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -58,7 +58,7 @@ async fn ended(cloud: &Cloud, id: &InstanceId) -> String {
     answer.all("code")[1].clone()
 }
 
-/// Whether a process is there.
+/// Returns whether a process exists.
 fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit(')')
@@ -67,7 +67,7 @@ fn runs(pid: &str) -> bool {
 }
 
 #[tokio::test]
-async fn user_data_is_run_and_power_off_ends_the_machine() {
+async fn user_data_runs_and_power_off_ends_the_machine() {
     let folder = Folder::new("off");
     let cloud = with_processes(&folder);
     let id =
@@ -83,7 +83,7 @@ async fn user_data_is_run_and_power_off_ends_the_machine() {
 }
 
 #[tokio::test]
-async fn user_data_begins_as_cloud_init_would_run_it_with_an_etc_of_its_own() {
+async fn user_data_starts_as_under_cloud_init_with_its_own_etc() {
     let folder = Folder::new("etc");
     std::fs::create_dir(folder.0.join("etc")).unwrap();
     std::fs::write(folder.0.join("etc/profile"), "echo a profile of its own\n").unwrap();
@@ -96,25 +96,25 @@ async fn user_data_begins_as_cloud_init_would_run_it_with_an_etc_of_its_own() {
     assert!(told.starts_with("umask 0022, user unset\na profile of its own\ncat: "), "{told}");
     let machines = cloud.wire.machines();
     let asked = String::from_utf8(machines[0].recipe.user_data.clone()).unwrap();
-    assert!(asked.contains(script), "what was asked for stays as it was");
+    assert!(asked.contains(script), "the stored user data is unchanged");
 }
 
 #[tokio::test]
-async fn a_power_off_may_be_set_for_later_and_called_off() {
+async fn a_power_off_can_be_scheduled_and_canceled() {
     let folder = Folder::new("later");
     let cloud = with_processes(&folder);
     let script = "systemctl start x; shutdown -h +30; shutdown -c; shutdown -P +0.002; echo set";
     let id = run(&cloud, "t-1", script).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
-    assert!(console(&cloud, &id).contains("set"), "it came back at once");
+    assert!(console(&cloud, &id).contains("set"), "the command returned at once");
 }
 
 #[tokio::test]
-async fn a_script_that_only_ends_leaves_its_machine_running() {
+async fn a_script_that_exits_leaves_its_machine_running() {
     let folder = Folder::new("ends");
     let cloud = with_processes(&folder);
     let id = run(&cloud, "t-1", "echo done").await;
-    until("its word", || console(&cloud, &id).contains("done").then_some(())).await;
+    until("its output", || console(&cloud, &id).contains("done").then_some(())).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(state(&cloud, &id), InstanceState::Up);
     cloud.terminate(&id.0).await;
@@ -122,7 +122,7 @@ async fn a_script_that_only_ends_leaves_its_machine_running() {
 }
 
 #[tokio::test]
-async fn whatever_a_machine_started_ends_with_it() {
+async fn all_processes_of_a_machine_end_with_it() {
     let folder = Folder::new("rest");
     let cloud = with_processes(&folder);
     let script =
@@ -137,17 +137,17 @@ async fn whatever_a_machine_started_ends_with_it() {
 }
 
 #[tokio::test]
-async fn terminating_asks_first_and_then_kills() {
+async fn termination_sends_sigterm_and_then_sigkill() {
     let folder = Folder::new("term");
     let cloud = with_processes(&folder);
     let polite = "trap 'echo asked; exit 0' TERM\necho ready $$\nwhile :; do sleep 0.05; done";
     let stubborn = "trap '' TERM\necho ready $$\nwhile :; do sleep 0.05; done";
     let (polite, stubborn) = (run(&cloud, "t-1", polite).await, run(&cloud, "t-2", stubborn).await);
     for id in [&polite, &stubborn] {
-        until("its word", || console(&cloud, id).contains("ready").then_some(())).await;
+        until("its output", || console(&cloud, id).contains("ready").then_some(())).await;
         assert_eq!(cloud.terminate(&id.0).await.status, 200);
     }
-    until("the answer", || console(&cloud, &polite).contains("asked").then_some(())).await;
+    until("the trap's output", || console(&cloud, &polite).contains("asked").then_some(())).await;
     let told = console(&cloud, &stubborn);
     let pid = told.lines().next().unwrap().trim_start_matches("ready ").to_owned();
     until("the kill", || (!runs(&pid)).then_some(())).await;
@@ -160,13 +160,15 @@ async fn a_dropped_wire_leaves_no_process() {
     let cloud = with_processes(&folder);
     let id = run(&cloud, "t-1", "echo $$; exec sleep 600").await;
     let pid =
-        until("its word", || Some(console(&cloud, &id)).filter(|told| told.ends_with('\n'))).await;
+        until("its output", || Some(console(&cloud, &id)).filter(|told| told.ends_with('\n')))
+            .await;
     assert!(runs(&pid));
     drop(cloud);
     until("its end", || (!runs(&pid)).then_some(())).await;
 }
 
-/// A forge with one job and one registration, and a cloud whose machines pretend to run it.
+/// Creates a forge with one job and one registration, and a cloud whose machines simulate the
+/// runner.
 async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, InstanceId) {
     let mut forge = Forge::new(forge::Config::default());
     let now = Timestamp::now();
@@ -192,7 +194,7 @@ async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, In
 }
 
 #[tokio::test]
-async fn a_pretended_runner_does_its_one_job_and_powers_off() {
+async fn a_simulated_runner_runs_its_job_and_powers_off() {
     let (forge, job, cloud, id) = pretended(Fate::default(), 3_600).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
     let forge = forge.lock().unwrap();
@@ -201,7 +203,7 @@ async fn a_pretended_runner_does_its_one_job_and_powers_off() {
 }
 
 #[tokio::test]
-async fn a_pretended_machine_may_be_broken() {
+async fn a_simulated_machine_can_fail() {
     let waits = async |fate: Fate, lives| {
         let (forge, job, cloud, id) = pretended(fate, lives).await;
         cloud.until(&id.0, "running").await;
@@ -214,7 +216,7 @@ async fn a_pretended_machine_may_be_broken() {
     let hangs = Fate { hangs_after_job: true, ignores_timer: true, ..Fate::default() };
     let (forge, job, cloud, id) = waits(hangs, 3_600).await;
     until("the job's end", || {
-        // Looking at the machine lets its time pass.
+        // Reading the machine advances its time.
         let up = state(&cloud, &id) == InstanceState::Up;
         (up && forge.lock().unwrap().job(job).unwrap().status.is_done()).then_some(())
     })

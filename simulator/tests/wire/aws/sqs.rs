@@ -1,4 +1,4 @@
-//! SQS: what its callers may rely on, and what not.
+//! The guarantees of SQS, and their limits.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn ten() -> Value {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_while_somebody_has_it_and_gone_once_deleted() {
+async fn a_received_message_is_hidden_and_a_deleted_one_is_gone() {
     let wakes = Wakes::usual();
     let sent = wakes.done("SendMessage", &json!({"MessageBody": "job-1"})).await;
     let got = receive(&wakes, ten()).await;
@@ -37,7 +37,7 @@ async fn a_message_is_hidden_while_somebody_has_it_and_gone_once_deleted() {
     assert_eq!(second[0]["Attributes"]["ApproximateReceiveCount"], "2");
     let old = json!({"ReceiptHandle": got[0]["ReceiptHandle"]});
     wakes.done("DeleteMessage", &old).await;
-    assert_eq!(wakes.wire.bodies("wake").len(), 1, "an old handle deletes nothing, and says 200");
+    assert_eq!(wakes.wire.bodies("wake").len(), 1, "an old handle deletes nothing and returns 200");
     let current = json!({"ReceiptHandle": second[0]["ReceiptHandle"]});
     wakes.done("DeleteMessage", &current).await;
     assert!(wakes.wire.bodies("wake").is_empty());
@@ -49,7 +49,7 @@ async fn a_message_is_hidden_while_somebody_has_it_and_gone_once_deleted() {
 }
 
 #[tokio::test]
-async fn digests_are_those_of_the_service() {
+async fn digests_match_those_of_the_service() {
     let wakes = Wakes::usual();
     let body = json!({
         "MessageBody": "hello world",
@@ -64,7 +64,7 @@ async fn digests_are_those_of_the_service() {
 }
 
 #[tokio::test]
-async fn what_is_not_deleted_comes_again_when_its_time_is_over() {
+async fn an_undeleted_message_returns_after_its_visibility_timeout() {
     let held = Wakes::usual();
     held.done("SendMessage", &json!({"MessageBody": "a", "DelaySeconds": 900})).await;
     assert!(receive(&held, ten()).await.is_empty());
@@ -79,7 +79,7 @@ async fn what_is_not_deleted_comes_again_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_long_poll_wakes_early_and_ends_empty() {
+async fn a_long_poll_returns_early_on_a_message_and_empty_on_timeout() {
     let wakes = Wakes::usual();
     let start = Instant::now();
     let long = json!({"WaitTimeSeconds": 20});
@@ -88,20 +88,20 @@ async fn a_long_poll_wakes_early_and_ends_empty() {
         wakes.wire.post("wake", "job-1", Duration::ZERO);
     });
     assert_eq!(got[0]["Body"], "job-1");
-    assert!(start.elapsed() < Duration::from_secs(15), "it did not wait to the end");
+    assert!(start.elapsed() < Duration::from_secs(15), "it should return early");
     let start = Instant::now();
     assert_eq!(wakes.done("ReceiveMessage", &json!({"WaitTimeSeconds": 1})).await, json!({}));
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn a_poll_that_nobody_waits_for_takes_nothing() {
+async fn a_poll_whose_caller_is_gone_takes_no_message() {
     let wakes = Wakes::usual();
     let long = json!({"WaitTimeSeconds": 20});
     let poll = wakes.try_call("ReceiveMessage", &long);
     let waits = until("the poll", || (wakes.wire.polls() == 1).then_some(()));
     tokio::select! {
-        answer = poll => panic!("there was nothing to answer: {answer:?}"),
+        answer = poll => panic!("the queue should be empty: {answer:?}"),
         () = waits => {}
     }
     until("its end", || (wakes.wire.polls() == 0).then_some(())).await;
@@ -110,7 +110,7 @@ async fn a_poll_that_nobody_waits_for_takes_nothing() {
 }
 
 #[tokio::test]
-async fn batches_are_ten_at_most_and_fail_entry_by_entry() {
+async fn a_batch_has_at_most_ten_entries_that_fail_independently() {
     let wakes = Wakes::usual();
     let entries = |count: usize, body: &str| -> Vec<Value> {
         (0..count).map(|n| json!({"Id": format!("e{n}"), "MessageBody": body})).collect()
@@ -147,7 +147,7 @@ async fn batches_are_ten_at_most_and_fail_entry_by_entry() {
 }
 
 #[tokio::test]
-async fn entries_fail_at_a_rate_and_the_rest_is_done() {
+async fn batch_entries_fail_at_the_configured_rate() {
     let options = SqsOptions { batch_failures: 0.5, ..SqsOptions::with_queue("wake") };
     let wakes = Wakes::new(options);
     let (mut done, mut failed) = (0, 0);
@@ -164,7 +164,7 @@ async fn entries_fail_at_a_rate_and_the_rest_is_done() {
 }
 
 #[tokio::test]
-async fn limits_of_messages_and_calls_hold() {
+async fn limits_of_messages_and_calls_are_enforced() {
     let wakes = Wakes::usual();
     let most = "x".repeat(1 << 20);
     wakes.done("SendMessage", &json!({"MessageBody": most})).await;
@@ -206,7 +206,7 @@ async fn limits_of_messages_and_calls_hold() {
 }
 
 #[tokio::test]
-async fn too_many_in_hands_are_an_error_of_short_polls_alone() {
+async fn too_many_messages_in_flight_fail_only_short_polls() {
     let settings = QueueSettings { most_in_flight: 1, ..QueueSettings::default() };
     let mut options = SqsOptions::with_queue("other");
     options.queues.push(("wake".to_owned(), settings));
@@ -222,7 +222,7 @@ async fn too_many_in_hands_are_an_error_of_short_polls_alone() {
 }
 
 #[tokio::test]
-async fn queues_are_made_once_and_described() {
+async fn queues_are_created_once_and_described() {
     let wakes = Wakes::usual();
     let create = |attributes: Value| json!({"QueueName": "other", "Attributes": attributes});
     let arn = wakes.wire.queue_arn("wake");
@@ -288,7 +288,7 @@ async fn queues_are_made_once_and_described() {
 }
 
 #[tokio::test]
-async fn what_is_received_too_often_goes_to_the_dead_letters() {
+async fn a_message_received_too_often_moves_to_the_dead_letter_queue() {
     let dead_letters = Some(("dead".to_owned(), 2));
     let settings = QueueSettings { dead_letters, ..QueueSettings::default() };
     let mut options = SqsOptions::with_queue("dead");
@@ -304,7 +304,7 @@ async fn what_is_received_too_often_goes_to_the_dead_letters() {
 }
 
 #[tokio::test]
-async fn messages_go_astray_as_the_weather_says() {
+async fn message_faults_occur_as_configured() {
     let with = |weather| {
         Wakes::new(SqsOptions { weather, speed: 10_000, ..SqsOptions::with_queue("wake") })
     };
@@ -322,11 +322,15 @@ async fn messages_go_astray_as_the_weather_says() {
     undeleted.wire.post("wake", "a", Duration::ZERO);
     let got = receive(&undeleted, ten()).await;
     undeleted.done("DeleteMessage", &json!({"ReceiptHandle": got[0]["ReceiptHandle"]})).await;
-    assert_eq!(receive(&undeleted, ten()).await.len(), 1, "deleted, and here again");
+    assert_eq!(receive(&undeleted, ten()).await.len(), 1, "the deleted message should return");
 
     let late = with(QueueWeather { late: 1.0, ..QueueWeather::default() });
     late.wire.post("wake", "a", Duration::ZERO);
-    assert_eq!(receive(&late, json!({"WaitTimeSeconds": 20})).await.len(), 1, "15 min are 90 ms");
+    assert_eq!(
+        receive(&late, json!({"WaitTimeSeconds": 20})).await.len(),
+        1,
+        "15 min should take 90 ms"
+    );
 
     let shuffled = with(QueueWeather { shuffled: true, ..QueueWeather::default() });
     let sent: Vec<String> = (0..10).map(|n| n.to_string()).collect();
@@ -341,7 +345,7 @@ async fn messages_go_astray_as_the_weather_says() {
 }
 
 #[tokio::test]
-async fn what_is_kept_too_long_is_gone() {
+async fn a_message_expires_after_the_retention_period() {
     let retention = SignedDuration::from_secs(60);
     let settings = QueueSettings { retention, ..QueueSettings::default() };
     let mut options = SqsOptions { speed: 1_000, ..SqsOptions::with_queue("other") };
@@ -349,8 +353,10 @@ async fn what_is_kept_too_long_is_gone() {
     let wakes = Wakes::new(options);
     wakes.wire.post("wake", "a", Duration::from_millis(100));
     let start = Instant::now();
-    until("60 s, which are 60 ms", || (start.elapsed() > Duration::from_millis(150)).then_some(()))
-        .await;
+    until("60 s, accelerated to 60 ms", || {
+        (start.elapsed() > Duration::from_millis(150)).then_some(())
+    })
+    .await;
     assert!(receive(&wakes, ten()).await.is_empty());
     assert!(wakes.wire.bodies("wake").is_empty());
 }

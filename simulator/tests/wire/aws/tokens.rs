@@ -1,4 +1,4 @@
-//! Requirement 4: client tokens; and the four that any rebuilding of EC2 has to show first.
+//! Requirement 4: client tokens, with the four behaviors that any EC2 emulation must show first.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use super::Cloud;
 
 #[tokio::test]
-async fn the_same_token_is_the_same_machine_and_other_bytes_are_a_mismatch() {
+async fn a_token_returns_its_machine_and_a_different_request_is_a_mismatch() {
     let cloud = Cloud::new(Ec2Options::instant());
     let first = cloud.launch("t-1", &[]).await;
     let again = cloud.launch("t-1", &[]).await;
@@ -20,23 +20,27 @@ async fn the_same_token_is_the_same_machine_and_other_bytes_are_a_mismatch() {
     let other = cloud.launch("t-1", &[("InstanceType", "t3a.small")]).await;
     assert_eq!(other.error(), (400, "IdempotentParameterMismatch".to_owned()));
     assert_eq!(cloud.rules_broken(), ["same token, same bytes"]);
-    assert_ne!(cloud.machine("T-1", &[]).await, first.one("instanceId"), "case counts");
+    assert_ne!(
+        cloud.machine("T-1", &[]).await,
+        first.one("instanceId"),
+        "tokens are case-sensitive"
+    );
     assert_eq!(cloud.wire.machines().len(), 2);
 }
 
 #[tokio::test]
-async fn tokens_are_a_zones_own() {
+async fn tokens_belong_to_a_zone() {
     let cloud = Cloud::new(Ec2Options::instant());
     let first = cloud.machine("t-1", &[]).await;
     let elsewhere = cloud.machine("t-1", &[("SubnetId", "subnet-b")]).await;
-    assert_ne!(first, elsewhere, "another zone is another machine, without any error");
+    assert_ne!(first, elsewhere, "another zone launches another machine without an error");
     let same_zone = cloud.launch("t-1", &[("SubnetId", "subnet-a2")]).await;
     assert_eq!(same_zone.one("Code"), "IdempotentParameterMismatch");
     assert_eq!(cloud.wire.machines().len(), 2);
 }
 
 #[tokio::test]
-async fn a_lost_reply_and_the_same_call_again_are_one_machine() {
+async fn a_retry_after_a_lost_reply_launches_one_machine() {
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.wire.faults(|rules| {
         rules.add(Rule::new("ec2", "RunInstances", When::Nth(1), Kind::DropAfter));
@@ -44,14 +48,14 @@ async fn a_lost_reply_and_the_same_call_again_are_one_machine() {
     });
     assert!(cloud.try_launch("t-1", &[]).await.is_err());
     let made: Vec<_> = cloud.wire.machines().into_iter().map(|m| m.id.0).collect();
-    assert_eq!(made.len(), 1, "the answer was lost, the machine is there");
+    assert_eq!(made.len(), 1, "the response was lost, but the machine exists");
     assert!(cloud.try_launch("t-2", &[]).await.is_err());
-    assert_eq!(cloud.wire.machines().len(), 1, "nothing was carried out");
+    assert_eq!(cloud.wire.machines().len(), 1, "the call had no effect");
     assert_eq!(cloud.machine("t-1", &[]).await, made[0]);
 }
 
 #[tokio::test]
-async fn no_capacity_is_a_500_and_a_quota_a_400_each_with_one_call() {
+async fn no_capacity_returns_500_and_a_quota_400() {
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.wire.run_short("t3.small", "us-east-1a", Market::Spot, Duration::from_mins(10));
     let none = cloud.launch("t-1", &[]).await;
@@ -63,11 +67,15 @@ async fn no_capacity_is_a_500_and_a_quota_a_400_each_with_one_call() {
     let limit = cloud.launch("t-5", &[("SubnetId", "subnet-b")]).await;
     assert_eq!(limit.error(), (400, "MaxSpotInstanceCountExceeded".to_owned()));
     assert_eq!(cloud.wire.ledger().count("RunInstances"), 5);
-    assert_eq!(cloud.machine("t-3", &[("SubnetId", "subnet-b")]).await.len(), 19, "known already");
+    assert_eq!(
+        cloud.machine("t-3", &[("SubnetId", "subnet-b")]).await.len(),
+        19,
+        "the machines of the token"
+    );
 }
 
 #[tokio::test]
-async fn a_token_answers_with_its_machine_as_it_is_now_dead_or_alive() {
+async fn a_token_returns_its_machine_in_its_current_state() {
     let cloud =
         Cloud::new(Ec2Options { boots_in: SignedDuration::from_hours(1), ..Ec2Options::instant() });
     let id = cloud.machine("t-1", &[]).await;
@@ -81,12 +89,12 @@ async fn a_token_answers_with_its_machine_as_it_is_now_dead_or_alive() {
 }
 
 #[tokio::test]
-async fn a_token_is_forgotten_so_long_after_the_end_and_never_before() {
+async fn a_token_expires_only_after_the_end_of_its_machine() {
     let kept = SignedDuration::from_secs(60);
     let cloud = Cloud::new(Ec2Options { token_kept: kept, speed: 100, ..Ec2Options::instant() });
     let id = cloud.machine("t-1", &[]).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(cloud.machine("t-1", &[]).await, id, "it is counted from the end");
+    assert_eq!(cloud.machine("t-1", &[]).await, id, "the time counts from the end");
     cloud.terminate(&id).await;
     for _ in 0..1_000 {
         if cloud.machine("t-1", &[]).await != id {
@@ -94,11 +102,11 @@ async fn a_token_is_forgotten_so_long_after_the_end_and_never_before() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the token is remembered for ever");
+    panic!("the token is kept forever");
 }
 
 #[tokio::test]
-async fn twenty_at_once_with_one_token_are_one_machine_and_without_tokens_twenty() {
+async fn twenty_concurrent_launches_share_one_machine_only_with_a_token() {
     let at_once = async |honoured: bool| {
         let options = Ec2Options { tokens: honoured, ..Ec2Options::instant() };
         let cloud = std::sync::Arc::new(Cloud::new(options));

@@ -1,4 +1,4 @@
-//! Requirements 5 to 8, 10, 11 and 15: what a cloud is like that is slow, full and forgetful.
+//! Requirements 5 to 8, 10, 11 and 15: limits, lag and failures of the cloud.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::{Cloud, EC2, ON_DEMAND, Wakes, recipe};
 use crate::until;
 
 #[tokio::test]
-async fn a_new_machine_is_hidden_for_a_while_from_every_reading() {
+async fn a_new_machine_is_hidden_from_readings_for_a_while() {
     let hidden = SignedDuration::from_mins(10);
     let cloud = Cloud::new(Ec2Options { visible_within: hidden, seed: 3, ..Ec2Options::instant() });
     let id = cloud.machine("t-1", &[]).await;
@@ -24,7 +24,7 @@ async fn a_new_machine_is_hidden_for_a_while_from_every_reading() {
     let by_id = cloud.describe(&id).await;
     assert_eq!(by_id.error(), (400, "InvalidInstanceID.NotFound".to_owned()));
     assert_eq!(cloud.terminate(&id).await.one("Code"), "InvalidInstanceID.NotFound");
-    assert_eq!(cloud.launch("t-1", &[]).await.one("instanceId"), id, "its token shows it");
+    assert_eq!(cloud.launch("t-1", &[]).await.one("instanceId"), id, "its token returns it");
 
     let cloud =
         Cloud::new(Ec2Options { visible_within: hidden, speed: 2_000, ..Ec2Options::instant() });
@@ -34,7 +34,7 @@ async fn a_new_machine_is_hidden_for_a_while_from_every_reading() {
 }
 
 #[tokio::test]
-async fn lists_are_as_old_as_they_are_set_to() {
+async fn lists_have_the_configured_age() {
     let cloud = Cloud::new(Ec2Options::instant());
     let id = cloud.machine("t-1", &[]).await;
     cloud.until(&id, "running").await;
@@ -45,7 +45,7 @@ async fn lists_are_as_old_as_they_are_set_to() {
 }
 
 #[tokio::test]
-async fn an_impaired_zone_fails_lists_and_its_own_machines_alone() {
+async fn an_impaired_zone_affects_lists_and_its_own_machines_only() {
     let cloud = Cloud::new(Ec2Options::instant());
     let here = cloud.machine("t-1", &[]).await;
     let there = cloud.machine("t-2", &[("SubnetId", "subnet-b")]).await;
@@ -62,7 +62,7 @@ async fn an_impaired_zone_fails_lists_and_its_own_machines_alone() {
 }
 
 #[tokio::test]
-async fn with_a_clock_of_its_own_time_passes_when_that_is_moved() {
+async fn with_a_given_clock_time_passes_only_when_it_moves() {
     let clock = Virtual::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
     let second = SignedDuration::from_secs(1);
     let cloud = Cloud::new(Ec2Options {
@@ -80,7 +80,7 @@ async fn with_a_clock_of_its_own_time_passes_when_that_is_moved() {
     assert_eq!(cloud.launch("t-6", &[]).await.one("Code"), "RequestLimitExceeded");
     clock.set(clock.now() + second * 15);
     assert_eq!(cloud.describe(&id).await.one("name"), "pending");
-    assert_eq!(cloud.launch("t-6", &[]).await.status, 200, "the bucket fills by that clock");
+    assert_eq!(cloud.launch("t-6", &[]).await.status, 200, "the bucket refills by the given clock");
     clock.set(clock.now() + second);
     assert_eq!(cloud.describe(&id).await.one("name"), "running");
     cloud.terminate(&id).await;
@@ -103,7 +103,7 @@ async fn an_ended_machine_is_listed_for_an_hour() {
             break;
         }
         last = answer;
-        assert!(start.elapsed() < Duration::from_secs(20), "listed for ever");
+        assert!(start.elapsed() < Duration::from_secs(20), "listed forever");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(start.elapsed() > Duration::from_millis(3_600), "an hour is 3.6 s here");
@@ -115,9 +115,9 @@ async fn an_ended_machine_is_listed_for_an_hour() {
 }
 
 #[tokio::test]
-async fn callers_share_buckets_and_a_refused_call_does_nothing() {
+async fn callers_share_buckets_and_a_refused_call_has_no_effect() {
     let cloud = Cloud::new(Ec2Options { buckets: Buckets::usual(), ..Ec2Options::instant() });
-    // It must not fill while a slow host asks.
+    // The bucket must not refill while a slow host makes the calls.
     let slow = Bucket { capacity: 5.0, refill: 0.000_1 };
     let mut buckets = Buckets::usual();
     buckets.requests.insert("RunInstances".to_owned(), slow);
@@ -137,7 +137,7 @@ async fn callers_share_buckets_and_a_refused_call_does_nothing() {
     assert_eq!((ledger.throttled(), ledger.count("RunInstances")), (15, 20));
     let taken: u32 = ledger.of("RunInstances").map(|entry| entry.tokens.0).sum();
     assert_eq!(taken, 5);
-    assert_eq!(cloud.list().await.status, 200, "reading has buckets of its own");
+    assert_eq!(cloud.list().await.status, 200, "readings have their own buckets");
     cloud.wire.buckets(Buckets::none());
     assert_eq!(cloud.launch("t-20", &[]).await.status, 200);
     let mut few = Buckets::usual();
@@ -149,7 +149,7 @@ async fn callers_share_buckets_and_a_refused_call_does_nothing() {
 }
 
 #[tokio::test]
-async fn capacity_is_a_zones_and_a_markets_and_changes_over_time() {
+async fn capacity_belongs_to_zone_and_market_and_changes_over_time() {
     let cloud = Cloud::new(Ec2Options::instant());
     let place = |market| ("t3.small".to_owned(), "us-east-1a".to_owned(), market);
     cloud.wire.cloud(|cloud| {
@@ -167,7 +167,7 @@ async fn capacity_is_a_zones_and_a_markets_and_changes_over_time() {
     cloud.wire.cloud(|cloud| cloud.config.stock.insert(place(Market::Spot), stock));
     let start = Instant::now();
     while cloud.launch("t-2", &[]).await.status != 200 {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never opens");
+        assert!(start.elapsed() < Duration::from_secs(20), "capacity never returns");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(Timestamp::now() >= opens);
@@ -199,7 +199,7 @@ async fn quotas_count_processors_until_machines_are_gone() {
 }
 
 #[tokio::test]
-async fn states_take_their_time_and_one_factor_makes_it_pass() {
+async fn states_and_latencies_scale_with_the_speed() {
     let slow = Cloud::new(Ec2Options { speed: 1, ..Ec2Options::default() });
     let quick = Cloud::new(Ec2Options { speed: 50, ..Ec2Options::default() });
     let start = Instant::now();
@@ -212,10 +212,10 @@ async fn states_take_their_time_and_one_factor_makes_it_pass() {
     let launch = slow.try_launch("t-1", &[]);
     let waited = tokio::time::timeout(Duration::from_millis(700), launch).await;
     assert!(waited.is_err(), "a launch takes 1.5 s");
-    until("the launch that nobody waits for", || slow.wire.machines().first().map(|_| ())).await;
+    until("the launch whose caller is gone", || slow.wire.machines().first().map(|_| ())).await;
 }
 
-/// An id as the wire's handle takes it.
+/// Converts an ID for the wire's methods.
 struct MachineId(tinqs_ci_reconciler::model::InstanceId);
 
 impl From<&String> for MachineId {
@@ -225,7 +225,7 @@ impl From<&String> for MachineId {
 }
 
 #[tokio::test]
-async fn latencies_are_set_by_operation() {
+async fn each_operation_has_its_latency() {
     let latency = Latency {
         of: vec![("DescribeSubnets".to_owned(), Duration::from_millis(400))],
         other: Duration::ZERO,
@@ -237,7 +237,7 @@ async fn latencies_are_set_by_operation() {
 }
 
 #[tokio::test]
-async fn machines_end_for_reasons_that_are_told() {
+async fn ended_machines_show_their_reason() {
     let cloud = Cloud::new(Ec2Options::instant());
     for (token, reason) in [
         ("t-1", "Server.InternalError"),
@@ -271,7 +271,7 @@ const WARNING: &str = "EC2 Spot Instance Interruption Warning";
 const REBALANCE: &str = "EC2 Instance Rebalance Recommendation";
 
 #[tokio::test]
-async fn an_interruption_is_warned_of_two_minutes_before_or_not_at_all() {
+async fn an_interruption_has_a_two_minute_warning_or_none() {
     let wakes = Wakes::usual();
     let cloud = Cloud::new(Ec2Options { speed: 200, ..Ec2Options::instant() });
     cloud.wire.send_events(wakes.wire.target("wake"), EventWeather::default());
@@ -291,7 +291,7 @@ async fn an_interruption_is_warned_of_two_minutes_before_or_not_at_all() {
     let told = json!({"instance-id": warned, "instance-action": "terminate"});
     until("the warning", || (details(&wakes, WARNING) == [told.clone()]).then_some(())).await;
     until("the recommendation", || details(&wakes, REBALANCE).first().cloned()).await;
-    until("the other's end", || {
+    until("the end of the other machine", || {
         let wanted = json!({"instance-id": sudden, "state": "terminated"});
         details(&wakes, CHANGE).contains(&wanted).then_some(())
     })
@@ -299,7 +299,7 @@ async fn an_interruption_is_warned_of_two_minutes_before_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn spot_machines_are_taken_back_at_a_rate() {
+async fn spot_machines_are_interrupted_at_the_configured_rate() {
     let quick = Ec2Options { interrupted: 1.0, speed: 5_000, ..Ec2Options::instant() };
     let cloud = Cloud::new(quick);
     let (spot, own) = (cloud.machine("t-1", &[]).await, cloud.machine("t-2", &ON_DEMAND).await);
@@ -311,7 +311,7 @@ async fn spot_machines_are_taken_back_at_a_rate() {
 }
 
 #[tokio::test]
-async fn every_change_of_every_machine_of_the_account_is_told() {
+async fn events_cover_every_state_change_in_the_account() {
     let wakes = Wakes::usual();
     let cloud = Cloud::new(Ec2Options::instant());
     cloud.wire.send_events(wakes.wire.target("wake"), EventWeather::default());
@@ -328,7 +328,7 @@ async fn every_change_of_every_machine_of_the_account_is_told() {
     for state in ["pending", "running", "shutting-down", "terminated"] {
         assert!(states(&id).contains(&json!(state)), "{state}");
     }
-    until("somebody else's machine", || (states(&foreign.0).len() == 2).then_some(())).await;
+    until("the foreign machine", || (states(&foreign.0).len() == 2).then_some(())).await;
     let bodies = wakes.wire.bodies("wake");
     let event: Value = serde_json::from_str(&bodies[0]).unwrap();
     assert_eq!(event["source"], "aws.ec2");
@@ -338,7 +338,7 @@ async fn every_change_of_every_machine_of_the_account_is_told() {
 }
 
 #[tokio::test]
-async fn events_are_lost_and_doubled_as_set() {
+async fn events_are_lost_and_duplicated_as_configured() {
     for (lost, doubled, copies) in [(1.0, 0.0, 0), (0.0, 1.0, 2)] {
         let wakes = Wakes::usual();
         let cloud = Cloud::new(Ec2Options::instant());

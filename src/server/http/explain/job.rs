@@ -1,4 +1,4 @@
-//! One job: how it stands at the forge, what was tried, what comes next.
+//! `GET /v1/explain/job/{id}`: a job's status at the forge, its attempts, and the next step.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -14,7 +14,7 @@ use crate::api::plan_view;
 use crate::server::http::{App, Ctx, Refusal};
 use tinqs_ci_gitea::demand::Mode;
 
-/// What is known of a job, from our record or the forge's list.
+/// A job, as known from the run's record or the forge's list.
 struct Known {
     job: JobRef,
     about: About,
@@ -44,7 +44,7 @@ pub(in crate::server::http) async fn job(
     let mut why = Vec::new();
     let at_forge = at_forge(&app, mode, &known, &mut why).await?;
     let settings = app.controller.settings();
-    // Where nothing tells the labels, nothing can be said about the class.
+    // Without the labels, the class is unknown.
     let told = run.is_some() || known.listed;
     let class = serving(&settings.classes, &known.runs_on).filter(|_| told);
     let class = class.map(|class| class.name.to_string());
@@ -86,14 +86,14 @@ fn of_nobody(id: i64, repo: Option<String>) -> Known {
     Known { job, about: About::default(), runs_on: Vec::new(), listed: false }
 }
 
-/// The job, if the forge's list of waiting jobs holds it.
+/// Returns the job if the forge's list of waiting jobs contains it.
 async fn listed(app: &App, id: i64) -> Result<Option<Known>, Refusal> {
     let waiting = app.controller.ports().forge.waiting().await?.unwrap_or_default();
     let found = waiting.into_iter().find(|waiting| waiting.job.job_id == id);
     Ok(found.map(|WaitingJob { job, runs_on, about }| Known { job, about, runs_on, listed: true }))
 }
 
-/// How the job stands at the forge, in a word.
+/// Returns the job's status at the forge in one word.
 async fn at_forge(
     app: &App,
     mode: Mode,
@@ -103,13 +103,11 @@ async fn at_forge(
     if known.job.repo.is_empty() {
         why.push(match mode {
             Mode::Jobs => {
-                "the forge's list of waiting jobs does not hold it, and there is no run for it: it \
-                 is over, blocked, at work elsewhere, or outside of `forge.scope`; ask with --repo \
-                 OWNER/NAME"
+                "the job is not in the forge's list of waiting jobs and has no run: it ended, is \
+                 blocked, runs elsewhere, or is outside `forge.scope`; add --repo OWNER/NAME"
             }
             Mode::Push => {
-                "in push mode jobs have no ids: `tinqs-ci explain push OWNER/REPO SHA` tells what a \
-                 commit starts"
+                "in push mode runs have no job ID: use `tinqs-ci explain push OWNER/REPO SHA`"
             }
         }
         .to_owned());
@@ -117,12 +115,12 @@ async fn at_forge(
     }
     let job = match (&app.pushes, mode) {
         (_, Mode::Jobs) => app.controller.ports().forge.job(&known.job).await?,
-        // By the client itself: an older server says 404, which is no word about the job.
+        // Servers without the job API answer 404, which says nothing about the job.
         (Some(_) | None, Mode::Push) => Job::Unobservable,
     };
     Ok(match job {
         Job::Unobservable => {
-            why.push("in push mode the forge is not asked for jobs".to_owned());
+            why.push("in push mode the forge's job API is not used".to_owned());
             "unknown".to_owned()
         }
         Job::Absent => {
@@ -130,7 +128,7 @@ async fn at_forge(
             "absent".to_owned()
         }
         Job::Blocked => {
-            why.push("the forge holds it back: needs, approval or concurrency".to_owned());
+            why.push("the forge blocks it: needs, approval or concurrency".to_owned());
             "blocked".to_owned()
         }
         Job::Waiting => "waiting".to_owned(),
@@ -141,43 +139,41 @@ async fn at_forge(
                     format!("it runs on its own machine, {runner}")
                 }
                 Some(run) => format!("it runs on {runner}, the machine of {run}"),
-                None => format!("it runs on {runner}, which is not a machine of ours"),
+                None => format!("it runs on {runner}, which this installation does not manage"),
             });
             "running".to_owned()
         }
         Job::Done { conclusion } => {
             let word = format!("{conclusion:?}").to_lowercase();
-            why.push(format!("it is over: {word}"));
+            why.push(format!("it ended: {word}"));
             word
         }
     })
 }
 
-/// Why it is so, from our side.
+/// Adds the reasons known from the run's record.
 fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut Vec<String>) {
     let Some(run) = run else {
         if known.listed && !served {
             let labels = known.runs_on.join(", ");
             why.push(format!("no class serves the labels [{labels}]: add them to a [[class]]"));
         } else if known.listed && mode == Mode::Jobs {
-            why.push("it was just queued: the next poll makes its run".to_owned());
+            why.push("it was just queued: the next poll creates its run".to_owned());
         }
         return;
     };
     if run.deleted_at.is_some() {
-        why.push(
-            "a person deleted its run: it gets no machine; `retry` takes that back".to_owned(),
-        );
+        why.push("its run was deleted: it gets no machine; undo with `tinqs-ci retry`".to_owned());
     }
     why.extend(run.status.conditions.iter().map(|c| format!("{:?}: {}", c.reason, c.message)));
     if let Some(outcome) = run.status.outcome {
         why.push(format!("its run is finished: {outcome:?}"));
     }
     if run.status.phase == Phase::Starting {
-        why.push("its machine is on its way, or up and waiting to be given a job".to_owned());
+        why.push("its machine is starting, or waits to be assigned a job".to_owned());
     }
     if let Some(at) = run.status.retry_at {
-        why.push(format!("no attempt before {at}, after {} that failed", run.status.failures));
+        why.push(format!("next attempt at {at}, after {} failures", run.status.failures));
     }
 }
 
@@ -208,7 +204,7 @@ fn attempts(run: &Run) -> Vec<AttemptExplained> {
     all
 }
 
-/// The machine of a run's newest attempt, where a launch was answered.
+/// Returns the machine of a run's latest attempt, if its launch was confirmed.
 pub(super) fn machine_of(run: &Run) -> Option<String> {
     let attempt = run.status.attempt.as_ref()?;
     let answered = attempt.placements.iter().rev().find_map(|p| p.answered.as_ref())?;

@@ -1,4 +1,4 @@
-//! Many jobs that wait at once.
+//! Many jobs waiting at once.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use crate::server::runtime;
 use crate::spent::Meter;
 
 const PATIENCE: Duration = Duration::from_mins(15);
-/// While a burst waits for its turn.
+/// The measured part of the time in which a burst waits in the launch queue.
 const WINDOW: Duration = Duration::from_mins(1);
-/// Write units of five seconds in which launches alone are written: ten, seven units each, and
-/// leases; twice that.
+/// Upper bound of the write units in five seconds in which only launches are written: ten launches
+/// of seven units each, plus leases, doubled.
 const TAKEN_IN: f64 = 150.0;
 
-/// A thousand, and two thousand beside it: what grows faster than the jobs is seen in the ratio.
+/// Measures 1,000 and 2,000 jobs; their ratio shows what grows faster than the number of jobs.
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         let few = burst(figures, 1_000).await?;
@@ -31,8 +31,8 @@ pub(crate) fn ten_thousand(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async { burst(figures, 10_000).await.map(|_| ()) })
 }
 
-/// From the push to the last job's end, with launches as fast as EC2 answers: what is left is the
-/// controller's own cost. Answers CPU seconds of a job.
+/// Measures from the push to the end of the last job, with unpaced launches, so that only the
+/// controller's own cost remains. Returns the CPU seconds per job.
 async fn burst(figures: &mut Figures, jobs: usize) -> Result<f64> {
     let mut region = Region::new(instant(40)).await?;
     region.hook();
@@ -67,8 +67,8 @@ async fn burst(figures: &mut Figures, jobs: usize) -> Result<f64> {
     Ok(each(spent.cpu))
 }
 
-/// The same under EC2's own pace, two launches a second: what waiting for one's turn costs, in a
-/// minute in the midst of it.
+/// Measures a burst at EC2's own pace of two launches a second: the cost of waiting in the launch
+/// queue, during one minute of it.
 pub(crate) fn paced(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         waiting(figures, 1_000).await?;
@@ -84,7 +84,7 @@ async fn waiting(figures: &mut Figures, jobs: usize) -> Result<()> {
     region.start(Options::default()).await?;
     region.push(jobs, SignedDuration::from_millis(300));
     let launched = |r: &Region| r.ec2.cloud(|cloud| cloud.machines().count());
-    // Each of the burst has been told to wait: writes are those of launches then.
+    // Once every run of the burst has its reason to wait recorded, only launches are written.
     let end = Instant::now() + PATIENCE;
     loop {
         let before = region.table.books().written;
@@ -94,7 +94,7 @@ async fn waiting(figures: &mut Figures, jobs: usize) -> Result<()> {
             break;
         }
         if Instant::now() > end {
-            return Err(format!("not within {PATIENCE:?}: the burst is taken in").into());
+            return Err(format!("timed out after {PATIENCE:?}: the burst is not recorded").into());
         }
     }
     let (meter, first) = (Meter::start(&region)?, launched(&region));

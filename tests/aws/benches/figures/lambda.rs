@@ -1,5 +1,5 @@
-//! The program as an AWS Lambda function whose process has just been started: to the answer to its
-//! first event. The runtime API is played on loopback.
+//! Cold start of the program as an AWS Lambda function: from the start of the process to the
+//! response to its first event. The runtime API is simulated on loopback.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ const STARTS: usize = 15;
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         let mut region = Region::new(instant(40)).await?;
-        // The table is there.
+        // Creates the table, which is not part of a cold start.
         region.store().await?;
-        // A request that asks for nothing, and a webhook whose job gets its machine before the answer.
+        // A health check, and a webhook whose job gets its machine before the response.
         cold(figures, &mut region, "lambda/cold_start", |_| {
             Ok(request("/healthz", &json!({"host": "x"}), b""))
         })
@@ -30,12 +30,12 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     })
 }
 
-/// Ends with the value.
+/// A function's process, killed on drop.
 struct Function(Child);
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // It waits for its next event for ever: it is ended as Lambda does it.
+        // The process waits for its next event forever, and Lambda ends it with a kill.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -60,7 +60,7 @@ async fn cold(
         took.push(began.elapsed().as_secs_f64() * 1000.0);
         spent.push(machine::cpu_of_threads(function.0.id())?.as_secs_f64() * 1000.0);
         if !answer["statusCode"].as_u64().is_some_and(|status| (200..300).contains(&status)) {
-            return Err(format!("the first event was answered with {answer}").into());
+            return Err(format!("the function failed its first event: {answer}").into());
         }
     }
     figures.tell(&format!("{name}_cpu"), quantile(&spent, 0.5), "ms", Goal::Told);
@@ -68,7 +68,7 @@ async fn cold(
     Ok(())
 }
 
-/// What the runtime sets for a function.
+/// Sets the variables that the Lambda runtime sets.
 fn lambda(command: &mut Command, address: &str) {
     command
         .env("AWS_LAMBDA_RUNTIME_API", address)
@@ -81,7 +81,7 @@ fn lambda(command: &mut Command, address: &str) {
         .stdout(Stdio::null());
 }
 
-/// The delivery of a job that waits, as a Function URL hands it on.
+/// Returns the webhook of a queued job as a Function URL event.
 fn queued(region: &Region) -> Result<Value> {
     let job = region.push(1, SignedDuration::ZERO).remove(0);
     let shot = load::shot(job, &region.queued(job)?)?;

@@ -10,9 +10,9 @@ use crate::region::{Options, Region, instant};
 use crate::server::runtime;
 
 const JOBS: usize = 110;
-/// Connections, the image's disks, caches.
+/// Jobs left out of the figures: they open connections, read the image's disks and fill caches.
 const WARM_UP: usize = 10;
-/// Between two launches at least, so that none waits for its turn: the pace is 1.9 a second.
+/// Minimum time between two launches, so that none waits: the pace is 1.9 launches a second.
 const APART: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,7 +35,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     })
 }
 
-/// Milliseconds from the sending of the job's webhook to `RunInstances` as the ledger dates it.
+/// Returns the milliseconds from sending the job's webhook to `RunInstances` in the ledger.
 async fn once(region: &Region, client: &reqwest::Client, count: usize) -> Result<f64> {
     let job = region.push(1, SignedDuration::ZERO).remove(0);
     let (url, shot) = (region.server()?.url("/webhook"), load::shot(job, &region.queued(job)?)?);
@@ -47,7 +47,10 @@ async fn once(region: &Region, client: &reqwest::Client, count: usize) -> Result
     let launched = |r: &Region| r.ec2.cloud(|cloud| cloud.machines().count()) >= count;
     region.until("the machine is launched", PATIENCE, pause, launched).await?;
     let ledger = region.ec2.ledger();
-    let launch = ledger.of("RunInstances").nth(count - 1).ok_or("launched without a call")?;
+    let launch = ledger
+        .of("RunInstances")
+        .nth(count - 1)
+        .ok_or("the ledger has no `RunInstances` for the machine")?;
     let took = launch.at.duration_since(sent);
     let pause = Duration::from_millis(20);
     region.until("the job is done", PATIENCE, pause, |r| r.done(&[job]) == 1).await?;

@@ -1,5 +1,5 @@
-//! What a run costs in calm weather, counted call by call: one job after the other, each told of by
-//! its webhooks, no poll and no sweep in between.
+//! Cost of a run without faults, counted in calls: one job after the other, each announced by its
+//! webhooks, with no poll and no sweep in between.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const JOBS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The limits of the second measurement.
 const LIMITED: &str = "limit = 30\nrepo_limit = 30";
-/// Seats of finished runs are given back by the sweep: one after so many jobs.
+/// The sweep releases the seats of finished runs; it runs once per this many jobs.
 const SWEPT_EACH: usize = 10;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
@@ -30,9 +30,9 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
 async fn live(figures: &mut Figures, suffix: &str, class: &'static str, goal: Goal) -> Result<()> {
     let mut region = Region::new(instant(40)).await?;
     region.hook();
-    // Every run is looked at for its events and its own dues alone.
+    // Only its events and its due times wake a run.
     region.start(Options { class, every: ("1h", "1h"), ..Options::default() }).await?;
-    // The first poll and sweep, and all that is done once.
+    // The first job covers the first poll and sweep and everything done once.
     let store = region.store().await?;
     once(&region, &store).await?;
     let meter = Meter::start(&region)?;
@@ -64,7 +64,7 @@ async fn live(figures: &mut Figures, suffix: &str, class: &'static str, goal: Go
     region.stop()
 }
 
-/// One job from its push to the end of its run and of everything that belonged to it.
+/// Follows one job from its push until its run is finished and its resources are released.
 async fn once(region: &Region, store: &DynamoStore) -> Result<()> {
     let jobs = region.push(1, SignedDuration::from_millis(300));
     let pause = Duration::from_millis(20);
@@ -73,7 +73,7 @@ async fn once(region: &Region, store: &DynamoStore) -> Result<()> {
     let name = RunName::job(jobs[0]);
     let end = Instant::now() + PATIENCE;
     loop {
-        // Past the books.
+        // Read directly, so that it is not counted.
         let run = store.get(&name).await?;
         let over = run.as_ref().is_some_and(|run| run.status.phase == Phase::Finished);
         let runners = region.forge().runners().count();
@@ -82,23 +82,25 @@ async fn once(region: &Region, store: &DynamoStore) -> Result<()> {
         }
         if Instant::now() > end {
             let left = format!("{runners} registrations, {run:?}");
-            return Err(format!("not within {PATIENCE:?}: the run is over: {left}").into());
+            return Err(
+                format!("timed out after {PATIENCE:?}: the run is not finished: {left}").into()
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // What is left of the last look.
+    // Lets the last reconcile finish.
     tokio::time::sleep(Duration::from_millis(200)).await;
     Ok(())
 }
 
-/// A sweep, until every seat is given back.
+/// Sweeps until every seat is released.
 async fn sweep(region: &Region, store: &DynamoStore) -> Result<()> {
     let class = ClassName("linux".to_owned());
     region.server()?.post("/v1/sweep").await?;
     let end = Instant::now() + PATIENCE;
     while !store.seats(&class).await?.is_empty() {
         if Instant::now() > end {
-            return Err(format!("not within {PATIENCE:?}: every seat is given back").into());
+            return Err(format!("timed out after {PATIENCE:?}: a seat is not released").into());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

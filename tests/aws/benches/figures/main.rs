@@ -1,9 +1,9 @@
-//! The figures of `docs/performance.md` that want AWS's wires: one JSON line each, with its unit and
-//! its goal.
+//! The figures of `docs/performance.md` that need the wires of AWS: one JSON line each, with its
+//! unit and its goal.
 //!
-//! `cargo bench -p tinqs-ci-aws-tests` measures all but the cold build and the paced burst; names
-//! after `--` choose, `--goals` makes a missed goal an error. The real program runs beside a table, an
-//! EC2 and a forge on loopback; everything ends by itself.
+//! `cargo bench -p tinqs-ci-aws-tests` measures everything except the cold build and the named
+//! bursts. Names after `--` select groups; `--goals` makes a missed goal an error. The real program
+//! runs against DynamoDB, EC2 and a forge on loopback, which stop by themselves.
 
 #[path = "../../../../benches/figures/build.rs"]
 mod build;
@@ -15,21 +15,21 @@ mod groups;
 mod lambda;
 mod launch;
 mod life;
-#[allow(dead_code, reason = "the other program sends streams of webhooks too")]
+#[allow(dead_code, reason = "the other benchmark also sends streams of webhooks")]
 #[path = "../../../../benches/figures/load.rs"]
 mod load;
-#[allow(dead_code, reason = "the other program measures threads and machines too")]
+#[allow(dead_code, reason = "the other benchmark also measures threads and machines")]
 #[path = "../../../../benches/figures/machine.rs"]
 mod machine;
 mod memory;
 mod region;
-#[allow(dead_code, reason = "the other program fills files")]
+#[allow(dead_code, reason = "the other benchmark fills files")]
 #[path = "../../../../benches/figures/runs.rs"]
 mod runs;
 #[path = "../../../../tests/lambda/runtime.rs"]
-#[allow(dead_code, reason = "the test asks for more")]
+#[allow(dead_code, reason = "the test uses the rest")]
 mod runtime_api;
-#[allow(dead_code, reason = "the other program asks for single runs")]
+#[allow(dead_code, reason = "the other benchmark reads single runs")]
 #[path = "../../../../benches/figures/server.rs"]
 mod server;
 mod spent;
@@ -43,7 +43,7 @@ use std::process::ExitCode;
 use figure::{Figures, Goal, Result};
 use groups::Group;
 
-/// What runs without being named.
+/// The groups that run by default.
 const USUAL: [Group; 6] = [
     ("launch", launch::run),
     ("life", life::run),
@@ -52,13 +52,13 @@ const USUAL: [Group; 6] = [
     ("start", start::run),
     ("lambda", lambda::run),
 ];
-/// What runs only where it is named: it takes minutes.
+/// The groups that run only when named, because they take minutes.
 const NAMED: [Group; 3] =
     [("burst10000", burst::ten_thousand), ("paced", burst::paced), ("build", first_build)];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    // What the bench starts itself as.
+    // The benchmark starts itself as an unpaced server.
     if std::env::args().nth(1).as_deref() == Some(region::UNPACED) {
         return match unpaced::run(&arguments.nth(2).map(PathBuf::from).unwrap_or_default()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     groups::measure(arguments, &USUAL, &NAMED)
 }
 
-/// With the AWS SDK.
+/// Measures the first build with the AWS SDK.
 fn first_build(figures: &mut Figures) -> Result<()> {
     build::first(figures, "build/cold_default", &[], (Goal::Told, Goal::Most(720.0)))
 }

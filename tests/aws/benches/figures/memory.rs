@@ -1,4 +1,4 @@
-//! Memory of the server with its runs in a table: idle, and with many open ones.
+//! Memory of the server with its runs in DynamoDB: idle, and with many open runs.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,12 @@ use crate::server::runtime;
 use crate::{machine, runs};
 
 const OPEN: i64 = 100_000;
-/// Writes under way at once while the table is filled.
+/// Concurrent writes while the table is filled.
 const AT_ONCE: usize = 64;
-/// Polls and a sweep have gone over everything by then (every 10 s; at the start and every 60 s).
+/// Time after which polls (every 10 s) and a sweep (at the start and every 60 s) have covered every
+/// run.
 const SETTLED: Duration = Duration::from_secs(15);
-/// How often all of them are listed before that.
+/// Polls that list every run before the measurement.
 const POLLS: usize = 3;
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -35,15 +36,15 @@ async fn idle(figures: &mut Figures) -> Result<()> {
     region.stop()
 }
 
-/// The table alone knows them: a forge's list is read up to 20,000 jobs only, and what those take
-/// the group `memory` of the other program tells.
+/// Measures many open runs that exist only in the table: a forge's list is read up to 20,000 jobs,
+/// whose memory the group `memory` of the other benchmark measures.
 async fn open(figures: &mut Figures) -> Result<()> {
     let mut region = Region::new(instant(40)).await?;
     let store = region.store().await?;
     let now = Timestamp::now();
     let all = (1..=OPEN).map(|job| {
         let mut run = runs::waiting(job, now);
-        // None is looked at while the table is filled and measured.
+        // No run is due while the table is filled and measured.
         run.status.due = now + SignedDuration::from_mins(9);
         run
     });
@@ -52,10 +53,10 @@ async fn open(figures: &mut Figures) -> Result<()> {
     let pid = region.server()?.pid();
     let (cpu, began) = (machine::cpu(pid)?, Instant::now());
     for path in ["/metrics", "/v1/runs?limit=100", "/v1/classes"] {
-        // What takes longer than a request may is refused, and was asked for all the same.
+        // A request that exceeds its time limit is refused, but has loaded the server all the same.
         let _ = region.server()?.has(path).await;
     }
-    // Each poll begins with a write, the lease.
+    // Each poll begins by writing the lease.
     let polls = |r: &Region| r.table.books().calls.get("PutItem").copied().unwrap_or(0);
     let (before, pause) = (polls(&region), Duration::from_millis(100));
     let over = |r: &Region| polls(r) > before + POLLS;

@@ -1,4 +1,4 @@
-//! A Region on loopback, a forge, a directory, and at most one server.
+//! An AWS Region and a forge on loopback, a directory, and at most one server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,24 +22,24 @@ use crate::load::SECRET;
 use crate::server::{Server, free_port};
 use crate::table::Table;
 
-/// The program, as a user has it.
+/// The program with the AWS adapters.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tinqs-ci-aws-tests");
-/// The first argument that makes this very program a server whose launches are not paced.
+/// The first argument that makes this benchmark a server with unpaced launches.
 pub(crate) const UNPACED: &str = "serve-unpaced";
 const TABLE: &str = "bench";
 const TOKEN: &str = "bench-api-token";
 const REPO: &str = "acme/widget";
 
-/// How the server is configured.
+/// Configuration of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// Lines of the one class beside its name, labels and machines.
+    /// Lines of the one class in addition to its name, labels and machines.
     pub(crate) class: &'static str,
     /// `forge.poll_every` and `forge.sweep_every`.
     pub(crate) every: (&'static str, &'static str),
-    /// Launches as fast as EC2 answers, instead of two a second.
+    /// Whether launches are unpaced, instead of two a second.
     pub(crate) unpaced: bool,
-    /// The table's calls stand in its books: a hop more for each.
+    /// Whether the table's calls are counted, which costs one more hop each.
     pub(crate) books: bool,
 }
 
@@ -49,7 +49,7 @@ impl Default for Options {
     }
 }
 
-/// All of it; what it started ends with it.
+/// The Region, its forge and its server; all stop on drop.
 pub(crate) struct Region {
     dir: tempfile::TempDir,
     pub(crate) table: Table,
@@ -60,8 +60,8 @@ pub(crate) struct Region {
     starts: u32,
 }
 
-/// EC2 without latencies and limits; the machines pretend to be runners, at that many times the
-/// real pace.
+/// Returns the options of an EC2 without latencies and limits, whose machines simulate runners at
+/// `speed` times the real pace.
 pub(crate) fn instant(speed: u32) -> Ec2Options {
     let mut account = Account::default();
     for subnet in &mut account.subnets {
@@ -79,7 +79,7 @@ pub(crate) fn instant(speed: u32) -> Ec2Options {
 }
 
 impl Region {
-    /// To be called in a runtime. The forge of it is that of `options` too.
+    /// Starts the wires. Must be called in a runtime. Machines of `options` use the same forge.
     pub(crate) async fn new(options: Ec2Options) -> Result<Self> {
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo(REPO);
@@ -92,13 +92,13 @@ impl Region {
         Ok(Self { dir, table, ec2, gitea, port, server: None, starts: 0 })
     }
 
-    /// The forge sends webhooks, as its operator would have set up.
+    /// Makes the forge send webhooks to the server.
     pub(crate) fn hook(&self) {
         let url = format!("http://127.0.0.1:{}/webhook", self.port);
         self.gitea.add_hook(Hook::system(url, SECRET));
     }
 
-    /// The same, but of the jobs that wait.
+    /// Makes the forge send every webhook except those of queued jobs.
     pub(crate) fn hook_but_queued(&self) {
         self.gitea.lose_webhooks_if(|webhook| webhook.action == "queued");
         self.hook();
@@ -109,7 +109,7 @@ impl Region {
         self.gitea.forge()
     }
 
-    /// Requests that the forge had.
+    /// Returns the number of requests to the forge.
     pub(crate) fn forge_calls(&self) -> u64 {
         self.gitea.counters().calls.values().sum()
     }
@@ -130,8 +130,8 @@ impl Region {
         )
     }
 
-    /// The program with a verb, its configuration, and where the wires are; nothing else is in its
-    /// environment.
+    /// Returns the program's command with a verb. Its environment holds the configuration and the
+    /// addresses of the wires, and nothing else.
     pub(crate) fn command(&self, verb: &str, options: Options) -> Result<Command> {
         let file = self.dir.path().join("tinqs-ci.toml");
         fs::write(&file, self.configuration(options))?;
@@ -155,7 +155,7 @@ impl Region {
         Ok(command)
     }
 
-    /// A file for what a process says.
+    /// Returns a new log file's path.
     pub(crate) fn log(&mut self) -> PathBuf {
         self.starts += 1;
         self.dir.path().join(format!("{}.log", self.starts))
@@ -172,18 +172,18 @@ impl Region {
         self.server.insert(server).ready().await
     }
 
-    /// The server.
+    /// Returns the running server.
     pub(crate) fn server(&self) -> Result<&Server> {
         self.server.as_ref().ok_or_else(|| "no server".into())
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.server.take().ok_or("no server")?.stop()?;
         Ok(())
     }
 
-    /// The table as a store, past its books.
+    /// Returns a store over the table whose calls are not counted.
     pub(crate) async fn store(&self) -> Result<Arc<DynamoStore>> {
         let config = client::loader()?
             .endpoint_url(self.table.engine())
@@ -196,13 +196,13 @@ impl Region {
         Ok(Arc::new(store))
     }
 
-    /// Jobs that take so long and succeed. Answers their ids.
+    /// Pushes jobs that succeed after `work`. Returns their IDs.
     pub(crate) fn push(&self, count: usize, work: SignedDuration) -> Vec<i64> {
         let spec = JobSpec { work, ..JobSpec::new("build (linux)", &["self-hosted", "linux"]) };
         self.forge().push(Timestamp::now(), REPO, &vec![spec; count])
     }
 
-    /// What a webhook tells of a job that waits.
+    /// Returns the webhook payload of a queued job.
     pub(crate) fn queued(&self, job: i64) -> Result<Value> {
         let forge = self.forge();
         let row = forge.job(job).ok_or("no job")?;
@@ -214,7 +214,7 @@ impl Region {
         }))
     }
 
-    /// Waits until something holds; asked for every `pause`.
+    /// Waits until a condition holds, checking it every `pause`.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -226,21 +226,23 @@ impl Region {
         while !holds(self) {
             if Instant::now() > end {
                 let words = self.server.as_ref().map(Server::last_words).unwrap_or_default();
-                return Err(format!("not within {within:?}: {what}; {words}").into());
+                return Err(
+                    format!("timed out after {within:?} waiting for: {what}; {words}").into()
+                );
             }
             tokio::time::sleep(pause).await;
         }
         Ok(())
     }
 
-    /// How many of these jobs have succeeded.
+    /// Returns how many of these jobs have succeeded.
     pub(crate) fn done(&self, jobs: &[i64]) -> usize {
         let forge = self.forge();
         let success = Status::Done(Conclusion::Success);
         jobs.iter().filter(|job| forge.job(**job).is_some_and(|j| j.status == success)).count()
     }
 
-    /// Machines that are not gone.
+    /// Returns the number of machines that are not terminated.
     pub(crate) fn machines_left(&self) -> usize {
         self.ec2.cloud(|cloud| {
             cloud.machines().filter(|machine| machine.state() != InstanceState::Gone).count()

@@ -1,4 +1,4 @@
-//! What a stretch of time cost: the server's CPU, and what the table, EC2 and the forge were asked.
+//! Cost of a period: the server's CPU and the calls to DynamoDB, EC2 and the forge.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::machine;
 use crate::region::Region;
 use crate::table::Books;
 
-/// Everything that counts on, as it stood.
+/// The counters at the start of a period.
 pub(crate) struct Meter {
     began: Instant,
     cpu: f64,
@@ -16,30 +16,30 @@ pub(crate) struct Meter {
     forge: u64,
 }
 
-/// What came since.
+/// The cost of a period.
 pub(crate) struct Spent {
-    /// On the clock.
+    /// Wall-clock seconds.
     pub(crate) seconds: f64,
     /// Seconds of the server's CPU.
     pub(crate) cpu: f64,
-    /// Calls of the table.
+    /// Calls to DynamoDB.
     pub(crate) asked: usize,
     pub(crate) written: f64,
     pub(crate) read: f64,
-    /// Writes whose condition did not hold.
+    /// Writes whose condition failed.
     pub(crate) refused: usize,
-    /// Calls of the table that failed otherwise.
+    /// Calls to DynamoDB that failed for another reason.
     pub(crate) failed: usize,
-    /// Each call of EC2: operation and bytes of its answer.
+    /// Each call to EC2: the operation and the bytes of its response.
     ec2: Vec<(String, usize)>,
-    /// Calls that EC2 refused for pace, from the beginning.
+    /// Calls that EC2 throttled since its start.
     pub(crate) throttled: usize,
-    /// Requests that the forge had.
+    /// Requests to the forge.
     pub(crate) forge: f64,
 }
 
 impl Meter {
-    /// From now on. The server is up.
+    /// Starts a period. The server must be running.
     pub(crate) fn start(region: &Region) -> Result<Self> {
         Ok(Self {
             began: Instant::now(),
@@ -50,7 +50,7 @@ impl Meter {
         })
     }
 
-    /// Until now.
+    /// Returns the cost since the start of the period.
     pub(crate) fn read(&self, region: &Region) -> Result<Spent> {
         let seconds = self.began.elapsed().as_secs_f64();
         let (books, ledger) = (region.table.books(), region.ec2.ledger());
@@ -74,17 +74,17 @@ impl Meter {
 }
 
 impl Spent {
-    /// Calls of EC2: of one operation.
+    /// Returns the number of calls to EC2 of one operation.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.ec2.iter().filter(|(op, _)| op == operation).count()
     }
 
-    /// Calls of EC2: all of them.
+    /// Returns the number of all calls to EC2.
     pub(crate) fn all_calls(&self) -> usize {
         self.ec2.len()
     }
 
-    /// Megabytes that EC2 answered.
+    /// Returns the megabytes of EC2's responses.
     pub(crate) fn megabytes(&self) -> f64 {
         number(self.ec2.iter().map(|(_, bytes)| bytes).sum()) / 1e6
     }

@@ -1,4 +1,4 @@
-//! The program with the AWS SDK in it: its size and its start.
+//! Binary size and start time of the program with the AWS SDK.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(ready(figures))
 }
 
-/// From the start of the process to a server that says it is ready, on a table that is there.
+/// Measures from the start of the process to a ready server, with an existing table.
 async fn ready(figures: &mut Figures) -> Result<()> {
     let mut region = Region::new(instant(40)).await?;
     region.start(Options::default()).await?;

@@ -1,5 +1,5 @@
-//! `DynamoDB` on loopback with books: an engine in this process, and in front of it who counts what
-//! is asked of it and what it charges.
+//! `DynamoDB` on loopback: an emulator in this process behind a proxy that counts calls and
+//! capacity units.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,18 +18,18 @@ use tokio::task::JoinHandle;
 
 use crate::figure::Result;
 
-/// What was asked of the table so far.
+/// Calls and capacity units of the table so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     /// By operation.
     pub(crate) calls: BTreeMap<String, usize>,
-    /// Write units: as the answers tell; a refused write tells none and is charged one.
+    /// Write units from the responses; a refused write reports none and is charged one.
     pub(crate) written: f64,
-    /// Read units, as the answers tell.
+    /// Read units from the responses.
     pub(crate) read: f64,
-    /// Writes whose condition did not hold.
+    /// Writes whose condition failed.
     pub(crate) refused: usize,
-    /// Answers that are an error of any other kind.
+    /// Responses with any other error.
     pub(crate) failed: usize,
 }
 
@@ -39,7 +39,7 @@ struct Shared {
     books: Mutex<Books>,
 }
 
-/// The database. It ends with the value.
+/// The database and its proxy, which stop on drop.
 pub(crate) struct Table {
     /// `http://127.0.0.1:port`.
     pub(crate) endpoint: String,
@@ -48,7 +48,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty one; to be called in a runtime.
+    /// Starts an empty database. Must be called in a runtime.
     pub(crate) async fn start() -> Result<Self> {
         let behind = TcpListener::bind("127.0.0.1:0").await?;
         let address = behind.local_addr()?.to_string();
@@ -61,12 +61,12 @@ impl Table {
         Ok(Self { endpoint, shared, tasks })
     }
 
-    /// What was asked of it so far.
+    /// Returns the counts so far.
     pub(crate) fn books(&self) -> Books {
         self.shared.books().clone()
     }
 
-    /// Where the engine itself listens: what is asked there stands in no book.
+    /// Returns the address of the emulator itself, where calls are not counted.
     pub(crate) fn engine(&self) -> String {
         format!("http://{}", self.shared.address)
     }
@@ -103,7 +103,8 @@ impl Shared {
     }
 }
 
-/// What an answer says it is charged, one number for each table. Not read as JSON: a list is long.
+/// Returns the capacity units in a response, one number per table. Does not parse JSON, because
+/// lists are long.
 fn units(body: &str) -> f64 {
     let told = body.split("\"CapacityUnits\":").skip(1);
     let digits = told.map(|rest| rest.split([',', '}']).next().unwrap_or_default().trim());
@@ -112,12 +113,12 @@ fn units(body: &str) -> f64 {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        // An answer in two writes would else wait for the other side's acknowledgement.
+        // Otherwise a response in two writes waits for the peer's acknowledgment.
         let _ = stream.set_nodelay(true);
         let shared = shared.clone();
         let serve = service_fn(move |request| pass(shared.clone(), request));
         let served = hyper::server::conn::http1::Builder::new();
-        // An error is a connection that was broken off.
+        // An error means a broken connection.
         tokio::spawn(async move { served.serve_connection(TokioIo::new(stream), serve).await });
     }
 }

@@ -1,5 +1,5 @@
-//! The server with the pace of its launches raised: EC2's default lets two machines a second start,
-//! and a burst of thousands would measure that. All else is what `serve` does.
+//! The server with a raised launch pace: EC2's default of two launches a second would dominate the
+//! measurement of a burst of thousands. Everything else is as in `serve`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::figure::Result;
 
-/// An account whose limits were raised as far as nobody's are.
+/// A rate far above the limits of any account.
 const RATE: Rate = Rate { capacity: 10_000.0, per_second: 10_000.0 };
 
-/// Serves as this file says until SIGTERM.
+/// Serves with this configuration file until SIGTERM.
 pub(crate) fn run(file: &Path) -> Result<()> {
     let text = std::fs::read_to_string(file)?;
     let settings = tinqs_ci::settings::parse(&text, Some(file), &tinqs_ci::settings::Env::new())?;
-    // Log and threads as the program itself has them.
+    // Log and threads as in the program itself.
     tinqs_ci::telemetry::init(None, "bench");
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,7 +38,9 @@ pub(crate) fn run(file: &Path) -> Result<()> {
 }
 
 async fn until_stopped(settings: Settings) -> Result<()> {
-    let StoreUrl::Dynamodb(table) = &settings.store else { return Err("no table".into()) };
+    let StoreUrl::Dynamodb(table) = &settings.store else {
+        return Err("the store is not DynamoDB".into());
+    };
     let config = client::load(Some("us-east-1")).await?;
     let store = Arc::new(DynamoStore::new(client::dynamodb(&config), &**table, "bench"));
     store.ensure_table().await?;

@@ -1,4 +1,4 @@
-//! A Region on loopback, a forge, and the program's replicas as processes.
+//! An AWS Region and a forge on loopback, and the program's replicas as processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,16 +26,16 @@ const TABLE: &str = "predecessor";
 const QUEUE: &str = "wakes";
 const TOKEN: &str = "aws-black-box-forge-token";
 const KEY: &str = "aws-black-box-secret-access-key";
-/// How many times as fast machines boot and end.
+/// Factor by which machines boot and terminate faster.
 const SPEED: u32 = 8;
 
-/// A number from the environment, for longer runs and other histories.
+/// Reads a number from the environment, for longer runs and other seeds.
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is not a number")))
 }
 
-/// All of it; what it started ends with it.
+/// The Region, its forge and its replicas, which stop on drop.
 pub(crate) struct Region {
     dir: tempfile::TempDir,
     dynamodb: Wire,
@@ -51,7 +51,7 @@ impl Region {
         Self::with(|_| {}).await
     }
 
-    /// Another cloud.
+    /// Starts a Region with changed options of EC2.
     pub(crate) async fn with(change: impl FnOnce(&mut Ec2Options)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
@@ -84,7 +84,7 @@ impl Region {
         Self { dir, dynamodb, ec2, sqs, gitea, runner_token, replicas: BTreeMap::new() }
     }
 
-    /// The table as the predecessor left it: a key, no index, no time to live.
+    /// Creates the predecessor's table: a key, no index, no time to live.
     pub(crate) async fn predecessors_table(&self) {
         let key = KeySchemaElement::builder().attribute_name("run_id").key_type(KeyType::Hash);
         let attribute = AttributeDefinition::builder()
@@ -103,7 +103,7 @@ impl Region {
         self.dir.path().join(format!("replica-{replica}.log"))
     }
 
-    /// Replicas are told by a file too, which then says what class there is.
+    /// Writes a configuration file with one class, in addition to the variables.
     pub(crate) fn configure(&self, class: &str) {
         let text = format!(
             "store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n[forge]\npoll_every = \"1s\"\n\
@@ -112,7 +112,8 @@ impl Region {
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
-    /// Wake-ups and EC2's events come through SQS, and neither a poll nor a sweep ever comes again.
+    /// Writes a configuration with wake-ups and EC2's events over SQS, and with polls and sweeps
+    /// too rare to happen again.
     pub(crate) fn configure_with_queue(&self, class: &str) {
         let queue = self.sqs.queue_url(QUEUE);
         let text = format!(
@@ -123,7 +124,7 @@ impl Region {
         self.ec2.send_events(self.sqs.target(QUEUE), EventWeather::default());
     }
 
-    /// Starts a replica: the eight variables, and where the wires are.
+    /// Starts a replica with the eight variables and the addresses of the wires.
     pub(crate) fn start(&mut self, replica: usize) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let port = free.expect("a free port").port();
@@ -164,19 +165,19 @@ impl Region {
         assert!(self.replicas.insert(replica, (child, port)).is_none(), "one at a time");
     }
 
-    /// kill -9.
+    /// Kills a replica with SIGKILL.
     pub(crate) fn kill(&mut self, replica: usize) {
         let (mut child, _) = self.replicas.remove(&replica).expect("a replica to kill");
         child.kill().expect("SIGKILL");
         child.wait().expect("its end");
     }
 
-    /// Pushes jobs that each leave a line in the ledger. Answers their ids.
+    /// Pushes jobs that each write a line into the ledger. Returns their IDs.
     pub(crate) fn push(&self, count: usize, script: &str) -> Vec<i64> {
         self.push_for("linux", count, script)
     }
 
-    /// The same for another label.
+    /// Pushes such jobs for a label.
     pub(crate) fn push_for(&self, label: &str, count: usize, script: &str) -> Vec<i64> {
         let ledger = self.dir.path().join("ledger");
         let script = format!("echo done >>'{}'\n{script}", ledger.display());
@@ -188,7 +189,7 @@ impl Region {
         self.gitea.forge().push(Timestamp::now(), "acme/widget", &jobs)
     }
 
-    /// A job that asks for `host`.
+    /// Pushes a job that needs `host`.
     pub(crate) fn push_on_host(&self) -> i64 {
         let job = JobSpec { script: Some("true".into()), ..JobSpec::new("deploy", &["host"]) };
         self.gitea.forge().push(Timestamp::now(), "acme/widget", &[job])[0]
@@ -203,7 +204,7 @@ impl Region {
         self.gitea.forge().job(job).expect("a job that was pushed").status.is_done()
     }
 
-    /// Waits until all jobs are done; each must have succeeded.
+    /// Waits until all jobs are done, and asserts that each succeeded.
     pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
         self.until("every job is done", seconds, || jobs.iter().all(|job| self.is_done(*job)))
             .await;
@@ -214,7 +215,7 @@ impl Region {
         assert!(lost.is_empty(), "jobs that did not succeed: {lost:?}");
     }
 
-    /// Waits until every machine with our tag is gone, and every registration but so many.
+    /// Waits until every machine of ours is terminated and at most `rows` registrations are left.
     pub(crate) async fn all_gone(&self, seconds: u64, rows: u64) {
         self.until("every machine and registration is gone", seconds, || {
             let ours = |m: &MachineSeen| !m.foreign;
@@ -226,7 +227,7 @@ impl Region {
         .await;
     }
 
-    /// What a replica's API answers, once that holds something: within a minute.
+    /// Waits up to a minute until a replica's API response contains `word`. Returns the response.
     pub(crate) async fn answers(&self, replica: usize, path: &str, word: &str) -> String {
         let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
         let client =
@@ -240,12 +241,12 @@ impl Region {
             if text.contains(word) {
                 return text;
             }
-            assert!(Instant::now() < end, "{path} has no {word}: {text}\n{}", self.tail());
+            assert!(Instant::now() < end, "{path} lacks {word}: {text}\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// Lines of a replica's log that hold something.
+    /// Returns the number of lines in a replica's log that contain `part`.
     pub(crate) fn logged(&self, replica: usize, part: &str) -> usize {
         let log = fs::read_to_string(self.log(replica)).unwrap_or_default();
         log.lines().filter(|line| line.contains(part)).count()
@@ -254,7 +255,11 @@ impl Region {
     pub(crate) async fn until(&self, what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !holds() {
-            assert!(Instant::now() < end, "not within {seconds} s: {what}\n{}", self.tail());
+            assert!(
+                Instant::now() < end,
+                "timed out after {seconds} s waiting for: {what}\n{}",
+                self.tail()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -263,7 +268,7 @@ impl Region {
         let mut told = String::new();
         for replica in self.replicas.keys() {
             let log = fs::read_to_string(self.log(*replica)).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().filter(|l| !l.contains("a pass is over")).collect();
+            let lines: Vec<&str> = log.lines().filter(|l| !l.contains("pass finished")).collect();
             let last = lines[lines.len().saturating_sub(40)..].join("\n");
             told = format!("{told}--- replica {replica}\n{last}\n");
         }
@@ -276,12 +281,12 @@ impl Region {
         format!("{told}{}\n{:?}", jobs.join("\n"), self.ec2.violations())
     }
 
-    /// Nobody did what nobody may do.
+    /// Asserts that no law was violated.
     pub(crate) fn lawful(&self) {
         assert_eq!(self.ec2.violations(), []);
     }
 
-    /// Machines of others, with tags that look like ours; one with all of ours, past its deadline.
+    /// Adds foreign machines with tags similar to ours; one has all of ours and a past deadline.
     pub(crate) fn add_strangers(&self) -> BTreeSet<InstanceId> {
         let tags: [&[(&str, &str)]; 5] = [
             &[
@@ -302,7 +307,7 @@ impl Region {
         tags.iter()
             .map(|tags| {
                 let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into()));
-                self.ec2.add_foreign(tags.collect()).expect("a stranger's machine")
+                self.ec2.add_foreign(tags.collect()).expect("a foreign machine")
             })
             .collect()
     }
@@ -313,7 +318,7 @@ impl Region {
         struck
     }
 
-    /// What the predecessor's dashboards read: the attribute `status` of these jobs' runs.
+    /// Returns the attribute `status` of these jobs' runs, which the predecessor's dashboards read.
     pub(crate) async fn statuses(&self, jobs: &[i64]) -> BTreeMap<i64, String> {
         let client = self.dynamodb.client().await;
         let mut statuses = BTreeMap::new();
@@ -342,12 +347,12 @@ impl Region {
         statuses
     }
 
-    /// No secret stands in a log.
+    /// Asserts that no log contains a secret.
     pub(crate) fn assert_no_secret_told(&self) {
         for replica in [0, 1] {
             let log = fs::read_to_string(self.log(replica)).unwrap_or_default();
             for secret in [TOKEN, KEY, &self.runner_token] {
-                assert!(!log.contains(secret), "replica {replica} told a secret");
+                assert!(!log.contains(secret), "replica {replica} logged a secret");
             }
         }
     }

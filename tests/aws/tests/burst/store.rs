@@ -1,4 +1,4 @@
-//! Runs in memory. It answers at once, and no thread of its own has a time of its own.
+//! A run store in memory that answers at once and has no threads.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

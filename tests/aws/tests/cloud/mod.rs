@@ -13,16 +13,16 @@ use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 
 use crate::{compute, make};
 
-/// The value of our tag.
+/// The value of the tag `tinqs-ci`.
 pub(crate) const INSTALLATION: &str = "tinqs-ci";
 
-/// No pace of ours is in the way.
+/// Rates so high that the adapter never waits.
 pub(crate) const UNPACED: Rates = {
     let rate = Rate { capacity: 10_000.0, per_second: 10_000.0 };
     Rates { launch: rate, terminate: rate, describe: rate }
 };
 
-/// Clients of a wire, as `serve` makes them but for the endpoint and the credentials.
+/// Returns clients of a wire, as in `serve` except for the endpoint and the credentials.
 pub(crate) async fn clients(url: &str) -> Clients {
     let config = client::load(Some("us-east-1")).await.expect("a configuration");
     let credentials = Credentials::new("ACCESS", "SECRET", None, None, "test");
@@ -34,7 +34,7 @@ pub(crate) async fn clients(url: &str) -> Clients {
     Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) }
 }
 
-/// A wire, fast and without limits unless told otherwise.
+/// Starts a wire that is fast and unlimited by default.
 pub(crate) fn wire(change: impl FnOnce(&mut Ec2Options)) -> Ec2Wire {
     let mut options =
         Ec2Options { installation: Some(INSTALLATION.to_owned()), ..Ec2Options::instant() };
@@ -42,12 +42,12 @@ pub(crate) fn wire(change: impl FnOnce(&mut Ec2Options)) -> Ec2Wire {
     Ec2Wire::start(options).expect("a port")
 }
 
-/// The adapter over a wire.
+/// Returns the adapter over a wire.
 pub(crate) async fn machines(wire: &Ec2Wire, rates: Rates) -> Machines {
     Machines::new(clients(&wire.url()).await, INSTALLATION, Arc::new(SystemClock), rates)
 }
 
-/// A machine that the wire's account can give.
+/// Returns a machine spec that the wire's account accepts.
 pub(crate) fn recipe() -> Machine {
     Machine {
         kind: "c7a.medium".to_owned(),
@@ -63,14 +63,14 @@ pub(crate) fn in_an_hour() -> Timestamp {
     Timestamp::now() + SignedDuration::from_hours(1)
 }
 
-/// An attempt at one such machine.
+/// Returns an attempt with this machine spec.
 pub(crate) fn ask(id: i64) -> (Slot, Attempt) {
     let slot = make::slot(id, 1);
     let attempt = compute::asking(&recipe(), &slot, 1, in_an_hour());
     (slot, attempt)
 }
 
-/// Nothing was done that nobody may do.
+/// Asserts that no law was violated.
 pub(crate) fn is_clean(wire: &Ec2Wire) {
     assert_eq!(wire.violations(), []);
 }

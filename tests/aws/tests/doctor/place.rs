@@ -1,4 +1,4 @@
-//! A Region and a forge on loopback, and the program run in it.
+//! An AWS Region and a forge on loopback in which the tests run the program.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ pub(crate) const TABLE: &str = "runs-of-ci";
 const TOKEN: &str = "canary-of-the-forge-token";
 const RUNNER_TOKEN: &str = "canary-of-the-runner-token";
 const KEY: &str = "canary-of-the-secret-access-key";
-/// Nothing takes so long; what does, hangs.
+/// Time limit of one run of the program; longer means that it hangs.
 const WITHIN: Duration = Duration::from_mins(2);
 
 pub(crate) struct Place {
@@ -31,7 +31,7 @@ pub(crate) struct Place {
     gitea: Gitea,
 }
 
-/// What the program said, and how it ended.
+/// Output and exit code of the program.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -39,7 +39,7 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-/// What `doctor` said.
+/// The report of `doctor`.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) code: i32,
@@ -51,7 +51,7 @@ pub(crate) struct Check {
     name: String,
     pub(crate) status: String,
     pub(crate) message: String,
-    /// Empty where nothing is to be done.
+    /// Empty if there is nothing to do.
     pub(crate) fix: String,
 }
 
@@ -60,7 +60,7 @@ impl Report {
         self.checks.iter().filter(move |check| check.name == name)
     }
 
-    /// The one check of that name.
+    /// Returns the only check of this name.
     #[track_caller]
     pub(crate) fn one(&self, name: &str) -> &Check {
         let all: Vec<&Check> = self.checks.iter().filter(|check| check.name == name).collect();
@@ -74,7 +74,7 @@ impl Place {
         Self::of(|_| {}).await
     }
 
-    /// With an EC2 of one's own.
+    /// Starts a Region with changed options of EC2.
     pub(crate) async fn of(change: impl FnOnce(&mut Ec2Options)) -> Self {
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo("acme/widget");
@@ -96,7 +96,7 @@ impl Place {
         }
     }
 
-    /// The table with these keys and nothing else.
+    /// Creates a table with only these keys.
     pub(crate) async fn table(&self, keys: &[(&str, KeyType)]) {
         let mut asked = self.dynamodb.client().await.create_table().table_name(TABLE);
         for (name, kind) in keys {
@@ -111,13 +111,13 @@ impl Place {
         asked.billing_mode(BillingMode::PayPerRequest).send().await.expect("a table");
     }
 
-    /// From now on there is a file too, which says what is in AWS and what classes there are.
+    /// Writes a configuration file with the AWS resources and the classes.
     pub(crate) fn configure(&self, classes: &str) {
         let text = format!("store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n{classes}");
         std::fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
-    /// Runs the program. What `variables` sets to nothing is not set.
+    /// Runs the program. An empty value in `variables` unsets that variable.
     pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Said {
         let usual = [
             ("GITEA_URL", self.gitea.url()),
@@ -161,13 +161,16 @@ impl Place {
             err: text(output.stderr),
         };
         for secret in [TOKEN, RUNNER_TOKEN, KEY] {
-            assert!(!said.out.contains(secret) && !said.err.contains(secret), "a secret is told");
+            assert!(
+                !said.out.contains(secret) && !said.err.contains(secret),
+                "the output contains a secret"
+            );
         }
         assert!(!said.err.contains("panicked"), "{}", said.err);
         said
     }
 
-    /// Runs `doctor`, and nobody did what nobody may do.
+    /// Runs `doctor` and asserts that no law was violated.
     pub(crate) async fn doctor(&self, variables: &[(&str, String)]) -> Report {
         let said = self.run(&["doctor", "-o", "json"], variables).await;
         let json: serde_json::Value = serde_json::from_str(&said.out)
@@ -184,7 +187,7 @@ impl Place {
         Report { code: said.code, checks }
     }
 
-    /// Whatever was tried, nothing was made.
+    /// Asserts that launches were tried and that none made a machine.
     #[track_caller]
     pub(crate) fn nothing_was_launched(&self) {
         assert!(self.ec2.ledger().count("RunInstances") > 0, "launches were tried");
@@ -192,13 +195,13 @@ impl Place {
     }
 }
 
-/// An address where nobody listens.
+/// Returns an address without a listener.
 pub(crate) fn closed() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     format!("http://{}", listener.local_addr().expect("its address"))
 }
 
-/// Somebody who listens and never answers.
+/// A listener that never answers.
 pub(crate) struct Deaf {
     _listener: TcpListener,
     pub(crate) url: String,

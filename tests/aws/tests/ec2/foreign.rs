@@ -14,7 +14,7 @@ use crate::cloud::{INSTALLATION, UNPACED, ask, is_clean, machines, wire};
 use crate::{error, rule};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_are_neither_found_nor_ended() {
+async fn foreign_instances_are_neither_found_nor_terminated() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
@@ -33,7 +33,7 @@ async fn strangers_are_neither_found_nor_ended() {
     assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
     for id in &strangers {
         assert_eq!(machines.find(id).await.unwrap(), None);
-        machines.terminate(id).await.expect("what is not ours is not there");
+        machines.terminate(id).await.expect("a foreign instance counts as absent");
     }
     assert_eq!(wire.ledger().count("TerminateInstances"), 0);
     let runs = machines.runs_of(&[strangers.clone(), vec![ours.id.clone()]].concat()).await;
@@ -42,8 +42,8 @@ async fn strangers_are_neither_found_nor_ended() {
     is_clean(&wire);
 }
 
-/// Instances with tags that the program reads as its own, which somebody else launched: a copy of
-/// those of a machine of ours, a run that nobody knows, and each long past its deadline.
+/// Adds foreign instances with our tags: copies of a machine's tags and tags of unknown attempts,
+/// each with a past deadline.
 fn tagged_by_hand(wire: &Ec2Wire, slot: &Slot) -> Vec<InstanceId> {
     let tags = wire.machines()[0].recipe.instance_tags();
     let over = Timestamp::now() - SignedDuration::from_hours(24 * 365);
@@ -72,26 +72,26 @@ fn tagged_by_hand(wire: &Ec2Wire, slot: &Slot) -> Vec<InstanceId> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn instances_tagged_by_hand_are_neither_listed_nor_found_nor_ended() {
+async fn instances_tagged_by_hand_are_ignored() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
     let ours = machines.launch(&slot, 0, &attempt).await.unwrap();
     let foreign = tagged_by_hand(&wire, &slot);
     assert_eq!(foreign.len(), 72);
-    // The first list reads everything, the second asks for less.
+    // The second list uses the cache of the first.
     for _ in 0..2 {
         let listed = machines.list().await.unwrap();
         assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
     }
     for id in &foreign {
         assert_eq!(machines.find(id).await.unwrap(), None, "{id}");
-        machines.terminate(id).await.expect("what is not ours is not there");
+        machines.terminate(id).await.expect("a foreign instance counts as absent");
     }
     let runs = machines.runs_of(&foreign).await;
     assert!(runs.into_iter().all(|run| run.unwrap().is_none()), "their events wake no run");
     assert_eq!(wire.ledger().count("TerminateInstances"), 0);
-    // The one that was launched is ended all the same.
+    // Our own machine is still terminated.
     machines.terminate(&ours.id).await.unwrap();
     for machine in wire.machines() {
         assert_eq!(machine.state < InstanceState::Ending, machine.foreign, "{machine:?}");
@@ -100,7 +100,7 @@ async fn instances_tagged_by_hand_are_neither_listed_nor_found_nor_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_installations_machine_stays_its_own_under_our_tag() {
+async fn a_machine_of_another_installation_is_left_alone_despite_our_tag() {
     let wire = wire(|_| {});
     let ours = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
@@ -115,22 +115,22 @@ async fn another_installations_machine_stays_its_own_under_our_tag() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_launch_adopts_no_instance_that_took_its_token() {
+async fn a_launch_does_not_adopt_a_foreign_instance_with_its_token() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
     let tags = BTreeMap::from([("Name".to_owned(), "database".to_owned())]);
     let squatter = wire.add_foreign_with_token(tags, &token(INSTALLATION, &slot, 0)).unwrap();
     rule(&wire, "RunInstances", When::First(1), error("IdempotentParameterMismatch", 400));
-    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("it is somebody else's");
+    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("the instance is foreign");
     assert_eq!(refused.kind, ErrorKind::Unavailable, "{refused}");
-    machines.terminate(&squatter).await.expect("what is not ours is not there");
+    machines.terminate(&squatter).await.expect("a foreign instance counts as absent");
     assert_eq!(wire.ledger().count("TerminateInstances"), 0);
     is_clean(&wire);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_whose_machine_has_ended_answers_that_machine() {
+async fn the_token_of_a_terminated_machine_returns_that_machine() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     let (slot, attempt) = ask(1);
@@ -140,22 +140,22 @@ async fn a_token_whose_machine_has_ended_answers_that_machine() {
     let again = machines.launch(&slot, 0, &attempt).await.unwrap();
     assert_eq!(again.id, first.id);
     assert!(again.state >= InstanceState::Ending, "{:?}", again.state);
-    // Where nothing shows the machine, the attempt is over, and no other of its class.
+    // If the machine is not found, the refusal ends this attempt and no other of its class.
     rule(&wire, "RunInstances", When::Always, error("IdempotentInstanceTerminated", 400));
     let (slot, attempt) = ask(2);
-    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("it has ended");
+    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("its machine is terminated");
     assert_eq!((refused.kind, refused.cause), (ErrorKind::Invalid, Some(Cause::Attempt)));
     is_clean(&wire);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_is_ended_by_who_recognised_it_while_readings_fail() {
+async fn a_known_machine_is_terminated_even_if_describes_fail() {
     let wire = wire(|_| {});
     let (here, there) = (machines(&wire, UNPACED).await, machines(&wire, UNPACED).await);
     let (slot, attempt) = ask(1);
     let machine = here.launch(&slot, 0, &attempt).await.unwrap();
     rule(&wire, "DescribeInstances", When::Always, error("UnauthorizedOperation", 403));
-    let refused = there.terminate(&machine.id).await.expect_err("it cannot be recognised");
+    let refused = there.terminate(&machine.id).await.expect_err("ownership is unknown");
     assert_eq!(refused.kind, ErrorKind::Denied, "{refused}");
     assert_eq!(wire.ledger().count("TerminateInstances"), 0);
     here.terminate(&machine.id).await.unwrap();

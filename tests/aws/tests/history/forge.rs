@@ -1,4 +1,4 @@
-//! The forge of a history, in this process: nothing goes wrong with it.
+//! The forge of a history, in this process and without faults.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ const REPO: &str = "acme/widget";
 /// A forge on the history's clock.
 #[derive(Clone)]
 pub(crate) struct Town {
-    /// The wire of EC2 holds it too: its machines' runners work here.
+    /// Shared with EC2's wire, whose machines run their runners against it.
     pub(crate) forge: Arc<Mutex<Forge>>,
     clock: Arc<dyn Clock>,
     wrong: Arc<Mutex<Vec<String>>>,
@@ -37,12 +37,12 @@ impl Town {
         self.forge().push(self.clock.now(), REPO, jobs)
     }
 
-    /// What was done that nobody may do.
+    /// Returns the forbidden calls so far.
     pub(crate) fn wrong(&self) -> Vec<String> {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the webhooks say that are owed now.
+    /// Returns the hints of the webhooks that are due now.
     pub(crate) fn hints(&self) -> Vec<Hint> {
         let mut forge = self.forge();
         let webhooks = forge.take_webhooks();
@@ -119,7 +119,7 @@ impl Port for Town {
         let mut forge = self.forge();
         if let Some(row) = forge.runner(id).filter(|row| forge.busy(row)) {
             let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-            wrong.push(format!("{} is at work and was retired", row.name));
+            wrong.push(format!("a busy runner was retired: {}", row.name));
         }
         forge.delete_runner(id);
         Ok(())

@@ -1,4 +1,4 @@
-//! One address before all of AWS's wires: it knows every call, and lets go wrong what is planned.
+//! A proxy in front of all AWS wires that counts every call and injects the planned faults.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ use super::mishap::{Mishap, Place, Plan};
 type Engine = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 type Answer = Response<Full<Bytes>>;
 
-/// Where the wires are, `host:port`.
+/// Addresses of the wires, as `host:port`.
 pub(crate) struct Behind {
     pub(crate) dynamodb: String,
     pub(crate) ec2: String,
@@ -29,7 +29,7 @@ pub(crate) struct Behind {
 
 struct Shared {
     plan: Mutex<Plan>,
-    /// Calls of this access key alone are heard; `None`: the controller is dead.
+    /// The access key whose calls are served; `None` while the controller is dead.
     alive: Mutex<Option<String>>,
     died: Notify,
     charged: Mutex<BTreeMap<&'static str, f64>>,
@@ -37,7 +37,7 @@ struct Shared {
     engine: Engine,
 }
 
-/// The front. It ends with the value.
+/// The proxy, which stops on drop.
 pub(crate) struct Front {
     pub(crate) url: String,
     shared: Arc<Shared>,
@@ -61,7 +61,7 @@ impl Front {
         Self { url, shared, served }
     }
 
-    /// From now on a controller lives whose calls carry this access key.
+    /// Serves from now on the controller whose calls carry this access key.
     pub(crate) fn is_born(&self, key: &str) {
         *lock(&self.shared.alive) = Some(key.to_owned());
     }
@@ -75,7 +75,7 @@ impl Front {
         with(&lock(&self.shared.plan))
     }
 
-    /// What the table has charged for each kind of call, as its answers say.
+    /// Returns the capacity units charged for each kind of call, from the responses.
     pub(crate) fn charged(&self) -> BTreeMap<&'static str, f64> {
         lock(&self.shared.charged).clone()
     }
@@ -92,10 +92,10 @@ impl Drop for Front {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // They end with this task.
+    // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        // Answers are written in pieces, which would else wait for one another.
+        // Otherwise a response in several writes waits for acknowledgments.
         let _ = stream.set_nodelay(true);
         let shared = shared.clone();
         let serve = service_fn(move |request| pass(shared.clone(), request));
@@ -110,21 +110,21 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// A service, and what is asked of it: a write says what it writes.
+/// Returns the service and the kind of call; a write is distinguished by its item.
 fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
     let (service, op) = text(headers, "x-amz-target").split_once('.').unwrap_or_default();
     match (service, op) {
         ("AmazonSQS", "SendMessageBatch") => ("sqs", "wake"),
         ("AmazonSQS", "ReceiveMessage") => ("sqs", "next"),
         ("AmazonSQS", "DeleteMessageBatch") => ("sqs", "done"),
-        ("AmazonSQS", other) => panic!("a call that no history makes: {other}"),
+        ("AmazonSQS", other) => panic!("unexpected call: {other}"),
         ("", _) => {
             let body = String::from_utf8_lossy(body);
             let action = body.split('&').find_map(|part| part.strip_prefix("Action="));
             let known =
                 ["RunInstances", "DescribeInstances", "TerminateInstances", "DescribeImages"];
             let known = known.into_iter().find(|known| action == Some(known));
-            ("ec2", known.unwrap_or_else(|| panic!("a call that no history makes: {action:?}")))
+            ("ec2", known.unwrap_or_else(|| panic!("unexpected call: {action:?}")))
         }
         (_, op) => {
             let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -139,14 +139,14 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
                 ("GetItem", _) => "get run",
                 ("BatchGetItem", _) => "get runs",
                 ("Query", _) => "query",
-                (other, _) => panic!("a call that no history makes: {other}"),
+                (other, _) => panic!("unexpected call: {other}"),
             };
             ("dynamodb", op)
         }
     }
 }
 
-/// A dead controller's calls are never answered, and nor is what it had still to say heard.
+/// Never returns, because a dead controller's calls get no reply.
 async fn silence<T>() -> T {
     std::future::pending().await
 }
@@ -201,7 +201,7 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     }
 }
 
-/// What an answer says that it costs.
+/// Returns the capacity units in a response.
 fn units(body: &[u8]) -> f64 {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let charged = &body["ConsumedCapacity"];
@@ -210,7 +210,7 @@ fn units(body: &[u8]) -> f64 {
     units.filter_map(|charged| charged["CapacityUnits"].as_f64()).sum()
 }
 
-/// The service's own trouble, in its own words.
+/// Returns the service's internal error in its own format.
 fn refusal(service: &str) -> Answer {
     let (kind, body) = match service {
         "ec2" => (

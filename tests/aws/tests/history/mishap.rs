@@ -1,48 +1,48 @@
-//! What goes wrong, where, and whether it did.
+//! The planned faults of a history, and which of them occurred.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What befalls a call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mishap {
-    /// The service refuses it, however often the SDK tries: no effect.
+    /// The service refuses the call and every retry of the SDK: no effect.
     Refused,
-    /// It has its effect, and no reply comes, however often the SDK tries.
+    /// The call has its effect; neither it nor any retry of the SDK gets a reply.
     ReplyLost,
-    /// It has its effect, the connection breaks, and the SDK's second try goes through.
+    /// The call has its effect, the connection breaks, and the SDK's retry succeeds.
     FirstReplyLost,
-    /// The controller dies before its effect.
+    /// The controller crashes before the effect.
     DeadBefore,
-    /// The controller dies after its effect.
+    /// The controller crashes after the effect.
     DeadAfter,
 }
 
 impl Mishap {
     pub(crate) const ALL: [Self; 5] =
         [Self::Refused, Self::ReplyLost, Self::FirstReplyLost, Self::DeadBefore, Self::DeadAfter];
-    /// Those that reach the controller.
+    /// The faults that the SDK does not hide from the controller.
     pub(crate) const HARD: [Self; 4] =
         [Self::Refused, Self::ReplyLost, Self::DeadBefore, Self::DeadAfter];
 }
 
-/// A call: what it is, and the how-many-th of it in its history, from 1. Tries of the SDK's own are
-/// one call.
+/// A call: its kind and its number among calls of that kind, from 1. Retries of the SDK are part of
+/// the call.
 pub(crate) type Place = (&'static str, u64);
 
-/// Whether a call changes something that outlasts it. Acknowledged messages do not count: one that
-/// comes again is a look too many.
+/// Returns whether a call has a lasting effect. Deleting a message does not count: a redelivered
+/// one only causes another reconcile.
 pub(crate) fn is_effect(place: &Place) -> bool {
     let (op, _) = place;
     ["put run", "put lease", "first seat", "seats", "delete run", "wake"].contains(op)
         || ["RunInstances", "TerminateInstances"].contains(op)
 }
 
-/// The plan of one history, and what came of it.
+/// The planned faults of one history and the calls so far.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     planned: BTreeMap<Place, Mishap>,
     begun: BTreeMap<&'static str, u64>,
-    /// By the SDK's own id of a call: what befalls its first try befalls the others.
+    /// Keyed by the SDK's invocation ID: a call's retries share its fault.
     befell: HashMap<String, Option<Mishap>>,
     history: Vec<Place>,
     struck: BTreeSet<Place>,
@@ -53,7 +53,7 @@ impl Plan {
         Self { planned: mishaps.iter().copied().collect(), ..Self::default() }
     }
 
-    /// A try of a call comes in.
+    /// Records a call or a retry of one. Returns its fault.
     pub(crate) fn begins(&mut self, op: &'static str, call: &str) -> Option<Mishap> {
         if let Some(befell) = self.befell.get(call) {
             return befell.filter(|mishap| *mishap != Mishap::FirstReplyLost);
@@ -70,12 +70,12 @@ impl Plan {
         mishap
     }
 
-    /// Every call so far, in order.
+    /// Returns every call so far, in order.
     pub(crate) fn history(&self) -> &[Place] {
         &self.history
     }
 
-    /// How many of the mishaps came to pass.
+    /// Returns how many of the faults occurred.
     pub(crate) fn struck(&self) -> usize {
         self.struck.len()
     }

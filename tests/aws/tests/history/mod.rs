@@ -1,6 +1,6 @@
-//! Histories over AWS's wires: the controller and the AWS adapters as they are, the real SDK, real
-//! sockets; a forge in this process; and a clock that is moved by hand. A history is a function of
-//! what is pushed and of what is planned to go wrong.
+//! Histories over AWS's wires: the real controller, AWS adapters, SDK and sockets, with a forge in
+//! this process and a virtual clock. A history depends only on the pushed jobs and the planned
+//! faults.
 
 pub(crate) mod forge;
 pub(crate) mod front;
@@ -40,18 +40,18 @@ const TABLE: &str = "runs";
 const QUEUE: &str = "wakes";
 const CLASS: &str = "linux";
 pub(crate) const INSTALLATION: &str = "tinqs-ci";
-/// A dead controller is started again after this.
+/// Time until a dead controller is restarted.
 const RESTARTS_AFTER: SignedDuration = SignedDuration::from_secs(5);
-/// By then a history must be settled.
+/// Time within which a history must settle.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(90);
-/// How long a settled history is looked on.
+/// Time for which a settled history is observed.
 const LOOKED_ON_FOR: SignedDuration = SignedDuration::from_mins(6);
 
-/// What a history begins with.
+/// Parameters of a history.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) limit: Option<u32>,
-    /// Its machine does not power off after the job.
+    /// Whether machines stay up after their job.
     pub(crate) hangs_after_job: bool,
     pub(crate) poll_every: SignedDuration,
 }
@@ -80,7 +80,7 @@ impl Setup {
     }
 }
 
-/// The controller as one process has it; what it remembers ends with it.
+/// One process of the controller; its cache ends with it.
 struct Process {
     controller: Controller,
     polls_at: Timestamp,
@@ -97,7 +97,7 @@ pub(crate) struct History {
     sqs: SqsWire,
     database: JoinHandle<()>,
     pub(crate) front: Front,
-    /// Reads the table past the front.
+    /// Reads the table without the proxy.
     observer: Arc<DynamoStore>,
     process: Option<Process>,
     born: u32,
@@ -109,7 +109,7 @@ impl Drop for History {
     }
 }
 
-/// What every client of every history shares: connections, certificates.
+/// Returns the configuration that all histories share: connections and certificates.
 pub(crate) async fn config() -> SdkConfig {
     client::load(Some("us-east-1")).await.expect("a configuration")
 }
@@ -120,7 +120,7 @@ fn at(config: &SdkConfig, url: &str, key: &str) -> SdkConfig {
     config.clone().into_builder().endpoint_url(url).credentials_provider(credentials).build()
 }
 
-/// As many tries as the program's own client makes, without the waits between them.
+/// Returns the program's own retry configuration without the delays.
 fn hasty(retries: Option<&RetryConfig>) -> RetryConfig {
     let (retries, soon) = (retries.cloned().expect("it is set"), Duration::from_millis(1));
     retries.with_initial_backoff(soon).with_max_backoff(soon)
@@ -129,7 +129,7 @@ fn hasty(retries: Option<&RetryConfig>) -> RetryConfig {
 fn dynamodb(config: &SdkConfig, of: &str) -> aws_sdk_dynamodb::Client {
     let made = client::dynamodb(config);
     let own = made.config().to_builder().retry_config(hasty(made.config().retry_config()));
-    // What may be tried again is counted for all clients of a partition: histories share none.
+    // The SDK counts retries per partition; histories must not share one.
     aws_sdk_dynamodb::Client::from_conf(
         own.retry_partition(RetryPartition::new(of.to_owned())).build(),
     )
@@ -151,7 +151,7 @@ fn sqs(config: &SdkConfig, of: &str) -> queue::Clients {
     queue::Clients { receive: hurry(client::sqs_receive(config)), send: hurry(client::sqs(config)) }
 }
 
-/// Whether the record holds what a launch asks for, byte for byte.
+/// Returns a check that the record holds a launch's parameters byte for byte.
 fn recorded(store: Arc<DynamoStore>) -> Recorded {
     Arc::new(move |launch: &LaunchSeen<'_>| {
         let tag = |key: &str| launch.tags.get(key).map(String::as_str).unwrap_or_default();
@@ -174,7 +174,7 @@ fn recorded(store: Arc<DynamoStore>) -> Recorded {
 }
 
 impl History {
-    /// Wires of its own, an empty table, and a controller that has just been started.
+    /// Starts new wires, an empty table and a controller.
     pub(crate) async fn begin(config: &SdkConfig, setup: &Setup, plan: Plan) -> Self {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
         let clock = Virtual::starting_at(noon);
@@ -209,7 +209,7 @@ impl History {
         history
     }
 
-    /// Starts a controller: it remembers nothing.
+    /// Starts a controller with an empty cache.
     fn start(&mut self) {
         self.born += 1;
         let key = format!("AKID{}", self.born);
@@ -221,7 +221,7 @@ impl History {
         let rates = Rates::default();
         let machines = Machines::new(ec2(&config, &of), INSTALLATION, clock.clone(), rates);
         let machines = Arc::new(machines);
-        // What is not acknowledged stays away: what is due comes without it.
+        // An unacknowledged message stays hidden; due times do not need it.
         let options = Options { again_after: Duration::from_hours(1), patience: Duration::ZERO };
         let owners = Some(machines.clone() as _);
         let queue = Sqs::new(sqs(&config, &of), &self.sqs.queue_url(QUEUE), options, owners);
@@ -246,13 +246,13 @@ impl History {
         self.process = Some(Process { controller, polls_at: now, sweeps_at: now });
     }
 
-    /// Moves the time to where something is to be done, and has the controller do it. Should it die
-    /// on the way, another is started a little later.
+    /// Advances the clock to the next due time and lets the controller work. If it crashes, starts
+    /// another one a little later.
     pub(crate) async fn turn(&mut self) {
         self.turn_until(Timestamp::MAX).await;
     }
 
-    /// The same, but no further than to a certain time, where nothing need be done.
+    /// Like [`Self::turn`], but advances no further than `end`, where nothing has to be due.
     pub(crate) async fn turn_until(&mut self, end: Timestamp) {
         let process = self.process.as_mut().expect("it lives");
         let next = || {
@@ -261,7 +261,7 @@ impl History {
         };
         let hints = loop {
             let event = self.ec2.cloud(|cloud| cloud.next_event());
-            // Time never goes back.
+            // The clock never goes back.
             self.clock.set(event.into_iter().chain([next(), end]).min().unwrap_or(end));
             let now = self.clock.now();
             self.ec2.cloud(|_| ());
@@ -287,14 +287,14 @@ impl History {
         }
     }
 
-    /// The controller dies, and another is started a little later.
+    /// Kills the controller and starts another one a little later.
     pub(crate) fn kill(&mut self) {
         self.process = None;
         self.clock.set(self.clock.now() + RESTARTS_AFTER);
         self.start();
     }
 
-    /// Goes on for so long.
+    /// Continues for this long.
     pub(crate) async fn pass(&mut self, time: SignedDuration) {
         let end = self.clock.now() + time;
         while self.clock.now() < end {
@@ -302,7 +302,7 @@ impl History {
         }
     }
 
-    /// The runs of these jobs, as the table holds them.
+    /// Returns the runs of these jobs from the table.
     async fn runs(&self, jobs: &[i64]) -> Vec<Option<Run>> {
         let mut runs = Vec::new();
         for job in jobs {
@@ -311,7 +311,7 @@ impl History {
         runs
     }
 
-    /// Whether every job is done, all that was taken for it given back, and nothing due any more.
+    /// Returns whether every job is done, its resources are released, and its run is settled.
     async fn is_settled(&self, jobs: &[i64]) -> bool {
         let due = self.process.as_ref().is_none_or(|p| p.controller.earliest_due().is_some());
         let done = {
@@ -329,7 +329,7 @@ impl History {
         seats.is_empty() && self.runs(jobs).await.iter().all(over)
     }
 
-    /// Pushes so many jobs, one after the other, each so long after the one before.
+    /// Pushes jobs in sequence, `apart` from each other.
     pub(crate) async fn push(&mut self, jobs: usize, apart: SignedDuration) -> Vec<i64> {
         let mut pushed = Vec::new();
         for n in 0..jobs {
@@ -343,11 +343,11 @@ impl History {
         pushed
     }
 
-    /// Goes on until these jobs are settled, and a while longer. Answers how many calls there were
-    /// when they were.
+    /// Continues until these jobs are settled, and a while longer. Returns the number of calls
+    /// until they settled.
     ///
     /// # Errors
-    /// What is wrong with the history.
+    /// Returns what is wrong with the history.
     pub(crate) async fn settle(&mut self, jobs: &[i64]) -> Result<usize, String> {
         let end = self.clock.now() + SETTLES_WITHIN;
         while !self.is_settled(jobs).await {
@@ -362,12 +362,12 @@ impl History {
         let after = self.front.history().split_off(settled);
         let lease = |place: &Place| place.0 == "put lease";
         if let Some(effect) = after.iter().find(|p| is_effect(p) && !lease(p)) {
-            return Err(format!("an effect after the end: {effect:?}"));
+            return Err(format!("an effect after the history settled: {effect:?}"));
         }
         self.wrong(jobs).map(|()| settled)
     }
 
-    /// Each job has succeeded on a machine of its own, and no law was broken.
+    /// Checks that each job succeeded on its own machine and that no law was violated.
     fn wrong(&self, jobs: &[i64]) -> Result<(), String> {
         let success = Status::Done(Conclusion::Success);
         let status = |job: &i64| self.town.forge().job(*job).map(|job| job.status);
@@ -395,11 +395,11 @@ impl History {
 }
 
 impl Process {
-    /// What `serve`'s loops would do now.
+    /// Does what the loops of `serve` would do now.
     async fn work(&mut self, now: Timestamp, hints: &[tinqs_ci_reconciler::controller::Hint]) {
         let controller = &self.controller;
         for hint in hints {
-            // The forge does not send it again, whatever the answer is: the poll finds it.
+            // The forge does not redeliver a webhook; after an error the poll finds the job.
             let _ = controller.ingest(std::slice::from_ref(hint)).await;
         }
         if now >= self.polls_at {
@@ -420,7 +420,7 @@ impl Process {
                 return;
             }
             for delivery in deliveries {
-                // As often as `serve` looks again where somebody else wrote first.
+                // As many times as `serve` retries a write conflict.
                 for _ in 0..5 {
                     let report = controller.reconcile(&delivery.name).await;
                     if report.result != LookResult::Conflict {

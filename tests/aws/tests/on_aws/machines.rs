@@ -1,4 +1,4 @@
-//! Machines in EC2 itself.
+//! Machines in the real EC2.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +23,16 @@ pub(crate) const SUBNET: &str = "TINQS_CI_TEST_EC2_SUBNET";
 pub(crate) const GROUP: &str = "TINQS_CI_TEST_EC2_SECURITY_GROUP";
 pub(crate) const KIND: &str = "TINQS_CI_TEST_EC2_KIND";
 
-/// A machine boots and ends in its own time.
+/// Time limit for a machine to boot or to terminate.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The machine that the variables describe, on the spot market; `None`, and told: one is missing.
+/// Returns the spot machine spec that the variables describe. Prints and returns `None` if one is
+/// missing.
 fn named() -> Option<Machine> {
     let read = |name: &str| {
         let value = std::env::var(name).ok();
         if value.is_none() {
-            println!("skipped: {name} names no part of a machine");
+            println!("skipped: {name} is not set");
         }
         value
     };
@@ -45,7 +46,7 @@ fn named() -> Option<Machine> {
     })
 }
 
-/// Waits until something is so, asking seldom.
+/// Waits for a value with growing pauses.
 async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(100);
@@ -53,13 +54,13 @@ async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
         if let Some(value) = so().await {
             return value;
         }
-        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < end, "timed out after {PATIENCE:?} waiting for: {what}");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 
-/// Two machines are launched, of the kind and at the place that the variables name, and ended.
+/// Launches and terminates two machines as the variables say.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_laws_on_ec2() {
     let Some(machine) = named() else { return };
@@ -70,12 +71,12 @@ async fn the_laws_on_ec2() {
     let rates = Rates::default();
     let clock = Arc::new(SystemClock);
     let machines = Arc::new(Machines::new(clients.clone(), &installation, clock, rates));
-    // A task of its own, so that the machines go whatever happens.
+    // A separate task, so that the machines are terminated even after a panic.
     let (own, of) = (machines.clone(), installation.clone());
     let local = tokio::task::LocalSet::new();
     let laws = local.spawn_local(async move {
         a_dry_run_makes_nothing(&clients, &of, &machine).await;
-        assert_eq!(own.list().await.expect("listed"), [], "it was only tried");
+        assert_eq!(own.list().await.expect("listed"), [], "a dry run launches nothing");
         a_token_is_one_machine_from_launch_to_end(&own, &machine).await;
         strangers_are_not_found(&own).await;
     });
@@ -108,8 +109,8 @@ fn ask(machine: &Machine, id: i64) -> (Slot, Attempt) {
     (slot, attempt)
 }
 
-/// Where its image holds no runner a machine powers itself off: it may be further on at any time,
-/// and never further back.
+/// A machine whose image has no runner powers itself off, so its state may advance at any time but
+/// never goes back.
 async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine: &Machine) {
     let (slot, attempt) = ask(machine, 2_000);
     let first = machines.launch(&slot, 0, &attempt).await.expect("a machine");
@@ -151,12 +152,12 @@ async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine:
     assert_eq!((again.id, again.state), (first.id, InstanceState::Gone));
 }
 
-/// Ends a machine, and waits until it is gone; `None`: it is not shown any more.
+/// Terminates a machine and waits for its end. Returns `None` if EC2 no longer lists it.
 async fn ended(machines: &Machines, id: &InstanceId) -> Option<Instance> {
     until(&format!("{id} is gone"), async || {
         match machines.terminate(id).await {
             Ok(()) => {}
-            // So new that it is not known everywhere.
+            // A new machine is not known everywhere yet.
             Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable, "{error}"),
         }
         let found = machines.find(id).await.expect("asked");
@@ -170,15 +171,15 @@ async fn strangers_are_not_found(machines: &Machines) {
     for id in ["i-0123456789abcdef0", "i-1a2b3c4d", "nonsense"] {
         let id = InstanceId(id.to_owned());
         assert_eq!(machines.find(&id).await.expect("asked"), None, "{id}");
-        machines.terminate(&id).await.expect("what is not there is ended");
+        machines.terminate(&id).await.expect("an unknown machine counts as terminated");
     }
 }
 
-/// Whatever is left with our own tag.
+/// Terminates every remaining machine of this installation.
 async fn end_all(machines: &Machines) {
     let left = until("the list can be read", async || machines.list().await.ok()).await;
     for machine in left.iter().filter(|machine| machine.state < InstanceState::Ending) {
-        println!("left, and ended now: {}", machine.id);
+        println!("terminating a remaining machine: {}", machine.id);
         ended(machines, &machine.id).await;
     }
 }

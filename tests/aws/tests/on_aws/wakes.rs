@@ -1,4 +1,4 @@
-//! Wake-ups in SQS itself.
+//! Wake-ups in the real SQS.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::queue;
 
 pub(crate) const QUEUE: &str = "TINQS_CI_TEST_SQS_QUEUE";
 
-/// Long enough for a poll to ask all of SQS's servers.
+/// Long enough for a poll to query all SQS servers.
 const OPTIONS: Options =
     Options { again_after: Duration::from_secs(5), patience: Duration::from_secs(3) };
 
@@ -17,7 +17,7 @@ const OPTIONS: Options =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_laws_on_sqs() {
     let Ok(name) = std::env::var(QUEUE) else {
-        println!("skipped: {QUEUE} names no queue");
+        println!("skipped: {QUEUE} is not set");
         return;
     };
     let config = client::load(None).await.expect("a region and credentials");
@@ -25,8 +25,8 @@ async fn the_laws_on_sqs() {
     let name = format!("{name}-{}", jiff::Timestamp::now().as_second());
     let made = clients.send.create_queue().queue_name(&name).send().await.expect("a queue");
     let url = made.queue_url.expect("its address");
-    println!("{name} is made");
-    // A task of its own, so that the queue goes whatever happens.
+    println!("made queue {name}");
+    // A separate task, so that the queue is removed even after a panic.
     let (client, of) = (clients.send.clone(), url.clone());
     let local = tokio::task::LocalSet::new();
     let laws = local.spawn_local(async move {
@@ -35,6 +35,6 @@ async fn the_laws_on_sqs() {
     });
     let kept = local.run_until(laws).await;
     client.delete_queue().queue_url(url).send().await.expect("the queue is removed");
-    println!("{name} is removed");
+    println!("removed queue {name}");
     kept.expect("the laws are kept");
 }

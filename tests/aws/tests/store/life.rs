@@ -1,5 +1,5 @@
-//! Whole lives of runs by the real controller, with every answer compared to the model's, and what
-//! the table charges for them.
+//! Complete runs by the real controller: every response of the table is compared with a model's,
+//! and the capacity units are counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use tinqs_ci_simulator::world::{Shared, World, lock};
 
 use crate::wire::Wire;
 
-/// The table and the model: whatever one answers, the other does.
+/// The table and the model, whose responses must be equal.
 struct Both {
     table: Arc<DynamoStore>,
     model: Arc<dyn RunStore>,
@@ -37,7 +37,7 @@ fn same<T: PartialEq + std::fmt::Debug>(
     match (&table, model) {
         (Ok(table), Ok(model)) => assert_eq!(table, model),
         (Err(table), Err(model)) => assert_eq!(table.kind, model.kind, "{table} {model}"),
-        (table, model) => panic!("the table says {table:?}, the model {model:?}"),
+        (table, model) => panic!("the table returns {table:?}, the model {model:?}"),
     }
     table
 }
@@ -67,7 +67,7 @@ impl RunStore for Both {
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let sorted = |listed: Result<Vec<OpenRun>, PortError>| {
             listed.map(|mut open| {
-                // The table removes finished runs itself.
+                // DynamoDB removes finished runs by itself.
                 open.retain(|open| open.phase != Phase::Finished);
                 open.sort_by(|a, b| a.name.cmp(&b.name));
                 open
@@ -112,7 +112,7 @@ impl RunStore for Both {
     }
 }
 
-/// Names to look at, each once.
+/// Names to reconcile, without duplicates.
 #[derive(Default)]
 struct Names(Mutex<VecDeque<RunName>>);
 
@@ -143,7 +143,7 @@ impl Queue for Names {
     }
 }
 
-/// A world in which nothing goes wrong, and a controller over the table in it.
+/// A simulated world without faults, and a controller over the table.
 struct Calm {
     clock: Virtual,
     world: Shared,
@@ -194,7 +194,7 @@ impl Calm {
         jobs.iter().map(|id| forge.job(*id).map(|job| job.status)).collect()
     }
 
-    /// Time passes until every run of these jobs is finished, and what follows is done.
+    /// Advances the clock until every run of these jobs is finished and cleaned up.
     async fn until_finished(&self, jobs: &[i64]) {
         let mut before = self.statuses(jobs);
         for step in 0..2_000_u32 {
@@ -210,7 +210,7 @@ impl Calm {
             if step % 12 == 0 {
                 assert_eq!(self.controller.sweep().await.errors, [] as [String; 0]);
             }
-            // What a webhook would tell.
+            // Simulates webhooks.
             let now = self.statuses(jobs);
             for (id, (before, now)) in jobs.iter().zip(before.iter().zip(&now)) {
                 if before != now {
@@ -245,7 +245,7 @@ async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
     let wire = Wire::start().await;
     let table = Arc::new(wire.store("runs", "a").await);
     let calm = Calm::new(table.clone(), class);
-    // The first sweeps are not the runs'.
+    // The first sweep is not part of the runs' cost.
     calm.controller.sweep().await;
     let jobs = calm.push(jobs);
     let before = (table.units(), wire.calls("PutItem"));
@@ -256,33 +256,33 @@ async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
     let puts: u32 = calm.store.puts.lock().expect("no panic").values().sum();
     let n = jobs.len() as f64;
     println!(
-        "{} runs, {} machines, {:.2} writes, {:.2} write units, {:.2} read units a run",
+        "{} runs, {} machines, {:.2} writes, {:.2} write units, {:.2} read units per run",
         jobs.len(),
         calm.machines(),
         f64::from(puts) / n,
         of_runs / n,
         (read - before.0.read) / n
     );
-    assert_eq!(calm.machines(), jobs.len() as u64, "calm: a machine a job");
+    assert_eq!(calm.machines(), jobs.len() as u64, "without faults, one machine per job");
     assert_eq!(table.unreadable(), 0);
-    // Both sides charge the same: the engine counts its indexes as AWS does.
+    // The emulator charges for indexes as AWS does.
     let sizes = std::mem::take(&mut *calm.store.sizes.lock().expect("no panic"));
     (of_runs / n, f64::from(puts) / n, sizes)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_costs_few_units() {
+async fn a_run_takes_few_write_units() {
     let (units, _, mut sizes) = charged(linux(SignedDuration::from_hours(24 * 7)), 20).await;
     sizes.sort_unstable();
     let (middle, most) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
-    println!("records before zipping: {middle} bytes in the middle, {most} at most");
-    assert!(units <= 12.0, "{units} write units a run");
+    println!("records before compression: {middle} bytes (median), {most} bytes (maximum)");
+    assert!(units <= 12.0, "{units} write units per run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_with_limits_costs_little_more() {
+async fn a_run_with_limits_takes_few_more_write_units() {
     let class = linux(SignedDuration::from_hours(24 * 7));
     let class = Class { limit: Some(30), repo_limit: Some(30), ..class };
     let (units, _, _) = charged(class, 30).await;
-    assert!(units <= 16.0, "{units} write units a run");
+    assert!(units <= 16.0, "{units} write units per run");
 }

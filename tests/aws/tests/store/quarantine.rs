@@ -1,4 +1,4 @@
-//! Records that cannot be understood harm nobody else.
+//! Unreadable records do not affect others.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ async fn names(store: &DynamoStore) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
+async fn an_unreadable_record_is_skipped_and_counted() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let good = run(1, "o/r");
@@ -45,7 +45,7 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
         .await;
     write(&wire, "job-6", |item| drop(item.insert("uid".to_owned(), S("x".to_owned())))).await;
     write(&wire, "nonsense", |_| {}).await;
-    // A whole record under another's name.
+    // A valid record under another run's name.
     let client = wire.client().await;
     let read =
         |name: &str| client.get_item().table_name("runs").key("run_id", S(name.to_owned())).send();
@@ -65,12 +65,15 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
         assert!(!format!("{error} {error:?}").contains("SECRET"), "{error}");
         let mut run = run(id, "o/r");
         run.name = RunName::job(id);
-        let refused = store.put(&run, Expect::Absent).await.expect_err("it stays where it is");
+        let refused = store
+            .put(&run, Expect::Absent)
+            .await
+            .expect_err("an unreadable record is not overwritten");
         assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
     }
-    assert_eq!(store.unreadable(), 7, "each once");
+    assert_eq!(store.unreadable(), 7, "each is counted once");
 
-    // One is mended by hand, another removed.
+    // An operator repairs one and removes another.
     let gone = client.delete_item().table_name("runs");
     gone.key("run_id", S("job-2".to_owned())).send().await.expect("removed");
     assert_eq!(store.get(&RunName::job(2)).await.expect("read"), None);
@@ -82,7 +85,7 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seats_that_cannot_be_read_are_skipped() {
+async fn unreadable_seats_are_skipped() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let class = tinqs_ci_reconciler::model::ClassName("odd".to_owned());

@@ -1,4 +1,4 @@
-//! Replies that are lost, refusals, and what is told of them.
+//! Lost replies, refusals, and their errors.
 
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
@@ -7,7 +7,7 @@ use crate::make::{at, attempt, run, slot};
 use crate::wire::{Fault, Wire};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_whose_reply_was_lost_is_known_again() {
+async fn a_write_with_a_lost_reply_is_recognized() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let mut run = run(1, "o/r");
@@ -19,7 +19,7 @@ async fn a_write_whose_reply_was_lost_is_known_again() {
     assert_eq!(store.put(&run, Expect::At(run.uid, 1)).await.expect("it was written"), 2);
     assert_eq!(wire.calls("PutItem"), 6);
     let kept = store.get(&run.name).await.expect("read").expect("there");
-    assert_eq!((kept.version, kept.status.failures), (2, 7), "once, not four times");
+    assert_eq!((kept.version, kept.status.failures), (2, 7), "written once, not four times");
 
     wire.fail("DeleteItem", Fault::LoseReply, 1);
     store.remove(&run.name, run.uid, 2).await.expect("it was removed");
@@ -27,12 +27,12 @@ async fn a_write_whose_reply_was_lost_is_known_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_write_of_somebody_else_is_a_conflict() {
+async fn the_same_write_by_another_writer_is_a_conflict() {
     let wire = Wire::start().await;
     let (one, other) = (wire.store("runs", "a").await, wire.store("runs", "a").await);
     let run = run(1, "o/r");
     one.put(&run, Expect::Absent).await.expect("written");
-    // Byte for byte the same, and its first try's reply is lost too.
+    // The same bytes from another writer, whose first reply is lost too.
     wire.fail("PutItem", Fault::LoseReply, 1);
     let refused = other.put(&run, Expect::Absent).await.expect_err("it is not its own");
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
@@ -41,11 +41,11 @@ async fn the_same_write_of_somebody_else_is_a_conflict() {
     let refused = other.put(&run, Expect::At(run.uid, 1)).await.expect_err("too late");
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
     let own = one.put(&run, Expect::At(run.uid, 1)).await.expect_err("its own earlier one");
-    assert_eq!(own.kind, ErrorKind::Conflict, "a write is not its repetition: {own}");
+    assert_eq!(own.kind, ErrorKind::Conflict, "a repeated write conflicts: {own}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seats_and_leases_are_had_although_replies_are_lost() {
+async fn seats_and_leases_survive_lost_replies() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let (class, limits) = (ClassName("c".to_owned()), SeatLimits { class: Some(2), repo: Some(1) });
@@ -66,7 +66,7 @@ async fn seats_and_leases_are_had_although_replies_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn errors_are_told_by_what_helps_and_show_no_secret() {
+async fn errors_are_classified_and_contain_no_secret() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let mut run = run(1, "o/r");
@@ -80,7 +80,7 @@ async fn errors_are_told_by_what_helps_and_show_no_secret() {
         (Fault::LoseCall, ErrorKind::Unavailable),
         (Fault::Deny, ErrorKind::Denied),
     ] {
-        // As often as the client tries, and no more.
+        // Exactly the number of tries of the client.
         let tries = if fault == Fault::Deny { 1 } else { 5 };
         for operation in ["PutItem", "GetItem", "Query"] {
             wire.fail(operation, fault, tries);

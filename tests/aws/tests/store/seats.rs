@@ -1,4 +1,4 @@
-//! Seats under a crowd.
+//! Concurrent seats.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::wire::Wire;
 const LIMITS: SeatLimits = SeatLimits { class: Some(6), repo: Some(2) };
 const REPOS: [&str; 5] = ["a/a", "b/b", "", "#odd", "ü/ü"];
 
-/// Both limits hold at this very moment.
+/// Asserts that both limits hold now. Returns the number of seats.
 async fn watch(store: &impl tinqs_ci_reconciler::ports::RunStore, class: &ClassName) -> usize {
     let seats = store.seats(class).await.expect("read");
     assert!(seats.len() <= 6, "{seats:?}");
@@ -24,7 +24,7 @@ async fn watch(store: &impl tinqs_ci_reconciler::ports::RunStore, class: &ClassN
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_at_once_never_get_beyond_the_limits() {
+async fn sixteen_concurrent_writers_never_exceed_the_limits() {
     let wire = Wire::start().await;
     let stores = [wire.store("runs", "a").await, wire.store("runs", "b").await].map(Arc::new);
     let class = ClassName("crowd".to_owned());
@@ -43,7 +43,7 @@ async fn sixteen_at_once_never_get_beyond_the_limits() {
                         store.unseat(&class, &slot).await.expect("given back");
                     }
                     Ok(false) => {}
-                    // Too many others at once: the controller looks again.
+                    // Too many concurrent writers; the controller reconciles again.
                     Err(error) => assert_eq!(error.kind, ErrorKind::Conflict, "{error}"),
                 }
             }
@@ -52,11 +52,11 @@ async fn sixteen_at_once_never_get_beyond_the_limits() {
     }
     let ended = crowd.join_all().await;
     let (had, most): (Vec<u32>, Vec<usize>) = ended.into_iter().unzip();
-    println!("seats had: {had:?}, at once: {most:?}");
+    println!("seats taken: {had:?}, at once: {most:?}");
     assert!(had.iter().sum::<u32>() > 16 && most.iter().max() > Some(&1));
-    assert_eq!(watch(&*stores[0], &class).await, 0, "all were given back");
+    assert_eq!(watch(&*stores[0], &class).await, 0, "every seat is released");
 
-    // The counts have come back to nothing with the seats.
+    // The counts per repository are gone with the seats.
     let key = AttributeValue::S("seats#crowd".to_owned());
     let asked = wire.client().await.get_item().table_name("runs").key("run_id", key);
     let item = asked.consistent_read(true).send().await.expect("read").item.expect("it stays");
@@ -66,11 +66,11 @@ async fn sixteen_at_once_never_get_beyond_the_limits() {
     for (id, repo) in (0..).zip(REPOS.into_iter().cycle().take(30)) {
         let _ = stores[0].seat(&class, &slot(id, 1), repo, LIMITS).await.expect("asked");
     }
-    assert_eq!(watch(&*stores[1], &class).await, 6, "and all can be had again");
+    assert_eq!(watch(&*stores[1], &class).await, 6, "every seat can be taken again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_class_that_may_have_nothing_gets_nothing() {
+async fn a_limit_of_zero_gives_no_seat() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let class = ClassName("none".to_owned());
@@ -83,5 +83,8 @@ async fn a_class_that_may_have_nothing_gets_nothing() {
         assert_eq!(had, limits == LIMITS, "{limits:?}");
     }
     let none = SeatLimits { class: Some(9), repo: Some(0) };
-    assert!(!store.seat(&class, &slot(2, 1), "c/c", none).await.expect("asked"), "nor later");
+    assert!(
+        !store.seat(&class, &slot(2, 1), "c/c", none).await.expect("asked"),
+        "a limit of zero refuses later, too"
+    );
 }

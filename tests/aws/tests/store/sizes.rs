@@ -1,4 +1,4 @@
-//! How long records are, and what a write of each costs.
+//! Sizes of records and the cost of their writes.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
 
 use crate::wire::Wire;
 
-/// What nobody can guess, and nothing can zip.
+/// Returns digits that do not compress.
 fn hex(seed: u64, digits: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let digit = |_| {
@@ -91,7 +91,7 @@ fn new(job: i64, now: Timestamp) -> Run {
     Run::new("production", RunName::job(job), spec, now)
 }
 
-/// Bytes as the table counts them: names and values.
+/// Returns the size of a value as DynamoDB counts it.
 fn bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
@@ -101,7 +101,7 @@ fn bytes(value: &AttributeValue) -> usize {
     }
 }
 
-/// Writes a run over itself; answers its bytes and the units of that write.
+/// Overwrites a run with itself. Returns its bytes and the write units.
 async fn cost(wire: &Wire, store: &DynamoStore, run: &Run) -> (usize, f64) {
     store.put(run, Expect::Absent).await.expect("written");
     let before = store.units().written;
@@ -111,12 +111,12 @@ async fn cost(wire: &Wire, store: &DynamoStore, run: &Run) -> (usize, f64) {
     let asked = wire.client().await.get_item().table_name("runs").key("run_id", key);
     let item = asked.send().await.expect("read").item.expect("there");
     let kept = store.get(&run.name).await.expect("read").expect("there");
-    assert_eq!(kept, Run { version: 2, ..run.clone() }, "and it is whole");
+    assert_eq!(kept, Run { version: 2, ..run.clone() }, "the record is complete");
     (item.iter().map(|(name, value)| name.len() + bytes(value)).sum(), units)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_is_short() {
+async fn a_record_takes_one_write_unit() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let now = Timestamp::from_second(1_767_225_600).expect("a time");
@@ -147,7 +147,7 @@ async fn a_record_is_short() {
         );
     }
 
-    // The worst: five attempts before, each through all placements, and words for people.
+    // The worst case: five past attempts with all placements, and a message.
     let mut worst = new(1_000_005, now);
     let all = |seed: u64| {
         vec![

@@ -1,4 +1,4 @@
-//! The table: made, completed, refused, described, and what it removes itself.
+//! The table: creation, completion, refusal, description and expiry.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn a_table_is_made_once() {
     assert_eq!(again, tinqs_ci_aws::store::Ensured::default());
     assert_eq!((wire.calls("CreateTable"), wire.calls("UpdateTimeToLive")), (1, 1));
 
-    // Two that start at once.
+    // Two replicas that start concurrently.
     let other = DynamoStore::new(wire.client().await, "both", "a");
     let another = DynamoStore::new(wire.client().await, "both", "b");
     let (one, two) = tokio::join!(other.ensure_table(), another.ensure_table());
@@ -69,14 +69,14 @@ async fn the_predecessors_table_gets_its_indexes_and_keeps_its_items() {
     assert!(kept.send().await.expect("read").item.is_some());
     assert_eq!(store.unreadable(), 0);
 
-    // What people read at top level.
+    // Attributes for people are at the top level.
     let seen = client.get_item().table_name("ci-runs").key("run_id", S("job-1".to_owned()));
     let seen = seen.send().await.expect("read").item.expect("there");
     assert_eq!((&seen["repo"], &seen["status"]), (&S("o/r".to_owned()), &S("pending".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_of_somebody_else_is_refused() {
+async fn a_foreign_table_is_refused() {
     let wire = Wire::start().await;
     plain_table(&wire, "users", &[("user_id", KeyType::Hash)]).await;
     plain_table(&wire, "ranged", &[("run_id", KeyType::Hash), ("at", KeyType::Range)]).await;
@@ -89,7 +89,7 @@ async fn a_table_of_somebody_else_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_right_is_named_with_what_helps() {
+async fn a_missing_right_is_named_with_its_fix() {
     let wire = Wire::start().await;
     let store = DynamoStore::new(wire.client().await, "runs", "a");
     wire.fail("CreateTable", Fault::Deny, 1);
@@ -101,7 +101,7 @@ async fn a_missing_right_is_named_with_what_helps() {
     let error = store.ensure_table().await.expect_err("may not").to_string();
     assert!(error.contains("dynamodb:UpdateTable") && error.contains("index `open`"), "{error}");
 
-    // What is not needed to start is only told.
+    // A missing right that `serve` does not need is only a warning.
     wire.fail("UpdateTimeToLive", Fault::Deny, 1);
     let done = store.ensure_table().await.expect("completed");
     assert!(done.warnings[0].contains("dynamodb:UpdateTimeToLive"), "{done:?}");
@@ -110,9 +110,9 @@ async fn a_missing_right_is_named_with_what_helps() {
     assert!(done.warnings[0].contains("dynamodb:DescribeTable"), "{done:?}");
 }
 
-/// The committed description is what the code makes. `UPDATE_EXPECT=1` rewrites it.
+/// Compares the committed description with the code. `UPDATE_EXPECT=1` rewrites it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_is_as_described() {
+async fn the_table_matches_its_description() {
     let described = description();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/table.json");
     let text = format!("{described:#}\n");
@@ -152,7 +152,7 @@ async fn the_table_is_as_described() {
     }
     assert_eq!(table.attribute_definitions().len(), 4);
 
-    // Every attribute that a run has is described.
+    // The description has every attribute of a run.
     let store = wire.store("tinqs-ci", "b").await;
     let mut over = finished(run(1, "o/r"), at(9));
     over.status.attempt = Some(crate::make::attempt(&over.slot(1), "linux", 1, at(9_000)));
@@ -168,7 +168,7 @@ async fn the_table_is_as_described() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_removes_finished_runs_when_their_time_is_over() {
+async fn finished_runs_expire() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let long_ago = finished(run(1, "o/r"), at(0));
@@ -178,7 +178,7 @@ async fn the_table_removes_finished_runs_when_their_time_is_over() {
     for run in [&long_ago, &much_later, &waiting] {
         store.put(run, Expect::Absent).await.expect("written");
     }
-    // Reopened in time: it stays.
+    // A run that is reopened in time stays.
     let reopened = finished(run(4, "o/r"), at(0));
     store.put(&reopened, Expect::Absent).await.expect("written");
     let reopened = tinqs_ci_reconciler::model::Run { status: waiting.status.clone(), ..reopened };
@@ -193,7 +193,7 @@ async fn the_table_removes_finished_runs_when_their_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_open_runs_than_one_batch_are_listed() {
+async fn every_batch_of_open_runs_is_listed() {
     let wire = Wire::start().await;
     let store = Arc::new(wire.store("runs", "a").await);
     let mut writes = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! `DynamoDB`'s wire on loopback: an engine in this process, and in front of it the weather.
+//! `DynamoDB`'s wire on loopback: an emulator in this process behind a proxy that injects faults.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,22 +22,22 @@ use tokio::task::JoinHandle;
 
 type Engine = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 
-/// What becomes of a call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection breaks before anything is done.
+    /// The connection breaks before the effect.
     LoseCall,
-    /// It is done, and the connection breaks.
+    /// The connection breaks after the effect.
     LoseReply,
-    /// Refused for pace.
+    /// The call is throttled.
     Throttle,
-    /// The server's own trouble.
+    /// The server fails internally.
     Broken,
-    /// No right.
+    /// The caller lacks the right.
     Deny,
 }
 
-/// A fault that strikes the next so many calls of an operation.
+/// A fault of the next calls of an operation.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     operation: &'static str,
@@ -48,7 +48,7 @@ struct Rule {
 #[derive(Default)]
 struct Sky {
     rules: Vec<Rule>,
-    /// First tries in a row; `None`: fair weather.
+    /// Number of first tries during a storm; `None` without one.
     first_tries: Option<usize>,
     calls: BTreeMap<String, usize>,
     struck: usize,
@@ -60,7 +60,7 @@ struct Shared {
     address: String,
 }
 
-/// The wire. It ends with the value.
+/// The wire, which stops on drop.
 pub(crate) struct Wire {
     pub(crate) endpoint: String,
     pub(crate) database: Database,
@@ -87,27 +87,27 @@ impl Wire {
         self.shared.sky.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next so many calls of an operation fail so.
+    /// Makes the next `left` calls of an operation fail.
     pub(crate) fn fail(&self, operation: &'static str, fault: Fault, left: usize) {
         self.sky().rules.push(Rule { operation, fault, left });
     }
 
-    /// Half of all first tries fail, each kind of fault in its turn; second tries go through.
+    /// Makes half of all first tries fail, with each fault in turn; second tries succeed.
     pub(crate) fn storm(&self) {
         self.sky().first_tries = Some(0);
     }
 
-    /// Calls so far, those that were broken off among them.
+    /// Returns the number of calls so far, including failed ones.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.sky().calls.get(operation).copied().unwrap_or(0)
     }
 
-    /// Calls that were struck by a fault.
+    /// Returns the number of calls with a fault.
     pub(crate) fn struck(&self) -> usize {
         self.sky().struck
     }
 
-    /// A client as `serve` has it.
+    /// Returns a client like that of `serve`.
     pub(crate) async fn client(&self) -> Client {
         let loader = client::loader().expect("a loader");
         let config = loader
@@ -116,13 +116,13 @@ impl Wire {
             .credentials_provider(Credentials::new("AKIDTEST", "test", None, None, "test"))
             .load()
             .await;
-        // What may be tried again is counted for all clients of a partition: tests share none.
+        // The SDK counts retries per partition; tests must not share one.
         let partition = RetryPartition::new(self.endpoint.clone());
         let config = client::dynamodb(&config).config().to_builder().retry_partition(partition);
         Client::from_conf(config.build())
     }
 
-    /// A store in a table that is made.
+    /// Creates a table and returns its store.
     pub(crate) async fn store(&self, table: &str, writer: &str) -> DynamoStore {
         let store = DynamoStore::new(self.client().await, table, writer);
         store.ensure_table().await.expect("a table");
@@ -142,7 +142,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let shared = shared.clone();
         let serve = service_fn(move |request| pass(shared.clone(), request));
-        // An error is a connection that was broken, often on purpose.
+        // An error means a broken connection, often on purpose.
         let served = hyper::server::conn::http1::Builder::new();
         tokio::spawn(async move { served.serve_connection(TokioIo::new(stream), serve).await });
     }
@@ -212,14 +212,14 @@ fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
     answer
 }
 
-/// Waits until something is so, at most 30 s.
+/// Waits up to 30 s for a value.
 pub(crate) async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
     let end = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(value) = so().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < end, "not within 30 s: {what}");
+        assert!(tokio::time::Instant::now() < end, "timed out after 30 s waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What Go's parser takes and what it refuses.
+//! What Go's parser accepts and rejects.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn error(text: &str) -> Option<RegexpError> {
 }
 
 #[test]
-fn what_go_refuses_is_refused() {
+fn rejects_what_go_rejects() {
     use RegexpError as E;
     let cases = [
         ("a++", E::NestedRepeat),
@@ -52,7 +52,7 @@ fn what_go_refuses_is_refused() {
 }
 
 #[test]
-fn what_go_takes_is_taken() {
+fn accepts_what_go_accepts() {
     for text in [
         "",
         "^*",
@@ -106,7 +106,7 @@ fn what_go_takes_is_taken() {
     }
 }
 
-/// How many groups Go takes around a text.
+/// The number of groups that Go accepts around a text.
 #[test]
 fn groups_nest_as_deep_as_in_go() {
     for (inner, most) in [

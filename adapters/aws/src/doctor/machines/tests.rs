@@ -44,7 +44,7 @@ fn one<T>(name: &str, thing: T) -> Option<BTreeMap<String, T>> {
     Some(BTreeMap::from([(name.to_owned(), thing)]))
 }
 
-/// An account in which all is well.
+/// An account that passes every check.
 fn account() -> Account {
     let both = [UsageClassType::Spot, UsageClassType::OnDemand];
     let subnets = [("subnet-a", "z-a"), ("subnet-b", "z-b")];
@@ -80,30 +80,30 @@ fn class() -> Class {
     }
 }
 
-/// The one check that is not well, after this change of the account.
+/// Returns the one check that does not pass after this change of the account.
 #[track_caller]
 fn broken(change: impl FnOnce(&mut Account)) -> (&'static str, Outcome, String) {
     let mut account = account();
     change(&mut account);
     let checks = class_checks(&class(), &account);
     let bad: Vec<&Check> = checks.iter().filter(|check| check.outcome != Outcome::Ok).collect();
-    let [bad] = bad[..] else { panic!("one of these is not well: {checks:#?}") };
+    let [bad] = bad[..] else { panic!("expected one failed check: {checks:#?}") };
     assert!(bad.fix.is_some() && bad.message.starts_with("linux: "), "{bad:?}");
     (bad.name, bad.outcome, bad.message.clone())
 }
 
 #[test]
-fn all_is_well_where_everything_fits() {
+fn every_check_passes_when_everything_fits() {
     let checks = class_checks(&class(), &account());
     let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
     assert_eq!(names, [IMAGE, SUBNETS, GROUPS, KINDS]);
     assert!(checks.iter().all(|check| check.outcome == Outcome::Ok), "{checks:#?}");
-    // What could not be looked at is not judged.
+    // What could not be read is not judged.
     assert_eq!(class_checks(&class(), &Account::default()), []);
 }
 
 #[test]
-fn images_must_be_there_and_available() {
+fn images_must_exist_and_be_available() {
     let gone = broken(|account| account.images = Some(BTreeMap::new()));
     assert_eq!((gone.0, gone.1), (IMAGE, Outcome::Fail));
     let pending = broken(|account| {
@@ -113,7 +113,7 @@ fn images_must_be_there_and_available() {
 }
 
 #[test]
-fn subnets_must_be_there_with_room() {
+fn subnets_must_exist_and_have_free_addresses() {
     let gone = broken(|account| {
         account.subnets.as_mut().and_then(|subnets| subnets.remove("subnet-b"));
     });
@@ -128,18 +128,18 @@ fn subnets_must_be_there_with_room() {
 }
 
 #[test]
-fn groups_must_be_of_the_subnets_vpc_and_closed() {
+fn groups_must_belong_to_the_subnets_vpc_and_admit_no_one() {
     let gone = broken(|account| account.groups = Some(BTreeMap::new()));
     assert_eq!((gone.0, gone.1), (GROUPS, Outcome::Fail));
     let elsewhere = broken(|account| account.groups = one("sg-1", group("vpc-2", false)));
     assert_eq!((elsewhere.0, elsewhere.1), (GROUPS, Outcome::Fail));
-    assert!(elsewhere.2.contains("sg-1 is of vpc-2"), "{}", elsewhere.2);
+    assert!(elsewhere.2.contains("sg-1 belongs to vpc-2"), "{}", elsewhere.2);
     let open = broken(|account| account.groups = one("sg-1", group("vpc-1", true)));
     assert_eq!((open.0, open.1), (GROUPS, Outcome::Warn));
 }
 
 #[test]
-fn kinds_must_exist_fit_and_be_offered() {
+fn instance_types_must_exist_fit_and_be_offered() {
     let both = [UsageClassType::Spot, UsageClassType::OnDemand];
     let gone = broken(|account| account.kinds = Some(BTreeMap::new()));
     assert_eq!((gone.0, gone.1), (KINDS, Outcome::Fail));
@@ -150,7 +150,7 @@ fn kinds_must_exist_fit_and_be_offered() {
     let unsold = broken(|account| {
         account.kinds = one("c7a.medium", kind(ArchitectureType::X8664, &both[1..]));
     });
-    assert!(unsold.2.contains("not sold spot"), "{}", unsold.2);
+    assert!(unsold.2.contains("not sold as spot"), "{}", unsold.2);
     let half = broken(|account| account.zones = one("c7a.medium", ["z-a".to_owned()].into()));
     assert_eq!((half.0, half.1), (KINDS, Outcome::Warn));
     let nowhere = broken(|account| account.zones = Some(BTreeMap::new()));

@@ -36,7 +36,7 @@ pub(in super::super) fn machine() -> Instance {
 }
 
 #[test]
-fn a_machine_of_ours_is_read_as_it_was_asked_for() {
+fn a_machine_of_ours_reads_back_as_launched() {
     let machine = machine();
     let attempt = attempt(2);
     let expected = Instance {
@@ -54,7 +54,7 @@ fn a_machine_of_ours_is_read_as_it_was_asked_for() {
         market: Market::Spot,
     };
     assert_eq!(machine, expected);
-    // Others' tags beside ours change nothing, nor does the order.
+    // Neither other tags beside ours nor their order matters.
     let mut more = our_tags();
     more.reverse();
     more.push(tag("aws:autoscaling:groupName", "x"));
@@ -62,13 +62,13 @@ fn a_machine_of_ours_is_read_as_it_was_asked_for() {
 }
 
 #[test]
-fn states_and_ends_are_told() {
+fn ec2_states_and_reasons_are_mapped() {
     use EndedBy::{Cloud, Itself, Request};
     use InstanceState::{Booting, Ending, Gone, Up};
     let rows = [
         ("pending", "", Booting, None),
         ("running", "", Up, None),
-        // A reason that a living machine still shows is of its past.
+        // A running machine may still show a reason of its past.
         ("running", "Client.UserInitiatedShutdown", Up, None),
         ("shutting-down", "Client.UserInitiatedShutdown", Ending, Some(Request)),
         ("terminated", "Client.UserInitiatedShutdown", Gone, Some(Request)),
@@ -97,7 +97,7 @@ fn states_and_ends_are_told() {
 }
 
 #[test]
-fn a_launch_is_told_from_the_record_whatever_the_answer_shows() {
+fn a_launched_machine_is_described_by_the_record() {
     let (slot, attempt) = (slot(), attempt(2));
     let ask = Ask::new(INSTALLATION, &slot, 1, &attempt).unwrap();
     let mut answer = seen(Vec::new());
@@ -114,29 +114,29 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
-/// What makes a machine's tags those of a stranger, or of somebody who edited them.
+/// Changes that make tags foreign or edited.
 #[derive(Clone, Debug)]
 enum Stranger {
-    /// One of ours is not there.
+    /// One of our tags is missing.
     Without(usize),
-    /// One of ours is there twice.
+    /// One of our tags is there twice.
     Twice(usize),
     /// One of our keys is almost ours.
     Key(usize, &'static str, &'static str),
-    /// Another installation's.
+    /// Another installation's value.
     Installation(String),
-    /// A value that is none of that key's.
+    /// A value that its key cannot have.
     Value(usize, String),
-    /// Some tags, whatever they are.
+    /// Arbitrary tags.
     Any(Vec<(String, String)>),
 }
 
-/// Every key of ours but `Name`, which says nothing.
+/// Every key of ours except `Name`, which is not read.
 const OURS: usize = 8;
 
 fn strangers() -> impl Strategy<Value = Stranger> {
     let nearly = prop_oneof![Just(" "), Just("/"), Just("S"), Just("-2"), Just("\u{200b}"),];
-    // Never empty, never the true value of any key: each is checked for the form of its own.
+    // Never empty, never a valid value of any key: each key checks the form of its own.
     let value = prop_oneof![
         "[a-z ]{0,8}x",
         "\\+[0-9]{1,3}",
@@ -195,7 +195,7 @@ fn tags_of(stranger: &Stranger) -> Vec<Tag> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-    /// What is not ours, whole and unchanged, is not told of; so nothing ever looks at it.
+    /// An instance that is not wholly ours is never returned.
     #[test]
     fn strangers_are_left_alone(stranger in strangers()) {
         prop_assert_eq!(ours(INSTALLATION, &seen(tags_of(&stranger))), None);
@@ -203,7 +203,7 @@ proptest! {
 }
 
 proptest! {
-    /// What was written is read, of every slot, and by no other installation.
+    /// Written tags read back for every attempt ID, and never for another installation.
     #[test]
     fn ours_is_read_back(job in 0_i64.., number in 1_u32.., placement in 0_u32..100, registration in any::<i64>()) {
         let mut attempt = attempt(1);

@@ -50,7 +50,7 @@ fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
 }
 
 #[test]
-fn everything_is_asked_for_in_one_call() {
+fn one_call_requests_everything() {
     let asked = input(&attempt(1), &[]);
     assert_eq!((asked.min_count(), asked.max_count()), (Some(1), Some(1)));
     assert_eq!(asked.client_token(), Some("tq-job-7-0a1b2c3d-3-0-9d1dbc"));
@@ -106,7 +106,7 @@ fn everything_is_asked_for_in_one_call() {
 }
 
 #[test]
-fn on_demand_machines_are_asked_for_as_such() {
+fn an_on_demand_launch_sends_no_market_options() {
     let mut attempt = attempt(1);
     let machine = &mut attempt.placements[0].machine;
     machine.market = Market::OnDemand;
@@ -123,7 +123,7 @@ fn on_demand_machines_are_asked_for_as_such() {
 }
 
 #[test]
-fn burstable_machines_keep_the_clouds_own_credit_setting() {
+fn burstable_machines_keep_the_default_credit_setting() {
     for kind in ["t2.micro", "t3.small", "t3a.small", "t4g.nano", "trn1.2xlarge"] {
         let mut attempt = attempt(1);
         attempt.placements[0].machine.kind = kind.to_owned();
@@ -138,7 +138,7 @@ fn the_same_record_gives_the_same_bytes() {
 }
 
 #[test]
-fn no_secret_is_shown_by_accident() {
+fn debug_output_and_tags_hold_no_secret() {
     let slot = slot();
     let attempt = attempt(1);
     let ask = Ask::new("tinqs-ci", &slot, 0, &attempt).unwrap();
@@ -150,7 +150,7 @@ fn no_secret_is_shown_by_accident() {
     assert!(!tags.contains("SECRET"), "{tags}");
 }
 
-/// A label of just the length that makes the script so many bytes.
+/// An attempt with a label that makes the script exactly this long.
 fn with_script_of(bytes: usize) -> Attempt {
     let mut attempt = attempt(1);
     let padded = |attempt: &mut Attempt, length: usize| {
@@ -163,7 +163,7 @@ fn with_script_of(bytes: usize) -> Attempt {
 }
 
 #[test]
-fn user_data_fits_or_is_refused_before_it_is_sent() {
+fn oversized_user_data_is_refused_before_it_is_sent() {
     let slot = slot();
     let fits = with_script_of(USER_DATA_LIMIT);
     assert!(Ask::new("tinqs-ci", &slot, 0, &fits).is_ok());
@@ -173,7 +173,7 @@ fn user_data_fits_or_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_said() {
+fn an_incomplete_launch_is_invalid_and_names_the_key() {
     type Change = fn(&mut Machine);
     let slot = slot();
     assert_eq!(Ask::new("x", &slot, 1, &attempt(1)).unwrap_err().kind, ErrorKind::Invalid);
@@ -214,7 +214,7 @@ fn image() -> Image {
 }
 
 #[test]
-fn disks_are_encrypted_and_end_with_the_machine() {
+fn disks_are_encrypted_and_deleted_with_the_machine() {
     let disks = disks(&image());
     let told: Vec<_> = disks
         .iter()

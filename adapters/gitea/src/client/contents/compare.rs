@@ -1,4 +1,4 @@
-//! What differs between two commits: a plain difference of their trees.
+//! Compares two commits by their trees.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::ports::PortError;
 
 use super::{Client, Depth, Entry, Tree};
 
-/// Calls of one comparison of two large trees.
+/// Most calls of one comparison of two large trees.
 const COMPARISON: usize = 400;
 
 /// Files that differ between two commits.
@@ -15,27 +15,27 @@ const COMPARISON: usize = 400;
 pub enum Changes {
     /// Exactly these.
     All(Vec<String>),
-    /// These and perhaps more: the trees are too large to be compared to the end.
+    /// These and perhaps more: the trees are too large to compare fully.
     Some(Vec<String>),
-    /// The forge cannot tell, nor can its own git: an old commit is not there any more.
+    /// Unknown: the forge no longer has one of the commits.
     Unknown(String),
 }
 
-/// A side of a comparison: `None`: nothing is there.
+/// One side of a comparison; `None`: nothing is there.
 type Side = Option<String>;
 
 impl Client {
-    /// The files that differ between two commits, as a plain difference of their trees.
+    /// Returns the files that differ between two commits, by comparing their trees.
     ///
     /// # Errors
-    /// The forge does not answer, or the token may not.
+    /// The forge does not answer, or the token may not read the repository.
     pub async fn changed_files(
         &self,
         repo: &str,
         before: &str,
         tip: &str,
     ) -> Result<Changes, PortError> {
-        let gone = |sha: &str| Changes::Unknown(format!("the commit {sha} is not at the forge"));
+        let gone = |sha: &str| Changes::Unknown(format!("the forge does not have commit {sha}"));
         let Some(new) = self.tree(repo, tip, Depth::UntilPastWorkflows).await? else {
             return Ok(gone(tip));
         };
@@ -48,7 +48,7 @@ impl Client {
         self.compare_by_folder(repo, before, tip).await
     }
 
-    /// Only folders whose hashes differ are read: large trees mostly differ in few.
+    /// Reads only folders whose hashes differ: large trees mostly differ in few.
     async fn compare_by_folder(
         &self,
         repo: &str,
@@ -61,7 +61,7 @@ impl Client {
         let mut calls = 0;
         while let Some((prefix, old, new)) = folders.pop() {
             if calls >= COMPARISON {
-                tracing::warn!(repo, before, tip, "the change is too large to be compared");
+                tracing::warn!(repo, before, tip, "change too large to compare fully");
                 files.sort();
                 return Ok(Changes::Some(files));
             }
@@ -72,7 +72,7 @@ impl Client {
             calls += usize::from(old.is_some()) + usize::from(new.is_some());
             let (old, new) = tokio::try_join!(read(old), read(new))?;
             let (Some(old), Some(new)) = (old, new) else {
-                let what = format!("a folder of {before} or {tip} is not at the forge");
+                let what = format!("the forge does not have a folder of {before} or {tip}");
                 return Ok(Changes::Unknown(what));
             };
             let Difference { files: some, folders: below } =
@@ -91,7 +91,7 @@ struct Difference {
     folders: Vec<(String, Side, Side)>,
 }
 
-/// What differs between two listings of the same folder: names, modes, types and hashes count.
+/// Compares two listings of the same folder: names, modes, types and hashes count.
 fn compare(prefix: &str, old: &[Entry], new: &[Entry]) -> Difference {
     let index = |entries: &[Entry]| -> BTreeMap<String, Entry> {
         entries.iter().map(|entry| (entry.path.clone(), entry.clone())).collect()

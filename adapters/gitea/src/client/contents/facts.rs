@@ -1,4 +1,4 @@
-//! Small questions about a repository: commits, branches, rights, variables.
+//! Lookups about a repository: commits, branches, permissions, variables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,27 +11,28 @@ use super::{Client, in_repository};
 use crate::client::call::Call;
 use crate::wire::{nullable, owner_and_name, percent_encode};
 
-/// For how long workflows that are not disabled are taken to be so.
+/// How long a list of disabled workflows is cached.
 const DISABLED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
-/// What a commit is.
+/// A commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
     /// Its hash.
     pub sha: String,
     /// The whole message.
     pub message: String,
-    /// Its parents' hashes, the first one first.
+    /// The hashes of its parents, the first parent first.
     pub parents: Vec<String>,
-    /// What differs from its first parent.
+    /// The files that differ from its first parent.
     pub files: Vec<String>,
 }
 
 impl Client {
-    /// A commit, with what differs from its first parent. `None`: there is no such commit.
+    /// Returns a commit with the files that differ from its first parent. `None`: it does not
+    /// exist.
     ///
     /// # Errors
-    /// The forge does not answer, or the token may not.
+    /// The forge does not answer, or the token may not read the repository.
     pub async fn commit(&self, repo: &str, sha: &str) -> Result<Option<Commit>, PortError> {
         let rest = format!("/git/commits/{}?stat=false&verification=false", percent_encode(sha));
         let call = in_repository("commit", repo, &rest)?;
@@ -44,20 +45,20 @@ impl Client {
         }))
     }
 
-    /// A repository by its name. `None`: there is none, for this token.
+    /// Returns a repository by name. `None`: it does not exist, or the token may not see it.
     ///
     /// # Errors
-    /// The forge does not answer, or the token may not.
+    /// The forge does not answer, or refuses the token.
     pub async fn about(&self, repo: &str) -> Result<Option<Repository>, PortError> {
         let call = in_repository("repository", repo, "")?;
         self.found(&call, b'{').await
     }
 
-    /// A branch whose tip this commit is: the default branch where it is one of them. Looks at the
-    /// first 50 branches.
+    /// Returns a branch whose tip is this commit, preferably the default branch. Reads the first 50
+    /// branches.
     ///
     /// # Errors
-    /// The forge does not answer, or the token may not.
+    /// The forge does not answer, or the token may not read the repository.
     pub async fn branch_at(
         &self,
         repo: &str,
@@ -72,10 +73,10 @@ impl Client {
         Ok(found.first().map(|name| (*name).to_owned()))
     }
 
-    /// The tip of a branch. `None`: there is no such branch.
+    /// Returns the tip of a branch. `None`: the branch does not exist.
     ///
     /// # Errors
-    /// The forge does not answer, or the token may not.
+    /// The forge does not answer, or the token may not read the repository.
     pub async fn tip(&self, repo: &str, branch: &str) -> Result<Option<String>, PortError> {
         let rest = format!("/branches/{}", percent_encode(branch));
         let call = in_repository("branch", repo, &rest)?;
@@ -83,7 +84,7 @@ impl Client {
         Ok(branch.and_then(|branch| branch.commit).map(|commit| commit.id))
     }
 
-    /// Whether a user may write to a repository; `false` where the token may not ask.
+    /// Whether a user may write to a repository; `false` if the token may not ask.
     ///
     /// # Errors
     /// The forge does not answer.
@@ -105,12 +106,12 @@ impl Client {
         }
     }
 
-    /// Workflows of the default branch that somebody has disabled, by their ids. Those that only
-    /// another branch has are not listed. Nothing counts as disabled where the token may not ask
-    /// or the server fails the call: it does so where there is no default branch.
+    /// Returns the IDs of the disabled workflows of the default branch. Workflows that exist only
+    /// on another branch are not listed. Empty if the token may not ask, or if the server fails the
+    /// call: it does so if there is no default branch.
     ///
-    /// The answer is remembered for a minute. One that says a workflow in `starting` is disabled
-    /// is asked for again each time: it may be enabled by now, and nothing else tells of its jobs.
+    /// The list is cached for a minute. If it says that a workflow in `starting` is disabled, it is
+    /// read again each time: the workflow may be enabled by now, and nothing else reports its jobs.
     ///
     /// # Errors
     /// The forge does not answer.
@@ -145,8 +146,8 @@ impl Client {
         Ok(disabled)
     }
 
-    /// Whether a pull request of this user was merged into a repository, among the 50 latest
-    /// closed ones; `false` where the token may not ask.
+    /// Whether a pull request of this user was merged into a repository, among the 50 latest closed
+    /// ones; `false` if the token may not ask.
     ///
     /// # Errors
     /// The forge does not answer.
@@ -164,8 +165,8 @@ impl Client {
         }
     }
 
-    /// Variables of a repository over those of its owner, as far as the token may read them.
-    /// Those of the whole forge are not to be had.
+    /// Returns the variables of a repository over those of its owner, as far as the token may read
+    /// them. Variables of the whole forge are not readable.
     ///
     /// # Errors
     /// The forge does not answer.
@@ -177,7 +178,7 @@ impl Client {
         for call in [Call::get("variables", &owners), own] {
             let answer = self.read_contents(&call).await?;
             match answer.status.as_u16() {
-                // The owner is a person, or the token may not: they count as empty.
+                // The owner is a user, or the token may not read them: they count as empty.
                 401 | 403 | 404 | 405 if !answer.is_html() => {}
                 _ => {
                     let rows: Vec<Variable> = self.sender.read_from(&call, &answer, b'[')?;
@@ -200,14 +201,14 @@ struct ApiCommit {
     files: Vec<ChangedFile>,
 }
 
-/// A repository, as far as evaluations need it.
+/// The fields of a repository that evaluations need.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Repository {
-    /// Its id.
+    /// Its ID.
     pub id: i64,
     /// `owner/name`.
     pub full_name: String,
-    /// The branch that counts where an event has none.
+    /// The branch for events that have none.
     #[serde(default, deserialize_with = "nullable")]
     pub default_branch: String,
 }

@@ -1,14 +1,14 @@
-//! Tags can be set by hand on any instance of the account, its client token cannot: no tags make an
-//! instance ours that we did not launch.
+//! Tags can be set by hand on any instance of the account, its client token cannot: no tags turn an
+//! instance that we did not launch into ours.
 
 use tinqs_ci_reconciler::model::{RunName, Uid8};
 
 use super::*;
 
-/// Installations of one account; we are the first.
+/// Installations of one account; ours is the first.
 const INSTALLATIONS: &[&str] = &[INSTALLATION, "tinqs-ci-2", "another"];
 
-/// A launch of one of them.
+/// A launch by one of them.
 #[derive(Clone, Debug)]
 struct Launch {
     installation: &'static str,
@@ -26,7 +26,7 @@ impl Launch {
     }
 }
 
-/// Few runs, so that two launches are often of the same run, incarnation, attempt or placement.
+/// Few values, so that two launches often share the run, incarnation, attempt or placement.
 fn launches() -> impl Strategy<Value = Launch> {
     let run = prop_oneof![
         (7_i64..9).prop_map(RunName::job),
@@ -43,10 +43,10 @@ fn launches() -> impl Strategy<Value = Launch> {
     )
 }
 
-/// What somebody does to tags that he has copied from a machine.
+/// An edit of tags that were copied from a machine.
 #[derive(Clone, Debug)]
 enum Edit {
-    /// Another installation's become ours.
+    /// Another installation's value becomes ours.
     Claim,
     Remove(usize),
     Double(usize),
@@ -55,7 +55,7 @@ enum Edit {
 }
 
 fn edits() -> impl Strategy<Value = Edit> {
-    // As long as EC2 lets a value be, and longer than any of ours.
+    // As long as EC2 allows a value to be, and longer than any of ours.
     let text = prop_oneof![
         Just(String::new()),
         Just("x".repeat(255)),
@@ -94,8 +94,8 @@ fn edited(mut tags: Vec<Tag>, edits: &[Edit]) -> Vec<Tag> {
     tags
 }
 
-/// The token that an instance was launched with: by hand, by a group, by another launch of ours or of
-/// another installation, or almost such a one.
+/// The client token that an instance was launched with: by hand, by a fleet, by another launch of
+/// ours or of another installation, or almost such a token.
 fn tokens() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         2 => Just(None),
@@ -105,7 +105,7 @@ fn tokens() -> impl Strategy<Value = Option<String>> {
         1 => "[ -~]{0,64}".prop_map(Some),
         1 => ".{0,64}".prop_map(Some),
         6 => launches().prop_map(|launch| Some(launch.token())),
-        // Without the installation, which is all that the tag `Name` shows.
+        // Without the installation: the tag `Name` shows this.
         1 => launches().prop_map(|launch| Some(launch.slot.token(launch.placement))),
         1 => (launches(), prop_oneof![Just(" "), Just("0"), Just("-0"), Just("\n")])
             .prop_map(|(launch, more)| Some(format!("{}{more}", launch.token()))),
@@ -113,8 +113,7 @@ fn tokens() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// Whether the launch that the tags name, as they are, would have sent the token. Read without the
-/// code that is tested.
+/// Whether the launch that the tags name would have sent the token. Does not use the tested code.
 fn sent_for(tags: &[Tag], token: Option<&str>) -> bool {
     let value = |key: &str| {
         let tag = tags.iter().find(|tag| tag.key() == Some(key));
@@ -127,7 +126,7 @@ fn sent_for(tags: &[Tag], token: Option<&str>) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // The tags of the very launch that the token is of are no forgery.
+        // A launch's own tags with its own token are no forgery.
         max_global_rejects: 10_000,
         ..ProptestConfig::with_cases(10_000)
     })]
@@ -150,9 +149,9 @@ proptest! {
     }
 }
 
-/// The generated instances are worth judging: many of them carry our tags, whole.
+/// Checks that the generated instances are useful: many carry all of our tags.
 #[test]
-fn tags_alone_are_told_from_other_tags() {
+fn our_tags_without_our_client_token_are_reported_as_such() {
     let launch = |installation, number, placement| Launch {
         installation,
         slot: Slot { number, ..slot() },
@@ -168,7 +167,7 @@ fn tags_alone_are_told_from_other_tags() {
         (real.tags(), Some(launch(INSTALLATION, 2, 1).token())),
         (real.tags(), Some(launch(INSTALLATION, 3, 0).token())),
         (real.tags(), Some(real.slot.token(1))),
-        // A machine of another installation that is called ours.
+        // Another installation's machine, tagged as ours.
         (claimed, Some(launch("another", 3, 1).token())),
     ];
     let id = InstanceId("i-0123456789abcdef0".to_owned());
@@ -181,7 +180,7 @@ fn tags_alone_are_told_from_other_tags() {
     let mut instance = seen(real.tags());
     instance.client_token = Some(real.token());
     assert!(matches!(ownership(INSTALLATION, &instance), Ownership::Ours(_)));
-    // Before its tags are shown, or without an id, it is nobody's.
+    // Before its tags are visible, or without an ID, it is foreign.
     instance.tags = None;
     assert_eq!(ownership(INSTALLATION, &instance), Ownership::Foreign);
     instance.tags = Some(real.tags());
