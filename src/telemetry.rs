@@ -225,12 +225,9 @@ fn log_breakers(report: &Report) {
                 until = %broken.until,
                 "breaker opened, an operator must act; launches are retried every 5 min",
             ),
-            Fact::BreakerClosed { class, open_seconds } => tracing::info!(
-                run,
-                class = class.0.as_str(),
-                open_seconds,
-                "breaker closed",
-            ),
+            Fact::BreakerClosed { class, open_seconds } => {
+                tracing::info!(run, class = class.0.as_str(), open_seconds, "breaker closed",)
+            }
             Fact::Started { .. } | Fact::Finished { .. } | Fact::Created => {}
         }
     }

@@ -1,5 +1,5 @@
-//! The boot script: fields divided by NUL. Uuid, name, token, address, git token, uid of the slot,
-//! then labels.
+//! The boot script. Input: fields separated by NUL: UUID, name, token, URL, git token, UID of the
+//! attempt ID, then labels.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use tinqs_ci_reconciler::model::{Attempt, Boot, ClassName, RunName, Runner, Secr
 
 const FIELDS: [&str; 6] = ["uuid", "name", "token", "address", "git token", "uid"];
 
-/// Whatever the values hold, bash sees the same script but for a comment: they stand in quoted
-/// here-documents alone, as JSON that says exactly them and as two lines of git's configuration.
+/// Checks that bash sees the same script whatever the values are, except for a comment: they occur
+/// only in quoted here-documents, as JSON and as two lines of git's configuration.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     static WITH_GIT: LazyLock<String> = LazyLock::new(|| harmless("http://host/"));
     static WITHOUT: LazyLock<String> = LazyLock::new(|| harmless("none://host/"));
@@ -30,7 +30,7 @@ pub(crate) fn check(data: &[u8]) {
         assert_eq!(text, script(&slot(&incarnation), 3, &hostile), "a function of the attempt");
     }
 
-    // A harmless one whose address is of the same kind, so that git is configured in both or none.
+    // A harmless one with the same kind of URL, so that git is configured in both or none.
     let scheme = url.split_once("://").map_or("none", |(scheme, _)| scheme);
     let known = if matches!(scheme, "http" | "https") { &WITH_GIT } else { &WITHOUT };
     let (hostile, harmless) = (Parts::of(&text), Parts::of(known));
@@ -87,8 +87,8 @@ fn attempt(
     }
 }
 
-/// A script as bash takes it apart: a here-document begins after the line that names its end, and
-/// ends at the first line that is that word and nothing else.
+/// A script as bash splits it: a here-document begins after the line that names its delimiter, and
+/// ends at the first line that is only the delimiter.
 struct Parts<'a> {
     commands: Vec<&'a str>,
     documents: Vec<Vec<&'a str>>,
@@ -125,8 +125,7 @@ fn identity(document: &[&str], texts: &[&str; 4], labels: &[String]) {
     assert_eq!(read, said);
 }
 
-/// `[url "URL"]` and `insteadOf = "URL"`, with nothing in the URLs that ends their quotes or begins
-/// an escape.
+/// Checks `[url "URL"]` and `insteadOf = "URL"`: no URL may end its quotes or begin an escape.
 fn git_configuration(document: &[&str], scheme: &str) {
     let [section, instead] = document else { panic!("not two lines: {document:?}") };
     let quoted = |line: &str, before: &str, after: &str| {
@@ -139,5 +138,5 @@ fn git_configuration(document: &[&str], scheme: &str) {
     let with = quoted(section, "[url \"", "\"]");
     let without = quoted(instead, "\tinsteadOf = \"", "\"");
     let (_, place) = with.split_once(":x-oauth-basic@").expect("a user and a place");
-    assert_eq!(format!("{scheme}://{place}"), without, "the token goes where the forge is");
+    assert_eq!(format!("{scheme}://{place}"), without, "the token goes to the forge only");
 }

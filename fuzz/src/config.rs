@@ -1,21 +1,21 @@
-//! A configuration: lines `NAME=VALUE` of the environment, an empty line, the file.
+//! The configuration. Input: environment variables as lines `NAME=VALUE`, an empty line, the file.
 
 use std::path::Path;
 
 use tinqs_ci::settings::{Env, parse};
 
-/// A credential of the environment that every input may refer to.
+/// An environment variable with a credential that every input may refer to.
 const NAME: &str = "FUZZ_SECRET";
 const SECRET: &str = "never-to-be-told-7f3a";
 
-/// Every text is a configuration or a list of mistakes; the same each time; no message holds a
-/// credential or what would steer a terminal.
+/// Checks that every text is a configuration or a list of mistakes, the same each time, and that no
+/// message contains a credential or control characters.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    // Nothing is gained by what takes long; the file is the operator's own.
+    // Long inputs only take time; the file is the operator's own.
     if text.len() > 16 * 1024 {
         return;
     }
@@ -31,7 +31,7 @@ pub(crate) fn check(data: &[u8]) {
         let told = match &once {
             Ok(loaded) => {
                 assert!(!loaded.settings.forge.url.is_empty());
-                assert!(!loaded.settings.classes.is_empty(), "nothing would be served");
+                assert!(!loaded.settings.classes.is_empty(), "at least one class");
                 plain(&loaded.to_string());
                 loaded.warnings.iter().for_each(|line| plain(line));
                 format!("{loaded:?}")
@@ -55,7 +55,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// One line for people, of a bounded length.
+/// Checks that a message is one line of limited length.
 fn plain(line: &str) {
     let odd = line.chars().find(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(c));
     assert!(odd.is_none(), "{odd:?} in {line:?}");

@@ -1,14 +1,15 @@
-//! Patterns, an empty line, and what they are matched with; a line each.
+//! Glob patterns. Input: patterns, an empty line, and texts to match; one per line.
 
 use tinqs_ci_workflow::Dialect;
 use tinqs_ci_workflow::glob::{Pattern, Patterns, TypesPattern};
 
 const ALL: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 
-/// Any pattern compiles or is refused, and answers for any input; lists decide as their patterns do.
+/// Checks that any pattern compiles or is rejected, matches any text without a panic, and that
+/// lists decide like their patterns.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if text.len() > 4_096 {
@@ -22,7 +23,7 @@ pub(crate) fn check(data: &[u8]) {
             match Pattern::new(pattern, dialect) {
                 Ok(compiled) => {
                     assert_eq!(compiled.negated(), pattern.starts_with('!'));
-                    // What stands for itself matches itself.
+                    // A literal pattern matches itself.
                     if pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/') {
                         assert!(compiled.matches(pattern), "{pattern:?} in {dialect:?}");
                     }
@@ -36,7 +37,7 @@ pub(crate) fn check(data: &[u8]) {
         let list = Patterns::new(&patterns, dialect);
         let each: Result<Vec<_>, _> =
             patterns.iter().map(|text| Pattern::new(text, dialect)).collect();
-        assert_eq!(list.is_ok(), each.is_ok(), "a list compiles where each does");
+        assert_eq!(list.is_ok(), each.is_ok(), "a list compiles if each pattern does");
         if let (Ok(list), Ok(each)) = (list, each) {
             decided(&list, &each, &inputs);
         }

@@ -1,5 +1,5 @@
-//! What a look may see: JSON as `tinqs-ci plan -f` takes it, or (where it does not begin with `{`)
-//! a number of eight bytes that chooses an observation, and changes of it, three bytes each.
+//! Observations. Input: JSON as for `tinqs-ci plan -f`, or (if it does not begin with `{`) a number
+//! of eight bytes that selects an observation, and changes of three bytes each.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -14,20 +14,20 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 #[path = "../../reconciler/tests/enumerated/mod.rs"]
 mod enumerated;
 
-/// Rounds that change something, beside those that go through a class's machines: each that has no
-/// capacity costs two, and the controller goes on with the rest in the next look.
+/// The maximum number of rounds that change something. Each machine of the class without capacity
+/// adds two, and the controller continues with the rest in the next reconcile.
 const ROUNDS: usize = 6;
 
 const YEAR_9000: i64 = 7_030 * 31_557_600;
 
-/// Whatever is seen, there is a plan, the same each time; carried out, it leads to one that asks
-/// for nothing more.
+/// Checks that every observation has a plan, the same each time, and that carrying it out leads to a
+/// plan that requires nothing more.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let Some(mut seen) = read(data) else { return };
-    // A clock may be wrong by years; at the end of time there is nothing left to wait for.
+    // A clock may be wrong by years, but not close to the maximum timestamp.
     if !(0..YEAR_9000).contains(&seen.now.as_second()) {
         return;
     }
@@ -69,7 +69,7 @@ fn read(data: &[u8]) -> Option<Observation> {
     serde_json::from_value(value).ok()
 }
 
-/// How many values there are, the whole and everything in it.
+/// Counts the values: the whole and everything in it.
 fn count(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(count).sum(),
@@ -78,7 +78,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// Changes the value that is `left` places further on.
+/// Changes the value that is `left` positions further on.
 fn alter(value: &mut Value, left: &mut usize, what: u8) -> bool {
     if *left == 0 {
         *value = altered(value.take(), what);
@@ -156,7 +156,7 @@ fn altered(value: Value, what: u8) -> Value {
     }
 }
 
-/// The narrowest of the laws, which hold of garbage too.
+/// Checks the laws that hold even for garbage.
 fn allowed(seen: &Observation, decided: &Plan) {
     let live = |id: &InstanceId| seen.machines.iter().any(|m| m.id == *id && m.is_live());
     for action in &decided.actions {
@@ -180,7 +180,7 @@ fn allowed(seen: &Observation, decided: &Plan) {
         }
     }
     if let (Some(run), Some(after)) = (&seen.run, &decided.status) {
-        // Nobody counts beyond that: such a number is garbage, and counting begins anew.
+        // A higher number is garbage: counting starts again.
         let counted = run.status.next <= u32::MAX / 2;
         assert!(after.next >= run.status.next || !counted, "numbers grow");
         let finished = after.phase == Phase::Finished;
@@ -265,7 +265,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         record::not_launched(&mut run.status, placement, kind, seen.now);
         let tried = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
         if let (ErrorKind::NoCapacity, Some(class), Some(tried)) = (kind, &mut seen.class, tried) {
-            // As the controller remembers it.
+            // Like the cache of the controller.
             let until = seen.now.saturating_add(SignedDuration::from_mins(3)).unwrap_or(seen.now);
             class.short.push(Shortage {
                 machine: tried.machine.clone(),

@@ -1,4 +1,4 @@
-//! A delivery: `EVENT\nCONTENT-TYPE\nSIGNATURE\nBODY`.
+//! Webhook deliveries. Input: `EVENT\nCONTENT-TYPE\nSIGNATURE\nBODY`.
 
 use axum::http::{HeaderMap, HeaderValue};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,11 +12,11 @@ use tinqs_ci_reconciler::ports::WaitingJob;
 const SECRET: &str = "the-webhook-secret";
 const HEADERS: [&str; 2] = ["x-gitea-signature", "x-hub-signature-256"];
 
-/// Only what is signed by the secret is taken, whatever else is said; what is taken is decoded or
-/// refused; what is decoded fits into a record.
+/// Checks that only deliveries signed with the secret are accepted, that those are decoded or
+/// rejected, and that a decoded one fits into a record.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let (event, rest) = split(data, b'\n');
     let (content_type, rest) = split(rest, b'\n');
@@ -31,7 +31,7 @@ pub(crate) fn check(data: &[u8]) {
         for header in HEADERS {
             let headers =
                 HeaderMap::from_iter([(header.parse().expect("a name"), claimed.clone())]);
-            assert!(verified(&headers).is_err(), "signed by nobody");
+            assert!(verified(&headers).is_err(), "not signed with the secret");
         }
     }
     let Ok(text) = read else {
@@ -63,12 +63,12 @@ fn decoded(event: &str, text: &[u8]) {
     let events = match decode(event, text) {
         Ok(events) => events,
         Err(malformed) => {
-            // It goes into the log and to whoever sent it: nothing of the payload in it.
+            // It goes into the log and to the sender, and must not contain the payload.
             assert!(malformed.to_string().len() < 100);
             return;
         }
     };
-    assert!(std::str::from_utf8(text).is_ok(), "what is not text is malformed");
+    assert!(std::str::from_utf8(text).is_ok(), "text that is not UTF-8 is malformed");
     assert_eq!(decode(event, text).expect("the same again"), events);
     for hint in demand::hints(events, Some(demand::Mode::Jobs)).hints {
         match hint {
@@ -102,7 +102,7 @@ fn signed(header: &str, signature: &str) -> HeaderMap {
     HeaderMap::from_iter([(header.parse().expect("a name"), value)])
 }
 
-/// The text up to a byte and what is after it; all, and nothing, where the byte is not there.
+/// Splits at the first such byte; without one, the second part is empty.
 fn split(data: &[u8], at: u8) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == at) {
         Some(end) => (&data[..end], &data[end + 1..]),

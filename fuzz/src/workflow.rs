@@ -1,4 +1,4 @@
-//! A workflow file: from bytes to nodes, events and jobs, as each line of the server reads it.
+//! Workflow files: from bytes to nodes, events and jobs, in each dialect.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use tinqs_ci_workflow::{Dialect, on, yaml};
 
 const ALL: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 
-/// Any bytes are a document or an error, any document has events and jobs or an error; the same
-/// each time, within the bounds that are told.
+/// Checks that any bytes are a document or an error, and any document has events and jobs or an
+/// error: the same each time, within the documented limits.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub(crate) fn check(data: &[u8]) {
     let node = match yaml::parse(data) {
         Ok(node) => node,
@@ -55,7 +55,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// Messages are for people.
+/// Checks the length of a message.
 fn told(message: &str) {
     assert!(!message.is_empty() && message.len() < 4_000, "{} bytes", message.len());
 }

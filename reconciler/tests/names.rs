@@ -1,4 +1,4 @@
-//! Names, backing off and secrets: what holds of every one of them.
+//! Names, backoff and secrets: what holds for each of them.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -26,7 +26,7 @@ fn machine() -> Machine {
     }
 }
 
-/// A run whose first attempt was answered, with every credential that a record may hold.
+/// Returns a run whose first launch succeeded, with every credential that a record may contain.
 fn run(job_id: i64) -> Run {
     let spec = Spec {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
@@ -65,7 +65,7 @@ fn run(job_id: i64) -> Run {
     run
 }
 
-/// How long the run waits once its machine is gone, after so many failures before.
+/// Returns how long a run waits when its machine is gone, after a number of earlier failures.
 fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let mut run = run(job_id);
     run.status.failures = failures_before;
@@ -111,14 +111,14 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let decided = plan(&seen);
     let status = decided.status.expect("the record stays");
     assert_eq!(status.failures, failures_before.saturating_add(1), "one failure is counted");
-    assert_eq!(decided.row == Row::Hold, status.retry_at.is_some(), "it waits, or it does not");
+    assert_eq!(decided.row == Row::Hold, status.retry_at.is_some(), "on hold if it waits");
     status.retry_at.map(|at| at.duration_since(now()))
 }
 
 #[test]
-fn backing_off_begins_with_the_second_failure_and_doubles_from_15_s_to_8_min() {
+fn backoff_starts_with_the_second_failure_and_doubles_from_15_s_to_8_min() {
     for job_id in 1..400 {
-        assert_eq!(backs_off(job_id, 0), None, "the first failure costs nothing");
+        assert_eq!(backs_off(job_id, 0), None, "the first failure needs no wait");
         for (before, full) in
             [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 480), (7, 480), (99, 480)]
         {
@@ -132,15 +132,15 @@ fn backing_off_begins_with_the_second_failure_and_doubles_from_15_s_to_8_min() {
 }
 
 #[test]
-fn backing_off_is_spread_and_the_same_each_time() {
+fn backoff_is_spread_and_deterministic() {
     let waits: std::collections::BTreeSet<_> = (1..200).map(|job| backs_off(job, 6)).collect();
     assert!(waits.len() > 150, "only {} different waits of 199 runs", waits.len());
     assert_eq!(backs_off(42, 6), backs_off(42, 6));
     let early = (1..400).filter_map(|job| backs_off(job, 6)).filter(|w| w.as_secs() < 420).count();
-    assert!((100..300).contains(&early), "{early} of 399 wait less than the middle");
+    assert!((100..300).contains(&early), "{early} of 399 wait less than the median");
 }
 
-/// Job ids at the edges: of numbers of digits, of what JSON keeps exactly, of what the type holds.
+/// Job IDs at the limits: of numbers of digits, of exact JSON numbers, of the type.
 fn job_ids() -> Vec<i64> {
     let mut ids = vec![0, 1, 9, 42, (1 << 53) - 1, 1 << 53, i64::MAX];
     ids.extend((1..19).flat_map(|digits| [10_i64.pow(digits) - 1, 10_i64.pow(digits)]));
@@ -148,7 +148,7 @@ fn job_ids() -> Vec<i64> {
 }
 
 #[test]
-fn slots_are_read_as_they_are_written_and_fit_into_50_characters() {
+fn attempt_ids_round_trip_and_have_at_most_50_characters() {
     let names = job_ids().into_iter().map(RunName::job).chain([
         RunName::push(&["7", "refs/heads/main", "c0ffee", "ci.yml", "build", "0"]),
         RunName::push(&[]),
@@ -161,7 +161,7 @@ fn slots_are_read_as_they_are_written_and_fit_into_50_characters() {
             let text = slot.to_string();
             assert!(text.len() <= 50, "{text} has {} characters", text.len());
             assert_eq!(text.parse(), Ok(slot.clone()), "{text}");
-            // EC2 takes client tokens of 64 characters.
+            // EC2 accepts client tokens of up to 64 characters.
             assert!(slot.token(u32::MAX).len() <= 64, "{}", slot.token(u32::MAX));
             let json = serde_json::to_string(&slot).expect("JSON");
             assert_eq!(serde_json::from_str::<Slot>(&json).ok(), Some(slot), "{json}");
@@ -170,7 +170,7 @@ fn slots_are_read_as_they_are_written_and_fit_into_50_characters() {
 }
 
 #[test]
-fn what_is_no_name_of_ours_is_refused_and_nothing_has_two_spellings() {
+fn invalid_names_are_rejected_and_each_name_has_one_spelling() {
     for text in [
         "",
         "job-",
@@ -211,12 +211,12 @@ fn what_is_no_name_of_ours_is_refused_and_nothing_has_two_spellings() {
         assert!(text.parse::<Slot>().is_err(), "{text:?}");
     }
     let long = "tq-".repeat(10_000);
-    let error = long.parse::<Slot>().expect_err("no slot").to_string();
-    assert!(error.len() < 200, "an error quotes little of what it refuses: {error}");
+    let error = long.parse::<Slot>().expect_err("no attempt ID").to_string();
+    assert!(error.len() < 200, "an error quotes only part of the text: {error}");
 }
 
 #[test]
-fn names_of_pushes_tell_their_parts_apart() {
+fn push_run_names_differ_if_their_parts_differ() {
     let all = [
         RunName::push(&["ab"]),
         RunName::push(&["a", "b"]),
@@ -229,7 +229,7 @@ fn names_of_pushes_tell_their_parts_apart() {
 }
 
 #[test]
-fn a_uid_tells_installation_name_and_time_apart() {
+fn a_uid_depends_on_installation_name_and_creation_time() {
     let spec = run(1).spec;
     let uid = |installation: &str, job: i64, at: Timestamp| {
         Run::new(installation, RunName::job(job), spec.clone(), at).uid
@@ -241,7 +241,7 @@ fn a_uid_tells_installation_name_and_time_apart() {
 }
 
 #[test]
-fn a_record_is_read_as_it_was_written_with_its_credentials() {
+fn a_stored_record_round_trips_with_its_credentials() {
     let mut all = vec![run(42), run(i64::MAX)];
     let mut bare = run(7);
     if let Some(attempt) = &mut bare.status.attempt {
@@ -260,12 +260,12 @@ fn a_record_is_read_as_it_was_written_with_its_credentials() {
 }
 
 #[test]
-fn no_credential_is_shown() {
+fn debug_and_json_show_no_credential() {
     let run = run(42);
     let pretty = serde_json::to_string_pretty(&run).expect("JSON");
     for shown in [format!("{run:?}"), format!("{run:#?}"), pretty] {
         assert!(!shown.contains("s3cr3t"), "{shown}");
         assert!(shown.contains("[secret]"));
     }
-    assert!(String::from_utf8_lossy(&encode(&run)).contains(TOKEN), "the store keeps it");
+    assert!(String::from_utf8_lossy(&encode(&run)).contains(TOKEN), "the store needs it");
 }

@@ -1,5 +1,5 @@
-//! What is asked of a record and of a class without deciding anything: what a person changes, what
-//! lists and pages hold, whom a class serves, and what an action's answer makes of a status.
+//! Records and classes without a decision: changes by a person, lists and pages, which jobs a class
+//! serves, and how the result of an action changes a status.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("as it is kept")
 }
 
-/// A run of `acme/site`, made at 0 s.
+/// Returns a run of `acme/site`, created at 0 s.
 fn run(name: RunName) -> Run {
     let spec: Spec = read(json!({
         "job": { "repo": "acme/site", "repo_id": 7, "job_id": 42 }, "runs_on": ["linux"],
@@ -35,7 +35,7 @@ fn attempt(slot: &Slot, class: &str) -> Attempt {
     }))
 }
 
-/// The same with an attempt of a class.
+/// Returns the same run with an attempt of a class.
 fn started(class: &str) -> Run {
     let mut run = run(RunName::job(42));
     run.status.phase = Phase::Starting;
@@ -51,16 +51,16 @@ fn a_deleted_run_is_a_tombstone_and_the_number_that_may_be_prepared_is_void() {
     run.delete(at(10), false);
     assert_eq!((run.deleted_at, run.terminate_now), (Some(at(10)), false));
     assert_eq!((run.status.next, run.status.due), (3, at(10)));
-    // Again, and its machine with it: since when it is one stays.
+    // Again, with its machine: the time of deletion stays.
     run.delete(at(20), true);
     assert_eq!((run.deleted_at, run.terminate_now, run.status.next), (Some(at(10)), true, 4));
-    // What was asked for is not taken back.
+    // The request to terminate is not withdrawn.
     run.delete(at(30), false);
     assert!(run.terminate_now);
 }
 
 #[test]
-fn a_retry_clears_backing_off_giving_up_and_the_tombstone() {
+fn a_retry_clears_backoff_giving_up_and_deletion() {
     let mut run = started("linux");
     run.delete(at(5), true);
     let status = &mut run.status;
@@ -75,7 +75,7 @@ fn a_retry_clears_backing_off_giving_up_and_the_tombstone() {
 }
 
 #[test]
-fn a_retry_does_not_open_what_is_done() {
+fn a_retry_does_not_reopen_a_succeeded_run() {
     let mut run = started("linux");
     run.status.phase = Phase::Finished;
     (run.status.outcome, run.status.finished_at) = (Some(Outcome::Succeeded), Some(at(9)));
@@ -85,16 +85,16 @@ fn a_retry_does_not_open_what_is_done() {
 }
 
 #[test]
-fn a_name_tells_whether_a_push_called_for_the_run() {
+fn a_name_shows_whether_a_push_triggered_the_run() {
     assert!(RunName::push(&["acme/site", "build"]).is_push());
     assert!(!RunName::job(7).is_push());
-    // A list of runs says their ids.
+    // UIDs are printed in the usual form.
     let uid = run(RunName::job(7)).uid.to_string();
     assert_eq!((uid.len(), uid.matches('-').count()), (36, 4), "{uid}");
 }
 
 #[test]
-fn the_list_of_open_runs_tells_who_waits_for_a_seat() {
+fn the_list_of_open_runs_shows_which_run_waits_for_a_seat() {
     let mut run = run(RunName::job(42));
     let listed = OpenRun::of(&run);
     assert_eq!((listed.at_limit, &listed.attempt, listed.deleted), (false, &None, false));
@@ -111,7 +111,7 @@ fn the_list_of_open_runs_tells_who_waits_for_a_seat() {
 }
 
 #[test]
-fn a_page_holds_what_all_of_its_filter_says() {
+fn a_page_contains_runs_that_match_all_of_its_filter() {
     let (waiting, starting) = (run(RunName::job(42)), started("linux"));
     let takes = |phase: Option<Phase>, class: Option<&str>, repo: Option<&str>| {
         let class = class.map(|name| read(json!(name)));
@@ -123,7 +123,7 @@ fn a_page_holds_what_all_of_its_filter_says() {
         ((None, None, None), (true, true)),
         ((Some(Phase::Waiting), None, None), (true, false)),
         ((some_phase, None, None), (false, true)),
-        // Who has no attempt is of no class yet.
+        // A run without an attempt has no class yet.
         ((None, linux, None), (false, true)),
         ((None, Some("macos"), None), (false, false)),
         ((None, None, Some("acme/site")), (true, true)),
@@ -139,7 +139,7 @@ fn a_page_holds_what_all_of_its_filter_says() {
 }
 
 #[test]
-fn a_class_serves_what_a_runner_with_its_labels_may_take() {
+fn a_class_serves_jobs_that_a_runner_with_its_labels_may_take() {
     let class = |labels: &[&str], unlabelled: bool| -> Class {
         read(
             json!({ "name": "one", "labels": labels, "serves_unlabelled": unlabelled, "machines": [] }),
@@ -152,7 +152,7 @@ fn a_class_serves_what_a_runner_with_its_labels_may_take() {
         (&["linux"], true, true),
         (&["linux", "x64"], true, true),
         (&["linux", "arm64"], false, true),
-        // What no runner can carry, alone or beside others.
+        // Labels that no runner can have, alone or beside others.
         (&["host"], false, false),
         (&[""], false, false),
         (&["linux:host"], false, false),
@@ -182,7 +182,7 @@ fn prepare(run: &Run) -> Prepare {
 }
 
 #[test]
-fn what_preparing_came_to_is_told_by_the_status() {
+fn the_status_shows_the_result_of_a_preparation() {
     let mut run = run(RunName::job(42));
     let prepare = prepare(&run);
     assert_eq!(prepare.seat.expect("counted"), SeatLimits { class: Some(3), repo: Some(2) });
@@ -202,7 +202,7 @@ fn what_preparing_came_to_is_told_by_the_status() {
 }
 
 #[test]
-fn what_a_launch_was_answered_stands_with_its_placement() {
+fn the_result_of_a_launch_is_recorded_in_its_placement() {
     let mut run = started("linux");
     let machine: Instance = read(json!({
         "id": "i-1", "slot": run.slot(1).to_string(), "placement": 0, "state": "booting",
@@ -223,7 +223,7 @@ fn what_a_launch_was_answered_stands_with_its_placement() {
 }
 
 #[test]
-fn errors_and_rows_say_what_they_are() {
+fn errors_and_rules_are_displayed_in_words() {
     let error = PortError::new("store", "put", ErrorKind::NoCapacity, "full");
     let kinds = [
         (ErrorKind::Conflict, "conflict"),
@@ -240,13 +240,13 @@ fn errors_and_rows_say_what_they_are() {
     assert_eq!((Row::Launch.to_string(), Row::PushEnded.to_string()), ("11".into(), "P2".into()));
 }
 
-/// Whether a status that differs in its due alone is worth a write.
+/// Returns whether a status that differs only in its due is written.
 fn due_is_written(stored: &Run, due: Timestamp, now: Timestamp) -> bool {
     record::worth_writing(stored, &Status { due, ..stored.status.clone() }, now)
 }
 
 #[test]
-fn a_due_is_written_only_where_the_stored_one_would_not_be_looked_at_in_time() {
+fn a_due_is_written_only_if_the_stored_one_would_be_too_late() {
     let now = at(0);
     let latest = now + LONGEST_DUE;
     let (second, minute) = (SignedDuration::from_secs(1), SignedDuration::from_mins(1));
@@ -256,7 +256,7 @@ fn a_due_is_written_only_where_the_stored_one_would_not_be_looked_at_in_time() {
     let mut tombstone = finished.clone();
     tombstone.deleted_at = Some(now);
     let cases = [
-        ("an open run's due moves with each look", &open, now, now + minute, false),
+        ("an open run's due moves with each reconcile", &open, now, now + minute, false),
         ("an open run may be due as late as that", &open, latest, now + minute, false),
         ("an open run is not due later than that", &open, latest + second, now + minute, true),
         ("the plan itself asks for a later due", &open, latest + minute, latest + minute, false),
@@ -264,9 +264,9 @@ fn a_due_is_written_only_where_the_stored_one_would_not_be_looked_at_in_time() {
         ("a finished run keeps its due", &finished, latest + minute, latest + minute, false),
         ("a finished run is due later", &finished, now, now + minute, true),
         ("a finished run is due far in the future", &finished, Timestamp::MAX, latest, true),
-        // A machine that hangs after its job is looked at every minute, for hours.
-        ("a tombstone's due moves with each look", &tombstone, now, now + minute, false),
-        ("a tombstone is due far in the future", &tombstone, Timestamp::MAX, now + minute, true),
+        // A run whose machine hangs after its job is reconciled every minute, for hours.
+        ("a deleted run's due moves with each reconcile", &tombstone, now, now + minute, false),
+        ("a deleted run is due far in the future", &tombstone, Timestamp::MAX, now + minute, true),
     ];
     for (name, run, stored, decided, written) in cases {
         let mut run = run.clone();

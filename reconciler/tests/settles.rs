@@ -1,5 +1,5 @@
-//! `plan` over an enumerated product of what can be seen: it is total, keeps what must be kept, and
-//! what it asks for, done, leads to a plan that asks for nothing more.
+//! Runs `plan` over an enumerated product of observations: it is total, keeps the laws, and once
+//! its actions are carried out, a plan follows that requires nothing more.
 
 mod enumerated;
 
@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::plan::{
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-/// Changing rounds until nothing more is to be done.
+/// The maximum number of rounds that change something.
 const ROUNDS: usize = 6;
 
 #[test]
@@ -59,12 +59,12 @@ fn every_plan_keeps_the_laws_and_settles() {
         longest = longest.max(rounds);
     }
     let never: Vec<_> = Row::ALL.iter().filter(|row| !reached.contains(row)).collect();
-    assert!(never.is_empty(), "rows never reached: {never:?}");
+    assert!(never.is_empty(), "rules never reached: {never:?}");
     assert!(planned > 100_000, "only {planned} plans");
     assert!(longest > 3, "no case needs more than {longest} rounds");
 }
 
-/// The row that asks for an action, where it is another than the status's.
+/// Returns the rule that requires an action, if it is another one than that of the status.
 fn ground(action: &Action) -> Option<Row> {
     match action {
         Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
@@ -74,7 +74,7 @@ fn ground(action: &Action) -> Option<Row> {
     }
 }
 
-/// What is seen, as it becomes by what is done, all at one time.
+/// An observation that changes by the actions, all at one time.
 struct World {
     seen: Observation,
     launching: Launching,
@@ -82,7 +82,7 @@ struct World {
 }
 
 impl World {
-    /// Nothing would be written and no effect issued.
+    /// Returns whether nothing would be written and no effect issued.
     fn nothing_to_do(&self, decided: &Plan) -> bool {
         let Plan { row: _, status, prepare, actions } = decided;
         let before = self.seen.run.as_ref().map(|run| &run.status);
@@ -158,9 +158,9 @@ impl World {
         self.launched.push(slot.token(placement));
         let Some(run) = &mut self.seen.run else { panic!("a launch without a record") };
         let Some(attempt) = run.status.attempt.clone() else { panic!("a launch without attempt") };
-        assert!(first, "{slot} is launched twice in a look");
+        assert!(first, "{slot} is launched twice in a reconcile");
         let state = match self.launching {
-            // Only a token that was used before can be answered by a dead machine.
+            // Only a token that was used before can return a dead machine.
             Launching::Dead if attempt.number == 1 => InstanceState::Gone,
             Launching::Boots | Launching::Dead => InstanceState::Booting,
             Launching::Fails(kind) => {
@@ -197,7 +197,7 @@ impl World {
     }
 }
 
-/// What holds of every plan.
+/// Checks what holds for every plan.
 fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let Plan { row, status, prepare, actions } = decided;
     for action in actions {
@@ -217,17 +217,17 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     if (after.phase == Phase::Finished) != after.outcome.is_some()
         || after.outcome.is_some() != after.finished_at.is_some()
     {
-        return Err("finished, when and how go together".to_owned());
+        return Err("phase, finished_at and outcome contradict each other".to_owned());
     }
     if let Some(prepare) = prepare
         && (prepare.slot != run.slot(after.next) || after.phase != Phase::Waiting)
     {
-        return Err("what is prepared is the number next of a waiting run".to_owned());
+        return Err("only the number next of a waiting run may be prepared".to_owned());
     }
     stopped(seen, decided)
 }
 
-/// While a class is stopped no attempt of it is begun, and none asked for that another may have.
+/// Checks that an open breaker lets no attempt start, and repeats no launch of another reconcile.
 fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let Some(class) = seen.class.as_ref().filter(|class| class.broken(seen.now).is_some()) else {
         return Ok(());
@@ -236,10 +236,10 @@ fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let own = attempt.filter(|a| a.class == class.name).map(|a| (a.number, a.current()));
     let asks = decided.actions.iter().any(|a| matches!(a, Action::Launch { .. }));
     if decided.prepare.is_some() || decided.row == Row::NextPlacement {
-        return Err("a class that is stopped gets an attempt or a placement".to_owned());
+        return Err("an attempt or a placement starts while the breaker is open".to_owned());
     }
     if asks && own.is_some() && seen.recorded_here != own {
-        return Err("a class that is stopped is asked for what another look recorded".to_owned());
+        return Err("an open breaker repeats the launch of another reconcile".to_owned());
     }
     Ok(())
 }
@@ -282,14 +282,14 @@ fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Resu
     if fine { Ok(()) } else { Err(format!("{action:?} is not allowed")) }
 }
 
-/// Numbers grow; what is recorded of an attempt stays.
+/// Checks that numbers grow, and that recorded attempts do not change.
 fn kept(before: &Status, after: &Status) -> Result<(), String> {
     if after.next < before.next {
         return Err("next shrinks".to_owned());
     }
     let numbers = after.past.iter().map(|p| p.number).chain(after.attempt.iter().map(|a| a.number));
     if numbers.into_iter().any(|n| n >= after.next) {
-        return Err("next is not beyond every number".to_owned());
+        return Err("next is not above every number".to_owned());
     }
     match (&before.attempt, &after.attempt) {
         (Some(old), Some(new)) => {
@@ -312,7 +312,7 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
     Ok(())
 }
 
-/// Entering Running, Finished or `NoClass` voids the number that may be under preparation.
+/// Checks that entering Running, Finished or `NoClass` voids the number in preparation.
 fn entered(row: Row, before: &Status, after: &Status) -> Result<(), String> {
     let enters = |phase: Phase| before.phase != phase && after.phase == phase;
     let no_class = row == Row::NoClass

@@ -15,15 +15,15 @@ pub(super) use init::{Init, InitCloud};
 const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
                      3 not found, 4 cannot reach the server.";
 const CODES_PLAN: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot \
-                          reach the server;\nwith --exit-code: 0 settled, 2 changes are planned.";
+                          reach the server; with --exit-code: 0 settled, 2 changes are planned.";
 const CODES_LOCAL: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error.";
 const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seconds; `tinqs-ci \
-                     init` sets it up for\nyour Gitea.\n\nEnvironment: TINQS_CI_CONFIG \
-                     (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file),\n\
+                     init` sets it up for your Gitea.\n\nEnvironment: TINQS_CI_CONFIG \
+                     (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file), \
                      TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), \
                      NO_COLOR.\n\n\
                      Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
-                     3 not found, 4 cannot reach\nthe server.";
+                     3 not found, 4 cannot reach the server.";
 
 /// Runs each waiting Gitea Actions job on its own ephemeral machine.
 #[derive(Debug, Parser)]

@@ -201,8 +201,7 @@ fn plural(kind: &str) -> String {
 }
 
 fn yaml<T: serde::Serialize>(thing: &T) -> Result<String, Failure> {
-    print::yaml(thing)
-        .map_err(|error| Failure::failed(format!("cannot encode as YAML: {error}")))
+    print::yaml(thing).map_err(|error| Failure::failed(format!("cannot encode as YAML: {error}")))
 }
 
 fn names<T: Listed>(things: &[T]) -> String {

@@ -246,7 +246,8 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
     if let Some(token) = env.get("GITEA_TOKEN").filter(|token| !token.is_empty()) {
         return Ok((Secret::new(token.as_str()), TokenPlace::Variable("GITEA_TOKEN")));
     }
-    let answer = asker.ask_hidden("Access token (from Settings → Applications; input is hidden)")?;
+    let answer =
+        asker.ask_hidden("Access token (from Settings → Applications; input is hidden)")?;
     if answer.is_empty() {
         return Err(Failure::usage("no access token was entered")
             .hint("create one in Gitea: Settings → Applications → Generate New Token"));

@@ -17,8 +17,7 @@ use crate::settings::AWS;
 use tinqs_ci_reconciler::text::chain;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
-    print::json(thing)
-        .map_err(|error| Failure::failed(format!("cannot encode as JSON: {error}")))
+    print::json(thing).map_err(|error| Failure::failed(format!("cannot encode as JSON: {error}")))
 }
 
 pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {

@@ -227,9 +227,7 @@ mod tests {
         }
         assert!(queue("", &format!("{good}.fifo")).unwrap_err().contains("FIFO"));
         assert_eq!(compute("", "eu-central-1"), Ok(ComputeUrl::Ec2("eu-central-1".to_owned())));
-        for (region, why) in
-            [("", "AWS_REGION"), ("EU", "not a region"), ("a/b", "not a region")]
-        {
+        for (region, why) in [("", "AWS_REGION"), ("EU", "not a region"), ("a/b", "not a region")] {
             assert!(compute("", region).unwrap_err().contains(why), "{region}");
         }
     }

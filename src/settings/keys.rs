@@ -262,7 +262,8 @@ pub(super) const CLASS: &[Key] = &[
 pub(super) const MACHINES: &[Key] = &[
     key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
         .or("[\"on-demand\"]"),
-    key("kinds", ANY_TEXTS, "The instance types; for child processes any name.").or("[\"process\"]"),
+    key("kinds", ANY_TEXTS, "The instance types; for child processes any name.")
+        .or("[\"process\"]"),
     key("subnets", ANY_TEXTS, "The subnet IDs."),
     key("image", ANY_TEXT, "The image ID."),
     key("security_groups", ANY_TEXTS, "The security group IDs."),

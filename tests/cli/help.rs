@@ -1,4 +1,4 @@
-//! Every verb's help, as people see it.
+//! The help of every command.
 
 use expect_test::{Expect, expect};
 
@@ -15,7 +15,7 @@ fn help(args: &[&str], expected: &Expect) {
 }
 
 #[test]
-fn the_whole() {
+fn all_commands() {
     help(
         &[],
         &expect![[r#"
@@ -469,14 +469,14 @@ fn version() {
 }
 
 #[test]
-fn what_is_not_in_this_build_is_not_offered() {
+fn unknown_commands_are_not_listed() {
     let said = tinqs(&["--help"]);
     assert!(!said.out.contains("drift"), "{}", said.out);
     assert_eq!(tinqs(&["drift"]).code, 2);
 }
 
 #[test]
-fn the_reference_holds_every_verb() {
+fn the_reference_contains_every_command() {
     let page = tinqs_ci::commands::reference();
     for verb in [
         "serve",

@@ -13,7 +13,7 @@ use crate::{Said, tinqs, tinqs_in};
 
 const TOKEN: &str = "0123456789012345678901234567890123456789";
 
-/// A Gitea whose token is an administrator's, or only a user's.
+/// Starts a Gitea whose token belongs to an administrator or a plain user.
 fn forge(is_admin: bool) -> Server {
     Server::new(move |asked, _| gitea(asked, is_admin))
 }
@@ -40,7 +40,7 @@ fn gitea_of(version: &str, asked: &Asked, is_admin: bool) -> Answer {
         "GET /api/v1/admin/actions/jobs" if !is_admin => {
             Answer(403, None, json!({ "message": "user should be the site admin" }))
         }
-        // It came with 1.25.
+        // The list exists since 1.25.
         _ if path.ends_with("/actions/jobs") && version < "1.25" => {
             Answer(404, None, json!({ "message": "not found" }))
         }
@@ -66,7 +66,7 @@ fn mode(file: &Path) -> u32 {
 }
 
 #[test]
-fn flags_alone_make_a_configuration() {
+fn init_with_flags_writes_a_valid_configuration() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
     let said = init(folder.path(), &server, &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
@@ -150,7 +150,7 @@ fn flags_alone_make_a_configuration() {
 }
 
 #[test]
-fn nothing_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
     let file = folder.path().join("tinqs-ci.toml");
     std::fs::write(&file, "mine").expect("written");
@@ -162,7 +162,7 @@ fn nothing_is_overwritten() {
     "#]]
     .assert_eq(&said.err);
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
-    assert_eq!(server.lines(), Vec::<String>::new(), "it was seen before anybody was asked");
+    assert_eq!(server.lines(), Vec::<String>::new(), "the file is checked before any request");
 
     let said = init(folder.path(), &server, &["--output", "other.toml"]);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -172,7 +172,7 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
-fn everything_may_be_said() {
+fn every_flag_is_respected() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(false));
     let token = folder.path().join("token");
     std::fs::write(&token, format!("{TOKEN}\n")).expect("written");
@@ -214,7 +214,7 @@ fn everything_may_be_said() {
     assert!(said.out.contains("ALLOWED_HOST_LIST = external,10.0.0.5\n"), "{}", said.out);
 }
 
-/// The events of the webhook that was added, if one was.
+/// Returns the events of the created webhook, if any.
 fn events(server: &Server) -> Option<Value> {
     let made = server.asked().into_iter().find(|asked| asked.line.starts_with("POST"))?;
     let body: Value = serde_json::from_str(&made.body).expect("JSON");
@@ -222,10 +222,10 @@ fn events(server: &Server) -> Option<Value> {
 }
 
 #[test]
-fn the_webhook_tells_of_what_the_demand_needs() {
+fn the_created_webhook_sends_the_events_that_the_demand_needs() {
     let all = json!(["workflow_job", "push", "create", "delete", "pull_request"]);
     let jobs = json!(["workflow_job"]);
-    // Whether auto chooses pushes is the server's to say: the job list came with 1.25.
+    // `auto` depends on the server: the job list exists since 1.25.
     let cases: [(&str, bool, &[&str], &Value); 6] = [
         ("1.26.4", true, &[], &jobs),
         ("1.26.4", true, &["--demand", "jobs"], &jobs),
@@ -255,7 +255,7 @@ fn the_webhook_tells_of_what_the_demand_needs() {
 }
 
 #[test]
-fn by_hand_it_is_said_which_events_and_what_goes_without_them() {
+fn the_manual_instructions_name_the_events_and_the_consequence_without_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = forge(true);
     let said = init(folder.path(), &server, &["--demand", "push"]);
@@ -270,7 +270,7 @@ fn by_hand_it_is_said_which_events_and_what_goes_without_them() {
 }
 
 #[test]
-fn a_server_that_cannot_serve_the_demand_is_named_and_nothing_is_written() {
+fn a_server_that_cannot_serve_the_demand_is_rejected_and_nothing_is_written() {
     let cases: [(&str, bool, &[&str]); 3] = [
         ("1.24.7", true, &["--demand", "jobs"]),
         ("1.23.8", true, &["--demand", "push"]),
@@ -295,7 +295,7 @@ fn a_server_that_cannot_serve_the_demand_is_named_and_nothing_is_written() {
 }
 
 #[test]
-fn forgejo_is_refused_by_its_version() {
+fn forgejo_is_rejected_by_its_version() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::new(|asked, _| gitea_of("15.0.0+gitea-1.22.0", asked, true));
     let said = init(folder.path(), &server, &[]);
@@ -307,11 +307,11 @@ fn forgejo_is_refused_by_its_version() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
     let said = init(folder.path(), &server, &["--demand", "jobs"]);
     assert_eq!(said.code, 0, "asked for by name: {}{}", said.out, said.err);
-    assert!(said.out.contains("not a Gitea that is supported"), "{}", said.out);
+    assert!(said.out.contains("not a supported Gitea"), "{}", said.out);
 }
 
 #[test]
-fn a_token_that_is_given_goes_into_a_file_of_its_own() {
+fn a_token_flag_is_written_to_its_own_file() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
     let said = tinqs_in(folder.path(), &["init", "--url", &server.url, "--token", TOKEN], &[]);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -323,7 +323,7 @@ fn a_token_that_is_given_goes_into_a_file_of_its_own() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named_before_anything_is_written() {
+fn missing_and_wrong_flags_are_reported_before_anything_is_written() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(false));
     let said = tinqs(&["init"]);
     assert_eq!(said.code, 2);
@@ -375,7 +375,7 @@ fn what_is_missing_or_wrong_is_named_before_anything_is_written() {
 }
 
 #[test]
-fn what_is_of_aws_stands_alone() {
+fn aws_flags_exclude_forge_flags() {
     let folder = tempfile::tempdir().expect("a folder");
     let said = tinqs_in(folder.path(), &["init", "--aws", "--scope", "all"], &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
@@ -385,7 +385,7 @@ fn what_is_of_aws_stands_alone() {
     assert!(said.err.contains("were not provided: --aws"), "{}", said.err);
     let said = tinqs_in(folder.path(), &["init", "--aws"], &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
-    let lacks = if cfg!(feature = "aws") { "no configuration" } else { "no `init --aws`" };
+    let lacks = if cfg!(feature = "aws") { "no configuration" } else { "no AWS adapters" };
     assert!(said.err.contains(lacks), "{}", said.err);
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "nothing is written");
 }

@@ -1,4 +1,4 @@
-//! Verbs that ask no server, and wrong words.
+//! Commands that call no server, and usage errors.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ fn wrong(args: &[&str], expected: &Expect) {
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn wrong_words_are_told_in_two_lines() {
+fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["gett"],
         &expect![[r#"
@@ -133,7 +133,7 @@ fn wrong_words_are_told_in_two_lines() {
 }
 
 #[test]
-fn nothing_at_all_shows_the_help() {
+fn no_arguments_show_the_help() {
     let said = tinqs(&[]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("Usage: tinqs-ci"), "{}", said.err);
@@ -142,7 +142,7 @@ fn nothing_at_all_shows_the_help() {
 }
 
 #[test]
-fn version_tells_what_this_is() {
+fn version_prints_name_version_and_features() {
     let said = tinqs(&["version"]);
     assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci 0.1.0\n"));
     let said = tinqs(&["version", "-o", "json"]);
@@ -152,7 +152,7 @@ fn version_tells_what_this_is() {
 }
 
 #[test]
-fn schemas_are_schemas() {
+fn printed_schemas_are_valid() {
     for kind in ["config", "run", "observation"] {
         let said = tinqs(&["schema", kind]);
         assert_eq!(said.code, 0, "{}", said.err);
@@ -172,7 +172,7 @@ fn schemas_are_schemas() {
 }
 
 #[test]
-fn completions_are_scripts() {
+fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let said = tinqs(&["completion", shell]);
         assert_eq!((said.code, said.err.as_str()), (0, ""));
@@ -181,7 +181,7 @@ fn completions_are_scripts() {
 }
 
 #[test]
-fn every_mistake_of_a_configuration_is_told_at_once() {
+fn all_configuration_mistakes_are_reported_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tinqs-ci.toml");
     std::fs::write(&file, "stor = 1\n[forge]\nurl = \"x\"\npoll_every = 3\n").expect("written");
@@ -214,7 +214,7 @@ fn every_mistake_of_a_configuration_is_told_at_once() {
 }
 
 #[test]
-fn doctor_looks_at_this_host() {
+fn doctor_checks_this_host() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(
         folder.path().join("tinqs-ci.toml"),
@@ -234,7 +234,7 @@ fn doctor_looks_at_this_host() {
     assert!(!said.out.contains("forge.url"), "the forge was not asked: {}", said.out);
     let said = tinqs_in(folder.path(), &["doctor"], &[("T", "x-long-token"), ("PATH", "")]);
     assert!(
-        said.out.contains("✗ forge                   http://127.0.0.1:9 is not reached"),
+        said.out.contains("✗ forge                   cannot reach http://127.0.0.1:9"),
         "{}",
         said.out
     );
@@ -268,7 +268,7 @@ fn plan_of_a_file_needs_no_server() {
     assert_eq!(tinqs_in(folder.path(), &["plan", "-f", "none.json"], &[]).code, 2);
 }
 
-/// A run that is over and kept, with this `due` stored, as `plan -f` takes it.
+/// An observation of a finished run with this stored `due`, as input of `plan -f`.
 fn finished(due: &str) -> String {
     format!(
         r#"{{
@@ -289,7 +289,7 @@ fn finished(due: &str) -> String {
 }
 
 #[test]
-fn a_plan_is_settled_only_where_the_controller_would_write_nothing() {
+fn a_plan_is_settled_only_if_the_controller_would_write_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let plan = |due: &str| {
         std::fs::write(folder.path().join("seen.json"), finished(due)).expect("written");
@@ -302,7 +302,7 @@ fn a_plan_is_settled_only_where_the_controller_would_write_nothing() {
         settled in Finished: nothing to do (row 3)
     "#]]
     .assert_eq(&said.out);
-    // Nobody would look at it again: the controller writes the due that it should have.
+    // The run would never be reconciled again: the controller corrects the due time.
     let said = plan("9999-12-01T00:00:00Z");
     assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
     expect![[r#"
@@ -317,7 +317,7 @@ fn said_of(child: std::process::Child) -> crate::Said {
 }
 
 #[test]
-fn eval_answers_line_by_line() {
+fn eval_answers_each_line() {
     let mut child = command(&["eval", "labels"], &[])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -335,7 +335,7 @@ fn eval_answers_line_by_line() {
 }
 
 #[test]
-fn a_reader_that_goes_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = command(&["schema", "observation"], &[])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The command line: the real binary, its words, its exit codes, against servers scripted here.
+//! The command line: output and exit codes of the real binary against scripted servers.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
@@ -13,7 +13,7 @@ mod serve;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What a command said, and how it ended.
+/// The output and exit code of a command.
 #[derive(Debug)]
 struct Said {
     code: i32,
@@ -21,7 +21,7 @@ struct Said {
     err: String,
 }
 
-/// The binary with nothing in its environment but these.
+/// Prepares the binary with only these environment variables.
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"));
     command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());

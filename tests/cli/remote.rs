@@ -1,4 +1,4 @@
-//! Verbs that ask a server.
+//! Commands that call a server.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -33,7 +33,7 @@ fn ask(server: &Server, args: &[&str]) -> Said {
     said(command(args, &env).output().expect("it runs"))
 }
 
-/// Three runs on two pages.
+/// Starts a server with three runs on two pages.
 fn pages() -> Server {
     Server::new(|asked, _| match asked.line.as_str() {
         "GET /v1/runs?limit=200" => {
@@ -54,12 +54,12 @@ fn pages() -> Server {
         | "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
             Answer(200, None, json!({ "items": [], "next": null }))
         }
-        line => panic!("nobody asks {line}"),
+        line => panic!("unexpected request {line}"),
     })
 }
 
 #[test]
-fn lists_follow_their_pages() {
+fn lists_read_all_pages() {
     let server = pages();
     let said = ask(&server, &["get", "runs", "-o", "name"]);
     assert_eq!((said.code, said.out.as_str()), (0, "run/job-3\nrun/job-2\nrun/job-1\n"));
@@ -90,7 +90,7 @@ fn lists_follow_their_pages() {
 }
 
 #[test]
-fn single_things_are_themselves() {
+fn a_single_object_is_printed_without_a_list() {
     let server = pages();
     for args in [["get", "run/job-2"], ["get", "job-2"], ["get", "runs/job-2"]] {
         let said = ask(&server, &[&args[..], &["-o", "json"]].concat());
@@ -109,7 +109,7 @@ fn single_things_are_themselves() {
 }
 
 #[test]
-fn what_is_not_there_is_three() {
+fn a_missing_object_exits_with_3() {
     let server = pages();
     let not_found = |args: &[&str]| {
         let said = ask(&server, args);
@@ -153,7 +153,7 @@ fn what_is_not_there_is_three() {
         hint: `tinqs-ci get machines -o name` lists the machines
     "#]];
     machine.assert_eq(&not_found(&["terminate", "i-1", "--dry-run"]));
-    // What the server adds is told.
+    // Details from the server are printed.
     expect![[r#"
         error: machine `i-1` not found: its slot is not ours
         hint: `tinqs-ci get machines -o name` lists the machines
@@ -162,8 +162,8 @@ fn what_is_not_there_is_three() {
 }
 
 #[test]
-fn a_name_that_no_run_can_have_is_not_found_either() {
-    let server = Server::new(|asked, _| panic!("nobody asks {}", asked.line));
+fn an_invalid_run_name_exits_with_3_without_a_request() {
+    let server = Server::new(|asked, _| panic!("unexpected request {}", asked.line));
     let expected = expect![[r#"
         error: run `web` not found
         hint: a run is named `job-<number>` or `push-<16 hex digits>`; `tinqs-ci get runs -o name` lists the runs
@@ -191,7 +191,7 @@ fn a_name_that_no_run_can_have_is_not_found_either() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_four() {
+fn an_unreachable_server_exits_with_4() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let url = format!("http://{}", free.local_addr().expect("an address"));
     drop(free);
@@ -208,7 +208,7 @@ fn a_server_that_is_not_there_is_four() {
 }
 
 #[test]
-fn refusals_are_told() {
+fn rejections_of_the_server_are_printed() {
     let server = Server::new(|asked, _| match asked.line.as_str() {
         "GET /v1/machines" => problem(401, "the API token is missing or wrong"),
         "GET /v1/classes" => problem(503, "the store is not reached\u{1b}[2J"),
@@ -233,7 +233,7 @@ fn refusals_are_told() {
 }
 
 #[test]
-fn changes_name_the_version_they_saw() {
+fn changes_name_the_version_that_was_read() {
     let server = Server::new(|asked, before| match (asked.line.as_str(), before) {
         ("GET /v1/runs/job-2", 0) => Answer(200, Some("\"5\""), run_at(5)),
         ("GET /v1/runs/job-2", _) => Answer(200, Some("\"6\""), run_at(6)),
@@ -244,7 +244,7 @@ fn changes_name_the_version_they_saw() {
             }
         }
         ("POST /v1/machines/a%2Fb%3Fc/terminate", _) => Answer(202, None, Value::Null),
-        (line, _) => panic!("nobody asks {line}"),
+        (line, _) => panic!("unexpected request {line}"),
     });
     let said = ask(&server, &["delete", "run/job-2", "--now"]);
     assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 deleted\n"), "{}", said.err);
@@ -267,7 +267,7 @@ fn changes_name_the_version_they_saw() {
     assert_eq!((said.code, said.out.as_str()), (0, "machine/a/b?c terminated\n"));
 }
 
-/// The same incarnation at some version.
+/// The same run at some version.
 fn run_at(version: u64) -> Value {
     let mut run = run(2);
     run["uid"] = "15fec04f-9728-5b63-a2bc-98ae0eefc2af".into();
@@ -276,11 +276,11 @@ fn run_at(version: u64) -> Value {
 }
 
 #[test]
-fn another_incarnation_is_left_alone() {
+fn a_replaced_run_is_not_changed() {
     let server = Server::new(|asked, _| match asked.line.as_str() {
         "GET /v1/runs/job-2" => {
             let mut run = run(2);
-            // Every reading finds a new one.
+            // Every read finds a new run.
             run["uid"] = format!("15fec04f-9728-5b63-a2bc-{:012x}", nanos()).into();
             Answer(200, Some("\"1\""), run)
         }
@@ -298,7 +298,7 @@ fn nanos() -> u64 {
 }
 
 #[test]
-fn plans_may_end_with_two() {
+fn plan_exits_with_2_if_changes_are_planned() {
     let server = Server::new(|asked, _| {
         let settled = asked.line == "GET /v1/runs/job-1/plan";
         let change = json!({
@@ -327,7 +327,7 @@ fn plans_may_end_with_two() {
 }
 
 #[test]
-fn sweeps_are_told() {
+fn sweep_prints_its_report() {
     let server = Server::new(|_, before| {
         let errors: &[&str] = if before == 0 { &[] } else { &["forge waiting: unavailable: x"] };
         let report = json!({
@@ -352,7 +352,7 @@ fn sweeps_are_told() {
 }
 
 #[test]
-fn watching_prints_what_changes() {
+fn watch_prints_changes() {
     let server = Server::new(|_, before| {
         let (mut first, mut second) = (run_at(1), run_at(1));
         first["name"] = "job-1".into();
@@ -365,7 +365,7 @@ fn watching_prints_what_changes() {
         .spawn()
         .expect("it runs");
     // `created_at` of the scripted run moves with each answer, so both rows change each time; the
-    // first four lines prove that it goes on by itself.
+    // first four lines prove that it keeps running.
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let lines: Vec<String> = lines.take(4).map(|line| line.expect("a line")).collect();
     assert_eq!(lines, ["run/job-1", "run/job-2", "run/job-1", "run/job-2"]);

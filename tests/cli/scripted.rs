@@ -1,4 +1,4 @@
-//! Servers on loopback that answer what a test says, and keep what they were asked.
+//! Servers on loopback that answer by a script and record their requests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// What was asked: `GET /v1/runs?limit=200`, its `If-Match`, `Authorization`, and its body.
+/// A request: `GET /v1/runs?limit=200`, `If-Match`, `Authorization`, and the body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) line: String,
@@ -20,7 +20,7 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-/// An answer: status, `ETag`, body.
+/// A response: status, `ETag`, body.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) Option<&'static str>, pub(crate) Value);
 
@@ -33,7 +33,7 @@ struct Stage {
     times: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
-/// A running server; it ends with the test.
+/// A running server; stops when dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -41,7 +41,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request by the script, which is told how often that line was asked before.
+    /// Starts a server. The script gets the request and how often that line was requested before.
     pub(crate) fn new(script: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -60,12 +60,12 @@ impl Server {
         Self { url, asked, _runtime: runtime }
     }
 
-    /// Everything that was asked so far.
+    /// Returns all requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no panic before").clone()
     }
 
-    /// The lines of it.
+    /// Returns the lines of all requests so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }
@@ -101,7 +101,7 @@ async fn answer(
     response
 }
 
-/// A problem document.
+/// Returns a problem document.
 pub(crate) fn problem(status: u16, detail: &str) -> Answer {
     let title = StatusCode::from_u16(status).expect("a status").to_string();
     Answer(

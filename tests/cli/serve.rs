@@ -1,4 +1,4 @@
-//! `serve` by its command: it starts, answers the other verbs, and stops when told.
+//! `serve`: starts, answers the other commands, and stops on SIGTERM.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::scripted::{Answer, Server};
 use crate::{Said, command, said, tinqs_in};
 
-/// A server of ours, ended with the test whatever happens.
+/// A running server, killed at the end of the test.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already, as it should.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -40,7 +40,7 @@ fn configuration(folder: &Path, port: u16) {
     std::fs::write(folder.join("token"), "word\n").expect("written");
 }
 
-/// Asks until the server answers, 20 s at most.
+/// Repeats a command until the server answers, for at most 20 s.
 fn asked(folder: &Path, url: &str, args: &[&str]) -> Said {
     let begun = Instant::now();
     loop {
@@ -54,7 +54,7 @@ fn asked(folder: &Path, url: &str, args: &[&str]) -> Said {
 }
 
 #[test]
-fn forgejo_is_refused_at_the_start() {
+fn serve_rejects_forgejo_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let forgejo = Server::new(|asked, _| match asked.line.as_str() {
         "GET /api/v1/version" => Answer(200, None, json!({ "version": "15.0.0+gitea-1.22.0" })),
@@ -75,7 +75,7 @@ fn forgejo_is_refused_at_the_start() {
 }
 
 #[test]
-fn it_starts_answers_and_stops() {
+fn serve_starts_answers_commands_and_stops() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
     configuration(folder.path(), port);
@@ -91,7 +91,7 @@ fn it_starts_answers_and_stops() {
     let unknown = asked(folder.path(), &url, &["terminate", "machine/none"]);
     assert_eq!(unknown.code, 3, "{}", unknown.err);
     let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]);
-    assert!(doctor.out.contains(&format!("runs at 127.0.0.1:{port}")), "{}", doctor.out);
+    assert!(doctor.out.contains(&format!("running at 127.0.0.1:{port}")), "{}", doctor.out);
 
     // A second process on its data, at another address.
     configuration(folder.path(), free_port());

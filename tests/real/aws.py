@@ -165,7 +165,7 @@ def emulators(dir, dynamodb):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tinqs_ci", type=Path, help="the program, with the AWS adapters")
-    parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
+    parser.add_argument("--gitea", default="v1.26.4", help="version of Gitea")
     parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
     parser.add_argument("--dynamodb", default="ministack", choices=["ministack", "moto"], help="emulator of DynamoDB")
     parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
@@ -175,9 +175,9 @@ def main():
     work = arguments.work.resolve()
     installed(work)
     from cloud import Cloud
-    from forge import Forge, build
+    from forge import Forge, build, build_gitea
 
-    gitea = build(work, "code.gitea.io/gitea", arguments.gitea, ["-tags", "sqlite sqlite_unlock_notify"])
+    gitea = build_gitea(work, arguments.gitea)
     runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
     with tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
         place = arguments.keep or Path(scratch)

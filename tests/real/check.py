@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from forge import Forge, build
+from forge import Forge, build, build_gitea
 from host import Host
 
 
@@ -214,13 +214,13 @@ def play(scenario, forge, host):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tinqs_ci", type=Path, help="the program")
-    parser.add_argument("--gitea", default="v1.26.4", help="version of code.gitea.io/gitea")
+    parser.add_argument("--gitea", default="v1.26.4", help="version of Gitea")
     parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
     parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
     parser.add_argument("--only", help="run only this scenario")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
-    gitea = build(work, "code.gitea.io/gitea", arguments.gitea, ["-tags", "sqlite sqlite_unlock_notify"])
+    gitea = build_gitea(work, arguments.gitea)
     runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
     chosen = [s for s in [*JOBS, pushes] if arguments.only in (None, s.__name__)]
     if not chosen:

@@ -39,7 +39,31 @@ ROOT_PATH = {dir}/log
 """
 
 
-def build(work, module, version, flags):
+# Modules that Gitea 1.27 requires under a new path, and the path under which proxies serve them.
+RENAMED = {
+    "gitea.dev/actions-proto-go": "code.gitea.io/actions-proto-go@v0.6.0",
+    "gitea.dev/sdk": "code.gitea.io/sdk/gitea@v0.25.1",
+}
+
+
+def build_gitea(work, version):
+    """Builds Gitea once. Returns the program and its source."""
+    flags = ["-tags", "sqlite sqlite_unlock_notify"]
+    minor = int(version.removeprefix("v").split(".")[1])
+    prepare = prepare_1_27 if minor >= 27 else None
+    return build(work, "code.gitea.io/gitea", version, flags, prepare)
+
+
+def prepare_1_27(source):
+    for path, served_as in RENAMED.items():
+        replace = f"-replace={path}={served_as}"
+        subprocess.run(["go", "mod", "edit", replace], cwd=source, check=True)
+    # A source of migrations, which needs the new SDK. Actions do not use it.
+    for file in (source / "services/migrations").glob("gitea_downloader*.go"):
+        file.unlink()
+
+
+def build(work, module, version, flags, prepare=None):
     """Builds a Go module's program once. Returns the program and its source."""
     name = module.rsplit("/", 1)[1]
     source, program = work / f"{name}-{version}", work / f"{name}-{version}.bin"
@@ -56,8 +80,12 @@ def build(work, module, version, flags):
         shutil.copytree(json.loads(told.stdout)["Dir"], source, copy_function=shutil.copyfile)
         for dir, _, _ in os.walk(source):
             os.chmod(dir, 0o755)
+        if prepare:
+            prepare(source)
         stamp = f"-X main.Version={version.removeprefix('v')}"
-        subprocess.run(["go", "build", *flags, "-ldflags", stamp, "-o", program, "."], cwd=source, check=True)
+        subprocess.run(
+            ["go", "build", "-mod=mod", *flags, "-ldflags", stamp, "-o", program, "."], cwd=source, check=True
+        )
     return program, source
 
 

@@ -287,7 +287,7 @@ mod tests {
         // From now on nobody waits, even while the second still holds its permit.
         for job in 3..6 {
             let leave = asked(&breakers, job, minute(0)).expect("no wait").expect("a permit");
-            assert!(!leave.holds_for(&linux(), &slot(job)), "it is requested again before the call");
+            assert!(!leave.holds_for(&linux(), &slot(job)), "requested again before the call");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The product of what can be seen, thinned out evenly.
+//! The product of possible observations, sampled evenly.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -9,18 +9,18 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-/// What a launch comes to.
+/// The result of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Launching {
     /// A machine that boots.
     Boots,
-    /// The dead machine of the same token.
+    /// The dead machine with the same token.
     Dead,
-    /// No machine, or nobody knows.
+    /// An error: no machine, or an unknown result.
     Fails(ErrorKind),
 }
 
-/// All of it; by turns.
+/// All results, used in turn.
 pub(crate) const LAUNCHES: [Launching; 6] = [
     Launching::Boots,
     Launching::Fails(ErrorKind::NoCapacity),
@@ -30,19 +30,19 @@ pub(crate) const LAUNCHES: [Launching; 6] = [
     Launching::Fails(ErrorKind::Invalid),
 ];
 
-/// How many there are of: jobs, records, attempts, ends, ages, machines, registrations, others,
-/// classes, clocks.
+/// The number of choices for: job, record, attempt, end, age, machine, registration, others, class,
+/// clock.
 const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 9, 5];
-/// Every so many is looked at: a prime that divides no size, so that every pair of choices is met.
+/// The sampling interval: a prime that divides no size, so that every pair of choices occurs.
 const STRIDE: u64 = 331;
 
-/// Indices into the product.
+/// Returns the sampled indices of the product.
 pub(crate) fn product() -> impl Iterator<Item = u64> {
     let all: u64 = SIZES.iter().product();
     (0..all / STRIDE).map(|n| n * STRIDE)
 }
 
-/// The time of every look.
+/// The time of every observation.
 pub(crate) fn now() -> Timestamp {
     Timestamp::constant(1_767_268_800, 0)
 }
@@ -62,7 +62,7 @@ fn machine(kind: &str) -> Machine {
     }
 }
 
-/// One of what can be seen.
+/// Returns one observation of the product.
 pub(crate) fn observation(index: u64) -> Observation {
     let mut rest = index;
     let [job, record, attempt, end, age, machine, row, other, class, clock] = SIZES.map(|size| {
@@ -116,7 +116,7 @@ fn job_of(choice: u64, slot: &Slot) -> Job {
     }
 }
 
-/// Phases and people; the last one stands for no record.
+/// Returns a record in a phase, possibly deleted; the last choice stands for no record.
 fn record_of(choice: u64, clock: u64) -> Run {
     let spec = Spec {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id: 42 },
@@ -245,7 +245,7 @@ fn machine_of(choice: u64, slot: &Slot, age: i64) -> Vec<Instance> {
         3 => InstanceState::Ending,
         _ => InstanceState::Gone,
     };
-    // The fifth and sixth are late whatever their attempt's age, the seventh is past its deadline.
+    // Choices 5 and 6 are late whatever their attempt's age, choice 7 is past its deadline.
     let launched = if choice == 5 || choice == 6 { ago(500) } else { ago(age) };
     let mut first = instance(slot, state, launched);
     if choice == 7 {
@@ -283,7 +283,7 @@ fn rows_of(choice: u64, slot: &Slot) -> Registrations {
     }])
 }
 
-/// What else there may be: seats, twins, void numbers, older incarnations, past attempts.
+/// Adds what else there may be: seats, duplicates, void numbers, older incarnations, past attempts.
 fn others(choice: u64, seen: &mut Observation) {
     let class = ClassName("linux".to_owned());
     let Some(run) = &mut seen.run else { return };

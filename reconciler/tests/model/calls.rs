@@ -1,4 +1,4 @@
-//! The calls of a look, and what they do.
+//! The calls of a reconcile, and their effects.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
@@ -23,7 +23,7 @@ pub(crate) fn begin(state: &mut State, replica: usize, run: usize) {
 }
 
 impl World {
-    /// The next call of a replica's look.
+    /// Makes the next call of a replica's reconcile.
     pub(crate) fn call(&self, state: &mut State, replica: usize, reply: Reply) {
         let Some(look) = state.replicas[replica].look.take() else { return };
         let mut look = look.into_inner();
@@ -40,7 +40,7 @@ impl World {
         self.decided(look.row);
     }
 
-    /// One effect. Answers whether the look goes on.
+    /// Makes a call with an effect. Returns whether the reconcile continues.
     fn effect(&self, state: &mut State, replica: usize, look: &mut Look, reply: Reply) -> bool {
         let Some(step) = look.steps.pop_front() else { return false };
         let done = reply != Reply::Refused;
@@ -70,7 +70,7 @@ impl World {
                     self.came(Came::AtLimit);
                     record::at_limit(&mut run.status, &prepare, look.seen.now);
                 }
-                // There is no registration without a seat.
+                // No registration without a seat.
                 look.steps.pop_front();
                 look.prepare = None;
             }
@@ -151,7 +151,7 @@ impl World {
         fits
     }
 
-    /// Writes the record, if it is the one that was read.
+    /// Writes the record if it is the one that was read.
     fn put(&self, state: &mut State, look: &mut Look) -> bool {
         let (Some(run), Some(stored)) = (&look.seen.run, &look.stored) else { return false };
         let there = state.runs[look.run].clone();
@@ -163,7 +163,7 @@ impl World {
             return false;
         }
         let mut new = run.clone();
-        // Looks that have read version 1 are behind from now on; see `canonical`.
+        // Reconciles that have read version 1 are outdated from now on; see `canonical`.
         new.version = 2;
         let mut kept = new.clone();
         time::forget_in(&mut kept);
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    /// The cloud: a token makes one machine, whoever asks and however often.
+    /// The cloud: a client token launches one machine, however often it is used.
     pub(crate) fn launch(
         &self,
         state: &mut State,
@@ -255,7 +255,7 @@ impl World {
         let alike = |m: &&Vm| m.slot == *slot && m.placement == placement;
         if let Some(there) = state.machines.iter().find(alike).cloned() {
             if there.bytes != bytes {
-                state.break_law(|| format!("L2: {slot}-{placement}: the token with other bytes"));
+                state.break_law(|| format!("L2: {slot}-{placement}: its token with other data"));
             }
             return there;
         }

@@ -1,4 +1,4 @@
-//! The laws of the heart, asserted at each call against what is true.
+//! The laws, checked at each call against the true state.
 
 use tinqs_ci_reconciler::model::{Attempt, Run, Slot};
 
@@ -6,18 +6,18 @@ use crate::scope::World;
 use crate::state::{Recorded, State, Vm, hash_of, now};
 
 impl State {
-    /// The first law that is broken stays in the state.
+    /// Stores the first broken law in the state.
     pub(crate) fn break_law(&mut self, what: impl FnOnce() -> String) {
         if self.broken.is_none() {
             self.broken = Some(what());
         }
     }
 
-    /// L4: `run` is about to be written over `before`. Both have forgotten what makes no difference.
+    /// L4: `run` is about to be written over `before`. Both are normalized.
     pub(crate) fn on_put(&mut self, before: Option<&Run>, run: &Run) {
         if let Some(before) = before {
             if before.uid != run.uid {
-                self.break_law(|| format!("L4: {}: another uid was written over", run.name));
+                self.break_law(|| format!("L4: {}: another incarnation was overwritten", run.name));
             }
             if before.status.next > run.status.next {
                 self.break_law(|| format!("L4: {}: `next` went back", run.name));
@@ -35,7 +35,7 @@ impl State {
                 && new.machines.starts_with(&known.machines);
             known.machines.clone_from(&new.machines);
             if !same {
-                self.break_law(|| format!("L4: {slot}: its recipe or identity changed"));
+                self.break_law(|| format!("L4: {slot}: its machine spec or identity changed"));
             }
             return;
         }
@@ -45,11 +45,11 @@ impl State {
         self.recorded.push(new);
         self.recorded.sort_by(|a, b| a.slot.cmp(&b.slot));
         if slot.number <= highest {
-            self.break_law(|| format!("L4: {slot}: a number was used again"));
+            self.break_law(|| format!("L4: {slot}: a number was reused"));
         }
     }
 
-    /// L1: a launch is asked for.
+    /// L1: a launch is requested.
     pub(crate) fn on_launch(&mut self, slot: &Slot, placement: u32, attempt: &Attempt) {
         let asked = recorded(slot.clone(), attempt);
         let known = self.recorded.iter().find(|r| r.slot == *slot);
@@ -66,11 +66,11 @@ impl State {
             });
         }
         if attempt.runner.name != slot.to_string() {
-            self.break_law(|| format!("L7: {slot}: the identity is that of another"));
+            self.break_law(|| format!("L7: {slot}: the identity belongs to another attempt"));
         }
     }
 
-    /// L2 and L6: a machine was made; it is the last.
+    /// L2 and L6: a machine was launched; it is the last one.
     pub(crate) fn on_machine(&mut self, world: &World) {
         let Some(made) = self.machines.last() else { return };
         let alike = |m: &&Vm| m.slot == made.slot && m.placement == made.placement;
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// L3: a machine is to be terminated; there are three grounds and no other.
+    /// L3: a machine is about to be terminated; only three reasons are allowed.
     pub(crate) fn on_terminate(&mut self, machine: usize, by_person: bool) {
         let machine = &self.machines[machine];
         if !machine.is_live() || by_person || now() > machine.deadline {
@@ -98,17 +98,17 @@ impl State {
         let registered = self.rows.iter().any(|row| row.id == machine.registration);
         let (slot, busy) = (machine.slot.clone(), machine.is_busy());
         if busy || registered {
-            let why = if busy { "at work" } else { "without a ground" };
+            let why = if busy { "mid-job" } else { "without a reason" };
             self.break_law(|| format!("L3: {slot}: terminated {why}"));
         }
     }
 
-    /// L3: a registration is to be retired.
+    /// L3: a registration is about to be retired.
     pub(crate) fn on_retire(&mut self, id: i64) {
         let of_it = || self.machines.iter().filter(|m| m.registration == id && m.is_live());
         if let Some(machine) = of_it().next() {
             let (slot, busy) = (machine.slot.clone(), of_it().any(Vm::is_busy));
-            let when = if busy { "at work" } else { "while its machine lives" };
+            let when = if busy { "mid-job" } else { "while its machine is live" };
             self.break_law(|| format!("L3: {slot}: its registration is retired {when}"));
         }
     }

@@ -1,5 +1,5 @@
-//! A look, call by call, as the controller carries it out: what is read, then rounds of free,
-//! prepare, put, act, record. Between two calls anything may happen.
+//! A reconcile, call by call, like that of the controller: reads, then rounds of free, prepare,
+//! put, act, record. Anything may happen between two calls.
 
 use std::collections::VecDeque;
 
@@ -13,31 +13,31 @@ use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Row, VISIBLE_WITHIN};
 use crate::state::{Doing, Job, Replica, State, Vm, index, name, now};
 use crate::variant::Variant;
 
-/// A look goes on at most so often: six rounds, and two for each of the class's two machines.
+/// The maximum number of rounds: six, and two for each of the class's two machines.
 const ROUNDS: u8 = 10;
 
-/// A look under way.
+/// A reconcile in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Look {
     pub(crate) run: usize,
     pub(crate) seen: Observation,
-    /// The record as it is in the store; version 0: it is not any more.
+    /// The record in the store; version 0 if it has changed since.
     pub(crate) stored: Option<Run>,
-    /// The calls of this round that are still to be made.
+    /// The remaining calls of this round.
     pub(crate) steps: VecDeque<Step>,
     pub(crate) prepare: Option<Prepare>,
-    /// Another round may find more to do.
+    /// Whether another round may find more to do.
     pub(crate) more: bool,
     pub(crate) row: Row,
     pub(crate) round: u8,
-    /// Each effect is issued at most once in a look.
+    /// Issued effects; each is issued at most once.
     pub(crate) issued: Vec<String>,
 }
 
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    /// All that is read after the record.
+    /// All reads after the record.
     Observe,
     Free(Action),
     Seat,
@@ -51,7 +51,7 @@ pub(crate) enum Step {
 }
 
 impl Look {
-    /// A look that has read its record.
+    /// Begins a reconcile that has read its record.
     pub(crate) fn begin(state: &State, run: usize) -> Self {
         let stored = state.runs[run].as_ref().map(|r| (**r).clone());
         let seen = Observation {
@@ -80,7 +80,7 @@ impl Look {
         }
     }
 
-    /// Reads the rest; the record once more, last, where that matters.
+    /// Reads the rest, and the record again after it if needed.
     pub(crate) fn observe(
         &mut self,
         state: &State,
@@ -138,7 +138,7 @@ impl Look {
             (_, Job::Running { runner, .. }) => SeenJob::Running { runner: runner.clone() },
             (_, Job::Done(conclusion)) => SeenJob::Done { conclusion: *conclusion },
         };
-        // As long as the other run keeps its job it gives no machine back that it never asked for.
+        // The other run gives no machine back if it never launched one.
         let others = state.runs.iter().enumerate().filter(|(n, _)| *n != self.run);
         let empty = |r: &Run| r.status.attempt.is_none() && r.status.phase != Phase::Waiting;
         seen.no_spare = others.filter_map(|(_, r)| r.as_deref()).any(empty);
@@ -152,7 +152,7 @@ impl Look {
         ask_for_machines(seen, &class_name, variant);
     }
 
-    /// Goes on to the next call. Answers whether there is one.
+    /// Advances to the next call. Returns whether there is one.
     pub(crate) fn go_on(&mut self, variant: Variant) -> bool {
         loop {
             while let Some(step) = self.steps.front() {
@@ -217,19 +217,19 @@ impl Look {
         self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
     }
 
-    /// The current placement was recorded by this look.
+    /// Records that this reconcile has written the current placement.
     pub(crate) fn recorded(&mut self) {
         self.seen.recorded_here = self.attempt().map(|a| (a.number, a.current()));
     }
 
-    /// Whether more than the due moved.
+    /// Returns whether more than the due changed.
     fn worth_writing(&self) -> bool {
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return false };
         let mut same_due = run.status.clone();
         same_due.due = stored.status.due;
         let due_soon = run.is_open() || run.deleted_at.is_some();
         let scrambled = !due_soon && stored.status.due != run.status.due;
-        // What a condition says is for people, and is not remembered here.
+        // Messages of conditions are for people, and the model does not store them.
         for condition in &mut same_due.conditions {
             let told = stored.status.conditions.iter().find(|c| c.reason == condition.reason);
             if let Some(told) = told {
@@ -240,7 +240,7 @@ impl Look {
     }
 }
 
-/// A machine as the cloud shows it.
+/// Returns a machine as the cloud shows it.
 pub(crate) fn instance(machine: &Vm, state: InstanceState) -> Instance {
     Instance {
         id: InstanceId(machine.slot.token(machine.placement)),
@@ -258,7 +258,7 @@ pub(crate) fn instance(machine: &Vm, state: InstanceState) -> Instance {
     }
 }
 
-/// What matters and is not listed is asked for by its id.
+/// Reads registrations that matter and are not listed by their ID.
 fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
     let Registrations::Seen(rows) = &mut seen.registrations else { return };
     let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
@@ -290,7 +290,7 @@ fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
     }
 }
 
-/// A machine that was answered, must be visible, and is not listed, is gone.
+/// Adds launched machines that must be visible and are not listed as gone.
 fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant) {
     let Some(run) = &seen.run else { return };
     let mut gone = Vec::new();
@@ -345,7 +345,7 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
     seen.machines.extend(gone);
 }
 
-/// Which run a slot is of.
+/// Returns the index of the run of an attempt.
 pub(crate) fn run_of(slot: &Slot) -> usize {
     index(&slot.run)
 }

@@ -1,11 +1,11 @@
-//! The decision in every order of things: two runs, two controllers, faults by a budget, explored to
-//! the end. In every state no law is broken; from every state, once nothing more goes wrong, all is
-//! done and given back within a bound, and nothing more is done after that.
+//! A model of the decision in every order of events: two runs, two controllers and a budget of
+//! faults, explored to the end. No state breaks a law. From every state, once faults stop, all work
+//! finishes and is cleaned up within a limit, and nothing is done after that.
 //!
 //! `cargo test -p tinqs-ci-reconciler --test model -- --ignored --nocapture` explores the larger
 //! scopes: millions of states, some minutes.
 
-#![allow(clippy::disallowed_methods, reason = "it tells how long it took")]
+#![allow(clippy::disallowed_methods, reason = "it prints how long it took")]
 
 mod calls;
 mod laws;
@@ -30,7 +30,7 @@ use variant::Variant;
 use world::Action;
 
 const LAWS: &str = "no law is broken";
-const SETTLES: &str = "once faults stop, all is done, given back, and then nothing more is done";
+const SETTLES: &str = "once faults stop, everything finishes, is cleaned up and stays so";
 
 impl Model for World {
     type State = State;
@@ -72,25 +72,25 @@ const BASE: Scope = Scope {
     steps: usize::MAX,
 };
 
-/// Explored with each change; all but the last two to the end.
+/// Scopes for each change; all but the last two are explored to the end.
 const SCOPES: [Scope; 7] = [
-    Scope { name: "one run, two looks at once", jobs: 1, ..BASE },
+    Scope { name: "one run, two reconciles at once", jobs: 1, ..BASE },
     Scope { name: "one run, two faults", jobs: 1, looks: 1, faults: 2, ..BASE },
-    Scope { name: "one run, a fault and a deed", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
+    Scope { name: "one run, a fault, an action", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
     Scope { name: "two runs", looks: 1, ..BASE },
     Scope { name: "two runs on one seat, a fault", looks: 1, limit: Some(1), faults: 1, ..BASE },
     Scope {
-        name: "one run; a launch that comes late, a refusal, a list that stands still",
+        name: "one run; a late launch, a refusal, a stale list",
         jobs: 1,
         looks: 1,
         faults: 3,
         fault_kinds: &[Fault::LateLaunch, Fault::NoCapacity, Fault::Freeze],
-        // Twice as many as found a registration that was retired too early.
+        // Twice as many as it took to find a registration that was retired too early.
         steps: 200_000,
         ..BASE
     },
     Scope {
-        name: "two runs on one seat, two looks at once, a fault",
+        name: "two runs on one seat, two reconciles at once, a fault",
         limit: Some(1),
         faults: 1,
         steps: 200_000,
@@ -98,14 +98,14 @@ const SCOPES: [Scope; 7] = [
     },
 ];
 
-/// Explored at night, each to the end or to a number of steps.
+/// Scopes for nightly runs, each explored to the end or for a number of steps.
 const NIGHT: [Scope; 5] = [
-    Scope { name: "one run, two looks at once, a fault", jobs: 1, faults: 1, ..DEEP },
+    Scope { name: "one run, two reconciles at once, a fault", jobs: 1, faults: 1, ..DEEP },
     Scope { name: "one run, three faults", jobs: 1, looks: 1, faults: 3, ..DEEP },
-    Scope { name: "one run, two faults, a deed", jobs: 1, looks: 1, faults: 2, deeds: 1, ..DEEP },
-    Scope { name: "two runs, two looks at once, a fault and a deed", faults: 1, deeds: 1, ..DEEP },
+    Scope { name: "one run, 2 faults, an action", jobs: 1, looks: 1, faults: 2, deeds: 1, ..DEEP },
+    Scope { name: "two runs, two reconciles, a fault, an action", faults: 1, deeds: 1, ..DEEP },
     Scope {
-        name: "two runs on one seat, two looks at once, two faults",
+        name: "two runs on one seat, two reconciles at once, two faults",
         limit: Some(1),
         faults: 2,
         ..DEEP
@@ -114,14 +114,14 @@ const NIGHT: [Scope; 5] = [
 
 const DEEP: Scope = Scope { steps: 2_500_000, ..BASE };
 
-/// A way that breaks a property.
+/// A path that breaks a property.
 struct Broken {
     property: &'static str,
     way: Vec<Action>,
     why: String,
 }
 
-/// What came of exploring a scope.
+/// The result of exploring a scope.
 struct Explored {
     states: usize,
     to_the_end: bool,
@@ -163,7 +163,7 @@ fn explore(scope: Scope, variant: Variant) -> Explored {
     Explored { states, to_the_end, broken, came, rows }
 }
 
-/// Fails with the way that leads to what is broken.
+/// Panics with the path to a broken property.
 fn must_hold(scope: &Scope, explored: &Explored) {
     if let Some(Broken { property, way, why }) = &explored.broken {
         let way: Vec<String> = way.iter().map(|step| format!("    {step:?}")).collect();
@@ -182,18 +182,18 @@ fn no_law_is_broken_and_every_state_settles() {
         reached.extend(explored.rows);
         came.extend(explored.came.iter().filter(|(_, n)| *n > 0).map(|(what, _)| *what as usize));
     }
-    println!("{states} states in all, rows {reached:?}");
+    println!("{states} states in all, rules {reached:?}");
     assert!(states >= 150_000, "only {states} states");
     let missing: Vec<Came> =
         CAME.into_iter().filter(|what| !came.contains(&(*what as usize))).collect();
-    assert!(missing.is_empty(), "never came to pass: {missing:?}");
+    assert!(missing.is_empty(), "never happened: {missing:?}");
     let never = ROWS.iter().filter(|row| !reached.contains(row)).collect::<Vec<_>>();
-    assert!(never.is_empty(), "rows never reached: {never:?}");
+    assert!(never.is_empty(), "rules never reached: {never:?}");
 }
 
 #[test]
 #[ignore = "some minutes of both cores: cargo test -p tinqs-ci-reconciler --test model -- --ignored --nocapture"]
-fn at_night_the_larger_scopes_too() {
+fn no_law_is_broken_in_the_larger_scopes() {
     let mut states = 0;
     for scope in NIGHT {
         let explored = explore(scope, Variant::Real);
@@ -204,8 +204,8 @@ fn at_night_the_larger_scopes_too() {
     assert!(states >= 2_000_000, "only {states} states");
 }
 
-/// Rows that the scopes of each change reach: all but those of configuration (9), of a blocked or
-/// vanished job (4, 6), of giving up (8) and of push mode.
+/// Rules that `SCOPES` reach: all but those of configuration (9), of a blocked or vanished job
+/// (4, 6), of giving up (8) and of push mode.
 const ROWS: [Row; 20] = [
     Row::Remove,
     Row::Deleted,
@@ -229,7 +229,7 @@ const ROWS: [Row; 20] = [
     Row::NoRecord,
 ];
 
-/// A broken decision, where it is looked at, and what must be found.
+/// A broken decision, the scope in which it is explored, and what must be found.
 const BROKEN: [(Variant, Scope, &str, &str); 13] = [
     (Variant::LaunchBeforeRecord, SCOPES[1], LAWS, "L1"),
     (Variant::NoCompareAndSet, SCOPES[0], LAWS, "L4"),
@@ -246,9 +246,9 @@ const BROKEN: [(Variant, Scope, &str, &str); 13] = [
     (Variant::Without(Row::SeatFree), SCOPES[4], SETTLES, "nothing will ever happen"),
 ];
 
-/// A run that is removed and made anew while somebody reads slowly.
+/// A run that is removed and created again during a slow read.
 const REMADE: Scope = Scope {
-    name: "one run, run again, a slow reading",
+    name: "one run, run again, a slow read",
     jobs: 1,
     faults: 1,
     fault_kinds: &[Fault::SlowRead],

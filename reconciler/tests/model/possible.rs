@@ -1,4 +1,4 @@
-//! What may happen next.
+//! Actions that may happen next.
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use crate::time::{self, older};
 use crate::world::{Action, Reply};
 
 impl World {
-    /// All that may happen.
+    /// Adds all actions that may happen.
     pub(crate) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
         if state.broken.is_some() {
             return;
@@ -54,7 +54,7 @@ impl World {
         for replica in 0..REPLICAS {
             let Replica { missing: _, short: _, look } = &state.replicas[replica];
             let Some(look) = look else {
-                // Two replicas that remember the same are one.
+                // Replicas with equal caches are interchangeable.
                 let same = replica > 0 && state.replicas[replica] == state.replicas[replica - 1];
                 if same || under_way >= self.scope.looks {
                     continue;
@@ -157,7 +157,7 @@ pub(crate) fn is_zombie(state: &State, job: usize) -> bool {
     !state.machines.iter().any(works)
 }
 
-/// Time does not pass over what would have happened by then.
+/// Returns whether time may pass: not over something that would have happened by then.
 fn may_time_pass(state: &State) -> bool {
     let Some(step) = time::next_step(state) else { return false };
     state.machines.iter().all(|vm| match vm.doing {
@@ -166,7 +166,7 @@ fn may_time_pass(state: &State) -> bool {
             let waits = state.jobs.contains(&Job::Waiting) && usable(state, vm);
             !waits && !older(vm.launched_at - step, SignedDuration::from_mins(8))
         }
-        // Its next report tells it that its job, or its registration, was ended from outside.
+        // Its next report shows it that its job or its registration was ended from outside.
         Doing::Busy { job, .. } => {
             let registered = state.rows.iter().any(|row| row.id == vm.registration);
             registered && on_it(&state.jobs[job], vm)
@@ -176,7 +176,7 @@ fn may_time_pass(state: &State) -> bool {
     })
 }
 
-/// Whether a thing is a fault.
+/// Returns whether an action is a fault.
 pub(crate) fn costs(state: &State, action: &Action) -> bool {
     match action {
         Action::Look { .. }

@@ -1,4 +1,4 @@
-//! Which worlds are looked at: how many jobs, what may go wrong, and how often.
+//! Scopes: how many jobs there are, what may go wrong, and how often.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::plan::Row;
 use crate::state;
 use crate::variant::Variant;
 
-/// What may go wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     /// A replica dies between two calls.
@@ -19,31 +19,31 @@ pub(crate) enum Fault {
     Refused,
     /// A call has its effect and its reply is lost.
     ReplyLost,
-    /// A launch is given up by its caller and reaches the cloud up to five minutes later.
+    /// The caller of a launch gives up, and the launch reaches the cloud up to five minutes later.
     LateLaunch,
     /// The cloud has no capacity.
     NoCapacity,
     /// An account limit is reached.
     Limit,
-    /// Something happens between reading the record and reading the rest.
+    /// Something happens between the read of the record and the other reads.
     SlowRead,
-    /// A look goes on after a minute.
+    /// A reconcile continues after a minute.
     Pause,
-    /// The machine list shows nothing new for up to five minutes.
+    /// The list of machines is stale for up to five minutes.
     Freeze,
-    /// The cloud takes a machine back.
+    /// The cloud reclaims a machine.
     Die,
-    /// A machine never comes online, never asks for a job, or stays after it.
+    /// A machine never comes online, never requests a job, or stays after it.
     Hang,
-    /// A machine that hangs is not ended by its timer.
+    /// The timer does not end a machine that hangs.
     BrokenTimer,
-    /// A runner works and the forge calls it idle.
+    /// A runner has a job, and the forge shows it as idle.
     Silent,
-    /// An idle runner is given no job and drains itself.
+    /// An idle runner gets no job and shuts down.
     NotAssigned,
 }
 
-/// What people may do.
+/// An action of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Deed {
     /// Cancel the job.
@@ -80,38 +80,38 @@ pub(crate) const ALL_FAULTS: &[Fault] = &[
 pub(crate) const ALL_DEEDS: &[Deed] =
     &[Deed::Cancel, Deed::Rerun, Deed::Delete, Deed::DeleteNow, Deed::Retry, Deed::Unregister];
 
-/// Which worlds are looked at.
+/// The worlds to explore.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
     pub(crate) name: &'static str,
     /// Jobs that wait at the start.
     pub(crate) jobs: usize,
-    /// Looks under way at once, each of another replica.
+    /// Concurrent reconciles, each of another replica.
     pub(crate) looks: usize,
-    /// Most machines at once.
+    /// The class's limit.
     pub(crate) limit: Option<u32>,
     pub(crate) faults: u8,
     pub(crate) fault_kinds: &'static [Fault],
     pub(crate) deeds: u8,
     pub(crate) deed_kinds: &'static [Deed],
-    /// Steps after which no more are begun.
+    /// The maximum number of steps.
     pub(crate) steps: usize,
 }
 
-/// A scope, with the decision that is looked at in it.
+/// A scope with the decision that is explored in it.
 pub(crate) struct World {
     pub(crate) scope: Scope,
     pub(crate) variant: Variant,
     pub(crate) class: Class,
-    /// What came to pass on any way: what shows that the scope is not too small.
+    /// What happened on any path: shows that the scope is not too small.
     came: [AtomicU32; CAME.len()],
-    /// Rows that decided, or asked for an effect.
+    /// Rules that decided, or required an effect.
     rows: Mutex<Vec<Row>>,
-    /// From which states it is known to settle, and after how many rounds.
+    /// The states from which it settles, and after how many rounds.
     pub(crate) settles: Mutex<HashMap<u64, u16>>,
 }
 
-/// Things that may come to pass.
+/// Things that may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     Robbed,
@@ -153,7 +153,7 @@ impl World {
         self.came[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often each thing came to pass.
+    /// Returns how often each thing happened.
     pub(crate) fn all_that_came(&self) -> Vec<(Came, u32)> {
         CAME.iter().map(|what| (*what, self.came[*what as usize].load(Ordering::Relaxed))).collect()
     }
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Rows that decided something.
+    /// Returns the rules that decided something.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows = self.rows.lock().expect("no thread panics with it").clone();
         rows.sort();

@@ -1,6 +1,5 @@
-//! What becomes of a state once nothing goes wrong any more: a history without choice. It must lead
-//! to a world in which nothing is left, and on the way there, once all is given back, nothing more
-//! may be done than remove the records.
+//! The quiet period of a state: what follows without faults, deterministically. It must lead to a
+//! world in which nothing is left. Once everything is cleaned up, only records may be removed.
 
 use tinqs_ci_reconciler::model::Phase;
 
@@ -9,12 +8,12 @@ use crate::scope::{Deed, World};
 use crate::state::{Doing, Hashed, Job, State, hash_of};
 use crate::world::{Action, Reply, person};
 
-/// Rounds after which a state has not settled.
+/// The maximum number of rounds until a state settles.
 pub(crate) const ROUNDS: u16 = 48;
-/// Looks in a row at one run that all find something to do.
+/// The maximum number of consecutive reconciles of a run that find something to do.
 const LOOKS: usize = 12;
 
-/// What a round's looks did.
+/// What the reconciles of a round did.
 #[derive(Default)]
 struct Effects {
     all: usize,
@@ -22,10 +21,10 @@ struct Effects {
 }
 
 impl World {
-    /// How many rounds it takes until nothing is left and nothing more happens.
+    /// Returns how many rounds it takes until nothing is left and nothing more happens.
     ///
     /// # Errors
-    /// What is wrong, where that does not come to pass.
+    /// Returns what is wrong if the state does not settle.
     pub(crate) fn settle(&self, state: &State) -> Result<u16, String> {
         let mut state = State { faults: 0, deeds: 0, ..state.clone() };
         let mut path = Vec::new();
@@ -75,7 +74,7 @@ impl World {
             self.look_until_settled(state, run, &mut effects)?;
         }
         if quiet && effects.all > effects.removals {
-            return Err(format!("an effect after all was done: {before:#?}"));
+            return Err(format!("an effect after everything was done: {before:#?}"));
         }
         self.events(state);
         if let Some(broken) = &state.broken {
@@ -87,13 +86,13 @@ impl World {
         Ok(())
     }
 
-    /// Looks under way go on to their end.
+    /// Completes the reconciles in progress.
     fn finish_looks(&self, state: &mut State, effects: &mut Effects) -> Result<(), String> {
         let mut calls = 0;
         while let Some(replica) = state.replicas.iter().position(|r| r.look.is_some()) {
             calls += 1;
             if calls > 100 {
-                return Err(format!("a look without end: {state:#?}"));
+                return Err(format!("a reconcile does not end: {state:#?}"));
             }
             let step = state.replicas[replica].look.as_ref().and_then(|l| l.steps.front());
             let removes = step == Some(&Step::Remove);
@@ -121,10 +120,10 @@ impl World {
                 return Ok(());
             }
         }
-        Err(format!("{LOOKS} looks in a row at run {run} find something to do: {state:#?}"))
+        Err(format!("{LOOKS} reconciles in a row of run {run} find work to do: {state:#?}"))
     }
 
-    /// Each machine goes on by a step.
+    /// Advances each machine by one step.
     fn events(&self, state: &mut State) {
         for job in 0..self.scope.jobs {
             let mut zombies = Vec::new();
@@ -135,7 +134,7 @@ impl World {
         }
         for machine in 0..state.machines.len() {
             let waiting = state.jobs.iter().position(|job| *job == Job::Waiting);
-            // Those that are gone may be forgotten meanwhile; the others have their turn later.
+            // Machines that are gone may be forgotten meanwhile; the others follow next round.
             let Some(vm) = state.machines.get(machine) else { return };
             let usable = state.rows.iter().any(|r| r.id == vm.registration && !r.used);
             let action = match (vm.doing, waiting) {
@@ -152,7 +151,7 @@ impl World {
         }
     }
 
-    /// Nothing is to be done now: time passes. What nobody serves any more, its people give up.
+    /// Lets time pass when nothing is left to do. People cancel waiting jobs of deleted runs.
     fn wait(&self, state: &mut State) -> Result<(), String> {
         for run in 0..self.scope.jobs {
             let deleted = state.runs[run].as_ref().is_some_and(|r| r.deleted_at.is_some());
@@ -170,17 +169,17 @@ impl World {
     }
 }
 
-/// All but the controllers: what an effect changes.
+/// Returns all but the controllers: what an effect changes.
 fn outside(state: &State) -> State {
     State { replicas: Default::default(), ..state.clone() }
 }
 
-/// Nothing is left.
+/// Returns whether nothing is left.
 fn is_over(state: &State) -> bool {
     is_quiet(state) && state.runs.iter().all(Option::is_none)
 }
 
-/// All is done and given back; records alone are left.
+/// Returns whether only records are left.
 fn is_quiet(state: &State) -> bool {
     let finished = |run: &Hashed<_>| {
         let run: &tinqs_ci_reconciler::model::Run = run;

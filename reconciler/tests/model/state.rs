@@ -1,4 +1,4 @@
-//! What the model holds: the whole world at one time, small enough to be looked at in every order.
+//! The state of the model: the whole world at one time, small enough to be explored.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) const REPLICAS: usize = 2;
 /// The steps in which time passes.
 pub(crate) const GRID: SignedDuration = SignedDuration::from_secs(60);
 
-/// The time of every state: when time passes, all that is remembered moves into the past instead.
+/// The time of every state: instead of the clock, all stored times move when time passes.
 pub(crate) fn now() -> Timestamp {
     Timestamp::constant(1_767_268_800, 0)
 }
@@ -28,29 +28,29 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) struct State {
     /// The records.
     pub(crate) runs: [Option<Hashed<Run>>; RUNS],
-    /// How often each run was made.
+    /// How often each run was created.
     pub(crate) made: [u8; RUNS],
     /// The seats that are taken, and for which repository.
     pub(crate) seats: Vec<(Slot, String)>,
     pub(crate) jobs: [Job; RUNS],
-    /// The forge's runner rows.
+    /// The registrations at the forge.
     pub(crate) rows: Vec<Row>,
     pub(crate) machines: Vec<Vm>,
-    /// Launches that were sent and have not reached the cloud.
+    /// Launches that were sent and have not reached the cloud yet.
     pub(crate) landings: Vec<Landing>,
-    /// In an order that says nothing: replicas differ by what they remember alone.
+    /// Sorted, because replicas differ only by their caches.
     pub(crate) replicas: [Replica; REPLICAS],
-    /// Since when the machine list shows nothing new.
+    /// Since when the list of machines is stale.
     pub(crate) frozen_since: Option<Timestamp>,
     /// Faults that may still happen.
     pub(crate) faults: u8,
-    /// Deeds of people that may still happen.
+    /// Actions of people that may still happen.
     pub(crate) deeds: u8,
-    /// What was ever recorded of attempts: what law L1 and L4 compare with.
+    /// All recorded attempts, for laws L1 and L4.
     pub(crate) recorded: Vec<Recorded>,
-    /// How often each slot was registered.
+    /// How often each attempt was registered.
     pub(crate) registered: Vec<(Slot, u8)>,
-    /// The law that was broken, and how.
+    /// The first broken law, and how it was broken.
     pub(crate) broken: Option<String>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) enum Job {
     Done(Conclusion),
 }
 
-/// A runner row.
+/// A registration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) id: i64,
@@ -81,34 +81,34 @@ pub(crate) struct Vm {
     pub(crate) slot: Slot,
     pub(crate) placement: u32,
     pub(crate) repo: String,
-    /// All that it was made from, hashed.
+    /// The hash of all that it was launched with.
     pub(crate) bytes: u64,
     pub(crate) registration: i64,
     pub(crate) launched_at: Timestamp,
     pub(crate) deadline: Timestamp,
     pub(crate) doing: Doing,
-    /// What the list says; `None`: it is not listed.
+    /// Its listed state; `None` if it is not listed.
     pub(crate) listed: Option<InstanceState>,
     /// Its own timer does not end it.
     pub(crate) timer_broken: bool,
 }
 
-/// What a machine is doing.
+/// The true state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Doing {
     Booting,
     /// Up; its runner never comes online.
     Dark,
-    /// Its runner asks for a job.
+    /// Its runner requests a job.
     Online,
-    /// Its runner is online and asks for nothing, nor drains.
+    /// Its runner is online, but neither requests a job nor shuts down.
     Stuck,
-    /// Its runner works; a silent one is called idle by the forge.
+    /// Its runner has a job; the forge shows a silent one as idle.
     Busy {
         job: usize,
         silent: bool,
     },
-    /// Its job is over, and it stays.
+    /// Its job has ended, and it stays.
     Spent,
     Ending,
     Gone,
@@ -123,21 +123,21 @@ pub(crate) struct Landing {
     pub(crate) sent_at: Timestamp,
 }
 
-/// A controller: what it remembers, and the look that it is at.
+/// A controller: its cache, and its current reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Replica {
-    /// Registrations that gave 404, and since when.
+    /// Missing registrations, and since when.
     pub(crate) missing: Vec<(i64, Timestamp)>,
-    /// Machines that were refused for capacity.
+    /// Unavailable offerings.
     pub(crate) short: Vec<Shortage>,
     pub(crate) look: Option<Hashed<Look>>,
 }
 
-/// What was recorded of an attempt.
+/// The recorded part of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Recorded {
     pub(crate) slot: Slot,
-    /// Of class, runner, address and idle time.
+    /// The hash of class, runner, URL and idle limit.
     pub(crate) identity: u64,
     pub(crate) deadline: Timestamp,
     pub(crate) machines: Vec<Machine>,
@@ -164,7 +164,7 @@ impl Vm {
     }
 }
 
-/// A value that is shared and hashed once.
+/// A shared value that is hashed once.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashed<T> {
     value: Arc<T>,
@@ -179,7 +179,7 @@ impl<T: Hash> Hashed<T> {
 }
 
 impl<T> Hashed<T> {
-    /// Whether it is the very same value, not only an equal one.
+    /// Returns whether it is the same value, not only an equal one.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.value, &other.value)
     }
@@ -212,7 +212,7 @@ impl<T> Hash for Hashed<T> {
     }
 }
 
-/// The same in every process.
+/// Returns a hash that is the same in every process.
 pub(crate) fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -223,7 +223,7 @@ pub(crate) fn name(run: usize) -> RunName {
     RunName::job(i64::try_from(run).unwrap_or(0) + 1)
 }
 
-/// Which run a name is of.
+/// Returns the index of the run with that name.
 pub(crate) fn index(name: &RunName) -> usize {
     (0..RUNS).find(|run| self::name(*run) == *name).expect("a name of one of the runs")
 }
@@ -232,14 +232,14 @@ pub(crate) fn repo(run: usize) -> String {
     format!("acme/{run}")
 }
 
-/// A record as it is made for a waiting job.
+/// Returns the new record of a waiting job.
 pub(crate) fn new_run(run: usize, made: u8) -> Run {
     let spec = Spec {
         job: JobRef { repo: repo(run), repo_id: 1, job_id: i64::try_from(run).unwrap_or(0) + 1 },
         runs_on: vec!["linux".to_owned()],
         ..Spec::default()
     };
-    // Each incarnation was made at another time: that is what its uid is a hash of.
+    // The UID is a hash of the creation time, which differs in each incarnation.
     let created_at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::from(made));
     let mut new = Run::new("model", name(run), spec, created_at);
     new.version = 1;
@@ -247,7 +247,7 @@ pub(crate) fn new_run(run: usize, made: u8) -> Run {
     new
 }
 
-/// The class that serves both jobs.
+/// Returns the class that serves both jobs.
 pub(crate) fn class(limit: Option<u32>) -> Class {
     let machine = |kind: &str| Machine {
         kind: kind.to_owned(),
@@ -266,7 +266,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         repo_limit: None,
         times: Times {
             max_age: SignedDuration::from_mins(40),
-            // Giving up is a matter of a day, the rest of half an hour.
+            // Far beyond the half hour of everything else.
             give_up_after: SignedDuration::from_hours(24 * 365),
             keep: SignedDuration::from_mins(25),
             ..Times::default()

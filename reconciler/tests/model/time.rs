@@ -1,6 +1,6 @@
-//! Time: it passes to the next moment at which a decision may change, and no further. Each
-//! timestamp is kept with the waits that are counted from it; once the longest is over, it is
-//! only known to be long ago. So there are finitely many states, whatever time passes.
+//! Time passes to the next moment at which a decision may change. Each timestamp has the waits
+//! that are counted from it; once the longest is over, it only counts as long ago. So the number of
+//! states is finite.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -25,20 +25,20 @@ const DECIDED: &[SignedDuration] = &[LAUNCH_WINDOW, SHOWN_WITHIN, FORGOTTEN_AFTE
 const ENDED: &[SignedDuration] = &[minutes(1)];
 const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
 const REFUSED: &[SignedDuration] = &[REFUSED_FOR, REFUSED_AGAIN_FOR];
-/// `boot_within`, and with `idle_within` and a minute more.
+/// `boot_within`, and the same plus `idle_within` and a minute.
 const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
 const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
 const MISSING: &[SignedDuration] = &[minutes(1)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
-/// How long a look goes on.
+/// How long a reconcile may take.
 pub(crate) const LOOK: &[SignedDuration] = &[minutes(1)];
-/// The cloud takes no call that was signed longer ago.
+/// How long the signature of a call is valid.
 pub(crate) const SIGNED: &[SignedDuration] = &[minutes(5)];
-/// The list is never older.
+/// How stale the list may be.
 pub(crate) const FROZEN: &[SignedDuration] = &[VISIBLE_WITHIN];
 
-/// A time of which nothing more is known than that it is long ago.
+/// Returns the time that stands for long ago.
 pub(crate) fn long_ago() -> Timestamp {
     now() - SignedDuration::from_hours(24)
 }
@@ -49,7 +49,7 @@ pub(crate) fn older(at: Timestamp, wait: SignedDuration) -> bool {
 
 type Visit<'a> = &'a mut dyn FnMut(&mut Timestamp, &[SignedDuration]);
 
-/// How much time passes until something may be decided anew; `None`: nothing will.
+/// Returns the time until a decision may change; `None` if none will.
 pub(crate) fn next_step(state: &State) -> Option<SignedDuration> {
     let mut least: Option<SignedDuration> = None;
     let mut copy = state.clone();
@@ -66,13 +66,13 @@ pub(crate) fn next_step(state: &State) -> Option<SignedDuration> {
     least
 }
 
-/// Moves all that is remembered into the past.
+/// Moves all timestamps into the past.
 pub(crate) fn pass(state: &mut State, step: SignedDuration) {
     visit_state(state, &mut |at, _| *at -= step);
 }
 
-/// Forgets how long ago a thing is, once it makes no difference; of the records, in those that
-/// changed. Looks under way keep what they have read: they count from when they began.
+/// Replaces timestamps that make no difference any more; in records, only in those that changed.
+/// Reconciles in progress keep what they have read: they count from when they began.
 pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
     let looks = state.replicas.each_mut().map(|r| r.look.take());
     visit_others(state, &mut |at, waits| collapse(at, waits));
@@ -91,7 +91,7 @@ pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
     }
 }
 
-/// What is listed stays so for longer than its answer is waited for.
+/// Forgets answers of listed machines: they stay listed for longer than anything waits.
 fn forget_answers(run: &mut Run, machines: &[Vm]) {
     let listed = |slot: &Slot, placement: usize| {
         let of_it = |m: &&Vm| m.slot == *slot && m.placement as usize == placement;
@@ -121,15 +121,14 @@ fn collapse(at: &mut Timestamp, waits: &[SignedDuration]) {
     }
 }
 
-/// A record with all that makes no difference forgotten: two of them are the same if no decision
-/// can tell them apart.
+/// Normalizes a record: two records become equal if no decision can distinguish them.
 pub(crate) fn forget_in(run: &mut Run) {
     visit_run(run, &mut |at, waits| collapse(at, waits));
     tidy_run(run);
 }
 
-/// What no decision reads: since when a condition is told, and when an open run is due, for it may
-/// be looked at whenever.
+/// Normalizes what no decision reads: the times and messages of conditions, and the due of an open
+/// run, which may be reconciled at any time.
 fn tidy_run(run: &mut Run) {
     let keep = KEPT[0];
     let status = &mut run.status;
@@ -143,7 +142,7 @@ fn tidy_run(run: &mut Run) {
     };
 }
 
-/// An attempt with all that makes no difference forgotten.
+/// Normalizes an attempt.
 pub(crate) fn forget_in_attempt(attempt: &mut Attempt) {
     visit_attempt(attempt, &mut |at, waits| collapse(at, waits));
 }
@@ -157,7 +156,7 @@ fn visit_state(state: &mut State, f: Visit<'_>) {
     visit_others(state, f);
 }
 
-/// All but the records.
+/// Visits everything but the records.
 fn visit_others(state: &mut State, f: Visit<'_>) {
     let State {
         runs: _,
@@ -202,11 +201,11 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
 
 fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
     let Vm { doing, listed, launched_at, deadline, .. } = machine;
-    // Lateness is of those that are listed as living and are not known to have got a job.
+    // Only machines that are listed as live and not known to have a job can be late.
     let listed = matches!(listed, None | Some(InstanceState::Booting | InstanceState::Up));
     let used = matches!(doing, Doing::Busy { silent: false, .. } | Doing::Spent);
     f(launched_at, if listed && !used { LAUNCHED } else { NONE });
-    // A deadline is hours away, whatever else is waited for; it comes near where a machine hangs.
+    // A deadline is hours away, except for a machine that hangs.
     match doing {
         Doing::Dark | Doing::Stuck | Doing::Spent => f(deadline, DEADLINE),
         Doing::Ending | Doing::Gone => f(deadline, NONE),
@@ -295,8 +294,7 @@ fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
     }
 }
 
-/// Once each placement was answered or refused, what counts from then is over sooner than what
-/// counts from the decision: that stays young.
+/// Once each placement was answered or refused, the waits from the decision no longer matter.
 fn visit_decided(decided_at: &mut Timestamp, open: bool, f: Visit<'_>) {
     if open {
         f(decided_at, DECIDED);

@@ -1,35 +1,35 @@
-//! The decision as it is, and broken ones: a model that cannot fail proves nothing.
+//! The real decision, and broken ones: a model that cannot fail proves nothing.
 
 use tinqs_ci_reconciler::model::{Observation, Phase};
 use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
 
-/// Which decision is looked at.
+/// The decision to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// The real one.
     Real,
-    /// Nothing is freed or stopped for this reason.
+    /// Nothing is freed or terminated by this rule.
     Without(Row),
-    /// A finished run's machine is terminated: it must be idle.
+    /// A finished run's machine is terminated, as if it must be idle.
     TerminateFinished,
-    /// The machine is asked for before its attempt is recorded.
+    /// The machine is launched before its attempt is recorded.
     LaunchBeforeRecord,
-    /// The record is written whoever wrote it since.
+    /// The record is written even if somebody else wrote it since.
     NoCompareAndSet,
-    /// A refusal moves on to the next machine though another look may have asked too.
+    /// A refusal moves on to the next machine although another reconcile may have launched too.
     RefusalIsDefinitive,
-    /// Running and Finished leave the number `next` to whoever prepares it.
+    /// Entering Running and Finished does not void the number `next`.
     NoVoidNumbers,
     /// A machine that is not listed is gone.
     GoneWhenUnlisted,
     /// A registration is retired as soon as its run is finished.
     RetireFinished,
-    /// What has no record is judged by a record that was read before it.
+    /// Things without a record are judged by a record that was read before them.
     NoSecondReading,
 }
 
 impl Variant {
-    /// What is to be done about a run.
+    /// Returns the plan for a run.
     pub(crate) fn plan(self, seen: &Observation) -> Plan {
         let mut seen = seen.clone();
         if self == Self::RefusalIsDefinitive

@@ -1,4 +1,4 @@
-//! What happens, and what then is.
+//! Actions, and the state that follows from each.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Conclusion, InstanceState, Run};
@@ -12,20 +12,20 @@ use crate::state::{
 };
 use crate::time::{self, older};
 
-/// A thing that happens.
+/// A thing that may happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A replica looks at a run: it has read all, and not made a call that changes anything.
+    /// A replica begins a reconcile, and has read everything.
     Look {
         replica: usize,
         run: usize,
     },
-    /// It has read the record alone.
+    /// A replica begins a reconcile, and has read only the record.
     ReadRecord {
         replica: usize,
         run: usize,
     },
-    /// The next call of its look.
+    /// The next call of a reconcile.
     Call {
         replica: usize,
         reply: Reply,
@@ -33,13 +33,13 @@ pub(crate) enum Action {
     Crash {
         replica: usize,
     },
-    /// Time passes to the next moment that may make a difference.
+    /// Time passes to the next moment at which a decision may change.
     Tick,
-    /// A job waits and has no run.
+    /// The run of a waiting job is created.
     Notice {
         run: usize,
     },
-    /// A machine is up and its runner online.
+    /// A machine is up, and its runner is online.
     Boot {
         machine: usize,
         hangs: bool,
@@ -50,16 +50,16 @@ pub(crate) enum Action {
         job: usize,
         silent: bool,
     },
-    /// A machine's job is over.
+    /// A machine's job ends.
     Finish {
         machine: usize,
         hangs: bool,
     },
-    /// A runner hangs, idle.
+    /// An idle runner hangs.
     Stick {
         machine: usize,
     },
-    /// An idle runner drains itself, or is no longer registered.
+    /// An idle runner shuts down, or is no longer registered.
     Drain {
         machine: usize,
     },
@@ -72,11 +72,11 @@ pub(crate) enum Action {
     BreakTimer {
         machine: usize,
     },
-    /// The forge gives up a job whose runner is lost.
+    /// The forge ends a job whose runner is lost.
     Zombie {
         job: usize,
     },
-    /// A launch reaches the cloud at last.
+    /// A late launch reaches the cloud.
     Land {
         landing: usize,
     },
@@ -88,7 +88,7 @@ pub(crate) enum Action {
     },
 }
 
-/// What a call comes to.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Comes,
@@ -124,7 +124,7 @@ impl World {
         state
     }
 
-    /// Lets a thing happen.
+    /// Applies an action.
     pub(crate) fn happen(&self, state: &mut State, action: &Action) {
         if costs(state, action) {
             state.faults = state.faults.saturating_sub(1);
@@ -205,7 +205,7 @@ impl World {
     }
 }
 
-/// One state for all that no decision can tell apart.
+/// Normalizes a state: states become equal if no decision can distinguish them.
 fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
     if state.frozen_since.is_none() {
         state.machines.iter_mut().for_each(|m| m.listed = Some(m.state()));
@@ -213,7 +213,7 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
     forget_gone(state);
     versions(state);
     for replica in &mut state.replicas {
-        // Since when one is missing counts for a machine that lives, or is listed as living.
+        // Since when one is missing matters only for a machine that is live or listed as live.
         let counts = |m: &Vm| m.is_live() || m.listed != Some(m.state());
         let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
         replica.missing.retain(|(id, _)| of_it(*id));
@@ -228,8 +228,8 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
     state.replicas.sort_by_key(hash_of);
 }
 
-/// An ended machine is listed for longer than anything else is waited for; it is forgotten once
-/// nothing is left that would ask for it.
+/// Forgets terminated machines that nothing refers to: they are listed for longer than anything
+/// waits.
 fn forget_gone(state: &mut State) {
     let State { runs, seats, rows, machines, landings, .. } = state;
     let asked_for = |m: &Vm| {
@@ -249,7 +249,8 @@ fn forget_gone(state: &mut State) {
     });
 }
 
-/// Only equality of versions counts: a record has version 1, what a look has read is that or not.
+/// Normalizes versions, of which only equality matters: a record has version 1, and a reconcile has
+/// read either that or 0.
 fn versions(state: &mut State) {
     for run in 0..RUNS {
         let there = state.runs[run].as_ref().map(|r| (r.uid, r.version));
@@ -280,7 +281,7 @@ fn finish(state: &mut State, machine: usize, hangs: bool) {
     vm.doing = if hangs { Doing::Spent } else { Doing::Ending };
     let vm = &state.machines[machine];
     let own = vm.registration;
-    // What is not registered cannot report a success.
+    // A runner that is not registered cannot report a success.
     if on_it(&state.jobs[job], vm) && state.rows.iter().any(|row| row.id == own) {
         state.jobs[job] = Job::Done(Conclusion::Success);
     }
@@ -300,7 +301,7 @@ fn tick(state: &mut State) {
     if state.frozen_since.is_some_and(|at| old(at, time::FROZEN)) {
         state.frozen_since = None;
     }
-    // What is left of a look after a minute is dropped.
+    // The rest of a reconcile is dropped after a minute.
     for replica in &mut state.replicas {
         replica.look.take_if(|look| old(look.seen.now, time::LOOK));
     }

@@ -84,8 +84,7 @@ impl Story<'_> {
             self.cancelled.insert(*job);
         }
         self.teller.look(&self.host);
-        self.teller
-            .say("  the machine is not terminated: it may just be taking another job");
+        self.teller.say("  the machine is not terminated: it may just be taking another job");
         self.until("no machine is left", Story::no_machine_lives).await
     }
 

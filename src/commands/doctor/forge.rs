@@ -97,7 +97,9 @@ fn wanted(scope: &Scope) -> &'static str {
         }
         Scope::User => "give the token write:user",
         Scope::Org(_) => "use a token of an owner of the organization, with write:organization",
-        Scope::Repo(..) => "use a token of an administrator of the repository, with write:repository",
+        Scope::Repo(..) => {
+            "use a token of an administrator of the repository, with write:repository"
+        }
     }
 }
 
@@ -105,7 +107,11 @@ fn rights_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> 
     let rights = match rights {
         Ok(rights) => rights,
         Err(why) => {
-            return vec![Check::fail("token", why, "check that the forge is running, and try again")];
+            return vec![Check::fail(
+                "token",
+                why,
+                "check that the forge is running, and try again",
+            )];
         }
     };
     let fix = || {
@@ -207,8 +213,7 @@ fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
         })
         .collect();
     let more = unserved.len().saturating_sub(5);
-    let more =
-        if more > 0 { format!(", and {more} other label sets") } else { String::new() };
+    let more = if more > 0 { format!(", and {more} other label sets") } else { String::new() };
     Check::warn(
         NAME,
         format!("{}{more}; no class matches", listed.join(", ")),

@@ -144,13 +144,12 @@ fn unreachable_from(forge: &str, webhook: &str, mode: Mode) -> Option<&'static s
     if is_loopback(webhook)? && !is_loopback(forge)? {
         return Some(match mode {
             Mode::Jobs => {
-                "\n! A Gitea on another host cannot reach this address. Either --listen 0.0.0.0:8080 \
-                 with\n  --webhook-url, or leave the webhook out: the job list is read every 10s \
-                 anyway.\n"
+                "\n! A Gitea on another host cannot reach this address. Use --listen 0.0.0.0:8080 \
+                 and\n  --webhook-url, or omit the webhook: the job list is read every 10s anyway.\n"
             }
             Mode::Push => {
-                "\n! A Gitea on another host cannot reach this address: --listen 0.0.0.0:8080 with\n  \
-                 --webhook-url.\n"
+                "\n! A Gitea on another host cannot reach this address. Use --listen 0.0.0.0:8080 \
+                 and\n  --webhook-url.\n"
             }
         });
     }
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_need_a_line() {
+    fn private_addresses_need_a_setting_of_gitea() {
         let old = Version::parse("1.26.4");
         expect![[r#"
 
@@ -195,14 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_not_reached_from_elsewhere() {
+    fn a_loopback_webhook_is_unreachable_from_another_host() {
         let local = "http://127.0.0.1:8080/webhook";
         let said = unreachable_from;
         let far = "https://git.example.com";
-        assert!(
-            said(far, local, Mode::Jobs).is_some_and(|said| said.contains("leave the webhook"))
-        );
-        assert!(said(far, local, Mode::Push).is_some_and(|said| !said.contains("leave")));
+        assert!(said(far, local, Mode::Jobs).is_some_and(|said| said.contains("omit the webhook")));
+        assert!(said(far, local, Mode::Push).is_some_and(|said| !said.contains("omit")));
         assert!(said("http://localhost:3000", local, Mode::Jobs).is_none());
         assert!(said(far, "http://10.0.0.5/webhook", Mode::Jobs).is_none());
     }

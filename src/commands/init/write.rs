@@ -1,4 +1,4 @@
-//! The files that `init` makes. None is ever overwritten.
+//! Writes the files of `init`. Never overwrites a file.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::settings::{self, Env};
 use tinqs_ci_gitea::{Demand, Scope};
 use tinqs_ci_reconciler::text::escape;
 
-/// Where they go.
+/// The paths of the files.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) config: PathBuf,
@@ -23,10 +23,11 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Beside the configuration, with its name: `tinqs-ci.token` beside `tinqs-ci.toml`.
+    /// Returns paths beside the configuration, such as `tinqs-ci.token` for `tinqs-ci.toml`.
     pub(super) fn beside(config: &Path) -> Result<Self, Failure> {
         let whole = std::path::absolute(config).map_err(|error| {
-            Failure::usage(format!("--output {}: {error}", config.display())).hint("name a file")
+            Failure::usage(format!("--output {}: {error}", config.display()))
+                .hint("set --output to a file")
         })?;
         let files = Self {
             config: config.to_path_buf(),
@@ -38,17 +39,17 @@ impl Files {
         is_free(&files.webhook)?;
         if let Some(folder) = whole.parent().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(format!("{} is not a directory", folder.display()))
-                .hint("make it, or name another with --output FILE"));
+                .hint("create it, or name another file with --output"));
         }
         Ok(files)
     }
 
-    /// Whether a token's file may be written, where one will be.
+    /// Checks that the token's file does not exist, if it will be written.
     pub(super) fn free(&self, place: &TokenPlace) -> Result<(), Failure> {
         if *place == TokenPlace::Beside { is_free(&self.token) } else { Ok(()) }
     }
 
-    /// Writes the credentials, checks the configuration against them, writes it.
+    /// Writes the credentials, checks the configuration, and writes it. Returns the webhook secret.
     pub(super) fn write(&self, answers: &Answers, env: &Env) -> Result<Secret, Failure> {
         let is_open = !answers.listen.ip().to_canonical().is_loopback();
         if is_open {
@@ -64,18 +65,18 @@ impl Files {
             made.write(&self.api, &random()?, 0o600)?;
         }
         let text = self.text(answers, is_open);
-        // What is written must be what `serve` takes.
+        // `serve` must accept what is written.
         settings::parse(&text, Some(&self.config), env)?;
         made.write(&self.config, &text, 0o644)?;
         for file in made.keep() {
             let is_config = file == self.config;
-            let note = if is_config { "" } else { "  (a credential; only you may read it)" };
+            let note = if is_config { "" } else { "  (a credential, readable only by you)" };
             out(&format!("created {}{note}\n", escape(&file.to_string_lossy())))?;
         }
         Ok(Secret::new(secret))
     }
 
-    /// The configuration, with a comment where a newcomer asks.
+    /// Returns the configuration with explanatory comments.
     fn text(&self, answers: &Answers, is_open: bool) -> String {
         let file = |path: &Path| format!("{{ file = {} }}", quoted(&path.to_string_lossy()));
         let token = match &answers.token_place {
@@ -90,34 +91,34 @@ impl Files {
             Scope::Repo(owner, name) => format!("repo:{owner}/{name}"),
         };
         let mut text = String::from(
-            "# tinqs-ci: one machine for every waiting job, gone afterwards.\n\
+            "# tinqs-ci: runs each waiting job on its own ephemeral machine.\n\
              # `tinqs-ci schema config` lists every key; `tinqs-ci doctor` checks this file.\n\n\
-             # Runs are kept here; machines work in machines/ below it. Relative to where serve starts.\n\
+             # The directory for runs, and for machines in machines/ below it; relative to the\n\
+             # working directory of serve.\n\
              store   = \"redb:./data\"\n\
-             # Machines are child processes of this host, as the user that runs serve.\n\
+             # Machines are child processes on this host, with the user that runs serve.\n\
              compute = \"process:\"\n\n[forge]\n",
         );
         let _ = writeln!(text, "url            = {}", quoted(&answers.url));
         let _ = writeln!(text, "token          = {token}");
-        let _ =
-            writeln!(text, "# all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.");
+        let _ = writeln!(text, "# The jobs to serve: all | user | org:NAME | repo:OWNER/NAME.");
         let _ = writeln!(text, "scope          = {}", quoted(&scope));
         if answers.demand != Demand::Auto {
             let word = answers.mode.word();
-            let _ = writeln!(text, "# auto | jobs | push: how it is known which jobs wait.");
+            let _ = writeln!(text, "# How waiting jobs are found: auto | jobs | push.");
             let _ = writeln!(text, "demand         = {}", quoted(word));
         }
-        let _ = writeln!(text, "# The webhook at your Gitea must have the same secret.");
+        let _ = writeln!(text, "# The webhook in Gitea must have the same secret.");
         let _ = writeln!(text, "webhook_secret = {}", file(&self.webhook));
         text.push_str(
-            "# The job list is read this often, so that a lost webhook costs no more than this.\n\
+            "# How often the job list is read; the longest delay after a lost webhook.\n\
              poll_every     = \"10s\"\n\n[server]\n",
         );
         let _ = writeln!(text, "listen    = {}", quoted(&answers.listen.to_string()));
         if is_open {
             let _ = writeln!(
                 text,
-                "# What TINQS_CI_API_TOKEN must be for `tinqs-ci get` and the like."
+                "# Commands such as `tinqs-ci get` need this token in TINQS_CI_API_TOKEN."
             );
             let _ = writeln!(text, "api_token = {}", file(&self.api));
         }
@@ -127,19 +128,19 @@ impl Files {
              [[class]]\nname        = \"default\"\n",
         );
         if answers.labels.iter().any(|label| label == "*") {
-            text.push_str("# \"*\": any labels but `host`.\n");
+            text.push_str("# \"*\": any labels except `host`.\n");
         }
         let _ = writeln!(text, "labels      = [{}]", labels.join(", "));
         text.push_str(
-            "# Most machines at once.\nlimit       = 10\n\
-             # A machine ends after this, whatever it does.\nmax_age     = \"6h\"\n\
-             # A machine without a job ends after this.\nidle_within = \"2m\"\n",
+            "# The maximum number of machines.\nlimit       = 10\n\
+             # The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\
+             # How long a machine waits for a job before it shuts down.\nidle_within = \"2m\"\n",
         );
         text
     }
 }
 
-/// Files of this call: removed again unless all of them could be made.
+/// The files written by this call; removed unless all of them were written.
 struct Made(Vec<PathBuf>);
 
 impl Made {
@@ -148,8 +149,8 @@ impl Made {
             if error.kind() == ErrorKind::AlreadyExists {
                 return there(file);
             }
-            Failure::failed(format!("{} cannot be written: {error}", file.display()))
-                .hint("name another place with --output FILE")
+            Failure::failed(format!("cannot write {}: {error}", file.display()))
+                .hint("name another file with --output")
         };
         let mut options = std::fs::OpenOptions::new();
         let mut to = options.write(true).create_new(true).mode(mode).open(file).map_err(failed)?;
@@ -168,15 +169,15 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for file in &self.0 {
-            // Half a set of files would be in the way of the next try.
+            // An incomplete set of files would block the next try.
             let _ = std::fs::remove_file(file);
         }
     }
 }
 
 fn there(file: &Path) -> Failure {
-    Failure::usage(format!("{} is there already, and is not overwritten", file.display()))
-        .hint("move it away, or name another with --output FILE")
+    Failure::usage(format!("{} already exists and is not overwritten", file.display()))
+        .hint("move it, or name another file with --output")
 }
 
 fn is_free(file: &Path) -> Result<(), Failure> {
@@ -184,20 +185,20 @@ fn is_free(file: &Path) -> Result<(), Failure> {
         Ok(_) => Err(there(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::failed(format!("{}: {error}", file.display()))
-            .hint("name another place with --output FILE")),
+            .hint("name another file with --output")),
     }
 }
 
-/// As TOML writes a text.
+/// Quotes a string for TOML.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// 32 bytes from the system's source, in hex.
+/// Returns 32 random bytes in hex.
 fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| Failure::failed(format!("/dev/urandom cannot be read: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot read /dev/urandom: {error}")))?;
     Ok(hex::encode(bytes))
 }

@@ -1,4 +1,4 @@
-//! Rows of `get`.
+//! The table rows of `get`.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,24 +10,24 @@ use super::{age, span};
 use crate::api;
 use tinqs_ci_reconciler::text::cut;
 
-/// How much a table shows.
+/// The level of detail of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// About 100 columns.
+    /// About 100 characters wide.
     Table,
-    /// Everything that fits a cell.
+    /// More columns and wider cells.
     Wide,
 }
 
-/// Something that `get` lists.
+/// An object that `get` lists.
 pub trait Listed: Serialize {
-    /// `run`, `machine`, `registration`, `class`.
+    /// `run`, `machine`, `registration` or `class`.
     const KIND: &'static str;
-    /// What it is called, without its kind.
+    /// Returns the name, without the kind.
     fn name(&self) -> String;
-    /// Titles of its columns.
+    /// Returns the titles of the columns.
     fn titles(detail: Detail) -> Vec<&'static str>;
-    /// Its row.
+    /// Returns the row of the object.
     fn row(&self, detail: Detail, now: Timestamp) -> Row;
 }
 
@@ -38,7 +38,7 @@ fn width(detail: Detail, table: usize) -> usize {
     }
 }
 
-/// `acme/web#812 build`, each part cut so that none pushes the other out.
+/// Returns `acme/web#812 build`, cut so that both parts stay visible.
 pub(super) fn job(run: &Run, most: usize) -> String {
     let about = &run.spec.about;
     let repo = if about.repo.is_empty() { &run.spec.job.repo } else { &about.repo };
@@ -48,7 +48,7 @@ pub(super) fn job(run: &Run, most: usize) -> String {
     format!("{}{number} {name}", cut(repo, rest.max(8))).trim().to_owned()
 }
 
-/// The machine of the newest attempt, or what stands in its place.
+/// Returns the machine of the latest attempt, or a placeholder.
 fn machine(run: &Run, most: usize) -> String {
     let own = run.status.attempt.as_ref().map(|attempt| run.slot(attempt.number));
     let runner = run.status.runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
@@ -71,7 +71,8 @@ fn machine(run: &Run, most: usize) -> String {
     }
 }
 
-/// How long the job waited, or has waited; unknown once it runs on a machine of another run.
+/// Returns how long the job waited so far, or until it started; `None` if it runs on the machine of
+/// another run.
 pub(super) fn waited(run: &Run, now: Timestamp) -> Option<jiff::SignedDuration> {
     let since = run.status.waiting_since;
     match run.status.phase {

@@ -87,7 +87,7 @@ fn condition(reason: Reason, message: &str) -> Condition {
     Condition { reason, since: before(60), message: message.to_owned() }
 }
 
-/// One of each kind of row.
+/// Runs in different states.
 fn runs() -> Vec<Run> {
     let mut working = run(4812, Phase::Running);
     let mut done = attempt(&working, 1, Some("tq-job-4812-aaaaaaaa-1-0"));
@@ -114,7 +114,7 @@ fn table<T: Listed>(things: &[T], detail: Detail) -> String {
 }
 
 #[test]
-fn runs_in_a_table() {
+fn runs_are_listed_in_a_table() {
     let text = table(&runs(), Detail::Table);
     expect![[r#"
         NAME      CLASS  PHASE     JOB                                   MACHINE                   WAIT  AGE
@@ -128,7 +128,7 @@ fn runs_in_a_table() {
 }
 
 #[test]
-fn runs_in_full() {
+fn wide_tables_show_more_columns() {
     let text = table(&runs()[..4], Detail::Wide);
     expect![[r#"
         NAME      CLASS  PHASE     JOB                      MACHINE                   WAIT  AGE  ATTEMPT  RUNNER                  LABELS  BRANCH  COMMIT      OUTCOME
@@ -142,14 +142,14 @@ fn runs_in_full() {
     assert!(text.lines().all(|line| line.chars().count() < 700), "cells are cut even so");
 }
 
-/// The column of a terminal in which `word` begins.
+/// Returns the terminal column where `word` begins.
 fn column(line: &str, word: &str) -> Option<usize> {
     line.find(word).map(|start| line[..start].width())
 }
 
 #[test]
 #[allow(clippy::unicode_not_nfc, reason = "a name with a combining mark is the case")]
-fn columns_are_aligned_as_a_terminal_shows_them() {
+fn columns_are_aligned_by_display_width() {
     let names =
         ["ビルド", "単体テストと結合テストと受け入れ試験", "🚀 deploy ✅", "café e\u{301}té"];
     let runs: Vec<Run> = (1..)
@@ -235,7 +235,7 @@ fn the_other_sides() {
 }
 
 #[test]
-fn rows_that_come_later_stand_below() {
+fn rows_printed_later_keep_the_column_widths() {
     let mut widths = Vec::new();
     let table = |cells: &[&str]| Table {
         titles: vec!["NAME", "AGE"],
@@ -251,7 +251,7 @@ fn rows_that_come_later_stand_below() {
 }
 
 #[test]
-fn a_run_described() {
+fn a_run_is_described_in_full() {
     let mut run = runs().remove(0);
     let refused = Refused { why: Refusal::NoCapacity, at: before(145) };
     let mut first = attempt(&run, 1, None);
@@ -301,7 +301,7 @@ fn a_run_described() {
 }
 
 #[test]
-fn credentials_show_nowhere() {
+fn no_output_contains_a_credential() {
     let run = runs().remove(0);
     let all = [
         json(&run).expect("JSON"),
@@ -342,7 +342,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 }
 
 #[test]
-fn a_plan_for_a_waiting_job() {
+fn the_plan_of_a_waiting_job_launches_a_machine() {
     let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
         + seat linux                       seat        places of the class are counted (row 16)
@@ -356,7 +356,7 @@ fn a_plan_for_a_waiting_job() {
 }
 
 #[test]
-fn a_plan_for_a_recorded_machine() {
+fn the_plan_of_a_recorded_attempt_launches_its_machine() {
     let mut recorded = run(1, Phase::Starting);
     recorded.status.next = 2;
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
@@ -369,11 +369,11 @@ fn a_plan_for_a_recorded_machine() {
 }
 
 #[test]
-fn a_plan_for_nothing() {
+fn the_plan_of_a_settled_run_is_empty() {
     let mut blocked = run(1, Phase::Waiting);
     let first = plan_view(&seen(blocked.clone(), Job::Blocked, None));
     assert!(!first.settled);
-    // What the first look would write is what the second finds.
+    // The second plan starts from the record that the first would write.
     let decided = tinqs_ci_reconciler::plan::plan(&seen(blocked.clone(), Job::Blocked, None));
     blocked.status = decided.status.expect("it stays");
     let second = plan_view(&seen(blocked, Job::Blocked, None));

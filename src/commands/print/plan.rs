@@ -1,4 +1,4 @@
-//! What a look would do, as lines.
+//! Formats a plan.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::columns::aligned;
 use crate::api::{Change, Plan};
 use tinqs_ci_reconciler::text::escape;
 
-/// Lines `+ - ~`, and how many.
+/// Formats the changes of a plan, one per line, and their number.
 pub fn plan(plan: &Plan) -> String {
     let rows = plan.changes.iter().map(|Change { sign, what, verb, why }| {
         [sign, what, verb, why].map(|cell| escape(cell)).to_vec()

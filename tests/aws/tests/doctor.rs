@@ -55,7 +55,7 @@ async fn doctor_accepts_what_init_makes() {
     place.nothing_was_launched();
 
     let offline = place.run(&["doctor", "--offline"], &queue).await;
-    assert!(offline.out.contains("which serve makes or completes"), "{}", offline.out);
+    assert!(offline.out.contains("created by serve if missing"), "{}", offline.out);
     assert!(!offline.out.contains("class: image"), "{}", offline.out);
 }
 

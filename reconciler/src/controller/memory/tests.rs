@@ -1,4 +1,4 @@
-//! Cases of what is remembered, and for whom.
+//! Tests of the cache.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +13,7 @@ fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
     Machine { kind, subnet, market, image, security_groups, instance_profile }
 }
 
-/// The machines that a class may still ask for, so many seconds later.
+/// Returns the machines of a class that are available after a number of seconds.
 fn left(memory: &Memory, seconds: i64) -> Vec<String> {
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
     let mut machines = Vec::new();
@@ -38,7 +38,7 @@ fn left(memory: &Memory, seconds: i64) -> Vec<String> {
 }
 
 #[test]
-fn each_cause_reaches_as_far_and_lasts_as_long_as_it_says() {
+fn each_cause_covers_its_offerings_for_its_time() {
     let spot = machine("small", "a", Market::Spot);
     let rows = [
         (Cause::Capacity, 1, 180),
@@ -64,7 +64,7 @@ fn each_cause_reaches_as_far_and_lasts_as_long_as_it_says() {
 }
 
 #[test]
-fn a_shorter_memory_does_not_end_a_longer_one() {
+fn a_shorter_unavailability_does_not_end_a_longer_one() {
     let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
     memory.skip(&spot, Cause::Unsupported, Timestamp::UNIX_EPOCH);
     memory.skip(&spot, Cause::Capacity, Timestamp::UNIX_EPOCH);
@@ -72,7 +72,7 @@ fn a_shorter_memory_does_not_end_a_longer_one() {
 }
 
 #[test]
-fn what_is_over_or_said_again_is_not_kept_beside_the_new() {
+fn an_expired_or_repeated_unavailability_is_replaced() {
     let (memory, spot) = (Memory::default(), machine("small", "a", Market::Spot));
     let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
     memory.skip(&spot, Cause::Capacity, at(0));
@@ -84,7 +84,7 @@ fn what_is_over_or_said_again_is_not_kept_beside_the_new() {
 }
 
 #[test]
-fn who_was_woken_long_ago_is_forgotten() {
+fn runs_that_were_woken_long_ago_are_forgotten() {
     let memory = Memory::default();
     let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
     for (second, job, kept) in [(0, 1, 1), (10, 2, 2), (29, 3, 3), (30, 4, 3), (65, 5, 1)] {
@@ -94,7 +94,7 @@ fn who_was_woken_long_ago_is_forgotten() {
 }
 
 #[test]
-fn a_listing_serves_those_who_had_begun_before_it_and_nobody_else() {
+fn a_listing_serves_only_reconciles_that_began_before_it() {
     let (memory, listing) = (Memory::default(), Listing::default());
     let read = |ticket, answer: Result<u32, PortError>| {
         let asks = pin!(listing.after(&memory, ticket, std::future::ready(answer)));
@@ -108,15 +108,15 @@ fn a_listing_serves_those_who_had_begun_before_it_and_nobody_else() {
     assert_eq!(read(first, Ok(1)), Some(1));
     assert_eq!(read(second, Ok(2)), Some(1), "begun after both");
     let third = memory.ticket();
-    assert_eq!(read(third, down()), None, "what failed is nothing to share");
+    assert_eq!(read(third, down()), None, "a failed read is not shared");
     assert_eq!(read(second, Ok(3)), Some(1));
     assert_eq!(read(third, Ok(4)), Some(4));
     assert_eq!(read(first, Ok(5)), Some(4));
 }
 
 #[test]
-fn what_was_remembered_without_a_cause_is_read_as_want_of_capacity() {
+fn an_unavailable_offering_without_a_cause_lacks_capacity() {
     let text = r#"{"machine":{"kind":"small"},"until":"2026-01-01T12:00:00Z"}"#;
-    let read: Shortage = serde_json::from_str(text).expect("as it was written before");
+    let read: Shortage = serde_json::from_str(text).expect("the cause is optional");
     assert_eq!(read.cause, Cause::Capacity);
 }
