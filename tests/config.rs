@@ -287,8 +287,7 @@ fn wrong_values_name_the_expected_form() {
     for scope in ["org", "org:", "repo:acme", "repo:a/b/c", "All", "user:x", "org:../x"] {
         let text = format!("[forge]\nurl = \"http://x\"\nscope = \"{scope}\"");
         let mistakes = parse(&text, &[]).expect_err(scope).to_string();
-        let start =
-            format!("ci.toml:3: forge.scope: \"{scope}\" is not valid: expected \"all\"");
+        let start = format!("ci.toml:3: forge.scope: \"{scope}\" is not valid: expected \"all\"");
         assert!(mistakes.starts_with(&start), "{mistakes}");
     }
     bad_top(
@@ -586,10 +585,7 @@ fn the_flag_overrides_the_variable_that_names_the_file() {
     assert_eq!(settings::load(None, &variable).expect("by variable").file.as_deref(), Some(&*path));
     let missing = folder.path().join("b.toml");
     let mistakes = settings::load(Some(&missing), &variable).expect_err("the flag wins");
-    assert!(
-        mistakes.to_string().contains("b.toml: cannot read the configuration"),
-        "{mistakes}"
-    );
+    assert!(mistakes.to_string().contains("b.toml: cannot read the configuration"), "{mistakes}");
     std::fs::write(&path, [0xff]).expect("written");
     assert!(settings::load(Some(&path), &Env::new()).is_err());
 }

@@ -1,4 +1,4 @@
-//! The HTTP contract, over the router and over a socket, in a small world in memory.
+//! The HTTP API, over the router and over a socket, with in-memory ports.
 
 #[path = "http/api.rs"]
 mod api;

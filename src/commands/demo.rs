@@ -1,8 +1,8 @@
 //! `tinqs-ci demo`: the real server and controller with a simulated forge and cloud, in accelerated
 //! time.
 //!
-//! The simulated forge serves HTTP on loopback to the real client, webhooks are signed and verified,
-//! and records are stored in a file. Only the machines and the clock differ from `serve`.
+//! The simulated forge serves HTTP on loopback to the real client, webhooks are signed and
+//! verified, and records are stored in a file. Only the machines and the clock differ from `serve`.
 
 mod host;
 mod story;

@@ -300,8 +300,8 @@ async fn scope_of(
     Ok((scope, client, mode))
 }
 
-/// Returns how demand will be found with this token at this server. Rejects a token that cannot read
-/// an existing job list, although `auto` would fall back to push mode: that is rarely intended.
+/// Returns how demand will be found with this token at this server. Rejects a token that cannot
+/// read an existing job list, because a fallback to push mode is rarely intended.
 fn mode(
     wanted: Demand,
     version: &Version,

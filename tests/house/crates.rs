@@ -1,15 +1,15 @@
-//! What the manifests say: who depends on whom, what is built, what is locked.
+//! Rules for manifests: dependencies between crates, workspace lists, the lockfile.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::tree::{dependencies, files, manifest, none_holds, root, sources};
 
-/// What the lockfile may hold; raised on purpose only, with a line in the changelog.
+/// The maximum number of packages in the lockfile. Raise it only with a line in the changelog.
 const MOST_PACKAGES: usize = 400;
 
-/// What each crate of the workspace may depend on, of the others: in every build, and in its tests.
-/// A new edge is a decision.
+/// The allowed dependencies between the crates of the workspace: normal ones, and dev ones. Adding
+/// an edge needs a decision.
 const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-reconciler", &[], &[]),
     ("tinqs-ci-workflow", &[], &[]),
@@ -50,28 +50,28 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// Folders with a `Cargo.toml` that are workspaces of their own.
+/// Folders with a `Cargo.toml` that are separate workspaces.
 const OWN_WORKSPACES: &[&str] = &["fuzz"];
 
-/// Members that a plain `cargo build` leaves out.
+/// Members that are not in `default-members`.
 const NOT_BY_DEFAULT: &[&str] = &["simulator/mutants", "tests/aws"];
 
 /// A crate of the workspace.
 pub(crate) struct Member {
     pub(crate) name: String,
-    /// `.` for the package at the root.
+    /// `.` for the root package.
     pub(crate) folder: String,
     manifest: toml::Table,
 }
 
 impl Member {
-    /// The folder of its sources, with a slash.
+    /// Returns the folder of its sources, with a trailing slash.
     pub(crate) fn source(&self) -> String {
         if self.folder == "." { "src/".to_owned() } else { format!("{}/src/", self.folder) }
     }
 }
 
-/// The root package and every member that its manifest names.
+/// Returns the root package and all members of the workspace.
 pub(crate) fn members() -> Vec<Member> {
     let mut folders = listed("members");
     folders.insert(".".to_owned());
@@ -83,14 +83,14 @@ pub(crate) fn members() -> Vec<Member> {
     folders.into_iter().map(member).collect()
 }
 
-/// A list of folders in the workspace's manifest.
+/// Returns a list of folders from the workspace manifest.
 fn listed(key: &str) -> BTreeSet<String> {
     let root = manifest("Cargo.toml");
     let folders = root["workspace"][key].as_array().expect("the workspace lists folders");
     folders.iter().map(|folder| folder.as_str().expect("a folder is text").to_owned()).collect()
 }
 
-/// The pure crates, and what they may depend on outside the workspace.
+/// The pure crates and their allowed dependencies outside the workspace.
 const PURE: &[(&str, &[&str])] = &[
     (
         "reconciler",
@@ -125,13 +125,16 @@ const PURE: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn the_pure_crates_know_no_world() {
+fn the_pure_crates_do_no_io() {
     for (folder, known) in PURE {
         let crates = manifest(&format!("{folder}/Cargo.toml"));
         let known: BTreeSet<String> = known.iter().map(ToString::to_string).collect();
         let own = dependencies(&crates, "dependencies");
         let new: Vec<_> = own.difference(&known).collect();
-        assert!(new.is_empty(), "{folder} asks for {new:?}: a decision, see docs/decisions/");
+        assert!(
+            new.is_empty(),
+            "{folder} depends on {new:?}: needs a decision, see docs/decisions/"
+        );
         for banned in ["tokio", "reqwest", "axum", "rand", "tinqs-ci", "tinqs-ci-simulator"] {
             assert!(
                 !dependencies(&crates, "dev-dependencies").contains(banned),
@@ -155,12 +158,12 @@ fn the_pure_crates_know_no_world() {
                 "println!",
                 "eprintln!",
             ],
-            "the pure crates know no file, socket, environment, thread or clock",
+            "the pure crates must not use files, sockets, environment, threads or clocks",
         );
     }
 }
 
-/// The dependencies of a kind that are crates of the workspace, for every target.
+/// Returns the dependencies of a kind within the workspace, for every target.
 fn own_dependencies(member: &Member, kind: &str, own: &BTreeSet<String>) -> BTreeSet<String> {
     let mut tables = vec![&member.manifest];
     let targets = member.manifest.get("target").and_then(toml::Value::as_table);
@@ -169,7 +172,7 @@ fn own_dependencies(member: &Member, kind: &str, own: &BTreeSet<String>) -> BTre
     for (key, value) in tables.iter().filter_map(|table| table.get(kind)?.as_table()).flatten() {
         let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
         if own.contains(package) {
-            assert_eq!(package, key, "{}: crates of the workspace keep their names", member.name);
+            assert_eq!(package, key, "{}: workspace crates must not be renamed", member.name);
             found.insert(key.clone());
         }
     }
@@ -177,13 +180,13 @@ fn own_dependencies(member: &Member, kind: &str, own: &BTreeSet<String>) -> BTre
 }
 
 #[test]
-fn crates_depend_on_each_other_as_the_table_says() {
+fn dependencies_between_crates_match_the_table() {
     let members = members();
     let own: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
     let listed: BTreeSet<String> = EDGES.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let mut broken: Vec<String> = own
         .symmetric_difference(&listed)
-        .map(|name| format!("{name}: stands in the workspace or in the table only"))
+        .map(|name| format!("{name}: not in both the workspace and the table"))
         .collect();
     for member in &members {
         let Some((_, normal, dev)) = EDGES.iter().find(|(name, ..)| *name == member.name) else {
@@ -218,17 +221,17 @@ fn the_workspace_lists_every_folder_with_a_manifest() {
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     for folder in OWN_WORKSPACES {
         let manifest = manifest(&format!("{folder}/Cargo.toml"));
-        assert!(manifest.contains_key("workspace"), "{folder} is no workspace of its own");
+        assert!(manifest.contains_key("workspace"), "{folder} is not a separate workspace");
     }
     let mut members = listed("members");
     members.insert(".".to_owned());
-    assert_eq!(members, &folders - &set(OWN_WORKSPACES), "`members` and the folders differ");
+    assert_eq!(members, &folders - &set(OWN_WORKSPACES), "`members` does not match the folders");
     let default = &members - &set(NOT_BY_DEFAULT);
-    assert_eq!(listed("default-members"), default, "`default-members` and the folders differ");
+    assert_eq!(listed("default-members"), default, "`default-members` does not match the folders");
 }
 
 #[test]
-fn the_sdk_of_aws_stays_in_its_adapter() {
+fn the_aws_sdk_is_used_only_in_its_adapter() {
     let outside: Vec<String> = ["src/", "adapters/", "reconciler/", "workflow/", "testing/"]
         .into_iter()
         .flat_map(sources)
@@ -237,23 +240,23 @@ fn the_sdk_of_aws_stays_in_its_adapter() {
     none_holds(
         &outside,
         &["aws_config", "aws_sdk_", "aws_smithy_"],
-        "the SDK of AWS is named in adapters/aws alone",
+        "the AWS SDK may be used only in adapters/aws",
     );
     let others: Vec<String> =
         outside.into_iter().filter(|file| !file.starts_with("src/server/lambda")).collect();
     none_holds(
         &others,
         &["lambda_http", "lambda_runtime"],
-        "the runtime of Lambda is named in src/server/lambda alone",
+        "the Lambda runtime may be used only in src/server/lambda",
     );
 }
 
 #[test]
-fn no_build_that_is_shipped_has_the_mutants() {
-    // What cargo would build, without and with what tests ask for.
+fn shipped_builds_do_not_contain_mutants() {
+    // The features of a build, without and with dev-dependencies.
     let features = |edges: &str| -> Vec<String> {
         let out = Command::new(env!("CARGO"))
-            // As the README's command builds: a fresh clone has fetched nothing more.
+            // Like the README's command: a fresh clone has fetched nothing more.
             .args(["tree", "--workspace", "--exclude", "tinqs-ci-aws-tests"])
             .args(["--locked", "--offline", "--prefix", "none"])
             .args(["--format", "{p}|{f}", "--edges", edges])
@@ -262,24 +265,24 @@ fn no_build_that_is_shipped_has_the_mutants() {
             .expect("cargo can be run");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let tree = String::from_utf8(out.stdout).expect("cargo writes plain text");
-        // The path of the package stands before the bar, and may be called anything.
+        // The part before the bar contains the package path, which may contain any word.
         tree.lines()
             .filter(|line| line.starts_with("tinqs-ci-reconciler "))
             .filter_map(|line| line.split_once('|').map(|(_, features)| features.to_owned()))
             .collect()
     };
     let shipped = features("normal,build");
-    assert!(!shipped.is_empty(), "the deciding crate is part of every build");
+    assert!(!shipped.is_empty(), "the reconciler is part of every build");
     assert!(
         !shipped.iter().any(|line| line.contains("mutants")),
-        "mutants are shipped: {shipped:?}"
+        "a shipped build contains mutants: {shipped:?}"
     );
     let tested = features("normal,build,dev");
-    assert!(tested.iter().any(|line| line.contains("mutants")), "no test asks for the mutants");
+    assert!(tested.iter().any(|line| line.contains("mutants")), "no test enables the mutants");
 }
 
 #[test]
-fn the_lockfile_stays_small_and_clean() {
+fn the_lockfile_is_small_and_contains_no_banned_crates() {
     let lock = manifest("Cargo.lock");
     let packages = lock["package"].as_array().expect("a lockfile has packages");
     assert!(
@@ -287,7 +290,7 @@ fn the_lockfile_stays_small_and_clean() {
         "{} packages, {MOST_PACKAGES} allowed: is the new one worth it?",
         packages.len()
     );
-    // What deny.toml bans, as far as a lockfile tells; cargo deny itself may be missing.
+    // Checks the bans of deny.toml on the lockfile, because cargo deny may not be installed.
     let banned = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "backoff", "instant"];
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What lies where, and how long a file may be.
+//! Rules for files: their location and length.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use super::tree::{files, has_extension, read, root};
 
-/// A source file longer than this wants to be two.
+/// The maximum number of lines of a source file.
 const LONG: usize = 400;
-/// A file of tests may hold a table of cases.
+/// The maximum number of lines of a test file, which may contain a table of cases.
 const LONG_OF_TESTS: usize = 700;
 
-/// Files that are longer, each with its reason. One that got short again leaves the list.
+/// Longer files with a reason. A file that is short again must be removed from the list.
 const LONG_FILES: &[(&str, &str)] = &[
-    ("src/commands/doctor/forge.rs", "one check after the other, a third of it their cases"),
+    ("src/commands/doctor/forge.rs", "a sequence of checks, a third of it their tests"),
     ("src/settings/reader.rs", "one reader, a third of it the cases of its messages"),
 ];
 
-/// What stands at the root. A new name is a decision.
+/// The allowed entries at the root.
 const ROOT: &[&str] = &[
     ".ci",
     ".editorconfig",
@@ -58,14 +58,17 @@ fn no_file_is_too_long() {
         .collect();
     let listed = |file: &str| LONG_FILES.iter().any(|(name, _)| *name == file);
     let new: Vec<_> = long.iter().filter(|(file, _)| !listed(file)).collect();
-    assert!(new.is_empty(), "longer than {LONG} lines: split, or list with a reason: {new:#?}");
+    assert!(
+        new.is_empty(),
+        "longer than {LONG} lines: split them, or list them with a reason: {new:#?}"
+    );
     let short: Vec<_> = LONG_FILES
         .iter()
         .filter(|(name, _)| {
             root().join(name).is_file() && !long.iter().any(|(file, _)| file == name)
         })
         .collect();
-    assert!(short.is_empty(), "not long any more: take off the list: {short:#?}");
+    assert!(short.is_empty(), "no longer too long, remove them from the list: {short:#?}");
     assert!(LONG_FILES.iter().all(|(_, reason)| reason.len() > 10));
 }
 
@@ -74,7 +77,7 @@ fn is_test(file: &str) -> bool {
 }
 
 #[test]
-fn nothing_strays_at_the_root() {
+fn the_root_contains_only_known_entries() {
     let top: BTreeSet<String> =
         files().iter().filter_map(|f| f.split('/').next()).map(str::to_owned).collect();
     let strays: Vec<_> = top.iter().filter(|name| !ROOT.contains(&name.as_str())).collect();
@@ -82,10 +85,10 @@ fn nothing_strays_at_the_root() {
 }
 
 #[test]
-fn the_vendored_corpus_is_the_shared_one() {
+fn the_vendored_corpus_matches_the_shared_one() {
     let shared: PathBuf = root().join("../shared/corpus");
     if !shared.is_dir() {
-        println!("skipped: there is no corpus beside the repository");
+        println!("skipped: no shared corpus beside the repository");
         return;
     }
     let mut compared = 0;
@@ -98,7 +101,7 @@ fn the_vendored_corpus_is_the_shared_one() {
         let own = fs::read(root().join("tests/corpus").join(&name))
             .unwrap_or_else(|error| panic!("tests/corpus/{name}: {error}"));
         let theirs = fs::read(&path).expect("a shared file can be read");
-        assert!(own == theirs, "tests/corpus/{name} differs from the shared one: copy it anew");
+        assert!(own == theirs, "tests/corpus/{name} differs from the shared one: copy it again");
         compared += 1;
     }
     assert!(compared > 5, "only {compared} files compared");

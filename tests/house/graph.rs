@@ -1,8 +1,8 @@
-//! The graph of files: which file of a crate imports which, read from the code itself.
+//! The graph of imports between files, read from the code.
 //!
-//! An import is a name that one file takes from another: by `use`, by a path in an expression, a
-//! type or a macro, by a path in an attribute. It counts for the file that defines the name, also
-//! when it is reached through a re-export. `mod child;` and whatever only tests build do not count.
+//! An import is a name that a file uses from another: by `use`, or by a path in an expression,
+//! type, macro or attribute. It points to the file that defines the name, even through a re-export.
+//! `mod child;` and test-only code do not count.
 
 mod attributes;
 mod cases;
@@ -18,14 +18,14 @@ use std::fmt;
 
 pub(crate) use layers::Layers;
 
-/// A crate whose sources are read: its name in code, and the folder of its `lib.rs` or `main.rs`.
+/// A crate: its name in code, and the folder of its `lib.rs` or `main.rs`.
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) source: String,
 }
 
-/// One file imports another; `line` is the first one that does.
+/// An import of one file by another; `line` is its first occurrence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
     pub(crate) from: String,
@@ -41,7 +41,7 @@ impl fmt::Display for Import {
     }
 }
 
-/// A name from outside the workspace: a path, or a macro with its `!`.
+/// A name from outside the workspace: a path, or a macro with `!`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outside {
     pub(crate) file: String,
@@ -49,27 +49,27 @@ pub(crate) struct Outside {
     pub(crate) path: String,
 }
 
-/// What the sources say.
+/// The graph of a set of sources.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
-    /// Every file that is built outside of tests.
+    /// All files that are not test-only.
     pub(crate) files: BTreeSet<String>,
     pub(crate) imports: Vec<Import>,
     pub(crate) outside: Vec<Outside>,
-    /// What could not be read: a file that does not parse, a module without a file, a file that no
-    /// module declares.
+    /// Read errors: a file that does not parse, a module without a file, a file that no module
+    /// declares.
     pub(crate) problems: Vec<String>,
 }
 
 impl Graph {
-    /// Reads the graph from `sources`: the text of each file, by its path.
+    /// Builds the graph from `sources`, the text of each file by path.
     pub(crate) fn read(packages: &[Package], sources: &BTreeMap<String, String>) -> Self {
         let tree = modules::Tree::read(packages, sources);
         resolve::graph(tree)
     }
 
-    /// The imports of each group of files that import each other in a circle. A child's import of
-    /// the file that its module lies in does not count: the two are one unit.
+    /// Returns the imports of each cycle of files. A child module's import of its parent's file
+    /// does not count: the two are one unit.
     pub(crate) fn cycles(&self) -> Vec<Vec<&Import>> {
         let imports: Vec<&Import> =
             self.imports.iter().filter(|import| !import.is_of_parent()).collect();
@@ -78,7 +78,7 @@ impl Graph {
 }
 
 impl Import {
-    /// Whether a file imports the file of a module that it lies in.
+    /// Whether the import is that of a parent module's file.
     pub(crate) fn is_of_parent(&self) -> bool {
         let stem = ["/lib.rs", "/main.rs", "/mod.rs", ".rs"]
             .iter()
@@ -88,7 +88,7 @@ impl Import {
     }
 }
 
-/// Whether `file` is the module at `stem` (`a/b` is `a/b.rs`) or lies in its folder.
+/// Whether `file` is the module at `stem` (`a/b` is `a/b.rs`) or is in its folder.
 pub(crate) fn belongs(file: &str, stem: &str) -> bool {
     file.strip_prefix(stem).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }

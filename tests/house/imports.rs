@@ -1,4 +1,4 @@
-//! Which file may import which. The tables come first; `graph` reads the code.
+//! Rules for imports between files. `graph` reads the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -7,8 +7,8 @@ use super::crates::{Member, members};
 use super::graph::{Graph, Import, Layers, Package, belongs};
 use super::tree::{files, has_extension, read, sources};
 
-/// The layers of the crates that have them, from the lowest up. A file imports its own module and
-/// lower layers; modules of one layer do not know each other.
+/// The layers of the crates, lowest first. A file may import its own module and lower layers, but
+/// no other module of the same layer.
 const LAYERS: &[Layers<'_>] = &[
     Layers {
         source: "reconciler/src",
@@ -36,7 +36,7 @@ const LAYERS: &[Layers<'_>] = &[
     },
 ];
 
-/// What may import the adapters of machines, stores and queues: each a file or a folder.
+/// Files and folders that may import the adapters of machines, stores and queues.
 const KNOW_ADAPTERS: &[&str] = &[
     "src/backends",
     "src/settings",
@@ -48,18 +48,18 @@ const KNOW_ADAPTERS: &[&str] = &[
     "src/commands/schemas",
 ];
 
-/// What may import the adapter of the forge besides.
+/// Files and folders that may also import the adapter of the forge.
 const KNOW_GITEA: &[&str] =
     &["src/push", "src/server/http/webhook", "src/server/http/explain", "src/commands/eval"];
 
-/// Each adapter that few may import, with those who may.
+/// The adapters, with the files and folders that may import them.
 const ADAPTERS: &[(&str, &[&[&str]])] = &[
     ("adapters/aws", &[KNOW_ADAPTERS]),
     ("adapters/local", &[KNOW_ADAPTERS]),
     ("adapters/gitea", &[KNOW_ADAPTERS, KNOW_GITEA]),
 ];
 
-/// What only a command does: it prints, and picks the exit code.
+/// Names that only commands may use: printing and exit codes.
 const OF_COMMANDS: &[&str] = &[
     "print!",
     "println!",
@@ -70,7 +70,7 @@ const OF_COMMANDS: &[&str] = &[
     "std::process::ExitCode",
 ];
 
-/// The graph of the whole workspace, read once.
+/// Returns the graph of the workspace, read once.
 fn graph() -> &'static Graph {
     static GRAPH: OnceLock<Graph> = OnceLock::new();
     GRAPH.get_or_init(|| {
@@ -91,7 +91,7 @@ fn source(member: &Member) -> String {
     member.source().trim_end_matches('/').to_owned()
 }
 
-/// Fails with every line of `broken` below the rule.
+/// Fails if `broken` is not empty, and lists it below the rule.
 #[track_caller]
 fn none(broken: &[String], rule: &str) {
     assert!(broken.is_empty(), "{rule}: {} found\n  {}\n", broken.len(), broken.join("\n  "));
@@ -99,7 +99,7 @@ fn none(broken: &[String], rule: &str) {
 
 #[test]
 fn every_source_file_is_read() {
-    none(&graph().problems, "a source file cannot be read, or no module declares it");
+    none(&graph().problems, "a source file cannot be parsed, or no module declares it");
     let packages: BTreeSet<String> = members().iter().map(Member::source).collect();
     let known = |file: &String| packages.iter().any(|source| file.starts_with(source));
     let strays: Vec<String> = files()
@@ -113,25 +113,25 @@ fn every_source_file_is_read() {
 }
 
 #[test]
-fn the_layers_cover_each_crate_as_it_is() {
+fn the_layers_match_the_folders() {
     let unplaced: Vec<String> = LAYERS.iter().flat_map(|layers| layers.unplaced(graph())).collect();
-    none(&unplaced, "the table of layers and the folders differ");
+    none(&unplaced, "the table of layers does not match the folders");
 }
 
 #[test]
-fn files_import_lower_layers_only() {
+fn files_import_only_lower_layers() {
     let broken: Vec<String> = LAYERS
         .iter()
         .flat_map(|layers| layers.broken(graph()))
         .map(|(how, import)| format!("{how}: {import}"))
         .collect();
-    none(&broken, "an import goes up, or to a neighbour on its layer");
+    none(&broken, "a file imports a higher layer, or another module of its layer");
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
-    // A file and those in its own folder are one unit: a child module sees what is private to its
-    // parent, and a part of it may lie there.
+fn imports_form_no_cycle() {
+    // A module's file and its child modules are one unit, because children use private items of
+    // their parent.
     let cycles: Vec<String> = graph()
         .cycles()
         .iter()
@@ -141,20 +141,20 @@ fn no_files_import_each_other_in_a_circle() {
             format!("a cycle of {} files\n{}", files.len(), imports.join("\n"))
         })
         .collect();
-    none(&cycles, "files import each other in a circle");
+    none(&cycles, "imports form a cycle");
 }
 
 #[test]
-fn adapters_are_named_by_the_files_that_join_them_only() {
+fn adapters_are_imported_only_by_the_listed_files() {
     let mut broken = Vec::new();
     for (adapter, allowed) in ADAPTERS {
         let inside = format!("{adapter}/");
         if !graph().files.iter().any(|file| file.starts_with(&inside)) {
-            broken.push(format!("{adapter}: stands in the table, but not there"));
+            broken.push(format!("{adapter}: in the table, but does not exist"));
         }
         for stem in allowed.iter().copied().flatten() {
             if !graph().files.iter().any(|file| belongs(file, stem)) {
-                broken.push(format!("{stem}: stands in the table, but not there"));
+                broken.push(format!("{stem}: in the table, but does not exist"));
             }
         }
         let may = |import: &&Import| {
@@ -166,11 +166,11 @@ fn adapters_are_named_by_the_files_that_join_them_only() {
     }
     broken.sort();
     broken.dedup();
-    none(&broken, "an adapter is named elsewhere than the table says");
+    none(&broken, "an adapter is imported by a file that is not in the table");
 }
 
 #[test]
-fn adapters_neither_print_nor_pick_an_exit_code() {
+fn adapters_neither_print_nor_choose_an_exit_code() {
     let is_adapter = |file: &str| file.starts_with("adapters/");
     assert!(graph().files.iter().any(|file| is_adapter(file)), "there are no adapters");
     let broken: Vec<String> = graph()
@@ -186,5 +186,5 @@ fn adapters_neither_print_nor_pick_an_exit_code() {
         })
         .map(|outside| format!("{}:{}: {}", outside.file, outside.line, outside.path))
         .collect();
-    none(&broken, "an adapter prints or picks an exit code: it returns a report");
+    none(&broken, "an adapter prints or chooses an exit code: return a report instead");
 }

@@ -1,4 +1,4 @@
-//! The house rules that a machine can check: how imports go, what lies where, what no file may hold.
+//! Repository rules: imports between files and crates, file locations, forbidden content.
 
 mod crates;
 mod files;

@@ -1,31 +1,31 @@
-//! What no file may hold.
+//! Rules for the content of files.
 
 use std::fs;
 
 use super::tree::{files, has_extension, manifest, none_holds, read, root, text};
 
 #[test]
-fn nobody_draws_random_numbers() {
-    // The pretended world draws its faults, from a seed.
-    let pretending = |file: &String| file.starts_with("simulator/");
+fn only_the_simulator_uses_random_numbers() {
+    // The simulator draws its faults from a seed.
+    let simulated = |file: &String| file.starts_with("simulator/");
     let files: Vec<String> = files()
         .into_iter()
-        .filter(|f| has_extension(f, "rs") && !pretending(f) && !f.starts_with("tests/"))
+        .filter(|f| has_extension(f, "rs") && !simulated(f) && !f.starts_with("tests/"))
         .collect();
     none_holds(
         &files,
         &["rand::", "fastrand::", "getrandom::", "new_v4", "new_v7", "RandomState"],
-        "ids and jitter are hashes; only the pretended world draws, from a seed",
+        "IDs and jitter are hashes; only the simulator uses random numbers, from a seed",
     );
 }
 
 #[test]
-fn nothing_unfinished_is_left() {
+fn sources_contain_no_unfinished_code() {
     let sources: Vec<String> = files().into_iter().filter(|f| has_extension(f, "rs")).collect();
     let marks = [["to", "do!("], ["unimple", "mented!("], ["db", "g!("], ["FIX", "ME"]];
     let marks = marks.map(|halves| halves.concat());
     let marks: Vec<&str> = marks.iter().map(String::as_str).collect();
-    none_holds(&sources, &marks, "nothing unfinished is left in the source");
+    none_holds(&sources, &marks, "the source must not contain unfinished code");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn no_file_names_a_machine_or_a_registry() {
     let hosts = hosts.map(|halves| halves.concat());
     let mut broken = Vec::new();
     for file in files() {
-        // Written by cargo; facts from elsewhere, kept byte for byte.
+        // Written by cargo; copied data that must not change.
         if file == "Cargo.lock" || file.starts_with("tests/corpus/") {
             continue;
         }
@@ -59,10 +59,14 @@ fn no_file_names_a_machine_or_a_registry() {
             }
         }
     }
-    assert!(broken.is_empty(), "somebody's machine, or a registry:\n  {}", broken.join("\n  "));
+    assert!(
+        broken.is_empty(),
+        "a path on somebody's machine, or a registry host:\n  {}",
+        broken.join("\n  ")
+    );
 }
 
-/// Whether a line holds an absolute path under a folder that is somebody's own.
+/// Whether a line contains an absolute path below this folder.
 fn names_a_place(line: &str, folder: &str) -> bool {
     let path = ["/", folder, "/"].concat();
     line.match_indices(&path).any(|(at, _)| {
@@ -73,7 +77,7 @@ fn names_a_place(line: &str, folder: &str) -> bool {
     })
 }
 
-/// Whether a line of a shell script runs exactly this command; a longer one is another.
+/// Whether a line of a shell script runs exactly this command.
 fn runs(line: &str, command: &str) -> bool {
     let line = line.trim_start();
     !line.starts_with('#')
@@ -87,7 +91,7 @@ fn runs(line: &str, command: &str) -> bool {
 }
 
 #[test]
-fn a_longer_command_is_not_the_command() {
+fn a_longer_command_does_not_count_as_the_command() {
     let command = "cargo test";
     assert!(runs("  cargo test", command));
     assert!(runs("TERM=no cargo test 2>&1 | tee log", command));
@@ -98,7 +102,7 @@ fn a_longer_command_is_not_the_command() {
 }
 
 #[test]
-fn ci_runs_what_a_developer_runs() {
+fn ci_runs_the_commands_of_the_readme() {
     let run = read(".ci/run");
     assert!(run.contains("set -euo pipefail"));
     let readme = read("README.md");
@@ -108,7 +112,7 @@ fn ci_runs_what_a_developer_runs() {
     for command in commands {
         let command = command.split('#').next().unwrap_or_default().trim();
         let is_run = run.lines().any(|line| runs(line, command));
-        assert!(is_run, "`{command}` of the README is not run in .ci/run as it stands");
+        assert!(is_run, "`{command}` of the README is not run in .ci/run");
     }
     for workflow in files().iter().filter(|f| f.starts_with(".gitea/workflows/")) {
         assert!(read(workflow).contains(".ci/run"), "{workflow} runs something else");
@@ -122,10 +126,10 @@ fn ci_runs_what_a_developer_runs() {
 }
 
 #[test]
-fn the_changelog_goes_on() {
+fn the_changelog_starts_with_unreleased() {
     let changelog = read("CHANGELOG.md");
     let next = changelog.lines().find(|line| line.starts_with("## "));
-    assert_eq!(next, Some("## [Unreleased]"), "what is next stands first");
+    assert_eq!(next, Some("## [Unreleased]"), "the unreleased section comes first");
     let version = manifest("Cargo.toml")["workspace"]["package"]["version"].clone();
     assert!(version.as_str().is_some_and(|v| v.split('.').count() == 3));
 }

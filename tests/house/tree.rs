@@ -1,4 +1,4 @@
-//! The files of the repository, and how they are searched.
+//! Lists and searches the files of the repository.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file of the repository, relative to its root: what git tracks, or what lies there.
+/// Returns every file of the repository, relative to its root: the tracked files, or all files
+/// without git.
 pub(crate) fn files() -> Vec<String> {
     let git = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
     let tracked = git.ok().filter(|out| out.status.success()).map(|out| {
@@ -45,7 +46,7 @@ pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The text of a file, if it is text.
+/// Returns the text of a file, or `None` if it is not UTF-8.
 pub(crate) fn text(name: &str) -> Option<String> {
     String::from_utf8(fs::read(root().join(name)).expect("a listed file can be read")).ok()
 }
@@ -58,7 +59,7 @@ pub(crate) fn sources(under: &str) -> Vec<String> {
     files().into_iter().filter(|f| f.starts_with(under) && has_extension(f, "rs")).collect()
 }
 
-/// Where `needle` stands in code (not in comments), as a word of its own.
+/// Returns the index of the first line whose code, not comment, contains `needle` as a word.
 fn code_holds(name: &str, needle: &str) -> Option<usize> {
     let source = read(name);
     source.lines().position(|line| {
@@ -77,7 +78,7 @@ fn holds_word(line: &str, needle: &str) -> bool {
     })
 }
 
-/// Fails with every place where one of `needles` stands in the code of `files`.
+/// Fails if the code of `files` contains any of `needles`, and lists the places.
 pub(crate) fn none_holds(files: &[String], needles: &[&str], rule: &str) {
     assert!(!files.is_empty(), "nothing to check: {rule}");
     let broken: Vec<String> = files
@@ -103,7 +104,7 @@ pub(crate) fn dependencies(manifest: &toml::Table, kind: &str) -> BTreeSet<Strin
 }
 
 #[test]
-fn words_are_found_as_words() {
+fn only_whole_words_are_found() {
     assert!(holds_word("let t = Instant::now();", "Instant"));
     assert!(!holds_word("let t: Instantly;", "Instant"));
     assert!(!holds_word("my_rand::x", "rand::"));

@@ -18,7 +18,7 @@ use crate::asking::{Asked, TOKEN, queued, settings};
 use crate::fakes::{CANARY, class, name};
 
 #[tokio::test]
-async fn what_is_not_there_or_cannot_be_read_is_a_problem() {
+async fn missing_objects_and_invalid_requests_are_problems() {
     let asked = Asked::new(settings());
     asked.world.add_run(1, About::default());
     let cases = [
@@ -78,7 +78,7 @@ async fn runs_are_paged_newest_first_and_filtered() {
 }
 
 #[tokio::test]
-async fn a_run_carries_its_version_and_a_stale_one_is_not_changed() {
+async fn a_stale_version_is_not_changed() {
     let asked = Asked::new(settings());
     asked.world.add_run(1, About::default());
     let answer = asked.get("/v1/runs/job-1").await;
@@ -97,14 +97,14 @@ async fn a_run_carries_its_version_and_a_stale_one_is_not_changed() {
     assert_eq!((answer.status, answer.header("etag")), (StatusCode::ACCEPTED, "\"2\""));
     let run = asked.world.state().runs[&name(1)].clone();
     assert!(run.deleted_at.is_some() && run.terminate_now && run.status.next == 2, "{run:?}");
-    assert_eq!(asked.world.state().queue.front(), Some(&name(1)), "it is woken");
+    assert_eq!(asked.world.state().queue.front(), Some(&name(1)), "the run is woken");
     let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
     assert_eq!((answer.status, answer.header("etag")), (StatusCode::ACCEPTED, "\"3\""));
     assert_eq!(answer.json()["deleted_at"], Value::Null);
 }
 
 #[tokio::test]
-async fn a_change_is_repeated_against_other_writers_but_not_for_ever() {
+async fn a_change_is_retried_after_conflicts_but_not_forever() {
     let asked = Asked::new(settings());
     asked.world.add_run(1, About::default());
     asked.world.state().conflicts = 3;
@@ -120,7 +120,7 @@ async fn a_change_is_repeated_against_other_writers_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_told_with_when_to_come_again() {
+async fn an_unavailable_store_answers_503_with_retry_after() {
     let asked = Asked::new(settings());
     asked.world.state().down.insert("store");
     for path in ["/v1/runs", "/v1/runs/job-1", "/v1/runs/job-1/plan", "/v1/classes"] {
@@ -134,7 +134,7 @@ async fn a_store_that_is_down_is_told_with_when_to_come_again() {
     assert_eq!(asked.get("/v1/classes").await.status, StatusCode::OK);
 }
 
-/// An attempt that holds credentials.
+/// Returns an attempt with credentials.
 fn attempt(run: &Run) -> Attempt {
     let now = run.created_at;
     Attempt {
@@ -178,8 +178,8 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn no_credential_is_in_any_answer_or_log_line() {
-    // For the whole process: what the other tests log meanwhile must be as clean.
+async fn no_answer_and_no_log_line_contains_a_credential() {
+    // Global: log lines of other tests are checked too.
     let log = Log::default();
     let out = log.clone();
     let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
@@ -201,7 +201,7 @@ async fn no_credential_is_in_any_answer_or_log_line() {
     let machine = asked.world.launch(&slot, 0, &attempt(&run)).await.expect("up");
     let bearer = format!("Bearer {TOKEN}");
     let machine = format!("/v1/machines/{}/terminate", machine.id);
-    // `ask` looks for every secret in each answer.
+    // `ask` searches each answer for secrets.
     for (method, path) in [
         ("GET", "/v1/runs"),
         ("GET", "/v1/runs/job-1"),
@@ -221,7 +221,7 @@ async fn no_credential_is_in_any_answer_or_log_line() {
     }
     let stored = asked.world.state().runs[&name(1)].clone();
     let token = stored.status.attempt.expect("kept").runner.token;
-    assert_eq!(token.expose(), CANARY, "a person's change keeps the credentials in the record");
+    assert_eq!(token.expose(), CANARY, "a change keeps the credentials in the record");
     let wrong = [("authorization", "Bearer wrong-canary"), ("x-gitea-delivery", "d-1")];
     asked.ask("GET", "/v1/runs", &wrong, Body::empty()).await;
     asked.ask("POST", "/webhook", &[("x-gitea-event", "push")], queued(1, "x")).await;
@@ -232,7 +232,7 @@ async fn no_credential_is_in_any_answer_or_log_line() {
 }
 
 #[tokio::test]
-async fn a_machine_is_ended_only_if_it_is_ours() {
+async fn a_machine_of_the_installation_is_terminated() {
     let asked = Asked::new(settings());
     let run = asked.world.add_run(1, About::default());
     let machine = asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
@@ -250,7 +250,7 @@ async fn a_machine_is_ended_only_if_it_is_ours() {
 }
 
 #[tokio::test]
-async fn hostile_names_come_back_as_data() {
+async fn hostile_names_are_returned_as_data() {
     let asked = Asked::new(settings());
     let hostile = "a\"b'\n\x1b[31m$(id)<script>\u{202e}\u{0}";
     asked.world.add_run(1, About { job: hostile.to_owned(), ..About::default() });
@@ -268,7 +268,7 @@ async fn hostile_names_come_back_as_data() {
 }
 
 #[tokio::test]
-async fn the_plan_tells_what_would_be_done_and_does_nothing() {
+async fn the_plan_lists_changes_and_does_nothing() {
     let asked = Asked::new(settings());
     asked.world.add_run(1, About::default());
     let plan = asked.get("/v1/runs/job-1/plan").await.json();
@@ -287,7 +287,7 @@ async fn the_plan_tells_what_would_be_done_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn classes_tell_how_full_they_are() {
+async fn classes_show_their_usage() {
     let asked = Asked::new(settings());
     let run = asked.world.add_run(1, About::default());
     asked.world.add_run(2, About::default());
@@ -325,7 +325,7 @@ async fn without_a_token_only_direct_local_requests_are_answered() {
 }
 
 #[tokio::test]
-async fn a_configured_token_is_needed_and_is_enough() {
+async fn a_configured_token_is_required_and_sufficient() {
     let mut with = settings();
     with.server.api_token = Some(Secret::new(TOKEN));
     let right = format!("Bearer {TOKEN}");
@@ -348,9 +348,9 @@ async fn a_configured_token_is_needed_and_is_enough() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "`{token}`");
         }
         let answer = asked.ask("GET", "/v1/nothing", &[], Body::empty()).await;
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "not even what there is");
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "unknown paths need the token too");
     }
-    // Beyond loopback and without a token: nobody.
+    // Beyond loopback without a token, nobody is admitted.
     let asked = Asked::with(settings(), Role::All, false);
     assert_eq!(asked.get("/v1/runs").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(asked.get("/metrics").await.status, StatusCode::UNAUTHORIZED);

@@ -1,4 +1,4 @@
-//! Asking the router, with what must hold for every answer checked at each.
+//! Sends requests to the router and checks the invariants of every response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) const SECRET: &str = "hook-canary-77aa";
 pub(crate) const TOKEN: &str = "api-canary-88bb";
 const FORGE_TOKEN: &str = "forge-canary-99cc";
 
-/// Settings with every secret set, but for the API token.
+/// Returns settings with every secret set except the API token.
 pub(crate) fn settings() -> Settings {
     Settings {
         installation: "test".to_owned(),
@@ -54,7 +54,7 @@ pub(crate) struct Asked {
     pub(crate) nudge: Arc<Nudge>,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -85,7 +85,7 @@ impl Asked {
         Self { world, router, nudge }
     }
 
-    /// Asks as a local caller does; a header given here replaces the default.
+    /// Sends a request as a local caller does. Given headers replace the defaults.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -114,7 +114,7 @@ impl Asked {
         self.ask("GET", path, &[], Body::empty()).await
     }
 
-    /// A signed delivery as JSON.
+    /// Sends a signed JSON delivery.
     pub(crate) async fn deliver(&self, event: &str, body: &[u8]) -> Answer {
         let signature = sign(SECRET, body);
         let headers = [
@@ -126,7 +126,7 @@ impl Asked {
     }
 }
 
-/// What holds for every answer: headers, problems for errors, no secret.
+/// Checks every response: headers, problem documents for errors, no secrets.
 fn check(answer: &Answer, what: &str) {
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(answer.header("cache-control"), "no-store", "{what}");
@@ -149,7 +149,7 @@ pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// A `workflow_job` delivery of a job that waits.
+/// Returns a `workflow_job` delivery of a waiting job.
 pub(crate) fn queued(id: i64, name: &str) -> Vec<u8> {
     serde_json::json!({
         "action": "queued",

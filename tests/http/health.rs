@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{About, Secret};
 use crate::asking::{Asked, TOKEN, queued, settings};
 
 #[tokio::test]
-async fn ready_means_that_the_store_can_be_written_whatever_cloud_and_forge_do() {
+async fn readiness_depends_on_the_store_only() {
     let asked = Asked::new(settings());
     assert_eq!(asked.get("/healthz").await.status, StatusCode::OK);
     asked.world.state().down = ["compute", "forge"].into();
@@ -29,7 +29,7 @@ async fn ready_means_that_the_store_can_be_written_whatever_cloud_and_forge_do()
 }
 
 #[tokio::test]
-async fn not_ready_names_the_store() {
+async fn an_unready_answer_names_the_store() {
     let asked = Asked::new(settings());
     asked.world.state().down.insert("store");
     let answer = asked.get("/readyz").await;
@@ -38,11 +38,11 @@ async fn not_ready_names_the_store() {
     assert_eq!(body["ready"], false);
     assert_eq!(body["parts"]["store"]["state"], "failing", "{body}");
     assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("store")), "{body}");
-    assert_eq!(asked.get("/healthz").await.status, StatusCode::OK, "it lives");
+    assert_eq!(asked.get("/healthz").await.status, StatusCode::OK, "the process is alive");
 }
 
 #[tokio::test]
-async fn a_scrape_shows_what_happened_and_calls_neither_cloud_nor_forge() {
+async fn a_scrape_calls_neither_cloud_nor_forge() {
     let asked = Asked::new(settings());
     asked.world.add_run(1, About::default());
     asked.deliver("workflow_job", &queued(7, "x")).await;
@@ -61,7 +61,7 @@ async fn a_scrape_shows_what_happened_and_calls_neither_cloud_nor_forge() {
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }
-    assert!(!text.contains("job-7") && !text.contains("a/b"), "no id, no repository");
+    assert!(!text.contains("job-7") && !text.contains("a/b"), "no ID and no repository");
 }
 
 #[tokio::test]

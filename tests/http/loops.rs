@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::asking::{SECRET, queued, settings, sign};
 use crate::fakes::{World, name};
 
-/// Longest wait for what must come.
+/// The longest wait for an expected event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Serving {
@@ -59,7 +59,7 @@ impl Serving {
         began.elapsed()
     }
 
-    /// Sends a whole request and reads the answer until the connection ends.
+    /// Sends a request and reads the response until the connection ends.
     async fn send(&self, head: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
         let length = body.len();
@@ -67,7 +67,7 @@ impl Serving {
             "{head}\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("written");
-        stream.write_all(body).await.expect("written: the server takes a long body in");
+        stream.write_all(body).await.expect("written: the server reads a large body");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
@@ -77,7 +77,7 @@ impl Serving {
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -91,7 +91,7 @@ fn webhook_head(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_becomes_a_machine() {
+async fn a_webhook_launches_a_machine() {
     let world = World::new();
     world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
     let serving = start(world.clone(), settings(), paces()).await;
@@ -109,7 +109,7 @@ async fn a_webhook_becomes_a_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_too_long_is_answered_over_a_socket() {
+async fn an_oversized_body_gets_a_response_over_a_socket() {
     let serving = start(World::new(), settings(), paces()).await;
     let body = vec![b'x'; 11 << 20];
     let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
@@ -119,7 +119,7 @@ async fn a_body_too_long_is_answered_over_a_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hints_bring_the_poll_forward_but_not_more_often_than_the_pace() {
+async fn webhooks_trigger_polls_but_no_more_often_than_the_gap() {
     let world = World::new();
     let job = JobRef { repo: "a/b".to_owned(), repo_id: 1, job_id: 9 };
     let runs_on = vec!["linux".to_owned()];
@@ -144,14 +144,14 @@ async fn hints_bring_the_poll_forward_but_not_more_often_than_the_pace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_a_look_ends_neither_the_process_nor_the_other_looks() {
+async fn a_panic_in_a_reconcile_ends_neither_the_process_nor_other_reconciles() {
     let world = World::new();
     world.add_run(1, About::default());
     world.add_run(2, About::default());
     world.state().poison = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
-    until("the defect", || world.calls("store.get") > 0).await;
+    until("the panic", || world.calls("store.get") > 0).await;
     world.wake(&name(2)).await.expect("up");
     until("the other run's machine", || !world.state().machines.is_empty()).await;
     let counted = "tinqs_ci_reconcile_panics_total{controller=\"run\"} ";
@@ -164,41 +164,44 @@ async fn a_panic_in_a_look_ends_neither_the_process_nor_the_other_looks() {
         }
         assert!(began.elapsed() < PATIENCE, "the panic is not counted");
     }
-    assert!(world.state().out.values().any(|run| *run == name(1)), "its wake-up comes again");
+    assert!(
+        world.state().out.values().any(|run| *run == name(1)),
+        "its wake-up is delivered again"
+    );
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_looked_at_by_one_task_and_again_if_woken_meanwhile() {
+async fn a_run_is_reconciled_by_one_task_and_again_if_woken_meanwhile() {
     let world = World::new();
     world.add_run(1, About::default());
     *world.held.lock().expect("no panic") = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
-    until("the look has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().under_way == 1).await;
     for _ in 0..3 {
         world.wake(&name(1)).await.expect("up");
     }
     until("they are taken", || world.state().queue.is_empty()).await;
     let taken = world.state().out.len();
-    assert!(taken >= 4, "none is done before it was looked at: {taken}");
+    assert!(taken >= 4, "no wake-up is done before the reconcile: {taken}");
     assert_eq!(world.state().most_under_way, 1);
     world.gate.add_permits(1_000);
     until("all are done", || world.state().out.is_empty()).await;
     assert_eq!(world.state().most_under_way, 1, "one at a time");
     let looked = world.calls("store.get");
-    assert!(looked >= 2, "it was looked at again: {looked}");
+    assert!(looked >= 2, "the run was reconciled again: {looked}");
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_was_empty_or_down_is_asked_again() {
+async fn an_empty_or_failing_queue_is_polled_again() {
     let world = World::new();
     let serving = start(world.clone(), settings(), paces()).await;
-    until("it is asked again and again", || world.calls("queue.next") > 3).await;
+    until("the queue is polled repeatedly", || world.calls("queue.next") > 3).await;
     world.state().down.insert("queue");
     let asked = world.calls("queue.next");
-    until("it is asked while it is down", || world.calls("queue.next") > asked).await;
+    until("the queue is polled while it is down", || world.calls("queue.next") > asked).await;
     world.state().down.clear();
     world.add_run(1, About::default());
     world.wake(&name(1)).await.expect("up");
@@ -207,26 +210,26 @@ async fn a_queue_that_was_empty_or_down_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_write_is_followed_by_another_look() {
+async fn a_write_conflict_is_followed_by_another_reconcile() {
     let world = World::new();
     world.add_run(1, About::default());
     world.state().conflicts = 2;
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
-    until("a machine after all", || !world.state().machines.is_empty()).await;
+    until("a machine after the conflicts", || !world.state().machines.is_empty()).await;
     until("the wake-up is done", || world.state().out.is_empty()).await;
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_lets_a_look_and_a_request_end_and_takes_nothing_new() {
+async fn stopping_finishes_reconciles_and_requests_and_accepts_nothing_new() {
     let world = World::new();
     world.add_run(1, About::default());
     *world.held.lock().expect("no panic") = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     let address = serving.address;
     world.wake(&name(1)).await.expect("up");
-    until("the look has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().under_way == 1).await;
     // Half of a webhook.
     let body = queued(7, "build");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -255,26 +258,26 @@ async fn stopping_lets_a_look_and_a_request_end_and_takes_nothing_new() {
     world.gate.add_permits(1_000);
     let took = stopping.await.expect("no panic");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(world.state().machines.len(), 1, "the look under way went to its end");
-    assert!(world.state().queue.contains(&name(2)), "nothing new was taken");
+    assert_eq!(world.state().machines.len(), 1, "the reconcile in progress finished");
+    assert!(world.state().queue.contains(&name(2)), "no new wake-up was taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_that_does_not_end_is_dropped_after_the_grace() {
+async fn work_that_does_not_end_is_dropped_after_the_grace_period() {
     let world = World::new();
     world.add_run(1, About::default());
     *world.held.lock().expect("no panic") = Some(name(1));
     let grace = Duration::from_millis(200);
     let serving = start(world.clone(), settings(), Paces { grace, ..paces() }).await;
     world.wake(&name(1)).await.expect("up");
-    until("the look has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().under_way == 1).await;
     let took = serving.stop().await;
     assert!(took >= grace && took < Duration::from_secs(5), "{took:?}");
     assert!(!world.state().out.is_empty(), "its wake-up was never done");
 }
 
 #[test]
-fn unsigned_hints_have_the_slower_pace() {
+fn unsigned_webhooks_have_a_longer_gap() {
     let mut settings = settings();
     settings.forge.poll_every = SignedDuration::from_secs(7);
     assert_eq!(Paces::of(&settings).hint_gap, Duration::from_secs(1));

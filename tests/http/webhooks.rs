@@ -17,7 +17,7 @@ fn open_settings() -> tinqs_ci::settings::Settings {
 }
 
 #[tokio::test]
-async fn a_signed_delivery_is_durable_before_it_is_answered() {
+async fn a_signed_delivery_is_stored_before_it_is_answered() {
     let asked = Asked::new(settings());
     let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
@@ -28,7 +28,7 @@ async fn a_signed_delivery_is_durable_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn the_seeds_address_and_forms_are_taken_too() {
+async fn the_predecessors_path_and_form_bodies_are_accepted() {
     let asked = Asked::new(settings());
     let json = queued(8, "build");
     let signature = format!("sha256={}", sign(SECRET, &json));
@@ -53,11 +53,11 @@ async fn unknown_events_are_accepted_and_ignored() {
     assert!(asked.world.state().runs.is_empty());
 }
 
-/// What it is, its headers, the status it gets.
+/// A name, the headers, and the expected status.
 type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, StatusCode);
 
 #[tokio::test]
-async fn wrong_deliveries_are_refused_each_with_its_status() {
+async fn invalid_deliveries_are_rejected_with_their_status() {
     let asked = Asked::new(settings());
     let body = queued(9, "build");
     let right = sign(SECRET, &body);
@@ -106,11 +106,11 @@ async fn wrong_deliveries_are_refused_each_with_its_status() {
         let answer = asked.ask("POST", "/webhook", &headers, body.clone()).await;
         assert_eq!(answer.status, expected, "{what}: {answer:?}");
     }
-    assert!(asked.world.state().runs.is_empty(), "nothing of it was taken in");
+    assert!(asked.world.state().runs.is_empty(), "nothing was stored");
 }
 
 #[tokio::test]
-async fn hostile_bodies_are_malformed_even_if_signed() {
+async fn malformed_bodies_are_rejected_even_if_signed() {
     let asked = Asked::new(settings());
     let deep = [vec![b'['; 200_000], vec![b']'; 200_000]].concat();
     let mut deep_field = br#"{"workflow_job":"#.to_vec();
@@ -134,7 +134,7 @@ async fn hostile_bodies_are_malformed_even_if_signed() {
 }
 
 #[tokio::test]
-async fn a_body_of_eleven_megabytes_is_too_long_announced_or_not() {
+async fn a_body_of_11_mib_is_too_large_announced_or_not() {
     for settings in [settings(), open_settings()] {
         let asked = Asked::new(settings);
         let body = vec![b'x'; 11 << 20];
@@ -153,7 +153,7 @@ async fn a_body_of_eleven_megabytes_is_too_long_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_refuses_and_a_cloud_or_forge_that_is_down_does_not() {
+async fn webhooks_fail_if_the_store_is_down_but_not_if_cloud_or_forge_are() {
     let asked = Asked::new(settings());
     asked.world.state().down.insert("store");
     let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
@@ -166,22 +166,22 @@ async fn a_store_that_is_down_refuses_and_a_cloud_or_forge_that_is_down_does_not
 }
 
 #[tokio::test]
-async fn without_a_secret_a_webhook_is_a_hint_and_is_not_read() {
+async fn without_a_secret_a_webhook_only_triggers_a_poll() {
     let asked = Asked::new(open_settings());
     let headers = [("content-type", "application/json"), ("x-gitea-event", "workflow_job")];
     for body in [&queued(7, "build")[..], b"\xff not JSON at all"] {
         let answer = asked.ask("POST", "/webhook", &headers, body.to_vec()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         let nudged = tokio::time::timeout(Duration::from_secs(5), asked.nudge.nudged()).await;
-        assert!(nudged.is_ok(), "the poll is brought forward");
+        assert!(nudged.is_ok(), "a poll is triggered");
     }
-    assert!(asked.world.state().runs.is_empty(), "nothing of it was believed");
+    assert!(asked.world.state().runs.is_empty(), "its content was not used");
     let answer = asked.ask("POST", "/webhook", &[("content-type", "text/plain")], "x").await;
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_request_for_a_sweep_needs_the_token_and_answers_the_report() {
+async fn a_sweep_request_needs_the_token_and_returns_the_report() {
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
     let asked = Asked::new(settings);
@@ -198,7 +198,7 @@ async fn a_request_for_a_sweep_needs_the_token_and_answers_the_report() {
             assert!(asked.world.calls("compute.list") > swept, "it swept");
         }
     }
-    // What carries a delivery's headers is a delivery.
+    // A request with a delivery's headers is a delivery.
     let headers = [("authorization", bearer.as_str()), ("x-gitea-event", "push")];
     let json = [headers[0], headers[1], ("content-type", "application/json")];
     let answer = asked.ask("POST", "/", &json, r#"{"action":"cleanup"}"#).await;
@@ -206,7 +206,7 @@ async fn a_request_for_a_sweep_needs_the_token_and_answers_the_report() {
 }
 
 #[tokio::test]
-async fn roles_have_their_routes_and_no_others() {
+async fn each_role_serves_only_its_routes() {
     let ingest = Asked::with(settings(), Role::Ingest, true);
     assert_eq!(ingest.deliver("workflow_job", &queued(7, "x")).await.status, StatusCode::ACCEPTED);
     assert_eq!(ingest.get("/v1/runs").await.status, StatusCode::NOT_FOUND);

@@ -21,7 +21,7 @@ macro_rules! corpus {
 /// Compares an answer with the case, whose fields the second argument looks up.
 type Same = fn(&Value, &dyn Fn(&str) -> Value) -> bool;
 
-/// Sends cases through `eval` and compares each answer with the case's expectation for each version.
+/// Sends cases through `eval` and compares each answer with the expectation for each version.
 /// Returns the number of compared answers.
 fn check(kind: Kind, cases: &[Value], same: Same) -> usize {
     let mut compared = 0;

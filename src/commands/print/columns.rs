@@ -1,4 +1,4 @@
-//! Aligned columns, laid out by `comfy-table` by display width, without borders and trailing spaces.
+//! Columns aligned by display width with `comfy-table`, without borders and trailing spaces.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, Width};
@@ -27,8 +27,8 @@ pub struct Row {
 const WIDEST: usize = 200;
 
 impl Table {
-    /// Returns the table as text. `widths` may come from an earlier call, so that rows printed later
-    /// are aligned with it.
+    /// Returns the table as text. `widths` may come from an earlier call, to align rows printed
+    /// later with it.
     pub fn lines(&self, widths: &mut Vec<u16>, with_titles: bool) -> String {
         let titles = self.titles.iter().map(|title| (*title).to_owned()).collect();
         let rows = self.rows.iter().map(|row| {

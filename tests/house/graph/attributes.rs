@@ -1,9 +1,9 @@
-//! What attributes say about an item: whether only tests build it, where its file is.
+//! Reads attributes: whether an item is test-only, and the path of its file.
 
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Item, Meta, Token};
 
-/// The paths that `#[path]` gives, and whether one of them holds in every build.
+/// Returns the paths of `#[path]`, and whether one of them is unconditional.
 pub(super) fn given_paths(attrs: &[Attribute]) -> (Vec<String>, bool) {
     let mut always = false;
     let mut paths = Vec::new();
@@ -32,7 +32,7 @@ fn nested(meta: &Meta) -> Vec<Meta> {
         .unwrap_or_default()
 }
 
-/// Whether these attributes leave an item to tests alone.
+/// Whether these attributes make an item test-only.
 pub(super) fn needs_test(attrs: &[Attribute]) -> bool {
     attrs.iter().any(|attr| {
         attr.path().is_ident("test")

@@ -1,10 +1,10 @@
-//! The graph over small sets of sources.
+//! Tests of the graph with small sets of sources.
 
 use std::collections::BTreeMap;
 
 use super::{Graph, Layers, Package};
 
-/// The graph of crate `one` in `one/src`, and of what else stands in other folders.
+/// Builds the graph of crate `one` in `one/src`, and of crates in other folders.
 fn graph(sources: &[(&str, &str)]) -> Graph {
     let mut names: Vec<&str> =
         sources.iter().filter_map(|(file, _)| Some(file.split_once('/')?.0)).collect();
@@ -18,7 +18,7 @@ fn graph(sources: &[(&str, &str)]) -> Graph {
     Graph::read(&packages, &sources)
 }
 
-/// The imports, each as it is printed, without the folder of crate `one`.
+/// Returns the printed imports without the folder of crate `one`.
 fn imports(sources: &[(&str, &str)]) -> Vec<String> {
     let graph = graph(sources);
     assert_eq!(graph.problems, Vec::<String>::new());
@@ -35,7 +35,7 @@ fn cycles(sources: &[(&str, &str)]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn an_import_has_its_line_its_files_and_its_names() {
+fn an_import_has_a_line_files_and_names() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod b;"),
         ("one/src/a.rs", "//! First.\nuse crate::b::{C, d as e, f::{self, G}};"),
@@ -45,7 +45,7 @@ fn an_import_has_its_line_its_files_and_its_names() {
 }
 
 #[test]
-fn declaring_a_module_is_no_import() {
+fn declaring_a_module_is_not_an_import() {
     let found = imports(&[
         ("one/src/lib.rs", "pub mod a;"),
         ("one/src/a.rs", "mod child;\npub struct A;"),
@@ -55,7 +55,7 @@ fn declaring_a_module_is_no_import() {
 }
 
 #[test]
-fn a_child_may_import_the_file_of_its_parent_and_no_other_circle_is_allowed() {
+fn only_a_childs_import_of_its_parent_is_not_a_cycle() {
     let of_parent = cycles(&[
         ("one/src/lib.rs", "pub mod a;"),
         ("one/src/a.rs", "mod child;\npub struct A;\npub fn g() { child::f(A); }"),
@@ -94,7 +94,7 @@ fn a_name_from_the_parent_counts_for_the_sibling_that_defines_it() {
 }
 
 #[test]
-fn a_name_that_is_called_as_its_module_is_found_in_it() {
+fn a_name_equal_to_its_modules_name_is_found_in_the_module() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod print;"),
         ("one/src/a.rs", "use crate::print::{cut, escape};\nuse crate::a;"),
@@ -110,12 +110,12 @@ fn a_name_that_is_called_as_its_module_is_found_in_it() {
             "print.rs:3 -> print/escape.rs (escape)",
             "print/cut.rs:2 -> print.rs (*)",
         ],
-        "what leads back to itself alone names no file, and ends"
+        "a recursive re-export names no file and ends"
     );
 }
 
 #[test]
-fn a_circle_over_three_files_is_one_cycle() {
+fn three_files_can_form_one_cycle() {
     let found = cycles(&[
         ("one/src/lib.rs", "mod a;\nmod b;\nmod c;\nmod d;"),
         ("one/src/a.rs", "use crate::b::B;\npub struct A(B);"),
@@ -126,7 +126,7 @@ fn a_circle_over_three_files_is_one_cycle() {
     assert_eq!(
         found,
         [["a.rs:1 -> b.rs (B)", "b.rs:2 -> c.rs (f)", "c.rs:2 -> a.rs (A)"]],
-        "d.rs stands beside it"
+        "d.rs is not part of the cycle"
     );
 }
 
@@ -149,7 +149,7 @@ fn paths_in_code_are_imports() {
 }
 
 #[test]
-fn an_alias_of_a_module_alone_is_no_import() {
+fn an_alias_of_a_module_alone_is_not_an_import() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod m;"),
         ("one/src/a.rs", "use crate::m;\nfn f(_: m::X) {}"),
@@ -197,7 +197,7 @@ fn a_macro_counts_for_the_file_that_defines_it() {
 }
 
 #[test]
-fn a_name_that_a_macro_defines_comes_from_the_file_with_the_macro() {
+fn a_name_defined_by_a_macro_counts_for_the_file_with_the_macro() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod m;"),
         ("one/src/a.rs", "use crate::m::{Id, Other};"),
@@ -217,7 +217,7 @@ fn a_name_that_a_macro_defines_comes_from_the_file_with_the_macro() {
 }
 
 #[test]
-fn a_glob_brings_the_names_that_are_used() {
+fn a_glob_imports_the_names_that_are_used() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod m;\nmod silent;"),
         ("one/src/a.rs", "use crate::m::*;\nuse crate::silent::*;\nfn f(_: X) -> u8 { K }"),
@@ -237,7 +237,7 @@ fn a_glob_brings_the_names_that_are_used() {
 }
 
 #[test]
-fn a_glob_of_the_parent_sees_its_private_names_and_a_stranger_does_not() {
+fn only_a_child_sees_private_names_through_a_glob() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod p;\nmod q;"),
         ("one/src/a.rs", "use crate::p::*;\nfn f(_: Q, _: P) {}"),
@@ -249,7 +249,7 @@ fn a_glob_of_the_parent_sees_its_private_names_and_a_stranger_does_not() {
 }
 
 #[test]
-fn what_only_tests_build_is_left_out() {
+fn test_only_code_is_ignored() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod b;"),
         (
@@ -267,7 +267,7 @@ fn what_only_tests_build_is_left_out() {
 }
 
 #[test]
-fn attributes_name_files_too_and_comments_do_not() {
+fn paths_in_attributes_count_and_paths_in_comments_do_not() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod b;\nmod time;"),
         (
@@ -312,7 +312,7 @@ fn a_name_from_another_crate_counts_for_its_file_there() {
 }
 
 #[test]
-fn a_module_that_a_feature_picks_is_read_in_every_shape() {
+fn all_variants_of_a_module_selected_by_a_feature_are_read() {
     let found = imports(&[
         (
             "one/src/lib.rs",
@@ -339,7 +339,7 @@ fn a_module_that_a_feature_picks_is_read_in_every_shape() {
 }
 
 #[test]
-fn a_local_name_is_no_import() {
+fn a_local_name_is_not_an_import() {
     let found = imports(&[
         ("one/src/lib.rs", "mod a;\nmod b;"),
         (
@@ -355,7 +355,7 @@ fn a_local_name_is_no_import() {
 }
 
 #[test]
-fn names_from_outside_are_known_in_full() {
+fn names_from_outside_the_workspace_have_full_paths() {
     let graph = graph(&[(
         "one/src/lib.rs",
         "use std::process;\nuse std::process::ExitCode as Code;\n\
@@ -376,7 +376,7 @@ fn names_from_outside_are_known_in_full() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_problem() {
+fn unreadable_files_are_problems() {
     let found = graph(&[
         ("one/src/lib.rs", "mod a;\nmod missing;"),
         ("one/src/a.rs", "fn f( {"),
@@ -398,7 +398,7 @@ fn what_cannot_be_read_is_a_problem() {
 }
 
 #[test]
-fn imports_go_down_the_layers_only() {
+fn imports_of_higher_or_same_layers_are_reported() {
     let layers = Layers {
         source: "one/src",
         modules: &[&["low"], &["left", "right"], &["top"], &["coming"]],
@@ -421,7 +421,7 @@ fn imports_go_down_the_layers_only() {
     assert_eq!(
         broken,
         [
-            "to a neighbour: left.rs:1 -> right.rs (R)",
+            "same layer: left.rs:1 -> right.rs (R)",
             "upward: low.rs:2 -> left.rs (L)",
             "upward: low.rs:3 -> lib.rs (K)",
         ]
@@ -430,7 +430,7 @@ fn imports_go_down_the_layers_only() {
 }
 
 #[test]
-fn a_table_of_layers_that_differs_from_the_folder_is_told() {
+fn differences_between_layers_and_folder_are_reported() {
     let graph = graph(&[
         ("one/src/lib.rs", "mod a;\nmod b;\nmod c;"),
         ("one/src/a.rs", ""),
@@ -441,9 +441,9 @@ fn a_table_of_layers_that_differs_from_the_folder_is_told() {
     assert_eq!(
         layers.unplaced(&graph),
         [
-            "one/src/b.rs: stands in no layer",
-            "one/src/gone: stands in the table, but not there",
-            "one/src/c: is there, and called still to come",
+            "one/src/b.rs: in no layer",
+            "one/src/gone: in the table, but does not exist",
+            "one/src/c: exists, but is listed as `later`",
         ]
     );
 }

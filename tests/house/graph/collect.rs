@@ -1,4 +1,4 @@
-//! Collects what one file after the other says: its names, its modules, the paths it mentions.
+//! Collects the names, modules and mentioned paths of each file.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::attributes::{attributes, given_paths, needs_test};
 use super::modules::{Kind, Name, Tree, Written, folder_of};
 use super::tokens;
 
-/// Walks one file after the other; `module` is the one that it stands in.
+/// Walks the files; `module` is the current module.
 pub(super) struct Collector<'a> {
     tree: &'a mut Tree,
     sources: &'a BTreeMap<String, String>,
@@ -27,7 +27,7 @@ impl<'a> Collector<'a> {
         Self { tree, sources, module, in_attribute: false }
     }
 
-    /// Reads the file of the module.
+    /// Reads the file of the current module.
     pub(super) fn load(&mut self) {
         let file = self.tree.modules[self.module].file.clone();
         let Some(parsed) = self.parse(&file) else {
@@ -57,7 +57,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Marks a file that only tests build, with the modules that it declares.
+    /// Marks a test-only file and the modules that it declares.
     fn leave_out(&mut self, file: &str) {
         if !self.tree.left_out.insert(file.to_owned()) {
             return;
@@ -76,7 +76,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The files that a `mod name;` may stand for: more than one when a feature decides.
+    /// Returns the files of `mod name;`; more than one if a feature selects the file.
     fn files_of(&self, module: &syn::ItemMod, folder: &str, beside: &str) -> Vec<String> {
         let name = module.ident.unraw();
         let (given, always) = given_paths(&module.attrs);

@@ -1,10 +1,10 @@
-//! Files that import each other in a circle: the strongly connected components, by Tarjan.
+//! Finds import cycles as strongly connected components, with Tarjan's algorithm.
 
 use std::collections::BTreeMap;
 
 use super::Import;
 
-/// The imports inside each component of more than one file.
+/// Returns the imports within each component of more than one file.
 pub(super) fn cycles<'a>(imports: &[&'a Import]) -> Vec<Vec<&'a Import>> {
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for import in imports.iter().copied() {
@@ -36,7 +36,7 @@ pub(super) fn cycles<'a>(imports: &[&'a Import]) -> Vec<Vec<&'a Import>> {
 
 struct Search<'a> {
     graph: &'a BTreeMap<&'a str, Vec<&'a str>>,
-    /// When a file was entered, and the earliest file that it leads back to.
+    /// The order in which a file was entered, and the earliest file that is reachable from it.
     order: BTreeMap<&'a str, usize>,
     lowest: BTreeMap<&'a str, usize>,
     stack: Vec<&'a str>,

@@ -1,17 +1,17 @@
-//! The layers of one crate: which of its modules may import which.
+//! The layers of a crate, which restrict the imports of its modules.
 
 use super::{Graph, Import, belongs};
 
-/// The modules directly under `source`, from the lowest layer up. `lib.rs` and `main.rs` stand above.
+/// The modules directly under `source`, lowest layer first. `lib.rs` and `main.rs` are above all.
 pub(crate) struct Layers<'a> {
     pub(crate) source: &'a str,
     pub(crate) modules: &'a [&'a [&'a str]],
-    /// Modules in the table that are still to come.
+    /// Modules in the table that do not exist yet.
     pub(crate) later: &'a [&'a str],
 }
 
 impl Layers<'_> {
-    /// The layer and the module of a file of this crate.
+    /// Returns the layer and the module of a file of this crate.
     fn place(&self, file: &str) -> Option<(usize, String)> {
         let inside = file.strip_prefix(self.source)?.strip_prefix('/')?;
         if inside == "lib.rs" || inside == "main.rs" {
@@ -27,27 +27,27 @@ impl Layers<'_> {
         file.strip_prefix(self.source).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Where the table and the folder differ.
+    /// Returns the differences between the table and the folder.
     pub(crate) fn unplaced(&self, graph: &Graph) -> Vec<String> {
         let mut found: Vec<String> = graph
             .files
             .iter()
             .filter(|file| self.is_of(file) && self.place(file).is_none())
-            .map(|file| format!("{file}: stands in no layer"))
+            .map(|file| format!("{file}: in no layer"))
             .collect();
         for module in self.modules.iter().copied().flatten() {
             let stem = format!("{}/{module}", self.source);
             let exists = graph.files.iter().any(|file| belongs(file, &stem));
             match (exists, self.later.contains(module)) {
-                (false, false) => found.push(format!("{stem}: stands in the table, but not there")),
-                (true, true) => found.push(format!("{stem}: is there, and called still to come")),
+                (false, false) => found.push(format!("{stem}: in the table, but does not exist")),
+                (true, true) => found.push(format!("{stem}: exists, but is listed as `later`")),
                 _ => {}
             }
         }
         found
     }
 
-    /// Imports that go up, or to a neighbour on the same layer.
+    /// Returns imports of a higher layer, or of another module of the same layer.
     pub(crate) fn broken<'g>(&self, graph: &'g Graph) -> Vec<(&'static str, &'g Import)> {
         graph
             .imports
@@ -58,7 +58,7 @@ impl Layers<'_> {
                 if module == other || to < from {
                     return None;
                 }
-                Some((if to > from { "upward" } else { "to a neighbour" }, import))
+                Some((if to > from { "upward" } else { "same layer" }, import))
             })
             .collect()
     }

@@ -1,18 +1,18 @@
-//! The module tree of every crate: the names that each module has, and the paths that it mentions.
+//! The module trees of the crates: the names in each module, and the paths that it mentions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Package;
 use super::collect::Collector;
 
-/// A path as it is written; `absolute` is one that begins with `::`.
+/// A path as written; an `absolute` one begins with `::`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Written {
     pub(super) absolute: bool,
     pub(super) path: Vec<String>,
 }
 
-/// What a module calls by a name.
+/// The meaning of a name in a module.
 #[derive(Debug)]
 pub(super) enum Name {
     Module { module: usize, open: bool },
@@ -21,7 +21,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// Whether the name can be seen from outside its module.
+    /// Whether the name is visible outside its module.
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Module { open, .. } | Self::Item { open, .. } | Self::Use { open, .. } => *open,
@@ -34,12 +34,12 @@ pub(super) struct Module {
     pub(super) root: usize,
     pub(super) parent: Option<usize>,
     pub(super) file: String,
-    /// Where the files of its child modules lie.
+    /// The folder of the files of its child modules.
     pub(super) folder: String,
     pub(super) names: BTreeMap<String, Vec<Name>>,
     /// `use path::*`, and whether it re-exports.
     pub(super) globs: Vec<(Written, bool)>,
-    /// Identifiers in macros at the level of items: the names that those may define.
+    /// Identifiers in item macros, which may define these names.
     pub(super) made: BTreeSet<String>,
 }
 
@@ -57,13 +57,13 @@ pub(super) enum Kind {
 
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    /// The root module of each library, by the name of the crate in code.
+    /// The root module of each library, by its crate name in code.
     pub(super) crates: BTreeMap<String, usize>,
     pub(super) modules: Vec<Module>,
-    /// Every path that a module mentions, with the first line that does.
+    /// The paths that a module mentions, with the first line of each.
     pub(super) mentions: BTreeMap<(usize, Kind, Written), usize>,
     pub(super) files: BTreeSet<String>,
-    /// Files that only tests build, or that cannot be parsed.
+    /// Files that are test-only or cannot be parsed.
     pub(super) left_out: BTreeSet<String>,
     pub(super) problems: Vec<String>,
 }
@@ -116,7 +116,7 @@ impl Tree {
     }
 }
 
-/// The folder that a file lies in.
+/// Returns the folder of a file.
 pub(super) fn folder_of(file: &str) -> String {
     file.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned())
 }

@@ -1,11 +1,11 @@
-//! From the paths that modules mention to the files that define what they name.
+//! Resolves the paths that modules mention to the files that define the names.
 
 use std::collections::BTreeMap;
 
 use super::modules::{Kind, Name, Tree, Written};
 use super::{Graph, Import, Outside};
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Module(usize),
@@ -13,7 +13,7 @@ enum Target {
     Outside(Vec<String>),
 }
 
-/// The imports that are being followed for a name: one that leads back to itself ends there.
+/// The imports currently being followed for a name, to end at recursion.
 type Asked = Vec<(usize, String, Follow)>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,8 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// What a mention takes from elsewhere. An alias of a module takes nothing: the paths through
-    /// it do.
+    /// Returns the targets that count as imports. An alias of a module does not count; the paths
+    /// through it do.
     fn named(&self, at: usize, kind: Kind, written: &Written) -> Vec<Target> {
         let mut targets = self.resolve(at, written, &mut Vec::new());
         if kind == Kind::Macro
@@ -103,7 +103,7 @@ impl Resolver<'_> {
         targets
     }
 
-    /// Whether the names that a glob brings are mentioned, and so counted one by one.
+    /// Whether any name from a glob is mentioned, so that the names count instead of the glob.
     fn is_spelt_out(&self, at: usize, glob: usize) -> bool {
         let own = &self.tree.modules[at].names;
         self.tree.mentions.keys().filter(|(module, ..)| *module == at).any(|(_, _, written)| {
@@ -158,7 +158,7 @@ impl Resolver<'_> {
     ) -> Vec<Target> {
         let mut here = head;
         for segment in rest {
-            // A function may be called as a module is; a path goes on through the module.
+            // A function and a module may share a name; a path continues through the module.
             if here.iter().any(|target| matches!(target, Target::Module(_))) {
                 here.retain(|target| matches!(target, Target::Module(_)));
             }
@@ -174,7 +174,7 @@ impl Resolver<'_> {
                                 found.into_iter().filter(|t| !matches!(t, Target::Outside(_))),
                             );
                         } else {
-                            // Defined outside the workspace, or by a macro: it comes from here.
+                            // Defined outside the workspace or by a macro: counts for this module.
                             let file = self.tree.modules[module].file.clone();
                             next.push(Target::Item { file, name: segment.clone() });
                         }
@@ -191,7 +191,7 @@ impl Resolver<'_> {
         here
     }
 
-    /// What `module` calls `name`, as far as `from` can see it.
+    /// Returns the targets of `name` in `module` that are visible from `from`.
     fn lookup(&self, module: usize, name: &str, from: usize, asked: &mut Asked) -> Vec<Target> {
         let own = &self.tree.modules[module];
         let is_inside = self.is_inside(from, module);
@@ -235,7 +235,7 @@ impl Resolver<'_> {
         found
     }
 
-    /// As [`Self::lookup`]; a name from outside the workspace comes from the module that has it.
+    /// Like [`Self::lookup`], but a name from outside the workspace counts for the module.
     fn glob(&self, module: usize, name: &str, from: usize, asked: &mut Asked) -> Vec<Target> {
         let mut found = self.lookup(module, name, from, asked);
         for target in &mut found {
@@ -258,7 +258,7 @@ impl Resolver<'_> {
         false
     }
 
-    /// A `macro_rules!` of this crate: that of the module or of one around it, else the only one.
+    /// Finds a `macro_rules!` of this crate: in the module or an enclosing one, else the only one.
     fn textual_macro(&self, at: usize, name: &str) -> Option<Target> {
         let of = |module: usize| {
             self.tree.modules[module].names.get(name).into_iter().flatten().find_map(|what| {
@@ -287,7 +287,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Follows an import, unless it is being followed already.
+/// Follows an import unless it is already being followed.
 fn once(
     asked: &mut Asked,
     key: (usize, String, Follow),

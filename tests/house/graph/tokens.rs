@@ -1,4 +1,4 @@
-//! Paths among the tokens of macros and attributes, which no parser has looked at.
+//! Finds paths in the unparsed tokens of macros and attributes.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(super) struct Found {
     pub(super) line: usize,
 }
 
-/// Every identifier, however deep.
+/// Returns every identifier at any depth.
 pub(super) fn identifiers(stream: &TokenStream) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for token in stream.clone() {
@@ -26,7 +26,7 @@ pub(super) fn identifiers(stream: &TokenStream) -> BTreeSet<String> {
     found
 }
 
-/// Every path, however deep: in attributes also those in the strings of `with = "a::b"`.
+/// Returns every path at any depth; in attributes also those in strings such as `with = "a::b"`.
 pub(super) fn paths(stream: &TokenStream, in_attribute: bool) -> Vec<Found> {
     let tokens: Vec<TokenTree> = stream.clone().into_iter().collect();
     let mut found = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn paths(stream: &TokenStream, in_attribute: bool) -> Vec<Found> {
     found
 }
 
-/// Finds the path that begins at `start`, and returns where the tokens after it begin.
+/// Finds the path that begins at `start`. Returns the index of the token after it.
 fn path(tokens: &[TokenTree], start: usize, in_attribute: bool, found: &mut Vec<Found>) -> usize {
     let before = &tokens[..start];
     let mut segments = Vec::new();
@@ -79,7 +79,7 @@ fn path(tokens: &[TokenTree], start: usize, in_attribute: bool, found: &mut Vec<
     }
     let absolute = before.len() >= 2 && is_colons(before, before.len() - 2);
     if let Some(group) = group {
-        // `use a::{b, c::d}` inside of a macro.
+        // `use a::{b, c::d}` within a macro.
         for mut inner in paths(&group, in_attribute) {
             inner.written.absolute = absolute;
             inner.written.path = [segments.clone(), inner.written.path].concat();
@@ -98,7 +98,7 @@ fn path(tokens: &[TokenTree], start: usize, in_attribute: bool, found: &mut Vec<
     at
 }
 
-/// A path in a string, as attributes of `serde` and `schemars` have it.
+/// Finds a path in a string, as in attributes of `serde` and `schemars`.
 fn in_string(literal: &str, tokens: &[TokenTree], at: usize) -> Option<Found> {
     let value = syn::parse_str::<syn::LitStr>(literal).ok()?.value();
     let path = syn::parse_str::<syn::Path>(&value).ok()?;
