@@ -319,7 +319,7 @@ fn metrics_page(families: &[Value]) -> String {
                     quoted.join(", ")
                 }
                 None => match label.as_str() {
-                    "class" => "the configured classes, and `unmatched`".to_owned(),
+                    "class" => "the configured classes, and `no_class`".to_owned(),
                     _ => "what was built".to_owned(),
                 },
             };

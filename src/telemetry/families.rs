@@ -91,9 +91,9 @@ families! {
     REGISTRATIONS = "registrations" Gauge ["class", "status"] Stable
         "Runners that the forge knows as ours, as last listed.",
         "sum by (status) (tinqs_ci_registrations)";
-    RUNS = "runs" Gauge ["class", "phase"] Stable
-        "Open runs by display phase, computed from what was last seen.",
-        "sum by (phase) (tinqs_ci_runs)";
+    RUNS = "runs" Gauge ["class", "stage"] Stable
+        "Open runs by stage, computed from what was last seen.",
+        "sum by (stage) (tinqs_ci_runs)";
     CLASS_LIMIT = "class_limit_instances" Gauge ["class", "limit"] Stable
         "Configured limit of machines; 0: none.", "tinqs_ci_class_limit_instances{limit=\"max\"}";
     JOB_WAIT = "job_wait_duration_seconds" Histogram ["class"] Stable

@@ -1,13 +1,13 @@
 //! The closed values of metric labels: enums and constants only, never text from outside.
 
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
-use tinqs_ci_reconciler::model::{Market, Outcome};
+use tinqs_ci_reconciler::model::{Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
 
 /// What has no configured class.
-pub const UNMATCHED: &str = "unmatched";
+pub const NO_CLASS: &str = Reason::NoClass.label();
 
 /// Which loop: `run` is the look at one run.
 pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
@@ -32,8 +32,8 @@ pub const MARKETS: [&str; 2] = ["spot", "on_demand"];
 pub const INSTANCE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending"];
 /// What registrations do.
 pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
-/// Phases for display, computed from what was last seen.
-pub const DISPLAY_PHASES: [&str; 7] =
+/// Where a run is on its path, computed from what was last seen.
+pub const STAGES: [&str; 7] =
     ["pending", "launching", "booting", "registering", "idle", "busy", "draining"];
 /// The sides of the world.
 pub const SOURCES: [&str; 3] = ["store", "compute", "forge"];
@@ -161,7 +161,7 @@ pub fn event(header: Option<&str>) -> &'static str {
 }
 
 /// The values that a label may have; `None`: the names of the configured classes and
-/// `unmatched`, or what was built.
+/// `no_class`, or what was built.
 fn values(label: &str) -> Option<Vec<&'static str>> {
     let values: &[&'static str] = match label {
         "controller" => &CONTROLLERS,
@@ -197,7 +197,7 @@ pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
         ) => &PUSH_RESULTS,
         (_, "state") => &INSTANCE_STATES,
         (_, "status") => &REGISTRATION_STATES,
-        (_, "phase") => &DISPLAY_PHASES,
+        (_, "stage") => &STAGES,
         (_, label) => return values(label),
     };
     Some(values.to_vec())

@@ -169,7 +169,7 @@ fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut
             "a person deleted its run: it gets no machine; `retry` takes that back".to_owned(),
         );
     }
-    why.extend(run.status.conditions.iter().map(|c| format!("{:?}: {}", c.reason, c.message)));
+    why.extend(run.status.conditions.iter().map(|c| format!("{}: {}", c.reason, c.message)));
     if let Some(outcome) = run.status.outcome {
         why.push(format!("its run is finished: {outcome:?}"));
     }
