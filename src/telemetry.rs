@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::{ActionKind, Fact, LookResult, Report, SweepReport};
-use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::model::{Class, Reason};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -181,7 +181,7 @@ fn log_look(report: &Report, elapsed: Duration) {
     let actions: Vec<&str> = report.effects.iter().map(|e| labels::action(e.action)).collect();
     let action = Some(actions.join("+")).filter(|action| !action.is_empty());
     let phase = report.phase.map(|phase| format!("{phase:?}"));
-    let reason = report.reason.map(|reason| format!("{reason:?}"));
+    let reason = report.reason.map(Reason::as_str);
     let outcome = labels::pass_result(report.result);
     let failed = report.effects.iter().find_map(|effect| Some((effect, effect.error.as_ref()?)));
     let error = match (&report.error, failed) {

@@ -325,7 +325,7 @@ fn metrics_page(families: &[Value]) -> String {
                     quoted.join(", ")
                 }
                 None => match label.as_str() {
-                    "class" => "the configured classes, and `unmatched`".to_owned(),
+                    "class" => "the configured classes, and `no_class`".to_owned(),
                     _ => "the values of this build".to_owned(),
                 },
             };

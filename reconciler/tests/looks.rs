@@ -50,5 +50,5 @@ fn of_old(slot: &Slot) -> Slot {
 
 /// What a look did: the rows that asked for it and the calls, in order.
 fn effects(report: &Report) -> Vec<(&str, ActionKind)> {
-    report.effects.iter().map(|effect| (effect.row.as_str(), effect.action)).collect()
+    report.effects.iter().map(|effect| (effect.row.number(), effect.action)).collect()
 }

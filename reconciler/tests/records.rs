@@ -1,6 +1,8 @@
 //! Records and classes without a decision: changes by a person, lists and pages, which jobs a class
 //! serves, and how the result of an action changes a status.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
@@ -42,6 +44,40 @@ fn started(class: &str) -> Run {
     run.status.attempt = Some(attempt(&run.slot(1), class));
     run.status.next = 2;
     run
+}
+
+#[test]
+fn every_rule_has_a_name_and_a_number_of_its_own() {
+    let names: BTreeSet<_> = Row::ALL.iter().map(|row| row.name()).collect();
+    let numbers: BTreeSet<_> = Row::ALL.iter().map(|row| row.number()).collect();
+    assert_eq!((names.len(), numbers.len()), (Row::ALL.len(), Row::ALL.len()));
+    for row in Row::ALL {
+        let shown = format!("{} (rule {})", row.name(), row.number());
+        assert_eq!((row.to_string(), row.shown()), (shown.clone(), shown.as_str()));
+        assert_eq!(serde_json::to_value(row).unwrap(), shown);
+        assert!(row.name().bytes().all(|b| b.is_ascii_lowercase() || b == b' '), "{shown}");
+        let digits = row.number().trim_start_matches('P');
+        assert!(digits.parse::<u32>().is_ok(), "{shown}");
+    }
+}
+
+#[test]
+fn every_reason_is_written_in_camel_case_and_labelled_in_snake_case() {
+    for reason in Reason::ALL {
+        let camel = reason.to_string();
+        let mut snake = String::new();
+        for letter in camel.chars() {
+            if letter.is_ascii_uppercase() && !snake.is_empty() {
+                snake.push('_');
+            }
+            snake.push(letter.to_ascii_lowercase());
+        }
+        assert_eq!(serde_json::to_value(reason).unwrap(), camel);
+        assert_eq!(format!("{reason:?}"), camel);
+        assert_eq!(reason.label(), snake);
+    }
+    let labels: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.label()).collect();
+    assert_eq!(labels.len(), Reason::ALL.len());
 }
 
 #[test]
@@ -237,7 +273,10 @@ fn errors_and_rules_are_displayed_in_words() {
     assert!(kinds.iter().all(|(kind, word)| kind.to_string() == *word), "{kinds:?}");
     let words = error.to_string();
     assert!(["store", "put", "full"].iter().all(|word| words.contains(word)), "{words}");
-    assert_eq!((Row::Launch.to_string(), Row::PushEnded.to_string()), ("11".into(), "P2".into()));
+    assert_eq!(
+        (Row::Launch.to_string(), Row::PushEnded.to_string()),
+        ("launch (rule 11)".into(), "machine ended (rule P2)".into())
+    );
 }
 
 /// Returns whether a status that differs only in its due is written.

@@ -26,7 +26,7 @@ pub fn plan_view(seen: &Observation) -> Plan {
         settled: changes.is_empty(),
         phase: seen.run.as_ref().map(|run| run.status.phase),
         next_phase: status.map(|status| status.phase),
-        row: row.number().to_owned(),
+        row: row.to_string(),
         changes,
         observation: Some(seen.clone()),
     }
@@ -37,7 +37,7 @@ fn change(sign: &str, what: String, verb: &str, why: String) -> Change {
 }
 
 fn because(row: Row, why: &str) -> String {
-    format!("{why} (row {row})")
+    format!("{why}; {row}")
 }
 
 fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {

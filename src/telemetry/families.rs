@@ -92,9 +92,9 @@ families! {
     REGISTRATIONS = "registrations" Gauge ["class", "status"] Stable
         "Runners of this installation at the forge, as last listed.",
         "sum by (status) (tinqs_ci_registrations)";
-    RUNS = "runs" Gauge ["class", "phase"] Stable
+    RUNS = "runs" Gauge ["class", "stage"] Stable
         "Open runs by stage, computed from the last listings.",
-        "sum by (phase) (tinqs_ci_runs)";
+        "sum by (stage) (tinqs_ci_runs)";
     CLASS_LIMIT = "class_limit_instances" Gauge ["class", "limit"] Stable
         "Configured limit of machines; 0 means no limit.",
         "tinqs_ci_class_limit_instances{limit=\"max\"}";

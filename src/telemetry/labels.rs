@@ -1,13 +1,13 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
 use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
-use tinqs_ci_reconciler::model::{Market, Outcome};
+use tinqs_ci_reconciler::model::{Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
 
 /// The class label of runs and machines without a configured class.
-pub const UNMATCHED: &str = "unmatched";
+pub const NO_CLASS: &str = Reason::NoClass.label();
 
 /// The loops; `run` reconciles runs.
 pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
@@ -33,7 +33,7 @@ pub const INSTANCE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending
 /// States of registrations.
 pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
 /// Stages of open runs, computed from the last listings.
-pub const DISPLAY_PHASES: [&str; 7] =
+pub const STAGES: [&str; 7] =
     ["pending", "launching", "booting", "registering", "idle", "busy", "draining"];
 /// The listed sources.
 pub const SOURCES: [&str; 3] = ["store", "compute", "forge"];
@@ -196,7 +196,7 @@ pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
         ) => &PUSH_RESULTS,
         (_, "state") => &INSTANCE_STATES,
         (_, "status") => &REGISTRATION_STATES,
-        (_, "phase") => &DISPLAY_PHASES,
+        (_, "stage") => &STAGES,
         (_, label) => return values(label),
     };
     Some(values.to_vec())

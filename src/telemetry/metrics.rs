@@ -27,7 +27,7 @@ const CALL_BUCKETS: [f64; 12] =
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
-    /// Configured classes, then `unmatched`.
+    /// Configured classes, then `no_class`.
     classes: Vec<String>,
     snapshot_timestamp: GaugeVec,
     snapshot_errors: IntCounterVec,
@@ -93,7 +93,7 @@ impl Metrics {
         let duration = HistogramOpts::new(f::WEBHOOK_DURATION.name, f::WEBHOOK_DURATION.help);
         let duration = Histogram::with_opts(duration.buckets(CALL_BUCKETS.to_vec()));
         let mut names: Vec<String> = classes.iter().map(|class| class.name.0.clone()).collect();
-        names.push(labels::UNMATCHED.to_owned());
+        names.push(labels::NO_CLASS.to_owned());
         let build = gauges(r, f::BUILD_INFO);
         let revision = option_env!("TINQS_CI_REVISION").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, "server"]).set(1.0);
@@ -214,16 +214,16 @@ impl Metrics {
             for status in labels::REGISTRATION_STATES {
                 self.registrations.with_label_values(&[class, status]).set(0.0);
             }
-            for phase in labels::DISPLAY_PHASES {
-                self.runs.with_label_values(&[class, phase]).set(0.0);
+            for stage in labels::STAGES {
+                self.runs.with_label_values(&[class, stage]).set(0.0);
             }
         }
     }
 
-    /// Returns the label of a class: its configured name, else `unmatched`.
+    /// Returns the label of a class: its configured name, else `no_class`.
     pub(super) fn class<'a>(&'a self, name: Option<&str>) -> &'a str {
         let known = name.and_then(|name| self.classes.iter().find(|class| *class == name));
-        known.map_or(labels::UNMATCHED, String::as_str)
+        known.map_or(labels::NO_CLASS, String::as_str)
     }
 
     /// Counts a finished reconcile.

@@ -77,13 +77,13 @@ impl Snapshot<'_> {
             let slot = run.attempt.as_ref();
             let machine = slot.and_then(|slot| machines.get(slot)).copied();
             let runner = slot.and_then(|slot| runners.get(slot)).copied();
-            if let Some(phase) = display_phase(run.phase, machine, runner) {
-                metrics.runs.with_label_values(&[class, phase]).inc();
+            if let Some(stage) = stage(run.phase, machine, runner) {
+                metrics.runs.with_label_values(&[class, stage]).inc();
             }
             if run.deleted {
                 continue;
             }
-            if class != labels::UNMATCHED {
+            if class != labels::NO_CLASS {
                 metrics.desired.with_label_values(&[class]).inc();
             }
             if run.phase != Phase::Running {
@@ -117,7 +117,7 @@ fn instance_state(state: InstanceState, runner: Option<&Registration>) -> Option
 }
 
 /// Returns the stage of a run; `None` if it is finished.
-fn display_phase(
+fn stage(
     phase: Phase,
     machine: Option<&Instance>,
     runner: Option<&Registration>,

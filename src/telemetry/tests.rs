@@ -5,6 +5,7 @@ use tinqs_ci_reconciler::model::{
     Broken, ClassName, Instance, InstanceId, InstanceState, Market, Outcome, Phase, Refusal,
     RunName, Slot, Times, Uid8,
 };
+use tinqs_ci_reconciler::plan::Row;
 use tinqs_ci_reconciler::ports::OpenRun;
 
 struct At(Timestamp);
@@ -52,7 +53,7 @@ fn report(hostile: &str) -> Report {
             action: ActionKind::Launch,
             target: hostile.to_owned(),
             slot: Some(hostile.to_owned()),
-            row: "11".to_owned(),
+            row: Row::Launch,
             error: Some((ErrorKind::Unavailable, hostile.to_owned())),
         }],
         due: None,
@@ -131,10 +132,10 @@ fn external_text_creates_no_label_and_no_series() {
     assert!(!text.contains("zyx"), "{text}");
     assert_eq!(telemetry.metrics.series(), before);
     assert!(
-        text.contains("tinqs_ci_run_outcomes_total{class=\"unmatched\",outcome=\"succeeded\"} 1")
+        text.contains("tinqs_ci_run_outcomes_total{class=\"no_class\",outcome=\"succeeded\"} 1")
     );
     assert!(text.contains("tinqs_ci_actions_total{action=\"launch\",result=\"error\"} 1"));
-    assert!(text.contains("tinqs_ci_job_wait_duration_seconds_count{class=\"unmatched\"} 1"));
+    assert!(text.contains("tinqs_ci_job_wait_duration_seconds_count{class=\"no_class\"} 1"));
     assert!(text.contains("tinqs_ci_reconcile_total{controller=\"run\",result=\"acted\"} 1"));
 }
 
@@ -147,7 +148,7 @@ fn an_open_breaker_shows_its_start_until_it_closes() {
         let line = text.lines().find_map(|line| line.strip_prefix(&series));
         line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
     };
-    assert_eq!(["class-0", "class-1", "unmatched"].map(shown), ["0"; 3]);
+    assert_eq!(["class-0", "class-1", "no_class"].map(shown), ["0"; 3]);
     let class = ClassName("class-1".to_owned());
     let broken = Broken {
         why: Refusal::Denied,
@@ -158,7 +159,7 @@ fn an_open_breaker_shows_its_start_until_it_closes() {
     let opened = Fact::BreakerOpened { class: class.clone(), broken };
     let mut look = Report { facts: vec![opened], ..report("class-0") };
     telemetry.record(&look, Duration::from_millis(5));
-    assert_eq!(["class-0", "class-1", "unmatched"].map(shown), ["0", "1800000000", "0"]);
+    assert_eq!(["class-0", "class-1", "no_class"].map(shown), ["0", "1800000000", "0"]);
     look.facts = vec![Fact::BreakerClosed { class, open_seconds: 300 }];
     telemetry.record(&look, Duration::from_millis(5));
     assert_eq!(shown("class-1"), "0");
@@ -217,7 +218,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
     let text = telemetry.metrics.text();
     for line in [
         "tinqs_ci_desired_instances{class=\"class-1\"} 1",
-        "tinqs_ci_runs{class=\"class-1\",phase=\"booting\"} 1",
+        "tinqs_ci_runs{class=\"class-1\",stage=\"booting\"} 1",
         "tinqs_ci_instances{class=\"class-1\",market=\"on_demand\",state=\"booting\"} 1",
         "tinqs_ci_job_oldest_waiting_timestamp_seconds{class=\"class-1\"} 1800000000",
         "tinqs_ci_workqueue_depth{queue=\"due\"} 1",

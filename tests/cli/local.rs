@@ -299,14 +299,14 @@ fn a_plan_is_settled_only_if_the_controller_would_write_nothing() {
     let said = plan("2026-12-01T11:55:00Z");
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
     expect![[r#"
-        settled in Finished: nothing to do (row 3)
+        settled in Finished: nothing to do; job done (rule 3)
     "#]]
     .assert_eq(&said.out);
     // The run would never be reconciled again: the controller corrects the due time.
     let said = plan("9999-12-01T00:00:00Z");
     assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
     expect![[r#"
-        ~ run                write       stays Finished: due 9999-12-01T00:00:00Z becomes 2026-12-01T11:55:00Z (row 3)
+        ~ run                write       stays Finished: due 9999-12-01T00:00:00Z becomes 2026-12-01T11:55:00Z; job done (rule 3)
         1 change
     "#]]
     .assert_eq(&said.out);

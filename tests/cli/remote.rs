@@ -303,21 +303,24 @@ fn plan_exits_with_2_if_changes_are_planned() {
         let settled = asked.line == "GET /v1/runs/job-1/plan";
         let change = json!({
             "sign": "-", "what": "registration 4711", "verb": "retire",
-            "why": "its machine is gone (row 23)",
+            "why": "its machine is gone; registration spent (rule 23)",
         });
         let changes = if settled { json!([]) } else { json!([change]) };
         let plan = json!({
             "name": "job-1", "settled": settled, "phase": "Running", "next_phase": "Running",
-            "row": "5", "changes": changes, "observation": null,
+            "row": "job running (rule 5)", "changes": changes, "observation": null,
         });
         Answer(200, None, plan)
     });
     let said = ask(&server, &["plan", "job-1", "--exit-code"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "settled in Running: nothing to do (row 5)\n"));
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "settled in Running: nothing to do; job running (rule 5)\n")
+    );
     let said = ask(&server, &["plan", "job-2", "--exit-code"]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        - registration 4711  retire      its machine is gone (row 23)
+        - registration 4711  retire      its machine is gone; registration spent (rule 23)
         1 change
     "#]]
     .assert_eq(&said.out);

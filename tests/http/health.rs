@@ -55,7 +55,7 @@ async fn a_scrape_calls_neither_cloud_nor_forge() {
         "tinqs_ci_webhooks_total{event=\"workflow_job\",result=\"accepted\"} 1",
         "tinqs_ci_webhooks_total{event=\"unknown\",result=\"bad_signature\"} 1",
         "tinqs_ci_desired_instances{class=\"linux\"} 2",
-        "tinqs_ci_runs{class=\"linux\",phase=\"pending\"} 2",
+        "tinqs_ci_runs{class=\"linux\",stage=\"pending\"} 2",
         "tinqs_ci_api_requests_total{code=\"ok\",operation=\"put\",service=\"store\"} 1",
         "tinqs_ci_reconcile_total{controller=\"ingest\",result=\"acted\"} 1",
     ] {

@@ -186,7 +186,7 @@ impl Look<'_> {
             action,
             target,
             slot: slot.map(Slot::to_string),
-            row: row.number().to_owned(),
+            row,
             error: error.map(|e| (e.kind, e.to_string())),
         });
         match error {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Broken, ClassName, Phase, Reason, RunName};
+use crate::plan::Row;
 use crate::ports::ErrorKind;
 
 /// The report of a reconcile.
@@ -59,7 +60,7 @@ pub struct Effect {
     /// The attempt ID, if it is about an attempt.
     pub slot: Option<String>,
     /// The row of the heart that asked for it.
-    pub row: String,
+    pub row: Row,
     /// `None`: it went well.
     pub error: Option<(ErrorKind, String)>,
 }

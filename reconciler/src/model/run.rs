@@ -174,28 +174,58 @@ pub struct Condition {
     pub message: String,
 }
 
-/// Why a run is not further on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
+        /// Why a run is not further on. JSON and text write it in CamelCase, metric labels in
+        /// snake_case.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+        pub enum Reason {
+            $($(#[$doc])* $name),+
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Reason] = &[$(Reason::$name),+];
+
+            /// Its value as a metric label: `no_class`.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label),+ }
+            }
+
+            /// Its name in JSON and text: `NoClass`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
     /// A person deleted it.
-    Deleted,
+    Deleted = "deleted",
     /// The job waits for something at the forge: needs, approval, concurrency.
-    Blocked,
+    Blocked = "blocked",
     /// No configured class serves its labels.
-    NoClass,
+    NoClass = "no_class",
     /// Another job took its machine; that job's machine is expected to take this one.
-    SpareExpected,
+    SpareExpected = "spare_expected",
     /// Waiting after attempts that failed.
-    BackingOff,
+    BackingOff = "backing_off",
     /// Every machine of its class is remembered as out of capacity.
-    NoCapacity,
+    NoCapacity = "no_capacity",
     /// The launch pacer has no token.
-    Paced,
+    Paced = "paced",
     /// The class or the repository in it has as many machines as it may.
-    AtLimit,
+    AtLimit = "at_limit",
     /// The cloud refuses the class's launches for what an operator must mend: they are stopped.
-    BreakerOpen,
+    BreakerOpen = "breaker_open",
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Run {

@@ -89,21 +89,22 @@ pub enum Action {
 }
 
 macro_rules! rows {
-    ($($(#[$doc:meta])* $name:ident = $number:literal),+ $(,)?) => {
-        /// A row of the heart's tables.
+    ($($(#[$doc:meta])* $name:ident = $shown:literal),+ $(,)?) => {
+        /// A row of the heart's tables. JSON and text write it with its name and its number:
+        /// `overdue (rule 20)`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Row {
-            $($(#[$doc])* #[serde(rename = $number)] $name),+
+            $($(#[$doc])* #[serde(rename = $shown)] $name),+
         }
 
         impl Row {
             /// Every row.
             pub const ALL: &[Row] = &[$(Row::$name),+];
 
-            /// Its number in the heart.
-            pub fn number(self) -> &'static str {
-                match self { $(Self::$name => $number),+ }
+            /// Its name and its number: `overdue (rule 20)`.
+            pub fn shown(self) -> &'static str {
+                match self { $(Self::$name => $shown),+ }
             }
         }
     };
@@ -111,61 +112,78 @@ macro_rules! rows {
 
 rows! {
     /// There is no record; only tidying.
-    NoRecord = "none",
+    NoRecord = "no record (rule 0)",
     /// The record goes.
-    Remove = "1",
+    Remove = "record expired (rule 1)",
     /// A person deleted it.
-    Deleted = "2",
+    Deleted = "deleted (rule 2)",
     /// The job is done.
-    Done = "3",
+    Done = "job done (rule 3)",
     /// The job is absent.
-    JobGone = "4",
+    JobGone = "job gone (rule 4)",
     /// The job runs, anywhere.
-    Running = "5",
+    Running = "job running (rule 5)",
     /// The job is blocked.
-    Blocked = "6",
+    Blocked = "job blocked (rule 6)",
     /// It was finished and the job waits again.
-    Reopen = "7",
+    Reopen = "reopened (rule 7)",
     /// It has waited too long.
-    GiveUp = "8",
+    GiveUp = "gave up (rule 8)",
     /// No class serves it.
-    NoClass = "9",
+    NoClass = "no class (rule 9)",
     /// Its machine is on its way or idle.
-    Live = "10",
+    Live = "machine live (rule 10)",
     /// The recorded placement is asked for.
-    Launch = "11",
+    Launch = "launch (rule 11)",
     /// The cloud may still show a machine.
-    Unseen = "12",
+    Unseen = "machine not listed yet (rule 12)",
     /// The class's next machine, within the attempt.
-    NextPlacement = "13",
+    NextPlacement = "next placement (rule 13)",
     /// Another job took its machine; that job's is expected.
-    Spare = "14",
+    Spare = "machine reassigned (rule 14)",
     /// Not now: stopped, backing off, no capacity, paced.
-    Hold = "15",
+    Hold = "on hold (rule 15)",
     /// A seat first.
-    Seat = "16",
+    Seat = "seat needed (rule 16)",
     /// The next attempt.
-    NextAttempt = "17",
+    NextAttempt = "next attempt (rule 17)",
     /// A live machine past its deadline.
-    Overdue = "20",
+    Overdue = "overdue (rule 20)",
     /// A live machine whose registration is missing.
-    Unregistered = "21",
+    Unregistered = "registration missing (rule 21)",
     /// A registration whose machines are all gone.
-    Spent = "23",
+    Spent = "registration spent (rule 23)",
     /// A registration beside the recorded one.
-    Twin = "24",
+    Twin = "registration duplicate (rule 24)",
     /// A registration of a void number or of no record.
-    Void = "25",
+    Void = "registration void (rule 25)",
     /// A seat on those grounds, or of another class.
-    SeatFree = "26",
+    SeatFree = "seat unused (rule 26)",
     /// Push mode: the attempt got a job.
-    PushConsumed = "P1",
+    PushConsumed = "job assigned (rule P1)",
     /// Push mode: the machine that got a job ended.
-    PushEnded = "P2",
+    PushEnded = "machine ended (rule P2)",
+}
+
+impl Row {
+    fn parts(self) -> (&'static str, &'static str) {
+        let shown = self.shown();
+        shown.trim_end_matches(')').split_once(" (rule ").unwrap_or((shown, ""))
+    }
+
+    /// Its name: `overdue`.
+    pub fn name(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// Its number in the table of rules: `20`.
+    pub fn number(self) -> &'static str {
+        self.parts().1
+    }
 }
 
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.number())
+        f.write_str(self.shown())
     }
 }

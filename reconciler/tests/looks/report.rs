@@ -22,7 +22,7 @@ fn the_first_look_prepares_records_launches_and_records_the_answer() {
     let seen: Vec<_> = report
         .effects
         .iter()
-        .map(|e| (e.row.as_str(), e.action, e.target.as_str(), e.slot.clone()))
+        .map(|e| (e.row.number(), e.action, e.target.as_str(), e.slot.clone()))
         .collect();
     assert_eq!(seen, expected);
     assert!(report.effects.iter().all(|effect| effect.error.is_none()));

@@ -147,7 +147,7 @@ fn a_machine_that_was_terminated_takes_no_other_with_it() {
     let report = town.look(&name);
     let ended = &report.effects[0];
     assert_eq!(
-        (ended.row.as_str(), ended.action, ended.target.as_str()),
+        (ended.row.number(), ended.action, ended.target.as_str()),
         ("20", ActionKind::Terminate, "i-old")
     );
     assert_eq!(report.phase, Some(Phase::Starting), "its own machine is on its way");
@@ -221,7 +221,7 @@ fn a_tombstone_is_removed_once_nothing_is_left_of_it() {
     assert_eq!((report.result, report.phase), (LookResult::Error, Some(Phase::Waiting)));
     let report = town.look(&name);
     let [removed] = &report.effects[..] else { panic!("{:?}", report.effects) };
-    assert_eq!((removed.row.as_str(), removed.action), ("1", ActionKind::Remove));
+    assert_eq!((removed.row.number(), removed.action), ("1", ActionKind::Remove));
     assert_eq!(removed.target, "job-1");
     assert_eq!((report.result, report.phase, report.due), (LookResult::Acted, None, None));
     assert!(town.world().runs.is_empty());

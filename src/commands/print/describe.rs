@@ -86,7 +86,7 @@ fn conditions(page: &mut Page, run: &Run, now: Timestamp) {
     page.section("Conditions");
     for condition in &run.status.conditions {
         let since = age(condition.since, now);
-        page.item(&format!("{:?} for {since}: {}", condition.reason, shown(&condition.message)));
+        page.item(&format!("{} for {since}: {}", condition.reason, shown(&condition.message)));
     }
     if run.status.conditions.is_empty() {
         page.item("none");

@@ -89,7 +89,7 @@ fn blocked(run: &Run) -> String {
     let gave_up = run.status.outcome == Some(Outcome::GaveUp);
     match run.status.reason() {
         _ if gave_up => "GaveUp".to_owned(),
-        Some(reason) if run.is_open() || run.deleted_at.is_some() => format!("{reason:?}"),
+        Some(reason) if run.is_open() || run.deleted_at.is_some() => reason.to_string(),
         Some(_) | None => String::new(),
     }
 }
@@ -221,7 +221,7 @@ impl Listed for api::Class {
 
     fn row(&self, detail: Detail, _: Timestamp) -> Row {
         let limit = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
-        let reasons: Vec<String> = self.blocked_by.iter().map(|r| format!("{r:?}")).collect();
+        let reasons: Vec<String> = self.blocked_by.iter().map(ToString::to_string).collect();
         let cells = vec![
             self.name.clone(),
             cut(&self.labels.join(","), width(detail, 32)),

@@ -345,10 +345,10 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 fn the_plan_of_a_waiting_job_launches_a_machine() {
     let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
-        + seat linux                       seat        places of the class are counted (row 16)
-        + registration tq-job-1-23df321d-1 register    labels linux (row 16)
-        + attempt 1                        write       recorded before it is done (row 16)
-        + machine tq-job-1-23df321d-1-0    launch      process, on-demand (row 11)
+        + seat linux                       seat        places of the class are counted; seat needed (rule 16)
+        + registration tq-job-1-23df321d-1 register    labels linux; seat needed (rule 16)
+        + attempt 1                        write       recorded before it is done; seat needed (rule 16)
+        + machine tq-job-1-23df321d-1-0    launch      process, on-demand; launch (rule 11)
         4 changes
     "#]]
     .assert_eq(&plan(&plan_));
@@ -361,8 +361,8 @@ fn the_plan_of_a_recorded_attempt_launches_its_machine() {
     recorded.status.next = 2;
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
     expect![[r#"
-        ~ run                           write       stays Starting (row 11)
-        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded and not there (row 11)
+        ~ run                           write       stays Starting; launch (rule 11)
+        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded and not there; launch (rule 11)
         2 changes
     "#]]
     .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None))));
@@ -378,7 +378,7 @@ fn the_plan_of_a_settled_run_is_empty() {
     blocked.status = decided.status.expect("it stays");
     let second = plan_view(&seen(blocked, Job::Blocked, None));
     expect![[r#"
-        settled in Waiting: nothing to do (row 6)
+        settled in Waiting: nothing to do; job blocked (rule 6)
     "#]]
     .assert_eq(&plan(&second));
     assert!(second.settled);

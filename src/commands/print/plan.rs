@@ -15,7 +15,7 @@ pub fn plan(plan: &Plan) -> String {
     let state = plan.next_phase.or(plan.phase).map(|phase| format!(" in {phase:?}"));
     let row = escape(&plan.row);
     let _ = match plan.changes.len() {
-        0 => writeln!(text, "settled{}: nothing to do (row {row})", state.unwrap_or_default()),
+        0 => writeln!(text, "settled{}: nothing to do; {row}", state.unwrap_or_default()),
         1 => writeln!(text, "1 change"),
         n => writeln!(text, "{n} changes"),
     };

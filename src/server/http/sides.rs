@@ -140,6 +140,6 @@ fn blocked_by<'a>(waiting: impl Iterator<Item = &'a Run>) -> Vec<Reason> {
         *counts.entry(reason).or_default() += 1;
     }
     let mut reasons: Vec<(Reason, usize)> = counts.into_iter().collect();
-    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), format!("{reason:?}")));
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), reason.as_str()));
     reasons.into_iter().map(|(reason, _)| reason).collect()
 }

@@ -165,7 +165,7 @@ fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut
     if run.deleted_at.is_some() {
         why.push("its run was deleted: it gets no machine; undo with `tinqs-ci retry`".to_owned());
     }
-    why.extend(run.status.conditions.iter().map(|c| format!("{:?}: {}", c.reason, c.message)));
+    why.extend(run.status.conditions.iter().map(|c| format!("{}: {}", c.reason, c.message)));
     if let Some(outcome) = run.status.outcome {
         why.push(format!("its run is finished: {outcome:?}"));
     }
