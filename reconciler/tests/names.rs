@@ -92,8 +92,6 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     };
     let seen = Observation {
         now: now(),
@@ -106,7 +104,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         seats: Vec::new(),
         room: true,
         no_spare: false,
-        class: Some(class),
+        class: Some(class.into()),
     };
     let decided = plan(&seen);
     let status = decided.status.expect("the record stays");

@@ -256,8 +256,6 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
         limit,
         repo_limit,
         times: times(r),
-        short: Vec::new(),
-        broken: None,
     }
 }
 
@@ -390,7 +388,5 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
         limit: None,
         repo_limit: None,
         times,
-        short: Vec::new(),
-        broken: None,
     }
 }

@@ -73,8 +73,6 @@ pub(crate) fn class() -> Class {
         limit: Some(5),
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     }
 }
 

@@ -220,7 +220,7 @@ fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
     let none = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
     town.answers("good", Answers::Refuses(none));
     let name = started(&town);
-    let short = |town: &Town| observe(town, &name).class.expect("a class").short;
+    let short = |town: &Town| observe(town, &name).class.expect("a class").unavailable;
     let until = town.now() + 3 * MINUTE;
     let seen = short(&town);
     assert_eq!(seen.len(), 3);
@@ -236,11 +236,11 @@ fn a_class_whose_launches_are_stopped_is_seen_so() {
     let town = Town::new();
     let denied = || PortError::new("compute", "launch", ErrorKind::Denied, "no permission");
     let names = town.jobs(2, "good");
-    assert_eq!(observe(&town, &names[1]).class.expect("a class").broken, None);
+    assert_eq!(observe(&town, &names[1]).class.expect("a class").breaker, None);
     town.answers("good", Answers::Refuses(denied));
     let since = town.now();
     town.look(&names[0]);
-    let stopped = |town: &Town| observe(town, &names[1]).class.expect("a class").broken;
+    let stopped = |town: &Town| observe(town, &names[1]).class.expect("a class").breaker;
     let broken = stopped(&town).expect("it is stopped");
     assert_eq!((broken.since, broken.until), (since, since + 5 * MINUTE));
     assert!(broken.message.contains("no permission"));

@@ -60,8 +60,6 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     }
 }
 

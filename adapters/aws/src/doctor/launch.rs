@@ -195,8 +195,6 @@ mod tests {
             limit: None,
             repo_limit: None,
             times: tinqs_ci_reconciler::model::Times::default(),
-            short: Vec::new(),
-            broken: None,
         }
     }
 

@@ -93,8 +93,6 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     };
     rehearse(&clients.launch, installation, &class, machine, None)
         .await
