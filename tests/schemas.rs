@@ -1,9 +1,5 @@
 //! `schemas/` holds what the types say. `UPDATE_EXPECT=1` rewrites it.
 
-#[path = "plan_table/cases.rs"]
-#[allow(dead_code, reason = "the other test uses the rest")]
-mod cases;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tinqs_ci::commands::schemas;
 use tinqs_ci_reconciler::plan::plan;
+use tinqs_ci_testing::cases;
 
 /// Every schema that is written from this test, by its file's stem.
 fn generated() -> BTreeMap<&'static str, Value> {
