@@ -14,7 +14,6 @@ use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, S
 use tinqs_ci_reconciler::ports::{
     Clock, Compute as _, ErrorKind, Expect, MachineEnds as _, RunStore as _,
 };
-
 use tinqs_ci_testing::conformance::compute::{all, listed, seen};
 use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
 use tinqs_ci_testing::make::{attempt, process, run, slot, until};

@@ -53,7 +53,7 @@ pub struct ObservedClass {
     /// Offerings that are skipped for now, because the cloud refused them or took machines back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<Shortage>,
-    /// The open breaker: until it closes, the class gets no launch.
+    /// The open breaker, and until when the class gets no launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Broken>,
 }
