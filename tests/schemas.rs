@@ -1,9 +1,5 @@
 //! Checks that `schemas/` matches the types. `UPDATE_EXPECT=1` rewrites it.
 
-#[path = "plan_table/cases.rs"]
-#[allow(dead_code, reason = "the other test uses the rest")]
-mod cases;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tinqs_ci::commands::schemas;
 use tinqs_ci_reconciler::plan::plan;
+use tinqs_ci_testing::cases;
 
 /// Returns every schema that this test writes, by file stem.
 fn generated() -> BTreeMap<&'static str, Value> {

@@ -32,7 +32,7 @@ pub(crate) fn check(data: &[u8]) {
         return;
     }
     let how = data.iter().fold(0_usize, |sum, byte| sum + usize::from(*byte));
-    let most = ROUNDS + 2 * seen.class.as_ref().map_or(0, |class| class.machines.len());
+    let most = ROUNDS + 2 * seen.class.as_ref().map_or(0, |observed| observed.class.machines.len());
     let mut launched = Vec::new();
     let mut rows = Vec::new();
     loop {
@@ -267,7 +267,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         if let (ErrorKind::NoCapacity, Some(class), Some(tried)) = (kind, &mut seen.class, tried) {
             // Like the cache of the controller.
             let until = seen.now.saturating_add(SignedDuration::from_mins(3)).unwrap_or(seen.now);
-            class.short.push(Shortage {
+            class.unavailable.push(Shortage {
                 machine: tried.machine.clone(),
                 until,
                 cause: Cause::Capacity,

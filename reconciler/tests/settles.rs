@@ -168,12 +168,12 @@ impl World {
                 if let (ErrorKind::NoCapacity, Some(class)) = (kind, &mut self.seen.class) {
                     let machine = attempt.placements[placement as usize].machine.clone();
                     let until = now + jiff::SignedDuration::from_mins(3);
-                    class.short.push(Shortage { machine, until, cause: Cause::Capacity });
+                    class.unavailable.push(Shortage { machine, until, cause: Cause::Capacity });
                 }
                 if let (ErrorKind::Invalid, Some(class)) = (kind, &mut self.seen.class) {
                     let until = now + STOPPED_FOR;
                     let (why, message) = (Refusal::Invalid, "no such image".to_owned());
-                    class.broken = Some(Broken { why, message, since: now, until });
+                    class.breaker = Some(Broken { why, message, since: now, until });
                 }
                 return;
             }
@@ -229,11 +229,12 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
 
 /// Checks that an open breaker lets no attempt start, and repeats no launch of another reconcile.
 fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
-    let Some(class) = seen.class.as_ref().filter(|class| class.broken(seen.now).is_some()) else {
+    let Some(class) = seen.class.as_ref().filter(|class| class.open_breaker(seen.now).is_some())
+    else {
         return Ok(());
     };
     let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
-    let own = attempt.filter(|a| a.class == class.name).map(|a| (a.number, a.current()));
+    let own = attempt.filter(|a| a.class == class.class.name).map(|a| (a.number, a.current()));
     let asks = decided.actions.iter().any(|a| matches!(a, Action::Launch { .. }));
     if decided.prepare.is_some() || decided.row == Row::NextPlacement {
         return Err("an attempt or a placement starts while the breaker is open".to_owned());

@@ -38,8 +38,6 @@ fn class() -> Class {
         limit: Some(1),
         repo_limit: None,
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
-        short: Vec::new(),
-        broken: None,
     }
 }
 

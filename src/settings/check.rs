@@ -259,8 +259,6 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
         limit,
         repo_limit,
         times: times(r),
-        short: Vec::new(),
-        broken: None,
     }
 }
 
@@ -394,7 +392,5 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
         limit: None,
         repo_limit: None,
         times,
-        short: Vec::new(),
-        broken: None,
     }
 }

@@ -29,8 +29,6 @@ fn class(name: &str) -> Class {
         limit: Some(20),
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     }
 }
 

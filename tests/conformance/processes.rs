@@ -1,7 +1,4 @@
-//! Machines of this host: the laws of a `Compute`, and what only processes can do.
-
-#[path = "../boot/fake.rs"]
-mod fake;
+//! Machines on this host: the laws of a `Compute`, and what only processes can do.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,7 +6,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{Fake, mode, processes};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::MARKER;
 use tinqs_ci_local::process::{Options, Processes};
@@ -18,11 +14,11 @@ use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, S
 use tinqs_ci_reconciler::ports::{
     Clock, Compute as _, ErrorKind, Expect, MachineEnds as _, RunStore as _,
 };
+use tinqs_ci_testing::conformance::compute::{all, listed, seen};
+use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
+use tinqs_ci_testing::make::{attempt, process, run, slot, until};
 
-use crate::compute::{all, listed, seen};
-use crate::make::{attempt, process, run, slot, until};
-
-/// The host's clock, as far ahead as it is told.
+/// The host's clock, ahead by a duration that the test sets.
 struct Ahead(std::sync::Mutex<SignedDuration>);
 
 impl Clock for Ahead {
@@ -31,7 +27,7 @@ impl Clock for Ahead {
     }
 }
 
-/// Machines in a directory, ended when the test is.
+/// Machines in a directory, killed when the test ends.
 struct Host {
     fake: Fake,
     clock: Arc<Ahead>,
@@ -65,7 +61,7 @@ impl Drop for Host {
     }
 }
 
-/// A slot that no other test has, on this host.
+/// An attempt ID that no other test on this host uses.
 fn own(id: i64) -> Slot {
     slot(i64::from(std::process::id()) * 1_000 + id, 1)
 }
@@ -113,7 +109,7 @@ async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
     })
     .await;
 
-    // Told about for half an hour.
+    // An ended machine is listed for half an hour.
     *host.clock.0.lock().unwrap() = SignedDuration::from_mins(29);
     assert_eq!(listed(&machines, &machine).await.len(), 1);
     *host.clock.0.lock().unwrap() = SignedDuration::from_mins(31);
@@ -181,7 +177,8 @@ async fn the_machine_is_told_only_what_it_needs() {
 async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     let host = Host::new();
     let machines = host.open("stubborn");
-    // Unmarked; marked otherwise; with the marker as an argument and as another variable's value.
+    // Without the marker, with another machine's, with the marker as an argument, and with the marker
+    // as the value of another variable.
     let token = own(3).token(0);
     let elsewhere = own(4_000).token(0);
     let mut others = [("X", "y"), (MARKER, &elsewhere), ("Y", &format!("{MARKER}={token}"))]
@@ -199,7 +196,7 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     }
 }
 
-/// A process that is no part of any machine here; ended with the test.
+/// A process that belongs to no machine of the test, killed when the test ends.
 struct Bystander(std::process::Child);
 
 impl Bystander {
@@ -247,7 +244,7 @@ async fn machines_are_found_again_by_another_controller() {
     assert_eq!(leaders(), before, "nothing was started");
 }
 
-/// Another controller, in a process of its own: see the test below.
+/// Runs another controller in a process of its own, for the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of the test below, which runs it"]
 async fn another_controller() {
@@ -266,7 +263,7 @@ async fn another_controller() {
     let machines = Processes::new(&Path::new(&dir).join("machines"), clock, options).unwrap();
     launch(&machines, &slot(own_id(), 1)).await;
     assert_eq!(store.put(&run(1, "o/r"), Expect::Absent).await.unwrap(), 1);
-    // Until it is killed, or who started it has gone.
+    // It runs until it is killed, or until its parent has gone.
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
@@ -276,8 +273,8 @@ fn own_id() -> i64 {
     std::env::var("TEST_CONTROLLER_ID").unwrap().parse().unwrap()
 }
 
-/// SIGINT to its process group and `kill -9` of a controller leave its machines alone; its store
-/// is refused to others while it lives and whole afterwards.
+/// Machines survive a SIGINT to the controller's process group and a `kill -9` of the controller. No
+/// other process can open its store while it runs, and the store is whole afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_outlive_a_controller_that_is_killed() {
     let host = Host::new();
@@ -297,7 +294,7 @@ async fn machines_outlive_a_controller_that_is_killed() {
     until("its runner is there", async || host.fake.said("ready").exists().then_some(())).await;
     let refused = Store::open(&data).unwrap_err();
     assert!(matches!(refused, OpenError::Busy { .. }), "{refused}");
-    // To the group, as Ctrl-C does; then nothing is left of the controller but what it made.
+    // To the process group, like Ctrl-C. Afterwards only what the controller made is left of it.
     let group = format!("-{}", controller.id());
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
     let _ = controller.kill();
@@ -313,10 +310,10 @@ async fn machines_outlive_a_controller_that_is_killed() {
     drop(Store::open(&data).unwrap());
 }
 
-/// Leaves in a directory what a broken-off launch does.
+/// Leaves in a directory what an interrupted launch leaves.
 type BreakOff = fn(&Path);
 
-/// Whatever of a launch had happened when the controller was killed, the same launch completes it.
+/// However far a launch had come when the controller was killed, the same launch completes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launch_that_was_broken_off_is_completed() {
     let host = Host::new();
@@ -351,7 +348,7 @@ async fn a_launch_that_was_broken_off_is_completed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_launches_at_once_make_one_machine() {
     let host = Host::new();
-    // Two controllers on one directory, as after a kill that did not quite work.
+    // Two controllers on one directory, as after a kill that failed.
     let (one, two) = (host.open("idle"), host.open("idle"));
     let slot = own(20);
     let attempt = attempt(&slot, "linux", 1, later());
@@ -384,7 +381,7 @@ async fn a_machine_that_was_ended_before_it_began_never_begins() {
     assert_eq!(processes(&slot.token(0)), [] as [i32; 0]);
 }
 
-/// Nobody can tell such a machine, so nobody will see its end.
+/// Such a machine cannot be recognised, so its end would go unnoticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
     let host = Host::new();
@@ -392,7 +389,7 @@ async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
     for (id, left) in [(22, None), (23, Some("terminated")), (24, Some("started"))] {
         let dir = host.dir().join(own(id).token(0));
         std::fs::create_dir(&dir).unwrap();
-        // As a power cut leaves it.
+        // The state that a power cut leaves.
         std::fs::write(dir.join("machine.json"), "").unwrap();
         if let Some(file) = left {
             std::fs::write(dir.join(file), "").unwrap();

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-local", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &[]),
     ("tinqs-ci-gitea", &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"], &[]),
     ("tinqs-ci-aws", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &["tinqs-ci-local"]),
+    ("tinqs-ci-testing", &["tinqs-ci-reconciler"], &[]),
     ("tinqs-ci-simulator", &["tinqs-ci-reconciler"], &["tinqs-ci-test-runner"]),
     ("tinqs-ci-mutants", &[], &["tinqs-ci-reconciler", "tinqs-ci-simulator"]),
     ("tinqs-ci-test-runner", &[], &[]),
@@ -33,7 +34,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "tinqs-ci-simulator",
             "tinqs-ci-workflow",
         ],
-        &["tinqs-ci-test-runner"],
+        &["tinqs-ci-test-runner", "tinqs-ci-testing"],
     ),
     (
         "tinqs-ci-aws-tests",
@@ -46,6 +47,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "tinqs-ci-reconciler",
             "tinqs-ci-simulator",
             "tinqs-ci-test-runner",
+            "tinqs-ci-testing",
         ],
     ),
 ];

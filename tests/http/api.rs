@@ -15,12 +15,12 @@ use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{Asked, TOKEN, queued, settings};
-use crate::fakes::{CANARY, class, name};
+use crate::world::{CANARY, add_run, class, name};
 
 #[tokio::test]
 async fn missing_objects_and_invalid_requests_are_problems() {
     let asked = Asked::new(settings());
-    asked.world.add_run(1, About::default());
+    add_run(&asked.world, 1, About::default());
     let cases = [
         ("GET", "/nothing", StatusCode::NOT_FOUND),
         ("GET", "/v1/nothing", StatusCode::NOT_FOUND),
@@ -48,7 +48,7 @@ async fn missing_objects_and_invalid_requests_are_problems() {
         let answer = asked.ask(method, path, &[], Body::empty()).await;
         assert_eq!(answer.status, expected, "{method} {path}: {answer:?}");
     }
-    assert_eq!(asked.world.calls("compute.terminate"), 0);
+    assert_eq!(asked.world.calls("terminate"), 0);
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn runs_are_paged_newest_first_and_filtered() {
     let asked = Asked::new(settings());
     for id in 1..=5 {
         let repo = if id == 3 { "x/y" } else { "a/b" }.to_owned();
-        asked.world.add_run(id, About { repo, ..About::default() });
+        add_run(&asked.world, id, About { repo, ..About::default() });
     }
     let mut seen = Vec::new();
     let mut path = "/v1/runs?limit=2".to_owned();
@@ -80,7 +80,7 @@ async fn runs_are_paged_newest_first_and_filtered() {
 #[tokio::test]
 async fn a_stale_version_is_not_changed() {
     let asked = Asked::new(settings());
-    asked.world.add_run(1, About::default());
+    add_run(&asked.world, 1, About::default());
     let answer = asked.get("/v1/runs/job-1").await;
     assert_eq!((answer.status, answer.header("etag")), (StatusCode::OK, "\"1\""));
     let none = [("if-none-match", "\"1\"")];
@@ -91,7 +91,7 @@ async fn a_stale_version_is_not_changed() {
         let answer = asked.ask(method, path, &stale, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::PRECONDITION_FAILED, "{answer:?}");
     }
-    assert_eq!(asked.world.calls("store.put"), 0);
+    assert_eq!(asked.world.calls("put"), 0);
     let fresh = [("if-match", "\"1\"")];
     let answer = asked.ask("DELETE", "/v1/runs/job-1?now=true", &fresh, Body::empty()).await;
     assert_eq!((answer.status, answer.header("etag")), (StatusCode::ACCEPTED, "\"2\""));
@@ -106,7 +106,7 @@ async fn a_stale_version_is_not_changed() {
 #[tokio::test]
 async fn a_change_is_retried_after_conflicts_but_not_forever() {
     let asked = Asked::new(settings());
-    asked.world.add_run(1, About::default());
+    add_run(&asked.world, 1, About::default());
     asked.world.state().conflicts = 3;
     let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
@@ -188,7 +188,7 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
     let asked = Asked::new(settings);
-    let run = asked.world.add_run(1, About::default());
+    let run = add_run(&asked.world, 1, About::default());
     let slot: Slot = run.slot(1);
     {
         let mut run = run.clone();
@@ -234,7 +234,7 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
 #[tokio::test]
 async fn a_machine_of_the_installation_is_terminated() {
     let asked = Asked::new(settings());
-    let run = asked.world.add_run(1, About::default());
+    let run = add_run(&asked.world, 1, About::default());
     let machine = asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
     let path = format!("/v1/machines/{}/terminate", machine.id);
     let answer = asked.ask("POST", &path, &[], Body::empty()).await;
@@ -253,8 +253,8 @@ async fn a_machine_of_the_installation_is_terminated() {
 async fn hostile_names_are_returned_as_data() {
     let asked = Asked::new(settings());
     let hostile = "a\"b'\n\x1b[31m$(id)<script>\u{202e}\u{0}";
-    asked.world.add_run(1, About { job: hostile.to_owned(), ..About::default() });
-    asked.world.add_run(2, About { job: "x".repeat(10_000), ..About::default() });
+    add_run(&asked.world, 1, About { job: hostile.to_owned(), ..About::default() });
+    add_run(&asked.world, 2, About { job: "x".repeat(10_000), ..About::default() });
     let answer = asked.get("/v1/runs/job-1").await;
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.json()["spec"]["about"]["job"], hostile);
@@ -270,7 +270,7 @@ async fn hostile_names_are_returned_as_data() {
 #[tokio::test]
 async fn the_plan_lists_changes_and_does_nothing() {
     let asked = Asked::new(settings());
-    asked.world.add_run(1, About::default());
+    add_run(&asked.world, 1, About::default());
     let plan = asked.get("/v1/runs/job-1/plan").await.json();
     assert_eq!((&plan["name"], &plan["settled"]), (&"job-1".into(), &false.into()), "{plan}");
     let verbs: Vec<&str> = plan["changes"]
@@ -281,7 +281,7 @@ async fn the_plan_lists_changes_and_does_nothing() {
         .collect();
     assert_eq!(verbs, ["seat", "register", "write", "launch"], "{plan}");
     assert_eq!(plan["observation"]["run"]["name"], "job-1");
-    for call in ["store.put", "store.seat", "forge.register", "compute.launch", "queue.wake"] {
+    for call in ["put", "seat", "register", "launch", "wake"] {
         assert_eq!(asked.world.calls(call), 0, "{call}");
     }
 }
@@ -289,8 +289,8 @@ async fn the_plan_lists_changes_and_does_nothing() {
 #[tokio::test]
 async fn classes_show_their_usage() {
     let asked = Asked::new(settings());
-    let run = asked.world.add_run(1, About::default());
-    asked.world.add_run(2, About::default());
+    let run = add_run(&asked.world, 1, About::default());
+    add_run(&asked.world, 2, About::default());
     asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
     let classes = asked.get("/v1/classes").await.json();
     let linux = &classes["items"][0];

@@ -15,9 +15,10 @@ use tinqs_ci::server::{Nudge, Parts, Role};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::model::Secret;
+use tinqs_ci_testing::TestWorld;
 use tower::ServiceExt as _;
 
-use crate::fakes::{CANARY, World, class};
+use crate::world::{CANARY, class, world};
 
 pub(crate) const SECRET: &str = "hook-canary-77aa";
 pub(crate) const TOKEN: &str = "api-canary-88bb";
@@ -49,7 +50,7 @@ pub(crate) fn settings() -> Settings {
 
 /// A server without a socket.
 pub(crate) struct Asked {
-    pub(crate) world: Arc<World>,
+    pub(crate) world: Arc<TestWorld>,
     pub(crate) router: Router,
     pub(crate) nudge: Arc<Nudge>,
 }
@@ -78,7 +79,7 @@ impl Asked {
     }
 
     pub(crate) fn with(settings: Settings, role: Role, loopback: bool) -> Self {
-        let world = World::new();
+        let world = world();
         let parts = Parts::over(settings, world.ports(), "replica-1");
         let nudge = Arc::new(Nudge::default());
         let router = router(App::new(&parts, nudge.clone(), role, loopback));

@@ -6,6 +6,7 @@ use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::{About, Secret};
 
 use crate::asking::{Asked, TOKEN, queued, settings};
+use crate::world::add_run;
 
 #[tokio::test]
 async fn readiness_depends_on_the_store_only() {
@@ -44,12 +45,12 @@ async fn an_unready_answer_names_the_store() {
 #[tokio::test]
 async fn a_scrape_calls_neither_cloud_nor_forge() {
     let asked = Asked::new(settings());
-    asked.world.add_run(1, About::default());
+    add_run(&asked.world, 1, About::default());
     asked.deliver("workflow_job", &queued(7, "x")).await;
     asked.ask("POST", "/webhook", &[("content-type", "application/json")], "no").await;
-    let before = (asked.world.calls("compute.list"), asked.world.calls("forge.registrations"));
+    let before = (asked.world.calls("list"), asked.world.calls("registrations"));
     let text = asked.get("/metrics").await.text;
-    let after = (asked.world.calls("compute.list"), asked.world.calls("forge.registrations"));
+    let after = (asked.world.calls("list"), asked.world.calls("registrations"));
     assert_eq!(before, after);
     for line in [
         "tinqs_ci_webhooks_total{event=\"workflow_job\",result=\"accepted\"} 1",

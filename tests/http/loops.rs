@@ -9,13 +9,14 @@ use tinqs_ci::server::{Error, Paces, Parts, Role, serve};
 use tinqs_ci::settings::Settings;
 use tinqs_ci_reconciler::model::{About, JobRef, Phase};
 use tinqs_ci_reconciler::ports::{Queue as _, WaitingJob};
+use tinqs_ci_testing::TestWorld;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::asking::{SECRET, queued, settings, sign};
-use crate::fakes::{World, name};
+use crate::world::{add_run, name, world};
 
 /// The longest wait for an expected event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,7 +39,7 @@ fn paces() -> Paces {
     }
 }
 
-async fn start(world: Arc<World>, settings: Settings, paces: Paces) -> Serving {
+async fn start(world: Arc<TestWorld>, settings: Settings, paces: Paces) -> Serving {
     let parts = Parts::over(settings, world.ports(), "replica-1");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -92,7 +93,7 @@ fn webhook_head(body: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_launches_a_machine() {
-    let world = World::new();
+    let world = world();
     world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
     let serving = start(world.clone(), settings(), paces()).await;
     let body = queued(7, "build");
@@ -100,7 +101,7 @@ async fn a_webhook_launches_a_machine() {
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     until("a machine", || !world.state().machines.is_empty()).await;
     until("the record", || world.state().runs[&name(7)].status.phase == Phase::Starting).await;
-    until("the wake-up is done", || world.state().out.is_empty()).await;
+    until("the wake-up is done", || world.state().in_flight.is_empty()).await;
     let metrics = serving.send("GET /metrics HTTP/1.1", b"").await;
     let line =
         "tinqs_ci_launch_attempts_total{class=\"linux\",market=\"on_demand\",result=\"ok\"} 1";
@@ -110,7 +111,7 @@ async fn a_webhook_launches_a_machine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_body_gets_a_response_over_a_socket() {
-    let serving = start(World::new(), settings(), paces()).await;
+    let serving = start(world(), settings(), paces()).await;
     let body = vec![b'x'; 11 << 20];
     let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
     let answer = serving.send(head, &body).await;
@@ -120,16 +121,16 @@ async fn an_oversized_body_gets_a_response_over_a_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_trigger_polls_but_no_more_often_than_the_gap() {
-    let world = World::new();
+    let world = world();
     let job = JobRef { repo: "a/b".to_owned(), repo_id: 1, job_id: 9 };
     let runs_on = vec!["linux".to_owned()];
     let mut settings = settings();
     settings.forge.webhook_secret = None;
     let gap = Duration::from_millis(400);
     let serving = start(world.clone(), settings, Paces { hint_gap: gap, ..paces() }).await;
-    until("the first poll", || world.calls("forge.waiting") == 1).await;
+    until("the first poll", || world.calls("waiting") == 1).await;
     let waiting = WaitingJob { job, runs_on, about: About::default() };
-    world.state().waiting.push(waiting);
+    world.state().waiting = Some(vec![waiting]);
     let began = Instant::now();
     let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
     for _ in 0..20 {
@@ -138,20 +139,20 @@ async fn webhooks_trigger_polls_but_no_more_often_than_the_gap() {
     }
     until("the job is found", || world.state().runs.contains_key(&name(9))).await;
     let most = 2 + began.elapsed().as_millis() / gap.as_millis();
-    let polls = world.calls("forge.waiting");
+    let polls = world.calls("waiting");
     assert!(polls >= 2 && (polls as u128) <= most, "{polls} polls in {:?}", began.elapsed());
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_reconcile_ends_neither_the_process_nor_other_reconciles() {
-    let world = World::new();
-    world.add_run(1, About::default());
-    world.add_run(2, About::default());
-    world.state().poison = Some(name(1));
+    let world = world();
+    add_run(&world, 1, About::default());
+    add_run(&world, 2, About::default());
+    world.state().poisoned = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
-    until("the panic", || world.calls("store.get") > 0).await;
+    until("the panic", || world.calls("get") > 0).await;
     world.wake(&name(2)).await.expect("up");
     until("the other run's machine", || !world.state().machines.is_empty()).await;
     let counted = "tinqs_ci_reconcile_panics_total{controller=\"run\"} ";
@@ -165,7 +166,7 @@ async fn a_panic_in_a_reconcile_ends_neither_the_process_nor_other_reconciles() 
         assert!(began.elapsed() < PATIENCE, "the panic is not counted");
     }
     assert!(
-        world.state().out.values().any(|run| *run == name(1)),
+        world.state().in_flight.values().any(|(run, _)| *run == name(1)),
         "its wake-up is delivered again"
     );
     serving.stop().await;
@@ -173,37 +174,37 @@ async fn a_panic_in_a_reconcile_ends_neither_the_process_nor_other_reconciles() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_reconciled_by_one_task_and_again_if_woken_meanwhile() {
-    let world = World::new();
-    world.add_run(1, About::default());
-    *world.held.lock().expect("no panic") = Some(name(1));
+    let world = world();
+    add_run(&world, 1, About::default());
+    world.state().held = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
-    until("the reconcile has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().held_now == 1).await;
     for _ in 0..3 {
         world.wake(&name(1)).await.expect("up");
     }
     until("they are taken", || world.state().queue.is_empty()).await;
-    let taken = world.state().out.len();
+    let taken = world.state().in_flight.len();
     assert!(taken >= 4, "no wake-up is done before the reconcile: {taken}");
-    assert_eq!(world.state().most_under_way, 1);
-    world.gate.add_permits(1_000);
-    until("all are done", || world.state().out.is_empty()).await;
-    assert_eq!(world.state().most_under_way, 1, "one at a time");
-    let looked = world.calls("store.get");
+    assert_eq!(world.state().held_at_most, 1);
+    world.let_through(1_000);
+    until("all are done", || world.state().in_flight.is_empty()).await;
+    assert_eq!(world.state().held_at_most, 1, "one at a time");
+    let looked = world.calls("get");
     assert!(looked >= 2, "the run was reconciled again: {looked}");
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_or_failing_queue_is_polled_again() {
-    let world = World::new();
+    let world = world();
     let serving = start(world.clone(), settings(), paces()).await;
-    until("the queue is polled repeatedly", || world.calls("queue.next") > 3).await;
+    until("the queue is polled repeatedly", || world.calls("next") > 3).await;
     world.state().down.insert("queue");
-    let asked = world.calls("queue.next");
-    until("the queue is polled while it is down", || world.calls("queue.next") > asked).await;
+    let asked = world.calls("next");
+    until("the queue is polled while it is down", || world.calls("next") > asked).await;
     world.state().down.clear();
-    world.add_run(1, About::default());
+    add_run(&world, 1, About::default());
     world.wake(&name(1)).await.expect("up");
     until("a machine", || !world.state().machines.is_empty()).await;
     serving.stop().await;
@@ -211,25 +212,25 @@ async fn an_empty_or_failing_queue_is_polled_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_conflict_is_followed_by_another_reconcile() {
-    let world = World::new();
-    world.add_run(1, About::default());
+    let world = world();
+    add_run(&world, 1, About::default());
     world.state().conflicts = 2;
     let serving = start(world.clone(), settings(), paces()).await;
     world.wake(&name(1)).await.expect("up");
     until("a machine after the conflicts", || !world.state().machines.is_empty()).await;
-    until("the wake-up is done", || world.state().out.is_empty()).await;
+    until("the wake-up is done", || world.state().in_flight.is_empty()).await;
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_finishes_reconciles_and_requests_and_accepts_nothing_new() {
-    let world = World::new();
-    world.add_run(1, About::default());
-    *world.held.lock().expect("no panic") = Some(name(1));
+    let world = world();
+    add_run(&world, 1, About::default());
+    world.state().held = Some(name(1));
     let serving = start(world.clone(), settings(), paces()).await;
     let address = serving.address;
     world.wake(&name(1)).await.expect("up");
-    until("the reconcile has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().held_now == 1).await;
     // Half of a webhook.
     let body = queued(7, "build");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -255,7 +256,7 @@ async fn stopping_finishes_reconciles_and_requests_and_accepts_nothing_new() {
     stream.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     assert!(world.state().runs.contains_key(&name(7)), "it is durable");
-    world.gate.add_permits(1_000);
+    world.let_through(1_000);
     let took = stopping.await.expect("no panic");
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(world.state().machines.len(), 1, "the reconcile in progress finished");
@@ -264,16 +265,16 @@ async fn stopping_finishes_reconciles_and_requests_and_accepts_nothing_new() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_does_not_end_is_dropped_after_the_grace_period() {
-    let world = World::new();
-    world.add_run(1, About::default());
-    *world.held.lock().expect("no panic") = Some(name(1));
+    let world = world();
+    add_run(&world, 1, About::default());
+    world.state().held = Some(name(1));
     let grace = Duration::from_millis(200);
     let serving = start(world.clone(), settings(), Paces { grace, ..paces() }).await;
     world.wake(&name(1)).await.expect("up");
-    until("the reconcile has begun", || world.state().under_way == 1).await;
+    until("the reconcile has begun", || world.state().held_now == 1).await;
     let took = serving.stop().await;
     assert!(took >= grace && took < Duration::from_secs(5), "{took:?}");
-    assert!(!world.state().out.is_empty(), "its wake-up was never done");
+    assert!(!world.state().in_flight.is_empty(), "its wake-up was never done");
 }
 
 #[test]

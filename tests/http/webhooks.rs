@@ -8,7 +8,7 @@ use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::Secret;
 
 use crate::asking::{Asked, SECRET, TOKEN, queued, settings, sign};
-use crate::fakes::name;
+use crate::world::name;
 
 fn open_settings() -> tinqs_ci::settings::Settings {
     let mut settings = settings();
@@ -191,11 +191,11 @@ async fn a_sweep_request_needs_the_token_and_returns_the_report() {
             let answer = asked.ask("POST", path, &[], body).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path} {body}");
             assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
-            let swept = asked.world.calls("compute.list");
+            let swept = asked.world.calls("list");
             let answer = asked.ask("POST", path, &[("authorization", &bearer)], body).await;
             assert_eq!(answer.status, StatusCode::OK, "{path} {body}: {answer:?}");
             assert_eq!(answer.json()["leader"], true, "{answer:?}");
-            assert!(asked.world.calls("compute.list") > swept, "it swept");
+            assert!(asked.world.calls("list") > swept, "it swept");
         }
     }
     // A request with a delivery's headers is a delivery.

@@ -78,7 +78,7 @@ impl Controller {
             }
         };
         report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
-        report.class = seen.class.as_ref().map(|c| c.name.clone());
+        report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
         report.repo = seen.run.as_ref().map(|r| r.spec.job.repo.clone()).unwrap_or_default();
         let stored = seen.run.clone();
         let issued = HashSet::new();
@@ -110,7 +110,7 @@ fn fail(report: &mut Report, error: &PortError) {
 
 impl Look<'_> {
     async fn go(&mut self) -> Result<(), Stop> {
-        let machines = self.seen.class.as_ref().map_or(0, |class| class.machines.len());
+        let machines = self.seen.class.as_ref().map_or(0, |observed| observed.class.machines.len());
         for _ in 0..ROUNDS + 2 * machines {
             let plan = plan::plan(&self.seen);
             if !self.round(plan).await? {

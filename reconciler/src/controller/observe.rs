@@ -8,8 +8,8 @@ use super::Controller;
 use super::memory::{Machines, Rows, Seats};
 use crate::model::{
     Answer, Attempt, Class, ClassName, Conclusion, EndedBy, Instance, InstanceState, Job,
-    Observation, Outcome, PastAttempt, Phase, Registration, Registrations, Run, RunName, Slot,
-    serving,
+    Observation, ObservedClass, Outcome, PastAttempt, Phase, Registration, Registrations, Run,
+    RunName, Slot, serving,
 };
 use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
@@ -100,11 +100,11 @@ impl Controller {
     }
 
     /// A class with what is remembered of it.
-    fn remembered(&self, class: Class, seen: &Observation) -> Class {
+    fn remembered(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.slot(run.status.attempt.as_ref()?.number)));
-        let broken = self.memory.breakers.broken(&class.name, attempt.as_ref(), seen.now);
-        Class { short: self.memory.short(seen.now), broken, ..class }
+        let breaker = self.memory.breakers.broken(&class.name, attempt.as_ref(), seen.now);
+        ObservedClass { class, unavailable: self.memory.short(seen.now), breaker }
     }
 
     /// Others than what the cloud has just taken back are preferred. The record alone knows the subnet.

@@ -1,10 +1,10 @@
 //! Classes: the labels they serve, their machine specs and their time limits.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::friendly::Friendly;
-use super::machine::{Broken, Cause, Machine, Shortage};
+use super::machine::Machine;
 use super::names::text_id;
 
 text_id! {
@@ -34,12 +34,6 @@ pub struct Class {
     /// The times it keeps.
     #[serde(default)]
     pub times: Times,
-    /// Machines that are skipped for now, filled in by the observer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub short: Vec<Shortage>,
-    /// Why no launch of it is made for a while, filled in by the observer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broken: Option<Broken>,
 }
 
 /// The time limits of a class.
@@ -142,34 +136,6 @@ impl Class {
     /// Returns whether the class counts seats.
     pub fn has_limit(&self) -> bool {
         self.limit.is_some() || self.repo_limit.is_some()
-    }
-
-    /// Until when this machine is skipped: it was refused.
-    pub fn short_until(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
-        self.marks(machine, now).filter(|s| s.cause != Cause::Reclaimed).map(|s| s.until).max()
-    }
-
-    /// What rules this machine out for longest, where something does.
-    pub fn short_for(&self, machine: &Machine, now: Timestamp) -> Option<Cause> {
-        let ruling = self.marks(machine, now).filter(|s| s.cause != Cause::Reclaimed);
-        ruling.max_by_key(|s| s.until).map(|s| s.cause)
-    }
-
-    fn marks(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
-        self.short.iter().filter(move |s| s.until > now && s.covers(machine))
-    }
-
-    /// The machine to ask for: the first that is not skipped and may be taken, those last of which
-    /// the cloud has just taken one back.
-    pub fn choose(&self, now: Timestamp, may: impl Fn(&Machine) -> bool) -> Option<&Machine> {
-        let free = |m: &&Machine| may(m) && self.short_until(m, now).is_none();
-        let calm = |m: &&Machine| free(m) && self.marks(m, now).next().is_none();
-        self.machines.iter().find(calm).or_else(|| self.machines.iter().find(free))
-    }
-
-    /// Why no launch of it is made now.
-    pub fn broken(&self, now: Timestamp) -> Option<&Broken> {
-        self.broken.as_ref().filter(|broken| broken.until > now)
     }
 }
 

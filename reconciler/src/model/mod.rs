@@ -19,7 +19,8 @@ pub use machine::{Broken, Cause, Machine, Market, Refusal, Shortage};
 pub(crate) use names::hash_hex;
 pub use names::{InstanceId, ParseError, RunName, Slot, Uid, Uid8};
 pub use observation::{
-    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, Registration, Registrations,
+    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, ObservedClass, Registration,
+    Registrations,
 };
 pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;

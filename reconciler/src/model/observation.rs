@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::{Class, ClassName};
-use super::machine::Market;
+use super::machine::{Broken, Cause, Machine, Market, Shortage};
 use super::names::{InstanceId, RunName, Slot};
 use super::run::{Outcome, Run};
 
@@ -38,9 +38,67 @@ pub struct Observation {
     /// Whether the job was displaced and no machine will be reassigned to it.
     #[serde(default)]
     pub no_spare: bool,
-    /// The class that serves the run, with what is remembered as out of capacity.
+    /// The class that serves the run, with what is known of its offerings and its breaker.
     #[serde(default)]
-    pub class: Option<Class>,
+    pub class: Option<ObservedClass>,
+}
+
+/// A configured class with what is known of it now. In JSON one object holds both.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct ObservedClass {
+    /// The class as it is configured.
+    #[serde(flatten)]
+    pub class: Class,
+    /// Offerings that are skipped for now, because the cloud refused them or took machines back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unavailable: Vec<Shortage>,
+    /// The open breaker, and until when the class gets no launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Broken>,
+}
+
+/// A class whose offerings are all available and whose breaker is closed.
+impl From<Class> for ObservedClass {
+    fn from(class: Class) -> Self {
+        Self { class, unavailable: Vec::new(), breaker: None }
+    }
+}
+
+impl ObservedClass {
+    /// Returns the time until which this machine is skipped because the cloud refused it.
+    pub fn unavailable_until(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
+        self.refusals(machine, now).map(|s| s.until).max()
+    }
+
+    /// Returns the cause that rules this machine out for the longest time.
+    pub fn unavailable_because(&self, machine: &Machine, now: Timestamp) -> Option<Cause> {
+        self.refusals(machine, now).max_by_key(|s| s.until).map(|s| s.cause)
+    }
+
+    /// What is known of this machine and not over yet.
+    fn known_of(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
+        self.unavailable.iter().filter(move |s| s.until > now && s.covers(machine))
+    }
+
+    /// The same without machines that were taken back: those rule nothing out.
+    fn refusals(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
+        self.known_of(machine, now).filter(|s| s.cause != Cause::Reclaimed)
+    }
+
+    /// Returns the machine to ask for: the first that is allowed and not skipped. Offerings from
+    /// which the cloud has just taken a machine back come last.
+    pub fn choose(&self, now: Timestamp, may: impl Fn(&Machine) -> bool) -> Option<&Machine> {
+        let free = |m: &&Machine| may(m) && self.unavailable_until(m, now).is_none();
+        let calm = |m: &&Machine| free(m) && self.known_of(m, now).next().is_none();
+        let machines = &self.class.machines;
+        machines.iter().find(calm).or_else(|| machines.iter().find(free))
+    }
+
+    /// Returns the breaker where it is open at this time.
+    pub fn open_breaker(&self, now: Timestamp) -> Option<&Broken> {
+        self.breaker.as_ref().filter(|breaker| breaker.until > now)
+    }
 }
 
 /// The state of a job, as the forge reports it.

@@ -9,16 +9,16 @@ use super::times::{
     LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, STOPPED_FOR, VISIBLE_WITHIN, after, older,
 };
 use crate::model::{
-    Attempt, Broken, Cause, Class, End, Ended, Machine, Phase, Placement, Reason, Refusal,
+    Attempt, Broken, Cause, End, Ended, Machine, ObservedClass, Phase, Placement, Reason, Refusal,
     SeatLimits,
 };
 use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
     /// Rows 10 to 12: the attempt that goes on.
-    pub(super) fn attempt_rows(mut self, class: &'a Class) -> Plan {
+    pub(super) fn attempt_rows(mut self, observed: &'a ObservedClass) -> Plan {
         let now = self.now();
-        let Some(attempt) = self.status.attempt.clone() else { return self.next_rows(class) };
+        let Some(attempt) = self.status.attempt.clone() else { return self.next_rows(observed) };
         if self.facts.live && !self.facts.consumed && self.facts.late.is_none() {
             self.starting(SignedDuration::from_secs(30));
             return self.write(Row::Live);
@@ -31,9 +31,12 @@ impl<'a> Decision<'a> {
         {
             match (&placement.answered, &placement.refused) {
                 (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
-                    return match class.broken(now).filter(|_| attempt.class == class.name) {
+                    return match observed
+                        .open_breaker(now)
+                        .filter(|_| attempt.class == observed.class.name)
+                    {
                         Some(broken) if !self.is_recorded_here(&attempt) => {
-                            self.launch_held(class, broken, &attempt)
+                            self.launch_held(observed, broken, &attempt)
                         }
                         _ => self.launch(&attempt),
                     };
@@ -52,7 +55,7 @@ impl<'a> Decision<'a> {
                 _ => {}
             }
         }
-        self.next_rows(class)
+        self.next_rows(observed)
     }
 
     /// Rule 11.
@@ -79,16 +82,16 @@ impl<'a> Decision<'a> {
 
     /// Row 15 in place of row 11: what is recorded may have been asked for, and is not asked for
     /// again while the class is stopped.
-    fn launch_held(mut self, class: &Class, broken: &Broken, attempt: &Attempt) -> Plan {
-        self.tell_broken(class, broken);
+    fn launch_held(mut self, observed: &ObservedClass, broken: &Broken, attempt: &Attempt) -> Plan {
+        self.tell_broken(observed, broken);
         let window = after(attempt.decided_at, LAUNCH_WINDOW);
         let over = after(window, SignedDuration::from_secs(1));
         self.status.due = broken.until.min(over).min(self.gives_up_at());
         self.write(Row::Hold)
     }
 
-    fn tell_broken(&mut self, class: &Class, broken: &Broken) {
-        let name = &class.name;
+    fn tell_broken(&mut self, observed: &ObservedClass, broken: &Broken) {
+        let name = &observed.class.name;
         let minutes = STOPPED_FOR.as_secs() / 60;
         let message = format!(
             "launches of class {name} are stopped, except one try every {minutes} min: {}",
@@ -98,8 +101,8 @@ impl<'a> Decision<'a> {
     }
 
     /// Rows 13 to 17: there is no attempt, or it is over.
-    fn next_rows(mut self, class: &'a Class) -> Plan {
-        if let Some(machine) = self.next_placement(class) {
+    fn next_rows(mut self, observed: &'a ObservedClass) -> Plan {
+        if let Some(machine) = self.next_placement(observed) {
             if let Some(attempt) = &mut self.status.attempt {
                 attempt.placements.push(Placement {
                     machine,
@@ -129,9 +132,9 @@ impl<'a> Decision<'a> {
                 return self.write(Row::Spare);
             }
         }
-        if let Some(due) = self.hold(class) {
+        if let Some(due) = self.hold(observed) {
             self.status.due = due.min(self.gives_up_at());
-            if ends_now && let Some(until) = held_until(class, self.now()) {
+            if ends_now && let Some(until) = held_until(observed, self.now()) {
                 // For those that have not been refused themselves: this write is made anyhow.
                 let until = until.min(after(self.now(), LONGEST_BACKOFF));
                 let retry_at = self.status.retry_at.map_or(until, |at| at.max(until));
@@ -140,7 +143,7 @@ impl<'a> Decision<'a> {
             }
             return self.write(Row::Hold);
         }
-        self.next_attempt(class)
+        self.next_attempt(observed)
     }
 
     pub(super) fn gives_up_at(&self) -> Timestamp {
@@ -149,7 +152,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Row 13: a definitive refusal of this look moves on to the class's next machine.
-    fn next_placement(&self, class: &Class) -> Option<Machine> {
+    fn next_placement(&self, observed: &ObservedClass) -> Option<Machine> {
         let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
@@ -160,26 +163,26 @@ impl<'a> Decision<'a> {
             || !definitive
             || self.facts.consumed
             || self.facts.live
-            || attempt.class != class.name
-            || class.broken(self.now()).is_some()
+            || attempt.class != observed.class.name
+            || observed.open_breaker(self.now()).is_some()
         {
             return None;
         }
         let tried = |m: &Machine| attempt.placements.iter().any(|p| p.machine.same_capacity(m));
-        class.choose(self.now(), |machine| !tried(machine)).cloned()
+        observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
     /// Row 15: what keeps it from trying now is told, and until when it does is answered.
-    fn hold(&mut self, class: &Class) -> Option<Timestamp> {
+    fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
         // A change between backoff and no capacity is not worth a write, nor is one from an open
         // breaker to backoff.
         let told = self.status.reason();
         let stopped = told == Some(Reason::BreakerOpen);
         let either = matches!(told, Some(Reason::BackingOff | Reason::NoCapacity));
-        if let Some(broken) = class.broken(now) {
+        if let Some(broken) = observed.open_breaker(now) {
             if !stopped {
-                self.tell_broken(class, broken);
+                self.tell_broken(observed, broken);
             }
             return Some(broken.until.max(self.status.retry_at.unwrap_or(now)));
         }
@@ -193,8 +196,8 @@ impl<'a> Decision<'a> {
             }
             return Some(at);
         }
-        if let Some(until) = short_until(class, now) {
-            let (message, is_fault) = shortage(class, now);
+        if let Some(until) = short_until(observed, now) {
+            let (message, is_fault) = shortage(observed, now);
             if !either || is_fault {
                 self.waiting(Reason::NoCapacity, message);
             }
@@ -209,25 +212,24 @@ impl<'a> Decision<'a> {
     }
 
     /// Rows 16 and 17. The attempt itself is written once its registration is known.
-    fn next_attempt(mut self, class: &Class) -> Plan {
+    fn next_attempt(mut self, observed: &ObservedClass) -> Plan {
         let slot = self.run.slot(self.status.next);
-        let seated =
-            self.seen.seats.iter().any(|(c, s)| {
-                *s == slot && (*c == class.name || mutant::on(Mutant::SeatWithoutClass))
-            });
-        let seat = (class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
-            .then_some(SeatLimits { class: class.limit, repo: class.repo_limit });
+        let seated = self.seen.seats.iter().any(|(c, s)| {
+            *s == slot && (*c == observed.class.name || mutant::on(Mutant::SeatWithoutClass))
+        });
+        let seat = (observed.class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
+            .then_some(SeatLimits { class: observed.class.limit, repo: observed.class.repo_limit });
         let now = self.now();
-        let Some(machine) = class.choose(now, |_| true).cloned() else {
+        let Some(machine) = observed.choose(now, |_| true).cloned() else {
             // `hold` has found one; a class without machines is refused with the configuration.
             return self.write(Row::Hold);
         };
         let prepare = Prepare {
             slot,
-            class: class.name.clone(),
+            class: observed.class.name.clone(),
             seat,
             repo: self.run.spec.job.repo.clone(),
-            labels: class.runner_labels(&self.run.spec.runs_on),
+            labels: observed.class.runner_labels(&self.run.spec.runs_on),
             machine,
             idle_within: self.times.idle_within,
             deadline: after(now, self.times.max_age),
@@ -241,14 +243,15 @@ impl<'a> Decision<'a> {
 }
 
 /// Until when no launch of the class is made.
-fn held_until(class: &Class, now: Timestamp) -> Option<Timestamp> {
-    class.broken(now).map(|broken| broken.until).or_else(|| short_until(class, now))
+fn held_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
+    observed.open_breaker(now).map(|broken| broken.until).or_else(|| short_until(observed, now))
 }
 
 /// Why no machine of the class is asked for, and whether that is a fault of the configuration.
-fn shortage(class: &Class, now: Timestamp) -> (String, bool) {
-    let name = &class.name;
-    let mut causes = class.machines.iter().map(|machine| class.short_for(machine, now));
+fn shortage(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
+    let name = &observed.class.name;
+    let mut causes =
+        observed.class.machines.iter().map(|machine| observed.unavailable_because(machine, now));
     let first = causes.next().flatten();
     match first.filter(|first| causes.all(|cause| cause == Some(*first))) {
         Some(Cause::Unsupported) => {
@@ -268,9 +271,9 @@ fn shortage(class: &Class, now: Timestamp) -> (String, bool) {
 }
 
 /// When a machine of the class may have capacity again, where none is remembered to have any.
-fn short_until(class: &Class, now: Timestamp) -> Option<Timestamp> {
+fn short_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
     let short: Option<Vec<Timestamp>> =
-        class.machines.iter().map(|m| class.short_until(m, now)).collect();
+        observed.class.machines.iter().map(|m| observed.unavailable_until(m, now)).collect();
     let never = || after(now, SignedDuration::from_mins(5));
     short.map(|short| short.into_iter().min().unwrap_or_else(never))
 }

@@ -27,7 +27,8 @@ pub(super) fn decide(seen: &Observation) -> Plan {
     let Some(run) = &seen.run else {
         return Plan { row: Row::NoRecord, status: None, prepare: None, actions: Vec::new() };
     };
-    let times = seen.class.as_ref().map_or_else(Times::default, |class| class.times.clone());
+    let times =
+        seen.class.as_ref().map_or_else(Times::default, |observed| observed.class.times.clone());
     let mut status = run.status.clone();
     heal(&mut status, run, seen);
     let facts = Facts::new(seen, run, &status, &times);
@@ -102,7 +103,7 @@ impl Decision<'_> {
         }
         match &self.seen.class {
             None => self.no_class(),
-            Some(class) => self.attempt_rows(class),
+            Some(observed) => self.attempt_rows(observed),
         }
     }
 

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, Boot, Broken, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
-    Instance, InstanceId, InstanceState, Job, JobRef, Machine, Market, Observation, Outcome,
-    PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused, Registration,
+    Instance, InstanceId, InstanceState, Job, JobRef, Machine, Market, Observation, ObservedClass,
+    Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused, Registration,
     Registrations, Run, RunName, Runner, Secret, Shortage, Slot, Spec, Times, Uid8,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -345,7 +345,7 @@ fn others(choice: u64, seen: &mut Observation) {
     }
 }
 
-fn class_of(choice: u64) -> Option<Class> {
+fn class_of(choice: u64) -> Option<ObservedClass> {
     let because = |kind: &str, seconds: i64, cause| Shortage {
         machine: machine(kind),
         until: ago(-seconds),
@@ -364,20 +364,24 @@ fn class_of(choice: u64) -> Option<Class> {
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     };
     Some(match choice {
         0 => return None,
-        1 => Class { limit: Some(3), repo_limit: Some(2), ..class },
-        2 => Class { short: vec![short("a", 60)], ..class },
-        3 => Class { short: vec![short("a", 60), short("b", 30)], ..class },
-        6 => Class { broken: broken(240), ..class },
-        7 => Class { broken: broken(0), short: vec![short("a", 60), short("b", 30)], ..class },
+        1 => Class { limit: Some(3), repo_limit: Some(2), ..class }.into(),
+        2 => ObservedClass { unavailable: vec![short("a", 60)], ..class.into() },
+        3 => {
+            let unavailable = vec![short("a", 60), short("b", 30)];
+            ObservedClass { unavailable, ..class.into() }
+        }
+        6 => ObservedClass { breaker: broken(240), ..class.into() },
+        7 => {
+            let unavailable = vec![short("a", 60), short("b", 30)];
+            ObservedClass { class, unavailable, breaker: broken(0) }
+        }
         8 => {
             let none = ["a", "b"].map(|kind| because(kind, 3_000, Cause::Unsupported));
-            Class { short: none.into(), ..class }
+            ObservedClass { unavailable: none.into(), ..class.into() }
         }
-        _ => class,
+        _ => class.into(),
     })
 }

@@ -236,7 +236,7 @@ impl World {
             short.retain(|s| !s.machine.same_capacity(&machine));
             short.push(Shortage { machine, until, cause: Cause::Capacity });
             if let Some(class) = &mut look.seen.class {
-                class.short.clone_from(short);
+                class.unavailable.clone_from(short);
             }
         }
     }

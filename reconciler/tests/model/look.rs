@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Instance, InstanceId, InstanceState, Job as SeenJob, Observation, Phase,
-    Placement, Registration, Registrations, Run, Slot,
+    Class, ClassName, Instance, InstanceId, InstanceState, Job as SeenJob, Observation,
+    ObservedClass, Phase, Placement, Registration, Registrations, Run, Slot,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Row, VISIBLE_WITHIN};
 
@@ -145,8 +145,11 @@ impl Look {
         let class_name = class.name.clone();
         let of_run = state.seats.iter().filter(|(slot, _)| slot.run == name);
         seen.seats = of_run.map(|(slot, _)| (class_name.clone(), slot.clone())).collect();
-        let short = replica.short.iter().filter(|s| s.until > seen.now).cloned().collect();
-        seen.class = seen.run.as_ref().map(|_| Class { short, ..class.clone() });
+        let unavailable: Vec<_> =
+            replica.short.iter().filter(|s| s.until > seen.now).cloned().collect();
+        let class = class.clone();
+        let observed = ObservedClass { class, unavailable, breaker: None };
+        seen.class = seen.run.as_ref().map(|_| observed);
         seen.registrations = Registrations::Seen(rows);
         ask_for_registrations(seen, replica);
         ask_for_machines(seen, &class_name, variant);

@@ -271,7 +271,5 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
             keep: SignedDuration::from_mins(25),
             ..Times::default()
         },
-        short: Vec::new(),
-        broken: None,
     }
 }

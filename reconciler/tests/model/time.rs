@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, Attempt, Class, End, Ended, InstanceState, PastAttempt, PastPlacement, Phase,
-    Placement, Refused, Run, Slot, Status,
+    Answer, Attempt, End, Ended, InstanceState, PastAttempt, PastPlacement, Phase, Placement,
+    Refused, Run, Slot, Status,
 };
 use tinqs_ci_reconciler::plan::{
     FORGOTTEN_AFTER, LAUNCH_WINDOW, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, VISIBLE_WITHIN,
@@ -231,7 +231,7 @@ fn visit_look(look: &mut Look, f: Visit<'_>) {
             f(since, NONE);
         }
     }
-    for short in seen.class.iter_mut().flat_map(|class: &mut Class| &mut class.short) {
+    for short in seen.class.iter_mut().flat_map(|observed| &mut observed.unavailable) {
         f(&mut short.until, NONE);
     }
 }

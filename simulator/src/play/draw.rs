@@ -46,7 +46,5 @@ pub fn linux(keep: SignedDuration) -> Class {
         limit: None,
         repo_limit: None,
         times: Times { keep, ..Times::default() },
-        short: Vec::new(),
-        broken: None,
     }
 }

@@ -6,8 +6,8 @@ use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, InstanceId,
-    InstanceState, Job, JobRef, Machine, Market, Observation, Outcome, Phase, Placement, Reason,
-    Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
+    InstanceState, Job, JobRef, Machine, Market, Observation, ObservedClass, Outcome, Phase,
+    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
 };
 use unicode_width::UnicodeWidthStr as _;
 
@@ -327,7 +327,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         seats: Vec::new(),
         room: true,
         no_spare: false,
-        class: Some(Class {
+        class: Some(ObservedClass::from(Class {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],
             serves_unlabelled: false,
@@ -335,9 +335,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             limit,
             repo_limit: None,
             times: Times::default(),
-            short: Vec::new(),
-            broken: None,
-        }),
+        })),
     }
 }
 

@@ -1,14 +1,6 @@
 //! Wake-ups in SQS, through the real SDK against SQS's wire on loopback.
 
 mod cloud;
-#[path = "../../conformance/compute.rs"]
-#[allow(dead_code, reason = "the EC2 suite covers machines")]
-mod compute;
-#[path = "../../conformance/make.rs"]
-#[allow(dead_code, reason = "the other suites use the rest")]
-mod make;
-#[path = "../../conformance/queue.rs"]
-mod queue;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +8,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::SignedDuration;
-use make::{at_once, name, until};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::queue::{Clients, Options, Sqs};
@@ -24,6 +15,8 @@ use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::EventWeather;
 use tinqs_ci_simulator::sqs_wire::{QueueSettings, QueueWeather, SqsOptions, SqsWire};
+use tinqs_ci_testing::conformance::queue;
+use tinqs_ci_testing::make::{at_once, name, until};
 
 const NAME: &str = "wakes";
 const DEAD: &str = "dead";

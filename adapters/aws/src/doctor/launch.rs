@@ -194,8 +194,6 @@ mod tests {
             limit: None,
             repo_limit: None,
             times: tinqs_ci_reconciler::model::Times::default(),
-            short: Vec::new(),
-            broken: None,
         }
     }
 

@@ -28,8 +28,9 @@ impl Look<'_> {
                 true
             }
             Err(broken) => {
-                if let Some(own) = seen.class.as_mut().filter(|own| own.name == *class) {
-                    own.broken = Some(broken);
+                let observed = seen.class.as_mut();
+                if let Some(own) = observed.filter(|own| own.class.name == *class) {
+                    own.breaker = Some(broken);
                 }
                 false
             }
@@ -51,7 +52,8 @@ impl Look<'_> {
         self.now_in_time()?;
         #[cfg(feature = "mutants")]
         let attempt = if mutant::on(Mutant::TodaysRecipe) {
-            crate::plan::spoil::todays_recipe(attempt, placement, self.seen.class.as_ref())
+            let class = self.seen.class.as_ref().map(|observed| &observed.class);
+            crate::plan::spoil::todays_recipe(attempt, placement, class)
         } else {
             attempt
         };
@@ -109,7 +111,8 @@ impl Look<'_> {
             }
             (Some(PortError { kind: ErrorKind::Limit, .. }), _) => {
                 memory.skip(asked, Cause::Quota, now);
-                let class = self.seen.class.as_ref().filter(|class| class.name == attempt.class);
+                let class = self.seen.class.as_ref().map(|observed| &observed.class);
+                let class = class.filter(|class| class.name == attempt.class);
                 let beside = |m: &&Machine| m.market == asked.market && !m.same_capacity(asked);
                 for machine in class.into_iter().flat_map(|c| &c.machines).filter(beside) {
                     memory.skip(machine, Cause::Quota, now);
@@ -131,9 +134,10 @@ impl Look<'_> {
             (Some(_), _) => return,
         }
         let Self { controller, seen, .. } = self;
-        if let Some(class) = &mut seen.class {
-            class.short = controller.memory.short(now);
-            class.broken = controller.memory.breakers.broken(&class.name, None, now);
+        if let Some(observed) = &mut seen.class {
+            let name = &observed.class.name;
+            observed.breaker = controller.memory.breakers.broken(name, None, now);
+            observed.unavailable = controller.memory.short(now);
         }
     }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::model::{Class, Market, Times};
+use crate::model::{Class, Market, ObservedClass, Times};
 use crate::ports::ErrorKind;
 
 fn machine(kind: &str, subnet: &str, market: Market) -> Machine {
@@ -30,10 +30,11 @@ fn left(memory: &Memory, seconds: i64) -> Vec<String> {
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: memory.short(now),
-        broken: None,
     };
-    let free = class.machines.iter().filter(|m| class.short_until(m, now).is_none());
+    let unavailable = memory.short(now);
+    let observed = ObservedClass { class, unavailable, breaker: None };
+    let machines = observed.class.machines.iter();
+    let free = machines.filter(|m| observed.unavailable_until(m, now).is_none());
     free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()
 }
 

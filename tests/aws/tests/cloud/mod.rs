@@ -10,8 +10,8 @@ use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::{Attempt, Machine, Market, Slot};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
-
-use crate::{compute, make};
+use tinqs_ci_testing::conformance::compute;
+use tinqs_ci_testing::make;
 
 /// The value of the tag `tinqs-ci`.
 pub(crate) const INSTALLATION: &str = "tinqs-ci";

@@ -74,8 +74,6 @@ impl Setup {
             limit: self.limit,
             repo_limit: None,
             times: Times::default(),
-            short: Vec::new(),
-            broken: None,
         }
     }
 }

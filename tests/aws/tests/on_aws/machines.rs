@@ -14,9 +14,9 @@ use tinqs_ci_reconciler::model::{
     Times,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
+use tinqs_ci_testing::conformance::compute;
+use tinqs_ci_testing::make;
 use tokio::time::Instant;
-
-use crate::{compute, make};
 
 pub(crate) const IMAGE: &str = "TINQS_CI_TEST_EC2_IMAGE";
 pub(crate) const SUBNET: &str = "TINQS_CI_TEST_EC2_SUBNET";
@@ -94,8 +94,6 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         limit: None,
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     };
     rehearse(&clients.launch, installation, &class, machine, None)
         .await

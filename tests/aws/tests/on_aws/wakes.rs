@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::queue::{Clients, Options, Sqs};
-
-use crate::queue;
+use tinqs_ci_testing::conformance::queue;
 
 pub(crate) const QUEUE: &str = "TINQS_CI_TEST_SQS_QUEUE";
 

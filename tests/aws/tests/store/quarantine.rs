@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, RunStore as _};
+use tinqs_ci_testing::make::{at, run};
 
-use crate::make::{at, run};
 use crate::wire::Wire;
 
 async fn write(wire: &Wire, name: &str, change: impl FnOnce(&mut HashMap<String, AttributeValue>)) {
@@ -89,7 +89,7 @@ async fn unreadable_seats_are_skipped() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let class = tinqs_ci_reconciler::model::ClassName("odd".to_owned());
-    let slot = crate::make::slot(1, 1);
+    let slot = tinqs_ci_testing::make::slot(1, 1);
     let limits = tinqs_ci_reconciler::model::SeatLimits::default();
     assert!(store.seat(&class, &slot, "o/r", limits).await.expect("asked"));
     let change = wire.client().await.update_item().table_name("runs");
@@ -103,5 +103,5 @@ async fn unreadable_seats_are_skipped() {
     change.send().await.expect("written");
     let seats = store.seats(&class).await.expect("read");
     assert_eq!(seats.iter().map(|seat| &seat.slot).collect::<Vec<_>>(), [&slot]);
-    store.unseat(&class, &crate::make::slot(9, 1)).await.expect("not held");
+    store.unseat(&class, &tinqs_ci_testing::make::slot(9, 1)).await.expect("not held");
 }

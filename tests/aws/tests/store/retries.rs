@@ -2,8 +2,8 @@
 
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
+use tinqs_ci_testing::make::{at, attempt, run, slot};
 
-use crate::make::{at, attempt, run, slot};
 use crate::wire::{Fault, Wire};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, RunStore as _};
+use tinqs_ci_testing::make::slot;
 use tokio::task::JoinSet;
 
-use crate::make::slot;
 use crate::wire::Wire;
 
 const LIMITS: SeatLimits = SeatLimits { class: Some(6), repo: Some(2) };

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::{
 };
 use tinqs_ci_aws::store::{DynamoStore, TableError, description};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, RunStore as _};
+use tinqs_ci_testing::make::{at, finished, run};
 
-use crate::make::{at, finished, run};
 use crate::wire::{Fault, Wire, until};
 
 async fn plain_table(wire: &Wire, name: &str, keys: &[(&str, KeyType)]) {
@@ -155,7 +155,8 @@ async fn the_table_matches_its_description() {
     // The description has every attribute of a run.
     let store = wire.store("tinqs-ci", "b").await;
     let mut over = finished(run(1, "o/r"), at(9));
-    over.status.attempt = Some(crate::make::attempt(&over.slot(1), "linux", 1, at(9_000)));
+    over.status.attempt =
+        Some(tinqs_ci_testing::make::attempt(&over.slot(1), "linux", 1, at(9_000)));
     store.put(&over, Expect::Absent).await.expect("written");
     store.put(&run(2, "o/r"), Expect::Absent).await.expect("written");
     let known = described["items"]["job-<id>, push-<hash>"].as_object().expect("a table");

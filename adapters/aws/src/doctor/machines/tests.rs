@@ -75,8 +75,6 @@ fn class() -> Class {
         limit: Some(20),
         repo_limit: None,
         times: Times::default(),
-        short: Vec::new(),
-        broken: None,
     }
 }
 

@@ -1,0 +1,122 @@
+//! The laws of a `Compute`.
+
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{
+    Attempt, EndedBy, Instance, InstanceId, InstanceState, Machine, Slot,
+};
+use tinqs_ci_reconciler::ports::{Compute, ErrorKind};
+
+use crate::make::{attempt, slot, until};
+
+/// Asserts every law that holds for all clouds. `machine` is one that the cloud can launch. Machines
+/// must outlive the suite until `deadline`, with idle runners.
+pub async fn all(compute: &dyn Compute, machine: &Machine, deadline: Timestamp) {
+    a_token_makes_one_machine(compute, machine, deadline).await;
+    placements_are_apart(compute, machine, deadline).await;
+    a_dead_token_answers_the_dead_machine(compute, machine, deadline).await;
+    what_is_not_ours_is_not_found(compute).await;
+}
+
+/// Returns an attempt that asks so many times for this machine.
+pub fn asking(machine: &Machine, slot: &Slot, placements: usize, deadline: Timestamp) -> Attempt {
+    let mut attempt = attempt(slot, "linux", placements, deadline);
+    for placement in &mut attempt.placements {
+        placement.machine = machine.clone();
+    }
+    attempt
+}
+
+/// Returns the listed machines with this machine's token.
+pub async fn listed(compute: &dyn Compute, machine: &Instance) -> Vec<Instance> {
+    let mut found = compute.list().await.unwrap();
+    found.retain(|seen| seen.slot == machine.slot && seen.placement == machine.placement);
+    found
+}
+
+/// Waits until the list shows a machine in a state: the list may lag.
+pub async fn seen(compute: &dyn Compute, machine: &Instance, state: InstanceState) -> Instance {
+    until(&format!("{} {state:?}", machine.id), async || {
+        let mut found = listed(compute, machine).await;
+        assert!(found.len() <= 1, "a token has one machine: {found:?}");
+        found.pop().filter(|seen| seen.state == state)
+    })
+    .await
+}
+
+/// Terminates a machine. Where it is too new to be known everywhere, tries again.
+async fn end(compute: &dyn Compute, id: &InstanceId) {
+    until(&format!("{id} is terminated"), async || match compute.terminate(id).await {
+        Ok(()) => Some(()),
+        Err(error) => {
+            assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+            None
+        }
+    })
+    .await;
+}
+
+async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
+    let slot = slot(2_000, 1);
+    let attempt = asking(like, &slot, 1, deadline);
+    assert!(compute.room());
+    let first = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert!(first.is_live(), "{first:?}");
+    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert_eq!(again.id, first.id);
+    assert!(again.is_live(), "{again:?}");
+    let seen = seen(compute, &first, InstanceState::Up).await;
+    let Instance {
+        id,
+        slot: of,
+        placement,
+        deadline: ends,
+        registration,
+        ended_by,
+        class,
+        kind,
+        ..
+    } = &seen;
+    assert_eq!((id, of, *placement), (&first.id, &slot, 0));
+    assert_eq!((ends.as_second(), *registration), (deadline.as_second(), attempt.runner.id));
+    assert_eq!((ended_by, class.0.as_str(), kind.as_str()), (&None, "linux", like.kind.as_str()));
+    assert_eq!(compute.find(id).await.unwrap().expect("listed, so found"), seen);
+    assert!(!format!("{seen:?}").contains("SECRET"));
+    end(compute, id).await;
+}
+
+async fn placements_are_apart(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
+    let slot = slot(2_100, 1);
+    let attempt = asking(like, &slot, 2, deadline);
+    let one = compute.launch(&slot, 0, &attempt).await.unwrap();
+    let two = compute.launch(&slot, 1, &attempt).await.unwrap();
+    assert_ne!(one.id, two.id);
+    end(compute, &one.id).await;
+    seen(compute, &one, InstanceState::Gone).await;
+    seen(compute, &two, InstanceState::Up).await;
+    end(compute, &two.id).await;
+    seen(compute, &two, InstanceState::Gone).await;
+}
+
+async fn a_dead_token_answers_the_dead_machine(
+    compute: &dyn Compute,
+    like: &Machine,
+    deadline: Timestamp,
+) {
+    let slot = slot(2_200, 1);
+    let attempt = asking(like, &slot, 1, deadline);
+    let machine = compute.launch(&slot, 0, &attempt).await.unwrap();
+    end(compute, &machine.id).await;
+    let gone = seen(compute, &machine, InstanceState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Request));
+    compute.terminate(&machine.id).await.expect("what is gone is terminated");
+    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
+    assert_eq!((again.id, again.state), (machine.id, InstanceState::Gone));
+}
+
+async fn what_is_not_ours_is_not_found(compute: &dyn Compute) {
+    for id in ["", "..", "/", "i-0123456789abcdef0", "tq-job-1-00000000-1-0", "a\nb", "../../etc"] {
+        let id = InstanceId(id.to_owned());
+        assert_eq!(compute.find(&id).await.unwrap(), None, "{id:?}");
+        compute.terminate(&id).await.expect("what is not there is terminated");
+    }
+}

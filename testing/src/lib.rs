@@ -1,0 +1,15 @@
+//! What tests of more than one crate share. No crate depends on it outside of tests.
+//!
+//! - [`world`]: all ports of the controller in memory, as one world that a test arranges.
+//! - [`conformance`]: the laws of each port, for every adapter and for the world itself.
+//! - [`make`]: runs, classes, attempts and machines.
+//! - [`cases`]: the decision table's cases, as data.
+//! - [`fake_runner`]: a runner for process machines that does what it is told.
+
+pub mod cases;
+pub mod conformance;
+pub mod fake_runner;
+pub mod make;
+pub mod world;
+
+pub use world::{LaunchAnswer, LaunchCall, State, TestWorld, ready};

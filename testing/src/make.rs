@@ -1,0 +1,125 @@
+//! Makers of runs, classes, attempts and machines, and helpers to wait for something.
+
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{
+    Attempt, Boot, Class, ClassName, JobRef, Machine, Market, Outcome, Phase, Placement, Run,
+    RunName, Runner, Secret, Slot, Spec, Times,
+};
+
+/// Returns the name of a job's run.
+pub fn name(id: i64) -> RunName {
+    RunName::job(id)
+}
+
+/// Returns a fixed moment and so many seconds.
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+/// Returns the run of a job, made at second `id` of [`at`].
+pub fn run(id: i64, repo: &str) -> Run {
+    let job = JobRef { repo: repo.to_owned(), repo_id: 5, job_id: id };
+    let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
+    Run::new("conformance", name(id), spec, at(id))
+}
+
+/// Returns the same run, finished with success.
+pub fn finished(mut run: Run, due: Timestamp) -> Run {
+    run.status.phase = Phase::Finished;
+    run.status.outcome = Some(Outcome::Succeeded);
+    run.status.finished_at = Some(run.created_at);
+    run.status.due = due;
+    run
+}
+
+/// Returns the ID of an attempt of a job's run.
+pub fn slot(id: i64, number: u32) -> Slot {
+    run(id, "o/r").slot(number)
+}
+
+/// Returns a machine that is a group of processes.
+pub fn process() -> Machine {
+    Machine {
+        kind: "process".to_owned(),
+        subnet: String::new(),
+        market: Market::OnDemand,
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+    }
+}
+
+/// Returns a class without limits that serves one label, its name.
+pub fn class(name: &str, machines: Vec<Machine>) -> Class {
+    Class {
+        name: ClassName(name.to_owned()),
+        labels: vec![name.to_owned()],
+        serves_unlabelled: false,
+        machines,
+        limit: None,
+        repo_limit: None,
+        times: Times::default(),
+    }
+}
+
+/// Returns an attempt of a class that may ask for so many machines. Its credentials contain `SECRET`.
+pub fn attempt(slot: &Slot, class: &str, placements: usize, deadline: Timestamp) -> Attempt {
+    let placement =
+        Placement { machine: process(), asked_again: false, answered: None, refused: None };
+    Attempt {
+        number: slot.number,
+        decided_at: deadline.checked_sub(SignedDuration::from_hours(1)).unwrap(),
+        class: ClassName(class.to_owned()),
+        runner: Runner {
+            id: 4711,
+            uuid: "a-uuid".to_owned(),
+            name: slot.to_string(),
+            labels: vec!["linux:host".to_owned()],
+            token: Secret::new("runner-SECRET"),
+        },
+        boot: Boot {
+            deadline,
+            idle_within: SignedDuration::from_mins(2),
+            instance_url: "http://127.0.0.1:3000".to_owned(),
+            git_token: Some(Secret::new("git-SECRET")),
+        },
+        placements: vec![placement; placements],
+        ended: None,
+    }
+}
+
+/// Drives all futures at once, each polled in turn, and returns their results in order.
+pub async fn at_once<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<Pin<Box<_>>> = futures.into_iter().map(Box::pin).collect();
+    let mut results: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *result = Some(value);
+            }
+        }
+        if results.iter().any(Option::is_none) {
+            return Poll::Pending;
+        }
+        Poll::Ready(results.drain(..).flatten().collect())
+    })
+    .await
+}
+
+/// Waits until `so` returns a value, for 30 s at most.
+pub async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = so().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,247 @@
+//! All ports of the controller in memory.
+//!
+//! The clock is set by hand, calls can be told to fail, and things can happen while a call is under
+//! way. Every call answers at once, unless a test holds it, so most tests need no runtime.
+
+mod ports;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{ClassName, Instance, Job, Machine, Registration, Run, RunName};
+use tinqs_ci_reconciler::ports::{ErrorKind, InboxItem, PortError, Ports, Seat, WaitingJob};
+use tokio::sync::{Notify, Semaphore};
+
+/// What the cloud answers to launches of a class.
+#[derive(Clone, Copy)]
+pub enum LaunchAnswer {
+    /// A machine.
+    Accepts,
+    /// This error, and no machine.
+    Refuses(fn() -> PortError),
+}
+
+/// A launch that was asked for, whatever its answer was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchCall {
+    /// The class of the attempt.
+    pub class: ClassName,
+    /// The machine that was asked for.
+    pub machine: Machine,
+}
+
+/// A change of the world that happens with a call.
+type Event = Box<dyn FnOnce(&mut State) + Send>;
+/// What another task does while a call is under way.
+type Interlude = Box<dyn FnOnce() + Send>;
+
+/// Both sides of the world, for tests to arrange and to inspect.
+pub struct State {
+    /// The time that the clock shows, where it is set by hand.
+    pub now: Timestamp,
+    /// Whether the clock is the system's.
+    on_system_clock: bool,
+
+    /// The records.
+    pub runs: BTreeMap<RunName, Run>,
+    /// How many records were written.
+    pub writes: usize,
+    /// The seats that are taken, with their classes.
+    pub seats: Vec<(ClassName, Seat)>,
+    /// The holder of each lease, and when it ends.
+    pub leases: BTreeMap<String, (String, Timestamp)>,
+    /// For how long each lease was asked for, in the order of the calls.
+    pub lease_ttls: Vec<SignedDuration>,
+    /// Another replica holds every lease.
+    pub led_by_another: bool,
+    /// Deliveries that wait to be evaluated, by their keys.
+    pub inbox: BTreeMap<String, InboxItem>,
+
+    /// Wake-ups that nobody has taken, oldest first.
+    pub queue: VecDeque<RunName>,
+    /// Wake-ups that were taken and not done, by their handles, and when they come again.
+    pub in_flight: BTreeMap<String, (RunName, Timestamp)>,
+    /// How long a wake-up that is not done stays away.
+    pub again_after: SignedDuration,
+    handles: u64,
+
+    /// The machines, also those that have ended.
+    pub machines: Vec<Instance>,
+    /// A machine is up as soon as it is launched, and gone as soon as it is terminated. Otherwise it
+    /// boots and ends until the test says more.
+    pub instant_machines: bool,
+    /// What launches of a class are answered; machines, where a class is not named.
+    pub launch_answers: BTreeMap<ClassName, LaunchAnswer>,
+    /// The launches that were asked for, in order.
+    pub launches: Vec<LaunchCall>,
+    /// How many launches the pace leaves room for; `None`: any number.
+    pub room: Option<usize>,
+
+    /// The forge's runners.
+    pub registrations: Vec<Registration>,
+    /// The token may not list runners.
+    pub registrations_hidden: bool,
+    registered: i64,
+    /// The credential that every new registration is given.
+    pub runner_token: String,
+    /// The forge's list of jobs; `None` in push mode.
+    pub waiting: Option<Vec<WaitingJob>>,
+    /// Jobs by their ids.
+    pub jobs: BTreeMap<i64, Job>,
+    /// What a job is that `jobs` does not hold.
+    pub other_jobs: Job,
+    /// Ids of machines and registrations that are found by their ids, and are on no list.
+    pub unlisted: BTreeSet<String>,
+
+    /// How often each operation was called.
+    pub calls: BTreeMap<&'static str, usize>,
+    /// Ports whose every call fails: `store`, `queue`, `compute`, `forge`.
+    pub down: BTreeSet<&'static str>,
+    /// So many of the next writes are lost to another writer.
+    pub conflicts: usize,
+    /// Reading this record panics.
+    pub poisoned: Option<RunName>,
+    /// Reading this record waits for [`TestWorld::let_through`].
+    pub held: Option<RunName>,
+    /// Held readings under way.
+    pub held_now: usize,
+    /// The most held readings that were ever under way at once.
+    pub held_at_most: usize,
+    failures: Vec<(&'static str, ErrorKind)>,
+    events: Vec<(&'static str, Event)>,
+    interludes: Vec<(&'static str, Interlude)>,
+}
+
+impl State {
+    /// Returns the time that the clock shows.
+    pub fn time(&self) -> Timestamp {
+        if self.on_system_clock { Timestamp::now() } else { self.now }
+    }
+}
+
+/// All ports in memory. [`Self::ports`] gives them to a controller or a server.
+pub struct TestWorld {
+    state: Mutex<State>,
+    woken: Notify,
+    gate: Semaphore,
+}
+
+impl TestWorld {
+    /// Returns an empty world whose clock shows noon and stands still. Jobs wait, the forge is in push
+    /// mode, and machines boot until the test says more.
+    pub fn new() -> Arc<Self> {
+        Self::with(false)
+    }
+
+    /// Returns the same world on the system's clock.
+    pub fn on_system_clock() -> Arc<Self> {
+        Self::with(true)
+    }
+
+    fn with(on_system_clock: bool) -> Arc<Self> {
+        let state = State {
+            now: "2026-01-01T12:00:00Z".parse().expect("a timestamp"),
+            on_system_clock,
+            runs: BTreeMap::new(),
+            writes: 0,
+            seats: Vec::new(),
+            leases: BTreeMap::new(),
+            lease_ttls: Vec::new(),
+            led_by_another: false,
+            inbox: BTreeMap::new(),
+            queue: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            again_after: SignedDuration::from_mins(1),
+            handles: 0,
+            machines: Vec::new(),
+            instant_machines: false,
+            launch_answers: BTreeMap::new(),
+            launches: Vec::new(),
+            room: None,
+            registrations: Vec::new(),
+            registrations_hidden: false,
+            registered: 0,
+            runner_token: "one job's own".to_owned(),
+            waiting: None,
+            jobs: BTreeMap::new(),
+            other_jobs: Job::Waiting,
+            unlisted: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            down: BTreeSet::new(),
+            conflicts: 0,
+            poisoned: None,
+            held: None,
+            held_now: 0,
+            held_at_most: 0,
+            failures: Vec::new(),
+            events: Vec::new(),
+            interludes: Vec::new(),
+        };
+        let (woken, gate) = (Notify::new(), Semaphore::new(0));
+        Arc::new(Self { state: Mutex::new(state), woken, gate })
+    }
+
+    /// Returns the world as the controller's five ports.
+    pub fn ports(self: &Arc<Self>) -> Ports {
+        Ports {
+            clock: self.clone(),
+            store: self.clone(),
+            queue: self.clone(),
+            compute: self.clone(),
+            forge: self.clone(),
+        }
+    }
+
+    /// Locks both sides of the world. A test must not hold this over a call.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a record as the first version of its run.
+    pub fn add_run(&self, run: Run) {
+        self.state().runs.insert(run.name.clone(), Run { version: 1, ..run });
+    }
+
+    /// Returns how often an operation was called.
+    pub fn calls(&self, operation: &str) -> usize {
+        self.state().calls.get(operation).copied().unwrap_or(0)
+    }
+
+    /// Makes the next call of an operation fail.
+    pub fn fail_next(&self, operation: &'static str, kind: ErrorKind) {
+        self.state().failures.push((operation, kind));
+    }
+
+    /// Changes the world with the next call of an operation, before it is answered.
+    pub fn on_next(
+        &self,
+        operation: &'static str,
+        event: impl FnOnce(&mut State) + Send + 'static,
+    ) {
+        self.state().events.push((operation, Box::new(event)));
+    }
+
+    /// Does something else while the next call of an operation is under way. It may use the ports.
+    pub fn during_next(&self, operation: &'static str, interlude: impl FnOnce() + Send + 'static) {
+        self.state().interludes.push((operation, Box::new(interlude)));
+    }
+
+    /// Lets so many readings of the held record through.
+    pub fn let_through(&self, readings: usize) {
+        self.gate.add_permits(readings);
+    }
+}
+
+/// Polls a future that the world answers at once.
+///
+/// # Panics
+/// Where the future has to wait.
+pub fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a port of the test world waits"),
+    }
+}

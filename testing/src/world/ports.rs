@@ -1,0 +1,390 @@
+//! The ports of the world. Each call is counted and may be told to fail.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{
+    Attempt, ClassName, EndedBy, Instance, InstanceId, InstanceState, Job, JobRef, Registration,
+    Registrations, Run, RunName, Runner, SeatLimits, Secret, Slot, Uid,
+};
+use tinqs_ci_reconciler::ports::{
+    Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Forge, Inbox, InboxItem,
+    MOST_ITEMS, OpenRun, Page, PortError, Queue, RunStore, Seat, WaitingJob,
+};
+
+use super::{LaunchAnswer, LaunchCall, State, TestWorld};
+
+/// How long an empty queue waits for a wake-up.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+impl TestWorld {
+    /// Counts a call, lets happen what was arranged for it, and fails where it was told to.
+    fn call(
+        &self,
+        port: &'static str,
+        operation: &'static str,
+    ) -> Result<MutexGuard<'_, State>, PortError> {
+        let mut state = self.state();
+        *state.calls.entry(operation).or_default() += 1;
+        if let Some(interlude) = take_first(&mut state.interludes, operation) {
+            drop(state);
+            interlude();
+            state = self.state();
+        }
+        if let Some(event) = take_first(&mut state.events, operation) {
+            event(&mut state);
+        }
+        if let Some(kind) = take_first(&mut state.failures, operation) {
+            return Err(PortError::new(port, operation, kind, "told to fail"));
+        }
+        if state.down.contains(port) {
+            return Err(PortError::new(port, operation, ErrorKind::Unavailable, "it is down"));
+        }
+        Ok(state)
+    }
+
+    /// Waits where a test holds the readings of this record.
+    async fn wait_if_held(&self, name: &RunName) {
+        {
+            let mut state = self.state();
+            if state.held.as_ref() != Some(name) {
+                return;
+            }
+            state.held_now += 1;
+            state.held_at_most = state.held_at_most.max(state.held_now);
+        }
+        self.gate.acquire().await.expect("the gate is never closed").forget();
+        self.state().held_now -= 1;
+    }
+}
+
+/// Takes out the first item that is meant for this operation.
+fn take_first<T>(items: &mut Vec<(&'static str, T)>, operation: &str) -> Option<T> {
+    let at = items.iter().position(|(of, _)| *of == operation)?;
+    Some(items.remove(at).1)
+}
+
+fn conflict<T>(operation: &'static str) -> Result<T, PortError> {
+    Err(PortError::new("store", operation, ErrorKind::Conflict, "written by another"))
+}
+
+impl Clock for TestWorld {
+    fn now(&self) -> Timestamp {
+        self.state().time()
+    }
+}
+
+#[async_trait]
+impl RunStore for TestWorld {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        self.wait_if_held(name).await;
+        let state = self.call("store", "get")?;
+        let (run, poisoned) =
+            (state.runs.get(name).cloned(), state.poisoned.as_ref() == Some(name));
+        drop(state);
+        assert!(!poisoned, "the record is poisoned");
+        Ok(run)
+    }
+
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        let mut state = self.call("store", "put")?;
+        if state.conflicts > 0 {
+            state.conflicts -= 1;
+            return conflict("put");
+        }
+        let found = state.runs.get(&run.name).map(|run| (run.uid, run.version));
+        let version = match (expect, found) {
+            (Expect::Absent, None) => 1,
+            (Expect::At(uid, version), Some(found)) if (uid, version) == found => version + 1,
+            _ => return conflict("put"),
+        };
+        state.writes += 1;
+        state.runs.insert(run.name.clone(), Run { version, ..run.clone() });
+        Ok(version)
+    }
+
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        let mut state = self.call("store", "remove")?;
+        match state.runs.get(name).map(|run| (run.uid, run.version)) {
+            Some(found) if found != (uid, version) => conflict("remove"),
+            Some(_) | None => {
+                state.runs.remove(name);
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let state = self.call("store", "open")?;
+        let listed = state.runs.values().filter(|run| run.is_open() || run.status.due <= now);
+        Ok(listed.map(OpenRun::of).collect())
+    }
+
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        let state = self.call("store", "page")?;
+        let after = after
+            .map(Cursor::parse)
+            .transpose()
+            .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
+        let mut found: Vec<(Cursor, &Run)> = state
+            .runs
+            .values()
+            .filter(|run| filter.takes(run))
+            .map(|run| (cursor(run), run))
+            .filter(|(at, _)| after.as_ref().is_none_or(|after| at < after))
+            .collect();
+        found.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let limit = filter.limit.max(1);
+        let next = (found.len() > limit).then(|| found[limit - 1].0.text());
+        let items = found.into_iter().take(limit).map(|(_, run)| run.clone()).collect();
+        Ok(Page { items, next })
+    }
+
+    async fn seat(
+        &self,
+        class: &ClassName,
+        slot: &Slot,
+        repo: &str,
+        limits: SeatLimits,
+    ) -> Result<bool, PortError> {
+        let mut state = self.call("store", "seat")?;
+        let of_class = state.seats.iter().filter(|(of, _)| of == class);
+        let taken: Vec<&Seat> = of_class.map(|(_, seat)| seat).collect();
+        let of_repo = taken.iter().filter(|seat| seat.repo == repo).count();
+        let full =
+            |limit: Option<u32>, count: usize| limit.is_some_and(|most| count >= most as usize);
+        if taken.iter().any(|seat| seat.slot == *slot) {
+            return Ok(true);
+        }
+        if full(limits.class, taken.len()) || full(limits.repo, of_repo) {
+            return Ok(false);
+        }
+        let seat = Seat { slot: slot.clone(), repo: repo.to_owned() };
+        state.seats.push((class.clone(), seat));
+        Ok(true)
+    }
+
+    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+        let mut state = self.call("store", "unseat")?;
+        state.seats.retain(|(of, seat)| of != class || seat.slot != *slot);
+        Ok(())
+    }
+
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        let state = self.call("store", "seats")?;
+        let of_class = state.seats.iter().filter(|(of, _)| of == class);
+        Ok(of_class.map(|(_, seat)| seat.clone()).collect())
+    }
+
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        let mut state = self.call("store", "lease")?;
+        state.lease_ttls.push(ttl);
+        let held = state.leases.get(what).is_some_and(|(by, until)| by != holder && *until > now);
+        if held || state.led_by_another {
+            return Ok(false);
+        }
+        state.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
+        Ok(true)
+    }
+}
+
+/// The place of a run among pages.
+fn cursor(run: &Run) -> Cursor {
+    Cursor { created: run.created_at.as_microsecond(), name: run.name.to_string() }
+}
+
+#[async_trait]
+impl Inbox for TestWorld {
+    async fn take_in(&self, item: &InboxItem) -> Result<bool, PortError> {
+        let mut state = self.call("store", "take_in")?;
+        if state.inbox.len() as u64 >= MOST_ITEMS {
+            return Ok(false);
+        }
+        state.inbox.insert(item.key.clone(), item.clone());
+        Ok(true)
+    }
+
+    async fn oldest(&self, after: &str, most: usize) -> Result<Vec<InboxItem>, PortError> {
+        let state = self.call("store", "oldest")?;
+        let behind = state.inbox.values().filter(|item| item.key.as_str() > after);
+        Ok(behind.take(most).cloned().collect())
+    }
+
+    async fn take_out(&self, key: &str) -> Result<(), PortError> {
+        self.call("store", "take_out")?.inbox.remove(key);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Queue for TestWorld {
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        self.call("queue", "wake")?.queue.push_back(name.clone());
+        self.woken.notify_one();
+        Ok(())
+    }
+
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
+        self.state().bring_back();
+        if self.state().queue.is_empty() {
+            let _ = tokio::time::timeout(PATIENCE, self.woken.notified()).await;
+        }
+        let mut state = self.call("queue", "next")?;
+        state.bring_back();
+        let again_at = state.time() + state.again_after;
+        let mut taken = Vec::new();
+        while taken.len() < max.max(1) {
+            let Some(name) = state.queue.pop_front() else { break };
+            state.handles += 1;
+            let handle = state.handles.to_string();
+            state.in_flight.insert(handle.clone(), (name.clone(), again_at));
+            taken.push(Delivery { name, handle });
+        }
+        Ok(taken)
+    }
+
+    async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
+        self.call("queue", "done")?.in_flight.remove(&delivery.handle);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Puts wake-ups back that were taken too long ago and never done.
+    fn bring_back(&mut self) {
+        let now = self.time();
+        let Self { queue, in_flight, .. } = self;
+        in_flight.retain(|_, (name, again_at)| {
+            let late = *again_at <= now;
+            if late {
+                queue.push_back(name.clone());
+            }
+            !late
+        });
+    }
+}
+
+#[async_trait]
+impl Compute for TestWorld {
+    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+        let state = self.call("compute", "list")?;
+        let listed = state.machines.iter().filter(|m| !state.unlisted.contains(&m.id.0));
+        Ok(listed.cloned().collect())
+    }
+
+    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+        Ok(self.call("compute", "find")?.machines.iter().find(|m| m.id == *id).cloned())
+    }
+
+    async fn launch(
+        &self,
+        slot: &Slot,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Instance, PortError> {
+        let mut state = self.call("compute", "launch")?;
+        let class = attempt.class.clone();
+        let at = usize::try_from(placement).expect("placements are few");
+        let asked = attempt.placements[at].machine.clone();
+        state.launches.push(LaunchCall { class: class.clone(), machine: asked.clone() });
+        state.room = state.room.map(|room| room.saturating_sub(1));
+        if let Some(LaunchAnswer::Refuses(error)) = state.launch_answers.get(&class) {
+            return Err(error());
+        }
+        let same = |m: &&Instance| m.slot == *slot && m.placement == placement;
+        if let Some(there) = state.machines.iter().find(same) {
+            return Ok(there.clone());
+        }
+        let up = state.instant_machines;
+        let machine = Instance {
+            id: InstanceId(slot.token(placement)),
+            slot: slot.clone(),
+            placement,
+            state: if up { InstanceState::Up } else { InstanceState::Booting },
+            launched_at: state.time(),
+            deadline: attempt.boot.deadline,
+            registration: attempt.runner.id,
+            ended_by: None,
+            class,
+            kind: asked.kind,
+            zone: String::new(),
+            market: asked.market,
+        };
+        state.machines.push(machine.clone());
+        Ok(machine)
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+        let mut state = self.call("compute", "terminate")?;
+        let at_once = state.instant_machines;
+        for machine in state.machines.iter_mut().filter(|m| m.id == *id && m.is_live()) {
+            machine.state = if at_once { InstanceState::Gone } else { InstanceState::Ending };
+            machine.ended_by = Some(EndedBy::Request);
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> bool {
+        self.state().room.is_none_or(|room| room > 0)
+    }
+}
+
+#[async_trait]
+impl Forge for TestWorld {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        Ok(self.call("forge", "waiting")?.waiting.clone())
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        let state = self.call("forge", "job")?;
+        Ok(state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone())
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        let state = self.call("forge", "registrations")?;
+        if state.registrations_hidden {
+            return Ok(Registrations::Unknown);
+        }
+        let listed = |r: &&Registration| !state.unlisted.contains(&r.id.to_string());
+        Ok(Registrations::Seen(state.registrations.iter().filter(listed).cloned().collect()))
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        let state = self.call("forge", "registration")?;
+        Ok(state.registrations.iter().find(|r| r.id == id).cloned())
+    }
+
+    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+        let mut state = self.call("forge", "register")?;
+        let id = 100 + state.registered;
+        state.registered += 1;
+        state.registrations.push(Registration {
+            id,
+            slot: slot.clone(),
+            uuid: None,
+            online: false,
+            busy: false,
+            missing_since: None,
+        });
+        Ok(Runner {
+            id,
+            uuid: format!("00000000-0000-4000-8000-{id:012}"),
+            name: slot.to_string(),
+            labels: labels.to_vec(),
+            token: Secret::new(state.runner_token.clone()),
+        })
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.call("forge", "retire")?.registrations.retain(|r| r.id != id);
+        Ok(())
+    }
+}

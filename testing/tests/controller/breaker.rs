@@ -1,0 +1,266 @@
+//! The circuit breaker: where the cloud refuses a class's launches until an operator fixes something,
+//! the class is tried rarely. Its runs wait without attempts, failures or further writes, other classes
+//! are not affected, and all runs go on once the fault is fixed.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::controller::Fact;
+use tinqs_ci_reconciler::model::{Cause, Phase, Reason, Refusal};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+use tinqs_ci_testing::LaunchAnswer;
+
+use crate::harness::Harness;
+
+fn bad_image() -> LaunchAnswer {
+    LaunchAnswer::Refuses(|| {
+        let message = "InvalidAMIID.NotFound: check the class's `image`";
+        PortError::new("compute", "launch", ErrorKind::Invalid, message)
+    })
+}
+
+fn opened(facts: &[Fact]) -> usize {
+    facts.iter().filter(|fact| matches!(fact, Fact::BreakerOpened { .. })).count()
+}
+
+fn closed(facts: &[Fact]) -> Vec<i64> {
+    let seconds = |fact: &Fact| match fact {
+        Fact::BreakerClosed { open_seconds, .. } => Some(*open_seconds),
+        _ => None,
+    };
+    facts.iter().filter_map(seconds).collect()
+}
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+#[test]
+fn fifty_runs_of_a_bad_image_ask_once_and_the_other_class_is_served() {
+    let harness = Harness::new();
+    harness.answers("bad", bad_image());
+    let bad = harness.jobs(50, "bad");
+    let good = harness.jobs(5, "good");
+    let mut facts = harness.look_at(&bad);
+    facts.extend(harness.look_at(&good));
+    assert_eq!((harness.launches("bad"), harness.launches("good")), (1, 5));
+    assert_eq!(opened(&facts), 1, "it is told once");
+    for name in &bad {
+        let run = harness.run(name);
+        assert_eq!(run.status.phase, Phase::Waiting);
+        assert_eq!(run.status.reason(), Some(Reason::BreakerOpen));
+        let message = &run.status.conditions[0].message;
+        assert!(message.contains("class bad") && message.contains("check the class's `image`"));
+        let refused = u32::from(*name == bad[0]);
+        assert_eq!((run.status.failures, run.status.attempt.is_some()), (refused, refused > 0));
+    }
+    // Further reconciles write nothing and launch nothing.
+    let written = harness.writes();
+    for _ in 0..4 {
+        harness.pass(MINUTE);
+        harness.look_at(&bad);
+    }
+    assert_eq!((harness.launches("bad"), harness.writes()), (1, written));
+}
+
+#[test]
+fn one_attempt_tries_each_five_minutes_and_its_success_lets_all_go_on() {
+    let harness = Harness::new();
+    harness.answers("bad", bad_image());
+    let bad = harness.jobs(20, "bad");
+    let mut facts = harness.look_at(&bad);
+    for launches in 2..=4 {
+        harness.pass(5 * MINUTE);
+        facts.extend(harness.look_at(&bad));
+        assert_eq!(harness.launches("bad"), launches, "one of the {} tries", bad.len());
+    }
+    assert_eq!((opened(&facts), closed(&facts).len()), (1, 0), "it is told once");
+    harness.answers("bad", LaunchAnswer::Accepts);
+    harness.pass(5 * MINUTE);
+    let tried = harness.jobs(1, "bad");
+    let facts = harness.look_at(&tried);
+    assert_eq!(closed(&facts), [20 * 60]);
+    harness.look_at(&bad);
+    let retried =
+        bad.iter().filter(|name| harness.run(name).status.phase == Phase::Starting).count();
+    // The run that tried last backs off on its own account.
+    assert!(retried >= bad.len() - 4, "{retried} of {}", bad.len());
+}
+
+#[test]
+fn an_answer_that_tells_nothing_neither_stops_nor_lets_go_on() {
+    let harness = Harness::new();
+    let lost = || PortError::new("compute", "launch", ErrorKind::Unavailable, "no answer");
+    harness.answers("bad", bad_image());
+    let first = harness.jobs(1, "bad");
+    harness.look_at(&first);
+    harness.pass(5 * MINUTE);
+    harness.answers("bad", LaunchAnswer::Refuses(lost));
+    let more = harness.jobs(3, "bad");
+    let facts = harness.look_at(&more);
+    assert!(opened(&facts) == 0 && closed(&facts).is_empty());
+    assert_eq!(harness.launches("bad"), 2, "one of them tries, and the door is shut behind it");
+    // Its own attempt is launched again, like any that got no answer.
+    harness.pass(SignedDuration::from_secs(20));
+    harness.answers("bad", LaunchAnswer::Accepts);
+    harness.wakes();
+    let facts = harness.look_at(&more[..1]);
+    assert_eq!((harness.launches("bad"), closed(&facts).len()), (3, 1));
+    assert_eq!(harness.wakes(), 1 + 2, "those that waited are due now");
+    harness.look_at(&more);
+    assert_eq!(harness.launches("bad"), 3 + 2, "and with its answer the others follow");
+}
+
+#[test]
+fn a_class_that_is_stopped_while_a_look_prepares_is_not_asked() {
+    let harness = Harness::new();
+    harness.look_at(&harness.jobs(1, "bad"));
+    harness.answers("bad", bad_image());
+    let names = harness.jobs(2, "bad");
+    // The first run has read a closed breaker, and registers while the second is refused.
+    harness.meanwhile("register", &names[1]);
+    let report = harness.look(&names[0]);
+    assert_eq!(harness.launches("bad"), 2, "the one that was taken, the one that was refused");
+    let run = harness.run(&names[0]);
+    let attempt = run.status.attempt.as_ref().expect("it was recorded");
+    let refused = attempt.placements[0].refused.map(|refused| refused.why);
+    assert_eq!(refused, Some(Refusal::Invalid), "nobody asked for it, and nobody will");
+    assert_eq!(
+        (run.status.phase, run.status.reason()),
+        (Phase::Waiting, Some(Reason::BreakerOpen))
+    );
+    assert_eq!(report.reason, Some(Reason::BreakerOpen));
+    // One reconcile does not start over again and again.
+    assert_eq!(harness.calls("register"), 3);
+}
+
+#[test]
+fn a_run_that_is_refused_by_its_own_fault_stops_no_other() {
+    let harness = Harness::new();
+    harness.answers(
+        "bad",
+        LaunchAnswer::Refuses(|| {
+            let message = "the boot script is too long";
+            PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
+        }),
+    );
+    let bad = harness.jobs(4, "bad");
+    let facts = harness.look_at(&bad);
+    assert_eq!(
+        (harness.launches("bad"), opened(&facts)),
+        (2 * 4, 0),
+        "each begins anew once at once"
+    );
+}
+
+#[test]
+fn want_of_capacity_stops_no_class_and_ends_a_stop() {
+    let harness = Harness::new();
+    harness.answers("bad", bad_image());
+    let bad = harness.jobs(2, "bad");
+    harness.look_at(&bad);
+    harness.pass(5 * MINUTE);
+    harness.answers(
+        "bad",
+        LaunchAnswer::Refuses(|| {
+            PortError::new("compute", "launch", ErrorKind::NoCapacity, "none")
+        }),
+    );
+    let facts = harness.look_at(&bad[1..]);
+    assert_eq!(closed(&facts).len(), 1, "what was asked for is right");
+    assert_eq!(harness.run(&bad[1]).status.reason(), Some(Reason::NoCapacity));
+}
+
+#[test]
+fn an_account_limit_holds_the_others_of_the_class_and_market_for_a_minute() {
+    let harness = Harness::new();
+    let limit = || PortError::new("compute", "launch", ErrorKind::Limit, "quota");
+    harness.answers("bad", LaunchAnswer::Refuses(limit));
+    let bad = harness.jobs(10, "bad");
+    harness.look_at(&bad);
+    // The class has spot machines in two subnets, and one on-demand machine.
+    assert_eq!(harness.launches("bad"), 2, "one for each market");
+    harness.pass(SignedDuration::from_secs(61));
+    harness.look_at(&bad[5..]);
+    assert_eq!(harness.launches("bad"), 4);
+}
+
+#[test]
+fn a_market_that_the_account_may_not_use_stops_no_class_and_is_told() {
+    let harness = Harness::new();
+    harness.answers(
+        "bad",
+        LaunchAnswer::Refuses(|| {
+            let message = "the account has never used spot";
+            PortError::new("compute", "launch", ErrorKind::Denied, message).because(Cause::Market)
+        }),
+    );
+    let bad = harness.jobs(10, "bad");
+    let facts = harness.look_at(&bad);
+    assert_eq!((harness.launches("bad"), opened(&facts)), (2, 0), "one for each market");
+    let run = harness.run(&bad[9]);
+    assert_eq!(run.status.reason(), Some(Reason::NoCapacity));
+    let message = &run.status.conditions[0].message;
+    assert!(message.contains("may not use the market"), "{message}");
+}
+
+#[test]
+fn what_is_not_offered_is_asked_for_once_an_hour_and_told_as_a_fault() {
+    let harness = Harness::new();
+    harness.answers(
+        "bad",
+        LaunchAnswer::Refuses(|| {
+            let message = "no such kind in this zone";
+            let error = PortError::new("compute", "launch", ErrorKind::NoCapacity, message);
+            error.because(Cause::Unsupported)
+        }),
+    );
+    let bad = harness.jobs(10, "bad");
+    harness.look_at(&bad);
+    assert_eq!(harness.launches("bad"), 3, "one for each machine of the class");
+    for name in &bad[1..] {
+        let run = harness.run(name);
+        assert_eq!((run.status.reason(), run.status.failures), (Some(Reason::NoCapacity), 0));
+        let message = &run.status.conditions[0].message;
+        assert!(message.contains("check its `kinds` and `subnets`"), "{message}");
+    }
+    let written = harness.writes();
+    for _ in 0..7 {
+        harness.pass(8 * MINUTE);
+        harness.look_at(&bad[1..]);
+    }
+    assert_eq!((harness.launches("bad"), harness.writes()), (3, written));
+    harness.pass(5 * MINUTE);
+    harness.look_at(&bad[1..]);
+    assert_eq!(harness.launches("bad"), 6);
+}
+
+#[test]
+fn another_configuration_of_the_class_is_tried_at_once() {
+    let harness = Harness::new();
+    harness.answers("bad", bad_image());
+    let bad = harness.jobs(3, "bad");
+    harness.look_at(&bad);
+    harness.configure("good", |class| class.machines.truncate(2));
+    harness.look_at(&bad);
+    assert_eq!(harness.launches("bad"), 1, "the other class was configured otherwise");
+    harness.answers("bad", LaunchAnswer::Accepts);
+    harness.configure("bad", |class| class.machines.truncate(2));
+    let facts = harness.look_at(&bad[1..]);
+    assert_eq!((harness.launches("bad"), closed(&facts).len()), (3, 1));
+}
+
+#[test]
+fn a_machine_that_was_taken_back_makes_others_preferred() {
+    let harness = Harness::new();
+    let first = harness.jobs(1, "good");
+    harness.look_at(&first);
+    assert_eq!(harness.subnets(), ["subnet-a"]);
+    harness.take_back(&first[0]);
+    harness.look_at(&first);
+    let second = harness.jobs(1, "good");
+    harness.look_at(&second);
+    assert_eq!(harness.subnets(), ["subnet-a", "subnet-b", "subnet-b"]);
+    // An ended machine is listed for an hour, and is avoided for three minutes.
+    harness.pass(4 * MINUTE);
+    let third = harness.jobs(1, "good");
+    harness.look_at(&first);
+    harness.look_at(&third);
+    assert_eq!(harness.subnets()[3..], ["subnet-a"]);
+}

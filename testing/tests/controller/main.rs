@@ -1,0 +1,45 @@
+//! The controller over the test world, case by case. Each case states what it depends on; the
+//! simulator combines all of it.
+
+mod another_registration;
+mod breaker;
+mod dependents;
+mod harness;
+mod idle;
+mod ingest;
+mod line;
+mod poll;
+mod reading;
+mod report;
+mod rounds;
+mod seats;
+mod spare;
+mod sweep;
+mod unlisted;
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::controller::{ActionKind, Report};
+use tinqs_ci_reconciler::model::{About, JobRef, Slot, Uid8};
+use tinqs_ci_reconciler::ports::WaitingJob;
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A waiting job, as the forge announces or lists it.
+fn waiting_job(job_id: i64, label: &str) -> WaitingJob {
+    WaitingJob {
+        job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
+        runs_on: vec![label.to_owned()],
+        about: About { workflow: "build".to_owned(), ..About::default() },
+    }
+}
+
+/// The same run name and attempt number, of an earlier incarnation of the run.
+fn of_old(slot: &Slot) -> Slot {
+    Slot { uid: Uid8("0a1b2c3d".to_owned()), ..slot.clone() }
+}
+
+/// The effects of a reconcile, in order: the rule that asked for each, and its kind.
+fn effects(report: &Report) -> Vec<(&str, ActionKind)> {
+    report.effects.iter().map(|effect| (effect.row.number(), effect.action)).collect()
+}

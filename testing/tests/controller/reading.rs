@@ -1,0 +1,315 @@
+//! What a reconcile observes: it reads the record first and, where that matters, once more at the end;
+//! it asks by ID for registrations that matter and are not listed; it adds what is remembered of
+//! machines.
+
+use tinqs_ci_reconciler::model::{
+    Attempt, Cause, ClassName, Conclusion, End, Ended, EndedBy, Instance, InstanceId,
+    InstanceState, Job, Observation, Phase, Placement, Registration, Run, RunName, Slot,
+};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
+use tinqs_ci_testing::{LaunchAnswer, ready};
+
+use super::{MINUTE, SECOND, of_old};
+use crate::harness::Harness;
+
+pub(super) fn observe(harness: &Harness, name: &RunName) -> Observation {
+    ready(harness.controller.observe(name)).expect("everything can be read")
+}
+
+/// A run whose first attempt's machine boots.
+pub(super) fn started(harness: &Harness) -> RunName {
+    let name = harness.jobs(1, "good").remove(0);
+    harness.look(&name);
+    name
+}
+
+pub(super) fn row(id: i64, slot: Slot) -> Registration {
+    Registration { id, slot, uuid: None, online: false, busy: false, missing_since: None }
+}
+
+pub(super) fn seat(slot: Slot) -> Seat {
+    Seat { slot, repo: "acme/site".to_owned() }
+}
+
+pub(super) fn attempt(run: &mut Run) -> &mut Attempt {
+    run.status.attempt.as_mut().expect("an attempt")
+}
+
+#[test]
+fn a_record_is_read_once_where_all_that_is_seen_is_of_it() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    let slot = harness.slot(&name, 1);
+    harness.state().seats.push((ClassName("good".to_owned()), seat(slot)));
+    let before = harness.calls("get");
+    let seen = observe(&harness, &name);
+    assert_eq!(harness.calls("get"), before + 1);
+    assert_eq!((seen.machines.len(), seen.registrations.seen().len(), seen.seats.len()), (1, 1, 1));
+    assert_eq!(
+        (seen.job, seen.room, seen.no_spare, seen.recorded_here),
+        (Job::Waiting, true, false, None)
+    );
+    assert_eq!((seen.now, &seen.name, seen.run), (harness.now(), &name, Some(harness.run(&name))));
+}
+
+#[test]
+fn things_of_another_incarnation_have_the_record_read_once_more_last() {
+    type Case = (&'static str, fn(&mut tinqs_ci_testing::State));
+    let cases: [Case; 3] = [
+        ("a machine", |state| {
+            let old = state.machines[0].clone();
+            state.machines.push(Instance {
+                slot: of_old(&old.slot),
+                id: InstanceId("i-old".to_owned()),
+                state: InstanceState::Gone,
+                ..old
+            });
+        }),
+        ("a registration", |state| {
+            let slot = of_old(&state.registrations[0].slot);
+            state.registrations.push(row(900, slot));
+        }),
+        ("a seat", |state| {
+            let slot = of_old(&state.registrations[0].slot);
+            state.seats.push((ClassName("bad".to_owned()), seat(slot)));
+        }),
+    ];
+    for (case, change) in cases {
+        let harness = Harness::new();
+        let name = started(&harness);
+        change(&mut harness.state());
+        let before = harness.calls("get");
+        observe(&harness, &name);
+        assert_eq!(harness.calls("get"), before + 2, "{case}");
+    }
+}
+
+#[test]
+fn a_record_that_is_made_while_nothing_was_known_of_it_is_looked_at() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "good").remove(0);
+    let run = harness.run(&name);
+    harness.state().runs.clear();
+    assert_eq!(observe(&harness, &name).run, None);
+    assert_eq!(harness.calls("get"), 2);
+    harness.when("registrations", move |state| drop(state.runs.insert(run.name.clone(), run)));
+    assert_eq!(observe(&harness, &name).run, Some(harness.run(&name)));
+}
+
+#[test]
+fn a_record_that_changes_again_and_again_is_left_to_the_next_look() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    let slot = of_old(&harness.slot(&name, 1));
+    harness.state().registrations.push(row(900, slot));
+    let change = |harness: &Harness| {
+        let name = name.clone();
+        harness.when("registrations", move |state| {
+            state.runs.get_mut(&name).expect("a run").version += 1;
+        });
+    };
+    (0..2).for_each(|_| change(&harness));
+    assert_eq!(
+        observe(&harness, &name).run.map(|run| run.version),
+        Some(harness.run(&name).version)
+    );
+    (0..3).for_each(|_| change(&harness));
+    let error = ready(harness.controller.observe(&name)).expect_err("it changes each time");
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    assert!(error.to_string().contains("job-1"));
+}
+
+#[test]
+fn an_unlisted_registration_that_its_id_finds_is_there() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    harness.state().unlisted.insert("100".to_owned());
+    harness.state().registrations[0].online = true;
+    let seen = observe(&harness, &name);
+    assert_eq!(seen.registrations.seen(), [harness.state().registrations[0].clone()]);
+    assert_eq!(
+        harness.calls("registration"),
+        1,
+        "though attempt and machine have both that number"
+    );
+}
+
+#[test]
+fn a_registration_is_missing_since_it_was_first_found_so() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    let since = |harness: &Harness| {
+        observe(harness, &name).registrations.by_id(100).and_then(|r| r.missing_since)
+    };
+    assert_eq!(since(&harness), None);
+    let kept = harness.state().registrations.clone();
+    harness.state().registrations.clear();
+    harness.pass(SECOND);
+    // The time is that of the call, however long the reconcile had taken before.
+    let first = harness.now() + 5 * SECOND;
+    harness.when("registration", |state| state.now += 5 * SECOND);
+    assert_eq!(since(&harness), Some(first));
+    harness.pass(40 * SECOND);
+    assert_eq!(since(&harness), Some(first));
+    // Once it is seen again, on the list or by its ID, it is no longer missing.
+    for unlisted in [&[][..], &["100".to_owned()]] {
+        harness.state().unlisted = unlisted.iter().cloned().collect();
+        harness.state().registrations.clone_from(&kept);
+        assert_eq!(since(&harness), None);
+        harness.state().registrations.clear();
+        harness.pass(SECOND);
+        assert_eq!(since(&harness), Some(harness.now()));
+    }
+}
+
+#[test]
+fn only_what_matters_is_asked_for_by_its_number() {
+    type Case = (&'static str, fn(&mut Run), InstanceState, Job, usize);
+    let ends = |run: &mut Run| {
+        let at = run.created_at;
+        attempt(run).ended = Some(Ended { why: End::MachineGone, at });
+    };
+    let finishes = |run: &mut Run| {
+        run.status.phase = Phase::Finished;
+        run.status.finished_at = Some(run.created_at);
+    };
+    let (live, gone) = (InstanceState::Up, InstanceState::Gone);
+    let over = Job::Done { conclusion: Conclusion::Success };
+    let cases: [Case; 8] = [
+        ("an attempt that goes on", |_| {}, gone, Job::Waiting, 1),
+        ("an attempt that has ended", ends, gone, Job::Waiting, 0),
+        ("push mode: an attempt that has ended", ends, gone, Job::Unobservable, 1),
+        ("push mode: an attempt that goes on", |_| {}, gone, Job::Unobservable, 1),
+        ("a finished run", finishes, gone, over.clone(), 0),
+        ("a finished run whose machine lives", finishes, live, over, 1),
+        ("an attempt that has ended and whose machine lives", ends, live, Job::Waiting, 1),
+        ("no attempt", |run| run.status.attempt = None, gone, Job::Waiting, 0),
+    ];
+    for (case, change, state, job, asked) in cases {
+        let harness = Harness::new();
+        let name = started(&harness);
+        harness.change(&name, change);
+        harness.state().machines[0].state = state;
+        harness.state().registrations.clear();
+        harness.job_is(&name, job);
+        observe(&harness, &name);
+        assert_eq!(harness.calls("registration"), asked, "{case}");
+    }
+    let harness = Harness::new();
+    let name = started(&harness);
+    harness.state().registrations.clear();
+    harness.state().registrations_hidden = true;
+    observe(&harness, &name);
+    assert_eq!(harness.calls("registration"), 0, "the token may not");
+}
+
+#[test]
+fn seats_in_a_class_that_is_configured_no_longer_are_seen_where_the_record_tells_of_it() {
+    let harness = Harness::new();
+    let names = harness.jobs(2, "good");
+    harness.look_at(&names);
+    let old = ClassName("old".to_owned());
+    let own = harness.slot(&names[0], 1);
+    harness.change(&names[0], |run| attempt(run).class = old.clone());
+    {
+        let mut state = harness.state();
+        state.machines.clear();
+        let other = Slot { run: names[1].clone(), ..own.clone() };
+        state.seats.extend([(old.clone(), seat(own.clone())), (old.clone(), seat(other))]);
+        state.seats.push((ClassName("good".to_owned()), seat(own.clone())));
+    }
+    let seen = observe(&harness, &names[0]);
+    let expected = [(ClassName("good".to_owned()), own.clone()), (old, own)];
+    assert_eq!(seen.seats, expected, "each once, and nobody else's");
+    assert!(observe(&harness, &names[1]).seats.is_empty());
+}
+
+#[test]
+fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
+    let harness = Harness::new();
+    let none = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
+    harness.answers("good", LaunchAnswer::Refuses(none));
+    let name = started(&harness);
+    let short = |harness: &Harness| observe(harness, &name).class.expect("a class").unavailable;
+    let until = harness.now() + 3 * MINUTE;
+    let seen = short(&harness);
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|s| (s.until, s.cause) == (until, Cause::Capacity)));
+    harness.pass(3 * MINUTE - SECOND);
+    assert_eq!(short(&harness).len(), 3);
+    harness.pass(SECOND);
+    assert!(short(&harness).is_empty());
+}
+
+#[test]
+fn a_class_whose_launches_are_stopped_is_seen_so() {
+    let harness = Harness::new();
+    let denied = || PortError::new("compute", "launch", ErrorKind::Denied, "no permission");
+    let names = harness.jobs(2, "good");
+    assert_eq!(observe(&harness, &names[1]).class.expect("a class").breaker, None);
+    harness.answers("good", LaunchAnswer::Refuses(denied));
+    let since = harness.now();
+    harness.look(&names[0]);
+    let stopped = |harness: &Harness| observe(harness, &names[1]).class.expect("a class").breaker;
+    let broken = stopped(&harness).expect("it is stopped");
+    assert_eq!((broken.since, broken.until), (since, since + 5 * MINUTE));
+    assert!(broken.message.contains("no permission"));
+    harness.pass(5 * MINUTE);
+    assert_eq!(stopped(&harness), None);
+}
+
+/// The subnet of the machine that a new job of the class gets.
+fn next_subnet(harness: &Harness) -> String {
+    let name = harness.jobs(1, "good");
+    harness.look_at(&name);
+    harness.subnets().pop().expect("a launch")
+}
+
+#[test]
+fn a_machine_that_was_taken_back_counts_once_however_often_it_is_seen() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    harness.take_back(&name);
+    // There is no room for its next machine, so the ended one is observed several times.
+    harness.room_for(0);
+    for _ in 0..4 {
+        harness.look(&name);
+        harness.pass(MINUTE);
+    }
+    harness.room_for(10);
+    assert_eq!(next_subnet(&harness), "subnet-a", "three minutes are over");
+}
+
+#[test]
+fn what_another_incarnation_lost_says_nothing_of_this_one_s_machine() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    let mut old = harness.state().machines[0].clone();
+    (old.id, old.slot) = (InstanceId("i-old".to_owned()), of_old(&old.slot));
+    (old.state, old.ended_by) = (InstanceState::Gone, Some(EndedBy::Cloud));
+    harness.state().machines.push(old);
+    harness.look(&name);
+    assert_eq!(next_subnet(&harness), "subnet-a");
+    // A machine that ended by itself says nothing either.
+    harness.state().machines[0].state = InstanceState::Gone;
+    harness.state().machines[0].ended_by = Some(EndedBy::Itself);
+    harness.look(&name);
+    assert_eq!(next_subnet(&harness), "subnet-a");
+}
+
+#[test]
+fn placements_are_counted_from_the_first() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    // Its machine in the second subnet was taken back, which says nothing of the first.
+    harness.change(&name, |run| {
+        let attempt = attempt(run);
+        let first: Placement = attempt.placements[0].clone();
+        attempt.placements.push(first);
+        attempt.placements[1].machine.subnet = "subnet-b".to_owned();
+    });
+    harness.state().machines[0].placement = 1;
+    harness.take_back(&name);
+    harness.look(&name);
+    assert_eq!(next_subnet(&harness), "subnet-a");
+}

@@ -1,0 +1,225 @@
+//! The real binary on AWS's wires: runs in `DynamoDB`, EC2 machines that run the real boot script
+//! as processes, and a forge on loopback.
+//!
+//! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` set the size, `TINQS_CI_SEED` the seed.
+
+mod region;
+#[allow(dead_code, reason = "the store's own suite uses the rest")]
+#[path = "../wire/mod.rs"]
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{InstanceState, Market};
+use tinqs_ci_simulator::aws_wire::{Kind, Ledger, Rule, When};
+use tinqs_ci_simulator::ec2_wire::Ec2Options;
+use tinqs_ci_simulator::faults::Rng;
+
+use region::{Region, number};
+
+/// A class with a short `assign_within`, so that a displaced job soon gets its own machine.
+const CLASS: &str = "labels = [\"linux\"]\nlimit = 50\nassign_within = \"5s\"\nidle_within = \"30s\"\n\
+    [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\", \"t3a.small\"]\n\
+    subnets = [\"subnet-a\", \"subnet-b\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
+    instance_profile = \"tinqs-ci-runner\"\n";
+
+/// Sets only the predecessor's eight variables and the addresses of the wires, and starts `serve`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_predecessors_eight_variables_are_enough() {
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    region.start(0);
+    let jobs = region.push(3, "echo \"$PPID\"");
+    let host = region.push_on_host();
+    region.all_done(&jobs, 120).await;
+    region.all_gone(120, 0).await;
+    let launches = region.ec2.ledger();
+    assert_eq!(launches.count("RunInstances"), 3, "one call per job");
+    for entry in launches.of("RunInstances") {
+        assert_eq!(entry.status, 200, "{entry:?}");
+    }
+    for machine in region.ec2.machines() {
+        let recipe = &machine.recipe;
+        assert_eq!(recipe.kind, "t3.small");
+        assert_eq!(recipe.image, "ami-0123");
+        assert_eq!(recipe.subnet, "subnet-a");
+        assert_eq!(recipe.market, Market::Spot, "like the predecessor's machines");
+        assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown", "each powered itself off");
+    }
+    assert!(!region.is_done(host), "`host` gets no machine");
+    region.lawful();
+    let runs = region.statuses(&jobs).await;
+    assert_eq!(
+        runs.values().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["completed"])
+    );
+    region.assert_no_secret_told();
+}
+
+/// A second class, whose image does not exist.
+const BAD_CLASS: &str = "[[class]]\nname = \"bad\"\nlabels = [\"bad\"]\n[class.machines]\n\
+    markets = [\"spot\"]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\", \"subnet-b\"]\n\
+    image = \"ami-9999\"\nsecurity_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n";
+
+/// Fifty jobs wait for a class with a wrong image: one launch is tried, not fifty; each run says
+/// why it waits; and the other class is served as usual.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_image_is_tried_once_and_stops_only_its_class() {
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    region.configure(&format!("{CLASS}{BAD_CLASS}"));
+    let bad = region.push_for("bad", 50, "true");
+    region.start(0);
+    let good = region.push(5, "true");
+    region.all_done(&good, 120).await;
+    for job in &bad {
+        let path = format!("/v1/runs/job-{job}");
+        let run = region.answers(0, &path, "BreakerOpen").await;
+        assert!(run.contains("check the class's `image`"), "{run}");
+    }
+    let launches = region.ec2.ledger();
+    let refused = launches.of("RunInstances").filter(|entry| entry.status == 400).count();
+    assert!((1..=2).contains(&refused), "{refused} launches tried for 50 jobs");
+    assert_eq!(launches.count("RunInstances"), refused + good.len());
+    let metrics = region.answers(0, "/metrics", "tinqs_ci_breaker_opened_timestamp_seconds").await;
+    let since = |class: &str| {
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{metrics}"))
+    };
+    assert!(since("bad") > 0.0);
+    assert!(since("linux").abs() < f64::EPSILON, "the other class's breaker is closed");
+    assert_eq!(region.logged(0, "breaker opened"), 1, "logged once");
+    let waiting = bad.iter().filter(|job| !region.is_done(**job)).count();
+    assert_eq!(waiting, 50);
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// A machine is lost while its job still waits, and only the event causes the next launch. The
+/// replica that receives it was started after the launch, holds no lease (so it neither polls nor
+/// sweeps) and caches no due time: without the event it never reconciles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_machine_is_replaced_by_its_event_alone() {
+    // Machines boot for longer than the test runs, so the job keeps waiting.
+    let slow = |options: &mut Ec2Options| options.boots_in = SignedDuration::from_hours(8);
+    let mut region = Region::with(slow).await;
+    region.predecessors_table().await;
+    region.configure_with_queue(CLASS);
+    let job = region.push(1, "true")[0];
+    region.start(0);
+    let run = format!("/v1/runs/job-{job}");
+    region.answers(0, &run, "\"answered\":{").await;
+    region.kill(0);
+    region.start(1);
+    region.until("its poll and its sweep", 60, || region.logged(1, "pass finished") >= 2).await;
+    let with_the_lease = |replica| region.logged(replica, "\"leader\":true");
+    assert!(with_the_lease(0) > 0, "the first replica held the lease");
+    let first = region.ec2.machines().remove(0);
+    let by_the_second = |ledger: &Ledger, op: &str| {
+        ledger.of(op).filter(|entry| entry.caller == "AKIDREPLICA1").count()
+    };
+    let before = region.ec2.ledger();
+    assert_eq!(before.count("RunInstances"), 1);
+    assert_eq!(
+        by_the_second(&before, "DescribeInstances"),
+        0,
+        "the second replica has described nothing"
+    );
+    let lost_at = Timestamp::now();
+    region.ec2.interrupt_unwarned(&first.id);
+    region.until("the next machine", 60, || region.ec2.machines().len() == 2).await;
+    let ledger = region.ec2.ledger();
+    let launches: Vec<_> = ledger.of("RunInstances").collect();
+    assert_eq!(launches.len(), 2, "{launches:?}");
+    assert_eq!(launches[1].caller, "AKIDREPLICA1");
+    let machines = region.ec2.machines();
+    assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
+    let place = |n: usize| (&machines[n].recipe.kind, &machines[n].recipe.subnet);
+    assert_ne!(place(0), place(1), "the replacement uses another offering");
+    println!("launched {:#} after the machine was lost", launches[1].at.duration_since(lost_at));
+    assert_eq!(with_the_lease(1), 0, "the second replica neither polled nor swept");
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// Kills one of two replicas again and again, while AWS loses replies, is slow and throttles: every
+/// job is done, each by a machine of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_are_killed_in_turn_while_aws_fails() {
+    let seed = number("TINQS_CI_SEED").unwrap_or(1);
+    let kills = number("TINQS_CI_KILLS").unwrap_or(50);
+    let total = usize::try_from(number("TINQS_CI_JOBS").unwrap_or(200)).expect("a number of jobs");
+    println!("TINQS_CI_SEED={seed}");
+    let mut rng = Rng::new(seed);
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    let strangers = region.add_strangers();
+    weather(&region, true);
+    region.configure(CLASS);
+    region.start(0);
+    region.start(1);
+    let mut jobs = Vec::new();
+    let step = total.div_ceil(usize::try_from(kills.max(1)).expect("small"));
+    for _ in 0..kills {
+        let more = step.min(total - jobs.len());
+        jobs.extend(region.push(more, &format!("sleep 0.{}", 1 + rng.below(9))));
+        tokio::time::sleep(Duration::from_millis(500 + rng.below(2_500))).await;
+        let victim = usize::from(rng.below(2) == 1);
+        region.kill(victim);
+        region.start(victim);
+    }
+    jobs.extend(region.push(total - jobs.len(), "true"));
+    region.all_done(&jobs, 600).await;
+    let struck = region.struck();
+    weather(&region, false);
+    // A kill between a registration and its record leaves a registration that is retired half an
+    // hour later, which `tests/black_box` covers.
+    region.all_gone(120, kills).await;
+
+    let machines = region.ec2.machines();
+    let ours: Vec<_> = machines.iter().filter(|m| !strangers.contains(&m.id)).collect();
+    let tokens: BTreeMap<&str, usize> = ours.iter().fold(BTreeMap::new(), |mut tokens, machine| {
+        *tokens.entry(machine.recipe.token.as_str()).or_default() += 1;
+        tokens
+    });
+    let doubled: Vec<_> = tokens.iter().filter(|(_, machines)| **machines > 1).collect();
+    assert!(doubled.is_empty(), "one machine per client token: {doubled:?}");
+    assert_eq!(ours.len(), jobs.len(), "exactly one machine per job");
+    let ledger = region.ledger();
+    assert_eq!(ledger.len(), jobs.len(), "each job ran once");
+    for stranger in &machines {
+        let untouched = stranger.state == InstanceState::Up;
+        assert!(
+            untouched || !strangers.contains(&stranger.id),
+            "a foreign machine was terminated: {stranger:?}"
+        );
+    }
+    println!("{kills} kills, {} jobs, {} machines, {struck} faults", jobs.len(), ours.len());
+    assert!(struck > 20, "only {struck} faults occurred");
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// Sets or clears the faults of EC2.
+fn weather(region: &Region, bad: bool) {
+    region.ec2.faults(|rules| {
+        rules.clear();
+        if !bad {
+            return;
+        }
+        let mut add = |op: &str, rate: f64, kind: Kind| {
+            rules.add(Rule::new("ec2", op, When::Rate(rate), kind));
+        };
+        add("RunInstances", 0.10, Kind::DropAfter);
+        add("RunInstances", 0.05, Kind::DropBefore);
+        add("RunInstances", 0.05, Kind::Error { code: "InternalError".to_owned(), status: 500 });
+        add("RunInstances", 0.05, Kind::Throttle);
+        add("DescribeInstances", 0.05, Kind::ResetMidBody);
+        add("DescribeInstances", 0.05, Kind::Omit);
+        add("DescribeInstances", 0.05, Kind::Delay(Duration::from_millis(700)));
+        add("TerminateInstances", 0.10, Kind::DropAfter);
+    });
+}

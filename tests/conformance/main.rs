@@ -1,0 +1,85 @@
+//! The laws of each port, over each adapter. The suites lie in `testing/src/conformance`, where the
+//! test world is held to them too.
+
+mod processes;
+
+use std::time::Duration;
+
+use tinqs_ci_local::queue::MemoryQueue;
+use tinqs_ci_local::store::Store;
+use tinqs_ci_reconciler::ports::Queue as _;
+use tinqs_ci_testing::conformance::{inbox, queue, store};
+use tinqs_ci_testing::make;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_in_memory() {
+    let memory = Store::memory().unwrap();
+    store::all(&memory).await;
+    store::expiry(&memory).await;
+    inbox::all(&memory).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Store::open(dir.path()).unwrap();
+    store::all(&file).await;
+    store::expiry(&file).await;
+    let kept = store::write_some(&file).await;
+    drop(file);
+    store::find_them(&Store::open(dir.path()).unwrap(), &kept).await;
+}
+
+#[tokio::test]
+async fn queue_in_memory() {
+    let again = Duration::from_millis(200);
+    queue::all(&MemoryQueue::again_after(again), again).await;
+}
+
+#[tokio::test]
+async fn queue_in_memory_holds_a_waiting_name_once() {
+    let queue = MemoryQueue::new();
+    for _ in 0..1_000 {
+        queue.wake(&make::name(7)).await.unwrap();
+    }
+    assert_eq!(queue.depth(), 1);
+    assert_eq!(queue.next(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn queue_in_memory_loses_nothing_when_a_taker_gives_up() {
+    let queue = MemoryQueue::new();
+    for id in 0..50 {
+        // A taker is dropped while it waits, just before and after a wake-up arrives.
+        let gave_up = tokio::time::timeout(Duration::from_millis(id % 3), queue.next(1)).await;
+        assert!(gave_up.is_err());
+        queue.wake(&make::name(7)).await.unwrap();
+        let taken = queue.next(1).await.unwrap();
+        assert_eq!(taken.len(), 1);
+        queue.done(taken[0].clone()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queue_in_memory_serves_several_takers() {
+    let queue = std::sync::Arc::new(MemoryQueue::new());
+    let mut takers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let queue = std::sync::Arc::clone(&queue);
+        takers.spawn(async move {
+            let mut names = Vec::new();
+            while let Some(delivery) = queue.next(1).await.unwrap().pop() {
+                names.push(delivery.name.to_string());
+                queue.done(delivery).await.unwrap();
+            }
+            names
+        });
+    }
+    for id in 0..500 {
+        queue.wake(&make::name(id)).await.unwrap();
+    }
+    let mut all: Vec<String> = takers.join_all().await.concat();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 500);
+}

@@ -1,0 +1,13 @@
+//! The Gitea adapter: webhooks against the corpus, and the client against small scripted servers.
+
+mod contents;
+mod corpus;
+mod evaluate;
+mod jobs;
+mod lists;
+mod repeat;
+mod runners;
+mod script;
+mod setup;
+mod weather;
+mod wire;

@@ -1,0 +1,8 @@
+//! The HTTP API, over the router and over a socket, with the ports of the test world.
+
+mod api;
+mod asking;
+mod health;
+mod loops;
+mod webhooks;
+mod world;
