@@ -99,7 +99,7 @@ impl Controller {
         Ok(seen)
     }
 
-    /// A class with what is remembered of it.
+    /// Adds what is cached about a class.
     fn remembered(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.slot(run.status.attempt.as_ref()?.number)));
@@ -107,7 +107,8 @@ impl Controller {
         ObservedClass { class, unavailable: self.memory.short(seen.now), breaker }
     }
 
-    /// Others than what the cloud has just taken back are preferred. The record alone knows the subnet.
+    /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the
+    /// subnet.
     fn remember_reclaimed(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };

@@ -59,9 +59,9 @@ pub struct Effect {
     pub target: String,
     /// The attempt ID, if it is about an attempt.
     pub slot: Option<String>,
-    /// The row of the heart that asked for it.
+    /// The rule that required it.
     pub row: Row,
-    /// `None`: it went well.
+    /// The error; `None` on success.
     pub error: Option<(ErrorKind, String)>,
 }
 

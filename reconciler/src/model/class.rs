@@ -31,7 +31,7 @@ pub struct Class {
     /// The maximum number of machines at once for one repository.
     #[serde(default)]
     pub repo_limit: Option<u32>,
-    /// The times it keeps.
+    /// Its time limits.
     #[serde(default)]
     pub times: Times,
 }

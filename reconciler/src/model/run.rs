@@ -176,8 +176,8 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// Why a run is not further on. JSON and text write it in CamelCase, metric labels in
-        /// snake_case.
+        /// Why a run makes no progress. Written in CamelCase in JSON and text, and in snake_case in
+        /// metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Reason {
@@ -188,12 +188,12 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &[Reason] = &[$(Reason::$name),+];
 
-            /// Its value as a metric label: `no_class`.
+            /// Returns its metric label: `no_class`.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label),+ }
             }
 
-            /// Its name in JSON and text: `NoClass`.
+            /// Returns its name in JSON and text: `NoClass`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),+ }
             }
@@ -202,23 +202,23 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A person deleted it.
+    /// A person deleted the run.
     Deleted = "deleted",
-    /// The job waits for something at the forge: needs, approval, concurrency.
+    /// The forge blocks the job: it waits for needs, approval or concurrency.
     Blocked = "blocked",
     /// No configured class serves its labels.
     NoClass = "no_class",
-    /// Another job took its machine; that job's machine is expected to take this one.
+    /// Another job took its machine; it waits for the machine of that job.
     SpareExpected = "spare_expected",
-    /// Waiting after attempts that failed.
+    /// It waits after failed attempts.
     BackingOff = "backing_off",
-    /// Every machine of its class is remembered as out of capacity.
+    /// All offerings of its class are unavailable.
     NoCapacity = "no_capacity",
     /// The launch pacer has no token.
     Paced = "paced",
-    /// The class or the repository in it has as many machines as it may.
+    /// The class, or the repository in it, is at its limit.
     AtLimit = "at_limit",
-    /// The cloud refuses the class's launches for what an operator must mend: they are stopped.
+    /// The breaker of its class is open: the cloud refused a launch, and an operator must act.
     BreakerOpen = "breaker_open",
 }
 

@@ -15,7 +15,7 @@ use crate::model::{
 use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
-    /// Rows 10 to 12: the attempt that goes on.
+    /// Rules 10 to 12: the current attempt.
     pub(super) fn attempt_rows(mut self, observed: &'a ObservedClass) -> Plan {
         let now = self.now();
         let Some(attempt) = self.status.attempt.clone() else { return self.next_rows(observed) };
@@ -80,8 +80,8 @@ impl<'a> Decision<'a> {
         self.seen.recorded_here == Some((attempt.number, attempt.current()))
     }
 
-    /// Row 15 in place of row 11: what is recorded may have been asked for, and is not asked for
-    /// again while the class is stopped.
+    /// Rule 15 instead of rule 11: the recorded placement may have been requested already, and is
+    /// not requested again while the breaker is open.
     fn launch_held(mut self, observed: &ObservedClass, broken: &Broken, attempt: &Attempt) -> Plan {
         self.tell_broken(observed, broken);
         let window = after(attempt.decided_at, LAUNCH_WINDOW);
@@ -100,7 +100,7 @@ impl<'a> Decision<'a> {
         self.waiting(Reason::BreakerOpen, message);
     }
 
-    /// Rows 13 to 17: there is no attempt, or it is over.
+    /// Rules 13 to 17: there is no attempt, or it has ended.
     fn next_rows(mut self, observed: &'a ObservedClass) -> Plan {
         if let Some(machine) = self.next_placement(observed) {
             if let Some(attempt) = &mut self.status.attempt {
@@ -135,7 +135,7 @@ impl<'a> Decision<'a> {
         if let Some(due) = self.hold(observed) {
             self.status.due = due.min(self.gives_up_at());
             if ends_now && let Some(until) = held_until(observed, self.now()) {
-                // For those that have not been refused themselves: this write is made anyhow.
+                // The end of the attempt is written anyway, so it carries the wait of the class.
                 let until = until.min(after(self.now(), LONGEST_BACKOFF));
                 let retry_at = self.status.retry_at.map_or(until, |at| at.max(until));
                 self.status.retry_at = Some(retry_at);
@@ -151,7 +151,7 @@ impl<'a> Decision<'a> {
         after(last, SignedDuration::from_secs(1)).max(self.now())
     }
 
-    /// Row 13: a definitive refusal of this look moves on to the class's next machine.
+    /// Rule 13: after a definitive refusal in this reconcile, the class's next machine is requested.
     fn next_placement(&self, observed: &ObservedClass) -> Option<Machine> {
         let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
         let current = attempt.placements.last()?;
@@ -172,7 +172,7 @@ impl<'a> Decision<'a> {
         observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
-    /// Row 15: what keeps it from trying now is told, and until when it does is answered.
+    /// Rule 15: records why the next attempt must wait, and returns until when.
     fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
         // A change between backoff and no capacity is not worth a write, nor is one from an open
@@ -211,7 +211,7 @@ impl<'a> Decision<'a> {
         None
     }
 
-    /// Rows 16 and 17. The attempt itself is written once its registration is known.
+    /// Rules 16 and 17. The attempt is recorded once its registration is known.
     fn next_attempt(mut self, observed: &ObservedClass) -> Plan {
         let slot = self.run.slot(self.status.next);
         let seated = self.seen.seats.iter().any(|(c, s)| {
@@ -221,7 +221,7 @@ impl<'a> Decision<'a> {
             .then_some(SeatLimits { class: observed.class.limit, repo: observed.class.repo_limit });
         let now = self.now();
         let Some(machine) = observed.choose(now, |_| true).cloned() else {
-            // `hold` has found one; a class without machines is refused with the configuration.
+            // `hold` has found one, and the configuration allows no class without machines.
             return self.write(Row::Hold);
         };
         let prepare = Prepare {
@@ -242,12 +242,12 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Until when no launch of the class is made.
+/// Returns until when the class launches nothing.
 fn held_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
     observed.open_breaker(now).map(|broken| broken.until).or_else(|| short_until(observed, now))
 }
 
-/// Why no machine of the class is asked for, and whether that is a fault of the configuration.
+/// Returns why no offering of the class is available, and whether the configuration is wrong.
 fn shortage(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
     let name = &observed.class.name;
     let mut causes =
@@ -270,7 +270,7 @@ fn shortage(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
     }
 }
 
-/// When a machine of the class may have capacity again, where none is remembered to have any.
+/// Returns when an offering of the class is available again; `None` if one is available now.
 fn short_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
     let short: Option<Vec<Timestamp>> =
         observed.class.machines.iter().map(|m| observed.unavailable_until(m, now)).collect();

@@ -90,8 +90,7 @@ pub enum Action {
 
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident = $shown:literal),+ $(,)?) => {
-        /// A row of the heart's tables. JSON and text write it with its name and its number:
-        /// `overdue (rule 20)`.
+        /// A rule of the decision table. Written with its name and number: `overdue (rule 20)`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Row {
@@ -99,10 +98,10 @@ macro_rules! rows {
         }
 
         impl Row {
-            /// Every row.
+            /// Every rule.
             pub const ALL: &[Row] = &[$(Row::$name),+];
 
-            /// Its name and its number: `overdue (rule 20)`.
+            /// Returns its name and number: `overdue (rule 20)`.
             pub fn shown(self) -> &'static str {
                 match self { $(Self::$name => $shown),+ }
             }
@@ -111,41 +110,41 @@ macro_rules! rows {
 }
 
 rows! {
-    /// There is no record; only tidying.
+    /// There is no record: only garbage collection.
     NoRecord = "no record (rule 0)",
-    /// The record goes.
+    /// The record is removed.
     Remove = "record expired (rule 1)",
-    /// A person deleted it.
+    /// A person deleted the run.
     Deleted = "deleted (rule 2)",
     /// The job is done.
     Done = "job done (rule 3)",
-    /// The job is absent.
+    /// The job no longer exists.
     JobGone = "job gone (rule 4)",
-    /// The job runs, anywhere.
+    /// The job runs, on any machine.
     Running = "job running (rule 5)",
     /// The job is blocked.
     Blocked = "job blocked (rule 6)",
-    /// It was finished and the job waits again.
+    /// The run was finished, and its job waits again.
     Reopen = "reopened (rule 7)",
-    /// It has waited too long.
+    /// The run has waited too long.
     GiveUp = "gave up (rule 8)",
-    /// No class serves it.
+    /// No class serves the run.
     NoClass = "no class (rule 9)",
-    /// Its machine is on its way or idle.
+    /// Its machine is starting or idle.
     Live = "machine live (rule 10)",
-    /// The recorded placement is asked for.
+    /// The recorded placement is launched.
     Launch = "launch (rule 11)",
-    /// The cloud may still show a machine.
+    /// A machine may still appear.
     Unseen = "machine not listed yet (rule 12)",
-    /// The class's next machine, within the attempt.
+    /// The attempt moves on to the class's next machine.
     NextPlacement = "next placement (rule 13)",
-    /// Another job took its machine; that job's is expected.
+    /// The job was displaced, and a reassigned machine is expected.
     Spare = "machine reassigned (rule 14)",
-    /// Not now: stopped, backing off, no capacity, paced.
+    /// The next attempt waits: breaker, backoff, capacity or pace.
     Hold = "on hold (rule 15)",
-    /// A seat first.
+    /// The next attempt needs a seat first.
     Seat = "seat needed (rule 16)",
-    /// The next attempt.
+    /// The next attempt starts.
     NextAttempt = "next attempt (rule 17)",
     /// A live machine past its deadline.
     Overdue = "overdue (rule 20)",
@@ -153,11 +152,11 @@ rows! {
     Unregistered = "registration missing (rule 21)",
     /// A registration whose machines are all gone.
     Spent = "registration spent (rule 23)",
-    /// A registration beside the recorded one.
+    /// A registration besides the recorded one.
     Twin = "registration duplicate (rule 24)",
-    /// A registration of a void number or of no record.
+    /// A registration of a void number or without a record.
     Void = "registration void (rule 25)",
-    /// A seat on those grounds, or of another class.
+    /// A seat that is no longer needed, or of another class.
     SeatFree = "seat unused (rule 26)",
     /// Push mode: the attempt got a job.
     PushConsumed = "job assigned (rule P1)",
@@ -171,12 +170,12 @@ impl Row {
         shown.trim_end_matches(')').split_once(" (rule ").unwrap_or((shown, ""))
     }
 
-    /// Its name: `overdue`.
+    /// Returns its name: `overdue`.
     pub fn name(self) -> &'static str {
         self.parts().0
     }
 
-    /// Its number in the table of rules: `20`.
+    /// Returns its number: `20`.
     pub fn number(self) -> &'static str {
         self.parts().1
     }

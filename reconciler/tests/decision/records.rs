@@ -81,7 +81,7 @@ fn every_reason_is_written_in_camel_case_and_labelled_in_snake_case() {
 }
 
 #[test]
-fn a_deleted_run_is_a_tombstone_and_the_number_that_may_be_prepared_is_void() {
+fn deleting_a_run_marks_it_and_voids_the_number_in_preparation() {
     let mut run = started("linux");
     run.status.due = at(60);
     run.delete(at(10), false);
