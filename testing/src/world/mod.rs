@@ -39,6 +39,7 @@ type Event = Box<dyn FnOnce(&mut State) + Send>;
 type Interlude = Box<dyn FnOnce() + Send>;
 
 /// Both sides of the world, for tests to arrange and to inspect.
+#[expect(clippy::struct_excessive_bools, reason = "each switch is independent of the others")]
 pub struct State {
     /// The time that the clock shows, where it is set by hand.
     pub now: Timestamp,

@@ -1,7 +1,7 @@
 //! Complete runs by the real controller: every response of the table is compared with a model's,
 //! and the capacity units are counted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -11,14 +11,13 @@ use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
     Class, ClassName, Phase, Run, RunName, SeatLimits, Secret, Slot, Uid,
 };
-use tinqs_ci_reconciler::ports::{
-    Delivery, Expect, Filter, OpenRun, Page, PortError, Ports, Queue, RunStore, Seat,
-};
+use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page, PortError, Ports, RunStore, Seat};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
 use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::Mouth;
 use tinqs_ci_simulator::world::{Shared, World, lock};
+use tinqs_ci_testing::TestWorld;
 
 use crate::wire::Wire;
 
@@ -112,42 +111,12 @@ impl RunStore for Both {
     }
 }
 
-/// Names to reconcile, without duplicates.
-#[derive(Default)]
-struct Names(Mutex<VecDeque<RunName>>);
-
-impl Names {
-    fn push(&self, name: &RunName) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !names.contains(name) {
-            names.push_back(name.clone());
-        }
-    }
-
-    fn pop(&self) -> Option<RunName> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
-
-#[async_trait]
-impl Queue for Names {
-    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
-        self.push(name);
-        Ok(())
-    }
-    async fn next(&self, _: usize) -> Result<Vec<Delivery>, PortError> {
-        Ok(Vec::new())
-    }
-    async fn done(&self, _: Delivery) -> Result<(), PortError> {
-        Ok(())
-    }
-}
-
 /// A simulated world without faults, and a controller over the table.
 struct Calm {
     clock: Virtual,
     world: Shared,
-    names: Arc<Names>,
+    /// Its queue alone is used.
+    wakes: Arc<TestWorld>,
     store: Arc<Both>,
     controller: Controller,
 }
@@ -166,8 +135,8 @@ impl Calm {
             sizes: Mutex::default(),
             puts: Mutex::default(),
         });
-        let names = Arc::new(Names::default());
-        let ports = Ports { store: store.clone(), queue: names.clone(), ..model };
+        let wakes = TestWorld::new();
+        let ports = Ports { store: store.clone(), queue: wakes.clone(), ..model };
         let settings = Settings {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
@@ -178,7 +147,15 @@ impl Calm {
             replica: "replica-0".to_owned(),
         };
         let controller = Controller::new(ports, settings);
-        Self { clock, world, names, store, controller }
+        Self { clock, world, wakes, store, controller }
+    }
+
+    /// Takes a name that was woken, once for all its wake-ups.
+    fn next_name(&self) -> Option<RunName> {
+        let mut state = self.wakes.state();
+        let name = state.queue.pop_front()?;
+        state.queue.retain(|waiting| *waiting != name);
+        Some(name)
     }
 
     fn push(&self, jobs: usize) -> Vec<i64> {
@@ -214,12 +191,12 @@ impl Calm {
             let now = self.statuses(jobs);
             for (id, (before, now)) in jobs.iter().zip(before.iter().zip(&now)) {
                 if before != now {
-                    self.names.push(&RunName::job(*id));
+                    self.wakes.state().queue.push_back(RunName::job(*id));
                 }
             }
             before = now;
             self.controller.wake_due().await;
-            while let Some(name) = self.names.pop() {
+            while let Some(name) = self.next_name() {
                 let report = self.controller.reconcile(&name).await;
                 assert_eq!(report.error, None, "{report:?}");
             }
