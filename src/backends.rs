@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tinqs_ci_aws::setup::{SetupError, SetupReport};
 use tinqs_ci_gitea::client::Client;
-use tinqs_ci_gitea::demand::by_mode::Demanding;
-use tinqs_ci_gitea::demand::{Means, Refusal};
+use tinqs_ci_gitea::demand::by_mode::DemandSource;
+use tinqs_ci_gitea::demand::{DemandConfig, Refusal};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::queue::MemoryQueue;
@@ -31,7 +31,7 @@ pub struct Backends {
     /// Stores webhook deliveries until they are evaluated.
     pub inbox: Arc<dyn Inbox>,
     /// The forge, and how its demand is found.
-    pub demand: Arc<Demanding>,
+    pub demand: Arc<DemandSource>,
     /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
 }
@@ -94,7 +94,7 @@ pub async fn backends(
     };
     let client =
         Client::new(&settings.forge).map_err(|error| BackendError::new("forge", &error))?;
-    let demand = Arc::new(Demanding::new(Arc::new(client), Means::of(&settings.forge)));
+    let demand = Arc::new(DemandSource::new(Arc::new(client), DemandConfig::of(&settings.forge)));
     choose_demand(&demand).await?;
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };
     Ok(Backends { ports, inbox, demand, ends })
@@ -117,7 +117,7 @@ async fn store(
 
 /// Decides how demand is found. An unreachable forge does not prevent the start: webhooks are
 /// accepted, and the loops retry.
-async fn choose_demand(demand: &Demanding) -> Result<(), BackendError> {
+async fn choose_demand(demand: &DemandSource) -> Result<(), BackendError> {
     match demand.choose().await {
         Ok(Ok(choice)) => tracing::info!("{}", choice.why),
         Ok(Err(refusal @ Refusal::Forgejo { .. })) => {

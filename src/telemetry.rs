@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::controller::{ActionKind, Fact, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Class, Reason};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -103,8 +103,8 @@ impl Telemetry {
 
     /// Logs and counts a reconcile.
     pub fn record(&self, report: &Report, elapsed: Duration) {
-        self.metrics.look(report, elapsed);
-        log_look(report, elapsed);
+        self.metrics.reconcile(report, elapsed);
+        log_reconcile(report, elapsed);
         log_breakers(report);
     }
 
@@ -166,12 +166,12 @@ impl Telemetry {
 }
 
 /// Logs a reconcile and its actions on one line.
-fn log_look(report: &Report, elapsed: Duration) {
+fn log_reconcile(report: &Report, elapsed: Duration) {
     // `None` leaves the field out.
     let run = report.name.as_str();
     let class = report.class.as_ref().map(|class| class.0.as_str());
     let repo = Some(short(&report.repo)).filter(|repo| !repo.is_empty());
-    let slot = report.effects.iter().rev().find_map(|effect| effect.slot.as_deref());
+    let attempt_id = report.effects.iter().rev().find_map(|effect| effect.attempt_id.as_deref());
     let machine = report
         .effects
         .iter()
@@ -196,8 +196,8 @@ fn log_look(report: &Report, elapsed: Duration) {
     macro_rules! line {
         ($level:ident, $message:literal) => {
             tracing::$level!(
-                run, slot, class, repo, machine, action, outcome, phase, reason, error, error_kind,
-                elapsed_ms, $message
+                run, attempt_id, class, repo, machine, action, outcome, phase, reason, error,
+                error_kind, elapsed_ms, $message
             )
         };
     }
@@ -205,30 +205,30 @@ fn log_look(report: &Report, elapsed: Duration) {
         (_, Some((_, (ErrorKind::Denied | ErrorKind::Invalid, _)))) => {
             line!(error, "reconcile denied, an operator must act");
         }
-        (LookResult::Error, _) | (_, Some(_)) => line!(warn, "reconcile failed, will retry"),
-        (LookResult::Acted, None) => line!(info, "reconciled run"),
-        (LookResult::Conflict, None) => line!(debug, "write conflict, requeued"),
-        (LookResult::Settled, None) => line!(debug, "run is settled"),
+        (ReconcileOutcome::Error, _) | (_, Some(_)) => line!(warn, "reconcile failed, will retry"),
+        (ReconcileOutcome::Acted, None) => line!(info, "reconciled run"),
+        (ReconcileOutcome::Conflict, None) => line!(debug, "write conflict, requeued"),
+        (ReconcileOutcome::Settled, None) => line!(debug, "run is settled"),
     }
 }
 
 /// Logs when a class's breaker opens or closes.
 fn log_breakers(report: &Report) {
     let run = report.name.as_str();
-    for fact in &report.facts {
-        match fact {
-            Fact::BreakerOpened { class, broken } => tracing::error!(
+    for event in &report.events {
+        match event {
+            Event::BreakerOpened { class, breaker } => tracing::error!(
                 run,
                 class = class.0.as_str(),
-                reason = ?broken.why,
-                error = short_message(&broken.message),
-                until = %broken.until,
+                reason = ?breaker.why,
+                error = short_message(&breaker.message),
+                until = %breaker.until,
                 "breaker opened, an operator must act; launches are retried every 5 min",
             ),
-            Fact::BreakerClosed { class, open_seconds } => {
+            Event::BreakerClosed { class, open_seconds } => {
                 tracing::info!(run, class = class.0.as_str(), open_seconds, "breaker closed",)
             }
-            Fact::Started { .. } | Fact::Finished { .. } | Fact::Created => {}
+            Event::Started { .. } | Event::Finished { .. } | Event::Created => {}
         }
     }
 }

@@ -295,8 +295,8 @@ fn rules_and_runbooks_say_which_metrics_are_not_exported() {
 #[test]
 fn every_rule_is_documented() {
     let page = read("docs/how-it-works.md");
-    for row in tinqs_ci_reconciler::plan::Row::ALL {
-        let number = row.number();
+    for rule in tinqs_ci_reconciler::plan::Rule::ALL {
+        let number = rule.number();
         let documented = page.contains(&format!("| {number} |"));
         assert!(documented, "rule {number} is not in docs/how-it-works.md");
     }
@@ -313,7 +313,7 @@ fn every_reason_is_explained() {
         Reason::Deleted => "Deleted",
         Reason::Blocked => "Blocked",
         Reason::NoClass => "NoClass",
-        Reason::SpareExpected => "SpareExpected",
+        Reason::MachineReassigned => "MachineReassigned",
         Reason::BackingOff => "BackingOff",
         Reason::NoCapacity => "NoCapacity",
         Reason::Paced => "Paced",
@@ -324,7 +324,7 @@ fn every_reason_is_explained() {
         Reason::Deleted,
         Reason::Blocked,
         Reason::NoClass,
-        Reason::SpareExpected,
+        Reason::MachineReassigned,
         Reason::BackingOff,
         Reason::NoCapacity,
         Reason::Paced,

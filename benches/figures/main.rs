@@ -12,9 +12,9 @@ mod ingest;
 mod launch;
 #[allow(dead_code, reason = "the other benchmark reads a delivery")]
 mod load;
-mod look;
 mod machine;
 mod memory;
+mod reconcile;
 mod rules;
 mod runs;
 #[allow(dead_code, reason = "the other benchmark requests sweeps")]
@@ -31,7 +31,7 @@ const USUAL: [Group; 6] = [
     ("ingest", ingest::run),
     ("launch", launch::run),
     ("memory", memory::run),
-    ("look", look::run),
+    ("reconcile", reconcile::run),
     ("start", start::run),
     ("rules", rules::run),
 ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, InstanceId, JobRef, Machine,
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
     Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner, Secret, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore};
@@ -32,8 +32,8 @@ pub(crate) fn waiting(job: i64, now: Timestamp) -> Run {
 /// Returns a finished run of a successful job.
 pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
     let mut run = new(job, now);
-    let slot = run.slot(1);
-    let machine = Machine {
+    let attempt_id = run.attempt_id(1);
+    let machine = MachineSpec {
         kind: "process".to_owned(),
         subnet: String::new(),
         market: Market::default(),
@@ -41,7 +41,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         security_groups: Vec::new(),
         instance_profile: String::new(),
     };
-    let answered = Some(Answer { id: InstanceId(slot.token(0)), at: now });
+    let answered = Some(Answer { id: MachineId(attempt_id.token(0)), at: now });
     let placement = Placement { machine, asked_again: false, answered, refused: None };
     let status = &mut run.status;
     status.attempt = Some(Attempt {
@@ -51,7 +51,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         runner: Runner {
             id: job,
             uuid: "0e4f5b1c-8f4f-4b8e-9d59-6a1a7f0c2a11".to_owned(),
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: vec!["self-hosted:host".to_owned(), "linux:host".to_owned()],
             token: Secret::new("0123456789abcdef0123456789abcdef01234567"),
         },
@@ -67,7 +67,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
     status.phase = Phase::Finished;
     status.next = 4;
     status.outcome = Some(Outcome::Succeeded);
-    status.runner = Some(slot.to_string());
+    status.runner = Some(attempt_id.to_string());
     status.finished_at = Some(now);
     status.due = now + SignedDuration::from_hours(7 * 24);
     run

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_boot::script;
-use tinqs_ci_reconciler::model::{Attempt, Boot, ClassName, RunName, Runner, Secret, Slot, Uid8};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Boot, ClassName, RunName, Runner, Secret, Uid8,
+};
 
 const FIELDS: [&str; 6] = ["uuid", "name", "token", "address", "git token", "uid"];
 
@@ -24,10 +26,14 @@ pub(crate) fn check(data: &[u8]) {
         FIELDS.map(|_| fields.next().unwrap_or_default());
     let labels: Vec<String> = fields.collect();
     let hostile = attempt(&uuid, &name, &token, &url, &git, labels.clone());
-    let text = script(&slot(&incarnation), 3, &hostile);
+    let text = script(&attempt_id(&incarnation), 3, &hostile);
     assert!(text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')), "{text:?}");
     if data.len().is_multiple_of(16) {
-        assert_eq!(text, script(&slot(&incarnation), 3, &hostile), "a function of the attempt");
+        assert_eq!(
+            text,
+            script(&attempt_id(&incarnation), 3, &hostile),
+            "a function of the attempt"
+        );
     }
 
     // A harmless one with the same kind of URL, so that git is configured in both or none.
@@ -50,11 +56,11 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 fn harmless(address: &str) -> String {
-    script(&slot("0a1b2c3d"), 3, &attempt("u", "n", "t", address, "g", Vec::new()))
+    script(&attempt_id("0a1b2c3d"), 3, &attempt("u", "n", "t", address, "g", Vec::new()))
 }
 
-fn slot(uid: &str) -> Slot {
-    Slot { run: RunName::job(7), uid: Uid8(uid.to_owned()), number: 2 }
+fn attempt_id(uid: &str) -> AttemptId {
+    AttemptId { run: RunName::job(7), uid: Uid8(uid.to_owned()), number: 2 }
 }
 
 fn attempt(

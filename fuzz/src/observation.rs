@@ -4,10 +4,10 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Cause, Instance, InstanceId, InstanceState, Observation, Phase, Registration, Registrations,
-    Runner, Secret, Shortage,
+    Cause, Machine, MachineId, MachineState, Observation, Phase, Registration, Registrations,
+    Runner, Secret, UnavailableOffering,
 };
-use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan, record};
+use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan, record};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 #[allow(dead_code, unreachable_pub, reason = "the enumeration itself is used elsewhere")]
@@ -39,9 +39,9 @@ pub(crate) fn check(data: &[u8]) {
         let decided = plan(&seen);
         assert_eq!(plan(&seen), decided, "a plan is a function");
         allowed(&seen, &decided);
-        rows.push(decided.row);
+        rows.push(decided.rule);
         let before = seen.run.as_ref().map(|run| &run.status);
-        let again = |action: &Action| matches!(action, Action::Launch { slot, placement } if launched.contains(&slot.token(*placement)));
+        let again = |action: &Action| matches!(action, Action::Launch { attempt_id, placement } if launched.contains(&attempt_id.token(*placement)));
         if before == decided.status.as_ref()
             && decided.prepare.is_none()
             && decided.actions.iter().all(again)
@@ -158,21 +158,28 @@ fn altered(value: Value, what: u8) -> Value {
 
 /// Checks the laws that hold even for garbage.
 fn allowed(seen: &Observation, decided: &Plan) {
-    let live = |id: &InstanceId| seen.machines.iter().any(|m| m.id == *id && m.is_live());
+    let live = |id: &MachineId| seen.machines.iter().any(|m| m.id == *id && m.is_live());
     for action in &decided.actions {
         match action {
-            Action::Terminate { id, slot: _, row } => {
+            Action::Terminate { id, attempt_id: _, rule } => {
                 assert!(live(id), "{id} is not live: {decided:#?}");
-                assert!(matches!(row, Row::Deleted | Row::Overdue | Row::Unregistered), "{row}");
+                assert!(
+                    matches!(rule, Rule::Deleted | Rule::Overdue | Rule::Unregistered),
+                    "{rule}"
+                );
             }
-            Action::Launch { slot, .. } => {
+            Action::Launch { attempt_id, .. } => {
                 let recorded = decided.status.as_ref().and_then(|status| status.attempt.as_ref());
                 let run = seen.run.as_ref();
-                assert!(recorded.zip(run).is_some_and(|(a, run)| *slot == run.slot(a.number)));
+                assert!(
+                    recorded
+                        .zip(run)
+                        .is_some_and(|(a, run)| *attempt_id == run.attempt_id(a.number))
+                );
             }
             Action::Remove => {
                 assert!(
-                    !seen.machines.iter().any(Instance::is_live),
+                    !seen.machines.iter().any(Machine::is_live),
                     "a record goes before its machine"
                 );
             }
@@ -189,11 +196,11 @@ fn allowed(seen: &Observation, decided: &Plan) {
 }
 
 fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut Vec<String>) {
-    let Plan { row, status, prepare, actions } = decided;
+    let Plan { rule, status, prepare, actions } = decided;
     for action in &actions {
         match action {
-            Action::Unseat { class, slot, row: _ } => {
-                seen.seats.retain(|(c, s)| (c, s) != (class, slot));
+            Action::Unseat { class, attempt_id, rule: _ } => {
+                seen.seats.retain(|(c, s)| (c, s) != (class, attempt_id));
             }
             Action::Retire { id, .. } => {
                 if let Registrations::Seen(rows) = &mut seen.registrations {
@@ -202,7 +209,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             }
             Action::Terminate { id, .. } => {
                 for machine in seen.machines.iter_mut().filter(|machine| machine.id == *id) {
-                    machine.state = InstanceState::Ending;
+                    machine.state = MachineState::Ending;
                 }
             }
             Action::Launch { .. } | Action::Remove => {}
@@ -214,21 +221,21 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
     }
     if let Some(prepare) = prepare {
         if prepare.seat.is_some() {
-            seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
+            seen.seats.push((prepare.class.clone(), prepare.attempt_id.clone()));
         }
-        let id = 1_000 + i64::from(prepare.slot.number);
+        let id = 1_000 + i64::from(prepare.attempt_id.number);
         if let Registrations::Seen(rows) = &mut seen.registrations {
-            let slot = prepare.slot.clone();
+            let attempt_id = prepare.attempt_id.clone();
             rows.push(Registration {
                 id,
-                slot,
+                attempt_id,
                 uuid: None,
                 online: false,
                 busy: false,
                 missing_since: None,
             });
         }
-        let name = prepare.slot.to_string();
+        let name = prepare.attempt_id.to_string();
         let runner =
             Runner { id, uuid: String::new(), name, labels: Vec::new(), token: Secret::new("t") };
         record::prepared(
@@ -239,15 +246,15 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             seen.now,
         );
     }
-    if matches!(row, Row::NextPlacement | Row::NextAttempt | Row::Seat)
+    if matches!(rule, Rule::NextPlacement | Rule::NextAttempt | Rule::Seat)
         && let Some(attempt) = &run.status.attempt
     {
         seen.recorded_here = Some((attempt.number, attempt.current()));
     }
     for action in actions {
         match action {
-            Action::Launch { slot, placement } => {
-                launched.push(slot.token(placement));
+            Action::Launch { attempt_id, placement } => {
+                launched.push(attempt_id.token(placement));
                 launch(seen, placement, how);
             }
             Action::Remove => seen.run = None,
@@ -267,7 +274,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         if let (ErrorKind::NoCapacity, Some(class), Some(tried)) = (kind, &mut seen.class, tried) {
             // Like the cache of the controller.
             let until = seen.now.saturating_add(SignedDuration::from_mins(3)).unwrap_or(seen.now);
-            class.unavailable.push(Shortage {
+            class.unavailable.push(UnavailableOffering {
                 machine: tried.machine.clone(),
                 until,
                 cause: Cause::Capacity,
@@ -279,12 +286,12 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
     else {
         panic!("placement {placement} is launched and not recorded: {attempt:#?}");
     };
-    let slot = run.slot(attempt.number);
-    let machine = Instance {
-        id: InstanceId(format!("new-{}", slot.token(placement))),
-        slot,
+    let attempt_id = run.attempt_id(attempt.number);
+    let machine = Machine {
+        id: MachineId(format!("new-{}", attempt_id.token(placement))),
+        attempt_id,
         placement,
-        state: if how % 6 == 4 { InstanceState::Gone } else { InstanceState::Booting },
+        state: if how % 6 == 4 { MachineState::Gone } else { MachineState::Booting },
         launched_at: seen.now,
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,

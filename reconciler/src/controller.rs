@@ -1,35 +1,35 @@
 //! The controller: ingest, reconcile, observe, poll, sweep. Awaits nothing but ports.
 
 mod breaker;
+mod cache;
+mod displaced;
 mod ingest;
-mod line;
-mod look;
-mod memory;
+mod launch_queue;
 mod observe;
+mod reconcile;
 mod report;
 mod settings;
 mod sweep;
-mod taken;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ports::Ports;
-use memory::Memory;
+use cache::Cache;
 
-pub use report::{ActionKind, Effect, Fact, LookResult, Report, SweepReport};
+pub use report::{ActionKind, Effect, Event, ReconcileOutcome, Report, SweepReport};
 pub use settings::{Hint, Settings};
 
 /// The controller of one replica.
 pub struct Controller {
     ports: Ports,
     settings: RwLock<Arc<Settings>>,
-    memory: Memory,
+    cache: Cache,
 }
 
 impl Controller {
     /// Creates a controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        Self { ports, settings: RwLock::new(Arc::new(settings)), memory: Memory::default() }
+        Self { ports, settings: RwLock::new(Arc::new(settings)), cache: Cache::default() }
     }
 
     /// Returns the ports.
@@ -47,15 +47,15 @@ impl Controller {
         let before = self.settings();
         let now = self.ports.clock.now();
         for class in settings.classes.iter().filter(|class| !before.classes.contains(class)) {
-            let held = self.memory.breakers.reset(&class.name, now);
-            self.memory.bring_forward(&held, now);
+            let held = self.cache.breakers.reset(&class.name, now);
+            self.cache.bring_forward(&held, now);
         }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
-        self.memory.stir();
+        self.cache.reset_idle();
     }
 
     /// Ends idle mode: the next poll and sweep read everything again.
-    pub fn look_anew(&self) {
-        self.memory.stir();
+    pub fn forget_idle(&self) {
+        self.cache.reset_idle();
     }
 }

@@ -60,23 +60,23 @@ mutants! {
     /// Push mode: that an attempt got a job is derived at each reconcile, and not recorded.
     ConsumptionDerived,
     /// Rule 20 is omitted: machines past their deadline.
-    NoRow20,
+    NoRule20,
     /// Rule 21 is omitted: machines whose registration is missing.
-    NoRow21,
+    NoRule21,
     /// Rule 23 is omitted: registrations whose machines are gone.
-    NoRow23,
+    NoRule23,
     /// Rule 24 is omitted: registrations besides the recorded one.
-    NoRow24,
+    NoRule24,
     /// Rule 25 is omitted: registrations of void numbers or without a record.
-    NoRow25,
+    NoRule25,
     /// Rule 26 is omitted: seats.
-    NoRow26,
+    NoRule26,
     /// No seat is taken.
     NoLimit,
     /// The next attempt starts at once, however many failed.
     NoBackoff,
     /// A displaced job waits for a reassigned machine forever.
-    RobbedWaits,
+    DisplacedWaits,
     /// A live machine is never late.
     NoLateRule,
     /// A given-up run is reopened while its job waits.

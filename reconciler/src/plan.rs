@@ -1,24 +1,24 @@
 //! Decides from an observation. Pure and total.
 //!
 //! The next status is given by the first rule of the decision table that matches: rules 1 to 9 in
-//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. [`tidy`] adds what may be terminated or
+//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. [`gc`] adds what may be terminated or
 //! freed.
 
 mod attempt;
+pub(crate) mod attempt_state;
 mod decide;
-pub(crate) mod facts;
-mod heal;
+pub mod gc;
+#[cfg(feature = "mutants")]
+pub(crate) mod mutations;
 mod push;
 pub mod record;
-mod rows;
-#[cfg(feature = "mutants")]
-pub(crate) mod spoil;
-pub mod tidy;
+mod rules;
+mod sanitize;
 pub(crate) mod times;
 
 use crate::model::Observation;
 
-pub use rows::{Action, Plan, Prepare, Row};
+pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW, LONGEST_BACKOFF,
     LONGEST_BACKOFF_PUSH, LONGEST_DUE, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, STOPPED_FOR,
@@ -28,7 +28,7 @@ pub use times::{
 /// Returns the plan for a run: its next status and the actions.
 pub fn plan(seen: &Observation) -> Plan {
     let mut plan = decide::decide(seen);
-    let mut actions = tidy::tidy(seen);
+    let mut actions = gc::gc(seen);
     for action in plan.actions {
         // Terminate a machine once, even for several reasons.
         let twice = matches!(&action, Action::Terminate { id, .. } if actions

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use enumerated::{LAUNCHES, Launching, now, observation, product};
 use tinqs_ci_reconciler::model::{
-    Attempt, Broken, Cause, Instance, InstanceId, InstanceState, Job, Observation, Phase, Reason,
-    Refusal, Registration, Registrations, Run, Runner, Secret, Shortage, Slot, Status,
+    Attempt, AttemptId, Cause, Job, Machine, MachineId, MachineState, Observation, OpenBreaker,
+    Phase, Reason, Refusal, Registration, Registrations, Run, Runner, Secret, Status,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{
-    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Row, STOPPED_FOR, plan, record,
+    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Rule, STOPPED_FOR, plan, record,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -31,8 +32,8 @@ fn every_plan_keeps_the_laws_and_settles() {
         loop {
             let decided = plan(&world.seen);
             planned += 1;
-            rows.push(decided.row);
-            reached.insert(decided.row);
+            rows.push(decided.rule);
+            reached.insert(decided.rule);
             reached.extend(decided.actions.iter().filter_map(ground));
             let tell = |rounds: usize, what: String| {
                 panic!(
@@ -58,18 +59,18 @@ fn every_plan_keeps_the_laws_and_settles() {
         }
         longest = longest.max(rounds);
     }
-    let never: Vec<_> = Row::ALL.iter().filter(|row| !reached.contains(row)).collect();
+    let never: Vec<_> = Rule::ALL.iter().filter(|rule| !reached.contains(rule)).collect();
     assert!(never.is_empty(), "rules never reached: {never:?}");
     assert!(planned > 100_000, "only {planned} plans");
     assert!(longest > 3, "no case needs more than {longest} rounds");
 }
 
 /// Returns the rule that requires an action, if it is another one than that of the status.
-fn ground(action: &Action) -> Option<Row> {
+fn ground(action: &Action) -> Option<Rule> {
     match action {
-        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
-            Some(*row)
-        }
+        Action::Unseat { rule, .. }
+        | Action::Retire { rule, .. }
+        | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }
 }
@@ -84,14 +85,14 @@ struct World {
 impl World {
     /// Returns whether nothing would be written and no effect issued.
     fn nothing_to_do(&self, decided: &Plan) -> bool {
-        let Plan { row: _, status, prepare, actions } = decided;
+        let Plan { rule: _, status, prepare, actions } = decided;
         let before = self.seen.run.as_ref().map(|run| &run.status);
-        let asked = |action: &Action| matches!(action, Action::Launch { slot, placement } if self.launched.contains(&slot.token(*placement)));
+        let asked = |action: &Action| matches!(action, Action::Launch { attempt_id, placement } if self.launched.contains(&attempt_id.token(*placement)));
         before == status.as_ref() && prepare.is_none() && actions.iter().all(asked)
     }
 
     fn carry_out(&mut self, decided: Plan) {
-        let Plan { row, status, prepare, actions } = decided;
+        let Plan { rule, status, prepare, actions } = decided;
         for action in &actions {
             self.free(action);
         }
@@ -100,22 +101,22 @@ impl World {
         }
         if let Some(prepare) = prepare {
             if prepare.seat.is_some() {
-                self.seen.seats.push((prepare.class.clone(), prepare.slot.clone()));
+                self.seen.seats.push((prepare.class.clone(), prepare.attempt_id.clone()));
             }
-            let runner = self.register(&prepare.slot);
+            let runner = self.register(&prepare.attempt_id);
             if let Some(run) = &mut self.seen.run {
                 let boot = ("https://forge".to_owned(), None);
                 record::prepared(&mut run.status, prepare, runner, boot, self.seen.now);
             }
         }
-        if (row == Row::NextPlacement || row == Row::NextAttempt || row == Row::Seat)
+        if (rule == Rule::NextPlacement || rule == Rule::NextAttempt || rule == Rule::Seat)
             && let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
         {
             self.seen.recorded_here = Some((attempt.number, attempt.current()));
         }
         for action in actions {
-            if let Action::Launch { slot, placement } = action {
-                self.launch(&slot, placement);
+            if let Action::Launch { attempt_id, placement } = action {
+                self.launch(&attempt_id, placement);
             } else if action == Action::Remove {
                 self.seen.run = None;
             }
@@ -124,8 +125,8 @@ impl World {
 
     fn free(&mut self, action: &Action) {
         match action {
-            Action::Unseat { class, slot, row: _ } => {
-                self.seen.seats.retain(|(c, s)| (c, s) != (class, slot));
+            Action::Unseat { class, attempt_id, rule: _ } => {
+                self.seen.seats.retain(|(c, s)| (c, s) != (class, attempt_id));
             }
             Action::Retire { id, .. } => {
                 if let Registrations::Seen(rows) = &mut self.seen.registrations {
@@ -134,53 +135,64 @@ impl World {
             }
             Action::Terminate { id, .. } => {
                 for machine in self.seen.machines.iter_mut().filter(|m| m.id == *id) {
-                    machine.state = InstanceState::Ending;
+                    machine.state = MachineState::Ending;
                 }
             }
             Action::Launch { .. } | Action::Remove => {}
         }
     }
 
-    fn register(&mut self, slot: &Slot) -> Runner {
-        let id = 1000 + i64::from(slot.number);
+    fn register(&mut self, attempt_id: &AttemptId) -> Runner {
+        let id = 1000 + i64::from(attempt_id.number);
         if let Registrations::Seen(rows) = &mut self.seen.registrations {
             let (online, busy) = (false, false);
-            let slot = slot.clone();
-            rows.push(Registration { id, slot, uuid: None, online, busy, missing_since: None });
+            let attempt_id = attempt_id.clone();
+            rows.push(Registration {
+                id,
+                attempt_id,
+                uuid: None,
+                online,
+                busy,
+                missing_since: None,
+            });
         }
-        let (name, token) = (slot.to_string(), Secret::new("token"));
+        let (name, token) = (attempt_id.to_string(), Secret::new("token"));
         Runner { id, uuid: String::new(), name, labels: Vec::new(), token }
     }
 
-    fn launch(&mut self, slot: &Slot, placement: u32) {
+    fn launch(&mut self, attempt_id: &AttemptId, placement: u32) {
         let now = self.seen.now;
-        let first = !self.launched.contains(&slot.token(placement));
-        self.launched.push(slot.token(placement));
+        let first = !self.launched.contains(&attempt_id.token(placement));
+        self.launched.push(attempt_id.token(placement));
         let Some(run) = &mut self.seen.run else { panic!("a launch without a record") };
         let Some(attempt) = run.status.attempt.clone() else { panic!("a launch without attempt") };
-        assert!(first, "{slot} is launched twice in a reconcile");
+        assert!(first, "{attempt_id} is launched twice in a reconcile");
         let state = match self.launching {
             // Only a token that was used before can return a dead machine.
-            Launching::Dead if attempt.number == 1 => InstanceState::Gone,
-            Launching::Boots | Launching::Dead => InstanceState::Booting,
+            Launching::Dead if attempt.number == 1 => MachineState::Gone,
+            Launching::Boots | Launching::Dead => MachineState::Booting,
             Launching::Fails(kind) => {
                 record::not_launched(&mut run.status, placement, kind, now);
                 if let (ErrorKind::NoCapacity, Some(class)) = (kind, &mut self.seen.class) {
                     let machine = attempt.placements[placement as usize].machine.clone();
                     let until = now + jiff::SignedDuration::from_mins(3);
-                    class.unavailable.push(Shortage { machine, until, cause: Cause::Capacity });
+                    class.unavailable.push(UnavailableOffering {
+                        machine,
+                        until,
+                        cause: Cause::Capacity,
+                    });
                 }
                 if let (ErrorKind::Invalid, Some(class)) = (kind, &mut self.seen.class) {
                     let until = now + STOPPED_FOR;
                     let (why, message) = (Refusal::Invalid, "no such image".to_owned());
-                    class.breaker = Some(Broken { why, message, since: now, until });
+                    class.breaker = Some(OpenBreaker { why, message, since: now, until });
                 }
                 return;
             }
         };
-        let machine = Instance {
-            id: InstanceId(format!("new-{}", slot.token(placement))),
-            slot: slot.clone(),
+        let machine = Machine {
+            id: MachineId(format!("new-{}", attempt_id.token(placement))),
+            attempt_id: attempt_id.clone(),
             placement,
             state,
             launched_at: now,
@@ -199,7 +211,7 @@ impl World {
 
 /// Checks what holds for every plan.
 fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
-    let Plan { row, status, prepare, actions } = decided;
+    let Plan { rule, status, prepare, actions } = decided;
     for action in actions {
         allowed(seen, status.as_ref(), action)?;
     }
@@ -209,7 +221,7 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     };
     let before = &run.status;
     kept(before, after)?;
-    entered(*row, before, after)?;
+    entered(*rule, before, after)?;
     let longest = if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
     if after.phase != Phase::Finished && (after.due < now() || after.due > now() + longest) {
         return Err(format!("an open run is due at {}", after.due));
@@ -220,7 +232,7 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
         return Err("phase, finished_at and outcome contradict each other".to_owned());
     }
     if let Some(prepare) = prepare
-        && (prepare.slot != run.slot(after.next) || after.phase != Phase::Waiting)
+        && (prepare.attempt_id != run.attempt_id(after.next) || after.phase != Phase::Waiting)
     {
         return Err("only the number next of a waiting run may be prepared".to_owned());
     }
@@ -236,7 +248,7 @@ fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
     let own = attempt.filter(|a| a.class == class.class.name).map(|a| (a.number, a.current()));
     let asks = decided.actions.iter().any(|a| matches!(a, Action::Launch { .. }));
-    if decided.prepare.is_some() || decided.row == Row::NextPlacement {
+    if decided.prepare.is_some() || decided.rule == Rule::NextPlacement {
         return Err("an attempt or a placement starts while the breaker is open".to_owned());
     }
     if asks && own.is_some() && seen.recorded_here != own {
@@ -248,10 +260,10 @@ fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
 fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Result<(), String> {
     let now_deleted = seen.run.as_ref().is_some_and(|r| r.deleted_at.is_some() && r.terminate_now);
     let fine = match action {
-        Action::Launch { slot, placement } => {
+        Action::Launch { attempt_id, placement } => {
             let attempt = status.and_then(|s| s.attempt.as_ref());
             attempt.zip(seen.run.as_ref()).is_some_and(|(a, run): (&Attempt, &Run)| {
-                *slot == run.slot(a.number)
+                *attempt_id == run.attempt_id(a.number)
                     && *placement == a.current()
                     && a.ended.is_none()
                     && seen.now <= a.decided_at + LAUNCH_WINDOW
@@ -259,26 +271,26 @@ fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Resu
                         || a.placements.last().is_some_and(|p| p.asked_again))
             })
         }
-        Action::Terminate { id, slot: _, row } => {
+        Action::Terminate { id, attempt_id: _, rule } => {
             let live = seen.machines.iter().any(|m| m.id == *id && m.is_live());
-            live && match row {
-                Row::Deleted => now_deleted,
-                Row::Overdue | Row::Unregistered => true,
+            live && match rule {
+                Rule::Deleted => now_deleted,
+                Rule::Overdue | Rule::Unregistered => true,
                 _ => false,
             }
         }
-        Action::Retire { id, slot: _, row } => {
+        Action::Retire { id, attempt_id: _, rule } => {
             let busy = seen.registrations.by_id(*id).is_some_and(|r| r.busy);
             let at_work = seen.machines.iter().any(|m| m.registration == *id && m.is_live());
-            matches!(row, Row::Spent | Row::Twin | Row::Void) && !(busy && at_work)
+            matches!(rule, Rule::Spent | Rule::Duplicate | Rule::Void) && !(busy && at_work)
         }
-        Action::Unseat { class, slot, row } => {
+        Action::Unseat { class, attempt_id, rule } => {
             let recorded = seen.run.as_ref().and_then(|r| r.status.attempt.as_ref());
             let own = recorded.is_some_and(|a| a.class == *class);
-            let live = seen.machines.iter().any(|m| m.slot == *slot && m.is_live());
-            *row == Row::SeatFree && !(own && live)
+            let live = seen.machines.iter().any(|m| m.attempt_id == *attempt_id && m.is_live());
+            *rule == Rule::SeatFree && !(own && live)
         }
-        Action::Remove => !seen.machines.iter().any(Instance::is_live),
+        Action::Remove => !seen.machines.iter().any(Machine::is_live),
     };
     if fine { Ok(()) } else { Err(format!("{action:?} is not allowed")) }
 }
@@ -314,9 +326,9 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
 }
 
 /// Checks that entering Running, Finished or `NoClass` voids the number in preparation.
-fn entered(row: Row, before: &Status, after: &Status) -> Result<(), String> {
+fn entered(rule: Rule, before: &Status, after: &Status) -> Result<(), String> {
     let enters = |phase: Phase| before.phase != phase && after.phase == phase;
-    let no_class = row == Row::NoClass
+    let no_class = rule == Rule::NoClass
         && (before.phase != Phase::Waiting || before.reason() != Some(Reason::NoClass));
     if (enters(Phase::Running) || enters(Phase::Finished) || no_class) && after.next <= before.next
     {

@@ -8,7 +8,7 @@ pub use faults::{Kind, Rule, Rules, When};
 pub use ledger::{Entry, Ledger};
 
 pub(crate) use faults::{chance, draw};
-pub(crate) use server::{Answer, Head, Reply, Server, Service, Twist, caller, request_id};
+pub(crate) use server::{Answer, Head, ReadFault, Reply, Server, Service, caller, request_id};
 
 use std::time::Duration;
 

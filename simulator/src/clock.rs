@@ -33,13 +33,13 @@ impl Clock for Virtual {
 
 /// The real time, accelerated `speed` times since its creation.
 #[derive(Clone, Copy, Debug)]
-pub struct Quick {
+pub struct AcceleratedClock {
     started: Instant,
     from: Timestamp,
     speed: u32,
 }
 
-impl Quick {
+impl AcceleratedClock {
     /// Creates a clock that shows `from` now and runs `speed` times as fast as the real one.
     pub fn new(from: Timestamp, speed: u32) -> Self {
         Self { started: Instant::now(), from, speed: speed.max(1) }
@@ -51,7 +51,7 @@ impl Quick {
     }
 }
 
-impl Clock for Quick {
+impl Clock for AcceleratedClock {
     fn now(&self) -> Timestamp {
         self.from + self.started.elapsed().saturating_mul(self.speed)
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn accelerated_time_needs_less_real_time() {
-        let clock = Quick::new(Timestamp::UNIX_EPOCH, 60);
+        let clock = AcceleratedClock::new(Timestamp::UNIX_EPOCH, 60);
         assert_eq!(clock.real(SignedDuration::from_mins(1)), std::time::Duration::from_secs(1));
         assert!(clock.now() >= Timestamp::UNIX_EPOCH);
     }

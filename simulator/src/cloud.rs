@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{
-    Attempt, EndedBy, Instance, InstanceId, InstanceState, Machine as Recipe, Market, Slot,
+    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec as Recipe, MachineState, Market,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::forge::Forge;
 use admission::{Admitted, Ask, Place, Stock};
-use machine::{Doing, Fate, Machine};
+use machine::{Doing, MachineOutcome, SimulatedMachine};
 
 /// How long an ended machine is still listed.
 pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);
@@ -81,14 +81,14 @@ pub type Pool = (String, String, Market);
 pub struct Cloud {
     /// The configuration.
     pub config: Config,
-    machines: BTreeMap<InstanceId, Machine>,
-    active: BTreeSet<InstanceId>,
+    machines: BTreeMap<MachineId, SimulatedMachine>,
+    active: BTreeSet<MachineId>,
     /// By token and zone: digest of the request, and the machines it created.
-    tokens: BTreeMap<(String, String), ([u8; 32], Vec<InstanceId>)>,
+    tokens: BTreeMap<(String, String), ([u8; 32], Vec<MachineId>)>,
     /// Pools without capacity, and until when.
     short: BTreeMap<Pool, Timestamp>,
     launches: Vec<Timestamp>,
-    foreign: BTreeSet<InstanceId>,
+    foreign: BTreeSet<MachineId>,
     made: u64,
     /// When the next event is due; cached because every step of the world asks for it.
     next_event: Option<Timestamp>,
@@ -109,7 +109,7 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
     /// Attempt ID of the machine.
-    pub slot: &'a Slot,
+    pub attempt_id: &'a AttemptId,
     /// Index of the placement.
     pub placement: u32,
     /// The recorded attempt.
@@ -119,7 +119,7 @@ pub struct Launch<'a> {
 impl Launch<'_> {
     /// Returns the client token.
     pub fn token(&self) -> String {
-        self.slot.token(self.placement)
+        self.attempt_id.token(self.placement)
     }
 
     /// Returns the machine spec.
@@ -171,8 +171,8 @@ impl Cloud {
         &mut self,
         now: Timestamp,
         ask: Launch<'_>,
-        fate: Fate,
-    ) -> Result<Instance, Refused> {
+        outcome: MachineOutcome,
+    ) -> Result<Machine, Refused> {
         let recipe = ask.recipe()?.clone();
         let token = ask.token();
         let wanted = Ask {
@@ -182,11 +182,11 @@ impl Cloud {
             least: 1,
             most: 1,
         };
-        let (ids, made) = self.run(now, &wanted, ask, &fate)?;
+        let (ids, made) = self.run(now, &wanted, ask, &outcome)?;
         // Exactly one is requested and returned; one of a known token in its current state.
         let machine = ids.first().and_then(|id| self.machines.get(id));
         let machine =
-            machine.map(|m| m.instance(if made { InstanceState::Booting } else { m.state() }));
+            machine.map(|m| m.seen_machine(if made { MachineState::Booting } else { m.state() }));
         machine.ok_or_else(|| Refused {
             kind: ErrorKind::Unavailable,
             code: "InternalError",
@@ -201,8 +201,8 @@ impl Cloud {
         now: Timestamp,
         wanted: &Ask<'_>,
         ask: Launch<'_>,
-        fate: &Fate,
-    ) -> Result<(Vec<InstanceId>, bool), Refused> {
+        outcome: &MachineOutcome,
+    ) -> Result<(Vec<MachineId>, bool), Refused> {
         let recipe = ask.recipe()?;
         let count = match self.admit(now, wanted)? {
             Admitted::Before(ids) => return Ok((ids, false)),
@@ -212,9 +212,10 @@ impl Cloud {
         let mut ids = Vec::new();
         for _ in 0..count {
             self.made += 1;
-            let id = InstanceId(format!("i-{:017x}", self.made));
-            let mut machine = Machine::new(id.clone(), ask, recipe.clone(), now, fate.clone());
-            if fate.stillborn {
+            let id = MachineId(format!("i-{:017x}", self.made));
+            let mut machine =
+                SimulatedMachine::new(id.clone(), ask, recipe.clone(), now, outcome.clone());
+            if outcome.stillborn {
                 machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
             }
             self.machines.insert(id.clone(), machine);
@@ -242,39 +243,39 @@ impl Cloud {
     }
 
     /// Adds a machine that is not ours: it carries no tag of ours and is never listed.
-    pub fn add_foreign(&mut self) -> InstanceId {
+    pub fn add_foreign(&mut self) -> MachineId {
         self.made += 1;
-        let id = InstanceId(format!("i-{:017x}", self.made));
+        let id = MachineId(format!("i-{:017x}", self.made));
         self.foreign.insert(id.clone());
         id
     }
 
     /// Returns whether a machine is not ours.
-    pub fn is_foreign(&self, id: &InstanceId) -> bool {
+    pub fn is_foreign(&self, id: &MachineId) -> bool {
         self.foreign.contains(id)
     }
 
     /// Returns the machine list as of `list_lag` ago, with ended machines for an hour after their
     /// end.
-    pub fn list(&self, now: Timestamp) -> Vec<Instance> {
-        let seen = |machine: &Machine| self.as_listed(machine, now);
+    pub fn list(&self, now: Timestamp) -> Vec<Machine> {
+        let seen = |machine: &SimulatedMachine| self.as_listed(machine, now);
         self.machines.values().filter_map(seen).collect()
     }
 
     /// Returns a machine by its ID, as the list shows it.
-    pub fn find(&self, now: Timestamp, id: &InstanceId) -> Option<Instance> {
+    pub fn find(&self, now: Timestamp, id: &MachineId) -> Option<Machine> {
         self.as_listed(self.machines.get(id)?, now)
     }
 
-    fn as_listed(&self, machine: &Machine, now: Timestamp) -> Option<Instance> {
+    fn as_listed(&self, machine: &SimulatedMachine, now: Timestamp) -> Option<Machine> {
         if machine.gone_at.is_some_and(|at| now > at + self.config.listed_after_end) {
             return None;
         }
-        Some(machine.instance(machine.state_at(now - self.config.list_lag)?))
+        Some(machine.seen_machine(machine.state_at(now - self.config.list_lag)?))
     }
 
     /// Terminates a machine; no effect if it is gone already.
-    pub fn terminate(&mut self, now: Timestamp, id: &InstanceId) {
+    pub fn terminate(&mut self, now: Timestamp, id: &MachineId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Request);
@@ -283,7 +284,7 @@ impl Cloud {
     }
 
     /// Interrupts a spot machine.
-    pub fn interrupt(&mut self, now: Timestamp, id: &InstanceId) {
+    pub fn interrupt(&mut self, now: Timestamp, id: &MachineId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Cloud);
@@ -292,7 +293,7 @@ impl Cloud {
     }
 
     /// Powers a machine off from within.
-    pub fn power_off(&mut self, now: Timestamp, id: &InstanceId) {
+    pub fn power_off(&mut self, now: Timestamp, id: &MachineId) {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Itself);
@@ -301,17 +302,17 @@ impl Cloud {
     }
 
     /// Returns all machines that were ever created.
-    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+    pub fn machines(&self) -> impl Iterator<Item = &SimulatedMachine> {
         self.machines.values()
     }
 
     /// Returns the current state of a machine, independent of the lag.
-    pub fn machine(&self, id: &InstanceId) -> Option<&Machine> {
+    pub fn machine(&self, id: &MachineId) -> Option<&SimulatedMachine> {
         self.machines.get(id)
     }
 
     /// Returns machines that boot or are up.
-    pub fn live(&self) -> impl Iterator<Item = &Machine> {
+    pub fn live(&self) -> impl Iterator<Item = &SimulatedMachine> {
         self.active.iter().filter_map(|id| self.machines.get(id)).filter(|m| m.is_live())
     }
 
@@ -322,7 +323,7 @@ impl Cloud {
 
     fn look_ahead(&mut self) {
         let machines = self.active.iter().filter_map(|id| self.machines.get(id));
-        self.next_event = machines.filter_map(Machine::next_event).min();
+        self.next_event = machines.filter_map(SimulatedMachine::next_event).min();
     }
 
     /// Processes all events due by now, in order of time. Returns descriptions of them.
@@ -344,7 +345,7 @@ impl Cloud {
             if let Some(machine) = self.machines.get_mut(&id) {
                 let what = machine.step(at, ends, forge);
                 if let Some(what) = what {
-                    told.push(format!("{} {id}: {what}", machine.slot));
+                    told.push(format!("{} {id}: {what}", machine.attempt_id));
                 }
                 if matches!(machine.doing, Doing::Gone) {
                     self.active.remove(&id);

@@ -30,18 +30,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
+use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 use tinqs_ci_reconciler::ports::Clock;
 use tokio::task::JoinHandle;
 
 pub use account::{Account, Image, InstanceType, SecurityGroup, Subnet};
 pub use bucket::{Bucket, Buckets};
-pub use events::{EventTarget, EventWeather};
+pub use events::{EventFaults, EventTarget};
 pub use guest::{Booted, GUEST, Guest, Processes, Running};
 pub use recipe::{Disk, MAX_USER_DATA, Metadata, Recipe};
 
 use crate::aws_wire::{Latency, Ledger, Rules, Server};
-use crate::cloud::machine::Fate;
+use crate::cloud::machine::MachineOutcome;
 use crate::cloud::{Cloud, LISTED_AFTER_END, TOKEN_KEPT};
 use crate::forge::Forge;
 use service::Query;
@@ -115,10 +115,10 @@ pub struct Ec2Options {
     /// Guest of the machines.
     pub guest: Option<Arc<dyn Guest>>,
     /// A forge for simulated runners: machines whose user data contains an identity then behave as
-    /// in `fate`, without a process. Do not call the wire while holding its lock.
+    /// in `outcome`, without a process. Do not call the wire while holding its lock.
     pub forge: Option<Arc<Mutex<Forge>>>,
     /// Behavior of simulated runners.
-    pub fate: Fate,
+    pub outcome: MachineOutcome,
     /// Called at each launch.
     pub recorded: Option<Recorded>,
     /// Actions denied to every caller: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
@@ -152,7 +152,10 @@ impl Default for Ec2Options {
             warning: SignedDuration::from_secs(120),
             guest: None,
             forge: None,
-            fate: Fate { starts_in: SignedDuration::from_secs(8), ..Fate::default() },
+            outcome: MachineOutcome {
+                starts_in: SignedDuration::from_secs(8),
+                ..MachineOutcome::default()
+            },
             recorded: None,
             denied: Vec::new(),
         }
@@ -182,7 +185,7 @@ impl Ec2Options {
 #[derive(Clone, Debug)]
 pub struct MachineSeen {
     /// Instance ID.
-    pub id: InstanceId,
+    pub id: MachineId,
     /// Parameters of its launch.
     pub recipe: Arc<Recipe>,
     /// Whether another party launched it.
@@ -190,7 +193,7 @@ pub struct MachineSeen {
     /// Availability zone.
     pub zone: String,
     /// Current state.
-    pub state: InstanceState,
+    pub state: MachineState,
     /// Code of `StateReason`; empty while live.
     pub reason: String,
     /// Output of its guest.
@@ -287,7 +290,7 @@ impl Ec2Wire {
     }
 
     /// Warns that a spot machine will be interrupted, and interrupts it after the warning time.
-    pub fn interrupt(&self, id: &InstanceId) {
+    pub fn interrupt(&self, id: &MachineId) {
         let mut state = self.shared.state();
         if let Some(record) = state.records.get_mut(id) {
             let now = self.shared.options.now();
@@ -298,13 +301,13 @@ impl Ec2Wire {
     }
 
     /// Interrupts a machine at once, without a warning.
-    pub fn interrupt_unwarned(&self, id: &InstanceId) {
+    pub fn interrupt_unwarned(&self, id: &MachineId) {
         self.end_by_cloud(id, "Server.SpotInstanceTermination");
     }
 
     /// Ends a machine for a reason of the cloud, such as `Server.InternalError` or
     /// `Client.VolumeLimitExceeded`.
-    pub fn end_by_cloud(&self, id: &InstanceId, reason: &str) {
+    pub fn end_by_cloud(&self, id: &MachineId, reason: &str) {
         let mut state = self.shared.state();
         let now = self.shared.options.now();
         state.end_by_cloud(now, id, reason);
@@ -319,7 +322,7 @@ impl Ec2Wire {
     }
 
     /// Sends an event that a machine has an elevated risk of interruption.
-    pub fn recommend_rebalance(&self, id: &InstanceId) {
+    pub fn recommend_rebalance(&self, id: &MachineId) {
         let mut state = self.shared.state();
         let zone = state.records.get(id).map(|r| state.cloud.zone(&r.recipe.subnet).to_owned());
         let body = events::rebalance(&self.shared.options, id, &zone.unwrap_or_default());
@@ -327,7 +330,7 @@ impl Ec2Wire {
     }
 
     /// Powers a machine off from within.
-    pub fn power_off(&self, id: &InstanceId) {
+    pub fn power_off(&self, id: &MachineId) {
         let mut state = self.shared.state();
         let now = self.shared.options.now();
         state.cloud.power_off(now, id);
@@ -343,7 +346,7 @@ impl Ec2Wire {
     pub fn add_foreign(
         &self,
         tags: BTreeMap<String, String>,
-    ) -> Result<InstanceId, crate::cloud::Refused> {
+    ) -> Result<MachineId, crate::cloud::Refused> {
         self.add_foreign_with_token(tags, "")
     }
 
@@ -356,20 +359,20 @@ impl Ec2Wire {
         &self,
         tags: BTreeMap<String, String>,
         token: &str,
-    ) -> Result<InstanceId, crate::cloud::Refused> {
+    ) -> Result<MachineId, crate::cloud::Refused> {
         let options = &self.shared.options;
         let foreign = Recipe::foreign(&options.account, tags);
         let recipe = Arc::new(Recipe { token: token.to_owned(), ..foreign });
         let launched = self.shared.state().launch(options, options.now(), &recipe, true);
         self.shared.changed.notify_one();
-        launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| InstanceId(String::new())))
+        launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| MachineId(String::new())))
     }
 
     /// Sends events about machines from now on, as `EventBridge` does.
-    pub fn send_events(&self, target: EventTarget, weather: EventWeather) {
+    pub fn send_events(&self, target: EventTarget, event_faults: EventFaults) {
         let mut state = self.shared.state();
         state.events.target = Some(target);
-        state.events.weather = weather;
+        state.events.event_faults = event_faults;
     }
 }
 

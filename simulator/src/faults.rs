@@ -49,7 +49,7 @@ impl Rng {
 
 /// Fault probabilities, from 0 to 1. The default has no faults.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
+pub struct FaultProfile {
     /// A replica dies at a suspension point, before or after a call's effect.
     pub crash: f64,
     /// A call or its whole replica pauses for up to 15 minutes at a suspension point.
@@ -117,12 +117,12 @@ pub struct Faults {
     pub until: Option<Timestamp>,
 }
 
-impl Faults {
+impl FaultProfile {
     /// Returns the faults at a time.
-    pub fn at(&self, now: Timestamp) -> Faults {
+    pub fn at(&self, now: Timestamp) -> FaultProfile {
         if self.until.is_some_and(|until| now >= until) {
             // A clock that is wrong stays wrong.
-            Faults { clocks_apart: self.clocks_apart, ..Faults::default() }
+            FaultProfile { clocks_apart: self.clocks_apart, ..FaultProfile::default() }
         } else {
             *self
         }
@@ -136,7 +136,7 @@ impl Faults {
 
 /// A complete failure for a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum OngoingFault {
     /// Every call of a port is refused.
     Down(Port),
     /// The forge assigns nothing although runners are idle.
@@ -178,9 +178,9 @@ impl Port {
 
 /// A period of trouble, counted from the start of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spell {
+pub struct FaultPeriod {
     /// The failure.
-    pub trouble: Trouble,
+    pub trouble: OngoingFault,
     /// Start.
     pub after: SignedDuration,
     /// Duration.
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn faults_end_at_their_end_time() {
         let end = Timestamp::UNIX_EPOCH;
-        let faults = Faults { crash: 0.5, until: Some(end), ..Faults::default() };
+        let faults = FaultProfile { crash: 0.5, until: Some(end), ..FaultProfile::default() };
         assert!(faults.at(end - SignedDuration::from_secs(1)).crash > 0.0);
         assert!(faults.at(end).crash == 0.0);
     }

@@ -9,12 +9,14 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::model::{Attempt, Class, ClassName, InstanceId, Run, RunName, Slot, Uid};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Class, ClassName, MachineId, Run, RunName, Uid,
+};
 
 use crate::executor::Group;
 
 pub use calls::{RetireTruth, TerminateTruth};
-pub use time::Excuse;
+pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
 const REMEMBERED: usize = 20_000;
@@ -57,17 +59,17 @@ pub struct Laws {
     told: VecDeque<String>,
     hash: Sha256,
     /// Every attempt ever recorded, in its last recorded form.
-    attempts: BTreeMap<Slot, Attempt>,
+    attempts: BTreeMap<AttemptId, Attempt>,
     /// The highest attempt number of each incarnation.
     highest: BTreeMap<(RunName, Uid), u32>,
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
-    looks: u64,
+    reconciles: u64,
     /// When a replica was last told that launches of a class are refused until a person fixes
     /// something.
     stopped: BTreeMap<(Group, ClassName), Timestamp>,
     /// Attempts for which the cloud made duplicate machines, by its own fault.
-    twinned: BTreeSet<Slot>,
+    twinned: BTreeSet<AttemptId>,
     /// How often each run was woken.
     woken: BTreeMap<RunName, u64>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
@@ -77,7 +79,7 @@ pub struct Laws {
     /// Runs whose records were rewritten at random.
     scrambled: BTreeSet<RunName>,
     /// Machines that were live when all records were lost.
-    orphans: BTreeSet<InstanceId>,
+    orphans: BTreeSet<MachineId>,
     /// When every replica knew the current classes.
     configured_at: Option<Timestamp>,
     /// The longest wait of a job, and the job.
@@ -113,7 +115,7 @@ impl Laws {
             highest: BTreeMap::new(),
             writes: BTreeMap::new(),
             written: BTreeMap::new(),
-            looks: 0,
+            reconciles: 0,
             stopped: BTreeMap::new(),
             twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
@@ -161,18 +163,18 @@ impl Laws {
     }
 
     /// Records that all records are lost; `live` are the machines at that time.
-    pub fn on_lost_table(&mut self, live: impl Iterator<Item = InstanceId>) {
+    pub fn on_lost_table(&mut self, live: impl Iterator<Item = MachineId>) {
         self.records_lost = true;
         self.orphans.extend(live);
     }
 
     /// Records that a record was rewritten at random. Only its new content counts from now on.
     pub fn on_scrambled(&mut self, run: &Run) {
-        self.attempts.retain(|slot, _| slot.run != run.name);
+        self.attempts.retain(|attempt_id, _| attempt_id.run != run.name);
         self.highest.retain(|(name, _), _| *name != run.name);
         self.scrambled.insert(run.name.clone());
         if let Some(attempt) = &run.status.attempt {
-            self.attempts.insert(run.slot(attempt.number), attempt.clone());
+            self.attempts.insert(run.attempt_id(attempt.number), attempt.clone());
         }
     }
 
@@ -221,8 +223,8 @@ impl Laws {
     }
 
     /// Returns the number of reconciles.
-    pub fn looks(&self) -> u64 {
-        self.looks
+    pub fn reconciles(&self) -> u64 {
+        self.reconciles
     }
 
     /// Returns how often each run was written.
@@ -275,11 +277,12 @@ mod tests {
     fn only_a_duplicate_machine_may_lose_its_registration() {
         let start = Timestamp::UNIX_EPOCH;
         let mut laws = Laws::new(1, start);
-        let slot =
-            |job: i64| format!("tq-job-{job}-0a1b2c3d-1").parse::<Slot>().expect("an attempt ID");
-        laws.twinned.insert(slot(1));
+        let attempt_id = |job: i64| {
+            format!("tq-job-{job}-0a1b2c3d-1").parse::<AttemptId>().expect("an attempt ID")
+        };
+        laws.twinned.insert(attempt_id(1));
         let truth =
-            |job: i64, works| RetireTruth { name: slot(job).to_string(), works, lives: true };
+            |job: i64, works| RetireTruth { name: attempt_id(job).to_string(), works, lives: true };
         laws.on_retire(start, 101, &truth(1, false));
         assert!(laws.violations().is_empty());
         laws.on_retire(start, 102, &truth(2, false));
@@ -294,14 +297,14 @@ mod tests {
         let start = Timestamp::UNIX_EPOCH;
         let mut laws = Laws::new(1, start);
         let class = |name: &str| ClassName(name.to_owned());
-        let slot: Slot = "tq-job-1-0a1b2c3d-1".parse().expect("an attempt ID");
+        let attempt_id: AttemptId = "tq-job-1-0a1b2c3d-1".parse().expect("an attempt ID");
         laws.on_stopped(start, 1, &class("bad"));
         let later = |seconds| start + SignedDuration::from_secs(seconds);
-        laws.on_asked(later(1), 2, &slot, &class("bad"));
-        laws.on_asked(later(1), 1, &slot, &class("good"));
-        laws.on_asked(later(300), 1, &slot, &class("bad"));
+        laws.on_asked(later(1), 2, &attempt_id, &class("bad"));
+        laws.on_asked(later(1), 1, &attempt_id, &class("good"));
+        laws.on_asked(later(300), 1, &attempt_id, &class("bad"));
         assert!(laws.violations().is_empty());
-        laws.on_asked(later(299), 1, &slot, &class("bad"));
+        laws.on_asked(later(299), 1, &attempt_id, &class("bad"));
         assert_eq!(laws.violations().len(), 1);
     }
 }

@@ -1,7 +1,6 @@
 //! Histories: what people push and when, under which fault profile, and the outcome. [`run`] plays
 //! a seed's history in a [`World`](crate::world::World).
 
-mod deeds;
 mod draw;
 mod drive;
 mod narrow;
@@ -11,8 +10,9 @@ mod profile;
 mod profiles;
 mod replica;
 mod scramble;
+mod user_actions;
 
 pub use draw::linux;
 pub use drive::{chronicle, run, run_scheduled};
 pub use outcome::Outcome;
-pub use profile::{Deed, Profile};
+pub use profile::{Profile, UserAction};

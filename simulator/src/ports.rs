@@ -17,15 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
 
 use crate::executor::{Group, Scheduler};
-use crate::faults::{Port, Trouble};
-use crate::schedule::Mishap;
+use crate::faults::{OngoingFault, Port};
+use crate::schedule::ScheduledFault;
 use crate::world::{Shared, World, lock};
 
 pub(crate) use forge::{hint, waiting_job};
 
 /// One replica's access to the world: all five ports.
 #[derive(Clone)]
-pub struct Mouth {
+pub struct SimulatedPorts {
     world: Shared,
     pace: Pace,
 }
@@ -78,13 +78,13 @@ const LISTINGS: [&str; 8] = [
 ];
 
 /// The effect of the faults on a call at a suspension point.
-enum Weather {
+enum CallOutcome {
     Goes(SignedDuration),
     Crashes,
     Fails,
 }
 
-impl Mouth {
+impl SimulatedPorts {
     /// Creates the ports of a replica in a simulation.
     pub fn simulated(world: Shared, scheduler: Scheduler, group: Group) -> Self {
         Self { world, pace: Pace::Simulated { scheduler, group } }
@@ -97,13 +97,13 @@ impl Mouth {
 
     /// Returns all five ports, with a clock.
     pub fn ports(self, clock: Arc<dyn Clock>) -> Ports {
-        let mouth = Arc::new(self);
+        let simulated_ports = Arc::new(self);
         Ports {
             clock,
-            store: mouth.clone(),
-            queue: mouth.clone(),
-            compute: mouth.clone(),
-            forge: mouth,
+            store: simulated_ports.clone(),
+            queue: simulated_ports.clone(),
+            compute: simulated_ports.clone(),
+            forge: simulated_ports,
         }
     }
 
@@ -117,11 +117,11 @@ impl Mouth {
         call: Call,
         effect: impl FnOnce(&mut World, Timestamp) -> Result<T, PortError> + Send,
     ) -> Result<T, PortError> {
-        let (began, mishap) = {
+        let (began, scheduled_fault) = {
             let mut world = self.world();
             (world.now(), world.schedule.begins(call.name))
         };
-        self.suspend(&call, Side::Before, mishap).await?;
+        self.suspend(&call, Side::Before, scheduled_fault).await?;
         let result = {
             let mut world = self.world();
             if matches!(self.pace, Pace::Live) {
@@ -140,7 +140,7 @@ impl Mouth {
             }
             result
         };
-        self.suspend(&call, Side::After, mishap).await?;
+        self.suspend(&call, Side::After, scheduled_fault).await?;
         result
     }
 
@@ -163,31 +163,29 @@ impl Mouth {
         &self,
         call: &Call,
         side: Side,
-        mishap: Option<Mishap>,
+        scheduled_fault: Option<ScheduledFault>,
     ) -> Result<(), PortError> {
         let Pace::Simulated { scheduler, group } = &self.pace else { return Ok(()) };
-        let weather = match (mishap, side) {
-            (Some(Mishap::Refused), Side::Before) | (Some(Mishap::ReplyLost), Side::After) => {
-                Weather::Fails
-            }
-            (Some(Mishap::CrashBefore), Side::Before) | (Some(Mishap::CrashAfter), Side::After) => {
-                Weather::Crashes
-            }
-            _ => self.weather(scheduler, *group, call, side),
+        let call_outcome = match (scheduled_fault, side) {
+            (Some(ScheduledFault::Refused), Side::Before)
+            | (Some(ScheduledFault::ReplyLost), Side::After) => CallOutcome::Fails,
+            (Some(ScheduledFault::CrashBefore), Side::Before)
+            | (Some(ScheduledFault::CrashAfter), Side::After) => CallOutcome::Crashes,
+            _ => self.call_outcome(scheduler, *group, call, side),
         };
-        match weather {
-            Weather::Goes(wait) => {
+        match call_outcome {
+            CallOutcome::Goes(wait) => {
                 scheduler.sleep(wait).await;
                 Ok(())
             }
-            Weather::Crashes => {
+            CallOutcome::Crashes => {
                 let who = self.who();
                 let line = format!("{who}{} {}: the replica dies {side:?}", call.name, call.about);
                 self.world().tell(&line);
                 scheduler.crash(*group);
                 std::future::pending().await
             }
-            Weather::Fails => {
+            CallOutcome::Fails => {
                 let message = match side {
                     Side::Before => "simulated: refused",
                     Side::After => "simulated: the reply was lost",
@@ -200,19 +198,25 @@ impl Mouth {
         }
     }
 
-    fn weather(&self, scheduler: &Scheduler, group: Group, call: &Call, side: Side) -> Weather {
+    fn call_outcome(
+        &self,
+        scheduler: &Scheduler,
+        group: Group,
+        call: &Call,
+        side: Side,
+    ) -> CallOutcome {
         let mut world = self.world();
         let now = world.now();
         let faults = world.faults.at(now);
         if world.strikes("crash", faults.crash) {
-            return Weather::Crashes;
+            return CallOutcome::Crashes;
         }
         let port = call.port();
         let cloud = port == Port::Compute.name();
         let fails = match side {
             Side::Before if world.is_down(now, port) => {
                 world.count("down");
-                return Weather::Fails;
+                return CallOutcome::Fails;
             }
             Side::Before => world.strikes("refused", faults.refused),
             Side::After => {
@@ -221,7 +225,7 @@ impl Mouth {
             }
         };
         if fails {
-            return Weather::Fails;
+            return CallOutcome::Fails;
         }
         let mut most = SignedDuration::from_millis(60);
         if world.strikes("pause", faults.pause) {
@@ -240,18 +244,18 @@ impl Mouth {
         if world.strikes("slow", faults.slow.max(slow)) {
             most = most.max(SignedDuration::from_mins(5));
         }
-        Weather::Goes(world.rng.between(SignedDuration::from_millis(2), most))
+        CallOutcome::Goes(world.rng.between(SignedDuration::from_millis(2), most))
     }
 }
 
 impl World {
     fn is_down(&self, now: Timestamp, port: &str) -> bool {
-        let down = |(trouble, from, until): &(Trouble, Timestamp, Timestamp)| {
-            matches!(trouble, Trouble::Down(which) if which.name() == port)
+        let down = |(trouble, from, until): &(OngoingFault, Timestamp, Timestamp)| {
+            matches!(trouble, OngoingFault::Down(which) if which.name() == port)
                 && *from <= now
                 && now < *until
         };
-        self.spells.iter().any(down)
+        self.periods.iter().any(down)
     }
 }
 

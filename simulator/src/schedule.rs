@@ -18,7 +18,7 @@ pub(crate) const MUTATING: [&str; 9] = [
 
 /// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Mishap {
+pub enum ScheduledFault {
     /// The call has no effect and returns `Unavailable`.
     Refused,
     /// The replica dies before the effect.
@@ -29,7 +29,7 @@ pub enum Mishap {
     CrashAfter,
 }
 
-impl Mishap {
+impl ScheduledFault {
     /// All scheduled faults.
     pub const ALL: [Self; 4] =
         [Self::Refused, Self::CrashBefore, Self::ReplyLost, Self::CrashAfter];
@@ -41,7 +41,7 @@ pub type Place = (&'static str, u64);
 /// The scheduled faults, and all calls.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
-    planned: BTreeMap<Place, Mishap>,
+    planned: BTreeMap<Place, ScheduledFault>,
     begun: BTreeMap<&'static str, u64>,
     history: Vec<Place>,
     struck: usize,
@@ -49,21 +49,21 @@ pub struct Schedule {
 
 impl Schedule {
     /// Creates a schedule of these faults.
-    pub fn of(mishaps: &[(Place, Mishap)]) -> Self {
-        Self { planned: mishaps.iter().copied().collect(), ..Self::default() }
+    pub fn of(scheduled_faults: &[(Place, ScheduledFault)]) -> Self {
+        Self { planned: scheduled_faults.iter().copied().collect(), ..Self::default() }
     }
 
     /// Records the start of a call. Returns its scheduled fault.
-    pub(crate) fn begins(&mut self, name: &'static str) -> Option<Mishap> {
+    pub(crate) fn begins(&mut self, name: &'static str) -> Option<ScheduledFault> {
         let times = self.begun.entry(name).or_insert(0);
         *times += 1;
         let place = (name, *times);
         if MUTATING.contains(&name) {
             self.history.push(place);
         }
-        let mishap = self.planned.get(&place).copied();
-        self.struck += usize::from(mishap.is_some());
-        mishap
+        let scheduled_fault = self.planned.get(&place).copied();
+        self.struck += usize::from(scheduled_fault.is_some());
+        scheduled_fault
     }
 
     /// Returns all calls that change something, in the order of their start.
@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn a_scheduled_fault_occurs_at_its_call_only() {
-        let mut schedule = Schedule::of(&[(("store.put", 2), Mishap::ReplyLost)]);
+        let mut schedule = Schedule::of(&[(("store.put", 2), ScheduledFault::ReplyLost)]);
         assert_eq!(schedule.begins("store.put"), None);
         assert_eq!(schedule.begins("store.get"), None);
-        assert_eq!(schedule.begins("store.put"), Some(Mishap::ReplyLost));
+        assert_eq!(schedule.begins("store.put"), Some(ScheduledFault::ReplyLost));
         assert_eq!(schedule.begins("store.put"), None);
         assert_eq!(schedule.struck(), 1);
         assert_eq!(schedule.history(), [("store.put", 1), ("store.put", 2), ("store.put", 3)]);

@@ -19,10 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-pub use queue::{QueueSettings, QueueWeather};
+pub use queue::{QueueFaults, QueueSettings};
 
 use crate::aws_wire::{
-    Answer, Head, Latency, Ledger, Reply, Rules, Server, Service, Twist, caller, chance,
+    Answer, Head, Latency, Ledger, ReadFault, Reply, Rules, Server, Service, caller, chance,
 };
 use crate::ec2_wire::EventTarget;
 use json::Fault;
@@ -49,7 +49,7 @@ pub struct SqsOptions {
     /// Latency of operations.
     pub latency: Latency,
     /// Faults of messages.
-    pub weather: QueueWeather,
+    pub queue_faults: QueueFaults,
     /// Share of batch entries that fail, from 0 to 1.
     pub batch_failures: f64,
     /// Maximum size of a batch in bytes.
@@ -66,7 +66,7 @@ impl Default for SqsOptions {
             region: "us-east-1".to_owned(),
             queues: Vec::new(),
             latency: Latency { of: Vec::new(), other: Duration::from_millis(8) },
-            weather: QueueWeather::default(),
+            queue_faults: QueueFaults::default(),
             batch_failures: 0.0,
             most_batch_bytes: 1 << 20,
         }
@@ -91,7 +91,7 @@ impl SqsOptions {
 struct Shared {
     options: SqsOptions,
     queues: Mutex<BTreeMap<String, Queue>>,
-    weather: Mutex<QueueWeather>,
+    queue_faults: Mutex<QueueFaults>,
     batched: AtomicU64,
     polls: AtomicUsize,
     changed: Notify,
@@ -111,8 +111,8 @@ impl Shared {
         lock(&self.queues)
     }
 
-    fn weather(&self) -> QueueWeather {
-        lock(&self.weather).clone()
+    fn queue_faults(&self) -> QueueFaults {
+        lock(&self.queue_faults).clone()
     }
 
     fn url_of(&self, name: &str) -> String {
@@ -143,8 +143,8 @@ impl Shared {
         attributes: Value,
         delay: SignedDuration,
     ) -> String {
-        let weather = self.weather();
-        let air = (&weather, self.options.seed, self.options.quick(LATE));
+        let queue_faults = self.queue_faults();
+        let air = (&queue_faults, self.options.seed, self.options.quick(LATE));
         let id = queue.send(Timestamp::now(), body, attributes, delay, air);
         self.changed.notify_waiters();
         id
@@ -215,9 +215,9 @@ impl Service for Json {
         }
     }
 
-    fn carry_out<'a>(&'a self, call: &'a Call, twist: &'a Twist) -> Answer<'a> {
+    fn carry_out<'a>(&'a self, call: &'a Call, read_fault: &'a ReadFault) -> Answer<'a> {
         Box::pin(async move {
-            match ops::answer(&self.0, &call.op, &call.body, twist).await {
+            match ops::answer(&self.0, &call.op, &call.body, read_fault).await {
                 Ok((body, items)) => Reply {
                     status: 200,
                     code: String::new(),
@@ -271,10 +271,10 @@ impl SqsWire {
     /// Binds and serves. Must be called in a tokio runtime.
     pub fn start(options: SqsOptions) -> io::Result<Self> {
         let queues = options.queues.iter().map(|(n, s)| (n.clone(), Queue::new(s.clone())));
-        let (port, weather) = (options.port, options.weather.clone());
+        let (port, queue_faults) = (options.port, options.queue_faults.clone());
         let shared = Arc::new(Shared {
             queues: Mutex::new(queues.collect()),
-            weather: Mutex::new(weather),
+            queue_faults: Mutex::new(queue_faults),
             options,
             batched: AtomicU64::new(0),
             polls: AtomicUsize::new(0),
@@ -313,8 +313,8 @@ impl SqsWire {
     }
 
     /// Changes the faults of messages from now on.
-    pub fn weather(&self, weather: QueueWeather) {
-        *lock(&self.shared.weather) = weather;
+    pub fn queue_faults(&self, queue_faults: QueueFaults) {
+        *lock(&self.shared.queue_faults) = queue_faults;
     }
 
     /// Returns the bodies of all messages in a queue, including hidden ones, oldest first.

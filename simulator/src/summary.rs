@@ -26,7 +26,7 @@ struct Sums {
     runs: u64,
     writes: u64,
     most_writes: u32,
-    looks: u64,
+    reconciles: u64,
     longest_wait: i64,
 }
 
@@ -43,7 +43,7 @@ impl Sums {
         self.writes += outcome.writes();
         let most = outcome.writes_per_run.values().max().copied().unwrap_or(0);
         self.most_writes = self.most_writes.max(most);
-        self.looks += outcome.looks;
+        self.reconciles += outcome.reconciles;
         self.longest_wait = self.longest_wait.max(outcome.longest_wait.as_secs());
     }
 }
@@ -124,7 +124,7 @@ impl fmt::Display for Summary {
                 per(sums.launches, sums.ran),
                 per(sums.writes, sums.runs),
                 sums.most_writes,
-                per(sums.looks, sums.runs),
+                per(sums.reconciles, sums.runs),
                 sums.longest_wait,
                 sums.broken,
             )?;
@@ -138,7 +138,7 @@ impl fmt::Display for Summary {
             total(|s| s.machines),
             total(|s| s.launches),
             total(|s| s.writes),
-            total(|s| s.looks),
+            total(|s| s.reconciles),
         )?;
         let faults: Vec<String> = self.struck.iter().map(|(k, n)| format!("{k} {n}")).collect();
         writeln!(

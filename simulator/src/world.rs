@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Class, Machine, Market, Outcome as RunOutcome, RunName, serving};
+use tinqs_ci_reconciler::model::{
+    Class, MachineSpec, Market, Outcome as RunOutcome, RunName, serving,
+};
 use tinqs_ci_reconciler::ports::Clock;
 
-use crate::cloud::machine::{self, Doing, Fate};
+use crate::cloud::machine::{self, Doing, MachineOutcome};
 use crate::cloud::{self, Cloud};
-use crate::faults::{Faults, Port, Rng, Trouble};
+use crate::faults::{FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::{self, Forge};
-use crate::laws::{Excuse, Laws};
+use crate::laws::{Allowance, Laws};
 use crate::schedule::Schedule;
 
 pub use records::Records;
@@ -50,9 +52,9 @@ pub struct World {
     /// The queue.
     pub wakes: Wakes,
     /// Fault probabilities.
-    pub faults: Faults,
+    pub faults: FaultProfile,
     /// Periods in which one thing fails: trouble, start, end.
-    pub spells: Vec<(Trouble, Timestamp, Timestamp)>,
+    pub periods: Vec<(OngoingFault, Timestamp, Timestamp)>,
     /// The controller's source of demand.
     pub demand: Demand,
     /// Jobs whose push was accepted, without a job list.
@@ -92,8 +94,8 @@ impl World {
             cloud: Cloud::new(cloud::Config::default()),
             records: Records::default(),
             wakes: Wakes::default(),
-            faults: Faults::default(),
-            spells: Vec::new(),
+            faults: FaultProfile::default(),
+            periods: Vec::new(),
             demand: Demand::Jobs,
             taken: BTreeSet::new(),
             schedule: Schedule::default(),
@@ -140,9 +142,9 @@ impl World {
         }
         let forge = self.forge.clone();
         let mut forge = lock(&forge);
-        if !self.spells.is_empty() {
-            forge.config.mute_until = self.ends_at(now, Trouble::Mute);
-            forge.config.down_until = self.ends_at(now, Trouble::Down(Port::Forge));
+        if !self.periods.is_empty() {
+            forge.config.mute_until = self.ends_at(now, OngoingFault::Mute);
+            forge.config.down_until = self.ends_at(now, OngoingFault::Down(Port::Forge));
         }
         let told = self.cloud.tick(now, &mut forge);
         for line in told {
@@ -156,7 +158,7 @@ impl World {
                 self.stands_still(now + LEARNS_WITHIN);
             }
             let forgotten = now < self.stands_still_until;
-            let excuse = Excuse { forgotten, ..self.excuse(now, &forge) };
+            let excuse = Allowance { forgotten, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
         drop(forge);
@@ -164,22 +166,22 @@ impl World {
     }
 
     /// Returns the end of a trouble if it is current.
-    fn ends_at(&self, now: Timestamp, trouble: Trouble) -> Option<Timestamp> {
-        let there = |(what, from, until): &&(Trouble, Timestamp, Timestamp)| {
+    fn ends_at(&self, now: Timestamp, trouble: OngoingFault) -> Option<Timestamp> {
+        let there = |(what, from, until): &&(OngoingFault, Timestamp, Timestamp)| {
             *what == trouble && *from <= now && now < *until
         };
-        self.spells.iter().filter(there).map(|(_, _, until)| *until).max()
+        self.periods.iter().filter(there).map(|(_, _, until)| *until).max()
     }
 
     /// Returns whether a trouble is current.
-    pub fn suffers(&self, now: Timestamp, trouble: Trouble) -> bool {
+    pub fn suffers(&self, now: Timestamp, trouble: OngoingFault) -> bool {
         self.ends_at(now, trouble).is_some()
     }
 
     /// Returns whether the cloud rejects the image of a machine spec.
-    pub(crate) fn has_bad_image(&self, now: Timestamp, machine: &Machine) -> bool {
-        self.spells.iter().any(|(trouble, from, until)| {
-            let bad = matches!(trouble, Trouble::BadImage(image) if *image == machine.image);
+    pub(crate) fn has_bad_image(&self, now: Timestamp, machine: &MachineSpec) -> bool {
+        self.periods.iter().any(|(trouble, from, until)| {
+            let bad = matches!(trouble, OngoingFault::BadImage(image) if *image == machine.image);
             bad && *from <= now && now < *until
         })
     }
@@ -205,14 +207,14 @@ impl World {
     }
 
     /// Returns the conditions that no controller can overcome now.
-    fn excuse(&self, now: Timestamp, forge: &Forge) -> Excuse {
-        let down = |port| self.suffers(now, Trouble::Down(port));
+    fn excuse(&self, now: Timestamp, forge: &Forge) -> Allowance {
+        let down = |port| self.suffers(now, OngoingFault::Down(port));
         let cut_off = [Port::Store, Port::Queue, Port::Compute, Port::Forge].into_iter().any(down);
-        let idle = [Trouble::Mute, Trouble::Drought, Trouble::Denied];
+        let idle = [OngoingFault::Mute, OngoingFault::Drought, OngoingFault::Denied];
         let idle = idle.into_iter().any(|trouble| self.suffers(now, trouble));
         let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(now, job));
         let hopeless = hopeless.map(|job| job.id).collect();
-        Excuse { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
+        Allowance { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
     }
 
     /// Returns whether a job gets no machine: it was given up or deleted, its class has no working
@@ -221,34 +223,35 @@ impl World {
         let given_up = self.records.run(&RunName::job(job.id)).is_some_and(|run| {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
         });
-        let broken = |m: &Machine| {
+        let broken = |m: &MachineSpec| {
             self.faults.broken_kind == Some(m.kind.as_str()) || self.has_bad_image(now, m)
         };
         let class = serving(&self.laws.classes, &job.spec.runs_on);
         let clogged = |class: &Class| {
-            let hangs = |m: &machine::Machine| m.doing == Doing::Hung && m.class == class.name;
+            let hangs =
+                |m: &machine::SimulatedMachine| m.doing == Doing::Hung && m.class == class.name;
             class.has_limit() && self.cloud.live().any(hangs)
         };
         given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
     }
 
     /// Draws the outcome of a machine that is launched now.
-    pub fn fate(&mut self, recipe: Option<&Machine>) -> Fate {
-        let weather = self.faults.at(self.now());
+    pub fn outcome(&mut self, recipe: Option<&MachineSpec>) -> MachineOutcome {
+        let faults = self.faults.at(self.now());
         let seconds = SignedDuration::from_secs;
         let spot = recipe.is_some_and(|m| m.market == Market::Spot);
-        let broken = recipe.is_some_and(|m| weather.broken_kind == Some(m.kind.as_str()));
-        let interrupted = spot && self.strikes("interrupted", weather.interrupted);
-        Fate {
+        let broken = recipe.is_some_and(|m| faults.broken_kind == Some(m.kind.as_str()));
+        let interrupted = spot && self.strikes("interrupted", faults.interrupted);
+        MachineOutcome {
             boots_in: self.rng.between(seconds(12), seconds(40)),
             starts_in: self.rng.between(seconds(5), seconds(20)),
             interrupted_in: interrupted.then(|| self.rng.between(seconds(1), seconds(600))),
-            stillborn: self.strikes("stillborn", weather.stillborn),
-            silent: self.strikes("silent", weather.silent),
-            never_online: broken || self.strikes("never_online", weather.never_online),
-            hangs_idle: self.strikes("hangs_idle", weather.hangs_idle),
-            hangs_after_job: self.strikes("hangs_after_job", weather.hangs_after_job),
-            ignores_timer: self.strikes("ignores_timer", weather.ignores_timer),
+            stillborn: self.strikes("stillborn", faults.stillborn),
+            silent: self.strikes("silent", faults.silent),
+            never_online: broken || self.strikes("never_online", faults.never_online),
+            hangs_idle: self.strikes("hangs_idle", faults.hangs_idle),
+            hangs_after_job: self.strikes("hangs_after_job", faults.hangs_after_job),
+            ignores_timer: self.strikes("ignores_timer", faults.ignores_timer),
         }
     }
 }

@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
-use tinqs_ci_simulator::faults::{Faults, Rng};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
+use tinqs_ci_simulator::faults::{FaultProfile, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
-use tinqs_ci_simulator::play::{Deed, Outcome, Profile, run_scheduled};
-use tinqs_ci_simulator::schedule::{Mishap, Place, Schedule};
+use tinqs_ci_simulator::play::{Outcome, Profile, UserAction, run_scheduled};
+use tinqs_ci_simulator::schedule::{Place, Schedule, ScheduledFault};
 use tinqs_ci_simulator::world::Demand;
 
 /// The seed of every world: determines the duration of calls and boots.
 const SEED: u64 = 7;
 
 fn class() -> Class {
-    let machine = |subnet: &str| Machine {
+    let machine = |subnet: &str| MachineSpec {
         kind: "c7a.large".to_owned(),
         subnet: subnet.to_owned(),
         market: Market::OnDemand,
@@ -41,26 +41,26 @@ fn class() -> Class {
     }
 }
 
-fn push(jobs: usize) -> Vec<(SignedDuration, Deed)> {
+fn push(jobs: usize) -> Vec<(SignedDuration, UserAction)> {
     let job = |n| JobSpec {
         work: SignedDuration::from_secs(40),
         ..JobSpec::new(format!("build ({n})"), &["linux"])
     };
     let jobs = (0..jobs).map(job).collect();
-    vec![(SignedDuration::from_secs(5), Deed::Push { repo: "acme/widget".to_owned(), jobs })]
+    vec![(SignedDuration::from_secs(5), UserAction::Push { repo: "acme/widget".to_owned(), jobs })]
 }
 
 /// Creates a profile without random faults.
 fn fair(
     name: &'static str,
-    deeds: fn(&mut Rng) -> Vec<(SignedDuration, Deed)>,
+    user_actions: fn(&mut Rng) -> Vec<(SignedDuration, UserAction)>,
     replicas: u64,
 ) -> Profile {
     Profile {
         name,
-        weather: |_| Faults::default(),
-        spells: |_| Vec::new(),
-        deeds,
+        faults: |_| FaultProfile::default(),
+        periods: |_| Vec::new(),
+        user_actions,
         lasts: SignedDuration::ZERO,
         classes: vec![class()],
         replicas: (replicas, replicas),
@@ -72,7 +72,7 @@ fn fair(
 }
 
 /// The scheduled faults of a history.
-type Case = Vec<(Place, Mishap)>;
+type Case = Vec<(Place, ScheduledFault)>;
 
 /// Returns a description of the failure, if any.
 fn wrong(outcome: &Outcome, schedule: &Schedule, case: &Case, jobs: usize) -> Option<String> {
@@ -133,7 +133,9 @@ fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
 /// Extends each case by one fault at each call after its last.
 fn one_more(cases: &[Case], after: &[Vec<Place>]) -> Vec<Case> {
     let further = |case: &Case, place: Place| {
-        Mishap::ALL.map(|mishap| case.iter().copied().chain([(place, mishap)]).collect::<Case>())
+        ScheduledFault::ALL.map(|scheduled_fault| {
+            case.iter().copied().chain([(place, scheduled_fault)]).collect::<Case>()
+        })
     };
     let pairs = cases.iter().zip(after);
     pairs.flat_map(|(case, places)| places.iter().flat_map(move |p| further(case, *p))).collect()

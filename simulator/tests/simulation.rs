@@ -93,7 +93,7 @@ fn machines_per_job(outcomes: &[Outcome]) -> f64 {
 }
 
 /// Plays a profile. Asserts that its faults occurred and that every seed has enough jobs.
-fn weathered(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
+fn with_faults(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
     let outcomes = play(profile, count);
     for outcome in &outcomes {
         let Outcome { seed, jobs, ran, replicas, removals, simulated, struck, .. } = outcome;
@@ -142,7 +142,7 @@ fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal()
 
 #[test]
 fn steal_shares_machines_and_creates_one_per_job() {
-    let outcomes = weathered(&Profile::steal(), 40, &[]);
+    let outcomes = with_faults(&Profile::steal(), 40, &[]);
     for outcome in &outcomes {
         let Outcome { seed, jobs, ran, machines, .. } = outcome;
         assert_eq!((*jobs, *ran, *machines), (120, 120, 120), "seed {seed}");
@@ -167,7 +167,7 @@ fn no_run_waits_in_vain_for_a_displacing_jobs_machine() {
 
 #[test]
 fn silence() {
-    for outcome in weathered(&Profile::silence(), 40, &["silent"]) {
+    for outcome in with_faults(&Profile::silence(), 40, &["silent"]) {
         let Outcome { seed, ran, machines, .. } = outcome;
         assert_eq!((ran, machines), (120, 120), "seed {seed}");
     }
@@ -176,14 +176,14 @@ fn silence() {
 #[test]
 fn machines() {
     let faults = ["never_online", "hangs_idle", "hangs_after_job", "ignores_timer"];
-    let outcomes = weathered(&Profile::machines(), SEEDS, &faults);
+    let outcomes = with_faults(&Profile::machines(), SEEDS, &faults);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || (1.05..1.35).contains(&needed), "{needed} machines per job");
 }
 
 #[test]
 fn lost() {
-    let outcomes = weathered(&Profile::lost(), SEEDS, &["records_lost"]);
+    let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || needed < 1.05, "{needed} machines per job");
 }
@@ -193,7 +193,7 @@ fn lost() {
 fn chaos() {
     let faults =
         ["crash", "pause", "refused", "reply_lost", "slow", "conflict", "down", "interrupted"];
-    let outcomes = weathered(&Profile::chaos(), 2 * SEEDS, &faults);
+    let outcomes = with_faults(&Profile::chaos(), 2 * SEEDS, &faults);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || needed < 1.25, "{needed} machines per job");
     let runs = sum(&outcomes, |o| o.writes_per_run.len()) as f64;
@@ -203,7 +203,7 @@ fn chaos() {
 
 #[test]
 fn twins() {
-    let outcomes = weathered(&Profile::twins(), SEEDS, &["reply_lost"]);
+    let outcomes = with_faults(&Profile::twins(), SEEDS, &["reply_lost"]);
     assert!(outcomes.len() < 10 || machines_per_job(&outcomes) > 1.0, "no machine was duplicated");
 }
 
@@ -211,13 +211,13 @@ fn twins() {
 /// written for this once.
 #[test]
 fn broken() {
-    let outcomes = weathered(&Profile::broken(), SEEDS, &["bad_image", "reply_lost", "crash"]);
+    let outcomes = with_faults(&Profile::broken(), SEEDS, &["bad_image", "reply_lost", "crash"]);
     refused_rarely(&outcomes, "bad_image", 1);
 }
 
 #[test]
 fn denied() {
-    let outcomes = weathered(&Profile::denied(), SEEDS, &["denied"]);
+    let outcomes = with_faults(&Profile::denied(), SEEDS, &["denied"]);
     refused_rarely(&outcomes, "denied", 2);
 }
 
@@ -238,7 +238,7 @@ macro_rules! profiles {
     ($($name:ident: $($fault:literal),*;)+) => { $(
         #[test]
         fn $name() {
-            weathered(&Profile::$name(), SEEDS, &[$($fault),*]);
+            with_faults(&Profile::$name(), SEEDS, &[$($fault),*]);
         }
     )+ };
 }

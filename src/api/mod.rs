@@ -5,4 +5,6 @@ mod plan_view;
 mod types;
 
 pub use plan_view::plan_view;
-pub use types::{Change, Class, Health, List, Machine, Part, Plan, Problem, Ready, Registration};
+pub use types::{
+    Change, Class, Health, List, MachineView, Part, Plan, Problem, Ready, Registration,
+};

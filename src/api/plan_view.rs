@@ -1,32 +1,32 @@
 //! The plan of the next reconcile, for people.
 
 use tinqs_ci_reconciler::model::{Observation, Run, Status};
-use tinqs_ci_reconciler::plan::{self, Action, Prepare, Row, record};
+use tinqs_ci_reconciler::plan::{self, Action, Prepare, Rule, record};
 
 use super::types::{Change, Plan};
 
 /// Returns the plan for an observation, in the order of execution. It covers one reconcile; later
 /// steps depend on the results and appear when asked again.
 pub fn plan_view(seen: &Observation) -> Plan {
-    let plan::Plan { row, status, prepare, actions } = plan::plan(seen);
+    let plan::Plan { rule, status, prepare, actions } = plan::plan(seen);
     let mut changes: Vec<Change> = Vec::new();
     let (last, first): (Vec<&Action>, Vec<&Action>) =
         actions.iter().partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
-    changes.extend(first.into_iter().map(|action| of_action(seen, action, row)));
+    changes.extend(first.into_iter().map(|action| of_action(seen, action, rule)));
     if let Some(prepare) = &prepare {
-        changes.extend(of_prepare(prepare, row));
+        changes.extend(of_prepare(prepare, rule));
     } else if let (Some(run), Some(status)) = (&seen.run, &status)
         && record::worth_writing(run, status, seen.now)
     {
-        changes.push(write(run, status, row));
+        changes.push(write(run, status, rule));
     }
-    changes.extend(last.into_iter().map(|action| of_action(seen, action, row)));
+    changes.extend(last.into_iter().map(|action| of_action(seen, action, rule)));
     Plan {
         name: seen.name.to_string(),
         settled: changes.is_empty(),
         phase: seen.run.as_ref().map(|run| run.status.phase),
         next_phase: status.map(|status| status.phase),
-        row: row.to_string(),
+        rule: rule.to_string(),
         changes,
         observation: Some(seen.clone()),
     }
@@ -36,32 +36,32 @@ fn change(sign: &str, what: String, verb: &str, why: String) -> Change {
     Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why }
 }
 
-fn because(row: Row, why: &str) -> String {
-    format!("{why}; {row}")
+fn because(rule: Rule, why: &str) -> String {
+    format!("{why}; {rule}")
 }
 
-fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
+fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
     match action {
-        Action::Unseat { class, slot, row } => {
-            let why = because(*row, &format!("{slot} no longer needs it"));
+        Action::Unseat { class, attempt_id, rule } => {
+            let why = because(*rule, &format!("{attempt_id} no longer needs it"));
             change("-", format!("seat {class}"), "unseat", why)
         }
-        Action::Retire { id, slot, row } => {
-            let why = because(*row, &format!("{slot} is no longer usable"));
+        Action::Retire { id, attempt_id, rule } => {
+            let why = because(*rule, &format!("{attempt_id} is no longer usable"));
             change("-", format!("registration {id}"), "retire", why)
         }
-        Action::Terminate { id, slot, row } => {
-            let why = because(*row, &format!("{slot} must not run any longer"));
+        Action::Terminate { id, attempt_id, rule } => {
+            let why = because(*rule, &format!("{attempt_id} must not run any longer"));
             change("-", format!("machine {id}"), "terminate", why)
         }
-        Action::Launch { slot, placement } => {
+        Action::Launch { attempt_id, placement } => {
             let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
             let index = usize::try_from(*placement).unwrap_or(usize::MAX);
             let placed = attempt.and_then(|attempt| attempt.placements.get(index));
             let machine = placed.map(|p| format!("{}, {}: ", p.machine.kind, p.machine.market));
             let why = format!("{}recorded but missing", machine.unwrap_or_default());
-            let what = format!("machine {}", slot.token(*placement));
-            change("+", what, "launch", because(Row::Launch, &why))
+            let what = format!("machine {}", attempt_id.token(*placement));
+            change("+", what, "launch", because(Rule::Launch, &why))
         }
         Action::Remove => {
             let why = because(decided, "nothing is left to clean up");
@@ -70,24 +70,24 @@ fn of_action(seen: &Observation, action: &Action, decided: Row) -> Change {
     }
 }
 
-fn of_prepare(prepare: &Prepare, row: Row) -> Vec<Change> {
-    let Prepare { slot, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
+fn of_prepare(prepare: &Prepare, rule: Rule) -> Vec<Change> {
+    let Prepare { attempt_id, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
         prepare;
     let mut changes = Vec::new();
     if seat.is_some() {
-        let why = because(Row::Seat, "the class has a limit");
+        let why = because(Rule::Seat, "the class has a limit");
         changes.push(change("+", format!("seat {class}"), "seat", why));
     }
-    let why = because(row, &format!("labels {}", labels.join(", ")));
-    changes.push(change("+", format!("registration {slot}"), "register", why));
-    let why = because(row, "recorded before the launch");
-    changes.push(change("+", format!("attempt {}", slot.number), "write", why));
-    let why = because(Row::Launch, &format!("{}, {}", machine.kind, machine.market));
-    changes.push(change("+", format!("machine {}", slot.token(0)), "launch", why));
+    let why = because(rule, &format!("labels {}", labels.join(", ")));
+    changes.push(change("+", format!("registration {attempt_id}"), "register", why));
+    let why = because(rule, "recorded before the launch");
+    changes.push(change("+", format!("attempt {}", attempt_id.number), "write", why));
+    let why = because(Rule::Launch, &format!("{}, {}", machine.kind, machine.market));
+    changes.push(change("+", format!("machine {}", attempt_id.token(0)), "launch", why));
     changes
 }
 
-fn write(run: &Run, status: &Status, row: Row) -> Change {
+fn write(run: &Run, status: &Status, rule: Rule) -> Change {
     let phases = match (run.status.phase, status.phase) {
         (before, after) if before == after => format!("stays {after:?}"),
         (before, after) => format!("{before:?} becomes {after:?}"),
@@ -102,5 +102,5 @@ fn write(run: &Run, status: &Status, row: Row) -> Change {
         Some(condition) => format!("{phases}: {}", condition.message),
         None => phases,
     };
-    change("~", "run".to_owned(), "write", because(row, &why))
+    change("~", "run".to_owned(), "write", because(rule, &why))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{InstanceState, Market, Observation, Phase, Reason};
+use tinqs_ci_reconciler::model::{MachineState, Market, Observation, Phase, Reason};
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,11 +19,11 @@ pub struct List<T> {
 
 /// A machine with the installation's tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Machine {
+pub struct MachineView {
     /// The ID in the cloud.
     pub id: String,
     /// The attempt ID: `tq-<run>-<uid8>-<attempt>`.
-    pub slot: String,
+    pub attempt_id: String,
     /// The run that it was launched for.
     pub run: String,
     /// The class.
@@ -35,7 +35,7 @@ pub struct Machine {
     /// The purchase option.
     pub market: Market,
     /// The state.
-    pub state: InstanceState,
+    pub state: MachineState,
     /// The time of the launch.
     #[schemars(with = "String")]
     pub launched_at: Timestamp,
@@ -50,7 +50,7 @@ pub struct Registration {
     /// The ID at the forge.
     pub id: i64,
     /// The attempt ID, which is the runner's name.
-    pub slot: String,
+    pub attempt_id: String,
     /// The run that it was created for.
     pub run: String,
     /// Whether the runner contacted the forge within the last minute.
@@ -94,7 +94,7 @@ pub struct Plan {
     /// The next phase; `null` if the record would be removed.
     pub next_phase: Option<Phase>,
     /// The rule of the decision table that decides the next state.
-    pub row: String,
+    pub rule: String,
     /// The planned changes, in order.
     pub changes: Vec<Change>,
     /// The observation that the plan is made from.

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::{Class, List, Machine, Plan, Problem, Registration};
+use crate::api::{Class, List, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
 
 /// The default address of the server.
@@ -291,7 +291,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn machines(&self) -> Result<List<Machine>, Error> {
+    pub async fn machines(&self) -> Result<List<MachineView>, Error> {
         self.get(&["machines"], "list", "machines").await
     }
 

@@ -5,13 +5,13 @@
 //! verified, and records are stored in a file. Only the machines and the clock differ from `serve`.
 
 mod host;
-mod story;
-mod teller;
+mod reporter;
+mod scenario;
 
 use std::time::Duration;
 
 use host::Host;
-use teller::Teller;
+use reporter::Reporter;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The acceleration of the simulated time at `speed` 1.
@@ -94,10 +94,10 @@ impl Summary {
 pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
     let DemoOptions { stay, seed, speed } = options;
     let host = Host::start(seed, factor(speed)).await?;
-    let mut teller = Teller::new(&host);
-    let (host, summary) = story::tell(&mut teller, host).await?;
+    let mut reporter = Reporter::new(&host);
+    let (host, summary) = scenario::tell(&mut reporter, host).await?;
     if stay {
-        stay_until_signal(&mut teller, &host).await?;
+        stay_until_signal(&mut reporter, &host).await?;
     }
     host.end().await;
     Ok(summary)
@@ -114,19 +114,19 @@ fn factor(speed: f64) -> u32 {
     factor
 }
 
-async fn stay_until_signal(teller: &mut Teller, host: &Host) -> Result<(), Error> {
+async fn stay_until_signal(reporter: &mut Reporter, host: &Host) -> Result<(), Error> {
     let mut terminated =
         signal(SignalKind::terminate()).map_err(Error::host("wait for signals"))?;
     let mut interrupted =
         signal(SignalKind::interrupt()).map_err(Error::host("wait for signals"))?;
     let url = host.server_url();
-    teller.say(&format!("the server keeps running at {url} until Ctrl-C; try:"));
-    teller.say(&format!("  tinqs-ci get runs --server {url}"));
+    reporter.say(&format!("the server keeps running at {url} until Ctrl-C; try:"));
+    reporter.say(&format!("  tinqs-ci get runs --server {url}"));
     loop {
         tokio::select! {
             _ = terminated.recv() => return Ok(()),
             _ = interrupted.recv() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(50)) => teller.look(host),
+            () = tokio::time::sleep(Duration::from_millis(50)) => reporter.update(host),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `doctor`: checks everything that `serve` needs, and suggests fixes.
 
-mod facts;
 mod forge;
+mod forge_answers;
 mod host;
 mod push;
 
@@ -15,9 +15,9 @@ use crate::settings::StoreUrl;
 use crate::settings::{self, Env};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-pub use facts::Facts;
 pub use forge::forge_checks;
-pub use host::{Disk, Neighbour, Program, compute_checks, data_check, neighbour_check};
+pub use forge_answers::ForgeAnswers;
+pub use host::{Disk, ListenerCheck, Program, compute_checks, data_check, neighbour_check};
 
 /// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ impl Report {
 
 /// The scope of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum CheckScope {
     /// Only this host.
     Offline,
     /// This host, the forge and the cloud.
@@ -78,7 +78,7 @@ pub enum Reach {
 }
 
 /// Runs all checks.
-pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
+pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Report {
     let loaded = match settings::load(file, env) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -98,7 +98,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
     let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
-    if reach == Reach::Offline || !in_cloud {
+    if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
     }
     checks.push(neighbour_check(
@@ -107,10 +107,10 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: Reach) -> Report {
     ));
     let path = env.get("PATH").map(String::as_str).unwrap_or_default();
     checks.extend(compute_checks(&settings.compute, &host::programs(path).await));
-    if reach == Reach::All {
+    if reach == CheckScope::All {
         checks.extend(check_aws(settings).await);
-        let facts = Facts::gather(&settings.forge).await;
-        checks.extend(forge_checks(settings, &facts));
+        let answers = ForgeAnswers::gather(&settings.forge).await;
+        checks.extend(forge_checks(settings, &answers));
     }
     Report::new(checks)
 }

@@ -51,14 +51,14 @@ impl Failure {
     pub fn end(self) -> ExitCode {
         let Self { code, lines, hint } = self;
         let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        let calm = Style::new().bold();
+        let bold = Style::new().bold();
         let mut to = anstream::stderr().lock();
         // If standard error cannot be written, there is nowhere to report that.
         for line in lines {
             let _ = writeln!(to, "{error}error:{error:#} {}", escape(&line));
         }
         if let Some(hint) = hint {
-            let _ = writeln!(to, "{calm}hint:{calm:#} {}", escape(&hint));
+            let _ = writeln!(to, "{bold}hint:{bold:#} {}", escape(&hint));
         }
         ExitCode::from(code)
     }

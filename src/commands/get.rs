@@ -10,7 +10,7 @@ use super::args::{Get, Output, Phase};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
-use crate::api::{Class, List, Machine, Registration};
+use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
 use crate::commands::print::{self, Detail, Listed, Table};
 use crate::settings::Env;
@@ -123,8 +123,8 @@ struct Machines<'a> {
 }
 
 impl Source for Machines<'_> {
-    type Thing = Machine;
-    async fn list(&self) -> Result<List<Machine>, client::Error> {
+    type Thing = MachineView;
+    async fn list(&self) -> Result<List<MachineView>, client::Error> {
         let mut list = self.client.machines().await?;
         list.items.retain(|machine| self.class.is_none_or(|class| machine.class == class));
         Ok(list)

@@ -12,9 +12,9 @@ use tinqs_ci_reconciler::model::Secret;
 
 use super::failure::{Failure, out};
 use crate::settings::{Env, address, label_problem, listen, scope};
-use ask::Asker;
+use ask::Prompter;
 use tinqs_ci_gitea::client::{Access, Client, Rights};
-use tinqs_ci_gitea::demand::{self, Means, Mode, Refusal};
+use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -82,17 +82,17 @@ struct Answers {
 /// An answer is missing or invalid, the forge cannot be reached, or a file already exists.
 pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let files = write::Files::beside(&flags.output)?;
-    let mut asker = Asker::new(flags.yes);
-    missing(&flags, env, &asker)?;
-    let (url, version) = forge_url(&flags, env, &mut asker).await?;
-    let (token, token_place) = token(&flags, env, &mut asker)?;
+    let mut prompter = Prompter::new(flags.yes);
+    missing(&flags, env, &prompter)?;
+    let (url, version) = forge_url(&flags, env, &mut prompter).await?;
+    let (token, token_place) = token(&flags, env, &mut prompter)?;
     files.free(&token_place)?;
-    let (scope, client, mode) = scope_of(&flags, &url, &version, &token, &mut asker).await?;
-    let labels = labels(&flags, &mut asker)?;
-    let listen = listen_at(&flags, &mut asker)?;
-    let webhook_url = webhook_url(&flags, listen, &mut asker)?;
+    let (scope, client, mode) = scope_of(&flags, &url, &version, &token, &mut prompter).await?;
+    let labels = labels(&flags, &mut prompter)?;
+    let listen = listen_at(&flags, &mut prompter)?;
+    let webhook_url = webhook_url(&flags, listen, &mut prompter)?;
     let create_webhook = flags.create_webhook
-        || asker.yes_or_no("Create the webhook in Gitea now?").unwrap_or(false);
+        || prompter.yes_or_no("Create the webhook in Gitea now?").unwrap_or(false);
     if create_webhook && webhook_url.contains(THIS_HOST) {
         return Err(Failure::usage(
             "--create-webhook needs --webhook-url when listening on all addresses",
@@ -125,8 +125,8 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
 }
 
 /// Without a terminal, reports all missing flags that have no default.
-fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
-    if asker.can_ask() {
+fn missing(flags: &Flags, env: &Env, prompter: &Prompter) -> Result<(), Failure> {
+    if prompter.can_ask() {
         return Ok(());
     }
     let set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
@@ -153,7 +153,7 @@ fn missing(flags: &Flags, env: &Env, asker: &Asker) -> Result<(), Failure> {
 async fn forge_url(
     flags: &Flags,
     env: &Env,
-    asker: &mut Asker,
+    prompter: &mut Prompter,
 ) -> Result<(String, Version), Failure> {
     let variable = env.get("GITEA_URL").filter(|url| !url.is_empty());
     let mut given = flags.url.as_ref().or(variable).cloned();
@@ -161,7 +161,7 @@ async fn forge_url(
         let was_given = given.is_some();
         let text = match given.take() {
             Some(text) => text,
-            None => asker.ask("Address of your Gitea", None)?,
+            None => prompter.ask("Address of your Gitea", None)?,
         };
         let problem = match address(&text) {
             Err(message) => {
@@ -181,7 +181,7 @@ async fn forge_url(
                     .hint("check the address, and that the server is running"),
             },
         };
-        if was_given || !asker.can_ask() {
+        if was_given || !prompter.can_ask() {
             return Err(problem);
         }
         problem.end();
@@ -226,7 +226,11 @@ fn client(
     })
 }
 
-fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPlace), Failure> {
+fn token(
+    flags: &Flags,
+    env: &Env,
+    prompter: &mut Prompter,
+) -> Result<(Secret, TokenPlace), Failure> {
     if let Some(token) = &flags.token {
         return Ok((Secret::new(token.trim()), TokenPlace::Beside));
     }
@@ -247,7 +251,7 @@ fn token(flags: &Flags, env: &Env, asker: &mut Asker) -> Result<(Secret, TokenPl
         return Ok((Secret::new(token.as_str()), TokenPlace::Variable("GITEA_TOKEN")));
     }
     let answer =
-        asker.ask_hidden("Access token (from Settings → Applications; input is hidden)")?;
+        prompter.ask_hidden("Access token (from Settings → Applications; input is hidden)")?;
     if answer.is_empty() {
         return Err(Failure::usage("no access token was entered")
             .hint("create one in Gitea: Settings → Applications → Generate New Token"));
@@ -260,7 +264,7 @@ async fn scope_of(
     url: &str,
     version: &Version,
     token: &Secret,
-    asker: &mut Asker,
+    prompter: &mut Prompter,
 ) -> Result<(Scope, Client, Mode), Failure> {
     let unusable = |error: tinqs_ci_gitea::client::Error| {
         Failure::usage(format!("cannot query the forge: {error}")).hint("check the token")
@@ -279,7 +283,7 @@ async fn scope_of(
     let usual = if user.is_ok_and(|user| user.is_admin) { "all" } else { "user" };
     let text = match &flags.scope {
         Some(text) => text.clone(),
-        None => asker.ask_or("Scope of jobs (all, user, org:NAME, repo:OWNER/NAME)", usual)?,
+        None => prompter.ask_or("Scope of jobs (all, user, org:NAME, repo:OWNER/NAME)", usual)?,
     };
     let scope = scope(&text).map_err(|_| {
         Failure::usage(format!("--scope: \"{}\" is not valid", cut(&text, 60)))
@@ -322,7 +326,7 @@ fn mode(
         ));
     }
     // `init` creates a secret in every mode.
-    let means = Means { wanted, secret: true };
+    let means = DemandConfig { wanted, secret: true };
     let choice = demand::choose(means, version, rights).map_err(|refusal| {
         Failure::failed(escape(&refusal.to_string()))
             .hint("--demand push needs no job list, only a webhook that sends pushes")
@@ -333,11 +337,12 @@ fn mode(
     Ok(choice.mode)
 }
 
-fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {
+fn labels(flags: &Flags, prompter: &mut Prompter) -> Result<Vec<String>, Failure> {
     let given = if let Some(labels) = &flags.labels {
         labels.clone()
     } else {
-        let text = asker.ask_or("Labels of the machines (* serves any job except `host`)", "*")?;
+        let text =
+            prompter.ask_or("Labels of the machines (* serves any job except `host`)", "*")?;
         text.split(',').map(str::to_owned).collect()
     };
     let labels: Vec<String> = given.iter().map(|label| label.trim().to_owned()).collect();
@@ -348,10 +353,10 @@ fn labels(flags: &Flags, asker: &mut Asker) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn listen_at(flags: &Flags, asker: &mut Asker) -> Result<SocketAddr, Failure> {
+fn listen_at(flags: &Flags, prompter: &mut Prompter) -> Result<SocketAddr, Failure> {
     let text = match &flags.listen {
         Some(text) => text.clone(),
-        None => asker.ask_or("Address to listen on for webhooks", "127.0.0.1:8080")?,
+        None => prompter.ask_or("Address to listen on for webhooks", "127.0.0.1:8080")?,
     };
     listen(&text).map_err(|message| {
         let message = if message.is_empty() { "not an address".to_owned() } else { message };
@@ -363,7 +368,11 @@ fn listen_at(flags: &Flags, asker: &mut Asker) -> Result<SocketAddr, Failure> {
 /// A placeholder for an address that only the user knows.
 const THIS_HOST: &str = "THIS-HOST";
 
-fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<String, Failure> {
+fn webhook_url(
+    flags: &Flags,
+    listen: SocketAddr,
+    prompter: &mut Prompter,
+) -> Result<String, Failure> {
     let text = if let Some(text) = &flags.webhook_url {
         text.clone()
     } else {
@@ -373,7 +382,7 @@ fn webhook_url(flags: &Flags, listen: SocketAddr, asker: &mut Asker) -> Result<S
             ip => ip.to_string(),
         };
         let usual = format!("http://{host}:{}/webhook", listen.port());
-        let answer = asker.ask_or("Webhook URL, as your Gitea reaches this server", &usual)?;
+        let answer = prompter.ask_or("Webhook URL, as your Gitea reaches this server", &usual)?;
         if answer == usual {
             return Ok(usual);
         }

@@ -53,7 +53,7 @@ pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
 
 /// The output of `version`.
 #[derive(Serialize)]
-struct This {
+struct BuildInfo {
     name: &'static str,
     version: &'static str,
     features: Vec<&'static str>,
@@ -62,7 +62,7 @@ struct This {
 }
 
 pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
-    let this = This {
+    let this = BuildInfo {
         name: "tinqs-ci",
         version: env!("CARGO_PKG_VERSION"),
         features: if AWS { vec!["aws"] } else { Vec::new() },

@@ -118,7 +118,7 @@ async fn dispatch(
             init::run(flags, env).await
         }
         Verb::Doctor { config, output, offline } => {
-            let reach = if offline { doctor::Reach::Offline } else { doctor::Reach::All };
+            let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
             let report = doctor::examine(config.config.as_deref(), env, reach).await;
             out(&match output {
                 TextOrJson::Text => report.text(),

@@ -4,10 +4,10 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::controller::SweepReport;
-use tinqs_ci_reconciler::model::{Instance, Observation, Run};
+use tinqs_ci_reconciler::model::{Machine, Observation, Run};
 use tinqs_ci_reconciler::plan::Plan;
 
-use crate::api::{self, Class, List, Machine, Problem, Ready, Registration};
+use crate::api::{self, Class, List, MachineView, Problem, Ready, Registration};
 use tinqs_ci_local::process::Ended;
 use tinqs_ci_local::store::Projection;
 
@@ -30,7 +30,7 @@ pub fn plan() -> Value {
 pub fn answers() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     generator.subschema_for::<List<Run>>();
-    generator.subschema_for::<List<Machine>>();
+    generator.subschema_for::<List<MachineView>>();
     generator.subschema_for::<List<Registration>>();
     generator.subschema_for::<List<Class>>();
     generator.subschema_for::<api::Plan>();
@@ -46,7 +46,7 @@ pub fn embedded() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     generator.subschema_for::<Run>();
     generator.subschema_for::<Projection>();
-    generator.subschema_for::<Instance>();
+    generator.subschema_for::<Machine>();
     generator.subschema_for::<Ended>();
     definitions(generator, "The files of the embedded store and of process machines")
 }

@@ -9,18 +9,18 @@ use tinqs_ci_workflow::jobs::{self, PlannedJob};
 use tinqs_ci_workflow::notify::{
     self, At, Context, Files, Nothing, Notification, Notified, notify_remembering,
 };
-use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Memory, Why, is_pull_request};
+use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Why, WorkflowCache, is_pull_request};
 use tinqs_ci_workflow::{Dialect, files, yaml};
 
 use tinqs_ci_gitea::client::{Changes, Client, Folders};
-use tinqs_ci_gitea::occasion::{Occasion, by_actions};
 use tinqs_ci_gitea::owner_and_name;
+use tinqs_ci_gitea::trigger_event::{TriggerEvent, by_actions};
 
 /// The result of evaluating a trigger event.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
     /// The trigger event, with the commit that was evaluated.
-    pub occasion: Occasion,
+    pub trigger_event: TriggerEvent,
     /// The Gitea version whose rules apply.
     pub dialect: Dialect,
     /// The changed files; `None` if no filter needs them.
@@ -55,19 +55,19 @@ pub struct WorkflowRun {
 
 /// The workflow files of the head and base commits, and the cache of parsed files.
 struct Read<'m> {
-    head: Texts,
-    base: Texts,
-    memory: &'m Memory,
+    head: WorkflowFiles,
+    base: WorkflowFiles,
+    cache: &'m WorkflowCache,
 }
 
 /// Workflow files, and the folder that contains them.
 #[derive(Default)]
-struct Texts {
+struct WorkflowFiles {
     texts: Files,
     directories: Vec<String>,
 }
 
-impl Texts {
+impl WorkflowFiles {
     /// Returns the file of a workflow.
     fn of(&self, workflow: &str) -> Option<&str> {
         let directory = self.directories.first()?;
@@ -83,31 +83,32 @@ impl Texts {
 pub async fn evaluate(
     client: &Client,
     dialect: Dialect,
-    occasion: &Occasion,
+    trigger_event: &TriggerEvent,
 ) -> Result<Option<Evaluated>, PortError> {
-    let mut occasion = occasion.clone();
-    if occasion.commit.is_empty() {
-        match client.tip(&occasion.repo, &occasion.default_branch).await? {
-            Some(tip) => occasion.commit = tip,
+    let mut trigger_event = trigger_event.clone();
+    if trigger_event.commit.is_empty() {
+        match client.tip(&trigger_event.repo, &trigger_event.default_branch).await? {
+            Some(tip) => trigger_event.commit = tip,
             None => return Ok(None),
         }
     }
     let mut notes = Vec::new();
-    let Some(head) = texts(client, &occasion.repo, &occasion.commit, &mut notes).await? else {
+    let Some(head) = texts(client, &trigger_event.repo, &trigger_event.commit, &mut notes).await?
+    else {
         return Ok(None);
     };
-    let base = match &occasion.base {
-        Some((_, sha)) => texts(client, &occasion.repo, sha, &mut notes).await?,
+    let base = match &trigger_event.base {
+        Some((_, sha)) => texts(client, &trigger_event.repo, sha, &mut notes).await?,
         None => None,
     };
-    let read = Read { head, base: base.unwrap_or_default(), memory: client.said() };
-    let mut context = context(&occasion, &read);
+    let read = Read { head, base: base.unwrap_or_default(), cache: client.said() };
+    let mut context = context(&trigger_event, &read);
     let unknown = Changed::Unknown(NOT_READ.to_owned());
-    let mut notified = judge(&occasion, &read, &unknown, &context, dialect);
+    let mut notified = judge(&trigger_event, &read, &unknown, &context, dialect);
     let mut changed = None;
     let mut known = unknown;
     if asks_for_changes(&notified) {
-        let found = changes(client, &occasion).await?;
+        let found = changes(client, &trigger_event).await?;
         if matches!(found, Changes::Some(_)) {
             notes.push("the change is too large to read: some changed files are missing".into());
         }
@@ -115,14 +116,15 @@ pub async fn evaluate(
             Changes::All(files) | Changes::Some(files) => Changed::Files(files.clone()),
             Changes::Unknown(why) => Changed::Unknown(why.clone()),
         };
-        notified = judge(&occasion, &read, &known, &context, dialect);
+        notified = judge(&trigger_event, &read, &known, &context, dialect);
         changed = Some(found);
     }
     // Ask for the rest only if a workflow run depends on it.
-    let look = Look { client, occasion: &occasion, read: &read, changed: &known, dialect };
-    let notified = look.closer(&mut context, notified, &mut notes).await?;
-    let runs = runs(client, &occasion, &read, &notified, dialect).await?;
-    Ok(Some(Evaluated { occasion, dialect, changed, notified, runs, notes }))
+    let evaluator =
+        Evaluator { client, trigger_event: &trigger_event, read: &read, changed: &known, dialect };
+    let notified = evaluator.closer(&mut context, notified, &mut notes).await?;
+    let runs = runs(client, &trigger_event, &read, &notified, dialect).await?;
+    Ok(Some(Evaluated { trigger_event, dialect, changed, notified, runs, notes }))
 }
 
 /// Placeholder for the changed files until a filter needs them.
@@ -133,7 +135,7 @@ async fn texts(
     repo: &str,
     commit: &str,
     notes: &mut Vec<String>,
-) -> Result<Option<Texts>, PortError> {
+) -> Result<Option<WorkflowFiles>, PortError> {
     let Some(Folders { files, there }) =
         client.workflow_files(repo, commit, &files::DIRECTORIES).await?
     else {
@@ -149,40 +151,43 @@ async fn texts(
             Err(why) => notes.push(format!("{}: {why}", file.path)),
         }
     }
-    Ok(Some(Texts { texts, directories }))
+    Ok(Some(WorkflowFiles { texts, directories }))
 }
 
-fn context(occasion: &Occasion, read: &Read<'_>) -> Context {
+fn context(trigger_event: &TriggerEvent, read: &Read<'_>) -> Context {
     let mut directories = read.head.directories.clone();
     directories.extend(
         read.base.directories.iter().filter(|d| !read.head.directories.contains(d)).cloned(),
     );
-    let message = occasion.message.clone().unwrap_or_default();
-    let pull = is_pull_request(&occasion.event);
+    let message = trigger_event.message.clone().unwrap_or_default();
+    let pull = is_pull_request(&trigger_event.event);
     Context {
-        default_branch: occasion.default_branch.clone(),
+        default_branch: trigger_event.default_branch.clone(),
         tip_message: if pull { String::new() } else { message.clone() },
         title: pull.then_some(message),
         directories,
-        from_fork: occasion.fork,
-        by_actions: by_actions(&occasion.payload),
-        restricted: occasion.payload.pointer("/sender/restricted") == Some(&Value::Bool(true)),
+        from_fork: trigger_event.fork,
+        by_actions: by_actions(&trigger_event.payload),
+        restricted: trigger_event.payload.pointer("/sender/restricted") == Some(&Value::Bool(true)),
         ..Context::default()
     }
 }
 
 fn judge(
-    occasion: &Occasion,
+    trigger_event: &TriggerEvent,
     read: &Read<'_>,
     changed: &Changed,
     context: &Context,
     dialect: Dialect,
 ) -> Notified {
-    let event =
-        Event { name: &occasion.event, payload: &occasion.payload, git_ref: &occasion.git_ref };
+    let event = Event {
+        name: &trigger_event.event,
+        payload: &trigger_event.payload,
+        git_ref: &trigger_event.git_ref,
+    };
     let files = &read.head.texts;
     let what = Notification { event, files, base_files: &read.base.texts, changed };
-    notify_remembering(&what, context, dialect, read.memory)
+    notify_remembering(&what, context, dialect, read.cache)
 }
 
 /// Whether a filter needs the changed files.
@@ -195,9 +200,9 @@ fn asks_for_changes(notified: &Notified) -> bool {
     all.into_iter().any(|(_, evaluation)| asks(evaluation))
 }
 
-async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortError> {
-    let Occasion { repo, commit, .. } = occasion;
-    match &occasion.before {
+async fn changes(client: &Client, trigger_event: &TriggerEvent) -> Result<Changes, PortError> {
+    let TriggerEvent { repo, commit, .. } = trigger_event;
+    match &trigger_event.before {
         Some(before) => client.changed_files(repo, before, commit).await,
         // A new branch: only the tip counts, and a merge commit changes no files.
         None => Ok(match client.commit(repo, commit).await? {
@@ -209,17 +214,17 @@ async fn changes(client: &Client, occasion: &Occasion) -> Result<Changes, PortEr
 }
 
 /// The inputs of an evaluation other than the context.
-struct Look<'a> {
+struct Evaluator<'a> {
     client: &'a Client,
-    occasion: &'a Occasion,
+    trigger_event: &'a TriggerEvent,
     read: &'a Read<'a>,
     changed: &'a Changed,
     dialect: Dialect,
 }
 
-impl Look<'_> {
+impl Evaluator<'_> {
     fn judge(&self, context: &Context) -> Notified {
-        judge(self.occasion, self.read, self.changed, context, self.dialect)
+        judge(self.trigger_event, self.read, self.changed, context, self.dialect)
     }
 
     /// Asks the forge for what only matters if something would run: the commit's message, disabled
@@ -230,14 +235,14 @@ impl Look<'_> {
         mut notified: Notified,
         notes: &mut Vec<String>,
     ) -> Result<Notified, PortError> {
-        let Self { client, occasion, .. } = *self;
-        let pull = is_pull_request(&occasion.event);
+        let Self { client, trigger_event, .. } = *self;
+        let pull = is_pull_request(&trigger_event.event);
         let skips =
-            ["push", "pull_request", "pull_request_sync"].contains(&occasion.event.as_str());
+            ["push", "pull_request", "pull_request_sync"].contains(&trigger_event.event.as_str());
         if !notified.runs.is_empty()
             && skips
-            && (pull || occasion.message.is_none())
-            && let Some(commit) = client.commit(&occasion.repo, &occasion.commit).await?
+            && (pull || trigger_event.message.is_none())
+            && let Some(commit) = client.commit(&trigger_event.repo, &trigger_event.commit).await?
         {
             context.tip_message = commit.message;
             notified = self.judge(context);
@@ -246,17 +251,18 @@ impl Look<'_> {
             return Ok(notified);
         }
         let starting: Vec<&str> = notified.runs.iter().map(|run| run.workflow.as_str()).collect();
-        let disabled = client.disabled_workflows(&occasion.repo, &starting).await?;
+        let disabled = client.disabled_workflows(&trigger_event.repo, &starting).await?;
         let stopped = disabled.iter().filter(|id| starting.contains(&id.as_str()));
         notes.extend(stopped.map(|id| format!("`{id}` is disabled at the forge")));
         context.disabled = disabled.to_vec();
         notified = self.judge(context);
         if notified.runs.iter().any(|run| run.needs_approval) && !context.restricted {
-            context.can_write = client.can_write(&occasion.repo, &occasion.sender).await?;
+            context.can_write =
+                client.can_write(&trigger_event.repo, &trigger_event.sender).await?;
             // Before 1.26 an approved workflow run made the author trusted; the API does not tell.
             context.trusted = !context.can_write
                 && self.dialect >= Dialect::V1_26
-                && client.has_merged(&occasion.repo, &occasion.sender).await?;
+                && client.has_merged(&trigger_event.repo, &trigger_event.sender).await?;
             notified = self.judge(context);
         }
         Ok(notified)
@@ -265,7 +271,7 @@ impl Look<'_> {
 
 async fn runs(
     client: &Client,
-    occasion: &Occasion,
+    trigger_event: &TriggerEvent,
     read: &Read<'_>,
     notified: &Notified,
     dialect: Dialect,
@@ -279,9 +285,9 @@ async fn runs(
         let target = event == "pull_request_target";
         let text = if target { &read.base } else { &read.head }.of(workflow).unwrap_or_default();
         if vars.is_none() && text.contains("vars.") {
-            vars = Some(client.variables(&occasion.repo).await?);
+            vars = Some(client.variables(&trigger_event.repo).await?);
         }
-        let github = github(occasion, run);
+        let github = github(trigger_event, run);
         let jobs =
             yaml::parse(text.as_bytes()).map_err(|error| error.to_string()).and_then(|file| {
                 let vars = vars.clone().unwrap_or_default();
@@ -292,7 +298,7 @@ async fn runs(
             workflow: workflow.clone(),
             event: event.clone(),
             git_ref: git_ref.clone(),
-            commit: commit_of(occasion, *at).to_owned(),
+            commit: commit_of(trigger_event, *at).to_owned(),
             ordinal: *ordinal,
             held: *needs_approval,
             jobs,
@@ -303,16 +309,16 @@ async fn runs(
 }
 
 /// Returns the commit of a workflow run: always the one whose files were read.
-fn commit_of(occasion: &Occasion, at: At) -> &str {
+fn commit_of(trigger_event: &TriggerEvent, at: At) -> &str {
     match at {
         At::Tip | At::DefaultBranch | At::PullRequestHead | At::Merge | At::Review => {
-            &occasion.commit
+            &trigger_event.commit
         }
     }
 }
 
 /// Builds the `github` context from the payload.
-fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
+fn github(trigger_event: &TriggerEvent, run: &notify::Run) -> Map<String, Value> {
     let git_ref = run.git_ref.as_str();
     let (kind, name) =
         match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
@@ -320,25 +326,26 @@ fn github(occasion: &Occasion, run: &notify::Run) -> Map<String, Value> {
             (None, Some(name)) => ("tag", name),
             (None, None) => ("", git_ref.strip_prefix("refs/pull/").unwrap_or(git_ref)),
         };
-    let text =
-        |path: &str| occasion.payload.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let owner = owner_and_name(&occasion.repo).map(|(owner, _)| owner).unwrap_or_default();
+    let text = |path: &str| {
+        trigger_event.payload.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    };
+    let owner = owner_and_name(&trigger_event.repo).map(|(owner, _)| owner).unwrap_or_default();
     let texts = [
         ("event_name", run.event.as_str()),
         ("ref", git_ref),
         ("ref_name", name),
         ("ref_type", kind),
-        ("sha", &occasion.commit),
-        ("repository", &occasion.repo),
+        ("sha", &trigger_event.commit),
+        ("repository", &trigger_event.repo),
         ("repository_owner", &owner),
-        ("actor", &occasion.sender),
-        ("triggering_actor", &occasion.sender),
+        ("actor", &trigger_event.sender),
+        ("triggering_actor", &trigger_event.sender),
         ("base_ref", text("/pull_request/base/ref")),
         ("head_ref", text("/pull_request/head/ref")),
         ("workflow", &run.workflow),
     ];
     let texts = texts.into_iter().map(|(key, text)| (key.to_owned(), text.into()));
-    texts.chain([("event".to_owned(), occasion.payload.clone())]).collect()
+    texts.chain([("event".to_owned(), trigger_event.payload.clone())]).collect()
 }
 
 /// Returns the reason why no workflow file was evaluated.

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use tinqs_ci_gitea::demand::Mode;
-use tinqs_ci_gitea::demand::by_mode::Demanding;
-use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::demand::by_mode::DemandSource;
+use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
 use super::evaluate::evaluate;
 use super::runs;
@@ -23,7 +23,7 @@ use super::runs;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     received_at: Timestamp,
-    occasion: Occasion,
+    trigger_event: TriggerEvent,
 }
 
 /// The number of items read at once.
@@ -41,7 +41,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 /// The state of push mode.
 pub struct Pushes {
-    demand: Arc<Demanding>,
+    demand: Arc<DemandSource>,
     inbox: Arc<dyn Inbox>,
     controller: Arc<Controller>,
     woken: Notify,
@@ -83,40 +83,44 @@ pub struct Pass {
 }
 
 /// The outcome of an item.
-enum Became {
+enum ItemOutcome {
     Done { created: usize },
     Again(PortError),
     GivenUp(String),
 }
 
 /// The key of an item, the item, its outcome and the duration.
-type Looked = (String, Item, Became, Duration);
+type Processed = (String, Item, ItemOutcome, Duration);
 
 impl Pushes {
     /// Creates the state of push mode.
-    pub fn new(demand: Arc<Demanding>, inbox: Arc<dyn Inbox>, controller: Arc<Controller>) -> Self {
+    pub fn new(
+        demand: Arc<DemandSource>,
+        inbox: Arc<dyn Inbox>,
+        controller: Arc<Controller>,
+    ) -> Self {
         let (woken, failed) = (Notify::new(), Mutex::default());
         Self { demand, inbox, controller, woken, failed }
     }
 
     /// Returns the forge and its demand mode.
-    pub fn demand(&self) -> &Arc<Demanding> {
+    pub fn demand(&self) -> &Arc<DemandSource> {
         &self.demand
     }
 
     /// Whether an event must be stored: in push mode, and while the mode is undecided.
     pub fn wants(&self, event: &str) -> bool {
-        self.demand.known() != Some(Mode::Jobs) && Occasion::is_one(event)
+        self.demand.known() != Some(Mode::Jobs) && TriggerEvent::is_one(event)
     }
 
     /// Stores a trigger event for evaluation. Returns `false` if the inbox is full.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn take_in(&self, occasion: Occasion) -> Result<bool, PortError> {
+    pub async fn take_in(&self, trigger_event: TriggerEvent) -> Result<bool, PortError> {
         let received_at = self.controller.ports().clock.now();
-        let digest = occasion.digest();
-        let body = serde_json::to_vec(&Item { received_at, occasion }).map_err(|error| {
+        let digest = trigger_event.digest();
+        let body = serde_json::to_vec(&Item { received_at, trigger_event }).map_err(|error| {
             PortError::new("store", "take_in", ErrorKind::Invalid, error.to_string())
         })?;
         let taken = self.inbox.take_in(&InboxItem::new(received_at, &digest, body)).await?;
@@ -181,23 +185,23 @@ impl Pushes {
         Ok(())
     }
 
-    async fn joined(&self, tasks: &mut JoinSet<Looked>, pass: &mut Pass, now: Timestamp) {
+    async fn joined(&self, tasks: &mut JoinSet<Processed>, pass: &mut Pass, now: Timestamp) {
         // After a panic (logged by the hook) the item stays in the inbox.
         let Some(Ok((key, item, became, took))) = tasks.join_next().await else { return };
-        let Occasion { repo, event, git_ref, commit, .. } = &item.occasion;
+        let TriggerEvent { repo, event, git_ref, commit, .. } = &item.trigger_event;
         let (result, over) = match became {
-            Became::Done { created } => {
+            ItemOutcome::Done { created } => {
                 pass.evaluated += 1;
                 pass.created += created;
                 tracing::info!(repo, event, git_ref, commit, created, "evaluated push");
                 (PushResult::Evaluated, true)
             }
-            Became::GivenUp(why) => {
+            ItemOutcome::GivenUp(why) => {
                 pass.given_up += 1;
                 tracing::error!(repo, event, git_ref, commit, why, "gave up push evaluation");
                 (PushResult::GivenUp, true)
             }
-            Became::Again(error) => {
+            ItemOutcome::Again(error) => {
                 pass.waiting += 1;
                 pass.unanswered |=
                     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled);
@@ -219,27 +223,27 @@ impl Pushes {
         }
     }
 
-    async fn evaluate(&self, item: &Item, now: Timestamp) -> Became {
+    async fn evaluate(&self, item: &Item, now: Timestamp) -> ItemOutcome {
         let age = now.duration_since(item.received_at);
-        match self.make_runs(&item.occasion).await {
-            Ok(Some(created)) => Became::Done { created },
-            Ok(None) if age > MAY_COME => Became::GivenUp(
+        match self.make_runs(&item.trigger_event).await {
+            Ok(Some(created)) => ItemOutcome::Done { created },
+            Ok(None) if age > MAY_COME => ItemOutcome::GivenUp(
                 "the commit does not exist at the forge, or `forge.token` cannot read the repository"
                     .into(),
             ),
             Ok(None) => {
                 let message = "the commit does not exist at the forge (yet)";
-                Became::Again(PortError::new("forge", "tree", ErrorKind::Invalid, message))
+                ItemOutcome::Again(PortError::new("forge", "tree", ErrorKind::Invalid, message))
             }
-            Err(error) if age > KEEP_TRYING => Became::GivenUp(error.to_string()),
-            Err(error) => Became::Again(error),
+            Err(error) if age > KEEP_TRYING => ItemOutcome::GivenUp(error.to_string()),
+            Err(error) => ItemOutcome::Again(error),
         }
     }
 
     /// Creates the runs of a trigger event. Returns `None` if its commit does not exist.
-    async fn make_runs(&self, occasion: &Occasion) -> Result<Option<usize>, PortError> {
+    async fn make_runs(&self, trigger_event: &TriggerEvent) -> Result<Option<usize>, PortError> {
         let dialect = self.demand.dialect().await?;
-        let Some(evaluated) = evaluate(self.demand.client(), dialect, occasion).await? else {
+        let Some(evaluated) = evaluate(self.demand.client(), dialect, trigger_event).await? else {
             return Ok(None);
         };
         let settings = self.controller.settings();
@@ -250,7 +254,7 @@ impl Pushes {
         }
         for run in evaluated.runs.iter().filter(|run| run.held) {
             tracing::info!(
-                repo = occasion.repo,
+                repo = trigger_event.repo,
                 workflow = run.workflow,
                 "skipped fork's workflow that may need approval",
             );

@@ -21,7 +21,7 @@ const TEXT: usize = 300;
 /// one file and commit; and what distinguishes events that lead to the same commit (a branch moved
 /// back and forth, a label set twice).
 pub fn name(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> RunName {
-    let (repo, index) = (evaluated.occasion.repo_id.to_string(), job.matrix_index.to_string());
+    let (repo, index) = (evaluated.trigger_event.repo_id.to_string(), job.matrix_index.to_string());
     let ordinal = run.ordinal.to_string();
     let mut parts: Vec<&str> = vec![
         &repo,
@@ -30,10 +30,10 @@ pub fn name(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> RunNa
         &run.workflow,
         &job.job_id,
         &index,
-        &evaluated.occasion.event,
+        &evaluated.trigger_event.event,
         &ordinal,
     ];
-    parts.extend(evaluated.occasion.distinct.iter().map(String::as_str));
+    parts.extend(evaluated.trigger_event.distinct.iter().map(String::as_str));
     RunName::push(&parts)
 }
 
@@ -67,8 +67,8 @@ pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(R
             let needed_by = called.into_iter().flatten().take(NEIGHBOURS).cloned().collect();
             let spec = Spec {
                 job: JobRef {
-                    repo: bounded(&evaluated.occasion.repo),
-                    repo_id: evaluated.occasion.repo_id,
+                    repo: bounded(&evaluated.trigger_event.repo),
+                    repo_id: evaluated.trigger_event.repo_id,
                     job_id: 0,
                 },
                 runs_on: job.runs_on.clone(),
@@ -106,10 +106,10 @@ fn in_waves<'a>(jobs: &[&'a PlannedJob]) -> Vec<&'a PlannedJob> {
 fn about(evaluated: &Evaluated, run: &WorkflowRun, job: &PlannedJob) -> About {
     let git_ref = run.git_ref.as_str();
     let short = ["refs/heads/", "refs/tags/"].iter().find_map(|begin| git_ref.strip_prefix(begin));
-    let page = evaluated.occasion.payload.pointer("/repository/html_url");
+    let page = evaluated.trigger_event.payload.pointer("/repository/html_url");
     let page = page.and_then(serde_json::Value::as_str).filter(|url| url.starts_with("http"));
     About {
-        repo: bounded(&evaluated.occasion.repo),
+        repo: bounded(&evaluated.trigger_event.repo),
         workflow: bounded(&run.workflow),
         job: bounded(&job.name),
         branch: bounded(short.unwrap_or(git_ref)),
@@ -130,7 +130,7 @@ mod tests {
     use tinqs_ci_workflow::{Dialect, jobs, yaml};
 
     use super::*;
-    use tinqs_ci_gitea::occasion::Occasion;
+    use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
     const FILE: &str = "\
 on: push
@@ -152,7 +152,7 @@ jobs:
     steps: [{run: 'true'}]
 ";
 
-    fn occasion(change: impl FnOnce(&mut serde_json::Value)) -> Occasion {
+    fn trigger_event(change: impl FnOnce(&mut serde_json::Value)) -> TriggerEvent {
         let mut payload = json!({
             "ref": "refs/heads/main", "before": "1".repeat(40), "after": "2".repeat(40),
             "repository": {
@@ -161,18 +161,18 @@ jobs:
             },
         });
         change(&mut payload);
-        let occasion = Occasion::of("push", payload.to_string().as_bytes());
-        occasion.expect("well-formed").expect("a push")
+        let trigger_event = TriggerEvent::of("push", payload.to_string().as_bytes());
+        trigger_event.expect("well-formed").expect("a push")
     }
 
-    fn evaluated(occasion: Occasion, ordinals: &[usize]) -> Evaluated {
+    fn evaluated(trigger_event: TriggerEvent, ordinals: &[usize]) -> Evaluated {
         let file = yaml::parse(FILE.as_bytes()).expect("YAML");
         let jobs = jobs::jobs(&file, &jobs::Context::default(), Dialect::V1_26).expect("jobs");
         let run = |ordinal: &usize| WorkflowRun {
             workflow: "ci.yml".to_owned(),
             event: "push".to_owned(),
-            git_ref: occasion.git_ref.clone(),
-            commit: occasion.commit.clone(),
+            git_ref: trigger_event.git_ref.clone(),
+            commit: trigger_event.commit.clone(),
             ordinal: *ordinal,
             held: false,
             jobs: Ok(jobs.clone()),
@@ -180,7 +180,7 @@ jobs:
         let runs = ordinals.iter().map(run).collect();
         let notified = Notified::default();
         let (dialect, changed, notes) = (Dialect::V1_26, None, Vec::new());
-        Evaluated { occasion, dialect, changed, notified, runs, notes }
+        Evaluated { trigger_event, dialect, changed, notified, runs, notes }
     }
 
     fn linux(labels: &[String]) -> bool {
@@ -193,7 +193,7 @@ jobs:
 
     #[test]
     fn runs_come_after_the_runs_they_need_and_name_each_other() {
-        let all = runs(&evaluated(occasion(|_| {}), &[0]), linux);
+        let all = runs(&evaluated(trigger_event(|_| {}), &[0]), linux);
         let jobs: Vec<&str> = all.iter().map(|(_, spec)| spec.about.job.as_str()).collect();
         assert_eq!(jobs, ["build", "test (1)", "test (2)", "last"]);
         let name = |index: usize| all[index].0.clone();
@@ -212,10 +212,10 @@ jobs:
 
     #[test]
     fn a_repeated_delivery_names_the_same_runs_and_another_event_names_others() {
-        let first = names(&evaluated(occasion(|_| {}), &[0]));
-        assert_eq!(first, names(&evaluated(occasion(|_| {}), &[0])));
+        let first = names(&evaluated(trigger_event(|_| {}), &[0]));
+        assert_eq!(first, names(&evaluated(trigger_event(|_| {}), &[0])));
         let differs = |change: fn(&mut serde_json::Value)| {
-            let other = names(&evaluated(occasion(change), &[0]));
+            let other = names(&evaluated(trigger_event(change), &[0]));
             assert!(first.iter().all(|name| !other.contains(name)));
         };
         differs(|payload| payload["after"] = "3".repeat(40).into());
@@ -228,14 +228,14 @@ jobs:
 
     #[test]
     fn two_matching_events_of_a_file_make_two_runs_of_each_job() {
-        let both = names(&evaluated(occasion(|_| {}), &[0, 1]));
+        let both = names(&evaluated(trigger_event(|_| {}), &[0, 1]));
         let distinct: HashSet<&RunName> = both.iter().collect();
         assert_eq!((both.len(), distinct.len()), (8, 8));
     }
 
     #[test]
     fn workflow_runs_that_are_held_or_have_no_jobs_make_no_run() {
-        let mut evaluated = evaluated(occasion(|_| {}), &[0, 1]);
+        let mut evaluated = evaluated(trigger_event(|_| {}), &[0, 1]);
         evaluated.runs[0].held = true;
         evaluated.runs[1].jobs = Err("no jobs".to_owned());
         assert_eq!(names(&evaluated), []);

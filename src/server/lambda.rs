@@ -16,16 +16,16 @@ use axum::Router;
 use lambda_http::{Adapter, LambdaEvent};
 use lambda_runtime::{Context, service_fn};
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::model::{InstanceId, RunName};
+use tinqs_ci_reconciler::model::{MachineId, RunName};
 use tinqs_ci_reconciler::ports::PortError;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tower::Service as _;
 
 use super::http::{self, App};
-use super::looks;
 use super::pass::pass;
-use super::state::{Error, Nudge, Paces, Parts, Role, replica};
+use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
+use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{QueueUrl, Settings};
 use event::{Event, Record};
@@ -60,9 +60,9 @@ pub async fn run(
 /// The state kept between invocations.
 struct Function {
     parts: Parts,
-    paces: Paces,
+    intervals: Intervals,
     routes: Router,
-    nudge: Arc<Nudge>,
+    poll_signal: Arc<PollSignal>,
     /// Whether wake-ups are kept in this process, so that only it can handle them.
     own_queue: bool,
     /// Reconciles in progress; an earlier invocation may have left some unfinished.
@@ -73,15 +73,15 @@ struct Function {
 
 impl Function {
     fn new(parts: Parts) -> Self {
-        let nudge = Arc::new(Nudge::default());
+        let poll_signal = Arc::new(PollSignal::default());
         // An AWS address is never loopback, so the API requires its token.
-        let app = App::new(&parts, nudge.clone(), Role::All, false);
+        let app = App::new(&parts, poll_signal.clone(), Role::All, false);
         Self {
-            paces: Paces::of(&parts.settings),
+            intervals: Intervals::of(&parts.settings),
             own_queue: parts.settings.queue == QueueUrl::Memory,
             routes: http::router(app),
             parts,
-            nudge,
+            poll_signal,
             under_way: Mutex::default(),
             stop: watch::Sender::new(false),
         }
@@ -140,7 +140,7 @@ impl Function {
     /// Does what a request triggered in the background, and handles this process's wake-ups.
     async fn follow(&self, within: Duration) {
         let work = async {
-            if at_once(self.nudge.nudged()).await {
+            if at_once(self.poll_signal.nudged()).await {
                 let Parts { controller, telemetry, .. } = &self.parts;
                 pass("demand", telemetry, controller.poll()).await;
             }
@@ -150,7 +150,7 @@ impl Function {
                 self.pushes().await;
             }
             if self.own_queue {
-                self.look().await;
+                self.reconcile_woken().await;
             }
         };
         if tokio::time::timeout(within, work).await.is_err() {
@@ -160,7 +160,7 @@ impl Function {
 
     /// Reconciles until no wake-up is left. Only one such loop runs at a time, because each loop
     /// prevents concurrent reconciles of a run.
-    async fn look(&self) {
+    async fn reconcile_woken(&self) {
         let mut under_way = self.under_way.lock().await;
         loop {
             let left_over = !under_way.is_empty();
@@ -168,10 +168,10 @@ impl Function {
                 let Parts { controller, telemetry, .. } = &self.parts;
                 let (controller, telemetry) = (controller.clone(), telemetry.clone());
                 let stopping = self.stop.subscribe();
-                under_way.spawn(looks::run(
+                under_way.spawn(workers::run(
                     controller,
                     telemetry,
-                    self.paces,
+                    self.intervals,
                     stopping,
                     Some(IDLE),
                 ));
@@ -203,7 +203,7 @@ impl Function {
         }
         let names: Vec<RunName> = asked.iter().map(|(name, _)| name.clone()).collect();
         let Parts { controller, telemetry, .. } = &self.parts;
-        let unsettled = looks::at_once(controller, telemetry, self.paces, names).await;
+        let unsettled = workers::at_once(controller, telemetry, self.intervals, names).await;
         failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
         failed.sort();
         failed.dedup();
@@ -211,18 +211,18 @@ impl Function {
     }
 
     /// Wakes the runs of those instances that belong to this installation.
-    async fn instances(&self, ids: &[InstanceId]) -> Result<(), PortError> {
+    async fn instances(&self, ids: &[MachineId]) -> Result<(), PortError> {
         for name in self.runs_of(ids).await? {
             self.parts.controller.ports().queue.wake(&name).await?;
         }
         Ok(())
     }
 
-    async fn runs_of(&self, ids: &[InstanceId]) -> Result<Vec<RunName>, PortError> {
+    async fn runs_of(&self, ids: &[MachineId]) -> Result<Vec<RunName>, PortError> {
         let mut names = Vec::new();
         for id in ids {
             let machine = self.parts.controller.ports().compute.find(id).await?;
-            names.extend(machine.map(|machine| machine.slot.run));
+            names.extend(machine.map(|machine| machine.attempt_id.run));
         }
         Ok(names)
     }

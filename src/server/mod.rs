@@ -4,13 +4,13 @@ mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]
 pub mod lambda;
-mod looks;
 mod pass;
 mod probe;
 mod serve;
 mod state;
 mod ticks;
+mod workers;
 
 pub use probe::StoreProbe;
 pub use serve::{run, serve};
-pub use state::{Error, Nudge, Paces, Parts, Role, controller_settings, replica};
+pub use state::{Error, Intervals, Parts, PollSignal, Role, controller_settings, replica};

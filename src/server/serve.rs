@@ -11,33 +11,33 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::http::{self, App};
-use super::state::{Error, Nudge, Paces, Parts, Role, replica};
-use super::{looks, ticks};
+use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
+use super::{ticks, workers};
 use crate::settings::Settings;
 
 /// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
-/// wake-ups, gives requests and reconciles in progress `paces.grace` to end, and drops the rest.
-/// That loses nothing: accepted data is in the store, and a reconcile may stop anywhere.
+/// wake-ups, gives requests and reconciles in progress `intervals.grace` to end, and drops the
+/// rest. That loses nothing: accepted data is in the store, and a reconcile may stop anywhere.
 ///
 /// # Errors
 /// [`Error::Ended`]: a loop ended unexpectedly.
 pub async fn serve(
     parts: Parts,
     listener: TcpListener,
-    paces: Paces,
+    intervals: Intervals,
     role: Role,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let (stop, stopping) = watch::channel(false);
-    let nudge = Arc::new(Nudge::default());
+    let poll_signal = Arc::new(PollSignal::default());
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let app = App::new(&parts, nudge.clone(), role, loopback);
+    let app = App::new(&parts, poll_signal.clone(), role, loopback);
     let mut loops = JoinSet::new();
     loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
     if role.reconciles() {
         let Parts { controller, telemetry, pushes, ends, settings: _, probe: _ } = &parts;
         if let Some(pushes) = pushes.clone() {
-            loops.spawn(ticks::pushes(pushes, telemetry.clone(), paces.poll, stopping.clone()));
+            loops.spawn(ticks::pushes(pushes, telemetry.clone(), intervals.poll, stopping.clone()));
         }
         if let Some(machines) = ends.clone() {
             loops.spawn(ticks::ends(
@@ -48,13 +48,13 @@ pub async fn serve(
             ));
         }
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(looks::run(c, t, paces, stopping.clone(), None));
+        loops.spawn(workers::run(c, t, intervals, stopping.clone(), None));
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(ticks::poll(c, t, nudge, paces, stopping.clone()));
+        loops.spawn(ticks::poll(c, t, poll_signal, intervals, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(ticks::sweep(c, t, paces.sweep, stopping.clone()));
+        loops.spawn(ticks::sweep(c, t, intervals.sweep, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(ticks::due(c, t, paces.due, stopping.clone()));
+        loops.spawn(ticks::due(c, t, intervals.due, stopping.clone()));
     }
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -64,7 +64,7 @@ pub async fn serve(
     // An error means that all loops have ended.
     let _ = stop.send(true);
     let rest = async { while loops.join_next().await.is_some() {} };
-    if tokio::time::timeout(paces.grace, rest).await.is_err() {
+    if tokio::time::timeout(intervals.grace, rest).await.is_err() {
         tracing::warn!("stopped with work in progress, it continues at the next start");
     }
     loops.shutdown().await;
@@ -82,7 +82,7 @@ pub async fn run(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
     let replica = replica();
-    let paces = Paces::of(&settings);
+    let intervals = Intervals::of(&settings);
     let address = settings.server.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
@@ -102,7 +102,7 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     announce(&parts, address, role);
-    let served = serve(parts, listener, paces, role, shutdown).await;
+    let served = serve(parts, listener, intervals, role, shutdown).await;
     tracing::info!("stopped");
     served
 }

@@ -87,7 +87,7 @@ pub fn controller_settings(
 
 /// The intervals of the loops, in real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paces {
+pub struct Intervals {
     /// Between polls of the forge's job list.
     pub poll: Duration,
     /// Between sweeps.
@@ -99,12 +99,12 @@ pub struct Paces {
     /// Before a run is reconciled again after a write conflict; grows with each try.
     pub conflict: Duration,
     /// The number of concurrent reconciles, at least 1.
-    pub looks: usize,
+    pub workers: usize,
     /// How long reconciles and requests may continue after the server stops; then they are dropped.
     pub grace: Duration,
 }
 
-impl Paces {
+impl Intervals {
     /// Returns the intervals for these settings. Without a webhook secret anyone can send webhooks,
     /// so they trigger at most one poll per 5 s.
     pub fn of(settings: &Settings) -> Self {
@@ -115,7 +115,7 @@ impl Paces {
             due: Duration::from_secs(1),
             hint_gap: Duration::from_secs(if secret { 1 } else { 5 }),
             conflict: Duration::from_millis(100),
-            looks: 16,
+            workers: 16,
             grace: Duration::from_secs(8),
         }
     }
@@ -157,10 +157,10 @@ impl Role {
 
 /// Triggers the next poll early. Several nudges trigger one poll.
 #[derive(Default)]
-pub struct Nudge(Notify);
+pub struct PollSignal(Notify);
 
-impl Nudge {
-    /// Requests a poll as soon as [`Paces::hint_gap`] allows.
+impl PollSignal {
+    /// Requests a poll as soon as [`Intervals::hint_gap`] allows.
     pub fn poll_soon(&self) {
         self.0.notify_one();
     }

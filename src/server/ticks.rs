@@ -10,7 +10,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::guarded::guarded;
 use super::pass::pass;
-use super::state::{Nudge, Paces, stopped};
+use super::state::{Intervals, PollSignal, stopped};
 use crate::push::Pushes;
 use crate::telemetry::Telemetry;
 
@@ -23,26 +23,26 @@ const HINTED_SHARE: u32 = 10;
 /// How often the inbox is checked while the job list shows the demand: store reads cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
 
-/// Polls at the start, every `paces.poll`, and soon after a nudge.
+/// Polls at the start, every `intervals.poll`, and soon after a nudge.
 pub(super) async fn poll(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
-    nudge: Arc<Nudge>,
-    paces: Paces,
+    poll_signal: Arc<PollSignal>,
+    intervals: Intervals,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
         let began = tokio::time::Instant::now();
         pass("demand", &telemetry, controller.poll()).await;
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
-        let gap = paces.hint_gap.max(began.elapsed() * HINTED_SHARE);
+        let gap = intervals.hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {
-            nudge.nudged().await;
+            poll_signal.nudged().await;
             sleep_until(began + gap).await;
         };
         tokio::select! {
             () = stopped(&mut stopping) => return,
-            () = sleep_until(began + paces.poll) => {}
+            () = sleep_until(began + intervals.poll) => {}
             () = forward => {}
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tinqs_ci_reconciler::model::{Class, ClassName, HOST, Machine, Market, Times, label_name};
+use tinqs_ci_reconciler::model::{Class, ClassName, HOST, MachineSpec, Market, Times, label_name};
 
 use super::ec2;
 use super::reader::Reader;
@@ -323,8 +323,8 @@ fn check_labels(r: &Reader<'_>, labels: &[String]) {
     }
 }
 
-fn process() -> Machine {
-    Machine {
+fn process() -> MachineSpec {
+    MachineSpec {
         kind: "process".to_owned(),
         subnet: String::new(),
         market: Market::OnDemand,
@@ -334,13 +334,13 @@ fn process() -> Machine {
     }
 }
 
-fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
+fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
     let given = |name: &str| r.texts(name);
     let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
     let markets = given("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
     let kinds = given("kinds").unwrap_or_else(|| vec![process().kind]);
     let subnets = given("subnets").unwrap_or_else(|| vec![String::new()]);
-    let recipe = Machine {
+    let recipe = MachineSpec {
         image: text("image"),
         security_groups: given("security_groups").unwrap_or_default(),
         instance_profile: text("instance_profile"),
@@ -358,7 +358,7 @@ fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<Machine> {
         for kind in &kinds {
             for subnet in &subnets {
                 let (kind, subnet) = (kind.clone(), subnet.clone());
-                machines.push(Machine { kind, subnet, market, ..recipe.clone() });
+                machines.push(MachineSpec { kind, subnet, market, ..recipe.clone() });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
-use tinqs_ci_reconciler::model::{Machine, Market};
+use tinqs_ci_reconciler::model::{MachineSpec, Market};
 
 use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
@@ -83,8 +83,8 @@ const GROUP: &str = "expected a security group ID such as \"sg-0123456789abcdef0
 const PROFILE: &str = "expected the name or ARN of an instance profile";
 
 /// Lists the problems of a machine spec for EC2: the key, and the message.
-fn problems(machine: &Machine) -> Vec<(&'static str, String)> {
-    let Machine { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
+fn problems(machine: &MachineSpec) -> Vec<(&'static str, String)> {
+    let MachineSpec { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
     let mut found = Vec::new();
     let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
         if !fits {
@@ -103,7 +103,7 @@ fn problems(machine: &Machine) -> Vec<(&'static str, String)> {
 }
 
 /// Reports the problems of a class's machine specs for EC2.
-pub(super) fn check(r: &Reader<'_>, machines: &[Machine]) {
+pub(super) fn check(r: &Reader<'_>, machines: &[MachineSpec]) {
     let required = ["image", "kinds", "subnets"];
     for key in required.into_iter().filter(|key| !r.has(key)) {
         r.missing(key);
@@ -137,7 +137,7 @@ fn is_burstable(kind: &str) -> bool {
 }
 
 /// Builds the machine specs of the predecessor's variables: spot, each type in each subnet.
-pub(super) fn of_variables(top: &Reader<'_>) -> Vec<Machine> {
+pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
     let list = |variable: &str| -> Vec<String> {
         let texts = top.variable(variable).unwrap_or_default().split(',');
         texts.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
@@ -155,7 +155,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<Machine> {
     let mut machines = Vec::new();
     for kind in &kinds {
         for subnet in list("SUBNET") {
-            machines.push(Machine {
+            machines.push(MachineSpec {
                 kind: kind.clone(),
                 subnet,
                 market: Market::Spot,

@@ -84,20 +84,20 @@ families! {
         "time() - tinqs_ci_snapshot_timestamp_seconds";
     SNAPSHOT_ERRORS = "snapshot_errors_total" Counter ["source"] Stable
         "Failed listings of this source.", "rate(tinqs_ci_snapshot_errors_total[5m])";
-    DESIRED_INSTANCES = "desired_instances" Gauge ["class"] Stable
-        "Machines that the open runs need.", "sum(tinqs_ci_desired_instances)";
-    INSTANCES = "instances" Gauge ["class", "state", "market"] Stable
+    DESIRED_MACHINES = "desired_machines" Gauge ["class"] Stable
+        "Machines that the open runs need.", "sum(tinqs_ci_desired_machines)";
+    MACHINES = "machines" Gauge ["class", "state", "market"] Stable
         "Machines with the installation's tag, as last listed.",
-        "sum by (class, state) (tinqs_ci_instances)";
+        "sum by (class, state) (tinqs_ci_machines)";
     REGISTRATIONS = "registrations" Gauge ["class", "status"] Stable
         "Runners of this installation at the forge, as last listed.",
         "sum by (status) (tinqs_ci_registrations)";
     RUNS = "runs" Gauge ["class", "stage"] Stable
         "Open runs by stage, computed from the last listings.",
         "sum by (stage) (tinqs_ci_runs)";
-    CLASS_LIMIT = "class_limit_instances" Gauge ["class", "limit"] Stable
+    CLASS_LIMIT = "class_limit_machines" Gauge ["class", "limit"] Stable
         "Configured limit of machines; 0 means no limit.",
-        "tinqs_ci_class_limit_instances{limit=\"max\"}";
+        "tinqs_ci_class_limit_machines{limit=\"max\"}";
     JOB_WAIT = "job_wait_duration_seconds" Histogram ["class"] Stable
         "Time that jobs waited until they started.",
         "histogram_quantile(0.95, sum by (le) (rate(tinqs_ci_job_wait_duration_seconds_bucket[10m])))";

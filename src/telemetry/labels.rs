@@ -1,6 +1,6 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
-use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
+use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
 use tinqs_ci_reconciler::model::{Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -29,7 +29,7 @@ pub const LAUNCH_RESULTS: [&str; 7] =
 /// Purchase options of machines.
 pub const MARKETS: [&str; 2] = ["spot", "on_demand"];
 /// States of machines; `up` has no registration online yet.
-pub const INSTANCE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending"];
+pub const MACHINE_STATES: [&str; 5] = ["booting", "up", "idle", "busy", "ending"];
 /// States of registrations.
 pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
 /// Stages of open runs, computed from the last listings.
@@ -55,12 +55,12 @@ pub const CALLS: [(&str, &[&str]); 4] = [
 ];
 
 /// The label of a pass's result.
-pub fn pass_result(result: LookResult) -> &'static str {
+pub fn pass_result(result: ReconcileOutcome) -> &'static str {
     match result {
-        LookResult::Settled => "settled",
-        LookResult::Acted => "acted",
-        LookResult::Conflict => "conflict",
-        LookResult::Error => "error",
+        ReconcileOutcome::Settled => "settled",
+        ReconcileOutcome::Acted => "acted",
+        ReconcileOutcome::Conflict => "conflict",
+        ReconcileOutcome::Error => "error",
     }
 }
 
@@ -194,7 +194,7 @@ pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
             "tinqs_ci_push_evaluations_total" | "tinqs_ci_push_evaluation_duration_seconds",
             "result",
         ) => &PUSH_RESULTS,
-        (_, "state") => &INSTANCE_STATES,
+        (_, "state") => &MACHINE_STATES,
         (_, "status") => &REGISTRATION_STATES,
         (_, "stage") => &STAGES,
         (_, label) => return values(label),

@@ -8,7 +8,7 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use tinqs_ci_reconciler::controller::{Fact, LookResult, Report, SweepReport};
+use tinqs_ci_reconciler::controller::{Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Attempt, Class, ClassName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -32,7 +32,7 @@ pub struct Metrics {
     snapshot_timestamp: GaugeVec,
     snapshot_errors: IntCounterVec,
     pub(super) desired: GaugeVec,
-    pub(super) instances: GaugeVec,
+    pub(super) machines: GaugeVec,
     pub(super) registrations: GaugeVec,
     pub(super) runs: GaugeVec,
     pub(super) oldest_waiting: GaugeVec,
@@ -105,8 +105,8 @@ impl Metrics {
         let metrics = Self {
             snapshot_timestamp: gauges(r, f::SNAPSHOT_TIMESTAMP),
             snapshot_errors: counters(r, f::SNAPSHOT_ERRORS),
-            desired: gauges(r, f::DESIRED_INSTANCES),
-            instances: gauges(r, f::INSTANCES),
+            desired: gauges(r, f::DESIRED_MACHINES),
+            machines: gauges(r, f::MACHINES),
             registrations: gauges(r, f::REGISTRATIONS),
             runs: gauges(r, f::RUNS),
             oldest_waiting: gauges(r, f::OLDEST_WAITING),
@@ -206,9 +206,9 @@ impl Metrics {
             let class = class.as_str();
             self.desired.with_label_values(&[class]).set(0.0);
             self.oldest_waiting.with_label_values(&[class]).set(0.0);
-            for state in labels::INSTANCE_STATES {
+            for state in labels::MACHINE_STATES {
                 for market in labels::MARKETS {
-                    self.instances.with_label_values(&[class, state, market]).set(0.0);
+                    self.machines.with_label_values(&[class, state, market]).set(0.0);
                 }
             }
             for status in labels::REGISTRATION_STATES {
@@ -227,25 +227,25 @@ impl Metrics {
     }
 
     /// Counts a finished reconcile.
-    pub fn look(&self, report: &Report, elapsed: Duration) {
+    pub fn reconcile(&self, report: &Report, elapsed: Duration) {
         self.pass("run", report.result, elapsed, report.began_at);
         let class = self.class(report.class.as_ref().map(|class| class.0.as_str()));
         for effect in &report.effects {
             let result = if effect.error.is_none() { "ok" } else { "error" };
             self.actions.with_label_values(&[labels::action(effect.action), result]).inc();
         }
-        for fact in &report.facts {
-            match fact {
-                Fact::Started { waited_seconds } => {
+        for event in &report.events {
+            match event {
+                Event::Started { waited_seconds } => {
                     let waited = Duration::from_secs(u64::try_from(*waited_seconds).unwrap_or(0));
                     self.job_wait.with_label_values(&[class]).observe(waited.as_secs_f64());
                 }
-                Fact::Finished { outcome } => {
+                Event::Finished { outcome } => {
                     self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
                 }
-                Fact::Created => {}
-                Fact::BreakerOpened { class, broken } => self.stopped(class, broken.since),
-                Fact::BreakerClosed { class, open_seconds: _ } => {
+                Event::Created => {}
+                Event::BreakerOpened { class, breaker } => self.stopped(class, breaker.since),
+                Event::BreakerClosed { class, open_seconds: _ } => {
                     self.stopped(class, Timestamp::UNIX_EPOCH);
                 }
             }
@@ -268,9 +268,9 @@ impl Metrics {
         at: Timestamp,
     ) {
         let result = match report {
-            report if !report.errors.is_empty() => LookResult::Error,
-            report if report.created + report.woken > 0 => LookResult::Acted,
-            _ => LookResult::Settled,
+            report if !report.errors.is_empty() => ReconcileOutcome::Error,
+            report if report.created + report.woken > 0 => ReconcileOutcome::Acted,
+            _ => ReconcileOutcome::Settled,
         };
         self.pass(controller, result, elapsed, at);
         self.leader.set(if report.leader { 1.0 } else { 0.0 });
@@ -281,17 +281,17 @@ impl Metrics {
     pub fn pass(
         &self,
         controller: &'static str,
-        result: LookResult,
+        result: ReconcileOutcome,
         elapsed: Duration,
         at: Timestamp,
     ) {
         self.reconcile.with_label_values(&[controller, labels::pass_result(result)]).inc();
         self.reconcile_duration.with_label_values(&[controller]).observe(elapsed.as_secs_f64());
         match result {
-            LookResult::Settled | LookResult::Acted => {
+            ReconcileOutcome::Settled | ReconcileOutcome::Acted => {
                 self.reconcile_success.with_label_values(&[controller]).set(seconds(at));
             }
-            LookResult::Conflict | LookResult::Error => {}
+            ReconcileOutcome::Conflict | ReconcileOutcome::Error => {}
         }
     }
 

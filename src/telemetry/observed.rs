@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, ClassName, Instance, InstanceId, Job, JobRef, Registration, Registrations, Run,
-    RunName, Runner, SeatLimits, Slot, Uid,
+    Attempt, AttemptId, ClassName, Job, JobRef, Machine, MachineId, Registration, Registrations,
+    Run, RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Ports, Queue,
@@ -49,7 +49,7 @@ impl Contact {
 /// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
 pub struct Seen {
-    machines: Mutex<Option<(Timestamp, Vec<Instance>)>>,
+    machines: Mutex<Option<(Timestamp, Vec<Machine>)>>,
     registrations: Mutex<Option<(Timestamp, Registrations)>>,
 }
 
@@ -85,7 +85,7 @@ impl Contacts {
 
 impl Seen {
     /// Returns the last listed machines and the time of the listing; empty before the first one.
-    pub fn machines(&self) -> (Option<Timestamp>, Vec<Instance>) {
+    pub fn machines(&self) -> (Option<Timestamp>, Vec<Machine>) {
         lock(&self.machines).clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
     }
 
@@ -169,14 +169,14 @@ impl RunStore for Observed<dyn RunStore> {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        self.call("store", "seat", self.inner.seat(class, slot, repo, limits)).await
+        self.call("store", "seat", self.inner.seat(class, attempt_id, repo, limits)).await
     }
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        self.call("store", "unseat", self.inner.unseat(class, slot)).await
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        self.call("store", "unseat", self.inner.unseat(class, attempt_id)).await
     }
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         self.call("store", "seats", self.inner.seats(class)).await
@@ -213,7 +213,7 @@ impl Queue for Observed<dyn Queue> {
 
 #[async_trait]
 impl Compute for Observed<dyn Compute> {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
         let answer = self.call("compute", "list", self.inner.list()).await;
         let now = self.listed("compute", &answer);
         if let Ok(all) = &answer {
@@ -221,22 +221,22 @@ impl Compute for Observed<dyn Compute> {
         }
         answer
     }
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         self.call("compute", "find", self.inner.find(id)).await
     }
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
-        let launch = self.inner.launch(slot, placement, attempt);
+    ) -> Result<Machine, PortError> {
+        let launch = self.inner.launch(attempt_id, placement, attempt);
         let answer = self.call("compute", "launch", launch).await;
         let error = answer.as_ref().err().map(|error| error.kind);
         self.telemetry.metrics.launch(attempt, placement, error);
         answer
     }
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         self.call("compute", "terminate", self.inner.terminate(id)).await
     }
     fn room(&self) -> bool {
@@ -263,8 +263,12 @@ impl Forge for Observed<dyn Forge> {
     async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
         self.call("forge", "registration", self.inner.registration(id)).await
     }
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
-        self.call("forge", "register", self.inner.register(slot, labels)).await
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.call("forge", "register", self.inner.register(attempt_id, labels)).await
     }
     async fn retire(&self, id: i64) -> Result<(), PortError> {
         self.call("forge", "retire", self.inner.retire(id)).await

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, Instance, InstanceState, Phase, Registration, Slot, serving,
+    AttemptId, Class, Machine, MachineState, Phase, Registration, serving,
 };
 use tinqs_ci_reconciler::ports::OpenRun;
 
@@ -17,7 +17,7 @@ pub(super) struct Snapshot<'a> {
     pub classes: &'a [Class],
     pub open: &'a [OpenRun],
     /// Machines with the installation's tag.
-    pub machines: &'a [Instance],
+    pub machines: &'a [Machine],
     /// Runners of this installation.
     pub registrations: &'a [Registration],
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
@@ -29,26 +29,27 @@ impl Snapshot<'_> {
     /// Sets all gauges. The caller must run one scrape at a time.
     pub(super) fn show(&self, metrics: &Metrics) {
         metrics.zero_snapshot();
-        let machines: HashMap<&Slot, &Instance> =
-            self.machines.iter().map(|machine| (&machine.slot, machine)).collect();
-        let runners: HashMap<&Slot, &Registration> =
-            self.registrations.iter().map(|runner| (&runner.slot, runner)).collect();
+        let machines: HashMap<&AttemptId, &Machine> =
+            self.machines.iter().map(|machine| (&machine.attempt_id, machine)).collect();
+        let runners: HashMap<&AttemptId, &Registration> =
+            self.registrations.iter().map(|runner| (&runner.attempt_id, runner)).collect();
         self.show_runs(metrics, &machines, &runners);
         for machine in self.machines {
-            let runner = runners.get(&machine.slot).copied();
-            let Some(state) = instance_state(machine.state, runner) else { continue };
+            let runner = runners.get(&machine.attempt_id).copied();
+            let Some(state) = machine_state(machine.state, runner) else { continue };
             let class = metrics.class(Some(&machine.class.0));
             let market = labels::market(machine.market);
-            metrics.instances.with_label_values(&[class, state, market]).inc();
+            metrics.machines.with_label_values(&[class, state, market]).inc();
         }
-        let classes: HashMap<&Slot, Option<&str>> = self
+        let classes: HashMap<&AttemptId, Option<&str>> = self
             .open
             .iter()
             .filter_map(|run| Some((run.attempt.as_ref()?, self.class_of(run))))
             .collect();
         for runner in self.registrations.iter().filter(|r| r.missing_since.is_none()) {
-            let by_machine = machines.get(&runner.slot).map(|machine| machine.class.0.as_str());
-            let class = by_machine.or_else(|| classes.get(&runner.slot).copied().flatten());
+            let by_machine =
+                machines.get(&runner.attempt_id).map(|machine| machine.class.0.as_str());
+            let class = by_machine.or_else(|| classes.get(&runner.attempt_id).copied().flatten());
             let status = match runner {
                 Registration { busy: true, .. } => "busy",
                 Registration { online: true, .. } => "idle",
@@ -61,8 +62,8 @@ impl Snapshot<'_> {
     fn show_runs(
         &self,
         metrics: &Metrics,
-        machines: &HashMap<&Slot, &Instance>,
-        runners: &HashMap<&Slot, &Registration>,
+        machines: &HashMap<&AttemptId, &Machine>,
+        runners: &HashMap<&AttemptId, &Registration>,
     ) {
         let mut oldest: HashMap<&str, Timestamp> = HashMap::new();
         let mut overdue = 0_u32;
@@ -74,9 +75,9 @@ impl Snapshot<'_> {
                 continue;
             }
             let class = metrics.class(self.class_of(run));
-            let slot = run.attempt.as_ref();
-            let machine = slot.and_then(|slot| machines.get(slot)).copied();
-            let runner = slot.and_then(|slot| runners.get(slot)).copied();
+            let attempt_id = run.attempt.as_ref();
+            let machine = attempt_id.and_then(|attempt_id| machines.get(attempt_id)).copied();
+            let runner = attempt_id.and_then(|attempt_id| runners.get(attempt_id)).copied();
             if let Some(stage) = stage(run.phase, machine, runner) {
                 metrics.runs.with_label_values(&[class, stage]).inc();
             }
@@ -105,21 +106,21 @@ impl Snapshot<'_> {
 }
 
 /// Returns the state label of a machine, given its runner; `None` if the machine is gone.
-fn instance_state(state: InstanceState, runner: Option<&Registration>) -> Option<&'static str> {
+fn machine_state(state: MachineState, runner: Option<&Registration>) -> Option<&'static str> {
     match (state, runner) {
-        (InstanceState::Booting, _) => Some("booting"),
-        (InstanceState::Up, Some(Registration { busy: true, .. })) => Some("busy"),
-        (InstanceState::Up, Some(Registration { online: true, .. })) => Some("idle"),
-        (InstanceState::Up, _) => Some("up"),
-        (InstanceState::Ending, _) => Some("ending"),
-        (InstanceState::Gone, _) => None,
+        (MachineState::Booting, _) => Some("booting"),
+        (MachineState::Up, Some(Registration { busy: true, .. })) => Some("busy"),
+        (MachineState::Up, Some(Registration { online: true, .. })) => Some("idle"),
+        (MachineState::Up, _) => Some("up"),
+        (MachineState::Ending, _) => Some("ending"),
+        (MachineState::Gone, _) => None,
     }
 }
 
 /// Returns the stage of a run; `None` if it is finished.
 fn stage(
     phase: Phase,
-    machine: Option<&Instance>,
+    machine: Option<&Machine>,
     runner: Option<&Registration>,
 ) -> Option<&'static str> {
     match phase {
@@ -127,7 +128,7 @@ fn stage(
         Phase::Running => Some("busy"),
         Phase::Finished => None,
         Phase::Starting => {
-            Some(match machine.and_then(|machine| instance_state(machine.state, runner)) {
+            Some(match machine.and_then(|machine| machine_state(machine.state, runner)) {
                 None => "launching",
                 Some("up") => "registering",
                 Some("ending") => "draining",

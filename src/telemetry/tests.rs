@@ -1,11 +1,11 @@
 use super::*;
 use crate::push::PushResult;
-use tinqs_ci_reconciler::controller::{Effect, Fact};
+use tinqs_ci_reconciler::controller::{Effect, Event};
 use tinqs_ci_reconciler::model::{
-    Broken, ClassName, Instance, InstanceId, InstanceState, Market, Outcome, Phase, Refusal,
-    RunName, Slot, Times, Uid8,
+    AttemptId, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome, Phase,
+    Refusal, RunName, Times, Uid8,
 };
-use tinqs_ci_reconciler::plan::Row;
+use tinqs_ci_reconciler::plan::Rule;
 use tinqs_ci_reconciler::ports::OpenRun;
 
 struct At(Timestamp);
@@ -41,7 +41,7 @@ fn report(hostile: &str) -> Report {
     Report {
         name: RunName::job(7),
         began_at: now(),
-        result: LookResult::Acted,
+        result: ReconcileOutcome::Acted,
         phase_before: None,
         phase: Some(Phase::Starting),
         reason: None,
@@ -50,15 +50,15 @@ fn report(hostile: &str) -> Report {
         effects: vec![Effect {
             action: ActionKind::Launch,
             target: hostile.to_owned(),
-            slot: Some(hostile.to_owned()),
-            row: Row::Launch,
+            attempt_id: Some(hostile.to_owned()),
+            rule: Rule::Launch,
             error: Some((ErrorKind::Unavailable, hostile.to_owned())),
         }],
         due: None,
         error: Some(hostile.to_owned()),
-        facts: vec![
-            Fact::Started { waited_seconds: 12 },
-            Fact::Finished { outcome: Outcome::Succeeded },
+        events: vec![
+            Event::Started { waited_seconds: 12 },
+            Event::Finished { outcome: Outcome::Succeeded },
         ],
     }
 }
@@ -148,18 +148,18 @@ fn an_open_breaker_shows_its_start_until_it_closes() {
     };
     assert_eq!(["class-0", "class-1", "no_class"].map(shown), ["0"; 3]);
     let class = ClassName("class-1".to_owned());
-    let broken = Broken {
+    let breaker = OpenBreaker {
         why: Refusal::Denied,
         message: "check the credentials of this process".to_owned(),
         since: now(),
         until: now(),
     };
-    let opened = Fact::BreakerOpened { class: class.clone(), broken };
-    let mut look = Report { facts: vec![opened], ..report("class-0") };
-    telemetry.record(&look, Duration::from_millis(5));
+    let opened = Event::BreakerOpened { class: class.clone(), breaker };
+    let mut reconcile = Report { events: vec![opened], ..report("class-0") };
+    telemetry.record(&reconcile, Duration::from_millis(5));
     assert_eq!(["class-0", "class-1", "no_class"].map(shown), ["0", "1800000000", "0"]);
-    look.facts = vec![Fact::BreakerClosed { class, open_seconds: 300 }];
-    telemetry.record(&look, Duration::from_millis(5));
+    reconcile.events = vec![Event::BreakerClosed { class, open_seconds: 300 }];
+    telemetry.record(&reconcile, Duration::from_millis(5));
     assert_eq!(shown("class-1"), "0");
 }
 
@@ -178,23 +178,24 @@ fn a_sweep_reports_the_lease_and_the_jobs_found() {
 fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
     let telemetry = telemetry(2);
     let classes = [class("class-0"), class("class-1")];
-    let slot = Slot { run: RunName::job(7), uid: Uid8("0123abcd".to_owned()), number: 1 };
+    let attempt_id =
+        AttemptId { run: RunName::job(7), uid: Uid8("0123abcd".to_owned()), number: 1 };
     let run = OpenRun {
         name: RunName::job(7),
         phase: Phase::Starting,
         deleted: false,
         due: now(),
-        attempt: Some(slot.clone()),
+        attempt: Some(attempt_id.clone()),
         at_limit: false,
         runs_on: vec!["class-1".to_owned()],
         repo: "a/b".to_owned(),
         waiting_since: now(),
     };
-    let machine = Instance {
-        id: InstanceId("m-1".to_owned()),
-        slot,
+    let machine = Machine {
+        id: MachineId("m-1".to_owned()),
+        attempt_id,
         placement: 0,
-        state: InstanceState::Booting,
+        state: MachineState::Booting,
         launched_at: now(),
         deadline: now(),
         registration: 5,
@@ -215,9 +216,9 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
     full.show(&telemetry.metrics);
     let text = telemetry.metrics.text();
     for line in [
-        "tinqs_ci_desired_instances{class=\"class-1\"} 1",
+        "tinqs_ci_desired_machines{class=\"class-1\"} 1",
         "tinqs_ci_runs{class=\"class-1\",stage=\"booting\"} 1",
-        "tinqs_ci_instances{class=\"class-1\",market=\"on_demand\",state=\"booting\"} 1",
+        "tinqs_ci_machines{class=\"class-1\",market=\"on_demand\",state=\"booting\"} 1",
         "tinqs_ci_job_oldest_waiting_timestamp_seconds{class=\"class-1\"} 1800000000",
         "tinqs_ci_workqueue_depth{queue=\"due\"} 1",
         "tinqs_ci_workqueue_depth{queue=\"wake\"} 2",
@@ -227,7 +228,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
     let empty = snapshot::Snapshot { open: &[], machines: &[], held: 0, ..full };
     empty.show(&telemetry.metrics);
     let text = telemetry.metrics.text();
-    assert!(text.contains("tinqs_ci_desired_instances{class=\"class-1\"} 0"), "{text}");
+    assert!(text.contains("tinqs_ci_desired_machines{class=\"class-1\"} 0"), "{text}");
     assert!(text.contains("tinqs_ci_job_oldest_waiting_timestamp_seconds{class=\"class-1\"} 0"));
 }
 

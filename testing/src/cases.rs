@@ -30,7 +30,7 @@ struct Base {
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// The row that at least one case reaches, or `several`.
-    pub row: String,
+    pub rule: String,
     /// What the row says.
     pub says: String,
     /// The cases.
@@ -315,7 +315,7 @@ fn one_line(value: &Value) -> String {
 /// Returns the entries in the order of a case, then by name.
 fn in_order(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
     const FIRST: [&str; 12] = [
-        "row", "says", "name", "base", "about", "from", "see", "then", "phase", "status",
+        "rule", "says", "name", "base", "about", "from", "see", "then", "phase", "status",
         "prepare", "actions",
     ];
     let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, Boot, Class, ClassName, JobRef, Machine, Market, Outcome, Phase, Placement, Run,
-    RunName, Runner, Secret, Slot, Spec, Times,
+    Attempt, AttemptId, Boot, Class, ClassName, JobRef, MachineSpec, Market, Outcome, Phase,
+    Placement, Run, RunName, Runner, Secret, Spec, Times,
 };
 
 /// Returns the name of a job's run.
@@ -37,13 +37,13 @@ pub fn finished(mut run: Run, due: Timestamp) -> Run {
 }
 
 /// Returns the ID of an attempt of a job's run.
-pub fn slot(id: i64, number: u32) -> Slot {
-    run(id, "o/r").slot(number)
+pub fn attempt_id(id: i64, number: u32) -> AttemptId {
+    run(id, "o/r").attempt_id(number)
 }
 
 /// Returns a machine that is a group of processes.
-pub fn process() -> Machine {
-    Machine {
+pub fn process() -> MachineSpec {
+    MachineSpec {
         kind: "process".to_owned(),
         subnet: String::new(),
         market: Market::OnDemand,
@@ -54,7 +54,7 @@ pub fn process() -> Machine {
 }
 
 /// Returns a class without limits that serves one label, its name.
-pub fn class(name: &str, machines: Vec<Machine>) -> Class {
+pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
     Class {
         name: ClassName(name.to_owned()),
         labels: vec![name.to_owned()],
@@ -67,17 +67,22 @@ pub fn class(name: &str, machines: Vec<Machine>) -> Class {
 }
 
 /// Returns an attempt of a class that may ask for so many machines. Its credentials contain `SECRET`.
-pub fn attempt(slot: &Slot, class: &str, placements: usize, deadline: Timestamp) -> Attempt {
+pub fn attempt(
+    attempt_id: &AttemptId,
+    class: &str,
+    placements: usize,
+    deadline: Timestamp,
+) -> Attempt {
     let placement =
         Placement { machine: process(), asked_again: false, answered: None, refused: None };
     Attempt {
-        number: slot.number,
+        number: attempt_id.number,
         decided_at: deadline.checked_sub(SignedDuration::from_hours(1)).unwrap(),
         class: ClassName(class.to_owned()),
         runner: Runner {
             id: 4711,
             uuid: "a-uuid".to_owned(),
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: vec!["linux:host".to_owned()],
             token: Secret::new("runner-SECRET"),
         },

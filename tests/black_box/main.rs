@@ -2,10 +2,10 @@
 
 mod clean;
 mod disk;
+mod faults;
 mod host;
 mod kills;
 mod push;
-mod weather;
 
 use std::time::Duration;
 

@@ -22,10 +22,10 @@ fn booted_with(fake: Fake, files: &[(&str, &str)], adapt: impl Fn(String) -> Str
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text.replace("/etc/", &format!("{}/", etc.display()))).unwrap();
     }
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(90);
-    boot_alone(&fake, &adapt(script(&slot, 0, &attempt)));
+    boot_alone(&fake, &adapt(script(&attempt_id, 0, &attempt)));
     assert!(!fake.dir.path().join("home/tinqs-ci/.login").exists());
     fake
 }
@@ -172,18 +172,19 @@ fn a_broken_profile_loses_only_its_own_exports() {
 
 #[test]
 fn a_process_machine_keeps_the_controllers_environment() {
-    let slot = slot();
+    let attempt_id = attempt_id();
     let fake = Fake::new();
     let etc = fake.dir.path().join("etc");
     std::fs::create_dir(&etc).unwrap();
     std::fs::write(etc.join("environment"), "READ=1\n").unwrap();
     std::fs::write(etc.join("profile"), "export READ=1\n").unwrap();
-    let text = script(&slot, 0, &usual(&slot)).replace("/etc/", &format!("{}/", etc.display()));
-    let mut machine = Machine::boot_as(fake, "quick", &slot, &text);
+    let text = script(&attempt_id, 0, &usual(&attempt_id))
+        .replace("/etc/", &format!("{}/", etc.display()));
+    let mut machine = Machine::boot_as(fake, "quick", &attempt_id, &text);
     machine.ends();
     let seen = assert_at_home(&machine.fake, "home");
     assert!(!seen.contains_key("READ"), "{seen:?}");
-    assert_eq!(seen[MARKER], slot.token(0));
+    assert_eq!(seen[MARKER], attempt_id.token(0));
     let bin = machine.fake.dir.path().join("bin");
     assert!(seen["PATH"].starts_with(&format!("{}:", bin.display())), "{}", seen["PATH"]);
 }

@@ -51,18 +51,18 @@ fn hostile() -> impl Strategy<Value = ([String; 6], Vec<String>, bool)> {
 /// Boots a machine with these values and checks the result.
 fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCaseError> {
     let [uuid, name, token, address, git, incarnation] = values;
-    let mut slot = slot();
-    let mut attempt = usual(&slot);
+    let mut attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.runner.uuid.clone_from(uuid);
     attempt.runner.name.clone_from(name);
     attempt.runner.token = Secret::new(token.as_str());
     attempt.runner.labels = labels.to_vec();
     attempt.boot.instance_url = format!("http{}://{address}", if tls { "s" } else { "" });
     attempt.boot.git_token = Some(Secret::new(git.as_str()));
-    slot.uid = Uid8(incarnation.clone());
+    attempt_id.uid = Uid8(incarnation.clone());
     // A hostile attempt ID makes no marker, so a plain one marks this test's processes.
-    let marker = super::slot();
-    let text = script(&slot, 0, &attempt);
+    let marker = super::attempt_id();
+    let text = script(&attempt_id, 0, &attempt);
     let mut machine = Machine::boot_as(Fake::new(), "quick", &marker, &text);
     machine.ends();
 

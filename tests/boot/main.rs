@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::{MARKER, script};
-use tinqs_ci_reconciler::model::{Attempt, Secret, Slot, Uid8};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Secret, Uid8};
 use tinqs_ci_testing::fake_runner::{Fake, carrying, mode, processes};
 use tinqs_ci_testing::make;
 
@@ -19,10 +19,10 @@ use tinqs_ci_testing::make;
 const HOSTILE: &str = "a'b\"c\\d\nEND_OF_IDENTITY\nEND_OF_GIT\nEND\n$(touch pwned)`touch pwned`\
     ${HOME}\u{202e}\u{7f}\u{1}\u{1f600}\r\n]\n[core]\n\tx = y;touch pwned #%s";
 
-fn slot() -> Slot {
+fn attempt_id() -> AttemptId {
     static NEXT: AtomicI64 = AtomicI64::new(0);
     let id = i64::from(std::process::id()) * 1_000 + NEXT.fetch_add(1, Ordering::Relaxed);
-    make::slot(id, 1)
+    make::attempt_id(id, 1)
 }
 
 fn in_seconds(seconds: i64) -> Timestamp {
@@ -46,13 +46,13 @@ struct Machine {
 }
 
 impl Machine {
-    fn boot(fake: Fake, mode: &str, slot: &Slot, attempt: &Attempt) -> Self {
-        Self::boot_as(fake, mode, slot, &script(slot, 0, attempt))
+    fn boot(fake: Fake, mode: &str, attempt_id: &AttemptId, attempt: &Attempt) -> Self {
+        Self::boot_as(fake, mode, attempt_id, &script(attempt_id, 0, attempt))
     }
 
     /// Boots a script with the marker of an attempt.
-    fn boot_as(fake: Fake, mode: &str, slot: &Slot, script: &str) -> Self {
-        let token = slot.token(0);
+    fn boot_as(fake: Fake, mode: &str, attempt_id: &AttemptId, script: &str) -> Self {
+        let token = attempt_id.token(0);
         let path = fake.dir.path().join("boot.sh");
         std::fs::write(&path, script).unwrap();
         let child = Command::new("bash")
@@ -102,17 +102,17 @@ impl Drop for Machine {
     }
 }
 
-fn usual(slot: &Slot) -> Attempt {
-    make::attempt(slot, "linux", 1, in_seconds(3_600))
+fn usual(attempt_id: &AttemptId) -> Attempt {
+    make::attempt(attempt_id, "linux", 1, in_seconds(3_600))
 }
 
 #[test]
 fn the_script_is_small_and_deterministic() {
-    let slot = make::slot(7, 1);
-    let mut attempt = make::attempt(&slot, "linux", 1, make::at(3_600));
+    let attempt_id = make::attempt_id(7, 1);
+    let mut attempt = make::attempt(&attempt_id, "linux", 1, make::at(3_600));
     attempt.runner.labels = (0..20).map(|n| format!("a-rather-long-label-{n}:host")).collect();
-    let text = script(&slot, 0, &attempt);
-    assert_eq!(text, script(&slot, 0, &attempt.clone()));
+    let text = script(&attempt_id, 0, &attempt);
+    assert_eq!(text, script(&attempt_id, 0, &attempt.clone()));
     assert!(text.len() < 8_000, "{} bytes", text.len());
     assert!(text.starts_with("#!/bin/bash\n"));
     assert!(
@@ -125,8 +125,8 @@ fn the_script_is_small_and_deterministic() {
 
 #[test]
 fn the_deadline_timer_starts_first() {
-    let slot = make::slot(7, 1);
-    let text = script(&slot, 0, &make::attempt(&slot, "linux", 1, make::at(0)));
+    let attempt_id = make::attempt_id(7, 1);
+    let text = script(&attempt_id, 0, &make::attempt(&attempt_id, "linux", 1, make::at(0)));
     let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
     let order = [
         "while seconds_left",
@@ -141,15 +141,15 @@ fn the_deadline_timer_starts_first() {
 
 #[test]
 fn a_runner_gets_its_identity_and_the_machine_ends_with_it() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.runner.labels = vec!["linux".to_owned(), "x64:docker://node".to_owned()];
-    let mut machine = Machine::boot(Fake::new(), "quick", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "quick", &attempt_id, &attempt);
     machine.ends();
     let fake = &machine.fake;
     let identity: serde_json::Value = serde_json::from_str(&fake.heard("identity")).unwrap();
     let expected = serde_json::json!({
-        "id": 4711, "uuid": "a-uuid", "name": slot.to_string(), "token": "runner-SECRET",
+        "id": 4711, "uuid": "a-uuid", "name": attempt_id.to_string(), "token": "runner-SECRET",
         "address": "http://127.0.0.1:3000", "labels": ["linux:host", "x64:docker://node"], "ephemeral": true,
     });
     assert_eq!(identity, expected);
@@ -178,19 +178,19 @@ fn a_runner_gets_its_identity_and_the_machine_ends_with_it() {
 
 #[test]
 fn without_a_git_token_there_is_no_git_configuration() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.git_token = None;
-    let mut machine = Machine::boot(Fake::new(), "quick", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "quick", &attempt_id, &attempt);
     machine.ends();
     assert!(!machine.home().join(".gitconfig").exists());
-    assert!(!script(&slot, 0, &attempt).contains("gitconfig"));
+    assert!(!script(&attempt_id, 0, &attempt).contains("gitconfig"));
 }
 
 #[test]
 fn hostile_values_stay_data() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     let runner = &mut attempt.runner;
     for text in [&mut runner.uuid, &mut runner.name] {
         HOSTILE.clone_into(text);
@@ -200,10 +200,10 @@ fn hostile_values_stay_data() {
         vec![HOSTILE.to_owned(), format!("{HOSTILE}:host"), String::new(), "x".repeat(10_000)];
     attempt.boot.instance_url = format!("https://{HOSTILE}/");
     attempt.boot.git_token = Some(Secret::new(HOSTILE));
-    let text = script(&slot, 0, &attempt);
+    let text = script(&attempt_id, 0, &attempt);
     assert!(text.bytes().all(|byte| byte == b'\n' || byte == b'\t' || (32..127).contains(&byte)));
 
-    let mut machine = Machine::boot(Fake::new(), "quick", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "quick", &attempt_id, &attempt);
     machine.ends();
     let identity: serde_json::Value =
         serde_json::from_str(&machine.fake.heard("identity")).unwrap();
@@ -226,20 +226,20 @@ fn hostile_values_stay_data() {
 }
 
 #[test]
-fn a_hostile_slot_stays_a_comment() {
-    let mut slot = slot();
-    slot.uid = Uid8("\ntouch pwned\n".to_owned());
-    let text = script(&slot, 0, &usual(&slot));
+fn a_hostile_attempt_id_stays_a_comment() {
+    let mut attempt_id = attempt_id();
+    attempt_id.uid = Uid8("\ntouch pwned\n".to_owned());
+    let text = script(&attempt_id, 0, &usual(&attempt_id));
     assert!(text.lines().nth(1).unwrap().contains("?touch?pwned?"), "{text}");
     assert!(text.lines().nth(2).unwrap().starts_with("deadline="), "{text}");
 }
 
 #[test]
 fn an_idle_runner_is_drained_once() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.idle_within = SignedDuration::from_millis(1_500);
-    let mut machine = Machine::boot(Fake::new(), "idle", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "idle", &attempt_id, &attempt);
     machine.ends();
     assert_eq!(machine.fake.heard("signals"), "term\n");
     assert!(machine.fake.heard("stderr").contains("takes no new job"));
@@ -248,10 +248,10 @@ fn an_idle_runner_is_drained_once() {
 
 #[test]
 fn a_busy_runner_finishes_first() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.idle_within = SignedDuration::from_millis(1_500);
-    let mut machine = Machine::boot(Fake::new(), "busy", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "busy", &attempt_id, &attempt);
     wait_until("the runner gets SIGTERM", || machine.fake.heard("signals") == "term\n");
     assert!(machine.child.try_wait().unwrap().is_none(), "the runner continues");
     std::fs::write(machine.fake.said("finish"), "").unwrap();
@@ -262,11 +262,11 @@ fn a_busy_runner_finishes_first() {
 
 #[test]
 fn the_deadline_kills_the_machine() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(8);
     let begun = Instant::now();
-    let mut machine = Machine::boot(Fake::new(), "stubborn", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "stubborn", &attempt_id, &attempt);
     machine.wait_ready();
     assert!(processes(&machine.token).len() >= 5, "{:?}", processes(&machine.token));
     machine.ends();
@@ -280,10 +280,10 @@ fn the_deadline_kills_the_machine() {
 
 #[test]
 fn a_boot_after_the_deadline_runs_nothing() {
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(-5);
-    let mut machine = Machine::boot(Fake::new(), "idle", &slot, &attempt);
+    let mut machine = Machine::boot(Fake::new(), "idle", &attempt_id, &attempt);
     machine.ends();
     assert_eq!(machine.fake.heard("arguments"), "");
     assert!(machine.fake.heard("stderr").contains("the deadline is past"));
@@ -292,22 +292,22 @@ fn a_boot_after_the_deadline_runs_nothing() {
 
 #[test]
 fn a_leftover_step_is_killed_with_the_machine() {
-    let slot = slot();
+    let attempt_id = attempt_id();
     let fake = Fake::new();
     fake.program(
         "gitea-runner",
         "#!/bin/bash\nset -m\nbash -c 'trap \"\" TERM; : >\"$FAKE/ready\"; while :; do sleep 0.05; done' &\n\
          until [ -e \"$FAKE/ready\" ]; do sleep 0.02; done\nexit 0\n",
     );
-    let mut machine = Machine::boot(fake, "", &slot, &usual(&slot));
+    let mut machine = Machine::boot(fake, "", &attempt_id, &usual(&attempt_id));
     machine.ends();
     assert!(machine.fake.said("ready").exists());
 }
 
 #[test]
 fn a_missing_runner_is_reported() {
-    let slot = slot();
-    let mut machine = Machine::boot(Fake::without_runner(), "", &slot, &usual(&slot));
+    let attempt_id = attempt_id();
+    let mut machine = Machine::boot(Fake::without_runner(), "", &attempt_id, &usual(&attempt_id));
     machine.ends();
     let said = machine.fake.heard("stderr");
     assert!(said.contains("neither gitea-runner nor act_runner is in PATH"), "{said}");
@@ -315,18 +315,18 @@ fn a_missing_runner_is_reported() {
 
 #[test]
 fn the_runners_older_name_is_accepted() {
-    let slot = slot();
+    let attempt_id = attempt_id();
     let fake = Fake::without_runner();
     fake.program("act_runner", "#!/bin/bash\necho act >\"$FAKE/name\"\n");
-    let mut machine = Machine::boot(fake, "", &slot, &usual(&slot));
+    let mut machine = Machine::boot(fake, "", &attempt_id, &usual(&attempt_id));
     machine.ends();
     assert_eq!(machine.fake.heard("name"), "act\n");
 }
 
 #[test]
 fn sigterm_to_the_script_ends_the_machine() {
-    let slot = slot();
-    let mut machine = Machine::boot(Fake::new(), "idle", &slot, &usual(&slot));
+    let attempt_id = attempt_id();
+    let mut machine = Machine::boot(Fake::new(), "idle", &attempt_id, &usual(&attempt_id));
     machine.wait_ready();
     let pid = machine.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -371,9 +371,9 @@ fn boot_alone(fake: &Fake, script: &str) {
 #[test]
 fn a_dedicated_machine_is_powered_off() {
     let fake = Fake::new();
-    let slot = slot();
-    let mut attempt = usual(&slot);
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(90);
-    boot_alone(&fake, &script(&slot, 0, &attempt));
+    boot_alone(&fake, &script(&attempt_id, 0, &attempt));
     assert!(fake.heard("stderr").contains("the runner ended with status 3"));
 }

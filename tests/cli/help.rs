@@ -31,7 +31,7 @@ fn all_commands() {
               doctor      Check everything that serve needs, and say what to do about what is missing
               get         List runs, machines, registrations or classes
               describe    Tell everything about a run
-              plan        Show what a look at a run would do now; nothing is done
+              plan        Show what a reconcile of a run would do now; nothing is done
               explain     Tell why a machine came, or did not
               delete      Give this job no machine any more; a machine at work goes on
               retry       Try now: clears backing off, giving up and a deletion
@@ -221,7 +221,7 @@ fn plan() {
     help(
         &["plan"],
         &expect![[r#"
-            Show what a look at a run would do now; nothing is done
+            Show what a reconcile of a run would do now; nothing is done
 
             Usage: tinqs-ci plan [OPTIONS] [NAME]
 

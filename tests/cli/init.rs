@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tinqs_ci::settings;
 use tinqs_ci_gitea::Demand;
 
-use crate::scripted::{Answer, Asked, Server};
-use crate::{Said, tinqs, tinqs_in};
+use crate::scripted::{Answer, RecordedRequest, Server};
+use crate::{CommandOutput, tinqs, tinqs_in};
 
 const TOKEN: &str = "0123456789012345678901234567890123456789";
 
@@ -18,11 +18,11 @@ fn forge(is_admin: bool) -> Server {
     Server::new(move |asked, _| gitea(asked, is_admin))
 }
 
-fn gitea(asked: &Asked, is_admin: bool) -> Answer {
+fn gitea(asked: &RecordedRequest, is_admin: bool) -> Answer {
     gitea_of("1.26.4", asked, is_admin)
 }
 
-fn gitea_of(version: &str, asked: &Asked, is_admin: bool) -> Answer {
+fn gitea_of(version: &str, asked: &RecordedRequest, is_admin: bool) -> Answer {
     let path = asked.line.split('?').next().unwrap_or_default();
     if path == "GET /api/v1/version" {
         return Answer(200, None, json!({ "version": version }));
@@ -56,7 +56,7 @@ fn gitea_of(version: &str, asked: &Asked, is_admin: bool) -> Answer {
     }
 }
 
-fn init(folder: &Path, server: &Server, more: &[&str]) -> Said {
+fn init(folder: &Path, server: &Server, more: &[&str]) -> CommandOutput {
     let args = [&["init", "--url", &server.url], more].concat();
     tinqs_in(folder, &args, &[("GITEA_TOKEN", TOKEN)])
 }

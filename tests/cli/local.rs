@@ -312,7 +312,7 @@ fn a_plan_is_settled_only_if_the_controller_would_write_nothing() {
     .assert_eq(&said.out);
 }
 
-fn said_of(child: std::process::Child) -> crate::Said {
+fn said_of(child: std::process::Child) -> crate::CommandOutput {
     said(child.wait_with_output().expect("it ends"))
 }
 

@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 
 /// The output and exit code of a command.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
@@ -28,18 +28,18 @@ fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     command
 }
 
-fn said(output: Output) -> Said {
-    Said {
+fn said(output: Output) -> CommandOutput {
+    CommandOutput {
         code: output.status.code().expect("it ended by itself"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),
         err: String::from_utf8(output.stderr).expect("UTF-8"),
     }
 }
 
-fn tinqs(args: &[&str]) -> Said {
+fn tinqs(args: &[&str]) -> CommandOutput {
     said(command(args, &[]).output().expect("it runs"))
 }
 
-fn tinqs_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Said {
+fn tinqs_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> CommandOutput {
     said(command(args, env).current_dir(folder).output().expect("it runs"))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{About, JobRef, Phase, Run, RunName, Spec};
 
 use crate::scripted::{Answer, Server, problem};
-use crate::{Said, command, said};
+use crate::{CommandOutput, command, said};
 
 fn run(id: i64) -> Value {
     let spec = Spec {
@@ -28,7 +28,7 @@ fn run(id: i64) -> Value {
     serde_json::to_value(run).expect("JSON")
 }
 
-fn ask(server: &Server, args: &[&str]) -> Said {
+fn ask(server: &Server, args: &[&str]) -> CommandOutput {
     let env = [("TINQS_CI_URL", server.url.as_str()), ("TINQS_CI_API_TOKEN", "word")];
     said(command(args, &env).output().expect("it runs"))
 }
@@ -47,7 +47,7 @@ fn pages() -> Server {
         }
         "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
         "GET /v1/runs/job-9" | "GET /v1/runs/job-9/plan" => problem(404, "run `job-9` not found"),
-        "POST /v1/machines/i-1/terminate" => problem(404, "its slot is not ours"),
+        "POST /v1/machines/i-1/terminate" => problem(404, "its attempt ID is not ours"),
         "GET /v1/machines"
         | "GET /v1/registrations"
         | "GET /v1/classes"
@@ -155,7 +155,7 @@ fn a_missing_object_exits_with_3() {
     machine.assert_eq(&not_found(&["terminate", "i-1", "--dry-run"]));
     // Details from the server are printed.
     expect![[r#"
-        error: machine `i-1` not found: its slot is not ours
+        error: machine `i-1` not found: its attempt ID is not ours
         hint: `tinqs-ci get machines -o name` lists the machines
     "#]]
     .assert_eq(&not_found(&["terminate", "i-1"]));
@@ -308,7 +308,7 @@ fn plan_exits_with_2_if_changes_are_planned() {
         let changes = if settled { json!([]) } else { json!([change]) };
         let plan = json!({
             "name": "job-1", "settled": settled, "phase": "Running", "next_phase": "Running",
-            "row": "job running (rule 5)", "changes": changes, "observation": null,
+            "rule": "job running (rule 5)", "changes": changes, "observation": null,
         });
         Answer(200, None, plan)
     });

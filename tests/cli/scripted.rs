@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// A request: `GET /v1/runs?limit=200`, `If-Match`, `Authorization`, and the body.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RecordedRequest {
     pub(crate) line: String,
     pub(crate) if_match: Option<String>,
     pub(crate) authorization: Option<String>,
@@ -24,25 +24,27 @@ pub(crate) struct Asked {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) Option<&'static str>, pub(crate) Value);
 
-type Script = Arc<dyn Fn(&Asked, usize) -> Answer + Send + Sync>;
+type Script = Arc<dyn Fn(&RecordedRequest, usize) -> Answer + Send + Sync>;
 
 #[derive(Clone)]
 struct Stage {
     script: Script,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     times: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 /// A running server; stops when dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Server {
     /// Starts a server. The script gets the request and how often that line was requested before.
-    pub(crate) fn new(script: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        script: impl Fn(&RecordedRequest, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -61,7 +63,7 @@ impl Server {
     }
 
     /// Returns all requests so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().expect("no panic before").clone()
     }
 
@@ -79,7 +81,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let asked = Asked {
+    let asked = RecordedRequest {
         line: format!("{method} {uri}"),
         if_match: header("if-match"),
         authorization: header("authorization"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::scripted::{Answer, Server};
-use crate::{Said, command, said, tinqs_in};
+use crate::{CommandOutput, command, said, tinqs_in};
 
 /// A running server, killed at the end of the test.
 struct Running(Child);
@@ -41,7 +41,7 @@ fn configuration(folder: &Path, port: u16) {
 }
 
 /// Repeats a command until the server answers, for at most 20 s.
-fn asked(folder: &Path, url: &str, args: &[&str]) -> Said {
+fn asked(folder: &Path, url: &str, args: &[&str]) -> CommandOutput {
     let begun = Instant::now();
     loop {
         let said = tinqs_in(folder, args, &[("TINQS_CI_URL", url)]);

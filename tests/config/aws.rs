@@ -78,7 +78,7 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
     let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
     assert!(!class.serves(&["host".to_owned()]) && class.serves(&["linux".to_owned()]));
-    let machine = tinqs_ci_reconciler::model::Machine {
+    let machine = tinqs_ci_reconciler::model::MachineSpec {
         kind: "t3.small".into(),
         subnet: "subnet-1".into(),
         market: Market::Spot,

@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::MARKER;
 use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::store::{OpenError, Store};
-use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Slot, Uid8};
+use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineId, MachineState, Uid8};
 use tinqs_ci_reconciler::ports::{
     Clock, Compute as _, ErrorKind, Expect, MachineEnds as _, RunStore as _,
 };
 use tinqs_ci_testing::conformance::compute::{all, listed, seen};
 use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
-use tinqs_ci_testing::make::{attempt, process, run, slot, until};
+use tinqs_ci_testing::make::{attempt, attempt_id, process, run, until};
 
 /// The host's clock, ahead by a duration that the test sets.
 struct Ahead(std::sync::Mutex<SignedDuration>);
@@ -62,16 +62,16 @@ impl Drop for Host {
 }
 
 /// An attempt ID that no other test on this host uses.
-fn own(id: i64) -> Slot {
-    slot(i64::from(std::process::id()) * 1_000 + id, 1)
+fn own(id: i64) -> AttemptId {
+    attempt_id(i64::from(std::process::id()) * 1_000 + id, 1)
 }
 
 fn later() -> Timestamp {
     Timestamp::now() + SignedDuration::from_mins(5)
 }
 
-async fn launch(host: &Processes, slot: &Slot) -> Instance {
-    host.launch(slot, 0, &attempt(slot, "linux", 1, later())).await.unwrap()
+async fn launch(host: &Processes, attempt_id: &AttemptId) -> Machine {
+    host.launch(attempt_id, 0, &attempt(attempt_id, "linux", 1, later())).await.unwrap()
 }
 
 async fn none_left(token: &str) {
@@ -89,7 +89,7 @@ async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
     let host = Host::new();
     let machines = host.open("quick");
     let machine = launch(&machines, &own(1)).await;
-    let gone = seen(&machines, &machine, InstanceState::Gone).await;
+    let gone = seen(&machines, &machine, MachineState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Itself));
     assert_eq!(gone.launched_at, machine.launched_at);
     let dir = host.dir().join(&machine.id.0);
@@ -189,8 +189,8 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     machines.terminate(&machine.id).await.unwrap();
     assert_eq!(processes(&token), [] as [i32; 0]);
     let gone = machines.find(&machine.id).await.unwrap().expect("it is remembered");
-    assert_eq!((gone.state, gone.ended_by), (InstanceState::Gone, Some(EndedBy::Request)));
-    machines.terminate(&InstanceId(elsewhere)).await.expect("nothing of ours");
+    assert_eq!((gone.state, gone.ended_by), (MachineState::Gone, Some(EndedBy::Request)));
+    machines.terminate(&MachineId(elsewhere)).await.expect("nothing of ours");
     for Bystander(other) in &mut others {
         assert!(other.try_wait().unwrap().is_none(), "it was none of the machine's");
     }
@@ -229,7 +229,7 @@ async fn machines_are_found_again_by_another_controller() {
         launch(&machines, &own(4)).await
     };
     let machines = host.open("idle");
-    let found = seen(&machines, &machine, InstanceState::Up).await;
+    let found = seen(&machines, &machine, MachineState::Up).await;
     assert_eq!(found, machine);
     let again = launch(&machines, &own(4)).await;
     assert_eq!(again, machine);
@@ -240,7 +240,7 @@ async fn machines_are_found_again_by_another_controller() {
     none_left(&machine.id.0).await;
     let machines = host.open("idle");
     let again = launch(&machines, &own(4)).await;
-    assert_eq!((again.state, again.ended_by), (InstanceState::Gone, Some(EndedBy::Request)));
+    assert_eq!((again.state, again.ended_by), (MachineState::Gone, Some(EndedBy::Request)));
     assert_eq!(leaders(), before, "nothing was started");
 }
 
@@ -261,7 +261,7 @@ async fn another_controller() {
     };
     let clock = Arc::new(Ahead(std::sync::Mutex::default()));
     let machines = Processes::new(&Path::new(&dir).join("machines"), clock, options).unwrap();
-    launch(&machines, &slot(own_id(), 1)).await;
+    launch(&machines, &attempt_id(own_id(), 1)).await;
     assert_eq!(store.put(&run(1, "o/r"), Expect::Absent).await.unwrap(), 1);
     // It runs until it is killed, or until its parent has gone.
     std::io::stdin().read_line(&mut String::new()).unwrap();
@@ -302,7 +302,7 @@ async fn machines_outlive_a_controller_that_is_killed() {
 
     let machines = host.open("idle");
     let machine = launch(&machines, &wanted).await;
-    assert_eq!(machine.state, InstanceState::Up);
+    assert_eq!(machine.state, MachineState::Up);
     assert_eq!(listed(&machines, &machine).await, std::slice::from_ref(&machine));
     assert_eq!(host.fake.heard("signals"), "", "the runner noticed nothing");
     machines.terminate(&machine.id).await.unwrap();
@@ -335,12 +335,12 @@ async fn a_launch_that_was_broken_off_is_completed() {
         }),
     ];
     for (id, break_off) in breaks {
-        let slot = own(id);
-        break_off(&host.dir().join(slot.token(0)));
-        let unborn = InstanceId(slot.token(0));
+        let attempt_id = own(id);
+        break_off(&host.dir().join(attempt_id.token(0)));
+        let unborn = MachineId(attempt_id.token(0));
         assert_eq!(machines.find(&unborn).await.unwrap(), None, "it never began: {id}");
-        let machine = launch(&machines, &slot).await;
-        seen(&machines, &machine, InstanceState::Up).await;
+        let machine = launch(&machines, &attempt_id).await;
+        seen(&machines, &machine, MachineState::Up).await;
         machines.terminate(&machine.id).await.unwrap();
     }
 }
@@ -350,35 +350,36 @@ async fn many_launches_at_once_make_one_machine() {
     let host = Host::new();
     // Two controllers on one directory, as after a kill that failed.
     let (one, two) = (host.open("idle"), host.open("idle"));
-    let slot = own(20);
-    let attempt = attempt(&slot, "linux", 1, later());
-    let launches = [&one, &two, &one, &two, &one, &two].map(|host| host.launch(&slot, 0, &attempt));
+    let attempt_id = own(20);
+    let attempt = attempt(&attempt_id, "linux", 1, later());
+    let launches =
+        [&one, &two, &one, &two, &one, &two].map(|host| host.launch(&attempt_id, 0, &attempt));
     for launched in crate::make::at_once(launches.into()).await {
-        assert_eq!(launched.unwrap().id.0, slot.token(0));
+        assert_eq!(launched.unwrap().id.0, attempt_id.token(0));
     }
     until("the runner is there", async || host.fake.said("ready").exists().then_some(())).await;
     let runners = || {
         let name = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let wanted = b"daemon";
-        processes(&slot.token(0))
+        processes(&attempt_id.token(0))
             .iter()
             .filter(|pid| name(pid).windows(6).any(|w| w == wanted))
             .count()
     };
     until("the losers have gone", async || (runners() == 1).then_some(())).await;
-    one.terminate(&InstanceId(slot.token(0))).await.unwrap();
+    one.terminate(&MachineId(attempt_id.token(0))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_was_ended_before_it_began_never_begins() {
     let host = Host::new();
     let machines = host.open("idle");
-    let slot = own(21);
-    std::fs::create_dir(host.dir().join(slot.token(0))).unwrap();
-    machines.terminate(&InstanceId(slot.token(0))).await.unwrap();
-    let machine = launch(&machines, &slot).await;
-    assert_eq!(machine.state, InstanceState::Gone);
-    assert_eq!(processes(&slot.token(0)), [] as [i32; 0]);
+    let attempt_id = own(21);
+    std::fs::create_dir(host.dir().join(attempt_id.token(0))).unwrap();
+    machines.terminate(&MachineId(attempt_id.token(0))).await.unwrap();
+    let machine = launch(&machines, &attempt_id).await;
+    assert_eq!(machine.state, MachineState::Gone);
+    assert_eq!(processes(&attempt_id.token(0)), [] as [i32; 0]);
 }
 
 /// Such a machine cannot be recognised, so its end would go unnoticed.
@@ -411,14 +412,14 @@ async fn what_cannot_be_launched_is_told_apart() {
     let options =
         Options { environment: vec![("PATH".into(), "/nowhere".into())], ..Options::inherit([]) };
     let machines = Processes::new(&host.dir(), Arc::<Ahead>::clone(&host.clock), options).unwrap();
-    let slot = own(30);
-    let good = attempt(&slot, "linux", 1, later());
-    let refused = machines.launch(&slot, 0, &good).await.unwrap_err();
+    let attempt_id = own(30);
+    let good = attempt(&attempt_id, "linux", 1, later());
+    let refused = machines.launch(&attempt_id, 0, &good).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
     assert!(refused.message.contains("bash"), "{refused}");
-    let refused = machines.launch(&slot, 1, &good).await.unwrap_err();
+    let refused = machines.launch(&attempt_id, 1, &good).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid, "no such placement: {refused}");
-    let hostile = Slot { uid: Uid8("../../../x".to_owned()), ..slot };
+    let hostile = AttemptId { uid: Uid8("../../../x".to_owned()), ..attempt_id };
     let refused = machines.launch(&hostile, 0, &good).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
     assert_eq!(std::fs::read_dir(host.dir()).unwrap().count(), 1);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tinqs_ci_gitea::client::Changes;
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use crate::script::{Asked, IntoAnswer, Script, html, json_answer, not_found, version};
+use crate::script::{IntoAnswer, RecordedRequest, Script, html, json_answer, not_found, version};
 
 const REPO: &str = "acme/widget";
 const OLD: &str = "1111111111111111111111111111111111111111";
@@ -37,12 +37,12 @@ fn file(path: &str, sha: &str, text: &str) -> Value {
 }
 
 /// Returns the part of the path after the repository's name.
-fn rest(asked: &Asked) -> &str {
+fn rest(asked: &RecordedRequest) -> &str {
     asked.path.strip_prefix("/api/v1/repos/acme/widget").unwrap_or(&asked.path)
 }
 
 /// A repository with one workflow file and another file, changed by the last commit.
-fn small(asked: &Asked) -> Option<Response> {
+fn small(asked: &RecordedRequest) -> Option<Response> {
     let workflows = [
         entry(".gitea", "tree", "f0"),
         entry(".gitea/workflows", "tree", "f1"),
@@ -85,7 +85,7 @@ async fn a_first_push_takes_three_calls_and_a_repeat_takes_none() {
 async fn several_files_are_read_in_one_call_if_supported() {
     let names = ["a.yml", "b.yaml", "sub/c.yml"].map(|name| format!(".gitea/workflows/{name}"));
     let in_tree = names.clone();
-    let listed = move |asked: &Asked| {
+    let listed = move |asked: &RecordedRequest| {
         let entries: Vec<Value> = in_tree.iter().map(|n| entry(n, "blob", n)).collect();
         let texts = in_tree.iter().map(|n| file(n, n, n)).collect::<Vec<_>>();
         Some(match rest(asked) {
@@ -118,7 +118,7 @@ async fn several_files_are_read_in_one_call_if_supported() {
 #[tokio::test]
 async fn an_older_server_returns_files_one_by_one() {
     let names = ["a.yml", "b.yml"].map(|name| format!(".github/workflows/{name}"));
-    let older = move |asked: &Asked| {
+    let older = move |asked: &RecordedRequest| {
         Some(match rest(asked) {
             path if path.starts_with("/git/trees/") => {
                 let sha = if path.contains(OLD) { "old" } else { "new" };
@@ -145,7 +145,7 @@ async fn an_older_server_returns_files_one_by_one() {
 
 #[tokio::test]
 async fn a_large_tree_is_read_up_to_its_workflows() {
-    let large = |asked: &Asked| {
+    let large = |asked: &RecordedRequest| {
         Some(match rest(asked) {
             path if path.starts_with("/git/trees/") => match asked.number("page") {
                 1 => tree(&[entry(".a", "blob", "1"), entry(".gitea/x", "blob", "2")], true),
@@ -167,7 +167,7 @@ async fn a_large_tree_is_read_up_to_its_workflows() {
 
 #[tokio::test]
 async fn large_trees_are_compared_by_changed_folders() {
-    let large = |asked: &Asked| {
+    let large = |asked: &RecordedRequest| {
         let path = rest(asked);
         let all = |sha: &str| {
             [entry("same", "tree", "s"), entry("deep", "tree", sha), entry("z", "blob", "z")]
@@ -193,7 +193,7 @@ async fn large_trees_are_compared_by_changed_folders() {
 
 #[tokio::test]
 async fn a_missing_commit_is_distinguished_from_a_proxys_page() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if rest(asked).contains(OLD) { not_found().into_answer() } else { small(asked) }
     })
     .await;
@@ -202,7 +202,7 @@ async fn a_missing_commit_is_distinguished_from_a_proxys_page() {
     let changed = client.changed_files(REPO, OLD, NEW).await.expect("read");
     assert!(matches!(&changed, Changes::Unknown(why) if why.contains(OLD)), "{changed:?}");
     assert_eq!(client.commit(REPO, OLD).await.expect("read"), None);
-    let proxy = Script::new(|_: &Asked| Some(html(404))).await;
+    let proxy = Script::new(|_: &RecordedRequest| Some(html(404))).await;
     let error = proxy.client().workflow_files(REPO, NEW, &FOLDERS).await.expect_err("no forge");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     let error = client.workflow_files("no-slash", NEW, &FOLDERS).await.expect_err("no name");
@@ -211,7 +211,7 @@ async fn a_missing_commit_is_distinguished_from_a_proxys_page() {
 
 #[tokio::test]
 async fn too_many_or_too_large_files_are_refused_with_a_reason() {
-    let many = Script::new(|_: &Asked| {
+    let many = Script::new(|_: &RecordedRequest| {
         let of = |n| entry(&format!(".gitea/workflows/{n:03}.yml"), "blob", "1");
         Some(tree(&(0..300).map(of).collect::<Vec<_>>(), false))
     })
@@ -219,7 +219,7 @@ async fn too_many_or_too_large_files_are_refused_with_a_reason() {
     let error = many.client().workflow_files(REPO, NEW, &FOLDERS).await.expect_err("too many");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("more than 256 workflow files"), "{error}");
-    let large = Script::new(|_: &Asked| {
+    let large = Script::new(|_: &RecordedRequest| {
         let mut big = entry(".gitea/workflows/big.yml", "blob", "1");
         big["size"] = (2 * 1024 * 1024).into();
         Some(tree(&[big], false))
@@ -233,7 +233,7 @@ async fn too_many_or_too_large_files_are_refused_with_a_reason() {
 
 #[tokio::test]
 async fn commits_branches_rights_and_variables_are_read() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         let var = |name: &str, data: &str| {
             json!({"owner_id": 1, "repo_id": 0, "name": name, "data": data, "description": ""})
         };
@@ -287,7 +287,7 @@ async fn commits_branches_rights_and_variables_are_read() {
 async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
     const LIST: &str = "/actions/workflows";
     let workflow = |id: &str, state: &str| json!({"id": id, "name": "CI", "state": state});
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         Some(match rest(asked) {
             LIST => json_answer(
                 200,
@@ -328,7 +328,7 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
         (503, false, Some(ErrorKind::Unavailable)),
     ];
     for (status, page, error) in answers {
-        let script = Script::new(move |_: &Asked| {
+        let script = Script::new(move |_: &RecordedRequest| {
             if page { html(status) } else { json_answer(status, json!({"message": "no"})) }
         })
         .await;
@@ -336,6 +336,6 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
         assert_eq!(read.as_ref().err().map(|error| error.kind), error, "{status}");
         assert!(read.is_err() || read.is_ok_and(|disabled| disabled.is_empty()), "{status}");
     }
-    let script = Script::new(|_: &Asked| (403, json!({"message": "no"}))).await;
+    let script = Script::new(|_: &RecordedRequest| (403, json!({"message": "no"}))).await;
     assert!(!script.client().has_merged(REPO, "bob").await.expect("answers"));
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tinqs_ci::push::evaluate::{Evaluated, evaluate, nothing};
 use tinqs_ci::push::runs;
 use tinqs_ci_gitea::client::{Changes, Client};
-use tinqs_ci_gitea::demand::by_mode::Demanding;
-use tinqs_ci_gitea::demand::{Means, Mode};
-use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::demand::by_mode::DemandSource;
+use tinqs_ci_gitea::demand::{DemandConfig, Mode};
+use tinqs_ci_gitea::trigger_event::TriggerEvent;
 use tinqs_ci_gitea::{Config as Settings, Demand};
 use tinqs_ci_reconciler::model::{Job, JobRef, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
@@ -57,9 +57,10 @@ impl World {
     }
 
     async fn evaluate(&self, event: &str, payload: &Value) -> Evaluated {
-        let occasion = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
-        let occasion = occasion.expect("something may start");
-        let evaluated = evaluate(&self.client, Dialect::V1_26, &occasion).await;
+        let trigger_event =
+            TriggerEvent::of(event, payload.to_string().as_bytes()).expect("well-formed");
+        let trigger_event = trigger_event.expect("something may start");
+        let evaluated = evaluate(&self.client, Dialect::V1_26, &trigger_event).await;
         evaluated.expect("the forge answers").expect("the commit is there")
     }
 
@@ -131,7 +132,7 @@ async fn branches_tags_and_deletions_start_matching_workflows() {
     };
     // For a deleted branch, the tip of the default branch counts.
     let evaluated = world.evaluate(&deleted[0].0, &deleted[0].1).await;
-    assert_eq!((evaluated.occasion.commit.as_str(), evaluated.runs.len()), (sha.as_str(), 1));
+    assert_eq!((evaluated.trigger_event.commit.as_str(), evaluated.runs.len()), (sha.as_str(), 1));
     assert_eq!(evaluated.runs[0].git_ref, MAIN);
 }
 
@@ -161,8 +162,8 @@ async fn a_forced_push_compares_trees_and_a_lost_commit_starts_nothing() {
     let mut gone = payload.clone();
     gone["after"] = "8".repeat(40).into();
     gone["head_commit"] = Value::Null;
-    let occasion = Occasion::of(event, gone.to_string().as_bytes()).expect("well-formed");
-    let evaluated = evaluate(&world.client, Dialect::V1_26, &occasion.expect("a push")).await;
+    let trigger_event = TriggerEvent::of(event, gone.to_string().as_bytes()).expect("well-formed");
+    let evaluated = evaluate(&world.client, Dialect::V1_26, &trigger_event.expect("a push")).await;
     assert!(evaluated.expect("the forge answers").is_none());
 }
 
@@ -234,14 +235,16 @@ async fn events_of_the_forges_own_user_start_nothing() {
         ] {
             let mut payload = payload.clone();
             payload["sender"] = sender;
-            let read = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
+            let read =
+                TriggerEvent::of(event, payload.to_string().as_bytes()).expect("well-formed");
             assert_eq!(read, None, "{event} {}", payload["sender"]);
         }
         // An event stored in the inbox before an update.
-        let occasion = Occasion::of(event, payload.to_string().as_bytes()).expect("well-formed");
-        let mut occasion = occasion.expect("something may start");
-        occasion.payload["sender"] = json!({"id": -2, "login": "gitea-actions"});
-        let evaluated = evaluate(&world.client, Dialect::V1_26, &occasion).await;
+        let trigger_event =
+            TriggerEvent::of(event, payload.to_string().as_bytes()).expect("well-formed");
+        let mut trigger_event = trigger_event.expect("something may start");
+        trigger_event.payload["sender"] = json!({"id": -2, "login": "gitea-actions"});
+        let evaluated = evaluate(&world.client, Dialect::V1_26, &trigger_event).await;
         let evaluated = evaluated.expect("the forge answers").expect("the commit is there");
         assert_eq!(evaluated.runs.len(), 0, "{event}");
         assert!(nothing(&evaluated.notified).is_some_and(|why| why.contains("caused by a job")));
@@ -308,8 +311,9 @@ async fn a_forks_author_is_trusted_after_a_merged_pull_request_and_never_when_re
     };
     fork["pull_request"]["head"]["repo_id"] = 4711.into();
     let held = async |payload: &Value, dialect| {
-        let occasion = Occasion::of(&event, payload.to_string().as_bytes()).expect("well-formed");
-        let evaluated = evaluate(&world.client, dialect, &occasion.expect("a change")).await;
+        let trigger_event =
+            TriggerEvent::of(&event, payload.to_string().as_bytes()).expect("well-formed");
+        let evaluated = evaluate(&world.client, dialect, &trigger_event.expect("a change")).await;
         let evaluated = evaluated.expect("the forge answers").expect("the commit is there");
         evaluated.runs.iter().map(|run| run.held).collect::<Vec<_>>()
     };
@@ -330,11 +334,11 @@ async fn a_forks_author_is_trusted_after_a_merged_pull_request_and_never_when_re
 #[tokio::test]
 async fn the_first_answer_decides_the_mode() {
     let world = World::new(Config::default());
-    let means = Means { wanted: Demand::Auto, secret: true };
+    let means = DemandConfig { wanted: Demand::Auto, secret: true };
     let token = Some(Secret::new("api-token"));
     let forge = |means| {
         let settings = Settings { token: token.clone(), ..settings(&world.wire.url()) };
-        Demanding::new(Arc::new(client(&settings)), means)
+        DemandSource::new(Arc::new(client(&settings)), means)
     };
     world.wire.faults(|faults| faults.down = true);
     let demand = forge(means);
@@ -349,9 +353,9 @@ async fn the_first_answer_decides_the_mode() {
     assert_eq!(demand.waiting().await.expect("answers"), None);
     assert_eq!(demand.known(), Some(Mode::Push));
     assert_eq!(demand.job(&JobRef::default()).await.expect("not asked"), Job::Unobservable);
-    let demand = forge(Means { wanted: Demand::Auto, secret: false });
+    let demand = forge(DemandConfig { wanted: Demand::Auto, secret: false });
     assert_eq!(demand.waiting().await.expect_err("no mode").kind, ErrorKind::Denied);
-    let configured = forge(Means { wanted: Demand::Push, secret: true });
+    let configured = forge(DemandConfig { wanted: Demand::Push, secret: true });
     configured.assume();
     assert_eq!(configured.known(), Some(Mode::Push));
     assert_eq!(json!(configured.known().map(Mode::word)), json!("push"));

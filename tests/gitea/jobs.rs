@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{Conclusion, Job, JobRef};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
-use crate::script::{Asked, Script, html, json_answer, not_found, version};
+use crate::script::{RecordedRequest, Script, html, json_answer, not_found, version};
 
 fn job_ref(repo: &str, repo_id: i64) -> JobRef {
     JobRef { repo: repo.into(), repo_id, job_id: 7 }
@@ -27,7 +27,7 @@ const DOWN: fn() -> Response = || html(502);
 
 async fn asked(forge: Forge, job: JobRef) -> Result<Job, ErrorKind> {
     let Forge { job: answer, by_id, by_name, version } = forge;
-    let script = Script::new(move |asked: &Asked| match asked.path.as_str() {
+    let script = Script::new(move |asked: &RecordedRequest| match asked.path.as_str() {
         "/api/v1/repos/a/b/actions/jobs/7" => answer(),
         "/api/v1/repositories/3" => by_id(),
         "/api/v1/repos/a/b" => by_name(),
@@ -86,7 +86,7 @@ async fn statuses_become_states() {
     ];
     for (answer, expected) in cases {
         let shown = answer.clone();
-        let script = Script::new(move |_: &Asked| {
+        let script = Script::new(move |_: &RecordedRequest| {
             let mut answer = answer.clone();
             if let Some(job) = answer.as_object_mut() {
                 job.entry("id").or_insert(Value::from(7));
@@ -101,7 +101,7 @@ async fn statuses_become_states() {
 
 #[tokio::test]
 async fn a_renamed_repository_is_read_by_its_new_name() {
-    let script = Script::new(|asked: &Asked| match asked.path.as_str() {
+    let script = Script::new(|asked: &RecordedRequest| match asked.path.as_str() {
         "/api/v1/repositories/3" => (200, json!({ "id": 3, "full_name": "new/name" })),
         "/api/v1/repos/new/name/actions/jobs/7" => (200, json!({ "id": 7, "status": "queued" })),
         _ => not_found(),
@@ -117,9 +117,10 @@ async fn a_renamed_repository_is_read_by_its_new_name() {
 
 #[tokio::test]
 async fn only_redirects_within_the_forge_are_followed() {
-    let away = Script::new(|_: &Asked| (200, json!({ "id": 7, "status": "queued" }))).await;
+    let away =
+        Script::new(|_: &RecordedRequest| (200, json!({ "id": 7, "status": "queued" }))).await;
     let elsewhere = format!("{}/api/v1/repos/a/b/actions/jobs/7", away.url);
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         let to = match asked.path.as_str() {
             "/api/v1/repos/a/b/actions/jobs/7" => "/api/v1/repos/new/name/actions/jobs/7",
             "/api/v1/repos/c/d/actions/jobs/7" => elsewhere.as_str(),

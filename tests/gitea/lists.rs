@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tinqs_ci_gitea::Scope;
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, WaitingJob};
 
-use crate::script::{Asked, Script, not_found};
+use crate::script::{RecordedRequest, Script, not_found};
 
 fn job(id: usize) -> Value {
     let repo = if id.is_multiple_of(2) { "acme/even" } else { "acme/odd" };
@@ -15,13 +15,13 @@ fn job(id: usize) -> Value {
     })
 }
 
-fn page(asked: &Asked, all: &[usize], total: usize) -> (u16, Value) {
+fn page(asked: &RecordedRequest, all: &[usize], total: usize) -> (u16, Value) {
     let (page, limit) = (asked.number("page"), asked.number("limit"));
     let rows = all.iter().skip((page - 1) * limit).take(limit);
     (200, json!({ "jobs": rows.map(|id| job(*id)).collect::<Vec<_>>(), "total_count": total }))
 }
 
-fn repository(asked: &Asked) -> (u16, Value) {
+fn repository(asked: &RecordedRequest) -> (u16, Value) {
     match asked.path.as_str() {
         "/api/v1/repos/acme/even" => (200, json!({ "id": 2, "full_name": "acme/even" })),
         "/api/v1/repos/acme/odd" => (200, json!({ "id": 1, "full_name": "acme/odd" })),
@@ -44,7 +44,7 @@ async fn unordered_pages_are_read_until_every_job_was_seen() {
     let mut all: Vec<usize> = (1..=120).map(|n| n * 50 % 121).collect();
     all.splice(50..50, all[..10].to_vec());
     let rows = all.clone();
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         if asked.path.contains("/admin/actions/jobs?") {
             return page(asked, &rows, 120);
         }
@@ -69,7 +69,7 @@ async fn unordered_pages_are_read_until_every_job_was_seen() {
 
 #[tokio::test]
 async fn an_empty_page_ends_a_list_with_hidden_jobs() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if asked.path.contains("/jobs?") { page(asked, &[3, 1, 3], 9) } else { repository(asked) }
     })
     .await;
@@ -80,7 +80,7 @@ async fn an_empty_page_ends_a_list_with_hidden_jobs() {
 
 #[tokio::test]
 async fn a_server_that_ignores_page_numbers_does_not_block() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         let jobs = json!({ "jobs": [job(1)], "total_count": 1000 });
         if asked.path.contains("/jobs?") { (200, jobs) } else { repository(asked) }
     })
@@ -91,7 +91,7 @@ async fn a_server_that_ignores_page_numbers_does_not_block() {
 
 #[tokio::test]
 async fn a_job_that_the_forge_cannot_show_hides_no_other() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if !asked.path.contains("/jobs?") {
             return repository(asked);
         }
@@ -107,7 +107,8 @@ async fn a_job_that_the_forge_cannot_show_hides_no_other() {
 
 #[tokio::test]
 async fn a_forge_that_fails_every_page_is_unavailable_after_few_calls_only() {
-    let script = Script::new(|_: &Asked| (500, json!({ "message": "database is locked" }))).await;
+    let script =
+        Script::new(|_: &RecordedRequest| (500, json!({ "message": "database is locked" }))).await;
     let error = script.client().waiting().await.expect_err("an outage");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("database is locked"), "{error}");
@@ -116,7 +117,7 @@ async fn a_forge_that_fails_every_page_is_unavailable_after_few_calls_only() {
 
 #[tokio::test]
 async fn only_a_job_without_a_name_is_left_out() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if !asked.path.contains("/jobs?") {
             return repository(asked);
         }
@@ -142,7 +143,7 @@ async fn each_scope_reads_its_own_list() {
         (Scope::Repo("acme".into(), "x/../y".into()), "/api/v1/repos/acme/x%2F..%2Fy/actions/jobs"),
     ];
     for (scope, path) in cases {
-        let empty = |_: &Asked| (200, json!({ "jobs": null, "total_count": 0 }));
+        let empty = |_: &RecordedRequest| (200, json!({ "jobs": null, "total_count": 0 }));
         let script = Script::new(empty).await;
         let jobs = script.client_of(scope).waiting().await.expect("answers");
         assert_eq!(jobs, Some(Vec::new()));
@@ -152,7 +153,7 @@ async fn each_scope_reads_its_own_list() {
 
 #[tokio::test]
 async fn a_repository_beyond_the_token_is_served_without_its_id() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if asked.path.contains("/jobs?") {
             page(asked, &[1], 1)
         } else {

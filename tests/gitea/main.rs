@@ -3,11 +3,11 @@
 mod contents;
 mod corpus;
 mod evaluate;
+mod faults;
 mod jobs;
 mod lists;
 mod repeat;
 mod runners;
 mod script;
 mod setup;
-mod weather;
 mod wire;

@@ -10,8 +10,8 @@ use tinqs_ci_reconciler::model::{Job, JobRef, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
 use crate::script::{
-    Asked, RUNNER_TOKEN, Says, Script, client, hanging_up, html, json_answer, settings, version,
-    with_runner_token,
+    RUNNER_TOKEN, RecordedRequest, Says, Script, client, hanging_up, html, json_answer, settings,
+    version, with_runner_token,
 };
 
 const FAILURES: [(&str, Says); 5] = [
@@ -26,7 +26,7 @@ fn job() -> JobRef {
     JobRef { repo: "a/b".into(), repo_id: 3, job_id: 7 }
 }
 
-fn good(asked: &Asked) -> Response {
+fn good(asked: &RecordedRequest) -> Response {
     let path = asked.path.as_str();
     if path.contains("/actions/jobs/") {
         json_answer(200, json!({ "id": 7, "status": "queued", "labels": ["linux"] }))
@@ -45,7 +45,7 @@ fn good(asked: &Asked) -> Response {
 /// Returns a forge whose first responses are this failure.
 async fn failing_first(times: usize, failure: Says) -> Script {
     let asked_before = Arc::new(AtomicUsize::new(0));
-    Script::new(move |asked: &Asked| {
+    Script::new(move |asked: &RecordedRequest| {
         let before = asked_before.fetch_add(1, Ordering::SeqCst);
         if before < times { failure() } else { good(asked) }
     })
@@ -84,8 +84,8 @@ async fn a_creating_call_is_not_retried() {
     for (what, failure) in FAILURES {
         let script = failing_first(1, failure).await;
         let client = client(&with_runner_token(&script.url));
-        let slot = "tq-job-7-0123abcd-1".parse().expect("a slot");
-        client.register(&slot, &["linux".to_owned()]).await.expect_err(what);
+        let attempt_id = "tq-job-7-0123abcd-1".parse().expect("an attempt ID");
+        client.register(&attempt_id, &["linux".to_owned()]).await.expect_err(what);
         assert_eq!(script.take_paths().len(), 1, "{what}");
         let script = failing_first(1, failure).await;
         let secret = Secret::new("hook-secret");
@@ -100,7 +100,8 @@ async fn a_permanent_error_is_not_retried() {
     let answers: [(u16, &str); 5] =
         [(401, "no"), (403, "no"), (422, "no"), (429, "slower"), (501, "never")];
     for (status, message) in answers {
-        let script = Script::new(move |_: &Asked| (status, json!({ "message": message }))).await;
+        let script =
+            Script::new(move |_: &RecordedRequest| (status, json!({ "message": message }))).await;
         script.client().job(&job()).await.expect_err("a refusal");
         assert_eq!(script.take_paths().len(), 1, "{status}");
     }
@@ -111,7 +112,7 @@ async fn a_permanent_error_is_not_retried() {
 #[tokio::test]
 async fn a_page_that_is_read_in_parts_is_not_retried() {
     let whole = "limit=50&page=1";
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         let broken = asked.path.ends_with(whole);
         if broken { (500, json!({ "message": "no run" })) } else { (200, json!({ "runners": [] })) }
     })
@@ -140,7 +141,7 @@ async fn a_broken_connection_is_retried() {
 /// Retries do not triple the calls to a forge that is down.
 #[tokio::test]
 async fn a_forge_that_is_down_gets_no_retries() {
-    let script = Script::new(|_: &Asked| Some(html(502))).await;
+    let script = Script::new(|_: &RecordedRequest| Some(html(502))).await;
     let client = script.client();
     for _ in 0..20 {
         client.version().await.expect_err("a proxy alone");

@@ -7,18 +7,18 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::{Config as Settings, Scope};
-use tinqs_ci_reconciler::model::{Registrations, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, Registrations};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
 use crate::script::{
-    Asked, FixedClock, RUNNER_TOKEN, Script, TOKEN, client, client_with, html, json_answer,
-    not_found, settings, version, with_runner_token,
+    FixedClock, RUNNER_TOKEN, RecordedRequest, Script, TOKEN, client, client_with, html,
+    json_answer, not_found, settings, version, with_runner_token,
 };
 
-const SLOT: &str = "tq-job-7-0123abcd-1";
+const ATTEMPT_ID: &str = "tq-job-7-0123abcd-1";
 
-fn slot() -> Slot {
-    SLOT.parse().expect("a slot")
+fn attempt_id() -> AttemptId {
+    ATTEMPT_ID.parse().expect("an attempt ID")
 }
 
 fn labels() -> Vec<String> {
@@ -27,7 +27,7 @@ fn labels() -> Vec<String> {
 
 fn registered(id: &Value) -> (u16, Value) {
     let runner = json!({
-        "id": id, "uuid": "u-1", "token": "runner-secret", "name": SLOT, "ephemeral": true,
+        "id": id, "uuid": "u-1", "token": "runner-secret", "name": ATTEMPT_ID, "ephemeral": true,
         "labels": ["linux"], "version": "x",
     });
     (200, json!({ "runner": runner }))
@@ -36,17 +36,20 @@ fn registered(id: &Value) -> (u16, Value) {
 #[tokio::test]
 async fn registering_sends_names_and_keeps_schemas() {
     for id in [json!("12"), json!(12)] {
-        let script = Script::new(move |_: &Asked| registered(&id)).await;
+        let script = Script::new(move |_: &RecordedRequest| registered(&id)).await;
         let client = client(&with_runner_token(&script.url));
-        let runner = client.register(&slot(), &labels()).await.expect("registers");
-        assert_eq!((runner.id, runner.uuid.as_str(), runner.name.as_str()), (12, "u-1", SLOT));
+        let runner = client.register(&attempt_id(), &labels()).await.expect("registers");
+        assert_eq!(
+            (runner.id, runner.uuid.as_str(), runner.name.as_str()),
+            (12, "u-1", ATTEMPT_ID)
+        );
         assert_eq!(runner.labels, labels());
         assert_eq!(runner.token.expose(), "runner-secret");
         let [asked] = &script.asked()[..] else { panic!("one call") };
         assert_eq!(asked.path, "/api/actions/runner.v1.RunnerService/Register");
         assert!(asked.headers.get("authorization").is_none(), "the API token is not sent");
         let body = asked.json();
-        assert_eq!((&body["name"], &body["token"]), (&json!(SLOT), &json!(RUNNER_TOKEN)));
+        assert_eq!((&body["name"], &body["token"]), (&json!(ATTEMPT_ID), &json!(RUNNER_TOKEN)));
         assert_eq!(body["labels"], json!(["linux", "x64"]));
         assert_eq!(body["ephemeral"], true);
         assert!(body["version"].as_str().is_some_and(|v| v.starts_with("tinqs-ci/")));
@@ -57,7 +60,7 @@ async fn registering_sends_names_and_keeps_schemas() {
 async fn the_registration_token_is_cached_until_it_is_reset() {
     let current = Arc::new(Mutex::new("first-token".to_owned()));
     let answers = current.clone();
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         let current = answers.lock().expect("no panic").clone();
         if asked.path.ends_with("/registration-token") {
             return (200, json!({ "token": current }));
@@ -72,20 +75,20 @@ async fn the_registration_token_is_cached_until_it_is_reset() {
     .await;
     let client = script.client();
     for _ in 0..2 {
-        client.register(&slot(), &labels()).await.expect("registers");
+        client.register(&attempt_id(), &labels()).await.expect("registers");
     }
     let token = "POST /api/v1/admin/actions/runners/registration-token";
     let register = "POST /api/actions/runner.v1.RunnerService/Register";
     assert_eq!(script.take_paths(), [token, register, register]);
     *current.lock().expect("no panic") = "second-token".to_owned();
-    client.register(&slot(), &labels()).await.expect("registers with the new one");
-    client.register(&slot(), &labels()).await.expect("remembers it");
+    client.register(&attempt_id(), &labels()).await.expect("registers with the new one");
+    client.register(&attempt_id(), &labels()).await.expect("remembers it");
     assert_eq!(script.take_paths(), [register, token, register, register]);
 }
 
 #[tokio::test]
 async fn a_refused_registration_token_names_its_fix() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if asked.path.ends_with("/registration-token") {
             return (403, json!({ "message": "no" }));
         }
@@ -94,11 +97,11 @@ async fn a_refused_registration_token_names_its_fix() {
     })
     .await;
     let configured = client(&with_runner_token(&script.url));
-    let error = configured.register(&slot(), &labels()).await.expect_err("refused");
+    let error = configured.register(&attempt_id(), &labels()).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("forge.runner_token"), "{error}");
     assert!(!format!("{error:?}").contains(RUNNER_TOKEN), "{error:?}");
-    let error = script.client().register(&slot(), &labels()).await.expect_err("refused");
+    let error = script.client().register(&attempt_id(), &labels()).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("write:admin"), "{error}");
 }
@@ -116,17 +119,17 @@ async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
     ];
     for half in halves {
         let shown = half.to_string();
-        let script = Script::new(move |_: &Asked| (200, half.clone())).await;
+        let script = Script::new(move |_: &RecordedRequest| (200, half.clone())).await;
         let client = client(&with_runner_token(&script.url));
-        let error = client.register(&slot(), &labels()).await.expect_err("half an answer");
+        let error = client.register(&attempt_id(), &labels()).await.expect_err("half an answer");
         assert_eq!(error.kind, ErrorKind::Unavailable, "{shown}");
     }
-    let script = Script::new(|_: &Asked| {
+    let script = Script::new(|_: &RecordedRequest| {
         (200, json!({ "runner": { "id": "5", "uuid": "u", "token": "runner-secret" } }))
     })
     .await;
     let client = client(&with_runner_token(&script.url));
-    let error = client.register(&slot(), &labels()).await.expect_err("permanent");
+    let error = client.register(&attempt_id(), &labels()).await.expect_err("permanent");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("1.24"), "{error}");
     assert_eq!(script.take_paths()[1], "DELETE /api/v1/admin/actions/runners/5");
@@ -134,10 +137,10 @@ async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
 
 #[tokio::test]
 async fn a_registration_with_a_lost_reply_is_not_repeated() {
-    let script = Script::new(|_: &Asked| None::<axum::response::Response>).await;
+    let script = Script::new(|_: &RecordedRequest| None::<axum::response::Response>).await;
     let forge = with_runner_token(&script.url);
     let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
-    let error = client.register(&slot(), &labels()).await.expect_err("no answer");
+    let error = client.register(&attempt_id(), &labels()).await.expect_err("no answer");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert_eq!(script.asked().len(), 1);
 }
@@ -148,10 +151,10 @@ fn runner(id: i64, name: &str) -> Value {
 
 #[tokio::test]
 async fn only_registrations_with_our_names_are_listed() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         let mut rows = vec![
             runner(1, "somebody's"),
-            runner(2, SLOT),
+            runner(2, ATTEMPT_ID),
             runner(3, "tq-job-x-0123abcd-1"),
             runner(4, "tq-job-8-0123abcd-2"),
         ];
@@ -165,16 +168,17 @@ async fn only_registrations_with_our_names_are_listed() {
     .await;
     let seen = script.client().registrations().await.expect("answers");
     let Registrations::Seen(rows) = seen else { panic!("{seen:?}") };
-    let facts: Vec<_> = rows.iter().map(|r| (r.id, r.slot.to_string(), r.online, r.busy)).collect();
+    let seen: Vec<_> =
+        rows.iter().map(|r| (r.id, r.attempt_id.to_string(), r.online, r.busy)).collect();
     let second = "tq-job-8-0123abcd-2".to_owned();
-    assert_eq!(facts, [(2, SLOT.to_owned(), false, false), (4, second, true, true)]);
+    assert_eq!(seen, [(2, ATTEMPT_ID.to_owned(), false, false), (4, second, true, true)]);
     assert_eq!(rows[1].uuid.as_deref(), Some("u-4"));
 }
 
 #[tokio::test]
 async fn without_the_right_registrations_are_unknown_for_a_while() {
     for status in [401, 403, 404] {
-        let script = Script::new(move |asked: &Asked| {
+        let script = Script::new(move |asked: &RecordedRequest| {
             if asked.path == "/api/v1/version" {
                 return version();
             }
@@ -199,7 +203,7 @@ async fn without_the_right_registrations_are_unknown_for_a_while() {
 async fn an_outage_is_not_a_missing_right() {
     let status = Arc::new(AtomicUsize::new(503));
     let answers = status.clone();
-    let script = Script::new(move |asked: &Asked| {
+    let script = Script::new(move |asked: &RecordedRequest| {
         match u16::try_from(answers.load(Ordering::SeqCst)).expect("small") {
             200 if asked.path == "/api/v1/version" => json_answer(200, version().1),
             200 => json_answer(200, json!({ "runners": [], "total_count": 0 })),
@@ -225,7 +229,7 @@ async fn an_outage_is_not_a_missing_right() {
 
 #[tokio::test]
 async fn a_registration_token_of_another_scope_makes_registrations_unknown() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if asked.path.ends_with("/registration-token") {
             return (200, json!({ "token": "the-scopes-own-token" }));
         }
@@ -244,11 +248,11 @@ async fn a_registration_token_of_another_scope_makes_registrations_unknown() {
 async fn a_registration_is_missing_only_while_the_forge_answers() {
     let up = Arc::new(AtomicUsize::new(1));
     let answers = up.clone();
-    let script = Script::new(move |asked: &Asked| match asked.path.as_str() {
+    let script = Script::new(move |asked: &RecordedRequest| match asked.path.as_str() {
         "/api/v1/version" if answers.load(Ordering::SeqCst) == 1 => json_answer(200, version().1),
         "/api/v1/admin/actions/runners/1" => json_answer(404, not_found().1),
-        "/api/v1/admin/actions/runners/2" => json_answer(200, runner(2, SLOT)),
-        "/api/v1/admin/actions/runners/3" => json_answer(200, runner(4, SLOT)),
+        "/api/v1/admin/actions/runners/2" => json_answer(200, runner(2, ATTEMPT_ID)),
+        "/api/v1/admin/actions/runners/3" => json_answer(200, runner(4, ATTEMPT_ID)),
         "/api/v1/admin/actions/runners/5" => json_answer(200, runner(5, "somebody's")),
         "/api/v1/admin/actions/runners/6" => json_answer(403, json!({ "message": "no" })),
         _ => html(404),
@@ -256,11 +260,11 @@ async fn a_registration_is_missing_only_while_the_forge_answers() {
     .await;
     let client = script.client();
     let ask = async |id| match client.registration(id).await {
-        Ok(row) => Ok(row.map(|row| row.slot.to_string())),
+        Ok(row) => Ok(row.map(|row| row.attempt_id.to_string())),
         Err(error) => Err(error.kind),
     };
     assert_eq!(ask(1).await, Ok(None));
-    assert_eq!(ask(2).await, Ok(Some(SLOT.to_owned())));
+    assert_eq!(ask(2).await, Ok(Some(ATTEMPT_ID.to_owned())));
     assert_eq!(ask(3).await, Err(ErrorKind::Unavailable));
     assert_eq!(ask(5).await, Ok(None), "the registration with that ID is foreign");
     assert_eq!(ask(6).await, Err(ErrorKind::Denied));
@@ -271,7 +275,7 @@ async fn a_registration_is_missing_only_while_the_forge_answers() {
 
 #[tokio::test]
 async fn retiring_a_missing_registration_succeeds() {
-    let script = Script::new(|asked: &Asked| match asked.path.rsplit('/').next() {
+    let script = Script::new(|asked: &RecordedRequest| match asked.path.rsplit('/').next() {
         Some("1") => json_answer(204, Value::Null),
         Some("2") => json_answer(404, not_found().1),
         Some("3") => html(404),

@@ -21,7 +21,7 @@ pub(crate) const RUNNER_TOKEN: &str = "registration-token-0123456789";
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RecordedRequest {
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) path: String,
@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the client sends JSON")
     }
@@ -45,7 +45,7 @@ impl Asked {
 /// The server, which stops on drop.
 pub(crate) struct Script {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Drop for Script {
 impl Script {
     pub(crate) async fn new<F, R>(answer: F) -> Self
     where
-        F: Fn(&Asked) -> R + Clone + Send + Sync + 'static,
+        F: Fn(&RecordedRequest) -> R + Clone + Send + Sync + 'static,
         R: IntoAnswer,
     {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -70,7 +70,7 @@ impl Script {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, 1 << 20).await.expect("a small body");
-                let asked = Asked {
+                let asked = RecordedRequest {
                     method: parts.method,
                     path: parts.uri.to_string(),
                     headers: parts.headers,
@@ -89,7 +89,7 @@ impl Script {
         Self { url, asked, serving }
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().expect("no panic").clone()
     }
 

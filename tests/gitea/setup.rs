@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client, Error};
-use tinqs_ci_gitea::demand::{self, Means, Mode, Refusal};
+use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use crate::script::{Asked, Script, TOKEN, html, json_answer, not_found, settings, version};
+use crate::script::{
+    RecordedRequest, Script, TOKEN, html, json_answer, not_found, settings, version,
+};
 
 #[tokio::test]
 async fn only_a_version_is_read_as_a_version() {
     let ask = async |answer: Value| {
-        let script = Script::new(move |_: &Asked| (200, answer.clone())).await;
+        let script = Script::new(move |_: &RecordedRequest| (200, answer.clone())).await;
         script.client().version().await.map_err(|error| error.kind)
     };
     let forgejo = ask(json!({ "version": "12.0.0+gitea-1.22.0" })).await;
@@ -27,7 +29,7 @@ async fn only_a_version_is_read_as_a_version() {
 async fn the_version_is_read_with_a_token_and_despite_a_wrong_one() {
     // One forge requires a sign-in, the other rejects an unknown token.
     for needs_token in [true, false] {
-        let script = Script::new(move |asked: &Asked| {
+        let script = Script::new(move |asked: &RecordedRequest| {
             if asked.headers.contains_key("authorization") == needs_token {
                 version()
             } else {
@@ -45,7 +47,7 @@ async fn the_version_is_read_with_a_token_and_despite_a_wrong_one() {
 #[tokio::test]
 async fn the_responses_of_the_lists_decide_the_mode() {
     let ask = async |jobs: u16, wanted: Demand, secret: bool| {
-        let script = Script::new(move |asked: &Asked| {
+        let script = Script::new(move |asked: &RecordedRequest| {
             if asked.path == "/api/v1/version" {
                 json_answer(200, version().1)
             } else if asked.path.contains("/runners") {
@@ -59,7 +61,7 @@ async fn the_responses_of_the_lists_decide_the_mode() {
             }
         })
         .await;
-        let means = Means { wanted, secret };
+        let means = DemandConfig { wanted, secret };
         demand::ask(&script.client(), means).await.map_err(|error| error.kind)
     };
     let choice = ask(200, Demand::Auto, false).await.expect("answers").expect("a mode");
@@ -80,14 +82,14 @@ async fn the_responses_of_the_lists_decide_the_mode() {
 #[tokio::test]
 async fn forgejo_is_refused_by_its_version_alone() {
     const FORGEJO: &str = "15.0.0+gitea-1.22.0";
-    let script = Script::new(|asked: &Asked| match asked.path.as_str() {
+    let script = Script::new(|asked: &RecordedRequest| match asked.path.as_str() {
         "/api/v1/version" => (200, json!({ "version": FORGEJO })),
         // Its lists are bare arrays.
         _ => (200, json!([])),
     })
     .await;
     for secret in [false, true] {
-        let means = Means { wanted: Demand::Auto, secret };
+        let means = DemandConfig { wanted: Demand::Auto, secret };
         let asked = demand::ask(&script.client(), means).await.expect("it answers");
         let refusal = asked.expect_err("no mode fits");
         assert_eq!(refusal, Refusal::Forgejo { version: Version::parse(FORGEJO) });
@@ -95,7 +97,7 @@ async fn forgejo_is_refused_by_its_version_alone() {
         assert_eq!(script.take_paths(), ["GET /api/v1/version"]);
     }
     // With an explicit mode, the response of the list counts.
-    let means = Means { wanted: Demand::Jobs, secret: false };
+    let means = DemandConfig { wanted: Demand::Jobs, secret: false };
     let error = demand::ask(&script.client(), means).await.expect_err("another shape");
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
 }
@@ -109,7 +111,8 @@ async fn a_missing_right_names_its_scope() {
         (Scope::Repo("a".into(), "b".into()), "read:repository"),
     ];
     for (scope, needed) in cases {
-        let script = Script::new(|_: &Asked| (403, json!({ "message": "not allowed" }))).await;
+        let script =
+            Script::new(|_: &RecordedRequest| (403, json!({ "message": "not allowed" }))).await;
         let rights = script.client_of(scope).rights().await.expect("answers");
         for access in [rights.jobs, rights.runners] {
             let Access::Denied(why) = access else { panic!("{access:?}") };
@@ -120,7 +123,8 @@ async fn a_missing_right_names_its_scope() {
 
 #[tokio::test]
 async fn without_a_token_the_error_names_the_needed_one() {
-    let script = Script::new(|_: &Asked| (401, json!({ "message": "token is required" }))).await;
+    let script =
+        Script::new(|_: &RecordedRequest| (401, json!({ "message": "token is required" }))).await;
     let client = Client::new(&Config { token: None, ..settings(&script.url) }).expect("a client");
     let error = client.whoami().await.expect_err("no token");
     assert_eq!(error.kind, ErrorKind::Denied);
@@ -132,7 +136,7 @@ async fn without_a_token_the_error_names_the_needed_one() {
 
 #[tokio::test]
 async fn a_system_hook_is_created_for_the_whole_forge() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         if asked.method == "POST" {
             return (201, json!({ "id": 3, "config": { "url": "http://ci/webhook" } }));
         }
@@ -176,7 +180,7 @@ async fn a_system_hook_is_created_for_the_whole_forge() {
 
 #[tokio::test]
 async fn the_user_and_the_clock_are_read() {
-    let script = Script::new(|asked: &Asked| {
+    let script = Script::new(|asked: &RecordedRequest| {
         let mut answer = match asked.path.as_str() {
             "/api/v1/user" => json_answer(200, json!({ "login": "bot", "is_admin": true })),
             "/api/v1/version" => json_answer(200, version().1),

@@ -12,7 +12,7 @@ use tinqs_ci_gitea::client::{Access, Client};
 use tinqs_ci_gitea::demand::{self, Mode};
 use tinqs_ci_gitea::webhook::{self, Event};
 use tinqs_ci_gitea::{Config as Settings, Demand, Scope};
-use tinqs_ci_reconciler::model::{Conclusion, Job, Registrations, Secret, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, Conclusion, Job, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{Faults, Hook, Wire, WireOptions};
@@ -37,10 +37,10 @@ fn client_of(wire: &Wire, scope: Scope) -> Client {
 }
 
 /// Automatic demand without signed webhooks.
-const MEANS: demand::Means = demand::Means { wanted: Demand::Auto, secret: false };
+const MEANS: demand::DemandConfig = demand::DemandConfig { wanted: Demand::Auto, secret: false };
 
-fn slot(number: u32) -> Slot {
-    format!("tq-job-1-0123abcd-{number}").parse().expect("a slot")
+fn attempt_id(number: u32) -> AttemptId {
+    format!("tq-job-1-0123abcd-{number}").parse().expect("an attempt ID")
 }
 
 #[tokio::test]
@@ -68,20 +68,20 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         assert_eq!(client.job(&blocked).await.expect("answers"), Job::Blocked);
 
         let labels = ["linux:host".to_owned()];
-        let runner = client.register(&slot(1), &labels).await.expect("registers");
-        let twin = client.register(&slot(1), &labels).await.expect("makes another row");
+        let runner = client.register(&attempt_id(1), &labels).await.expect("registers");
+        let twin = client.register(&attempt_id(1), &labels).await.expect("makes another row");
         assert_ne!(runner.id, twin.id);
         let Registrations::Seen(rows) = client.registrations().await.expect("answers") else {
             panic!("the token may list runners");
         };
         assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id, twin.id]);
-        assert!(rows.iter().all(|row| row.slot == slot(1) && !row.online && !row.busy));
+        assert!(rows.iter().all(|row| row.attempt_id == attempt_id(1) && !row.online && !row.busy));
 
         let (uuid, token) = (&runner.uuid, runner.token.expose());
         let now = Timestamp::now();
         let fetched = wire.forge().fetch(now, uuid, token, 0).expect("the identity is good");
         let task = fetched.task.expect("the job").id;
-        let running = Job::Running { runner: slot(1).to_string() };
+        let running = Job::Running { runner: attempt_id(1).to_string() };
         assert_eq!(client.job(&job.job).await.expect("answers"), running);
         let row = client.registration(runner.id).await.expect("answers").expect("at work");
         assert!(row.online);
@@ -138,7 +138,7 @@ async fn an_outage_makes_no_job_absent() {
     wire.forge().push(Timestamp::now(), REPO, &[JobSpec::new("build", &["linux"])]);
     let waiting = client.waiting().await.expect("answers").expect("jobs mode");
     let job = waiting[0].job.clone();
-    let runner = client.register(&slot(1), &["linux".to_owned()]).await.expect("registers");
+    let runner = client.register(&attempt_id(1), &["linux".to_owned()]).await.expect("registers");
     client.registrations().await.expect("answers");
     let kinds = async || {
         [
@@ -146,19 +146,19 @@ async fn an_outage_makes_no_job_absent() {
             client.job(&job).await.err(),
             client.registrations().await.err(),
             client.registration(runner.id).await.err(),
-            client.register(&slot(2), &[]).await.err(),
+            client.register(&attempt_id(2), &[]).await.err(),
         ]
         .map(|error| error.map(|error| error.kind))
     };
     let unavailable = [Some(ErrorKind::Unavailable); 5];
-    for weather in ["page", "half", "reset", "503"] {
-        wire.faults(|faults| match weather {
+    for fault in ["page", "half", "reset", "503"] {
+        wire.faults(|faults| match fault {
             "page" => faults.html_500 = true,
             "half" => faults.half_answer = true,
             "reset" => faults.reset = true,
             _ => faults.fail_next = 1000,
         });
-        assert_eq!(kinds().await, unavailable, "{weather}");
+        assert_eq!(kinds().await, unavailable, "{fault}");
         wire.faults(|faults| *faults = Faults::default());
     }
     wire.stop().await;

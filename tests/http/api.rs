@@ -9,17 +9,17 @@ use serde_json::Value;
 use tinqs_ci::server::Role;
 use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
-    About, Attempt, Boot, InstanceState, Phase, Placement, Run, Secret, Slot,
+    About, Attempt, AttemptId, Boot, MachineState, Phase, Placement, Run, Secret,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::asking::{Asked, TOKEN, queued, settings};
+use crate::asking::{TOKEN, TestServer, queued, settings};
 use crate::world::{CANARY, add_run, class, name};
 
 #[tokio::test]
 async fn missing_objects_and_invalid_requests_are_problems() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());
     let cases = [
         ("GET", "/nothing", StatusCode::NOT_FOUND),
@@ -53,7 +53,7 @@ async fn missing_objects_and_invalid_requests_are_problems() {
 
 #[tokio::test]
 async fn runs_are_paged_newest_first_and_filtered() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     for id in 1..=5 {
         let repo = if id == 3 { "x/y" } else { "a/b" }.to_owned();
         add_run(&asked.world, id, About { repo, ..About::default() });
@@ -79,7 +79,7 @@ async fn runs_are_paged_newest_first_and_filtered() {
 
 #[tokio::test]
 async fn a_stale_version_is_not_changed() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());
     let answer = asked.get("/v1/runs/job-1").await;
     assert_eq!((answer.status, answer.header("etag")), (StatusCode::OK, "\"1\""));
@@ -105,7 +105,7 @@ async fn a_stale_version_is_not_changed() {
 
 #[tokio::test]
 async fn a_change_is_retried_after_conflicts_but_not_forever() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());
     asked.world.state().conflicts = 3;
     let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
@@ -121,7 +121,7 @@ async fn a_change_is_retried_after_conflicts_but_not_forever() {
 
 #[tokio::test]
 async fn an_unavailable_store_answers_503_with_retry_after() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     asked.world.state().down.insert("store");
     for path in ["/v1/runs", "/v1/runs/job-1", "/v1/runs/job-1/plan", "/v1/classes"] {
         let answer = asked.get(path).await;
@@ -144,7 +144,7 @@ fn attempt(run: &Run) -> Attempt {
         runner: tinqs_ci_reconciler::model::Runner {
             id: 1,
             uuid: "u".to_owned(),
-            name: run.slot(1).to_string(),
+            name: run.attempt_id(1).to_string(),
             labels: vec!["linux".to_owned()],
             token: Secret::new(CANARY),
         },
@@ -187,9 +187,9 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
         .expect("no other test logs");
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
-    let asked = Asked::new(settings);
+    let asked = TestServer::new(settings);
     let run = add_run(&asked.world, 1, About::default());
-    let slot: Slot = run.slot(1);
+    let attempt_id: AttemptId = run.attempt_id(1);
     {
         let mut run = run.clone();
         run.status.attempt = Some(attempt(&run));
@@ -197,8 +197,8 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
         run.status.next = 2;
         asked.world.state().runs.insert(name(1), run);
     }
-    asked.world.register(&slot, &["linux".to_owned()]).await.expect("up");
-    let machine = asked.world.launch(&slot, 0, &attempt(&run)).await.expect("up");
+    asked.world.register(&attempt_id, &["linux".to_owned()]).await.expect("up");
+    let machine = asked.world.launch(&attempt_id, 0, &attempt(&run)).await.expect("up");
     let bearer = format!("Bearer {TOKEN}");
     let machine = format!("/v1/machines/{}/terminate", machine.id);
     // `ask` searches each answer for secrets.
@@ -233,15 +233,15 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
 
 #[tokio::test]
 async fn a_machine_of_the_installation_is_terminated() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let run = add_run(&asked.world, 1, About::default());
-    let machine = asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
+    let machine = asked.world.launch(&run.attempt_id(1), 0, &attempt(&run)).await.expect("up");
     let path = format!("/v1/machines/{}/terminate", machine.id);
     let answer = asked.ask("POST", &path, &[], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(answer.json()["run"], "job-1");
     let state = asked.world.state().machines[0].state;
-    assert_eq!(state, InstanceState::Gone);
+    assert_eq!(state, MachineState::Gone);
     assert_eq!(asked.world.state().queue.front(), Some(&name(1)), "its run is woken");
     let listed = asked.get("/v1/machines").await.json();
     assert_eq!(listed["items"][0]["state"], "gone");
@@ -251,7 +251,7 @@ async fn a_machine_of_the_installation_is_terminated() {
 
 #[tokio::test]
 async fn hostile_names_are_returned_as_data() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let hostile = "a\"b'\n\x1b[31m$(id)<script>\u{202e}\u{0}";
     add_run(&asked.world, 1, About { job: hostile.to_owned(), ..About::default() });
     add_run(&asked.world, 2, About { job: "x".repeat(10_000), ..About::default() });
@@ -269,7 +269,7 @@ async fn hostile_names_are_returned_as_data() {
 
 #[tokio::test]
 async fn the_plan_lists_changes_and_does_nothing() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());
     let plan = asked.get("/v1/runs/job-1/plan").await.json();
     assert_eq!((&plan["name"], &plan["settled"]), (&"job-1".into(), &false.into()), "{plan}");
@@ -288,10 +288,10 @@ async fn the_plan_lists_changes_and_does_nothing() {
 
 #[tokio::test]
 async fn classes_show_their_usage() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let run = add_run(&asked.world, 1, About::default());
     add_run(&asked.world, 2, About::default());
-    asked.world.launch(&run.slot(1), 0, &attempt(&run)).await.expect("up");
+    asked.world.launch(&run.attempt_id(1), 0, &attempt(&run)).await.expect("up");
     let classes = asked.get("/v1/classes").await.json();
     let linux = &classes["items"][0];
     assert_eq!(linux["name"], "linux");
@@ -301,7 +301,7 @@ async fn classes_show_their_usage() {
 
 #[tokio::test]
 async fn without_a_token_only_direct_local_requests_are_answered() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let ask = async |headers: &[(&str, &str)]| {
         asked.ask("GET", "/v1/runs", headers, Body::empty()).await.status
     };
@@ -334,7 +334,7 @@ async fn a_configured_token_is_required_and_sufficient() {
     let longer = format!("Bearer {TOKEN}x");
     let shorter = format!("Bearer {}", &TOKEN[1..]);
     for loopback in [true, false] {
-        let asked = Asked::with(with.clone(), Role::All, loopback);
+        let asked = TestServer::with(with.clone(), Role::All, loopback);
         let proxied = ("x-forwarded-for", "10.0.0.1");
         let host = ("host", "ci.example.com");
         for token in [&right, &lower] {
@@ -351,7 +351,7 @@ async fn a_configured_token_is_required_and_sufficient() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "unknown paths need the token too");
     }
     // Beyond loopback without a token, nobody is admitted.
-    let asked = Asked::with(settings(), Role::All, false);
+    let asked = TestServer::with(settings(), Role::All, false);
     assert_eq!(asked.get("/v1/runs").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(asked.get("/metrics").await.status, StatusCode::UNAUTHORIZED);
 }

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::Sha256;
 use tinqs_ci::server::http::{App, router};
-use tinqs_ci::server::{Nudge, Parts, Role};
+use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::model::Secret;
@@ -49,10 +49,10 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// A server without a socket.
-pub(crate) struct Asked {
+pub(crate) struct TestServer {
     pub(crate) world: Arc<TestWorld>,
     pub(crate) router: Router,
-    pub(crate) nudge: Arc<Nudge>,
+    pub(crate) poll_signal: Arc<PollSignal>,
 }
 
 /// A complete response.
@@ -73,7 +73,7 @@ impl Answer {
     }
 }
 
-impl Asked {
+impl TestServer {
     pub(crate) fn new(settings: Settings) -> Self {
         Self::with(settings, Role::All, true)
     }
@@ -81,9 +81,9 @@ impl Asked {
     pub(crate) fn with(settings: Settings, role: Role, loopback: bool) -> Self {
         let world = world();
         let parts = Parts::over(settings, world.ports(), "replica-1");
-        let nudge = Arc::new(Nudge::default());
-        let router = router(App::new(&parts, nudge.clone(), role, loopback));
-        Self { world, router, nudge }
+        let poll_signal = Arc::new(PollSignal::default());
+        let router = router(App::new(&parts, poll_signal.clone(), role, loopback));
+        Self { world, router, poll_signal }
     }
 
     /// Sends a request as a local caller does. Given headers replace the defaults.

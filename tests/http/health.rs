@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::{About, Secret};
 
-use crate::asking::{Asked, TOKEN, queued, settings};
+use crate::asking::{TOKEN, TestServer, queued, settings};
 use crate::world::add_run;
 
 #[tokio::test]
 async fn readiness_depends_on_the_store_only() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     assert_eq!(asked.get("/healthz").await.status, StatusCode::OK);
     asked.world.state().down = ["compute", "forge"].into();
     asked.ask("POST", "/v1/sweep", &[], Body::empty()).await;
@@ -31,7 +31,7 @@ async fn readiness_depends_on_the_store_only() {
 
 #[tokio::test]
 async fn an_unready_answer_names_the_store() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     asked.world.state().down.insert("store");
     let answer = asked.get("/readyz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
@@ -44,7 +44,7 @@ async fn an_unready_answer_names_the_store() {
 
 #[tokio::test]
 async fn a_scrape_calls_neither_cloud_nor_forge() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());
     asked.deliver("workflow_job", &queued(7, "x")).await;
     asked.ask("POST", "/webhook", &[("content-type", "application/json")], "no").await;
@@ -55,7 +55,7 @@ async fn a_scrape_calls_neither_cloud_nor_forge() {
     for line in [
         "tinqs_ci_webhooks_total{event=\"workflow_job\",result=\"accepted\"} 1",
         "tinqs_ci_webhooks_total{event=\"unknown\",result=\"bad_signature\"} 1",
-        "tinqs_ci_desired_instances{class=\"linux\"} 2",
+        "tinqs_ci_desired_machines{class=\"linux\"} 2",
         "tinqs_ci_runs{class=\"linux\",stage=\"pending\"} 2",
         "tinqs_ci_api_requests_total{code=\"ok\",operation=\"put\",service=\"store\"} 1",
         "tinqs_ci_reconcile_total{controller=\"ingest\",result=\"acted\"} 1",
@@ -69,9 +69,9 @@ async fn a_scrape_calls_neither_cloud_nor_forge() {
 async fn metrics_need_the_token_beyond_loopback_only() {
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
-    let local = Asked::with(settings.clone(), Role::All, true);
+    let local = TestServer::with(settings.clone(), Role::All, true);
     assert_eq!(local.get("/metrics").await.status, StatusCode::OK);
-    let public = Asked::with(settings, Role::All, false);
+    let public = TestServer::with(settings, Role::All, false);
     assert_eq!(public.get("/metrics").await.status, StatusCode::UNAUTHORIZED);
     let bearer = format!("Bearer {TOKEN}");
     let answer = public.ask("GET", "/metrics", &[("authorization", &bearer)], Body::empty()).await;

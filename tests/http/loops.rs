@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use tinqs_ci::server::{Error, Paces, Parts, Role, serve};
+use tinqs_ci::server::{Error, Intervals, Parts, Role, serve};
 use tinqs_ci::settings::Settings;
 use tinqs_ci_reconciler::model::{About, JobRef, Phase};
 use tinqs_ci_reconciler::ports::{Queue as _, WaitingJob};
@@ -27,19 +27,19 @@ struct Serving {
     task: JoinHandle<Result<(), Error>>,
 }
 
-fn paces() -> Paces {
-    Paces {
+fn intervals() -> Intervals {
+    Intervals {
         poll: Duration::from_hours(1),
         sweep: Duration::from_hours(1),
         due: Duration::from_millis(50),
         hint_gap: Duration::from_millis(50),
         conflict: Duration::from_millis(5),
-        looks: 4,
+        workers: 4,
         grace: Duration::from_secs(8),
     }
 }
 
-async fn start(world: Arc<TestWorld>, settings: Settings, paces: Paces) -> Serving {
+async fn start(world: Arc<TestWorld>, settings: Settings, intervals: Intervals) -> Serving {
     let parts = Parts::over(settings, world.ports(), "replica-1");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -47,7 +47,7 @@ async fn start(world: Arc<TestWorld>, settings: Settings, paces: Paces) -> Servi
     let shutdown = async {
         let _ = stopped.await;
     };
-    let task = tokio::spawn(serve(parts, listener, paces, Role::All, shutdown));
+    let task = tokio::spawn(serve(parts, listener, intervals, Role::All, shutdown));
     Serving { address, stop, task }
 }
 
@@ -95,7 +95,7 @@ fn webhook_head(body: &[u8]) -> String {
 async fn a_webhook_launches_a_machine() {
     let world = world();
     world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     let body = queued(7, "build");
     let answer = serving.send(&webhook_head(&body), &body).await;
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
@@ -111,7 +111,7 @@ async fn a_webhook_launches_a_machine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_body_gets_a_response_over_a_socket() {
-    let serving = start(world(), settings(), paces()).await;
+    let serving = start(world(), settings(), intervals()).await;
     let body = vec![b'x'; 11 << 20];
     let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";
     let answer = serving.send(head, &body).await;
@@ -127,7 +127,7 @@ async fn webhooks_trigger_polls_but_no_more_often_than_the_gap() {
     let mut settings = settings();
     settings.forge.webhook_secret = None;
     let gap = Duration::from_millis(400);
-    let serving = start(world.clone(), settings, Paces { hint_gap: gap, ..paces() }).await;
+    let serving = start(world.clone(), settings, Intervals { hint_gap: gap, ..intervals() }).await;
     until("the first poll", || world.calls("waiting") == 1).await;
     let waiting = WaitingJob { job, runs_on, about: About::default() };
     world.state().waiting = Some(vec![waiting]);
@@ -150,7 +150,7 @@ async fn a_panic_in_a_reconcile_ends_neither_the_process_nor_other_reconciles() 
     add_run(&world, 1, About::default());
     add_run(&world, 2, About::default());
     world.state().poisoned = Some(name(1));
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     world.wake(&name(1)).await.expect("up");
     until("the panic", || world.calls("get") > 0).await;
     world.wake(&name(2)).await.expect("up");
@@ -177,7 +177,7 @@ async fn a_run_is_reconciled_by_one_task_and_again_if_woken_meanwhile() {
     let world = world();
     add_run(&world, 1, About::default());
     world.state().held = Some(name(1));
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     world.wake(&name(1)).await.expect("up");
     until("the reconcile has begun", || world.state().held_now == 1).await;
     for _ in 0..3 {
@@ -190,15 +190,15 @@ async fn a_run_is_reconciled_by_one_task_and_again_if_woken_meanwhile() {
     world.let_through(1_000);
     until("all are done", || world.state().in_flight.is_empty()).await;
     assert_eq!(world.state().held_at_most, 1, "one at a time");
-    let looked = world.calls("get");
-    assert!(looked >= 2, "the run was reconciled again: {looked}");
+    let reconciled = world.calls("get");
+    assert!(reconciled >= 2, "the run was reconciled again: {reconciled}");
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_or_failing_queue_is_polled_again() {
     let world = world();
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     until("the queue is polled repeatedly", || world.calls("next") > 3).await;
     world.state().down.insert("queue");
     let asked = world.calls("next");
@@ -215,7 +215,7 @@ async fn a_write_conflict_is_followed_by_another_reconcile() {
     let world = world();
     add_run(&world, 1, About::default());
     world.state().conflicts = 2;
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     world.wake(&name(1)).await.expect("up");
     until("a machine after the conflicts", || !world.state().machines.is_empty()).await;
     until("the wake-up is done", || world.state().in_flight.is_empty()).await;
@@ -227,7 +227,7 @@ async fn stopping_finishes_reconciles_and_requests_and_accepts_nothing_new() {
     let world = world();
     add_run(&world, 1, About::default());
     world.state().held = Some(name(1));
-    let serving = start(world.clone(), settings(), paces()).await;
+    let serving = start(world.clone(), settings(), intervals()).await;
     let address = serving.address;
     world.wake(&name(1)).await.expect("up");
     until("the reconcile has begun", || world.state().held_now == 1).await;
@@ -269,7 +269,7 @@ async fn work_that_does_not_end_is_dropped_after_the_grace_period() {
     add_run(&world, 1, About::default());
     world.state().held = Some(name(1));
     let grace = Duration::from_millis(200);
-    let serving = start(world.clone(), settings(), Paces { grace, ..paces() }).await;
+    let serving = start(world.clone(), settings(), Intervals { grace, ..intervals() }).await;
     world.wake(&name(1)).await.expect("up");
     until("the reconcile has begun", || world.state().held_now == 1).await;
     let took = serving.stop().await;
@@ -281,9 +281,9 @@ async fn work_that_does_not_end_is_dropped_after_the_grace_period() {
 fn unsigned_webhooks_have_a_longer_gap() {
     let mut settings = settings();
     settings.forge.poll_every = SignedDuration::from_secs(7);
-    assert_eq!(Paces::of(&settings).hint_gap, Duration::from_secs(1));
-    assert_eq!(Paces::of(&settings).poll, Duration::from_secs(7));
+    assert_eq!(Intervals::of(&settings).hint_gap, Duration::from_secs(1));
+    assert_eq!(Intervals::of(&settings).poll, Duration::from_secs(7));
     settings.forge.webhook_secret = None;
-    assert_eq!(Paces::of(&settings).hint_gap, Duration::from_secs(5));
-    assert!(Paces::of(&settings).grace < Duration::from_secs(10));
+    assert_eq!(Intervals::of(&settings).hint_gap, Duration::from_secs(5));
+    assert!(Intervals::of(&settings).grace < Duration::from_secs(10));
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::Secret;
 
-use crate::asking::{Asked, SECRET, TOKEN, queued, settings, sign};
+use crate::asking::{SECRET, TOKEN, TestServer, queued, settings, sign};
 use crate::world::name;
 
 fn open_settings() -> tinqs_ci::settings::Settings {
@@ -18,7 +18,7 @@ fn open_settings() -> tinqs_ci::settings::Settings {
 
 #[tokio::test]
 async fn a_signed_delivery_is_stored_before_it_is_answered() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(answer.json()["result"], "accepted");
@@ -29,7 +29,7 @@ async fn a_signed_delivery_is_stored_before_it_is_answered() {
 
 #[tokio::test]
 async fn the_predecessors_path_and_form_bodies_are_accepted() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let json = queued(8, "build");
     let signature = format!("sha256={}", sign(SECRET, &json));
     let form: String =
@@ -46,7 +46,7 @@ async fn the_predecessors_path_and_form_bodies_are_accepted() {
 
 #[tokio::test]
 async fn unknown_events_are_accepted_and_ignored() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let answer = asked.deliver("star", b"{}").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(answer.json()["result"], "ignored");
@@ -58,7 +58,7 @@ type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, StatusCode);
 
 #[tokio::test]
 async fn invalid_deliveries_are_rejected_with_their_status() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let body = queued(9, "build");
     let right = sign(SECRET, &body);
     let wrong = sign("another", &body);
@@ -111,7 +111,7 @@ async fn invalid_deliveries_are_rejected_with_their_status() {
 
 #[tokio::test]
 async fn malformed_bodies_are_rejected_even_if_signed() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     let deep = [vec![b'['; 200_000], vec![b']'; 200_000]].concat();
     let mut deep_field = br#"{"workflow_job":"#.to_vec();
     deep_field.extend([br#"{"a":"#.repeat(200_000), b"1".to_vec()].concat());
@@ -136,7 +136,7 @@ async fn malformed_bodies_are_rejected_even_if_signed() {
 #[tokio::test]
 async fn a_body_of_11_mib_is_too_large_announced_or_not() {
     for settings in [settings(), open_settings()] {
-        let asked = Asked::new(settings);
+        let asked = TestServer::new(settings);
         let body = vec![b'x'; 11 << 20];
         let length = body.len().to_string();
         let json = ("content-type", "application/json");
@@ -154,7 +154,7 @@ async fn a_body_of_11_mib_is_too_large_announced_or_not() {
 
 #[tokio::test]
 async fn webhooks_fail_if_the_store_is_down_but_not_if_cloud_or_forge_are() {
-    let asked = Asked::new(settings());
+    let asked = TestServer::new(settings());
     asked.world.state().down.insert("store");
     let answer = asked.deliver("workflow_job", &queued(7, "build")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
@@ -167,12 +167,12 @@ async fn webhooks_fail_if_the_store_is_down_but_not_if_cloud_or_forge_are() {
 
 #[tokio::test]
 async fn without_a_secret_a_webhook_only_triggers_a_poll() {
-    let asked = Asked::new(open_settings());
+    let asked = TestServer::new(open_settings());
     let headers = [("content-type", "application/json"), ("x-gitea-event", "workflow_job")];
     for body in [&queued(7, "build")[..], b"\xff not JSON at all"] {
         let answer = asked.ask("POST", "/webhook", &headers, body.to_vec()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-        let nudged = tokio::time::timeout(Duration::from_secs(5), asked.nudge.nudged()).await;
+        let nudged = tokio::time::timeout(Duration::from_secs(5), asked.poll_signal.nudged()).await;
         assert!(nudged.is_ok(), "a poll is triggered");
     }
     assert!(asked.world.state().runs.is_empty(), "its content was not used");
@@ -184,7 +184,7 @@ async fn without_a_secret_a_webhook_only_triggers_a_poll() {
 async fn a_sweep_request_needs_the_token_and_returns_the_report() {
     let mut settings = settings();
     settings.server.api_token = Some(Secret::new(TOKEN));
-    let asked = Asked::new(settings);
+    let asked = TestServer::new(settings);
     let bearer = format!("Bearer {TOKEN}");
     for body in ["", r#"{"action":"cleanup"}"#] {
         for path in ["/", "/webhook"] {
@@ -207,13 +207,13 @@ async fn a_sweep_request_needs_the_token_and_returns_the_report() {
 
 #[tokio::test]
 async fn each_role_serves_only_its_routes() {
-    let ingest = Asked::with(settings(), Role::Ingest, true);
+    let ingest = TestServer::with(settings(), Role::Ingest, true);
     assert_eq!(ingest.deliver("workflow_job", &queued(7, "x")).await.status, StatusCode::ACCEPTED);
     assert_eq!(ingest.get("/v1/runs").await.status, StatusCode::NOT_FOUND);
     assert_eq!(ingest.get("/readyz").await.status, StatusCode::OK);
     let cleanup = ingest.ask("POST", "/", &[], Body::empty()).await;
     assert_eq!(cleanup.status, StatusCode::FORBIDDEN);
-    let reconcile = Asked::with(settings(), Role::Reconcile, true);
+    let reconcile = TestServer::with(settings(), Role::Reconcile, true);
     let answer = reconcile.deliver("workflow_job", &queued(7, "x")).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert_eq!(reconcile.get("/v1/runs").await.status, StatusCode::OK);

@@ -41,7 +41,7 @@ const TAGS: [&str; 9] = [
     "tinqs-ci/placement",
     "tinqs-ci/registration",
     "tinqs-ci/run",
-    "tinqs-ci/slot",
+    "tinqs-ci/attempt",
     "tinqs-ci/uid",
 ];
 

@@ -9,15 +9,15 @@ use std::fs;
 
 use serde_json::{Map, Value};
 use tinqs_ci_reconciler::model::Observation;
-use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
+use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan};
 use tinqs_ci_testing::cases;
 
 /// Returns the plan in the notation of the cases, with only the changes of the status.
 fn told(seen: &Observation) -> Value {
-    let Plan { row, status, prepare, actions } = plan(seen);
+    let Plan { rule, status, prepare, actions } = plan(seen);
     let json = |value: serde_json::Result<Value>| value.expect("a plan is JSON");
     let mut then = Map::new();
-    then.insert("row".into(), row.shown().into());
+    then.insert("rule".into(), rule.shown().into());
     if let Some(status) = status {
         let before = seen.run.as_ref().map(|run| json(serde_json::to_value(&run.status)));
         let before = before.unwrap_or_default();
@@ -39,14 +39,14 @@ fn told(seen: &Observation) -> Value {
 }
 
 /// Returns the rules that a plan names.
-fn rows(plan: &Plan) -> Vec<Row> {
+fn rules(plan: &Plan) -> Vec<Rule> {
     let of_action = |action: &Action| match action {
-        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
-            Some(*row)
-        }
+        Action::Unseat { rule, .. }
+        | Action::Retire { rule, .. }
+        | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     };
-    std::iter::once(plan.row).chain(plan.actions.iter().filter_map(of_action)).collect()
+    std::iter::once(plan.rule).chain(plan.actions.iter().filter_map(of_action)).collect()
 }
 
 #[test]
@@ -84,35 +84,35 @@ fn every_rule_is_reached_in_its_own_table() {
     for (file, table) in cases::tables() {
         let mut here = BTreeSet::new();
         for case in &table.cases {
-            here.extend(rows(&plan(&cases::observation(&bases, case))));
+            here.extend(rules(&plan(&cases::observation(&bases, case))));
         }
-        let own = Row::ALL.iter().find(|row| row.number() == table.row);
+        let own = Rule::ALL.iter().find(|rule| rule.number() == table.rule);
         match own {
-            Some(row) => assert!(here.contains(row), "{file}: no case reaches rule {row}"),
-            None => assert_eq!(table.row, "several", "{file}: there is no rule {}", table.row),
+            Some(rule) => assert!(here.contains(rule), "{file}: no case reaches rule {rule}"),
+            None => assert_eq!(table.rule, "several", "{file}: there is no rule {}", table.rule),
         }
         reached.extend(here);
     }
-    let never: Vec<_> = Row::ALL.iter().filter(|row| !reached.contains(row)).collect();
+    let never: Vec<_> = Rule::ALL.iter().filter(|rule| !reached.contains(rule)).collect();
     assert!(never.is_empty(), "no case reaches {never:?}");
 }
 
 #[test]
 fn every_rule_has_a_table_and_every_case_a_unique_name() {
     let tables = cases::tables();
-    let mut wanted: BTreeSet<String> = Row::ALL
+    let mut wanted: BTreeSet<String> = Rule::ALL
         .iter()
-        .filter_map(|row| row.number().parse().ok())
-        .map(|number: u32| format!("row-{number:02}"))
+        .filter_map(|rule| rule.number().parse().ok())
+        .map(|number: u32| format!("rule-{number:02}"))
         .collect();
     wanted.extend(["push", "several"].map(str::to_owned));
     let there: BTreeSet<String> = tables.keys().cloned().collect();
     assert_eq!(there, wanted, "there is one table per rule");
     let mut names = BTreeSet::new();
     for (file, table) in &tables {
-        if let Some(number) = file.strip_prefix("row-") {
+        if let Some(number) = file.strip_prefix("rule-") {
             let number: u32 = number.parse().expect("a number");
-            assert_eq!(table.row, number.to_string(), "{file} belongs to its rule");
+            assert_eq!(table.rule, number.to_string(), "{file} belongs to its rule");
         }
         for case in &table.cases {
             assert!(names.insert(&case.name), "{file}: `{}` occurs twice", case.name);

@@ -77,8 +77,8 @@ def asked_for(forge, cloud, host):
     all_succeed(forge, "one", 1, 120)
     (machine,) = cloud.machines()
     tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
-    assert tags["tinqs-ci"] == "tinqs-ci" and tags["tinqs-ci/slot"].startswith("tq-"), tags
-    assert machine["ClientToken"].startswith(tags["tinqs-ci/slot"]), machine["ClientToken"]
+    assert tags["tinqs-ci"] == "tinqs-ci" and tags["tinqs-ci/attempt"].startswith("tq-"), tags
+    assert machine["ClientToken"].startswith(tags["tinqs-ci/attempt"]), machine["ClientToken"]
     assert machine["InstanceType"] == "t3.small" and machine["InstanceLifecycle"] == "spot", machine
     assert machine["MetadataOptions"]["HttpTokens"] == "required", machine["MetadataOptions"]
     assert machine["MetadataOptions"]["HttpPutResponseHopLimit"] == 1, machine["MetadataOptions"]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::on::Entry;
-use super::trigger::{self, BRANCH, Changed, Evaluation, Event, Memory, TAG, Verdict};
+use super::trigger::{self, BRANCH, Changed, Evaluation, Event, TAG, Verdict, WorkflowCache};
 use super::{Dialect, changes, files};
 
 /// Texts in a commit's message or a pull request's title that skip workflows, unless the server is
@@ -166,7 +166,7 @@ pub struct Notification<'a> {
 
 /// Returns the workflow runs that an event starts, and why no others.
 pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
-    notify_remembering(what, context, dialect, &Memory::default())
+    notify_remembering(what, context, dialect, &WorkflowCache::default())
 }
 
 /// The same, with a cache of parsed files.
@@ -174,17 +174,17 @@ pub fn notify_remembering(
     what: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
-    memory: &Memory,
+    cache: &WorkflowCache,
 ) -> Notified {
     let event = &what.event;
     if event.name == "workflow_dispatch" {
-        return dispatch(what, context, dialect, memory);
+        return dispatch(what, context, dialect, cache);
     }
     let (git_ref, at) = choose_ref(event, context);
     if let Some(nothing) = nothing(event, &git_ref, context) {
         return Notified { nothing: Some(nothing), ..Notified::default() };
     }
-    let evaluated = |files| evaluated(files, what, context, dialect, memory);
+    let evaluated = |files| evaluated(files, what, context, dialect, cache);
     let mut told = Notified { workflows: evaluated(what.files), ..Notified::default() };
     if trigger::is_pull_request(event.name) {
         told.base_workflows = evaluated(what.base_files);
@@ -248,11 +248,11 @@ fn evaluated(
     what: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
-    memory: &Memory,
+    cache: &WorkflowCache,
 ) -> Vec<(String, Evaluation)> {
     workflows(files, context, dialect)
         .map(|(id, text)| {
-            let said = memory.read(text.as_bytes(), dialect);
+            let said = cache.read(text.as_bytes(), dialect);
             (id.to_owned(), said.judge(&what.event, what.changed))
         })
         .collect()
@@ -360,7 +360,7 @@ fn dispatch(
     what: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
-    memory: &Memory,
+    cache: &WorkflowCache,
 ) -> Notified {
     let event = &what.event;
     let name = event.text("/ref");
@@ -376,7 +376,7 @@ fn dispatch(
     if told.nothing.is_some() || context.disabled.iter().any(|id| id == wanted) {
         return told;
     }
-    told.workflows = evaluated(what.files, what, context, dialect, memory);
+    told.workflows = evaluated(what.files, what, context, dialect, cache);
     told.workflows.retain(|(id, _)| id == wanted);
     // Up to 1.26.2 the trigger was not required.
     let startable = |evaluation: &Evaluation| {

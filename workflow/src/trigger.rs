@@ -6,12 +6,12 @@ use super::on::{self, Entry, FileInvalid, Filter};
 use super::yaml::Node;
 use super::{Dialect, jobs, shape, yaml};
 
+mod cache;
 mod filter;
-mod memory;
 
+pub use cache::WorkflowCache;
 pub(super) use filter::{BRANCH, TAG};
 pub use filter::{Judgement, Why};
-pub use memory::Memory;
 
 /// An event in the forge.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,7 @@ impl Evaluation {
 
 /// A parsed file, independent of any event.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct ParsedWorkflow {
     /// Each event that the file names, in order; or why the file is ignored.
     pub entries: Result<Vec<Entry>, FileInvalid>,
     /// As [`Evaluation::no_jobs`].
@@ -118,7 +118,7 @@ pub struct Said {
     pub dialect: Dialect,
 }
 
-impl Said {
+impl ParsedWorkflow {
     /// Parses a file's bytes.
     pub fn read(text: &[u8], dialect: Dialect) -> Self {
         match yaml::parse(text) {
@@ -161,7 +161,7 @@ pub fn evaluate_file(
     changed: &Changed,
     dialect: Dialect,
 ) -> Evaluation {
-    Said::read(text, dialect).judge(event, changed)
+    ParsedWorkflow::read(text, dialect).judge(event, changed)
 }
 
 /// Evaluates one document for one event.
@@ -171,7 +171,7 @@ pub fn evaluate(
     changed: &Changed,
     dialect: Dialect,
 ) -> Evaluation {
-    Said::of(workflow, dialect).judge(event, changed)
+    ParsedWorkflow::of(workflow, dialect).judge(event, changed)
 }
 
 /// Returns the events that a file names.

@@ -8,7 +8,7 @@
 mod calls;
 mod disks;
 mod instance;
-mod known;
+mod instance_cache;
 mod listed;
 mod listing;
 mod rehearsal;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
-use tinqs_ci_reconciler::model::{Attempt, Instance, InstanceId, RunName, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Machine, MachineId, RunName};
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
 
 use super::batch::Batches;
@@ -51,8 +51,8 @@ pub struct Machines {
     calls: Arc<Calls>,
     clock: Arc<dyn Clock>,
     disks: Disks,
-    finds: Batches<InstanceId, Found>,
-    ends: Batches<InstanceId, ()>,
+    finds: Batches<MachineId, Found>,
+    ends: Batches<MachineId, ()>,
 }
 
 impl Machines {
@@ -87,25 +87,27 @@ impl Machines {
 
     /// Returns the machine that an earlier launch with the same token made; `None` if EC2 shows
     /// none of ours.
-    async fn earlier(&self, ask: &Ask<'_>) -> Result<Option<Instance>, PortError> {
-        let token = token(ask.installation, ask.slot, ask.placement);
+    async fn earlier(&self, ask: &Ask<'_>) -> Result<Option<Machine>, PortError> {
+        let token = token(ask.installation, ask.attempt_id, ask.placement);
         let filter = Filter::builder().name("client-token").values(token).build();
         let seen = self.calls.describe("launch", vec![filter]).await?;
         // An emulator may ignore the filter and return everything; and an instance that somebody
         // else launched with this token does not carry the tags of this placement.
         let is_it = |seen: &&Seen| {
             let ours = self.calls.recognise(seen);
-            ours.is_some_and(|ours| ours.slot == *ask.slot && ours.placement == ask.placement)
+            ours.is_some_and(|ours| {
+                ours.attempt_id == *ask.attempt_id && ours.placement == ask.placement
+            })
         };
         Ok(seen.iter().find(is_it).map(|seen| self.launched(ask, seen)))
     }
 
     /// Handles a launch whose parameters differ from those of its first try: a bug, or an image or
     /// a program version that changed in between. Never treated as "no machine".
-    async fn mismatch(&self, ask: &Ask<'_>, error: PortError) -> Result<Instance, PortError> {
+    async fn mismatch(&self, ask: &Ask<'_>, error: PortError) -> Result<Machine, PortError> {
         let made = self.earlier(ask).await?;
         tracing::error!(
-            slot = %ask.slot,
+            attempt_id = %ask.attempt_id,
             machine = made.as_ref().map(|made| made.id.0.as_str()).unwrap_or_default(),
             error = %error,
             hint = "check that only one version of tinqs-ci runs; if so, report this as a bug",
@@ -116,19 +118,19 @@ impl Machines {
     }
 
     /// Converts the machine of a launch's response; its purpose comes from the record.
-    fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Instance {
+    fn launched(&self, ask: &Ask<'_>, seen: &Seen) -> Machine {
         let machine = instance::launched(ask, seen, self.clock.now());
-        let token = token(ask.installation, ask.slot, ask.placement);
+        let token = token(ask.installation, ask.attempt_id, ask.placement);
         if seen.client_token() != Some(token.as_str()) {
             tracing::error!(
-                slot = %ask.slot,
+                attempt_id = %ask.attempt_id,
                 machine = machine.id.0,
                 hint = "check AWS_ENDPOINT_URL: some emulators do not return the client token; the \
                         machine will not be recognized, and powers itself off at its deadline",
                 "launch response without client token",
             );
         }
-        self.calls.known.ours(&machine);
+        self.calls.instance_cache.ours(&machine);
         self.calls.listed.launched(&machine.id);
         machine
     }
@@ -136,13 +138,13 @@ impl Machines {
 
 #[async_trait]
 impl Compute for Machines {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
         let machines = self.calls.list(self.clock.now()).await?;
-        self.calls.known.listed(&machines);
+        self.calls.instance_cache.listed(&machines);
         Ok(machines)
     }
 
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         if !is_id(id) {
             return Ok(None);
         }
@@ -154,11 +156,11 @@ impl Compute for Machines {
 
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
-        let ask = Ask::new(&self.calls.installation, slot, placement, attempt)?;
+    ) -> Result<Machine, PortError> {
+        let ask = Ask::new(&self.calls.installation, attempt_id, placement, attempt)?;
         let disks = self.disks.of(&self.calls, &ask.machine.image, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;
         if let Err(wait) = lane.turn().await {
@@ -195,12 +197,12 @@ impl Compute for Machines {
         Err(told)
     }
 
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         if !is_id(id) {
             return Ok(());
         }
         // An ID alone terminates nothing: the instance's ownership is checked again.
-        let recognised = self.calls.known.run_of(id).is_some();
+        let recognised = self.calls.instance_cache.run_of(id).is_some();
         match self.finds.ask(id.clone()).await {
             Ok(Found::Ours(_)) => {}
             Ok(Found::Foreign) if recognised => {
@@ -231,8 +233,8 @@ impl Compute for Machines {
 
 #[async_trait]
 impl Owners for Machines {
-    async fn runs_of(&self, ids: &[InstanceId]) -> Vec<Result<Option<RunName>, PortError>> {
-        let known = &self.calls.known;
+    async fn runs_of(&self, ids: &[MachineId]) -> Vec<Result<Option<RunName>, PortError>> {
+        let known = &self.calls.instance_cache;
         let asked: Vec<_> = ids
             .iter()
             .map(|id| {
@@ -246,7 +248,7 @@ impl Owners for Machines {
             runs.push(match asked {
                 None => Ok(run),
                 Some(found) => found.await.map(|found| match found {
-                    Found::Ours(machine) => Some(machine.slot.run),
+                    Found::Ours(machine) => Some(machine.attempt_id.run),
                     Found::Foreign | Found::Nothing => None,
                 }),
             });
@@ -262,7 +264,7 @@ mod tests {
     #[test]
     fn only_instance_ids_are_accepted() {
         for id in ["i-0123456789abcdef0", "i-1a2b3c4d"] {
-            assert!(is_id(&InstanceId(id.to_owned())), "{id}");
+            assert!(is_id(&MachineId(id.to_owned())), "{id}");
         }
         for id in [
             "",
@@ -273,7 +275,7 @@ mod tests {
             "i-1a2b3c4d5",
             "i-0123456789abcdefg",
         ] {
-            assert!(!is_id(&InstanceId(id.to_owned())), "{id}");
+            assert!(!is_id(&MachineId(id.to_owned())), "{id}");
         }
     }
 }

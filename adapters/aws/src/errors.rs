@@ -21,7 +21,7 @@ const ENCODED: &str = "Encoded authorization failure message";
 
 /// Result of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told<'e> {
+pub enum Response<'e> {
     /// It was never sent: the request itself is invalid.
     NotSent,
     /// It may have happened or not: no readable response.
@@ -36,14 +36,14 @@ pub enum Told<'e> {
 }
 
 /// Classifies a failed call.
-pub fn told<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Told<'_> {
+pub fn told<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Response<'_> {
     match error {
-        SdkError::ConstructionFailure(_) => Told::NotSent,
+        SdkError::ConstructionFailure(_) => Response::NotSent,
         SdkError::ServiceError(answer) => {
-            Told::Answered { code: answer.err().code(), status: answer.raw().status().as_u16() }
+            Response::Answered { code: answer.err().code(), status: answer.raw().status().as_u16() }
         }
         // Timeouts, broken connections and truncated responses are equivalent here.
-        _ => Told::Ambiguous,
+        _ => Response::Ambiguous,
     }
 }
 
@@ -85,7 +85,7 @@ pub fn port_error<E>(
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let Told::Answered { code, status } = told(error) else {
+    let Response::Answered { code, status } = told(error) else {
         // No readable response: it may have happened.
         let message = format!("no response: {}", cut(&chain(error), LONGEST));
         return PortError::new(port, operation, ErrorKind::Unavailable, message);
@@ -117,8 +117,8 @@ pub fn kind(code: &str, status: u16, table: Table) -> ErrorKind {
 /// The code of an error response; `None` if there was no response.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
     match told(error) {
-        Told::Answered { code, status: _ } => code,
-        Told::NotSent | Told::Ambiguous => None,
+        Response::Answered { code, status: _ } => code,
+        Response::NotSent | Response::Ambiguous => None,
     }
 }
 

@@ -5,14 +5,14 @@
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{InstanceId, RunName};
+use tinqs_ci_reconciler::model::{MachineId, RunName};
 use tinqs_ci_reconciler::ports::PortError;
 
 /// Maps instances to runs.
 #[async_trait]
 pub trait Owners: Send + Sync {
     /// Returns the run of each instance; `None`: not a machine of ours.
-    async fn runs_of(&self, ids: &[InstanceId]) -> Vec<Result<Option<RunName>, PortError>>;
+    async fn runs_of(&self, ids: &[MachineId]) -> Vec<Result<Option<RunName>, PortError>>;
 }
 
 /// Content of a message.
@@ -21,7 +21,7 @@ pub enum Message {
     /// Reconcile this run.
     Run(RunName),
     /// Reconcile the runs of these instances, if they are ours.
-    Instances(Vec<InstanceId>),
+    Instances(Vec<MachineId>),
     /// An event that does not concern us.
     Ignored,
     /// Neither a name nor an event.
@@ -73,14 +73,14 @@ pub fn read(body: &str) -> Message {
         // A raised risk (rebalance recommendation) is no reason to act.
         _ => return Message::Ignored,
     };
-    let mut ids: Vec<InstanceId> = instances.into_iter().map(InstanceId).filter(is_id).collect();
+    let mut ids: Vec<MachineId> = instances.into_iter().map(MachineId).filter(is_id).collect();
     ids.sort();
     ids.dedup();
     if ids.is_empty() { Message::Ignored } else { Message::Instances(ids) }
 }
 
 /// Whether this has the form of an EC2 instance ID; anything else is not looked up.
-pub(crate) fn is_id(id: &InstanceId) -> bool {
+pub(crate) fn is_id(id: &MachineId) -> bool {
     let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
     let digits = id.0.strip_prefix("i-");
     digits.is_some_and(|digits| [8, 17].contains(&digits.len()) && digits.bytes().all(hex))
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn one(id: &str) -> Message {
-        Message::Instances(vec![InstanceId(id.to_owned())])
+        Message::Instances(vec![MachineId(id.to_owned())])
     }
 
     /// Bodies from the documentation and from recordings.

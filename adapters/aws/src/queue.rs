@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message as Received, QueueAttributeName};
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{InstanceId, RunName};
+use tinqs_ci_reconciler::model::{MachineId, RunName};
 use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
 use tokio::sync::OnceCell;
 
@@ -190,7 +190,7 @@ impl Sqs {
     /// Parses received messages, and looks up all their instances in one call.
     async fn read(&self, messages: Vec<Received>) -> Vec<Sorted> {
         let mut sorted = Vec::with_capacity(messages.len());
-        let mut asked: Vec<(usize, InstanceId)> = Vec::new();
+        let mut asked: Vec<(usize, MachineId)> = Vec::new();
         for message in messages {
             let Some(handle) = message.receipt_handle else { continue };
             let body = message.body.unwrap_or_default();
@@ -208,7 +208,7 @@ impl Sqs {
         let Some(owners) = self.owners.as_ref().filter(|_| !asked.is_empty()) else {
             return sorted;
         };
-        let ids: Vec<InstanceId> = asked.iter().map(|(_, id)| id.clone()).collect();
+        let ids: Vec<MachineId> = asked.iter().map(|(_, id)| id.clone()).collect();
         let answers = owners.runs_of(&ids).await;
         for ((at, id), answer) in asked.into_iter().zip(answers) {
             let runs = &mut sorted[at].runs;

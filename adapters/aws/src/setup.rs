@@ -7,5 +7,5 @@ mod queue;
 mod report;
 
 #[cfg(feature = "sdk")]
-pub use make::{Wish, run};
+pub use make::{SetupRequest, run};
 pub use report::{Mistake, SetupError, SetupReport};

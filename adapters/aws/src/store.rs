@@ -29,7 +29,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::Digest as _;
-use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -311,15 +311,15 @@ impl RunStore for DynamoStore {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        self.take_seat(class, slot, repo, limits).await
+        self.take_seat(class, attempt_id, repo, limits).await
     }
 
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        self.give_seat_back(class, slot).await
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        self.give_seat_back(class, attempt_id).await
     }
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{Attempt, Boot, Runner, Secret, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Boot, Runner, Secret};
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
 /// client token.
@@ -23,12 +23,12 @@ const RUNNER: &str = include_str!("runner.sh");
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
 /// same attempt gives the same bytes, usually under 6 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
-pub fn script(slot: &Slot, placement: u32, attempt: &Attempt) -> String {
+pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, instance_url, git_token } = &attempt.boot;
     let mut script = format!(
         "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
          deadline={} # {deadline:.0}\nidle_within={}\n",
-        plain(&slot.token(placement)),
+        plain(&attempt_id.token(placement)),
         deadline.as_second(),
         seconds(*idle_within),
     );

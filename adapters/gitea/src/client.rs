@@ -21,9 +21,11 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{Job, JobRef, Registration, Registrations, Runner, Secret, Slot};
+use tinqs_ci_reconciler::model::{
+    AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret,
+};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, WaitingJob};
-use tinqs_ci_workflow::trigger::Memory;
+use tinqs_ci_workflow::trigger::WorkflowCache;
 use tokio::sync::OnceCell;
 
 use super::version::Version;
@@ -66,15 +68,15 @@ pub struct Client {
     asked_token: Mutex<Option<Secret>>,
     elsewhere: OnceCell<bool>,
     runner_list: Mutex<RunnerList>,
-    repositories: Mutex<HashMap<String, Known>>,
+    repositories: Mutex<HashMap<String, RepositoryLookup>>,
     contents: contents::Contents,
     /// Parsed workflow files of this forge.
-    said: Memory,
+    said: WorkflowCache,
 }
 
 /// A repository as it was looked up.
 #[derive(Clone)]
-struct Known {
+struct RepositoryLookup {
     at: Timestamp,
     /// 0 if the token may not read it.
     id: i64,
@@ -107,7 +109,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Client {
     /// Returns the cache of parsed workflow files.
-    pub fn said(&self) -> &Memory {
+    pub fn said(&self) -> &WorkflowCache {
         &self.said
     }
 
@@ -156,7 +158,7 @@ impl Client {
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
             contents: contents::Contents::default(),
-            said: Memory::default(),
+            said: WorkflowCache::default(),
         })
     }
 
@@ -204,11 +206,15 @@ impl Client {
 
     /// Returns a repository by name, `None` if the forge answers 404. The forge redirects from a
     /// former name to the present one.
-    async fn repository(&self, owner: &str, name: &str) -> Result<Option<Known>, PortError> {
+    async fn repository(
+        &self,
+        owner: &str,
+        name: &str,
+    ) -> Result<Option<RepositoryLookup>, PortError> {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
         let remembered = locked(&self.repositories).get(&key).cloned();
-        let fresh = |known: &Known| now.duration_since(known.at) < REMEMBERED_FOR;
+        let fresh = |known: &RepositoryLookup| now.duration_since(known.at) < REMEMBERED_FOR;
         if let Some(known) = remembered.filter(fresh) {
             return Ok(Some(known));
         }
@@ -219,7 +225,7 @@ impl Client {
         }
         let known = match self.sender.read(&call, &answer) {
             Ok(ApiRepository { id, full_name }) if id > 0 && !full_name.is_empty() => {
-                Known { at: now, id, full_name }
+                RepositoryLookup { at: now, id, full_name }
             }
             Ok(_) => {
                 let what = "the response holds no repository";
@@ -227,7 +233,7 @@ impl Client {
             }
             Err(error) if error.kind == ErrorKind::Denied => {
                 tracing::warn!(error = %error, "cannot look up repository id");
-                Known { at: now, id: 0, full_name: key.clone() }
+                RepositoryLookup { at: now, id: 0, full_name: key.clone() }
             }
             Err(error) => return Err(error),
         };
@@ -360,8 +366,12 @@ impl Forge for Client {
         self.registration_by_id(id).await
     }
 
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
-        self.make_registration(slot, labels).await
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.make_registration(attempt_id, labels).await
     }
 
     async fn retire(&self, id: i64) -> Result<(), PortError> {

@@ -70,14 +70,14 @@ impl Mode {
 
 /// The configuration that decides the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Means {
+pub struct DemandConfig {
     /// The configured mode.
     pub wanted: Wanted,
     /// Whether webhooks are signed: unsigned pushes are not evaluated.
     pub secret: bool,
 }
 
-impl Means {
+impl DemandConfig {
     /// Takes it from the settings.
     pub fn of(forge: &Config) -> Self {
         Self { wanted: forge.demand, secret: forge.webhook_secret.is_some() }
@@ -95,7 +95,7 @@ impl Means {
 
 /// A mode and the reason for it, for the log and `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct ModeChoice {
     /// The mode.
     pub mode: Mode,
     /// The reason, and known limitations.
@@ -151,7 +151,11 @@ pub fn unsupported(wanted: Wanted, version: &Version) -> Option<Refusal> {
 ///
 /// # Errors
 /// [`Refusal`] if no mode fits: an operator has to act.
-pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice, Refusal> {
+pub fn choose(
+    means: DemandConfig,
+    version: &Version,
+    rights: &Rights,
+) -> Result<ModeChoice, Refusal> {
     if let Some(refusal) = unsupported(means.wanted, version) {
         return Err(refusal);
     }
@@ -189,12 +193,12 @@ pub fn choose(means: Means, version: &Version, rights: &Rights) -> Result<Choice
                 (_, Access::Granted) => "",
             };
             let why = format!("demand `jobs`, {chosen}: {version} lists its waiting jobs{aware}");
-            Ok(Choice { mode: Mode::Jobs, why })
+            Ok(ModeChoice { mode: Mode::Jobs, why })
         }
     }
 }
 
-fn by_push(means: Means, version: &Version, chosen: &str) -> Result<Choice, Refusal> {
+fn by_push(means: DemandConfig, version: &Version, chosen: &str) -> Result<ModeChoice, Refusal> {
     if !means.secret {
         return Err(Refusal::NoSecret);
     }
@@ -209,7 +213,7 @@ fn by_push(means: Means, version: &Version, chosen: &str) -> Result<Choice, Refu
         }
     };
     let why = format!("demand `push`, {chosen}{aware}");
-    Ok(Choice { mode: Mode::Push, why })
+    Ok(ModeChoice { mode: Mode::Push, why })
 }
 
 /// Whether a server may support ephemeral runners; an unknown version may.
@@ -233,7 +237,10 @@ pub fn version_for_rules(version: &Version) -> Dialect {
 ///
 /// # Errors
 /// Outer: the forge does not answer and nothing is decided; retry later. Inner: no mode fits.
-pub async fn ask(client: &Client, means: Means) -> Result<Result<Choice, Refusal>, PortError> {
+pub async fn ask(
+    client: &Client,
+    means: DemandConfig,
+) -> Result<Result<ModeChoice, Refusal>, PortError> {
     let version = client.version().await?;
     // The lists of an unsupported server have other shapes.
     if let Some(refusal) = unsupported(means.wanted, &version) {
@@ -247,13 +254,18 @@ pub async fn ask(client: &Client, means: Means) -> Result<Result<Choice, Refusal
 mod tests {
     use super::*;
 
-    fn chosen(wanted: Wanted, secret: bool, version: &str, jobs: Access) -> Result<Choice, String> {
+    fn chosen(
+        wanted: Wanted,
+        secret: bool,
+        version: &str,
+        jobs: Access,
+    ) -> Result<ModeChoice, String> {
         let rights = Rights { jobs, runners: Access::Granted };
-        let means = Means { wanted, secret };
+        let means = DemandConfig { wanted, secret };
         choose(means, &Version::parse(version), &rights).map_err(|refusal| refusal.to_string())
     }
 
-    fn check(got: Result<Choice, String>, mode: Option<Mode>, words: &[&str]) {
+    fn check(got: Result<ModeChoice, String>, mode: Option<Mode>, words: &[&str]) {
         assert_eq!(got.as_ref().ok().map(|choice| choice.mode), mode, "{got:?}");
         let text = got.map_or_else(|refusal| refusal, |choice| choice.why);
         for word in words {

@@ -3,7 +3,7 @@
 pub mod client;
 mod config;
 pub mod demand;
-pub mod occasion;
+pub mod trigger_event;
 pub mod version;
 pub mod webhook;
 mod wire;

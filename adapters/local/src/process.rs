@@ -34,7 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Attempt, Cause, Instance, InstanceId, InstanceState, RunName, Slot,
+    Attempt, AttemptId, Cause, Machine, MachineId, MachineState, RunName,
 };
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineEnds, PortError};
 
@@ -235,7 +235,7 @@ fn cannot_spawn(place: &Place, error: std::io::Error) -> PortError {
 }
 
 /// The directory of a machine ID; `None` if it cannot be one of ours.
-fn place_of(inner: &Inner, id: &InstanceId) -> Option<Place> {
+fn place_of(inner: &Inner, id: &MachineId) -> Option<Place> {
     Place::of_token(&inner.dir, &id.0)
 }
 
@@ -254,7 +254,7 @@ impl MachineEnds for Processes {
 
 #[async_trait]
 impl Compute for Processes {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
         let found = self.blocking("list", DEADLINE, |inner| {
             let places = directory::places(&inner.dir)
                 .map_err(|error| directory::failed("list", &inner.dir, error))?;
@@ -262,11 +262,11 @@ impl Compute for Processes {
             let now = inner.clock.now();
             let mut found = Vec::new();
             for place in places {
-                if let Some(machine) = place.look(&mut processes, now) {
+                if let Some(machine) = place.inspect(&mut processes, now) {
                     inner.live.saw(&machine);
                     found.push(machine);
                 }
-                place.tidy(&mut processes, now, inner.options.keep);
+                place.clean(&mut processes, now, inner.options.keep);
             }
             Ok(found)
         });
@@ -275,34 +275,34 @@ impl Compute for Processes {
         Ok(found)
     }
 
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         let Some(place) = place_of(&self.inner, id) else { return Ok(None) };
         self.blocking("find", DEADLINE, move |inner| {
-            Ok(place.look(&mut scan::Scan::new(), inner.clock.now()))
+            Ok(place.inspect(&mut scan::Scan::new(), inner.clock.now()))
         })
         .await
     }
 
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
+    ) -> Result<Machine, PortError> {
         // Concerns this attempt only.
         let invalid = |message: String| {
             PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
         };
-        let place = Place::of_token(&self.inner.dir, &slot.token(placement))
+        let place = Place::of_token(&self.inner.dir, &attempt_id.token(placement))
             .ok_or_else(|| invalid("the attempt ID is not valid".to_owned()))?;
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
-        let asked =
-            asked.ok_or_else(|| invalid(format!("attempt {slot} has no placement {placement}")))?;
-        let machine = Instance {
-            id: InstanceId(place.token.clone()),
-            slot: slot.clone(),
+        let asked = asked
+            .ok_or_else(|| invalid(format!("attempt {attempt_id} has no placement {placement}")))?;
+        let machine = Machine {
+            id: MachineId(place.token.clone()),
+            attempt_id: attempt_id.clone(),
             placement,
-            state: InstanceState::Up,
+            state: MachineState::Up,
             launched_at: self.inner.clock.now(),
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
@@ -312,7 +312,7 @@ impl Compute for Processes {
             zone: String::new(),
             market: asked.machine.market,
         };
-        let script = boot::script(slot, placement, attempt);
+        let script = boot::script(attempt_id, placement, attempt);
         let prepared = self
             .blocking("launch", DEADLINE, move |inner| {
                 let prepared = place.prepare(machine, &script, inner.clock.now());
@@ -331,7 +331,7 @@ impl Compute for Processes {
         }
     }
 
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         let Some(place) = place_of(&self.inner, id) else { return Ok(()) };
         let grace = self.inner.options.grace;
         self.blocking("terminate", grace + DEADLINE, move |inner| {
@@ -345,7 +345,7 @@ impl Compute for Processes {
                 unavailable("terminate", message)
             })?;
             // Records the end.
-            place.look(&mut scan::Scan::new(), inner.clock.now());
+            place.inspect(&mut scan::Scan::new(), inner.clock.now());
             Ok(())
         })
         .await

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -325,19 +325,19 @@ impl RunStore for Store {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        let (class, slot, repo) = (class.clone(), slot.clone(), repo.to_owned());
-        match self.write("seat", Op::Seat { class, slot, repo, limits }).await? {
+        let (class, attempt_id, repo) = (class.clone(), attempt_id.clone(), repo.to_owned());
+        match self.write("seat", Op::Seat { class, attempt_id, repo, limits }).await? {
             Answer::Taken(taken) => Ok(taken),
             Answer::Done | Answer::Version(_) => Err(unexpected("seat")),
         }
     }
 
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        self.write("unseat", Op::Unseat { class: class.clone(), slot: slot.clone() })
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        self.write("unseat", Op::Unseat { class: class.clone(), attempt_id: attempt_id.clone() })
             .await
             .map(|_| ())
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use jiff::Timestamp;
 
-use crate::model::{Broken, ClassName, Refusal, RunName, Slot};
+use crate::model::{AttemptId, ClassName, OpenBreaker, Refusal, RunName};
 use crate::mutant::{self, Mutant};
 use crate::plan::times::{STOPPED_FOR, after};
 use crate::ports::Clock;
@@ -39,27 +39,29 @@ enum State {
 }
 
 struct Open {
-    broken: Broken,
+    breaker: OpenBreaker,
     /// The attempt that tries; it may launch until it gets an answer.
-    trial: Option<Slot>,
+    trial: Option<AttemptId>,
     /// Runs that wait in this process.
     held: BTreeSet<RunName>,
 }
 
 /// A permit to launch for one attempt.
-pub(super) struct Leave {
+pub(super) struct LaunchPermit {
     class: ClassName,
-    slot: Slot,
+    attempt_id: AttemptId,
     /// Whether it is the one try of an open breaker.
     tries: bool,
     first: Option<SemaphoreGuardArc>,
 }
 
-impl Leave {
+impl LaunchPermit {
     /// Returns whether the permit is for that attempt and excludes others. A permit that anybody
     /// can get is requested again.
-    pub(super) fn holds_for(&self, class: &ClassName, slot: &Slot) -> bool {
-        (self.tries || self.first.is_some()) && self.class == *class && self.slot == *slot
+    pub(super) fn holds_for(&self, class: &ClassName, attempt_id: &AttemptId) -> bool {
+        (self.tries || self.first.is_some())
+            && self.class == *class
+            && self.attempt_id == *attempt_id
     }
 }
 
@@ -89,12 +91,12 @@ impl Breaker {
 
 impl Open {
     /// Returns why no attempt may try now.
-    fn shut(&self, now: Timestamp) -> Option<Broken> {
-        let mut broken = self.broken.clone();
+    fn shut(&self, now: Timestamp) -> Option<OpenBreaker> {
+        let mut breaker = self.breaker.clone();
         if mutant::on(Mutant::BreakerNeverCloses) {
-            broken.until = after(now, STOPPED_FOR);
+            breaker.until = after(now, STOPPED_FOR);
         }
-        (broken.until > now).then_some(broken)
+        (breaker.until > now).then_some(breaker)
     }
 }
 
@@ -105,12 +107,12 @@ impl Breakers {
     }
 
     /// Returns why the class launches nothing now, for any attempt but the one that tries.
-    pub(super) fn broken(
+    pub(super) fn open_breaker(
         &self,
         class: &ClassName,
-        own: Option<&Slot>,
+        own: Option<&AttemptId>,
         now: Timestamp,
-    ) -> Option<Broken> {
+    ) -> Option<OpenBreaker> {
         match &*self.of(class).state() {
             State::Open(open) if own.is_none() || open.trial.as_ref() != own => open.shut(now),
             State::Untried | State::Closed | State::Open(_) => None,
@@ -125,41 +127,45 @@ impl Breakers {
     pub(super) async fn admit(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         clock: &dyn Clock,
-    ) -> Result<Leave, Broken> {
+    ) -> Result<LaunchPermit, OpenBreaker> {
         let breaker = self.of(class);
         let mut first = None;
         if breaker.is_untried() {
             first = Some(breaker.first.acquire_arc().await);
         }
         let now = clock.now();
-        let mut leave =
-            Leave { class: class.clone(), slot: slot.clone(), tries: false, first: None };
+        let mut permit = LaunchPermit {
+            class: class.clone(),
+            attempt_id: attempt_id.clone(),
+            tries: false,
+            first: None,
+        };
         match &mut *breaker.state() {
-            State::Untried => leave.first = first,
+            State::Untried => permit.first = first,
             State::Closed => {}
-            State::Open(open) if open.trial.as_ref() == Some(slot) => {}
+            State::Open(open) if open.trial.as_ref() == Some(attempt_id) => {}
             State::Open(open) => {
-                if let Some(broken) = open.shut(now) {
-                    return Err(broken);
+                if let Some(breaker) = open.shut(now) {
+                    return Err(breaker);
                 }
-                open.trial = Some(slot.clone());
-                open.broken.until = after(now, STOPPED_FOR);
-                leave.tries = true;
+                open.trial = Some(attempt_id.clone());
+                open.breaker.until = after(now, STOPPED_FOR);
+                permit.tries = true;
             }
         }
-        Ok(leave)
+        Ok(permit)
     }
 
     /// Returns an unused permit: the next attempt may try.
-    pub(super) fn unused(&self, leave: &Leave, now: Timestamp) {
-        if let State::Open(open) = &mut *self.of(&leave.class).state()
-            && leave.tries
-            && open.trial.as_ref() == Some(&leave.slot)
+    pub(super) fn unused(&self, permit: &LaunchPermit, now: Timestamp) {
+        if let State::Open(open) = &mut *self.of(&permit.class).state()
+            && permit.tries
+            && open.trial.as_ref() == Some(&permit.attempt_id)
         {
             open.trial = None;
-            open.broken.until = now;
+            open.breaker.until = now;
         }
     }
 
@@ -167,8 +173,8 @@ impl Breakers {
     /// is valid. Returns the breaker if it was open.
     pub(super) fn accepted(&self, class: &ClassName) -> Option<Closed> {
         match std::mem::replace(&mut *self.of(class).state(), State::Closed) {
-            State::Open(Open { broken, trial: _, held }) => {
-                Some(Closed { since: broken.since, held })
+            State::Open(Open { breaker, trial: _, held }) => {
+                Some(Closed { since: breaker.since, held })
             }
             State::Untried | State::Closed => None,
         }
@@ -182,7 +188,7 @@ impl Breakers {
         why: Refusal,
         message: String,
         now: Timestamp,
-    ) -> Option<Broken> {
+    ) -> Option<OpenBreaker> {
         if mutant::on(Mutant::NoBreaker) {
             return None;
         }
@@ -190,13 +196,13 @@ impl Breakers {
         let breaker = self.of(class);
         let mut state = breaker.state();
         if let State::Open(open) = &mut *state {
-            open.broken = Broken { why, message, since: open.broken.since, until };
+            open.breaker = OpenBreaker { why, message, since: open.breaker.since, until };
             open.trial = None;
             return None;
         }
-        let broken = Broken { why, message, since: now, until };
-        *state = State::Open(Open { broken: broken.clone(), trial: None, held: BTreeSet::new() });
-        Some(broken)
+        let breaker = OpenBreaker { why, message, since: now, until };
+        *state = State::Open(Open { breaker: breaker.clone(), trial: None, held: BTreeSet::new() });
+        Some(breaker)
     }
 
     /// Records that a run waits for the breaker to close.
@@ -213,7 +219,7 @@ impl Breakers {
         match &mut *self.of(class).state() {
             State::Open(open) => {
                 open.trial = None;
-                open.broken.until = now;
+                open.breaker.until = now;
                 std::mem::take(&mut open.held)
             }
             state => {
@@ -243,9 +249,9 @@ mod tests {
         ClassName("linux".to_owned())
     }
 
-    fn slot(job: i64) -> Slot {
+    fn attempt_id(job: i64) -> AttemptId {
         let uid = crate::model::Uid8("0a1b2c3d".to_owned());
-        Slot { run: RunName::job(job), uid, number: 1 }
+        AttemptId { run: RunName::job(job), uid, number: 1 }
     }
 
     fn minute(minute: i64) -> Timestamp {
@@ -253,10 +259,14 @@ mod tests {
     }
 
     /// Requests a permit; `None` if that must wait.
-    fn asked(breakers: &Breakers, job: i64, now: Timestamp) -> Option<Result<Leave, Broken>> {
+    fn asked(
+        breakers: &Breakers,
+        job: i64,
+        now: Timestamp,
+    ) -> Option<Result<LaunchPermit, OpenBreaker>> {
         let clock = At(now);
-        let (class, slot) = (linux(), slot(job));
-        let asks = pin!(breakers.admit(&class, &slot, &clock));
+        let (class, attempt_id) = (linux(), attempt_id(job));
+        let asks = pin!(breakers.admit(&class, &attempt_id, &clock));
         match asks.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Some(answer),
             Poll::Pending => None,
@@ -271,8 +281,10 @@ mod tests {
     fn one_attempt_tries_an_untried_class_while_the_others_wait_for_its_answer() {
         let breakers = Breakers::default();
         let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("a permit");
-        assert!(first.holds_for(&linux(), &slot(1)) && !first.holds_for(&linux(), &slot(2)));
-        let (class, second, clock) = (linux(), slot(2), At(minute(0)));
+        assert!(
+            first.holds_for(&linux(), &attempt_id(1)) && !first.holds_for(&linux(), &attempt_id(2))
+        );
+        let (class, second, clock) = (linux(), attempt_id(2), At(minute(0)));
         let mut waits = pin!(breakers.admit(&class, &second, &clock));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waits.as_mut().poll(&mut context).is_pending());
@@ -281,13 +293,16 @@ mod tests {
         let Poll::Ready(Ok(second)) = waits.as_mut().poll(&mut context) else {
             panic!("no permit");
         };
-        assert!(second.holds_for(&linux(), &slot(2)));
+        assert!(second.holds_for(&linux(), &attempt_id(2)));
         assert!(asked(&breakers, 3, minute(0)).is_none(), "the third waits for the second");
         assert!(breakers.accepted(&linux()).is_none(), "it was not open");
         // From now on nobody waits, even while the second still holds its permit.
         for job in 3..6 {
-            let leave = asked(&breakers, job, minute(0)).expect("no wait").expect("a permit");
-            assert!(!leave.holds_for(&linux(), &slot(job)), "requested again before the call");
+            let permit = asked(&breakers, job, minute(0)).expect("no wait").expect("a permit");
+            assert!(
+                !permit.holds_for(&linux(), &attempt_id(job)),
+                "requested again before the call"
+            );
         }
     }
 
@@ -295,16 +310,16 @@ mod tests {
     fn attempts_that_wait_get_no_permit_after_a_refusal() {
         let breakers = Breakers::default();
         let first = asked(&breakers, 1, minute(0)).expect("no wait").expect("a permit");
-        let (class, second, clock) = (linux(), slot(2), At(minute(0)));
+        let (class, second, clock) = (linux(), attempt_id(2), At(minute(0)));
         let mut waits = pin!(breakers.admit(&class, &second, &clock));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waits.as_mut().poll(&mut context).is_pending());
         assert!(refused(&breakers, minute(0)));
         drop(first);
-        let Poll::Ready(Err(broken)) = waits.as_mut().poll(&mut context) else {
+        let Poll::Ready(Err(breaker)) = waits.as_mut().poll(&mut context) else {
             panic!("the breaker is open");
         };
-        assert_eq!((broken.since, broken.until), (minute(0), minute(5)));
+        assert_eq!((breaker.since, breaker.until), (minute(0), minute(5)));
     }
 
     #[test]
@@ -313,26 +328,26 @@ mod tests {
         assert!(refused(&breakers, minute(0)), "it opens");
         assert!(!refused(&breakers, minute(0)), "it is open");
         assert!(matches!(asked(&breakers, 1, minute(4)), Some(Err(_))));
-        assert!(breakers.broken(&linux(), None, minute(5)).is_none());
+        assert!(breakers.open_breaker(&linux(), None, minute(5)).is_none());
         let trial = asked(&breakers, 1, minute(5)).expect("no wait").expect("a permit");
-        assert!(trial.holds_for(&linux(), &slot(1)));
-        let Some(Err(broken)) = asked(&breakers, 2, minute(5)) else { panic!("it is open") };
-        assert_eq!((broken.since, broken.until), (minute(0), minute(10)));
+        assert!(trial.holds_for(&linux(), &attempt_id(1)));
+        let Some(Err(breaker)) = asked(&breakers, 2, minute(5)) else { panic!("it is open") };
+        assert_eq!((breaker.since, breaker.until), (minute(0), minute(10)));
         // The attempt that tries may launch again as long as it has no answer.
         assert!(matches!(asked(&breakers, 1, minute(7)), Some(Ok(_))));
-        assert!(breakers.broken(&linux(), Some(&slot(1)), minute(7)).is_none());
-        assert!(breakers.broken(&linux(), Some(&slot(2)), minute(7)).is_some());
+        assert!(breakers.open_breaker(&linux(), Some(&attempt_id(1)), minute(7)).is_none());
+        assert!(breakers.open_breaker(&linux(), Some(&attempt_id(2)), minute(7)).is_some());
         // Not used: the next one may try at once.
         breakers.unused(&trial, minute(8));
         assert!(matches!(asked(&breakers, 2, minute(8)), Some(Ok(_))));
         assert!(!refused(&breakers, minute(8)), "it stays open");
-        let broken = breakers.broken(&linux(), None, minute(12)).expect("it is open");
-        assert_eq!((broken.since, broken.until), (minute(0), minute(13)));
+        let breaker = breakers.open_breaker(&linux(), None, minute(12)).expect("it is open");
+        assert_eq!((breaker.since, breaker.until), (minute(0), minute(13)));
         breakers.holds(&linux(), &RunName::job(7));
         let closed = breakers.accepted(&linux()).expect("it was open");
         assert_eq!(closed.since, minute(0));
         assert_eq!(closed.held.into_iter().collect::<Vec<_>>(), [RunName::job(7)]);
-        assert!(breakers.broken(&linux(), None, minute(12)).is_none());
+        assert!(breakers.open_breaker(&linux(), None, minute(12)).is_none());
     }
 
     #[test]

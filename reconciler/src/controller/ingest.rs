@@ -1,7 +1,7 @@
 //! Turns hints and demand into runs.
 
 use super::{Controller, Hint};
-use crate::model::{Run, RunName, Slot, Spec, serving};
+use crate::model::{AttemptId, Run, RunName, Spec, serving};
 use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
 
 impl Controller {
@@ -14,19 +14,20 @@ impl Controller {
     /// # Errors
     /// Returns the store's or the queue's error if a hint could not be made durable.
     pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
-        self.memory.stir();
+        self.cache.reset_idle();
         let mut created = 0;
         for hint in hints {
             match hint {
                 Hint::Queued(job) => created += usize::from(self.ensure_run(job).await?),
                 Hint::Job { job_id, runner } => {
-                    let slot = runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
+                    let attempt_id =
+                        runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
                     let own = RunName::job(*job_id);
-                    if let Some(slot) = &slot {
-                        self.memory.taken.saw(&own, slot);
+                    if let Some(attempt_id) = &attempt_id {
+                        self.cache.displaced.saw(&own, attempt_id);
                     }
-                    let robbed = slot.map(|s| s.run).filter(|name| *name != own);
-                    for name in std::iter::once(own).chain(robbed) {
+                    let displaced = attempt_id.map(|s| s.run).filter(|name| *name != own);
+                    for name in std::iter::once(own).chain(displaced) {
                         if self.ports.store.get(&name).await?.is_some() {
                             self.ports.queue.wake(&name).await?;
                         }
@@ -62,7 +63,7 @@ impl Controller {
         if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
-        self.memory.stir();
+        self.cache.reset_idle();
         let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
         // No read first: most jobs are announced once, and the write detects an existing run.
         let created = match self.ports.store.put(&run, Expect::Absent).await {

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::Controller;
-use super::memory::{Machines, Rows, Seats};
+use super::cache::{Machines, Rows, Seats};
 use crate::model::{
-    Answer, Attempt, Class, ClassName, Conclusion, EndedBy, Instance, InstanceState, Job,
+    Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
     Observation, ObservedClass, Outcome, PastAttempt, Phase, Registration, Registrations, Run,
-    RunName, Slot, serving,
+    RunName, serving,
 };
 use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
@@ -54,10 +54,9 @@ impl Controller {
         now: Timestamp,
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
-        let ticket = self.memory.ticket();
-        let machines =
-            self.memory.machines.after(&self.memory, ticket, self.list_machines()).await?;
-        let rows = self.memory.rows.after(&self.memory, ticket, self.list_rows()).await?;
+        let ticket = self.cache.ticket();
+        let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
+        let rows = self.cache.rows.after(&self.cache, ticket, self.list_rows()).await?;
         let job = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
                 Job::Unobservable => self.needs_of(run).await?,
@@ -65,7 +64,7 @@ impl Controller {
             },
             None => Job::Unobservable,
         };
-        let seats = self.memory.seats.after(&self.memory, ticket, self.list_seats()).await?;
+        let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats = seats.get(name).cloned().unwrap_or_default();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
         let class =
@@ -82,7 +81,7 @@ impl Controller {
             },
             seats,
             room: self.ports.compute.room(),
-            no_spare: false,
+            no_replacement: false,
             class: None,
             run,
         };
@@ -91,20 +90,20 @@ impl Controller {
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
         if let Job::Running { runner } = &seen.job
-            && let Ok(slot) = runner.parse()
+            && let Ok(attempt_id) = runner.parse()
         {
-            self.memory.taken.saw(name, &slot);
+            self.cache.displaced.saw(name, &attempt_id);
         }
-        seen.no_spare = self.has_no_spare(&seen).await?;
+        seen.no_replacement = self.has_no_replacement(&seen).await?;
         Ok(seen)
     }
 
     /// Adds what is cached about a class.
     fn remembered(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
-        let attempt = run.and_then(|run| Some(run.slot(run.status.attempt.as_ref()?.number)));
-        let breaker = self.memory.breakers.broken(&class.name, attempt.as_ref(), seen.now);
-        ObservedClass { class, unavailable: self.memory.short(seen.now), breaker }
+        let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
+        let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
+        ObservedClass { class, unavailable: self.cache.unavailable(seen.now), breaker }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the
@@ -112,13 +111,13 @@ impl Controller {
     fn remember_reclaimed(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };
-        let slot = run.slot(attempt.number);
-        let ended = |m: &&Instance| m.slot == slot && !m.is_live();
-        let by_cloud = |m: &&Instance| m.ended_by == Some(EndedBy::Cloud);
+        let attempt_id = run.attempt_id(attempt.number);
+        let ended = |m: &&Machine| m.attempt_id == attempt_id && !m.is_live();
+        let by_cloud = |m: &&Machine| m.ended_by == Some(EndedBy::Cloud);
         for machine in seen.machines.iter().filter(ended).filter(by_cloud) {
             let index = usize::try_from(machine.placement).ok();
             if let Some(placement) = index.and_then(|at| attempt.placements.get(at)) {
-                self.memory.reclaimed(&machine.id, &placement.machine, seen.now);
+                self.cache.reclaimed(&machine.id, &placement.machine, seen.now);
             }
         }
     }
@@ -144,8 +143,8 @@ impl Controller {
 
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
         let machines = self.ports.compute.list().await?;
-        self.memory.saw_classes(machines.iter().map(|m| &m.class));
-        Ok(by_run(machines, |m| &m.slot))
+        self.cache.saw_classes(machines.iter().map(|m| &m.class));
+        Ok(by_run(machines, |m| &m.attempt_id))
     }
 
     /// Returns the classes whose seats are listed: configured ones, and those of listed machines. A
@@ -153,7 +152,7 @@ impl Controller {
     fn seated_classes(&self) -> BTreeSet<ClassName> {
         let configured = self.settings().classes.iter().map(|c| c.name.clone()).collect();
         let mut all: BTreeSet<ClassName> = configured;
-        all.extend(self.memory.seen_classes());
+        all.extend(self.cache.seen_classes());
         all
     }
 
@@ -161,7 +160,7 @@ impl Controller {
     async fn seats_of_old_classes(
         &self,
         run: Option<&Run>,
-    ) -> Result<Vec<(ClassName, Slot)>, PortError> {
+    ) -> Result<Vec<(ClassName, AttemptId)>, PortError> {
         let Some(run) = run else { return Ok(Vec::new()) };
         let listed = self.seated_classes();
         let recorded = run.status.attempt.iter().map(|a| &a.class);
@@ -169,9 +168,10 @@ impl Controller {
         let old: BTreeSet<&ClassName> = recorded.filter(|class| !listed.contains(*class)).collect();
         let mut held = Vec::new();
         for class in old {
-            let seats = self.ports.store.seats(class).await?.into_iter().map(|seat| seat.slot);
-            let own = seats.filter(|slot| slot.run == run.name);
-            held.extend(own.map(|slot| (class.clone(), slot)));
+            let seats =
+                self.ports.store.seats(class).await?.into_iter().map(|seat| seat.attempt_id);
+            let own = seats.filter(|attempt_id| attempt_id.run == run.name);
+            held.extend(own.map(|attempt_id| (class.clone(), attempt_id)));
         }
         Ok(held)
     }
@@ -179,7 +179,7 @@ impl Controller {
     pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
         Ok(match self.ports.forge.registrations().await? {
             Registrations::Unknown => None,
-            Registrations::Seen(rows) => Some(by_run(rows, |r| &r.slot)),
+            Registrations::Seen(rows) => Some(by_run(rows, |r| &r.attempt_id)),
         })
     }
 
@@ -187,9 +187,9 @@ impl Controller {
         let mut all = Vec::new();
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
-            all.extend(seats.into_iter().map(|seat| (class.clone(), seat.slot)));
+            all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
-        Ok(by_run(all, |(_, slot)| slot))
+        Ok(by_run(all, |(_, attempt_id)| attempt_id))
     }
 
     /// Reads registrations that matter and are not listed by their ID: absence proves nothing.
@@ -197,25 +197,25 @@ impl Controller {
         let Registrations::Seen(rows) = &seen.registrations else { return Ok(()) };
         let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
         let attempt = open.and_then(|run| run.status.attempt.as_ref().map(|a| (run, a)));
-        let mut wanted: Vec<(i64, Slot)> = attempt
+        let mut wanted: Vec<(i64, AttemptId)> = attempt
             .filter(|(_, a)| a.ended.is_none() || seen.job == Job::Unobservable)
-            .map(|(run, a)| (a.runner.id, run.slot(a.number)))
+            .map(|(run, a)| (a.runner.id, run.attempt_id(a.number)))
             .into_iter()
             .chain(
                 seen.machines
                     .iter()
                     .filter(|m| m.is_live())
-                    .map(|m| (m.registration, m.slot.clone())),
+                    .map(|m| (m.registration, m.attempt_id.clone())),
             )
             .filter(|(id, _)| !rows.iter().any(|r| r.id == *id))
             .collect();
         for row in rows {
-            self.memory.there(row.id);
+            self.cache.there(row.id);
         }
         wanted.sort();
         wanted.dedup_by_key(|(id, _)| *id);
         let mut found = Vec::new();
-        for (id, slot) in wanted {
+        for (id, attempt_id) in wanted {
             let row = if mutant::on(Mutant::UnlistedRegistrationMissing) {
                 None
             } else {
@@ -223,19 +223,19 @@ impl Controller {
             };
             // Another run's registration with that ID (a forge restored from a backup reuses IDs)
             // says nothing about this attempt, and must not be retired.
-            found.push(match row.filter(|row| row.slot == slot) {
+            found.push(match row.filter(|row| row.attempt_id == attempt_id) {
                 Some(row) => {
-                    self.memory.there(id);
+                    self.cache.there(id);
                     row
                 }
                 None => Registration {
                     id,
-                    slot,
+                    attempt_id,
                     uuid: None,
                     online: false,
                     busy: false,
                     // The reconcile may have begun long before, but the wait counts from now.
-                    missing_since: Some(self.memory.missing(id, self.ports.clock.now())),
+                    missing_since: Some(self.cache.missing(id, self.ports.clock.now())),
                 },
             });
         }
@@ -261,17 +261,17 @@ impl Observation {
     fn needs_second_reading(&self) -> bool {
         let Some(run) = &self.run else { return true };
         let uid = run.uid.short();
-        let machines = self.machines.iter().map(|m| &m.slot);
-        let rows = self.registrations.seen().iter().map(|r| &r.slot);
-        let seats = self.seats.iter().map(|(_, slot)| slot);
-        machines.chain(rows).chain(seats).any(|slot| slot.uid != uid)
+        let machines = self.machines.iter().map(|m| &m.attempt_id);
+        let rows = self.registrations.seen().iter().map(|r| &r.attempt_id);
+        let seats = self.seats.iter().map(|(_, attempt_id)| attempt_id);
+        machines.chain(rows).chain(seats).any(|attempt_id| attempt_id.uid != uid)
     }
 }
 
-fn by_run<T>(items: Vec<T>, slot: impl Fn(&T) -> &Slot) -> HashMap<RunName, Vec<T>> {
+fn by_run<T>(items: Vec<T>, attempt_id: impl Fn(&T) -> &AttemptId) -> HashMap<RunName, Vec<T>> {
     let mut map: HashMap<RunName, Vec<T>> = HashMap::new();
     for item in items {
-        map.entry(slot(&item).run.clone()).or_default().push(item);
+        map.entry(attempt_id(&item).run.clone()).or_default().push(item);
     }
     map
 }
@@ -279,26 +279,27 @@ fn by_run<T>(items: Vec<T>, slot: impl Fn(&T) -> &Slot) -> HashMap<RunName, Vec<
 /// Returns launched machines that are not listed although they must be visible, if that matters:
 /// the attempt is active, or it holds a registration or a seat. They are returned as terminated,
 /// which each of them is if its ID is unknown to the cloud.
-fn unlisted(seen: &Observation) -> Vec<Instance> {
+fn unlisted(seen: &Observation) -> Vec<Machine> {
     let Some(run) = &seen.run else { return Vec::new() };
-    let mut all: Vec<Instance> = Vec::new();
-    let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Instance| {
-        let slot = &like.slot;
-        let held = seen.seats.iter().any(|(_, s)| s == slot)
+    let mut all: Vec<Machine> = Vec::new();
+    let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Machine| {
+        let attempt_id = &like.attempt_id;
+        let held = seen.seats.iter().any(|(_, s)| s == attempt_id)
             || seen
                 .registrations
                 .seen()
                 .iter()
-                .any(|r| r.slot == *slot && r.missing_since.is_none());
+                .any(|r| r.attempt_id == *attempt_id && r.missing_since.is_none());
         if !matters && !held {
             return;
         }
         for (index, answer) in answers.into_iter().enumerate() {
             let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
-            let listed = seen.machines.iter().any(|m| m.slot == *slot && m.placement == index);
+            let listed =
+                seen.machines.iter().any(|m| m.attempt_id == *attempt_id && m.placement == index);
             if !listed && older(seen.now, answer.at, VISIBLE_WITHIN) {
                 let (id, launched_at) = (answer.id.clone(), answer.at);
-                all.push(Instance { id, placement: index, launched_at, ..like.clone() });
+                all.push(Machine { id, placement: index, launched_at, ..like.clone() });
             }
         }
     };
@@ -315,13 +316,13 @@ fn unlisted(seen: &Observation) -> Vec<Instance> {
     all
 }
 
-fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
+fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
     let machine = attempt.placements.last().map(|p| &p.machine);
-    Instance {
-        id: crate::model::InstanceId(String::new()),
-        slot: run.slot(attempt.number),
+    Machine {
+        id: crate::model::MachineId(String::new()),
+        attempt_id: run.attempt_id(attempt.number),
         placement: attempt.current(),
-        state: InstanceState::Gone,
+        state: MachineState::Gone,
         launched_at: attempt.decided_at,
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
@@ -333,12 +334,12 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Instance {
     }
 }
 
-fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
-    Instance {
-        id: crate::model::InstanceId(String::new()),
-        slot: run.slot(past.number),
+fn machine_of_past(run: &Run, past: &PastAttempt) -> Machine {
+    Machine {
+        id: crate::model::MachineId(String::new()),
+        attempt_id: run.attempt_id(past.number),
         placement: 0,
-        state: InstanceState::Gone,
+        state: MachineState::Gone,
         launched_at: past.decided_at,
         deadline: past.decided_at,
         registration: past.registration,
@@ -353,7 +354,7 @@ fn machine_of_past(run: &Run, past: &PastAttempt) -> Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{End, Ended, InstanceId, PastPlacement, Spec};
+    use crate::model::{End, Ended, MachineId, PastPlacement, Spec};
 
     #[test]
     fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {
@@ -361,7 +362,7 @@ mod tests {
         let mut run = Run::new("test", RunName::job(1), Spec::default(), now);
         let class = ClassName("linux".to_owned());
         let answered = |at| PastPlacement {
-            answered: Some(Answer { id: InstanceId("i-1".to_owned()), at }),
+            answered: Some(Answer { id: MachineId("i-1".to_owned()), at }),
             refused: None,
         };
         let past = |number, at| PastAttempt {
@@ -380,13 +381,13 @@ mod tests {
             recorded_here: None,
             machines: Vec::new(),
             registrations: Registrations::Unknown,
-            seats: vec![(class.clone(), run.slot(1)), (class.clone(), run.slot(2))],
+            seats: vec![(class.clone(), run.attempt_id(1)), (class.clone(), run.attempt_id(2))],
             room: true,
-            no_spare: false,
+            no_replacement: false,
             class: None,
             run: Some(run),
         };
-        let numbers: Vec<u32> = unlisted(&seen).iter().map(|gone| gone.slot.number).collect();
+        let numbers: Vec<u32> = unlisted(&seen).iter().map(|gone| gone.attempt_id.number).collect();
         assert_eq!(numbers, [2]);
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Broken, ClassName, Phase, Reason, RunName};
-use crate::plan::Row;
+use crate::model::{ClassName, OpenBreaker, Phase, Reason, RunName};
+use crate::plan::Rule;
 use crate::ports::ErrorKind;
 
 /// The report of a reconcile.
@@ -15,7 +15,7 @@ pub struct Report {
     /// When the reconcile began.
     pub began_at: Timestamp,
     /// The result as a whole.
-    pub result: LookResult,
+    pub result: ReconcileOutcome,
     /// The run's phase before; `None` if there was no record.
     pub phase_before: Option<Phase>,
     /// The run's phase after; `None` if there is no record any more.
@@ -33,13 +33,13 @@ pub struct Report {
     /// The error that stopped it, if any.
     pub error: Option<String>,
     /// Events for metrics.
-    pub facts: Vec<Fact>,
+    pub events: Vec<Event>,
 }
 
 /// The result of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LookResult {
+pub enum ReconcileOutcome {
     /// Nothing had to be done.
     Settled,
     /// Something was done or written.
@@ -58,9 +58,9 @@ pub struct Effect {
     /// Its target: the ID of a machine or a registration, a class, or the run's name.
     pub target: String,
     /// The attempt ID, if it is about an attempt.
-    pub slot: Option<String>,
+    pub attempt_id: Option<String>,
     /// The rule that required it.
-    pub row: Row,
+    pub rule: Rule,
     /// The error; `None` on success.
     pub error: Option<(ErrorKind, String)>,
 }
@@ -92,7 +92,7 @@ pub enum ActionKind {
 /// An event that is reported once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fact {
+pub enum Event {
     /// The job was seen running for the first time.
     Started {
         /// How long it had waited, in seconds.
@@ -110,7 +110,7 @@ pub enum Fact {
         /// The class.
         class: ClassName,
         /// Why, and until when.
-        broken: Broken,
+        breaker: OpenBreaker,
     },
     /// A breaker closed: the class may launch again.
     BreakerClosed {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport};
-use crate::model::{InstanceState, Outcome, Phase, Run, RunName, Slot, Times, serving};
+use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, Times, serving};
 use crate::mutant::{self, Mutant};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
@@ -23,7 +23,7 @@ impl Controller {
         let now = self.ports.clock.now();
         // When idle, only the forge's list is read: reads of the store cost money.
         let mut waiting = None;
-        if self.memory.nothing_open(now) {
+        if self.cache.nothing_open(now) {
             let jobs = self.ports.forge.waiting().await;
             if let Ok(jobs) = &jobs
                 && self.asks_for_nothing(jobs.as_deref().unwrap_or_default(), &mut report)
@@ -50,7 +50,7 @@ impl Controller {
             }
         }
         if idle && report.created == 0 && report.errors.is_empty() {
-            self.memory.found_nothing_open(now);
+            self.cache.found_nothing_open(now);
         }
         report
     }
@@ -69,45 +69,48 @@ impl Controller {
     pub async fn sweep(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
-        if self.memory.nothing_left(now) {
+        if self.cache.nothing_left(now) {
             report.leader = true;
             return report;
         }
         let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
-        let going_on: HashSet<&Slot> = open
+        let going_on: HashSet<&AttemptId> = open
             .iter()
             .filter(|r| r.phase != Phase::Finished)
             .filter_map(|r| r.attempt.as_ref())
             .collect();
-        let ticket = self.memory.ticket();
-        let mut slots: Vec<Slot> = Vec::new();
-        match self.memory.machines.after(&self.memory, ticket, self.list_machines()).await {
+        let ticket = self.cache.ticket();
+        let mut attempt_ids: Vec<AttemptId> = Vec::new();
+        match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
                 report.machines = machines.values().map(Vec::len).sum();
-                let there = machines.values().flatten().filter(|m| m.state != InstanceState::Gone);
-                slots.extend(there.map(|m| m.slot.clone()));
+                let there = machines.values().flatten().filter(|m| m.state != MachineState::Gone);
+                attempt_ids.extend(there.map(|m| m.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }
-        match self.memory.rows.after(&self.memory, ticket, self.list_rows()).await {
+        match self.cache.rows.after(&self.cache, ticket, self.list_rows()).await {
             Ok(rows) => {
                 let rows = rows.iter().flat_map(HashMap::values).flatten();
-                slots.extend(rows.inspect(|_| report.registrations += 1).map(|r| r.slot.clone()));
+                attempt_ids.extend(
+                    rows.inspect(|_| report.registrations += 1).map(|r| r.attempt_id.clone()),
+                );
             }
             Err(error) => report.errors.push(error.to_string()),
         }
-        match self.memory.seats.after(&self.memory, ticket, self.list_seats()).await {
+        match self.cache.seats.after(&self.cache, ticket, self.list_seats()).await {
             Ok(seats) => {
                 report.seats = seats.values().map(Vec::len).sum();
-                slots.extend(seats.values().flatten().map(|(_, slot)| slot.clone()));
+                attempt_ids
+                    .extend(seats.values().flatten().map(|(_, attempt_id)| attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }
-        let nothing_left = open.is_empty() && slots.is_empty() && report.errors.is_empty();
-        let mut names: Vec<RunName> = slots
+        let nothing_left = open.is_empty() && attempt_ids.is_empty() && report.errors.is_empty();
+        let mut names: Vec<RunName> = attempt_ids
             .into_iter()
-            .filter(|slot| !going_on.contains(slot))
-            .map(|slot| slot.run)
+            .filter(|attempt_id| !going_on.contains(attempt_id))
+            .map(|attempt_id| attempt_id.run)
             .collect();
         names.sort();
         names.dedup();
@@ -121,8 +124,8 @@ impl Controller {
             self.wake(&name, now, &mut report).await;
         }
         self.audit(now, &mut report).await;
-        if nothing_left && report.errors.is_empty() && !self.memory.audits(now) {
-            self.memory.found_nothing_left(now);
+        if nothing_left && report.errors.is_empty() && !self.cache.audits(now) {
+            self.cache.found_nothing_left(now);
         }
         report
     }
@@ -135,10 +138,10 @@ impl Controller {
     /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
     /// whose due is wrong.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
-        if !self.memory.audits(now) {
+        if !self.cache.audits(now) {
             return;
         }
-        let cursor = self.memory.audit_from();
+        let cursor = self.cache.audit_from();
         let finished = Some(Phase::Finished);
         let filter = Filter { phase: finished, class: None, repo: None, limit: AUDITED_AT_ONCE };
         match self.ports.store.page(&filter, cursor.as_deref()).await {
@@ -146,11 +149,11 @@ impl Controller {
                 for run in page.items.iter().filter(|run| self.is_misfiled(run, now)) {
                     self.wake(&run.name, now, report).await;
                 }
-                self.memory.audited(page.next, now);
+                self.cache.audited(page.next, now);
             }
             Err(error) => {
                 report.errors.push(error.to_string());
-                self.memory.audited(None, now);
+                self.cache.audited(None, now);
             }
         }
     }
@@ -167,9 +170,9 @@ impl Controller {
     /// Wakes the runs whose cached due has passed, and returns how many. Reads nothing.
     pub async fn wake_due(&self) -> usize {
         let now = self.ports.clock.now();
-        let mut due = self.memory.take_due(now);
-        due.retain(|name| !self.memory.line.holds(name, now));
-        let mut woken = self.call_the_first(CALLED_AT_ONCE).await;
+        let mut due = self.cache.take_due(now);
+        due.retain(|name| !self.cache.launch_queue.holds(name, now));
+        let mut woken = self.wake_first(CALLED_AT_ONCE).await;
         for name in due {
             // A run that could not be woken is due again in half a minute.
             woken += usize::from(self.ports.queue.wake(&name).await.is_ok());
@@ -179,15 +182,14 @@ impl Controller {
 
     /// Returns the earliest cached due; `None` if there is none.
     pub fn earliest_due(&self) -> Option<Timestamp> {
-        self.memory.earliest_due()
+        self.cache.earliest_due()
     }
 
     async fn leads(&self, report: &mut SweepReport, now: Timestamp) -> bool {
         let settings = self.settings();
         let beats = settings.poll_every * 3;
         // When idle, the lease is extended only once a minute.
-        let ttl =
-            beats.max(SignedDuration::from_secs(if self.memory.was_idle() { 90 } else { 30 }));
+        let ttl = beats.max(SignedDuration::from_secs(if self.cache.was_idle() { 90 } else { 30 }));
         match self.ports.store.lease("sweep", &settings.replica, now, ttl).await {
             Ok(leads) => report.leader = leads,
             Err(error) => report.errors.push(error.to_string()),
@@ -216,10 +218,10 @@ impl Controller {
         }) {
             return false;
         }
-        if self.memory.line.holds(&run.name, now) {
+        if self.cache.launch_queue.holds(&run.name, now) {
             return false;
         }
-        let due = self.memory.due(&run.name).unwrap_or(run.due);
+        let due = self.cache.due(&run.name).unwrap_or(run.due);
         // In push mode a run may wait an hour for its next machine.
         let longest = if run.name.is_push() { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
         due <= now || (run.phase != Phase::Finished && due > now + longest)
@@ -279,7 +281,7 @@ impl Controller {
     }
 
     async fn wake(&self, name: &RunName, now: Timestamp, report: &mut SweepReport) {
-        if !self.memory.may_wake(name, now) {
+        if !self.cache.may_wake(name, now) {
             return;
         }
         match self.ports.queue.wake(name).await {

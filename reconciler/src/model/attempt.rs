@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::class::ClassName;
 use super::friendly::Friendly;
-use super::machine::{Machine, Refusal};
-use super::names::InstanceId;
+use super::machine::{MachineSpec, Refusal};
+use super::names::MachineId;
 use super::secret::Secret;
 
 /// One try to get a machine for a job, with everything that the machine is given.
@@ -134,7 +134,7 @@ pub struct Boot {
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Placement {
     /// The machine spec. Fixed once recorded.
-    pub machine: Machine,
+    pub machine: MachineSpec,
     /// A later reconcile requested it as well: a refusal is then not definitive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_again: bool,
@@ -151,7 +151,7 @@ pub struct Placement {
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The machine's ID.
-    pub id: InstanceId,
+    pub id: MachineId,
     /// When the answer came.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::friendly::Friendly;
-use super::machine::Machine;
+use super::machine::MachineSpec;
 use super::names::text_id;
 
 text_id! {
@@ -24,7 +24,7 @@ pub struct Class {
     #[serde(default)]
     pub serves_unlabelled: bool,
     /// Machine specs in order of preference.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<MachineSpec>,
     /// The maximum number of machines at once.
     #[serde(default)]
     pub limit: Option<u32>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A machine spec: what the cloud is asked for. Kind, subnet and market identify the offering.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct Machine {
+pub struct MachineSpec {
     /// The instance type, or `process`.
     pub kind: String,
     /// The subnet ID; empty if there is none.
@@ -28,9 +28,9 @@ pub struct Machine {
     pub instance_profile: String,
 }
 
-impl Machine {
+impl MachineSpec {
     /// Returns whether `other` draws on the same capacity.
-    pub fn same_capacity(&self, other: &Machine) -> bool {
+    pub fn same_capacity(&self, other: &MachineSpec) -> bool {
         self.kind == other.kind && self.subnet == other.subnet && self.market == other.market
     }
 }
@@ -99,9 +99,9 @@ impl Cause {
 /// An unavailable offering. The cause decides which machine specs it covers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct Shortage {
+pub struct UnavailableOffering {
     /// The spec of the machine that was refused or reclaimed.
-    pub machine: Machine,
+    pub machine: MachineSpec,
     /// When it is available again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
@@ -110,9 +110,9 @@ pub struct Shortage {
     pub cause: Cause,
 }
 
-impl Shortage {
+impl UnavailableOffering {
     /// Returns whether it covers this machine spec.
-    pub(super) fn covers(&self, machine: &Machine) -> bool {
+    pub(super) fn covers(&self, machine: &MachineSpec) -> bool {
         match self.cause {
             Cause::Capacity | Cause::Unsupported | Cause::Quota | Cause::Reclaimed => {
                 self.machine.same_capacity(machine)
@@ -127,7 +127,7 @@ impl Shortage {
 /// An open breaker: the cloud refused a launch of the class, and an operator must act.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct Broken {
+pub struct OpenBreaker {
     /// Why the last launch was refused.
     pub why: Refusal,
     /// The refusal and its remedy, for people.

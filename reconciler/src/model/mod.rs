@@ -15,11 +15,11 @@ pub use attempt::{
 };
 pub use class::{Class, ClassName, HOST, SeatLimits, Times, label_name, labels_match, serving};
 pub use friendly::Friendly;
-pub use machine::{Broken, Cause, Machine, Market, Refusal, Shortage};
+pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub(crate) use names::hash_hex;
-pub use names::{InstanceId, ParseError, RunName, Slot, Uid, Uid8};
+pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    Conclusion, EndedBy, Instance, InstanceState, Job, Observation, ObservedClass, Registration,
+    Conclusion, EndedBy, Job, Machine, MachineState, Observation, ObservedClass, Registration,
     Registrations,
 };
 pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};

@@ -27,7 +27,7 @@ pub(crate) use text_id;
 
 text_id! {
     /// A machine's ID at its cloud.
-    InstanceId
+    MachineId
 }
 
 /// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode.
@@ -175,7 +175,7 @@ text_id! {
 /// prefix of the client tokens. Written `tq-<run>-<uid8>-<number>`, at most 50 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Slot {
+pub struct AttemptId {
     /// The run's name.
     pub run: RunName,
     /// The run's incarnation.
@@ -184,20 +184,20 @@ pub struct Slot {
     pub number: u32,
 }
 
-impl Slot {
+impl AttemptId {
     /// Returns the client token of a placement: two requests with it launch one machine.
     pub fn token(&self, placement: u32) -> String {
         format!("{self}-{placement}")
     }
 }
 
-impl fmt::Display for Slot {
+impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tq-{}-{}-{}", self.run, self.uid, self.number)
     }
 }
 
-impl FromStr for Slot {
+impl FromStr for AttemptId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
@@ -207,7 +207,7 @@ impl FromStr for Slot {
             if !is_number(number) || uid.len() != 8 || !is_lower_hex(uid) {
                 return None;
             }
-            Some(Slot {
+            Some(AttemptId {
                 run: run.parse().ok()?,
                 uid: Uid8(uid.to_owned()),
                 number: number.parse().ok()?,
@@ -221,23 +221,23 @@ impl FromStr for Slot {
     }
 }
 
-impl TryFrom<String> for Slot {
+impl TryFrom<String> for AttemptId {
     type Error = ParseError;
     fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }
 
-impl From<Slot> for String {
-    fn from(slot: Slot) -> Self {
-        slot.to_string()
+impl From<AttemptId> for String {
+    fn from(attempt_id: AttemptId) -> Self {
+        attempt_id.to_string()
     }
 }
 
 #[cfg(feature = "schemars")]
-impl schemars::JsonSchema for Slot {
+impl schemars::JsonSchema for AttemptId {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Slot".into()
+        "AttemptId".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::{Class, ClassName};
-use super::machine::{Broken, Cause, Machine, Market, Shortage};
-use super::names::{InstanceId, RunName, Slot};
+use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
+use super::names::{AttemptId, MachineId, RunName};
 use super::run::{Outcome, Run};
 
 /// The complete input of a decision.
@@ -27,17 +27,17 @@ pub struct Observation {
     pub recorded_here: Option<(u32, u32)>,
     /// Machines with our tag and this run's name, of any incarnation and attempt.
     #[serde(default)]
-    pub machines: Vec<Instance>,
+    pub machines: Vec<Machine>,
     /// Registrations at the forge with this run's name, of any incarnation.
     pub registrations: Registrations,
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
-    pub seats: Vec<(ClassName, Slot)>,
+    pub seats: Vec<(ClassName, AttemptId)>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.
     #[serde(default)]
-    pub no_spare: bool,
+    pub no_replacement: bool,
     /// The class that serves the run, with what is known of its offerings and its breaker.
     #[serde(default)]
     pub class: Option<ObservedClass>,
@@ -52,10 +52,10 @@ pub struct ObservedClass {
     pub class: Class,
     /// Offerings that are skipped for now, because the cloud refused them or took machines back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unavailable: Vec<Shortage>,
+    pub unavailable: Vec<UnavailableOffering>,
     /// The open breaker, and until when the class gets no launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub breaker: Option<Broken>,
+    pub breaker: Option<OpenBreaker>,
 }
 
 /// A class whose offerings are all available and whose breaker is closed.
@@ -67,36 +67,48 @@ impl From<Class> for ObservedClass {
 
 impl ObservedClass {
     /// Returns the time until which this machine is skipped because the cloud refused it.
-    pub fn unavailable_until(&self, machine: &Machine, now: Timestamp) -> Option<Timestamp> {
+    pub fn unavailable_until(&self, machine: &MachineSpec, now: Timestamp) -> Option<Timestamp> {
         self.refusals(machine, now).map(|s| s.until).max()
     }
 
     /// Returns the cause that rules this machine out for the longest time.
-    pub fn unavailable_because(&self, machine: &Machine, now: Timestamp) -> Option<Cause> {
+    pub fn unavailable_because(&self, machine: &MachineSpec, now: Timestamp) -> Option<Cause> {
         self.refusals(machine, now).max_by_key(|s| s.until).map(|s| s.cause)
     }
 
     /// What is known of this machine and not over yet.
-    fn known_of(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
+    fn known_of(
+        &self,
+        machine: &MachineSpec,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &UnavailableOffering> {
         self.unavailable.iter().filter(move |s| s.until > now && s.covers(machine))
     }
 
     /// The same without machines that were taken back: those rule nothing out.
-    fn refusals(&self, machine: &Machine, now: Timestamp) -> impl Iterator<Item = &Shortage> {
+    fn refusals(
+        &self,
+        machine: &MachineSpec,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &UnavailableOffering> {
         self.known_of(machine, now).filter(|s| s.cause != Cause::Reclaimed)
     }
 
     /// Returns the machine to ask for: the first that is allowed and not skipped. Offerings from
     /// which the cloud has just taken a machine back come last.
-    pub fn choose(&self, now: Timestamp, may: impl Fn(&Machine) -> bool) -> Option<&Machine> {
-        let free = |m: &&Machine| may(m) && self.unavailable_until(m, now).is_none();
-        let calm = |m: &&Machine| free(m) && self.known_of(m, now).next().is_none();
+    pub fn choose(
+        &self,
+        now: Timestamp,
+        may: impl Fn(&MachineSpec) -> bool,
+    ) -> Option<&MachineSpec> {
+        let free = |m: &&MachineSpec| may(m) && self.unavailable_until(m, now).is_none();
+        let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
         let machines = &self.class.machines;
-        machines.iter().find(calm).or_else(|| machines.iter().find(free))
+        machines.iter().find(unmarked).or_else(|| machines.iter().find(free))
     }
 
     /// Returns the breaker where it is open at this time.
-    pub fn open_breaker(&self, now: Timestamp) -> Option<&Broken> {
+    pub fn open_breaker(&self, now: Timestamp) -> Option<&OpenBreaker> {
         self.breaker.as_ref().filter(|breaker| breaker.until > now)
     }
 }
@@ -142,15 +154,15 @@ pub enum Conclusion {
 /// A machine with our tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct Instance {
+pub struct Machine {
     /// Its ID at its cloud.
-    pub id: InstanceId,
+    pub id: MachineId,
     /// The attempt it was launched for, from its tags.
-    pub slot: Slot,
+    pub attempt_id: AttemptId,
     /// The index of the placement within the attempt, from its tags.
     pub placement: u32,
     /// Its state.
-    pub state: InstanceState,
+    pub state: MachineState,
     /// When the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
@@ -178,7 +190,7 @@ pub struct Instance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum InstanceState {
+pub enum MachineState {
     /// Launched, not up yet.
     Booting,
     /// Up and running.
@@ -202,10 +214,10 @@ pub enum EndedBy {
     Cloud,
 }
 
-impl Instance {
+impl Machine {
     /// Returns whether the machine is booting or up.
     pub fn is_live(&self) -> bool {
-        matches!(self.state, InstanceState::Booting | InstanceState::Up)
+        matches!(self.state, MachineState::Booting | MachineState::Up)
     }
 }
 
@@ -226,7 +238,7 @@ pub struct Registration {
     /// Its ID.
     pub id: i64,
     /// The attempt it belongs to, from its name.
-    pub slot: Slot,
+    pub attempt_id: AttemptId,
     /// Its UUID, if the forge reports it.
     #[serde(default)]
     pub uuid: Option<String>,

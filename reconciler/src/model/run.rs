@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
-use super::names::{RunName, Slot, Uid};
+use super::names::{AttemptId, RunName, Uid};
 
 /// One job's need for a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -209,7 +209,7 @@ reasons! {
     /// No configured class serves its labels.
     NoClass = "no_class",
     /// Another job took its machine; it waits for the machine of that job.
-    SpareExpected = "spare_expected",
+    MachineReassigned = "machine_reassigned",
     /// It waits after failed attempts.
     BackingOff = "backing_off",
     /// All offerings of its class are unavailable.
@@ -257,8 +257,8 @@ impl Run {
     }
 
     /// Returns the ID of an attempt of this incarnation.
-    pub fn slot(&self, number: u32) -> Slot {
-        Slot { run: self.name.clone(), uid: self.uid.short(), number }
+    pub fn attempt_id(&self, number: u32) -> AttemptId {
+        AttemptId { run: self.name.clone(), uid: self.uid.short(), number }
     }
 
     /// Returns whether the run is not finished.

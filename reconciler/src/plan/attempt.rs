@@ -2,32 +2,35 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::attempt_state;
 use super::decide::Decision;
-use super::facts;
-use super::rows::{Action, Plan, Prepare, Row};
+use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
     LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, STOPPED_FOR, VISIBLE_WITHIN, after, older,
 };
 use crate::model::{
-    Attempt, Broken, Cause, End, Ended, Machine, ObservedClass, Phase, Placement, Reason, Refusal,
-    SeatLimits,
+    Attempt, Cause, End, Ended, MachineSpec, ObservedClass, OpenBreaker, Phase, Placement, Reason,
+    Refusal, SeatLimits,
 };
 use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
     /// Rules 10 to 12: the current attempt.
-    pub(super) fn attempt_rows(mut self, observed: &'a ObservedClass) -> Plan {
+    pub(super) fn attempt_rules(mut self, observed: &'a ObservedClass) -> Plan {
         let now = self.now();
-        let Some(attempt) = self.status.attempt.clone() else { return self.next_rows(observed) };
-        if self.facts.live && !self.facts.consumed && self.facts.late.is_none() {
+        let Some(attempt) = self.status.attempt.clone() else { return self.next_rules(observed) };
+        if self.attempt_state.live
+            && !self.attempt_state.consumed
+            && self.attempt_state.late.is_none()
+        {
             self.starting(SignedDuration::from_secs(30));
-            return self.write(Row::Live);
+            return self.write(Rule::Live);
         }
         if attempt.ended.is_none()
-            && !self.facts.live
-            && !self.facts.consumed
+            && !self.attempt_state.live
+            && !self.attempt_state.consumed
             && let Some(placement) = attempt.placements.last()
-            && !self.facts.seen
+            && !self.attempt_state.seen
         {
             match (&placement.answered, &placement.refused) {
                 (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
@@ -35,27 +38,27 @@ impl<'a> Decision<'a> {
                         .open_breaker(now)
                         .filter(|_| attempt.class == observed.class.name)
                     {
-                        Some(broken) if !self.is_recorded_here(&attempt) => {
-                            self.launch_held(observed, broken, &attempt)
+                        Some(breaker) if !self.is_recorded_here(&attempt) => {
+                            self.launch_held(observed, breaker, &attempt)
                         }
                         _ => self.launch(&attempt),
                     };
                 }
                 (None, None) if now < after(attempt.decided_at, SHOWN_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
-                    return self.write(Row::Unseen);
+                    return self.write(Rule::Unseen);
                 }
                 (Some(answer), _)
                     if !older(now, answer.at, VISIBLE_WITHIN)
                         && !mutant::on(Mutant::UnlistedMachineGone) =>
                 {
                     self.starting(SignedDuration::from_secs(10));
-                    return self.write(Row::Unseen);
+                    return self.write(Rule::Unseen);
                 }
                 _ => {}
             }
         }
-        self.next_rows(observed)
+        self.next_rules(observed)
     }
 
     /// Rule 11.
@@ -68,10 +71,10 @@ impl<'a> Decision<'a> {
             placement.asked_again = true;
         }
         self.starting(SignedDuration::from_secs(15));
-        let slot = self.run.slot(number);
+        let attempt_id = self.run.attempt_id(number);
         Plan {
-            actions: vec![Action::Launch { slot, placement: current }],
-            ..self.write(Row::Launch)
+            actions: vec![Action::Launch { attempt_id, placement: current }],
+            ..self.write(Rule::Launch)
         }
     }
 
@@ -82,26 +85,31 @@ impl<'a> Decision<'a> {
 
     /// Rule 15 instead of rule 11: the recorded placement may have been requested already, and is
     /// not requested again while the breaker is open.
-    fn launch_held(mut self, observed: &ObservedClass, broken: &Broken, attempt: &Attempt) -> Plan {
-        self.tell_broken(observed, broken);
+    fn launch_held(
+        mut self,
+        observed: &ObservedClass,
+        breaker: &OpenBreaker,
+        attempt: &Attempt,
+    ) -> Plan {
+        self.tell_breaker_open(observed, breaker);
         let window = after(attempt.decided_at, LAUNCH_WINDOW);
         let over = after(window, SignedDuration::from_secs(1));
-        self.status.due = broken.until.min(over).min(self.gives_up_at());
-        self.write(Row::Hold)
+        self.status.due = breaker.until.min(over).min(self.gives_up_at());
+        self.write(Rule::Hold)
     }
 
-    fn tell_broken(&mut self, observed: &ObservedClass, broken: &Broken) {
+    fn tell_breaker_open(&mut self, observed: &ObservedClass, breaker: &OpenBreaker) {
         let name = &observed.class.name;
         let minutes = STOPPED_FOR.as_secs() / 60;
         let message = format!(
             "launches of class {name} are stopped, except one try every {minutes} min: {}",
-            broken.message
+            breaker.message
         );
         self.waiting(Reason::BreakerOpen, message);
     }
 
     /// Rules 13 to 17: there is no attempt, or it has ended.
-    fn next_rows(mut self, observed: &'a ObservedClass) -> Plan {
+    fn next_rules(mut self, observed: &'a ObservedClass) -> Plan {
         if let Some(machine) = self.next_placement(observed) {
             if let Some(attempt) = &mut self.status.attempt {
                 attempt.placements.push(Placement {
@@ -112,24 +120,24 @@ impl<'a> Decision<'a> {
                 });
             }
             self.starting(SignedDuration::ZERO);
-            return self.write(Row::NextPlacement);
+            return self.write(Rule::NextPlacement);
         }
         let ends_now = self.status.attempt.as_ref().is_some_and(|a| a.ended.is_none());
-        if let Some(end) = self.facts.end {
+        if let Some(end) = self.attempt_state.end {
             self.end(end);
         }
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);
-            let expected = self.now() < until && !self.seen.no_spare;
-            if expected || mutant::on(Mutant::RobbedWaits) {
+            let expected = self.now() < until && !self.seen.no_replacement;
+            if expected || mutant::on(Mutant::DisplacedWaits) {
                 self.waiting(
-                    Reason::SpareExpected,
+                    Reason::MachineReassigned,
                     "another job took this run's machine; it waits for the machine of that job"
                         .into(),
                 );
                 self.status.due = until;
-                return self.write(Row::Spare);
+                return self.write(Rule::MachineReassigned);
             }
         }
         if let Some(due) = self.hold(observed) {
@@ -141,7 +149,7 @@ impl<'a> Decision<'a> {
                 self.status.retry_at = Some(retry_at);
                 self.status.due = retry_at.min(self.gives_up_at());
             }
-            return self.write(Row::Hold);
+            return self.write(Rule::Hold);
         }
         self.next_attempt(observed)
     }
@@ -152,7 +160,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Rule 13: after a definitive refusal in this reconcile, the class's next machine is requested.
-    fn next_placement(&self, observed: &ObservedClass) -> Option<Machine> {
+    fn next_placement(&self, observed: &ObservedClass) -> Option<MachineSpec> {
         let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
@@ -161,14 +169,14 @@ impl<'a> Decision<'a> {
         let definitive = here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
         if !refused
             || !definitive
-            || self.facts.consumed
-            || self.facts.live
+            || self.attempt_state.consumed
+            || self.attempt_state.live
             || attempt.class != observed.class.name
             || observed.open_breaker(self.now()).is_some()
         {
             return None;
         }
-        let tried = |m: &Machine| attempt.placements.iter().any(|p| p.machine.same_capacity(m));
+        let tried = |m: &MachineSpec| attempt.placements.iter().any(|p| p.machine.same_capacity(m));
         observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
@@ -180,15 +188,15 @@ impl<'a> Decision<'a> {
         let told = self.status.reason();
         let stopped = told == Some(Reason::BreakerOpen);
         let either = matches!(told, Some(Reason::BackingOff | Reason::NoCapacity));
-        if let Some(broken) = observed.open_breaker(now) {
+        if let Some(breaker) = observed.open_breaker(now) {
             if !stopped {
-                self.tell_broken(observed, broken);
+                self.tell_breaker_open(observed, breaker);
             }
-            return Some(broken.until.max(self.status.retry_at.unwrap_or(now)));
+            return Some(breaker.until.max(self.status.retry_at.unwrap_or(now)));
         }
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
-            let why = last.map_or_else(|| "unknown".to_owned(), facts::describe_end);
+            let why = last.map_or_else(|| "unknown".to_owned(), attempt_state::describe_end);
             let n = self.status.failures;
             if !either && !stopped {
                 let message = format!("{n} attempts in a row got no job; the last: {why}");
@@ -196,8 +204,8 @@ impl<'a> Decision<'a> {
             }
             return Some(at);
         }
-        if let Some(until) = short_until(observed, now) {
-            let (message, is_fault) = shortage(observed, now);
+        if let Some(until) = unavailable_until(observed, now) {
+            let (message, is_fault) = describe_unavailable(observed, now);
             if !either || is_fault {
                 self.waiting(Reason::NoCapacity, message);
             }
@@ -213,19 +221,19 @@ impl<'a> Decision<'a> {
 
     /// Rules 16 and 17. The attempt is recorded once its registration is known.
     fn next_attempt(mut self, observed: &ObservedClass) -> Plan {
-        let slot = self.run.slot(self.status.next);
+        let attempt_id = self.run.attempt_id(self.status.next);
         let seated = self.seen.seats.iter().any(|(c, s)| {
-            *s == slot && (*c == observed.class.name || mutant::on(Mutant::SeatWithoutClass))
+            *s == attempt_id && (*c == observed.class.name || mutant::on(Mutant::SeatWithoutClass))
         });
         let seat = (observed.class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
             .then_some(SeatLimits { class: observed.class.limit, repo: observed.class.repo_limit });
         let now = self.now();
         let Some(machine) = observed.choose(now, |_| true).cloned() else {
             // `hold` has found one, and the configuration allows no class without machines.
-            return self.write(Row::Hold);
+            return self.write(Rule::Hold);
         };
         let prepare = Prepare {
-            slot,
+            attempt_id,
             class: observed.class.name.clone(),
             seat,
             repo: self.run.spec.job.repo.clone(),
@@ -234,21 +242,24 @@ impl<'a> Decision<'a> {
             idle_within: self.times.idle_within,
             deadline: after(now, self.times.max_age),
         };
-        let row = if seat.is_some() { Row::Seat } else { Row::NextAttempt };
+        let rule = if seat.is_some() { Rule::Seat } else { Rule::NextAttempt };
         self.status.phase = Phase::Waiting;
         // The earlier wait is over; `record` sets the next one.
         self.status.due = now;
-        Plan { prepare: Some(prepare), ..self.write(row) }
+        Plan { prepare: Some(prepare), ..self.write(rule) }
     }
 }
 
 /// Returns until when the class launches nothing.
 fn held_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
-    observed.open_breaker(now).map(|broken| broken.until).or_else(|| short_until(observed, now))
+    observed
+        .open_breaker(now)
+        .map(|breaker| breaker.until)
+        .or_else(|| unavailable_until(observed, now))
 }
 
 /// Returns why no offering of the class is available, and whether the configuration is wrong.
-fn shortage(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
+fn describe_unavailable(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
     let name = &observed.class.name;
     let mut causes =
         observed.class.machines.iter().map(|machine| observed.unavailable_because(machine, now));
@@ -271,9 +282,9 @@ fn shortage(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
 }
 
 /// Returns when an offering of the class is available again; `None` if one is available now.
-fn short_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
-    let short: Option<Vec<Timestamp>> =
+fn unavailable_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
+    let unavailable: Option<Vec<Timestamp>> =
         observed.class.machines.iter().map(|m| observed.unavailable_until(m, now)).collect();
     let never = || after(now, SignedDuration::from_mins(5));
-    short.map(|short| short.into_iter().min().unwrap_or_else(never))
+    unavailable.map(|unavailable| unavailable.into_iter().min().unwrap_or_else(never))
 }

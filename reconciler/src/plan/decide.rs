@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::{self, Facts};
-use super::heal::heal;
-use super::rows::{Action, Plan, Row};
+use super::attempt_state::{self, AttemptState};
+use super::rules::{Action, Plan, Rule};
+use super::sanitize::sanitize;
 use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
 use crate::model::{
-    Condition, End, Ended, Instance, Job, Observation, Outcome, Phase, Reason, Run, Status, Times,
+    Condition, End, Ended, Job, Machine, Observation, Outcome, Phase, Reason, Run, Status, Times,
 };
 use crate::mutant::{self, Mutant};
 
@@ -18,22 +18,22 @@ const PAST_KEPT: usize = 5;
 pub(super) struct Decision<'a> {
     pub(super) seen: &'a Observation,
     pub(super) run: &'a Run,
-    pub(super) facts: Facts,
+    pub(super) attempt_state: AttemptState,
     pub(super) times: Times,
     pub(super) status: Status,
 }
 
 pub(super) fn decide(seen: &Observation) -> Plan {
     let Some(run) = &seen.run else {
-        return Plan { row: Row::NoRecord, status: None, prepare: None, actions: Vec::new() };
+        return Plan { rule: Rule::NoRecord, status: None, prepare: None, actions: Vec::new() };
     };
     let times =
         seen.class.as_ref().map_or_else(Times::default, |observed| observed.class.times.clone());
     let mut status = run.status.clone();
-    heal(&mut status, run, seen);
-    let facts = Facts::new(seen, run, &status, &times);
-    let decision = Decision { seen, run, facts, times, status };
-    decision.first_rows()
+    sanitize(&mut status, run, seen);
+    let attempt_state = AttemptState::new(seen, run, &status, &times);
+    let decision = Decision { seen, run, attempt_state, times, status };
+    decision.first_rules()
 }
 
 impl Decision<'_> {
@@ -41,8 +41,8 @@ impl Decision<'_> {
         self.seen.now
     }
 
-    pub(super) fn write(self, row: Row) -> Plan {
-        Plan { row, status: Some(self.status), prepare: None, actions: Vec::new() }
+    pub(super) fn write(self, rule: Rule) -> Plan {
+        Plan { rule, status: Some(self.status), prepare: None, actions: Vec::new() }
     }
 
     pub(super) fn due_in(&mut self, wait: SignedDuration) {
@@ -50,10 +50,10 @@ impl Decision<'_> {
     }
 
     /// Rules 1 to 9.
-    fn first_rows(mut self) -> Plan {
+    fn first_rules(mut self) -> Plan {
         if self.may_be_removed() {
             return Plan {
-                row: Row::Remove,
+                rule: Rule::Remove,
                 status: None,
                 prepare: None,
                 actions: vec![Action::Remove],
@@ -65,13 +65,13 @@ impl Decision<'_> {
         match &self.seen.job {
             Job::Done { conclusion } => {
                 let outcome = Outcome::from(*conclusion);
-                return self.finish(Row::Done, outcome);
+                return self.finish(Rule::Done, outcome);
             }
-            Job::Absent => return self.finish(Row::JobGone, Outcome::JobGone),
+            Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
                 let runner = runner.clone();
                 self.status.runner = Some(runner);
-                return self.running(Row::Running);
+                return self.running(Rule::Running);
             }
             Job::Blocked => return self.blocked(),
             Job::Waiting => {
@@ -88,7 +88,7 @@ impl Decision<'_> {
                 }
             }
             Job::Unobservable => {
-                if let Some(decided) = self.push_rows() {
+                if let Some(decided) = self.push_rules() {
                     return decided;
                 }
                 // Its needs have finished: it waits for a machine only from now on.
@@ -99,11 +99,11 @@ impl Decision<'_> {
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);
         if given_up || older(self.now(), self.status.waiting_since, self.times.give_up_after) {
-            return self.finish(Row::GiveUp, Outcome::GaveUp);
+            return self.finish(Rule::GiveUp, Outcome::GaveUp);
         }
         match &self.seen.class {
             None => self.no_class(),
-            Some(observed) => self.attempt_rows(observed),
+            Some(observed) => self.attempt_rules(observed),
         }
     }
 
@@ -116,7 +116,7 @@ impl Decision<'_> {
             (_, Some(finished)) => !kept(finished),
             _ => false,
         };
-        over && !self.seen.machines.iter().any(Instance::is_live)
+        over && !self.seen.machines.iter().any(Machine::is_live)
             && !self.seen.registrations.seen().iter().any(|r| r.missing_since.is_none())
             && self.seen.seats.is_empty()
     }
@@ -139,18 +139,18 @@ impl Decision<'_> {
         let mut actions = Vec::new();
         if self.run.terminate_now {
             let uid = self.run.uid.short();
-            let ours = self.seen.machines.iter().filter(|m| m.is_live() && m.slot.uid == uid);
+            let ours = self.seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == uid);
             actions.extend(ours.map(|m| Action::Terminate {
                 id: m.id.clone(),
-                slot: m.slot.clone(),
-                row: Row::Deleted,
+                attempt_id: m.attempt_id.clone(),
+                rule: Rule::Deleted,
             }));
         }
-        Plan { actions, ..self.write(Row::Deleted) }
+        Plan { actions, ..self.write(Rule::Deleted) }
     }
 
     /// Rules 3, 4, 8 and P2.
-    pub(super) fn finish(mut self, row: Row, outcome: Outcome) -> Plan {
+    pub(super) fn finish(mut self, rule: Rule, outcome: Outcome) -> Plan {
         self.end_if_consumed();
         let now = self.now();
         let status = &mut self.status;
@@ -163,11 +163,11 @@ impl Decision<'_> {
         status.conditions.clear();
         let finished_at = *status.finished_at.get_or_insert(now);
         status.due = after(finished_at, self.times.keep);
-        self.write(row)
+        self.write(rule)
     }
 
     /// Rules 5 and P1.
-    pub(super) fn running(mut self, row: Row) -> Plan {
+    pub(super) fn running(mut self, rule: Rule) -> Plan {
         self.end_if_consumed();
         let status = &mut self.status;
         if status.phase != Phase::Running {
@@ -179,9 +179,9 @@ impl Decision<'_> {
         status.retry_at = None;
         status.conditions.clear();
         // In push mode others wait for its end, and only a reconcile detects that.
-        let awaited = row == Row::PushConsumed && !self.run.spec.needed_by.is_empty();
+        let awaited = rule == Rule::PushConsumed && !self.run.spec.needed_by.is_empty();
         self.due_in(SignedDuration::from_secs(if awaited { 15 } else { 60 }));
-        self.write(row)
+        self.write(rule)
     }
 
     /// Rule 6.
@@ -196,7 +196,7 @@ impl Decision<'_> {
             "the forge blocks the job: it waits for needs, approval or concurrency".into(),
         );
         self.due_in(SignedDuration::from_secs(60));
-        self.write(Row::Blocked)
+        self.write(Rule::Blocked)
     }
 
     /// Rule 7.
@@ -206,7 +206,7 @@ impl Decision<'_> {
         self.status.outcome = None;
         self.wait_anew();
         self.status.due = self.now();
-        self.write(Row::Reopen)
+        self.write(Rule::Reopen)
     }
 
     fn wait_anew(&mut self) {
@@ -225,7 +225,7 @@ impl Decision<'_> {
         let labels = self.run.spec.runs_on.join(", ");
         self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]"));
         self.due_in(SignedDuration::from_mins(5));
-        self.write(Row::NoClass)
+        self.write(Rule::NoClass)
     }
 
     pub(super) fn starting(&mut self, wait: SignedDuration) {
@@ -246,7 +246,7 @@ impl Decision<'_> {
 
     /// Rules 3 to 5: records that the attempt was used.
     pub(super) fn end_if_consumed(&mut self) {
-        if self.facts.consumed {
+        if self.attempt_state.consumed {
             self.end(End::Consumed);
         }
     }
@@ -258,7 +258,7 @@ impl Decision<'_> {
             return;
         };
         attempt.ended = Some(Ended { why, at });
-        let slot = self.run.slot(attempt.number);
+        let attempt_id = self.run.attempt_id(attempt.number);
         if why == End::Consumed {
             self.status.failures = 0;
             self.status.retry_at = None;
@@ -266,11 +266,11 @@ impl Decision<'_> {
         }
         self.status.failures = self.status.failures.saturating_add(1);
         self.status.retry_at =
-            facts::backoff(self.status.failures, &slot).map(|wait| after(at, wait));
+            attempt_state::backoff(self.status.failures, &attempt_id).map(|wait| after(at, wait));
         if mutant::on(Mutant::NoBackoff) {
             self.status.retry_at = None;
         }
-        if self.seen.job == Job::Unobservable && facts::idle_ends(&self.status) >= 3 {
+        if self.seen.job == Job::Unobservable && attempt_state::idle_ends(&self.status) >= 3 {
             self.status.retry_at = Some(after(at, LONGEST_BACKOFF_PUSH));
         }
     }

@@ -1,33 +1,37 @@
 //! Rules P1 and P2: push mode, where jobs cannot be read.
 
+use super::attempt_state;
 use super::decide::Decision;
-use super::facts;
-use super::rows::{Plan, Row};
+use super::rules::{Plan, Rule};
 use crate::model::{End, Ended, Outcome, Phase};
 use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
     /// Rules P1 and P2: the use of a registration shows the state of the job.
-    pub(super) fn push_rows(&mut self) -> Option<Plan> {
+    pub(super) fn push_rules(&mut self) -> Option<Plan> {
         if self.status.phase == Phase::Finished {
             let outcome = self.status.outcome.unwrap_or(Outcome::MachineEnded);
-            let row = if outcome == Outcome::GaveUp { Row::GiveUp } else { Row::PushEnded };
-            return Some(self.take().finish(row, outcome));
+            let rule = if outcome == Outcome::GaveUp { Rule::GiveUp } else { Rule::PushEnded };
+            return Some(self.take().finish(rule, outcome));
         }
         if mutant::on(Mutant::ConsumptionDerived) {
             return self.derived();
         }
         let consumed = Ended { why: End::Consumed, at: self.now() };
-        let (mut at_work, mut newly) = (self.facts.busy, false);
+        let (mut at_work, mut newly) = (self.attempt_state.busy, false);
         if let Some(attempt) = &mut self.status.attempt
             && attempt.ended.is_none_or(|e| e.why != End::Consumed)
-            && (self.facts.busy || (self.facts.consumed && attempt.ended.is_none()))
+            && (self.attempt_state.busy || (self.attempt_state.consumed && attempt.ended.is_none()))
         {
             attempt.ended = Some(consumed);
             newly = true;
         }
         for past in &mut self.status.past {
-            let busy = facts::at_work(self.seen, &self.run.slot(past.number), past.registration);
+            let busy = attempt_state::at_work(
+                self.seen,
+                &self.run.attempt_id(past.number),
+                past.registration,
+            );
             at_work |= busy;
             if busy && past.ended.why != End::Consumed {
                 past.ended = consumed;
@@ -38,28 +42,28 @@ impl<'a> Decision<'a> {
             self.status.failures = 0;
         }
         if newly || at_work {
-            return Some(self.take().running(Row::PushConsumed));
+            return Some(self.take().running(Rule::PushConsumed));
         }
         let taken = self.taken();
         if taken.is_empty() {
             return None;
         }
-        if taken.iter().any(|n| !facts::remains(self.seen, &self.run.slot(*n))) {
-            return Some(self.take().finish(Row::PushEnded, Outcome::MachineEnded));
+        if taken.iter().any(|n| !attempt_state::remains(self.seen, &self.run.attempt_id(*n))) {
+            return Some(self.take().finish(Rule::PushEnded, Outcome::MachineEnded));
         }
         // Used, and its machine still exists: its job has ended or is about to.
-        Some(self.take().running(Row::PushConsumed))
+        Some(self.take().running(Rule::PushConsumed))
     }
 
     /// Decides from the current attempt's registration alone, and records nothing.
     fn derived(&mut self) -> Option<Plan> {
-        let attempt = self.status.attempt.as_ref().filter(|_| self.facts.consumed)?;
-        let remains = facts::remains(self.seen, &self.run.slot(attempt.number));
+        let attempt = self.status.attempt.as_ref().filter(|_| self.attempt_state.consumed)?;
+        let remains = attempt_state::remains(self.seen, &self.run.attempt_id(attempt.number));
         let decision = self.take();
         Some(if remains {
-            decision.running(Row::PushConsumed)
+            decision.running(Rule::PushConsumed)
         } else {
-            decision.finish(Row::PushEnded, Outcome::MachineEnded)
+            decision.finish(Rule::PushEnded, Outcome::MachineEnded)
         })
     }
 
@@ -76,7 +80,7 @@ impl<'a> Decision<'a> {
         Decision {
             seen: self.seen,
             run: self.run,
-            facts: self.facts,
+            attempt_state: self.attempt_state,
             times: self.times.clone(),
             status: self.status.clone(),
         }

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{supersede, tell};
-use super::rows::Prepare;
+use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
 use crate::model::{
-    Answer, Attempt, Boot, End, Instance, Phase, Placement, Reason, Refusal, Refused, Run, Runner,
+    Answer, Attempt, Boot, End, Machine, Phase, Placement, Reason, Refusal, Refused, Run, Runner,
     Secret, Status,
 };
 use crate::ports::ErrorKind;
@@ -19,12 +19,12 @@ pub fn prepared(
     boot: (String, Option<Secret>),
     now: Timestamp,
 ) {
-    let Prepare { slot, class, seat: _, repo: _, labels: _, machine, idle_within, deadline } =
+    let Prepare { attempt_id, class, seat: _, repo: _, labels: _, machine, idle_within, deadline } =
         prepare;
     supersede(status, End::NeverAnswered, now);
     let (instance_url, git_token) = boot;
     status.attempt = Some(Attempt {
-        number: slot.number,
+        number: attempt_id.number,
         decided_at: now,
         class,
         runner,
@@ -32,7 +32,7 @@ pub fn prepared(
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
     });
-    status.next = slot.number.saturating_add(1);
+    status.next = attempt_id.number.saturating_add(1);
     status.phase = Phase::Starting;
     status.retry_at = None;
     status.conditions.clear();
@@ -56,9 +56,9 @@ pub fn not_prepared(status: &mut Status, now: Timestamp) {
 }
 
 /// Records a launch that returned a machine, in any state.
-pub fn launched(status: &mut Status, placement: u32, instance: &Instance, now: Timestamp) {
+pub fn launched(status: &mut Status, placement: u32, machine: &Machine, now: Timestamp) {
     if let Some(placement) = placement_of(status, placement) {
-        placement.answered = Some(Answer { id: instance.id.clone(), at: now });
+        placement.answered = Some(Answer { id: machine.id.clone(), at: now });
     }
 }
 

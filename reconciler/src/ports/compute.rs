@@ -3,28 +3,28 @@
 use async_trait::async_trait;
 
 use super::error::PortError;
-use crate::model::{Attempt, Instance, InstanceId, RunName, Slot};
+use crate::model::{Attempt, AttemptId, Machine, MachineId, RunName};
 
 /// Launches, lists and terminates machines.
 #[async_trait]
 pub trait Compute: Send + Sync {
     /// Returns all machines with our tag, terminated ones too for a while. May lag: absence
     /// proves nothing.
-    async fn list(&self) -> Result<Vec<Instance>, PortError>;
+    async fn list(&self) -> Result<Vec<Machine>, PortError>;
     /// Returns a machine by its ID; `None` if it is not found or not ours.
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError>;
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError>;
     /// Launches the machine of a placement of a recorded attempt.
     ///
     /// # Guarantees
     /// The same attempt ID and placement return the same machine, even after it has terminated.
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError>;
+    ) -> Result<Machine, PortError>;
     /// Terminates a machine of ours. Succeeds if it is already gone.
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError>;
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError>;
     /// Returns whether the launch pacer has a token left.
     fn room(&self) -> bool;
 }

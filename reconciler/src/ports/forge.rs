@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::PortError;
-use crate::model::{About, Job, JobRef, Registration, Registrations, Runner, Slot};
+use crate::model::{About, AttemptId, Job, JobRef, Registration, Registrations, Runner};
 
 /// A job that waits for a runner at the forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,11 @@ pub trait Forge: Send + Sync {
     /// Returns a registration by its ID; `None` for a 404 while the forge answers.
     async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError>;
     /// Creates an ephemeral registration. Not idempotent.
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError>;
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError>;
     /// Removes a registration. Succeeds if it is already gone.
     async fn retire(&self, id: i64) -> Result<(), PortError>;
 }

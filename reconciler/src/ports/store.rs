@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
-use crate::model::{ClassName, Phase, Reason, Run, RunName, SeatLimits, Slot, Uid};
+use crate::model::{AttemptId, ClassName, Phase, Reason, Run, RunName, SeatLimits, Uid};
 
 /// What a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct OpenRun {
     /// When it is reconciled again.
     pub due: Timestamp,
     /// The ID of its active attempt.
-    pub attempt: Option<Slot>,
+    pub attempt: Option<AttemptId>,
     /// Whether it waits for a seat, because its class is at its limit.
     pub at_limit: bool,
     /// Its labels, which determine its class.
@@ -48,7 +48,7 @@ impl OpenRun {
             phase: run.status.phase,
             deleted: run.deleted_at.is_some(),
             due: run.status.due,
-            attempt: attempt.map(|a| run.slot(a.number)),
+            attempt: attempt.map(|a| run.attempt_id(a.number)),
             at_limit: run.status.reason() == Some(Reason::AtLimit),
             runs_on: run.spec.runs_on.clone(),
             repo: run.spec.job.repo.clone(),
@@ -95,7 +95,7 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
     /// The attempt that holds it.
-    pub slot: Slot,
+    pub attempt_id: AttemptId,
     /// The repository that it counts for, `owner/name`.
     pub repo: String,
 }
@@ -129,12 +129,12 @@ pub trait RunStore: Send + Sync {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError>;
     /// Gives a seat back. Succeeds if it is not held.
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError>;
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError>;
     /// Returns the seats that are taken in a class.
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError>;
     /// Takes or extends a lease if it is free, expired or the holder's own. Returns whether the

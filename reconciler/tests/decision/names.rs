@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, Instance, InstanceId, InstanceState, Job,
-    JobRef, Machine, Market, Observation, Placement, Registrations, Run, RunName, Runner, Secret,
-    Slot, Spec, Times, decode, encode,
+    About, Answer, Attempt, AttemptId, Boot, Class, ClassName, Job, JobRef, Machine, MachineId,
+    MachineSpec, MachineState, Market, Observation, Placement, Registrations, Run, RunName, Runner,
+    Secret, Spec, Times, decode, encode,
 };
-use tinqs_ci_reconciler::plan::{Row, plan};
+use tinqs_ci_reconciler::plan::{Rule, plan};
 
 const TOKEN: &str = "s3cr3t-runner-token";
 const GIT: &str = "s3cr3t-git-\"token\"\\\n";
@@ -15,8 +15,8 @@ fn now() -> Timestamp {
     Timestamp::constant(1_767_268_800, 123_456_789)
 }
 
-fn machine() -> Machine {
-    Machine {
+fn machine() -> MachineSpec {
+    MachineSpec {
         kind: "c7a.large".to_owned(),
         subnet: "subnet-a".to_owned(),
         market: Market::Spot,
@@ -35,7 +35,7 @@ fn run(job_id: i64) -> Run {
         ..Spec::default()
     };
     let mut run = Run::new("test", RunName::job(job_id), spec, now());
-    let answered = Some(Answer { id: InstanceId("i-1".to_owned()), at: now() });
+    let answered = Some(Answer { id: MachineId("i-1".to_owned()), at: now() });
     run.status.next = 2;
     run.status.attempt = Some(Attempt {
         number: 1,
@@ -44,7 +44,7 @@ fn run(job_id: i64) -> Run {
         runner: Runner {
             id: 101,
             uuid: "0a1b2c3d-0000-4000-8000-000000000001".to_owned(),
-            name: run.slot(1).to_string(),
+            name: run.attempt_id(1).to_string(),
             labels: vec!["linux:host".to_owned()],
             token: Secret::new(TOKEN),
         },
@@ -69,12 +69,12 @@ fn run(job_id: i64) -> Run {
 fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let mut run = run(job_id);
     run.status.failures = failures_before;
-    let slot = run.slot(1);
-    let gone = Instance {
-        id: InstanceId("i-1".to_owned()),
-        slot,
+    let attempt_id = run.attempt_id(1);
+    let gone = Machine {
+        id: MachineId("i-1".to_owned()),
+        attempt_id,
         placement: 0,
-        state: InstanceState::Gone,
+        state: MachineState::Gone,
         launched_at: now(),
         deadline: now(),
         registration: 101,
@@ -103,13 +103,13 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
-        no_spare: false,
+        no_replacement: false,
         class: Some(class.into()),
     };
     let decided = plan(&seen);
     let status = decided.status.expect("the record stays");
     assert_eq!(status.failures, failures_before.saturating_add(1), "one failure is counted");
-    assert_eq!(decided.row == Row::Hold, status.retry_at.is_some(), "on hold if it waits");
+    assert_eq!(decided.rule == Rule::Hold, status.retry_at.is_some(), "on hold if it waits");
     status.retry_at.map(|at| at.duration_since(now()))
 }
 
@@ -155,14 +155,14 @@ fn attempt_ids_round_trip_and_have_at_most_50_characters() {
         assert_eq!(name.as_str().parse(), Ok(name.clone()), "{name}");
         let uid = Run::new("test", name.clone(), run(1).spec, now()).uid.short();
         for number in [0, 1, 9, 10, 4_294_967_295] {
-            let slot = Slot { run: name.clone(), uid: uid.clone(), number };
-            let text = slot.to_string();
+            let attempt_id = AttemptId { run: name.clone(), uid: uid.clone(), number };
+            let text = attempt_id.to_string();
             assert!(text.len() <= 50, "{text} has {} characters", text.len());
-            assert_eq!(text.parse(), Ok(slot.clone()), "{text}");
+            assert_eq!(text.parse(), Ok(attempt_id.clone()), "{text}");
             // EC2 accepts client tokens of up to 64 characters.
-            assert!(slot.token(u32::MAX).len() <= 64, "{}", slot.token(u32::MAX));
-            let json = serde_json::to_string(&slot).expect("JSON");
-            assert_eq!(serde_json::from_str::<Slot>(&json).ok(), Some(slot), "{json}");
+            assert!(attempt_id.token(u32::MAX).len() <= 64, "{}", attempt_id.token(u32::MAX));
+            let json = serde_json::to_string(&attempt_id).expect("JSON");
+            assert_eq!(serde_json::from_str::<AttemptId>(&json).ok(), Some(attempt_id), "{json}");
         }
     }
 }
@@ -206,10 +206,10 @@ fn invalid_names_are_rejected_and_each_name_has_one_spelling() {
         "tq--0a1b2c3d-1",
         "tq-job-1-é1b2c3d-1",
     ] {
-        assert!(text.parse::<Slot>().is_err(), "{text:?}");
+        assert!(text.parse::<AttemptId>().is_err(), "{text:?}");
     }
     let long = "tq-".repeat(10_000);
-    let error = long.parse::<Slot>().expect_err("no attempt ID").to_string();
+    let error = long.parse::<AttemptId>().expect_err("no attempt ID").to_string();
     assert!(error.len() < 200, "an error quotes only part of the text: {error}");
 }
 

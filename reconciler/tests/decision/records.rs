@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, Class, Condition, Instance, Outcome, Phase, Reason, Run, RunName, SeatLimits, Slot,
-    Spec, Status, labels_match,
+    Attempt, AttemptId, Class, Condition, Machine, Outcome, Phase, Reason, Run, RunName,
+    SeatLimits, Spec, Status, labels_match,
 };
-use tinqs_ci_reconciler::plan::{LONGEST_DUE, Prepare, Row, record};
+use tinqs_ci_reconciler::plan::{LONGEST_DUE, Prepare, Rule, record};
 use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, PortError};
 
 fn at(seconds: i64) -> Timestamp {
@@ -28,10 +28,10 @@ fn run(name: RunName) -> Run {
     Run::new("test", name, spec, at(0))
 }
 
-fn attempt(slot: &Slot, class: &str) -> Attempt {
+fn attempt(attempt_id: &AttemptId, class: &str) -> Attempt {
     read(json!({
-        "number": slot.number, "decided_at": at(5), "class": class,
-        "runner": { "id": 101, "uuid": "", "name": slot.to_string(), "labels": [], "token": "t" },
+        "number": attempt_id.number, "decided_at": at(5), "class": class,
+        "runner": { "id": 101, "uuid": "", "name": attempt_id.to_string(), "labels": [], "token": "t" },
         "boot": { "deadline": at(600), "idle_within": "3m", "instance_url": "https://forge" },
         "placements": [{ "machine": { "kind": "small" } }],
     }))
@@ -41,22 +41,22 @@ fn attempt(slot: &Slot, class: &str) -> Attempt {
 fn started(class: &str) -> Run {
     let mut run = run(RunName::job(42));
     run.status.phase = Phase::Starting;
-    run.status.attempt = Some(attempt(&run.slot(1), class));
+    run.status.attempt = Some(attempt(&run.attempt_id(1), class));
     run.status.next = 2;
     run
 }
 
 #[test]
 fn every_rule_has_a_name_and_a_number_of_its_own() {
-    let names: BTreeSet<_> = Row::ALL.iter().map(|row| row.name()).collect();
-    let numbers: BTreeSet<_> = Row::ALL.iter().map(|row| row.number()).collect();
-    assert_eq!((names.len(), numbers.len()), (Row::ALL.len(), Row::ALL.len()));
-    for row in Row::ALL {
-        let shown = format!("{} (rule {})", row.name(), row.number());
-        assert_eq!((row.to_string(), row.shown()), (shown.clone(), shown.as_str()));
-        assert_eq!(serde_json::to_value(row).unwrap(), shown);
-        assert!(row.name().bytes().all(|b| b.is_ascii_lowercase() || b == b' '), "{shown}");
-        let digits = row.number().trim_start_matches('P');
+    let names: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+    let numbers: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.number()).collect();
+    assert_eq!((names.len(), numbers.len()), (Rule::ALL.len(), Rule::ALL.len()));
+    for rule in Rule::ALL {
+        let shown = format!("{} (rule {})", rule.name(), rule.number());
+        assert_eq!((rule.to_string(), rule.shown()), (shown.clone(), shown.as_str()));
+        assert_eq!(serde_json::to_value(rule).unwrap(), shown);
+        assert!(rule.name().bytes().all(|b| b.is_ascii_lowercase() || b == b' '), "{shown}");
+        let digits = rule.number().trim_start_matches('P');
         assert!(digits.parse::<u32>().is_ok(), "{shown}");
     }
 }
@@ -142,7 +142,7 @@ fn the_list_of_open_runs_shows_which_run_waits_for_a_seat() {
     let mut run = started("linux");
     run.delete(at(3), false);
     let listed = OpenRun::of(&run);
-    assert_eq!((listed.attempt, listed.deleted), (Some(run.slot(1)), true));
+    assert_eq!((listed.attempt, listed.deleted), (Some(run.attempt_id(1)), true));
     assert_eq!((listed.repo.as_str(), listed.runs_on), ("acme/site", vec!["linux".to_owned()]));
 }
 
@@ -206,7 +206,7 @@ fn a_class_serves_jobs_that_a_runner_with_its_labels_may_take() {
 
 fn prepare(run: &Run) -> Prepare {
     Prepare {
-        slot: run.slot(1),
+        attempt_id: run.attempt_id(1),
         class: read(json!("linux")),
         seat: Some(SeatLimits { class: Some(3), repo: Some(2) }),
         repo: "acme/site".to_owned(),
@@ -228,7 +228,7 @@ fn the_status_shows_the_result_of_a_preparation() {
     assert_eq!((run.status.due, run.status.conditions[0].since), (at(310), at(10)));
     record::not_prepared(&mut run.status, at(20));
     assert_eq!(run.status.due, at(35));
-    let runner = attempt(&prepare.slot, "linux").runner;
+    let runner = attempt(&prepare.attempt_id, "linux").runner;
     record::prepared(&mut run.status, prepare, runner, ("https://forge".into(), None), at(30));
     let made = run.status.attempt.as_ref().expect("an attempt");
     assert_eq!((made.number, made.runner.id, made.placements.len()), (1, 101, 1));
@@ -240,8 +240,8 @@ fn the_status_shows_the_result_of_a_preparation() {
 #[test]
 fn the_result_of_a_launch_is_recorded_in_its_placement() {
     let mut run = started("linux");
-    let machine: Instance = read(json!({
-        "id": "i-1", "slot": run.slot(1).to_string(), "placement": 0, "state": "booting",
+    let machine: Machine = read(json!({
+        "id": "i-1", "attempt_id": run.attempt_id(1).to_string(), "placement": 0, "state": "booting",
         "launched_at": at(6), "deadline": at(600), "registration": 101, "class": "linux", "kind": "small",
     }));
     record::launched(&mut run.status, 1, &machine, at(7));
@@ -274,7 +274,7 @@ fn errors_and_rules_are_displayed_in_words() {
     let words = error.to_string();
     assert!(["store", "put", "full"].iter().all(|word| words.contains(word)), "{words}");
     assert_eq!(
-        (Row::Launch.to_string(), Row::PushEnded.to_string()),
+        (Rule::Launch.to_string(), Rule::PushEnded.to_string()),
         ("launch (rule 11)".into(), "machine ended (rule P2)".into())
     );
 }

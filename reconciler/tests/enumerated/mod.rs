@@ -2,10 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, Attempt, Boot, Broken, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
-    Instance, InstanceId, InstanceState, Job, JobRef, Machine, Market, Observation, ObservedClass,
-    Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused, Registration,
-    Registrations, Run, RunName, Runner, Secret, Shortage, Slot, Spec, Times, Uid8,
+    Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
+    Job, JobRef, Machine, MachineId, MachineSpec, MachineState, Market, Observation, ObservedClass,
+    OpenBreaker, Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused,
+    Registration, Registrations, Run, RunName, Runner, Secret, Spec, Times, Uid8,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -51,8 +52,8 @@ fn ago(seconds: i64) -> Timestamp {
     now() - SignedDuration::from_secs(seconds)
 }
 
-fn machine(kind: &str) -> Machine {
-    Machine {
+fn machine(kind: &str) -> MachineSpec {
+    MachineSpec {
         kind: kind.to_owned(),
         subnet: String::new(),
         market: Market::Spot,
@@ -72,9 +73,9 @@ pub(crate) fn observation(index: u64) -> Observation {
     });
     let age = [0, 30, 601, 1259, 1260, 1400][at(age)];
     let mut run = record_of(record, clock);
-    let slot = run.slot(1);
+    let attempt_id = run.attempt_id(1);
     if record != 8 {
-        run.status.attempt = attempt_of(attempt, end, age, &slot);
+        run.status.attempt = attempt_of(attempt, end, age, &attempt_id);
     }
     let recorded_here = (age == 0).then(|| {
         let current = run.status.attempt.as_ref().map_or(0, Attempt::current);
@@ -83,13 +84,13 @@ pub(crate) fn observation(index: u64) -> Observation {
     let mut seen = Observation {
         now: now(),
         name: run.name.clone(),
-        job: job_of(job, &slot),
+        job: job_of(job, &attempt_id),
         recorded_here,
-        machines: machine_of(machine, &slot, age),
-        registrations: rows_of(row, &slot),
+        machines: machine_of(machine, &attempt_id, age),
+        registrations: rows_of(row, &attempt_id),
         seats: Vec::new(),
         room: class != 5,
-        no_spare: (end + machine) % 2 == 1,
+        no_replacement: (end + machine) % 2 == 1,
         class: class_of(class),
         run: Some(run),
     };
@@ -104,10 +105,10 @@ fn at(choice: u64) -> usize {
     usize::try_from(choice).expect("a small number")
 }
 
-fn job_of(choice: u64, slot: &Slot) -> Job {
+fn job_of(choice: u64, attempt_id: &AttemptId) -> Job {
     match choice {
         0 => Job::Waiting,
-        1 => Job::Running { runner: slot.to_string() },
+        1 => Job::Running { runner: attempt_id.to_string() },
         2 => Job::Running { runner: "office-pc".to_owned() },
         3 => Job::Done { conclusion: Conclusion::Failure },
         4 => Job::Absent,
@@ -173,7 +174,7 @@ fn record_of(choice: u64, clock: u64) -> Run {
     run
 }
 
-fn attempt_of(choice: u64, end: u64, age: i64, slot: &Slot) -> Option<Attempt> {
+fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option<Attempt> {
     let open = |kind: &str| Placement {
         machine: machine(kind),
         asked_again: false,
@@ -181,7 +182,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, slot: &Slot) -> Option<Attempt> {
         refused: None,
     };
     let refused = |why| Some(Refused { why, at: ago((age - 20).max(0)) });
-    let answer = Answer { id: InstanceId("i-1".to_owned()), at: ago(age) };
+    let answer = Answer { id: MachineId("i-1".to_owned()), at: ago(age) };
     let placements = match choice {
         0 => return None,
         1 => vec![open("a")],
@@ -205,7 +206,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, slot: &Slot) -> Option<Attempt> {
         runner: Runner {
             id: 101,
             uuid: String::new(),
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: Vec::new(),
             token: Secret::default(),
         },
@@ -220,10 +221,10 @@ fn attempt_of(choice: u64, end: u64, age: i64, slot: &Slot) -> Option<Attempt> {
     })
 }
 
-fn instance(slot: &Slot, state: InstanceState, launched_at: Timestamp) -> Instance {
-    Instance {
-        id: InstanceId("i-1".to_owned()),
-        slot: slot.clone(),
+fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timestamp) -> Machine {
+    Machine {
+        id: MachineId("i-1".to_owned()),
+        attempt_id: attempt_id.clone(),
         placement: 0,
         state,
         launched_at,
@@ -237,32 +238,32 @@ fn instance(slot: &Slot, state: InstanceState, launched_at: Timestamp) -> Instan
     }
 }
 
-fn machine_of(choice: u64, slot: &Slot, age: i64) -> Vec<Instance> {
+fn machine_of(choice: u64, attempt_id: &AttemptId, age: i64) -> Vec<Machine> {
     let state = match choice {
         0 => return Vec::new(),
-        1 | 5 => InstanceState::Booting,
-        2 | 6 | 7 => InstanceState::Up,
-        3 => InstanceState::Ending,
-        _ => InstanceState::Gone,
+        1 | 5 => MachineState::Booting,
+        2 | 6 | 7 => MachineState::Up,
+        3 => MachineState::Ending,
+        _ => MachineState::Gone,
     };
     // Choices 5 and 6 are late whatever their attempt's age, choice 7 is past its deadline.
     let launched = if choice == 5 || choice == 6 { ago(500) } else { ago(age) };
-    let mut first = instance(slot, state, launched);
+    let mut first = seen_machine(attempt_id, state, launched);
     if choice == 7 {
         first.deadline = ago(121);
     }
-    let twin = (choice == 8).then(|| Instance {
-        id: InstanceId("i-2".to_owned()),
+    let twin = (choice == 8).then(|| Machine {
+        id: MachineId("i-2".to_owned()),
         placement: 1,
-        ..instance(slot, InstanceState::Up, ago(age))
+        ..seen_machine(attempt_id, MachineState::Up, ago(age))
     });
     std::iter::once(first).chain(twin).collect()
 }
 
-fn row(id: i64, slot: &Slot) -> Registration {
+fn row(id: i64, attempt_id: &AttemptId) -> Registration {
     Registration {
         id,
-        slot: slot.clone(),
+        attempt_id: attempt_id.clone(),
         uuid: None,
         online: false,
         busy: false,
@@ -270,8 +271,8 @@ fn row(id: i64, slot: &Slot) -> Registration {
     }
 }
 
-fn rows_of(choice: u64, slot: &Slot) -> Registrations {
-    let own = row(101, slot);
+fn rows_of(choice: u64, attempt_id: &AttemptId) -> Registrations {
+    let own = row(101, attempt_id);
     Registrations::Seen(vec![match choice {
         0 => return Registrations::Unknown,
         1 => return Registrations::Seen(Vec::new()),
@@ -287,33 +288,33 @@ fn rows_of(choice: u64, slot: &Slot) -> Registrations {
 fn others(choice: u64, seen: &mut Observation) {
     let class = ClassName("linux".to_owned());
     let Some(run) = &mut seen.run else { return };
-    let (first, void) = (run.slot(1), run.slot(7));
-    let stranger = Slot { uid: Uid8("ffffeeee".to_owned()), ..run.slot(3) };
+    let (first, void) = (run.attempt_id(1), run.attempt_id(7));
+    let stranger = AttemptId { uid: Uid8("ffffeeee".to_owned()), ..run.attempt_id(3) };
     match choice {
         1 => seen.seats.push((class.clone(), first.clone())),
         2 => {
             let big = ClassName("big".to_owned());
-            seen.seats = vec![(class.clone(), run.slot(2)), (big, first.clone())];
+            seen.seats = vec![(class.clone(), run.attempt_id(2)), (big, first.clone())];
         }
         3 => {
             run.status.next = run.status.next.max(9);
             seen.seats.push((class.clone(), void.clone()));
-            seen.machines.push(Instance {
-                id: InstanceId("i-7".to_owned()),
+            seen.machines.push(Machine {
+                id: MachineId("i-7".to_owned()),
                 registration: 107,
-                ..instance(&void, InstanceState::Up, ago(900))
+                ..seen_machine(&void, MachineState::Up, ago(900))
             });
         }
         4 => {
             seen.seats.push((class.clone(), stranger.clone()));
-            seen.machines.push(Instance {
-                id: InstanceId("i-3".to_owned()),
+            seen.machines.push(Machine {
+                id: MachineId("i-3".to_owned()),
                 registration: 103,
-                ..instance(&stranger, InstanceState::Gone, ago(900))
+                ..seen_machine(&stranger, MachineState::Gone, ago(900))
             });
         }
         5 => {
-            let answered = Some(Answer { id: InstanceId("i-6".to_owned()), at: ago(800) });
+            let answered = Some(Answer { id: MachineId("i-6".to_owned()), at: ago(800) });
             run.status.next = 8;
             run.status.past.push(PastAttempt {
                 number: 6,
@@ -323,20 +324,20 @@ fn others(choice: u64, seen: &mut Observation) {
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
             });
-            let slot = run.slot(6);
-            seen.machines.push(Instance {
-                id: InstanceId("i-6".to_owned()),
+            let attempt_id = run.attempt_id(6);
+            seen.machines.push(Machine {
+                id: MachineId("i-6".to_owned()),
                 registration: 106,
-                ..instance(&slot, InstanceState::Up, ago(800))
+                ..seen_machine(&attempt_id, MachineState::Up, ago(800))
             });
         }
         _ => {}
     }
-    let past = run.slot(6);
+    let past = run.attempt_id(6);
     if let Registrations::Seen(rows) = &mut seen.registrations {
         match choice {
             1 => rows.push(row(99, &first)),
-            2 => rows.push(row(102, &run.slot(2))),
+            2 => rows.push(row(102, &run.attempt_id(2))),
             3 => rows.push(Registration { busy: true, ..row(107, &void) }),
             4 => rows.push(row(103, &stranger)),
             5 => rows.push(Registration { online: true, busy: true, ..row(106, &past) }),
@@ -346,15 +347,15 @@ fn others(choice: u64, seen: &mut Observation) {
 }
 
 fn class_of(choice: u64) -> Option<ObservedClass> {
-    let because = |kind: &str, seconds: i64, cause| Shortage {
+    let because = |kind: &str, seconds: i64, cause| UnavailableOffering {
         machine: machine(kind),
         until: ago(-seconds),
         cause,
     };
-    let short = |kind: &str, seconds: i64| because(kind, seconds, Cause::Capacity);
-    let broken = |seconds: i64| {
+    let unavailable = |kind: &str, seconds: i64| because(kind, seconds, Cause::Capacity);
+    let breaker = |seconds: i64| {
         let (why, message) = (Refusal::Invalid, "no such image".to_owned());
-        Some(Broken { why, message, since: ago(60), until: ago(-seconds) })
+        Some(OpenBreaker { why, message, since: ago(60), until: ago(-seconds) })
     };
     let class = Class {
         name: ClassName("linux".to_owned()),
@@ -368,15 +369,15 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
     Some(match choice {
         0 => return None,
         1 => Class { limit: Some(3), repo_limit: Some(2), ..class }.into(),
-        2 => ObservedClass { unavailable: vec![short("a", 60)], ..class.into() },
+        2 => ObservedClass { unavailable: vec![unavailable("a", 60)], ..class.into() },
         3 => {
-            let unavailable = vec![short("a", 60), short("b", 30)];
+            let unavailable = vec![unavailable("a", 60), unavailable("b", 30)];
             ObservedClass { unavailable, ..class.into() }
         }
-        6 => ObservedClass { breaker: broken(240), ..class.into() },
+        6 => ObservedClass { breaker: breaker(240), ..class.into() },
         7 => {
-            let unavailable = vec![short("a", 60), short("b", 30)];
-            ObservedClass { class, unavailable, breaker: broken(0) }
+            let unavailable = vec![unavailable("a", 60), unavailable("b", 30)];
+            ObservedClass { class, unavailable, breaker: breaker(0) }
         }
         8 => {
             let none = ["a", "b"].map(|kind| because(kind, 3_000, Cause::Unsupported));

@@ -2,106 +2,112 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Attempt, Cause, InstanceState, Registrations, Runner, Secret, Shortage, Slot,
+    Attempt, AttemptId, Cause, MachineState, Registrations, Runner, Secret, UnavailableOffering,
 };
-use tinqs_ci_reconciler::plan::{Action as Effect, Row, record};
+use tinqs_ci_reconciler::plan::{Action as Effect, Rule, record};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use crate::look::{Look, Step, instance, run_of};
-use crate::scope::{Came, World};
+use crate::reconcile::{Reconcile, Step, run_of, seen_machine};
+use crate::scope::{Milestone, World};
 use crate::state::{Doing, Hashed, Landing, Row as ForgeRow, State, Vm, hash_of, now, repo};
 use crate::time;
 use crate::variant::Variant;
 use crate::world::Reply;
 
 pub(crate) fn begin(state: &mut State, replica: usize, run: usize) {
-    let mut look = Look::begin(state, run);
-    if let Some(stored) = &mut look.stored {
+    let mut reconcile = Reconcile::begin(state, run);
+    if let Some(stored) = &mut reconcile.stored {
         stored.version = 1;
     }
-    state.replicas[replica].look = Some(Hashed::new(look));
+    state.replicas[replica].reconcile = Some(Hashed::new(reconcile));
 }
 
 impl World {
     /// Makes the next call of a replica's reconcile.
     pub(crate) fn call(&self, state: &mut State, replica: usize, reply: Reply) {
-        let Some(look) = state.replicas[replica].look.take() else { return };
-        let mut look = look.into_inner();
-        if look.steps.front() == Some(&Step::Observe) {
+        let Some(reconcile) = state.replicas[replica].reconcile.take() else { return };
+        let mut reconcile = reconcile.into_inner();
+        if reconcile.steps.front() == Some(&Step::Observe) {
             let mut memory = std::mem::take(&mut state.replicas[replica]);
-            look.observe(state, &mut memory, &self.class, self.variant);
+            reconcile.observe(state, &mut memory, &self.class, self.variant);
             state.replicas[replica] = memory;
-        } else if !self.effect(state, replica, &mut look, reply) {
+        } else if !self.effect(state, replica, &mut reconcile, reply) {
             return;
         }
-        if look.go_on(self.variant) {
-            state.replicas[replica].look = Some(Hashed::new(look.clone()));
+        if reconcile.go_on(self.variant) {
+            state.replicas[replica].reconcile = Some(Hashed::new(reconcile.clone()));
         }
-        self.decided(look.row);
+        self.decided(reconcile.rule);
     }
 
     /// Makes a call with an effect. Returns whether the reconcile continues.
-    fn effect(&self, state: &mut State, replica: usize, look: &mut Look, reply: Reply) -> bool {
-        let Some(step) = look.steps.pop_front() else { return false };
+    fn effect(
+        &self,
+        state: &mut State,
+        replica: usize,
+        reconcile: &mut Reconcile,
+        reply: Reply,
+    ) -> bool {
+        let Some(step) = reconcile.steps.pop_front() else { return false };
         let done = reply != Reply::Refused;
         let told = reply == Reply::Comes;
         match step {
             Step::Observe => {}
             Step::Free(action) => {
-                look.issued.push(format!("{action:?}"));
-                look.issued.sort();
+                reconcile.issued.push(format!("{action:?}"));
+                reconcile.issued.sort();
                 if done {
                     self.free(state, &action);
                 }
                 if told {
-                    freed(look, &action);
+                    freed(reconcile, &action);
                 }
             }
             Step::Seat => {
-                let Some(prepare) = look.prepare.clone() else { return false };
-                let run = look.seen.run.as_mut().expect("a run is prepared for");
-                let taken = done && self.seat(state, &prepare.slot);
+                let Some(prepare) = reconcile.prepare.clone() else { return false };
+                let run = reconcile.seen.run.as_mut().expect("a run is prepared for");
+                let taken = done && self.seat(state, &prepare.attempt_id);
                 if !told {
-                    record::not_prepared(&mut run.status, look.seen.now);
+                    record::not_prepared(&mut run.status, reconcile.seen.now);
                 } else if taken {
-                    look.seen.seats.push((prepare.class, prepare.slot));
+                    reconcile.seen.seats.push((prepare.class, prepare.attempt_id));
                     return true;
                 } else {
-                    self.came(Came::AtLimit);
-                    record::at_limit(&mut run.status, &prepare, look.seen.now);
+                    self.came(Milestone::AtLimit);
+                    record::at_limit(&mut run.status, &prepare, reconcile.seen.now);
                 }
                 // No registration without a seat.
-                look.steps.pop_front();
-                look.prepare = None;
+                reconcile.steps.pop_front();
+                reconcile.prepare = None;
             }
             Step::Register => {
-                let Some(prepare) = look.prepare.take() else { return false };
-                let runner = done.then(|| register(state, &prepare.slot));
-                let run = look.seen.run.as_mut().expect("a run is prepared for");
+                let Some(prepare) = reconcile.prepare.take() else { return false };
+                let runner = done.then(|| register(state, &prepare.attempt_id));
+                let run = reconcile.seen.run.as_mut().expect("a run is prepared for");
                 let Some(runner) = runner.filter(|_| told) else {
-                    record::not_prepared(&mut run.status, look.seen.now);
+                    record::not_prepared(&mut run.status, reconcile.seen.now);
                     return true;
                 };
                 let boot = ("https://forge".to_owned(), None);
-                record::prepared(&mut run.status, prepare, runner, boot, look.seen.now);
-                look.more = true;
-                look.recorded();
+                record::prepared(&mut run.status, prepare, runner, boot, reconcile.seen.now);
+                reconcile.more = true;
+                reconcile.recorded();
             }
             Step::Put => {
-                let written = done && self.put(state, look);
+                let written = done && self.put(state, reconcile);
                 if !(written && told) {
                     return false;
                 }
-                if look.row == Row::NextPlacement {
-                    look.recorded();
+                if reconcile.rule == Rule::NextPlacement {
+                    reconcile.recorded();
                 }
             }
-            Step::Launch { slot, placement } => {
-                self.call_launch(state, replica, look, (&slot, placement), reply);
+            Step::Launch { attempt_id, placement } => {
+                self.call_launch(state, replica, reconcile, (&attempt_id, placement), reply);
             }
             Step::Remove => {
                 if done {
-                    self.remove(state, look);
+                    self.remove(state, reconcile);
                 }
                 return false;
             }
@@ -111,27 +117,27 @@ impl World {
 
     fn free(&self, state: &mut State, action: &Effect) {
         match action {
-            Effect::Unseat { slot, row, .. } => {
-                self.decided(*row);
-                state.seats.retain(|(s, _)| s != slot);
+            Effect::Unseat { attempt_id, rule, .. } => {
+                self.decided(*rule);
+                state.seats.retain(|(s, _)| s != attempt_id);
             }
-            Effect::Retire { id, row, .. } => {
-                self.decided(*row);
+            Effect::Retire { id, rule, .. } => {
+                self.decided(*rule);
                 if state.rows.iter().any(|r| r.id == *id) {
-                    self.came(Came::Retired);
+                    self.came(Milestone::Retired);
                     state.on_retire(*id);
                     state.rows.retain(|r| r.id != *id);
                 }
             }
-            Effect::Terminate { id, row, .. } => {
-                self.decided(*row);
-                let of_it = |m: &Vm| m.slot.token(m.placement) == id.0;
+            Effect::Terminate { id, rule, .. } => {
+                self.decided(*rule);
+                let of_it = |m: &Vm| m.attempt_id.token(m.placement) == id.0;
                 let Some(machine) = state.machines.iter().position(of_it) else { return };
-                let run = run_of(&state.machines[machine].slot);
+                let run = run_of(&state.machines[machine].attempt_id);
                 let by_person = state.runs[run].as_ref().is_some_and(|r| r.terminate_now);
                 state.on_terminate(machine, by_person);
                 if state.machines[machine].is_live() {
-                    self.came(Came::Terminated);
+                    self.came(Milestone::Terminated);
                     state.machines[machine].doing = Doing::Ending;
                 }
             }
@@ -139,27 +145,29 @@ impl World {
         }
     }
 
-    fn seat(&self, state: &mut State, slot: &Slot) -> bool {
-        if state.seats.iter().any(|(s, _)| s == slot) {
+    fn seat(&self, state: &mut State, attempt_id: &AttemptId) -> bool {
+        if state.seats.iter().any(|(s, _)| s == attempt_id) {
             return true;
         }
         let fits = self.scope.limit.is_none_or(|limit| state.seats.len() < limit as usize);
         if fits {
-            state.seats.push((slot.clone(), repo(run_of(slot))));
+            state.seats.push((attempt_id.clone(), repo(run_of(attempt_id))));
             state.seats.sort();
         }
         fits
     }
 
     /// Writes the record if it is the one that was read.
-    fn put(&self, state: &mut State, look: &mut Look) -> bool {
-        let (Some(run), Some(stored)) = (&look.seen.run, &look.stored) else { return false };
-        let there = state.runs[look.run].clone();
+    fn put(&self, state: &mut State, reconcile: &mut Reconcile) -> bool {
+        let (Some(run), Some(stored)) = (&reconcile.seen.run, &reconcile.stored) else {
+            return false;
+        };
+        let there = state.runs[reconcile.run].clone();
         let found = there.as_ref().map(|r| (r.uid, r.version));
         let expected = Some((stored.uid, stored.version));
         let blind = self.variant == Variant::NoCompareAndSet && there.is_some();
         if found != expected && !blind {
-            self.came(Came::Conflict);
+            self.came(Milestone::Conflict);
             return false;
         }
         let mut new = run.clone();
@@ -168,17 +176,17 @@ impl World {
         let mut kept = new.clone();
         time::forget_in(&mut kept);
         state.on_put(there.as_deref(), &kept);
-        state.runs[look.run] = Some(Hashed::new(kept));
-        look.seen.run = Some(new.clone());
-        look.stored = Some(new);
+        state.runs[reconcile.run] = Some(Hashed::new(kept));
+        reconcile.seen.run = Some(new.clone());
+        reconcile.stored = Some(new);
         true
     }
 
-    fn remove(&self, state: &mut State, look: &Look) {
-        let found = state.runs[look.run].as_ref().map(|r| (r.uid, r.version));
-        if found.is_some() && found == look.stored.as_ref().map(|r| (r.uid, r.version)) {
-            self.came(Came::Removed);
-            state.runs[look.run] = None;
+    fn remove(&self, state: &mut State, reconcile: &Reconcile) {
+        let found = state.runs[reconcile.run].as_ref().map(|r| (r.uid, r.version));
+        if found.is_some() && found == reconcile.stored.as_ref().map(|r| (r.uid, r.version)) {
+            self.came(Milestone::Removed);
+            state.runs[reconcile.run] = None;
         }
     }
 
@@ -186,57 +194,57 @@ impl World {
         &self,
         state: &mut State,
         replica: usize,
-        look: &mut Look,
-        (slot, placement): (&Slot, u32),
+        reconcile: &mut Reconcile,
+        (attempt_id, placement): (&AttemptId, u32),
         reply: Reply,
     ) {
-        let Some(mut attempt) = look.attempt().cloned() else { return };
-        look.issued.push(slot.token(placement));
-        look.issued.sort();
+        let Some(mut attempt) = reconcile.attempt().cloned() else { return };
+        reconcile.issued.push(attempt_id.token(placement));
+        reconcile.issued.sort();
         let machine = attempt.placements[placement as usize].machine.clone();
         time::forget_in_attempt(&mut attempt);
-        state.on_launch(slot, placement, &attempt);
+        state.on_launch(attempt_id, placement, &attempt);
         if placement > 0 {
-            self.came(Came::SecondPlacement);
+            self.came(Milestone::SecondPlacement);
         }
-        look.more = true;
+        reconcile.more = true;
         let kind = match reply {
             Reply::Refused => ErrorKind::Unavailable,
             Reply::NoCapacity => ErrorKind::NoCapacity,
             Reply::Limit => ErrorKind::Limit,
             Reply::Late => {
-                let slot = slot.clone();
-                state.landings.push(Landing { slot, placement, attempt, sent_at: now() });
+                let attempt_id = attempt_id.clone();
+                state.landings.push(Landing { attempt_id, placement, attempt, sent_at: now() });
                 ErrorKind::Unavailable
             }
             Reply::Lost => {
-                self.launch(state, slot, placement, &attempt);
+                self.launch(state, attempt_id, placement, &attempt);
                 ErrorKind::Unavailable
             }
             Reply::Comes => {
-                let machine = self.launch(state, slot, placement, &attempt);
-                let seen = instance(&machine, machine.state());
+                let machine = self.launch(state, attempt_id, placement, &attempt);
+                let seen = seen_machine(&machine, machine.state());
                 if !seen.is_live() {
-                    self.came(Came::DeadReplay);
+                    self.came(Milestone::DeadReplay);
                 }
-                if let Some(run) = &mut look.seen.run {
+                if let Some(run) = &mut reconcile.seen.run {
                     record::launched(&mut run.status, placement, &seen, now());
                 }
-                look.seen.machines.retain(|m| m.id != seen.id);
-                look.seen.machines.push(seen);
+                reconcile.seen.machines.retain(|m| m.id != seen.id);
+                reconcile.seen.machines.push(seen);
                 return;
             }
         };
-        if let Some(run) = &mut look.seen.run {
+        if let Some(run) = &mut reconcile.seen.run {
             record::not_launched(&mut run.status, placement, kind, now());
         }
         if kind == ErrorKind::NoCapacity {
             let until = now() + SignedDuration::from_mins(3);
-            let short = &mut state.replicas[replica].short;
-            short.retain(|s| !s.machine.same_capacity(&machine));
-            short.push(Shortage { machine, until, cause: Cause::Capacity });
-            if let Some(class) = &mut look.seen.class {
-                class.unavailable.clone_from(short);
+            let unavailable = &mut state.replicas[replica].unavailable;
+            unavailable.retain(|s| !s.machine.same_capacity(&machine));
+            unavailable.push(UnavailableOffering { machine, until, cause: Cause::Capacity });
+            if let Some(class) = &mut reconcile.seen.class {
+                class.unavailable.clone_from(unavailable);
             }
         }
     }
@@ -245,24 +253,26 @@ impl World {
     pub(crate) fn launch(
         &self,
         state: &mut State,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
     ) -> Vm {
         let recipe = &attempt.placements[placement as usize].machine;
         let boot = (&attempt.boot.instance_url, &attempt.boot.git_token, attempt.boot.idle_within);
         let bytes = hash_of(&(recipe, &attempt.runner, boot, &attempt.class));
-        let alike = |m: &&Vm| m.slot == *slot && m.placement == placement;
+        let alike = |m: &&Vm| m.attempt_id == *attempt_id && m.placement == placement;
         if let Some(there) = state.machines.iter().find(alike).cloned() {
             if there.bytes != bytes {
-                state.break_law(|| format!("L2: {slot}-{placement}: its token with other data"));
+                state.break_law(|| {
+                    format!("L2: {attempt_id}-{placement}: its token with other data")
+                });
             }
             return there;
         }
         let machine = Vm {
-            slot: slot.clone(),
+            attempt_id: attempt_id.clone(),
             placement,
-            repo: repo(run_of(slot)),
+            repo: repo(run_of(attempt_id)),
             bytes,
             registration: attempt.runner.id,
             launched_at: now(),
@@ -277,40 +287,40 @@ impl World {
     }
 }
 
-fn freed(look: &mut Look, action: &Effect) {
+fn freed(reconcile: &mut Reconcile, action: &Effect) {
     match action {
-        Effect::Unseat { class, slot, .. } => {
-            look.seen.seats.retain(|(c, s)| (c, s) != (class, slot));
+        Effect::Unseat { class, attempt_id, .. } => {
+            reconcile.seen.seats.retain(|(c, s)| (c, s) != (class, attempt_id));
         }
         Effect::Retire { id, .. } => {
-            if let Registrations::Seen(rows) = &mut look.seen.registrations {
+            if let Registrations::Seen(rows) = &mut reconcile.seen.registrations {
                 rows.retain(|r| r.id != *id);
             }
         }
         Effect::Terminate { id, .. } => {
-            let of_it = look.seen.machines.iter_mut().filter(|m| m.id == *id);
-            of_it.for_each(|m| m.state = InstanceState::Ending);
+            let of_it = reconcile.seen.machines.iter_mut().filter(|m| m.id == *id);
+            of_it.for_each(|m| m.state = MachineState::Ending);
         }
         Effect::Launch { .. } | Effect::Remove => {}
     }
 }
 
-fn register(state: &mut State, slot: &Slot) -> Runner {
-    let known = state.registered.iter_mut().find(|(s, _)| s == slot);
+fn register(state: &mut State, attempt_id: &AttemptId) -> Runner {
+    let known = state.registered.iter_mut().find(|(s, _)| s == attempt_id);
     let times = if let Some((_, times)) = known {
         *times += 1;
         *times
     } else {
-        state.registered.push((slot.clone(), 1));
+        state.registered.push((attempt_id.clone(), 1));
         state.registered.sort();
         1
     };
-    let run = run_of(slot);
+    let run = run_of(attempt_id);
     let id = i64::try_from(run).unwrap_or(0) * 100_000
         + i64::from(state.made[run]) * 10_000
-        + i64::from(slot.number) * 100
+        + i64::from(attempt_id.number) * 100
         + i64::from(times);
-    state.rows.push(ForgeRow { id, slot: slot.clone(), used: false });
-    let (name, token) = (slot.to_string(), Secret::new(format!("token {id}")));
+    state.rows.push(ForgeRow { id, attempt_id: attempt_id.clone(), used: false });
+    let (name, token) = (attempt_id.to_string(), Secret::new(format!("token {id}")));
     Runner { id, uuid: id.to_string(), name, labels: vec!["linux".to_owned()], token }
 }

@@ -1,6 +1,6 @@
 //! The laws, checked at each call against the true state.
 
-use tinqs_ci_reconciler::model::{Attempt, Run, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Run};
 
 use crate::scope::World;
 use crate::state::{Recorded, State, Vm, hash_of, now};
@@ -24,35 +24,39 @@ impl State {
             }
         }
         let Some(attempt) = &run.status.attempt else { return };
-        let slot = run.slot(attempt.number);
+        let attempt_id = run.attempt_id(attempt.number);
         if attempt.number >= run.status.next {
-            self.break_law(|| format!("L4: {slot}: not below `next`"));
+            self.break_law(|| format!("L4: {attempt_id}: not below `next`"));
         }
-        let new = recorded(slot.clone(), attempt);
-        if let Some(known) = self.recorded.iter_mut().find(|r| r.slot == slot) {
+        let new = recorded(attempt_id.clone(), attempt);
+        if let Some(known) = self.recorded.iter_mut().find(|r| r.attempt_id == attempt_id) {
             let same = known.identity == new.identity
                 && known.deadline == new.deadline
                 && new.machines.starts_with(&known.machines);
             known.machines.clone_from(&new.machines);
             if !same {
-                self.break_law(|| format!("L4: {slot}: its machine spec or identity changed"));
+                self.break_law(|| {
+                    format!("L4: {attempt_id}: its machine spec or identity changed")
+                });
             }
             return;
         }
-        let highest =
-            self.recorded.iter().filter(|r| r.slot.uid == slot.uid && r.slot.run == slot.run);
-        let highest = highest.map(|r| r.slot.number).max().unwrap_or(0);
+        let highest = self
+            .recorded
+            .iter()
+            .filter(|r| r.attempt_id.uid == attempt_id.uid && r.attempt_id.run == attempt_id.run);
+        let highest = highest.map(|r| r.attempt_id.number).max().unwrap_or(0);
         self.recorded.push(new);
-        self.recorded.sort_by(|a, b| a.slot.cmp(&b.slot));
-        if slot.number <= highest {
-            self.break_law(|| format!("L4: {slot}: a number was reused"));
+        self.recorded.sort_by(|a, b| a.attempt_id.cmp(&b.attempt_id));
+        if attempt_id.number <= highest {
+            self.break_law(|| format!("L4: {attempt_id}: a number was reused"));
         }
     }
 
     /// L1: a launch is requested.
-    pub(crate) fn on_launch(&mut self, slot: &Slot, placement: u32, attempt: &Attempt) {
-        let asked = recorded(slot.clone(), attempt);
-        let known = self.recorded.iter().find(|r| r.slot == *slot);
+    pub(crate) fn on_launch(&mut self, attempt_id: &AttemptId, placement: u32, attempt: &Attempt) {
+        let asked = recorded(attempt_id.clone(), attempt);
+        let known = self.recorded.iter().find(|r| r.attempt_id == *attempt_id);
         let index = placement as usize;
         let fine = known.is_some_and(|known| {
             known.identity == asked.identity
@@ -62,30 +66,31 @@ impl State {
         });
         if !fine {
             self.break_law(|| {
-                format!("L1: {slot}-{placement}: launched without a record of exactly that")
+                format!("L1: {attempt_id}-{placement}: launched without a record of exactly that")
             });
         }
-        if attempt.runner.name != slot.to_string() {
-            self.break_law(|| format!("L7: {slot}: the identity belongs to another attempt"));
+        if attempt.runner.name != attempt_id.to_string() {
+            self.break_law(|| format!("L7: {attempt_id}: the identity belongs to another attempt"));
         }
     }
 
     /// L2 and L6: a machine was launched; it is the last one.
     pub(crate) fn on_machine(&mut self, world: &World) {
         let Some(made) = self.machines.last() else { return };
-        let alike = |m: &&Vm| m.slot == made.slot && m.placement == made.placement;
+        let alike = |m: &&Vm| m.attempt_id == made.attempt_id && m.placement == made.placement;
         let alike = self.machines.iter().filter(alike).count();
-        let on_seat = self.machines.iter().filter(|m| m.slot == made.slot && m.is_live()).count();
+        let on_seat =
+            self.machines.iter().filter(|m| m.attempt_id == made.attempt_id && m.is_live()).count();
         let live = self.machines.iter().filter(|m| m.is_live()).count();
-        let (slot, placement) = (made.slot.clone(), made.placement);
+        let (attempt_id, placement) = (made.attempt_id.clone(), made.placement);
         if alike > 1 {
-            self.break_law(|| format!("L2: {slot}-{placement}: {alike} machines"));
+            self.break_law(|| format!("L2: {attempt_id}-{placement}: {alike} machines"));
         }
         if on_seat > 1 {
-            self.break_law(|| format!("L6: {slot}: {on_seat} live machines on one seat"));
+            self.break_law(|| format!("L6: {attempt_id}: {on_seat} live machines on one seat"));
         }
         if world.scope.limit.is_some_and(|limit| live > limit as usize) {
-            self.break_law(|| format!("L6: {slot}: {live} live machines"));
+            self.break_law(|| format!("L6: {attempt_id}: {live} live machines"));
         }
     }
 
@@ -96,10 +101,10 @@ impl State {
             return;
         }
         let registered = self.rows.iter().any(|row| row.id == machine.registration);
-        let (slot, busy) = (machine.slot.clone(), machine.is_busy());
+        let (attempt_id, busy) = (machine.attempt_id.clone(), machine.is_busy());
         if busy || registered {
             let why = if busy { "mid-job" } else { "without a reason" };
-            self.break_law(|| format!("L3: {slot}: terminated {why}"));
+            self.break_law(|| format!("L3: {attempt_id}: terminated {why}"));
         }
     }
 
@@ -107,16 +112,16 @@ impl State {
     pub(crate) fn on_retire(&mut self, id: i64) {
         let of_it = || self.machines.iter().filter(|m| m.registration == id && m.is_live());
         if let Some(machine) = of_it().next() {
-            let (slot, busy) = (machine.slot.clone(), of_it().any(Vm::is_busy));
+            let (attempt_id, busy) = (machine.attempt_id.clone(), of_it().any(Vm::is_busy));
             let when = if busy { "mid-job" } else { "while its machine is live" };
-            self.break_law(|| format!("L3: {slot}: its registration is retired {when}"));
+            self.break_law(|| format!("L3: {attempt_id}: its registration is retired {when}"));
         }
     }
 }
 
-fn recorded(slot: Slot, attempt: &Attempt) -> Recorded {
+fn recorded(attempt_id: AttemptId, attempt: &Attempt) -> Recorded {
     let Attempt { number: _, decided_at: _, class, runner, boot, placements, ended: _ } = attempt;
     let identity = hash_of(&(class, runner, &boot.instance_url, &boot.git_token, boot.idle_within));
     let machines = placements.iter().map(|p| p.machine.clone()).collect();
-    Recorded { slot, identity, deadline: boot.deadline, machines }
+    Recorded { attempt_id, identity, deadline: boot.deadline, machines }
 }

@@ -9,8 +9,8 @@
 
 mod calls;
 mod laws;
-mod look;
 mod possible;
+mod reconcile;
 mod scope;
 mod settle;
 mod state;
@@ -22,9 +22,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use tinqs_ci_reconciler::plan::Row;
+use tinqs_ci_reconciler::plan::Rule;
 
-use scope::{ALL_DEEDS, ALL_FAULTS, CAME, Came, Deed, Fault, Scope, World};
+use scope::{ALL_FAULTS, ALL_USER_ACTIONS, CAME, Fault, Milestone, Scope, UserAction, World};
 use state::State;
 use variant::Variant;
 use world::Action;
@@ -63,26 +63,39 @@ impl Model for World {
 const BASE: Scope = Scope {
     name: "",
     jobs: 2,
-    looks: 2,
+    reconciles: 2,
     limit: None,
     faults: 0,
     fault_kinds: ALL_FAULTS,
-    deeds: 0,
-    deed_kinds: ALL_DEEDS,
+    user_actions: 0,
+    user_action_kinds: ALL_USER_ACTIONS,
     steps: usize::MAX,
 };
 
 /// Scopes for each change; all but the last two are explored to the end.
 const SCOPES: [Scope; 7] = [
     Scope { name: "one run, two reconciles at once", jobs: 1, ..BASE },
-    Scope { name: "one run, two faults", jobs: 1, looks: 1, faults: 2, ..BASE },
-    Scope { name: "one run, a fault, an action", jobs: 1, looks: 1, faults: 1, deeds: 1, ..BASE },
-    Scope { name: "two runs", looks: 1, ..BASE },
-    Scope { name: "two runs on one seat, a fault", looks: 1, limit: Some(1), faults: 1, ..BASE },
+    Scope { name: "one run, two faults", jobs: 1, reconciles: 1, faults: 2, ..BASE },
+    Scope {
+        name: "one run, a fault, an action",
+        jobs: 1,
+        reconciles: 1,
+        faults: 1,
+        user_actions: 1,
+        ..BASE
+    },
+    Scope { name: "two runs", reconciles: 1, ..BASE },
+    Scope {
+        name: "two runs on one seat, a fault",
+        reconciles: 1,
+        limit: Some(1),
+        faults: 1,
+        ..BASE
+    },
     Scope {
         name: "one run; a late launch, a refusal, a stale list",
         jobs: 1,
-        looks: 1,
+        reconciles: 1,
         faults: 3,
         fault_kinds: &[Fault::LateLaunch, Fault::NoCapacity, Fault::Freeze],
         // Twice as many as it took to find a registration that was retired too early.
@@ -101,9 +114,21 @@ const SCOPES: [Scope; 7] = [
 /// Scopes for nightly runs, each explored to the end or for a number of steps.
 const NIGHT: [Scope; 5] = [
     Scope { name: "one run, two reconciles at once, a fault", jobs: 1, faults: 1, ..DEEP },
-    Scope { name: "one run, three faults", jobs: 1, looks: 1, faults: 3, ..DEEP },
-    Scope { name: "one run, 2 faults, an action", jobs: 1, looks: 1, faults: 2, deeds: 1, ..DEEP },
-    Scope { name: "two runs, two reconciles, a fault, an action", faults: 1, deeds: 1, ..DEEP },
+    Scope { name: "one run, three faults", jobs: 1, reconciles: 1, faults: 3, ..DEEP },
+    Scope {
+        name: "one run, 2 faults, an action",
+        jobs: 1,
+        reconciles: 1,
+        faults: 2,
+        user_actions: 1,
+        ..DEEP
+    },
+    Scope {
+        name: "two runs, two reconciles, a fault, an action",
+        faults: 1,
+        user_actions: 1,
+        ..DEEP
+    },
     Scope {
         name: "two runs on one seat, two reconciles at once, two faults",
         limit: Some(1),
@@ -126,8 +151,8 @@ struct Explored {
     states: usize,
     to_the_end: bool,
     broken: Option<Broken>,
-    came: Vec<(Came, u32)>,
-    rows: Vec<Row>,
+    came: Vec<(Milestone, u32)>,
+    rules: Vec<Rule>,
 }
 
 fn explore(scope: Scope, variant: Variant) -> Explored {
@@ -159,8 +184,8 @@ fn explore(scope: Scope, variant: Variant) -> Explored {
         if to_the_end { "" } else { ", not to the end" },
         slowest.unwrap_or(0),
     );
-    let (came, rows) = (world.all_that_came(), world.rows());
-    Explored { states, to_the_end, broken, came, rows }
+    let (came, rules) = (world.all_that_came(), world.rules());
+    Explored { states, to_the_end, broken, came, rules }
 }
 
 /// Panics with the path to a broken property.
@@ -179,15 +204,15 @@ fn no_law_is_broken_and_every_state_settles() {
         must_hold(&scope, &explored);
         assert!(explored.to_the_end || scope.steps < usize::MAX, "{}: cut short", scope.name);
         states += explored.states;
-        reached.extend(explored.rows);
+        reached.extend(explored.rules);
         came.extend(explored.came.iter().filter(|(_, n)| *n > 0).map(|(what, _)| *what as usize));
     }
     println!("{states} states in all, rules {reached:?}");
     assert!(states >= 150_000, "only {states} states");
-    let missing: Vec<Came> =
+    let missing: Vec<Milestone> =
         CAME.into_iter().filter(|what| !came.contains(&(*what as usize))).collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
-    let never = ROWS.iter().filter(|row| !reached.contains(row)).collect::<Vec<_>>();
+    let never = RULES.iter().filter(|rule| !reached.contains(rule)).collect::<Vec<_>>();
     assert!(never.is_empty(), "rules never reached: {never:?}");
 }
 
@@ -206,27 +231,27 @@ fn no_law_is_broken_in_the_larger_scopes() {
 
 /// Rules that `SCOPES` reach: all but those of configuration (9), of a blocked or vanished job
 /// (4, 6), of giving up (8) and of push mode.
-const ROWS: [Row; 20] = [
-    Row::Remove,
-    Row::Deleted,
-    Row::Done,
-    Row::Running,
-    Row::Reopen,
-    Row::Live,
-    Row::Launch,
-    Row::Unseen,
-    Row::NextPlacement,
-    Row::Spare,
-    Row::Hold,
-    Row::Seat,
-    Row::NextAttempt,
-    Row::Overdue,
-    Row::Unregistered,
-    Row::Spent,
-    Row::Twin,
-    Row::Void,
-    Row::SeatFree,
-    Row::NoRecord,
+const RULES: [Rule; 20] = [
+    Rule::Remove,
+    Rule::Deleted,
+    Rule::Done,
+    Rule::Running,
+    Rule::Reopen,
+    Rule::Live,
+    Rule::Launch,
+    Rule::Unseen,
+    Rule::NextPlacement,
+    Rule::MachineReassigned,
+    Rule::Hold,
+    Rule::Seat,
+    Rule::NextAttempt,
+    Rule::Overdue,
+    Rule::Unregistered,
+    Rule::Spent,
+    Rule::Duplicate,
+    Rule::Void,
+    Rule::SeatFree,
+    Rule::NoRecord,
 ];
 
 /// A broken decision, the scope in which it is explored, and what must be found.
@@ -239,11 +264,11 @@ const BROKEN: [(Variant, Scope, &str, &str); 13] = [
     (Variant::GoneWhenUnlisted, SCOPES[1], LAWS, "L3"),
     (Variant::NoVoidNumbers, SCOPES[0], SETTLES, "nothing will ever happen"),
     (Variant::NoSecondReading, REMADE, SETTLES, "L3"),
-    (Variant::Without(Row::Overdue), SCOPES[1], SETTLES, "nothing will ever happen"),
-    (Variant::Without(Row::Spent), SCOPES[1], SETTLES, "nothing will ever happen"),
-    (Variant::Without(Row::Twin), SCOPES[0], SETTLES, "nothing will ever happen"),
-    (Variant::Without(Row::Void), SCOPES[0], SETTLES, "nothing will ever happen"),
-    (Variant::Without(Row::SeatFree), SCOPES[4], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Rule::Overdue), SCOPES[1], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Rule::Spent), SCOPES[1], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Rule::Duplicate), SCOPES[0], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Rule::Void), SCOPES[0], SETTLES, "nothing will ever happen"),
+    (Variant::Without(Rule::SeatFree), SCOPES[4], SETTLES, "nothing will ever happen"),
 ];
 
 /// A run that is removed and created again during a slow read.
@@ -252,8 +277,8 @@ const REMADE: Scope = Scope {
     jobs: 1,
     faults: 1,
     fault_kinds: &[Fault::SlowRead],
-    deeds: 1,
-    deed_kinds: &[Deed::Rerun],
+    user_actions: 1,
+    user_action_kinds: &[UserAction::Rerun],
     ..BASE
 };
 

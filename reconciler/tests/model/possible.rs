@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use crate::look::Step;
-use crate::scope::{Deed, Fault, World};
+use crate::reconcile::Step;
+use crate::scope::{Fault, UserAction, World};
 use crate::state::{Doing, Job, REPLICAS, RUNS, Replica, State, Vm, index};
 use crate::time::{self, older};
 use crate::world::{Action, Reply};
@@ -14,7 +14,7 @@ impl World {
         if state.broken.is_some() {
             return;
         }
-        self.possible_looks(state, actions);
+        self.possible_reconciles(state, actions);
         self.possible_on_machines(state, actions);
         let fault = |kind| self.may(state, kind);
         for run in 0..self.scope.jobs {
@@ -24,9 +24,11 @@ impl World {
             if is_zombie(state, run) {
                 actions.push(Action::Zombie { job: run });
             }
-            for deed in self.scope.deed_kinds.iter().filter(|_| state.deeds > 0) {
-                if makes_sense(state, run, *deed) {
-                    actions.push(Action::Person { run, deed: *deed });
+            for user_action in
+                self.scope.user_action_kinds.iter().filter(|_| state.user_actions > 0)
+            {
+                if makes_sense(state, run, *user_action) {
+                    actions.push(Action::Person { run, user_action: *user_action });
                 }
             }
         }
@@ -38,7 +40,7 @@ impl World {
         } else if fault(Fault::Freeze) {
             actions.push(Action::Freeze);
         }
-        let at_work = state.replicas.iter().any(|r| r.look.is_some());
+        let at_work = state.replicas.iter().any(|r| r.reconcile.is_some());
         if (!at_work || fault(Fault::Pause)) && may_time_pass(state) {
             actions.push(Action::Tick);
         }
@@ -48,19 +50,19 @@ impl World {
         state.faults > 0 && self.scope.fault_kinds.contains(&kind)
     }
 
-    fn possible_looks(&self, state: &State, actions: &mut Vec<Action>) {
+    fn possible_reconciles(&self, state: &State, actions: &mut Vec<Action>) {
         let fault = |kind| self.may(state, kind);
-        let under_way = state.replicas.iter().filter(|r| r.look.is_some()).count();
+        let under_way = state.replicas.iter().filter(|r| r.reconcile.is_some()).count();
         for replica in 0..REPLICAS {
-            let Replica { missing: _, short: _, look } = &state.replicas[replica];
-            let Some(look) = look else {
+            let Replica { missing: _, unavailable: _, reconcile } = &state.replicas[replica];
+            let Some(reconcile) = reconcile else {
                 // Replicas with equal caches are interchangeable.
                 let same = replica > 0 && state.replicas[replica] == state.replicas[replica - 1];
-                if same || under_way >= self.scope.looks {
+                if same || under_way >= self.scope.reconciles {
                     continue;
                 }
                 for run in 0..self.scope.jobs {
-                    actions.push(Action::Look { replica, run });
+                    actions.push(Action::Reconcile { replica, run });
                     if fault(Fault::SlowRead) {
                         actions.push(Action::ReadRecord { replica, run });
                     }
@@ -72,7 +74,7 @@ impl World {
             if fault(Fault::Crash) {
                 actions.push(Action::Crash { replica });
             }
-            let step = look.steps.front();
+            let step = reconcile.steps.front();
             if step.is_none_or(|s| *s == Step::Observe) {
                 continue;
             }
@@ -179,7 +181,7 @@ fn may_time_pass(state: &State) -> bool {
 /// Returns whether an action is a fault.
 pub(crate) fn costs(state: &State, action: &Action) -> bool {
     match action {
-        Action::Look { .. }
+        Action::Reconcile { .. }
         | Action::Notice { .. }
         | Action::Gone { .. }
         | Action::Zombie { .. }
@@ -193,7 +195,7 @@ pub(crate) fn costs(state: &State, action: &Action) -> bool {
         | Action::BreakTimer { .. }
         | Action::Freeze => true,
         Action::Call { reply, .. } => *reply != Reply::Comes,
-        Action::Tick => state.replicas.iter().any(|r| r.look.is_some()),
+        Action::Tick => state.replicas.iter().any(|r| r.reconcile.is_some()),
         Action::Boot { hangs, .. } | Action::Finish { hangs, .. } => *hangs,
         Action::Take { silent, .. } => *silent,
         Action::Drain { machine } => {
@@ -202,14 +204,14 @@ pub(crate) fn costs(state: &State, action: &Action) -> bool {
     }
 }
 
-fn makes_sense(state: &State, run: usize, deed: Deed) -> bool {
+fn makes_sense(state: &State, run: usize, user_action: UserAction) -> bool {
     let record = state.runs[run].as_ref();
-    match deed {
-        Deed::Cancel => !matches!(state.jobs[run], Job::Done(_)),
-        Deed::Rerun => matches!(state.jobs[run], Job::Done(_)),
-        Deed::Delete => record.is_some_and(|r| r.deleted_at.is_none()),
-        Deed::DeleteNow => record.is_some_and(|r| !r.terminate_now),
-        Deed::Retry => record.is_some(),
-        Deed::Unregister => state.rows.iter().any(|row| index(&row.slot.run) == run),
+    match user_action {
+        UserAction::Cancel => !matches!(state.jobs[run], Job::Done(_)),
+        UserAction::Rerun => matches!(state.jobs[run], Job::Done(_)),
+        UserAction::Delete => record.is_some_and(|r| r.deleted_at.is_none()),
+        UserAction::DeleteNow => record.is_some_and(|r| !r.terminate_now),
+        UserAction::Retry => record.is_some(),
+        UserAction::Unregister => state.rows.iter().any(|row| index(&row.attempt_id.run) == run),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tinqs_ci_reconciler::model::Class;
-use tinqs_ci_reconciler::plan::Row;
+use tinqs_ci_reconciler::plan::Rule;
 
 use crate::state;
 use crate::variant::Variant;
@@ -45,7 +45,7 @@ pub(crate) enum Fault {
 
 /// An action of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Deed {
+pub(crate) enum UserAction {
     /// Cancel the job.
     Cancel,
     /// Run the job again.
@@ -77,8 +77,14 @@ pub(crate) const ALL_FAULTS: &[Fault] = &[
     Fault::NotAssigned,
 ];
 
-pub(crate) const ALL_DEEDS: &[Deed] =
-    &[Deed::Cancel, Deed::Rerun, Deed::Delete, Deed::DeleteNow, Deed::Retry, Deed::Unregister];
+pub(crate) const ALL_USER_ACTIONS: &[UserAction] = &[
+    UserAction::Cancel,
+    UserAction::Rerun,
+    UserAction::Delete,
+    UserAction::DeleteNow,
+    UserAction::Retry,
+    UserAction::Unregister,
+];
 
 /// The worlds to explore.
 #[derive(Clone, Copy, Debug)]
@@ -87,13 +93,13 @@ pub(crate) struct Scope {
     /// Jobs that wait at the start.
     pub(crate) jobs: usize,
     /// Concurrent reconciles, each of another replica.
-    pub(crate) looks: usize,
+    pub(crate) reconciles: usize,
     /// The class's limit.
     pub(crate) limit: Option<u32>,
     pub(crate) faults: u8,
     pub(crate) fault_kinds: &'static [Fault],
-    pub(crate) deeds: u8,
-    pub(crate) deed_kinds: &'static [Deed],
+    pub(crate) user_actions: u8,
+    pub(crate) user_action_kinds: &'static [UserAction],
     /// The maximum number of steps.
     pub(crate) steps: usize,
 }
@@ -106,15 +112,15 @@ pub(crate) struct World {
     /// What happened on any path: shows that the scope is not too small.
     came: [AtomicU32; CAME.len()],
     /// Rules that decided, or required an effect.
-    rows: Mutex<Vec<Row>>,
+    rules: Mutex<Vec<Rule>>,
     /// The states from which it settles, and after how many rounds.
     pub(crate) settles: Mutex<HashMap<u64, u16>>,
 }
 
 /// Things that may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Came {
-    Robbed,
+pub(crate) enum Milestone {
+    Displaced,
     Conflict,
     DeadReplay,
     Terminated,
@@ -125,16 +131,16 @@ pub(crate) enum Came {
     LandedLate,
 }
 
-pub(crate) const CAME: [Came; 9] = [
-    Came::Robbed,
-    Came::Conflict,
-    Came::DeadReplay,
-    Came::Terminated,
-    Came::Retired,
-    Came::SecondPlacement,
-    Came::AtLimit,
-    Came::Removed,
-    Came::LandedLate,
+pub(crate) const CAME: [Milestone; 9] = [
+    Milestone::Displaced,
+    Milestone::Conflict,
+    Milestone::DeadReplay,
+    Milestone::Terminated,
+    Milestone::Retired,
+    Milestone::SecondPlacement,
+    Milestone::AtLimit,
+    Milestone::Removed,
+    Milestone::LandedLate,
 ];
 
 impl World {
@@ -144,31 +150,31 @@ impl World {
             variant,
             class: state::class(scope.limit),
             came: std::array::from_fn(|_| AtomicU32::new(0)),
-            rows: Mutex::default(),
+            rules: Mutex::default(),
             settles: Mutex::default(),
         }
     }
 
-    pub(crate) fn came(&self, what: Came) {
+    pub(crate) fn came(&self, what: Milestone) {
         self.came[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns how often each thing happened.
-    pub(crate) fn all_that_came(&self) -> Vec<(Came, u32)> {
+    pub(crate) fn all_that_came(&self) -> Vec<(Milestone, u32)> {
         CAME.iter().map(|what| (*what, self.came[*what as usize].load(Ordering::Relaxed))).collect()
     }
 
-    pub(crate) fn decided(&self, row: Row) {
-        let mut rows = self.rows.lock().expect("no thread panics with it");
-        if !rows.contains(&row) {
-            rows.push(row);
+    pub(crate) fn decided(&self, rule: Rule) {
+        let mut rules = self.rules.lock().expect("no thread panics with it");
+        if !rules.contains(&rule) {
+            rules.push(rule);
         }
     }
 
     /// Returns the rules that decided something.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let mut rows = self.rows.lock().expect("no thread panics with it").clone();
-        rows.sort();
-        rows
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let mut rules = self.rules.lock().expect("no thread panics with it").clone();
+        rules.sort();
+        rules
     }
 }

@@ -3,15 +3,15 @@
 
 use tinqs_ci_reconciler::model::Phase;
 
-use crate::look::Step;
-use crate::scope::{Deed, World};
+use crate::reconcile::Step;
+use crate::scope::{UserAction, World};
 use crate::state::{Doing, Hashed, Job, State, hash_of};
 use crate::world::{Action, Reply, person};
 
 /// The maximum number of rounds until a state settles.
 pub(crate) const ROUNDS: u16 = 48;
 /// The maximum number of consecutive reconciles of a run that find something to do.
-const LOOKS: usize = 12;
+const RECONCILES: usize = 12;
 
 /// What the reconciles of a round did.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl World {
     /// # Errors
     /// Returns what is wrong if the state does not settle.
     pub(crate) fn settle(&self, state: &State) -> Result<u16, String> {
-        let mut state = State { faults: 0, deeds: 0, ..state.clone() };
+        let mut state = State { faults: 0, user_actions: 0, ..state.clone() };
         let mut path = Vec::new();
         let left = loop {
             let here = hash_of(&state);
@@ -60,7 +60,7 @@ impl World {
         let before = state.clone();
         let quiet = is_quiet(state);
         let mut effects = Effects::default();
-        self.finish_looks(state, &mut effects)?;
+        self.finish_reconciles(state, &mut effects)?;
         while !state.landings.is_empty() {
             self.happen(state, &Action::Land { landing: 0 });
         }
@@ -71,7 +71,7 @@ impl World {
             if state.runs[run].is_none() && state.jobs[run] == Job::Waiting {
                 self.happen(state, &Action::Notice { run });
             }
-            self.look_until_settled(state, run, &mut effects)?;
+            self.reconcile_until_settled(state, run, &mut effects)?;
         }
         if quiet && effects.all > effects.removals {
             return Err(format!("an effect after everything was done: {before:#?}"));
@@ -87,14 +87,14 @@ impl World {
     }
 
     /// Completes the reconciles in progress.
-    fn finish_looks(&self, state: &mut State, effects: &mut Effects) -> Result<(), String> {
+    fn finish_reconciles(&self, state: &mut State, effects: &mut Effects) -> Result<(), String> {
         let mut calls = 0;
-        while let Some(replica) = state.replicas.iter().position(|r| r.look.is_some()) {
+        while let Some(replica) = state.replicas.iter().position(|r| r.reconcile.is_some()) {
             calls += 1;
             if calls > 100 {
                 return Err(format!("a reconcile does not end: {state:#?}"));
             }
-            let step = state.replicas[replica].look.as_ref().and_then(|l| l.steps.front());
+            let step = state.replicas[replica].reconcile.as_ref().and_then(|l| l.steps.front());
             let removes = step == Some(&Step::Remove);
             let before = outside(state);
             self.happen(state, &Action::Call { replica, reply: Reply::Comes });
@@ -106,21 +106,21 @@ impl World {
         Ok(())
     }
 
-    fn look_until_settled(
+    fn reconcile_until_settled(
         &self,
         state: &mut State,
         run: usize,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        for _ in 0..LOOKS {
+        for _ in 0..RECONCILES {
             let before = effects.all;
-            self.happen(state, &Action::Look { replica: 0, run });
-            self.finish_looks(state, effects)?;
+            self.happen(state, &Action::Reconcile { replica: 0, run });
+            self.finish_reconciles(state, effects)?;
             if effects.all == before {
                 return Ok(());
             }
         }
-        Err(format!("{LOOKS} reconciles in a row of run {run} find work to do: {state:#?}"))
+        Err(format!("{RECONCILES} reconciles in a row of run {run} find work to do: {state:#?}"))
     }
 
     /// Advances each machine by one step.
@@ -156,7 +156,7 @@ impl World {
         for run in 0..self.scope.jobs {
             let deleted = state.runs[run].as_ref().is_some_and(|r| r.deleted_at.is_some());
             if deleted && state.jobs[run] == Job::Waiting {
-                person(state, run, Deed::Cancel);
+                person(state, run, UserAction::Cancel);
                 return Ok(());
             }
         }
@@ -190,6 +190,6 @@ fn is_quiet(state: &State) -> bool {
         && state.rows.is_empty()
         && state.seats.is_empty()
         && state.landings.is_empty()
-        && state.replicas.iter().all(|r| r.look.is_none())
+        && state.replicas.iter().all(|r| r.reconcile.is_none())
         && state.runs.iter().flatten().all(finished)
 }

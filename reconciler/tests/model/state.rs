@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, Class, ClassName, Conclusion, InstanceState, JobRef, Machine, Market, Run, RunName,
-    Shortage, Slot, Spec, Times,
+    Attempt, AttemptId, Class, ClassName, Conclusion, JobRef, MachineSpec, MachineState, Market,
+    Run, RunName, Spec, Times, UnavailableOffering,
 };
 
-use crate::look::Look;
+use crate::reconcile::Reconcile;
 
 /// Jobs, and runs for them.
 pub(crate) const RUNS: usize = 2;
@@ -31,7 +31,7 @@ pub(crate) struct State {
     /// How often each run was created.
     pub(crate) made: [u8; RUNS],
     /// The seats that are taken, and for which repository.
-    pub(crate) seats: Vec<(Slot, String)>,
+    pub(crate) seats: Vec<(AttemptId, String)>,
     pub(crate) jobs: [Job; RUNS],
     /// The registrations at the forge.
     pub(crate) rows: Vec<Row>,
@@ -45,11 +45,11 @@ pub(crate) struct State {
     /// Faults that may still happen.
     pub(crate) faults: u8,
     /// Actions of people that may still happen.
-    pub(crate) deeds: u8,
+    pub(crate) user_actions: u8,
     /// All recorded attempts, for laws L1 and L4.
     pub(crate) recorded: Vec<Recorded>,
     /// How often each attempt was registered.
-    pub(crate) registered: Vec<(Slot, u8)>,
+    pub(crate) registered: Vec<(AttemptId, u8)>,
     /// The first broken law, and how it was broken.
     pub(crate) broken: Option<String>,
 }
@@ -70,7 +70,7 @@ pub(crate) enum Job {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) id: i64,
-    pub(crate) slot: Slot,
+    pub(crate) attempt_id: AttemptId,
     /// It got its one job.
     pub(crate) used: bool,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Row {
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Vm {
-    pub(crate) slot: Slot,
+    pub(crate) attempt_id: AttemptId,
     pub(crate) placement: u32,
     pub(crate) repo: String,
     /// The hash of all that it was launched with.
@@ -88,7 +88,7 @@ pub(crate) struct Vm {
     pub(crate) deadline: Timestamp,
     pub(crate) doing: Doing,
     /// Its listed state; `None` if it is not listed.
-    pub(crate) listed: Option<InstanceState>,
+    pub(crate) listed: Option<MachineState>,
     /// Its own timer does not end it.
     pub(crate) timer_broken: bool,
 }
@@ -117,7 +117,7 @@ pub(crate) enum Doing {
 /// A launch on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Landing {
-    pub(crate) slot: Slot,
+    pub(crate) attempt_id: AttemptId,
     pub(crate) placement: u32,
     pub(crate) attempt: Attempt,
     pub(crate) sent_at: Timestamp,
@@ -129,29 +129,29 @@ pub(crate) struct Replica {
     /// Missing registrations, and since when.
     pub(crate) missing: Vec<(i64, Timestamp)>,
     /// Unavailable offerings.
-    pub(crate) short: Vec<Shortage>,
-    pub(crate) look: Option<Hashed<Look>>,
+    pub(crate) unavailable: Vec<UnavailableOffering>,
+    pub(crate) reconcile: Option<Hashed<Reconcile>>,
 }
 
 /// The recorded part of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Recorded {
-    pub(crate) slot: Slot,
+    pub(crate) attempt_id: AttemptId,
     /// The hash of class, runner, URL and idle limit.
     pub(crate) identity: u64,
     pub(crate) deadline: Timestamp,
-    pub(crate) machines: Vec<Machine>,
+    pub(crate) machines: Vec<MachineSpec>,
 }
 
 impl Vm {
-    pub(crate) fn state(&self) -> InstanceState {
+    pub(crate) fn state(&self) -> MachineState {
         match self.doing {
-            Doing::Booting => InstanceState::Booting,
+            Doing::Booting => MachineState::Booting,
             Doing::Dark | Doing::Online | Doing::Stuck | Doing::Busy { .. } | Doing::Spent => {
-                InstanceState::Up
+                MachineState::Up
             }
-            Doing::Ending => InstanceState::Ending,
-            Doing::Gone => InstanceState::Gone,
+            Doing::Ending => MachineState::Ending,
+            Doing::Gone => MachineState::Gone,
         }
     }
 
@@ -249,7 +249,7 @@ pub(crate) fn new_run(run: usize, made: u8) -> Run {
 
 /// Returns the class that serves both jobs.
 pub(crate) fn class(limit: Option<u32>) -> Class {
-    let machine = |kind: &str| Machine {
+    let machine = |kind: &str| MachineSpec {
         kind: kind.to_owned(),
         subnet: String::new(),
         market: Market::Spot,

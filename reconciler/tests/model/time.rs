@@ -4,14 +4,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, Attempt, End, Ended, InstanceState, PastAttempt, PastPlacement, Phase, Placement,
-    Refused, Run, Slot, Status,
+    Answer, Attempt, AttemptId, End, Ended, MachineState, PastAttempt, PastPlacement, Phase,
+    Placement, Refused, Run, Status,
 };
 use tinqs_ci_reconciler::plan::{
     FORGOTTEN_AFTER, LAUNCH_WINDOW, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, VISIBLE_WITHIN,
 };
 
-use crate::look::Look;
+use crate::reconcile::Reconcile;
 use crate::state::{Doing, GRID, Hashed, Landing, Replica, State, Vm, now};
 
 const fn minutes(n: i64) -> SignedDuration {
@@ -32,7 +32,7 @@ const MISSING: &[SignedDuration] = &[minutes(1)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
 /// How long a reconcile may take.
-pub(crate) const LOOK: &[SignedDuration] = &[minutes(1)];
+pub(crate) const RECONCILE: &[SignedDuration] = &[minutes(1)];
 /// How long the signature of a call is valid.
 pub(crate) const SIGNED: &[SignedDuration] = &[minutes(5)];
 /// How stale the list may be.
@@ -74,10 +74,10 @@ pub(crate) fn pass(state: &mut State, step: SignedDuration) {
 /// Replaces timestamps that make no difference any more; in records, only in those that changed.
 /// Reconciles in progress keep what they have read: they count from when they began.
 pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
-    let looks = state.replicas.each_mut().map(|r| r.look.take());
+    let reconciles = state.replicas.each_mut().map(|r| r.reconcile.take());
     visit_others(state, &mut |at, waits| collapse(at, waits));
-    for (replica, look) in state.replicas.iter_mut().zip(looks) {
-        replica.look = look;
+    for (replica, reconcile) in state.replicas.iter_mut().zip(reconciles) {
+        replica.reconcile = reconcile;
     }
     let State { runs, machines, .. } = state;
     for (_, run) in runs.iter_mut().enumerate().filter(|(run, _)| changed(*run)) {
@@ -93,22 +93,25 @@ pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
 
 /// Forgets answers of listed machines: they stay listed for longer than anything waits.
 fn forget_answers(run: &mut Run, machines: &[Vm]) {
-    let listed = |slot: &Slot, placement: usize| {
-        let of_it = |m: &&Vm| m.slot == *slot && m.placement as usize == placement;
+    let listed = |attempt_id: &AttemptId, placement: usize| {
+        let of_it = |m: &&Vm| m.attempt_id == *attempt_id && m.placement as usize == placement;
         machines.iter().find(of_it).is_some_and(|m| m.listed.is_some())
     };
-    let slots: Vec<Slot> = run.status.past.iter().map(|p| run.slot(p.number)).collect();
-    for (past, slot) in run.status.past.iter_mut().zip(slots) {
+    let attempt_ids: Vec<AttemptId> =
+        run.status.past.iter().map(|p| run.attempt_id(p.number)).collect();
+    for (past, attempt_id) in run.status.past.iter_mut().zip(attempt_ids) {
         for (index, placement) in past.placements.iter_mut().enumerate() {
-            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&attempt_id, index))
+            {
                 answer.at = long_ago();
             }
         }
     }
-    let slot = run.status.attempt.as_ref().map(|a| run.slot(a.number));
-    if let (Some(attempt), Some(slot)) = (&mut run.status.attempt, slot) {
+    let attempt_id = run.status.attempt.as_ref().map(|a| run.attempt_id(a.number));
+    if let (Some(attempt), Some(attempt_id)) = (&mut run.status.attempt, attempt_id) {
         for (index, placement) in attempt.placements.iter_mut().enumerate() {
-            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&slot, index)) {
+            if let Some(answer) = placement.answered.as_mut().filter(|_| listed(&attempt_id, index))
+            {
                 answer.at = long_ago();
             }
         }
@@ -124,12 +127,12 @@ fn collapse(at: &mut Timestamp, waits: &[SignedDuration]) {
 /// Normalizes a record: two records become equal if no decision can distinguish them.
 pub(crate) fn forget_in(run: &mut Run) {
     visit_run(run, &mut |at, waits| collapse(at, waits));
-    tidy_run(run);
+    sanitize_run(run);
 }
 
 /// Normalizes what no decision reads: the times and messages of conditions, and the due of an open
 /// run, which may be reconciled at any time.
-fn tidy_run(run: &mut Run) {
+fn sanitize_run(run: &mut Run) {
     let keep = KEPT[0];
     let status = &mut run.status;
     for condition in &mut status.conditions {
@@ -169,7 +172,7 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         replicas,
         frozen_since,
         faults: _,
-        deeds: _,
+        user_actions: _,
         recorded: _,
         registered: _,
         broken: _,
@@ -177,21 +180,21 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
     for machine in machines {
         visit_vm(machine, f);
     }
-    for Landing { slot: _, placement: _, attempt, sent_at } in landings {
+    for Landing { attempt_id: _, placement: _, attempt, sent_at } in landings {
         visit_attempt(attempt, f);
         f(sent_at, SIGNED);
     }
-    for Replica { missing, short, look } in replicas {
+    for Replica { missing, unavailable, reconcile } in replicas {
         for (_, since) in missing {
             f(since, MISSING);
         }
-        for shortage in short {
-            f(&mut shortage.until, PASSED);
+        for offering in unavailable {
+            f(&mut offering.until, PASSED);
         }
-        if let Some(hashed) = look.take() {
+        if let Some(hashed) = reconcile.take() {
             let mut moved = hashed.into_inner();
-            visit_look(&mut moved, f);
-            *look = Some(Hashed::new(moved));
+            visit_reconcile(&mut moved, f);
+            *reconcile = Some(Hashed::new(moved));
         }
     }
     if let Some(since) = frozen_since {
@@ -202,7 +205,7 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
 fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
     let Vm { doing, listed, launched_at, deadline, .. } = machine;
     // Only machines that are listed as live and not known to have a job can be late.
-    let listed = matches!(listed, None | Some(InstanceState::Booting | InstanceState::Up));
+    let listed = matches!(listed, None | Some(MachineState::Booting | MachineState::Up));
     let used = matches!(doing, Doing::Busy { silent: false, .. } | Doing::Spent);
     f(launched_at, if listed && !used { LAUNCHED } else { NONE });
     // A deadline is hours away, except for a machine that hangs.
@@ -213,10 +216,19 @@ fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
     }
 }
 
-fn visit_look(look: &mut Look, f: Visit<'_>) {
-    let Look { run: _, seen, stored, steps: _, prepare: _, more: _, row: _, round: _, issued: _ } =
-        look;
-    f(&mut seen.now, LOOK);
+fn visit_reconcile(reconcile: &mut Reconcile, f: Visit<'_>) {
+    let Reconcile {
+        run: _,
+        seen,
+        stored,
+        steps: _,
+        prepare: _,
+        more: _,
+        rule: _,
+        round: _,
+        issued: _,
+    } = reconcile;
+    f(&mut seen.now, RECONCILE);
     if let Some(run) = stored {
         visit_run(run, f);
     }
@@ -231,8 +243,8 @@ fn visit_look(look: &mut Look, f: Visit<'_>) {
             f(since, NONE);
         }
     }
-    for short in seen.class.iter_mut().flat_map(|observed| &mut observed.unavailable) {
-        f(&mut short.until, NONE);
+    for unavailable in seen.class.iter_mut().flat_map(|observed| &mut observed.unavailable) {
+        f(&mut unavailable.until, NONE);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The real decision, and broken ones: a model that cannot fail proves nothing.
 
 use tinqs_ci_reconciler::model::{Observation, Phase};
-use tinqs_ci_reconciler::plan::{Action, Plan, Row, plan};
+use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan};
 
 /// The decision to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) enum Variant {
     /// The real one.
     Real,
     /// Nothing is freed or terminated by this rule.
-    Without(Row),
+    Without(Rule),
     /// A finished run's machine is terminated, as if it must be idle.
     TerminateFinished,
     /// The machine is launched before its attempt is recorded.
@@ -40,13 +40,13 @@ impl Variant {
         }
         let mut plan = plan(&seen);
         match self {
-            Self::Without(row) => plan.actions.retain(|action| ground(action) != Some(row)),
+            Self::Without(rule) => plan.actions.retain(|action| ground(action) != Some(rule)),
             Self::TerminateFinished if finishes(&plan) => {
                 let live = seen.machines.iter().filter(|m| m.is_live());
                 plan.actions.extend(live.map(|m| Action::Terminate {
                     id: m.id.clone(),
-                    slot: m.slot.clone(),
-                    row: Row::Done,
+                    attempt_id: m.attempt_id.clone(),
+                    rule: Rule::Done,
                 }));
             }
             Self::RetireFinished if finishes(&plan) => {
@@ -54,8 +54,8 @@ impl Variant {
                 let idle = idle.filter(|r| r.missing_since.is_none() && !r.busy);
                 plan.actions.extend(idle.map(|r| Action::Retire {
                     id: r.id,
-                    slot: r.slot.clone(),
-                    row: Row::Done,
+                    attempt_id: r.attempt_id.clone(),
+                    rule: Rule::Done,
                 }));
             }
             Self::NoVoidNumbers => {
@@ -83,11 +83,11 @@ fn finishes(plan: &Plan) -> bool {
     plan.status.as_ref().is_some_and(|status| status.phase == Phase::Finished)
 }
 
-fn ground(action: &Action) -> Option<Row> {
+fn ground(action: &Action) -> Option<Rule> {
     match action {
-        Action::Unseat { row, .. } | Action::Retire { row, .. } | Action::Terminate { row, .. } => {
-            Some(*row)
-        }
+        Action::Unseat { rule, .. }
+        | Action::Retire { rule, .. }
+        | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }
 }

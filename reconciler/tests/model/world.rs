@@ -1,12 +1,12 @@
 //! Actions, and the state that follows from each.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Conclusion, InstanceState, Run};
+use tinqs_ci_reconciler::model::{Conclusion, MachineState, Run};
 
 use crate::calls::begin;
-use crate::look::run_of;
 use crate::possible::{costs, on_it};
-use crate::scope::{Came, Deed, World};
+use crate::reconcile::run_of;
+use crate::scope::{Milestone, UserAction, World};
 use crate::state::{
     Doing, Hashed, Job, Landing, RUNS, Replica, State, Vm, hash_of, index, new_run, now,
 };
@@ -16,7 +16,7 @@ use crate::time::{self, older};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A replica begins a reconcile, and has read everything.
-    Look {
+    Reconcile {
         replica: usize,
         run: usize,
     },
@@ -84,7 +84,7 @@ pub(crate) enum Action {
     Thaw,
     Person {
         run: usize,
-        deed: Deed,
+        user_action: UserAction,
     },
 }
 
@@ -115,7 +115,7 @@ impl World {
             replicas: std::array::from_fn(|_| Replica::default()),
             frozen_since: None,
             faults: self.scope.faults,
-            deeds: self.scope.deeds,
+            user_actions: self.scope.user_actions,
             recorded: Vec::new(),
             registered: Vec::new(),
             broken: None,
@@ -131,7 +131,7 @@ impl World {
         }
         let (runs, machines) = (state.runs.clone(), state.machines.len());
         match action {
-            Action::Look { replica, run } => {
+            Action::Reconcile { replica, run } => {
                 begin(state, *replica, *run);
                 self.call(state, *replica, Reply::Comes);
             }
@@ -167,16 +167,16 @@ impl World {
                 state.jobs[*job] = Job::Done(Conclusion::Failure);
             }
             Action::Land { landing } => {
-                let Landing { slot, placement, attempt, sent_at: _ } =
+                let Landing { attempt_id, placement, attempt, sent_at: _ } =
                     state.landings.remove(*landing);
-                self.came(Came::LandedLate);
-                self.launch(state, &slot, placement, &attempt);
+                self.came(Milestone::LandedLate);
+                self.launch(state, &attempt_id, placement, &attempt);
             }
             Action::Freeze => state.frozen_since = Some(now()),
             Action::Thaw => state.frozen_since = None,
-            Action::Person { run, deed } => {
-                state.deeds -= 1;
-                person(state, *run, *deed);
+            Action::Person { run, user_action } => {
+                state.user_actions -= 1;
+                person(state, *run, *user_action);
             }
         }
         let all = state.machines.len() != machines
@@ -194,9 +194,9 @@ impl World {
     fn take(&self, state: &mut State, machine: usize, job: usize, silent: bool) {
         let vm = &mut state.machines[machine];
         vm.doing = Doing::Busy { job, silent };
-        let (registration, runner) = (vm.registration, vm.slot.to_string());
-        if run_of(&vm.slot) != job {
-            self.came(Came::Robbed);
+        let (registration, runner) = (vm.registration, vm.attempt_id.to_string());
+        if run_of(&vm.attempt_id) != job {
+            self.came(Milestone::Displaced);
         }
         state.jobs[job] = Job::Running { registration, runner };
         for row in state.rows.iter_mut().filter(|row| row.id == registration) {
@@ -218,12 +218,12 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
         let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
         replica.missing.retain(|(id, _)| of_it(*id));
         replica.missing.sort();
-        replica.short.retain(|s| s.until > now());
-        replica.short.sort_by_key(|s| (s.until, s.machine.kind.clone()));
+        replica.unavailable.retain(|s| s.until > now());
+        replica.unavailable.sort_by_key(|s| (s.until, s.machine.kind.clone()));
     }
-    state.machines.sort_by(|a, b| (&a.slot, a.placement).cmp(&(&b.slot, b.placement)));
+    state.machines.sort_by(|a, b| (&a.attempt_id, a.placement).cmp(&(&b.attempt_id, b.placement)));
     state.rows.sort();
-    state.landings.sort_by_key(|l| (l.slot.clone(), l.placement, l.sent_at));
+    state.landings.sort_by_key(|l| (l.attempt_id.clone(), l.placement, l.sent_at));
     time::forget(state, changed);
     state.replicas.sort_by_key(hash_of);
 }
@@ -233,20 +233,20 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
 fn forget_gone(state: &mut State) {
     let State { runs, seats, rows, machines, landings, .. } = state;
     let asked_for = |m: &Vm| {
-        let run = runs[run_of(&m.slot)].as_ref().filter(|r| r.uid.short() == m.slot.uid);
+        let run =
+            runs[run_of(&m.attempt_id)].as_ref().filter(|r| r.uid.short() == m.attempt_id.uid);
         let recorded = run.is_some_and(|run| {
             let past = run.status.past.iter().map(|p| p.number);
             let mut numbers = past.chain(run.status.attempt.iter().map(|a| a.number));
-            numbers.any(|number| number == m.slot.number)
+            numbers.any(|number| number == m.attempt_id.number)
         });
         recorded
-            || seats.iter().any(|(slot, _)| *slot == m.slot)
-            || rows.iter().any(|row| row.slot == m.slot)
-            || landings.iter().any(|landing| landing.slot == m.slot)
+            || seats.iter().any(|(attempt_id, _)| *attempt_id == m.attempt_id)
+            || rows.iter().any(|row| row.attempt_id == m.attempt_id)
+            || landings.iter().any(|landing| landing.attempt_id == m.attempt_id)
     };
-    machines.retain(|m| {
-        m.doing != Doing::Gone || m.listed != Some(InstanceState::Gone) || asked_for(m)
-    });
+    machines
+        .retain(|m| m.doing != Doing::Gone || m.listed != Some(MachineState::Gone) || asked_for(m));
 }
 
 /// Normalizes versions, of which only equality matters: a record has version 1, and a reconcile has
@@ -255,17 +255,20 @@ fn versions(state: &mut State) {
     for run in 0..RUNS {
         let there = state.runs[run].as_ref().map(|r| (r.uid, r.version));
         for replica in &mut state.replicas {
-            let Some(look) = replica.look.take_if(|look| look.run == run) else { continue };
-            let read = look.stored.as_ref().map(|r| (r.uid, r.version));
+            let Some(reconcile) = replica.reconcile.take_if(|reconcile| reconcile.run == run)
+            else {
+                continue;
+            };
+            let read = reconcile.stored.as_ref().map(|r| (r.uid, r.version));
             let version = u64::from(read == there);
             if read.is_none_or(|(_, v)| v == version) {
-                replica.look = Some(look);
+                replica.reconcile = Some(reconcile);
                 continue;
             }
-            let mut look = look.into_inner();
-            look.stored.iter_mut().for_each(|r| r.version = version);
-            look.seen.run.iter_mut().for_each(|r| r.version = version);
-            replica.look = Some(Hashed::new(look));
+            let mut reconcile = reconcile.into_inner();
+            reconcile.stored.iter_mut().for_each(|r| r.version = version);
+            reconcile.seen.run.iter_mut().for_each(|r| r.version = version);
+            replica.reconcile = Some(Hashed::new(reconcile));
         }
         if let Some(record) = state.runs[run].take_if(|r| r.version != 1) {
             let mut record = record.into_inner();
@@ -303,11 +306,11 @@ fn tick(state: &mut State) {
     }
     // The rest of a reconcile is dropped after a minute.
     for replica in &mut state.replicas {
-        replica.look.take_if(|look| old(look.seen.now, time::LOOK));
+        replica.reconcile.take_if(|reconcile| old(reconcile.seen.now, time::RECONCILE));
     }
 }
 
-pub(crate) fn person(state: &mut State, run: usize, deed: Deed) {
+pub(crate) fn person(state: &mut State, run: usize, user_action: UserAction) {
     let record = |state: &mut State, change: &dyn Fn(&mut Run)| {
         if let Some(there) = &state.runs[run] {
             let before = (**there).clone();
@@ -319,16 +322,16 @@ pub(crate) fn person(state: &mut State, run: usize, deed: Deed) {
             state.runs[run] = Some(Hashed::new(new));
         }
     };
-    match deed {
-        Deed::Cancel => {
+    match user_action {
+        UserAction::Cancel => {
             state.jobs[run] = Job::Done(Conclusion::Cancelled);
         }
-        Deed::Rerun => state.jobs[run] = Job::Waiting,
-        Deed::Delete => record(state, &|r| r.delete(now(), false)),
-        Deed::DeleteNow => record(state, &|r| r.delete(now(), true)),
-        Deed::Retry => record(state, &|r| r.retry(now())),
-        Deed::Unregister => {
-            if let Some(at) = state.rows.iter().position(|row| index(&row.slot.run) == run) {
+        UserAction::Rerun => state.jobs[run] = Job::Waiting,
+        UserAction::Delete => record(state, &|r| r.delete(now(), false)),
+        UserAction::DeleteNow => record(state, &|r| r.delete(now(), true)),
+        UserAction::Retry => record(state, &|r| r.retry(now())),
+        UserAction::Unregister => {
+            if let Some(at) = state.rows.iter().position(|row| index(&row.attempt_id.run) == run) {
                 state.rows.remove(at);
             }
         }

@@ -104,7 +104,7 @@ pub struct Rules {
 
 /// All faults of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Stroke {
+pub(crate) struct CallFaults {
     pub(crate) kinds: Vec<Kind>,
     /// A number of this call for further draws.
     pub(crate) draw: u64,
@@ -126,7 +126,7 @@ impl Rules {
         self.held.iter().map(|(_, _, struck)| struck).sum()
     }
 
-    pub(crate) fn strike(&mut self, service: &str, op: &str) -> Stroke {
+    pub(crate) fn strike(&mut self, service: &str, op: &str) -> CallFaults {
         let site = format!("{service}/{op}");
         let call = self.calls.entry(site.clone()).or_default();
         *call += 1;
@@ -151,7 +151,7 @@ impl Rules {
                 kinds.push(rule.kind.clone());
             }
         }
-        Stroke { kinds, draw: draw(self.seed, &site, call) }
+        CallFaults { kinds, draw: draw(self.seed, &site, call) }
     }
 }
 

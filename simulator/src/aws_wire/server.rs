@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::faults::{Kind, Rules, Stroke};
+use super::faults::{CallFaults, Kind, Rules};
 use super::ledger::{Entry, Ledger};
 use crate::loopback::{CUT, Gate, HALF, Switch};
 
@@ -46,7 +46,7 @@ pub(crate) struct Head {
 
 /// The faults of one reading.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Twist {
+pub(crate) struct ReadFault {
     pub(crate) stale: jiff::SignedDuration,
     pub(crate) omit: bool,
     pub(crate) omit_zones: Vec<String>,
@@ -54,15 +54,15 @@ pub(crate) struct Twist {
     pub(crate) draw: u64,
 }
 
-impl Twist {
-    fn of(stroke: &Stroke) -> Self {
-        let mut twist = Self { draw: stroke.draw, ..Self::default() };
-        for kind in &stroke.kinds {
+impl ReadFault {
+    fn of(call_faults: &CallFaults) -> Self {
+        let mut read_fault = Self { draw: call_faults.draw, ..Self::default() };
+        for kind in &call_faults.kinds {
             match kind {
-                Kind::Stale(by) => twist.stale = *by,
-                Kind::Omit => twist.omit = true,
-                Kind::OmitZone(zone) => twist.omit_zones.push(zone.clone()),
-                Kind::PageError(page) => twist.page_error = Some(*page),
+                Kind::Stale(by) => read_fault.stale = *by,
+                Kind::Omit => read_fault.omit = true,
+                Kind::OmitZone(zone) => read_fault.omit_zones.push(zone.clone()),
+                Kind::PageError(page) => read_fault.page_error = Some(*page),
                 Kind::Error { .. }
                 | Kind::Delay(_)
                 | Kind::DelayReply(_)
@@ -72,7 +72,7 @@ impl Twist {
                 | Kind::Throttle => {}
             }
         }
-        twist
+        read_fault
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Parses a call, or returns the error response.
     fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Head, Self::Call), (Head, Reply)>;
     /// Executes a call.
-    fn carry_out<'a>(&'a self, call: &'a Self::Call, twist: &'a Twist) -> Answer<'a>;
+    fn carry_out<'a>(&'a self, call: &'a Self::Call, read_fault: &'a ReadFault) -> Answer<'a>;
     /// Returns an error in the format of this service.
     fn error(&self, head: &Head, code: &str, status: u16, message: &str) -> Reply;
     /// Returns whether a call is aborted when its caller disconnects; otherwise it is executed
@@ -165,8 +165,8 @@ async fn run<S: Service>(
     listener: TcpListener,
     stopped: oneshot::Receiver<()>,
 ) {
-    let door = Arc::clone(&shared);
-    let gate = Gate::new(listener, move || !door.books().rules.down);
+    let server = Arc::clone(&shared);
+    let gate = Gate::new(listener, move || !server.books().rules.down);
     let router = Router::new().fallback(handle::<S>).with_state(shared);
     let service = router.into_make_service_with_connect_info::<Switch>();
     // Returns no error; a closed channel means that the owner is gone, which also stops the server.
@@ -213,11 +213,11 @@ async fn serve<S: Service>(
         Ok((head, call)) => (head, Ok(call)),
         Err((head, reply)) => (head, Err(reply)),
     };
-    let (stroke, down) = {
+    let (call_faults, down) = {
         let mut books = shared.books();
         (books.rules.strike(head.service, &head.op), books.rules.down)
     };
-    let struck = |wanted: &Kind| stroke.kinds.contains(wanted);
+    let struck = |wanted: &Kind| call_faults.kinds.contains(wanted);
     let mut cut = down || struck(&Kind::DropBefore);
     let mut late = Duration::ZERO;
     let reply = if cut {
@@ -225,7 +225,7 @@ async fn serve<S: Service>(
     } else {
         let mut before = service.latency(&head.op);
         let mut refusal = None;
-        for kind in &stroke.kinds {
+        for kind in &call_faults.kinds {
             match kind {
                 Kind::Delay(wait) => before += *wait,
                 Kind::DelayReply(wait) => late += *wait,
@@ -244,7 +244,7 @@ async fn serve<S: Service>(
         Some(match (refusal, call) {
             (Some((code, status)), _) => service.error(&head, code, status, "simulated"),
             (None, Err(reply)) => reply,
-            (None, Ok(call)) => service.carry_out(&call, &Twist::of(&stroke)).await,
+            (None, Ok(call)) => service.carry_out(&call, &ReadFault::of(&call_faults)).await,
         })
     };
     cut |= struck(&Kind::DropAfter);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{InstanceId, Market};
+use tinqs_ci_reconciler::model::{MachineId, Market};
 use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use super::machine::Machine;
+use super::machine::SimulatedMachine;
 use super::{Cloud, Pool, Refused};
 
 /// Capacity belongs to an instance type, zone and market.
@@ -55,7 +55,7 @@ pub struct Ask<'a> {
 
 pub(super) enum Admitted {
     /// Machines that the token created before.
-    Before(Vec<InstanceId>),
+    Before(Vec<MachineId>),
     /// Number of machines that may be created.
     Room(usize),
 }
@@ -71,14 +71,15 @@ impl Cloud {
     }
 
     /// Returns what a token created in the zone of the subnet, if still kept.
-    fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<InstanceId>)> {
+    fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
         if !self.config.tokens || mutant::on(Mutant::NoClientToken) {
             return None;
         }
         let key = (ask.token?.to_owned(), self.zone(&ask.pool.1).to_owned());
         let known = self.tokens.get(&key)?;
-        let lives =
-            |machine: &Machine| machine.gone_at.is_none_or(|at| now <= at + self.config.token_kept);
+        let lives = |machine: &SimulatedMachine| {
+            machine.gone_at.is_none_or(|at| now <= at + self.config.token_kept)
+        };
         let machines = known.1.iter().filter_map(|id| self.machines.get(id));
         machines.into_iter().any(lives).then_some(known)
     }
@@ -135,7 +136,7 @@ impl Cloud {
     }
 
     /// Machines that are not gone yet count against limits.
-    fn counted(&self) -> impl Iterator<Item = &Machine> {
+    fn counted(&self) -> impl Iterator<Item = &SimulatedMachine> {
         self.active.iter().filter_map(|id| self.machines.get(id))
     }
 
@@ -158,7 +159,7 @@ impl Cloud {
         let Some(stock) = self.config.stock.get(&place).and_then(|s| s.at(now)) else {
             return usize::MAX;
         };
-        let here = |m: &&Machine| {
+        let here = |m: &&SimulatedMachine| {
             m.recipe.kind == *kind
                 && m.recipe.market == *market
                 && self.zone(&m.recipe.subnet) == zone

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    self, Boot, ClassName, Conclusion, EndedBy, Instance, InstanceId, InstanceState, Runner, Slot,
-    label_name,
+    self, AttemptId, Boot, ClassName, Conclusion, EndedBy, Machine, MachineId, MachineState,
+    Runner, label_name,
 };
 
 use super::Launch;
@@ -18,7 +18,7 @@ pub const SILENT_REPORT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The outcome of a machine, drawn at its launch.
 #[derive(Clone, Debug)]
-pub struct Fate {
+pub struct MachineOutcome {
     /// From launch to power-on.
     pub boots_in: SignedDuration,
     /// From power-on to the runner's start.
@@ -39,7 +39,7 @@ pub struct Fate {
     pub ignores_timer: bool,
 }
 
-impl Default for Fate {
+impl Default for MachineOutcome {
     fn default() -> Self {
         Self {
             boots_in: SignedDuration::from_secs(20),
@@ -99,17 +99,17 @@ pub enum Doing {
 
 /// A machine of ours.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct SimulatedMachine {
     /// Instance ID.
-    pub id: InstanceId,
+    pub id: MachineId,
     /// Attempt ID in its tags.
-    pub slot: Slot,
+    pub attempt_id: AttemptId,
     /// Placement in its tags.
     pub placement: u32,
     /// Class in its tags.
     pub class: ClassName,
     /// Machine spec of the launch.
-    pub recipe: model::Machine,
+    pub recipe: model::MachineSpec,
     /// Runner identity that it received.
     pub runner: Runner,
     /// Input of its boot script.
@@ -124,54 +124,54 @@ pub struct Machine {
     pub gone_at: Option<Timestamp>,
     /// How it ended.
     pub ended_by: Option<EndedBy>,
-    fate: Fate,
-    history: Vec<(Timestamp, InstanceState)>,
+    outcome: MachineOutcome,
+    history: Vec<(Timestamp, MachineState)>,
 }
 
-impl Machine {
+impl SimulatedMachine {
     pub(super) fn new(
-        id: InstanceId,
+        id: MachineId,
         ask: Launch<'_>,
-        recipe: model::Machine,
+        recipe: model::MachineSpec,
         now: Timestamp,
-        fate: Fate,
+        outcome: MachineOutcome,
     ) -> Self {
         Self {
             id,
-            slot: ask.slot.clone(),
+            attempt_id: ask.attempt_id.clone(),
             placement: ask.placement,
             class: ask.attempt.class.clone(),
             recipe,
             runner: ask.attempt.runner.clone(),
             boot: ask.attempt.boot.clone(),
             launched_at: now,
-            doing: Doing::Booting { until: now + fate.boots_in },
+            doing: Doing::Booting { until: now + outcome.boots_in },
             job_ended_at: None,
             gone_at: None,
             ended_by: None,
-            fate,
-            history: vec![(now, InstanceState::Booting)],
+            outcome,
+            history: vec![(now, MachineState::Booting)],
         }
     }
 
     /// Returns the current state.
-    pub fn state(&self) -> InstanceState {
-        self.history.last().map_or(InstanceState::Gone, |(_, state)| *state)
+    pub fn state(&self) -> MachineState {
+        self.history.last().map_or(MachineState::Gone, |(_, state)| *state)
     }
 
     /// Returns the state at a time; `None` before its launch.
-    pub(crate) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
+    pub(crate) fn state_at(&self, at: Timestamp) -> Option<MachineState> {
         self.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state)
     }
 
     /// Returns each state with its start.
-    pub fn history(&self) -> &[(Timestamp, InstanceState)] {
+    pub fn history(&self) -> &[(Timestamp, MachineState)] {
         &self.history
     }
 
     /// Returns whether it boots or is up.
     pub fn is_live(&self) -> bool {
-        matches!(self.state(), InstanceState::Booting | InstanceState::Up)
+        matches!(self.state(), MachineState::Booting | MachineState::Up)
     }
 
     /// Returns whether it runs a job.
@@ -179,11 +179,11 @@ impl Machine {
         matches!(self.doing, Doing::Busy { .. })
     }
 
-    pub(super) fn instance(&self, state: InstanceState) -> Instance {
-        let over = matches!(state, InstanceState::Ending | InstanceState::Gone);
-        Instance {
+    pub(super) fn seen_machine(&self, state: MachineState) -> Machine {
+        let over = matches!(state, MachineState::Ending | MachineState::Gone);
+        Machine {
             id: self.id.clone(),
-            slot: self.slot.clone(),
+            attempt_id: self.attempt_id.clone(),
             placement: self.placement,
             state,
             launched_at: self.launched_at,
@@ -213,23 +213,23 @@ impl Machine {
 
     /// The boot script sets the timer first.
     fn timer(&self) -> Option<Timestamp> {
-        let set = self.state() == InstanceState::Up && !self.fate.ignores_timer;
+        let set = self.state() == MachineState::Up && !self.outcome.ignores_timer;
         set.then_some(self.boot.deadline)
     }
 
     fn interruption(&self) -> Option<Timestamp> {
-        let wait = self.fate.interrupted_in.filter(|_| self.is_live())?;
+        let wait = self.outcome.interrupted_in.filter(|_| self.is_live())?;
         Some(self.launched_at + wait)
     }
 
-    fn becomes(&mut self, now: Timestamp, state: InstanceState) {
+    fn becomes(&mut self, now: Timestamp, state: MachineState) {
         self.history.push((now, state));
     }
 
     /// Ends the machine, unless it is ending already.
     pub(super) fn end(&mut self, now: Timestamp, gone: Timestamp, by: EndedBy) {
         if self.is_live() {
-            self.becomes(now, InstanceState::Ending);
+            self.becomes(now, MachineState::Ending);
             self.ended_by = Some(by);
             if self.is_busy() {
                 self.job_ended_at = Some(now);
@@ -255,11 +255,11 @@ impl Machine {
         }
         match self.doing.clone() {
             Doing::Booting { .. } => {
-                self.becomes(now, InstanceState::Up);
-                self.doing = if self.fate.never_online {
+                self.becomes(now, MachineState::Up);
+                self.doing = if self.outcome.never_online {
                     Doing::Hung
                 } else {
-                    Doing::Starting { until: now + self.fate.starts_in }
+                    Doing::Starting { until: now + self.outcome.starts_in }
                 };
                 Some("up".to_owned())
             }
@@ -274,7 +274,7 @@ impl Machine {
             }
             Doing::Busy { task, until, .. } => self.work(now, gone, task, until, forge),
             Doing::Ending { .. } => {
-                self.becomes(now, InstanceState::Gone);
+                self.becomes(now, MachineState::Gone);
                 self.gone_at = Some(now);
                 self.doing = Doing::Gone;
                 Some("gone".to_owned())
@@ -295,7 +295,7 @@ impl Machine {
             self.end(now, gone, EndedBy::Itself);
             return "its runner is not registered, powering off".to_owned();
         }
-        self.doing = if self.fate.hangs_idle {
+        self.doing = if self.outcome.hangs_idle {
             Doing::Hung
         } else {
             Doing::Idle {
@@ -363,7 +363,7 @@ impl Machine {
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let answer = forge.report(now, uuid, token, task.id, result);
         if matches!(answer, Ok(TaskState::Running)) {
-            let every = if self.fate.silent { SILENT_REPORT_EVERY } else { REPORT_EVERY };
+            let every = if self.outcome.silent { SILENT_REPORT_EVERY } else { REPORT_EVERY };
             let reports_at = now + every;
             self.doing = Doing::Busy { task, until, reports_at };
             return None;
@@ -374,7 +374,7 @@ impl Machine {
             (Err(_), _) => format!("job {}: its runner is no longer registered", task.job_id),
         };
         self.job_ended_at = Some(now);
-        if self.fate.hangs_after_job {
+        if self.outcome.hangs_after_job {
             self.doing = Doing::Hung;
             return Some(format!("{what}, hanging"));
         }

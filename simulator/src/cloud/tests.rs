@@ -1,12 +1,12 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, Boot, ClassName, EndedBy, InstanceState, Machine as Recipe, Market, Placement,
-    RunName, Runner, Secret, Slot, Uid,
+    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineSpec as Recipe, MachineState, Market,
+    Placement, RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use super::admission::{Ask, Stock};
-use super::machine::Fate;
+use super::machine::MachineOutcome;
 use super::{Cloud, Config, Launch};
 use crate::forge::{self, Forge, JobSpec, Status};
 
@@ -28,16 +28,16 @@ fn recipe() -> Recipe {
 struct Place {
     cloud: Cloud,
     forge: Forge,
-    slot: Slot,
+    attempt_id: AttemptId,
     attempt: Attempt,
 }
 
 fn place() -> Place {
     let name = RunName::job(1);
     let uid = Uid::new("test", &name, at(0)).short();
-    let slot = Slot { run: name, uid, number: 1 };
+    let attempt_id = AttemptId { run: name, uid, number: 1 };
     let mut forge = Forge::new(forge::Config::default());
-    let row = forge.register(at(0), &slot.to_string(), &["linux".to_owned()], true);
+    let row = forge.register(at(0), &attempt_id.to_string(), &["linux".to_owned()], true);
     let attempt = Attempt {
         number: 1,
         decided_at: at(0),
@@ -63,20 +63,20 @@ fn place() -> Place {
         }],
         ended: None,
     };
-    Place { cloud: Cloud::new(Config::default()), forge, slot, attempt }
+    Place { cloud: Cloud::new(Config::default()), forge, attempt_id, attempt }
 }
 
 impl Place {
     fn launch(
         &mut self,
         now: Timestamp,
-        fate: Fate,
-    ) -> Result<tinqs_ci_reconciler::model::Instance, super::Refused> {
-        let ask = Launch { slot: &self.slot, placement: 0, attempt: &self.attempt };
-        self.cloud.launch(now, ask, fate)
+        outcome: MachineOutcome,
+    ) -> Result<tinqs_ci_reconciler::model::Machine, super::Refused> {
+        let ask = Launch { attempt_id: &self.attempt_id, placement: 0, attempt: &self.attempt };
+        self.cloud.launch(now, ask, outcome)
     }
 
-    fn state(&self, now: Timestamp) -> Option<InstanceState> {
+    fn state(&self, now: Timestamp) -> Option<MachineState> {
         self.cloud.list(now).first().map(|m| m.state)
     }
 }
@@ -84,15 +84,18 @@ impl Place {
 #[test]
 fn a_token_always_returns_its_machine_and_refuses_a_different_request() {
     let mut place = place();
-    let first = place.launch(at(0), Fate::default()).unwrap();
-    let again = place.launch(at(1), Fate::default()).unwrap();
+    let first = place.launch(at(0), MachineOutcome::default()).unwrap();
+    let again = place.launch(at(1), MachineOutcome::default()).unwrap();
     assert_eq!(first.id, again.id);
     place.cloud.terminate(at(2), &first.id);
     place.cloud.tick(at(60), &mut place.forge);
-    let dead = place.launch(at(61), Fate::default()).unwrap();
-    assert_eq!((dead.id, dead.state), (first.id, InstanceState::Gone));
+    let dead = place.launch(at(61), MachineOutcome::default()).unwrap();
+    assert_eq!((dead.id, dead.state), (first.id, MachineState::Gone));
     place.attempt.boot.deadline = at(7200);
-    assert_eq!(place.launch(at(62), Fate::default()).unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(
+        place.launch(at(62), MachineOutcome::default()).unwrap_err().kind,
+        ErrorKind::Invalid
+    );
     assert_eq!(place.cloud.machines().count(), 1);
 }
 
@@ -100,14 +103,14 @@ fn a_token_always_returns_its_machine_and_refuses_a_different_request() {
 fn a_machine_runs_one_job_and_ends() {
     let mut place = place();
     let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
-    place.launch(at(0), Fate::default()).unwrap();
-    assert_eq!(place.state(at(10)), Some(InstanceState::Booting));
+    place.launch(at(0), MachineOutcome::default()).unwrap();
+    assert_eq!(place.state(at(10)), Some(MachineState::Booting));
     place.cloud.tick(at(31), &mut place.forge);
     assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
     place.cloud.tick(at(200), &mut place.forge);
     assert!(place.forge.job(job).unwrap().status.is_done());
     let machine = &place.cloud.list(at(200))[0];
-    assert_eq!((machine.state, machine.ended_by), (InstanceState::Gone, Some(EndedBy::Itself)));
+    assert_eq!((machine.state, machine.ended_by), (MachineState::Gone, Some(EndedBy::Itself)));
     assert_eq!(place.forge.runners().count(), 0);
     assert_eq!(place.cloud.next_event(), None);
     assert_eq!(place.state(at(200 + 3700)), None);
@@ -116,39 +119,44 @@ fn a_machine_runs_one_job_and_ends() {
 #[test]
 fn an_idle_machine_drains_and_its_registration_stays() {
     let mut place = place();
-    place.launch(at(0), Fate::default()).unwrap();
+    place.launch(at(0), MachineOutcome::default()).unwrap();
     place.cloud.tick(at(149), &mut place.forge);
-    assert_eq!(place.state(at(149)), Some(InstanceState::Up));
+    assert_eq!(place.state(at(149)), Some(MachineState::Up));
     place.cloud.tick(at(150), &mut place.forge);
-    assert_eq!(place.state(at(150)), Some(InstanceState::Ending));
+    assert_eq!(place.state(at(150)), Some(MachineState::Ending));
     assert_eq!(place.forge.runners().count(), 1);
 }
 
 #[test]
 fn only_its_timer_ends_a_hung_machine() {
     let mut place = place();
-    place.launch(at(0), Fate { never_online: true, ..Fate::default() }).unwrap();
+    place
+        .launch(at(0), MachineOutcome { never_online: true, ..MachineOutcome::default() })
+        .unwrap();
     place.cloud.tick(at(3599), &mut place.forge);
-    assert_eq!(place.state(at(3599)), Some(InstanceState::Up));
+    assert_eq!(place.state(at(3599)), Some(MachineState::Up));
     place.cloud.tick(at(3600), &mut place.forge);
-    assert_eq!(place.state(at(3600)), Some(InstanceState::Ending));
+    assert_eq!(place.state(at(3600)), Some(MachineState::Ending));
 }
 
 #[test]
 fn an_unregistered_machine_ends_itself() {
     let mut place = place();
-    place.launch(at(0), Fate::default()).unwrap();
+    place.launch(at(0), MachineOutcome::default()).unwrap();
     place.forge.delete_runner(place.attempt.runner.id);
     place.cloud.tick(at(30), &mut place.forge);
-    assert_eq!(place.state(at(30)), Some(InstanceState::Ending));
+    assert_eq!(place.state(at(30)), Some(MachineState::Ending));
 }
 
 #[test]
 fn an_interruption_ends_a_machine_mid_job() {
     let mut place = place();
     let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
-    let fate = Fate { interrupted_in: Some(SignedDuration::from_secs(50)), ..Fate::default() };
-    place.launch(at(0), fate).unwrap();
+    let outcome = MachineOutcome {
+        interrupted_in: Some(SignedDuration::from_secs(50)),
+        ..MachineOutcome::default()
+    };
+    place.launch(at(0), outcome).unwrap();
     place.cloud.tick(at(300), &mut place.forge);
     assert_eq!(place.cloud.list(at(300))[0].ended_by, Some(EndedBy::Cloud));
     assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
@@ -161,14 +169,20 @@ fn lists_lag_and_launches_are_refused_by_capacity_limit_and_rate() {
     let mut place = place();
     place.cloud.config.list_lag = SignedDuration::from_secs(20);
     place.cloud.run_short(("t3.small".to_owned(), "subnet-a".to_owned(), Market::Spot), at(10));
-    assert_eq!(place.launch(at(5), Fate::default()).unwrap_err().kind, ErrorKind::NoCapacity);
+    assert_eq!(
+        place.launch(at(5), MachineOutcome::default()).unwrap_err().kind,
+        ErrorKind::NoCapacity
+    );
     place.cloud.config.account_limit = Some(0);
-    assert_eq!(place.launch(at(10), Fate::default()).unwrap_err().kind, ErrorKind::Limit);
+    assert_eq!(place.launch(at(10), MachineOutcome::default()).unwrap_err().kind, ErrorKind::Limit);
     place.cloud.config.account_limit = None;
     place.cloud.config.launches_per_minute = Some(0);
-    assert_eq!(place.launch(at(10), Fate::default()).unwrap_err().kind, ErrorKind::Throttled);
+    assert_eq!(
+        place.launch(at(10), MachineOutcome::default()).unwrap_err().kind,
+        ErrorKind::Throttled
+    );
     place.cloud.config.launches_per_minute = None;
-    let machine = place.launch(at(10), Fate::default()).unwrap();
+    let machine = place.launch(at(10), MachineOutcome::default()).unwrap();
     assert_eq!(place.cloud.find(at(29), &machine.id), None);
     assert!(place.cloud.find(at(30), &machine.id).is_some());
     let foreign = place.cloud.add_foreign();
@@ -188,8 +202,9 @@ fn stock_quota_and_addresses_limit_a_launch_of_many() {
     let mut run = |now, token, least, most| {
         let pool = ("t3.small".to_owned(), "subnet-a".to_owned(), Market::Spot);
         let ask = Ask { token: Some(token), bytes: [0; 32], pool, least, most };
-        let launch = Launch { slot: &place.slot, placement: 0, attempt: &place.attempt };
-        let made = place.cloud.run(now, &ask, launch, &Fate::default());
+        let launch =
+            Launch { attempt_id: &place.attempt_id, placement: 0, attempt: &place.attempt };
+        let made = place.cloud.run(now, &ask, launch, &MachineOutcome::default());
         made.map(|(ids, made)| (ids.len(), made)).map_err(|refused| refused.code)
     };
     assert_eq!(run(at(9), "a", 2, 2), Err("InsufficientInstanceCapacity"));
@@ -199,7 +214,7 @@ fn stock_quota_and_addresses_limit_a_launch_of_many() {
     assert_eq!(run(at(10), "b", 1, 5), Ok((1, true)), "6 processors suffice for 3 machines");
     place.cloud.config.vcpu_quota.clear();
     place.cloud.config.addresses.insert("subnet-a".to_owned(), 3);
-    let code = place.launch(at(10), Fate::default()).unwrap_err().code;
+    let code = place.launch(at(10), MachineOutcome::default()).unwrap_err().code;
     assert_eq!(code, "InsufficientFreeAddressesInSubnet");
     assert_eq!(place.cloud.by_addresses("subnet-a"), 0);
 }
@@ -207,8 +222,8 @@ fn stock_quota_and_addresses_limit_a_launch_of_many() {
 #[test]
 fn a_power_off_counts_as_ended_by_the_machine() {
     let mut place = place();
-    let id = place.launch(at(0), Fate::default()).unwrap().id;
+    let id = place.launch(at(0), MachineOutcome::default()).unwrap().id;
     place.cloud.power_off(at(1), &id);
     let ended = &place.cloud.list(at(1))[0];
-    assert_eq!((ended.state, ended.ended_by), (InstanceState::Ending, Some(EndedBy::Itself)));
+    assert_eq!((ended.state, ended.ended_by), (MachineState::Ending, Some(EndedBy::Itself)));
 }

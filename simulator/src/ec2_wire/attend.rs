@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
+use tinqs_ci_reconciler::model::{MachineId, MachineState};
 
 use super::guest::Booted;
 use super::state::{Shared, State};
@@ -16,7 +16,7 @@ const CONSOLE: usize = 64 << 10;
 
 impl State {
     pub(super) fn attend(&mut self, options: &Ec2Options, now: Timestamp) {
-        let ids: Vec<InstanceId> = self.unsettled().collect();
+        let ids: Vec<MachineId> = self.unsettled().collect();
         for id in ids {
             self.interrupt_in_time(options, now, &id);
             self.watch_guest(now, &id);
@@ -25,8 +25,8 @@ impl State {
     }
 
     /// Returns machines with pending notifications or waits.
-    fn unsettled(&self) -> impl Iterator<Item = InstanceId> {
-        let told = |id: &InstanceId| self.cloud.machine(id).map_or(0, |m| m.history().len());
+    fn unsettled(&self) -> impl Iterator<Item = MachineId> {
+        let told = |id: &MachineId| self.cloud.machine(id).map_or(0, |m| m.history().len());
         let open = self.records.iter().filter(move |(id, record)| {
             record.guest.is_some()
                 || record.told < told(id)
@@ -35,8 +35,9 @@ impl State {
         open.map(|(id, _)| id.clone())
     }
 
-    fn interrupt_in_time(&mut self, options: &Ec2Options, now: Timestamp, id: &InstanceId) {
-        let live = self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+    fn interrupt_in_time(&mut self, options: &Ec2Options, now: Timestamp, id: &MachineId) {
+        let live =
+            self.cloud.machine(id).is_some_and(crate::cloud::machine::SimulatedMachine::is_live);
         let Some(record) = self.records.get_mut(id) else { return };
         let Some(taken_at) = record.taken_at.filter(|_| live) else { return };
         if !record.warned && now >= taken_at - options.quick(options.warning) {
@@ -49,15 +50,16 @@ impl State {
         }
     }
 
-    pub(super) fn end_by_cloud(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
-        let live = self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live);
+    pub(super) fn end_by_cloud(&mut self, now: Timestamp, id: &MachineId, reason: &str) {
+        let live =
+            self.cloud.machine(id).is_some_and(crate::cloud::machine::SimulatedMachine::is_live);
         if let Some(record) = self.records.get_mut(id).filter(|_| live) {
             record.reason = Some(reason.to_owned());
             self.cloud.interrupt(now, id);
         }
     }
 
-    fn watch_guest(&mut self, now: Timestamp, id: &InstanceId) {
+    fn watch_guest(&mut self, now: Timestamp, id: &MachineId) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Some(guest) = &mut record.guest else { return };
         let late = record.guest_until.is_some_and(|until| now >= until);
@@ -71,23 +73,23 @@ impl State {
         }
     }
 
-    fn tell_history(&mut self, options: &Ec2Options, now: Timestamp, id: &InstanceId) {
+    fn tell_history(&mut self, options: &Ec2Options, now: Timestamp, id: &MachineId) {
         loop {
             let Some(machine) = self.cloud.machine(id) else { return };
             let Some(record) = self.records.get_mut(id) else { return };
             let Some((_, state)) = machine.history().get(record.told).copied() else { return };
             record.told += 1;
             match state {
-                InstanceState::Booting => {}
-                InstanceState::Up => {
-                    let up = machine.state() == InstanceState::Up && !self.stopped;
+                MachineState::Booting => {}
+                MachineState::Up => {
+                    let up = machine.state() == MachineState::Up && !self.stopped;
                     if let Some(guest) = options.guest.as_ref().filter(|_| up) {
                         let recipe = &record.recipe;
                         let booted = Booted { id: id.0.clone(), user_data: &recipe.user_data };
                         record.guest = Some(guest.start(&booted));
                     }
                 }
-                InstanceState::Ending | InstanceState::Gone => {
+                MachineState::Ending | MachineState::Gone => {
                     if let Some(guest) =
                         record.guest.as_mut().filter(|_| record.guest_until.is_none())
                     {
@@ -102,10 +104,10 @@ impl State {
 
     /// Returns when to process events again at the latest.
     fn pause(&self, now: Timestamp) -> Duration {
-        let live = |id: &InstanceId| {
-            self.cloud.machine(id).is_some_and(crate::cloud::machine::Machine::is_live)
+        let live = |id: &MachineId| {
+            self.cloud.machine(id).is_some_and(crate::cloud::machine::SimulatedMachine::is_live)
         };
-        let soon = |(id, record): (&InstanceId, &super::state::Record)| {
+        let soon = |(id, record): (&MachineId, &super::state::Record)| {
             record.guest.is_some() || (record.taken_at.is_some() && live(id))
         };
         if self.records.iter().any(soon) {

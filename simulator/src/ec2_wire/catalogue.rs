@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::InstanceId;
+use tinqs_ci_reconciler::model::MachineId;
 
 use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};
 use super::error::Fault;
@@ -276,7 +276,7 @@ fn prices(account: &Account, _: &State, params: &Params) -> Answer {
 fn console(_: &Account, state: &State, params: &Params) -> Answer {
     let id = params.need("InstanceId")?;
     well_formed(id)?;
-    let record = state.records.get(&InstanceId(id.to_owned()));
+    let record = state.records.get(&MachineId(id.to_owned()));
     let record = record.ok_or_else(|| not_found(&[id]))?;
     let text = record.guest.as_ref().map_or_else(|| record.console.clone(), |g| g.output());
     let parts = vec![

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
+use tinqs_ci_reconciler::model::{MachineId, MachineState};
 
 use super::error::Fault;
 use super::filter::{Filters, Subject};
@@ -16,7 +16,7 @@ use super::outcome::Outcome;
 use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
-use crate::aws_wire::Twist;
+use crate::aws_wire::ReadFault;
 
 /// Maximum IDs of a call.
 const MOST_IDS: usize = 1_000;
@@ -26,7 +26,7 @@ struct Page {
     number: u64,
 }
 
-pub(super) fn describe(shared: &Shared, params: &Params, twist: &Twist) -> Outcome {
+pub(super) fn describe(shared: &Shared, params: &Params, read_fault: &ReadFault) -> Outcome {
     let now = shared.options.now();
     let mut state = shared.state();
     let bare = params.members("Filter").is_empty()
@@ -39,7 +39,7 @@ pub(super) fn describe(shared: &Shared, params: &Params, twist: &Twist) -> Outco
     if params.members("Filter").is_empty() && params.members("InstanceId").is_empty() {
         state.breaks("no unfiltered Describe", "DescribeInstances with neither filter nor id");
     }
-    match page(shared, &state, params, twist, now) {
+    match page(shared, &state, params, read_fault, now) {
         Ok((parts, items)) => Outcome::of(parts, items).taking((1, 0)),
         Err(fault) => Outcome::from(fault).taking((1, 0)),
     }
@@ -49,7 +49,7 @@ fn page(
     shared: &Shared,
     state: &State,
     params: &Params,
-    twist: &Twist,
+    read_fault: &ReadFault,
     now: Timestamp,
 ) -> Result<(Vec<Element>, usize), Fault> {
     let ids = params.list("InstanceId");
@@ -66,26 +66,26 @@ fn page(
     }
     let filters = Filters::read(params)?;
     let page = cursor(params)?;
-    if twist.page_error == Some(page.number) {
+    if read_fault.page_error == Some(page.number) {
         return Err(Fault::new("InternalError", "simulated: this page fails"));
     }
     ids.iter().try_for_each(|id| well_formed(id))?;
-    let named: BTreeSet<InstanceId> = ids.iter().map(|id| InstanceId((*id).to_owned())).collect();
+    let named: BTreeSet<MachineId> = ids.iter().map(|id| MachineId((*id).to_owned())).collect();
     if (ids.is_empty() && !state.impaired.is_empty()) || named.iter().any(|i| impaired(state, i)) {
         return Err(unavailable());
     }
-    let mut seen = seen(shared, state, now, twist, &filters, &named);
+    let mut seen = seen(shared, state, now, read_fault, &filters, &named);
     if !named.is_empty() {
         let unseen =
-            |id: &&str| state.seen(now, &InstanceId((*id).to_owned()), twist.stale).is_none();
+            |id: &&str| state.seen(now, &MachineId((*id).to_owned()), read_fault.stale).is_none();
         let missing: Vec<&str> = ids.iter().copied().filter(unseen).collect();
         if !missing.is_empty() {
             return Err(not_found(&missing));
         }
     }
-    if twist.omit && !seen.is_empty() {
+    if read_fault.omit && !seen.is_empty() {
         let count = u64::try_from(seen.len()).unwrap_or(1);
-        seen.remove(usize::try_from(twist.draw % count).unwrap_or_default());
+        seen.remove(usize::try_from(read_fault.draw % count).unwrap_or_default());
     }
     Ok(reservations(shared, state, params, &seen, most, &page))
 }
@@ -95,17 +95,17 @@ fn seen(
     shared: &Shared,
     state: &State,
     now: Timestamp,
-    twist: &Twist,
+    read_fault: &ReadFault,
     filters: &Filters,
-    named: &BTreeSet<InstanceId>,
-) -> Vec<(InstanceId, InstanceState)> {
+    named: &BTreeSet<MachineId>,
+) -> Vec<(MachineId, MachineState)> {
     let all = state.records.iter().filter_map(|(id, record)| {
         let zone = state.cloud.zone(&record.recipe.subnet);
         let asked = named.is_empty() || named.contains(id);
-        if !asked || twist.omit_zones.iter().any(|omitted| omitted == zone) {
+        if !asked || read_fault.omit_zones.iter().any(|omitted| omitted == zone) {
             return None;
         }
-        let seen = state.seen(now, id, twist.stale)?;
+        let seen = state.seen(now, id, read_fault.stale)?;
         let account = &shared.options.account;
         let subject = Subject { id, record, state: seen, zone, account };
         filters.fit(&subject).then(|| (id.clone(), seen))
@@ -117,12 +117,12 @@ fn reservations(
     shared: &Shared,
     state: &State,
     params: &Params,
-    seen: &[(InstanceId, InstanceState)],
+    seen: &[(MachineId, MachineState)],
     most: Option<usize>,
     page: &Page,
 ) -> (Vec<Element>, usize) {
     let account = &shared.options.account;
-    let mut grouped: BTreeMap<&str, Vec<&(InstanceId, InstanceState)>> = BTreeMap::new();
+    let mut grouped: BTreeMap<&str, Vec<&(MachineId, MachineState)>> = BTreeMap::new();
     for one in seen {
         if let Some(record) = state.records.get(&one.0) {
             grouped.entry(record.reservation.as_str()).or_default().push(one);

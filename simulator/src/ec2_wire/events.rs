@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
+use tinqs_ci_reconciler::model::{MachineId, MachineState};
 
 use super::Ec2Options;
 use crate::aws_wire::{chance, draw, request_id};
@@ -15,7 +15,7 @@ pub type EventTarget = Arc<dyn Fn(String, Duration) + Send + Sync>;
 
 /// Faults of events. By default the usual delay and no loss.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventWeather {
+pub struct EventFaults {
     /// Probability of loss, from 0 to 1.
     pub lost: f64,
     /// Probability of duplication, from 0 to 1.
@@ -26,7 +26,7 @@ pub struct EventWeather {
     pub p99: SignedDuration,
 }
 
-impl Default for EventWeather {
+impl Default for EventFaults {
     fn default() -> Self {
         Self {
             lost: 0.0,
@@ -41,7 +41,7 @@ impl Default for EventWeather {
 #[derive(Default)]
 pub(super) struct Events {
     pub(super) target: Option<EventTarget>,
-    pub(super) weather: EventWeather,
+    pub(super) event_faults: EventFaults,
     sent: u64,
 }
 
@@ -51,8 +51,8 @@ impl Events {
         self.sent += 1;
         let (seed, n) = (options.seed, self.sent);
         let times = match () {
-            () if chance(seed, "event/lost", n, self.weather.lost) => 0,
-            () if chance(seed, "event/doubled", n, self.weather.doubled) => 2,
+            () if chance(seed, "event/lost", n, self.event_faults.lost) => 0,
+            () if chance(seed, "event/doubled", n, self.event_faults.doubled) => 2,
             () => 1,
         };
         for copy in 0..times {
@@ -63,7 +63,7 @@ impl Events {
 
     /// Draws a delay, log-linear through the median and the 99th percentile.
     fn delay(&self, drawn: u64) -> SignedDuration {
-        let EventWeather { median, p99, .. } = &self.weather;
+        let EventFaults { median, p99, .. } = &self.event_faults;
         let (median, p99) = (median.as_secs_f64().max(0.0), p99.as_secs_f64().max(0.0));
         if median <= 0.0 {
             return SignedDuration::ZERO;
@@ -75,7 +75,7 @@ impl Events {
     }
 }
 
-fn body(options: &Ec2Options, kind: &str, arn: String, id: &InstanceId, detail: &Value) -> Value {
+fn body(options: &Ec2Options, kind: &str, arn: String, id: &MachineId, detail: &Value) -> Value {
     let now = options.now();
     json!({
         "version": "0",
@@ -91,7 +91,7 @@ fn body(options: &Ec2Options, kind: &str, arn: String, id: &InstanceId, detail: 
 }
 
 /// Returns the event of a machine's state change.
-pub(super) fn state_change(options: &Ec2Options, id: &InstanceId, state: InstanceState) -> Value {
+pub(super) fn state_change(options: &Ec2Options, id: &MachineId, state: MachineState) -> Value {
     let account = &options.account;
     let arn = format!("arn:aws:ec2:{}:{}:instance/{id}", account.region, account.id);
     let detail = json!({"instance-id": id, "state": state_name(state).1});
@@ -99,25 +99,25 @@ pub(super) fn state_change(options: &Ec2Options, id: &InstanceId, state: Instanc
 }
 
 /// Returns the warning of an interruption. The ARN names the zone but no account, as in AWS.
-pub(super) fn interruption(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
+pub(super) fn interruption(options: &Ec2Options, id: &MachineId, zone: &str) -> Value {
     let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
     let detail = json!({"instance-id": id, "instance-action": "terminate"});
     body(options, "EC2 Spot Instance Interruption Warning", arn, id, &detail)
 }
 
 /// Returns the event of an elevated risk of interruption.
-pub(super) fn rebalance(options: &Ec2Options, id: &InstanceId, zone: &str) -> Value {
+pub(super) fn rebalance(options: &Ec2Options, id: &MachineId, zone: &str) -> Value {
     let arn = format!("arn:aws:ec2:{zone}:instance/{id}");
     let detail = json!({"instance-id": id});
     body(options, "EC2 Instance Rebalance Recommendation", arn, id, &detail)
 }
 
 /// Returns a state's number and name.
-pub(super) fn state_name(state: InstanceState) -> (u16, &'static str) {
+pub(super) fn state_name(state: MachineState) -> (u16, &'static str) {
     match state {
-        InstanceState::Booting => (0, "pending"),
-        InstanceState::Up => (16, "running"),
-        InstanceState::Ending => (32, "shutting-down"),
-        InstanceState::Gone => (48, "terminated"),
+        MachineState::Booting => (0, "pending"),
+        MachineState::Up => (16, "running"),
+        MachineState::Ending => (32, "shutting-down"),
+        MachineState::Gone => (48, "terminated"),
     }
 }

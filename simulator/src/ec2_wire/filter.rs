@@ -1,6 +1,6 @@
 //! Filters: `Filter.N.Name`, `Filter.N.Value.M`.
 
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
+use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 
 use super::account::Account;
 use super::error::Fault;
@@ -29,9 +29,9 @@ const NAMES: [&str; 14] = [
 
 /// The subject of a filter.
 pub(super) struct Subject<'a> {
-    pub(super) id: &'a InstanceId,
+    pub(super) id: &'a MachineId,
     pub(super) record: &'a Record,
-    pub(super) state: InstanceState,
+    pub(super) state: MachineState,
     pub(super) zone: &'a str,
     pub(super) account: &'a Account,
 }

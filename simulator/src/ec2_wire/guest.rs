@@ -124,15 +124,15 @@ impl Guest for Processes {
     fn start(&self, machine: &Booted<'_>) -> Box<dyn Running> {
         match self.prepare(machine) {
             Ok((dir, child)) => Box::new(Process { dir, child, over: false }),
-            Err(error) => Box::new(Stillborn(format!("cannot start the guest: {error}\n"))),
+            Err(error) => Box::new(FailedStart(format!("cannot start the guest: {error}\n"))),
         }
     }
 }
 
 /// A guest that failed to start.
-struct Stillborn(String);
+struct FailedStart(String);
 
-impl Running for Stillborn {
+impl Running for FailedStart {
     fn ended(&mut self) -> bool {
         true
     }

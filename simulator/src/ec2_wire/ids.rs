@@ -1,6 +1,6 @@
 //! Lookup of machines by ID, and the errors for unknown ones.
 
-use tinqs_ci_reconciler::model::InstanceId;
+use tinqs_ci_reconciler::model::MachineId;
 
 use super::error::Fault;
 use super::state::State;
@@ -19,7 +19,7 @@ pub(super) fn not_found(ids: &[&str]) -> Fault {
     Fault::new("InvalidInstanceID.NotFound", text)
 }
 
-pub(super) fn impaired(state: &State, id: &InstanceId) -> bool {
+pub(super) fn impaired(state: &State, id: &MachineId) -> bool {
     let zone = state.records.get(id).map(|r| state.cloud.zone(&r.recipe.subnet));
     zone.is_some_and(|zone| state.impaired.contains(zone))
 }

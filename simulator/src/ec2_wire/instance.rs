@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{EndedBy, InstanceId, InstanceState, Market};
+use tinqs_ci_reconciler::model::{EndedBy, MachineId, MachineState, Market};
 
 use super::account::Account;
 use super::events::state_name;
@@ -17,7 +17,7 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// Returns a machine's state as an element of this name.
-pub(super) fn state(name: &str, state: InstanceState) -> Element {
+pub(super) fn state(name: &str, state: MachineState) -> Element {
     let (code, text) = state_name(state);
     node(name, [leaf("code", code), leaf("name", text)])
 }
@@ -59,12 +59,12 @@ pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'s
 pub(super) fn instance(
     all: &State,
     account: &Account,
-    id: &InstanceId,
-    seen: InstanceState,
+    id: &MachineId,
+    seen: MachineState,
 ) -> Option<Vec<Element>> {
     let (record, machine) = (all.records.get(id)?, all.cloud.machine(id)?);
     let recipe = &record.recipe;
-    let over = matches!(seen, InstanceState::Ending | InstanceState::Gone);
+    let over = matches!(seen, MachineState::Ending | MachineState::Gone);
     let image = account.image(&recipe.image);
     let zone = all.cloud.zone(&recipe.subnet);
     let mut parts = vec![
@@ -108,7 +108,7 @@ pub(super) fn instance(
         ],
     ));
     // An ended machine has no network and no disks.
-    if seen != InstanceState::Gone {
+    if seen != MachineState::Gone {
         parts.extend(place(account, record));
     }
     if over {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Market};
+use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 
 use super::error::Fault;
 use super::instance::{groups, instance};
@@ -52,11 +52,11 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
 }
 
 /// Returns new machines in their first state, earlier ones in their current state.
-fn answer(state: &State, shared: &Shared, ids: &[InstanceId], made: bool) -> Vec<Element> {
+fn answer(state: &State, shared: &Shared, ids: &[MachineId], made: bool) -> Vec<Element> {
     let first = ids.first().and_then(|id| state.records.get(id));
     let Some(first) = first else { return Vec::new() };
     let items = ids.iter().filter_map(|id| {
-        let now = if made { InstanceState::Booting } else { state.cloud.machine(id)?.state() };
+        let now = if made { MachineState::Booting } else { state.cloud.machine(id)?.state() };
         instance(state, &shared.options.account, id, now)
     });
     vec![

@@ -11,7 +11,7 @@ use super::params::Params;
 use super::state::Shared;
 use super::xml::{Element, leaf, node};
 use super::{catalogue, describe, launch, terminate, who};
-use crate::aws_wire::{Answer, Head, Reply, Service, Twist, caller, request_id};
+use crate::aws_wire::{Answer, Head, ReadFault, Reply, Service, caller, request_id};
 
 /// A parsed call.
 pub(super) struct Call {
@@ -37,7 +37,7 @@ impl Query {
         self.error(head, &fault.code, fault.status(), &fault.message)
     }
 
-    fn answer(&self, call: &Call, twist: &Twist) -> Outcome {
+    fn answer(&self, call: &Call, read_fault: &ReadFault) -> Outcome {
         let shared = &self.0;
         let account = &shared.options.account;
         let (op, params) = (call.head.op.as_str(), &call.params);
@@ -45,17 +45,17 @@ impl Query {
             ("sts", _) => who::sts(account, op, &call.caller),
             ("iam", _) => who::iam(account, op, params),
             (_, "RunInstances") => launch::launch(shared, params, &call.caller),
-            _ => self.others(op, params, &call.caller, twist),
+            _ => self.others(op, params, &call.caller, read_fault),
         }
     }
 
-    fn others(&self, op: &str, params: &Params, caller: &str, twist: &Twist) -> Outcome {
+    fn others(&self, op: &str, params: &Params, caller: &str, read_fault: &ReadFault) -> Outcome {
         let shared = &self.0;
         if let Err(fault) = who::may(&shared.options, caller, &format!("ec2:{op}"), "*") {
             return Outcome::from(fault);
         }
         match op {
-            "DescribeInstances" => describe::describe(shared, params, twist),
+            "DescribeInstances" => describe::describe(shared, params, read_fault),
             "TerminateInstances" => terminate::terminate(shared, params),
             "CreateTags" | "DeleteTags" => {
                 shared.state().breaks("tags at launch only", op);
@@ -104,9 +104,9 @@ impl Service for Query {
         }
     }
 
-    fn carry_out<'a>(&'a self, call: &'a Call, twist: &'a Twist) -> Answer<'a> {
+    fn carry_out<'a>(&'a self, call: &'a Call, read_fault: &'a ReadFault) -> Answer<'a> {
         Box::pin(async move {
-            let outcome = self.answer(call, twist);
+            let outcome = self.answer(call, read_fault);
             let mut reply = match &outcome.result {
                 Ok(parts) => written(&call.head, parts.clone()),
                 Err(fault) => self.refuse(&call.head, fault),

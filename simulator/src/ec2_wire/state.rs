@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, Boot, ClassName, InstanceId, InstanceState, Machine as Kind, Market, Placement,
-    RunName, Runner, Secret, Slot, Uid8,
+    Attempt, AttemptId, Boot, ClassName, MachineId, MachineSpec as Kind, MachineState, Market,
+    Placement, RunName, Runner, Secret, Uid8,
 };
 
 use super::bucket::Buckets;
@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::recipe::Recipe;
 use super::{Ec2Options, Violation};
 use crate::aws_wire::draw;
-use crate::cloud::machine::Fate;
+use crate::cloud::machine::MachineOutcome;
 use crate::cloud::{Cloud, Config};
 use crate::forge::Forge;
 
@@ -49,7 +49,7 @@ pub(super) struct Record {
 /// The state behind the mutex.
 pub(super) struct State {
     pub(super) cloud: Cloud,
-    pub(super) records: BTreeMap<InstanceId, Record>,
+    pub(super) records: BTreeMap<MachineId, Record>,
     pub(super) buckets: Buckets,
     pub(super) violations: Vec<Violation>,
     pub(super) impaired: BTreeSet<String>,
@@ -150,25 +150,25 @@ impl State {
         now: Timestamp,
         recipe: &Arc<Recipe>,
         foreign: bool,
-    ) -> Result<(Vec<InstanceId>, bool), crate::cloud::Refused> {
+    ) -> Result<(Vec<MachineId>, bool), crate::cloud::Refused> {
         let identity = Identity::read(&recipe.user_data);
-        let (slot, placement, attempt) = attempt(now, recipe, identity.as_ref());
+        let (attempt_id, placement, attempt) = attempt(now, recipe, identity.as_ref());
         let played = options.forge.is_some() && identity.is_some();
-        let fate = if played {
+        let outcome = if played {
             let quick = |wait| options.quick(wait);
-            let Fate { starts_in, .. } = options.fate;
-            Fate {
+            let MachineOutcome { starts_in, .. } = options.outcome;
+            MachineOutcome {
                 boots_in: quick(options.boots_in),
                 starts_in: quick(starts_in),
-                ..options.fate.clone()
+                ..options.outcome.clone()
             }
         } else {
             // Only its guest or an external command ends it.
-            Fate {
+            MachineOutcome {
                 boots_in: options.quick(options.boots_in),
                 never_online: true,
                 ignores_timer: true,
-                ..Fate::default()
+                ..MachineOutcome::default()
             }
         };
         let wanted = crate::cloud::admission::Ask {
@@ -179,8 +179,8 @@ impl State {
             least: recipe.count.0,
             most: recipe.count.1,
         };
-        let ask = crate::cloud::Launch { slot: &slot, placement, attempt: &attempt };
-        let (ids, made) = self.cloud.run(now, &wanted, ask, &fate)?;
+        let ask = crate::cloud::Launch { attempt_id: &attempt_id, placement, attempt: &attempt };
+        let (ids, made) = self.cloud.run(now, &wanted, ask, &outcome)?;
         if made {
             self.reservations += 1;
             for (index, id) in ids.iter().enumerate() {
@@ -200,7 +200,7 @@ impl State {
         options: &Ec2Options,
         now: Timestamp,
         recipe: &Arc<Recipe>,
-        id: &InstanceId,
+        id: &MachineId,
         index: usize,
         foreign: bool,
     ) {
@@ -237,9 +237,9 @@ impl State {
     pub(super) fn seen(
         &self,
         now: Timestamp,
-        id: &InstanceId,
+        id: &MachineId,
         older: SignedDuration,
-    ) -> Option<InstanceState> {
+    ) -> Option<MachineState> {
         let record = self.records.get(id)?;
         let machine = self.cloud.machine(id)?;
         let kept = self.cloud.config.listed_after_end;
@@ -253,15 +253,20 @@ impl State {
 
 /// Returns the machine as the cloud's own model knows it: by the tags and the identity in its user
 /// data, or a placeholder if they are missing.
-fn attempt(now: Timestamp, recipe: &Recipe, identity: Option<&Identity>) -> (Slot, u32, Attempt) {
+fn attempt(
+    now: Timestamp,
+    recipe: &Recipe,
+    identity: Option<&Identity>,
+) -> (AttemptId, u32, Attempt) {
     let tags = recipe.instance_tags();
     let tag = |name: &str| tags.get(&format!("tinqs-ci/{name}")).map(String::as_str);
-    let nobody = || Slot { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
-    let slot: Slot = tag("slot").and_then(|text| text.parse().ok()).unwrap_or_else(nobody);
+    let nobody = || AttemptId { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
+    let attempt_id: AttemptId =
+        tag("attempt").and_then(|text| text.parse().ok()).unwrap_or_else(nobody);
     let runner = Runner {
         id: identity.map_or(0, |i| i.id),
         uuid: identity.map_or_else(String::new, |i| i.uuid.clone()),
-        name: slot.to_string(),
+        name: attempt_id.to_string(),
         labels: identity.map_or_else(Vec::new, |i| i.labels.clone()),
         token: Secret::new(identity.map_or("", |i| i.token.as_str())),
     };
@@ -275,7 +280,7 @@ fn attempt(now: Timestamp, recipe: &Recipe, identity: Option<&Identity>) -> (Slo
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let attempt = Attempt {
-        number: slot.number,
+        number: attempt_id.number,
         decided_at: now,
         class: ClassName(tag("class").unwrap_or_default().to_owned()),
         runner,
@@ -288,5 +293,5 @@ fn attempt(now: Timestamp, recipe: &Recipe, identity: Option<&Identity>) -> (Slo
         placements: vec![placement],
         ended: None,
     };
-    (slot, 0, attempt)
+    (attempt_id, 0, attempt)
 }

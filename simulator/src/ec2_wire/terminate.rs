@@ -1,7 +1,7 @@
 //! `TerminateInstances`.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::InstanceId;
+use tinqs_ci_reconciler::model::MachineId;
 
 use super::error::Fault;
 use super::ids::{impaired, not_found, unavailable, well_formed};
@@ -54,18 +54,18 @@ fn check(
     params: &Params,
     ids: &[&str],
     now: Timestamp,
-) -> Result<Vec<InstanceId>, Fault> {
+) -> Result<Vec<MachineId>, Fault> {
     params.need("InstanceId.1")?;
     if ids.len() > MOST_IDS {
         return Err(Fault::new("InvalidParameterValue", format!("more than {MOST_IDS} ids")));
     }
     ids.iter().try_for_each(|id| well_formed(id))?;
-    let all: Vec<InstanceId> = ids.iter().map(|id| InstanceId((*id).to_owned())).collect();
+    let all: Vec<MachineId> = ids.iter().map(|id| MachineId((*id).to_owned())).collect();
     if all.iter().any(|id| impaired(state, id)) {
         return Err(unavailable());
     }
     let unseen =
-        |id: &&str| state.seen(now, &InstanceId((*id).to_owned()), SignedDuration::ZERO).is_none();
+        |id: &&str| state.seen(now, &MachineId((*id).to_owned()), SignedDuration::ZERO).is_none();
     let missing: Vec<&str> = ids.iter().copied().filter(unseen).collect();
     if !missing.is_empty() {
         return Err(not_found(&missing));
@@ -76,7 +76,7 @@ fn check(
     Ok(all)
 }
 
-fn judge(state: &mut State, shared: &Shared, id: &InstanceId) {
+fn judge(state: &mut State, shared: &Shared, id: &MachineId) {
     let Some(record) = state.records.get(id) else { return };
     let tags = record.recipe.instance_tags();
     let installation = &shared.options.installation;

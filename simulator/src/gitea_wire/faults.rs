@@ -67,25 +67,25 @@ impl Mixture {
         self.struck
     }
 
-    fn draw(&mut self) -> (Weather, Duration) {
+    fn draw(&mut self) -> (RequestFault, Duration) {
         let (hit, kind) = (self.rng.below(100), self.rng.next());
         let count = u64::try_from(self.kinds.len()).unwrap_or(u64::MAX);
         let at = usize::try_from(kind.checked_rem(count).unwrap_or_default()).unwrap_or_default();
         let Some(fault) = self.kinds.get(at).filter(|_| hit < self.percent) else {
-            return (Weather::Fine, Duration::ZERO);
+            return (RequestFault::Fine, Duration::ZERO);
         };
         self.struck += 1;
         match *fault {
             Fault::Delay(most) => {
                 let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1);
-                (Weather::Fine, Duration::from_millis(self.rng.below(millis + 1)))
+                (RequestFault::Fine, Duration::from_millis(self.rng.below(millis + 1)))
             }
-            Fault::Error => (Weather::Error, Duration::ZERO),
-            Fault::Unavailable => (Weather::Fail, Duration::ZERO),
-            Fault::Html => (Weather::Html, Duration::ZERO),
-            Fault::Half => (Weather::Half, Duration::ZERO),
-            Fault::Lost => (Weather::Lost, Duration::ZERO),
-            Fault::Reset => (Weather::Cut, Duration::ZERO),
+            Fault::Error => (RequestFault::Error, Duration::ZERO),
+            Fault::Unavailable => (RequestFault::Fail, Duration::ZERO),
+            Fault::Html => (RequestFault::Html, Duration::ZERO),
+            Fault::Half => (RequestFault::Half, Duration::ZERO),
+            Fault::Lost => (RequestFault::Lost, Duration::ZERO),
+            Fault::Reset => (RequestFault::Cut, Duration::ZERO),
         }
     }
 }
@@ -101,7 +101,7 @@ impl Eq for Mixture {}
 
 /// The effect of the faults on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weather {
+pub(super) enum RequestFault {
     Fine,
     Fail,
     Error,
@@ -113,29 +113,29 @@ pub(super) enum Weather {
 
 impl Faults {
     /// Returns the effect on a request with this path, and its delay. Decrements `fail_next`.
-    pub(super) fn strike(&mut self, path: &str) -> (Weather, Duration) {
+    pub(super) fn strike(&mut self, path: &str) -> (RequestFault, Duration) {
         if self.down {
-            return (Weather::Cut, Duration::ZERO);
+            return (RequestFault::Cut, Duration::ZERO);
         }
         let touched = self.only.as_ref().is_none_or(|only| path.contains(only.as_str()));
         if !touched || self.spared.iter().any(|spared| path.contains(spared.as_str())) {
-            return (Weather::Fine, Duration::ZERO);
+            return (RequestFault::Fine, Duration::ZERO);
         }
-        let weather = if self.fail_next > 0 {
+        let fault = if self.fail_next > 0 {
             self.fail_next -= 1;
-            Weather::Fail
+            RequestFault::Fail
         } else if self.reset {
-            Weather::Cut
+            RequestFault::Cut
         } else if self.html_500 {
-            Weather::Html
+            RequestFault::Html
         } else if self.half_answer {
-            Weather::Half
+            RequestFault::Half
         } else {
-            let (weather, wait) =
-                self.mixture.as_mut().map_or((Weather::Fine, Duration::ZERO), Mixture::draw);
-            return (weather, self.delay + wait);
+            let (fault, wait) =
+                self.mixture.as_mut().map_or((RequestFault::Fine, Duration::ZERO), Mixture::draw);
+            return (fault, self.delay + wait);
         };
-        (weather, self.delay)
+        (fault, self.delay)
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
             let mut faults = Faults { spared, mixture, ..Faults::default() };
             let drawn: Vec<_> = (0..2_000).map(|_| faults.strike("/api")).collect();
             let before = faults.clone();
-            assert_eq!(faults.strike("/x/FetchTask"), (Weather::Fine, Duration::ZERO));
+            assert_eq!(faults.strike("/x/FetchTask"), (RequestFault::Fine, Duration::ZERO));
             assert_eq!(faults, before, "a spared request draws nothing");
             (drawn, faults.mixture.map_or(0, |m| m.struck()))
         };
@@ -169,15 +169,15 @@ mod tests {
         assert_eq!(history(1), (drawn.clone(), struck));
         assert_ne!(history(2).0, drawn);
         assert!((500..700).contains(&struck), "{struck} of 2000 at 30 %");
-        for weather in [
-            Weather::Error,
-            Weather::Fail,
-            Weather::Html,
-            Weather::Half,
-            Weather::Lost,
-            Weather::Cut,
+        for fault in [
+            RequestFault::Error,
+            RequestFault::Fail,
+            RequestFault::Html,
+            RequestFault::Half,
+            RequestFault::Lost,
+            RequestFault::Cut,
         ] {
-            assert!(drawn.iter().filter(|(w, _)| *w == weather).count() > 40, "{weather:?}");
+            assert!(drawn.iter().filter(|(w, _)| *w == fault).count() > 40, "{fault:?}");
         }
         assert!(drawn.iter().all(|(_, delay)| *delay <= wait));
         assert!(drawn.iter().filter(|(_, delay)| !delay.is_zero()).count() > 40);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_mixture_without_kinds_has_no_faults() {
         let mut none = Mixture::new(1, 100, []);
-        assert_eq!(none.draw(), (Weather::Fine, Duration::ZERO));
+        assert_eq!(none.draw(), (RequestFault::Fine, Duration::ZERO));
         assert_eq!(none.struck(), 0);
     }
 }

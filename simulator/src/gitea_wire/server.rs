@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::call::Call;
-use super::faults::Weather;
+use super::faults::RequestFault;
 use super::{Shared, api, rpc};
 use crate::loopback::{CUT, Gate, HALF, Switch};
 
@@ -43,7 +43,7 @@ async fn handle(
     request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    let (weather, delay) = {
+    let (fault, delay) = {
         let mut state = shared.state();
         *state.counters.calls.entry(api::route(request.method(), &path)).or_default() += 1;
         state.faults.strike(&path)
@@ -55,32 +55,32 @@ async fn handle(
         switch.set(CUT);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    match weather {
-        Weather::Fine => answer(&shared, request).await,
-        Weather::Fail => {
+    match fault {
+        RequestFault::Fine => answer(&shared, request).await,
+        RequestFault::Fail => {
             let body = json!({"message": "service unavailable"});
             (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
         }
-        Weather::Error => {
+        RequestFault::Error => {
             let body = json!({"message": "internal server error"});
             (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(body)).into_response()
         }
-        Weather::Html => {
+        RequestFault::Html => {
             let page = "<html><head><title>502</title></head><body>bad gateway</body></html>";
             let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
             (StatusCode::INTERNAL_SERVER_ERROR, kind, page).into_response()
         }
-        Weather::Half => {
+        RequestFault::Half => {
             let response = answer(&shared, request).await;
             switch.set(HALF);
             response
         }
-        Weather::Lost => {
+        RequestFault::Lost => {
             let response = answer(&shared, request).await;
             switch.set(CUT);
             response
         }
-        Weather::Cut => {
+        RequestFault::Cut => {
             switch.set(CUT);
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Report;
 use tinqs_ci_reconciler::model::{
-    Attempt, ClassName, Phase, Placement, Reason, Run, RunName, Slot, decode, encode, serving,
+    Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
 };
 use tinqs_ci_reconciler::ports::Expect;
 
 use super::Laws;
-use crate::cloud::machine::Machine;
+use crate::cloud::machine::SimulatedMachine;
 use crate::executor::Group;
 
 /// Five writes: an attempt with two placements, its machine, its end, and the start of the next. A
@@ -33,7 +33,7 @@ pub struct RetireTruth {
 #[derive(Clone, Copy, Debug)]
 pub struct TerminateTruth<'a> {
     /// The machine.
-    pub machine: &'a Machine,
+    pub machine: &'a SimulatedMachine,
     /// Whether a person requested it.
     pub by_person: bool,
     /// Whether its registration is at the forge.
@@ -85,35 +85,36 @@ impl Laws {
     }
 
     fn on_attempt(&mut self, now: Timestamp, run: &Run, attempt: &Attempt) {
-        let slot = run.slot(attempt.number);
+        let attempt_id = run.attempt_id(attempt.number);
         let about = run.name.to_string();
         if self.scrambled.contains(&run.name) {
-            self.attempts.insert(slot, attempt.clone());
+            self.attempts.insert(attempt_id, attempt.clone());
             return;
         }
         if attempt.number >= run.status.next || attempt.placements.is_empty() {
-            let what = format!("{slot}: its number is not below `next`, or it has no placement");
+            let what =
+                format!("{attempt_id}: its number is not below `next`, or it has no placement");
             self.broken("L4", now, &about, what);
         }
-        if let Some(known) = self.attempts.get(&slot) {
+        if let Some(known) = self.attempts.get(&attempt_id) {
             if let Some(what) = changed(known, attempt) {
-                self.broken("L4", now, &about, format!("{slot}: its {what} changed"));
+                self.broken("L4", now, &about, format!("{attempt_id}: its {what} changed"));
             }
         } else {
             let highest = self.highest.entry((run.name.clone(), run.uid)).or_insert(0);
             let grew = attempt.number > *highest;
             *highest = attempt.number.max(*highest);
             if !grew {
-                self.broken("L4", now, &about, format!("{slot}: a number was used again"));
+                self.broken("L4", now, &about, format!("{attempt_id}: a number was used again"));
             }
         }
-        self.attempts.insert(slot, attempt.clone());
+        self.attempts.insert(attempt_id, attempt.clone());
     }
 
     /// Counts an attempt that begins after the whole wait for a displacing job's machine was in
     /// vain.
     fn count_vain(&mut self, before: Option<&Run>, run: &Run, attempt: &Attempt) {
-        let waited = before.filter(|run| run.status.reason() == Some(Reason::SpareExpected));
+        let waited = before.filter(|run| run.status.reason() == Some(Reason::MachineReassigned));
         let last = waited.and_then(|run| run.status.attempt.as_ref());
         let Some((last, ended)) = last.and_then(|last| Some((last.number, last.ended?))) else {
             return;
@@ -128,10 +129,16 @@ impl Laws {
     }
 
     /// L1 and L7: checks a requested launch.
-    pub fn on_launch(&mut self, now: Timestamp, slot: &Slot, placement: u32, attempt: &Attempt) {
-        let about = slot.run.to_string();
-        let Some(recorded) = self.attempts.get(slot) else {
-            self.broken("L1", now, &about, format!("{slot}: launched without a record"));
+    pub fn on_launch(
+        &mut self,
+        now: Timestamp,
+        attempt_id: &AttemptId,
+        placement: u32,
+        attempt: &Attempt,
+    ) {
+        let about = attempt_id.run.to_string();
+        let Some(recorded) = self.attempts.get(attempt_id) else {
+            self.broken("L1", now, &about, format!("{attempt_id}: launched without a record"));
             return;
         };
         let index = usize::try_from(placement).unwrap_or(usize::MAX);
@@ -143,12 +150,12 @@ impl Laws {
             && recorded.class == attempt.class;
         if !same {
             let what =
-                format!("{slot}-{placement}: launched with another machine spec or identity");
+                format!("{attempt_id}-{placement}: launched with another machine spec or identity");
             self.broken("L1", now, &about, what);
         }
-        let scrambled = self.scrambled.contains(&slot.run);
-        if attempt.runner.name != slot.to_string() && !scrambled {
-            let what = format!("{slot}: carries the identity of {}", attempt.runner.name);
+        let scrambled = self.scrambled.contains(&attempt_id.run);
+        if attempt.runner.name != attempt_id.to_string() && !scrambled {
+            let what = format!("{attempt_id}: carries the identity of {}", attempt.runner.name);
             self.broken("L7", now, &about, what);
         }
         let git = attempt.boot.git_token.as_ref().map(|t| t.expose().to_owned());
@@ -157,21 +164,27 @@ impl Laws {
                 "L7",
                 now,
                 &about,
-                format!("{slot}: carries a git credential that is not configured"),
+                format!("{attempt_id}: carries a git credential that is not configured"),
             );
         }
     }
 
     /// Time: a replica requests a launch. It must request none within five minutes of a refusal
     /// that a person must fix.
-    pub fn on_asked(&mut self, now: Timestamp, replica: Group, slot: &Slot, class: &ClassName) {
+    pub fn on_asked(
+        &mut self,
+        now: Timestamp,
+        replica: Group,
+        attempt_id: &AttemptId,
+        class: &ClassName,
+    ) {
         let told = self.stopped.get(&(replica, class.clone()));
         if let Some(ago) = told.map(|at| now.duration_since(*at)).filter(|ago| *ago < STOPPED_FOR) {
             let what = format!(
-                "{slot}: asked again {} s after launches of class {class} were refused permanently",
+                "{attempt_id}: asked again {} s after launches of class {class} were refused permanently",
                 ago.as_secs()
             );
-            self.broken("time", now, slot.run.as_str(), what);
+            self.broken("time", now, attempt_id.run.as_str(), what);
         }
     }
 
@@ -182,12 +195,13 @@ impl Laws {
     }
 
     /// L2: the cloud refused a token that was sent with a different request.
-    pub fn on_other_bytes(&mut self, now: Timestamp, slot: &Slot, placement: u32) {
-        if self.scrambled.contains(&slot.run) {
+    pub fn on_other_bytes(&mut self, now: Timestamp, attempt_id: &AttemptId, placement: u32) {
+        if self.scrambled.contains(&attempt_id.run) {
             return;
         }
-        let what = format!("{slot}-{placement}: the same token was sent with a different request");
-        self.broken("L2", now, slot.run.as_str(), what);
+        let what =
+            format!("{attempt_id}-{placement}: the same token was sent with a different request");
+        self.broken("L2", now, attempt_id.run.as_str(), what);
     }
 
     /// L2 and L6: checks a machine that was created. `live` are all machines that boot or are up,
@@ -195,29 +209,33 @@ impl Laws {
     pub fn on_machine<'a>(
         &mut self,
         now: Timestamp,
-        made: &Machine,
-        live: impl Iterator<Item = (&'a Machine, String)>,
-        all: impl Iterator<Item = &'a Machine>,
+        made: &SimulatedMachine,
+        live: impl Iterator<Item = (&'a SimulatedMachine, String)>,
+        all: impl Iterator<Item = &'a SimulatedMachine>,
     ) {
-        let twins = all.filter(|m| m.slot == made.slot && m.placement == made.placement).count();
+        let twins = all
+            .filter(|m| m.attempt_id == made.attempt_id && m.placement == made.placement)
+            .count();
         if self.twins && twins > 1 {
-            self.twinned.insert(made.slot.clone());
+            self.twinned.insert(made.attempt_id.clone());
         }
         if self.twins || !self.scrambled.is_empty() {
             return;
         }
-        let about = made.slot.run.to_string();
+        let about = made.attempt_id.run.to_string();
         if twins > 1 {
-            let what = format!("{}-{}: {twins} machines for one token", made.slot, made.placement);
+            let what =
+                format!("{}-{}: {twins} machines for one token", made.attempt_id, made.placement);
             self.broken("L2", now, &about, what);
         }
-        let mut live: Vec<(&Machine, String)> = live.collect();
+        let mut live: Vec<(&SimulatedMachine, String)> = live.collect();
         if live.iter().any(|(m, _)| self.orphans.contains(&m.id)) {
             return;
         }
         if let Some(since) = self.configured_at {
             // A limit applies to attempts decided under it.
-            let decided = |m: &Machine| self.attempts.get(&m.slot).map(|a| a.decided_at);
+            let decided =
+                |m: &SimulatedMachine| self.attempts.get(&m.attempt_id).map(|a| a.decided_at);
             live.retain(|(m, _)| decided(m).is_some_and(|at| at > since));
         }
         let own_repo = live.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| repo.clone());
@@ -246,13 +264,15 @@ impl Laws {
         if !machine.is_live() || by_person || now > machine.boot.deadline {
             return;
         }
-        let about = machine.slot.run.to_string();
+        let about = machine.attempt_id.run.to_string();
         if machine.is_busy() {
-            let what = format!("{} {}: terminated mid-job", machine.slot, machine.id);
+            let what = format!("{} {}: terminated mid-job", machine.attempt_id, machine.id);
             self.broken("L3", now, &about, what);
         } else if registered {
-            let what =
-                format!("{} {}: terminated without a permitted reason", machine.slot, machine.id);
+            let what = format!(
+                "{} {}: terminated without a permitted reason",
+                machine.attempt_id, machine.id
+            );
             self.broken("L3", now, &about, what);
         }
     }
@@ -265,8 +285,10 @@ impl Laws {
     /// L3: checks a registration that is about to be retired.
     pub fn on_retire(&mut self, now: Timestamp, id: i64, truth: &RetireTruth) {
         let RetireTruth { name, works, lives } = truth;
-        let about = name.parse::<Slot>().map_or(String::new(), |slot| slot.run.to_string());
-        if name.parse::<Slot>().is_err() {
+        let about = name
+            .parse::<AttemptId>()
+            .map_or(String::new(), |attempt_id| attempt_id.run.to_string());
+        if name.parse::<AttemptId>().is_err() {
             let what = format!("registration {id} `{name}` retired, but not ours");
             self.broken("L5", now, &about, what);
         } else if *works && !self.scrambled(name) {
@@ -278,14 +300,16 @@ impl Laws {
         self.registration_went(now, id);
     }
 
-    fn scrambled(&self, slot: &str) -> bool {
-        slot.parse::<Slot>().is_ok_and(|slot| self.scrambled.contains(&slot.run))
+    fn scrambled(&self, attempt_id: &str) -> bool {
+        attempt_id
+            .parse::<AttemptId>()
+            .is_ok_and(|attempt_id| self.scrambled.contains(&attempt_id.run))
     }
 
     /// Returns whether the cloud duplicated a machine of an attempt ID. A hanging call may create a
     /// duplicate after all others were seen gone, which no controller can know.
-    fn is_twinned(&self, slot: &str) -> bool {
-        slot.parse::<Slot>().is_ok_and(|slot| self.twinned.contains(&slot))
+    fn is_twinned(&self, attempt_id: &str) -> bool {
+        attempt_id.parse::<AttemptId>().is_ok_and(|attempt_id| self.twinned.contains(&attempt_id))
     }
 
     /// Counts a wake-up put into the queue.
@@ -315,14 +339,17 @@ impl Laws {
 
     /// L7: checks that a reconcile report contains no credential.
     pub fn on_report(&mut self, now: Timestamp, report: &Report) {
-        self.looks += 1;
+        self.reconciles += 1;
         let text = serde_json::to_string(report).unwrap_or_default();
-        let first = Slot {
+        let first = AttemptId {
             run: report.name.clone(),
             uid: tinqs_ci_reconciler::model::Uid8(String::new()),
             number: 0,
         };
-        let own = self.attempts.range(first..).take_while(|(slot, _)| slot.run == report.name);
+        let own = self
+            .attempts
+            .range(first..)
+            .take_while(|(attempt_id, _)| attempt_id.run == report.name);
         let leaks = own.map(|(_, a)| a.runner.token.expose()).any(|token| text.contains(token));
         if leaks {
             let what = format!("{}: a report contains a credential", report.name);
@@ -332,7 +359,7 @@ impl Laws {
 
     /// Records that another job displaced this run's job: the writes so far produced that job's
     /// machine.
-    pub fn on_robbed(&mut self, name: &RunName) {
+    pub fn on_displaced(&mut self, name: &RunName) {
         if let Some(times) = self.writes.get_mut(name) {
             let bought = times.len().min(WRITES_OF_A_MACHINE);
             times.drain(..bought);

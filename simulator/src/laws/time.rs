@@ -15,7 +15,7 @@ pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15)
 
 /// Conditions in one minute that no controller can overcome.
 #[derive(Clone, Debug, Default)]
-pub struct Excuse {
+pub struct Allowance {
     /// A port is down: nothing can be observed or changed.
     pub cut_off: bool,
     /// A replica died and lost its cache (since when registrations are missing), or one is paused
@@ -65,7 +65,13 @@ impl Laws {
     }
 
     /// Checks every state that must not last.
-    pub fn every_minute(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge, excuse: &Excuse) {
+    pub fn every_minute(
+        &mut self,
+        now: Timestamp,
+        cloud: &Cloud,
+        forge: &Forge,
+        excuse: &Allowance,
+    ) {
         self.waits(now, forge, excuse);
         let gone: Vec<i64> =
             cloud.live().map(|m| m.runner.id).filter(|id| forge.runner(*id).is_none()).collect();
@@ -78,7 +84,7 @@ impl Laws {
                 // The forge removes the registration when the job ends. If the job itself was
                 // deleted there, the registration stays and the controller cannot know.
                 let since = *self.registration_went.get(&machine.runner.id)?;
-                Some((machine.id.to_string(), machine.slot.run.to_string(), since))
+                Some((machine.id.to_string(), machine.attempt_id.run.to_string(), since))
             })
             .collect();
         self.lingering.retain(|id, _| lingering.iter().any(|(other, _, _)| other == id));
@@ -93,7 +99,7 @@ impl Laws {
         }
     }
 
-    fn waits(&mut self, now: Timestamp, forge: &Forge, excuse: &Excuse) {
+    fn waits(&mut self, now: Timestamp, forge: &Forge, excuse: &Allowance) {
         let mut long = Vec::new();
         let waiting = forge.waiting();
         let served: Vec<_> =

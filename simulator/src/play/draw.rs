@@ -1,7 +1,7 @@
 //! Shared values for drawing histories: times, chance, and the default class.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, Machine, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
 
 use crate::faults::Rng;
 
@@ -26,7 +26,7 @@ pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
 
 /// Returns a class of spot machines, then on demand.
 pub fn linux(keep: SignedDuration) -> Class {
-    let machine = |market, subnet: &str| Machine {
+    let machine = |market, subnet: &str| MachineSpec {
         kind: "t3.small".to_owned(),
         subnet: subnet.to_owned(),
         market,

@@ -13,11 +13,11 @@ use tinqs_ci_reconciler::ports::Clock;
 
 use super::outcome::Outcome;
 use super::people::{self, Pushed};
-use super::profile::{Deed, Profile};
+use super::profile::{Profile, UserAction};
 use super::replica::{self, Replica};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
-use crate::faults::Trouble;
+use crate::faults::OngoingFault;
 use crate::schedule::{MUTATING, Schedule};
 use crate::world::{Demand, Shared, World, forge_of, lock};
 use post::Post;
@@ -25,7 +25,7 @@ use post::Post;
 /// Every replica learns of changed classes within this time.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 /// This long after the faults, no job that can run still waits.
-const HEALED_WITHIN: SignedDuration = SignedDuration::from_mins(60);
+const SETTLED_WITHIN: SignedDuration = SignedDuration::from_mins(60);
 /// This long after the faults, people cancel jobs that cannot run.
 const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
@@ -67,7 +67,7 @@ struct Drive<'a> {
     /// The current classes, and the replicas that have yet to learn of them.
     classes: Vec<Class>,
     hears: Vec<(Timestamp, usize)>,
-    deeds: VecDeque<(Timestamp, Deed)>,
+    user_actions: VecDeque<(Timestamp, UserAction)>,
     /// End of the faults.
     until: Timestamp,
     /// The longest time that a finished run is kept.
@@ -89,34 +89,36 @@ impl<'a> Drive<'a> {
         let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
         let clock = Virtual::starting_at(start);
         let mut rng = crate::faults::Rng::new(seed);
-        let weather = (profile.weather)(&mut rng);
+        let faults = (profile.faults)(&mut rng);
         let line = (profile.line)(&mut rng);
-        let spells = (profile.spells)(&mut rng);
-        let deeds: VecDeque<(Timestamp, Deed)> =
-            (profile.deeds)(&mut rng).into_iter().map(|(at, deed)| (start + at, deed)).collect();
+        let periods = (profile.periods)(&mut rng);
+        let user_actions: VecDeque<(Timestamp, UserAction)> = (profile.user_actions)(&mut rng)
+            .into_iter()
+            .map(|(at, user_action)| (start + at, user_action))
+            .collect();
         let (fewest, most) = profile.replicas;
         let replicas = usize::try_from(fewest + rng.below(most - fewest + 1)).unwrap_or(1);
         let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
         world.forge().config.tasks_version_race = true;
-        let last = deeds.back().map_or(start, |(at, _)| *at);
+        let last = user_actions.back().map_or(start, |(at, _)| *at);
         let until = (last + SignedDuration::from_mins(30)).max(start + profile.lasts);
-        world.faults = crate::faults::Faults { until: Some(until), ..weather };
+        world.faults = crate::faults::FaultProfile { until: Some(until), ..faults };
         world.demand = profile.demand;
-        world.spells = spells
+        world.periods = periods
             .iter()
             .map(|s| (s.trouble, start + s.after, (start + s.after + s.lasts).min(until)))
             .collect();
         world.laws = crate::laws::Laws::new(seed, start);
         world.laws.classes.clone_from(&profile.classes);
         world.laws.waits_at_most = profile.waits_at_most;
-        world.laws.twins = weather.no_tokens;
-        if weather.refuses_capacity() || spells.iter().any(|s| s.trouble == Trouble::Drought) {
+        world.laws.twins = faults.no_tokens;
+        if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {
             world.laws.writes_at_most = (60, SignedDuration::from_hours(1));
         }
         world.laws.git_token = Some("git-secret".to_owned());
         world.cloud.add_foreign();
-        let configured = deeds.iter().filter_map(|(_, deed)| match deed {
-            Deed::Configure(classes) => Some(classes),
+        let configured = user_actions.iter().filter_map(|(_, user_action)| match user_action {
+            UserAction::Configure(classes) => Some(classes),
             _ => None,
         });
         let classes = configured.chain([&profile.classes]).flatten();
@@ -130,7 +132,7 @@ impl<'a> Drive<'a> {
             restarts: (0..replicas).map(|n| (start, n)).collect(),
             classes: profile.classes.clone(),
             hears: Vec::new(),
-            deeds,
+            user_actions,
             until,
             keep,
             webhooks: BTreeMap::new(),
@@ -144,7 +146,7 @@ impl<'a> Drive<'a> {
         };
         let faults = lock(&drive.world).faults;
         let name = profile.name;
-        let line = format!("seed {seed} {name} {line:?} {replicas} {faults:?} {spells:?}");
+        let line = format!("seed {seed} {name} {line:?} {replicas} {faults:?} {periods:?}");
         lock(&drive.world).tell(&line);
         drive.restart(start);
         drive
@@ -211,7 +213,7 @@ impl<'a> Drive<'a> {
     fn is_quiet(&self) -> bool {
         let world = lock(&self.world);
         let forge = world.forge();
-        self.deeds.is_empty()
+        self.user_actions.is_empty()
             && self.until <= world.now()
             && forge.jobs().all(|job| job.status.is_done())
             && world.cloud.live().next().is_none()
@@ -255,9 +257,9 @@ impl<'a> Drive<'a> {
         let own = lock(&self.world).next_event();
         let restart = self.restarts.iter().map(|(at, _)| *at).min();
         let webhook = self.webhooks.keys().next().map(|(at, _)| *at);
-        let deed = self.deeds.front().map(|(at, _)| *at);
+        let user_action = self.user_actions.front().map(|(at, _)| *at);
         let hears = self.hears.iter().map(|(at, _)| *at).min();
-        let others = [self.executor.next_timer(), restart, webhook, deed, hears];
+        let others = [self.executor.next_timer(), restart, webhook, user_action, hears];
         others.into_iter().flatten().fold(own, Timestamp::min)
     }
 
@@ -293,8 +295,8 @@ impl<'a> Drive<'a> {
         let mut world = lock(&self.world);
         // Under a limit, the length of the queue is the operator's choice.
         let limited = world.laws.classes.iter().any(Class::has_limit);
-        if now >= self.until + HEALED_WITHIN && !limited {
-            world.laws.waits_at_most = world.laws.waits_at_most.min(HEALED_WITHIN);
+        if now >= self.until + SETTLED_WITHIN && !limited {
+            world.laws.waits_at_most = world.laws.waits_at_most.min(SETTLED_WITHIN);
         }
         if now >= self.until + CLEARED_UP_AFTER {
             people::clear_up(&mut world, now);
@@ -313,9 +315,9 @@ impl<'a> Drive<'a> {
 
     /// Performs people's actions; replicas learn of changed classes one by one.
     fn act(&mut self, now: Timestamp) {
-        while let Some((_, deed)) = self.deeds.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, user_action)) = self.user_actions.pop_front_if(|(at, _)| *at <= now) {
             let mut world = lock(&self.world);
-            if let Some(classes) = people::act(&mut world, &mut self.pushed, deed) {
+            if let Some(classes) = people::act(&mut world, &mut self.pushed, user_action) {
                 let known_at = now + HEARD_WITHIN + SignedDuration::from_mins(2);
                 world.laws.on_configured(&classes, known_at);
                 self.classes = classes;

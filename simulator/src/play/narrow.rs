@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName};
 
-use super::deeds;
 use super::draw::{KEEP, linux, minutes, seconds};
-use super::profile::{Deed, Profile};
-use crate::faults::{Faults, Rng};
+use super::profile::{Profile, UserAction};
+use super::user_actions;
+use crate::faults::{FaultProfile, Rng};
 
 impl Profile {
     /// Records are removed a minute after their jobs, and jobs are rerun under their IDs later.
@@ -16,13 +16,13 @@ impl Profile {
         class.limit = Some(6);
         Self {
             name: "forgetful",
-            weather: |_| Faults {
+            faults: |_| FaultProfile {
                 pause: 0.01,
                 slow: 0.01,
                 wake_doubled: 0.5,
                 wake_late: 0.5,
                 list_lag: seconds(20),
-                ..Faults::default()
+                ..FaultProfile::default()
             },
             classes: vec![class],
             ..Self::pause()
@@ -33,7 +33,7 @@ impl Profile {
     pub fn hidden() -> Self {
         Self {
             name: "hidden",
-            weather: |_| Faults { list_lag: seconds(290), ..Faults::default() },
+            faults: |_| FaultProfile { list_lag: seconds(290), ..FaultProfile::default() },
             waits_at_most: minutes(6 * 60),
             ..Self::limits()
         }
@@ -44,10 +44,10 @@ impl Profile {
     pub fn hidden_replies() -> Self {
         Self {
             name: "hidden_replies",
-            weather: |_| Faults {
+            faults: |_| FaultProfile {
                 list_lag: seconds(290),
                 cloud_reply_lost: 0.3,
-                ..Faults::default()
+                ..FaultProfile::default()
             },
             ..Self::hide()
         }
@@ -57,7 +57,7 @@ impl Profile {
     pub fn omitted_runners() -> Self {
         Self {
             name: "omitted_runners",
-            weather: |_| Faults { runner_omitted: 0.3, ..Faults::default() },
+            faults: |_| FaultProfile { runner_omitted: 0.3, ..FaultProfile::default() },
             ..Self::lost_reply()
         }
     }
@@ -69,11 +69,11 @@ impl Profile {
         class.limit = Some(4);
         Self {
             name: "late_launches",
-            weather: |_| Faults {
+            faults: |_| FaultProfile {
                 launch_refused: 0.5,
                 cloud_slow: 0.1,
                 wake_doubled: 0.5,
-                ..Faults::default()
+                ..FaultProfile::default()
             },
             classes: vec![class],
             waits_at_most: minutes(12 * 60),
@@ -86,8 +86,12 @@ impl Profile {
     pub fn restless() -> Self {
         Self {
             name: "restless",
-            weather: |_| Faults { reply_lost: 0.1, list_lag: seconds(290), ..Faults::default() },
-            deeds: in_turns,
+            faults: |_| FaultProfile {
+                reply_lost: 0.1,
+                list_lag: seconds(290),
+                ..FaultProfile::default()
+            },
+            user_actions: in_turns,
             classes: classes(0),
             waits_at_most: minutes(12 * 60),
             ..Self::steal()
@@ -115,11 +119,11 @@ impl Profile {
         class.limit = Some(6);
         Self {
             name: "contended",
-            weather: |_| Faults {
+            faults: |_| FaultProfile {
                 refused: 0.05,
                 reply_lost: 0.15,
                 crash: 0.002,
-                ..Faults::default()
+                ..FaultProfile::default()
             },
             classes: vec![class],
             waits_at_most: minutes(12 * 60),
@@ -131,7 +135,7 @@ impl Profile {
     pub fn alone() -> Self {
         Self {
             name: "alone",
-            weather: |_| Faults { crash: 0.01, webhook_lost: 1.0, ..Faults::default() },
+            faults: |_| FaultProfile { crash: 0.01, webhook_lost: 1.0, ..FaultProfile::default() },
             replicas: (1, 1),
             waits_at_most: minutes(60),
             ..Self::crash()
@@ -145,7 +149,7 @@ impl Profile {
         class.times.give_up_after = minutes(45);
         Self {
             name: "push_stillborn",
-            weather: |_| Faults { stillborn: 0.4, ..Faults::default() },
+            faults: |_| FaultProfile { stillborn: 0.4, ..FaultProfile::default() },
             classes: vec![class],
             waits_at_most: minutes(60),
             ..Self::push()
@@ -184,13 +188,13 @@ fn classes(turn: usize) -> Vec<Class> {
 }
 
 /// Bursts, and classes that alternate.
-fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, Deed)> {
-    let mut deeds = deeds::bursts(rng);
+fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
+    let mut user_actions = user_actions::bursts(rng);
     let mut at = minutes(2);
     for turn in 1..40 {
-        deeds.push((at, Deed::Configure(classes(turn))));
+        user_actions.push((at, UserAction::Configure(classes(turn))));
         at += rng.between(minutes(3), minutes(8));
     }
-    deeds.sort_by_key(|(at, _)| *at);
-    deeds
+    user_actions.sort_by_key(|(at, _)| *at);
+    user_actions
 }

@@ -50,7 +50,7 @@ pub struct Outcome {
     /// How often each fault occurred.
     pub struck: BTreeMap<&'static str, u64>,
     /// Number of reconciles.
-    pub looks: u64,
+    pub reconciles: u64,
     /// Length of the history in simulated time.
     pub simulated: SignedDuration,
 }

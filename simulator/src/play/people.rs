@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, Run, RunName};
 use tinqs_ci_reconciler::ports::Expect;
 
-use super::profile::Deed;
+use super::profile::UserAction;
 use super::scramble::scramble;
 use crate::forge::{JobRow, Status};
 use crate::world::{World, lock};
@@ -13,21 +13,25 @@ use crate::world::{World, lock};
 pub(super) type Pushed = Vec<i64>;
 
 /// Performs an action. Returns the classes that replicas must learn of.
-pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<Vec<Class>> {
+pub(super) fn act(
+    world: &mut World,
+    pushed: &mut Pushed,
+    user_action: UserAction,
+) -> Option<Vec<Class>> {
     let now = world.now();
     let ago = |n: usize| pushed.iter().rev().nth(n).copied();
-    world.tell(&format!("people: {}", describe(&deed)));
-    match deed {
-        Deed::Push { repo, jobs } => {
+    world.tell(&format!("people: {}", describe(&user_action)));
+    match user_action {
+        UserAction::Push { repo, jobs } => {
             let ids = world.forge().push(now, &repo, &jobs);
             pushed.extend(ids);
         }
-        Deed::Cancel(n) => {
+        UserAction::Cancel(n) => {
             if let Some(id) = ago(n) {
                 world.forge().cancel(now, id);
             }
         }
-        Deed::Rerun(n) => {
+        UserAction::Rerun(n) => {
             if let Some(id) = ago(n) {
                 let new = world.forge().rerun(now, id);
                 if new != id {
@@ -35,17 +39,17 @@ pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<
                 }
             }
         }
-        Deed::Delete { ago: n, now: end } => {
+        UserAction::Delete { ago: n, now: end } => {
             with_record(world, ago(n), |run| run.delete(now, end));
         }
-        Deed::Retry(n) => with_record(world, ago(n), |run| run.retry(now)),
-        Deed::Terminate(n) => {
+        UserAction::Retry(n) => with_record(world, ago(n), |run| run.retry(now)),
+        UserAction::Terminate(n) => {
             let ids: Vec<_> = world.cloud.live().map(|m| m.id.clone()).collect();
             if let Some(id) = ids.get(n % ids.len().max(1)) {
                 world.cloud.terminate(now, id);
             }
         }
-        Deed::Forget(n) => {
+        UserAction::Forget(n) => {
             if let Some(id) = ago(n) {
                 let mut forge = world.forge();
                 forge.forget_job(id);
@@ -58,15 +62,15 @@ pub(super) fn act(world: &mut World, pushed: &mut Pushed, deed: Deed) -> Option<
                 }
             }
         }
-        Deed::RemoveRepo(repo) => world.forge().remove_repo(&repo),
-        Deed::Configure(classes) => return Some(classes),
-        Deed::LoseRecords => {
+        UserAction::RemoveRepo(repo) => world.forge().remove_repo(&repo),
+        UserAction::Configure(classes) => return Some(classes),
+        UserAction::LoseRecords => {
             let World { cloud, laws, records, .. } = world;
             laws.on_lost_table(cloud.live().map(|m| m.id.clone()));
             records.lose_all();
             world.count("records_lost");
         }
-        Deed::Scramble(percent) => {
+        UserAction::Scramble(percent) => {
             let runs: Vec<Run> = world.records.runs().cloned().collect();
             for run in runs {
                 if world.rng.below(100) < percent {
@@ -95,10 +99,10 @@ fn with_record(world: &mut World, job: Option<i64>, change: impl FnOnce(&mut Run
     }
 }
 
-fn describe(deed: &Deed) -> String {
-    match deed {
-        Deed::Push { repo, jobs } => format!("push {} jobs to {repo}", jobs.len()),
-        Deed::Configure(classes) => {
+fn describe(user_action: &UserAction) -> String {
+    match user_action {
+        UserAction::Push { repo, jobs } => format!("push {} jobs to {repo}", jobs.len()),
+        UserAction::Configure(classes) => {
             let names: Vec<String> = classes
                 .iter()
                 .map(|c| format!("{} limit {:?} repo {:?}", c.name, c.limit, c.repo_limit))

@@ -4,13 +4,13 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::Class;
 
-use crate::faults::{Faults, Rng, Spell};
+use crate::faults::{FaultPeriod, FaultProfile, Rng};
 use crate::forge::{JobSpec, Line};
 use crate::world::Demand;
 
 /// An action of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum UserAction {
     /// Push a commit whose workflow has these jobs.
     Push {
         /// Repository.
@@ -51,11 +51,11 @@ pub struct Profile {
     /// Name.
     pub name: &'static str,
     /// Fault probabilities while jobs arrive, drawn for each seed.
-    pub weather: fn(&mut Rng) -> Faults,
+    pub faults: fn(&mut Rng) -> FaultProfile,
     /// Periods in which one thing fails.
-    pub spells: fn(&mut Rng) -> Vec<Spell>,
+    pub periods: fn(&mut Rng) -> Vec<FaultPeriod>,
     /// Actions of people, each with its time after the start.
-    pub deeds: fn(&mut Rng) -> Vec<(SignedDuration, Deed)>,
+    pub user_actions: fn(&mut Rng) -> Vec<(SignedDuration, UserAction)>,
     /// Minimum duration of the faults.
     pub lasts: SignedDuration,
     /// The classes.

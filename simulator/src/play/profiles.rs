@@ -4,21 +4,21 @@ mod machines;
 
 use jiff::SignedDuration;
 
-use super::deeds;
 use super::draw::{KEEP, hours, linux, minutes, pick, seconds};
 use super::profile::Profile;
-use crate::faults::{Faults, Port, Rng, Spell, Trouble};
+use super::user_actions;
+use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::Line;
 use crate::world::Demand;
 
 /// Duration of the faults.
 const LASTS: SignedDuration = SignedDuration::from_hours(6);
 
-fn fair(_: &mut Rng) -> Faults {
-    Faults::default()
+fn fair(_: &mut Rng) -> FaultProfile {
+    FaultProfile::default()
 }
 
-fn no_spells(_: &mut Rng) -> Vec<Spell> {
+fn no_periods(_: &mut Rng) -> Vec<FaultPeriod> {
     Vec::new()
 }
 
@@ -30,8 +30,8 @@ fn any_line(rng: &mut Rng) -> Line {
     [Line::V1_25, Line::V1_26, Line::V1_27][pick(rng, 3)]
 }
 
-fn down(port: Port, after: SignedDuration, lasts: SignedDuration) -> Spell {
-    Spell { trouble: Trouble::Down(port), after, lasts }
+fn down(port: Port, after: SignedDuration, lasts: SignedDuration) -> FaultPeriod {
+    FaultPeriod { trouble: OngoingFault::Down(port), after, lasts }
 }
 
 impl Profile {
@@ -39,9 +39,9 @@ impl Profile {
     pub fn calm() -> Self {
         Self {
             name: "calm",
-            weather: fair,
-            spells: no_spells,
-            deeds: deeds::far_apart,
+            faults: fair,
+            periods: no_periods,
+            user_actions: user_actions::far_apart,
             lasts: SignedDuration::ZERO,
             classes: vec![linux(hours(48))],
             replicas: (1, 3),
@@ -56,7 +56,7 @@ impl Profile {
     pub fn steal() -> Self {
         Self {
             name: "steal",
-            deeds: deeds::bursts,
+            user_actions: user_actions::bursts,
             lasts: LASTS,
             classes: vec![linux(KEEP)],
             replicas: (3, 3),
@@ -66,117 +66,117 @@ impl Profile {
     }
 
     /// Six hours, three replicas and actions of people: the base of most profiles.
-    fn mixed(name: &'static str, weather: fn(&mut Rng) -> Faults, waits_at_most: i64) -> Self {
+    fn mixed(name: &'static str, faults: fn(&mut Rng) -> FaultProfile, waits_at_most: i64) -> Self {
         let waits_at_most = minutes(waits_at_most);
-        Self { name, weather, deeds: deeds::mixed, waits_at_most, ..Self::steal() }
+        Self { name, faults, user_actions: user_actions::mixed, waits_at_most, ..Self::steal() }
     }
 
     /// Webhooks are lost, late or duplicated.
     pub fn webhooks_lost() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             webhook_lost: [0.2, 0.5, 1.0][pick(rng, 3)],
             webhook_doubled: 0.1,
             webhook_late: 0.2,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("webhooks_lost", weather, 10)
+        Self::mixed("webhooks_lost", faults, 10)
     }
 
     /// Wake-ups are lost, late or duplicated.
     pub fn wakes_lost() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             wake_lost: [0.2, 0.5, 0.8][pick(rng, 3)],
             wake_doubled: 0.2,
             wake_late: 0.3,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("wakes_lost", weather, 60)
+        Self::mixed("wakes_lost", faults, 60)
     }
 
     /// Replicas die at any call, before or after its effect.
     pub fn crash() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.001, 0.004, 0.02][pick(rng, 3)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("crash", weather, 60)
+        Self::mixed("crash", faults, 60)
     }
 
     /// Calls take effect but their replies are lost; others are refused.
     pub fn lost_reply() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             reply_lost: [0.02, 0.1, 0.25][pick(rng, 3)],
             refused: [0.0, 0.05][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("lost_reply", weather, 60)
+        Self::mixed("lost_reply", faults, 60)
     }
 
     /// Store, queue, cloud or forge are down for two hours, one at a time or all together.
     pub fn down() -> Self {
-        let spells = |rng: &mut Rng| {
+        let periods = |rng: &mut Rng| {
             let ports = [Port::Store, Port::Queue, Port::Compute, Port::Forge];
             let all = rng.chance(0.2);
             let one = ports[pick(rng, 4)];
-            let mut spell = |port| {
+            let mut period = |port| {
                 let there = rng.chance(0.2) || all || port == one;
                 there.then(|| down(port, rng.between(seconds(1), hours(4)), hours(2)))
             };
-            ports.into_iter().filter_map(&mut spell).collect()
+            ports.into_iter().filter_map(&mut period).collect()
         };
-        Self { spells, ..Self::mixed("down", fair, 60) }
+        Self { periods, ..Self::mixed("down", fair, 60) }
     }
 
     /// Another writer intervenes, all the time or in storms.
     pub fn storm() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             conflict: [0.0, 0.1, 0.3][pick(rng, 3)],
             wake_doubled: 0.5,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        let spells = |rng: &mut Rng| {
+        let periods = |rng: &mut Rng| {
             (0..3)
-                .map(|n| Spell {
-                    trouble: Trouble::Storm,
+                .map(|n| FaultPeriod {
+                    trouble: OngoingFault::Storm,
                     after: hours(2 * n) + rng.between(seconds(0), hours(1)),
                     lasts: rng.between(minutes(5), minutes(60)),
                 })
                 .collect()
         };
-        Self { spells, ..Self::mixed("storm", weather, 60) }
+        Self { periods, ..Self::mixed("storm", faults, 60) }
     }
 
     /// Calls and replicas pause and continue with old plans; jobs are rerun under their IDs.
     pub fn pause() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             pause: [0.003, 0.03][pick(rng, 2)],
             wake_doubled: 0.5,
             list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
         let line = |_: &mut Rng| Line::V1_26;
         // Most reconciles pause, so only the bound after the faults holds.
-        Self { line, ..Self::mixed("pause", weather, 9 * 60) }
+        Self { line, ..Self::mixed("pause", faults, 9 * 60) }
     }
 
     /// The forge assigns nothing for two hours; runners that ask at the same time conflict.
     pub fn mute() -> Self {
-        let spells = |rng: &mut Rng| {
-            vec![Spell {
-                trouble: Trouble::Mute,
+        let periods = |rng: &mut Rng| {
+            vec![FaultPeriod {
+                trouble: OngoingFault::Mute,
                 after: rng.between(seconds(1), hours(4)),
                 lasts: hours(2),
             }]
         };
         let line = |rng: &mut Rng| [Line::V1_25, Line::V1_26][pick(rng, 2)];
-        Self { spells, line, ..Self::mixed("mute", fair, 60) }
+        Self { periods, line, ..Self::mixed("mute", fair, 60) }
     }
 
     /// No job list: demand is derived from the use of registrations.
     pub fn push() -> Self {
         let mut class = linux(KEEP);
         class.times.give_up_after = hours(4);
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
             interrupted: [0.0, 0.1][pick(rng, 2)],
@@ -184,13 +184,13 @@ impl Profile {
             wake_lost: [0.0, 0.2][pick(rng, 2)],
             webhook_doubled: 0.2,
             webhook_late: 0.1,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
         Self {
             demand: Demand::Push,
             classes: vec![class],
-            deeds: deeds::first_waves,
-            ..Self::mixed("push", weather, 4 * 60)
+            user_actions: user_actions::first_waves,
+            ..Self::mixed("push", faults, 4 * 60)
         }
     }
 
@@ -198,16 +198,16 @@ impl Profile {
     /// mode accepts that a job loses a machine that fails after it was up, and that a hanging
     /// machine lives until its deadline; neither occurs here.
     pub fn push_unknown() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
             wake_lost: [0.0, 0.2][pick(rng, 2)],
             webhook_doubled: 0.2,
             webhook_late: 0.1,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
         let demand = Demand::PushWithoutRows;
-        Self { name: "push_unknown", demand, weather, ..Self::push() }
+        Self { name: "push_unknown", demand, faults, ..Self::push() }
     }
 
     /// Both limits are low.
@@ -215,71 +215,75 @@ impl Profile {
         let mut class = linux(KEEP);
         class.limit = Some(5);
         class.repo_limit = Some(2);
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
             list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { classes: vec![class], ..Self::mixed("limits", weather, 3 * 60) }
+        Self { classes: vec![class], ..Self::mixed("limits", faults, 3 * 60) }
     }
 
     /// All records are lost once.
     pub fn lost() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
             crash: [0.0, 0.001][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { deeds: deeds::lost, ..Self::mixed("lost", weather, 60) }
+        Self { user_actions: user_actions::lost, ..Self::mixed("lost", faults, 60) }
     }
 
     /// Classes, labels, limits and machine specs change during the run.
     pub fn config() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { deeds: deeds::changing, ..Self::mixed("config", weather, 3 * 60) }
+        Self { user_actions: user_actions::changing, ..Self::mixed("config", faults, 3 * 60) }
     }
 
     /// Clocks differ by up to 30 s, and some calls are slow.
     pub fn clocks() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             clocks_apart: seconds([15, -15][pick(rng, 2)]),
             slow: [0.0, 0.02][pick(rng, 2)],
             crash: [0.0, 0.002][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("clocks", weather, 90)
+        Self::mixed("clocks", faults, 90)
     }
 
     /// People cancel, rerun, delete, retry, terminate and remove what is needed; matrices of 50.
     pub fn people() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             job_omitted: [0.0, 0.3][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { deeds: deeds::people, line: any_line, ..Self::mixed("people", weather, 60) }
+        Self {
+            user_actions: user_actions::people,
+            line: any_line,
+            ..Self::mixed("people", faults, 60)
+        }
     }
 
     /// Records are rewritten at random, within their types; everything is repaired.
     pub fn scrambled() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             crash: [0.0, 0.002][pick(rng, 2)],
             reply_lost: [0.0, 0.05][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { deeds: deeds::scrambled, ..Self::mixed("scrambled", weather, 3 * 60) }
+        Self { user_actions: user_actions::scrambled, ..Self::mixed("scrambled", faults, 3 * 60) }
     }
 
     /// All faults together; each seed has a part of them.
     pub fn chaos() -> Self {
         Self {
-            deeds: deeds::anything,
-            spells: troubles,
+            user_actions: user_actions::anything,
+            periods: troubles,
             line: any_line,
             ..Self::mixed("chaos", chaos, 5 * 60)
         }
@@ -324,11 +328,11 @@ impl Profile {
     }
 }
 
-fn chaos(rng: &mut Rng) -> Faults {
+fn chaos(rng: &mut Rng) -> FaultProfile {
     // Half of the seeds refuse launches.
     let refuses = rng.chance(0.5);
     let mut sometimes = |probability: f64| if rng.chance(0.4) { probability } else { 0.0 };
-    Faults {
+    FaultProfile {
         crash: sometimes(0.004),
         pause: sometimes(0.001),
         refused: sometimes(0.05),
@@ -356,25 +360,25 @@ fn chaos(rng: &mut Rng) -> Faults {
         no_tokens: sometimes(1.0) > 0.0 && sometimes(1.0) > 0.0 && sometimes(1.0) > 0.0,
         clocks_apart: seconds(if sometimes(1.0) > 0.0 { 15 } else { 0 }),
         list_lag: seconds(if sometimes(1.0) > 0.0 { 20 } else { 0 }),
-        ..Faults::default()
+        ..FaultProfile::default()
     }
 }
 
-fn troubles(rng: &mut Rng) -> Vec<Spell> {
+fn troubles(rng: &mut Rng) -> Vec<FaultPeriod> {
     let all = [
-        Trouble::Down(Port::Store),
-        Trouble::Down(Port::Queue),
-        Trouble::Down(Port::Compute),
-        Trouble::Down(Port::Forge),
-        Trouble::Mute,
-        Trouble::Storm,
+        OngoingFault::Down(Port::Store),
+        OngoingFault::Down(Port::Queue),
+        OngoingFault::Down(Port::Compute),
+        OngoingFault::Down(Port::Forge),
+        OngoingFault::Mute,
+        OngoingFault::Storm,
     ];
-    let mut spell = |trouble| {
-        rng.chance(0.1).then(|| Spell {
+    let mut period = |trouble| {
+        rng.chance(0.1).then(|| FaultPeriod {
             trouble,
             after: rng.between(seconds(1), hours(4)),
             lasts: rng.between(minutes(5), hours(2)),
         })
     };
-    all.into_iter().filter_map(&mut spell).collect()
+    all.into_iter().filter_map(&mut period).collect()
 }

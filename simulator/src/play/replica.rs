@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
 use crate::executor::{Group, Scheduler};
-use crate::ports::{self, Mouth};
+use crate::ports::{self, SimulatedPorts};
 use crate::world::{Shared, lock};
 
 /// A live replica.
@@ -42,12 +42,12 @@ pub(super) fn start(
     clock: Arc<dyn Clock>,
     settings: Settings,
 ) -> Replica {
-    let mouth = Mouth::simulated(world.clone(), scheduler.clone(), group);
+    let simulated_ports = SimulatedPorts::simulated(world.clone(), scheduler.clone(), group);
     let replica = Replica {
         group,
         world: world.clone(),
         scheduler: scheduler.clone(),
-        controller: Arc::new(Controller::new(mouth.ports(clock), settings)),
+        controller: Arc::new(Controller::new(simulated_ports.ports(clock), settings)),
         inbox: Arc::default(),
     };
     scheduler.spawn(group, replica.clone().take_deliveries());
@@ -75,12 +75,12 @@ impl Replica {
             self.scheduler.spawn(self.group, self.clone().done(earlier));
         }
         if inbox.working.insert(name.clone()) {
-            self.scheduler.spawn(self.group, self.clone().look(name));
+            self.scheduler.spawn(self.group, self.clone().reconcile(name));
         }
     }
 
     /// Reconciles a run until no delivery for it is pending.
-    async fn look(self, name: RunName) {
+    async fn reconcile(self, name: RunName) {
         loop {
             let delivery = {
                 let mut inbox = lock(&self.inbox);
@@ -97,7 +97,7 @@ impl Replica {
                 let mut world = lock(&self.world);
                 let now = world.now();
                 let done: Vec<String> =
-                    report.effects.iter().map(|e| format!("{:?}({})", e.action, e.row)).collect();
+                    report.effects.iter().map(|e| format!("{:?}({})", e.action, e.rule)).collect();
                 let line = format!(
                     "[{}] reconcile {name} {:?} {:?} due {:?} {} {}",
                     self.group,
@@ -237,10 +237,10 @@ fn names(hint: &Hint) -> Vec<RunName> {
     match hint {
         Hint::Queued(job) => vec![RunName::job(job.job.job_id)],
         Hint::Job { job_id, runner } => {
-            let slot = runner
+            let attempt_id = runner
                 .as_deref()
-                .and_then(|name| name.parse::<tinqs_ci_reconciler::model::Slot>().ok());
-            std::iter::once(RunName::job(*job_id)).chain(slot.map(|s| s.run)).collect()
+                .and_then(|name| name.parse::<tinqs_ci_reconciler::model::AttemptId>().ok());
+            std::iter::once(RunName::job(*job_id)).chain(attempt_id.map(|s| s.run)).collect()
         }
     }
 }

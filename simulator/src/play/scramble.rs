@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, Attempt, ClassName, Condition, End, Ended, InstanceId, Outcome, PastAttempt,
+    Answer, Attempt, ClassName, Condition, End, Ended, MachineId, Outcome, PastAttempt,
     PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, Uid,
 };
 use uuid::Uuid;
@@ -39,7 +39,7 @@ const REASONS: [Reason; 9] = [
     Reason::Deleted,
     Reason::Blocked,
     Reason::NoClass,
-    Reason::SpareExpected,
+    Reason::MachineReassigned,
     Reason::BackingOff,
     Reason::NoCapacity,
     Reason::Paced,
@@ -153,7 +153,7 @@ fn ended(rng: &mut Rng, now: Timestamp) -> Ended {
 }
 
 fn answer(rng: &mut Rng, now: Timestamp) -> Option<Answer> {
-    let id = InstanceId(format!("i-{:017x}", rng.below(100)));
+    let id = MachineId(format!("i-{:017x}", rng.below(100)));
     rng.chance(0.6).then(|| Answer { id, at: time(rng, now) })
 }
 

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Attempt, Cause, Instance, InstanceId, RunName, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, Machine, MachineId, RunName};
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
 
-use super::{Call, Mouth, error};
+use super::{Call, SimulatedPorts, error};
 use crate::cloud::Launch;
-use crate::faults::Trouble;
+use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
 use crate::world::World;
 
@@ -15,8 +15,8 @@ use crate::world::World;
 const SIGNED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 #[async_trait]
-impl Compute for Mouth {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+impl Compute for SimulatedPorts {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
         self.call(Call::new("compute.list", ""), |world, began| {
             world.paced("compute.list", began)?;
             let now = world.now();
@@ -25,7 +25,7 @@ impl Compute for Mouth {
         .await
     }
 
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         self.call(Call::new("compute.find", id), |world, began| {
             world.paced("compute.find", began)?;
             let now = world.now();
@@ -36,20 +36,20 @@ impl Compute for Mouth {
 
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
-        let call = Call::new("compute.launch", slot.token(placement));
+    ) -> Result<Machine, PortError> {
+        let call = Call::new("compute.launch", attempt_id.token(placement));
         if let Some(replica) = self.replica() {
             let mut world = self.world();
             let now = world.now();
-            world.laws.on_asked(now, replica, slot, &attempt.class);
+            world.laws.on_asked(now, replica, attempt_id, &attempt.class);
         }
         let answer = self
             .call(call, |world, began| {
                 world.paced("compute.launch", began)?;
-                world.launch(slot, placement, attempt)
+                world.launch(attempt_id, placement, attempt)
             })
             .await;
         if let (Err(error), Some(replica)) = (&answer, self.replica())
@@ -63,7 +63,7 @@ impl Compute for Mouth {
         answer
     }
 
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         self.call(Call::new("compute.terminate", id), |world, began| {
             world.paced("compute.terminate", began)?;
             world.terminate(id);
@@ -96,16 +96,16 @@ impl World {
 
     fn launch(
         &mut self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
+    ) -> Result<Machine, PortError> {
         let now = self.now();
-        self.laws.on_launch(now, slot, placement, attempt);
-        let weather = self.faults.at(now);
+        self.laws.on_launch(now, attempt_id, placement, attempt);
+        let faults = self.faults.at(now);
         let recipe = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
         let recipe = recipe.map(|p| &p.machine);
-        if self.suffers(now, Trouble::Denied) {
+        if self.suffers(now, OngoingFault::Denied) {
             self.count("denied");
             let message = "simulated: the credentials expired";
             return Err(error("compute.launch", ErrorKind::Denied, message));
@@ -116,27 +116,27 @@ impl World {
             return Err(error("compute.launch", ErrorKind::Invalid, message));
         }
         if let Some(machine) = recipe
-            && self.strikes("no_capacity", weather.no_capacity)
+            && self.strikes("no_capacity", faults.no_capacity)
         {
             let pool = (machine.kind.clone(), machine.subnet.clone(), machine.market);
             self.cloud.run_short(pool, now + SignedDuration::from_mins(5));
         }
-        if self.suffers(now, Trouble::Drought)
-            || self.strikes("launch_refused", weather.launch_refused)
+        if self.suffers(now, OngoingFault::Drought)
+            || self.strikes("launch_refused", faults.launch_refused)
         {
             let message = "simulated: no capacity";
             return Err(error("compute.launch", ErrorKind::NoCapacity, message));
         }
-        if self.strikes("limit", weather.limit) {
+        if self.strikes("limit", faults.limit) {
             let message = "simulated: account limit reached";
             return Err(error("compute.launch", ErrorKind::Limit, message));
         }
-        let fate = self.fate(recipe);
+        let outcome = self.outcome(recipe);
         let made = self.cloud.machines().count();
-        let ask = Launch { slot, placement, attempt };
-        let instance = self.cloud.launch(now, ask, fate).map_err(|refused| {
+        let ask = Launch { attempt_id, placement, attempt };
+        let machine = self.cloud.launch(now, ask, outcome).map_err(|refused| {
             if refused.kind == ErrorKind::Invalid {
-                self.laws.on_other_bytes(now, slot, placement);
+                self.laws.on_other_bytes(now, attempt_id, placement);
             }
             let told = error("compute.launch", refused.kind, refused.message);
             match refused.code {
@@ -147,30 +147,30 @@ impl World {
             }
         })?;
         if self.cloud.machines().count() > made {
-            self.judge_machine(now, &instance.id);
+            self.judge_machine(now, &machine.id);
         }
-        Ok(instance)
+        Ok(machine)
     }
 
-    fn judge_machine(&mut self, now: Timestamp, id: &InstanceId) {
+    fn judge_machine(&mut self, now: Timestamp, id: &MachineId) {
         let Self { cloud, records, laws, .. } = self;
         let repo_of = |name: &RunName| {
             records.run(name).map_or_else(String::new, |run| run.spec.job.repo.clone())
         };
         if let Some(made) = cloud.machine(id) {
-            let live = cloud.live().map(|m| (m, repo_of(&m.slot.run)));
+            let live = cloud.live().map(|m| (m, repo_of(&m.attempt_id.run)));
             laws.on_machine(now, made, live, cloud.machines());
         }
     }
 
-    fn terminate(&mut self, id: &InstanceId) {
+    fn terminate(&mut self, id: &MachineId) {
         let now = self.now();
         if self.cloud.is_foreign(id) {
             self.laws.on_foreign(now, &id.to_string());
             return;
         }
         if let Some(machine) = self.cloud.machine(id) {
-            let record = self.records.run(&machine.slot.run);
+            let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
             let registered = crate::world::lock(&self.forge).runner(machine.runner.id).is_some();
             let truth = TerminateTruth { machine, by_person, registered };

@@ -4,19 +4,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, Job, JobRef, Registration, Registrations, Runner, Secret, Slot, label_name,
+    About, AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{Forge, PortError, WaitingJob};
 
-use super::{Call, Mouth};
-use crate::cloud::machine::Machine;
+use super::{Call, SimulatedPorts};
+use crate::cloud::machine::SimulatedMachine;
 use crate::faults::Rng;
 use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
 use crate::world::{Demand, lock};
 
 #[async_trait]
-impl Forge for Mouth {
+impl Forge for SimulatedPorts {
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.call(Call::new("forge.waiting", ""), |world, _| {
             if world.demand != Demand::Jobs {
@@ -65,11 +65,15 @@ impl Forge for Mouth {
         .await
     }
 
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
-        self.call(Call::new("forge.register", slot), |world, _| {
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.call(Call::new("forge.register", attempt_id), |world, _| {
             let now = world.now();
             let names: Vec<String> = labels.iter().map(|l| label_name(l).to_owned()).collect();
-            let row = world.forge().register(now, &slot.to_string(), &names, true);
+            let row = world.forge().register(now, &attempt_id.to_string(), &names, true);
             let RunnerRow { id, uuid, token, name, .. } = row;
             Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
         })
@@ -86,7 +90,7 @@ impl Forge for Mouth {
                 let of_it = || world.cloud.live().filter(|m| m.runner.id == id);
                 let truth = RetireTruth {
                     name: row.name.clone(),
-                    works: of_it().any(Machine::is_busy),
+                    works: of_it().any(SimulatedMachine::is_busy),
                     lives: of_it().next().is_some(),
                 };
                 world.laws.on_retire(now, id, &truth);
@@ -102,8 +106,8 @@ impl Forge for Mouth {
 /// row is omitted for a while, so asking twice reveals nothing.
 fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
     const FOR_SECONDS: i64 = 300;
-    let spell = now.as_second() / FOR_SECONDS;
-    let drawn = u64::try_from(row.id).unwrap_or(0) << 32 | u64::try_from(spell).unwrap_or(0);
+    let period = now.as_second() / FOR_SECONDS;
+    let drawn = u64::try_from(row.id).unwrap_or(0) << 32 | u64::try_from(period).unwrap_or(0);
     Rng::new(drawn).chance(omitted)
 }
 
@@ -111,7 +115,7 @@ fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
 fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
     Some(Registration {
         id: row.id,
-        slot: row.name.parse().ok()?,
+        attempt_id: row.name.parse().ok()?,
         uuid: None,
         online: State::online(row, now),
         busy: State::active(row, now),

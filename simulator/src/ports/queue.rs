@@ -7,13 +7,13 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{Delivery, PortError, Queue};
 
-use super::{Call, Mouth, Pace};
+use super::{Call, Pace, SimulatedPorts};
 use crate::world::lock;
 
 /// How long `next` waits if the queue is empty.
 const WAITS: SignedDuration = SignedDuration::from_secs(20);
 
-impl Mouth {
+impl SimulatedPorts {
     /// Waits until the queue may have a wake-up, or for a limited time.
     async fn wait_for_wakes(&self) {
         let woken = {
@@ -54,7 +54,7 @@ impl Mouth {
 }
 
 #[async_trait]
-impl Queue for Mouth {
+impl Queue for SimulatedPorts {
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
         self.call(Call::new("queue.wake", name), |world, _| {
             world.wake(name);

@@ -2,16 +2,16 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
 
-use super::{Call, Mouth, error};
-use crate::faults::Trouble;
+use super::{Call, SimulatedPorts, error};
+use crate::faults::OngoingFault;
 
 #[async_trait]
-impl RunStore for Mouth {
+impl RunStore for SimulatedPorts {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
         let call = Call::new("store.get", name);
         self.call(call, |world, _| Ok(world.records.run(name).cloned())).await
@@ -32,7 +32,7 @@ impl RunStore for Mouth {
         );
         self.call(call, |world, _| {
             let now = world.now();
-            let storm = if world.suffers(now, Trouble::Storm) { 0.33 } else { 0.0 };
+            let storm = if world.suffers(now, OngoingFault::Storm) { 0.33 } else { 0.0 };
             let conflict = world.faults.at(now).conflict.max(storm);
             if world.strikes("conflict", conflict) {
                 world.records.touch(&run.name);
@@ -65,18 +65,18 @@ impl RunStore for Mouth {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        let call = Call::new("store.seat", format!("{class} {slot}"));
-        self.call(call, |world, _| Ok(world.records.seat(class, slot, repo, limits))).await
+        let call = Call::new("store.seat", format!("{class} {attempt_id}"));
+        self.call(call, |world, _| Ok(world.records.seat(class, attempt_id, repo, limits))).await
     }
 
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        let call = Call::new("store.unseat", format!("{class} {slot}"));
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        let call = Call::new("store.unseat", format!("{class} {attempt_id}"));
         self.call(call, |world, _| {
-            world.records.unseat(class, slot);
+            world.records.unseat(class, attempt_id);
             Ok(())
         })
         .await
@@ -87,7 +87,10 @@ impl RunStore for Mouth {
         self.call(call, |world, _| {
             let of_class = world.records.seats().filter(|(c, ..)| *c == class);
             Ok(of_class
-                .map(|(_, slot, repo)| Seat { slot: slot.clone(), repo: repo.clone() })
+                .map(|(_, attempt_id, repo)| Seat {
+                    attempt_id: attempt_id.clone(),
+                    repo: repo.clone(),
+                })
                 .collect())
         })
         .await

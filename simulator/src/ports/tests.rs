@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, Slot, Spec,
+    AttemptId, ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, Spec,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, Forge as _, Queue as _, RunStore as _,
 };
 
-use super::Mouth;
-use crate::clock::{Quick, Virtual};
+use super::SimulatedPorts;
+use crate::clock::{AcceleratedClock, Virtual};
 use crate::forge::{self, Forge, JobSpec, Line};
 use crate::world::{Shared, World, forge_of, lock};
 
@@ -17,11 +17,11 @@ fn start() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-fn live() -> (Mouth, Shared, Virtual) {
+fn live() -> (SimulatedPorts, Shared, Virtual) {
     let clock = Virtual::starting_at(start());
     let world = World::new(1, Arc::new(clock.clone()), forge_of(Line::V1_27));
     let shared = Arc::new(std::sync::Mutex::new(world));
-    (Mouth::live(shared.clone()), shared, clock)
+    (SimulatedPorts::live(shared.clone()), shared, clock)
 }
 
 fn a_run(job_id: i64, at: Timestamp) -> Run {
@@ -30,42 +30,42 @@ fn a_run(job_id: i64, at: Timestamp) -> Run {
     Run::new("test", RunName::job(job_id), spec, at)
 }
 
-fn slot(job_id: i64) -> Slot {
-    a_run(job_id, start()).slot(1)
+fn attempt_id(job_id: i64) -> AttemptId {
+    a_run(job_id, start()).attempt_id(1)
 }
 
 #[tokio::test]
 async fn a_record_is_written_only_if_it_matches_the_expectation() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     let run = a_run(1, start());
-    assert_eq!(mouth.put(&run, Expect::Absent).await.unwrap(), 1);
-    let again = mouth.put(&run, Expect::Absent).await.unwrap_err();
+    assert_eq!(simulated_ports.put(&run, Expect::Absent).await.unwrap(), 1);
+    let again = simulated_ports.put(&run, Expect::Absent).await.unwrap_err();
     assert_eq!((again.kind, again.port, again.operation), (ErrorKind::Conflict, "store", "put"));
-    assert_eq!(mouth.put(&run, Expect::At(run.uid, 1)).await.unwrap(), 2);
-    let stale = mouth.put(&run, Expect::At(run.uid, 1)).await.unwrap_err();
+    assert_eq!(simulated_ports.put(&run, Expect::At(run.uid, 1)).await.unwrap(), 2);
+    let stale = simulated_ports.put(&run, Expect::At(run.uid, 1)).await.unwrap_err();
     assert_eq!(stale.kind, ErrorKind::Conflict);
     let other = a_run(1, start() + SignedDuration::from_secs(1));
-    let of_other = mouth.put(&other, Expect::At(other.uid, 2)).await.unwrap_err();
+    let of_other = simulated_ports.put(&other, Expect::At(other.uid, 2)).await.unwrap_err();
     assert_eq!(of_other.kind, ErrorKind::Conflict);
-    let stale = mouth.remove(&run.name, run.uid, 1).await.unwrap_err();
+    let stale = simulated_ports.remove(&run.name, run.uid, 1).await.unwrap_err();
     assert_eq!(stale.kind, ErrorKind::Conflict);
-    mouth.remove(&run.name, run.uid, 2).await.unwrap();
-    mouth.remove(&run.name, run.uid, 2).await.unwrap();
-    assert_eq!(mouth.get(&run.name).await.unwrap(), None);
+    simulated_ports.remove(&run.name, run.uid, 2).await.unwrap();
+    simulated_ports.remove(&run.name, run.uid, 2).await.unwrap();
+    assert_eq!(simulated_ports.get(&run.name).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn pages_are_newest_first_and_continue_at_the_cursor() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     for n in 1..=5 {
         let run = a_run(n, start() + SignedDuration::from_secs(n));
-        mouth.put(&run, Expect::Absent).await.unwrap();
+        simulated_ports.put(&run, Expect::Absent).await.unwrap();
     }
     let filter = Filter { limit: 2, ..Filter::default() };
     let mut names = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = mouth.page(&filter, after.as_deref()).await.unwrap();
+        let page = simulated_ports.page(&filter, after.as_deref()).await.unwrap();
         names.extend(page.items.iter().map(|run| run.name.to_string()));
         after = page.next;
         if after.is_none() {
@@ -73,83 +73,86 @@ async fn pages_are_newest_first_and_continue_at_the_cursor() {
         }
     }
     assert_eq!(names, ["job-5", "job-4", "job-3", "job-2", "job-1"]);
-    assert_eq!(mouth.page(&filter, Some("x")).await.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(
+        simulated_ports.page(&filter, Some("x")).await.unwrap_err().kind,
+        ErrorKind::Invalid
+    );
     let none = Filter { phase: Some(Phase::Finished), ..filter };
-    assert!(mouth.page(&none, None).await.unwrap().items.is_empty());
+    assert!(simulated_ports.page(&none, None).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]
 async fn finished_runs_are_listed_only_once_due() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     let mut run = a_run(1, start());
     run.status.phase = Phase::Finished;
     run.status.due = start() + SignedDuration::from_secs(60);
-    mouth.put(&run, Expect::Absent).await.unwrap();
-    assert!(mouth.open(start()).await.unwrap().is_empty());
-    let open = mouth.open(start() + SignedDuration::from_secs(60)).await.unwrap();
+    simulated_ports.put(&run, Expect::Absent).await.unwrap();
+    assert!(simulated_ports.open(start()).await.unwrap().is_empty());
+    let open = simulated_ports.open(start() + SignedDuration::from_secs(60)).await.unwrap();
     assert_eq!(open.len(), 1);
 }
 
 #[tokio::test]
 async fn seats_respect_both_limits() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     let class = ClassName("linux".to_owned());
     let limits = SeatLimits { class: Some(2), repo: Some(1) };
     let take = |n: i64, repo: &'static str| {
-        let (mouth, class) = (mouth.clone(), class.clone());
-        async move { mouth.seat(&class, &slot(n), repo, limits).await.unwrap() }
+        let (simulated_ports, class) = (simulated_ports.clone(), class.clone());
+        async move { simulated_ports.seat(&class, &attempt_id(n), repo, limits).await.unwrap() }
     };
     assert!(take(1, "a/a").await && take(1, "a/a").await);
     assert!(!take(2, "a/a").await);
     assert!(take(3, "b/b").await);
     assert!(!take(4, "c/c").await);
-    mouth.unseat(&class, &slot(1)).await.unwrap();
-    mouth.unseat(&class, &slot(1)).await.unwrap();
+    simulated_ports.unseat(&class, &attempt_id(1)).await.unwrap();
+    simulated_ports.unseat(&class, &attempt_id(1)).await.unwrap();
     assert!(take(4, "c/c").await);
-    assert_eq!(mouth.seats(&class).await.unwrap().len(), 2);
+    assert_eq!(simulated_ports.seats(&class).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_lease_belongs_to_its_holder_until_it_expires() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     let ttl = SignedDuration::from_secs(30);
     let later = start() + ttl;
-    assert!(mouth.lease("sweep", "a", start(), ttl).await.unwrap());
-    assert!(mouth.lease("sweep", "a", start(), ttl).await.unwrap());
-    assert!(!mouth.lease("sweep", "b", start(), ttl).await.unwrap());
-    assert!(mouth.lease("sweep", "b", later, ttl).await.unwrap());
+    assert!(simulated_ports.lease("sweep", "a", start(), ttl).await.unwrap());
+    assert!(simulated_ports.lease("sweep", "a", start(), ttl).await.unwrap());
+    assert!(!simulated_ports.lease("sweep", "b", start(), ttl).await.unwrap());
+    assert!(simulated_ports.lease("sweep", "b", later, ttl).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_wake_up_is_delivered_until_it_is_acknowledged() {
-    let (mouth, world, clock) = live();
+    let (simulated_ports, world, clock) = live();
     let name = RunName::job(1);
-    mouth.wake(&name).await.unwrap();
-    let first = mouth.next(10).await.unwrap();
+    simulated_ports.wake(&name).await.unwrap();
+    let first = simulated_ports.next(10).await.unwrap();
     assert_eq!(first.len(), 1);
-    assert!(mouth.next(10).await.unwrap().is_empty());
+    assert!(simulated_ports.next(10).await.unwrap().is_empty());
     clock.set(start() + SignedDuration::from_secs(100));
-    let again = mouth.next(10).await.unwrap();
+    let again = simulated_ports.next(10).await.unwrap();
     assert_eq!(again.len(), 1);
-    mouth.done(again[0].clone()).await.unwrap();
+    simulated_ports.done(again[0].clone()).await.unwrap();
     assert!(lock(&world).wakes.is_empty());
 }
 
 #[tokio::test]
 async fn a_wake_up_wakes_a_waiting_consumer() {
-    let (mouth, _, _) = live();
+    let (simulated_ports, _, _) = live();
     let waiting = tokio::spawn({
-        let mouth = mouth.clone();
+        let simulated_ports = simulated_ports.clone();
         async move {
             loop {
-                let deliveries = mouth.next(10).await.unwrap();
+                let deliveries = simulated_ports.next(10).await.unwrap();
                 if !deliveries.is_empty() {
                     return deliveries;
                 }
             }
         }
     });
-    mouth.wake(&RunName::job(7)).await.unwrap();
+    simulated_ports.wake(&RunName::job(7)).await.unwrap();
     let within = std::time::Duration::from_secs(10);
     let deliveries = tokio::time::timeout(within, waiting).await.unwrap().unwrap();
     assert_eq!(deliveries[0].name, RunName::job(7));
@@ -157,33 +160,34 @@ async fn a_wake_up_wakes_a_waiting_consumer() {
 
 #[tokio::test]
 async fn the_forge_port_shows_jobs_and_registrations() {
-    let (mouth, world, _) = live();
+    let (simulated_ports, world, _) = live();
     let jobs = [JobSpec::new("build", &["linux"])];
     let id = lock(&world).forge().push(start(), "acme/widget", &jobs)[0];
-    let waiting = mouth.waiting().await.unwrap().unwrap();
+    let waiting = simulated_ports.waiting().await.unwrap().unwrap();
     assert_eq!(waiting.len(), 1);
-    assert_eq!(mouth.job(&waiting[0].job).await.unwrap(), Job::Waiting);
+    assert_eq!(simulated_ports.job(&waiting[0].job).await.unwrap(), Job::Waiting);
     let unknown = JobRef { job_id: id + 1, ..waiting[0].job.clone() };
-    assert_eq!(mouth.job(&unknown).await.unwrap(), Job::Absent);
-    let runner = mouth.register(&slot(id), &["linux:host".to_owned()]).await.unwrap();
+    assert_eq!(simulated_ports.job(&unknown).await.unwrap(), Job::Absent);
+    let runner =
+        simulated_ports.register(&attempt_id(id), &["linux:host".to_owned()]).await.unwrap();
     lock(&world).forge().register(start(), "somebody else's", &[], false);
-    let Registrations::Seen(rows) = mouth.registrations().await.unwrap() else {
+    let Registrations::Seen(rows) = simulated_ports.registrations().await.unwrap() else {
         panic!("the list is known")
     };
     assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id]);
-    mouth.retire(runner.id).await.unwrap();
-    mouth.retire(runner.id).await.unwrap();
-    assert_eq!(mouth.registration(runner.id).await.unwrap(), None);
+    simulated_ports.retire(runner.id).await.unwrap();
+    simulated_ports.retire(runner.id).await.unwrap();
+    assert_eq!(simulated_ports.registration(runner.id).await.unwrap(), None);
     assert!(lock(&world).laws.violations().is_empty());
 }
 
 #[tokio::test]
 async fn a_live_world_advances_on_each_call() {
-    let clock = Arc::new(Quick::new(start(), 1000));
+    let clock = Arc::new(AcceleratedClock::new(start(), 1000));
     let forge = Arc::new(std::sync::Mutex::new(Forge::new(forge::Config::default())));
     let world: Shared = Arc::new(std::sync::Mutex::new(World::new(1, clock, forge)));
-    let mouth = Mouth::live(world.clone());
-    mouth.wake(&RunName::job(1)).await.unwrap();
-    assert_eq!(mouth.next(1).await.unwrap().len(), 1);
+    let simulated_ports = SimulatedPorts::live(world.clone());
+    simulated_ports.wake(&RunName::job(1)).await.unwrap();
+    assert_eq!(simulated_ports.next(1).await.unwrap().len(), 1);
     assert!(lock(&world).laws.violations().is_empty());
 }

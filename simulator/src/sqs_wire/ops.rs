@@ -9,14 +9,19 @@ use super::json::{Fault, allowed, attributes_md5, number, text};
 use super::queue::{md5, read_handle};
 use super::receive::receive;
 use super::settings::{attributes, create};
-use crate::aws_wire::Twist;
+use crate::aws_wire::ReadFault;
 
 /// Maximum entries of a batch and messages of a receive.
 const BATCH: usize = 10;
 /// Maximum attributes of a message.
 const ATTRIBUTES: usize = 10;
 
-pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twist) -> Answer {
+pub(super) async fn answer(
+    shared: &Shared,
+    op: &str,
+    body: &Value,
+    read_fault: &ReadFault,
+) -> Answer {
     match op {
         "CreateQueue" => create(shared, body),
         "GetQueueUrl" => queue_url(shared, body),
@@ -35,7 +40,7 @@ pub(super) async fn answer(shared: &Shared, op: &str, body: &Value, twist: &Twis
             },
             send_one,
         ),
-        "ReceiveMessage" => receive(shared, body, twist).await,
+        "ReceiveMessage" => receive(shared, body, read_fault).await,
         "DeleteMessage" => delete(shared, body),
         "DeleteMessageBatch" => batch(
             shared,
@@ -200,10 +205,10 @@ fn delete(shared: &Shared, body: &Value) -> Answer {
 
 fn delete_one(shared: &Shared, name: &str, entry: &Value) -> Result<(), Fault> {
     let handle = handle_of(entry)?;
-    let weather = shared.weather();
+    let queue_faults = shared.queue_faults();
     let mut queues = shared.queues();
     let queue = queues.get_mut(name).ok_or_else(super::no_queue)?;
-    queue.delete(Timestamp::now(), handle, (&weather, shared.options.seed));
+    queue.delete(Timestamp::now(), handle, (&queue_faults, shared.options.seed));
     shared.changed.notify_waiters();
     Ok(())
 }

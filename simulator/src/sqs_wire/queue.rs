@@ -9,7 +9,7 @@ use crate::aws_wire::{chance, draw, request_id};
 
 /// Fault probabilities of messages, from 0 to 1. The default has no faults.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct QueueWeather {
+pub struct QueueFaults {
     /// A message is accepted but never delivered.
     pub lost: f64,
     /// A message is delivered five times.
@@ -113,18 +113,18 @@ impl Queue {
         body: &str,
         attributes: serde_json::Value,
         delay: SignedDuration,
-        air: (&QueueWeather, u64, SignedDuration),
+        air: (&QueueFaults, u64, SignedDuration),
     ) -> String {
-        let (weather, seed, late) = air;
+        let (queue_faults, seed, late) = air;
         let number = self.next + 1;
         let id = request_id(format!("{seed} message {number}").as_bytes());
         let copies = match () {
-            () if chance(seed, "sqs/lost", number, weather.lost) => 0,
-            () if chance(seed, "sqs/doubled", number, weather.doubled) => 5,
+            () if chance(seed, "sqs/lost", number, queue_faults.lost) => 0,
+            () if chance(seed, "sqs/doubled", number, queue_faults.doubled) => 5,
             () => 1,
         };
         let mut visible_at = now + delay;
-        if chance(seed, "sqs/late", number, weather.late) {
+        if chance(seed, "sqs/late", number, queue_faults.late) {
             let most = u64::try_from(late.as_millis()).unwrap_or_default();
             let wait = draw(seed, "sqs/late/by", number) % (most + 1);
             visible_at += SignedDuration::from_millis(i64::try_from(wait).unwrap_or_default());
@@ -171,16 +171,16 @@ impl Queue {
         now: Timestamp,
         most: usize,
         visibility: SignedDuration,
-        air: (&QueueWeather, u64),
+        air: (&QueueFaults, u64),
     ) -> (Vec<Received>, Vec<Message>) {
-        let (weather, seed) = air;
+        let (queue_faults, seed) = air;
         let mut due: Vec<u64> = self
             .messages
             .iter()
             .filter(|(_, message)| message.visible_at <= now)
             .map(|(number, _)| *number)
             .collect();
-        if weather.shuffled {
+        if queue_faults.shuffled {
             due.sort_by_key(|number| draw(seed, "sqs/order", number ^ (self.receipts << 20)));
         }
         let (mut received, mut dead) = (Vec::new(), Vec::new());
@@ -213,15 +213,15 @@ impl Queue {
     }
 
     /// Deletes the message of a handle; an outdated or unknown handle deletes nothing.
-    pub(super) fn delete(&mut self, now: Timestamp, handle: (u64, u64), air: (&QueueWeather, u64)) {
+    pub(super) fn delete(&mut self, now: Timestamp, handle: (u64, u64), air: (&QueueFaults, u64)) {
         let (number, receipt) = handle;
         let current = self.messages.get(&number).is_some_and(|m| m.receipt == receipt);
         if !current {
             return;
         }
         self.deletions += 1;
-        let (weather, seed) = air;
-        if chance(seed, "sqs/undeleted", self.deletions, weather.undeleted) {
+        let (queue_faults, seed) = air;
+        if chance(seed, "sqs/undeleted", self.deletions, queue_faults.undeleted) {
             if let Some(message) = self.messages.get_mut(&number) {
                 message.visible_at = now;
             }

@@ -9,9 +9,9 @@ use super::Shared;
 use super::answer::{Answer, TWELVE_HOURS};
 use super::json::{Fault, attributes_md5, number};
 use super::queue::{Received, md5};
-use crate::aws_wire::Twist;
+use crate::aws_wire::ReadFault;
 
-pub(super) async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Answer {
+pub(super) async fn receive(shared: &Shared, body: &Value, read_fault: &ReadFault) -> Answer {
     let name = shared.queue_name(body)?;
     let most = number(body, "MaxNumberOfMessages", 1..=10)?.unwrap_or(1);
     let most = usize::try_from(most).unwrap_or(1);
@@ -30,8 +30,11 @@ pub(super) async fn receive(shared: &Shared, body: &Value, twist: &Twist) -> Ans
         changed.as_mut().enable();
         let now = Timestamp::now();
         let long = wait > SignedDuration::ZERO;
-        let found =
-            if twist.omit { Vec::new() } else { take(shared, &name, now, most, visibility, long)? };
+        let found = if read_fault.omit {
+            Vec::new()
+        } else {
+            take(shared, &name, now, most, visibility, long)?
+        };
         if !found.is_empty() || now >= until {
             let count = found.len();
             let messages: Vec<Value> = found.iter().map(|one| message(one, body)).collect();
@@ -64,8 +67,8 @@ fn take(
         return if long { Ok(Vec::new()) } else { Err(fault) };
     }
     let visibility = visibility.map_or(queue.settings.visibility, SignedDuration::from_secs);
-    let weather = shared.weather();
-    let air = (&weather, shared.options.seed);
+    let queue_faults = shared.queue_faults();
+    let air = (&queue_faults, shared.options.seed);
     let (found, dead) = queue.receive(now, most, shared.options.quick(visibility), air);
     let target = queue.settings.dead_letters.as_ref().map(|(name, _)| name.clone());
     if let Some(target) = target.and_then(|name| queues.get_mut(&name)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 
@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     runs: BTreeMap<RunName, Run>,
-    seats: BTreeMap<(ClassName, Slot), String>,
+    seats: BTreeMap<(ClassName, AttemptId), String>,
     leases: BTreeMap<String, (String, Timestamp)>,
     removed: u64,
 }
@@ -28,8 +28,8 @@ impl Records {
     }
 
     /// Returns all seats in use.
-    pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &Slot, &String)> {
-        self.seats.iter().map(|((class, slot), repo)| (class, slot, repo))
+    pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &AttemptId, &String)> {
+        self.seats.iter().map(|((class, attempt_id), repo)| (class, attempt_id, repo))
     }
 
     /// Returns how many records were removed.
@@ -108,11 +108,11 @@ impl Records {
     pub(crate) fn seat(
         &mut self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> bool {
-        let key = (class.clone(), slot.clone());
+        let key = (class.clone(), attempt_id.clone());
         if self.seats.contains_key(&key) {
             return true;
         }
@@ -128,8 +128,8 @@ impl Records {
     }
 
     /// Releases a seat.
-    pub(crate) fn unseat(&mut self, class: &ClassName, slot: &Slot) {
-        self.seats.remove(&(class.clone(), slot.clone()));
+    pub(crate) fn unseat(&mut self, class: &ClassName, attempt_id: &AttemptId) {
+        self.seats.remove(&(class.clone(), attempt_id.clone()));
     }
 
     pub(crate) fn lease(

@@ -107,14 +107,14 @@ impl World {
     /// Puts a wake-up into the queue, subject to the faults.
     pub(crate) fn wake(&mut self, name: &RunName) {
         let now = self.now();
-        let weather = self.faults.at(now);
+        let faults = self.faults.at(now);
         self.laws.on_wake(name);
-        if self.strikes("wake_lost", weather.wake_lost) {
+        if self.strikes("wake_lost", faults.wake_lost) {
             return;
         }
-        let copies = if self.strikes("wake_doubled", weather.wake_doubled) { 2 } else { 1 };
+        let copies = if self.strikes("wake_doubled", faults.wake_doubled) { 2 } else { 1 };
         for _ in 0..copies {
-            let late = self.strikes("wake_late", weather.wake_late);
+            let late = self.strikes("wake_late", faults.wake_late);
             let most = SignedDuration::from_secs(if late { 120 } else { 0 });
             let wait = self.rng.between(SignedDuration::ZERO, most);
             self.wakes.push(name.clone(), now + wait);

@@ -183,7 +183,7 @@ fn recipe<'a>(token: &'a str, changed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
         ("TagSpecification.1.ResourceType", "instance"),
         ("TagSpecification.1.Tag.1.Key", "tinqs-ci"),
         ("TagSpecification.1.Tag.1.Value", "x"),
-        ("TagSpecification.1.Tag.2.Key", "tinqs-ci/slot"),
+        ("TagSpecification.1.Tag.2.Key", "tinqs-ci/attempt"),
         ("TagSpecification.1.Tag.2.Value", "tq-job-7-0a1b2c3d-1"),
         ("TagSpecification.2.ResourceType", "volume"),
         ("TagSpecification.2.Tag.1.Key", "tinqs-ci"),

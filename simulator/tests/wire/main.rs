@@ -88,11 +88,11 @@ fn work(ms: i64) -> JobSpec {
     JobSpec { work: SignedDuration::from_millis(ms), ..JobSpec::new("build", &["linux"]) }
 }
 
-/// Polls until `look` returns a value, for 20 s at most.
-async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until `probe` returns a value, for 20 s at most.
+async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
+        if let Some(seen) = probe() {
             return seen;
         }
         assert!(start.elapsed() < Duration::from_secs(20), "timed out waiting for {what}");

@@ -8,17 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tinqs_ci_reconciler::model::{Class, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
-use tinqs_ci_simulator::clock::Quick;
+use tinqs_ci_simulator::clock::AcceleratedClock;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 use tinqs_ci_simulator::play::linux;
-use tinqs_ci_simulator::ports::Mouth;
+use tinqs_ci_simulator::ports::SimulatedPorts;
 use tinqs_ci_simulator::world::{Shared, World, lock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::server::{self, Paces, Parts, Role};
+use crate::server::{self, Intervals, Parts, Role};
 use crate::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
@@ -34,7 +34,7 @@ const LETS_GO: Duration = Duration::from_secs(5);
 /// The simulated world and the real server.
 pub(super) struct Host {
     /// The simulated time.
-    pub(super) clock: Quick,
+    pub(super) clock: AcceleratedClock,
     /// The acceleration of the simulated time.
     pub(super) factor: u32,
     /// The simulated forge's HTTP API.
@@ -56,7 +56,7 @@ impl Host {
             .prefix("tinqs-ci-demo-")
             .tempdir()
             .map_err(Error::host("create a temporary directory"))?;
-        let clock = Quick::new(Timestamp::now(), factor);
+        let clock = AcceleratedClock::new(Timestamp::now(), factor);
         let forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         let forge = Arc::new(Mutex::new(forge));
         let world = World::new(seed, Arc::new(clock), forge.clone());
@@ -125,8 +125,8 @@ impl Host {
     fn serve(&mut self, listener: TcpListener) -> Result<(), Error> {
         let parts = self.parts()?;
         let quick = |duration: SignedDuration| self.clock.real(duration);
-        let usual = Paces::of(&self.settings);
-        let paces = Paces {
+        let usual = Intervals::of(&self.settings);
+        let intervals = Intervals {
             poll: quick(self.settings.forge.poll_every),
             sweep: quick(self.settings.forge.sweep_every),
             due: quick(SignedDuration::from_secs(1)),
@@ -134,7 +134,8 @@ impl Host {
             ..usual
         };
         let forever = std::future::pending();
-        self.server = Some(tokio::spawn(server::serve(parts, listener, paces, Role::All, forever)));
+        self.server =
+            Some(tokio::spawn(server::serve(parts, listener, intervals, Role::All, forever)));
         Ok(())
     }
 
@@ -147,7 +148,7 @@ impl Host {
         let StoreUrl::Redb(dir) = &self.settings.store else { unreachable!("see `settings`") };
         let store = Store::open(dir).map_err(|error| part("store", &error))?;
         let client = Client::new(&self.settings.forge).map_err(|error| part("forge", &error))?;
-        let compute: Arc<dyn Compute> = Arc::new(Mouth::live(self.world.clone()));
+        let compute: Arc<dyn Compute> = Arc::new(SimulatedPorts::live(self.world.clone()));
         let ports = Ports {
             clock: Arc::new(self.clock),
             store: Arc::new(store),
@@ -164,7 +165,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// Advances the simulated world.
-async fn events(world: Shared, clock: Quick) {
+async fn events(world: Shared, clock: AcceleratedClock) {
     loop {
         let next = {
             let mut world = lock(&world);

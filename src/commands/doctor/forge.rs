@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, HOST, label_name, serving};
 
-use super::facts::{Facts, ours};
+use super::forge_answers::{ForgeAnswers, ours};
 use super::push;
 use crate::settings::Settings;
 use tinqs_ci_gitea::client::{Access, Hook, Rights};
@@ -15,9 +15,9 @@ use tinqs_ci_gitea::{Config, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
 
 /// Checks the forge's answers.
-pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
+pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
     let forge = &settings.forge;
-    let version = match &facts.version {
+    let version = match &answers.version {
         Ok(version) => version,
         Err(why) => {
             return vec![Check::fail(
@@ -31,20 +31,20 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
         let seen = format!("{}: {refusal}", forge.url);
         return vec![Check::fail("forge", seen, Refusal::OTHER_SERVER)];
     }
-    let by_push = push::chosen(settings, facts);
+    let by_push = push::chosen(settings, answers);
     let mut checks = vec![match &by_push {
         Some(_) => Check::ok("forge", format!("{} is {version}", forge.url)),
         None => version_check(forge, version),
     }];
-    checks.extend(facts.ahead.map(clock_check));
+    checks.extend(answers.ahead.map(clock_check));
     checks.extend(by_push.as_ref().map(|choice| push::demand_check(choice, version)));
-    let rights = rights_checks(forge, &facts.rights);
+    let rights = rights_checks(forge, &answers.rights);
     // The job list is not read in push mode.
     checks.extend(rights.into_iter().skip(usize::from(by_push.is_some())));
-    checks.push(registration_check(forge, &facts.registration));
+    checks.push(registration_check(forge, &answers.registration));
     checks.push(match by_push {
-        Some(_) => push::webhook_check(settings, &facts.hooks),
-        None => webhook_check(settings, &facts.hooks),
+        Some(_) => push::webhook_check(settings, &answers.hooks),
+        None => webhook_check(settings, &answers.hooks),
     });
     if forge.webhook_secret.is_none() {
         checks.push(Check::warn(
@@ -53,7 +53,7 @@ pub fn forge_checks(settings: &Settings, facts: &Facts) -> Vec<Check> {
             "set the same secret in forge.webhook_secret and in the webhook",
         ));
     }
-    checks.extend(facts.queued.as_ref().ok().map(|jobs| labels_check(&settings.classes, jobs)));
+    checks.extend(answers.queued.as_ref().ok().map(|jobs| labels_check(&settings.classes, jobs)));
     checks
 }
 
@@ -267,14 +267,14 @@ mod tests {
         settings::parse(&text, Some(Path::new("x")), &settings::Env::new()).expect("good").settings
     }
 
-    fn granted() -> Facts {
+    fn granted() -> ForgeAnswers {
         let hook = Hook {
             id: 1,
             url: "https://ci.example.com/webhook".into(),
             events: vec!["workflow_job".into()],
             active: true,
         };
-        Facts {
+        ForgeAnswers {
             version: Ok(Version::parse("1.26.4")),
             ahead: Some(SignedDuration::from_secs(-1)),
             rights: Ok(Rights { jobs: Access::Granted, runners: Access::Granted }),
@@ -285,8 +285,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(more: &str, facts: &Facts, expected: &Expect) {
-        expected.assert_eq(&Report::new(forge_checks(&settings(more), facts)).text());
+    fn check(more: &str, answers: &ForgeAnswers, expected: &Expect) {
+        expected.assert_eq(&Report::new(forge_checks(&settings(more), answers)).text());
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
     fn an_unreachable_forge_fails_one_check() {
         check(
             "",
-            &Facts::none("connection refused"),
+            &ForgeAnswers::none("connection refused"),
             &expect![[r#"
             ✗ forge                   https://git.example.com is not reached: connection refused
               fix: is `forge.url` right, and the server up?
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn an_old_forge_with_denied_rights_fails() {
         let denied = || Access::Denied("403 Forbidden: token does not have the scope".into());
-        let facts = Facts {
+        let answers = ForgeAnswers {
             version: Ok(Version::parse("1.24.7")),
             ahead: Some(SignedDuration::from_secs(3_600)),
             rights: Ok(Rights { jobs: denied(), runners: denied() }),
@@ -333,7 +333,7 @@ mod tests {
         };
         check(
             "scope = \"org:acme\"",
-            &facts,
+            &answers,
             &expect![[r#"
             ✗ forge                   https://git.example.com is Gitea 1.24.7
               fix: 1.25 is the first that lists waiting jobs: update the server
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn partial_problems_cause_warnings() {
         let queue = ["arm64", "arm64", "gpu", "host"];
-        let facts = Facts {
+        let answers = ForgeAnswers {
             version: Ok(Version::parse("12.0.0+gitea-1.22.0")),
             ahead: Some(SignedDuration::from_secs(45)),
             rights: Ok(Rights { jobs: Access::Missing, runners: Access::Missing }),
@@ -368,7 +368,7 @@ mod tests {
         let class = "runner_token = \"r\"\ndemand = \"jobs\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
         check(
             class,
-            &facts,
+            &answers,
             &expect![[r#"
             ! forge                   https://git.example.com is Forgejo 12.0.0+gitea-1.22.0
               fix: not supported: its lists of jobs and runners may differ from Gitea's; try the demo job
@@ -395,7 +395,7 @@ mod tests {
         let forgejo = Ok(Version::parse("15.0.0+gitea-1.22.0"));
         check(
             "",
-            &Facts { version: forgejo, ..Facts::none("not asked") },
+            &ForgeAnswers { version: forgejo, ..ForgeAnswers::none("not asked") },
             &expect![[r#"
             ✗ forge                   https://git.example.com: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its API for Actions differs
               fix: use a Gitea server, 1.25 or newer
@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn webhooks_must_be_active_and_send_job_events() {
-        let hooks = |active, event: &str| Facts {
+        let hooks = |active, event: &str| ForgeAnswers {
             hooks: Ok(vec![Hook {
                 id: 1,
                 url: "http://10.0.0.1:8080/".into(),
@@ -415,7 +415,7 @@ mod tests {
             }]),
             ..granted()
         };
-        let outcome = |facts: &Facts| webhook_check(&settings(""), &facts.hooks).message;
+        let outcome = |answers: &ForgeAnswers| webhook_check(&settings(""), &answers.hooks).message;
         assert!(outcome(&hooks(false, "workflow_job")).contains("is inactive"));
         assert!(outcome(&hooks(true, "push")).contains("does not send workflow_job"));
         assert!(outcome(&hooks(true, "workflow_job")).contains("sends workflow_job"));

@@ -88,7 +88,7 @@ pub fn data_check(store: &StoreUrl, disk: &Disk) -> Check {
 
 /// The process at the address where `serve` would listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Neighbour {
+pub enum ListenerCheck {
     /// No process.
     Nobody,
     /// A tinqs-ci server.
@@ -101,7 +101,7 @@ pub enum Neighbour {
 }
 
 /// Finds out what listens at the address.
-pub(super) async fn neighbour(listen: SocketAddr) -> Neighbour {
+pub(super) async fn neighbour(listen: SocketAddr) -> ListenerCheck {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -110,41 +110,41 @@ pub(super) async fn neighbour(listen: SocketAddr) -> Neighbour {
     let address = SocketAddr::new(ip, listen.port());
     let within = Duration::from_secs(3);
     if listen.port() == 0 {
-        return Neighbour::Nobody;
+        return ListenerCheck::Nobody;
     }
     match tokio::time::timeout(within, tokio::net::TcpStream::connect(address)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return Neighbour::Nobody,
+        Ok(Err(_)) | Err(_) => return ListenerCheck::Nobody,
     }
     let client = tinqs_ci_net::http_client()
         .timeout(within)
         .redirect(reqwest::redirect::Policy::none())
         .build();
-    let Ok(client) = client else { return Neighbour::Other };
+    let Ok(client) = client else { return ListenerCheck::Other };
     let status = async |path: &str| {
         let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
         Some(answer.status().as_u16())
     };
     match (status("/healthz").await, status("/readyz").await) {
-        (Some(200), Some(ready @ (200 | 503))) => Neighbour::Ours { is_ready: ready == 200 },
-        _ => Neighbour::Other,
+        (Some(200), Some(ready @ (200 | 503))) => ListenerCheck::Ours { is_ready: ready == 200 },
+        _ => ListenerCheck::Other,
     }
 }
 
 /// Checks whether `serve` can listen.
-pub fn neighbour_check(listen: SocketAddr, seen: &Neighbour) -> Check {
+pub fn neighbour_check(listen: SocketAddr, seen: &ListenerCheck) -> Check {
     const NAME: &str = "server";
     match seen {
-        Neighbour::Nobody => Check::ok(NAME, format!("not running yet, {listen} is free")),
-        Neighbour::Ours { is_ready: true } => {
+        ListenerCheck::Nobody => Check::ok(NAME, format!("not running yet, {listen} is free")),
+        ListenerCheck::Ours { is_ready: true } => {
             Check::ok(NAME, format!("running at {listen}, ready"))
         }
-        Neighbour::Ours { is_ready: false } => Check::warn(
+        ListenerCheck::Ours { is_ready: false } => Check::warn(
             NAME,
             format!("running at {listen}, not ready"),
             format!("see http://{listen}/readyz for the failing service"),
         ),
-        Neighbour::Other => Check::fail(
+        ListenerCheck::Other => Check::fail(
             NAME,
             format!("another program uses {listen}"),
             "stop it, or set `server.listen` to another port",
@@ -324,15 +324,15 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        assert_eq!(neighbour(address).await, Neighbour::Ours { is_ready: false });
+        assert_eq!(neighbour(address).await, ListenerCheck::Ours { is_ready: false });
         server.await.expect("it has answered");
         // A client's own port: nothing listens there, and no other test gets it.
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let to = other.local_addr().expect("an address");
         let caller = std::net::TcpStream::connect(to).expect("a connection");
         let free = caller.local_addr().expect("an address");
-        assert_eq!(neighbour(free).await, Neighbour::Nobody);
-        assert_eq!(neighbour_check(address, &Neighbour::Other).outcome, Outcome::Fail);
-        assert_eq!(neighbour_check(address, &Neighbour::Nobody).outcome, Outcome::Ok);
+        assert_eq!(neighbour(free).await, ListenerCheck::Nobody);
+        assert_eq!(neighbour_check(address, &ListenerCheck::Other).outcome, Outcome::Fail);
+        assert_eq!(neighbour_check(address, &ListenerCheck::Nobody).outcome, Outcome::Ok);
     }
 }

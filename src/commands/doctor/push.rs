@@ -1,21 +1,21 @@
 //! Checks of push mode, which needs other rights and a webhook.
 
-use super::facts::{Facts, ours};
+use super::forge_answers::{ForgeAnswers, ours};
 use crate::settings::Settings;
 use tinqs_ci_gitea::client::Hook;
-use tinqs_ci_gitea::demand::{self, Choice, Means, Mode, PUSH_EVENTS};
+use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, ModeChoice, PUSH_EVENTS};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_reconciler::ports::check::Check;
 
 /// Returns the choice of push mode, if the forge's answers lead to it.
-pub(super) fn chosen(settings: &Settings, facts: &Facts) -> Option<Choice> {
-    let (Ok(version), Ok(rights)) = (&facts.version, &facts.rights) else { return None };
-    let choice = demand::choose(Means::of(&settings.forge), version, rights).ok()?;
+pub(super) fn chosen(settings: &Settings, answers: &ForgeAnswers) -> Option<ModeChoice> {
+    let (Ok(version), Ok(rights)) = (&answers.version, &answers.rights) else { return None };
+    let choice = demand::choose(DemandConfig::of(&settings.forge), version, rights).ok()?;
     (choice.mode == Mode::Push).then_some(choice)
 }
 
 /// Reports the mode with its reason, as a warning, because the job list would show more.
-pub(super) fn demand_check(choice: &Choice, version: &Version) -> Check {
+pub(super) fn demand_check(choice: &ModeChoice, version: &Version) -> Check {
     const NAME: &str = "demand";
     if !demand::ephemeral(version) {
         let fix = "update the server to 1.24 or newer, preferably 1.25, which lists waiting jobs";
@@ -88,8 +88,8 @@ mod tests {
         Hook { id: 1, url: "https://ci.example.com/webhook".into(), events, active: true }
     }
 
-    fn facts(version: &str, jobs: Access, hooks: Vec<Hook>) -> Facts {
-        Facts {
+    fn answers(version: &str, jobs: Access, hooks: Vec<Hook>) -> ForgeAnswers {
+        ForgeAnswers {
             version: Ok(Version::parse(version)),
             ahead: None,
             rights: Ok(Rights { jobs, runners: Access::Granted }),
@@ -100,15 +100,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(more: &str, facts: &Facts, expected: &Expect) {
-        expected.assert_eq(&Report::new(forge_checks(&settings(more), facts)).text());
+    fn check(more: &str, answers: &ForgeAnswers, expected: &Expect) {
+        expected.assert_eq(&Report::new(forge_checks(&settings(more), answers)).text());
     }
 
     #[test]
     fn an_older_server_uses_push_mode_with_a_warning() {
         check(
             "",
-            &facts("1.24.7", Access::Missing, vec![hook(&PUSH_EVENTS)]),
+            &answers("1.24.7", Access::Missing, vec![hook(&PUSH_EVENTS)]),
             &expect![[r#"
             ✓ forge                   https://git.example.com is Gitea 1.24.7
             ! demand                  demand `push`, chosen: Gitea 1.24.7 has no list of waiting jobs; re-runs, schedules and lost webhooks are not seen in this mode
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn a_server_without_ephemeral_runners_fails() {
-        let facts = facts("1.23.8", Access::Missing, vec![hook(&PUSH_EVENTS)]);
-        let choice = chosen(&settings(""), &facts).expect("push");
+        let answers = answers("1.23.8", Access::Missing, vec![hook(&PUSH_EVENTS)]);
+        let choice = chosen(&settings(""), &answers).expect("push");
         let check = demand_check(&choice, &Version::parse("1.23.8"));
         assert_eq!(check.outcome, Outcome::Fail);
         assert!(check.message.contains("ephemeral"), "{}", check.message);
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn push_mode_is_not_chosen_if_the_job_list_is_readable() {
-        let facts = facts("1.27.0", Access::Granted, vec![hook(&PUSH_EVENTS)]);
-        assert_eq!(chosen(&settings(""), &facts), None);
-        assert!(chosen(&settings("demand = \"push\""), &facts).is_some());
+        let answers = answers("1.27.0", Access::Granted, vec![hook(&PUSH_EVENTS)]);
+        assert_eq!(chosen(&settings(""), &answers), None);
+        assert!(chosen(&settings("demand = \"push\""), &answers).is_some());
     }
 }

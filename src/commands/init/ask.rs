@@ -8,11 +8,11 @@ use crate::commands::failure::Failure;
 
 /// Asks questions if there is a terminal.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct Prompter {
     can_ask: bool,
 }
 
-impl Asker {
+impl Prompter {
     /// Creates an asker; a `quiet` one never asks.
     pub(super) fn new(quiet: bool) -> Self {
         let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();

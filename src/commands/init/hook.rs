@@ -93,35 +93,39 @@ fn by_hand(answers: &Answers, files: &Files) -> String {
 
 /// The network of a host, by its name or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lies {
+enum HostLocation {
     Inside,
     Outside,
     Unknown,
 }
 
-fn lies(url: &str) -> Option<(String, Lies)> {
+fn host_location(url: &str) -> Option<(String, HostLocation)> {
     let url = Url::parse(url).ok()?;
     let host = url.host_str()?.to_owned();
     let bare = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    let lies = match bare.map(|ip| ip.to_canonical()) {
+    let host_location = match bare.map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => {
-            Lies::Inside
+            HostLocation::Inside
         }
-        Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unique_local() => Lies::Inside,
-        Ok(_) => Lies::Outside,
-        Err(_) if host == "localhost" => Lies::Inside,
-        Err(_) => Lies::Unknown,
+        Ok(IpAddr::V6(ip)) if ip.is_loopback() || ip.is_unique_local() => HostLocation::Inside,
+        Ok(_) => HostLocation::Outside,
+        Err(_) if host == "localhost" => HostLocation::Inside,
+        Err(_) => HostLocation::Unknown,
     };
-    Some((host, lies))
+    Some((host, host_location))
 }
 
 /// Returns the setting that Gitea needs to deliver to private addresses.
 fn allowed(url: &str, version: &Version) -> String {
-    let Some((host, lies)) = lies(url) else { return String::new() };
-    let when = match lies {
-        Lies::Outside => return String::new(),
-        Lies::Inside => "Gitea delivers to private addresses only with this setting in app.ini:",
-        Lies::Unknown => "If this is a private address, Gitea needs this setting in app.ini:",
+    let Some((host, host_location)) = host_location(url) else { return String::new() };
+    let when = match host_location {
+        HostLocation::Outside => return String::new(),
+        HostLocation::Inside => {
+            "Gitea delivers to private addresses only with this setting in app.ini:"
+        }
+        HostLocation::Unknown => {
+            "If this is a private address, Gitea needs this setting in app.ini:"
+        }
     };
     let is_old = version.is_older_than(1, 27);
     let section = if is_old { "[webhook]" } else { "[security]  (before 1.27: [webhook])" };

@@ -12,17 +12,17 @@ use tinqs_ci_reconciler::text::{escape, is_dangerous};
 
 /// Encodes a value as indented JSON, with a newline at the end.
 pub fn json<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
-    write(thing, Safe(PrettyFormatter::new()))
+    write(thing, SafeFormatter(PrettyFormatter::new()))
 }
 
 /// Encodes a value as JSON on one line, with a newline at the end.
 pub fn json_line<T: Serialize>(thing: &T) -> Result<String, serde_json::Error> {
-    write(thing, Safe(CompactFormatter))
+    write(thing, SafeFormatter(CompactFormatter))
 }
 
 fn write<T: Serialize, F: Formatter>(
     thing: &T,
-    formatter: Safe<F>,
+    formatter: SafeFormatter<F>,
 ) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::new();
     thing.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
@@ -32,11 +32,11 @@ fn write<T: Serialize, F: Formatter>(
 }
 
 /// A formatter that writes dangerous characters as `\uXXXX`.
-struct Safe<F>(F);
+struct SafeFormatter<F>(F);
 
 type Out<'a, W> = &'a mut W;
 
-impl<F: Formatter> Formatter for Safe<F> {
+impl<F: Formatter> Formatter for SafeFormatter<F> {
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         out: Out<'_, W>,

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{Attempt, End, Ended, PastAttempt, Refusal, Run}
 
 use super::lists::{job, waited};
 use super::{age, span};
-use crate::api::{Machine, Registration};
+use crate::api::{MachineView, Registration};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// Cuts and escapes a text; an empty one becomes `-`.
@@ -34,7 +34,7 @@ impl Page {
 /// Formats the details of a run, with its machines and registrations.
 pub fn describe(
     run: &Run,
-    machines: &[Machine],
+    machines: &[MachineView],
     registrations: &[Registration],
     now: Timestamp,
 ) -> String {
@@ -172,7 +172,7 @@ fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
     }
 }
 
-fn machines_of(page: &mut Page, run: &Run, machines: &[Machine], now: Timestamp) {
+fn machines_of(page: &mut Page, run: &Run, machines: &[MachineView], now: Timestamp) {
     page.section("Machines");
     let mut count = 0;
     for machine in machines.iter().filter(|machine| machine.run == run.name.as_str()) {
@@ -202,7 +202,7 @@ fn registrations_of(page: &mut Page, run: &Run, registrations: &[Registration]) 
             (true, false) => "idle",
             (false, false) => "offline",
         };
-        page.item(&format!("{}: {}, {state}", row.id, shown(&row.slot)));
+        page.item(&format!("{}: {}, {state}", row.id, shown(&row.attempt_id)));
     }
     if count == 0 {
         page.item("none seen");

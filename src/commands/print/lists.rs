@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{Attempt, End, InstanceState, Outcome, Phase, Run, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, End, MachineState, Outcome, Phase, Run};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::Row;
@@ -50,8 +50,8 @@ pub(super) fn job(run: &Run, most: usize) -> String {
 
 /// Returns the machine of the latest attempt, or a placeholder.
 fn machine(run: &Run, most: usize) -> String {
-    let own = run.status.attempt.as_ref().map(|attempt| run.slot(attempt.number));
-    let runner = run.status.runner.as_deref().and_then(|name| name.parse::<Slot>().ok());
+    let own = run.status.attempt.as_ref().map(|attempt| run.attempt_id(attempt.number));
+    let runner = run.status.runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
     if let (Phase::Running, Some(runner)) = (run.status.phase, &runner)
         && own.as_ref() != Some(runner)
     {
@@ -136,16 +136,16 @@ impl Listed for Run {
     }
 }
 
-fn state(state: InstanceState) -> &'static str {
+fn state(state: MachineState) -> &'static str {
     match state {
-        InstanceState::Booting => "booting",
-        InstanceState::Up => "up",
-        InstanceState::Ending => "ending",
-        InstanceState::Gone => "gone",
+        MachineState::Booting => "booting",
+        MachineState::Up => "up",
+        MachineState::Ending => "ending",
+        MachineState::Gone => "gone",
     }
 }
 
-impl Listed for api::Machine {
+impl Listed for api::MachineView {
     const KIND: &'static str = "machine";
 
     fn name(&self) -> String {
@@ -161,7 +161,7 @@ impl Listed for api::Machine {
     }
 
     fn row(&self, detail: Detail, now: Timestamp) -> Row {
-        let is_live = matches!(self.state, InstanceState::Booting | InstanceState::Up);
+        let is_live = matches!(self.state, MachineState::Booting | MachineState::Up);
         let left = self.deadline.duration_since(now);
         let mut cells = vec![
             cut(&self.id, width(detail, 40)),
@@ -174,7 +174,11 @@ impl Listed for api::Machine {
             age(self.launched_at, now),
         ];
         if detail == Detail::Wide {
-            cells.extend([self.zone.clone(), self.slot.clone(), format!("{:.0}", self.deadline)]);
+            cells.extend([
+                self.zone.clone(),
+                self.attempt_id.clone(),
+                format!("{:.0}", self.deadline),
+            ]);
         }
         let overdue = is_live && left.is_negative();
         Row { cells, blocked: if overdue { "past its deadline".to_owned() } else { String::new() } }
@@ -200,7 +204,7 @@ impl Listed for api::Registration {
         let cells = vec![
             self.id.to_string(),
             self.run.clone(),
-            self.slot.clone(),
+            self.attempt_id.clone(),
             yes(self.online),
             yes(self.busy),
         ];

@@ -5,9 +5,9 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, InstanceId,
-    InstanceState, Job, JobRef, Machine, Market, Observation, ObservedClass, Outcome, Phase,
-    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
+    About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, MachineId,
+    MachineSpec, MachineState, Market, Observation, ObservedClass, Outcome, Phase, Placement,
+    Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
 };
 use unicode_width::UnicodeWidthStr as _;
 
@@ -43,8 +43,8 @@ fn run(id: i64, phase: Phase) -> Run {
     run
 }
 
-fn machine() -> Machine {
-    Machine {
+fn machine() -> MachineSpec {
+    MachineSpec {
         kind: "process".into(),
         subnet: String::new(),
         market: Market::OnDemand,
@@ -55,7 +55,7 @@ fn machine() -> Machine {
 }
 
 fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
-    let answered = id.map(|id| Answer { id: InstanceId(id.to_owned()), at: before(140) });
+    let answered = id.map(|id| Answer { id: MachineId(id.to_owned()), at: before(140) });
     Attempt {
         number,
         decided_at: before(150),
@@ -63,7 +63,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
         runner: Runner {
             id: 4711,
             uuid: "u".into(),
-            name: run.slot(number).to_string(),
+            name: run.attempt_id(number).to_string(),
             labels: vec!["linux:host".into()],
             token: Secret::new("hidden-token"),
         },
@@ -99,13 +99,13 @@ fn runs() -> Vec<Run> {
     let mut short = run(4077, Phase::Waiting);
     short.status.conditions = vec![condition(Reason::NoCapacity, "none of 3 kinds has capacity")];
     short.spec.about.job = "e2e".into();
-    let mut robbed = run(5, Phase::Running);
-    robbed.status.runner = Some("tq-job-4813-12345678-1".into());
+    let mut displaced = run(5, Phase::Running);
+    displaced.status.runner = Some("tq-job-4813-12345678-1".into());
     let mut hostile = run(6, Phase::Finished);
     hostile.spec.about.repo = "x/\u{202e}y".repeat(40);
     hostile.spec.about.job = format!("\u{1b}[2J{}", "j".repeat(10_000));
     hostile.status.outcome = Some(Outcome::GaveUp);
-    vec![working, starting, short, robbed, hostile]
+    vec![working, starting, short, displaced, hostile]
 }
 
 fn table<T: Listed>(things: &[T], detail: Detail) -> String {
@@ -182,20 +182,20 @@ fn columns_are_aligned_by_display_width() {
 
 #[test]
 fn the_other_sides() {
-    let machine = api::Machine {
+    let machine = api::MachineView {
         id: "tq-job-4812-aaaaaaaa-1-0".into(),
-        slot: "tq-job-4812-aaaaaaaa-1".into(),
+        attempt_id: "tq-job-4812-aaaaaaaa-1".into(),
         run: "job-4812".into(),
         class: "linux".into(),
         kind: "process".into(),
         zone: String::new(),
         market: Market::OnDemand,
-        state: InstanceState::Up,
+        state: MachineState::Up,
         launched_at: before(90),
         deadline: now() + SignedDuration::from_hours(5),
     };
-    let late = api::Machine { id: "late".into(), deadline: before(5), ..machine.clone() };
-    let gone = api::Machine { id: "old".into(), state: InstanceState::Gone, ..late.clone() };
+    let late = api::MachineView { id: "late".into(), deadline: before(5), ..machine.clone() };
+    let gone = api::MachineView { id: "old".into(), state: MachineState::Gone, ..late.clone() };
     expect![[r#"
         NAME                      RUN       CLASS  KIND     MARKET     STATE  ENDS  AGE
         tq-job-4812-aaaaaaaa-1-0  job-4812  linux  process  on-demand  up     5h    1m
@@ -205,13 +205,13 @@ fn the_other_sides() {
 
     let registration = api::Registration {
         id: 4711,
-        slot: "tq-job-4812-aaaaaaaa-1".into(),
+        attempt_id: "tq-job-4812-aaaaaaaa-1".into(),
         run: "job-4812".into(),
         online: true,
         busy: false,
     };
     expect![[r#"
-        NAME  RUN       SLOT                    ONLINE  BUSY
+        NAME  RUN       ATTEMPT                 ONLINE  BUSY
         4711  job-4812  tq-job-4812-aaaaaaaa-1  yes     no
     "#]]
     .assert_eq(&table(&[registration], Detail::Table));
@@ -326,7 +326,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
-        no_spare: false,
+        no_replacement: false,
         class: Some(ObservedClass::from(Class {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],

@@ -13,9 +13,9 @@ pub fn plan(plan: &Plan) -> String {
     });
     let mut text = aligned(rows, 1, &mut vec![1, 18, 11]);
     let state = plan.next_phase.or(plan.phase).map(|phase| format!(" in {phase:?}"));
-    let row = escape(&plan.row);
+    let rule = escape(&plan.rule);
     let _ = match plan.changes.len() {
-        0 => writeln!(text, "settled{}: nothing to do; {row}", state.unwrap_or_default()),
+        0 => writeln!(text, "settled{}: nothing to do; {rule}", state.unwrap_or_default()),
         1 => writeln!(text, "1 change"),
         n => writeln!(text, "{n} changes"),
     };

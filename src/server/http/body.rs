@@ -30,7 +30,7 @@ pub(super) enum Keep {
 }
 
 /// A body, whose memory is reserved as long as it lives.
-pub(super) struct Kept {
+pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
     /// The length of the whole body.
     pub(super) length: usize,
@@ -43,7 +43,7 @@ pub(super) async fn read(
     mut body: Body,
     keep: Keep,
     memory: &Arc<Semaphore>,
-) -> Result<Kept, Refusal> {
+) -> Result<BufferedBody, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
@@ -63,8 +63,12 @@ pub(super) async fn read(
     filled
 }
 
-async fn fill(body: &mut Body, keep: Keep, memory: &Arc<Semaphore>) -> Result<Kept, Refusal> {
-    let mut kept = Kept { bytes: Bytes::new(), length: 0, memory: Vec::new() };
+async fn fill(
+    body: &mut Body,
+    keep: Keep,
+    memory: &Arc<Semaphore>,
+) -> Result<BufferedBody, Refusal> {
+    let mut kept = BufferedBody { bytes: Bytes::new(), length: 0, memory: Vec::new() };
     // A delivery usually arrives in one piece, which needs no copy.
     let mut pieces = Vec::new();
     while let Some(piece) = next_piece(body).await? {

@@ -20,7 +20,7 @@ use crate::api::explain::{
 use crate::push::Pushes;
 use crate::push::evaluate::{self, Evaluated, WorkflowRun};
 use tinqs_ci_gitea::client::{Changes, Client};
-use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
 mod job;
 
@@ -34,7 +34,7 @@ const FILES: usize = 1000;
 
 /// The query of `explain push`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ExplainQuery {
     repo: Option<String>,
     sha: Option<String>,
     #[serde(rename = "ref")]
@@ -55,7 +55,7 @@ fn forge_of(app: &App) -> Result<&Arc<Pushes>, Refusal> {
 /// `GET /v1/explain/push?repo=&sha=[&ref=]`.
 pub(super) async fn push(
     State(app): Ctx,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<ExplainQuery>,
 ) -> Result<Json<PushExplained>, Refusal> {
     let pushes = forge_of(&app)?;
     let client = pushes.demand().client();
@@ -65,13 +65,14 @@ pub(super) async fn push(
         |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
     let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit hash"))?;
     let mut notes = Vec::new();
-    let occasion = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
+    let trigger_event = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
     let dialect = pushes.demand().dialect().await?;
-    let evaluated = evaluate::evaluate(client, dialect, &occasion).await?;
+    let evaluated = evaluate::evaluate(client, dialect, &trigger_event).await?;
     let evaluated = evaluated.ok_or_else(|| not_there(&repo, &sha))?;
     notes.extend(evaluated.notes.iter().cloned());
     let mode = pushes.demand().mode().await?;
-    let known = runs_of(&app, &evaluated.occasion.repo, &evaluated.occasion.commit).await?;
+    let known =
+        runs_of(&app, &evaluated.trigger_event.repo, &evaluated.trigger_event.commit).await?;
     let classes = app.controller.settings().classes.clone();
     Ok(Json(explained(&evaluated, mode.word(), &classes, known, notes)))
 }
@@ -90,7 +91,7 @@ async fn as_pushed(
     sha: &str,
     git_ref: Option<String>,
     notes: &mut Vec<String>,
-) -> Result<Occasion, Refusal> {
+) -> Result<TriggerEvent, Refusal> {
     let about = client.about(repo).await?.ok_or_else(|| not_there(repo, sha))?;
     let commit = client.commit(repo, sha).await?.ok_or_else(|| not_there(repo, sha))?;
     let git_ref = match git_ref {
@@ -121,9 +122,9 @@ async fn as_pushed(
             "id": about.id, "full_name": about.full_name, "default_branch": about.default_branch,
         },
     });
-    let occasion = Occasion::of("push", payload.to_string().as_bytes());
-    let occasion = occasion.map_err(|malformed| bad(&malformed.to_string()))?;
-    occasion.ok_or_else(|| bad("a push to this ref starts no workflow"))
+    let trigger_event = TriggerEvent::of("push", payload.to_string().as_bytes());
+    let trigger_event = trigger_event.map_err(|malformed| bad(&malformed.to_string()))?;
+    trigger_event.ok_or_else(|| bad("a push to this ref starts no workflow"))
 }
 
 /// Returns the runs of a commit by job name.
@@ -184,9 +185,9 @@ fn explained(
     let at_once = workflows.iter().flat_map(|workflow| &workflow.jobs);
     let at_once = at_once.filter(|job| job.state == "waiting" && job.class.is_some()).count();
     PushExplained {
-        repo: evaluated.occasion.repo.clone(),
-        sha: evaluated.occasion.commit.clone(),
-        git_ref: evaluated.occasion.git_ref.clone(),
+        repo: evaluated.trigger_event.repo.clone(),
+        sha: evaluated.trigger_event.commit.clone(),
+        git_ref: evaluated.trigger_event.git_ref.clone(),
         rules: line(evaluated.dialect).to_owned(),
         demand: demand.to_owned(),
         nothing: evaluate::nothing(&evaluated.notified),

@@ -16,7 +16,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::push::Pushes;
 use crate::server::probe::StoreProbe;
-use crate::server::state::{Nudge, Parts, Role};
+use crate::server::state::{Parts, PollSignal, Role};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
@@ -54,7 +54,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     probe: Arc<StoreProbe>,
     pushes: Option<Arc<Pushes>>,
-    nudge: Arc<Nudge>,
+    poll_signal: Arc<PollSignal>,
     role: Role,
     guard: Guard,
     /// Permits for [`BODIES_LIMIT`], one per [`body::PIECE`].
@@ -64,7 +64,12 @@ pub struct App {
 impl App {
     /// Creates the state from the parts. `loopback` says whether the server listens on loopback
     /// only.
-    pub fn new(parts: &Parts, nudge: Arc<Nudge>, role: Role, loopback: bool) -> Arc<Self> {
+    pub fn new(
+        parts: &Parts,
+        poll_signal: Arc<PollSignal>,
+        role: Role,
+        loopback: bool,
+    ) -> Arc<Self> {
         let Parts { settings, controller, telemetry, probe, pushes, ends: _ } = parts;
         Arc::new(Self {
             guard: Guard::new(settings.server.api_token.as_ref(), loopback),
@@ -73,7 +78,7 @@ impl App {
             telemetry: telemetry.clone(),
             probe: probe.clone(),
             pushes: pushes.clone(),
-            nudge,
+            poll_signal,
             role,
             bodies: Arc::new(Semaphore::new(BODIES_LIMIT / body::PIECE)),
         })

@@ -26,7 +26,7 @@ const EDIT_TRIES: usize = 8;
 /// The query of a list. Empty values count as unset.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Wish {
+pub(super) struct RunQuery {
     phase: String,
     class: String,
     repo: String,
@@ -37,7 +37,7 @@ pub(super) struct Wish {
 /// `GET /v1/runs`.
 pub(super) async fn list(
     State(app): Ctx,
-    wish: Result<Query<Wish>, QueryRejection>,
+    wish: Result<Query<RunQuery>, QueryRejection>,
 ) -> Result<Json<List<Run>>, Refusal> {
     let Query(wish) = wish.map_err(|_| {
         let detail =
@@ -56,7 +56,7 @@ pub(super) async fn list(
     Ok(Json(List { items: page.items, next: page.next }))
 }
 
-impl Wish {
+impl RunQuery {
     fn filter(self) -> Result<(Filter, Option<String>), Refusal> {
         let Self { phase, class, repo, limit, after } = self;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());

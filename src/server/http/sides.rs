@@ -6,25 +6,23 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tinqs_ci_reconciler::model::{
-    Instance, InstanceId, Phase, Reason, Registrations, Run, serving,
-};
+use tinqs_ci_reconciler::model::{Machine, MachineId, Phase, Reason, Registrations, Run, serving};
 use tinqs_ci_reconciler::ports::{Filter, OpenRun};
 
 use super::etag::Wanted;
 use super::{Ctx, Refusal};
-use crate::api::{Class, List, Machine, Registration};
+use crate::api::{Class, List, MachineView, Registration};
 
 /// The maximum number of waiting runs whose reasons are counted.
 const BLOCKED_LIMIT: usize = 500;
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
 
-fn machine(seen: &Instance) -> Machine {
-    Machine {
+fn machine(seen: &Machine) -> MachineView {
+    MachineView {
         id: seen.id.to_string(),
-        slot: seen.slot.to_string(),
-        run: seen.slot.run.to_string(),
+        attempt_id: seen.attempt_id.to_string(),
+        run: seen.attempt_id.run.to_string(),
         class: seen.class.to_string(),
         kind: seen.kind.clone(),
         zone: seen.zone.clone(),
@@ -36,7 +34,7 @@ fn machine(seen: &Instance) -> Machine {
 }
 
 /// `GET /v1/machines`, newest first.
-pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<Machine>>, Refusal> {
+pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
     let mut seen = app.controller.ports().compute.list().await?;
     seen.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
     Ok(Json(List { items: seen.iter().map(machine).collect(), next: None }))
@@ -62,12 +60,12 @@ pub(super) async fn terminate(
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail));
     }
     let ports = app.controller.ports();
-    let id = InstanceId(id);
+    let id = MachineId(id);
     let found = ports.compute.find(&id).await?.ok_or_else(unknown)?;
     ports.compute.terminate(&id).await?;
-    let run = found.slot.run.as_str();
+    let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
-    if let Err(error) = ports.queue.wake(&found.slot.run).await {
+    if let Err(error) = ports.queue.wake(&found.attempt_id.run).await {
         // The sweep notices that the machine is gone.
         tracing::warn!(run, error = %error, "cannot wake run");
     }
@@ -88,8 +86,8 @@ pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registrat
         .filter(|row| row.missing_since.is_none())
         .map(|row| Registration {
             id: row.id,
-            slot: row.slot.to_string(),
-            run: row.slot.run.to_string(),
+            attempt_id: row.attempt_id.to_string(),
+            run: row.attempt_id.run.to_string(),
             online: row.online,
             busy: row.busy,
         })

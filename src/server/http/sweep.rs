@@ -23,7 +23,7 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     }
     let defect = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
     let (controller, telemetry) = (&app.controller, &app.telemetry);
-    controller.look_anew();
+    controller.forget_idle();
     let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(defect)?;
     let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(defect)?;
     Ok(Json(both(polled, swept)))

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tinqs_ci_reconciler::controller::LookResult;
+use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::Secret;
 
 use super::body::{self, Keep};
@@ -18,7 +18,7 @@ use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
 use crate::telemetry::labels;
 use tinqs_ci_gitea::demand;
-use tinqs_ci_gitea::occasion::Occasion;
+use tinqs_ci_gitea::trigger_event::TriggerEvent;
 use tinqs_ci_gitea::webhook::{self, Rejected};
 
 /// The deadline for storing a delivery. The forge itself waits 5 s.
@@ -37,7 +37,7 @@ const DELIVERY: [&str; 6] = [
 
 /// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
+enum Acceptance {
     /// Its content is stored.
     Accepted,
     /// It does not concern demand.
@@ -54,15 +54,15 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
         // Boxed: its large state would burden every delivery.
         Ok(Received::Cleanup) => return Box::pin(cleanup(&app, headers, &parts.uri)).await,
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
-        Ok(Received::Nudge) => {
-            app.nudge.poll_soon();
-            Ok(Taken::Accepted)
+        Ok(Received::PollSignal) => {
+            app.poll_signal.poll_soon();
+            Ok(Acceptance::Accepted)
         }
         Err(refusal) => Err(refusal),
     };
     let result = match &taken {
-        Ok(Taken::Accepted) => "accepted",
-        Ok(Taken::Ignored) => "ignored",
+        Ok(Acceptance::Accepted) => "accepted",
+        Ok(Acceptance::Ignored) => "ignored",
         Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => "bad_signature",
         Err(refusal) if refusal.status.is_client_error() => "bad_payload",
         Err(_) => "error",
@@ -87,9 +87,9 @@ enum Received {
     /// A sweep request.
     Cleanup,
     /// A delivery that must be verified.
-    Delivery(body::Kept),
+    Delivery(body::BufferedBody),
     /// An unverified delivery, because no secret is configured: it only triggers a poll.
-    Nudge,
+    PollSignal,
 }
 
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
@@ -114,7 +114,7 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     }
     Ok(match app.settings.forge.webhook_secret {
         Some(_) => Received::Delivery(kept),
-        None => Received::Nudge,
+        None => Received::PollSignal,
     })
 }
 
@@ -141,8 +141,8 @@ async fn ingest(
     app: &App,
     headers: &HeaderMap,
     event: &str,
-    body: &body::Kept,
-) -> Result<Taken, Refusal> {
+    body: &body::BufferedBody,
+) -> Result<Acceptance, Refusal> {
     let none = Secret::default();
     // Never reached without a secret; the empty default accepts nothing.
     let secret = app.settings.forge.webhook_secret.as_ref().unwrap_or(&none);
@@ -160,27 +160,27 @@ async fn ingest(
         None => false,
     };
     if pushed && hints.is_empty() {
-        return Ok(Taken::Accepted);
+        return Ok(Acceptance::Accepted);
     }
     if hints.is_empty() && (!poll_soon || mode == Some(demand::Mode::Push)) {
-        return Ok(Taken::Ignored);
+        return Ok(Acceptance::Ignored);
     }
     let began = Instant::now();
     let ingested = tokio::time::timeout(INGEST_DEADLINE, app.controller.ingest(&hints)).await;
     let result = match &ingested {
-        Ok(Ok(_)) => LookResult::Acted,
-        Ok(Err(_)) | Err(_) => LookResult::Error,
+        Ok(Ok(_)) => ReconcileOutcome::Acted,
+        Ok(Err(_)) | Err(_) => ReconcileOutcome::Error,
     };
     app.telemetry.metrics.pass("ingest", result, began.elapsed(), app.telemetry.now());
     // The job list also shows what this delivery omits or failed to store.
-    app.nudge.poll_soon();
+    app.poll_signal.poll_soon();
     match ingested {
         Ok(Ok(created)) => {
             if created > 0 {
                 // The first reconcile of each run is logged at `info`.
                 tracing::debug!(created, "webhook announced waiting jobs");
             }
-            Ok(Taken::Accepted)
+            Ok(Acceptance::Accepted)
         }
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "cannot store webhook");
@@ -193,10 +193,10 @@ async fn ingest(
 /// Stores a trigger event, in push mode and while the mode is undecided. It is evaluated later,
 /// because that calls the forge.
 async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
-    let occasion = Occasion::of(event, payload)
+    let trigger_event = TriggerEvent::of(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
-    let Some(occasion) = occasion else { return Ok(false) };
-    match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(occasion)).await {
+    let Some(trigger_event) = trigger_event else { return Ok(false) };
+    match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(trigger_event)).await {
         Ok(Ok(true)) => Ok(true),
         Ok(Ok(false)) => {
             let detail = "too many deliveries wait for evaluation: send it again later";

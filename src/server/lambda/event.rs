@@ -3,7 +3,7 @@
 use lambda_http::request::LambdaRequest;
 use serde::Deserialize;
 use serde_json::Value;
-use tinqs_ci_reconciler::model::InstanceId;
+use tinqs_ci_reconciler::model::MachineId;
 
 use tinqs_ci_aws::events::{self, Message};
 
@@ -15,7 +15,7 @@ pub(super) enum Event {
     /// An SQS batch.
     Batch(Vec<Record>),
     /// An `EventBridge` event about these EC2 instances.
-    Instances(Vec<InstanceId>),
+    Instances(Vec<MachineId>),
     /// The schedule or a manual call: poll, sweep, reconcile.
     Tick,
     /// An irrelevant `EventBridge` event.

@@ -2,15 +2,15 @@
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Attempt, EndedBy, Instance, InstanceId, InstanceState, Machine, Slot,
+    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec, MachineState,
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind};
 
-use crate::make::{attempt, slot, until};
+use crate::make::{attempt, attempt_id, until};
 
 /// Asserts every law that holds for all clouds. `machine` is one that the cloud can launch. Machines
 /// must outlive the suite until `deadline`, with idle runners.
-pub async fn all(compute: &dyn Compute, machine: &Machine, deadline: Timestamp) {
+pub async fn all(compute: &dyn Compute, machine: &MachineSpec, deadline: Timestamp) {
     a_token_makes_one_machine(compute, machine, deadline).await;
     placements_are_apart(compute, machine, deadline).await;
     a_dead_token_answers_the_dead_machine(compute, machine, deadline).await;
@@ -18,8 +18,13 @@ pub async fn all(compute: &dyn Compute, machine: &Machine, deadline: Timestamp) 
 }
 
 /// Returns an attempt that asks so many times for this machine.
-pub fn asking(machine: &Machine, slot: &Slot, placements: usize, deadline: Timestamp) -> Attempt {
-    let mut attempt = attempt(slot, "linux", placements, deadline);
+pub fn asking(
+    machine: &MachineSpec,
+    attempt_id: &AttemptId,
+    placements: usize,
+    deadline: Timestamp,
+) -> Attempt {
+    let mut attempt = attempt(attempt_id, "linux", placements, deadline);
     for placement in &mut attempt.placements {
         placement.machine = machine.clone();
     }
@@ -27,14 +32,16 @@ pub fn asking(machine: &Machine, slot: &Slot, placements: usize, deadline: Times
 }
 
 /// Returns the listed machines with this machine's token.
-pub async fn listed(compute: &dyn Compute, machine: &Instance) -> Vec<Instance> {
+pub async fn listed(compute: &dyn Compute, machine: &Machine) -> Vec<Machine> {
     let mut found = compute.list().await.unwrap();
-    found.retain(|seen| seen.slot == machine.slot && seen.placement == machine.placement);
+    found.retain(|seen| {
+        seen.attempt_id == machine.attempt_id && seen.placement == machine.placement
+    });
     found
 }
 
 /// Waits until the list shows a machine in a state: the list may lag.
-pub async fn seen(compute: &dyn Compute, machine: &Instance, state: InstanceState) -> Instance {
+pub async fn seen(compute: &dyn Compute, machine: &Machine, state: MachineState) -> Machine {
     until(&format!("{} {state:?}", machine.id), async || {
         let mut found = listed(compute, machine).await;
         assert!(found.len() <= 1, "a token has one machine: {found:?}");
@@ -44,7 +51,7 @@ pub async fn seen(compute: &dyn Compute, machine: &Instance, state: InstanceStat
 }
 
 /// Terminates a machine. Where it is too new to be known everywhere, tries again.
-async fn end(compute: &dyn Compute, id: &InstanceId) {
+async fn end(compute: &dyn Compute, id: &MachineId) {
     until(&format!("{id} is terminated"), async || match compute.terminate(id).await {
         Ok(()) => Some(()),
         Err(error) => {
@@ -55,19 +62,19 @@ async fn end(compute: &dyn Compute, id: &InstanceId) {
     .await;
 }
 
-async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
-    let slot = slot(2_000, 1);
-    let attempt = asking(like, &slot, 1, deadline);
+async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
+    let attempt_id = attempt_id(2_000, 1);
+    let attempt = asking(like, &attempt_id, 1, deadline);
     assert!(compute.room());
-    let first = compute.launch(&slot, 0, &attempt).await.unwrap();
+    let first = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     assert!(first.is_live(), "{first:?}");
-    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
+    let again = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     assert_eq!(again.id, first.id);
     assert!(again.is_live(), "{again:?}");
-    let seen = seen(compute, &first, InstanceState::Up).await;
-    let Instance {
+    let seen = seen(compute, &first, MachineState::Up).await;
+    let Machine {
         id,
-        slot: of,
+        attempt_id: of,
         placement,
         deadline: ends,
         registration,
@@ -76,7 +83,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadli
         kind,
         ..
     } = &seen;
-    assert_eq!((id, of, *placement), (&first.id, &slot, 0));
+    assert_eq!((id, of, *placement), (&first.id, &attempt_id, 0));
     assert_eq!((ends.as_second(), *registration), (deadline.as_second(), attempt.runner.id));
     assert_eq!((ended_by, class.0.as_str(), kind.as_str()), (&None, "linux", like.kind.as_str()));
     assert_eq!(compute.find(id).await.unwrap().expect("listed, so found"), seen);
@@ -84,38 +91,38 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &Machine, deadli
     end(compute, id).await;
 }
 
-async fn placements_are_apart(compute: &dyn Compute, like: &Machine, deadline: Timestamp) {
-    let slot = slot(2_100, 1);
-    let attempt = asking(like, &slot, 2, deadline);
-    let one = compute.launch(&slot, 0, &attempt).await.unwrap();
-    let two = compute.launch(&slot, 1, &attempt).await.unwrap();
+async fn placements_are_apart(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
+    let attempt_id = attempt_id(2_100, 1);
+    let attempt = asking(like, &attempt_id, 2, deadline);
+    let one = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
+    let two = compute.launch(&attempt_id, 1, &attempt).await.unwrap();
     assert_ne!(one.id, two.id);
     end(compute, &one.id).await;
-    seen(compute, &one, InstanceState::Gone).await;
-    seen(compute, &two, InstanceState::Up).await;
+    seen(compute, &one, MachineState::Gone).await;
+    seen(compute, &two, MachineState::Up).await;
     end(compute, &two.id).await;
-    seen(compute, &two, InstanceState::Gone).await;
+    seen(compute, &two, MachineState::Gone).await;
 }
 
 async fn a_dead_token_answers_the_dead_machine(
     compute: &dyn Compute,
-    like: &Machine,
+    like: &MachineSpec,
     deadline: Timestamp,
 ) {
-    let slot = slot(2_200, 1);
-    let attempt = asking(like, &slot, 1, deadline);
-    let machine = compute.launch(&slot, 0, &attempt).await.unwrap();
+    let attempt_id = attempt_id(2_200, 1);
+    let attempt = asking(like, &attempt_id, 1, deadline);
+    let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     end(compute, &machine.id).await;
-    let gone = seen(compute, &machine, InstanceState::Gone).await;
+    let gone = seen(compute, &machine, MachineState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Request));
     compute.terminate(&machine.id).await.expect("what is gone is terminated");
-    let again = compute.launch(&slot, 0, &attempt).await.unwrap();
-    assert_eq!((again.id, again.state), (machine.id, InstanceState::Gone));
+    let again = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
+    assert_eq!((again.id, again.state), (machine.id, MachineState::Gone));
 }
 
 async fn what_is_not_ours_is_not_found(compute: &dyn Compute) {
     for id in ["", "..", "/", "i-0123456789abcdef0", "tq-job-1-00000000-1-0", "a\nb", "../../etc"] {
-        let id = InstanceId(id.to_owned());
+        let id = MachineId(id.to_owned());
         assert_eq!(compute.find(&id).await.unwrap(), None, "{id:?}");
         compute.terminate(&id).await.expect("what is not there is terminated");
     }

@@ -79,7 +79,7 @@ async fn a_wake_while_it_is_out_comes_too(queue: &dyn Queue) {
     let out = take(queue).await;
     queue.wake(&name(2)).await.unwrap();
     queue.done(out).await.unwrap();
-    assert_eq!(drain(queue, 10).await, ["job-2"], "what woke it may have come after the look");
+    assert_eq!(drain(queue, 10).await, ["job-2"], "what woke it may have come after the reconcile");
 }
 
 async fn an_unknown_handle_is_done(queue: &dyn Queue) {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
-use crate::make::{at, at_once, attempt, finished, name, run, slot, until};
+use crate::make::{at, at_once, attempt, attempt_id, finished, name, run, until};
 
 /// Asserts every law that holds for all stores.
 pub async fn all(store: &dyn RunStore) {
@@ -102,13 +102,13 @@ async fn open_runs_are_projected(store: &dyn RunStore) {
     let now = at(1_302);
     opened(store, "o/open", now, &[&one, &two]).await;
 
-    one.status.attempt = Some(attempt(&one.slot(1), "linux", 1, at(9_000)));
+    one.status.attempt = Some(attempt(&one.attempt_id(1), "linux", 1, at(9_000)));
     one.status.phase = Phase::Starting;
     one.status.due = at(1_400);
     one.delete(at(1_350), false);
     store.put(&one, Expect::At(one.uid, 1)).await.unwrap();
     let projected = OpenRun::of(&one);
-    assert!(projected.deleted && projected.attempt == Some(one.slot(1)), "{projected:?}");
+    assert!(projected.deleted && projected.attempt == Some(one.attempt_id(1)), "{projected:?}");
     opened(store, "o/open", now, &[&one, &two]).await;
 
     let over = finished(one, at(100_000));
@@ -193,7 +193,7 @@ async fn pages_are_filtered(store: &dyn RunStore) {
         match id % 4 {
             0 => {}
             1 => run.status.phase = Phase::Running,
-            2 => run.status.attempt = Some(attempt(&run.slot(1), "big", 1, at(9_000))),
+            2 => run.status.attempt = Some(attempt(&run.attempt_id(1), "big", 1, at(9_000))),
             _ => run = finished(run, at(100_000)),
         }
         store.put(&run, Expect::Absent).await.unwrap();
@@ -221,7 +221,7 @@ async fn seats_are_limited(store: &dyn RunStore) {
     let (class, other) = (ClassName("seats".to_owned()), ClassName("seats2".to_owned()));
     let both = SeatLimits { class: Some(3), repo: Some(2) };
     let take = async |class: &ClassName, id: i64, repo: &str, limits| {
-        store.seat(class, &slot(id, 1), repo, limits).await.unwrap()
+        store.seat(class, &attempt_id(id, 1), repo, limits).await.unwrap()
     };
     assert!(take(&class, 1, "a/a", both).await);
     assert!(take(&class, 2, "a/a", both).await);
@@ -235,26 +235,28 @@ async fn seats_are_limited(store: &dyn RunStore) {
     assert!(take(&class, 6, "a/a", SeatLimits::default()).await, "no limit");
 
     let mut seats = store.seats(&class).await.unwrap();
-    seats.sort_by_key(|seat| seat.slot.to_string());
-    let held: Vec<_> = seats.iter().map(|seat| (seat.slot.clone(), seat.repo.as_str())).collect();
+    seats.sort_by_key(|seat| seat.attempt_id.to_string());
+    let held: Vec<_> =
+        seats.iter().map(|seat| (seat.attempt_id.clone(), seat.repo.as_str())).collect();
     let expected = [(1, "a/a"), (2, "a/a"), (4, "b/b"), (6, "a/a")];
-    assert_eq!(held, expected.map(|(id, repo)| (slot(id, 1), repo)));
+    assert_eq!(held, expected.map(|(id, repo)| (attempt_id(id, 1), repo)));
 
-    store.unseat(&class, &slot(6, 1)).await.unwrap();
-    store.unseat(&class, &slot(6, 1)).await.expect("what is not held is given back");
-    store.unseat(&class, &slot(5, 1)).await.expect("of this class");
+    store.unseat(&class, &attempt_id(6, 1)).await.unwrap();
+    store.unseat(&class, &attempt_id(6, 1)).await.expect("what is not held is given back");
+    store.unseat(&class, &attempt_id(5, 1)).await.expect("of this class");
     assert_eq!(store.seats(&other).await.unwrap().len(), 1);
-    store.unseat(&class, &slot(2, 1)).await.unwrap();
+    store.unseat(&class, &attempt_id(2, 1)).await.unwrap();
     assert!(take(&class, 3, "a/a", both).await, "a freed seat can be taken");
 }
 
 async fn seats_are_taken_one_by_one(store: &dyn RunStore) {
     let class = ClassName("crowd".to_owned());
     let limits = SeatLimits { class: Some(5), repo: Some(3) };
-    let slots: Vec<_> = (0..30).map(|id| slot(id, 1)).collect();
+    let attempt_ids: Vec<_> = (0..30).map(|id| attempt_id(id, 1)).collect();
     let repo = |at: usize| if at.is_multiple_of(2) { "a/a" } else { "b/b" };
-    let tries = slots.iter().enumerate();
-    let asked = tries.map(|(at, slot)| store.seat(&class, slot, repo(at), limits)).collect();
+    let tries = attempt_ids.iter().enumerate();
+    let asked =
+        tries.map(|(at, attempt_id)| store.seat(&class, attempt_id, repo(at), limits)).collect();
     let taken = at_once(asked).await.into_iter().filter(|taken| *taken.as_ref().unwrap()).count();
     let seats = store.seats(&class).await.unwrap();
     assert_eq!((taken, seats.len()), (5, 5));
@@ -279,7 +281,7 @@ async fn leases_are_exclusive(store: &dyn RunStore) {
 
 async fn secrets_are_kept_and_not_shown(store: &dyn RunStore) {
     let mut run = run(1_700, "o/secret");
-    run.status.attempt = Some(attempt(&run.slot(1), "linux", 1, at(9_000)));
+    run.status.attempt = Some(attempt(&run.attempt_id(1), "linux", 1, at(9_000)));
     store.put(&run, Expect::Absent).await.unwrap();
     let kept = store.get(&run.name).await.unwrap().expect("just written");
     let attempt = kept.status.attempt.as_ref().expect("with its attempt");
@@ -314,7 +316,7 @@ async fn any_text_is_kept(store: &dyn RunStore) {
         opened(store, repo, at(0), &[&run]).await;
         let class = ClassName(repo.to_owned());
         let limits = SeatLimits { class: Some(1), repo: Some(1) };
-        assert!(store.seat(&class, &run.slot(1), repo, limits).await.unwrap());
+        assert!(store.seat(&class, &run.attempt_id(1), repo, limits).await.unwrap());
         assert_eq!(store.seats(&class).await.unwrap()[0].repo, repo);
     }
 }
@@ -328,7 +330,7 @@ pub async fn write_some(store: &dyn RunStore) -> Vec<Run> {
         written.push(Run { version, ..run });
     }
     let class = ClassName("kept".to_owned());
-    store.seat(&class, &slot(1, 1), "o/kept", SeatLimits::default()).await.unwrap();
+    store.seat(&class, &attempt_id(1, 1), "o/kept", SeatLimits::default()).await.unwrap();
     written
 }
 

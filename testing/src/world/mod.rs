@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Instance, Job, Machine, Registration, Run, RunName};
+use tinqs_ci_reconciler::model::{
+    ClassName, Job, Machine, MachineSpec, Registration, Run, RunName,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, InboxItem, PortError, Ports, Seat, WaitingJob};
 use tokio::sync::{Notify, Semaphore};
 
@@ -30,7 +32,7 @@ pub struct LaunchCall {
     /// The class of the attempt.
     pub class: ClassName,
     /// The machine that was asked for.
-    pub machine: Machine,
+    pub machine: MachineSpec,
 }
 
 /// A change of the world that happens with a call.
@@ -70,7 +72,7 @@ pub struct State {
     handles: u64,
 
     /// The machines, also those that have ended.
-    pub machines: Vec<Instance>,
+    pub machines: Vec<Machine>,
     /// A machine is up as soon as it is launched, and gone as soon as it is terminated. Otherwise it
     /// boots and ends until the test says more.
     pub instant_machines: bool,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, ClassName, EndedBy, Instance, InstanceId, InstanceState, Job, JobRef, Registration,
-    Registrations, Run, RunName, Runner, SeatLimits, Secret, Slot, Uid,
+    Attempt, AttemptId, ClassName, EndedBy, Job, JobRef, Machine, MachineId, MachineState,
+    Registration, Registrations, Run, RunName, Runner, SeatLimits, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Forge, Inbox, InboxItem,
@@ -145,7 +145,7 @@ impl RunStore for TestWorld {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
@@ -155,20 +155,20 @@ impl RunStore for TestWorld {
         let of_repo = taken.iter().filter(|seat| seat.repo == repo).count();
         let full =
             |limit: Option<u32>, count: usize| limit.is_some_and(|most| count >= most as usize);
-        if taken.iter().any(|seat| seat.slot == *slot) {
+        if taken.iter().any(|seat| seat.attempt_id == *attempt_id) {
             return Ok(true);
         }
         if full(limits.class, taken.len()) || full(limits.repo, of_repo) {
             return Ok(false);
         }
-        let seat = Seat { slot: slot.clone(), repo: repo.to_owned() };
+        let seat = Seat { attempt_id: attempt_id.clone(), repo: repo.to_owned() };
         state.seats.push((class.clone(), seat));
         Ok(true)
     }
 
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
         let mut state = self.call("store", "unseat")?;
-        state.seats.retain(|(of, seat)| of != class || seat.slot != *slot);
+        state.seats.retain(|(of, seat)| of != class || seat.attempt_id != *attempt_id);
         Ok(())
     }
 
@@ -274,22 +274,22 @@ impl State {
 
 #[async_trait]
 impl Compute for TestWorld {
-    async fn list(&self) -> Result<Vec<Instance>, PortError> {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
         let state = self.call("compute", "list")?;
         let listed = state.machines.iter().filter(|m| !state.unlisted.contains(&m.id.0));
         Ok(listed.cloned().collect())
     }
 
-    async fn find(&self, id: &InstanceId) -> Result<Option<Instance>, PortError> {
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         Ok(self.call("compute", "find")?.machines.iter().find(|m| m.id == *id).cloned())
     }
 
     async fn launch(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
-    ) -> Result<Instance, PortError> {
+    ) -> Result<Machine, PortError> {
         let mut state = self.call("compute", "launch")?;
         let class = attempt.class.clone();
         let at = usize::try_from(placement).expect("placements are few");
@@ -299,16 +299,16 @@ impl Compute for TestWorld {
         if let Some(LaunchAnswer::Refuses(error)) = state.launch_answers.get(&class) {
             return Err(error());
         }
-        let same = |m: &&Instance| m.slot == *slot && m.placement == placement;
+        let same = |m: &&Machine| m.attempt_id == *attempt_id && m.placement == placement;
         if let Some(there) = state.machines.iter().find(same) {
             return Ok(there.clone());
         }
         let up = state.instant_machines;
-        let machine = Instance {
-            id: InstanceId(slot.token(placement)),
-            slot: slot.clone(),
+        let machine = Machine {
+            id: MachineId(attempt_id.token(placement)),
+            attempt_id: attempt_id.clone(),
             placement,
-            state: if up { InstanceState::Up } else { InstanceState::Booting },
+            state: if up { MachineState::Up } else { MachineState::Booting },
             launched_at: state.time(),
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
@@ -322,11 +322,11 @@ impl Compute for TestWorld {
         Ok(machine)
     }
 
-    async fn terminate(&self, id: &InstanceId) -> Result<(), PortError> {
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         let mut state = self.call("compute", "terminate")?;
         let at_once = state.instant_machines;
         for machine in state.machines.iter_mut().filter(|m| m.id == *id && m.is_live()) {
-            machine.state = if at_once { InstanceState::Gone } else { InstanceState::Ending };
+            machine.state = if at_once { MachineState::Gone } else { MachineState::Ending };
             machine.ended_by = Some(EndedBy::Request);
         }
         Ok(())
@@ -362,13 +362,17 @@ impl Forge for TestWorld {
         Ok(state.registrations.iter().find(|r| r.id == id).cloned())
     }
 
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
         let mut state = self.call("forge", "register")?;
         let id = 100 + state.registered;
         state.registered += 1;
         state.registrations.push(Registration {
             id,
-            slot: slot.clone(),
+            attempt_id: attempt_id.clone(),
             uuid: None,
             online: false,
             busy: false,
@@ -377,7 +381,7 @@ impl Forge for TestWorld {
         Ok(Runner {
             id,
             uuid: format!("00000000-0000-4000-8000-{id:012}"),
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: labels.to_vec(),
             token: Secret::new(state.runner_token.clone()),
         })

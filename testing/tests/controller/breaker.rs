@@ -3,7 +3,7 @@
 //! are not affected, and all runs go on once the fault is fixed.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::controller::Fact;
+use tinqs_ci_reconciler::controller::Event;
 use tinqs_ci_reconciler::model::{Cause, Phase, Reason, Refusal};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_testing::LaunchAnswer;
@@ -17,16 +17,16 @@ fn bad_image() -> LaunchAnswer {
     })
 }
 
-fn opened(facts: &[Fact]) -> usize {
-    facts.iter().filter(|fact| matches!(fact, Fact::BreakerOpened { .. })).count()
+fn opened(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::BreakerOpened { .. })).count()
 }
 
-fn closed(facts: &[Fact]) -> Vec<i64> {
-    let seconds = |fact: &Fact| match fact {
-        Fact::BreakerClosed { open_seconds, .. } => Some(*open_seconds),
+fn closed(events: &[Event]) -> Vec<i64> {
+    let seconds = |event: &Event| match event {
+        Event::BreakerClosed { open_seconds, .. } => Some(*open_seconds),
         _ => None,
     };
-    facts.iter().filter_map(seconds).collect()
+    events.iter().filter_map(seconds).collect()
 }
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -37,10 +37,10 @@ fn fifty_runs_of_a_bad_image_ask_once_and_the_other_class_is_served() {
     harness.answers("bad", bad_image());
     let bad = harness.jobs(50, "bad");
     let good = harness.jobs(5, "good");
-    let mut facts = harness.look_at(&bad);
-    facts.extend(harness.look_at(&good));
+    let mut events = harness.reconcile_each(&bad);
+    events.extend(harness.reconcile_each(&good));
     assert_eq!((harness.launches("bad"), harness.launches("good")), (1, 5));
-    assert_eq!(opened(&facts), 1, "it is told once");
+    assert_eq!(opened(&events), 1, "it is told once");
     for name in &bad {
         let run = harness.run(name);
         assert_eq!(run.status.phase, Phase::Waiting);
@@ -54,7 +54,7 @@ fn fifty_runs_of_a_bad_image_ask_once_and_the_other_class_is_served() {
     let written = harness.writes();
     for _ in 0..4 {
         harness.pass(MINUTE);
-        harness.look_at(&bad);
+        harness.reconcile_each(&bad);
     }
     assert_eq!((harness.launches("bad"), harness.writes()), (1, written));
 }
@@ -64,19 +64,19 @@ fn one_attempt_tries_each_five_minutes_and_its_success_lets_all_go_on() {
     let harness = Harness::new();
     harness.answers("bad", bad_image());
     let bad = harness.jobs(20, "bad");
-    let mut facts = harness.look_at(&bad);
+    let mut events = harness.reconcile_each(&bad);
     for launches in 2..=4 {
         harness.pass(5 * MINUTE);
-        facts.extend(harness.look_at(&bad));
+        events.extend(harness.reconcile_each(&bad));
         assert_eq!(harness.launches("bad"), launches, "one of the {} tries", bad.len());
     }
-    assert_eq!((opened(&facts), closed(&facts).len()), (1, 0), "it is told once");
+    assert_eq!((opened(&events), closed(&events).len()), (1, 0), "it is told once");
     harness.answers("bad", LaunchAnswer::Accepts);
     harness.pass(5 * MINUTE);
     let tried = harness.jobs(1, "bad");
-    let facts = harness.look_at(&tried);
-    assert_eq!(closed(&facts), [20 * 60]);
-    harness.look_at(&bad);
+    let events = harness.reconcile_each(&tried);
+    assert_eq!(closed(&events), [20 * 60]);
+    harness.reconcile_each(&bad);
     let retried =
         bad.iter().filter(|name| harness.run(name).status.phase == Phase::Starting).count();
     // The run that tried last backs off on its own account.
@@ -89,33 +89,33 @@ fn an_answer_that_tells_nothing_neither_stops_nor_lets_go_on() {
     let lost = || PortError::new("compute", "launch", ErrorKind::Unavailable, "no answer");
     harness.answers("bad", bad_image());
     let first = harness.jobs(1, "bad");
-    harness.look_at(&first);
+    harness.reconcile_each(&first);
     harness.pass(5 * MINUTE);
     harness.answers("bad", LaunchAnswer::Refuses(lost));
     let more = harness.jobs(3, "bad");
-    let facts = harness.look_at(&more);
-    assert!(opened(&facts) == 0 && closed(&facts).is_empty());
+    let events = harness.reconcile_each(&more);
+    assert!(opened(&events) == 0 && closed(&events).is_empty());
     assert_eq!(harness.launches("bad"), 2, "one of them tries, and the door is shut behind it");
     // Its own attempt is launched again, like any that got no answer.
     harness.pass(SignedDuration::from_secs(20));
     harness.answers("bad", LaunchAnswer::Accepts);
     harness.wakes();
-    let facts = harness.look_at(&more[..1]);
-    assert_eq!((harness.launches("bad"), closed(&facts).len()), (3, 1));
+    let events = harness.reconcile_each(&more[..1]);
+    assert_eq!((harness.launches("bad"), closed(&events).len()), (3, 1));
     assert_eq!(harness.wakes(), 1 + 2, "those that waited are due now");
-    harness.look_at(&more);
+    harness.reconcile_each(&more);
     assert_eq!(harness.launches("bad"), 3 + 2, "and with its answer the others follow");
 }
 
 #[test]
-fn a_class_that_is_stopped_while_a_look_prepares_is_not_asked() {
+fn a_class_that_is_stopped_while_a_reconcile_prepares_is_not_asked() {
     let harness = Harness::new();
-    harness.look_at(&harness.jobs(1, "bad"));
+    harness.reconcile_each(&harness.jobs(1, "bad"));
     harness.answers("bad", bad_image());
     let names = harness.jobs(2, "bad");
     // The first run has read a closed breaker, and registers while the second is refused.
     harness.meanwhile("register", &names[1]);
-    let report = harness.look(&names[0]);
+    let report = harness.reconcile(&names[0]);
     assert_eq!(harness.launches("bad"), 2, "the one that was taken, the one that was refused");
     let run = harness.run(&names[0]);
     let attempt = run.status.attempt.as_ref().expect("it was recorded");
@@ -141,9 +141,9 @@ fn a_run_that_is_refused_by_its_own_fault_stops_no_other() {
         }),
     );
     let bad = harness.jobs(4, "bad");
-    let facts = harness.look_at(&bad);
+    let events = harness.reconcile_each(&bad);
     assert_eq!(
-        (harness.launches("bad"), opened(&facts)),
+        (harness.launches("bad"), opened(&events)),
         (2 * 4, 0),
         "each begins anew once at once"
     );
@@ -154,7 +154,7 @@ fn want_of_capacity_stops_no_class_and_ends_a_stop() {
     let harness = Harness::new();
     harness.answers("bad", bad_image());
     let bad = harness.jobs(2, "bad");
-    harness.look_at(&bad);
+    harness.reconcile_each(&bad);
     harness.pass(5 * MINUTE);
     harness.answers(
         "bad",
@@ -162,8 +162,8 @@ fn want_of_capacity_stops_no_class_and_ends_a_stop() {
             PortError::new("compute", "launch", ErrorKind::NoCapacity, "none")
         }),
     );
-    let facts = harness.look_at(&bad[1..]);
-    assert_eq!(closed(&facts).len(), 1, "what was asked for is right");
+    let events = harness.reconcile_each(&bad[1..]);
+    assert_eq!(closed(&events).len(), 1, "what was asked for is right");
     assert_eq!(harness.run(&bad[1]).status.reason(), Some(Reason::NoCapacity));
 }
 
@@ -173,11 +173,11 @@ fn an_account_limit_holds_the_others_of_the_class_and_market_for_a_minute() {
     let limit = || PortError::new("compute", "launch", ErrorKind::Limit, "quota");
     harness.answers("bad", LaunchAnswer::Refuses(limit));
     let bad = harness.jobs(10, "bad");
-    harness.look_at(&bad);
+    harness.reconcile_each(&bad);
     // The class has spot machines in two subnets, and one on-demand machine.
     assert_eq!(harness.launches("bad"), 2, "one for each market");
     harness.pass(SignedDuration::from_secs(61));
-    harness.look_at(&bad[5..]);
+    harness.reconcile_each(&bad[5..]);
     assert_eq!(harness.launches("bad"), 4);
 }
 
@@ -192,8 +192,8 @@ fn a_market_that_the_account_may_not_use_stops_no_class_and_is_told() {
         }),
     );
     let bad = harness.jobs(10, "bad");
-    let facts = harness.look_at(&bad);
-    assert_eq!((harness.launches("bad"), opened(&facts)), (2, 0), "one for each market");
+    let events = harness.reconcile_each(&bad);
+    assert_eq!((harness.launches("bad"), opened(&events)), (2, 0), "one for each market");
     let run = harness.run(&bad[9]);
     assert_eq!(run.status.reason(), Some(Reason::NoCapacity));
     let message = &run.status.conditions[0].message;
@@ -212,7 +212,7 @@ fn what_is_not_offered_is_asked_for_once_an_hour_and_told_as_a_fault() {
         }),
     );
     let bad = harness.jobs(10, "bad");
-    harness.look_at(&bad);
+    harness.reconcile_each(&bad);
     assert_eq!(harness.launches("bad"), 3, "one for each machine of the class");
     for name in &bad[1..] {
         let run = harness.run(name);
@@ -223,11 +223,11 @@ fn what_is_not_offered_is_asked_for_once_an_hour_and_told_as_a_fault() {
     let written = harness.writes();
     for _ in 0..7 {
         harness.pass(8 * MINUTE);
-        harness.look_at(&bad[1..]);
+        harness.reconcile_each(&bad[1..]);
     }
     assert_eq!((harness.launches("bad"), harness.writes()), (3, written));
     harness.pass(5 * MINUTE);
-    harness.look_at(&bad[1..]);
+    harness.reconcile_each(&bad[1..]);
     assert_eq!(harness.launches("bad"), 6);
 }
 
@@ -236,31 +236,31 @@ fn another_configuration_of_the_class_is_tried_at_once() {
     let harness = Harness::new();
     harness.answers("bad", bad_image());
     let bad = harness.jobs(3, "bad");
-    harness.look_at(&bad);
+    harness.reconcile_each(&bad);
     harness.configure("good", |class| class.machines.truncate(2));
-    harness.look_at(&bad);
+    harness.reconcile_each(&bad);
     assert_eq!(harness.launches("bad"), 1, "the other class was configured otherwise");
     harness.answers("bad", LaunchAnswer::Accepts);
     harness.configure("bad", |class| class.machines.truncate(2));
-    let facts = harness.look_at(&bad[1..]);
-    assert_eq!((harness.launches("bad"), closed(&facts).len()), (3, 1));
+    let events = harness.reconcile_each(&bad[1..]);
+    assert_eq!((harness.launches("bad"), closed(&events).len()), (3, 1));
 }
 
 #[test]
 fn a_machine_that_was_taken_back_makes_others_preferred() {
     let harness = Harness::new();
     let first = harness.jobs(1, "good");
-    harness.look_at(&first);
+    harness.reconcile_each(&first);
     assert_eq!(harness.subnets(), ["subnet-a"]);
     harness.take_back(&first[0]);
-    harness.look_at(&first);
+    harness.reconcile_each(&first);
     let second = harness.jobs(1, "good");
-    harness.look_at(&second);
+    harness.reconcile_each(&second);
     assert_eq!(harness.subnets(), ["subnet-a", "subnet-b", "subnet-b"]);
     // An ended machine is listed for an hour, and is avoided for three minutes.
     harness.pass(4 * MINUTE);
     let third = harness.jobs(1, "good");
-    harness.look_at(&first);
-    harness.look_at(&third);
+    harness.reconcile_each(&first);
+    harness.reconcile_each(&third);
     assert_eq!(harness.subnets()[3..], ["subnet-a"]);
 }

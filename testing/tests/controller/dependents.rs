@@ -1,8 +1,8 @@
 //! Push mode: runs that need other runs, and runs that others wait for.
 
-use tinqs_ci_reconciler::controller::{ActionKind, Fact};
+use tinqs_ci_reconciler::controller::{ActionKind, Event};
 use tinqs_ci_reconciler::model::{
-    ClassName, Conclusion, End, InstanceState, Job, Outcome, Phase, RunName, Spec,
+    ClassName, Conclusion, End, Job, MachineState, Outcome, Phase, RunName, Spec,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 use tinqs_ci_testing::ready;
@@ -33,17 +33,17 @@ fn a_run_that_is_over_calls_those_that_need_it_once() {
     let harness = Harness::new();
     let names = harness.jobs(3, "good");
     harness.change(&names[0], |run| run.spec.needed_by = names[1..].to_vec());
-    harness.look(&names[0]);
-    let runner = harness.slot(&names[0], 1).to_string();
+    harness.reconcile(&names[0]);
+    let runner = harness.attempt_id(&names[0], 1).to_string();
     harness.job_is(&names[0], Job::Running { runner });
-    harness.look(&names[0]);
+    harness.reconcile(&names[0]);
     assert!(harness.woken().is_empty(), "it runs");
     harness.job_is(&names[0], Job::Done { conclusion: Conclusion::Success });
-    harness.look(&names[0]);
+    harness.reconcile(&names[0]);
     assert_eq!(harness.woken(), texts(&names[1..]));
     // It is written once more, which wakes no run.
     harness.job_is(&names[0], Job::Done { conclusion: Conclusion::Failure });
-    assert_eq!(effects(&harness.look(&names[0])), [("3", ActionKind::Put)]);
+    assert_eq!(effects(&harness.reconcile(&names[0])), [("3", ActionKind::Put)]);
     assert!(harness.woken().is_empty());
 }
 
@@ -54,7 +54,7 @@ fn a_call_that_is_lost_keeps_the_others_from_nothing() {
     harness.change(&names[0], |run| run.spec.needed_by = names[1..].to_vec());
     harness.job_is(&names[0], Job::Done { conclusion: Conclusion::Success });
     harness.fails("wake", ErrorKind::Unavailable);
-    harness.look(&names[0]);
+    harness.reconcile(&names[0]);
     assert_eq!(harness.woken(), texts(&names[2..]));
     assert_eq!(harness.run(&names[0]).status.phase, Phase::Finished);
 }
@@ -106,35 +106,38 @@ fn a_run_that_is_over_waits_for_nothing_any_more() {
 }
 
 #[test]
-fn a_machine_that_worked_and_has_gone_ends_its_run_in_one_look() {
+fn a_machine_that_worked_and_has_gone_ends_its_run_in_one_reconcile() {
     let harness = Harness::new();
     let name = pushed(&harness, &["one"]).remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     harness.pass(5 * MINUTE);
-    harness.state().machines[0].state = InstanceState::Gone;
+    harness.state().machines[0].state = MachineState::Gone;
     // Its ephemeral registration disappeared with the job.
     harness.state().registrations.clear();
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     assert_eq!(effects(&report), [("P1", ActionKind::Put), ("P2", ActionKind::Put)]);
     let run = harness.run(&name);
     assert_eq!(run.status.outcome, Some(Outcome::MachineEnded));
     assert_eq!(run.status.attempt.and_then(|a| a.ended).map(|e| e.why), Some(End::Consumed));
     let outcome = Outcome::MachineEnded;
-    assert_eq!(report.facts, [Fact::Started { waited_seconds: 300 }, Fact::Finished { outcome }]);
+    assert_eq!(
+        report.events,
+        [Event::Started { waited_seconds: 300 }, Event::Finished { outcome }]
+    );
 }
 
 #[test]
-fn what_only_its_use_lets_go_is_given_back_in_the_same_look() {
+fn what_only_its_use_lets_go_is_given_back_in_the_same_reconcile() {
     let harness = Harness::new();
     let name = pushed(&harness, &["one"]).remove(0);
-    harness.look(&name);
-    harness.state().machines[0].state = InstanceState::Gone;
+    harness.reconcile(&name);
+    harness.state().machines[0].state = MachineState::Gone;
     harness.state().registrations.clear();
     // A seat in its own class, and one in a class that its attempt does not name.
-    let seat = Seat { slot: harness.slot(&name, 1), repo: String::new() };
+    let seat = Seat { attempt_id: harness.attempt_id(&name, 1), repo: String::new() };
     let classes = ["good", "bad"].map(|class| ClassName(class.to_owned()));
     harness.state().seats = classes.map(|class| (class, seat.clone())).into();
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     let expected = [
         ("26", ActionKind::Unseat),
         ("P1", ActionKind::Put),
@@ -150,9 +153,9 @@ fn what_only_its_use_lets_go_is_given_back_in_the_same_look() {
 fn a_machine_that_works_keeps_its_run_running() {
     let harness = Harness::new();
     let name = pushed(&harness, &["one"]).remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     harness.state().registrations[0].busy = true;
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     assert_eq!(
         (report.phase, effects(&report)),
         (Some(Phase::Running), vec![("P1", ActionKind::Put)])

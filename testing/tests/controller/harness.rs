@@ -3,10 +3,10 @@
 use std::sync::{Arc, MutexGuard};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::controller::{Controller, Fact, Report, Settings};
+use tinqs_ci_reconciler::controller::{Controller, Event, Report, Settings};
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, EndedBy, InstanceState, Job, JobRef, Machine, Market, Run, RunName, Slot,
-    Spec,
+    AttemptId, Class, ClassName, EndedBy, Job, JobRef, MachineSpec, MachineState, Market, Run,
+    RunName, Spec,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::{LaunchAnswer, State, TestWorld, make, ready};
@@ -21,7 +21,7 @@ pub(crate) struct Harness {
 
 /// A class with spot machines in two subnets, and one on demand.
 fn class(name: &str) -> Class {
-    let machine = |subnet: &str, market: Market| Machine {
+    let machine = |subnet: &str, market: Market| MachineSpec {
         kind: "small".to_owned(),
         subnet: subnet.to_owned(),
         market,
@@ -105,12 +105,12 @@ impl Harness {
     }
 
     /// The attempt ID of a run's attempt of this number.
-    pub(crate) fn slot(&self, name: &RunName, number: u32) -> Slot {
-        self.run(name).slot(number)
+    pub(crate) fn attempt_id(&self, name: &RunName, number: u32) -> AttemptId {
+        self.run(name).attempt_id(number)
     }
 
     /// Reconciles a run.
-    pub(crate) fn look(&self, name: &RunName) -> Report {
+    pub(crate) fn reconcile(&self, name: &RunName) -> Report {
         ready(self.controller.reconcile(name))
     }
 
@@ -138,8 +138,8 @@ impl Harness {
     }
 
     /// Reconciles each run, one after the other. Returns what happened.
-    pub(crate) fn look_at(&self, names: &[RunName]) -> Vec<Fact> {
-        names.iter().flat_map(|name| self.look(name).facts).collect()
+    pub(crate) fn reconcile_each(&self, names: &[RunName]) -> Vec<Event> {
+        names.iter().flat_map(|name| self.reconcile(name).events).collect()
     }
 
     /// Wakes the runs that are due. Returns how many.
@@ -154,12 +154,12 @@ impl Harness {
 
     /// Reconciles for each wake-up so far and for those that follow from it. Returns how often.
     pub(crate) fn follow(&self) -> usize {
-        let mut looks = 0;
+        let mut reconciles = 0;
         loop {
             let next = self.state().queue.pop_front();
-            let Some(name) = next else { return looks };
-            self.look_at(&[name]);
-            looks += 1;
+            let Some(name) = next else { return reconciles };
+            self.reconcile_each(&[name]);
+            reconciles += 1;
         }
     }
 
@@ -190,8 +190,8 @@ impl Harness {
     /// The cloud takes the machines of a run back.
     pub(crate) fn take_back(&self, name: &RunName) {
         let mut state = self.state();
-        for machine in state.machines.iter_mut().filter(|m| m.slot.run == *name) {
-            (machine.state, machine.ended_by) = (InstanceState::Gone, Some(EndedBy::Cloud));
+        for machine in state.machines.iter_mut().filter(|m| m.attempt_id.run == *name) {
+            (machine.state, machine.ended_by) = (MachineState::Gone, Some(EndedBy::Cloud));
         }
     }
 

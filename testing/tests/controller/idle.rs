@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::model::{InstanceState, Job, RunName};
+use tinqs_ci_reconciler::model::{Job, MachineState, RunName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::ready;
 
@@ -116,8 +116,8 @@ fn whatever_happens_ends_the_calm() {
                 .expect("it is durable");
         }),
         ("it is configured otherwise", |harness| harness.configure("good", |_| {})),
-        ("somebody asks for it", |harness| harness.controller.look_anew()),
-        ("a run is looked at", |harness| drop(harness.look(&RunName::job(9)))),
+        ("somebody asks for it", |harness| harness.controller.forget_idle()),
+        ("a run is looked at", |harness| drop(harness.reconcile(&RunName::job(9)))),
     ];
     for (case, happens) in cases {
         let harness = idle();
@@ -149,7 +149,7 @@ fn as_long_as_a_run_is_due_in_this_process_the_store_is_read() {
     harness.state().waiting = Some(Vec::new());
     let name = harness.jobs(1, "good").remove(0);
     harness.job_is(&name, Job::Blocked);
-    harness.look(&name);
+    harness.reconcile(&name);
     // The store may lag.
     harness.state().runs.clear();
     for _ in 0..3 {
@@ -166,7 +166,7 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
         ("a registration", |harness, _| harness.state().machines.clear()),
         ("a seat", |harness, name| {
             let seat = tinqs_ci_reconciler::ports::Seat {
-                slot: harness.slot(name, 1),
+                attempt_id: harness.attempt_id(name, 1),
                 repo: "acme/site".to_owned(),
             };
             let class = tinqs_ci_reconciler::model::ClassName("good".to_owned());
@@ -178,13 +178,13 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
         ("nothing but a machine that has gone", |harness, _| {
             let mut state = harness.state();
             state.registrations.clear();
-            state.machines[0].state = InstanceState::Gone;
+            state.machines[0].state = MachineState::Gone;
         }),
     ];
     for (case, leaves) in cases {
         let before = Harness::new();
         let name = before.jobs(1, "good").remove(0);
-        before.look(&name);
+        before.reconcile(&name);
         leaves(&before, &name);
         let harness = Harness::new();
         {

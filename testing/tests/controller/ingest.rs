@@ -71,8 +71,10 @@ fn a_lost_wake_up_is_an_error_only_where_it_was_all_that_was_durable() {
 fn news_of_a_job_wake_its_run_and_the_run_whose_machine_it_is_on() {
     let harness = Harness::new();
     let names = harness.jobs(2, "good");
-    let (own, other) =
-        (harness.slot(&names[0], 1).to_string(), harness.slot(&names[1], 1).to_string());
+    let (own, other) = (
+        harness.attempt_id(&names[0], 1).to_string(),
+        harness.attempt_id(&names[1], 1).to_string(),
+    );
     let table: [(i64, Option<&str>, &[&str]); 7] = [
         (1, None, &["job-1"]),
         (1, Some(&own), &["job-1"]),

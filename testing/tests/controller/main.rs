@@ -7,19 +7,19 @@ mod dependents;
 mod harness;
 mod idle;
 mod ingest;
-mod line;
+mod launch_queue;
 mod poll;
 mod reading;
+mod reassigned;
 mod report;
 mod rounds;
 mod seats;
-mod spare;
 mod sweep;
 mod unlisted;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, Report};
-use tinqs_ci_reconciler::model::{About, JobRef, Slot, Uid8};
+use tinqs_ci_reconciler::model::{About, AttemptId, JobRef, Uid8};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -35,11 +35,11 @@ fn waiting_job(job_id: i64, label: &str) -> WaitingJob {
 }
 
 /// The same run name and attempt number, of an earlier incarnation of the run.
-fn of_old(slot: &Slot) -> Slot {
-    Slot { uid: Uid8("0a1b2c3d".to_owned()), ..slot.clone() }
+fn of_old(attempt_id: &AttemptId) -> AttemptId {
+    AttemptId { uid: Uid8("0a1b2c3d".to_owned()), ..attempt_id.clone() }
 }
 
 /// The effects of a reconcile, in order: the rule that asked for each, and its kind.
 fn effects(report: &Report) -> Vec<(&str, ActionKind)> {
-    report.effects.iter().map(|effect| (effect.row.number(), effect.action)).collect()
+    report.effects.iter().map(|effect| (effect.rule.number(), effect.action)).collect()
 }

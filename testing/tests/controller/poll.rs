@@ -36,7 +36,7 @@ fn finished(harness: &Harness, name: &RunName, outcome: Outcome) {
 }
 
 #[test]
-fn a_waiting_job_without_a_run_gets_one_and_a_finished_one_is_looked_at_anew() {
+fn a_waiting_job_without_a_run_gets_one_and_a_finished_one_is_reconciled_again() {
     let harness = Harness::new();
     let names = left_alone(&harness, 6);
     finished(&harness, &names[1], Outcome::Succeeded);
@@ -130,10 +130,10 @@ fn a_finished_run_whose_store_lists_it_too_early_is_left_alone() {
 fn the_process_s_own_word_on_when_a_run_is_due_goes_first() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     harness.pass(20 * SECOND);
     // The stored due is 15 s after the first reconcile; a later one moved it without a write.
-    harness.look(&name);
+    harness.reconcile(&name);
     harness.pass(20 * SECOND);
     assert!(harness.run(&name).status.due < harness.now());
     assert_eq!((poll(&harness).woken, harness.woken().len()), (0, 0));
@@ -245,9 +245,9 @@ fn what_fell_due_is_woken_between_polls_too_and_put_off_for_half_a_minute() {
     let harness = Harness::new();
     assert_eq!((harness.controller.earliest_due(), harness.wakes()), (None, 0));
     let names = harness.jobs(3, "good");
-    harness.look_at(&names[..2]);
+    harness.reconcile_each(&names[..2]);
     harness.pass(10 * SECOND);
-    harness.look(&names[2]);
+    harness.reconcile(&names[2]);
     let first = harness.now() + 20 * SECOND;
     assert_eq!((harness.controller.earliest_due(), harness.wakes()), (Some(first), 0));
     harness.pass(20 * SECOND);

@@ -3,8 +3,8 @@
 //! machines.
 
 use tinqs_ci_reconciler::model::{
-    Attempt, Cause, ClassName, Conclusion, End, Ended, EndedBy, Instance, InstanceId,
-    InstanceState, Job, Observation, Phase, Placement, Registration, Run, RunName, Slot,
+    Attempt, AttemptId, Cause, ClassName, Conclusion, End, Ended, EndedBy, Job, Machine, MachineId,
+    MachineState, Observation, Phase, Placement, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tinqs_ci_testing::{LaunchAnswer, ready};
@@ -19,16 +19,16 @@ pub(super) fn observe(harness: &Harness, name: &RunName) -> Observation {
 /// A run whose first attempt's machine boots.
 pub(super) fn started(harness: &Harness) -> RunName {
     let name = harness.jobs(1, "good").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     name
 }
 
-pub(super) fn row(id: i64, slot: Slot) -> Registration {
-    Registration { id, slot, uuid: None, online: false, busy: false, missing_since: None }
+pub(super) fn row(id: i64, attempt_id: AttemptId) -> Registration {
+    Registration { id, attempt_id, uuid: None, online: false, busy: false, missing_since: None }
 }
 
-pub(super) fn seat(slot: Slot) -> Seat {
-    Seat { slot, repo: "acme/site".to_owned() }
+pub(super) fn seat(attempt_id: AttemptId) -> Seat {
+    Seat { attempt_id, repo: "acme/site".to_owned() }
 }
 
 pub(super) fn attempt(run: &mut Run) -> &mut Attempt {
@@ -39,14 +39,14 @@ pub(super) fn attempt(run: &mut Run) -> &mut Attempt {
 fn a_record_is_read_once_where_all_that_is_seen_is_of_it() {
     let harness = Harness::new();
     let name = started(&harness);
-    let slot = harness.slot(&name, 1);
-    harness.state().seats.push((ClassName("good".to_owned()), seat(slot)));
+    let attempt_id = harness.attempt_id(&name, 1);
+    harness.state().seats.push((ClassName("good".to_owned()), seat(attempt_id)));
     let before = harness.calls("get");
     let seen = observe(&harness, &name);
     assert_eq!(harness.calls("get"), before + 1);
     assert_eq!((seen.machines.len(), seen.registrations.seen().len(), seen.seats.len()), (1, 1, 1));
     assert_eq!(
-        (seen.job, seen.room, seen.no_spare, seen.recorded_here),
+        (seen.job, seen.room, seen.no_replacement, seen.recorded_here),
         (Job::Waiting, true, false, None)
     );
     assert_eq!((seen.now, &seen.name, seen.run), (harness.now(), &name, Some(harness.run(&name))));
@@ -58,20 +58,20 @@ fn things_of_another_incarnation_have_the_record_read_once_more_last() {
     let cases: [Case; 3] = [
         ("a machine", |state| {
             let old = state.machines[0].clone();
-            state.machines.push(Instance {
-                slot: of_old(&old.slot),
-                id: InstanceId("i-old".to_owned()),
-                state: InstanceState::Gone,
+            state.machines.push(Machine {
+                attempt_id: of_old(&old.attempt_id),
+                id: MachineId("i-old".to_owned()),
+                state: MachineState::Gone,
                 ..old
             });
         }),
         ("a registration", |state| {
-            let slot = of_old(&state.registrations[0].slot);
-            state.registrations.push(row(900, slot));
+            let attempt_id = of_old(&state.registrations[0].attempt_id);
+            state.registrations.push(row(900, attempt_id));
         }),
         ("a seat", |state| {
-            let slot = of_old(&state.registrations[0].slot);
-            state.seats.push((ClassName("bad".to_owned()), seat(slot)));
+            let attempt_id = of_old(&state.registrations[0].attempt_id);
+            state.seats.push((ClassName("bad".to_owned()), seat(attempt_id)));
         }),
     ];
     for (case, change) in cases {
@@ -85,7 +85,7 @@ fn things_of_another_incarnation_have_the_record_read_once_more_last() {
 }
 
 #[test]
-fn a_record_that_is_made_while_nothing_was_known_of_it_is_looked_at() {
+fn a_record_that_is_made_while_nothing_was_known_of_it_is_reconciled() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
     let run = harness.run(&name);
@@ -97,11 +97,11 @@ fn a_record_that_is_made_while_nothing_was_known_of_it_is_looked_at() {
 }
 
 #[test]
-fn a_record_that_changes_again_and_again_is_left_to_the_next_look() {
+fn a_record_that_changes_again_and_again_is_left_to_the_next_reconcile() {
     let harness = Harness::new();
     let name = started(&harness);
-    let slot = of_old(&harness.slot(&name, 1));
-    harness.state().registrations.push(row(900, slot));
+    let attempt_id = of_old(&harness.attempt_id(&name, 1));
+    harness.state().registrations.push(row(900, attempt_id));
     let change = |harness: &Harness| {
         let name = name.clone();
         harness.when("registrations", move |state| {
@@ -164,7 +164,7 @@ fn a_registration_is_missing_since_it_was_first_found_so() {
 
 #[test]
 fn only_what_matters_is_asked_for_by_its_number() {
-    type Case = (&'static str, fn(&mut Run), InstanceState, Job, usize);
+    type Case = (&'static str, fn(&mut Run), MachineState, Job, usize);
     let ends = |run: &mut Run| {
         let at = run.created_at;
         attempt(run).ended = Some(Ended { why: End::MachineGone, at });
@@ -173,7 +173,7 @@ fn only_what_matters_is_asked_for_by_its_number() {
         run.status.phase = Phase::Finished;
         run.status.finished_at = Some(run.created_at);
     };
-    let (live, gone) = (InstanceState::Up, InstanceState::Gone);
+    let (live, gone) = (MachineState::Up, MachineState::Gone);
     let over = Job::Done { conclusion: Conclusion::Success };
     let cases: [Case; 8] = [
         ("an attempt that goes on", |_| {}, gone, Job::Waiting, 1),
@@ -207,14 +207,14 @@ fn only_what_matters_is_asked_for_by_its_number() {
 fn seats_in_a_class_that_is_configured_no_longer_are_seen_where_the_record_tells_of_it() {
     let harness = Harness::new();
     let names = harness.jobs(2, "good");
-    harness.look_at(&names);
+    harness.reconcile_each(&names);
     let old = ClassName("old".to_owned());
-    let own = harness.slot(&names[0], 1);
+    let own = harness.attempt_id(&names[0], 1);
     harness.change(&names[0], |run| attempt(run).class = old.clone());
     {
         let mut state = harness.state();
         state.machines.clear();
-        let other = Slot { run: names[1].clone(), ..own.clone() };
+        let other = AttemptId { run: names[1].clone(), ..own.clone() };
         state.seats.extend([(old.clone(), seat(own.clone())), (old.clone(), seat(other))]);
         state.seats.push((ClassName("good".to_owned()), seat(own.clone())));
     }
@@ -230,15 +230,16 @@ fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
     let none = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
     harness.answers("good", LaunchAnswer::Refuses(none));
     let name = started(&harness);
-    let short = |harness: &Harness| observe(harness, &name).class.expect("a class").unavailable;
+    let unavailable =
+        |harness: &Harness| observe(harness, &name).class.expect("a class").unavailable;
     let until = harness.now() + 3 * MINUTE;
-    let seen = short(&harness);
+    let seen = unavailable(&harness);
     assert_eq!(seen.len(), 3);
     assert!(seen.iter().all(|s| (s.until, s.cause) == (until, Cause::Capacity)));
     harness.pass(3 * MINUTE - SECOND);
-    assert_eq!(short(&harness).len(), 3);
+    assert_eq!(unavailable(&harness).len(), 3);
     harness.pass(SECOND);
-    assert!(short(&harness).is_empty());
+    assert!(unavailable(&harness).is_empty());
 }
 
 #[test]
@@ -249,11 +250,11 @@ fn a_class_whose_launches_are_stopped_is_seen_so() {
     assert_eq!(observe(&harness, &names[1]).class.expect("a class").breaker, None);
     harness.answers("good", LaunchAnswer::Refuses(denied));
     let since = harness.now();
-    harness.look(&names[0]);
+    harness.reconcile(&names[0]);
     let stopped = |harness: &Harness| observe(harness, &names[1]).class.expect("a class").breaker;
-    let broken = stopped(&harness).expect("it is stopped");
-    assert_eq!((broken.since, broken.until), (since, since + 5 * MINUTE));
-    assert!(broken.message.contains("no permission"));
+    let breaker = stopped(&harness).expect("it is stopped");
+    assert_eq!((breaker.since, breaker.until), (since, since + 5 * MINUTE));
+    assert!(breaker.message.contains("no permission"));
     harness.pass(5 * MINUTE);
     assert_eq!(stopped(&harness), None);
 }
@@ -261,7 +262,7 @@ fn a_class_whose_launches_are_stopped_is_seen_so() {
 /// The subnet of the machine that a new job of the class gets.
 fn next_subnet(harness: &Harness) -> String {
     let name = harness.jobs(1, "good");
-    harness.look_at(&name);
+    harness.reconcile_each(&name);
     harness.subnets().pop().expect("a launch")
 }
 
@@ -273,7 +274,7 @@ fn a_machine_that_was_taken_back_counts_once_however_often_it_is_seen() {
     // There is no room for its next machine, so the ended one is observed several times.
     harness.room_for(0);
     for _ in 0..4 {
-        harness.look(&name);
+        harness.reconcile(&name);
         harness.pass(MINUTE);
     }
     harness.room_for(10);
@@ -285,15 +286,15 @@ fn what_another_incarnation_lost_says_nothing_of_this_one_s_machine() {
     let harness = Harness::new();
     let name = started(&harness);
     let mut old = harness.state().machines[0].clone();
-    (old.id, old.slot) = (InstanceId("i-old".to_owned()), of_old(&old.slot));
-    (old.state, old.ended_by) = (InstanceState::Gone, Some(EndedBy::Cloud));
+    (old.id, old.attempt_id) = (MachineId("i-old".to_owned()), of_old(&old.attempt_id));
+    (old.state, old.ended_by) = (MachineState::Gone, Some(EndedBy::Cloud));
     harness.state().machines.push(old);
-    harness.look(&name);
+    harness.reconcile(&name);
     assert_eq!(next_subnet(&harness), "subnet-a");
     // A machine that ended by itself says nothing either.
-    harness.state().machines[0].state = InstanceState::Gone;
+    harness.state().machines[0].state = MachineState::Gone;
     harness.state().machines[0].ended_by = Some(EndedBy::Itself);
-    harness.look(&name);
+    harness.reconcile(&name);
     assert_eq!(next_subnet(&harness), "subnet-a");
 }
 
@@ -310,6 +311,6 @@ fn placements_are_counted_from_the_first() {
     });
     harness.state().machines[0].placement = 1;
     harness.take_back(&name);
-    harness.look(&name);
+    harness.reconcile(&name);
     assert_eq!(next_subnet(&harness), "subnet-a");
 }

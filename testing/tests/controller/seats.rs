@@ -1,9 +1,9 @@
 //! Seats of a class: a run waits where it gets none, and a freed seat wakes the runs that it fits.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::controller::{ActionKind, LookResult};
+use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
 use tinqs_ci_reconciler::model::{
-    ClassName, Conclusion, InstanceState, Job, Phase, Reason, RunName, Slot,
+    AttemptId, ClassName, Conclusion, Job, MachineState, Phase, Reason, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 
@@ -28,53 +28,57 @@ fn job_of(harness: &Harness, repo: &str, class: &str) -> RunName {
 fn at_limit(harness: &Harness, repo: &str, class: &str) -> RunName {
     let name = job_of(harness, repo, class);
     harness.pass(SECOND);
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     assert_eq!(report.reason, Some(Reason::AtLimit));
     name
 }
 
 /// Ends a run's job and its machine, and reconciles the run.
 fn ends(harness: &Harness, name: &RunName) {
-    for machine in harness.state().machines.iter_mut().filter(|m| m.slot.run == *name) {
-        machine.state = InstanceState::Gone;
+    for machine in harness.state().machines.iter_mut().filter(|m| m.attempt_id.run == *name) {
+        machine.state = MachineState::Gone;
     }
     harness.job_is(name, Job::Done { conclusion: Conclusion::Success });
-    let report = harness.look(name);
+    let report = harness.reconcile(name);
     assert!(effects(&report).contains(&("26", ActionKind::Unseat)), "{:?}", effects(&report));
 }
 
-fn seat(slot: Slot, repo: &str) -> (ClassName, Seat) {
-    (ClassName("good".to_owned()), Seat { slot, repo: repo.to_owned() })
+fn seat(attempt_id: AttemptId, repo: &str) -> (ClassName, Seat) {
+    (ClassName("good".to_owned()), Seat { attempt_id, repo: repo.to_owned() })
 }
 
 #[test]
 fn a_seat_is_taken_before_anything_is_registered() {
     let harness = limited(Some(1), None);
     let name = job_of(&harness, "acme/site", "good");
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     assert_eq!(effects(&report)[..2], [("16", ActionKind::Seat), ("17", ActionKind::Register)]);
     assert_eq!(report.effects[0].target, "good");
-    let slot = harness.slot(&name, 1);
-    assert_eq!(report.effects[0].slot, Some(slot.to_string()));
-    assert_eq!(harness.state().seats, [seat(slot, "acme/site")]);
+    let attempt_id = harness.attempt_id(&name, 1);
+    assert_eq!(report.effects[0].attempt_id, Some(attempt_id.to_string()));
+    assert_eq!(harness.state().seats, [seat(attempt_id, "acme/site")]);
 }
 
 #[test]
 fn who_gets_no_seat_waits_five_minutes_and_registers_nothing() {
     let harness = limited(Some(1), None);
     let first = job_of(&harness, "acme/site", "good");
-    harness.look(&first);
+    harness.reconcile(&first);
     let second = job_of(&harness, "acme/site", "good");
-    let report = harness.look(&second);
-    assert_eq!((report.result, report.reason), (LookResult::Acted, Some(Reason::AtLimit)));
+    let report = harness.reconcile(&second);
+    assert_eq!((report.result, report.reason), (ReconcileOutcome::Acted, Some(Reason::AtLimit)));
     assert_eq!(
         (report.phase, report.due),
         (Some(Phase::Waiting), Some(harness.now() + 5 * MINUTE))
     );
     assert_eq!(effects(&report), [("16", ActionKind::Put)]);
     assert_eq!((harness.calls("register"), harness.launches("good")), (1, 1));
-    let report = harness.look(&second);
-    assert_eq!((report.result, effects(&report)), (LookResult::Settled, Vec::new()), "told once");
+    let report = harness.reconcile(&second);
+    assert_eq!(
+        (report.result, effects(&report)),
+        (ReconcileOutcome::Settled, Vec::new()),
+        "told once"
+    );
 }
 
 #[test]
@@ -82,18 +86,21 @@ fn a_seat_that_cannot_be_asked_for_is_asked_for_again_in_fifteen_seconds() {
     let harness = limited(Some(1), None);
     let name = job_of(&harness, "acme/site", "good");
     harness.fails("seat", ErrorKind::Unavailable);
-    let report = harness.look(&name);
+    let report = harness.reconcile(&name);
     assert_eq!(effects(&report)[0], ("16", ActionKind::Seat));
-    assert_eq!((report.result, report.due), (LookResult::Error, Some(harness.now() + 15 * SECOND)));
+    assert_eq!(
+        (report.result, report.due),
+        (ReconcileOutcome::Error, Some(harness.now() + 15 * SECOND))
+    );
     assert_eq!((harness.calls("register"), report.reason), (0, None));
-    assert_eq!(harness.look(&name).phase, Some(Phase::Starting));
+    assert_eq!(harness.reconcile(&name).phase, Some(Phase::Starting));
 }
 
 #[test]
 fn a_freed_seat_calls_the_one_that_has_waited_longest() {
     let harness = limited(Some(2), None);
     let seated = [job_of(&harness, "acme/site", "good"), job_of(&harness, "acme/site", "good")];
-    harness.look_at(&seated);
+    harness.reconcile_each(&seated);
     let waiting: Vec<RunName> = (0..3).map(|_| at_limit(&harness, "acme/site", "good")).collect();
     // The last run of the list has waited longest.
     let long_ago = harness.now() - 10 * MINUTE;
@@ -101,7 +108,7 @@ fn a_freed_seat_calls_the_one_that_has_waited_longest() {
     harness.woken();
     ends(&harness, &seated[0]);
     assert_eq!(harness.woken(), [waiting[2].to_string()], "there is one place");
-    assert_eq!(harness.look(&waiting[2]).phase, Some(Phase::Starting));
+    assert_eq!(harness.reconcile(&waiting[2]).phase, Some(Phase::Starting));
     ends(&harness, &seated[1]);
     assert_eq!(harness.woken(), [waiting[0].to_string()]);
 }
@@ -110,7 +117,7 @@ fn a_freed_seat_calls_the_one_that_has_waited_longest() {
 fn places_that_nobody_was_called_for_are_given_out_together() {
     let harness = limited(Some(3), None);
     let seated: Vec<RunName> = (0..3).map(|_| job_of(&harness, "acme/site", "good")).collect();
-    harness.look_at(&seated);
+    harness.reconcile_each(&seated);
     let waiting: Vec<RunName> = (0..4).map(|_| at_limit(&harness, "acme/site", "good")).collect();
     // One seat was freed without waking a run.
     harness.state().seats.remove(0);
@@ -123,7 +130,7 @@ fn places_that_nobody_was_called_for_are_given_out_together() {
 fn a_freed_seat_calls_the_oldest_whose_repository_has_room() {
     let harness = limited(Some(3), Some(1));
     let seated = [job_of(&harness, "a/a", "good"), job_of(&harness, "b/b", "good")];
-    harness.look_at(&seated);
+    harness.reconcile_each(&seated);
     let waiting = [
         at_limit(&harness, "a/a", "good"),
         at_limit(&harness, "b/b", "good"),
@@ -146,7 +153,7 @@ fn a_freed_seat_calls_nobody_who_waits_for_something_else() {
     let harness = limited(Some(1), None);
     harness.configure("bad", |class| class.limit = Some(1));
     let (seated, other) = (job_of(&harness, "a/a", "good"), job_of(&harness, "a/a", "bad"));
-    harness.look_at(&[seated.clone(), other]);
+    harness.reconcile_each(&[seated.clone(), other]);
     let of_other_class = at_limit(&harness, "a/a", "bad");
     let waiting = at_limit(&harness, "a/a", "good");
     // Another run of the class was never reconciled.
@@ -162,7 +169,7 @@ fn a_freed_seat_calls_nobody_who_waits_for_something_else() {
 fn a_class_without_a_limit_calls_all_that_were_at_it() {
     let harness = limited(Some(1), None);
     let seated = job_of(&harness, "a/a", "good");
-    harness.look(&seated);
+    harness.reconcile(&seated);
     let waiting = [at_limit(&harness, "a/a", "good"), at_limit(&harness, "b/b", "good")];
     harness.configure("good", |class| class.limit = None);
     harness.woken();
@@ -174,7 +181,7 @@ fn a_class_without_a_limit_calls_all_that_were_at_it() {
 fn a_seat_that_is_not_given_back_calls_nobody() {
     let harness = limited(Some(1), None);
     let seated = job_of(&harness, "a/a", "good");
-    harness.look(&seated);
+    harness.reconcile(&seated);
     at_limit(&harness, "a/a", "good");
     harness.woken();
     harness.fails("unseat", ErrorKind::Unavailable);
@@ -182,7 +189,7 @@ fn a_seat_that_is_not_given_back_calls_nobody() {
     assert!(harness.woken().is_empty());
     // Where the open runs cannot be read, they wait for their due.
     harness.fails("open", ErrorKind::Unavailable);
-    harness.look(&seated);
+    harness.reconcile(&seated);
     assert!(harness.woken().is_empty() && harness.state().seats.is_empty());
 }
 
@@ -190,12 +197,12 @@ fn a_seat_that_is_not_given_back_calls_nobody() {
 fn a_seat_of_a_recorded_attempt_is_kept_while_its_machine_lives() {
     let harness = limited(Some(1), None);
     let name = job_of(&harness, "a/a", "good");
-    harness.look(&name);
+    harness.reconcile(&name);
     for minutes in [1, 5, 30] {
         harness.pass(SignedDuration::from_mins(minutes));
         harness.state().registrations[0].online = true;
-        harness.job_is(&name, Job::Running { runner: harness.slot(&name, 1).to_string() });
-        assert!(!effects(&harness.look(&name)).iter().any(|(row, _)| *row == "26"));
+        harness.job_is(&name, Job::Running { runner: harness.attempt_id(&name, 1).to_string() });
+        assert!(!effects(&harness.reconcile(&name)).iter().any(|(rule, _)| *rule == "26"));
     }
     assert_eq!(harness.state().seats.len(), 1);
 }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{
-    ClassName, End, Ended, InstanceState, Outcome, Phase, Registration, RunName, Times,
+    ClassName, End, Ended, MachineState, Outcome, Phase, Registration, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 use tinqs_ci_testing::ready;
@@ -25,7 +25,7 @@ fn finish(harness: &Harness, name: &RunName) {
 }
 
 fn seat(harness: &Harness, name: &RunName, class: &str, number: u32) {
-    let seat = Seat { slot: harness.slot(name, number), repo: "acme/site".to_owned() };
+    let seat = Seat { attempt_id: harness.attempt_id(name, number), repo: "acme/site".to_owned() };
     harness.state().seats.push((ClassName(class.to_owned()), seat));
 }
 
@@ -33,7 +33,7 @@ fn seat(harness: &Harness, name: &RunName, class: &str, number: u32) {
 fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
     let harness = Harness::new();
     let names = harness.jobs(6, "good");
-    harness.look_at(&names);
+    harness.reconcile_each(&names);
     // Run 1 goes on. Run 2 is finished, the attempt of run 3 has ended, run 4 is not in the store.
     finish(&harness, &names[1]);
     let now = harness.now();
@@ -45,17 +45,21 @@ fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
     // A seat is left of run 5, and a machine that has gone of run 6.
     {
         let mut state = harness.state();
-        let of = |name: &RunName, slot: &tinqs_ci_reconciler::model::Slot| slot.run == *name;
-        state.machines.retain(|m| !of(&names[4], &m.slot));
-        state.registrations.retain(|r| !of(&names[4], &r.slot) && !of(&names[5], &r.slot));
+        let of = |name: &RunName, attempt_id: &tinqs_ci_reconciler::model::AttemptId| {
+            attempt_id.run == *name
+        };
+        state.machines.retain(|m| !of(&names[4], &m.attempt_id));
+        state
+            .registrations
+            .retain(|r| !of(&names[4], &r.attempt_id) && !of(&names[5], &r.attempt_id));
         state.runs.remove(&names[4]);
         state.runs.remove(&names[5]);
-        state.machines.last_mut().expect("a machine").state = InstanceState::Gone;
+        state.machines.last_mut().expect("a machine").state = MachineState::Gone;
     }
-    let slot = harness.state().machines[0].slot.clone();
-    let five = tinqs_ci_reconciler::model::Slot { run: names[4].clone(), ..slot };
+    let attempt_id = harness.state().machines[0].attempt_id.clone();
+    let five = tinqs_ci_reconciler::model::AttemptId { run: names[4].clone(), ..attempt_id };
     let repo = "acme/site".to_owned();
-    harness.state().seats.push((ClassName("bad".to_owned()), Seat { slot: five, repo }));
+    harness.state().seats.push((ClassName("bad".to_owned()), Seat { attempt_id: five, repo }));
     let report = sweep(&harness);
     let expected = SweepReport {
         leader: true,
@@ -70,10 +74,10 @@ fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
 }
 
 #[test]
-fn another_slot_than_that_of_the_attempt_wakes_its_run() {
+fn another_attempt_id_than_that_of_the_attempt_wakes_its_run() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     assert_eq!(sweep(&harness).woken, 0);
     seat(&harness, &name, "good", 7);
     assert_eq!((sweep(&harness).woken, harness.woken()), (1, vec!["job-1".to_owned()]));
@@ -84,7 +88,7 @@ fn what_cannot_be_listed_is_told_and_the_rest_is_used() {
     for (operation, woken) in [("list", 1), ("registrations", 1), ("seats", 1)] {
         let harness = Harness::new();
         let name = harness.jobs(1, "good").remove(0);
-        harness.look(&name);
+        harness.reconcile(&name);
         finish(&harness, &name);
         seat(&harness, &name, "good", 1);
         harness.fails(operation, ErrorKind::Unavailable);
@@ -104,7 +108,7 @@ fn what_cannot_be_listed_is_told_and_the_rest_is_used() {
 fn a_token_that_may_not_list_runners_is_no_error() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     harness.state().registrations_hidden = true;
     let report = sweep(&harness);
     assert_eq!((report.machines, report.registrations, report.errors.len()), (1, 0, 0));
@@ -114,7 +118,7 @@ fn a_token_that_may_not_list_runners_is_no_error() {
 fn seats_of_a_class_that_is_configured_no_longer_are_gone_through_while_it_has_machines() {
     let harness = Harness::new();
     let name = harness.jobs(1, "bad").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     seat(&harness, &name, "bad", 1);
     let mut settings = (*harness.controller.settings()).clone();
     settings.classes.retain(|class| class.name.0 == "good");
@@ -212,13 +216,13 @@ fn an_open_run_is_no_part_of_the_audit() {
 fn a_row_that_two_lists_name_wakes_its_run_once() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
-    harness.look(&name);
+    harness.reconcile(&name);
     finish(&harness, &name);
     seat(&harness, &name, "good", 1);
-    let slot = harness.slot(&name, 1);
+    let attempt_id = harness.attempt_id(&name, 1);
     harness.state().registrations.push(Registration {
         id: 900,
-        slot,
+        attempt_id,
         uuid: None,
         online: false,
         busy: false,

@@ -1,8 +1,8 @@
 //! Machines that a launch answered and no list shows are asked for by their IDs, where that matters.
 
 use tinqs_ci_reconciler::model::{
-    Answer, ClassName, Conclusion, End, Ended, EndedBy, Instance, InstanceId, InstanceState, Job,
-    PastAttempt, PastPlacement, Slot,
+    Answer, AttemptId, ClassName, Conclusion, End, Ended, EndedBy, Job, Machine, MachineId,
+    MachineState, PastAttempt, PastPlacement,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -24,7 +24,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         attempt.ended = None;
         attempt.placements.truncate(2);
         attempt.placements[1].refused = None;
-        attempt.placements[1].answered = Some(Answer { id: InstanceId("i-2".to_owned()), at });
+        attempt.placements[1].answered = Some(Answer { id: MachineId("i-2".to_owned()), at });
     });
     harness.pass(5 * MINUTE);
     assert_eq!(
@@ -35,11 +35,11 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
     harness.pass(SECOND);
     let run = harness.run(&name);
     let recorded = run.status.attempt.as_ref().expect("an attempt");
-    let expected = Instance {
-        id: InstanceId("i-2".to_owned()),
-        slot: run.slot(1),
+    let expected = Machine {
+        id: MachineId("i-2".to_owned()),
+        attempt_id: run.attempt_id(1),
         placement: 1,
-        state: InstanceState::Gone,
+        state: MachineState::Gone,
         launched_at: at,
         deadline: recorded.boot.deadline,
         registration: 100,
@@ -52,7 +52,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
     let seen = observe(&harness, &name);
     assert_eq!((&seen.machines[..], harness.calls("find")), (&[expected.clone()][..], 1));
     // A machine that its ID finds is reported as it was found.
-    let found = Instance { state: InstanceState::Up, kind: "as it is".to_owned(), ..expected };
+    let found = Machine { state: MachineState::Up, kind: "as it is".to_owned(), ..expected };
     harness.state().machines.push(found.clone());
     harness.state().unlisted.insert("i-2".to_owned());
     assert_eq!(observe(&harness, &name).machines, std::slice::from_ref(&found));
@@ -63,16 +63,18 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
 }
 
 #[test]
-fn what_is_listed_of_other_slots_and_placements_stands_for_no_machine() {
+fn what_is_listed_of_other_attempt_ids_and_placements_stands_for_no_machine() {
     let harness = Harness::new();
     let name = started(&harness);
-    let slot = harness.slot(&name, 1);
-    harness.state().machines[0].id = InstanceId("i-other".to_owned());
+    let attempt_id = harness.attempt_id(&name, 1);
+    harness.state().machines[0].id = MachineId("i-other".to_owned());
     harness.pass(6 * MINUTE);
-    for (listed, placement) in [(slot.clone(), 1), (Slot { number: 3, ..slot.clone() }, 0)] {
+    for (listed, placement) in
+        [(attempt_id.clone(), 1), (AttemptId { number: 3, ..attempt_id.clone() }, 0)]
+    {
         {
             let mut state = harness.state();
-            (state.machines[0].slot, state.machines[0].placement) = (listed, placement);
+            (state.machines[0].attempt_id, state.machines[0].placement) = (listed, placement);
         }
         let before = harness.calls("find");
         let seen = observe(&harness, &name);
@@ -95,23 +97,23 @@ fn unlisted_machines_are_asked_for_where_that_matters() {
         ("its job runs, and it has a row", running, false, Some("row"), 1),
         ("its job is over, and it has a row", over.clone(), true, Some("row"), 1),
         ("its job is over, and it has a seat", over.clone(), true, Some("seat"), 1),
-        ("another slot has a row", over.clone(), true, Some("other row"), 0),
-        ("another slot has a seat", over.clone(), true, Some("other seat"), 0),
+        ("another attempt ID has a row", over.clone(), true, Some("other row"), 0),
+        ("another attempt ID has a seat", over.clone(), true, Some("other seat"), 0),
         ("its row is missing", Job::Unobservable, true, Some("missing"), 0),
     ];
     for (case, job, has_ended, holds, asked) in cases {
         let harness = Harness::new();
         let name = started(&harness);
-        let slot = harness.slot(&name, 1);
-        let other = Slot { number: 2, ..slot.clone() };
+        let attempt_id = harness.attempt_id(&name, 1);
+        let other = AttemptId { number: 2, ..attempt_id.clone() };
         let good = ClassName("good".to_owned());
         {
             let mut state = harness.state();
             state.machines.clear();
             state.registrations.clear();
             match holds {
-                Some("row") => state.registrations.push(row(100, slot)),
-                Some("seat") => state.seats.push((good, seat(slot))),
+                Some("row") => state.registrations.push(row(100, attempt_id)),
+                Some("seat") => state.seats.push((good, seat(attempt_id))),
                 Some("other row") => state.registrations.push(row(101, other)),
                 Some("other seat") => state.seats.push((good, seat(other))),
                 _ => {}
@@ -137,7 +139,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
     let at = harness.now();
     let class = ClassName("good".to_owned());
     harness.change(&name, |run| {
-        let answered = Some(Answer { id: InstanceId("i-past".to_owned()), at });
+        let answered = Some(Answer { id: MachineId("i-past".to_owned()), at });
         attempt(run).number = 2;
         run.status.next = 3;
         run.status.past = vec![PastAttempt {
@@ -153,7 +155,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         }];
         attempt(run).placements[0].answered = None;
     });
-    let (slot, second) = (harness.slot(&name, 1), harness.slot(&name, 2));
+    let (attempt_id, second) = (harness.attempt_id(&name, 1), harness.attempt_id(&name, 2));
     {
         let mut state = harness.state();
         state.machines.clear();
@@ -163,12 +165,12 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
     harness.pass(6 * MINUTE);
     observe(&harness, &name);
     assert_eq!(harness.calls("find"), 0);
-    harness.state().registrations.push(row(90, slot.clone()));
-    let expected = Instance {
-        id: InstanceId("i-past".to_owned()),
-        slot,
+    harness.state().registrations.push(row(90, attempt_id.clone()));
+    let expected = Machine {
+        id: MachineId("i-past".to_owned()),
+        attempt_id,
         placement: 1,
-        state: InstanceState::Gone,
+        state: MachineState::Gone,
         launched_at: at,
         deadline: at - SECOND,
         registration: 90,

@@ -11,7 +11,7 @@ mod history;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use history::mishap::{Mishap, Place, Plan, is_effect};
+use history::injected_fault::{InjectedFault, Place, Plan, is_effect};
 use history::{History, Setup};
 use jiff::SignedDuration;
 use tokio::sync::Semaphore;
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 12;
 const SHARE: usize = 24;
 
 /// The faults of one history.
-type Case = Vec<(Place, Mishap)>;
+type Case = Vec<(Place, InjectedFault)>;
 
 /// Runs a history. Returns every call until it settled.
 async fn run(
@@ -76,7 +76,7 @@ async fn sweep(setup: &Setup, cases: Vec<Case>) -> Vec<(Case, Vec<Place>)> {
 }
 
 /// Returns every combination of a call and a fault.
-fn each(places: &[Place], ways: &[Mishap]) -> Vec<(Place, Mishap)> {
+fn each(places: &[Place], ways: &[InjectedFault]) -> Vec<(Place, InjectedFault)> {
     places.iter().flat_map(|place| ways.iter().map(|way| (*place, *way))).collect()
 }
 
@@ -92,18 +92,18 @@ async fn sweep_all(
     let same = fair.iter().zip(known).take_while(|(now, known)| now == known).count();
     let (known, news) = fair.split_at(same);
     let (effects, others): (Vec<Place>, Vec<Place>) = news.iter().partition(|p| is_effect(p));
-    let mut singles = each(&others, &Mishap::HARD);
-    singles.extend(each(&effects, &Mishap::ALL));
+    let mut singles = each(&others, &InjectedFault::HARD);
+    singles.extend(each(&effects, &InjectedFault::ALL));
     // The other setup covers these as singles; here each only precedes a second fault.
     let known: Vec<Place> = known.iter().copied().filter(is_effect).collect();
-    let earlier = each(&known, &Mishap::HARD);
+    let earlier = each(&known, &InjectedFault::HARD);
     let single = singles.len() + earlier.len();
     let alone = |one| vec![one];
     let swept = sweep(setup, singles.into_iter().chain(earlier).map(alone).collect()).await;
     let mut pairs: Vec<Case> = Vec::new();
     for (case, after) in &swept {
         let (first, way) = case[0];
-        if !is_effect(&first) || !Mishap::HARD.contains(&way) {
+        if !is_effect(&first) || !InjectedFault::HARD.contains(&way) {
             continue;
         }
         // The other setup covers pairs before that call.
@@ -111,7 +111,9 @@ async fn sweep_all(
             |place: &&Place| known.contains(&first) && from.is_some_and(|from| place.0 != from);
         let after = after.iter().skip_while(before).copied();
         let after: Vec<Place> = after.filter(is_effect).collect();
-        pairs.extend(each(&after, &Mishap::HARD).into_iter().map(|second| vec![case[0], second]));
+        pairs.extend(
+            each(&after, &InjectedFault::HARD).into_iter().map(|second| vec![case[0], second]),
+        );
     }
     let all = pairs.len();
     if !night() {

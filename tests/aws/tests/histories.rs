@@ -4,11 +4,11 @@
 #[allow(dead_code, reason = "the crash sweep uses the rest")]
 mod history;
 
-use history::mishap::Plan;
+use history::injected_fault::Plan;
 use history::{History, Setup};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::ec2::token;
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, MachineId, MachineState};
 use tinqs_ci_reconciler::ports::Clock as _;
 
 /// The default of `serve`.
@@ -52,9 +52,9 @@ async fn a_fault_free_run_takes_one_launch_and_few_write_units() {
     assert!(limited <= 16.0, "{limited} write units for each run with a limit");
 }
 
-fn launched(history: &History) -> Vec<(InstanceId, Timestamp)> {
+fn launched(history: &History) -> Vec<(MachineId, Timestamp)> {
     let machines = history.ec2.machines();
-    let at = |id: &InstanceId| history.ec2.cloud(|c| c.machine(id).map(|m| m.launched_at));
+    let at = |id: &MachineId| history.ec2.cloud(|c| c.machine(id).map(|m| m.launched_at));
     machines.iter().filter_map(|m| Some((m.id.clone(), at(&m.id)?))).collect()
 }
 
@@ -83,7 +83,7 @@ async fn lose_a_machine(after: SignedDuration, controller_too: bool) -> SignedDu
     }
     let machines = history.ec2.machines();
     assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
-    assert!(machines[0].state > InstanceState::Up);
+    assert!(machines[0].state > MachineState::Up);
     let places = [&machines[0].recipe.subnet, &machines[1].recipe.subnet];
     assert!(
         controller_too || places[0] != places[1],
@@ -111,9 +111,9 @@ async fn a_lost_machine_is_replaced_within_a_minute_without_an_event() {
 /// Adds foreign instances that carry our tags and that each match a reason to terminate a machine.
 fn tag_by_hand(history: &History) -> usize {
     let tags = history.ec2.machines()[0].recipe.instance_tags();
-    let own: Slot = tags["tinqs-ci/slot"].parse().expect("a slot");
-    let nobodys: Slot = "tq-job-4711-0a1b2c3d-1".parse().expect("a slot");
-    let next = Slot { number: own.number + 1, ..own.clone() };
+    let own: AttemptId = tags["tinqs-ci/attempt"].parse().expect("an attempt ID");
+    let nobodys: AttemptId = "tq-job-4711-0a1b2c3d-1".parse().expect("an attempt ID");
+    let next = AttemptId { number: own.number + 1, ..own.clone() };
     let mut added = 0;
     for named in [&own, &next, &nobodys] {
         for (key, value) in [
@@ -125,7 +125,7 @@ fn tag_by_hand(history: &History) -> usize {
             tags.extend([
                 ("tinqs-ci/run".to_owned(), named.run.to_string()),
                 ("tinqs-ci/uid".to_owned(), named.uid.to_string()),
-                ("tinqs-ci/slot".to_owned(), named.to_string()),
+                ("tinqs-ci/attempt".to_owned(), named.to_string()),
                 (key.to_owned(), value.to_owned()),
             ]);
             let others = [
@@ -160,7 +160,7 @@ async fn instances_tagged_by_hand_are_left_alone_by_every_sweep() {
     let machines = history.ec2.machines();
     let foreign: Vec<_> = machines.iter().filter(|machine| machine.foreign).collect();
     assert_eq!((foreign.len(), machines.len() - foreign.len()), (added, jobs.len()));
-    assert!(foreign.iter().all(|machine| machine.state == InstanceState::Up), "{foreign:?}");
+    assert!(foreign.iter().all(|machine| machine.state == MachineState::Up), "{foreign:?}");
     assert_eq!(history.ec2.ledger().count("TerminateInstances"), 0);
     assert_eq!(history.ec2.violations(), []);
 }

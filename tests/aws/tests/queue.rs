@@ -13,8 +13,8 @@ use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::queue::{Clients, Options, Sqs};
 use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
-use tinqs_ci_simulator::ec2_wire::EventWeather;
-use tinqs_ci_simulator::sqs_wire::{QueueSettings, QueueWeather, SqsOptions, SqsWire};
+use tinqs_ci_simulator::ec2_wire::EventFaults;
+use tinqs_ci_simulator::sqs_wire::{QueueFaults, QueueSettings, SqsOptions, SqsWire};
 use tinqs_ci_testing::conformance::queue;
 use tinqs_ci_testing::make::{at_once, name, until};
 
@@ -152,7 +152,7 @@ async fn errors_are_classified_and_pass() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicate_and_stale_messages_are_harmless() {
     let wire = wire(|options| {
-        options.weather = QueueWeather { doubled: 1.0, ..QueueWeather::default() };
+        options.queue_faults = QueueFaults { doubled: 1.0, ..QueueFaults::default() };
     });
     let queue = over(&wire, QUICK, None).await;
     for id in 0..20 {
@@ -247,14 +247,17 @@ async fn events_of_our_machines_wake_their_runs() {
     let other = cloud::machines(&ec2, cloud::UNPACED).await;
     let mut launched = Vec::new();
     for id in 1..=3 {
-        let (slot, attempt) = cloud::ask(id);
-        launched.push((slot.run.clone(), other.launch(&slot, 0, &attempt).await.unwrap().id));
+        let (attempt_id, attempt) = cloud::ask(id);
+        launched.push((
+            attempt_id.run.clone(),
+            other.launch(&attempt_id, 0, &attempt).await.unwrap().id,
+        ));
     }
     let stranger = ec2.add_foreign([("Name".to_owned(), "web".to_owned())].into()).unwrap();
-    let quick = EventWeather {
+    let quick = EventFaults {
         median: SignedDuration::ZERO,
         p99: SignedDuration::ZERO,
-        ..EventWeather::default()
+        ..EventFaults::default()
     };
     ec2.send_events(wire.target(NAME), quick);
     ec2.interrupt(&launched[0].1);
@@ -288,8 +291,8 @@ async fn an_event_is_redelivered_if_its_machine_cannot_be_described() {
     let ec2 = cloud::wire(|_| {});
     let machines = Arc::new(cloud::machines(&ec2, cloud::UNPACED).await);
     let other = cloud::machines(&ec2, cloud::UNPACED).await;
-    let (slot, attempt) = cloud::ask(1);
-    let machine = other.launch(&slot, 0, &attempt).await.unwrap();
+    let (attempt_id, attempt) = cloud::ask(1);
+    let machine = other.launch(&attempt_id, 0, &attempt).await.unwrap();
     let body = format!(
         r#"{{"detail-type":"EC2 Instance State-change Notification","detail":{{"instance-id":"{}","state":"terminated"}}}}"#,
         machine.id
@@ -303,7 +306,7 @@ async fn an_event_is_redelivered_if_its_machine_cannot_be_described() {
     assert_eq!(queue.next(10).await.unwrap(), [] as [Delivery; 0]);
     ec2.faults(Rules::clear);
     let delivery = until("it comes", async || queue.next(10).await.unwrap().pop()).await;
-    assert_eq!(delivery.name, slot.run);
+    assert_eq!(delivery.name, attempt_id.run);
     queue.done(delivery).await.unwrap();
     assert_eq!(wire.bodies(NAME), [] as [String; 0]);
 }

@@ -14,7 +14,7 @@ enum Target {
 }
 
 /// The imports currently being followed for a name, to end at recursion.
-type Asked = Vec<(usize, String, Follow)>;
+type Followed = Vec<(usize, String, Follow)>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Follow {
@@ -113,7 +113,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn resolve(&self, at: usize, written: &Written, asked: &mut Asked) -> Vec<Target> {
+    fn resolve(&self, at: usize, written: &Written, asked: &mut Followed) -> Vec<Target> {
         let Some(first) = written.path.first() else { return Vec::new() };
         let mut rest = &written.path[1..];
         let head = match first.as_str() {
@@ -154,7 +154,7 @@ impl Resolver<'_> {
         from: usize,
         head: Vec<Target>,
         rest: &[String],
-        asked: &mut Asked,
+        asked: &mut Followed,
     ) -> Vec<Target> {
         let mut here = head;
         for segment in rest {
@@ -192,7 +192,7 @@ impl Resolver<'_> {
     }
 
     /// Returns the targets of `name` in `module` that are visible from `from`.
-    fn lookup(&self, module: usize, name: &str, from: usize, asked: &mut Asked) -> Vec<Target> {
+    fn lookup(&self, module: usize, name: &str, from: usize, asked: &mut Followed) -> Vec<Target> {
         let own = &self.tree.modules[module];
         let is_inside = self.is_inside(from, module);
         let mut found = Vec::new();
@@ -236,7 +236,7 @@ impl Resolver<'_> {
     }
 
     /// Like [`Self::lookup`], but a name from outside the workspace counts for the module.
-    fn glob(&self, module: usize, name: &str, from: usize, asked: &mut Asked) -> Vec<Target> {
+    fn glob(&self, module: usize, name: &str, from: usize, asked: &mut Followed) -> Vec<Target> {
         let mut found = self.lookup(module, name, from, asked);
         for target in &mut found {
             if matches!(target, Target::Outside(_)) {
@@ -289,9 +289,9 @@ impl Resolver<'_> {
 
 /// Follows an import unless it is already being followed.
 fn once(
-    asked: &mut Asked,
+    asked: &mut Followed,
     key: (usize, String, Follow),
-    follow: impl FnOnce(&mut Asked) -> Vec<Target>,
+    follow: impl FnOnce(&mut Followed) -> Vec<Target>,
 ) -> Vec<Target> {
     if asked.contains(&key) {
         return Vec::new();

@@ -9,7 +9,7 @@ use super::{JobsError, Why};
 
 /// Most nodes searched for the anchors of one job. A workflow that exceeds this counts as having a
 /// stray alias.
-const LOOKS: usize = 1_000_000;
+const LOOKUPS: usize = 1_000_000;
 
 /// Checks the parts of a job that are stored as written.
 pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(), JobsError> {
@@ -27,10 +27,10 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
     if dialect == Dialect::V1_27 {
         keep(job, &["continue-on-error"]);
     }
-    let mut looks = LOOKS;
+    let mut lookups = LOOKUPS;
     for (index, (name, node)) in kept.iter().enumerate() {
         // The parts are written in this order, and an anchor must precede its aliases.
-        if let Some(alias) = stray(node, &kept[..=index], &mut looks) {
+        if let Some(alias) = stray(node, &kept[..=index], &mut lookups) {
             return Err(Why::Alias(name).at(alias));
         }
     }
@@ -41,15 +41,15 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
 fn stray<'n>(
     node: &'n Node,
     kept: &[(&'static str, &Node)],
-    looks: &mut usize,
+    lookups: &mut usize,
 ) -> Option<&'n Node> {
     match &node.kind {
         Kind::Scalar { .. } => None,
-        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, kept, looks)),
-        Kind::Mapping(entries) => entries
-            .iter()
-            .find_map(|(key, value)| stray(key, kept, looks).or_else(|| stray(value, kept, looks))),
-        Kind::Alias(Some(target)) if kept.iter().any(|(_, part)| holds(part, target, looks)) => {
+        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, kept, lookups)),
+        Kind::Mapping(entries) => entries.iter().find_map(|(key, value)| {
+            stray(key, kept, lookups).or_else(|| stray(value, kept, lookups))
+        }),
+        Kind::Alias(Some(target)) if kept.iter().any(|(_, part)| holds(part, target, lookups)) => {
             None
         }
         Kind::Alias(_) => Some(node),
@@ -58,17 +58,17 @@ fn stray<'n>(
 
 /// Whether a node is part of another, not through an alias. Nodes have no identity; line and
 /// content identify them well enough.
-fn holds(node: &Node, wanted: &Node, looks: &mut usize) -> bool {
-    let Some(left) = looks.checked_sub(1) else { return false };
-    *looks = left;
+fn holds(node: &Node, wanted: &Node, lookups: &mut usize) -> bool {
+    let Some(left) = lookups.checked_sub(1) else { return false };
+    *lookups = left;
     if node.line == wanted.line && node == wanted {
         return true;
     }
     match &node.kind {
         Kind::Scalar { .. } | Kind::Alias(_) => false,
-        Kind::Sequence(items) => items.iter().any(|item| holds(item, wanted, looks)),
+        Kind::Sequence(items) => items.iter().any(|item| holds(item, wanted, lookups)),
         Kind::Mapping(entries) => entries
             .iter()
-            .any(|(key, value)| holds(key, wanted, looks) || holds(value, wanted, looks)),
+            .any(|(key, value)| holds(key, wanted, lookups) || holds(value, wanted, lookups)),
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tinqs_ci_workflow::Dialect;
 use tinqs_ci_workflow::notify::{self, At, Context, Files, Nothing, Notification, Notified};
-use tinqs_ci_workflow::trigger::{self, Changed, Event, Judged, Said, Verdict, Why};
+use tinqs_ci_workflow::trigger::{self, Changed, Event, Judged, ParsedWorkflow, Verdict, Why};
 
 const LINES: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 const JOBS: &str = "jobs:\n  a:\n    runs-on: linux\n";
@@ -144,9 +144,9 @@ fn a_file_without_jobs_starts_no_run() {
         assert_eq!((evaluation.no_jobs.is_some(), evaluation.invalid.is_none()), (old, old));
     }
     // Jobs of an ignored file are not checked.
-    let said = Said::read(b"on: {push: *x}\njobs: []\n", Dialect::V1_25);
+    let said = ParsedWorkflow::read(b"on: {push: *x}\njobs: []\n", Dialect::V1_25);
     assert!(said.entries.is_err() && said.no_jobs.is_none());
-    let said = Said::read(b"on: [1]\n", Dialect::V1_25);
+    let said = ParsedWorkflow::read(b"on: [1]\n", Dialect::V1_25);
     assert!(said.entries.is_err() && said.no_jobs.is_none());
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, InstanceTypeInfo, LocationType, SecurityGroup, Subnet};
-use tinqs_ci_reconciler::model::{Class, Machine};
+use tinqs_ci_reconciler::model::{Class, MachineSpec};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::unseen;
@@ -12,23 +12,23 @@ use crate::errors::{self, ec2 as codes};
 use tinqs_ci_reconciler::ports::check::Check;
 
 /// By ID. `None`: they could not be read, which is reported.
-pub(super) type Known<T> = Option<BTreeMap<String, T>>;
+pub(super) type Lookup<T> = Option<BTreeMap<String, T>>;
 
 /// The account's resources.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    pub(super) images: Known<Image>,
-    pub(super) subnets: Known<Subnet>,
-    pub(super) groups: Known<SecurityGroup>,
-    pub(super) kinds: Known<InstanceTypeInfo>,
+    pub(super) images: Lookup<Image>,
+    pub(super) subnets: Lookup<Subnet>,
+    pub(super) groups: Lookup<SecurityGroup>,
+    pub(super) kinds: Lookup<InstanceTypeInfo>,
     /// The zones that offer an instance type.
-    pub(super) zones: Known<BTreeSet<String>>,
+    pub(super) zones: Lookup<BTreeSet<String>>,
 }
 
 /// Most values of one filter.
 const MOST_VALUES: usize = 200;
 
-fn named(classes: &[Class], of: impl Fn(&Machine) -> Vec<&String>) -> Vec<String> {
+fn named(classes: &[Class], of: impl Fn(&MachineSpec) -> Vec<&String>) -> Vec<String> {
     let machines = classes.iter().flat_map(|class| &class.machines);
     let all: BTreeSet<&String> = machines.flat_map(of).filter(|name| !name.is_empty()).collect();
     all.into_iter().take(MOST_VALUES).cloned().collect()
@@ -43,7 +43,7 @@ impl Account {
     ///
     /// # Errors
     /// EC2 cannot be reached.
-    pub(super) async fn look(
+    pub(super) async fn inspect(
         client: &Client,
         classes: &[Class],
     ) -> Result<(Self, Vec<Check>), Check> {

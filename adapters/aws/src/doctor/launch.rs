@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Image;
-use tinqs_ci_reconciler::model::{Class, Machine};
+use tinqs_ci_reconciler::model::{Class, MachineSpec};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::NETWORK;
@@ -20,7 +20,7 @@ const THEN_EVERY: Duration = Duration::from_millis(700);
 const MOST: usize = 12;
 
 /// The dry runs for all classes.
-pub(super) struct Tries<'s> {
+pub(super) struct DryRuns<'s> {
     client: Client,
     installation: &'s str,
     made: usize,
@@ -33,11 +33,12 @@ pub(super) fn not_tried(class: &Class) -> Check {
 }
 
 /// The fewest machine specs that cover each instance type, subnet, market, image and profile.
-fn covering(machines: &[Machine]) -> Vec<&Machine> {
-    let mut chosen: Vec<&Machine> = Vec::new();
+fn covering(machines: &[MachineSpec]) -> Vec<&MachineSpec> {
+    let mut chosen: Vec<&MachineSpec> = Vec::new();
     for machine in machines {
-        let known =
-            |same: fn(&Machine, &Machine) -> bool| chosen.iter().any(|other| same(machine, other));
+        let known = |same: fn(&MachineSpec, &MachineSpec) -> bool| {
+            chosen.iter().any(|other| same(machine, other))
+        };
         let is_covered = known(|a, b| a.kind == b.kind)
             && known(|a, b| a.subnet == b.subnet)
             && known(|a, b| a.market == b.market)
@@ -49,7 +50,7 @@ fn covering(machines: &[Machine]) -> Vec<&Machine> {
     chosen
 }
 
-impl<'s> Tries<'s> {
+impl<'s> DryRuns<'s> {
     pub(super) fn new(client: Client, installation: &'s str) -> Self {
         Self { client, installation, made: 0 }
     }
@@ -78,7 +79,7 @@ impl<'s> Tries<'s> {
                 continue;
             };
             let is_hopeless = error.kind == ErrorKind::Unavailable;
-            let Machine { kind, subnet, market, .. } = machine;
+            let MachineSpec { kind, subnet, market, .. } = machine;
             refused.push((format!("{market} {kind} in {subnet}"), error));
             if is_hopeless {
                 break;
@@ -174,8 +175,8 @@ mod tests {
     use super::*;
     use tinqs_ci_reconciler::ports::check::Outcome;
 
-    fn machine(market: Market, kind: &str, subnet: &str) -> Machine {
-        Machine {
+    fn machine(market: Market, kind: &str, subnet: &str) -> MachineSpec {
+        MachineSpec {
             kind: kind.to_owned(),
             subnet: subnet.to_owned(),
             market,
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    fn class(machines: Vec<Machine>) -> Class {
+    fn class(machines: Vec<MachineSpec>) -> Class {
         Class {
             name: ClassName("linux".to_owned()),
             labels: vec!["linux".to_owned()],

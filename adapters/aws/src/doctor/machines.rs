@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{
     ArchitectureType, Image, ImageState, InstanceTypeInfo, IpPermission, ProcessorInfo,
     SecurityGroup, Subnet, UsageClassType,
 };
-use tinqs_ci_reconciler::model::{Class, Machine, Market};
+use tinqs_ci_reconciler::model::{Class, MachineSpec, Market};
 
 use super::account::Account;
 use super::{launch, quota};
@@ -25,12 +25,12 @@ const KINDS: &str = "class: kinds";
 const USUAL: i64 = 10;
 
 pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check> {
-    let (account, mut checks) = match Account::look(&client::ec2(config), &configured.classes).await
-    {
-        Ok(seen) => seen,
-        Err(check) => return vec![check],
-    };
-    let mut tries = launch::Tries::new(client::ec2_launch(config), &configured.installation);
+    let (account, mut checks) =
+        match Account::inspect(&client::ec2(config), &configured.classes).await {
+            Ok(seen) => seen,
+            Err(check) => return vec![check],
+        };
+    let mut tries = launch::DryRuns::new(client::ec2_launch(config), &configured.installation);
     for class in &configured.classes {
         let of_class = class_checks(class, &account);
         let is_sound = of_class.iter().all(|check| check.outcome != Outcome::Fail);
@@ -45,7 +45,7 @@ pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check
     checks
 }
 
-fn distinct<'c>(class: &'c Class, of: impl Fn(&'c Machine) -> &'c str) -> Vec<&'c str> {
+fn distinct<'c>(class: &'c Class, of: impl Fn(&'c MachineSpec) -> &'c str) -> Vec<&'c str> {
     let all: BTreeSet<&str> = class.machines.iter().map(of).collect();
     all.into_iter().filter(|name| !name.is_empty()).collect()
 }

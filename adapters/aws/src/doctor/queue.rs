@@ -18,7 +18,7 @@ const QUEUE: &str = "queue";
 const DEAD: &str = "queue: dead letters";
 const EVENTS: &str = "queue: events";
 /// How long a reconcile may take, in seconds.
-const A_LOOK: u64 = 60;
+const RECONCILE_TIME: u64 = 60;
 
 pub(super) async fn checks(config: &SdkConfig, url: &str, machines_in: Option<&str>) -> Vec<Check> {
     let client = client::sqs(config);
@@ -81,7 +81,7 @@ fn queue_check(url: &str, machines_in: Option<&str>, attributes: &Attributes) ->
             "create the queue in the machines' region: EC2's events come from there",
         );
     }
-    if hidden < A_LOOK {
+    if hidden < RECONCILE_TIME {
         return Check::warn(
             QUEUE,
             format!("{message}: a Lambda function would receive a name again mid-reconcile"),

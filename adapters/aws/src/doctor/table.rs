@@ -17,7 +17,7 @@ const OR_SERVE: &str = "`tinqs-ci init --aws` does it; so does serve if its role
 
 pub(super) async fn checks(config: &SdkConfig, table: &str) -> Vec<Check> {
     let store = DynamoStore::new(client::dynamodb(config), table, "doctor");
-    let found = match store.look_at_table().await {
+    let found = match store.inspect_table().await {
         Ok(found) => found,
         Err(error) => return vec![unknown(&error)],
     };

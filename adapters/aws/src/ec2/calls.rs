@@ -9,11 +9,11 @@ use aws_sdk_ec2::error::SdkError;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
-use tinqs_ci_reconciler::model::{Instance, InstanceId};
+use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::instance::{Ownership, ownership};
-use super::known::Known;
+use super::instance_cache::InstanceCache;
 use super::listed::Listed;
 use super::tags::is_token;
 use crate::batch::{Answers, Bundle};
@@ -45,7 +45,7 @@ const MOST_PAGES: usize = 1_000;
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// A machine of ours.
-    Ours(Box<Instance>),
+    Ours(Box<Machine>),
     /// An instance that is not ours: left alone.
     Foreign,
     /// EC2 knows no instance of that ID yet.
@@ -58,7 +58,7 @@ pub(super) struct Calls {
     clock: Arc<dyn Clock>,
     pub(super) installation: String,
     pub(super) pace: Pace,
-    pub(super) known: Known,
+    pub(super) instance_cache: InstanceCache,
     pub(super) listed: Listed,
 }
 
@@ -70,8 +70,8 @@ impl Calls {
         rates: Rates,
     ) -> Self {
         let (installation, pace) = (installation.to_owned(), Pace::new(rates, &clock));
-        let (known, listed) = (Known::default(), Listed::default());
-        Self { client, clock, installation, pace, known, listed }
+        let (instance_cache, listed) = (InstanceCache::default(), Listed::default());
+        Self { client, clock, installation, pace, instance_cache, listed }
     }
 
     /// Returns every instance that matches the filters. If one page fails, the whole list fails.
@@ -116,7 +116,7 @@ impl Calls {
 
     /// Looks up each ID. Several IDs go as values of a filter, which does not fail for an unknown
     /// one; an ID that the filter does not show is looked up by itself, because a filter may lag.
-    pub(super) async fn find(&self, ids: Vec<InstanceId>) -> Answers<Found> {
+    pub(super) async fn find(&self, ids: Vec<MachineId>) -> Answers<Found> {
         let mut shown: HashMap<String, Found> = HashMap::new();
         if ids.len() > 1 {
             let values = ids.iter().map(|id| id.0.clone()).collect();
@@ -142,7 +142,7 @@ impl Calls {
         found
     }
 
-    async fn find_one(&self, id: &InstanceId) -> Result<Found, PortError> {
+    async fn find_one(&self, id: &MachineId) -> Result<Found, PortError> {
         let request = self.client.describe_instances().instance_ids(&id.0);
         let answer = match self.page("find", request).await? {
             Ok(answer) => answer,
@@ -160,7 +160,7 @@ impl Calls {
 
     fn judged(&self, seen: &Seen) -> Found {
         if let Some(machine) = self.recognise(seen) {
-            self.known.ours(&machine);
+            self.instance_cache.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
         // A client token never changes. An instance may be visible before its tags are.
@@ -169,21 +169,21 @@ impl Calls {
             None => !seen.tags().is_empty(),
         };
         if let Some(id) = seen.instance_id().filter(|_| certain) {
-            self.known.foreign(&InstanceId(id.to_owned()));
+            self.instance_cache.foreign(&MachineId(id.to_owned()));
         }
         Found::Foreign
     }
 
     /// Returns the machine of ours that an instance is. An instance that only carries our tags is
     /// left alone and reported once.
-    pub(super) fn recognise(&self, seen: &Seen) -> Option<Instance> {
+    pub(super) fn recognise(&self, seen: &Seen) -> Option<Machine> {
         match ownership(&self.installation, seen) {
             Ownership::Ours(machine) => Some(*machine),
-            Ownership::TagsOnly(id, slot) => {
-                if let Some(count) = self.known.tags_only(&id) {
+            Ownership::TagsOnly(id, attempt_id) => {
+                if let Some(count) = self.instance_cache.tags_only(&id) {
                     tracing::warn!(
                         machine = id.0,
-                        slot = %slot,
+                        attempt_id = %attempt_id,
                         count,
                         hint = "find out who tagged it; remove its `tinqs-ci` tags, and terminate it if \
                                 it is not needed",
@@ -198,7 +198,7 @@ impl Calls {
 
     /// Terminates machines. One bad ID or one impaired zone fails a whole call; then each is tried
     /// alone.
-    pub(super) async fn terminate(&self, ids: Vec<InstanceId>) -> Answers<()> {
+    pub(super) async fn terminate(&self, ids: Vec<MachineId>) -> Answers<()> {
         let Err(error) = self.terminate_together(&ids).await else {
             return ids.iter().map(|_| Ok(())).collect();
         };
@@ -219,7 +219,7 @@ impl Calls {
         ended
     }
 
-    async fn terminate_together(&self, ids: &[InstanceId]) -> Result<(), PortError> {
+    async fn terminate_together(&self, ids: &[MachineId]) -> Result<(), PortError> {
         turn(&self.pace.terminate, "terminate").await?;
         let all = ids.iter().map(|id| id.0.clone()).collect();
         let answer = self.client.terminate_instances().set_instance_ids(Some(all)).send().await;
@@ -232,7 +232,7 @@ impl Calls {
         match ids {
             [id] if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
                 // Gone, or so new that not all of EC2 knows it; then it must be tried again.
-                if !self.known.is_new(id, self.clock.now()) {
+                if !self.instance_cache.is_new(id, self.clock.now()) {
                     return Ok(());
                 }
                 Err(PortError { kind: ErrorKind::Unavailable, ..told })

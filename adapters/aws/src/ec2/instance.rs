@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceId, InstanceState, Market, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineId, MachineState, Market};
 
 use super::request::Ask;
 use super::tags::{self, Tagged};
@@ -12,16 +12,16 @@ use super::tags::{self, Tagged};
 pub enum Ownership {
     /// A machine of this installation: its tags name an attempt and a placement, and its client
     /// token is the one that their launch sends.
-    Ours(Box<Instance>),
+    Ours(Box<Machine>),
     /// Its tags are those of a machine of ours, but its client token is not: somebody tagged an
     /// instance that we did not launch.
-    TagsOnly(InstanceId, Slot),
+    TagsOnly(MachineId, AttemptId),
     /// Any other instance.
     Foreign,
 }
 
 /// Returns the machine of this installation that an instance is; `None` if it is not ours.
-pub fn ours(installation: &str, seen: &Seen) -> Option<Instance> {
+pub fn ours(installation: &str, seen: &Seen) -> Option<Machine> {
     match ownership(installation, seen) {
         Ownership::Ours(machine) => Some(*machine),
         Ownership::TagsOnly(..) | Ownership::Foreign => None,
@@ -34,20 +34,20 @@ pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
     let (Some(id), Some(tagged)) = (seen.instance_id(), tagged) else {
         return Ownership::Foreign;
     };
-    let id = InstanceId(id.to_owned());
-    let token = tags::token(installation, &tagged.slot, tagged.placement);
+    let id = MachineId(id.to_owned());
+    let token = tags::token(installation, &tagged.attempt_id, tagged.placement);
     if seen.client_token() != Some(token.as_str()) {
-        return Ownership::TagsOnly(id, tagged.slot);
+        return Ownership::TagsOnly(id, tagged.attempt_id);
     }
     Ownership::Ours(Box::new(machine(id, tagged, seen)))
 }
 
-fn machine(id: InstanceId, tagged: Tagged, seen: &Seen) -> Instance {
-    let Tagged { slot, placement, registration, deadline, class } = tagged;
+fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
+    let Tagged { attempt_id, placement, registration, deadline, class } = tagged;
     let state = state(seen);
-    Instance {
+    Machine {
         id,
-        slot,
+        attempt_id,
         placement,
         state,
         // EC2 always sends it. Without it the machine counts as old: only its deadline ends it.
@@ -64,12 +64,12 @@ fn machine(id: InstanceId, tagged: Tagged, seen: &Seen) -> Instance {
 
 /// The machine of a launch's response; its purpose comes from the record, whatever tags the
 /// response shows.
-pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Instance {
-    let Ask { installation: _, slot, placement, attempt, machine, user_data: _ } = ask;
+pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Machine {
+    let Ask { installation: _, attempt_id, placement, attempt, machine, user_data: _ } = ask;
     let state = state(seen);
-    Instance {
-        id: InstanceId(seen.instance_id().unwrap_or_default().to_owned()),
-        slot: (*slot).clone(),
+    Machine {
+        id: MachineId(seen.instance_id().unwrap_or_default().to_owned()),
+        attempt_id: (*attempt_id).clone(),
         placement: *placement,
         state,
         launched_at: launched_at(seen).unwrap_or(now),
@@ -83,21 +83,19 @@ pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Instance {
     }
 }
 
-fn state(seen: &Seen) -> InstanceState {
+fn state(seen: &Seen) -> MachineState {
     match seen.state().and_then(|state| state.name()) {
-        Some(InstanceStateName::Running) => InstanceState::Up,
-        Some(InstanceStateName::ShuttingDown | InstanceStateName::Stopping) => {
-            InstanceState::Ending
-        }
+        Some(InstanceStateName::Running) => MachineState::Up,
+        Some(InstanceStateName::ShuttingDown | InstanceStateName::Stopping) => MachineState::Ending,
         // Only a person stops a machine; if it is started again, it is seen as up again.
-        Some(InstanceStateName::Terminated | InstanceStateName::Stopped) => InstanceState::Gone,
+        Some(InstanceStateName::Terminated | InstanceStateName::Stopped) => MachineState::Gone,
         // An unknown state is waited for until `boot_within`.
-        _ => InstanceState::Booting,
+        _ => MachineState::Booting,
     }
 }
 
-fn ended_by(seen: &Seen, state: InstanceState) -> Option<EndedBy> {
-    if !matches!(state, InstanceState::Ending | InstanceState::Gone) {
+fn ended_by(seen: &Seen, state: MachineState) -> Option<EndedBy> {
+    if !matches!(state, MachineState::Ending | MachineState::Gone) {
         return None;
     }
     match seen.state_reason()?.code()? {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_ec2::types::Instance as Seen;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Instance, InstanceId};
+use tinqs_ci_reconciler::model::{Machine, MachineId};
 
 /// How often the whole list is read: it shows what others launched and what ended in between.
 const WHOLE_EVERY: SignedDuration = SignedDuration::from_secs(60);
@@ -19,9 +19,9 @@ pub(super) struct Inner {
     /// When the whole list was last read.
     pub(super) whole: Option<Timestamp>,
     /// Machines of ours that had not ended.
-    pub(super) open: HashSet<InstanceId>,
+    pub(super) open: HashSet<MachineId>,
     /// Machines that had ended: they do not change any more.
-    pub(super) ended: HashMap<InstanceId, Instance>,
+    pub(super) ended: HashMap<MachineId, Machine>,
 }
 
 impl Listed {
@@ -36,12 +36,12 @@ impl Listed {
     }
 
     /// Adds a launched machine: it is looked up once a list does not show it.
-    pub(super) fn launched(&self, id: &InstanceId) {
+    pub(super) fn launched(&self, id: &MachineId) {
         self.inner().open.insert(id.clone());
     }
 
     /// Returns the open machines that are not among these.
-    pub(super) fn missed(&self, shown: &[Seen]) -> Vec<InstanceId> {
+    pub(super) fn missed(&self, shown: &[Seen]) -> Vec<MachineId> {
         let shown: HashSet<&str> = shown.iter().filter_map(Seen::instance_id).collect();
         let inner = self.inner();
         let missed = inner.open.iter().filter(|id| !shown.contains(id.0.as_str()));

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use aws_sdk_ec2::types::{Filter, Instance as Seen, InstanceStateName};
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::Instance;
+use tinqs_ci_reconciler::model::Machine;
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
@@ -31,7 +31,7 @@ fn has_ended(seen: &Seen) -> bool {
 
 impl Calls {
     /// Lists every machine of ours that EC2 shows, including those that ended in the last hour.
-    pub(super) async fn list(&self, now: Timestamp) -> Result<Vec<Instance>, PortError> {
+    pub(super) async fn list(&self, now: Timestamp) -> Result<Vec<Machine>, PortError> {
         let tag = format!("tag:{INSTALLATION}");
         let tagged = Filter::builder().name(tag).values(&self.installation).build();
         let whole = self.listed.is_due(now);
@@ -64,7 +64,7 @@ impl Calls {
                 machines.insert(machine.id.clone(), machine);
             }
         }
-        let mut machines: Vec<Instance> =
+        let mut machines: Vec<Machine> =
             machines.into_values().chain(inner.ended.values().cloned()).collect();
         machines.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(machines)

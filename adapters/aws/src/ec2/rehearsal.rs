@@ -4,7 +4,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, Instance};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, Boot, Class, Machine, Placement, RunName, Runner, Secret, Slot, Uid8,
+    Attempt, AttemptId, Boot, Class, MachineSpec, Placement, RunName, Runner, Secret, Uid8,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -24,12 +24,13 @@ pub async fn rehearse(
     client: &Client,
     installation: &str,
     class: &Class,
-    machine: &Machine,
+    machine: &MachineSpec,
     image: Option<&Image>,
 ) -> Result<(), PortError> {
-    let slot = Slot { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
-    let attempt = attempt(class, machine, &slot, Timestamp::now());
-    let ask = Ask::new(installation, &slot, 0, &attempt)?;
+    let attempt_id =
+        AttemptId { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
+    let attempt = attempt(class, machine, &attempt_id, Timestamp::now());
+    let ask = Ask::new(installation, &attempt_id, 0, &attempt)?;
     let disks = image.map(disks).unwrap_or_default();
     match ask.request(&disks).dry_run(true).send_with(client).await {
         Err(error) if errors::code(&error) == Some(codes::DRY_RUN) => Ok(()),
@@ -57,19 +58,24 @@ async fn carried_out(client: &Client, made: &[Instance]) -> PortError {
     PortError::new("compute", "rehearse", ErrorKind::Invalid, message)
 }
 
-fn attempt(class: &Class, machine: &Machine, slot: &Slot, now: Timestamp) -> Attempt {
+fn attempt(
+    class: &Class,
+    machine: &MachineSpec,
+    attempt_id: &AttemptId,
+    now: Timestamp,
+) -> Attempt {
     let placement =
         Placement { machine: machine.clone(), asked_again: false, answered: None, refused: None };
     // A machine that is launched nevertheless ends soon.
     let soon = SignedDuration::from_mins(10);
     Attempt {
-        number: slot.number,
+        number: attempt_id.number,
         decided_at: now,
         class: class.name.clone(),
         runner: Runner {
             id: 0,
             uuid: "00000000-0000-0000-0000-000000000000".to_owned(),
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: class.labels.clone(),
             token: Secret::new(NO_TOKEN),
         },

@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tinqs_ci_reconciler::model::{Attempt, Cause, Machine, Market, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, MachineSpec, Market};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::tags;
@@ -23,10 +23,10 @@ pub const USER_DATA_LIMIT: usize = 16_384;
 #[derive(Debug)]
 pub struct Ask<'a> {
     pub(super) installation: &'a str,
-    pub(super) slot: &'a Slot,
+    pub(super) attempt_id: &'a AttemptId,
     pub(super) placement: u32,
     pub(super) attempt: &'a Attempt,
-    pub(super) machine: &'a Machine,
+    pub(super) machine: &'a MachineSpec,
     pub(super) user_data: UserData,
 }
 
@@ -50,13 +50,14 @@ impl<'a> Ask<'a> {
     /// `Invalid` if EC2 would certainly refuse it.
     pub fn new(
         installation: &'a str,
-        slot: &'a Slot,
+        attempt_id: &'a AttemptId,
         placement: u32,
         attempt: &'a Attempt,
     ) -> Result<Self, PortError> {
         let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
         let asked = asked.ok_or_else(|| {
-            invalid(format!("attempt {slot} has no placement {placement}")).because(Cause::Attempt)
+            invalid(format!("attempt {attempt_id} has no placement {placement}"))
+                .because(Cause::Attempt)
         })?;
         let machine = &asked.machine;
         for (what, value) in
@@ -70,7 +71,7 @@ impl<'a> Ask<'a> {
                 return Err(invalid(message));
             }
         }
-        let user_data = boot::script(slot, placement, attempt);
+        let user_data = boot::script(attempt_id, placement, attempt);
         if user_data.len() > USER_DATA_LIMIT {
             let message = format!(
                 "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
@@ -82,16 +83,17 @@ impl<'a> Ask<'a> {
             return Err(invalid(message).because(Cause::Attempt));
         }
         let user_data = UserData(user_data);
-        Ok(Self { installation, slot, placement, attempt, machine, user_data })
+        Ok(Self { installation, attempt_id, placement, attempt, machine, user_data })
     }
 
     /// Returns the request. The same record and the same disks give the same bytes. It does not set
     /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
-        let Self { installation, slot, placement, attempt, machine, user_data } = self;
-        let Machine { kind, subnet, market, image, security_groups, instance_profile } = machine;
+        let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
+        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile } =
+            machine;
         let spot = *market == Market::Spot;
-        let tags = tags::write(installation, slot, *placement, attempt);
+        let tags = tags::write(installation, attempt_id, *placement, attempt);
         let tagged = [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface]
             .into_iter()
             .chain(spot.then_some(ResourceType::SpotInstancesRequest))
@@ -101,7 +103,7 @@ impl<'a> Ask<'a> {
         RunInstancesInput::builder()
             .min_count(1)
             .max_count(1)
-            .client_token(tags::token(installation, slot, *placement))
+            .client_token(tags::token(installation, attempt_id, *placement))
             .image_id(image)
             .instance_type(InstanceType::from(kind.as_str()))
             .subnet_id(subnet)

@@ -4,13 +4,13 @@
 use aws_sdk_ec2::types::Tag;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::model::{Attempt, ClassName, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, ClassName};
 
 /// The tag that names the machine's installation.
 pub const INSTALLATION: &str = "tinqs-ci";
 const RUN: &str = "tinqs-ci/run";
 const UID: &str = "tinqs-ci/uid";
-const SLOT: &str = "tinqs-ci/slot";
+const ATTEMPT: &str = "tinqs-ci/attempt";
 const PLACEMENT: &str = "tinqs-ci/placement";
 const REGISTRATION: &str = "tinqs-ci/registration";
 const DEADLINE: &str = "tinqs-ci/deadline";
@@ -22,7 +22,7 @@ const NAME: &str = "Name";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
     /// The attempt it belongs to.
-    pub slot: Slot,
+    pub attempt_id: AttemptId,
     /// The index of the placement.
     pub placement: u32,
     /// The ID of its runner registration.
@@ -37,36 +37,41 @@ pub struct Tagged {
 /// installation's hash, so that a changed tag does not turn another installation's machine into one
 /// of ours. At most 64 characters (limit of EC2). EC2 stores it with the instance; nobody can
 /// change it afterwards.
-pub fn token(installation: &str, slot: &Slot, placement: u32) -> String {
+pub fn token(installation: &str, attempt_id: &AttemptId, placement: u32) -> String {
     let hash = Sha256::digest(installation.as_bytes());
-    format!("{}-{:02x}{:02x}{:02x}", slot.token(placement), hash[0], hash[1], hash[2])
+    format!("{}-{:02x}{:02x}{:02x}", attempt_id.token(placement), hash[0], hash[1], hash[2])
 }
 
 /// Whether a text has the form of this installation's client tokens, of any attempt.
 pub(super) fn is_token(installation: &str, text: &str) -> bool {
     let expected = || {
         let (of, _) = text.rsplit_once('-')?;
-        let (slot, placement) = of.rsplit_once('-')?;
-        let slot: Slot = slot.parse().ok()?;
+        let (attempt_id, placement) = of.rsplit_once('-')?;
+        let attempt_id: AttemptId = attempt_id.parse().ok()?;
         let placement: u32 = number(placement)?;
-        Some(token(installation, &slot, placement))
+        Some(token(installation, &attempt_id, placement))
     };
     expected().as_deref() == Some(text)
 }
 
 /// Returns the tags of a launch, always in this order.
-pub fn write(installation: &str, slot: &Slot, placement: u32, attempt: &Attempt) -> Vec<Tag> {
+pub fn write(
+    installation: &str,
+    attempt_id: &AttemptId,
+    placement: u32,
+    attempt: &Attempt,
+) -> Vec<Tag> {
     let deadline = whole_seconds(attempt.boot.deadline);
     let tags = [
         (INSTALLATION, installation.to_owned()),
-        (RUN, slot.run.to_string()),
-        (UID, slot.uid.to_string()),
-        (SLOT, slot.to_string()),
+        (RUN, attempt_id.run.to_string()),
+        (UID, attempt_id.uid.to_string()),
+        (ATTEMPT, attempt_id.to_string()),
         (PLACEMENT, placement.to_string()),
         (REGISTRATION, attempt.runner.id.to_string()),
         (DEADLINE, deadline.to_string()),
         (CLASS, attempt.class.to_string()),
-        (NAME, slot.token(placement)),
+        (NAME, attempt_id.token(placement)),
     ];
     tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
@@ -88,8 +93,8 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     if value(INSTALLATION)? != installation {
         return None;
     }
-    let slot: Slot = value(SLOT)?.parse().ok()?;
-    if value(RUN)? != slot.run.as_str() || value(UID)? != slot.uid.0 {
+    let attempt_id: AttemptId = value(ATTEMPT)?.parse().ok()?;
+    if value(RUN)? != attempt_id.run.as_str() || value(UID)? != attempt_id.uid.0 {
         return None;
     }
     let class = value(CLASS)?;
@@ -97,7 +102,7 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
         return None;
     }
     Some(Tagged {
-        slot,
+        attempt_id,
         placement: number(value(PLACEMENT)?)?,
         registration: number(value(REGISTRATION)?)?,
         deadline: value(DEADLINE)?.parse().ok()?,

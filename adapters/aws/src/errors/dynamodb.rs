@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::{Told, sentence, told};
+use super::{Response, sentence, told};
 
 /// Matched by the end of a code, because of the form `com.amazonaws.dynamodb.v20120810#Code`.
 const CODES: &[(&str, ErrorKind)] = &[
@@ -51,11 +51,11 @@ const CODES: &[(&str, ErrorKind)] = &[
 ];
 
 /// The kind of a failed call.
-pub fn kind(told: Told<'_>) -> ErrorKind {
+pub fn kind(told: Response<'_>) -> ErrorKind {
     let (code, status) = match told {
-        Told::NotSent => return ErrorKind::Invalid,
-        Told::Ambiguous => return ErrorKind::Unavailable,
-        Told::Answered { code, status } => (code.unwrap_or_default(), status),
+        Response::NotSent => return ErrorKind::Invalid,
+        Response::Ambiguous => return ErrorKind::Unavailable,
+        Response::Answered { code, status } => (code.unwrap_or_default(), status),
     };
     let code = code.rsplit('#').next().unwrap_or(code);
     match CODES.iter().find(|(known, _)| *known == code) {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn answered(code: &str, status: u16) -> ErrorKind {
-        kind(Told::Answered { code: Some(code), status })
+        kind(Response::Answered { code: Some(code), status })
     }
 
     #[test]
@@ -92,9 +92,9 @@ mod tests {
         assert_eq!(answered("ResourceNotFoundException", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 400), ErrorKind::Invalid);
         assert_eq!(answered("NeverHeardOf", 503), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::Answered { code: None, status: 500 }), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::Ambiguous), ErrorKind::Unavailable);
-        assert_eq!(kind(Told::NotSent), ErrorKind::Invalid);
+        assert_eq!(kind(Response::Answered { code: None, status: 500 }), ErrorKind::Unavailable);
+        assert_eq!(kind(Response::Ambiguous), ErrorKind::Unavailable);
+        assert_eq!(kind(Response::NotSent), ErrorKind::Invalid);
     }
 
     #[test]

@@ -121,9 +121,9 @@ fn extreme_times_do_not_panic() {
 }
 
 /// A clock that the test sets.
-struct Hands(Mutex<Timestamp>);
+struct ManualClock(Mutex<Timestamp>);
 
-impl Clock for Hands {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
     }
@@ -138,7 +138,7 @@ fn begun<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Ou
 #[tokio::test]
 async fn a_burst_waits_in_order_and_a_wait_that_is_too_long_fails_at_once() {
     use std::task::Poll;
-    let clock = Arc::new(Hands(Mutex::new(at(0))));
+    let clock = Arc::new(ManualClock(Mutex::new(at(0))));
     let lane = Lane::new(Rate { capacity: 4.0, per_second: 2.0 }, PATIENCE, clock.clone());
     assert!(lane.room());
     let mut turns: Vec<_> = (0..30).map(|_| Box::pin(lane.turn())).collect();

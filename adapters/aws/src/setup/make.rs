@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::text::chain;
 
 /// Options beside the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct SetupRequest {
     /// Create a queue of this name and its dead-letter queue.
     pub queue_name: Option<String>,
     /// Only report what would be done.
@@ -27,11 +27,11 @@ pub struct Wish {
 /// Nothing is named, or something cannot be created.
 pub async fn run(
     configured: &Config,
-    wish: &Wish,
+    request: &SetupRequest,
     report: &mut SetupReport,
 ) -> Result<(), SetupError> {
     let region = configured.region.as_deref();
-    let queue = queue::Named::of(wish.queue_name.as_deref(), configured.queue.as_deref())?;
+    let queue = queue::Named::of(request.queue_name.as_deref(), configured.queue.as_deref())?;
     let table = configured.table.as_deref();
     if table.is_none() && queue.is_none() {
         return Err(SetupError::usage(
@@ -41,13 +41,13 @@ pub async fn run(
     }
     if let Some(table) = table {
         let config = loaded(region).await?;
-        make_table(&config, table, wish.dry_run, report).await?;
+        make_table(&config, table, request.dry_run, report).await?;
     }
     if let Some(queue) = queue {
         let config = loaded(queue.region().or(region)).await?;
-        queue::make(&config, &queue, wish.dry_run, report).await?;
+        queue::make(&config, &queue, request.dry_run, report).await?;
     }
-    report.say(if wish.dry_run {
+    report.say(if request.dry_run {
         "\nNothing was changed. Run it again without --dry-run to apply this.\n"
     } else {
         "\nNext: `tinqs-ci doctor` checks everything that serve needs.\n"
@@ -82,7 +82,7 @@ async fn make_table(
 ) -> Result<(), SetupError> {
     let store = DynamoStore::new(client::dynamodb(config), table, "init");
     if dry_run {
-        let found = store.look_at_table().await.map_err(|error| table_failure(&error))?;
+        let found = store.inspect_table().await.map_err(|error| table_failure(&error))?;
         report.say(&would_make(table, &found)?);
         return Ok(());
     }

@@ -93,14 +93,15 @@ pub(super) async fn make(
     let client = client::sqs(config);
     let name = &queue.name;
     let dead = format!("{name}{DEAD}");
-    let look =
+    let lookup_failed =
         |name: &str, error: &PortError| failure(&format!("cannot look up queue {name}"), error);
-    let there = url_of(&client, name).await.map_err(|error| look(name, &error))?;
+    let there = url_of(&client, name).await.map_err(|error| lookup_failed(name, &error))?;
     let url = if let Some(url) = there {
         report.say(&format!("✓ queue {name} exists\n"));
         url
     } else {
-        let dead_there = url_of(&client, &dead).await.map_err(|error| look(&dead, &error))?;
+        let dead_there =
+            url_of(&client, &dead).await.map_err(|error| lookup_failed(&dead, &error))?;
         if dry_run {
             let and = if dead_there.is_none() { format!(" and {dead}") } else { String::new() };
             report.say(&format!("would create queue {name}{and}\n"));
@@ -115,7 +116,7 @@ pub(super) async fn make(
             report.say(&format!("✓ queue {dead} created, for unreadable messages\n"));
             url
         };
-        let arn = arn_of(&client, &dead_url).await.map_err(|error| look(&dead, &error))?;
+        let arn = arn_of(&client, &dead_url).await.map_err(|error| lookup_failed(&dead, &error))?;
         let url = create(&client, name, &attributes(&arn)).await?;
         report.say(&format!("✓ queue {name} created\n"));
         url

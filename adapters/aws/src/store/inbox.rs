@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
 
 use super::item::{self, BODY, CREATED, INBOX, KEY, KIND};
-use super::lists::{Keys, Stretch, key_of, place};
+use super::lists::{IndexRange, Keys, key_of, place};
 use super::shape::Index;
 use super::{DynamoStore, quarantined};
 use crate::errors::dynamodb::port_error;
@@ -44,7 +44,7 @@ impl Inbox for DynamoStore {
 
     async fn oldest(&self, after: &str, most: usize) -> Result<Vec<InboxItem>, PortError> {
         let stretch =
-            Stretch { index: Index::Created, of: INBOX, newest_first: false, limit: AT_ONCE };
+            IndexRange { index: Index::Created, of: INBOX, newest_first: false, limit: AT_ONCE };
         let mut behind =
             InboxItem::received(after).map(|at| place(stretch.index, INBOX, at, &inbox_key(after)));
         let mut found = Vec::new();

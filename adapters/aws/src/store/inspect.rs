@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use super::DynamoStore;
 use super::item::{KEY, OPEN};
 use super::shape::{INDEXES, Index, expiry_by_hand, index_by_hand, table_by_hand};
-use super::table::{Expiry, Look, TableError};
+use super::table::{Expiry, TableError, TableState};
 use crate::errors::dynamodb::port_error;
 
 /// The key of no item: requests for it neither find nor change anything.
@@ -45,15 +45,15 @@ impl DynamoStore {
     ///
     /// # Errors
     /// [`TableError`] if the state cannot be read.
-    pub async fn look_at_table(&self) -> Result<TableFound, TableError> {
+    pub async fn inspect_table(&self) -> Result<TableFound, TableError> {
         let maker = self.maker();
-        let table = match maker.look().await? {
-            Look::There(table) => table,
-            Look::Missing => return Ok(TableFound::Missing(table_by_hand(&self.table))),
-            Look::Denied(why) => return Ok(TableFound::Unseen(why)),
+        let table = match maker.inspect().await? {
+            TableState::There(table) => table,
+            TableState::Missing => return Ok(TableFound::Missing(table_by_hand(&self.table))),
+            TableState::Denied(why) => return Ok(TableFound::Unseen(why)),
         };
         let mut lacks = Vec::new();
-        let looked = maker.check(&table).and_then(|()| {
+        let inspected = maker.check(&table).and_then(|()| {
             for index in INDEXES {
                 if maker.lacks(&table, index)? {
                     lacks.push((index.name(), index_by_hand(&self.table, index)));
@@ -61,7 +61,7 @@ impl DynamoStore {
             }
             Ok(())
         });
-        match looked {
+        match inspected {
             Err(TableError::Foreign { why, .. }) => return Ok(TableFound::Foreign(why)),
             other => other?,
         }

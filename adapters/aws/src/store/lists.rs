@@ -28,7 +28,7 @@ const LEFT_OUT: Duration = Duration::from_millis(50);
 const TRIES: u32 = 8;
 
 /// A range of an index.
-pub(super) struct Stretch<'s> {
+pub(super) struct IndexRange<'s> {
     pub(super) index: Index,
     /// The value of the index's partition key.
     pub(super) of: &'s str,
@@ -61,7 +61,7 @@ impl DynamoStore {
     pub(super) async fn keys(
         &self,
         operation: &'static str,
-        stretch: &Stretch<'_>,
+        stretch: &IndexRange<'_>,
         behind: Option<Item>,
     ) -> Result<Keys, PortError> {
         let asked = self
@@ -119,7 +119,8 @@ impl DynamoStore {
 
     pub(super) async fn list_open(&self) -> Result<Vec<OpenRun>, PortError> {
         // One batch at a time: items are many times as long as what remains of them.
-        let stretch = Stretch { index: Index::Open, of: IS_OPEN, newest_first: false, limit: SCAN };
+        let stretch =
+            IndexRange { index: Index::Open, of: IS_OPEN, newest_first: false, limit: SCAN };
         let _one_at_a_time = self.listing.lock().await;
         let (mut open, mut behind) = (Vec::new(), None);
         loop {
@@ -153,7 +154,7 @@ impl DynamoStore {
         // The requested number and one more; if a filter omits some, more per request.
         let all = filter.phase.is_none() && filter.class.is_none() && filter.repo.is_none();
         let at_once = if all { limit + 1 } else { limit.max(BATCH) };
-        let stretch = Stretch { index, of, newest_first: true, limit: at_once };
+        let stretch = IndexRange { index, of, newest_first: true, limit: at_once };
         let mut behind = after.map(|at| place(index, of, at.created, &at.name));
         let (mut page, mut last, mut seen) = (Page::default(), None::<Cursor>, 0);
         loop {

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
-use tinqs_ci_reconciler::model::{ClassName, SeatLimits, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 
 use super::item::{self, Item, KEY};
@@ -37,8 +37,8 @@ fn map<'i>(item: &'i Item, name: &str) -> Option<&'i HashMap<String, AttributeVa
     item.get(name)?.as_m().ok()
 }
 
-fn holder<'i>(item: &'i Item, slot: &str) -> Option<&'i AttributeValue> {
-    map(item, SEATS)?.get(slot)
+fn holder<'i>(item: &'i Item, attempt_id: &str) -> Option<&'i AttributeValue> {
+    map(item, SEATS)?.get(attempt_id)
 }
 
 fn busy(operation: &'static str, class: &ClassName) -> PortError {
@@ -51,21 +51,21 @@ impl DynamoStore {
     pub(super) async fn take_seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        let slot = slot.to_string();
+        let attempt_id = attempt_id.to_string();
         for _ in 0..TRIES {
-            let there = match self.seat_if_room(class, &slot, repo, limits).await? {
+            let there = match self.seat_if_room(class, &attempt_id, repo, limits).await? {
                 Ok(()) => return Ok(true),
                 Err(there) => there,
             };
             match there {
-                Some(item) if holder(&item, &slot).is_some() => return Ok(true),
+                Some(item) if holder(&item, &attempt_id).is_some() => return Ok(true),
                 Some(_) => return Ok(false),
                 None if limits.class == Some(0) || limits.repo == Some(0) => return Ok(false),
-                None if self.first_seat(class, &slot, repo).await? => return Ok(true),
+                None if self.first_seat(class, &attempt_id, repo).await? => return Ok(true),
                 None => {}
             }
         }
@@ -76,23 +76,23 @@ impl DynamoStore {
     async fn seat_if_room(
         &self,
         class: &ClassName,
-        slot: &str,
+        attempt_id: &str,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<Result<(), Option<Item>>, PortError> {
         let mut condition =
-            "attribute_exists(#key) AND attribute_not_exists(#seats.#slot)".to_owned();
+            "attribute_exists(#key) AND attribute_not_exists(#seats.#attempt)".to_owned();
         let mut asked = self
             .client
             .update_item()
             .table_name(&self.table)
             .key(KEY, item::text(class_key(class)))
             .update_expression(
-                "SET #seats.#slot = :repo, #repos.#repo = if_not_exists(#repos.#repo, :none) + :one",
+                "SET #seats.#attempt = :repo, #repos.#repo = if_not_exists(#repos.#repo, :none) + :one",
             )
             .expression_attribute_names("#key", KEY)
             .expression_attribute_names("#seats", SEATS)
-            .expression_attribute_names("#slot", slot)
+            .expression_attribute_names("#attempt", attempt_id)
             .expression_attribute_names("#repos", REPOS)
             .expression_attribute_names("#repo", repo_key(repo))
             .expression_attribute_values(":repo", item::text(repo))
@@ -132,10 +132,10 @@ impl DynamoStore {
     async fn first_seat(
         &self,
         class: &ClassName,
-        slot: &str,
+        attempt_id: &str,
         repo: &str,
     ) -> Result<bool, PortError> {
-        let seats = HashMap::from([(slot.to_owned(), item::text(repo))]);
+        let seats = HashMap::from([(attempt_id.to_owned(), item::text(repo))]);
         let repos = HashMap::from([(repo_key(repo), item::number(1))]);
         let asked = self
             .client
@@ -153,12 +153,12 @@ impl DynamoStore {
     pub(super) async fn give_seat_back(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
     ) -> Result<(), PortError> {
-        let (key, slot) = (class_key(class), slot.to_string());
+        let (key, attempt_id) = (class_key(class), attempt_id.to_string());
         let mut there = self.item("unseat", &key).await?;
         for _ in 0..TRIES {
-            let Some(held) = there.as_ref().and_then(|item| holder(item, &slot)) else {
+            let Some(held) = there.as_ref().and_then(|item| holder(item, &attempt_id)) else {
                 return Ok(());
             };
             let repo = repo_key(held.as_s().map_or("", String::as_str));
@@ -167,12 +167,12 @@ impl DynamoStore {
             let more = count.is_some_and(|count: u32| count > 1);
             let (update, condition) = if more {
                 (
-                    "REMOVE #seats.#slot SET #repos.#repo = #repos.#repo - :one",
+                    "REMOVE #seats.#attempt SET #repos.#repo = #repos.#repo - :one",
                     "#repos.#repo > :one",
                 )
             } else {
                 (
-                    "REMOVE #seats.#slot, #repos.#repo",
+                    "REMOVE #seats.#attempt, #repos.#repo",
                     "(attribute_not_exists(#repos.#repo) OR #repos.#repo <= :one)",
                 )
             };
@@ -182,9 +182,9 @@ impl DynamoStore {
                 .table_name(&self.table)
                 .key(KEY, item::text(&*key))
                 .update_expression(update)
-                .condition_expression(format!("#seats.#slot = :repo AND {condition}"))
+                .condition_expression(format!("#seats.#attempt = :repo AND {condition}"))
                 .expression_attribute_names("#seats", SEATS)
-                .expression_attribute_names("#slot", &*slot)
+                .expression_attribute_names("#attempt", &*attempt_id)
                 .expression_attribute_names("#repos", REPOS)
                 .expression_attribute_names("#repo", repo)
                 .expression_attribute_values(":repo", held.clone())
@@ -214,14 +214,14 @@ impl DynamoStore {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
-        for (slot, repo) in map(&item, SEATS).into_iter().flatten() {
-            match (slot.parse(), repo.as_s()) {
-                (Ok(slot), Ok(repo)) => found.push(Seat { slot, repo: repo.clone() }),
-                (Err(reason), _) => quarantined(slot, &reason.to_string()),
-                (_, Err(_)) => quarantined(slot, "its repository is not text"),
+        for (attempt_id, repo) in map(&item, SEATS).into_iter().flatten() {
+            match (attempt_id.parse(), repo.as_s()) {
+                (Ok(attempt_id), Ok(repo)) => found.push(Seat { attempt_id, repo: repo.clone() }),
+                (Err(reason), _) => quarantined(attempt_id, &reason.to_string()),
+                (_, Err(_)) => quarantined(attempt_id, "its repository is not text"),
             }
         }
-        found.sort_by(|a, b| a.slot.cmp(&b.slot));
+        found.sort_by(|a, b| a.attempt_id.cmp(&b.attempt_id));
         Ok(found)
     }
 }

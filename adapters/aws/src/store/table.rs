@@ -24,9 +24,9 @@ use crate::errors::dynamodb::port_error;
 
 /// Longest wait for the creation of a table or an index. An index over many items takes minutes.
 const MADE_WITHIN: Duration = Duration::from_mins(5);
-/// First pause between two checks; doubled up to [`LOOK_AT_LEAST_EVERY`].
-const LOOK_FIRST: Duration = Duration::from_millis(100);
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// First pause between two checks; doubled up to [`DESCRIBE_AT_LEAST_EVERY`].
+const DESCRIBE_FIRST: Duration = Duration::from_millis(100);
+const DESCRIBE_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// Changes to the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,13 +124,13 @@ impl DynamoStore {
     pub async fn make_table(&self, deletion: Deletion) -> Result<Ensured, TableError> {
         let maker = self.maker();
         let mut done = Ensured::default();
-        let table = match maker.look().await? {
-            Look::Denied(warning) => {
+        let table = match maker.inspect().await? {
+            TableState::Denied(warning) => {
                 done.warnings.push(warning);
                 return Ok(done);
             }
-            Look::There(_) => maker.active(None).await?,
-            Look::Missing => {
+            TableState::There(_) => maker.active(None).await?,
+            TableState::Missing => {
                 done.made = maker.create(deletion).await?;
                 maker.active(None).await?
             }
@@ -155,7 +155,7 @@ impl DynamoStore {
     }
 }
 
-pub(super) enum Look {
+pub(super) enum TableState {
     There(Box<TableDescription>),
     Missing,
     Denied(String),
@@ -180,14 +180,14 @@ pub(super) struct Maker<'s> {
 }
 
 impl Maker<'_> {
-    pub(super) async fn look(&self) -> Result<Look, TableError> {
+    pub(super) async fn inspect(&self) -> Result<TableState, TableError> {
         match self.client.describe_table().table_name(self.table).send().await {
-            Ok(answer) => {
-                Ok(answer.table.map_or(Look::Missing, |table| Look::There(Box::new(table))))
-            }
+            Ok(answer) => Ok(answer
+                .table
+                .map_or(TableState::Missing, |table| TableState::There(Box::new(table)))),
             Err(error) => match error.as_service_error() {
-                Some(DescribeTableError::ResourceNotFoundException(_)) => Ok(Look::Missing),
-                _ if is_access(&error) => Ok(Look::Denied(format!(
+                Some(DescribeTableError::ResourceNotFoundException(_)) => Ok(TableState::Missing),
+                _ if is_access(&error) => Ok(TableState::Denied(format!(
                     "table {} is used unchecked: checking it needs dynamodb:DescribeTable",
                     self.table
                 ))),
@@ -233,9 +233,9 @@ impl Maker<'_> {
     /// Waits until the table, its indexes and this index are ready.
     async fn active(&self, index: Option<Index>) -> Result<TableDescription, TableError> {
         let begun = tokio::time::Instant::now();
-        let mut wait = LOOK_FIRST;
+        let mut wait = DESCRIBE_FIRST;
         loop {
-            if let Look::There(table) = self.look().await? {
+            if let TableState::There(table) = self.inspect().await? {
                 let indexes = table.global_secondary_indexes();
                 let ready = table.table_status() == Some(&TableStatus::Active)
                     && indexes.iter().all(|i| i.index_status() == Some(&IndexStatus::Active))
@@ -255,7 +255,7 @@ impl Maker<'_> {
                 return Err(TableError::Late { what });
             }
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LOOK_AT_LEAST_EVERY);
+            wait = (wait * 2).min(DESCRIBE_AT_LEAST_EVERY);
         }
     }
 
@@ -311,7 +311,7 @@ impl Maker<'_> {
         }
         let Err(error) = asked.send().await else { return Ok(()) };
         // Another process may be creating it.
-        if let Look::There(table) = self.look().await?
+        if let TableState::There(table) = self.inspect().await?
             && !self.lacks(&table, index)?
         {
             return Ok(());
@@ -329,8 +329,8 @@ impl Maker<'_> {
 
     /// Reads whether finished runs are deleted.
     pub(super) async fn expiry(&self) -> Result<Expiry, TableError> {
-        let looked = self.client.describe_time_to_live().table_name(self.table).send().await;
-        let there = match looked {
+        let inspected = self.client.describe_time_to_live().table_name(self.table).send().await;
+        let there = match inspected {
             Ok(answer) => answer.time_to_live_description,
             Err(error) if is_access(&error) => return Ok(Expiry::Unseen),
             Err(error) => {

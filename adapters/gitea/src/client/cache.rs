@@ -13,10 +13,10 @@ struct Inner<T> {
     /// Counts uses: the order of last use.
     uses: u64,
     bytes: usize,
-    kept: HashMap<String, Kept<T>>,
+    kept: HashMap<String, CacheEntry<T>>,
 }
 
-struct Kept<T> {
+struct CacheEntry<T> {
     value: Arc<T>,
     bytes: usize,
     used: u64,
@@ -52,7 +52,7 @@ impl<T> Cache<T> {
         }
         let mut inner = self.inner();
         inner.uses += 1;
-        let kept = Kept { value, bytes, used: inner.uses };
+        let kept = CacheEntry { value, bytes, used: inner.uses };
         if let Some(before) = inner.kept.insert(key.to_owned(), kept) {
             inner.bytes -= before.bytes;
         }

@@ -6,7 +6,7 @@
 //! more call, cached for a minute.
 
 mod compare;
-mod facts;
+mod lookups;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::{Client, repository_path};
 use crate::wire::{nullable, owner_and_name, percent_encode};
 
 pub use compare::Changes;
-pub use facts::{Commit, Repository};
+pub use lookups::{Commit, Repository};
 
 /// Entries per page of a tree (`[api] DEFAULT_GIT_TREES_PER_PAGE`), and most pages.
 const PER_PAGE: usize = 1000;

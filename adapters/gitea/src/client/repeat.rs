@@ -18,15 +18,15 @@ const TIMES: usize = 2;
 const PATIENCE: u32 = 20;
 
 /// The number of tries that may still fail before calls are no longer retried.
-pub(super) struct Patience(AtomicU32);
+pub(super) struct RetryBudget(AtomicU32);
 
-impl Default for Patience {
+impl Default for RetryBudget {
     fn default() -> Self {
         Self(AtomicU32::new(PATIENCE))
     }
 }
 
-impl Patience {
+impl RetryBudget {
     /// Records a failed try. Returns whether a retry is allowed.
     pub(super) fn failed(&self) -> bool {
         self.change(|left| left.checked_sub(1))
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn twenty_tries_may_fail_in_a_row_and_one_more_for_each_answer() {
-        let patience = Patience::default();
+        let patience = RetryBudget::default();
         patience.answered();
         let failed = || (0..100).filter(|_| patience.failed()).count();
         assert_eq!(failed(), 20, "never more than at the start");

@@ -4,7 +4,9 @@ use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
-use tinqs_ci_reconciler::model::{Registration, Registrations, Runner, Secret, Slot, label_name};
+use tinqs_ci_reconciler::model::{
+    AttemptId, Registration, Registrations, Runner, Secret, label_name,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::call::{Answer, Call};
@@ -161,7 +163,7 @@ impl Client {
 
     pub(super) async fn make_registration(
         &self,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         labels: &[String],
     ) -> Result<Runner, PortError> {
         let remembered = locked(&self.asked_token).clone();
@@ -169,7 +171,7 @@ impl Client {
             Some(token) => token,
             None => self.registration_token().await?,
         };
-        let refused = match self.register_with(&token, slot, labels).await {
+        let refused = match self.register_with(&token, attempt_id, labels).await {
             Ok(runner) => return Ok(runner),
             Err(Failed::Other(error)) => return Err(error),
             Err(Failed::Token(error)) => error,
@@ -184,7 +186,7 @@ impl Client {
         if self.runner_token.is_some() {
             tracing::warn!("the forge rejects `forge.runner_token`, using the forge's own");
         }
-        self.register_with(&fresh, slot, labels).await.map_err(|failed| match failed {
+        self.register_with(&fresh, attempt_id, labels).await.map_err(|failed| match failed {
             Failed::Token(error) | Failed::Other(error) => error,
         })
     }
@@ -192,7 +194,7 @@ impl Client {
     async fn register_with(
         &self,
         token: &Secret,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         labels: &[String],
     ) -> Result<Runner, Failed> {
         self.sender.keep_secret(token);
@@ -204,7 +206,7 @@ impl Client {
             }
         }
         let body = json!({
-            "name": slot.to_string(), "token": token.expose(), "labels": names, "ephemeral": true,
+            "name": attempt_id.to_string(), "token": token.expose(), "labels": names, "ephemeral": true,
             "version": concat!("tinqs-ci/", env!("CARGO_PKG_VERSION")),
         });
         let body = Some(body.to_string().into_bytes());
@@ -242,7 +244,7 @@ impl Client {
         Ok(Runner {
             id: row.id,
             uuid: row.uuid,
-            name: slot.to_string(),
+            name: attempt_id.to_string(),
             labels: labels.to_vec(),
             token: row.token,
         })
@@ -296,13 +298,13 @@ impl Client {
 /// Converts a row of ours; `None` for a foreign one.
 fn registration(row: ApiRunner) -> Option<Registration> {
     let ApiRunner { id, uuid, name, status, busy } = row;
-    let slot = name.parse().ok()?;
+    let attempt_id = name.parse().ok()?;
     // `offline` is the only status of an absent runner; the others are kinds of present. Older
     // servers write `RUNNER_STATUS_OFFLINE`.
     let status = status.to_ascii_lowercase();
     let offline = ["offline", "unspecified"].iter().any(|word| status.ends_with(word));
     let online = !status.is_empty() && !offline;
-    Some(Registration { id, slot, uuid, online, busy, missing_since: None })
+    Some(Registration { id, attempt_id, uuid, online, busy, missing_since: None })
 }
 
 /// Whether an error of the runner protocol is about the registration token. Servers wrap it: an

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::call::{Answer, Call};
-use super::repeat::{self, Patience, fails_for_now};
+use super::repeat::{self, RetryBudget, fails_for_now};
 
 /// Most bytes of a response. A page of 50 jobs has about 100 kB.
 const BODY: usize = 32 * 1024 * 1024;
@@ -59,7 +59,7 @@ pub(super) struct Sender {
     deadlines: Deadlines,
     clock: Arc<dyn Clock>,
     contact: Mutex<Contact>,
-    patience: Patience,
+    patience: RetryBudget,
     /// Credentials that no error may quote, even if the forge echoes them.
     secrets: Mutex<Vec<Secret>>,
 }
@@ -97,7 +97,7 @@ impl Sender {
             deadlines,
             clock,
             contact: Mutex::default(),
-            patience: Patience::default(),
+            patience: RetryBudget::default(),
             secrets: Mutex::new(token.cloned().into_iter().collect()),
         })
     }

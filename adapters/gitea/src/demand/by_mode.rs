@@ -3,27 +3,27 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::model::{Job, JobRef, Registration, Registrations, Runner, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registration, Registrations, Runner};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge, PortError, WaitingJob};
 use tokio::sync::OnceCell;
 
-use super::{Choice, Means, Mode, Refusal, ask, version_for_rules};
+use super::{DemandConfig, Mode, ModeChoice, Refusal, ask, version_for_rules};
 use crate::client::Client;
 use crate::version::Version;
 
 /// A forge with its source of demand. In mode `auto`, if the forge was down at start, the first
 /// call that it answers decides the mode.
-pub struct Demanding {
+pub struct DemandSource {
     client: Arc<Client>,
-    means: Means,
-    chosen: OnceCell<Choice>,
+    config: DemandConfig,
+    chosen: OnceCell<ModeChoice>,
     version: OnceCell<Version>,
 }
 
-impl Demanding {
+impl DemandSource {
     /// Sends nothing yet.
-    pub fn new(client: Arc<Client>, means: Means) -> Self {
-        Self { client, means, chosen: OnceCell::new(), version: OnceCell::new() }
+    pub fn new(client: Arc<Client>, config: DemandConfig) -> Self {
+        Self { client, config, chosen: OnceCell::new(), version: OnceCell::new() }
     }
 
     /// Returns the client.
@@ -40,11 +40,11 @@ impl Demanding {
     ///
     /// # Errors
     /// The forge does not answer; nothing is decided.
-    pub async fn choose(&self) -> Result<Result<&Choice, Refusal>, PortError> {
+    pub async fn choose(&self) -> Result<Result<&ModeChoice, Refusal>, PortError> {
         if let Some(choice) = self.chosen.get() {
             return Ok(Ok(choice));
         }
-        match ask(&self.client, self.means).await? {
+        match ask(&self.client, self.config).await? {
             Ok(choice) => Ok(Ok(self.chosen.get_or_init(async || choice).await)),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -53,10 +53,10 @@ impl Demanding {
     /// Uses the configured mode although the forge does not answer; with `auto`, nothing is
     /// decided.
     pub fn assume(&self) {
-        if let Some(mode) = self.means.fixed() {
+        if let Some(mode) = self.config.fixed() {
             let why = "as configured, the forge has not answered yet".to_owned();
             // If another caller decided it first, that decision stands.
-            let _ = self.chosen.set(Choice { mode, why });
+            let _ = self.chosen.set(ModeChoice { mode, why });
         }
     }
 
@@ -91,7 +91,7 @@ impl Demanding {
 }
 
 #[async_trait]
-impl Forge for Demanding {
+impl Forge for DemandSource {
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         match self.mode().await? {
             Mode::Jobs => self.client.waiting().await,
@@ -114,8 +114,12 @@ impl Forge for Demanding {
         self.client.registration(id).await
     }
 
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
-        self.client.register(slot, labels).await
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.client.register(attempt_id, labels).await
     }
 
     async fn retire(&self, id: i64) -> Result<(), PortError> {

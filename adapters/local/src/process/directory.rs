@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{EndedBy, Instance, InstanceState, Slot};
+use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineState};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::scan::{self, Scan};
@@ -36,9 +36,9 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) enum Prepared {
     /// The machine runs or has run.
-    Exists(Instance),
+    Exists(Machine),
     /// All files are written; nothing was started.
-    Ready(Instance),
+    Ready(Machine),
 }
 
 /// The end of a machine, in its directory.
@@ -93,10 +93,11 @@ pub(super) fn sweep_discarded(dir: &Path) {
 
 /// Parses a client token; `None` for any other text, so that text from outside never becomes a
 /// path.
-fn parse(token: &str) -> Option<(Slot, u32)> {
-    let (slot, placement) = token.rsplit_once('-')?;
-    let (slot, placement): (Slot, u32) = (slot.parse().ok()?, placement.parse().ok()?);
-    (slot.token(placement) == token).then_some((slot, placement))
+fn parse(token: &str) -> Option<(AttemptId, u32)> {
+    let (attempt_id, placement) = token.rsplit_once('-')?;
+    let (attempt_id, placement): (AttemptId, u32) =
+        (attempt_id.parse().ok()?, placement.parse().ok()?);
+    (attempt_id.token(placement) == token).then_some((attempt_id, placement))
 }
 
 impl Place {
@@ -141,7 +142,7 @@ impl Place {
     /// a killed controller left unfinished.
     pub(super) fn prepare(
         &self,
-        machine: Instance,
+        machine: Machine,
         script: &str,
         now: Timestamp,
     ) -> io::Result<Prepared> {
@@ -150,9 +151,9 @@ impl Place {
             Err(error) if error.kind() == Io::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let recorded = self.read::<Instance>(MACHINE);
+        let recorded = self.read::<Machine>(MACHINE);
         if self.is_begun() {
-            let seen = self.look(&mut Scan::new(), now);
+            let seen = self.inspect(&mut Scan::new(), now);
             return Ok(Prepared::Exists(
                 seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
             ));
@@ -171,11 +172,11 @@ impl Place {
 
     /// Returns the machine with its present state. `None` if it does not exist or never started:
     /// then the same launch makes it. Records an end that is seen for the first time.
-    pub(super) fn look(&self, processes: &mut Scan, now: Timestamp) -> Option<Instance> {
+    pub(super) fn inspect(&self, processes: &mut Scan, now: Timestamp) -> Option<Machine> {
         if !self.dir.is_dir() {
             return None;
         }
-        let machine = self.read::<Instance>(MACHINE)?;
+        let machine = self.read::<Machine>(MACHINE)?;
         if let Some(Ended { at: _, by }) = self.read(ENDED) {
             return Some(gone(machine, by));
         }
@@ -183,8 +184,8 @@ impl Place {
         if processes.has(&self.token) || self.leads() || (begun && processes.still_has(&self.token))
         {
             let ending = self.has(TERMINATED);
-            let state = if ending { InstanceState::Ending } else { InstanceState::Up };
-            return Some(Instance { state, ..machine });
+            let state = if ending { MachineState::Ending } else { MachineState::Up };
+            return Some(Machine { state, ..machine });
         }
         if !begun {
             return None;
@@ -226,10 +227,10 @@ impl Place {
     }
 
     /// Sets the directory aside `keep` after the machine's end, or if it never started.
-    pub(super) fn tidy(&self, processes: &mut Scan, now: Timestamp, keep: SignedDuration) {
+    pub(super) fn clean(&self, processes: &mut Scan, now: Timestamp, keep: SignedDuration) {
         let since = match self.read::<Ended>(ENDED) {
             Some(Ended { at, by: _ }) => Some(at),
-            None => match self.read::<Instance>(MACHINE) {
+            None => match self.read::<Machine>(MACHINE) {
                 // Its end will be seen and recorded.
                 Some(_) if self.is_begun() => None,
                 Some(machine) => Some(machine.launched_at),
@@ -268,8 +269,8 @@ impl Place {
     }
 }
 
-fn gone(machine: Instance, by: EndedBy) -> Instance {
-    Instance { state: InstanceState::Gone, ended_by: Some(by), ..machine }
+fn gone(machine: Machine, by: EndedBy) -> Machine {
+    Machine { state: MachineState::Gone, ended_by: Some(by), ..machine }
 }
 
 /// Deletes a tree, including directories that jobs made read-only. Links are deleted, never

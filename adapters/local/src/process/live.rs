@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Instance, RunName};
+use tinqs_ci_reconciler::model::{Machine, RunName};
 
 use super::directory::Place;
 use super::scan::Scan;
@@ -19,9 +19,9 @@ impl Live {
     }
 
     /// Adds a machine if it is alive.
-    pub(super) fn saw(&self, machine: &Instance) {
+    pub(super) fn saw(&self, machine: &Machine) {
         if machine.is_live() {
-            self.all().insert(machine.id.0.clone(), machine.slot.run.clone());
+            self.all().insert(machine.id.0.clone(), machine.attempt_id.run.clone());
         }
     }
 
@@ -37,7 +37,7 @@ impl Live {
         let mut ended = Vec::new();
         for (token, run) in all {
             let lives = place(&token).is_some_and(|place| {
-                place.leads() || place.look(&mut processes, now).is_some_and(|m| m.is_live())
+                place.leads() || place.inspect(&mut processes, now).is_some_and(|m| m.is_live())
             });
             if !lives {
                 self.all().remove(&token);

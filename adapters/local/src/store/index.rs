@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{Phase, Run, Slot, decode};
+use tinqs_ci_reconciler::model::{AttemptId, Phase, Run, decode};
 use tinqs_ci_reconciler::ports::OpenRun;
 
 /// A record that cannot be parsed.
@@ -25,7 +25,7 @@ pub struct Projection {
     #[schemars(with = "String")]
     d: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    a: Option<Slot>,
+    a: Option<AttemptId>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     l: bool,
     o: Vec<String>,

@@ -5,7 +5,7 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
     WriteTransaction,
 };
-use tinqs_ci_reconciler::model::{ClassName, Run, RunName, SeatLimits, Slot, Uid, encode};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid, encode};
 use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, OpenRun, Seat};
 use uuid::Uuid;
 
@@ -61,13 +61,13 @@ pub(super) enum Op {
     },
     Seat {
         class: ClassName,
-        slot: Slot,
+        attempt_id: AttemptId,
         repo: String,
         limits: SeatLimits,
     },
     Unseat {
         class: ClassName,
-        slot: Slot,
+        attempt_id: AttemptId,
     },
     TakeIn {
         key: String,
@@ -166,10 +166,13 @@ pub(super) fn apply<'t>(
     match op {
         Op::Put { record, expect } => put(Runs::of(write, runs)?, &record, expect),
         Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
-        Op::Seat { class, slot, repo, limits } => seat(write, &class, &slot, &repo, limits),
-        Op::Unseat { class, slot } => {
-            let slot = slot.to_string();
-            let was = write.open_table(SEATS)?.remove((class.0.as_str(), slot.as_str()))?.is_some();
+        Op::Seat { class, attempt_id, repo, limits } => {
+            seat(write, &class, &attempt_id, &repo, limits)
+        }
+        Op::Unseat { class, attempt_id } => {
+            let attempt_id = attempt_id.to_string();
+            let was =
+                write.open_table(SEATS)?.remove((class.0.as_str(), attempt_id.as_str()))?.is_some();
             Ok((Ok(Answer::Done), was))
         }
         Op::TakeIn { key, body } => take_in(write, &key, &body),
@@ -266,12 +269,12 @@ fn remove(tables: &mut Runs, name: &RunName, uid: Uid, version: u64) -> Applied 
 fn seat(
     write: &WriteTransaction,
     class: &ClassName,
-    slot: &Slot,
+    attempt_id: &AttemptId,
     repo: &str,
     limits: SeatLimits,
 ) -> Applied {
     let mut seats = write.open_table(SEATS)?;
-    let slot = slot.to_string();
+    let attempt_id = attempt_id.to_string();
     let (mut taken, mut of_repo) = (0_u32, 0_u32);
     for entry in seats.range((class.0.as_str(), "")..)? {
         let (key, held_for) = entry?;
@@ -279,7 +282,7 @@ fn seat(
         if of != class.0 {
             break;
         }
-        if by == slot {
+        if by == attempt_id {
             return Ok((Ok(Answer::Taken(true)), false));
         }
         taken += 1;
@@ -289,7 +292,7 @@ fn seat(
     if most.is_some_and(|most| taken >= most) || most_of_repo.is_some_and(|most| of_repo >= most) {
         return Ok((Ok(Answer::Taken(false)), false));
     }
-    seats.insert((class.0.as_str(), slot.as_str()), repo)?;
+    seats.insert((class.0.as_str(), attempt_id.as_str()), repo)?;
     Ok((Ok(Answer::Taken(true)), true))
 }
 
@@ -344,13 +347,13 @@ pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Sea
     let mut found = Vec::new();
     for entry in read.open_table(SEATS)?.range((class.0.as_str(), "")..)? {
         let (key, repo) = entry?;
-        let (of, slot) = key.value();
+        let (of, attempt_id) = key.value();
         if of != class.0 {
             break;
         }
-        match slot.parse() {
-            Ok(slot) => found.push(Seat { slot, repo: repo.value().to_owned() }),
-            Err(reason) => quarantined(slot, &reason),
+        match attempt_id.parse() {
+            Ok(attempt_id) => found.push(Seat { attempt_id, repo: repo.value().to_owned() }),
+            Err(reason) => quarantined(attempt_id, &reason),
         }
     }
     Ok(found)

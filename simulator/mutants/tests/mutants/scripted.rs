@@ -10,7 +10,7 @@ use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::play::linux;
-use tinqs_ci_simulator::ports::Mouth;
+use tinqs_ci_simulator::ports::SimulatedPorts;
 use tinqs_ci_simulator::world::{Shared, World, lock};
 
 fn seconds(seconds: i64) -> SignedDuration {
@@ -56,7 +56,8 @@ impl Stage {
     }
 
     fn controller_of(&self, group: Group, classes: Vec<Class>) -> Arc<Controller> {
-        let mouth = Mouth::simulated(self.world.clone(), self.scheduler(), group);
+        let simulated_ports =
+            SimulatedPorts::simulated(self.world.clone(), self.scheduler(), group);
         let settings = Settings {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
@@ -66,15 +67,15 @@ impl Stage {
             sweep_every: seconds(60),
             replica: format!("replica-{group}"),
         };
-        Arc::new(Controller::new(mouth.ports(Arc::new(self.clock.clone())), settings))
+        Arc::new(Controller::new(simulated_ports.ports(Arc::new(self.clock.clone())), settings))
     }
 
     /// Reconciles the run once, as a task of a group.
-    fn look(&self, group: Group, controller: &Arc<Controller>) {
-        self.look_at(group, controller, self.name());
+    fn reconcile(&self, group: Group, controller: &Arc<Controller>) {
+        self.reconcile_each(group, controller, self.name());
     }
 
-    fn look_at(&self, group: Group, controller: &Arc<Controller>, name: RunName) {
+    fn reconcile_each(&self, group: Group, controller: &Arc<Controller>, name: RunName) {
         let controller = controller.clone();
         self.scheduler().spawn(group, async move {
             controller.reconcile(&name).await;
@@ -133,14 +134,14 @@ fn written_over() -> Vec<String> {
     stage.poll(2, &other);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
     let first = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
-    stage.look(1, &slow);
+    stage.reconcile(1, &slow);
     stage.until("it is about to write", |world| calls(world, "forge.register") == 1);
     stage.scheduler().pause(1, stage.now() + seconds(50));
     let job = stage.job;
     let now = stage.now();
     lock(&stage.world).forge().cancel(now, job);
     for _ in 0..8 {
-        stage.look(2, &other);
+        stage.reconcile(2, &other);
         stage.rest(seconds(2));
     }
     assert!(lock(&stage.world).records.run(&name).is_none(), "it should be finished and removed");
@@ -172,7 +173,7 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
     let (first, second) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &second);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
-    stage.look(1, &first);
+    stage.reconcile(1, &first);
     stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
     stage.scheduler().crash(1);
     stage.rest(seconds(1));
@@ -186,7 +187,7 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
     let began = stage.now();
     while lock(&stage.world).cloud.machines().count() < 2 {
         assert!(stage.now() < began + SignedDuration::from_mins(30), "there is no second machine");
-        stage.look(2, &second);
+        stage.reconcile(2, &second);
         stage.rest(seconds(5));
     }
     assert_eq!(stage.broken(), Vec::<String>::new());
@@ -217,7 +218,7 @@ fn a_seat_of_the_class_before() -> Vec<String> {
     let second = stage.controller_of(2, vec![after, before]);
     stage.poll(2, &second);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
-    stage.look(1, &first);
+    stage.reconcile(1, &first);
     stage.until("it has its seat", |world| calls(world, "store.seat") == 1);
     stage.scheduler().crash(1);
     stage.rest(seconds(1));
@@ -226,9 +227,9 @@ fn a_seat_of_the_class_before() -> Vec<String> {
     let other = RunName::job(lock(&stage.world).forge().push(now, "acme/widget", &jobs)[0]);
     stage.poll(2, &second);
     stage.until("the other run is created", |world| world.records.run(&other).is_some());
-    stage.look_at(2, &second, other);
+    stage.reconcile_each(2, &second, other);
     stage.until("it has its machine", |world| calls(world, "compute.launch") == 1);
-    stage.look(2, &second);
+    stage.reconcile(2, &second);
     stage.rest(seconds(5));
     assert_eq!(lock(&stage.world).records.seats().count(), 2, "one in each class");
     stage.broken()
@@ -250,7 +251,7 @@ fn registrations_left_without_a_record() -> usize {
     let controller = stage.controller(1);
     stage.poll(1, &controller);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
-    stage.look(1, &controller);
+    stage.reconcile(1, &controller);
     stage.until("it is launched", |world| calls(world, "compute.launch") == 1);
     stage.rest(seconds(5));
     let now = stage.now();

@@ -29,8 +29,8 @@ impl Drive<'_> {
             }
         }
         for machine in world.cloud.live() {
-            let what = format!("machine {} of {} is still live", machine.id, machine.slot);
-            left.push((machine.slot.run.to_string(), what));
+            let what = format!("machine {} of {} is still live", machine.id, machine.attempt_id);
+            left.push((machine.attempt_id.run.to_string(), what));
         }
         // Runs that no class serves are kept longer.
         let kept = |run: &&Run| {
@@ -40,8 +40,11 @@ impl Drive<'_> {
         for run in world.records.runs().filter(|run| !kept(run)) {
             left.push((run.name.to_string(), format!("the record of {} still exists", run.name)));
         }
-        for (class, slot, _) in world.records.seats() {
-            left.push((slot.run.to_string(), format!("{slot} still has a seat in {class}")));
+        for (class, attempt_id, _) in world.records.seats() {
+            left.push((
+                attempt_id.run.to_string(),
+                format!("{attempt_id} still has a seat in {class}"),
+            ));
         }
         for (about, what) in left {
             world.laws.left_over(now, &about, format!("{what} {when}"));
@@ -70,7 +73,7 @@ impl Drive<'_> {
             waited_in_vain: world.laws.waited_in_vain(),
             trace_hash: world.laws.hash(),
             violations: world.laws.violations().to_vec(),
-            looks: world.laws.looks(),
+            reconciles: world.laws.reconciles(),
             struck: world.struck.clone(),
             simulated: world.now().duration_since(world.laws.began_at()),
             calls,

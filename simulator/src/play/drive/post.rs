@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::model::Slot;
+use tinqs_ci_reconciler::model::AttemptId;
 
 use super::Drive;
 use crate::play::replica::Replica;
@@ -48,9 +48,10 @@ impl Drive<'_> {
                     let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
                     let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
                     world.laws.on_started(id, waited);
-                    let slot = job.runner_name.as_ref().and_then(|n| n.parse::<Slot>().ok());
-                    if let Some(slot) = slot.filter(|_| !own) {
-                        world.laws.on_robbed(&slot.run);
+                    let attempt_id =
+                        job.runner_name.as_ref().and_then(|n| n.parse::<AttemptId>().ok());
+                    if let Some(attempt_id) = attempt_id.filter(|_| !own) {
+                        world.laws.on_displaced(&attempt_id.run);
                     }
                     self.starts.insert((id, at), own);
                 }

@@ -3,10 +3,10 @@
 use tinqs_ci_reconciler::model::ClassName;
 
 use super::{down, fair};
-use crate::faults::{Faults, Port, Rng, Spell, Trouble};
-use crate::play::deeds;
+use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
 use crate::play::draw::{KEEP, hours, linux, minutes, pick, seconds};
 use crate::play::profile::Profile;
+use crate::play::user_actions;
 
 /// An image that the cloud rejects for a while.
 const BAD_IMAGE: &str = "ami-2";
@@ -18,7 +18,7 @@ impl Profile {
     pub fn silence() -> Self {
         Self {
             name: "silence",
-            weather: |_| Faults { silent: 1.0, ..Faults::default() },
+            faults: |_| FaultProfile { silent: 1.0, ..FaultProfile::default() },
             waits_at_most: minutes(10),
             ..Self::steal()
         }
@@ -26,41 +26,41 @@ impl Profile {
 
     /// Machines never come online, hang, stay after their job, or outlive their deadline.
     pub fn machines() -> Self {
-        let weather = |_: &mut Rng| Faults {
+        let faults = |_: &mut Rng| FaultProfile {
             never_online: 0.09,
             hangs_idle: 0.09,
             hangs_after_job: 0.1,
             ignores_timer: 0.3,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("machines", weather, 180)
+        Self::mixed("machines", faults, 180)
     }
 
     /// Machines are interrupted before or during their jobs, or are dead on launch.
     pub fn spot() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             interrupted: [0.1, 0.4][pick(rng, 2)],
             stillborn: [0.0, 0.2][pick(rng, 2)],
             reply_lost: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("spot", weather, 120)
+        Self::mixed("spot", faults, 120)
     }
 
     /// Most launches find no capacity, for six hours.
     pub fn cap() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             no_capacity: [0.5, 0.8, 0.95][pick(rng, 3)],
             limit: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("cap", weather, 9 * 60)
+        Self::mixed("cap", faults, 9 * 60)
     }
 
     /// The cloud is repeatedly down for 5 to 11 minutes; a third of its replies are lost, and its
     /// lists are always 20 s old.
     pub fn cloud() -> Self {
-        let spells = |rng: &mut Rng| {
+        let periods = |rng: &mut Rng| {
             let mut at = minutes(5);
             (0..16)
                 .map(|_| {
@@ -69,12 +69,12 @@ impl Profile {
                 })
                 .collect()
         };
-        let weather = |_: &mut Rng| Faults {
+        let faults = |_: &mut Rng| FaultProfile {
             cloud_reply_lost: 0.33,
             list_lag: seconds(20),
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { spells, ..Self::mixed("cloud", weather, 90) }
+        Self { periods, ..Self::mixed("cloud", faults, 90) }
     }
 
     /// Jobs that no machine can run, given up early.
@@ -89,39 +89,42 @@ impl Profile {
         for class in &mut classes {
             class.times.give_up_after = minutes(30);
         }
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             broken_kind: Some(BROKEN),
             crash: [0.0, 0.002][pick(rng, 2)],
             ignores_timer: [0.0, 0.3][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self { classes, deeds: deeds::hopeless, ..Self::mixed("giveup", weather, 60) }
+        Self { classes, user_actions: user_actions::hopeless, ..Self::mixed("giveup", faults, 60) }
     }
 
     /// The machine list is almost five minutes old.
     pub fn hide() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             list_lag: seconds(290),
             reply_lost: [0.0, 0.1][pick(rng, 2)],
             interrupted: [0.0, 0.1][pick(rng, 2)],
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("hide", weather, 90)
+        Self::mixed("hide", faults, 90)
     }
 
     /// Half of all launches are refused, and a tenth of the cloud's calls are up to 5 minutes late.
     pub fn flap() -> Self {
-        let weather =
-            |_: &mut Rng| Faults { launch_refused: 0.5, cloud_slow: 0.1, ..Faults::default() };
-        Self::mixed("flap", weather, 120)
+        let faults = |_: &mut Rng| FaultProfile {
+            launch_refused: 0.5,
+            cloud_slow: 0.1,
+            ..FaultProfile::default()
+        };
+        Self::mixed("flap", faults, 120)
     }
 
     /// No capacity at all for six hours.
     pub fn drought() -> Self {
-        let spells = |_: &mut Rng| {
-            vec![Spell { trouble: Trouble::Drought, after: seconds(1), lasts: hours(6) }]
+        let periods = |_: &mut Rng| {
+            vec![FaultPeriod { trouble: OngoingFault::Drought, after: seconds(1), lasts: hours(6) }]
         };
-        Self { spells, ..Self::mixed("drought", fair, 60) }
+        Self { periods, ..Self::mixed("drought", fair, 60) }
     }
 
     /// The image of one class is invalid for an hour, and its jobs come in bursts; then it is
@@ -133,42 +136,47 @@ impl Profile {
         for machine in &mut second.machines {
             BAD_IMAGE.clone_into(&mut machine.image);
         }
-        let spells = |rng: &mut Rng| {
+        let periods = |rng: &mut Rng| {
             let after = rng.between(seconds(1), hours(4));
-            vec![Spell { trouble: Trouble::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
+            vec![FaultPeriod { trouble: OngoingFault::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
         };
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             reply_lost: [0.0, 0.05][pick(rng, 2)],
             crash: [0.0, 0.001][pick(rng, 2)],
             wake_doubled: 0.2,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
         let classes = vec![linux(KEEP), second];
-        Self { spells, classes, deeds: deeds::two_classes, ..Self::mixed("broken", weather, 25) }
+        Self {
+            periods,
+            classes,
+            user_actions: user_actions::two_classes,
+            ..Self::mixed("broken", faults, 25)
+        }
     }
 
     /// The cloud denies every launch for an hour, twice.
     pub fn denied() -> Self {
-        let spells = |rng: &mut Rng| {
-            let mut spell = |hour| Spell {
-                trouble: Trouble::Denied,
+        let periods = |rng: &mut Rng| {
+            let mut period = |hour| FaultPeriod {
+                trouble: OngoingFault::Denied,
                 after: hours(hour) + rng.between(seconds(1), hours(1)),
                 lasts: hours(1),
             };
-            vec![spell(0), spell(3)]
+            vec![period(0), period(3)]
         };
-        Self { spells, ..Self::mixed("denied", fair, 25) }
+        Self { periods, ..Self::mixed("denied", fair, 25) }
     }
 
     /// The cloud ignores client tokens.
     pub fn twins() -> Self {
-        let weather = |rng: &mut Rng| Faults {
+        let faults = |rng: &mut Rng| FaultProfile {
             no_tokens: true,
             reply_lost: [0.05, 0.25][pick(rng, 2)],
             crash: [0.0, 0.004][pick(rng, 2)],
             wake_doubled: 0.3,
-            ..Faults::default()
+            ..FaultProfile::default()
         };
-        Self::mixed("twins", weather, 60)
+        Self::mixed("twins", faults, 60)
     }
 }

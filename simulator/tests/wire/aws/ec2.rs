@@ -36,7 +36,7 @@ async fn a_launch_response_shows_the_requested_parameters() {
     assert!(answer.one("spotInstanceRequestId").starts_with("sir-"));
     let launched = answer.one("launchTime");
     assert!(launched.len() == 24 && launched.ends_with('Z') && &launched[19..20] == ".");
-    assert_eq!(answer.all("key"), ["tinqs-ci", "tinqs-ci/slot"]);
+    assert_eq!(answer.all("key"), ["tinqs-ci", "tinqs-ci/attempt"]);
     let seen = cloud.describe(&answer.one("instanceId")).await;
     assert_eq!(seen.all("value"), ["x", "tq-job-7-0a1b2c3d-1"]);
     let on_demand = cloud.launch("t-2", &ON_DEMAND).await;
@@ -172,7 +172,7 @@ async fn machines_are_listed_by_ids_filters_and_pages() {
     for (name, values, found) in [
         ("tag:tinqs-ci", &["x"][..], 13),
         ("tag:tinqs-ci", &["y"], 0),
-        ("tag-key", &["tinqs-ci/slot"], 13),
+        ("tag-key", &["tinqs-ci/attempt"], 13),
         ("tag-key", &["Name"], 1),
         ("client-token", &["t-3"], 1),
         ("client-token", &["t-3", "t-4"], 2),

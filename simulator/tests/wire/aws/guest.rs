@@ -7,8 +7,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{InstanceId, InstanceState};
-use tinqs_ci_simulator::cloud::machine::Fate;
+use tinqs_ci_reconciler::model::{MachineId, MachineState};
+use tinqs_ci_simulator::cloud::machine::MachineOutcome;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Processes};
 use tinqs_ci_simulator::forge::{self, Forge, JobSpec, Status};
 
@@ -40,20 +40,20 @@ fn with_processes(folder: &Folder) -> Cloud {
     Cloud::new(Ec2Options { guest: Some(Arc::new(guest)), ..Ec2Options::instant() })
 }
 
-async fn run(cloud: &Cloud, token: &str, script: &str) -> InstanceId {
+async fn run(cloud: &Cloud, token: &str, script: &str) -> MachineId {
     let data = BASE64_STANDARD.encode(format!("#!/bin/bash\n{script}\n"));
-    InstanceId(cloud.machine(token, &[("UserData", &data)]).await)
+    MachineId(cloud.machine(token, &[("UserData", &data)]).await)
 }
 
-fn state(cloud: &Cloud, id: &InstanceId) -> InstanceState {
+fn state(cloud: &Cloud, id: &MachineId) -> MachineState {
     cloud.wire.machines().iter().find(|m| m.id == *id).unwrap().state
 }
 
-fn console(cloud: &Cloud, id: &InstanceId) -> String {
+fn console(cloud: &Cloud, id: &MachineId) -> String {
     cloud.wire.machines().iter().find(|m| m.id == *id).unwrap().console.clone()
 }
 
-async fn ended(cloud: &Cloud, id: &InstanceId) -> String {
+async fn ended(cloud: &Cloud, id: &MachineId) -> String {
     let answer = cloud.until(&id.0, "terminated").await;
     answer.all("code")[1].clone()
 }
@@ -116,7 +116,7 @@ async fn a_script_that_exits_leaves_its_machine_running() {
     let id = run(&cloud, "t-1", "echo done").await;
     until("its output", || console(&cloud, &id).contains("done").then_some(())).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(state(&cloud, &id), InstanceState::Up);
+    assert_eq!(state(&cloud, &id), MachineState::Up);
     cloud.terminate(&id.0).await;
     assert_eq!(ended(&cloud, &id).await, "Client.UserInitiatedShutdown");
 }
@@ -169,7 +169,10 @@ async fn a_dropped_wire_leaves_no_process() {
 
 /// Creates a forge with one job and one registration, and a cloud whose machines simulate the
 /// runner.
-async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, InstanceId) {
+async fn pretended(
+    outcome: MachineOutcome,
+    lives: i64,
+) -> (Arc<Mutex<Forge>>, i64, Cloud, MachineId) {
     let mut forge = Forge::new(forge::Config::default());
     let now = Timestamp::now();
     let spec =
@@ -179,7 +182,7 @@ async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, In
     let forge = Arc::new(Mutex::new(forge));
     let options = Ec2Options {
         forge: Some(Arc::clone(&forge)),
-        fate: Fate { starts_in: SignedDuration::from_millis(50), ..fate },
+        outcome: MachineOutcome { starts_in: SignedDuration::from_millis(50), ..outcome },
         ..Ec2Options::instant()
     };
     let cloud = Cloud::new(options);
@@ -195,7 +198,7 @@ async fn pretended(fate: Fate, lives: i64) -> (Arc<Mutex<Forge>>, i64, Cloud, In
 
 #[tokio::test]
 async fn a_simulated_runner_runs_its_job_and_powers_off() {
-    let (forge, job, cloud, id) = pretended(Fate::default(), 3_600).await;
+    let (forge, job, cloud, id) = pretended(MachineOutcome::default(), 3_600).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
     let forge = forge.lock().unwrap();
     assert!(forge.job(job).unwrap().status.is_done());
@@ -204,22 +207,24 @@ async fn a_simulated_runner_runs_its_job_and_powers_off() {
 
 #[tokio::test]
 async fn a_simulated_machine_can_fail() {
-    let waits = async |fate: Fate, lives| {
-        let (forge, job, cloud, id) = pretended(fate, lives).await;
+    let waits = async |outcome: MachineOutcome, lives| {
+        let (forge, job, cloud, id) = pretended(outcome, lives).await;
         cloud.until(&id.0, "running").await;
         (forge, job, cloud, id)
     };
-    let (forge, job, cloud, id) = waits(Fate { never_online: true, ..Fate::default() }, 6).await;
+    let (forge, job, cloud, id) =
+        waits(MachineOutcome { never_online: true, ..MachineOutcome::default() }, 6).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown", "its timer");
     assert_eq!(forge.lock().unwrap().job(job).unwrap().status, Status::Waiting);
 
-    let hangs = Fate { hangs_after_job: true, ignores_timer: true, ..Fate::default() };
+    let hangs =
+        MachineOutcome { hangs_after_job: true, ignores_timer: true, ..MachineOutcome::default() };
     let (forge, job, cloud, id) = waits(hangs, 3_600).await;
     until("the job's end", || {
         // Reading the machine advances its time.
-        let up = state(&cloud, &id) == InstanceState::Up;
+        let up = state(&cloud, &id) == MachineState::Up;
         (up && forge.lock().unwrap().job(job).unwrap().status.is_done()).then_some(())
     })
     .await;
-    assert_eq!(state(&cloud, &id), InstanceState::Up);
+    assert_eq!(state(&cloud, &id), MachineState::Up);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tinqs_ci_simulator::sqs_wire::{QueueSettings, QueueWeather, SqsOptions};
+use tinqs_ci_simulator::sqs_wire::{QueueFaults, QueueSettings, SqsOptions};
 
 use super::Wakes;
 use crate::until;
@@ -305,26 +305,26 @@ async fn a_message_received_too_often_moves_to_the_dead_letter_queue() {
 
 #[tokio::test]
 async fn message_faults_occur_as_configured() {
-    let with = |weather| {
-        Wakes::new(SqsOptions { weather, speed: 10_000, ..SqsOptions::with_queue("wake") })
+    let with = |queue_faults| {
+        Wakes::new(SqsOptions { queue_faults, speed: 10_000, ..SqsOptions::with_queue("wake") })
     };
-    let lost = with(QueueWeather { lost: 1.0, ..QueueWeather::default() });
+    let lost = with(QueueFaults { lost: 1.0, ..QueueFaults::default() });
     let sent = lost.done("SendMessage", &json!({"MessageBody": "a"})).await;
     assert!(sent["MessageId"].is_string() && lost.wire.bodies("wake").is_empty());
 
-    let doubled = with(QueueWeather { doubled: 1.0, ..QueueWeather::default() });
+    let doubled = with(QueueFaults { doubled: 1.0, ..QueueFaults::default() });
     doubled.done("SendMessage", &json!({"MessageBody": "a"})).await;
     let got = receive(&doubled, ten()).await;
     assert_eq!(got.len(), 5);
     assert!(got.iter().all(|message| message["MessageId"] == got[0]["MessageId"]));
 
-    let undeleted = with(QueueWeather { undeleted: 1.0, ..QueueWeather::default() });
+    let undeleted = with(QueueFaults { undeleted: 1.0, ..QueueFaults::default() });
     undeleted.wire.post("wake", "a", Duration::ZERO);
     let got = receive(&undeleted, ten()).await;
     undeleted.done("DeleteMessage", &json!({"ReceiptHandle": got[0]["ReceiptHandle"]})).await;
     assert_eq!(receive(&undeleted, ten()).await.len(), 1, "the deleted message should return");
 
-    let late = with(QueueWeather { late: 1.0, ..QueueWeather::default() });
+    let late = with(QueueFaults { late: 1.0, ..QueueFaults::default() });
     late.wire.post("wake", "a", Duration::ZERO);
     assert_eq!(
         receive(&late, json!({"WaitTimeSeconds": 20})).await.len(),
@@ -332,7 +332,7 @@ async fn message_faults_occur_as_configured() {
         "15 min should take 90 ms"
     );
 
-    let shuffled = with(QueueWeather { shuffled: true, ..QueueWeather::default() });
+    let shuffled = with(QueueFaults { shuffled: true, ..QueueFaults::default() });
     let sent: Vec<String> = (0..10).map(|n| n.to_string()).collect();
     for body in &sent {
         shuffled.wire.post("wake", body, Duration::ZERO);

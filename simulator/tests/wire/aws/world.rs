@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::Clock as _;
 use tinqs_ci_simulator::aws_wire::Latency;
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::cloud::admission::Stock;
-use tinqs_ci_simulator::ec2_wire::{Bucket, Buckets, Ec2Options, EventWeather};
+use tinqs_ci_simulator::ec2_wire::{Bucket, Buckets, Ec2Options, EventFaults};
 
 use super::{Cloud, EC2, ON_DEMAND, Wakes, recipe};
 use crate::until;
@@ -206,7 +206,7 @@ async fn states_and_latencies_scale_with_the_speed() {
     let id = quick.machine("t-1", &[]).await;
     quick.until(&id, "running").await;
     assert!(start.elapsed() >= Duration::from_millis(320), "16 s are 320 ms");
-    quick.wire.power_off(&MachineId::from(&id).0);
+    quick.wire.power_off(&Ec2Id::from(&id).0);
     let ended = quick.until(&id, "terminated").await;
     assert_eq!(ended.all("code"), ["48", "Client.InstanceInitiatedShutdown"]);
     let launch = slow.try_launch("t-1", &[]);
@@ -216,11 +216,11 @@ async fn states_and_latencies_scale_with_the_speed() {
 }
 
 /// Converts an ID for the wire's methods.
-struct MachineId(tinqs_ci_reconciler::model::InstanceId);
+struct Ec2Id(tinqs_ci_reconciler::model::MachineId);
 
-impl From<&String> for MachineId {
+impl From<&String> for Ec2Id {
     fn from(id: &String) -> Self {
-        Self(tinqs_ci_reconciler::model::InstanceId(id.clone()))
+        Self(tinqs_ci_reconciler::model::MachineId(id.clone()))
     }
 }
 
@@ -245,7 +245,7 @@ async fn ended_machines_show_their_reason() {
         ("t-3", "Server.InsufficientInstanceCapacity"),
     ] {
         let id = cloud.machine(token, &[]).await;
-        cloud.wire.end_by_cloud(&MachineId::from(&id).0, reason);
+        cloud.wire.end_by_cloud(&Ec2Id::from(&id).0, reason);
         assert_eq!(cloud.until(&id, "terminated").await.all("code"), ["48", reason]);
     }
     cloud.wire.fail_launches(1, "Client.InternalError");
@@ -274,13 +274,13 @@ const REBALANCE: &str = "EC2 Instance Rebalance Recommendation";
 async fn an_interruption_has_a_two_minute_warning_or_none() {
     let wakes = Wakes::usual();
     let cloud = Cloud::new(Ec2Options { speed: 200, ..Ec2Options::instant() });
-    cloud.wire.send_events(wakes.wire.target("wake"), EventWeather::default());
+    cloud.wire.send_events(wakes.wire.target("wake"), EventFaults::default());
     let (warned, sudden) = (cloud.machine("t-1", &[]).await, cloud.machine("t-2", &[]).await);
     cloud.until(&warned, "running").await;
-    cloud.wire.recommend_rebalance(&MachineId::from(&warned).0);
+    cloud.wire.recommend_rebalance(&Ec2Id::from(&warned).0);
     let start = Instant::now();
-    cloud.wire.interrupt(&MachineId::from(&warned).0);
-    cloud.wire.interrupt_unwarned(&MachineId::from(&sudden).0);
+    cloud.wire.interrupt(&Ec2Id::from(&warned).0);
+    cloud.wire.interrupt_unwarned(&Ec2Id::from(&sudden).0);
     let ended = cloud.until(&warned, "terminated").await;
     assert!(start.elapsed() >= Duration::from_millis(600), "120 s are 600 ms");
     assert_eq!(ended.all("code")[1], "Server.SpotInstanceTermination");
@@ -314,7 +314,7 @@ async fn spot_machines_are_interrupted_at_the_configured_rate() {
 async fn events_cover_every_state_change_in_the_account() {
     let wakes = Wakes::usual();
     let cloud = Cloud::new(Ec2Options::instant());
-    cloud.wire.send_events(wakes.wire.target("wake"), EventWeather::default());
+    cloud.wire.send_events(wakes.wire.target("wake"), EventFaults::default());
     let id = cloud.machine("t-1", &[]).await;
     let foreign = cloud.wire.add_foreign([("Name".to_owned(), "db".to_owned())].into()).unwrap();
     cloud.until(&id, "running").await;
@@ -342,8 +342,8 @@ async fn events_are_lost_and_duplicated_as_configured() {
     for (lost, doubled, copies) in [(1.0, 0.0, 0), (0.0, 1.0, 2)] {
         let wakes = Wakes::usual();
         let cloud = Cloud::new(Ec2Options::instant());
-        let weather = EventWeather { lost, doubled, ..EventWeather::default() };
-        cloud.wire.send_events(wakes.wire.target("wake"), weather);
+        let event_faults = EventFaults { lost, doubled, ..EventFaults::default() };
+        cloud.wire.send_events(wakes.wire.target("wake"), event_faults);
         let id = cloud.machine("t-1", &[]).await;
         cloud.until(&id, "running").await;
         let running = json!({"instance-id": id, "state": "running"});

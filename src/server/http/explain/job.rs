@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use tinqs_ci_reconciler::model::{
-    About, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName, Slot, serving,
+    About, AttemptId, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName, serving,
 };
 use tinqs_ci_reconciler::ports::WaitingJob;
 
@@ -15,7 +15,7 @@ use crate::server::http::{App, Ctx, Refusal};
 use tinqs_ci_gitea::demand::Mode;
 
 /// A job, as known from the run's record or the forge's list.
-struct Known {
+struct JobRecord {
     job: JobRef,
     about: About,
     runs_on: Vec<String>,
@@ -71,9 +71,9 @@ pub(in crate::server::http) async fn job(
     }))
 }
 
-fn of_run(run: &Run) -> Known {
+fn of_run(run: &Run) -> JobRecord {
     let spec = &run.spec;
-    Known {
+    JobRecord {
         job: spec.job.clone(),
         about: spec.about.clone(),
         runs_on: spec.runs_on.clone(),
@@ -81,23 +81,28 @@ fn of_run(run: &Run) -> Known {
     }
 }
 
-fn of_nobody(id: i64, repo: Option<String>) -> Known {
+fn of_nobody(id: i64, repo: Option<String>) -> JobRecord {
     let job = JobRef { repo: repo.unwrap_or_default(), repo_id: 0, job_id: id };
-    Known { job, about: About::default(), runs_on: Vec::new(), listed: false }
+    JobRecord { job, about: About::default(), runs_on: Vec::new(), listed: false }
 }
 
 /// Returns the job if the forge's list of waiting jobs contains it.
-async fn listed(app: &App, id: i64) -> Result<Option<Known>, Refusal> {
+async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
     let waiting = app.controller.ports().forge.waiting().await?.unwrap_or_default();
     let found = waiting.into_iter().find(|waiting| waiting.job.job_id == id);
-    Ok(found.map(|WaitingJob { job, runs_on, about }| Known { job, about, runs_on, listed: true }))
+    Ok(found.map(|WaitingJob { job, runs_on, about }| JobRecord {
+        job,
+        about,
+        runs_on,
+        listed: true,
+    }))
 }
 
 /// Returns the job's status at the forge in one word.
 async fn at_forge(
     app: &App,
     mode: Mode,
-    known: &Known,
+    known: &JobRecord,
     why: &mut Vec<String>,
 ) -> Result<String, Refusal> {
     if known.job.repo.is_empty() {
@@ -133,7 +138,7 @@ async fn at_forge(
         }
         Job::Waiting => "waiting".to_owned(),
         Job::Running { runner } => {
-            let ours = runner.parse::<Slot>().ok().map(|slot| slot.run);
+            let ours = runner.parse::<AttemptId>().ok().map(|attempt_id| attempt_id.run);
             why.push(match ours {
                 Some(run) if run == RunName::job(known.job.job_id) => {
                     format!("it runs on its own machine, {runner}")
@@ -152,7 +157,7 @@ async fn at_forge(
 }
 
 /// Adds the reasons known from the run's record.
-fn reasons(run: Option<&Run>, mode: Mode, known: &Known, served: bool, why: &mut Vec<String>) {
+fn reasons(run: Option<&Run>, mode: Mode, known: &JobRecord, served: bool, why: &mut Vec<String>) {
     let Some(run) = run else {
         if known.listed && !served {
             let labels = known.runs_on.join(", ");

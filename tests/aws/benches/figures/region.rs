@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::model::{Conclusion, InstanceState};
-use tinqs_ci_simulator::cloud::machine::Fate;
+use tinqs_ci_reconciler::model::{Conclusion, MachineState};
+use tinqs_ci_simulator::cloud::machine::MachineOutcome;
 use tinqs_ci_simulator::ec2_wire::{Account, Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
@@ -73,7 +73,10 @@ pub(crate) fn instant(speed: u32) -> Ec2Options {
         installation: Some("bench".to_owned()),
         boots_in: Ec2Options::default().boots_in,
         ends_within: Ec2Options::default().ends_within,
-        fate: Fate { starts_in: SignedDuration::from_secs(8), ..Fate::default() },
+        outcome: MachineOutcome {
+            starts_in: SignedDuration::from_secs(8),
+            ..MachineOutcome::default()
+        },
         ..Ec2Options::instant()
     }
 }
@@ -245,7 +248,7 @@ impl Region {
     /// Returns the number of machines that are not terminated.
     pub(crate) fn machines_left(&self) -> usize {
         self.ec2.cloud(|cloud| {
-            cloud.machines().filter(|machine| machine.state() != InstanceState::Gone).count()
+            cloud.machines().filter(|machine| machine.state() != MachineState::Gone).count()
         })
     }
 }

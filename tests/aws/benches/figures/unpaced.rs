@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tinqs_ci::push::Pushes;
-use tinqs_ci::server::{Paces, Parts, Role, serve};
+use tinqs_ci::server::{Intervals, Parts, Role, serve};
 use tinqs_ci::settings::{Settings, StoreUrl};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{Clients, Machines};
 use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_gitea::client::Client;
-use tinqs_ci_gitea::demand::Means;
-use tinqs_ci_gitea::demand::by_mode::Demanding;
+use tinqs_ci_gitea::demand::DemandConfig;
+use tinqs_ci_gitea::demand::by_mode::DemandSource;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::ports::{Clock, Ports};
@@ -49,7 +49,7 @@ async fn until_stopped(settings: Settings) -> Result<()> {
     let rates = Rates { launch: RATE, terminate: RATE, describe: RATE };
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
     let forge = Arc::new(Client::new(&settings.forge)?);
-    let demand = Arc::new(Demanding::new(forge, Means::of(&settings.forge)));
+    let demand = Arc::new(DemandSource::new(forge, DemandConfig::of(&settings.forge)));
     demand.choose().await??;
     let ports = Ports {
         clock,
@@ -58,7 +58,7 @@ async fn until_stopped(settings: Settings) -> Result<()> {
         compute: Arc::new(machines),
         forge: demand.clone(),
     };
-    let (paces, address) = (Paces::of(&settings), settings.server.listen);
+    let (intervals, address) = (Intervals::of(&settings), settings.server.listen);
     let watched = Parts::over(settings, ports, "bench");
     let pushes = Pushes::new(demand, store, watched.controller.clone());
     let whole = Parts { pushes: Some(Arc::new(pushes)), ..watched };
@@ -67,6 +67,6 @@ async fn until_stopped(settings: Settings) -> Result<()> {
     let stopped = async move {
         terminated.recv().await;
     };
-    serve(whole, listener, paces, Role::All, stopped).await?;
+    serve(whole, listener, intervals, Role::All, stopped).await?;
     Ok(())
 }

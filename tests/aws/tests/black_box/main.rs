@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{InstanceState, Market};
+use tinqs_ci_reconciler::model::{MachineState, Market};
 use tinqs_ci_simulator::aws_wire::{Kind, Ledger, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 use tinqs_ci_simulator::faults::Rng;
@@ -157,7 +157,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     let mut region = Region::new().await;
     region.predecessors_table().await;
     let strangers = region.add_strangers();
-    weather(&region, true);
+    set_faults(&region, true);
     region.configure(CLASS);
     region.start(0);
     region.start(1);
@@ -174,7 +174,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     jobs.extend(region.push(total - jobs.len(), "true"));
     region.all_done(&jobs, 600).await;
     let struck = region.struck();
-    weather(&region, false);
+    set_faults(&region, false);
     // A kill between a registration and its record leaves a registration that is retired half an
     // hour later, which `tests/black_box` covers.
     region.all_gone(120, kills).await;
@@ -191,7 +191,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
     let ledger = region.ledger();
     assert_eq!(ledger.len(), jobs.len(), "each job ran once");
     for stranger in &machines {
-        let untouched = stranger.state == InstanceState::Up;
+        let untouched = stranger.state == MachineState::Up;
         assert!(
             untouched || !strangers.contains(&stranger.id),
             "a foreign machine was terminated: {stranger:?}"
@@ -204,7 +204,7 @@ async fn two_replicas_are_killed_in_turn_while_aws_fails() {
 }
 
 /// Sets or clears the faults of EC2.
-fn weather(region: &Region, bad: bool) {
+fn set_faults(region: &Region, bad: bool) {
     region.ec2.faults(|rules| {
         rules.clear();
         if !bad {

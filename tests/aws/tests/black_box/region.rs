@@ -13,9 +13,9 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType,
 };
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Conclusion, InstanceId, InstanceState};
+use tinqs_ci_reconciler::model::{Conclusion, MachineId, MachineState};
 
-use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventWeather, MachineSeen, Processes};
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventFaults, MachineSeen, Processes};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
@@ -121,7 +121,7 @@ impl Region {
              [forge]\npoll_every = \"1h\"\nsweep_every = \"1h\"\n[[class]]\nname = \"linux\"\n{class}",
         );
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
-        self.ec2.send_events(self.sqs.target(QUEUE), EventWeather::default());
+        self.ec2.send_events(self.sqs.target(QUEUE), EventFaults::default());
     }
 
     /// Starts a replica with the eight variables and the addresses of the wires.
@@ -220,7 +220,7 @@ impl Region {
         self.until("every machine and registration is gone", seconds, || {
             let ours = |m: &MachineSeen| !m.foreign;
             let machines = self.ec2.machines();
-            let up = machines.iter().filter(|m| ours(m) && m.state != InstanceState::Gone);
+            let up = machines.iter().filter(|m| ours(m) && m.state != MachineState::Gone);
             let left = self.gitea.forge().runners().count();
             up.count() == 0 && u64::try_from(left).is_ok_and(|left| left <= rows)
         })
@@ -287,13 +287,13 @@ impl Region {
     }
 
     /// Adds foreign machines with tags similar to ours; one has all of ours and a past deadline.
-    pub(crate) fn add_strangers(&self) -> BTreeSet<InstanceId> {
+    pub(crate) fn add_strangers(&self) -> BTreeSet<MachineId> {
         let tags: [&[(&str, &str)]; 5] = [
             &[
                 ("tinqs-ci", "tinqs-ci"),
                 ("tinqs-ci/run", "job-1"),
                 ("tinqs-ci/uid", "0a1b2c3d"),
-                ("tinqs-ci/slot", "tq-job-1-0a1b2c3d-1"),
+                ("tinqs-ci/attempt", "tq-job-1-0a1b2c3d-1"),
                 ("tinqs-ci/placement", "0"),
                 ("tinqs-ci/registration", "4711"),
                 ("tinqs-ci/deadline", "2001-01-01T00:00:00Z"),
@@ -301,7 +301,7 @@ impl Region {
             ],
             &[],
             &[("Name", "tinqs-ci")],
-            &[("tinqs-ci", "other"), ("tinqs-ci/slot", "tq-job-1-0a1b2c3d-1")],
+            &[("tinqs-ci", "other"), ("tinqs-ci/attempt", "tq-job-1-0a1b2c3d-1")],
             &[("Tinqs-CI", "tinqs-ci"), ("tinqs-ci/run", "job-1")],
         ];
         tags.iter()

@@ -20,7 +20,7 @@ use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Machine, Market, Phase, Reason, Run, RunName, Times,
+    Class, ClassName, MachineSpec, Market, Phase, Reason, Run, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{Clock, Ports};
 use tinqs_ci_simulator::clock::Virtual;
@@ -29,7 +29,7 @@ use tinqs_ci_simulator::forge::JobSpec;
 use tinqs_ci_testing::TestWorld;
 use tokio::task::JoinSet;
 
-use forge::Town;
+use forge::TestForge;
 
 const JOBS: usize = 1_000;
 /// Jobs of a class without capacity.
@@ -42,7 +42,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         name: ClassName(label.to_owned()),
         labels: vec![label.to_owned()],
         serves_unlabelled: false,
-        machines: vec![Machine {
+        machines: vec![MachineSpec {
             kind: kind.to_owned(),
             subnet: subnet.to_owned(),
             market: Market::Spot,
@@ -72,7 +72,7 @@ fn settings() -> Settings {
 }
 
 /// EC2 with capacity for all jobs and quick machines, which keeps the lists short.
-fn wire(clock: &Virtual, town: &Town) -> Ec2Wire {
+fn wire(clock: &Virtual, test_forge: &TestForge) -> Ec2Wire {
     let mut account = Account::default();
     for subnet in &mut account.subnets {
         subnet.addresses = 10_000;
@@ -86,10 +86,10 @@ fn wire(clock: &Virtual, town: &Town) -> Ec2Wire {
         boots_in: second,
         ends_within: second,
         listed_after_end: second * 5,
-        forge: Some(town.forge.clone()),
+        forge: Some(test_forge.forge.clone()),
         ..Ec2Options::instant()
     };
-    options.fate.starts_in = second;
+    options.outcome.starts_in = second;
     let wire = Ec2Wire::start(options).expect("EC2");
     let hours = Duration::from_hours(2);
     wire.run_short("t3a.small", "us-east-1b", Market::Spot, hours);
@@ -97,15 +97,15 @@ fn wire(clock: &Virtual, town: &Town) -> Ec2Wire {
 }
 
 /// Pushes the jobs of both classes, mixed. Returns the IDs of each class.
-fn push(town: &Town) -> (Vec<i64>, Vec<i64>) {
+fn push(test_forge: &TestForge) -> (Vec<i64>, Vec<i64>) {
     let (mut usual, mut rare) = (Vec::new(), Vec::new());
     let job = |label: &str| JobSpec {
         work: SignedDuration::from_secs(1),
         ..JobSpec::new(format!("build on {label}"), &[label])
     };
     for _ in 0..RARE {
-        rare.extend(town.push(&[job("rare")]));
-        usual.extend(town.push(&vec![job("linux"); JOBS / RARE]));
+        rare.extend(test_forge.push(&[job("rare")]));
+        usual.extend(test_forge.push(&vec![job("linux"); JOBS / RARE]));
     }
     (usual, rare)
 }
@@ -149,17 +149,17 @@ impl Loops {
         self.controller.wake_due().await;
         let ports = self.controller.ports();
         while self.queue.depth() > 0 {
-            let mut looks = JoinSet::new();
+            let mut reconciles = JoinSet::new();
             for delivery in ports.queue.next(1_000).await.expect("it is in memory") {
                 if ports.compute.room() {
                     self.controller.reconcile(&delivery.name).await;
                 } else {
                     let (controller, name) = (self.controller.clone(), delivery.name.clone());
-                    looks.spawn(async move { controller.reconcile(&name).await });
+                    reconciles.spawn(async move { controller.reconcile(&name).await });
                 }
                 ports.queue.done(delivery).await.expect("it is in memory");
             }
-            looks.join_all().await;
+            reconciles.join_all().await;
         }
     }
 }
@@ -169,8 +169,8 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
     let start: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
     let clock = Virtual::starting_at(start);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let town = Town::new(shared.clone());
-    let wire = wire(&clock, &town);
+    let test_forge = TestForge::new(shared.clone());
+    let wire = wire(&clock, &test_forge);
     let (store, queue) = (TestWorld::new(), Arc::new(MemoryQueue::new()));
     let clients = cloud::clients(&wire.url()).await;
     let ports = Ports {
@@ -178,18 +178,18 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
         store: store.clone(),
         queue: queue.clone(),
         compute: Arc::new(Machines::new(clients, INSTALLATION, shared, Rates::default())),
-        forge: Arc::new(town.clone()),
+        forge: Arc::new(test_forge.clone()),
     };
     let controller = Arc::new(Controller::new(ports, settings()));
     let (polls_at, sweeps_at) = (start, start);
     let mut loops = Loops { controller, queue, clock: clock.clone(), polls_at, sweeps_at };
-    let (usual, rare) = push(&town);
+    let (usual, rare) = push(&test_forge);
     let done = || {
-        let forge = town.forge();
+        let forge = test_forge.forge();
         let over = |job: &&i64| forge.job(**job).is_some_and(|job| job.status.is_done());
         usual.iter().filter(over).count()
     };
-    let mut looked = 0;
+    let mut reconciled = 0;
     while done() < JOBS {
         loops.turn().await;
         let passed = clock.now().duration_since(start);
@@ -199,16 +199,16 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
         assert!(number(launched) <= most, "{launched} launches in {passed:#}");
         // During the burst, a run without a machine gives its reason and has called nothing.
         if launched < JOBS {
-            looked += 1;
+            reconciled += 1;
             let runs: Vec<Run> = store.state().runs.values().cloned().collect();
             wait_their_turn(&runs, &usual, launched);
             wait_for_capacity(&runs, &rare);
         }
         clock.set(clock.now() + SignedDuration::from_secs(1));
         wire.cloud(|_| ());
-        town.forge().tick(clock.now());
+        test_forge.forge().tick(clock.now());
     }
-    assert!(looked > 400, "{looked}");
+    assert!(reconciled > 400, "{reconciled}");
     let ledger = wire.ledger();
     let (calls, asked) = (ledger.count("RunInstances"), launches(&wire));
     let refused = ledger.of("RunInstances").filter(|entry| entry.status == 500).count();
@@ -232,7 +232,7 @@ async fn a_thousand_jobs_at_once_are_launched_as_fast_as_ec2_allows() {
     assert!(at <= enough * 1.1 + 5.0, "{at} s; ideal: {enough} s");
     assert!((1..=20).contains(&refused), "{refused} launches without capacity");
     assert_eq!(wire.violations(), []);
-    assert_eq!(town.wrong(), [] as [String; 0]);
+    assert_eq!(test_forge.wrong(), [] as [String; 0]);
 }
 
 fn of<'r>(runs: &'r [Run], jobs: &[i64]) -> Vec<&'r Run> {

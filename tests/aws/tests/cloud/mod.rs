@@ -8,7 +8,7 @@ use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{Clients, Machines};
 use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_local::SystemClock;
-use tinqs_ci_reconciler::model::{Attempt, Machine, Market, Slot};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, MachineSpec, Market};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_testing::conformance::compute;
 use tinqs_ci_testing::make;
@@ -48,8 +48,8 @@ pub(crate) async fn machines(wire: &Ec2Wire, rates: Rates) -> Machines {
 }
 
 /// Returns a machine spec that the wire's account accepts.
-pub(crate) fn recipe() -> Machine {
-    Machine {
+pub(crate) fn recipe() -> MachineSpec {
+    MachineSpec {
         kind: "c7a.medium".to_owned(),
         subnet: "subnet-a".to_owned(),
         market: Market::Spot,
@@ -64,10 +64,10 @@ pub(crate) fn in_an_hour() -> Timestamp {
 }
 
 /// Returns an attempt with this machine spec.
-pub(crate) fn ask(id: i64) -> (Slot, Attempt) {
-    let slot = make::slot(id, 1);
-    let attempt = compute::asking(&recipe(), &slot, 1, in_an_hour());
-    (slot, attempt)
+pub(crate) fn ask(id: i64) -> (AttemptId, Attempt) {
+    let attempt_id = make::attempt_id(id, 1);
+    let attempt = compute::asking(&recipe(), &attempt_id, 1, in_an_hour());
+    (attempt_id, attempt)
 }
 
 /// Asserts that no law was violated.

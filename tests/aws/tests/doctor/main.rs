@@ -9,7 +9,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::KeyType;
-use tinqs_ci_reconciler::model::InstanceState;
+use tinqs_ci_reconciler::model::MachineState;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 
@@ -209,7 +209,7 @@ async fn an_accidental_launch_is_reported_and_terminated() {
     let report = place.doctor(&[]).await;
     let made = place.ec2.machines();
     assert_eq!(made.len(), 1);
-    assert!(matches!(made[0].state, InstanceState::Ending | InstanceState::Gone), "{made:?}");
+    assert!(matches!(made[0].state, MachineState::Ending | MachineState::Gone), "{made:?}");
     fails(&report, "class: launch", &made[0].id.0, "[class.machines]");
     assert!(report.one("class: launch").message.contains("was terminated again"), "{report:#?}");
 }

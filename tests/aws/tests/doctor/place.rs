@@ -33,7 +33,7 @@ pub(crate) struct Place {
 
 /// Output and exit code of the program.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -118,7 +118,7 @@ impl Place {
     }
 
     /// Runs the program. An empty value in `variables` unsets that variable.
-    pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> Said {
+    pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> CommandOutput {
         let usual = [
             ("GITEA_URL", self.gitea.url()),
             ("GITEA_TOKEN", TOKEN.to_owned()),
@@ -155,7 +155,7 @@ impl Place {
         let output = tokio::time::timeout(WITHIN, child).await.expect("it ends by itself");
         let output = output.expect("it runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let said = Said {
+        let said = CommandOutput {
             code: output.status.code().expect("an exit code"),
             out: text(output.stdout),
             err: text(output.stderr),
@@ -202,13 +202,13 @@ pub(crate) fn closed() -> String {
 }
 
 /// A listener that never answers.
-pub(crate) struct Deaf {
+pub(crate) struct SilentServer {
     _listener: TcpListener,
     pub(crate) url: String,
 }
 
-pub(crate) fn deaf() -> Deaf {
+pub(crate) fn deaf() -> SilentServer {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
-    Deaf { _listener: listener, url }
+    SilentServer { _listener: listener, url }
 }

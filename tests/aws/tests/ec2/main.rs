@@ -12,7 +12,7 @@ use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines,
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::ec2::{Machines, token};
 use tinqs_ci_aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::model::{Cause, EndedBy, InstanceId, InstanceState, Market, RunName};
+use tinqs_ci_reconciler::model::{Cause, EndedBy, MachineId, MachineState, Market, RunName};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};
@@ -51,15 +51,15 @@ async fn the_compute_laws_hold_under_eventual_consistency() {
 async fn a_launch_sends_every_required_parameter() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
-    let (slot, mut attempt) = ask(1);
+    let (attempt_id, mut attempt) = ask(1);
     attempt.placements[0].machine.kind = "t3.small".to_owned();
-    let machine = machines.launch(&slot, 0, &attempt).await.unwrap();
+    let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     let seen = wire.machines();
     let [made] = &seen[..] else { panic!("{seen:?}") };
     let made = &made.recipe;
     assert_eq!(
         (made.token.as_str(), made.market),
-        (token(INSTALLATION, &slot, 0).as_str(), Market::Spot)
+        (token(INSTALLATION, &attempt_id, 0).as_str(), Market::Spot)
     );
     assert_eq!((made.spot_type.as_str(), made.interruption.as_str()), ("one-time", "terminate"));
     // A T kind keeps AWS's default credit setting.
@@ -75,7 +75,7 @@ async fn a_launch_sends_every_required_parameter() {
     let tagged: Vec<&str> = made.tags.keys().map(String::as_str).collect();
     assert_eq!(tagged, ["instance", "network-interface", "spot-instances-request", "volume"]);
     assert!(made.tags.values().all(|tags| *tags == made.instance_tags()));
-    let script = tinqs_ci_boot::script(&slot, 0, &attempt);
+    let script = tinqs_ci_boot::script(&attempt_id, 0, &attempt);
     assert_eq!(made.user_data, script.as_bytes());
     assert_eq!(machine.zone, "us-east-1a");
     is_clean(&wire);
@@ -87,10 +87,10 @@ async fn a_lost_reply_launches_one_machine() {
         let wire = wire(|_| {});
         let machines = machines(&wire, UNPACED).await;
         rule(&wire, "RunInstances", When::Nth(1), lost.clone());
-        let (slot, attempt) = ask(1);
-        let error = machines.launch(&slot, 0, &attempt).await.expect_err("the reply is lost");
+        let (attempt_id, attempt) = ask(1);
+        let error = machines.launch(&attempt_id, 0, &attempt).await.expect_err("the reply is lost");
         assert_eq!(error.kind, ErrorKind::Unavailable, "{lost:?}: {error}");
-        let machine = machines.launch(&slot, 0, &attempt).await.unwrap();
+        let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
         assert!(machine.is_live());
         assert_eq!(wire.machines().len(), 1, "{lost:?}");
         assert_eq!(wire.ledger().count("RunInstances"), 2, "{lost:?}: the SDK does not retry");
@@ -102,9 +102,9 @@ async fn a_lost_reply_launches_one_machine() {
 async fn concurrent_launches_with_one_token_make_one_machine() {
     let wire = wire(|options| options.boots_in = SignedDuration::from_secs(5));
     let machines = machines(&wire, UNPACED).await;
-    let (slot, attempt) = ask(1);
-    let all = (0..10).map(|_| machines.launch(&slot, 0, &attempt)).collect();
-    let mut ids: Vec<InstanceId> =
+    let (attempt_id, attempt) = ask(1);
+    let all = (0..10).map(|_| machines.launch(&attempt_id, 0, &attempt)).collect();
+    let mut ids: Vec<MachineId> =
         at_once(all).await.into_iter().map(|machine| machine.unwrap().id).collect();
     ids.dedup();
     assert_eq!((ids.len(), wire.machines().len()), (1, 1));
@@ -116,16 +116,16 @@ async fn no_capacity_is_one_call_without_retries() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     wire.run_short("c7a.medium", "us-east-1a", Market::Spot, std::time::Duration::from_mins(10));
-    let (slot, attempt) = ask(1);
-    let error = machines.launch(&slot, 0, &attempt).await.expect_err("there is none");
+    let (attempt_id, attempt) = ask(1);
+    let error = machines.launch(&attempt_id, 0, &attempt).await.expect_err("there is none");
     assert_eq!(error.kind, ErrorKind::NoCapacity, "{error}");
     let ledger = wire.ledger();
     let calls: Vec<_> = ledger.of("RunInstances").map(|entry| entry.status).collect();
     assert_eq!(calls, [500]);
     // Another market of the same kind has its own capacity.
-    let (slot, mut attempt) = ask(2);
+    let (attempt_id, mut attempt) = ask(2);
     attempt.placements[0].machine.market = Market::OnDemand;
-    assert!(machines.launch(&slot, 0, &attempt).await.unwrap().is_live());
+    assert!(machines.launch(&attempt_id, 0, &attempt).await.unwrap().is_live());
     is_clean(&wire);
 }
 
@@ -145,8 +145,8 @@ async fn refusals_are_classified() {
     for (number, (code, status, kind, says)) in (1..).zip(rows) {
         wire.faults(Rules::clear);
         rule(&wire, "RunInstances", When::Always, error(code, status));
-        let (slot, attempt) = ask(number);
-        let refused = machines.launch(&slot, 0, &attempt).await.expect_err(code);
+        let (attempt_id, attempt) = ask(number);
+        let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err(code);
         assert_eq!(refused.kind, kind, "{refused}");
         assert!(refused.message.contains(says), "{refused}");
         assert!(!format!("{refused:?}").contains("SECRET"));
@@ -164,14 +164,14 @@ async fn refusals_are_classified() {
     for (number, (code, status, cause)) in (20..).zip(reaches) {
         wire.faults(Rules::clear);
         rule(&wire, "RunInstances", When::Always, error(code, status));
-        let (slot, attempt) = ask(number);
-        let refused = machines.launch(&slot, 0, &attempt).await.expect_err(code);
+        let (attempt_id, attempt) = ask(number);
+        let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err(code);
         assert_eq!(refused.cause, cause, "{refused}");
     }
     wire.faults(Rules::clear);
-    let (slot, mut attempt) = ask(99);
+    let (attempt_id, mut attempt) = ask(99);
     attempt.placements[0].machine.image = "ami-9999".to_owned();
-    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("no such image");
+    let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err("no such image");
     assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
     assert!(refused.message.contains("`image`"), "{refused}");
     assert_eq!(wire.machines().len(), 0);
@@ -184,11 +184,12 @@ async fn an_exceeded_quota_is_named() {
     wire.cloud(|cloud| cloud.config.vcpu_quota.insert(Market::Spot, 2));
     let machines = machines(&wire, UNPACED).await;
     for id in 1..=2 {
-        let (slot, attempt) = ask(id);
-        machines.launch(&slot, 0, &attempt).await.unwrap();
+        let (attempt_id, attempt) = ask(id);
+        machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     }
-    let (slot, attempt) = ask(3);
-    let refused = machines.launch(&slot, 0, &attempt).await.expect_err("the quota is used up");
+    let (attempt_id, attempt) = ask(3);
+    let refused =
+        machines.launch(&attempt_id, 0, &attempt).await.expect_err("the quota is used up");
     assert_eq!(refused.kind, ErrorKind::Limit, "{refused}");
     assert!(refused.message.contains("quota of spot vCPUs"), "{refused}");
 }
@@ -197,11 +198,11 @@ async fn an_exceeded_quota_is_named() {
 async fn a_repeat_with_other_parameters_returns_the_first_machine() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
-    let (slot, attempt) = ask(1);
-    let first = machines.launch(&slot, 0, &attempt).await.unwrap();
+    let (attempt_id, attempt) = ask(1);
+    let first = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     let mut other = attempt.clone();
     other.runner.token = tinqs_ci_reconciler::model::Secret::new("another-SECRET");
-    let again = machines.launch(&slot, 0, &other).await.unwrap();
+    let again = machines.launch(&attempt_id, 0, &other).await.unwrap();
     assert_eq!(again.id, first.id);
     assert_eq!(wire.machines().len(), 1);
     let broken: Vec<_> = wire.violations().into_iter().map(|violation| violation.rule).collect();
@@ -212,10 +213,10 @@ async fn a_repeat_with_other_parameters_returns_the_first_machine() {
 async fn a_parameter_mismatch_is_retriable_while_its_machine_is_hidden() {
     let wire = wire(|options| options.list_lag = SignedDuration::from_secs(3_600));
     let machines = machines(&wire, UNPACED).await;
-    let (slot, mut attempt) = ask(1);
-    machines.launch(&slot, 0, &attempt).await.unwrap();
+    let (attempt_id, mut attempt) = ask(1);
+    machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     attempt.runner.uuid = "another".to_owned();
-    let error = machines.launch(&slot, 0, &attempt).await.expect_err("it is not seen yet");
+    let error = machines.launch(&attempt_id, 0, &attempt).await.expect_err("it is not seen yet");
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     assert_eq!(wire.machines().len(), 1);
 }
@@ -229,8 +230,8 @@ async fn a_burst_under_the_default_buckets_is_never_throttled() {
     for id in 1..=40 {
         let machines = machines.clone();
         all.spawn(async move {
-            let (slot, attempt) = ask(id);
-            machines.launch(&slot, 0, &attempt).await.map_err(|error| error.kind)
+            let (attempt_id, attempt) = ask(id);
+            machines.launch(&attempt_id, 0, &attempt).await.map_err(|error| error.kind)
         });
     }
     // There is no room for others while launches wait.
@@ -256,16 +257,16 @@ async fn throttling_lowers_the_pace_and_success_restores_it() {
     let machines = machines(&wire, Rates { launch, ..UNPACED }).await;
     rule(&wire, "RunInstances", When::First(2), Kind::Throttle);
     for id in 1..=2 {
-        let (slot, attempt) = ask(id);
-        let error = machines.launch(&slot, 0, &attempt).await.expect_err("throttled");
+        let (attempt_id, attempt) = ask(id);
+        let error = machines.launch(&attempt_id, 0, &attempt).await.expect_err("throttled");
         assert_eq!(error.kind, ErrorKind::Throttled, "{error}");
     }
     let shrunk = machines.pace().launch.per_second();
     assert!((shrunk - 25.0).abs() < 1e-6, "{shrunk}");
     assert_eq!(wire.ledger().count("RunInstances"), 2, "the adapter does not retry by itself");
     for id in 3..=20 {
-        let (slot, attempt) = ask(id);
-        machines.launch(&slot, 0, &attempt).await.unwrap();
+        let (attempt_id, attempt) = ask(id);
+        machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     }
     let grown = machines.pace().launch.per_second();
     assert!((grown - 100.0).abs() < 1e-6, "{grown}");
@@ -287,13 +288,14 @@ async fn a_list_has_every_page_or_fails() {
     }
     let all: Vec<_> = (1..=1_100).map(ask).collect();
     for some in all.chunks(100) {
-        let launches = some.iter().map(|(slot, attempt)| machines.launch(slot, 0, attempt));
+        let launches =
+            some.iter().map(|(attempt_id, attempt)| machines.launch(attempt_id, 0, attempt));
         for answer in at_once(launches.collect()).await {
             answer.unwrap();
         }
     }
     let listed = machines.list().await.unwrap();
-    let mut names: Vec<&RunName> = listed.iter().map(|machine| &machine.slot.run).collect();
+    let mut names: Vec<&RunName> = listed.iter().map(|machine| &machine.attempt_id.run).collect();
     names.sort();
     names.dedup();
     assert_eq!((listed.len(), names.len()), (1_100, 1_100));
@@ -310,8 +312,8 @@ async fn describes_and_terminations_are_batched() {
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
     for id in 1..=60 {
-        let (slot, attempt) = ask(id);
-        ids.push(machines.launch(&slot, 0, &attempt).await.unwrap().id);
+        let (attempt_id, attempt) = ask(id);
+        ids.push(machines.launch(&attempt_id, 0, &attempt).await.unwrap().id);
     }
     let found = at_once(ids.iter().map(|id| machines.find(id)).collect()).await;
     assert!(found.iter().all(|found| matches!(found, Ok(Some(machine)) if machine.is_live())));
@@ -323,7 +325,7 @@ async fn describes_and_terminations_are_batched() {
     }
     let calls = wire.ledger().count("TerminateInstances");
     assert!(calls <= 20, "{calls} calls");
-    assert!(wire.machines().iter().all(|machine| machine.state >= InstanceState::Ending));
+    assert!(wire.machines().iter().all(|machine| machine.state >= MachineState::Ending));
     is_clean(&wire);
 }
 
@@ -334,8 +336,8 @@ async fn an_unknown_id_does_not_block_other_terminations() {
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
     for id in 1..=5 {
-        let (slot, attempt) = ask(id);
-        ids.push(machines.launch(&slot, 0, &attempt).await.unwrap().id);
+        let (attempt_id, attempt) = ask(id);
+        ids.push(machines.launch(&attempt_id, 0, &attempt).await.unwrap().id);
     }
     wire.power_off(&ids[2]);
     until("it is forgotten", async || {
@@ -350,7 +352,7 @@ async fn an_unknown_id_does_not_block_other_terminations() {
             ended => ended.unwrap(),
         }
     }
-    let living = wire.machines().into_iter().filter(|m| m.state < InstanceState::Ending).count();
+    let living = wire.machines().into_iter().filter(|m| m.state < MachineState::Ending).count();
     assert_eq!(living, 0);
     is_clean(&wire);
 }
@@ -361,9 +363,9 @@ async fn an_impaired_zone_does_not_block_other_terminations() {
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
     for (id, subnet) in [(1, "subnet-a"), (2, "subnet-b"), (3, "subnet-b")] {
-        let (slot, mut attempt) = ask(id);
+        let (attempt_id, mut attempt) = ask(id);
         attempt.placements[0].machine.subnet = subnet.to_owned();
-        ids.push(machines.launch(&slot, 0, &attempt).await.unwrap().id);
+        ids.push(machines.launch(&attempt_id, 0, &attempt).await.unwrap().id);
     }
     wire.impair("us-east-1a", true);
     let ended = at_once(ids.iter().map(|id| machines.terminate(id)).collect()).await;
@@ -380,8 +382,8 @@ async fn a_terminated_machine_says_who_ended_it() {
     let machines = machines(&wire, UNPACED).await;
     let mut ids = Vec::new();
     for id in 1..=4 {
-        let (slot, attempt) = ask(id);
-        ids.push(machines.launch(&slot, 0, &attempt).await.unwrap().id);
+        let (attempt_id, attempt) = ask(id);
+        ids.push(machines.launch(&attempt_id, 0, &attempt).await.unwrap().id);
     }
     machines.terminate(&ids[0]).await.unwrap();
     wire.power_off(&ids[1]);
@@ -391,7 +393,7 @@ async fn a_terminated_machine_says_who_ended_it() {
     for (id, by) in ids.iter().zip(by) {
         let gone = until("it is gone", async || {
             let found = machines.find(id).await.unwrap();
-            found.filter(|machine| machine.state == InstanceState::Gone)
+            found.filter(|machine| machine.state == MachineState::Gone)
         })
         .await;
         assert_eq!(gone.ended_by, Some(by), "{id}");
@@ -422,11 +424,11 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
         Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
     let wire = wire(|options| options.guest = Some(Arc::new(guest)));
     let machines = machines(&wire, UNPACED).await;
-    let (slot, attempt) = ask(1);
-    let machine = machines.launch(&slot, 0, &attempt).await.unwrap();
+    let (attempt_id, attempt) = ask(1);
+    let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     let gone = until("it powered off", async || {
         let found = machines.find(&machine.id).await.unwrap();
-        found.filter(|machine| machine.state == InstanceState::Gone)
+        found.filter(|machine| machine.state == MachineState::Gone)
     })
     .await;
     assert_eq!(gone.ended_by, Some(EndedBy::Itself));
@@ -441,11 +443,11 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     assert!(console.contains(&around), "{around}: {console}");
     let identity = std::fs::read_to_string(home.join("identity")).unwrap();
     let identity: serde_json::Value = serde_json::from_str(&identity).unwrap();
-    assert_eq!(identity["name"], slot.to_string());
+    assert_eq!(identity["name"], attempt_id.to_string());
     assert_eq!(identity["token"], "runner-SECRET");
     // The token returns the terminated machine.
-    let again = machines.launch(&slot, 0, &attempt).await.unwrap();
-    assert_eq!((again.id, again.state), (machine.id, InstanceState::Gone));
+    let again = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+    assert_eq!((again.id, again.state), (machine.id, MachineState::Gone));
     is_clean(&wire);
 }
 
@@ -466,11 +468,11 @@ async fn a_launch_beyond_the_pace_is_not_sent() {
     let clients = clients(&wire.url()).await;
     let machines = Machines::new(clients, INSTALLATION, clock, Rates { launch, ..UNPACED });
     assert!(machines.room());
-    let (slot, attempt) = ask(1);
-    machines.launch(&slot, 0, &attempt).await.unwrap();
+    let (attempt_id, attempt) = ask(1);
+    machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     assert!(!machines.room());
-    let (slot, attempt) = ask(2);
-    let error = machines.launch(&slot, 0, &attempt).await.expect_err("held back");
+    let (attempt_id, attempt) = ask(2);
+    let error = machines.launch(&attempt_id, 0, &attempt).await.expect_err("held back");
     assert_eq!(error.kind, ErrorKind::Throttled);
     assert!(error.message.contains("not sent"), "{error}");
     assert_eq!(wire.ledger().count("RunInstances"), 1);
@@ -495,13 +497,13 @@ async fn a_terminated_machine_stays_listed_and_is_described_once() {
     let there = Machines::new(clients, INSTALLATION, clock.clone(), UNPACED);
     let mut ids = Vec::new();
     for id in 1..=5 {
-        let (slot, attempt) = ask(id);
-        ids.push(here.launch(&slot, 0, &attempt).await.unwrap().id);
+        let (attempt_id, attempt) = ask(id);
+        ids.push(here.launch(&attempt_id, 0, &attempt).await.unwrap().id);
     }
     let listed = async || {
         let before = wire.ledger().count("DescribeInstances");
         let machines = here.list().await.unwrap();
-        let gone = machines.iter().filter(|m| m.state == InstanceState::Gone);
+        let gone = machines.iter().filter(|m| m.state == MachineState::Gone);
         let gone: Vec<_> = gone.map(|m| (m.id.clone(), m.ended_by)).collect();
         let rows: Vec<usize> =
             wire.ledger().of("DescribeInstances").skip(before).map(|call| call.items).collect();
@@ -513,8 +515,8 @@ async fn a_terminated_machine_stays_listed_and_is_described_once() {
     assert_eq!(listed().await, (5, gone.clone(), vec![4, 1]), "the missing machine is described");
     assert_eq!(listed().await, (5, gone.clone(), vec![4]), "and only once");
     // Machines of another process, even terminated ones, appear within a minute.
-    let (slot, attempt) = ask(6);
-    let brief = there.launch(&slot, 0, &attempt).await.unwrap().id;
+    let (attempt_id, attempt) = ask(6);
+    let brief = there.launch(&attempt_id, 0, &attempt).await.unwrap().id;
     wire.power_off(&brief);
     assert_eq!(listed().await, (5, gone.clone(), vec![4]));
     clock.0.fetch_add(60, Ordering::SeqCst);
@@ -528,8 +530,8 @@ async fn a_machine_missing_from_a_list_is_described() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
     for id in 1..=3 {
-        let (slot, attempt) = ask(id);
-        machines.launch(&slot, 0, &attempt).await.unwrap();
+        let (attempt_id, attempt) = ask(id);
+        machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     }
     assert_eq!(machines.list().await.unwrap().len(), 3);
     rule(&wire, "DescribeInstances", When::First(1), Kind::Omit);

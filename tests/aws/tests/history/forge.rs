@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, Job, JobRef, Registration, Registrations, Runner, Secret, Slot, label_name,
+    About, AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, WaitingJob};
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
@@ -15,14 +15,14 @@ const REPO: &str = "acme/widget";
 
 /// A forge on the history's clock.
 #[derive(Clone)]
-pub(crate) struct Town {
+pub(crate) struct TestForge {
     /// Shared with EC2's wire, whose machines run their runners against it.
     pub(crate) forge: Arc<Mutex<Forge>>,
     clock: Arc<dyn Clock>,
     wrong: Arc<Mutex<Vec<String>>>,
 }
 
-impl Town {
+impl TestForge {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo(REPO);
@@ -64,7 +64,7 @@ impl Town {
         let now = self.clock.now();
         Some(Registration {
             id: row.id,
-            slot: row.name.parse().ok()?,
+            attempt_id: row.name.parse().ok()?,
             uuid: None,
             online: Forge::online(row, now),
             busy: Forge::active(row, now),
@@ -82,7 +82,7 @@ fn waiting(job: &JobRow) -> WaitingJob {
 }
 
 #[async_trait]
-impl Port for Town {
+impl Port for TestForge {
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         Ok(Some(self.forge().waiting().into_iter().map(waiting).collect()))
     }
@@ -107,10 +107,14 @@ impl Port for Town {
         Ok(self.forge().runner(id).and_then(|row| Self::registration(self, row)))
     }
 
-    async fn register(&self, slot: &Slot, labels: &[String]) -> Result<Runner, PortError> {
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
         let names: Vec<String> = labels.iter().map(|label| label_name(label).to_owned()).collect();
         let now = self.clock.now();
-        let row = self.forge().register(now, &slot.to_string(), &names, true);
+        let row = self.forge().register(now, &attempt_id.to_string(), &names, true);
         let RunnerRow { id, uuid, token, name, .. } = row;
         Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
     }

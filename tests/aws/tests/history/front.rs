@@ -15,13 +15,13 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::mishap::{Mishap, Place, Plan};
+use super::injected_fault::{InjectedFault, Place, Plan};
 
 type Engine = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 type Answer = Response<Full<Bytes>>;
 
 /// Addresses of the wires, as `host:port`.
-pub(crate) struct Behind {
+pub(crate) struct Upstreams {
     pub(crate) dynamodb: String,
     pub(crate) ec2: String,
     pub(crate) sqs: String,
@@ -33,7 +33,7 @@ struct Shared {
     alive: Mutex<Option<String>>,
     died: Notify,
     charged: Mutex<BTreeMap<&'static str, f64>>,
-    behind: Behind,
+    behind: Upstreams,
     engine: Engine,
 }
 
@@ -49,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Front {
-    pub(crate) async fn start(behind: Behind, plan: Plan) -> Self {
+    pub(crate) async fn start(behind: Upstreams, plan: Plan) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let engine = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
@@ -163,14 +163,15 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     if !of_the_living {
         return silence().await;
     }
-    let mishap = lock(&shared.plan).begins(op, text(&head.headers, "amz-sdk-invocation-id"));
+    let injected_fault =
+        lock(&shared.plan).begins(op, text(&head.headers, "amz-sdk-invocation-id"));
     let dies = || {
         *lock(&shared.alive) = None;
         shared.died.notify_one();
     };
-    match mishap {
-        Some(Mishap::Refused) => return Ok(refusal(service)),
-        Some(Mishap::DeadBefore) => {
+    match injected_fault {
+        Some(InjectedFault::Refused) => return Ok(refusal(service)),
+        Some(InjectedFault::DeadBefore) => {
             dies();
             return silence().await;
         }
@@ -189,11 +190,11 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     if service == "dynamodb" {
         *lock(&shared.charged).entry(op).or_default() += units(&body);
     }
-    match mishap {
-        Some(Mishap::ReplyLost | Mishap::FirstReplyLost) => {
+    match injected_fault {
+        Some(InjectedFault::ReplyLost | InjectedFault::FirstReplyLost) => {
             Err(io::Error::other("broken off on purpose"))
         }
-        Some(Mishap::DeadAfter) => {
+        Some(InjectedFault::DeadAfter) => {
             dies();
             silence().await
         }

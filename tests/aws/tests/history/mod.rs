@@ -4,7 +4,7 @@
 
 pub(crate) mod forge;
 pub(crate) mod front;
-pub(crate) mod mishap;
+pub(crate) mod injected_fault;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +19,23 @@ use tinqs_ci_aws::ec2::{self, Machines};
 use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_aws::queue::{self, Options, Sqs};
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::controller::{Controller, LookResult, Settings};
+use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Settings};
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Conclusion, InstanceState, Machine, Market, Phase, Run, RunName, Slot, Times,
+    AttemptId, Class, ClassName, Conclusion, MachineSpec, MachineState, Market, Phase, Run,
+    RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{Clock as _, Ports, RunStore as _};
 use tinqs_ci_simulator::clock::Virtual;
-use tinqs_ci_simulator::cloud::machine::Fate;
+use tinqs_ci_simulator::cloud::machine::MachineOutcome;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, LaunchSeen, MachineSeen, Recorded};
 use tinqs_ci_simulator::forge::{JobSpec, Status};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use forge::Town;
-use front::{Behind, Front};
-use mishap::{Place, Plan, is_effect};
+use forge::TestForge;
+use front::{Front, Upstreams};
+use injected_fault::{Place, Plan, is_effect};
 
 const TABLE: &str = "runs";
 const QUEUE: &str = "wakes";
@@ -45,7 +46,7 @@ const RESTARTS_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// Time within which a history must settle.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(90);
 /// Time for which a settled history is observed.
-const LOOKED_ON_FOR: SignedDuration = SignedDuration::from_mins(6);
+const OBSERVED_FOR: SignedDuration = SignedDuration::from_mins(6);
 
 /// Parameters of a history.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn class(&self) -> Class {
-        let machine = |subnet: &str| Machine {
+        let machine = |subnet: &str| MachineSpec {
             kind: "t3.small".to_owned(),
             subnet: subnet.to_owned(),
             market: Market::Spot,
@@ -90,7 +91,7 @@ pub(crate) struct History {
     setup: Setup,
     config: SdkConfig,
     pub(crate) clock: Virtual,
-    pub(crate) town: Town,
+    pub(crate) test_forge: TestForge,
     pub(crate) ec2: Ec2Wire,
     sqs: SqsWire,
     database: JoinHandle<()>,
@@ -153,20 +154,22 @@ fn sqs(config: &SdkConfig, of: &str) -> queue::Clients {
 fn recorded(store: Arc<DynamoStore>) -> Recorded {
     Arc::new(move |launch: &LaunchSeen<'_>| {
         let tag = |key: &str| launch.tags.get(key).map(String::as_str).unwrap_or_default();
-        let (slot, placement) = (tag("tinqs-ci/slot"), tag("tinqs-ci/placement"));
-        let (Ok(slot), Ok(placement)) = (slot.parse::<Slot>(), placement.parse::<u32>()) else {
+        let (attempt_id, placement) = (tag("tinqs-ci/attempt"), tag("tinqs-ci/placement"));
+        let (Ok(attempt_id), Ok(placement)) =
+            (attempt_id.parse::<AttemptId>(), placement.parse::<u32>())
+        else {
             return false;
         };
-        if launch.token != ec2::token(INSTALLATION, &slot, placement) {
+        if launch.token != ec2::token(INSTALLATION, &attempt_id, placement) {
             return false;
         }
-        let read = async { store.get(&slot.run).await };
+        let read = async { store.get(&attempt_id.run).await };
         let read = || tokio::runtime::Handle::current().block_on(read);
         let run = tokio::task::block_in_place(read).ok().flatten();
-        let attempt = run.filter(|run| run.uid.short() == slot.uid);
+        let attempt = run.filter(|run| run.uid.short() == attempt_id.uid);
         let attempt = attempt.and_then(|run| run.status.attempt);
-        attempt.filter(|attempt| attempt.number == slot.number).is_some_and(|attempt| {
-            tinqs_ci_boot::script(&slot, placement, &attempt).as_bytes() == launch.user_data
+        attempt.filter(|attempt| attempt.number == attempt_id.number).is_some_and(|attempt| {
+            tinqs_ci_boot::script(&attempt_id, placement, &attempt).as_bytes() == launch.user_data
         })
     })
 }
@@ -176,7 +179,7 @@ impl History {
     pub(crate) async fn begin(config: &SdkConfig, setup: &Setup, plan: Plan) -> Self {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
         let clock = Virtual::starting_at(noon);
-        let town = Town::new(Arc::new(clock.clone()));
+        let test_forge = TestForge::new(Arc::new(clock.clone()));
         let behind = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = behind.local_addr().expect("its address").to_string();
         let database = Database::memory().expect("an engine");
@@ -189,20 +192,34 @@ impl History {
             clock: Some(Arc::new(clock.clone())),
             latency: tinqs_ci_simulator::aws_wire::Latency::default(),
             installation: Some(INSTALLATION.to_owned()),
-            forge: Some(town.forge.clone()),
-            fate: Fate { hangs_after_job: setup.hangs_after_job, ..Ec2Options::default().fate },
+            forge: Some(test_forge.forge.clone()),
+            outcome: MachineOutcome {
+                hangs_after_job: setup.hangs_after_job,
+                ..Ec2Options::default().outcome
+            },
             recorded: Some(recorded(observer.clone())),
             ..Ec2Options::default()
         });
         let ec2 = ec2.expect("EC2 on loopback");
         let sqs = SqsWire::start(SqsOptions::with_queue(QUEUE)).expect("SQS on loopback");
         let host = |url: String| url.strip_prefix("http://").expect("http").to_owned();
-        let behind = Behind { dynamodb: address, ec2: host(ec2.url()), sqs: host(sqs.url()) };
+        let behind = Upstreams { dynamodb: address, ec2: host(ec2.url()), sqs: host(sqs.url()) };
         let front = Front::start(behind, plan).await;
         let (process, born) = (None, 0);
         let (setup, config) = (setup.clone(), config.clone());
-        let mut history =
-            Self { setup, config, clock, town, ec2, sqs, database, front, observer, process, born };
+        let mut history = Self {
+            setup,
+            config,
+            clock,
+            test_forge,
+            ec2,
+            sqs,
+            database,
+            front,
+            observer,
+            process,
+            born,
+        };
         history.start();
         history
     }
@@ -228,7 +245,7 @@ impl History {
             store,
             queue: Arc::new(queue),
             compute: machines,
-            forge: Arc::new(self.town.clone()),
+            forge: Arc::new(self.test_forge.clone()),
         };
         let settings = Settings {
             installation: INSTALLATION.to_owned(),
@@ -263,8 +280,8 @@ impl History {
             self.clock.set(event.into_iter().chain([next(), end]).min().unwrap_or(end));
             let now = self.clock.now();
             self.ec2.cloud(|_| ());
-            self.town.forge().tick(now);
-            let hints = self.town.hints();
+            self.test_forge.forge().tick(now);
+            let hints = self.test_forge.hints();
             if !hints.is_empty() || next() <= now {
                 break hints;
             }
@@ -313,11 +330,11 @@ impl History {
     async fn is_settled(&self, jobs: &[i64]) -> bool {
         let due = self.process.as_ref().is_none_or(|p| p.controller.earliest_due().is_some());
         let done = {
-            let forge = self.town.forge();
+            let forge = self.test_forge.forge();
             let over = |job: &i64| forge.job(*job).is_some_and(|job| job.status.is_done());
             jobs.iter().all(over) && forge.runners().count() == 0
         };
-        let left = |m: &MachineSeen| !m.foreign && m.state != InstanceState::Gone;
+        let left = |m: &MachineSeen| !m.foreign && m.state != MachineState::Gone;
         if due || !done || self.ec2.machines().iter().any(left) {
             return false;
         }
@@ -336,7 +353,7 @@ impl History {
             }
             let work = SignedDuration::from_secs(40);
             let job = JobSpec { work, ..JobSpec::new(format!("build ({n})"), &["linux"]) };
-            pushed.extend(self.town.push(&[job]));
+            pushed.extend(self.test_forge.push(&[job]));
         }
         pushed
     }
@@ -356,7 +373,7 @@ impl History {
             self.turn().await;
         }
         let settled = self.front.history().len();
-        self.pass(LOOKED_ON_FOR).await;
+        self.pass(OBSERVED_FOR).await;
         let after = self.front.history().split_off(settled);
         let lease = |place: &Place| place.0 == "put lease";
         if let Some(effect) = after.iter().find(|p| is_effect(p) && !lease(p)) {
@@ -368,7 +385,7 @@ impl History {
     /// Checks that each job succeeded on its own machine and that no law was violated.
     fn wrong(&self, jobs: &[i64]) -> Result<(), String> {
         let success = Status::Done(Conclusion::Success);
-        let status = |job: &i64| self.town.forge().job(*job).map(|job| job.status);
+        let status = |job: &i64| self.test_forge.forge().job(*job).map(|job| job.status);
         if let Some(job) = jobs.iter().find(|job| status(job) != Some(success)) {
             return Err(format!("job {job} is {:?}", status(job)));
         }
@@ -388,7 +405,7 @@ impl History {
         if let Some(violation) = violations.first() {
             return Err(format!("{violation:?}"));
         }
-        self.town.wrong().first().map_or(Ok(()), |wrong| Err(wrong.clone()))
+        self.test_forge.wrong().first().map_or(Ok(()), |wrong| Err(wrong.clone()))
     }
 }
 
@@ -421,7 +438,7 @@ impl Process {
                 // As many times as `serve` retries a write conflict.
                 for _ in 0..5 {
                     let report = controller.reconcile(&delivery.name).await;
-                    if report.result != LookResult::Conflict {
+                    if report.result != ReconcileOutcome::Conflict {
                         break;
                     }
                 }

@@ -10,8 +10,8 @@ use tinqs_ci_aws::events::Owners as _;
 use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::{
-    Attempt, Class, ClassName, EndedBy, Instance, InstanceId, InstanceState, Machine, Market, Slot,
-    Times,
+    Attempt, AttemptId, Class, ClassName, EndedBy, Machine, MachineId, MachineSpec, MachineState,
+    Market, Times,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_testing::conformance::compute;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Returns the spot machine spec that the variables describe. Prints and returns `None` if one is
 /// missing.
-fn named() -> Option<Machine> {
+fn named() -> Option<MachineSpec> {
     let read = |name: &str| {
         let value = std::env::var(name).ok();
         if value.is_none() {
@@ -36,7 +36,7 @@ fn named() -> Option<Machine> {
         }
         value
     };
-    Some(Machine {
+    Some(MachineSpec {
         image: read(IMAGE)?,
         subnet: read(SUBNET)?,
         security_groups: vec![read(GROUP)?],
@@ -85,7 +85,7 @@ async fn the_laws_on_ec2() {
     kept.expect("the laws are kept");
 }
 
-async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine: &Machine) {
+async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine: &MachineSpec) {
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
@@ -100,33 +100,33 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         .expect("it would be granted");
 }
 
-fn ask(machine: &Machine, id: i64) -> (Slot, Attempt) {
-    let slot = make::slot(id, 1);
+fn ask(machine: &MachineSpec, id: i64) -> (AttemptId, Attempt) {
+    let attempt_id = make::attempt_id(id, 1);
     let soon = Timestamp::now() + SignedDuration::from_mins(20);
-    let attempt = compute::asking(machine, &slot, 1, soon);
-    (slot, attempt)
+    let attempt = compute::asking(machine, &attempt_id, 1, soon);
+    (attempt_id, attempt)
 }
 
 /// A machine whose image has no runner powers itself off, so its state may advance at any time but
 /// never goes back.
-async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine: &Machine) {
-    let (slot, attempt) = ask(machine, 2_000);
-    let first = machines.launch(&slot, 0, &attempt).await.expect("a machine");
-    let again = machines.launch(&slot, 0, &attempt).await.expect("the same machine");
+async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine: &MachineSpec) {
+    let (attempt_id, attempt) = ask(machine, 2_000);
+    let first = machines.launch(&attempt_id, 0, &attempt).await.expect("a machine");
+    let again = machines.launch(&attempt_id, 0, &attempt).await.expect("the same machine");
     assert_eq!(again.id, first.id, "one token, one machine");
     let (other, attempt_of_other) = ask(machine, 2_001);
     let second = machines.launch(&other, 0, &attempt_of_other).await.expect("another machine");
     assert_ne!(second.id, first.id);
-    for (slot, attempt, id) in
-        [(&slot, &attempt, &first.id), (&other, &attempt_of_other, &second.id)]
+    for (attempt_id, attempt, id) in
+        [(&attempt_id, &attempt, &first.id), (&other, &attempt_of_other, &second.id)]
     {
         let listed = until("it is listed", async || {
             let mut all = machines.list().await.expect("listed");
-            all.retain(|seen| seen.slot == *slot);
+            all.retain(|seen| seen.attempt_id == *attempt_id);
             assert!(all.len() <= 1, "{all:?}");
-            all.pop().filter(|seen| seen.state != InstanceState::Booting)
+            all.pop().filter(|seen| seen.state != MachineState::Booting)
         });
-        let Instance { id: seen, placement, deadline, registration, class, kind, market, .. } =
+        let Machine { id: seen, placement, deadline, registration, class, kind, market, .. } =
             listed.await;
         assert_eq!((&seen, placement, class.0.as_str()), (id, 0, "linux"));
         assert_eq!(deadline.as_second(), attempt.boot.deadline.as_second());
@@ -135,23 +135,23 @@ async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine:
             (attempt.runner.id, machine.kind.clone(), machine.market)
         );
         let found = machines.find(id).await.expect("asked").expect("what is listed is found");
-        assert_eq!((&found.id, &found.slot), (id, slot));
+        assert_eq!((&found.id, &found.attempt_id), (id, attempt_id));
     }
     let ids = [first.id.clone(), second.id.clone()];
     let runs: Vec<_> =
         machines.runs_of(&ids).await.into_iter().map(|run| run.expect("asked")).collect();
-    assert_eq!(runs, [Some(slot.run.clone()), Some(other.run.clone())]);
+    assert_eq!(runs, [Some(attempt_id.run.clone()), Some(other.run.clone())]);
     for id in &ids {
         let gone = ended(machines, id).await;
         let by = gone.and_then(|gone| gone.ended_by);
         assert!([None, Some(EndedBy::Request), Some(EndedBy::Itself)].contains(&by), "{by:?}");
     }
-    let again = machines.launch(&slot, 0, &attempt).await.expect("its token is remembered");
-    assert_eq!((again.id, again.state), (first.id, InstanceState::Gone));
+    let again = machines.launch(&attempt_id, 0, &attempt).await.expect("its token is remembered");
+    assert_eq!((again.id, again.state), (first.id, MachineState::Gone));
 }
 
 /// Terminates a machine and waits for its end. Returns `None` if EC2 no longer lists it.
-async fn ended(machines: &Machines, id: &InstanceId) -> Option<Instance> {
+async fn ended(machines: &Machines, id: &MachineId) -> Option<Machine> {
     until(&format!("{id} is gone"), async || {
         match machines.terminate(id).await {
             Ok(()) => {}
@@ -159,7 +159,7 @@ async fn ended(machines: &Machines, id: &InstanceId) -> Option<Instance> {
             Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable, "{error}"),
         }
         let found = machines.find(id).await.expect("asked");
-        let gone = found.as_ref().is_none_or(|found| found.state == InstanceState::Gone);
+        let gone = found.as_ref().is_none_or(|found| found.state == MachineState::Gone);
         gone.then_some(found)
     })
     .await
@@ -167,7 +167,7 @@ async fn ended(machines: &Machines, id: &InstanceId) -> Option<Instance> {
 
 async fn strangers_are_not_found(machines: &Machines) {
     for id in ["i-0123456789abcdef0", "i-1a2b3c4d", "nonsense"] {
-        let id = InstanceId(id.to_owned());
+        let id = MachineId(id.to_owned());
         assert_eq!(machines.find(&id).await.expect("asked"), None, "{id}");
         machines.terminate(&id).await.expect("an unknown machine counts as terminated");
     }
@@ -176,7 +176,7 @@ async fn strangers_are_not_found(machines: &Machines) {
 /// Terminates every remaining machine of this installation.
 async fn end_all(machines: &Machines) {
     let left = until("the list can be read", async || machines.list().await.ok()).await;
-    for machine in left.iter().filter(|machine| machine.state < InstanceState::Ending) {
+    for machine in left.iter().filter(|machine| machine.state < MachineState::Ending) {
         println!("terminating a remaining machine: {}", machine.id);
         ended(machines, &machine.id).await;
     }

@@ -11,7 +11,7 @@ mod wakes;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use tinqs_ci_reconciler::model::InstanceState;
+use tinqs_ci_reconciler::model::MachineState;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
@@ -58,7 +58,7 @@ async fn the_ec2_suite_passes_on_our_wire_and_leaves_foreign_instances_alone() {
     let ledger = wire.ledger();
     assert!(ledger.count("RunInstances") >= 4, "one dry run, two launches and one repeat");
     for machine in wire.machines() {
-        let alive = machine.state == InstanceState::Up;
+        let alive = machine.state == MachineState::Up;
         assert_eq!(alive, others.contains(&machine.id), "{machine:?}");
     }
     assert_eq!(wire.violations(), []);

@@ -9,20 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Phase, Run, RunName, SeatLimits, Secret, Slot, Uid,
+    AttemptId, Class, ClassName, Phase, Run, RunName, SeatLimits, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page, PortError, Ports, RunStore, Seat};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
 use tinqs_ci_simulator::play::linux;
-use tinqs_ci_simulator::ports::Mouth;
+use tinqs_ci_simulator::ports::SimulatedPorts;
 use tinqs_ci_simulator::world::{Shared, World, lock};
 use tinqs_ci_testing::TestWorld;
 
 use crate::wire::Wire;
 
 /// The table and the model, whose responses must be equal.
-struct Both {
+struct StoreAndModel {
     table: Arc<DynamoStore>,
     model: Arc<dyn RunStore>,
     sizes: Mutex<Vec<usize>>,
@@ -42,7 +42,7 @@ fn same<T: PartialEq + std::fmt::Debug>(
 }
 
 #[async_trait]
-impl RunStore for Both {
+impl RunStore for StoreAndModel {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
         same(self.table.get(name).await, &self.model.get(name).await)
     }
@@ -80,20 +80,23 @@ impl RunStore for Both {
     async fn seat(
         &self,
         class: &ClassName,
-        slot: &Slot,
+        attempt_id: &AttemptId,
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        let table = self.table.seat(class, slot, repo, limits).await;
-        same(table, &self.model.seat(class, slot, repo, limits).await)
+        let table = self.table.seat(class, attempt_id, repo, limits).await;
+        same(table, &self.model.seat(class, attempt_id, repo, limits).await)
     }
-    async fn unseat(&self, class: &ClassName, slot: &Slot) -> Result<(), PortError> {
-        same(self.table.unseat(class, slot).await, &self.model.unseat(class, slot).await)
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        same(
+            self.table.unseat(class, attempt_id).await,
+            &self.model.unseat(class, attempt_id).await,
+        )
     }
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         let sorted = |seats: Result<Vec<Seat>, PortError>| {
             seats.map(|mut seats| {
-                seats.sort_by(|a, b| a.slot.cmp(&b.slot));
+                seats.sort_by(|a, b| a.attempt_id.cmp(&b.attempt_id));
                 seats
             })
         };
@@ -112,24 +115,24 @@ impl RunStore for Both {
 }
 
 /// A simulated world without faults, and a controller over the table.
-struct Calm {
+struct QuietWorld {
     clock: Virtual,
     world: Shared,
     /// Its queue alone is used.
     wakes: Arc<TestWorld>,
-    store: Arc<Both>,
+    store: Arc<StoreAndModel>,
     controller: Controller,
 }
 
-impl Calm {
+impl QuietWorld {
     fn new(table: Arc<DynamoStore>, class: Class) -> Self {
         let clock = Virtual::starting_at(Timestamp::from_second(1_767_225_600).expect("a time"));
         let forge = Arc::new(Mutex::new(Forge::new(Config::default())));
         let mut world = World::new(1, Arc::new(clock.clone()), forge);
         world.laws.classes = vec![class.clone()];
         let world: Shared = Arc::new(Mutex::new(world));
-        let model = Mouth::live(world.clone()).ports(Arc::new(clock.clone()));
-        let store = Arc::new(Both {
+        let model = SimulatedPorts::live(world.clone()).ports(Arc::new(clock.clone()));
+        let store = Arc::new(StoreAndModel {
             table,
             model: model.store.clone(),
             sizes: Mutex::default(),
@@ -221,29 +224,29 @@ impl Calm {
 async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
     let wire = Wire::start().await;
     let table = Arc::new(wire.store("runs", "a").await);
-    let calm = Calm::new(table.clone(), class);
+    let quiet = QuietWorld::new(table.clone(), class);
     // The first sweep is not part of the runs' cost.
-    calm.controller.sweep().await;
-    let jobs = calm.push(jobs);
+    quiet.controller.sweep().await;
+    let jobs = quiet.push(jobs);
     let before = (table.units(), wire.calls("PutItem"));
-    calm.until_finished(&jobs).await;
+    quiet.until_finished(&jobs).await;
     let Units { written, read } = table.units();
-    let leases = lock(&calm.world).calls.get("store.lease").copied().unwrap_or(1) - 1;
+    let leases = lock(&quiet.world).calls.get("store.lease").copied().unwrap_or(1) - 1;
     let of_runs = written - before.0.written - leases as f64;
-    let puts: u32 = calm.store.puts.lock().expect("no panic").values().sum();
+    let puts: u32 = quiet.store.puts.lock().expect("no panic").values().sum();
     let n = jobs.len() as f64;
     println!(
         "{} runs, {} machines, {:.2} writes, {:.2} write units, {:.2} read units per run",
         jobs.len(),
-        calm.machines(),
+        quiet.machines(),
         f64::from(puts) / n,
         of_runs / n,
         (read - before.0.read) / n
     );
-    assert_eq!(calm.machines(), jobs.len() as u64, "without faults, one machine per job");
+    assert_eq!(quiet.machines(), jobs.len() as u64, "without faults, one machine per job");
     assert_eq!(table.unreadable(), 0);
     // The emulator charges for indexes as AWS does.
-    let sizes = std::mem::take(&mut *calm.store.sizes.lock().expect("no panic"));
+    let sizes = std::mem::take(&mut *quiet.store.sizes.lock().expect("no panic"));
     (of_runs / n, f64::from(puts) / n, sizes)
 }
 

@@ -89,19 +89,19 @@ async fn unreadable_seats_are_skipped() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let class = tinqs_ci_reconciler::model::ClassName("odd".to_owned());
-    let slot = tinqs_ci_testing::make::slot(1, 1);
+    let attempt_id = tinqs_ci_testing::make::attempt_id(1, 1);
     let limits = tinqs_ci_reconciler::model::SeatLimits::default();
-    assert!(store.seat(&class, &slot, "o/r", limits).await.expect("asked"));
+    assert!(store.seat(&class, &attempt_id, "o/r", limits).await.expect("asked"));
     let change = wire.client().await.update_item().table_name("runs");
     let change = change
         .key("run_id", S("seats#odd".to_owned()))
         .update_expression("SET seats.#odd = :text, seats.#number = :number")
-        .expression_attribute_names("#odd", "no slot")
+        .expression_attribute_names("#odd", "no attempt ID")
         .expression_attribute_names("#number", "tq-job-9-00000000-1")
         .expression_attribute_values(":text", S("o/r".to_owned()))
         .expression_attribute_values(":number", N("5".to_owned()));
     change.send().await.expect("written");
     let seats = store.seats(&class).await.expect("read");
-    assert_eq!(seats.iter().map(|seat| &seat.slot).collect::<Vec<_>>(), [&slot]);
-    store.unseat(&class, &tinqs_ci_testing::make::slot(9, 1)).await.expect("not held");
+    assert_eq!(seats.iter().map(|seat| &seat.attempt_id).collect::<Vec<_>>(), [&attempt_id]);
+    store.unseat(&class, &tinqs_ci_testing::make::attempt_id(9, 1)).await.expect("not held");
 }

@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
-use tinqs_ci_testing::make::{at, attempt, run, slot};
+use tinqs_ci_testing::make::{at, attempt, attempt_id, run};
 
 use crate::wire::{Fault, Wire};
 
@@ -52,13 +52,16 @@ async fn seats_and_leases_survive_lost_replies() {
     for (id, repo) in [(1, "a/a"), (2, "b/b")] {
         wire.fail("PutItem", Fault::LoseReply, 1);
         wire.fail("UpdateItem", Fault::LoseReply, 1);
-        assert!(store.seat(&class, &slot(id, 1), repo, limits).await.expect("asked"));
+        assert!(store.seat(&class, &attempt_id(id, 1), repo, limits).await.expect("asked"));
     }
     assert_eq!(store.seats(&class).await.expect("read").len(), 2);
     wire.fail("UpdateItem", Fault::LoseReply, 1);
-    store.unseat(&class, &slot(1, 1)).await.expect("given back");
-    assert!(store.seat(&class, &slot(3, 1), "a/a", limits).await.expect("asked"), "counted once");
-    assert!(!store.seat(&class, &slot(4, 1), "b/b", limits).await.expect("asked"));
+    store.unseat(&class, &attempt_id(1, 1)).await.expect("given back");
+    assert!(
+        store.seat(&class, &attempt_id(3, 1), "a/a", limits).await.expect("asked"),
+        "counted once"
+    );
+    assert!(!store.seat(&class, &attempt_id(4, 1), "b/b", limits).await.expect("asked"));
     let ttl = jiff::SignedDuration::from_secs(30);
     wire.fail("PutItem", Fault::LoseReply, 1);
     assert!(store.lease("sweep", "a", at(0), ttl).await.expect("asked"));
@@ -70,7 +73,7 @@ async fn errors_are_classified_and_contain_no_secret() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let mut run = run(1, "o/r");
-    run.status.attempt = Some(attempt(&run.slot(1), "linux", 1, at(9_000)));
+    run.status.attempt = Some(attempt(&run.attempt_id(1), "linux", 1, at(9_000)));
     store.put(&run, Expect::Absent).await.expect("written");
     let mut told = Vec::new();
     for (fault, kind) in [

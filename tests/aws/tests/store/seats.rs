@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, RunStore as _};
-use tinqs_ci_testing::make::slot;
+use tinqs_ci_testing::make::attempt_id;
 use tokio::task::JoinSet;
 
 use crate::wire::Wire;
@@ -34,13 +34,13 @@ async fn sixteen_concurrent_writers_never_exceed_the_limits() {
         crowd.spawn(async move {
             let (mut had, mut most) = (0, 0);
             for round in 0..12_u32 {
-                let slot = slot(member, round + 1);
+                let attempt_id = attempt_id(member, round + 1);
                 let repo = REPOS[usize::try_from(member + i64::from(round)).unwrap_or(0) % 5];
-                match store.seat(&class, &slot, repo, LIMITS).await {
+                match store.seat(&class, &attempt_id, repo, LIMITS).await {
                     Ok(true) => {
                         had += 1;
                         most = most.max(watch(&*store, &class).await);
-                        store.unseat(&class, &slot).await.expect("given back");
+                        store.unseat(&class, &attempt_id).await.expect("given back");
                     }
                     Ok(false) => {}
                     // Too many concurrent writers; the controller reconciles again.
@@ -64,7 +64,7 @@ async fn sixteen_concurrent_writers_never_exceed_the_limits() {
     assert!(repos.is_empty(), "{repos:?}");
 
     for (id, repo) in (0..).zip(REPOS.into_iter().cycle().take(30)) {
-        let _ = stores[0].seat(&class, &slot(id, 1), repo, LIMITS).await.expect("asked");
+        let _ = stores[0].seat(&class, &attempt_id(id, 1), repo, LIMITS).await.expect("asked");
     }
     assert_eq!(watch(&*stores[1], &class).await, 6, "every seat can be taken again");
 }
@@ -79,12 +79,12 @@ async fn a_limit_of_zero_gives_no_seat() {
         SeatLimits { class: None, repo: Some(0) },
         LIMITS,
     ] {
-        let had = store.seat(&class, &slot(1, 1), "a/a", limits).await.expect("asked");
+        let had = store.seat(&class, &attempt_id(1, 1), "a/a", limits).await.expect("asked");
         assert_eq!(had, limits == LIMITS, "{limits:?}");
     }
     let none = SeatLimits { class: Some(9), repo: Some(0) };
     assert!(
-        !store.seat(&class, &slot(2, 1), "c/c", none).await.expect("asked"),
+        !store.seat(&class, &attempt_id(2, 1), "c/c", none).await.expect("asked"),
         "a limit of zero refuses later, too"
     );
 }

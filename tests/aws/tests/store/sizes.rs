@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, InstanceId, JobRef, Machine,
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
     Market, Outcome, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret,
     Spec,
 };
@@ -26,7 +26,7 @@ fn hex(seed: u64, digits: usize) -> String {
 
 fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>) -> Placement {
     Placement {
-        machine: Machine {
+        machine: MachineSpec {
             kind: "c7a.2xlarge".to_owned(),
             subnet: format!("subnet-{}", hex(seed, 17)),
             market: Market::Spot,
@@ -36,7 +36,7 @@ fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>)
         },
         asked_again: refused.is_some(),
         answered: answered
-            .map(|at| Answer { id: InstanceId(format!("i-{}", hex(seed + 3, 17))), at }),
+            .map(|at| Answer { id: MachineId(format!("i-{}", hex(seed + 3, 17))), at }),
         refused: refused.map(|at| Refused { why: Refusal::NoCapacity, at }),
     }
 }
@@ -52,7 +52,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         runner: Runner {
             id: 48_151_623,
             uuid: [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"),
-            name: run.slot(number).to_string(),
+            name: run.attempt_id(number).to_string(),
             labels: vec![
                 "ubuntu-latest:docker://node:22-bookworm".to_owned(),
                 "linux:host".to_owned(),
@@ -129,7 +129,7 @@ async fn a_record_takes_one_write_unit() {
         Some(attempt(&starting, 1, now, vec![placement(1, Some(later), None)]));
     let mut running = Run { name: RunName::job(1_000_003), ..starting.clone() };
     running.status.phase = Phase::Running;
-    running.status.runner = Some(running.slot(1).to_string());
+    running.status.runner = Some(running.attempt_id(1).to_string());
     let mut over = Run { name: RunName::job(1_000_004), ..running.clone() };
     over.status.phase = Phase::Finished;
     over.status.outcome = Some(Outcome::Succeeded);

@@ -156,7 +156,7 @@ async fn the_table_matches_its_description() {
     let store = wire.store("tinqs-ci", "b").await;
     let mut over = finished(run(1, "o/r"), at(9));
     over.status.attempt =
-        Some(tinqs_ci_testing::make::attempt(&over.slot(1), "linux", 1, at(9_000)));
+        Some(tinqs_ci_testing::make::attempt(&over.attempt_id(1), "linux", 1, at(9_000)));
     store.put(&over, Expect::Absent).await.expect("written");
     store.put(&run(2, "o/r"), Expect::Absent).await.expect("written");
     let known = described["items"]["job-<id>, push-<hash>"].as_object().expect("a table");

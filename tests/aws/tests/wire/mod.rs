@@ -46,7 +46,7 @@ struct Rule {
 }
 
 #[derive(Default)]
-struct Sky {
+struct FaultInjector {
     rules: Vec<Rule>,
     /// Number of first tries during a storm; `None` without one.
     first_tries: Option<usize>,
@@ -55,7 +55,7 @@ struct Sky {
 }
 
 struct Shared {
-    sky: Mutex<Sky>,
+    fault_injector: Mutex<FaultInjector>,
     engine: Engine,
     address: String,
 }
@@ -78,33 +78,33 @@ impl Wire {
         let endpoint = format!("http://{}", front.local_addr().expect("its address"));
         let engine = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         let engine = engine.build(HttpConnector::new());
-        let shared = Arc::new(Shared { sky: Mutex::default(), engine, address });
+        let shared = Arc::new(Shared { fault_injector: Mutex::default(), engine, address });
         let tasks = vec![tokio::spawn(served), tokio::spawn(accept(front, shared.clone()))];
         Self { endpoint, database, shared, tasks }
     }
 
-    fn sky(&self) -> MutexGuard<'_, Sky> {
-        self.shared.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fault_injector(&self) -> MutexGuard<'_, FaultInjector> {
+        self.shared.fault_injector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the next `left` calls of an operation fail.
     pub(crate) fn fail(&self, operation: &'static str, fault: Fault, left: usize) {
-        self.sky().rules.push(Rule { operation, fault, left });
+        self.fault_injector().rules.push(Rule { operation, fault, left });
     }
 
     /// Makes half of all first tries fail, with each fault in turn; second tries succeed.
     pub(crate) fn storm(&self) {
-        self.sky().first_tries = Some(0);
+        self.fault_injector().first_tries = Some(0);
     }
 
     /// Returns the number of calls so far, including failed ones.
     pub(crate) fn calls(&self, operation: &str) -> usize {
-        self.sky().calls.get(operation).copied().unwrap_or(0)
+        self.fault_injector().calls.get(operation).copied().unwrap_or(0)
     }
 
     /// Returns the number of calls with a fault.
     pub(crate) fn struck(&self) -> usize {
-        self.sky().struck
+        self.fault_injector().struck
     }
 
     /// Returns a client like that of `serve`.
@@ -183,20 +183,21 @@ async fn pass(
 }
 
 fn strike(shared: &Shared, operation: &str, first: bool) -> Option<Fault> {
-    let mut sky = shared.sky.lock().unwrap_or_else(PoisonError::into_inner);
-    *sky.calls.entry(operation.to_owned()).or_default() += 1;
-    let rule = sky.rules.iter_mut().find(|rule| rule.operation == operation && rule.left > 0);
+    let mut fault_injector = shared.fault_injector.lock().unwrap_or_else(PoisonError::into_inner);
+    *fault_injector.calls.entry(operation.to_owned()).or_default() += 1;
+    let rule =
+        fault_injector.rules.iter_mut().find(|rule| rule.operation == operation && rule.left > 0);
     let mut fault = rule.map(|rule| {
         rule.left -= 1;
         rule.fault
     });
-    if let Some(tries) = sky.first_tries.as_mut().filter(|_| first) {
+    if let Some(tries) = fault_injector.first_tries.as_mut().filter(|_| first) {
         *tries += 1;
         let kinds = [Fault::LoseReply, Fault::LoseCall, Fault::Throttle, Fault::Broken];
         let turn = *tries / 2 % kinds.len();
         fault = fault.or((*tries % 2 == 0).then_some(kinds[turn]));
     }
-    sky.struck += usize::from(fault.is_some());
+    fault_injector.struck += usize::from(fault.is_some());
     fault
 }
 

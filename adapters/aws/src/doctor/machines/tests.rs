@@ -59,7 +59,7 @@ fn account() -> Account {
 }
 
 fn class() -> Class {
-    let machine = |subnet: &str| Machine {
+    let machine = |subnet: &str| MachineSpec {
         kind: "c7a.medium".to_owned(),
         subnet: subnet.to_owned(),
         market: Market::Spot,

@@ -1,11 +1,9 @@
-use aws_sdk_ec2::types::{
-    InstanceState as SeenState, Placement as SeenPlacement, StateReason, Tag,
-};
+use aws_sdk_ec2::types::{MachineState as SeenState, Placement as SeenPlacement, StateReason, Tag};
 use aws_smithy_types::DateTime;
 use proptest::prelude::*;
 use tinqs_ci_reconciler::model::ClassName;
 
-use super::super::request::tests::{attempt, slot};
+use super::super::request::tests::{attempt, attempt_id};
 use super::*;
 
 mod tagged_by_hand;
@@ -16,7 +14,7 @@ const INSTALLATION: &str = "tinqs-ci";
 fn seen(tags: Vec<Tag>) -> Seen {
     Seen::builder()
         .instance_id("i-0123456789abcdef0")
-        .client_token(tags::token(INSTALLATION, &slot(), 1))
+        .client_token(tags::token(INSTALLATION, &attempt_id(), 1))
         .instance_type("c7a.medium".into())
         .instance_lifecycle(InstanceLifecycleType::Spot)
         .launch_time(DateTime::from_secs_and_nanos(1_700_000_000, 500_000_000))
@@ -27,11 +25,11 @@ fn seen(tags: Vec<Tag>) -> Seen {
 }
 
 fn our_tags() -> Vec<Tag> {
-    tags::write(INSTALLATION, &slot(), 1, &attempt(2))
+    tags::write(INSTALLATION, &attempt_id(), 1, &attempt(2))
 }
 
 /// A machine of ours.
-pub(in super::super) fn machine() -> Instance {
+pub(in super::super) fn machine() -> Machine {
     ours(INSTALLATION, &seen(our_tags())).expect("it is ours")
 }
 
@@ -39,11 +37,11 @@ pub(in super::super) fn machine() -> Instance {
 fn a_machine_of_ours_reads_back_as_launched() {
     let machine = machine();
     let attempt = attempt(2);
-    let expected = Instance {
-        id: InstanceId("i-0123456789abcdef0".to_owned()),
-        slot: slot(),
+    let expected = Machine {
+        id: MachineId("i-0123456789abcdef0".to_owned()),
+        attempt_id: attempt_id(),
         placement: 1,
-        state: InstanceState::Up,
+        state: MachineState::Up,
         launched_at: "2023-11-14T22:13:20.5Z".parse().unwrap(),
         deadline: Timestamp::from_second(attempt.boot.deadline.as_second()).unwrap(),
         registration: attempt.runner.id,
@@ -64,7 +62,7 @@ fn a_machine_of_ours_reads_back_as_launched() {
 #[test]
 fn ec2_states_and_reasons_are_mapped() {
     use EndedBy::{Cloud, Itself, Request};
-    use InstanceState::{Booting, Ending, Gone, Up};
+    use MachineState::{Booting, Ending, Gone, Up};
     let rows = [
         ("pending", "", Booting, None),
         ("running", "", Up, None),
@@ -98,15 +96,15 @@ fn ec2_states_and_reasons_are_mapped() {
 
 #[test]
 fn a_launched_machine_is_described_by_the_record() {
-    let (slot, attempt) = (slot(), attempt(2));
-    let ask = Ask::new(INSTALLATION, &slot, 1, &attempt).unwrap();
+    let (attempt_id, attempt) = (attempt_id(), attempt(2));
+    let ask = Ask::new(INSTALLATION, &attempt_id, 1, &attempt).unwrap();
     let mut answer = seen(Vec::new());
     answer.state = None;
     answer.launch_time = None;
     let now = Timestamp::from_second(7).unwrap();
     let machine = launched(&ask, &answer, now);
-    assert_eq!((machine.slot, machine.placement, machine.launched_at), (slot, 1, now));
-    assert_eq!(machine.state, InstanceState::Booting);
+    assert_eq!((machine.attempt_id, machine.placement, machine.launched_at), (attempt_id, 1, now));
+    assert_eq!(machine.state, MachineState::Booting);
     assert_eq!(machine.deadline, attempt.boot.deadline);
 }
 
@@ -150,7 +148,7 @@ fn strangers() -> impl Strategy<Value = Stranger> {
     ];
     let any_key = prop_oneof![
         Just("tinqs-ci".to_owned()),
-        "tinqs-ci/(run|uid|slot|placement|registration|deadline|class)",
+        "tinqs-ci/(run|uid|attempt|placement|registration|deadline|class)",
         "(tinqs-ci|Tinqs-CI|tinqs|ci)[/:]?[a-z]{0,8}",
         ".{0,20}",
     ];
@@ -208,26 +206,26 @@ proptest! {
     fn ours_is_read_back(job in 0_i64.., number in 1_u32.., placement in 0_u32..100, registration in any::<i64>()) {
         let mut attempt = attempt(1);
         attempt.runner.id = registration;
-        let slot = tinqs_ci_reconciler::model::Slot {
+        let attempt_id = tinqs_ci_reconciler::model::AttemptId {
             run: tinqs_ci_reconciler::model::RunName::job(job),
-            uid: slot().uid,
+            uid: attempt_id().uid,
             number,
         };
-        let all = tags::write("one", &slot, placement, &attempt);
+        let all = tags::write("one", &attempt_id, placement, &attempt);
         prop_assert!(all.len() <= 50);
         for tag in &all {
             let fits = |text: &str, most: usize| text.len() <= most && text.is_ascii();
             prop_assert!(fits(tag.key().unwrap(), 128) && fits(tag.value().unwrap(), 256));
         }
         let mut instance = seen(all.clone());
-        let token = tags::token("one", &slot, placement);
+        let token = tags::token("one", &attempt_id, placement);
         prop_assert!(token.len() <= 64 && token.is_ascii());
         prop_assert!(tags::is_token("one", &token) && !tags::is_token("two", &token));
         instance.client_token = Some(token);
         let machine = ours("one", &instance).unwrap();
-        prop_assert_eq!((&machine.slot, machine.placement), (&slot, placement));
+        prop_assert_eq!((&machine.attempt_id, machine.placement), (&attempt_id, placement));
         let read = tags::read("one", &all).unwrap();
-        prop_assert_eq!((read.slot, read.placement, read.registration), (slot, placement, registration));
+        prop_assert_eq!((read.attempt_id, read.placement, read.registration), (attempt_id, placement, registration));
         prop_assert_eq!(tags::read("two", &all), None);
     }
 }

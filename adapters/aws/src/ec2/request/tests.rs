@@ -6,12 +6,12 @@ use tinqs_ci_reconciler::model::{Boot, ClassName, Placement, RunName, Runner, Se
 use super::super::disks::disks;
 use super::*;
 
-pub(in super::super) fn slot() -> Slot {
-    Slot { run: RunName::job(7), uid: Uid8("0a1b2c3d".to_owned()), number: 3 }
+pub(in super::super) fn attempt_id() -> AttemptId {
+    AttemptId { run: RunName::job(7), uid: Uid8("0a1b2c3d".to_owned()), number: 3 }
 }
 
 pub(in super::super) fn attempt(placements: usize) -> Attempt {
-    let machine = Machine {
+    let machine = MachineSpec {
         kind: "c7a.medium".to_owned(),
         subnet: "subnet-1".to_owned(),
         market: Market::Spot,
@@ -28,7 +28,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         runner: Runner {
             id: 4711,
             uuid: "a-uuid".to_owned(),
-            name: slot().to_string(),
+            name: attempt_id().to_string(),
             labels: vec!["linux:host".to_owned()],
             token: Secret::new("runner-SECRET"),
         },
@@ -44,8 +44,8 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
 }
 
 fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
-    let slot = slot();
-    let ask = Ask::new("tinqs-ci", &slot, 0, attempt).unwrap();
+    let attempt_id = attempt_id();
+    let ask = Ask::new("tinqs-ci", &attempt_id, 0, attempt).unwrap();
     ask.request(disks).build().unwrap()
 }
 
@@ -90,7 +90,7 @@ fn one_call_requests_everything() {
         ("tinqs-ci", "tinqs-ci"),
         ("tinqs-ci/run", "job-7"),
         ("tinqs-ci/uid", "0a1b2c3d"),
-        ("tinqs-ci/slot", "tq-job-7-0a1b2c3d-3"),
+        ("tinqs-ci/attempt", "tq-job-7-0a1b2c3d-3"),
         ("tinqs-ci/placement", "0"),
         ("tinqs-ci/registration", "4711"),
         ("tinqs-ci/deadline", "2026-01-02T09:04:05Z"),
@@ -102,7 +102,7 @@ fn one_call_requests_everything() {
         assert_eq!(other.tags(), asked.tag_specifications()[0].tags());
     }
     let script = STANDARD.decode(asked.user_data().unwrap()).unwrap();
-    assert_eq!(String::from_utf8(script).unwrap(), boot::script(&slot(), 0, &attempt(1)));
+    assert_eq!(String::from_utf8(script).unwrap(), boot::script(&attempt_id(), 0, &attempt(1)));
 }
 
 #[test]
@@ -139,10 +139,10 @@ fn the_same_record_gives_the_same_bytes() {
 
 #[test]
 fn debug_output_and_tags_hold_no_secret() {
-    let slot = slot();
+    let attempt_id = attempt_id();
     let attempt = attempt(1);
-    let ask = Ask::new("tinqs-ci", &slot, 0, &attempt).unwrap();
-    let encoded = STANDARD.encode(boot::script(&slot, 0, &attempt));
+    let ask = Ask::new("tinqs-ci", &attempt_id, 0, &attempt).unwrap();
+    let encoded = STANDARD.encode(boot::script(&attempt_id, 0, &attempt));
     for shown in [format!("{ask:?}"), format!("{:?}", input(&attempt, &[]))] {
         assert!(!shown.contains("SECRET") && !shown.contains(&encoded[..40]), "{shown}");
     }
@@ -155,7 +155,7 @@ fn with_script_of(bytes: usize) -> Attempt {
     let mut attempt = attempt(1);
     let padded = |attempt: &mut Attempt, length: usize| {
         attempt.runner.labels = vec![format!("{}:host", "x".repeat(length))];
-        boot::script(&slot(), 0, attempt).len()
+        boot::script(&attempt_id(), 0, attempt).len()
     };
     let rest = padded(&mut attempt, 1) - 1;
     assert_eq!(padded(&mut attempt, bytes - rest), bytes);
@@ -164,19 +164,20 @@ fn with_script_of(bytes: usize) -> Attempt {
 
 #[test]
 fn oversized_user_data_is_refused_before_it_is_sent() {
-    let slot = slot();
+    let attempt_id = attempt_id();
     let fits = with_script_of(USER_DATA_LIMIT);
-    assert!(Ask::new("tinqs-ci", &slot, 0, &fits).is_ok());
-    let error = Ask::new("tinqs-ci", &slot, 0, &with_script_of(USER_DATA_LIMIT + 1)).unwrap_err();
+    assert!(Ask::new("tinqs-ci", &attempt_id, 0, &fits).is_ok());
+    let error =
+        Ask::new("tinqs-ci", &attempt_id, 0, &with_script_of(USER_DATA_LIMIT + 1)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("16385") && !error.message.contains("SECRET"), "{error}");
 }
 
 #[test]
 fn an_incomplete_launch_is_invalid_and_names_the_key() {
-    type Change = fn(&mut Machine);
-    let slot = slot();
-    assert_eq!(Ask::new("x", &slot, 1, &attempt(1)).unwrap_err().kind, ErrorKind::Invalid);
+    type Change = fn(&mut MachineSpec);
+    let attempt_id = attempt_id();
+    assert_eq!(Ask::new("x", &attempt_id, 1, &attempt(1)).unwrap_err().kind, ErrorKind::Invalid);
     let without: [(Change, &str); 3] = [
         (|machine| machine.image.clear(), "`image`"),
         (|machine| machine.kind.clear(), "`kinds`"),
@@ -185,7 +186,7 @@ fn an_incomplete_launch_is_invalid_and_names_the_key() {
     for (change, named) in without {
         let mut attempt = attempt(1);
         change(&mut attempt.placements[0].machine);
-        let error = Ask::new("x", &slot, 0, &attempt).unwrap_err();
+        let error = Ask::new("x", &attempt_id, 0, &attempt).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.message.contains(named), "{error}");
     }

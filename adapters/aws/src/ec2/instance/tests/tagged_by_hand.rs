@@ -12,17 +12,17 @@ const INSTALLATIONS: &[&str] = &[INSTALLATION, "tinqs-ci-2", "another"];
 #[derive(Clone, Debug)]
 struct Launch {
     installation: &'static str,
-    slot: Slot,
+    attempt_id: AttemptId,
     placement: u32,
 }
 
 impl Launch {
     fn token(&self) -> String {
-        tags::token(self.installation, &self.slot, self.placement)
+        tags::token(self.installation, &self.attempt_id, self.placement)
     }
 
     fn tags(&self) -> Vec<Tag> {
-        tags::write(self.installation, &self.slot, self.placement, &attempt(1))
+        tags::write(self.installation, &self.attempt_id, self.placement, &attempt(1))
     }
 }
 
@@ -37,8 +37,8 @@ fn launches() -> impl Strategy<Value = Launch> {
     let number = prop_oneof![1_u32..4, Just(u32::MAX)];
     (proptest::sample::select(INSTALLATIONS), run, uid, number, 0_u32..3).prop_map(
         |(installation, run, uid, number, placement)| {
-            let slot = Slot { run, uid: Uid8(uid.to_owned()), number };
-            Launch { installation, slot, placement }
+            let attempt_id = AttemptId { run, uid: Uid8(uid.to_owned()), number };
+            Launch { installation, attempt_id, placement }
         },
     )
 }
@@ -106,7 +106,7 @@ fn tokens() -> impl Strategy<Value = Option<String>> {
         1 => ".{0,64}".prop_map(Some),
         6 => launches().prop_map(|launch| Some(launch.token())),
         // Without the installation: the tag `Name` shows this.
-        1 => launches().prop_map(|launch| Some(launch.slot.token(launch.placement))),
+        1 => launches().prop_map(|launch| Some(launch.attempt_id.token(launch.placement))),
         1 => (launches(), prop_oneof![Just(" "), Just("0"), Just("-0"), Just("\n")])
             .prop_map(|(launch, more)| Some(format!("{}{more}", launch.token()))),
         1 => launches().prop_map(|launch| Some(launch.token().to_uppercase())),
@@ -119,7 +119,7 @@ fn sent_for(tags: &[Tag], token: Option<&str>) -> bool {
         let tag = tags.iter().find(|tag| tag.key() == Some(key));
         tag.and_then(Tag::value).unwrap_or_default()
     };
-    let plain = format!("{}-{}-", value("tinqs-ci/slot"), value("tinqs-ci/placement"));
+    let plain = format!("{}-{}-", value("tinqs-ci/attempt"), value("tinqs-ci/placement"));
     // The hash of our own name.
     token.is_some_and(|token| token == format!("{plain}9d1dbc"))
 }
@@ -154,7 +154,7 @@ proptest! {
 fn our_tags_without_our_client_token_are_reported_as_such() {
     let launch = |installation, number, placement| Launch {
         installation,
-        slot: Slot { number, ..slot() },
+        attempt_id: AttemptId { number, ..attempt_id() },
         placement,
     };
     let real = launch(INSTALLATION, 3, 1);
@@ -166,15 +166,15 @@ fn our_tags_without_our_client_token_are_reported_as_such() {
         (real.tags(), Some("fleet-1".to_owned())),
         (real.tags(), Some(launch(INSTALLATION, 2, 1).token())),
         (real.tags(), Some(launch(INSTALLATION, 3, 0).token())),
-        (real.tags(), Some(real.slot.token(1))),
+        (real.tags(), Some(real.attempt_id.token(1))),
         // Another installation's machine, tagged as ours.
         (claimed, Some(launch("another", 3, 1).token())),
     ];
-    let id = InstanceId("i-0123456789abcdef0".to_owned());
+    let id = MachineId("i-0123456789abcdef0".to_owned());
     for (tags, token) in rows {
         let mut instance = seen(tags);
         instance.client_token.clone_from(&token);
-        let tagged = Ownership::TagsOnly(id.clone(), slot());
+        let tagged = Ownership::TagsOnly(id.clone(), attempt_id());
         assert_eq!(ownership(INSTALLATION, &instance), tagged, "{token:?}");
     }
     let mut instance = seen(real.tags());

@@ -1,0 +1,151 @@
+//! Cost of a reconcile with few and with many open runs: the real controller and store, a forge
+//! that answers at once, and no machines.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tinqs_ci::server::Parts;
+use tinqs_ci_local::SystemClock;
+use tinqs_ci_local::process::{Options as Inherited, Processes};
+use tinqs_ci_local::queue::MemoryQueue;
+use tinqs_ci_local::store::Store;
+use tinqs_ci_reconciler::controller::ReconcileOutcome;
+use tinqs_ci_reconciler::model::{
+    AttemptId, Job, JobRef, Registration, Registrations, RunName, Runner, Secret,
+};
+use tinqs_ci_reconciler::ports::{Forge, PortError, Ports, RunStore as _, WaitingJob};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::figure::{Figures, Goal, Result, number, quantile};
+use crate::host::{Host, Options, runtime};
+use crate::{machine, runs};
+
+const FEW: i64 = 1_000;
+const MANY: i64 = 100_000;
+/// Reconciles of one measurement: CPU time is counted in steps of 10 ms, which is half a
+/// microsecond per reconcile.
+const RECONCILES: i64 = 20_000;
+/// Concurrent reconciles, as in the server.
+const AT_ONCE: usize = 16;
+/// Measurements of each size, alternating, so that other load affects both equally.
+const ROUNDS: usize = 15;
+
+pub(crate) fn run(figures: &mut Figures) -> Result<()> {
+    runtime()?.block_on(async {
+        let (few, many) = (World::new(FEW).await?, World::new(MANY).await?);
+        // The first reconcile of a run may write; later ones find it settled.
+        few.reconcile(&[ReconcileOutcome::Acted, ReconcileOutcome::Settled]).await?;
+        many.reconcile(&[ReconcileOutcome::Acted, ReconcileOutcome::Settled]).await?;
+        let (mut beside_few, mut beside_many) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            beside_few.push(few.reconcile(&[ReconcileOutcome::Settled]).await?);
+            beside_many.push(many.reconcile(&[ReconcileOutcome::Settled]).await?);
+        }
+        let (few, many) = (quantile(&beside_few, 0.5), quantile(&beside_many, 0.5));
+        figures.tell("reconcile/cpu_beside_1000", few, "us", Goal::Told);
+        figures.tell("reconcile/cpu_beside_100000", many, "us", Goal::Told);
+        figures.tell("reconcile/ratio", many / few, "x", Goal::Most(1.10));
+        Ok(())
+    })
+}
+
+/// The parts of a server over a full store.
+struct World {
+    parts: Arc<Parts>,
+    runs: i64,
+    _host: Host,
+}
+
+impl World {
+    async fn new(count: i64) -> Result<Self> {
+        let (host, now) = (Host::new()?, Timestamp::now());
+        let all: Vec<_> = (1..=count).map(|job| runs::waiting(job, now)).collect();
+        // One run holds the only seat, so that all others wait at the limit.
+        let settings = host.settings(Options { role: "all", class: "limit = 1" })?;
+        let class = settings.classes.first().ok_or("no class")?;
+        runs::fill(&host.store(), all.iter().cloned()).await?;
+        let store = Store::open(&host.store())?;
+        let limits = tinqs_ci_reconciler::model::SeatLimits { class: class.limit, repo: None };
+        let holder = all.first().ok_or("no run")?.attempt_id(1);
+        if !store.seat(&class.name, &holder, "acme/widget", limits).await? {
+            return Err("the seat is taken".into());
+        }
+        let clock = Arc::new(SystemClock);
+        let processes = Processes::new(&host.machines(), clock.clone(), Inherited::inherit([]))?;
+        let sides = Ports {
+            clock,
+            store: Arc::new(store),
+            queue: Arc::new(MemoryQueue::new()),
+            compute: Arc::new(processes),
+            forge: Arc::new(Still),
+        };
+        let parts = Arc::new(Parts::over(settings, sides, "bench"));
+        Ok(Self { parts, runs: count, _host: host })
+    }
+
+    /// Returns the CPU time of a reconcile in microseconds, user and system.
+    async fn reconcile(&self, expected: &[ReconcileOutcome]) -> Result<f64> {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut under_way = JoinSet::new();
+        let before = machine::cpu(std::process::id())?;
+        for number in 0..RECONCILES {
+            let place = places.clone().acquire_owned().await?;
+            let parts = self.parts.clone();
+            // Spreads over the store and skips the first run, which holds the seat.
+            let name = RunName::job(2 + number * 7919 % (self.runs - 1));
+            under_way.spawn(async move {
+                let began = Instant::now();
+                let report = parts.controller.reconcile(&name).await;
+                parts.telemetry.record(&report, began.elapsed());
+                drop(place);
+                report.result
+            });
+        }
+        while let Some(result) = under_way.join_next().await {
+            let result = result?;
+            if !expected.contains(&result) {
+                return Err(format!("unexpected result of a reconcile: {result:?}").into());
+            }
+        }
+        let spent = machine::cpu(std::process::id())?.saturating_sub(before);
+        Ok(spent.as_secs_f64() * 1e6 / number(usize::try_from(RECONCILES)?))
+    }
+}
+
+/// A forge where every job waits and no runner is registered.
+struct Still;
+
+#[async_trait]
+impl Forge for Still {
+    async fn waiting(&self) -> std::result::Result<Option<Vec<WaitingJob>>, PortError> {
+        Ok(Some(Vec::new()))
+    }
+    async fn job(&self, _: &JobRef) -> std::result::Result<Job, PortError> {
+        Ok(Job::Waiting)
+    }
+    async fn registrations(&self) -> std::result::Result<Registrations, PortError> {
+        Ok(Registrations::Seen(Vec::new()))
+    }
+    async fn registration(&self, _: i64) -> std::result::Result<Option<Registration>, PortError> {
+        Ok(None)
+    }
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> std::result::Result<Runner, PortError> {
+        Ok(Runner {
+            id: 1,
+            uuid: String::new(),
+            name: attempt_id.to_string(),
+            labels: labels.to_vec(),
+            token: Secret::default(),
+        })
+    }
+    async fn retire(&self, _: i64) -> std::result::Result<(), PortError> {
+        Ok(())
+    }
+}

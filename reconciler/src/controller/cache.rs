@@ -1,0 +1,303 @@
+//! The cache of one process. Losing it costs calls, never safety.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::breaker::Breakers;
+use super::displaced::Displaced;
+use super::launch_queue::LaunchQueue;
+use crate::model::{
+    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
+    UnavailableOffering,
+};
+use crate::plan::times::after;
+use crate::ports::PortError;
+
+/// The sweep wakes no run twice within this time.
+const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// How often the store is read while no run is open.
+const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// How often machines, registrations and seats are swept while none of ours exists.
+const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// How often all finished runs are audited.
+const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// The maximum number of cached missing registrations.
+const MISSING_KEPT: usize = 10_000;
+/// The maximum number of cached reclaimed machines.
+const RECLAIMED_KEPT: usize = 10_000;
+
+/// Machines by the run of their attempt ID.
+pub(super) type Machines = HashMap<RunName, Vec<Machine>>;
+/// Registrations by the run of their attempt ID; `None` if the token may not list them.
+pub(super) type Rows = Option<HashMap<RunName, Vec<Registration>>>;
+/// Seats by the run of their attempt ID.
+pub(super) type Seats = HashMap<RunName, Vec<(ClassName, AttemptId)>>;
+
+/// The cache of one process.
+#[derive(Default)]
+pub(super) struct Cache {
+    /// Orders reads: a listing serves a reconcile if it began after that one read its record.
+    tickets: AtomicU64,
+    pub(super) machines: Listing<Machines>,
+    pub(super) rows: Listing<Rows>,
+    pub(super) seats: Listing<Seats>,
+    pub(super) displaced: Displaced,
+    pub(super) breakers: Breakers,
+    pub(super) launch_queue: LaunchQueue,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    missing: HashMap<i64, Timestamp>,
+    unavailable: Vec<UnavailableOffering>,
+    /// Machines that were seen reclaimed: each counts once.
+    reclaimed: BTreeSet<MachineId>,
+    dues: BTreeMap<RunName, Timestamp>,
+    woken: HashMap<RunName, Timestamp>,
+    /// The classes of the last listed machines.
+    classes: BTreeSet<ClassName>,
+    /// Where and when the audit of finished runs continues.
+    audit: (Option<String>, Timestamp),
+    /// When `woken` was last pruned.
+    cleared: Option<Timestamp>,
+    idle: Idle,
+}
+
+/// When nothing was found, as long as this process knows of no change.
+#[derive(Clone, Copy, Default)]
+struct Idle {
+    /// When no run was open or due.
+    nothing_open: Option<Timestamp>,
+    /// When no machine, registration or seat was left either.
+    nothing_left: Option<Timestamp>,
+}
+
+impl Cache {
+    /// Returns a position in the order of reads.
+    pub(super) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a 404 for a registration's ID. Returns since when it is missing.
+    pub(super) fn missing(&self, registration: i64, now: Timestamp) -> Timestamp {
+        let mut inner = self.inner();
+        if inner.missing.len() >= MISSING_KEPT {
+            inner.missing.clear();
+        }
+        *inner.missing.entry(registration).or_insert(now)
+    }
+
+    /// Records that a registration was seen.
+    pub(super) fn there(&self, registration: i64) {
+        self.inner().missing.remove(&registration);
+    }
+
+    /// Marks an offering as unavailable for as long as the cause says.
+    pub(super) fn skip(&self, machine: &MachineSpec, cause: Cause, now: Timestamp) {
+        let until = after(now, cause.remembered_for());
+        let mut inner = self.inner();
+        let same = |s: &UnavailableOffering| s.cause == cause && s.machine.same_capacity(machine);
+        inner.unavailable.retain(|s| s.until > now && !same(s));
+        inner.unavailable.push(UnavailableOffering { machine: machine.clone(), until, cause });
+    }
+
+    /// Records that the cloud reclaimed a machine. It is listed for an hour, and counts once.
+    pub(super) fn reclaimed(&self, id: &MachineId, machine: &MachineSpec, now: Timestamp) {
+        let first = {
+            let mut inner = self.inner();
+            if inner.reclaimed.len() >= RECLAIMED_KEPT {
+                inner.reclaimed.clear();
+            }
+            inner.reclaimed.insert(id.clone())
+        };
+        if first {
+            self.skip(machine, Cause::Reclaimed, now);
+        }
+    }
+
+    /// Returns the offerings that are unavailable now.
+    pub(super) fn unavailable(&self, now: Timestamp) -> Vec<UnavailableOffering> {
+        self.inner().unavailable.iter().filter(|s| s.until > now).cloned().collect()
+    }
+
+    /// Records the classes in the list of machines.
+    pub(super) fn saw_classes<'a>(&self, classes: impl Iterator<Item = &'a ClassName>) {
+        self.inner().classes = classes.cloned().collect();
+    }
+
+    /// Returns the classes in the last list of machines.
+    pub(super) fn seen_classes(&self) -> BTreeSet<ClassName> {
+        self.inner().classes.clone()
+    }
+
+    /// Returns whether it is time to audit finished runs.
+    pub(super) fn audits(&self, now: Timestamp) -> bool {
+        self.inner().audit.1 <= now
+    }
+
+    /// Returns the cursor at which the audit continues; `None`: at the start.
+    pub(super) fn audit_from(&self) -> Option<String> {
+        self.inner().audit.0.clone()
+    }
+
+    /// Records an audited page; after the last one the audit pauses.
+    pub(super) fn audited(&self, next: Option<String>, now: Timestamp) {
+        let rests = if next.is_some() { SignedDuration::ZERO } else { AUDITED_EVERY };
+        self.inner().audit = (next, now + rests);
+    }
+
+    /// Ends idle mode: what was not found may exist now.
+    pub(super) fn reset_idle(&self) {
+        self.inner().idle = Idle::default();
+    }
+
+    /// Records that no run is open or due.
+    pub(super) fn found_nothing_open(&self, now: Timestamp) {
+        self.inner().idle.nothing_open = Some(now);
+    }
+
+    /// Records that no machine, registration or seat is left.
+    pub(super) fn found_nothing_left(&self, now: Timestamp) {
+        self.inner().idle.nothing_left = Some(now);
+    }
+
+    /// Returns whether nothing was open at the last read, however long ago.
+    pub(super) fn was_idle(&self) -> bool {
+        self.inner().idle.nothing_open.is_some()
+    }
+
+    /// Returns whether a poll may skip the store if the forge lists nothing to serve.
+    pub(super) fn nothing_open(&self, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.dues.is_empty() && recent(inner.idle.nothing_open, STORE_READ_EVERY, now)
+    }
+
+    /// Returns whether a sweep may be skipped.
+    pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
+    }
+
+    /// Records that a run was woken; it is due again soon in case the wake-up is lost.
+    pub(super) fn remember_woken(&self, name: &RunName, now: Timestamp) {
+        self.remember_due(name, Some(now + WOKEN_FOR));
+    }
+
+    /// Sets when a run is due; `None`: only after an event.
+    pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
+        let mut inner = self.inner();
+        inner.idle = Idle::default();
+        match due {
+            Some(due) => inner.dues.insert(name.clone(), due),
+            None => inner.dues.remove(name),
+        };
+    }
+
+    /// Makes runs due now, if they are due at all.
+    pub(super) fn bring_forward(&self, names: &BTreeSet<RunName>, now: Timestamp) {
+        let mut inner = self.inner();
+        for name in names {
+            if let Some(due) = inner.dues.get_mut(name) {
+                *due = now.min(*due);
+            }
+        }
+    }
+
+    /// Returns the cached due of a run.
+    pub(super) fn due(&self, name: &RunName) -> Option<Timestamp> {
+        self.inner().dues.get(name).copied()
+    }
+
+    /// Returns the due runs, and postpones each by half a minute.
+    pub(super) fn take_due(&self, now: Timestamp) -> Vec<RunName> {
+        let mut inner = self.inner();
+        let due: Vec<RunName> = inner
+            .dues
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &due {
+            inner.dues.insert(name.clone(), now + WOKEN_FOR);
+        }
+        due
+    }
+
+    /// Returns whether the sweep may wake this run: not twice within 30 s.
+    pub(super) fn may_wake(&self, name: &RunName, now: Timestamp) -> bool {
+        let mut inner = self.inner();
+        let recent = |at: Timestamp| at <= now && now < at + WOKEN_FOR;
+        // Pruned only once in that time: many are woken at once, and each call comes through here.
+        if !inner.cleared.is_some_and(recent) {
+            inner.cleared = Some(now);
+            inner.woken.retain(|_, at| recent(*at));
+        }
+        // A refused wake-up must not postpone the next one: a run named often would never wake.
+        let may = !inner.woken.get(name).is_some_and(|at| recent(*at));
+        if may {
+            inner.woken.insert(name.clone(), now);
+        }
+        may
+    }
+
+    /// Returns the earliest cached due.
+    pub(super) fn earliest_due(&self) -> Option<Timestamp> {
+        self.inner().dues.values().min().copied()
+    }
+}
+
+/// Returns whether `found` is less than `within` ago; false if the clock went back.
+fn recent(found: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
+    found.is_some_and(|at| at <= now && now.duration_since(at) < within)
+}
+
+/// A listing that concurrent reconciles share.
+pub(super) struct Listing<T> {
+    /// One reads at a time. Not `async_lock::Mutex`: its order depends on the wall clock.
+    turn: async_lock::Semaphore,
+    last: Mutex<Option<(u64, Arc<T>)>>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self { turn: async_lock::Semaphore::new(1), last: Mutex::new(None) }
+    }
+}
+
+impl<T> Listing<T> {
+    /// Returns a listing that began after `ticket`: the last one, or a new one that all share.
+    pub(super) async fn after<F>(
+        &self,
+        cache: &Cache,
+        ticket: u64,
+        read: F,
+    ) -> Result<Arc<T>, PortError>
+    where
+        F: Future<Output = Result<T, PortError>>,
+    {
+        let _turn = self.turn.acquire().await;
+        if let Some((begun, listing)) = &*self.last()
+            && *begun > ticket
+        {
+            return Ok(listing.clone());
+        }
+        let begun = cache.ticket();
+        let listing = Arc::new(read.await?);
+        *self.last() = Some((begun, listing.clone()));
+        Ok(listing)
+    }
+    fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! One reconcile: observe, then rounds of plan, free, prepare, put, act, record.
+
+mod free;
+mod launch;
+mod prepare;
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::breaker::LaunchPermit;
+use super::{ActionKind, Controller, Effect, Event, ReconcileOutcome, Report};
+use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Status};
+use crate::mutant::{self, Mutant};
+use crate::plan::{self, Action, Plan, Rule, record};
+use crate::ports::{ErrorKind, Expect, PortError};
+
+/// After this time the rest of a reconcile is dropped, so that no effect lands late.
+const RECONCILE_ENDS_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// The maximum number of rounds, plus two for each machine of the class: a placement is written in
+/// one round and launched in the next, and every answer must be written.
+const ROUNDS: usize = 6;
+
+/// A reconcile in progress.
+struct Reconcile<'a> {
+    controller: &'a Controller,
+    seen: Observation,
+    /// The record in the store.
+    stored: Option<Run>,
+    report: Report,
+    /// Issued effects; each is issued at most once.
+    issued: HashSet<String>,
+    /// The launch permit, until it is used.
+    permit: Option<LaunchPermit>,
+}
+
+/// Why a reconcile stops early.
+enum Stop {
+    /// It took too long.
+    Late,
+    /// A port failed.
+    Port(PortError),
+}
+
+impl From<PortError> for Stop {
+    fn from(error: PortError) -> Self {
+        Self::Port(error)
+    }
+}
+
+impl Controller {
+    /// Reconciles a run. The caller ensures that at most one task of this process reconciles a run
+    /// at a time.
+    pub async fn reconcile(&self, name: &RunName) -> Report {
+        let began_at = self.ports.clock.now();
+        let mut report = Report {
+            name: name.clone(),
+            began_at,
+            result: ReconcileOutcome::Settled,
+            phase_before: None,
+            phase: None,
+            reason: None,
+            class: None,
+            repo: String::new(),
+            effects: Vec::new(),
+            due: None,
+            error: None,
+            events: Vec::new(),
+        };
+        let seen = match self.observe(name).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                fail(&mut report, &error);
+                report.due = Some(began_at + SignedDuration::from_secs(10));
+                self.cache.remember_due(name, report.due);
+                self.cache.launch_queue.reconciled(name, None, None, began_at);
+                return report;
+            }
+        };
+        report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
+        report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
+        report.repo = seen.run.as_ref().map(|r| r.spec.job.repo.clone()).unwrap_or_default();
+        let stored = seen.run.clone();
+        let issued = HashSet::new();
+        let mut reconcile =
+            Reconcile { controller: self, seen, stored, report, issued, permit: None };
+        // Boxed, to keep the futures around it small.
+        match Box::pin(reconcile.go()).await {
+            Ok(()) => {}
+            Err(Stop::Late) => {
+                reconcile.report.result = ReconcileOutcome::Error;
+                reconcile.report.error =
+                    Some("the reconcile took longer than 60 s; the next one continues".to_owned());
+            }
+            Err(Stop::Port(error)) => fail(&mut reconcile.report, &error),
+        }
+        if let Some(run) = &reconcile.stored {
+            self.wake_displaced(run).await;
+        }
+        let report = reconcile.close();
+        self.wake_first(1).await;
+        report
+    }
+}
+
+fn fail(report: &mut Report, error: &PortError) {
+    report.result = if error.kind == ErrorKind::Conflict {
+        ReconcileOutcome::Conflict
+    } else {
+        ReconcileOutcome::Error
+    };
+    report.error = Some(error.to_string());
+}
+
+impl Reconcile<'_> {
+    async fn go(&mut self) -> Result<(), Stop> {
+        let machines = self.seen.class.as_ref().map_or(0, |observed| observed.class.machines.len());
+        for _ in 0..ROUNDS + 2 * machines {
+            let plan = plan::plan(&self.seen);
+            if !self.round(plan).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one round. Returns whether another one may find more to do.
+    async fn round(&mut self, plan: Plan) -> Result<bool, Stop> {
+        let Plan { rule, status, prepare, actions } = plan;
+        let (free, act): (Vec<Action>, Vec<Action>) =
+            actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
+        for action in free {
+            self.free(action).await?;
+        }
+        let Some(status) = status else {
+            for action in act {
+                if action == Action::Remove {
+                    self.remove().await?;
+                }
+            }
+            return Ok(false);
+        };
+        let Some(run) = &mut self.seen.run else { return Ok(false) };
+        let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
+        // In push mode the machine that got a job may be gone already: then the run is finished.
+        let newly_used = rule == Rule::PushConsumed && used(&run.status) != used(&status);
+        let before = std::mem::replace(&mut run.status, status);
+        let mut more = newly_used || matches!(rule, Rule::Reopen | Rule::NextPlacement);
+        if let Some(prepare) = prepare {
+            if !self.admitted(&prepare.class, &prepare.attempt_id).await {
+                // The breaker opened meanwhile: decide again, and write nothing.
+                if let Some(run) = &mut self.seen.run {
+                    run.status = before;
+                }
+                return Ok(true);
+            }
+            let attempt_id = prepare.attempt_id.clone();
+            more = self.prepare(prepare).await?;
+            if more && mutant::on(Mutant::LaunchBeforeRecord) {
+                self.launch(attempt_id, 0).await?;
+            }
+        }
+        self.put(rule).await?;
+        if rule == Rule::NextPlacement {
+            self.recorded();
+        }
+        for action in act {
+            if let Action::Launch { attempt_id, placement } = action {
+                more |= self.launch(attempt_id, placement).await?;
+            }
+        }
+        Ok(more)
+    }
+
+    fn now_in_time(&self) -> Result<Timestamp, Stop> {
+        let now = self.controller.ports.clock.now();
+        let late = now > self.seen.now + RECONCILE_ENDS_AFTER && !mutant::on(Mutant::LateEffects);
+        if late { Err(Stop::Late) } else { Ok(now) }
+    }
+
+    fn note(
+        &mut self,
+        action: ActionKind,
+        target: String,
+        attempt_id: Option<&AttemptId>,
+        rule: Rule,
+        error: Option<&PortError>,
+    ) {
+        self.report.effects.push(Effect {
+            action,
+            target,
+            attempt_id: attempt_id.map(AttemptId::to_string),
+            rule,
+            error: error.map(|e| (e.kind, e.to_string())),
+        });
+        match error {
+            None if self.report.result == ReconcileOutcome::Settled => {
+                self.report.result = ReconcileOutcome::Acted;
+            }
+            Some(error) if !matches!(error.kind, ErrorKind::NoCapacity) => {
+                self.report.result = ReconcileOutcome::Error;
+                self.report.error.get_or_insert_with(|| error.to_string());
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    async fn remove(&mut self) -> Result<(), Stop> {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        self.now_in_time()?;
+        let (name, uid, version) = (stored.name.clone(), stored.uid, stored.version);
+        let result = self.controller.ports.store.remove(&name, uid, version).await;
+        self.note(ActionKind::Remove, name.to_string(), None, Rule::Remove, result.as_ref().err());
+        result?;
+        self.seen.run = None;
+        self.stored = None;
+        Ok(())
+    }
+
+    /// Records that this reconcile has written the current placement.
+    fn recorded(&mut self) {
+        let attempt = self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref());
+        self.seen.recorded_here = attempt.map(|a| (a.number, a.current()));
+    }
+
+    /// Writes the record if more than its due changed.
+    async fn put(&mut self, rule: Rule) -> Result<(), Stop> {
+        let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
+        if !record::worth_writing(stored, &run.status, self.seen.now) {
+            return Ok(());
+        }
+        self.now_in_time()?;
+        let run = run.clone();
+        let result =
+            self.controller.ports.store.put(&run, Expect::At(stored.uid, stored.version)).await;
+        self.note(ActionKind::Put, run.name.to_string(), None, rule, result.as_ref().err());
+        let version = result?;
+        let before = stored_phase(self.stored.as_ref());
+        self.events(before, &run);
+        if before != Some(Phase::Finished) && !run.is_open() {
+            self.wake_dependents(&run).await;
+        }
+        let run = Run { version, ..run };
+        self.seen.run = Some(run.clone());
+        self.stored = Some(run);
+        Ok(())
+    }
+
+    /// Wakes the runs that need this finished one.
+    async fn wake_dependents(&self, run: &Run) {
+        for name in &run.spec.needed_by {
+            // After a lost wake-up they continue at their due, within a minute.
+            let _ = self.controller.ports.queue.wake(name).await;
+        }
+    }
+
+    fn events(&mut self, before: Option<Phase>, run: &Run) {
+        let after = run.status.phase;
+        if before == Some(after) {
+            return;
+        }
+        match (after, run.status.outcome) {
+            (Phase::Running, _) => {
+                let waited = self.seen.now.duration_since(run.status.waiting_since);
+                self.report.events.push(Event::Started { waited_seconds: waited.as_secs() });
+            }
+            (Phase::Finished, Some(outcome)) => {
+                self.report.events.push(Event::Finished { outcome })
+            }
+            (Phase::Finished, None) | (Phase::Waiting | Phase::Starting, _) => {}
+        }
+    }
+
+    /// Completes the report, and caches the due of the run.
+    fn close(self) -> Report {
+        let Self { controller, seen, stored, mut report, issued: _, permit } = self;
+        if let Some(permit) = permit {
+            controller.cache.breakers.unused(&permit, controller.ports.clock.now());
+        }
+        let run = seen.run.as_ref();
+        report.phase = stored_phase(stored.as_ref());
+        report.reason = run.and_then(|r| r.status.reason());
+        report.due = match report.result {
+            ReconcileOutcome::Conflict => Some(seen.now),
+            ReconcileOutcome::Error => {
+                let soon = seen.now + SignedDuration::from_secs(15);
+                run.map(|r| if r.is_open() { r.status.due.min(soon) } else { soon })
+            }
+            ReconcileOutcome::Settled | ReconcileOutcome::Acted => {
+                run.filter(|r| record::is_due_soon(r, &r.status)).map(|r| r.status.due)
+            }
+        };
+        controller.cache.remember_due(&report.name, report.due);
+        controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
+        if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
+            controller.cache.breakers.holds(class, &report.name);
+        }
+        report
+    }
+}
+
+fn stored_phase(run: Option<&Run>) -> Option<Phase> {
+    run.map(|r| r.status.phase)
+}

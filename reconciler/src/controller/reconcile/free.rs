@@ -1,0 +1,99 @@
+//! Terminates and frees things, and wakes the runs that can proceed then.
+
+use super::{Reconcile, Stop};
+use crate::controller::ActionKind;
+use crate::model::{ClassName, MachineState, Registrations, serving};
+use crate::plan::Action;
+
+impl Reconcile<'_> {
+    /// Terminates or frees one thing. A failure does not prevent the other actions.
+    pub(super) async fn free(&mut self, action: Action) -> Result<(), Stop> {
+        if !self.issued.insert(format!("{action:?}")) {
+            return Ok(());
+        }
+        self.now_in_time()?;
+        let ports = &self.controller.ports;
+        match action {
+            Action::Unseat { class, attempt_id, rule } => {
+                let result = ports.store.unseat(&class, &attempt_id).await;
+                self.note(
+                    ActionKind::Unseat,
+                    class.to_string(),
+                    Some(&attempt_id),
+                    rule,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    self.seen.seats.retain(|(c, s)| !(*c == class && *s == attempt_id));
+                    self.wake_oldest(&class).await;
+                }
+            }
+            Action::Retire { id, attempt_id, rule } => {
+                let result = ports.forge.retire(id).await;
+                self.note(
+                    ActionKind::Retire,
+                    id.to_string(),
+                    Some(&attempt_id),
+                    rule,
+                    result.as_ref().err(),
+                );
+                if let (Ok(()), Registrations::Seen(rows)) = (result, &mut self.seen.registrations)
+                {
+                    rows.retain(|r| r.id != id);
+                }
+            }
+            Action::Terminate { id, attempt_id, rule } => {
+                let result = ports.compute.terminate(&id).await;
+                self.note(
+                    ActionKind::Terminate,
+                    id.to_string(),
+                    Some(&attempt_id),
+                    rule,
+                    result.as_ref().err(),
+                );
+                if result.is_ok() {
+                    let ended = self.seen.machines.iter_mut().filter(|m| m.id == id);
+                    ended.for_each(|m| m.state = MachineState::Ending);
+                }
+            }
+            Action::Launch { .. } | Action::Remove => {}
+        }
+        Ok(())
+    }
+
+    /// Wakes the runs that have waited longest and now fit, after a seat became free.
+    async fn wake_oldest(&self, class: &ClassName) {
+        let ports = &self.controller.ports;
+        let settings = self.controller.settings();
+        let Some(class) = settings.classes.iter().find(|c| c.name == *class) else { return };
+        let (Ok(open), Ok(seats)) =
+            (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
+        else {
+            // They are due within 5 minutes anyway.
+            return;
+        };
+        let mut waiting: Vec<_> = open
+            .into_iter()
+            .filter(|run| {
+                run.at_limit
+                    && serving(&settings.classes, &run.runs_on)
+                        .is_some_and(|c| c.name == class.name)
+            })
+            .collect();
+        waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
+        let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
+        for run in waiting {
+            let of_repo = taken.iter().filter(|repo| **repo == run.repo).count();
+            let full =
+                |limit: Option<u32>, count: usize| limit.is_some_and(|l| count >= l as usize);
+            if full(class.limit, taken.len()) {
+                break;
+            }
+            if !full(class.repo_limit, of_repo) {
+                taken.push(run.repo);
+                // After a lost wake-up the run continues at its due.
+                let _ = ports.queue.wake(&run.name).await;
+            }
+        }
+    }
+}

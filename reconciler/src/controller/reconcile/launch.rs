@@ -1,0 +1,174 @@
+//! Launches: the permit, the call, and what its result means for others.
+
+use jiff::Timestamp;
+
+use super::{Reconcile, Stop};
+use crate::controller::{ActionKind, Event};
+use crate::model::{
+    Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, MachineState, Refusal,
+};
+use crate::mutant::{self, Mutant};
+use crate::plan::{Rule, record};
+use crate::ports::{ErrorKind, PortError};
+
+impl Reconcile<'_> {
+    /// Returns whether this reconcile may launch for an attempt. If the breaker of its class is
+    /// open, the observation shows it from now on.
+    pub(super) async fn admitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {
+        if self.permit.as_ref().is_some_and(|permit| permit.holds_for(class, attempt_id)) {
+            return true;
+        }
+        let Self { controller, seen, permit, .. } = self;
+        let clock = &*controller.ports.clock;
+        // Never wait for one class while others wait for this reconcile in another.
+        if let Some(unused) = permit.take() {
+            controller.cache.breakers.unused(&unused, clock.now());
+        }
+        match controller.cache.breakers.admit(class, attempt_id, clock).await {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                true
+            }
+            Err(breaker) => {
+                let observed = seen.class.as_mut();
+                if let Some(own) = observed.filter(|own| own.class.name == *class) {
+                    own.breaker = Some(breaker);
+                }
+                false
+            }
+        }
+    }
+
+    /// Launches a recorded machine. Returns whether there is a result to record.
+    pub(super) async fn launch(
+        &mut self,
+        attempt_id: AttemptId,
+        placement: u32,
+    ) -> Result<bool, Stop> {
+        let Some(attempt) = self.seen.run.as_ref().and_then(|r| r.status.attempt.clone()) else {
+            return Ok(false);
+        };
+        if !self.issued.insert(attempt_id.token(placement)) {
+            return Ok(false);
+        }
+        if !self.admitted(&attempt.class, &attempt_id).await {
+            self.held(&attempt, placement);
+            return Ok(true);
+        }
+        self.now_in_time()?;
+        #[cfg(feature = "mutants")]
+        let attempt = if mutant::on(Mutant::TodaysRecipe) {
+            let class = self.seen.class.as_ref().map(|observed| &observed.class);
+            crate::plan::mutations::todays_recipe(attempt, placement, class)
+        } else {
+            attempt
+        };
+        let result = self.controller.ports.compute.launch(&attempt_id, placement, &attempt).await;
+        let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
+        self.note(
+            ActionKind::Launch,
+            target,
+            Some(&attempt_id),
+            Rule::Launch,
+            result.as_ref().err(),
+        );
+        // Those that wait for this answer continue, even if it is too late for this reconcile.
+        self.learn(&attempt, placement, result.as_ref().err());
+        self.permit = None;
+        let now = self.now_in_time()?;
+        let Some(run) = &mut self.seen.run else { return Ok(false) };
+        match result {
+            Ok(mut machine) => {
+                if mutant::on(Mutant::DeadTokenLives) {
+                    machine.state = MachineState::Booting;
+                }
+                record::launched(&mut run.status, placement, &machine, now);
+                self.record_seen(machine);
+            }
+            Err(error) => record::not_launched(&mut run.status, placement, error.kind, now),
+        }
+        Ok(true)
+    }
+
+    /// Handles a placement without a launch permit. If this reconcile recorded it, nobody has
+    /// requested it, and it ends like a refusal. Otherwise somebody may have, and it waits.
+    fn held(&mut self, attempt: &Attempt, placement: u32) {
+        let now = self.controller.ports.clock.now();
+        let breaker = self.controller.cache.breakers.open_breaker(&attempt.class, None, now);
+        let here = self.seen.recorded_here == Some((attempt.number, placement));
+        if let (Some(breaker), true, Some(run)) = (breaker, here, &mut self.seen.run) {
+            record::refused(&mut run.status, placement, breaker.why, now);
+        }
+    }
+
+    fn record_seen(&mut self, machine: Machine) {
+        self.seen.machines.retain(|m| m.id != machine.id);
+        self.seen.machines.push(machine);
+    }
+
+    /// Caches what the result of a launch means for others.
+    fn learn(&mut self, attempt: &Attempt, placement: u32, error: Option<&PortError>) {
+        let now = self.controller.ports.clock.now();
+        let index = usize::try_from(placement).unwrap_or(usize::MAX);
+        let Some(asked) = attempt.placements.get(index).map(|placement| &placement.machine) else {
+            return;
+        };
+        let cache = &self.controller.cache;
+        let cause = error.and_then(|error| error.cause);
+        match (error, cause) {
+            (None, _) => self.goes_on(&attempt.class, now),
+            (Some(PortError { kind: ErrorKind::NoCapacity, .. }), cause) => {
+                cache.skip(asked, cause.unwrap_or_default(), now);
+                self.goes_on(&attempt.class, now);
+            }
+            (Some(PortError { kind: ErrorKind::Limit, .. }), _) => {
+                cache.skip(asked, Cause::Quota, now);
+                let class = self.seen.class.as_ref().map(|observed| &observed.class);
+                let class = class.filter(|class| class.name == attempt.class);
+                let beside = |m: &&MachineSpec| m.market == asked.market && !m.same_capacity(asked);
+                for machine in class.into_iter().flat_map(|c| &c.machines).filter(beside) {
+                    cache.skip(machine, Cause::Quota, now);
+                }
+                self.goes_on(&attempt.class, now);
+            }
+            (Some(PortError { kind: ErrorKind::Denied | ErrorKind::Invalid, .. }), Some(cause)) => {
+                if cause != Cause::Attempt {
+                    cache.skip(asked, cause, now);
+                }
+            }
+            (Some(error @ PortError { kind: ErrorKind::Denied, .. }), None) => {
+                self.stops(&attempt.class, Refusal::Denied, error, now);
+            }
+            (Some(error @ PortError { kind: ErrorKind::Invalid, .. }), None) => {
+                self.stops(&attempt.class, Refusal::Invalid, error, now);
+            }
+            // Ambiguous or not sent: this says nothing about others.
+            (Some(_), _) => return,
+        }
+        let Self { controller, seen, .. } = self;
+        if let Some(observed) = &mut seen.class {
+            let name = &observed.class.name;
+            observed.breaker = controller.cache.breakers.open_breaker(name, None, now);
+            observed.unavailable = controller.cache.unavailable(now);
+        }
+    }
+
+    /// Closes the class's breaker after an accepted launch.
+    fn goes_on(&mut self, class: &ClassName, now: Timestamp) {
+        let cache = &self.controller.cache;
+        let Some(closed) = cache.breakers.accepted(class) else { return };
+        cache.bring_forward(&closed.held, now);
+        let seconds = now.duration_since(closed.since).as_secs();
+        self.report
+            .events
+            .push(Event::BreakerClosed { class: class.clone(), open_seconds: seconds });
+    }
+
+    /// Opens the class's breaker after a refusal that an operator must fix.
+    fn stops(&mut self, class: &ClassName, why: Refusal, error: &PortError, now: Timestamp) {
+        let breakers = &self.controller.cache.breakers;
+        let message = error.message.clone();
+        let Some(breaker) = breakers.refused(class, why, message, now) else { return };
+        self.report.events.push(Event::BreakerOpened { class: class.clone(), breaker });
+    }
+}

@@ -1,0 +1,86 @@
+//! The forge's answers that `doctor` checks.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_gitea::Config;
+use tinqs_ci_gitea::client::{Client, Hook, Rights};
+use tinqs_ci_gitea::demand;
+use tinqs_ci_gitea::version::Version;
+use tinqs_ci_reconciler::ports::{Forge as _, PortError};
+
+use crate::settings::Settings;
+
+/// The forge's answers; errors as messages.
+#[derive(Clone, Debug)]
+pub struct ForgeAnswers {
+    /// The version.
+    pub version: Result<Version, String>,
+    /// How far the forge's clock is ahead of this host's; `None` if unknown.
+    pub ahead: Option<SignedDuration>,
+    /// The lists that the token can read.
+    pub rights: Result<Rights, String>,
+    /// Whether runners can be registered.
+    pub registration: Result<(), String>,
+    /// The webhooks of the scope.
+    pub hooks: Result<Vec<Hook>, String>,
+    /// The labels of each waiting job.
+    pub queued: Result<Vec<Vec<String>>, String>,
+}
+
+fn said(error: &PortError) -> String {
+    error.message.clone()
+}
+
+impl ForgeAnswers {
+    /// Queries the forge. Changes nothing there.
+    pub async fn gather(forge: &Config) -> Self {
+        let client = match Client::new(forge) {
+            Ok(client) => client,
+            Err(error) => return Self::none(&error.to_string()),
+        };
+        let version = match client.version().await {
+            Ok(version) => version,
+            Err(error) => return Self::none(&said(&error)),
+        };
+        if demand::unsupported(forge.demand, &version).is_some() {
+            return Self { version: Ok(version), ..Self::none("not asked") };
+        }
+        let asked = Timestamp::now();
+        let told = client.server_time().await.ok().flatten();
+        let registration = match &forge.runner_token {
+            Some(_) => Ok(()),
+            None => client.registration_token().await.map(drop).map_err(|e| said(&e)),
+        };
+        let queued = client.waiting().await.map_err(|e| said(&e));
+        Self {
+            version: Ok(version),
+            // In whole seconds.
+            ahead: told.map(|told| told.duration_since(asked)),
+            rights: client.rights().await.map_err(|e| said(&e)),
+            registration,
+            hooks: client.hooks().await.map_err(|e| said(&e)),
+            queued: queued
+                .map(|jobs| jobs.unwrap_or_default().into_iter().map(|j| j.runs_on).collect()),
+        }
+    }
+
+    pub(super) fn none(why: &str) -> Self {
+        let why = || why.to_owned();
+        Self {
+            version: Err(why()),
+            ahead: None,
+            rights: Err(why()),
+            registration: Err(why()),
+            hooks: Err(why()),
+            queued: Err(why()),
+        }
+    }
+}
+
+/// Returns the webhook that, by its address, leads to this server.
+pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
+    let port = settings.server.listen.port();
+    hooks.iter().find(|hook| {
+        let Ok(url) = reqwest::Url::parse(&hook.url) else { return false };
+        url.path() == "/webhook" || url.port_or_known_default() == Some(port)
+    })
+}
