@@ -92,8 +92,8 @@ pub async fn backends(
         QueueUrl::Memory => Arc::new(MemoryQueue::new()),
         QueueUrl::Sqs(url) => aws::sqs(url, &settings.compute, owners).await?,
     };
-    let client =
-        Client::new(&settings.forge).map_err(|error| BackendError::new("forge", &error))?;
+    let client = Client::new(&settings.forge, clock.clone())
+        .map_err(|error| BackendError::new("forge", &error))?;
     let demand = Arc::new(DemandSource::new(Arc::new(client), DemandConfig::of(&settings.forge)));
     choose_demand(&demand).await?;
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 use tinqs_ci::settings::Settings;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
@@ -63,7 +64,7 @@ impl Host {
 
     /// Returns the forge behind the wire.
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
-        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forge.lock()
     }
 
     /// Returns the store's directory.

@@ -11,7 +11,9 @@ mod report;
 mod settings;
 mod sweep;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::ports::Ports;
 use cache::Cache;
@@ -39,7 +41,7 @@ impl Controller {
 
     /// Returns the current settings.
     pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.settings.read().clone()
     }
 
     /// Replaces the settings. Classes that changed may launch again at once.
@@ -50,7 +52,7 @@ impl Controller {
             let held = self.cache.breakers.reset(&class.name, now);
             self.cache.bring_forward(&held, now);
         }
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.settings.write() = Arc::new(settings);
         self.cache.reset_idle();
     }
 

@@ -26,10 +26,11 @@ mod xml;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 use tinqs_ci_reconciler::ports::Clock;
 use tokio::task::JoinHandle;

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::ports::Clock;
 
 use crate::clock::Virtual;
@@ -34,7 +35,7 @@ struct Inner {
 
 impl Scheduler {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Returns the current time.
@@ -112,7 +113,7 @@ struct TaskWaker {
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ready = self.ready.lock();
         if !ready.contains(&self.id) {
             ready.push_back(self.id);
         }
@@ -154,7 +155,7 @@ impl Executor {
         let mut crashed = Vec::new();
         self.absorb(&mut crashed);
         loop {
-            let id = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let id = self.ready.lock().pop_front();
             let Some(id) = id else { return crashed };
             let Some(mut running) = self.tasks.remove(&id) else { continue };
             let paused = self.scheduler.inner().paused.get(&running.group).copied();
@@ -251,11 +252,11 @@ mod tests {
             let (own, said) = (scheduler.clone(), said.clone());
             scheduler.spawn(1, async move {
                 own.sleep(SignedDuration::from_secs(seconds)).await;
-                said.lock().unwrap().push(own.now().as_second());
+                said.lock().push(own.now().as_second());
             });
         }
         assert!(run_to(&mut executor, at(10)).is_empty());
-        assert_eq!(*said.lock().unwrap(), [1, 2, 3]);
+        assert_eq!(*said.lock(), [1, 2, 3]);
         assert_eq!(executor.next_timer(), None);
     }
 
@@ -268,7 +269,7 @@ mod tests {
             let (own, said) = (scheduler.clone(), said.clone());
             scheduler.spawn(group, async move {
                 own.sleep(SignedDuration::from_secs(5)).await;
-                said.lock().unwrap().push(group);
+                said.lock().push(group);
             });
         }
         let own = scheduler.clone();
@@ -278,7 +279,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         assert_eq!(run_to(&mut executor, at(10)), [1]);
-        assert_eq!(*said.lock().unwrap(), [2]);
+        assert_eq!(*said.lock(), [2]);
         assert_eq!(executor.next_timer(), None);
     }
 
@@ -290,11 +291,11 @@ mod tests {
         let (own, told) = (scheduler.clone(), said.clone());
         scheduler.spawn(1, async move {
             own.sleep(SignedDuration::from_secs(1)).await;
-            told.lock().unwrap().push(own.now().as_second());
+            told.lock().push(own.now().as_second());
         });
         scheduler.pause(1, at(60));
         run_to(&mut executor, at(100));
         // The task had not started before the pause.
-        assert_eq!(*said.lock().unwrap(), [61]);
+        assert_eq!(*said.lock(), [61]);
     }
 }

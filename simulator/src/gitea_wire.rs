@@ -16,10 +16,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 pub use faults::{Fault, Faults, Mixture};
@@ -127,11 +128,11 @@ struct State {
 
 impl Shared {
     fn forge(&self) -> MutexGuard<'_, Forge> {
-        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forge.lock()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn now(&self) -> Timestamp {
@@ -213,7 +214,7 @@ impl Wire {
     /// for `resume`.
     pub async fn stop(&self) {
         self.shared.state().stopped = true;
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self.running.lock().take();
         let Some(Running { mut server, pump, stop }) = running else { return };
         pump.abort();
         // The server may have stopped already.
@@ -227,7 +228,7 @@ impl Wire {
 
     /// Serves again on the same port after `stop`.
     pub fn resume(&self) -> io::Result<()> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock();
         if running.is_none() {
             *running = Some(Self::serve(&self.shared, self.address.port())?.1);
         }
@@ -283,7 +284,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         self.shared.state().stopped = true;
-        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self.running.get_mut().take();
         if let Some(Running { server: _, pump, stop }) = running {
             pump.abort();
             let _ = stop.send(());

@@ -6,12 +6,11 @@ use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
+use parking_lot::Mutex;
 use tinqs_ci_simulator::play::{Outcome, Profile, chronicle, run};
-use tinqs_ci_simulator::world::lock;
 
 use summary::Summary;
 
@@ -111,7 +110,7 @@ fn play(arguments: &Arguments, profiles: &[Profile]) -> Summary {
                     }
                     let seed = arguments.first_seed.wrapping_add(index);
                     let outcome = run(seed, profile_of(profiles, seed));
-                    let mut summary = lock(&summary);
+                    let mut summary = summary.lock();
                     summary.add(&outcome);
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     tell(arguments, &outcome, done, summary.broken(), terminal);
@@ -119,7 +118,7 @@ fn play(arguments: &Arguments, profiles: &[Profile]) -> Summary {
             });
         }
     });
-    summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    summary.into_inner()
 }
 
 /// Prints progress: the counter on a terminal, and each violation at once.

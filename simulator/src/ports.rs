@@ -11,15 +11,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
 
 use crate::executor::{Group, Scheduler};
 use crate::faults::{OngoingFault, Port};
 use crate::schedule::ScheduledFault;
-use crate::world::{Shared, World, lock};
+use crate::world::{Shared, World};
 
 pub(crate) use forge::{hint, waiting_job};
 
@@ -108,7 +109,7 @@ impl SimulatedPorts {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
+        self.world.lock()
     }
 
     /// Makes a call: suspend, effect, suspend. The effect receives the start time of the call.

@@ -11,11 +11,12 @@ mod settings;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -98,21 +99,17 @@ struct Shared {
     url: OnceLock<String>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn no_queue() -> Fault {
     Fault::new("QueueDoesNotExist", "The specified queue does not exist.")
 }
 
 impl Shared {
     fn queues(&self) -> MutexGuard<'_, BTreeMap<String, Queue>> {
-        lock(&self.queues)
+        self.queues.lock()
     }
 
     fn queue_faults(&self) -> QueueFaults {
-        lock(&self.queue_faults).clone()
+        self.queue_faults.lock().clone()
     }
 
     fn url_of(&self, name: &str) -> String {
@@ -314,7 +311,7 @@ impl SqsWire {
 
     /// Changes the faults of messages from now on.
     pub fn queue_faults(&self, queue_faults: QueueFaults) {
-        *lock(&self.shared.queue_faults) = queue_faults;
+        *self.shared.queue_faults.lock() = queue_faults;
     }
 
     /// Returns the bodies of all messages in a queue, including hidden ones, oldest first.

@@ -4,9 +4,10 @@ mod records;
 mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     Class, MachineSpec, Market, Outcome as RunOutcome, RunName, serving,
 };
@@ -79,11 +80,6 @@ pub struct World {
 /// The world, shared by all its users.
 pub type Shared = Arc<Mutex<World>>;
 
-/// Locks the world. Ignores poisoning: a panic elsewhere is reported by its own test.
-pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl World {
     /// Creates a world with a forge and no faults. `seed` decides everything random.
     pub fn new(seed: u64, clock: Arc<dyn Clock>, forge: Arc<Mutex<Forge>>) -> Self {
@@ -116,7 +112,7 @@ impl World {
 
     /// Locks the forge.
     pub fn forge(&self) -> MutexGuard<'_, Forge> {
-        lock(&self.forge)
+        self.forge.lock()
     }
 
     /// Records an event.
@@ -141,7 +137,7 @@ impl World {
             self.cloud.config.tokens = !self.faults.at(now).no_tokens;
         }
         let forge = self.forge.clone();
-        let mut forge = lock(&forge);
+        let mut forge = forge.lock();
         if !self.periods.is_empty() {
             forge.config.mute_until = self.ends_at(now, OngoingFault::Mute);
             forge.config.down_until = self.ends_at(now, OngoingFault::Down(Port::Forge));

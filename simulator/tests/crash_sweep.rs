@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
 use tinqs_ci_simulator::faults::{FaultProfile, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
@@ -105,7 +105,7 @@ fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
                     let Some(case) = cases.get(index) else { return };
                     let (outcome, schedule) = run_scheduled(SEED, profile, Schedule::of(case));
                     if let Some(what) = wrong(&outcome, &schedule, case, jobs) {
-                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut failed = failed.lock();
                         failed.push(format!("{}: {case:?}: {what}", profile.name));
                     }
                     let last = case.last().map(|(place, _)| *place);
@@ -114,12 +114,12 @@ fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
                         Some(last) => calls.skip_while(|p| *p != last).skip(1).collect(),
                         None => calls.collect(),
                     };
-                    after.lock().unwrap_or_else(PoisonError::into_inner).insert(index, calls);
+                    after.lock().insert(index, calls);
                 }
             });
         }
     });
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed = failed.into_inner();
     assert!(
         failed.is_empty(),
         "{} of {} cases:\n{}",
@@ -127,7 +127,7 @@ fn sweep(profile: &Profile, cases: &[Case], jobs: usize) -> Vec<Vec<Place>> {
         cases.len(),
         failed.iter().take(3).cloned().collect::<Vec<_>>().join("\n")
     );
-    after.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    after.into_inner().into_values().collect()
 }
 
 /// Extends each case by one fault at each call after its last.

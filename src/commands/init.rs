@@ -7,6 +7,7 @@ mod write;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tinqs_ci_reconciler::model::Secret;
 
@@ -17,6 +18,7 @@ use tinqs_ci_gitea::client::{Access, Client, Rights};
 use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 pub use aws::set_up_aws;
@@ -212,7 +214,7 @@ fn client(
     token: Option<&Secret>,
     scope: &Scope,
 ) -> Result<Client, tinqs_ci_gitea::client::Error> {
-    Client::new(&Config {
+    let config = Config {
         url: url.to_owned(),
         machine_url: None,
         token: token.cloned(),
@@ -223,7 +225,8 @@ fn client(
         scope: scope.clone(),
         poll_every: jiff::SignedDuration::from_secs(10),
         sweep_every: jiff::SignedDuration::from_secs(60),
-    })
+    };
+    Client::new(&config, Arc::new(SystemClock))
 }
 
 fn token(

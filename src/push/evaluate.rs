@@ -101,7 +101,7 @@ pub async fn evaluate(
         Some((_, sha)) => texts(client, &trigger_event.repo, sha, &mut notes).await?,
         None => None,
     };
-    let read = Read { head, base: base.unwrap_or_default(), cache: client.said() };
+    let read = Read { head, base: base.unwrap_or_default(), cache: client.workflow_cache() };
     let mut context = context(&trigger_event, &read);
     let unknown = Changed::Unknown(NOT_READ.to_owned());
     let mut notified = judge(&trigger_event, &read, &unknown, &context, dialect);

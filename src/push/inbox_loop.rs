@@ -1,10 +1,11 @@
 //! The loop of push mode: evaluates the inbox and creates runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::serving;
@@ -215,7 +216,7 @@ impl Pushes {
         };
         pass.told.push((result, took));
         if over {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            self.failed.lock().remove(&key);
             if let Err(error) = self.inbox.take_out(&key).await {
                 // It is evaluated again, which changes nothing.
                 tracing::warn!(error = %error, "cannot remove evaluated push, will retry");
@@ -263,12 +264,12 @@ impl Pushes {
     }
 
     fn is_early(&self, key: &str, now: Timestamp) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock();
         failed.get(key).is_some_and(|(_, at)| *at > now)
     }
 
     fn put_off(&self, key: &str, now: Timestamp) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         let (times, at) = failed.entry(key.to_owned()).or_insert((0, now));
         let wait = (SOON * (1 << (*times).min(6))).min(LATE);
         *times += 1;

@@ -108,8 +108,9 @@ fn is_hostile(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
+    use parking_lot::Mutex;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -119,7 +120,7 @@ mod tests {
 
     impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -140,7 +141,7 @@ mod tests {
             tracing::info!(repo, run = "job-1", class, machines = 3, %error, "reconciled run");
             tracing::warn!("{HOSTILE}");
         });
-        let bytes = buffer.0.lock().expect("no panic").clone();
+        let bytes = buffer.0.lock().clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
 

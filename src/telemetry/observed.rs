@@ -1,11 +1,12 @@
 //! Decorates the ports: counts and times each call, and records the last contact.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, Job, JobRef, Machine, MachineId, Registration, Registrations,
     Run, RunName, Runner, SeatLimits, Uid,
@@ -53,21 +54,16 @@ pub struct Seen {
     registrations: Mutex<Option<(Timestamp, Registrations)>>,
 }
 
-/// Locks plain data, which stays usable after a panic elsewhere.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Contacts {
     /// Returns the last contact with a service of [`SERVICES`].
     pub fn of(&self, service: &str) -> Contact {
         let index = SERVICES.iter().position(|name| *name == service);
-        index.map(|index| lock(&self.0)[index]).unwrap_or_default()
+        index.map(|index| self.0.lock()[index]).unwrap_or_default()
     }
 
     fn note(&self, service: &str, error: Option<ErrorKind>, now: Timestamp) {
         let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
-        let contact = &mut lock(&self.0)[index];
+        let contact = &mut self.0.lock()[index];
         match error {
             // A refusal shows that the service is reachable and works.
             None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
@@ -86,12 +82,12 @@ impl Contacts {
 impl Seen {
     /// Returns the last listed machines and the time of the listing; empty before the first one.
     pub fn machines(&self) -> (Option<Timestamp>, Vec<Machine>) {
-        lock(&self.machines).clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
+        self.machines.lock().clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
     }
 
     /// Returns the last listed registrations and the time of the listing; empty before the first.
     pub fn registrations(&self) -> (Option<Timestamp>, Vec<Registration>) {
-        let seen = lock(&self.registrations).clone();
+        let seen = self.registrations.lock().clone();
         seen.map_or((None, Vec::new()), |(at, all)| (Some(at), all.seen().to_vec()))
     }
 }
@@ -217,7 +213,7 @@ impl Compute for Observed<dyn Compute> {
         let answer = self.call("compute", "list", self.inner.list()).await;
         let now = self.listed("compute", &answer);
         if let Ok(all) = &answer {
-            *lock(&self.telemetry.seen.machines) = Some((now, all.clone()));
+            *self.telemetry.seen.machines.lock() = Some((now, all.clone()));
         }
         answer
     }
@@ -256,7 +252,7 @@ impl Forge for Observed<dyn Forge> {
         let answer = self.call("forge", "registrations", self.inner.registrations()).await;
         let now = self.listed("forge", &answer);
         if let Ok(all) = &answer {
-            *lock(&self.telemetry.seen.registrations) = Some((now, all.clone()));
+            *self.telemetry.seen.registrations.lock() = Some((now, all.clone()));
         }
         answer
     }

@@ -5,10 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
@@ -117,7 +118,7 @@ impl Host {
     }
 
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
-        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forge.lock()
     }
 
     /// Starts `tinqs-ci serve` and waits until it is ready.

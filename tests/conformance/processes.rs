@@ -19,11 +19,11 @@ use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
 use tinqs_ci_testing::make::{attempt, attempt_id, process, run, until};
 
 /// The host's clock, ahead by a duration that the test sets.
-struct Ahead(std::sync::Mutex<SignedDuration>);
+struct Ahead(parking_lot::Mutex<SignedDuration>);
 
 impl Clock for Ahead {
     fn now(&self) -> Timestamp {
-        Timestamp::now() + *self.0.lock().unwrap()
+        Timestamp::now() + *self.0.lock()
     }
 }
 
@@ -35,7 +35,7 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        Self { fake: Fake::new(), clock: Arc::new(Ahead(std::sync::Mutex::default())) }
+        Self { fake: Fake::new(), clock: Arc::new(Ahead(parking_lot::Mutex::default())) }
     }
 
     fn dir(&self) -> std::path::PathBuf {
@@ -110,9 +110,9 @@ async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
     .await;
 
     // An ended machine is listed for half an hour.
-    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(29);
+    *host.clock.0.lock() = SignedDuration::from_mins(29);
     assert_eq!(listed(&machines, &machine).await.len(), 1);
-    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(31);
+    *host.clock.0.lock() = SignedDuration::from_mins(31);
     until("it is forgotten", async || {
         machines.list().await.unwrap();
         (entries() == 0).then_some(())
@@ -259,7 +259,7 @@ async fn another_controller() {
         ],
         ..Options::inherit([])
     };
-    let clock = Arc::new(Ahead(std::sync::Mutex::default()));
+    let clock = Arc::new(Ahead(parking_lot::Mutex::default()));
     let machines = Processes::new(&Path::new(&dir).join("machines"), clock, options).unwrap();
     launch(&machines, &attempt_id(own_id(), 1)).await;
     assert_eq!(store.put(&run(1, "o/r"), Expect::Absent).await.unwrap(), 1);
@@ -398,7 +398,7 @@ async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
     }
     let left = || std::fs::read_dir(host.dir()).unwrap().count();
     assert_eq!((machines.list().await.unwrap(), left()), (Vec::new(), 3));
-    *host.clock.0.lock().unwrap() = SignedDuration::from_mins(31);
+    *host.clock.0.lock() = SignedDuration::from_mins(31);
     until("all is gone", async || {
         machines.list().await.unwrap();
         (left() == 0).then_some(())

@@ -1,8 +1,9 @@
 //! Trigger events evaluated against a simulated forge: the started runs and the number of calls.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci::push::evaluate::{Evaluated, evaluate, nothing};
 use tinqs_ci::push::runs;

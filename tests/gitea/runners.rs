@@ -1,10 +1,11 @@
 //! Registrations: list, read, create and remove.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::{Config as Settings, Scope};
 use tinqs_ci_reconciler::model::{AttemptId, Registrations};
@@ -61,7 +62,7 @@ async fn the_registration_token_is_cached_until_it_is_reset() {
     let current = Arc::new(Mutex::new("first-token".to_owned()));
     let answers = current.clone();
     let script = Script::new(move |asked: &RecordedRequest| {
-        let current = answers.lock().expect("no panic").clone();
+        let current = answers.lock().clone();
         if asked.path.ends_with("/registration-token") {
             return (200, json!({ "token": current }));
         }
@@ -80,7 +81,7 @@ async fn the_registration_token_is_cached_until_it_is_reset() {
     let token = "POST /api/v1/admin/actions/runners/registration-token";
     let register = "POST /api/actions/runner.v1.RunnerService/Register";
     assert_eq!(script.take_paths(), [token, register, register]);
-    *current.lock().expect("no panic") = "second-token".to_owned();
+    *current.lock() = "second-token".to_owned();
     client.register(&attempt_id(), &labels()).await.expect("registers with the new one");
     client.register(&attempt_id(), &labels()).await.expect("remembers it");
     assert_eq!(script.take_paths(), [register, token, register, register]);

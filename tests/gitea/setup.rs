@@ -1,10 +1,13 @@
 //! The calls of `init` and `doctor`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client, Error};
 use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -38,7 +41,7 @@ async fn the_version_is_read_with_a_token_and_despite_a_wrong_one() {
         })
         .await;
         let below = settings(&format!("{}/sub/", script.url));
-        let client = Client::new(&below).expect("a client");
+        let client = Client::new(&below, Arc::new(SystemClock)).expect("a client");
         client.version().await.expect("told");
         assert!(script.take_paths().iter().all(|path| path == "GET /sub/api/v1/version"));
     }
@@ -125,7 +128,9 @@ async fn a_missing_right_names_its_scope() {
 async fn without_a_token_the_error_names_the_needed_one() {
     let script =
         Script::new(|_: &RecordedRequest| (401, json!({ "message": "token is required" }))).await;
-    let client = Client::new(&Config { token: None, ..settings(&script.url) }).expect("a client");
+    let client =
+        Client::new(&Config { token: None, ..settings(&script.url) }, Arc::new(SystemClock))
+            .expect("a client");
     let error = client.whoami().await.expect_err("no token");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("`forge.token` is required"), "{error}");
@@ -202,7 +207,7 @@ async fn the_user_and_the_clock_are_read() {
 fn an_invalid_address_or_token_is_refused_without_showing_it() {
     let of = |url: &str, token: &str| {
         let token = Some(Secret::new(token));
-        Client::new(&Config { token, ..settings(url) }).expect_err("refused")
+        Client::new(&Config { token, ..settings(url) }, Arc::new(SystemClock)).expect_err("refused")
     };
     for url in ["", "git.example.com", "ftp://x", "https://u:pass-word@x", "http://x/?q=1"] {
         let error = of(url, TOKEN);
@@ -212,7 +217,7 @@ fn an_invalid_address_or_token_is_refused_without_showing_it() {
     let error = of("http://x", "line\nbreak");
     assert!(matches!(error, Error::Token), "{error}");
     assert!(!format!("{error} {error:?}").contains("break\""), "{error:?}");
-    let client = Client::new(&settings("https://x/sub/")).expect("a client");
+    let client = Client::new(&settings("https://x/sub/"), Arc::new(SystemClock)).expect("a client");
     let shown = format!("{client:?}");
     assert!(shown.contains("https://x/sub") && !shown.contains(TOKEN), "{shown}");
 }

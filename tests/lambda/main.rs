@@ -6,10 +6,11 @@ mod runtime;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};

@@ -2,7 +2,7 @@
 //! Source: AWS Lambda Developer Guide, "Using the Lambda runtime API".
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -62,18 +63,18 @@ impl Runtime {
             format!("{:?}{event}", SystemTime::now()).as_bytes(),
         );
         let (sender, answer) = oneshot::channel();
-        self.inner.answers.lock().unwrap().insert(id.to_string(), sender);
+        self.inner.answers.lock().insert(id.to_string(), sender);
         self.inner.events.send((id.to_string(), event)).expect("the runtime is there");
         let most = self.inner.limit + Duration::from_secs(20);
         tokio::time::timeout(most, answer).await.expect("an answer in time").expect("an answer")
     }
 
     pub(crate) fn statuses(&self) -> Vec<u16> {
-        self.inner.statuses.lock().unwrap().clone()
+        self.inner.statuses.lock().clone()
     }
 
     fn answer(&self, id: &str, answer: Answer) -> StatusCode {
-        match self.inner.answers.lock().unwrap().remove(id) {
+        match self.inner.answers.lock().remove(id) {
             Some(waits) => {
                 let _ = waits.send(answer);
                 StatusCode::ACCEPTED
@@ -116,7 +117,7 @@ async fn hook(State(runtime): State<Runtime>, headers: HeaderMap, body: Bytes) -
     let answer = runtime.invoke(request("/webhook", &json!(headers), &body)).await;
     let status = answer.ok().and_then(|answer| answer["statusCode"].as_u64()).unwrap_or(599);
     let status = u16::try_from(status).unwrap_or(599);
-    runtime.inner.statuses.lock().unwrap().push(status);
+    runtime.inner.statuses.lock().push(status);
     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 

@@ -105,7 +105,7 @@ async fn work<K, V, C, F>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -119,7 +119,7 @@ mod tests {
         let gate = Arc::new(Semaphore::new(0));
         let (seen, open) = (sizes.clone(), gate.clone());
         let batches = Batches::new(bundle(10, 1), move |keys: Vec<u32>| {
-            seen.lock().unwrap().push(keys.len());
+            seen.lock().push(keys.len());
             let open = open.clone();
             async move {
                 open.acquire().await.unwrap().forget();
@@ -127,7 +127,7 @@ mod tests {
             }
         });
         let first = batches.ask(0);
-        while sizes.lock().unwrap().is_empty() {
+        while sizes.lock().is_empty() {
             tokio::task::yield_now().await;
         }
         let rest: Vec<_> = (1..=24).map(|key| batches.ask(key)).collect();
@@ -136,7 +136,7 @@ mod tests {
         for (key, answer) in (1..).zip(rest) {
             assert_eq!(answer.await.unwrap(), key * 2);
         }
-        assert_eq!(*sizes.lock().unwrap(), [1, 10, 10, 4]);
+        assert_eq!(*sizes.lock(), [1, 10, 10, 4]);
     }
 
     #[tokio::test]

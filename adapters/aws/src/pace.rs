@@ -5,11 +5,12 @@
 //! call waits for its turn at most [`PATIENCE`]; if it would take longer, it fails at once. `room`
 //! reports it before anything is recorded.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind};
 
 /// Longest wait of one call for its turn. A reconcile lasts up to 60 s, and the calls it issues may
@@ -143,7 +144,7 @@ impl Lane {
     }
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bucket.lock()
     }
 
     /// Waits for a token and takes it.

@@ -17,7 +17,6 @@ mod table;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -28,6 +27,7 @@ use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
@@ -100,7 +100,7 @@ impl DynamoStore {
 
     /// Returns the units that this process has consumed so far.
     pub fn units(&self) -> Units {
-        *self.units.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.units.lock()
     }
 
     /// Returns a mark that no other write has.
@@ -113,7 +113,7 @@ impl DynamoStore {
 
     fn wrote(&self, charged: Option<&ConsumedCapacity>) {
         let charged = charged.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
-        self.units.lock().unwrap_or_else(PoisonError::into_inner).written += charged;
+        self.units.lock().written += charged;
     }
 
     /// Puts an item on a condition. `false`: the condition does not hold.
@@ -136,7 +136,7 @@ impl DynamoStore {
 
     fn read<'c>(&self, charged: impl IntoIterator<Item = &'c ConsumedCapacity>) {
         let charged: f64 = charged.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
-        self.units.lock().unwrap_or_else(PoisonError::into_inner).read += charged;
+        self.units.lock().read += charged;
     }
 
     /// Reads one item, consistent with every completed write.
@@ -153,7 +153,7 @@ impl DynamoStore {
     fn understand(&self, item: &Item) -> Result<Run, String> {
         let name = item.get(KEY).and_then(|name| name.as_s().ok()).map_or("", String::as_str);
         let understood = item::run_of(item);
-        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unreadable = self.unreadable.lock();
         match &understood {
             Ok(_) => {
                 unreadable.remove(name);
@@ -170,7 +170,7 @@ impl DynamoStore {
 
     /// A deleted record does not count as unreadable.
     fn gone(&self, name: &RunName) {
-        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unreadable = self.unreadable.lock();
         unreadable.remove(name.as_str());
     }
 }
@@ -357,6 +357,6 @@ impl RunStore for DynamoStore {
 
     /// Counts each record once, and at most 1,000.
     fn unreadable(&self) -> usize {
-        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.unreadable.lock().len()
     }
 }

@@ -15,10 +15,11 @@ mod setup;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{
@@ -71,7 +72,7 @@ pub struct Client {
     repositories: Mutex<HashMap<String, RepositoryLookup>>,
     contents: contents::Contents,
     /// Parsed workflow files of this forge.
-    said: WorkflowCache,
+    workflows: WorkflowCache,
 }
 
 /// A repository as it was looked up.
@@ -90,36 +91,23 @@ impl fmt::Debug for Client {
     }
 }
 
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
-
 #[derive(Deserialize)]
 struct VersionAnswer {
     version: String,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Client {
     /// Returns the cache of parsed workflow files.
-    pub fn said(&self) -> &WorkflowCache {
-        &self.said
+    pub fn workflow_cache(&self) -> &WorkflowCache {
+        &self.workflows
     }
 
-    /// Returns a client with the default deadlines (connect 5 s, call 15 s) and the system's clock.
-    /// Does not connect yet.
+    /// Returns a client with the default deadlines (connect 5 s, call 15 s). Does not connect yet.
     ///
     /// # Errors
     /// [`Error`] if the URL or a token cannot be used.
-    pub fn new(forge: &Config) -> Result<Self, Error> {
-        Self::with(forge, Deadlines::default(), Arc::new(SystemClock))
+    pub fn new(forge: &Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::with(forge, Deadlines::default(), clock)
     }
 
     /// Returns a client with these deadlines and this clock. The clock ages caches and dates
@@ -158,7 +146,7 @@ impl Client {
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
             contents: contents::Contents::default(),
-            said: WorkflowCache::default(),
+            workflows: WorkflowCache::default(),
         })
     }
 
@@ -213,7 +201,7 @@ impl Client {
     ) -> Result<Option<RepositoryLookup>, PortError> {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
-        let remembered = locked(&self.repositories).get(&key).cloned();
+        let remembered = self.repositories.lock().get(&key).cloned();
         let fresh = |known: &RepositoryLookup| now.duration_since(known.at) < REMEMBERED_FOR;
         if let Some(known) = remembered.filter(fresh) {
             return Ok(Some(known));
@@ -237,7 +225,7 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
-        let mut repositories = locked(&self.repositories);
+        let mut repositories = self.repositories.lock();
         if repositories.len() >= REPOSITORIES {
             repositories.retain(|_, known| now.duration_since(known.at) < REMEMBERED_FOR);
         }

@@ -3,10 +3,10 @@
 //! Nothing survives a restart: `due` in the store and the poll bring every run back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
 use tokio::sync::Notify;
@@ -62,7 +62,7 @@ impl MemoryQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock can leave the state inconsistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Hands out names, and returns when the next one that is out comes again.

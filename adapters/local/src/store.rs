@@ -16,12 +16,13 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
@@ -161,7 +162,7 @@ impl Store {
         if self.file.written_within(PROBE_EVERY) {
             return Ok(());
         }
-        let last = self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.probe.lock().clone();
         if let Some((at, result)) = last
             && at.elapsed() < PROBE_EVERY
         {
@@ -169,7 +170,7 @@ impl Store {
         }
         let result = self.write("writable", Op::Probe).await.map(|_| ());
         let known = result.as_ref().copied().map_err(|error| error.message.clone());
-        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), known));
+        *self.probe.lock() = Some((Instant::now(), known));
         result
     }
 
@@ -354,7 +355,7 @@ impl RunStore for Store {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<bool, PortError> {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leases = self.leases.lock();
         let free = leases.get(what).is_none_or(|(who, until)| who == holder || *until <= now);
         if free {
             leases.retain(|_, (_, until)| *until > now);

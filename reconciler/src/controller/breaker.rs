@@ -4,10 +4,11 @@
 //! costs a call, never safety.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::{AttemptId, ClassName, OpenBreaker, Refusal, RunName};
 use crate::mutant::{self, Mutant};
@@ -81,7 +82,7 @@ impl Default for Breaker {
 
 impl Breaker {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn is_untried(&self) -> bool {
@@ -102,7 +103,7 @@ impl Open {
 
 impl Breakers {
     fn of(&self, class: &ClassName) -> Arc<Breaker> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         all.entry(class.clone()).or_default().clone()
     }
 

@@ -1,10 +1,11 @@
 //! The cache of one process. Losing it costs calls, never safety.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::breaker::Breakers;
 use super::displaced::Displaced;
@@ -83,7 +84,7 @@ impl Cache {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Records a 404 for a registration's ID. Returns since when it is missing.
@@ -295,7 +296,7 @@ impl<T> Listing<T> {
         Ok(listing)
     }
     fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 }
 

@@ -5,7 +5,8 @@
 //! wait is in vain. This is a cache: losing it costs time, never safety.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
 use crate::model::{AttemptId, End, Job, Observation, Phase, Run, RunName};
@@ -29,7 +30,7 @@ struct Inner {
 
 impl Displaced {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Records that the run's job was seen on the machine of an attempt.

@@ -2,9 +2,9 @@
 //! finds room wakes the first one. Without the queue each run would retry every few seconds.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
 use crate::model::{Reason, Run, RunName};
@@ -35,7 +35,7 @@ impl Inner {
 
 impl LaunchQueue {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Queues a run after its reconcile, or removes it.

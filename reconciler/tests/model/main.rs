@@ -173,7 +173,7 @@ fn explore(scope: Scope, variant: Variant) -> Explored {
     });
     let states = checker.unique_state_count();
     let to_the_end = broken.is_none() && checker.state_count() < scope.steps;
-    let slowest = world.settles.lock().expect("no thread panics with it").values().max().copied();
+    let slowest = world.settles.lock().values().max().copied();
     println!(
         "{}{}: {states} states, depth {}, {} steps, {:.1} s{}; settled after {} rounds at most",
         scope.name,

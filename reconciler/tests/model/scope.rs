@@ -1,9 +1,9 @@
 //! Scopes: how many jobs there are, what may go wrong, and how often.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::Class;
 use tinqs_ci_reconciler::plan::Rule;
 
@@ -165,7 +165,7 @@ impl World {
     }
 
     pub(crate) fn decided(&self, rule: Rule) {
-        let mut rules = self.rules.lock().expect("no thread panics with it");
+        let mut rules = self.rules.lock();
         if !rules.contains(&rule) {
             rules.push(rule);
         }
@@ -173,7 +173,7 @@ impl World {
 
     /// Returns the rules that decided something.
     pub(crate) fn rules(&self) -> Vec<Rule> {
-        let mut rules = self.rules.lock().expect("no thread panics with it").clone();
+        let mut rules = self.rules.lock().clone();
         rules.sort();
         rules
     }

@@ -30,7 +30,7 @@ impl World {
         let mut path = Vec::new();
         let left = loop {
             let here = hash_of(&state);
-            let known = self.settles.lock().expect("no thread panics with it").get(&here).copied();
+            let known = self.settles.lock().get(&here).copied();
             if let Some(left) = known {
                 break left;
             }
@@ -43,7 +43,7 @@ impl World {
             }
             self.round(&mut state)?;
         };
-        let mut known = self.settles.lock().expect("no thread panics with it");
+        let mut known = self.settles.lock();
         let mut rounds = left;
         for here in path.into_iter().rev() {
             rounds += 1;

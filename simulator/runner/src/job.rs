@@ -1,9 +1,10 @@
 //! Execution of a task: run it, report every second, report its end.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -89,7 +90,7 @@ struct Log<'a> {
 impl Log<'_> {
     async fn send(&mut self, no_more: bool) -> Result<(), CallError> {
         let new = {
-            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let lines = self.lines.lock();
             lines.get(self.sent..).map(<[String]>::to_vec).unwrap_or_default()
         };
         if !new.is_empty() || no_more {
@@ -171,7 +172,7 @@ async fn read(out: impl AsyncRead + Unpin, lines: Lines) {
     while reader.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
         let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
         line.clear();
-        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lines.lock();
         if lines.len() < MAX_LINES {
             lines.push(text);
         }

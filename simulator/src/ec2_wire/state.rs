@@ -1,9 +1,10 @@
 //! The account's machines: a [`Cloud`], and the state that only the wire has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Boot, ClassName, MachineId, MachineSpec as Kind, MachineState, Market,
     Placement, RunName, Runner, Secret, Uid8,
@@ -103,7 +104,7 @@ impl Shared {
 
     /// Returns the state as of now.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.settle(&self.options, self.options.now());
         state
     }
@@ -132,7 +133,7 @@ impl State {
     pub(super) fn settle(&mut self, options: &Ec2Options, now: Timestamp) {
         match &options.forge {
             Some(forge) => {
-                let mut forge = forge.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut forge = forge.lock();
                 self.cloud.tick(now, &mut forge);
             }
             None => {

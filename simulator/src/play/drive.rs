@@ -19,7 +19,7 @@ use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
 use crate::faults::OngoingFault;
 use crate::schedule::{MUTATING, Schedule};
-use crate::world::{Demand, Shared, World, forge_of, lock};
+use crate::world::{Demand, Shared, World, forge_of};
 use post::Post;
 
 /// Every replica learns of changed classes within this time.
@@ -40,18 +40,18 @@ pub fn run(seed: u64, profile: &Profile) -> Outcome {
 /// occurred and all calls.
 pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outcome, Schedule) {
     let mut drive = Drive::new(seed, profile);
-    lock(&drive.world).schedule = schedule;
+    drive.world.lock().schedule = schedule;
     drive.play();
-    let schedule = std::mem::take(&mut lock(&drive.world).schedule);
+    let schedule = std::mem::take(&mut drive.world.lock().schedule);
     (drive.end(), schedule)
 }
 
 /// Plays a seed's history. Also returns all its events, one line each.
 pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     let mut drive = Drive::new(seed, profile);
-    lock(&drive.world).laws.remembers = usize::MAX;
+    drive.world.lock().laws.remembers = usize::MAX;
     drive.play();
-    let lines = lock(&drive.world).laws.chronicle().map(str::to_owned).collect();
+    let lines = drive.world.lock().laws.chronicle().map(str::to_owned).collect();
     (drive.end(), lines)
 }
 
@@ -125,7 +125,7 @@ impl<'a> Drive<'a> {
         let keep = classes.map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
-            world: Arc::new(std::sync::Mutex::new(world)),
+            world: Arc::new(parking_lot::Mutex::new(world)),
             executor: Executor::new(clock.clone()),
             clock,
             replicas: vec![None; replicas],
@@ -144,10 +144,10 @@ impl<'a> Drive<'a> {
             settled_calls: 0,
             idle_calls: 0,
         };
-        let faults = lock(&drive.world).faults;
+        let faults = drive.world.lock().faults;
         let name = profile.name;
         let line = format!("seed {seed} {name} {line:?} {replicas} {faults:?} {periods:?}");
-        lock(&drive.world).tell(&line);
+        drive.world.lock().tell(&line);
         drive.restart(start);
         drive
     }
@@ -190,18 +190,18 @@ impl<'a> Drive<'a> {
         if self.settled_calls > 0 {
             let now = self.clock.now();
             let what = format!("{} effects after all work was done", self.settled_calls);
-            lock(&self.world).laws.left_over(now, "", what);
+            self.world.lock().laws.left_over(now, "", what);
         }
     }
 
     fn mutating_calls(&self) -> u64 {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         MUTATING.iter().filter_map(|name| world.calls.get(name)).sum()
     }
 
     /// Returns the number of calls that would reach a cloud.
     fn calls(&self) -> u64 {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         let ours = world
             .calls
             .iter()
@@ -211,7 +211,7 @@ impl<'a> Drive<'a> {
 
     /// Returns whether all actions and jobs are done and no machine is live.
     fn is_quiet(&self) -> bool {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         let forge = world.forge();
         self.user_actions.is_empty()
             && self.until <= world.now()
@@ -239,7 +239,7 @@ impl<'a> Drive<'a> {
                 return;
             }
             self.executor.advance(next);
-            lock(&self.world).advance();
+            self.world.lock().advance();
             self.restart(next);
             self.deliver(next);
             self.act(next);
@@ -254,7 +254,7 @@ impl<'a> Drive<'a> {
     }
 
     fn next_event(&self) -> Timestamp {
-        let own = lock(&self.world).next_event();
+        let own = self.world.lock().next_event();
         let restart = self.restarts.iter().map(|(at, _)| *at).min();
         let webhook = self.webhooks.keys().next().map(|(at, _)| *at);
         let user_action = self.user_actions.front().map(|(at, _)| *at);
@@ -268,7 +268,7 @@ impl<'a> Drive<'a> {
         let Some(number) = self.replicas.iter().position(is_it) else { return };
         self.replicas[number] = None;
         let (least, most) = (SignedDuration::from_secs(1), SignedDuration::from_secs(40));
-        let wait = lock(&self.world).rng.between(least, most);
+        let wait = self.world.lock().rng.between(least, most);
         self.restarts.push((self.clock.now() + wait, number));
     }
 
@@ -278,12 +278,12 @@ impl<'a> Drive<'a> {
         let due: Vec<(Timestamp, usize)> = due;
         for (_, number) in due {
             self.groups += 1;
-            let apart = lock(&self.world).faults.clocks_apart;
+            let apart = self.world.lock().faults.clocks_apart;
             let by = apart * i32::try_from(number).unwrap_or(0);
             let clock: Arc<dyn Clock> = Arc::new(Skewed { right: self.clock.clone(), by });
             let scheduler = self.executor.scheduler();
             let settings = self.settings(number);
-            lock(&self.world).tell(&format!("[{}] replica {number} starts", self.groups));
+            self.world.lock().tell(&format!("[{}] replica {number} starts", self.groups));
             self.replicas[number] =
                 Some(replica::start(&self.world, &scheduler, self.groups, clock, settings));
         }
@@ -292,7 +292,7 @@ impl<'a> Drive<'a> {
     /// Checks slow conditions. Pushes that were not accepted are sent again: without a job list,
     /// nothing else reports their jobs.
     fn every_minute(&mut self, now: Timestamp) {
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         // Under a limit, the length of the queue is the operator's choice.
         let limited = world.laws.classes.iter().any(Class::has_limit);
         if now >= self.until + SETTLED_WITHIN && !limited {
@@ -316,7 +316,7 @@ impl<'a> Drive<'a> {
     /// Performs people's actions; replicas learn of changed classes one by one.
     fn act(&mut self, now: Timestamp) {
         while let Some((_, user_action)) = self.user_actions.pop_front_if(|(at, _)| *at <= now) {
-            let mut world = lock(&self.world);
+            let mut world = self.world.lock();
             if let Some(classes) = people::act(&mut world, &mut self.pushed, user_action) {
                 let known_at = now + HEARD_WITHIN + SignedDuration::from_mins(2);
                 world.laws.on_configured(&classes, known_at);
@@ -333,7 +333,7 @@ impl<'a> Drive<'a> {
         for (_, number) in due {
             if let Some(replica) = &self.replicas[number] {
                 replica.configure(self.settings(number));
-                lock(&self.world).laws.on_heard();
+                self.world.lock().laws.on_heard();
             }
         }
     }

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::ports::Expect;
 use super::profile::UserAction;
 use super::scramble::scramble;
 use crate::forge::{JobRow, Status};
-use crate::world::{World, lock};
+use crate::world::World;
 
 /// The jobs that were pushed, oldest first.
 pub(super) type Pushed = Vec<i64>;
@@ -117,7 +117,7 @@ fn describe(user_action: &UserAction) -> String {
 /// run.
 pub(super) fn clear_up(world: &mut World, now: Timestamp) {
     let hopeless: Vec<i64> = {
-        let forge = lock(&world.forge);
+        let forge = world.forge.lock();
         let waiting = forge.jobs().filter(|job| job.status == Status::Waiting);
         waiting.filter(|job| world.is_hopeless(now, job)).map(|job| job.id).collect()
     };

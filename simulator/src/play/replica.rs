@@ -1,17 +1,18 @@
 //! One incarnation of a replica: the loops of `serve` around a controller, as tasks of one group.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
 use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
 use crate::executor::{Group, Scheduler};
 use crate::ports::{self, SimulatedPorts};
-use crate::world::{Shared, lock};
+use crate::world::Shared;
 
 /// A live replica.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ impl Replica {
     }
 
     fn take(&self, delivery: Delivery) {
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.lock();
         let name = delivery.name.clone();
         if let Some(earlier) = inbox.pending.insert(name.clone(), delivery) {
             self.scheduler.spawn(self.group, self.clone().done(earlier));
@@ -83,7 +84,7 @@ impl Replica {
     async fn reconcile(self, name: RunName) {
         loop {
             let delivery = {
-                let mut inbox = lock(&self.inbox);
+                let mut inbox = self.inbox.lock();
                 match inbox.pending.remove(&name) {
                     Some(delivery) => delivery,
                     None => {
@@ -94,7 +95,7 @@ impl Replica {
             };
             let report = self.controller.reconcile(&name).await;
             {
-                let mut world = lock(&self.world);
+                let mut world = self.world.lock();
                 let now = world.now();
                 let done: Vec<String> =
                     report.effects.iter().map(|e| format!("{:?}({})", e.action, e.rule)).collect();
@@ -110,7 +111,7 @@ impl Replica {
                 world.tell(&line);
                 world.laws.on_report(now, &report);
             }
-            if let Some(waker) = lock(&self.inbox).dues.take() {
+            if let Some(waker) = self.inbox.lock().dues.take() {
                 waker.wake();
             }
             self.clone().done(delivery).await;
@@ -126,7 +127,7 @@ impl Replica {
         let every = self.controller.settings().poll_every;
         loop {
             self.controller.poll().await;
-            if let Some(waker) = lock(&self.inbox).dues.take() {
+            if let Some(waker) = self.inbox.lock().dues.take() {
                 waker.wake();
             }
             self.scheduler.sleep(every).await;
@@ -169,7 +170,7 @@ impl Replica {
                 return Poll::Ready(());
             }
             asked = true;
-            lock(&self.inbox).dues = Some(context.waker().clone());
+            self.inbox.lock().dues = Some(context.waker().clone());
             Poll::Pending
         })
         .await;
@@ -182,7 +183,7 @@ impl Replica {
 
     /// Handles a push that needs a runner for this job. A push that is not accepted is sent again.
     pub(super) async fn ingest_push(self, job: i64) {
-        let waiting = lock(&self.world).forge().job(job).map(ports::waiting_job);
+        let waiting = self.world.lock().forge().job(job).map(ports::waiting_job);
         let Some(WaitingJob { job: reference, runs_on, about }) = waiting else { return };
         let (id, number) = (reference.repo_id.to_string(), job.to_string());
         let parts = [&id, "refs/heads/main", &about.commit, "ci.yml", &about.job, &number];
@@ -195,7 +196,7 @@ impl Replica {
             Err(error) if error.kind != ErrorKind::Conflict => return,
             Ok(_) | Err(_) => {}
         }
-        lock(&self.world).taken.insert(job);
+        self.world.lock().taken.insert(job);
         // The run is durable and due: a lost wake-up only costs the time until the next poll.
         let _ = own.queue.wake(&name).await;
     }
@@ -203,7 +204,7 @@ impl Replica {
     /// Handles a webhook. The forge never sends it again, whatever the response.
     pub(super) async fn ingest(self, hint: Hint) {
         let before: Vec<(RunName, u64, bool)> = {
-            let world = lock(&self.world);
+            let world = self.world.lock();
             names(&hint)
                 .into_iter()
                 .map(|n| (n.clone(), world.laws.woken(&n), world.records.run(&n).is_some()))
@@ -215,7 +216,7 @@ impl Replica {
             return;
         }
         let settings = self.controller.settings();
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         let now = world.now();
         let quick = now.duration_since(began) < SignedDuration::from_secs(30);
         for (name, woken, was_there) in before {

@@ -172,7 +172,7 @@ impl World {
         if let Some(machine) = self.cloud.machine(id) {
             let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
-            let registered = crate::world::lock(&self.forge).runner(machine.runner.id).is_some();
+            let registered = self.forge.lock().runner(machine.runner.id).is_some();
             let truth = TerminateTruth { machine, by_person, registered };
             self.laws.on_terminate(now, truth);
         }

@@ -13,7 +13,7 @@ use crate::cloud::machine::SimulatedMachine;
 use crate::faults::Rng;
 use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
-use crate::world::{Demand, lock};
+use crate::world::Demand;
 
 #[async_trait]
 impl Forge for SimulatedPorts {
@@ -25,7 +25,7 @@ impl Forge for SimulatedPorts {
             let omitted = world.faults.at(world.now()).job_omitted;
             let forge = world.forge.clone();
             let jobs: Vec<WaitingJob> =
-                lock(&forge).waiting().into_iter().map(waiting_job).collect();
+                forge.lock().waiting().into_iter().map(waiting_job).collect();
             Ok(Some(jobs.into_iter().filter(|_| !world.strikes("job_omitted", omitted)).collect()))
         })
         .await
@@ -84,7 +84,7 @@ impl Forge for SimulatedPorts {
         self.call(Call::new("forge.retire", id), |world, _| {
             let now = world.now();
             let forge = world.forge.clone();
-            let mut forge = lock(&forge);
+            let mut forge = forge.lock();
             if let Some(row) = forge.runner(id) {
                 // A task whose machine is gone is lost: no machine runs its job.
                 let of_it = || world.cloud.live().filter(|m| m.runner.id == id);

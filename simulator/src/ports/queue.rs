@@ -8,7 +8,6 @@ use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{Delivery, PortError, Queue};
 
 use super::{Call, Pace, SimulatedPorts};
-use crate::world::lock;
 
 /// How long `next` waits if the queue is empty.
 const WAITS: SignedDuration = SignedDuration::from_secs(20);
@@ -24,7 +23,7 @@ impl SimulatedPorts {
                     return Poll::Ready(());
                 }
                 asked = true;
-                let mut world = lock(&world);
+                let mut world = world.lock();
                 let now = world.now();
                 if world.wakes.is_ready(now) {
                     return Poll::Ready(());

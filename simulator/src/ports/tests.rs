@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::ports::{
 use super::SimulatedPorts;
 use crate::clock::{AcceleratedClock, Virtual};
 use crate::forge::{self, Forge, JobSpec, Line};
-use crate::world::{Shared, World, forge_of, lock};
+use crate::world::{Shared, World, forge_of};
 
 fn start() -> Timestamp {
     Timestamp::UNIX_EPOCH
@@ -20,7 +20,7 @@ fn start() -> Timestamp {
 fn live() -> (SimulatedPorts, Shared, Virtual) {
     let clock = Virtual::starting_at(start());
     let world = World::new(1, Arc::new(clock.clone()), forge_of(Line::V1_27));
-    let shared = Arc::new(std::sync::Mutex::new(world));
+    let shared = Arc::new(parking_lot::Mutex::new(world));
     (SimulatedPorts::live(shared.clone()), shared, clock)
 }
 
@@ -135,7 +135,7 @@ async fn a_wake_up_is_delivered_until_it_is_acknowledged() {
     let again = simulated_ports.next(10).await.unwrap();
     assert_eq!(again.len(), 1);
     simulated_ports.done(again[0].clone()).await.unwrap();
-    assert!(lock(&world).wakes.is_empty());
+    assert!(world.lock().wakes.is_empty());
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_wake_up_wakes_a_waiting_consumer() {
 async fn the_forge_port_shows_jobs_and_registrations() {
     let (simulated_ports, world, _) = live();
     let jobs = [JobSpec::new("build", &["linux"])];
-    let id = lock(&world).forge().push(start(), "acme/widget", &jobs)[0];
+    let id = world.lock().forge().push(start(), "acme/widget", &jobs)[0];
     let waiting = simulated_ports.waiting().await.unwrap().unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!(simulated_ports.job(&waiting[0].job).await.unwrap(), Job::Waiting);
@@ -170,7 +170,7 @@ async fn the_forge_port_shows_jobs_and_registrations() {
     assert_eq!(simulated_ports.job(&unknown).await.unwrap(), Job::Absent);
     let runner =
         simulated_ports.register(&attempt_id(id), &["linux:host".to_owned()]).await.unwrap();
-    lock(&world).forge().register(start(), "somebody else's", &[], false);
+    world.lock().forge().register(start(), "somebody else's", &[], false);
     let Registrations::Seen(rows) = simulated_ports.registrations().await.unwrap() else {
         panic!("the list is known")
     };
@@ -178,16 +178,16 @@ async fn the_forge_port_shows_jobs_and_registrations() {
     simulated_ports.retire(runner.id).await.unwrap();
     simulated_ports.retire(runner.id).await.unwrap();
     assert_eq!(simulated_ports.registration(runner.id).await.unwrap(), None);
-    assert!(lock(&world).laws.violations().is_empty());
+    assert!(world.lock().laws.violations().is_empty());
 }
 
 #[tokio::test]
 async fn a_live_world_advances_on_each_call() {
     let clock = Arc::new(AcceleratedClock::new(start(), 1000));
-    let forge = Arc::new(std::sync::Mutex::new(Forge::new(forge::Config::default())));
-    let world: Shared = Arc::new(std::sync::Mutex::new(World::new(1, clock, forge)));
+    let forge = Arc::new(parking_lot::Mutex::new(Forge::new(forge::Config::default())));
+    let world: Shared = Arc::new(parking_lot::Mutex::new(World::new(1, clock, forge)));
     let simulated_ports = SimulatedPorts::live(world.clone());
     simulated_ports.wake(&RunName::job(1)).await.unwrap();
     assert_eq!(simulated_ports.next(1).await.unwrap().len(), 1);
-    assert!(lock(&world).laws.violations().is_empty());
+    assert!(world.lock().laws.violations().is_empty());
 }

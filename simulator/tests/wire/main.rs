@@ -6,10 +6,11 @@ mod faults;
 mod receiver;
 mod runner;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};

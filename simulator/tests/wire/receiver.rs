@@ -1,6 +1,6 @@
 //! A receiver of webhooks that checks their signatures.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::Hook;
@@ -23,7 +24,7 @@ pub(crate) struct Received(Arc<Mutex<Vec<Value>>>);
 
 impl Received {
     pub(crate) fn all(&self) -> Vec<Value> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 
     pub(crate) fn actions(&self) -> Vec<String> {
@@ -60,7 +61,7 @@ async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes)
     if !good {
         return StatusCode::UNAUTHORIZED;
     }
-    received.0.lock().unwrap().push(serde_json::from_str(&payload).unwrap());
+    received.0.lock().push(serde_json::from_str(&payload).unwrap());
     StatusCode::ACCEPTED
 }
 

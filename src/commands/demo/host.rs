@@ -1,10 +1,11 @@
 //! The simulated world of the demo on loopback, and the real server.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
 use tinqs_ci_reconciler::model::{Class, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
@@ -13,7 +14,7 @@ use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::SimulatedPorts;
-use tinqs_ci_simulator::world::{Shared, World, lock};
+use tinqs_ci_simulator::world::{Shared, World};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,7 @@ use crate::server::{self, Intervals, Parts, Role};
 use crate::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
+use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 
@@ -86,7 +88,7 @@ impl Host {
 
     /// Locks the simulated world. Lock it before the forge.
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
+        self.world.lock()
     }
 
     /// Kills the server abruptly, as `kill -9` does, and starts another on the same data.
@@ -147,7 +149,8 @@ impl Host {
         };
         let StoreUrl::Redb(dir) = &self.settings.store else { unreachable!("see `settings`") };
         let store = Store::open(dir).map_err(|error| part("store", &error))?;
-        let client = Client::new(&self.settings.forge).map_err(|error| part("forge", &error))?;
+        let client = Client::new(&self.settings.forge, Arc::new(SystemClock))
+            .map_err(|error| part("forge", &error))?;
         let compute: Arc<dyn Compute> = Arc::new(SimulatedPorts::live(self.world.clone()));
         let ports = Ports {
             clock: Arc::new(self.clock),
@@ -168,7 +171,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 async fn events(world: Shared, clock: AcceleratedClock) {
     loop {
         let next = {
-            let mut world = lock(&world);
+            let mut world = world.lock();
             world.advance();
             world.next_event()
         };

@@ -1,10 +1,13 @@
 //! The forge's answers that `doctor` checks.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
 use tinqs_ci_gitea::client::{Client, Hook, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
+use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
 use crate::settings::Settings;
@@ -33,7 +36,7 @@ fn said(error: &PortError) -> String {
 impl ForgeAnswers {
     /// Queries the forge. Changes nothing there.
     pub async fn gather(forge: &Config) -> Self {
-        let client = match Client::new(forge) {
+        let client = match Client::new(forge, Arc::new(SystemClock)) {
             Ok(client) => client,
             Err(error) => return Self::none(&error.to_string()),
         };

@@ -7,10 +7,11 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     ClassName, Job, Machine, MachineSpec, Registration, Run, RunName,
 };
@@ -200,7 +201,7 @@ impl TestWorld {
 
     /// Locks both sides of the world. A test must not hold this over a call.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Puts a record as the first version of its run.

@@ -1,6 +1,6 @@
 //! The ports of the world. Each call is counted and may be told to fail.
 
-use std::sync::MutexGuard;
+use parking_lot::MutexGuard;
 use std::time::Duration;
 
 use async_trait::async_trait;

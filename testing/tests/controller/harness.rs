@@ -1,8 +1,9 @@
 //! A controller over the test world, with two classes, `good` and `bad`.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::controller::{Controller, Event, Report, Settings};
 use tinqs_ci_reconciler::model::{
     AttemptId, Class, ClassName, EndedBy, Job, JobRef, MachineSpec, MachineState, Market, Run,

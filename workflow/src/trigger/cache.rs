@@ -2,8 +2,9 @@
 //! the time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest as _, Sha256};
 
 use super::{Dialect, ParsedWorkflow};
@@ -52,7 +53,7 @@ impl WorkflowCache {
     }
 
     fn kept(&self) -> MutexGuard<'_, CachedFiles> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

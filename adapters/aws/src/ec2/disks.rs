@@ -1,10 +1,11 @@
 //! The disks of a launch, taken from its image.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_ec2::types::{BlockDeviceMapping, DeviceType, EbsBlockDevice, Image, VolumeType};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::Calls;
@@ -36,7 +37,7 @@ impl Disks {
         image: &str,
         now: Timestamp,
     ) -> Result<Arc<[BlockDeviceMapping]>, PortError> {
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.0.lock();
         let remembered = known().get(image).cloned();
         if let Some(Remembered { disks, until }) = remembered
             && until.is_none_or(|until| now < until)

@@ -2,9 +2,9 @@
 //! it costs a call.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{Machine, MachineId, RunName};
 
 /// Most entries; a full set is cleared.
@@ -28,7 +28,7 @@ struct Inner {
 
 impl InstanceCache {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Adds a machine of ours.

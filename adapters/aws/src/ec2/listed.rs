@@ -1,10 +1,10 @@
 //! Result of the last list of machines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_ec2::types::Instance as Seen;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{Machine, MachineId};
 
 /// How often the whole list is read: it shows what others launched and what ended in between.
@@ -26,7 +26,7 @@ pub(super) struct Inner {
 
 impl Listed {
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Whether it is time to read the whole list. Also true if the clock went back.

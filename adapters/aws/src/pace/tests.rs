@@ -125,7 +125,7 @@ struct ManualClock(Mutex<Timestamp>);
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
+        *self.0.lock()
     }
 }
 
@@ -152,7 +152,7 @@ async fn a_burst_waits_in_order_and_a_wait_that_is_too_long_fails_at_once() {
             .all(|answer| matches!(answer, Poll::Ready(Err(wait)) if *wait > PATIENCE)),
         "{answers:?}"
     );
-    *clock.0.lock().unwrap() = at(2_000);
+    *clock.0.lock() = at(2_000);
     assert!(!lane.room(), "waiting calls need the tokens");
     drop(turns);
     assert!(lane.room(), "abandoned waits hold no token");
@@ -169,10 +169,10 @@ async fn turns_come_in_order() {
         let (lane, order) = (lane.clone(), order.clone());
         all.spawn(async move {
             lane.turn().await.unwrap();
-            order.lock().unwrap().push(number);
+            order.lock().push(number);
         });
     }
     all.join_all().await;
-    assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<u32>>());
+    assert_eq!(*order.lock(), (0..20).collect::<Vec<u32>>());
     assert!(!lane.room(), "the last token was just taken");
 }

@@ -1,7 +1,9 @@
 //! Cache of immutable content: trees and files by hash, bounded in bytes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Values by hash; the least recently used go first.
 pub(super) struct Cache<T> {
@@ -30,7 +32,7 @@ impl<T> Cache<T> {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Returns the value of a hash, if cached.

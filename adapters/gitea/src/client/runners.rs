@@ -9,9 +9,9 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
+use super::Client;
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};
-use super::{Client, locked};
 use crate::config::Scope;
 use crate::wire::ApiRunner;
 
@@ -70,7 +70,7 @@ enum Failed {
 
 impl Client {
     pub(super) async fn list_registrations(&self) -> Result<Registrations, PortError> {
-        let known = *locked(&self.runner_list);
+        let known = *self.runner_list.lock();
         if let RunnerList::Refused(at) = known
             && self.sender.now().duration_since(at) < REFUSED_FOR
         {
@@ -100,7 +100,7 @@ impl Client {
                 return Ok(self.registrations_are_unknown(known, &why));
             }
         };
-        *locked(&self.runner_list) = RunnerList::Read;
+        *self.runner_list.lock() = RunnerList::Read;
         Ok(Registrations::Seen(rows.into_iter().filter_map(registration).collect()))
     }
 
@@ -118,7 +118,7 @@ impl Client {
         if !matches!(before, RunnerList::Refused(_)) {
             tracing::warn!(why, "cannot list runners, leftover registrations are kept");
         }
-        *locked(&self.runner_list) = RunnerList::Refused(self.sender.now());
+        *self.runner_list.lock() = RunnerList::Refused(self.sender.now());
         Registrations::Unknown
     }
 
@@ -166,7 +166,7 @@ impl Client {
         attempt_id: &AttemptId,
         labels: &[String],
     ) -> Result<Runner, PortError> {
-        let remembered = locked(&self.asked_token).clone();
+        let remembered = self.asked_token.lock().clone();
         let token = match remembered.or_else(|| self.runner_token.clone()) {
             Some(token) => token,
             None => self.registration_token().await?,
@@ -177,7 +177,7 @@ impl Client {
             Err(Failed::Token(error)) => error,
         };
         // The token was reset at the forge, which returns the new one.
-        *locked(&self.asked_token) = None;
+        *self.asked_token.lock() = None;
         let fresh = match self.registration_token().await {
             Ok(fresh) if fresh != token => fresh,
             Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
@@ -257,7 +257,7 @@ impl Client {
     /// `Denied` if the API token may not read it.
     pub async fn registration_token(&self) -> Result<Secret, PortError> {
         let token = self.ask_registration_token().await?;
-        *locked(&self.asked_token) = Some(token.clone());
+        *self.asked_token.lock() = Some(token.clone());
         Ok(token)
     }
 

@@ -1,12 +1,13 @@
 //! Sends one call to the forge within its deadline, reads the response within its size limit, and
 //! classifies errors by their remedy.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, header};
 use backon::Retryable as _;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -120,12 +121,12 @@ impl Sender {
     }
 
     pub(super) fn contact(&self) -> Contact {
-        self.contact.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.contact.lock().clone()
     }
 
     /// Adds a secret that no error will quote.
     pub(super) fn keep_secret(&self, secret: &Secret) {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = self.secrets.lock();
         if !secrets.contains(secret) {
             // Tokens rarely change; the bound is for a forge that returns a new one each time.
             secrets.truncate(16);
@@ -141,7 +142,7 @@ impl Sender {
             Err(self.error(call, ErrorKind::Unavailable, &format!("no answer within {within} s")))
         });
         let now = self.clock.now();
-        let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contact = self.contact.lock();
         match &result {
             Ok(answer) if !answer.status.is_server_error() && !answer.is_html() => {
                 contact.last_ok = Some(now);
@@ -354,7 +355,7 @@ impl Sender {
     }
 
     fn redacted(&self, text: &str) -> String {
-        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let secrets = self.secrets.lock();
         let known = secrets.iter().filter(|secret| !secret.is_short()).map(Secret::expose);
         known.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
     }

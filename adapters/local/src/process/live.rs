@@ -1,9 +1,9 @@
 //! Machines that were seen alive, so that their end is noticed.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{Machine, RunName};
 
 use super::directory::Place;
@@ -15,7 +15,7 @@ pub(super) struct Live(Mutex<BTreeMap<String, RunName>>);
 
 impl Live {
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, RunName>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Adds a machine if it is alive.

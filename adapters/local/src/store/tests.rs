@@ -1,7 +1,8 @@
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use tinqs_ci_reconciler::model::{JobRef, Phase, Spec};
@@ -38,29 +39,21 @@ impl Disk {
 
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        StorageBackend::len(&*self.bytes.read().unwrap_or_else(PoisonError::into_inner))
+        StorageBackend::len(&*self.bytes.read())
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        StorageBackend::read(
-            &*self.bytes.read().unwrap_or_else(PoisonError::into_inner),
-            offset,
-            out,
-        )
+        StorageBackend::read(&*self.bytes.read(), offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.space()?;
-        StorageBackend::set_len(&*self.bytes.read().unwrap_or_else(PoisonError::into_inner), len)
+        StorageBackend::set_len(&*self.bytes.read(), len)
     }
     fn sync_data(&self) -> io::Result<()> {
         self.space()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.space()?;
-        StorageBackend::write(
-            &*self.bytes.read().unwrap_or_else(PoisonError::into_inner),
-            offset,
-            data,
-        )
+        StorageBackend::write(&*self.bytes.read(), offset, data)
     }
 }
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, RwLock};
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError,
@@ -173,12 +173,12 @@ impl File {
 
     /// Whether a commit succeeded within this time, and none failed since.
     pub(super) fn written_within(&self, within: Duration) -> bool {
-        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = *self.written.lock();
         written.is_some_and(|at| at.elapsed() < within)
     }
 
     fn wrote(&self, at: Option<Instant>) {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        *self.written.lock() = at;
     }
 
     /// Reads committed data. The error is a sentence.
@@ -186,7 +186,7 @@ impl File {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, String> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read();
         let database = database.as_ref().map_err(|closed| closed.why.clone())?;
         let result = database.begin_read().map_err(redb::Error::from).and_then(|txn| read(&txn));
         result.map_err(|error| self.sentence("read", &error))
@@ -194,8 +194,7 @@ impl File {
 
     pub(super) fn close(&self) {
         let why = format!("the store `{}` is closed", self.path.display());
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) =
-            Err(Closed { why, since: Instant::now() });
+        *self.database.write() = Err(Closed { why, since: Instant::now() });
     }
 
     fn sentence(&self, what: &str, error: &dyn std::fmt::Display) -> String {
@@ -205,7 +204,7 @@ impl File {
 
     /// Reopens a closed file, at most once a second.
     fn revive(&self) -> Result<(), String> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.write();
         let Err(closed) = &*database else { return Ok(()) };
         if closed.since.elapsed() < REOPEN_EVERY {
             return Err(closed.why.clone());
@@ -231,8 +230,7 @@ impl File {
         tracing::error!(file = %self.path.display(), error = %why, "store failed, reopening it");
         self.wrote(None);
         let long_ago = Instant::now().checked_sub(REOPEN_EVERY).unwrap_or_else(Instant::now);
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) =
-            Err(Closed { why, since: long_ago });
+        *self.database.write() = Err(Closed { why, since: long_ago });
         if let Err(error) = self.revive() {
             tracing::error!(file = %self.path.display(), %error, "cannot reopen the store yet");
         }
@@ -241,7 +239,7 @@ impl File {
     /// Applies all these writes in one durable commit. An error concerns all: any may have
     /// happened.
     fn commit(&self, ops: Vec<Op>) -> Result<Vec<Result<Answer, Refused>>, redb::Error> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read();
         let Ok(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
         let write = database.begin_write()?;
         let (mut answers, mut changed) = (Vec::with_capacity(ops.len()), false);

@@ -1,8 +1,9 @@
 //! Mutants that random faults reveal too rarely: one fixed interleaving each.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{Class, ClassName, RunName};
 use tinqs_ci_reconciler::mutant::{Mutant, with};
@@ -11,7 +12,7 @@ use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::SimulatedPorts;
-use tinqs_ci_simulator::world::{Shared, World, lock};
+use tinqs_ci_simulator::world::{Shared, World};
 
 fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
@@ -96,14 +97,14 @@ impl Stage {
         let last = self.now() + SignedDuration::from_mins(10);
         loop {
             self.executor.run_ready();
-            if holds(&lock(&self.world)) {
+            if holds(&self.world.lock()) {
                 return;
             }
-            let event = lock(&self.world).next_event();
+            let event = self.world.lock().next_event();
             let next = self.executor.next_timer().into_iter().fold(event, Timestamp::min);
             assert!(next <= last, "timed out waiting until {what}");
             self.executor.advance(next);
-            lock(&self.world).advance();
+            self.world.lock().advance();
         }
     }
 
@@ -116,7 +117,7 @@ impl Stage {
     }
 
     fn broken(&self) -> Vec<String> {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         world.laws.violations().iter().map(|v| format!("{} {}", v.law, v.what)).collect()
     }
 }
@@ -133,26 +134,26 @@ fn written_over() -> Vec<String> {
     let (slow, other) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &other);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
-    let first = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
+    let first = stage.world.lock().records.run(&name).map(|run| (run.uid, run.version)).unwrap();
     stage.reconcile(1, &slow);
     stage.until("it is about to write", |world| calls(world, "forge.register") == 1);
     stage.scheduler().pause(1, stage.now() + seconds(50));
     let job = stage.job;
     let now = stage.now();
-    lock(&stage.world).forge().cancel(now, job);
+    stage.world.lock().forge().cancel(now, job);
     for _ in 0..8 {
         stage.reconcile(2, &other);
         stage.rest(seconds(2));
     }
-    assert!(lock(&stage.world).records.run(&name).is_none(), "it should be finished and removed");
+    assert!(stage.world.lock().records.run(&name).is_none(), "it should be finished and removed");
     let now = stage.now();
-    assert_eq!(lock(&stage.world).forge().rerun(now, job), job);
+    assert_eq!(stage.world.lock().forge().rerun(now, job), job);
     stage.poll(2, &other);
     stage.until("the run is recreated", |world| world.records.run(&name).is_some());
-    let second = lock(&stage.world).records.run(&name).map(|run| (run.uid, run.version)).unwrap();
+    let second = stage.world.lock().records.run(&name).map(|run| (run.uid, run.version)).unwrap();
     assert_ne!(first.0, second.0, "another incarnation");
     assert_eq!(first.1, second.1, "of the same version");
-    let before = calls(&lock(&stage.world), "store.put");
+    let before = calls(&stage.world.lock(), "store.put");
     stage.until("the slow reconcile writes", |world| calls(world, "store.put") > before);
     stage.broken()
 }
@@ -169,7 +170,7 @@ fn version_without_uid() {
 fn second_machine_after_a_dead_one() -> SignedDuration {
     let mut stage = Stage::new();
     let name = stage.name();
-    lock(&stage.world).faults.list_lag = seconds(290);
+    stage.world.lock().faults.list_lag = seconds(290);
     let (first, second) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &second);
     stage.until("the run is created", |world| world.records.run(&name).is_some());
@@ -179,13 +180,13 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
     stage.rest(seconds(1));
     let now = stage.now();
     {
-        let mut world = lock(&stage.world);
+        let mut world = stage.world.lock();
         let id = world.cloud.live().next().map(|machine| machine.id.clone()).unwrap();
         world.cloud.interrupt(now, &id);
     }
     stage.rest(seconds(30));
     let began = stage.now();
-    while lock(&stage.world).cloud.machines().count() < 2 {
+    while stage.world.lock().cloud.machines().count() < 2 {
         assert!(stage.now() < began + SignedDuration::from_mins(30), "there is no second machine");
         stage.reconcile(2, &second);
         stage.rest(seconds(5));
@@ -213,7 +214,7 @@ fn a_seat_of_the_class_before() -> Vec<String> {
         class
     };
     let (before, after) = (class("before"), class("after"));
-    lock(&stage.world).laws.classes = vec![after.clone(), before.clone()];
+    stage.world.lock().laws.classes = vec![after.clone(), before.clone()];
     let (first, name) = (stage.controller_of(1, vec![before.clone()]), stage.name());
     let second = stage.controller_of(2, vec![after, before]);
     stage.poll(2, &second);
@@ -224,14 +225,14 @@ fn a_seat_of_the_class_before() -> Vec<String> {
     stage.rest(seconds(1));
     let now = stage.now();
     let jobs = [JobSpec::new("test", &["linux"])];
-    let other = RunName::job(lock(&stage.world).forge().push(now, "acme/widget", &jobs)[0]);
+    let other = RunName::job(stage.world.lock().forge().push(now, "acme/widget", &jobs)[0]);
     stage.poll(2, &second);
     stage.until("the other run is created", |world| world.records.run(&other).is_some());
     stage.reconcile_each(2, &second, other);
     stage.until("it has its machine", |world| calls(world, "compute.launch") == 1);
     stage.reconcile(2, &second);
     stage.rest(seconds(5));
-    assert_eq!(lock(&stage.world).records.seats().count(), 2, "one in each class");
+    assert_eq!(stage.world.lock().records.seats().count(), 2, "one in each class");
     stage.broken()
 }
 
@@ -256,7 +257,7 @@ fn registrations_left_without_a_record() -> usize {
     stage.rest(seconds(5));
     let now = stage.now();
     {
-        let mut world = lock(&stage.world);
+        let mut world = stage.world.lock();
         world.forge().cancel(now, job);
         world.records.lose_all();
         world.laws.records_lost = true;
@@ -273,7 +274,7 @@ fn registrations_left_without_a_record() -> usize {
         stage.rest(seconds(60));
     }
     assert_eq!(stage.broken(), Vec::<String>::new());
-    let world = lock(&stage.world);
+    let world = stage.world.lock();
     assert_eq!(world.cloud.live().count(), 0, "its machine should have drained itself");
     world.forge().runners().count()
 }

@@ -5,12 +5,12 @@ use tinqs_ci_reconciler::model::{Run, serving};
 use super::Drive;
 use crate::forge::Status;
 use crate::play::outcome::Outcome;
-use crate::world::{Demand, lock};
+use crate::world::Demand;
 
 impl Drive<'_> {
     /// Reports everything that should be gone as a violation.
     pub(super) fn tell_left_over(&self, when: &str) {
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         let now = world.now();
         let mut left: Vec<(String, String)> = Vec::new();
         {
@@ -52,7 +52,7 @@ impl Drive<'_> {
     }
 
     pub(super) fn end(self) -> Outcome {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         let calls = world.calls.clone();
         let count = |name| calls.get(name).copied().unwrap_or(0);
         Outcome {

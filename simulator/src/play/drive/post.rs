@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::AttemptId;
 use super::Drive;
 use crate::play::replica::Replica;
 use crate::ports;
-use crate::world::{Demand, lock};
+use crate::world::Demand;
 
 /// A message in transit to a replica.
 #[derive(Clone, Debug)]
@@ -21,9 +21,9 @@ pub(super) enum Post {
 impl Drive<'_> {
     /// Takes the forge's webhooks and lets the faults delay, duplicate or drop them.
     pub(super) fn post(&mut self) {
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         let forge = world.forge.clone();
-        let mut forge = lock(&forge);
+        let mut forge = forge.lock();
         let now = world.now();
         for webhook in forge.take_webhooks() {
             let line = format!("job-{} is {} at the forge", webhook.job_id, webhook.action);
@@ -79,7 +79,7 @@ impl Drive<'_> {
             let post = first.remove();
             let up: Vec<&Replica> = self.replicas.iter().flatten().collect();
             let count = u64::try_from(up.len()).unwrap_or(0);
-            let drawn = lock(&self.world).rng.below(count);
+            let drawn = self.world.lock().rng.below(count);
             if let Some(replica) = usize::try_from(drawn).ok().and_then(|n| up.get(n)) {
                 let scheduler = self.executor.scheduler();
                 let replica = (*replica).clone();

@@ -1,12 +1,13 @@
 //! Requirement 9: machines run the real user data as processes, or simulate it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{MachineId, MachineState};
 use tinqs_ci_simulator::cloud::machine::MachineOutcome;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Processes};
@@ -200,7 +201,7 @@ async fn pretended(
 async fn a_simulated_runner_runs_its_job_and_powers_off() {
     let (forge, job, cloud, id) = pretended(MachineOutcome::default(), 3_600).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
-    let forge = forge.lock().unwrap();
+    let forge = forge.lock();
     assert!(forge.job(job).unwrap().status.is_done());
     assert_eq!(forge.runners().count(), 0);
 }
@@ -215,7 +216,7 @@ async fn a_simulated_machine_can_fail() {
     let (forge, job, cloud, id) =
         waits(MachineOutcome { never_online: true, ..MachineOutcome::default() }, 6).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown", "its timer");
-    assert_eq!(forge.lock().unwrap().job(job).unwrap().status, Status::Waiting);
+    assert_eq!(forge.lock().job(job).unwrap().status, Status::Waiting);
 
     let hangs =
         MachineOutcome { hangs_after_job: true, ignores_timer: true, ..MachineOutcome::default() };
@@ -223,7 +224,7 @@ async fn a_simulated_machine_can_fail() {
     until("the job's end", || {
         // Reading the machine advances its time.
         let up = state(&cloud, &id) == MachineState::Up;
-        (up && forge.lock().unwrap().job(job).unwrap().status.is_done()).then_some(())
+        (up && forge.lock().job(job).unwrap().status.is_done()).then_some(())
     })
     .await;
     assert_eq!(state(&cloud, &id), MachineState::Up);

@@ -48,7 +48,7 @@ async fn until_stopped(settings: Settings) -> Result<()> {
     let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
     let rates = Rates { launch: RATE, terminate: RATE, describe: RATE };
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
-    let forge = Arc::new(Client::new(&settings.forge)?);
+    let forge = Arc::new(Client::new(&settings.forge, clock.clone())?);
     let demand = Arc::new(DemandSource::new(forge, DemandConfig::of(&settings.forge)));
     demand.choose().await??;
     let ports = Ports {

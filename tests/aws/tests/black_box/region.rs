@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{
@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{Conclusion, MachineId, MachineState};
 
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventFaults, MachineSeen, Processes};

@@ -2,13 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};

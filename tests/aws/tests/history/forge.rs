@@ -1,8 +1,9 @@
 //! The forge of a history, in this process and without faults.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
     About, AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret, label_name,
@@ -30,7 +31,7 @@ impl TestForge {
     }
 
     pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
-        self.forge.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forge.lock()
     }
 
     pub(crate) fn push(&self, jobs: &[JobSpec]) -> Vec<i64> {
@@ -39,7 +40,7 @@ impl TestForge {
 
     /// Returns the forbidden calls so far.
     pub(crate) fn wrong(&self) -> Vec<String> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wrong.lock().clone()
     }
 
     /// Returns the hints of the webhooks that are due now.
@@ -122,7 +123,7 @@ impl Port for TestForge {
     async fn retire(&self, id: i64) -> Result<(), PortError> {
         let mut forge = self.forge();
         if let Some(row) = forge.runner(id).filter(|row| forge.busy(row)) {
-            let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wrong = self.wrong.lock();
             wrong.push(format!("a busy runner was retired: {}", row.name));
         }
         forge.delete_runner(id);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -44,10 +45,6 @@ pub(crate) struct Front {
     served: JoinHandle<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Front {
     pub(crate) async fn start(behind: Upstreams, plan: Plan) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -63,7 +60,7 @@ impl Front {
 
     /// Serves from now on the controller whose calls carry this access key.
     pub(crate) fn is_born(&self, key: &str) {
-        *lock(&self.shared.alive) = Some(key.to_owned());
+        *self.shared.alive.lock() = Some(key.to_owned());
     }
 
     /// Waits until the controller dies.
@@ -72,12 +69,12 @@ impl Front {
     }
 
     pub(crate) fn plan<T>(&self, with: impl FnOnce(&Plan) -> T) -> T {
-        with(&lock(&self.shared.plan))
+        with(&self.shared.plan.lock())
     }
 
     /// Returns the capacity units charged for each kind of call, from the responses.
     pub(crate) fn charged(&self) -> BTreeMap<&'static str, f64> {
-        lock(&self.shared.charged).clone()
+        self.shared.charged.lock().clone()
     }
 
     pub(crate) fn history(&self) -> Vec<Place> {
@@ -156,7 +153,7 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let (service, op) = sort(&head.headers, &body);
     let of_the_living = {
-        let alive = lock(&shared.alive);
+        let alive = shared.alive.lock();
         let key = format!("Credential={}/", alive.as_deref().unwrap_or("nobody"));
         text(&head.headers, "authorization").contains(&key)
     };
@@ -164,9 +161,9 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
         return silence().await;
     }
     let injected_fault =
-        lock(&shared.plan).begins(op, text(&head.headers, "amz-sdk-invocation-id"));
+        shared.plan.lock().begins(op, text(&head.headers, "amz-sdk-invocation-id"));
     let dies = || {
-        *lock(&shared.alive) = None;
+        *shared.alive.lock() = None;
         shared.died.notify_one();
     };
     match injected_fault {
@@ -188,7 +185,7 @@ async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer,
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     if service == "dynamodb" {
-        *lock(&shared.charged).entry(op).or_default() += units(&body);
+        *shared.charged.lock().entry(op).or_default() += units(&body);
     }
     match injected_fault {
         Some(InjectedFault::ReplyLost | InjectedFault::FirstReplyLost) => {

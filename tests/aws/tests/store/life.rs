@@ -2,10 +2,11 @@
 //! and the capacity units are counted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
@@ -16,7 +17,7 @@ use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Status};
 use tinqs_ci_simulator::play::linux;
 use tinqs_ci_simulator::ports::SimulatedPorts;
-use tinqs_ci_simulator::world::{Shared, World, lock};
+use tinqs_ci_simulator::world::{Shared, World};
 use tinqs_ci_testing::TestWorld;
 
 use crate::wire::Wire;
@@ -48,13 +49,8 @@ impl RunStore for StoreAndModel {
     }
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let encoded = tinqs_ci_reconciler::model::encode(run).len();
-        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).push(encoded);
-        *self
-            .puts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(run.name.clone())
-            .or_default() += 1;
+        self.sizes.lock().push(encoded);
+        *self.puts.lock().entry(run.name.clone()).or_default() += 1;
         same(self.table.put(run, expect).await, &self.model.put(run, expect).await)
     }
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
@@ -162,14 +158,14 @@ impl QuietWorld {
     }
 
     fn push(&self, jobs: usize) -> Vec<i64> {
-        let now = lock(&self.world).now();
+        let now = self.world.lock().now();
         let specs: Vec<JobSpec> =
             (0..jobs).map(|n| JobSpec::new(format!("test {n}"), &["linux"])).collect();
-        lock(&self.world).forge().push(now, "acme/widget", &specs)
+        self.world.lock().forge().push(now, "acme/widget", &specs)
     }
 
     fn statuses(&self, jobs: &[i64]) -> Vec<Option<Status>> {
-        let world = lock(&self.world);
+        let world = self.world.lock();
         let forge = world.forge();
         jobs.iter().map(|id| forge.job(*id).map(|job| job.status)).collect()
     }
@@ -179,7 +175,7 @@ impl QuietWorld {
         let mut before = self.statuses(jobs);
         for step in 0..2_000_u32 {
             {
-                let mut world = lock(&self.world);
+                let mut world = self.world.lock();
                 let next = world.now() + SignedDuration::from_secs(5);
                 self.clock.set(next);
                 world.advance();
@@ -212,11 +208,11 @@ impl QuietWorld {
     }
 
     fn clock_now(&self) -> Timestamp {
-        lock(&self.world).now()
+        self.world.lock().now()
     }
 
     fn machines(&self) -> u64 {
-        lock(&self.world).calls.get("compute.launch").copied().unwrap_or(0)
+        self.world.lock().calls.get("compute.launch").copied().unwrap_or(0)
     }
 }
 
@@ -231,9 +227,9 @@ async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
     let before = (table.units(), wire.calls("PutItem"));
     quiet.until_finished(&jobs).await;
     let Units { written, read } = table.units();
-    let leases = lock(&quiet.world).calls.get("store.lease").copied().unwrap_or(1) - 1;
+    let leases = quiet.world.lock().calls.get("store.lease").copied().unwrap_or(1) - 1;
     let of_runs = written - before.0.written - leases as f64;
-    let puts: u32 = quiet.store.puts.lock().expect("no panic").values().sum();
+    let puts: u32 = quiet.store.puts.lock().values().sum();
     let n = jobs.len() as f64;
     println!(
         "{} runs, {} machines, {:.2} writes, {:.2} write units, {:.2} read units per run",
@@ -246,7 +242,7 @@ async fn charged(class: Class, jobs: usize) -> (f64, f64, Vec<usize>) {
     assert_eq!(quiet.machines(), jobs.len() as u64, "without faults, one machine per job");
     assert_eq!(table.unreadable(), 0);
     // The emulator charges for indexes as AWS does.
-    let sizes = std::mem::take(&mut *quiet.store.sizes.lock().expect("no panic"));
+    let sizes = std::mem::take(&mut *quiet.store.sizes.lock());
     (of_runs / n, f64::from(puts) / n, sizes)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::store::DynamoStore;
 use tokio::net::TcpListener;
@@ -84,7 +85,7 @@ impl Wire {
     }
 
     fn fault_injector(&self) -> MutexGuard<'_, FaultInjector> {
-        self.shared.fault_injector.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.fault_injector.lock()
     }
 
     /// Makes the next `left` calls of an operation fail.
@@ -183,7 +184,7 @@ async fn pass(
 }
 
 fn strike(shared: &Shared, operation: &str, first: bool) -> Option<Fault> {
-    let mut fault_injector = shared.fault_injector.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut fault_injector = shared.fault_injector.lock();
     *fault_injector.calls.entry(operation.to_owned()).or_default() += 1;
     let rule =
         fault_injector.rules.iter_mut().find(|rule| rule.operation == operation && rule.left > 0);
