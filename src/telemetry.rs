@@ -57,7 +57,7 @@ pub fn init(filter: Option<&str>, replica: &str) {
     let filter = filter.with_target("aws_", LevelFilter::WARN);
     let form = if std::io::stderr().is_terminal() {
         lines::Form::Human {
-            colour: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
+            color: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
         }
     } else {
         lines::Form::Json

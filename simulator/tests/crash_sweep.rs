@@ -32,7 +32,7 @@ fn class() -> Class {
     Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine("a"), machine("b")],
         // A limit makes the sweep include taking and giving back seats.
         limit: Some(1),

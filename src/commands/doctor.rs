@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 pub use forge::forge_checks;
 pub use forge_answers::ForgeAnswers;
-pub use host::{Disk, ListenerCheck, Program, compute_checks, data_check, neighbour_check};
+pub use host::{Disk, ListenerCheck, Program, compute_checks, data_check, neighbor_check};
 
 /// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -101,9 +101,9 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
     }
-    checks.push(neighbour_check(
+    checks.push(neighbor_check(
         settings.server.listen,
-        &host::neighbour(settings.server.listen).await,
+        &host::neighbor(settings.server.listen).await,
     ));
     let path = env.get("PATH").map(String::as_str).unwrap_or_default();
     checks.extend(compute_checks(&settings.compute, &host::programs(path).await));

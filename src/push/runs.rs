@@ -9,7 +9,7 @@ use super::evaluate::{Evaluated, WorkflowRun};
 
 /// The maximum number of runs that a run waits for, or wakes. Beyond it, waiting for some is
 /// enough: they end at about the same time, and a run that comes too early retries.
-const NEIGHBOURS: usize = 256;
+const NEIGHBORS: usize = 256;
 /// The maximum length of texts for people, in characters.
 const TEXT: usize = 300;
 
@@ -60,11 +60,11 @@ pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(R
                 .iter()
                 .filter_map(|needed| names.get(needed.as_str()))
                 .flatten()
-                .take(NEIGHBOURS)
+                .take(NEIGHBORS)
                 .cloned()
                 .collect();
             let called = dependents.get(job.job_id.as_str());
-            let needed_by = called.into_iter().flatten().take(NEIGHBOURS).cloned().collect();
+            let needed_by = called.into_iter().flatten().take(NEIGHBORS).cloned().collect();
             let spec = Spec {
                 job: JobRef {
                     repo: bounded(&evaluated.trigger_event.repo),

@@ -234,9 +234,9 @@ fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class>
 /// Whether `earlier` serves every job that `later` would serve, so that `later` is never used.
 fn hides(earlier: &Class, later: &Class) -> bool {
     let names: Vec<String> = later.labels.iter().map(|l| label_name(l).to_owned()).collect();
-    let unlabelled = earlier.serves_unlabelled || !later.serves_unlabelled;
+    let unlabeled = earlier.serves_unlabeled || !later.serves_unlabeled;
     !names.is_empty()
-        && unlabelled
+        && unlabeled
         && (earlier.is_any() || !later.is_any())
         && earlier.serves(&names)
 }
@@ -254,7 +254,7 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
     Class {
         name: ClassName(name),
         labels,
-        serves_unlabelled: r.switch("serves_unlabelled"),
+        serves_unlabeled: r.switch("serves_unlabeled"),
         machines: machines(&r.table("machines"), in_ec2),
         limit,
         repo_limit,
@@ -387,7 +387,7 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
     Class {
         name: ClassName("default".to_owned()),
         labels: vec!["*".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
         limit: None,
         repo_limit: None,

@@ -225,7 +225,7 @@ pub(super) const CLASS: &[Key] = &[
         "The labels of its runners, `name[:schema[:argument]]`. [\"*\"] serves any labels except `host`.",
     )
     .required(),
-    key("serves_unlabelled", Form::Switch, "Whether the class also serves jobs without labels.")
+    key("serves_unlabeled", Form::Switch, "Whether the class also serves jobs without labels.")
         .or("false"),
     key("limit", Form::Count, "The maximum number of machines. The default is no limit."),
     key(

@@ -21,7 +21,7 @@ pub enum Form {
     /// Short lines for people.
     Human {
         /// Whether levels are colored.
-        colour: bool,
+        color: bool,
     },
 }
 
@@ -70,8 +70,8 @@ where
                 self.json.format_event(context, Writer::new(&mut fields), event)?;
                 fields.remove(brace);
             }
-            Form::Human { colour } => {
-                let (now, style) = (TimeZone::system().to_datetime(now), style(level, colour));
+            Form::Human { color } => {
+                let (now, style) = (TimeZone::system().to_datetime(now), style(level, color));
                 write!(out, "{} {style}{level:>5}{style:#} ", now.strftime("%H:%M:%S"))?;
                 context.format_fields(Writer::new(&mut fields), event)?;
             }
@@ -88,9 +88,9 @@ where
     }
 }
 
-fn style(level: Level, colour: bool) -> Style {
+fn style(level: Level, color: bool) -> Style {
     match level {
-        _ if !colour => Style::new(),
+        _ if !color => Style::new(),
         Level::ERROR => AnsiColor::Red.on_default(),
         Level::WARN => AnsiColor::Yellow.on_default(),
         _ => Style::new().dimmed(),
@@ -168,15 +168,15 @@ mod tests {
 
     #[test]
     fn a_human_line_is_one_line_with_escaped_control_characters() {
-        let log = logged(Form::Human { colour: false });
+        let log = logged(Form::Human { color: false });
         assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
         let [line, warning] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
         assert!(line[8..].starts_with("  INFO reconciled run repo=\"a\\u{1b}[31mb"), "{line:?}");
         assert!(line.contains(" run=\"job-1\" machines=3 error=a\\u{1b}[31mb"), "{line:?}");
         assert!(!line.contains("class"), "{line:?}");
         assert!(warning[8..].starts_with("  WARN a"), "{warning:?}");
-        let coloured = logged(Form::Human { colour: true });
-        assert_eq!(coloured.matches("\x1b[").count(), 4, "{coloured:?}");
-        assert!(coloured.contains(" \x1b[33m WARN\x1b[0m a"), "{coloured:?}");
+        let colored = logged(Form::Human { color: true });
+        assert_eq!(colored.matches("\x1b[").count(), 4, "{colored:?}");
+        assert!(colored.contains(" \x1b[33m WARN\x1b[0m a"), "{colored:?}");
     }
 }

@@ -24,7 +24,7 @@ fn class(name: &str) -> Class {
     Class {
         name: ClassName(name.to_owned()),
         labels: vec![name.to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: Vec::new(),
         limit: Some(20),
         repo_limit: None,

@@ -58,7 +58,7 @@ pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
     Class {
         name: ClassName(name.to_owned()),
         labels: vec![name.to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines,
         limit: None,
         repo_limit: None,

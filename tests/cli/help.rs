@@ -11,7 +11,9 @@ fn help(args: &[&str], expected: &Expect) {
     for line in said.out.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
-    expected.assert_eq(&said.out);
+    // An editor removes the spaces that clap leaves on empty lines.
+    let lines: Vec<&str> = said.out.split('\n').map(str::trim_end).collect();
+    expected.assert_eq(&lines.join("\n"));
 }
 
 #[test]
@@ -19,40 +21,43 @@ fn all_commands() {
     help(
         &[],
         &expect![[r#"
-            One ephemeral machine for every waiting Gitea Actions job, gone afterwards
+            Runs each waiting Gitea Actions job on its own ephemeral machine
 
             Usage: tinqs-ci <COMMAND>
 
             Commands:
               serve       Run the server: webhooks, the loops, the API
-              lambda      The same as an AWS Lambda function: requests, queue batches, schedule, instance events
-              demo        Show all of it in ten seconds: a pretended forge and machines, the real controller
-              init        Write a configuration for your Gitea, test it, and say what comes next
-              doctor      Check everything that serve needs, and say what to do about what is missing
+              lambda      Run the server as an AWS Lambda function: requests, queue batches, schedule, EC2
+                          events
+              demo        Show how it works in ten seconds: the real controller with a simulated forge and
+                          machines
+              init        Create and test a configuration for your Gitea
+              doctor      Check everything that serve needs, and suggest fixes
               get         List runs, machines, registrations or classes
-              describe    Tell everything about a run
-              plan        Show what a reconcile of a run would do now; nothing is done
-              explain     Tell why a machine came, or did not
-              delete      Give this job no machine any more; a machine at work goes on
-              retry       Try now: clears backing off, giving up and a deletion
-              terminate   End a machine at once, even at work
-              sweep       Go through all jobs, machines and registrations now
-              eval        Answer the forge's rules on their own: one JSON case a line in, one result a line out
+              describe    Show the details of a run
+              plan        Show what a reconcile of a run would do now, without doing it
+              explain     Explain why a job got a machine, or did not
+              delete      Delete a run: its job gets no more machines; a machine with a job continues
+              retry       Retry a run now: clears its backoff, giving up and deletion
+              terminate   Terminate a machine at once, even mid-job
+              sweep       Check all jobs, machines and registrations now
+              eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line
               schema      Print a JSON Schema
-              completion  Print the completion script of a shell
+              completion  Print a shell completion script
               version     Print the version
 
             Options:
               -h, --help     Print help
               -V, --version  Print version
 
-            First steps: `tinqs-ci demo` shows all of it in ten seconds; `tinqs-ci init` sets it up for your
+            First steps: `tinqs-ci demo` shows how it works in ten seconds; `tinqs-ci init` sets it up for your
             Gitea.
 
-            Environment: TINQS_CI_CONFIG (file), TINQS_CI_<SECTION>__<KEY> (over the file), TINQS_CI_URL and
-            TINQS_CI_API_TOKEN (for the commands that ask a server), NO_COLOR.
+            Environment: TINQS_CI_CONFIG (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file),
+            TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), NO_COLOR.
 
-            Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
         "#]],
     );
 }
@@ -68,22 +73,22 @@ fn serve() {
 
             Options:
                   --config <FILE>
-                      The configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it is there
+                      The configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml if it exists
 
                   --role <ROLE>
-                      What this process does: ingest takes webhooks only, reconcile everything else
+                      The work of this process: ingest only accepts webhooks, reconcile does everything else
 
                       Possible values:
-                      - all:       Everything
-                      - ingest:    Takes webhooks: writes runs and wakes, and has no other right
-                      - reconcile: Everything but webhooks
-          
+                      - all:       All work
+                      - ingest:    Accepts webhooks: writes runs and wakes them, and needs no other right
+                      - reconcile: All work except webhooks
+
                       [default: all]
 
               -h, --help
                       Print help (see a summary with '-h')
 
-            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
         "#]],
     );
 }
@@ -93,18 +98,17 @@ fn demo() {
     help(
         &["demo"],
         &expect![[r#"
-            Show all of it in ten seconds: a pretended forge and machines, the real controller
+            Show how it works in ten seconds: the real controller with a simulated forge and machines
 
             Usage: tinqs-ci demo [OPTIONS]
 
             Options:
-                  --stay            Go on after the story, until Ctrl-C
-                  --seed <SEED>     What the pretended weather is drawn from [default: 1]
-                  --speed <FACTOR>  How much faster than usual (usual: a minute of the story in a second)
-                                    [default: 1]
+                  --stay            Keep running after the demo, until Ctrl-C
+                  --seed <SEED>     Seed of the random durations [default: 1]
+                  --speed <FACTOR>  Speed factor; at 1, a simulated minute takes one second [default: 1]
               -h, --help            Print help
 
-            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
         "#]],
     );
 }
@@ -114,32 +118,34 @@ fn init() {
     help(
         &["init"],
         &expect![[r#"
-            Write a configuration for your Gitea, test it, and say what comes next
+            Create and test a configuration for your Gitea
 
             Usage: tinqs-ci init [OPTIONS]
 
             Options:
-                  --url <URL>          Your Gitea's address
-                  --token <TOKEN>      An access token; better: GITEA_TOKEN in the environment, or --token-file
+                  --url <URL>          The address of your Gitea
+                  --token <TOKEN>      An access token; prefer the variable GITEA_TOKEN, or --token-file
                   --token-file <FILE>  A file that holds an access token
-                  --scope <SCOPE>      all, user, org:NAME or repo:OWNER/NAME
-                  --demand <DEMAND>    How jobs are known [default: auto] [possible values: auto, jobs, push]
-                  --labels <LABELS>    Labels that the machines carry, separated by commas; * takes any job
-                  --listen <IP:PORT>   Where webhooks and the API are served
-                  --webhook-url <URL>  Where your Gitea reaches this server; without it, what --listen says
-                  --create-webhook     Add the webhook at your Gitea
+                  --scope <SCOPE>      The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
+                  --demand <DEMAND>    How waiting jobs are found [default: auto] [possible values: auto, jobs,
+                                       push]
+                  --labels <LABELS>    The labels of the machines, separated by commas; * serves any job except
+                                       `host`
+                  --listen <IP:PORT>   The address that serves webhooks and the API
+                  --webhook-url <URL>  The webhook URL, as your Gitea reaches this server; defaults to the
+                                       address of --listen
+                  --create-webhook     Create the webhook in Gitea
                   --output <FILE>      The file to write [default: ./tinqs-ci.toml]
-              -y, --yes                Ask nothing, take the flags and the defaults
-                  --aws                Make the table and the queue that the configuration names in AWS, where
-                                       they are not there
-                  --config <FILE>      With --aws: the configuration; without it TINQS_CI_CONFIG, then
-                                       ./tinqs-ci.toml if it is there
-                  --queue-name <NAME>  With --aws: make a queue of this name too, and NAME-dead for what cannot
-                                       be read
-                  --dry-run            With --aws: only say what would be done
+              -y, --yes                Do not ask; use the flags and the defaults
+                  --aws                Create the missing AWS table and queue that the configuration names
+                  --config <FILE>      With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then
+                                       ./tinqs-ci.toml
+                  --queue-name <NAME>  With --aws: also create a queue of this name, and NAME-dead for
+                                       unreadable messages
+                  --dry-run            With --aws: only print what would be done
               -h, --help               Print help
 
-            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
         "#]],
     );
 }
@@ -149,19 +155,19 @@ fn doctor() {
     help(
         &["doctor"],
         &expect![[r#"
-        Check everything that serve needs, and say what to do about what is missing
+            Check everything that serve needs, and suggest fixes
 
-        Usage: tinqs-ci doctor [OPTIONS]
+            Usage: tinqs-ci doctor [OPTIONS]
 
-        Options:
-              --config <FILE>    The configuration; without it TINQS_CI_CONFIG, then ./tinqs-ci.toml if it
-                                 is there
-          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-              --offline          Only what needs no network
-          -h, --help             Print help
+            Options:
+                  --config <FILE>    The configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml
+                                     if it exists
+              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+                  --offline          Only run checks that need no network
+              -h, --help             Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
+        "#]],
     );
 }
 
@@ -170,28 +176,30 @@ fn get() {
     help(
         &["get"],
         &expect![[r#"
-        List runs, machines, registrations or classes
+            List runs, machines, registrations or classes
 
-        Usage: tinqs-ci get [OPTIONS] [KIND] [NAME]
+            Usage: tinqs-ci get [OPTIONS] [KIND] [NAME]
 
-        Arguments:
-          [KIND]  runs, machines, registrations or classes; or KIND/NAME [default: runs]
-          [NAME]  Only this one
+            Arguments:
+              [KIND]  runs, machines, registrations or classes; or KIND/NAME [default: runs]
+              [NAME]  Only list the item with this name
 
-        Options:
-          -o, --output <OUTPUT>    Form of the answer [default: table] [possible values: table, wide, json,
-                                   yaml, name]
-          -w, --watch              Go on and print what changes, every two seconds, until Ctrl-C
-              --phase <PHASE>      Only runs of this phase [possible values: waiting, starting, running,
-                                   finished]
-              --class <CLASS>      Only of this class
-              --repo <OWNER/NAME>  Only runs of this repository
-              --limit <N>          At most so many runs
-              --server <URL>       The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help               Print help
+            Options:
+              -o, --output <OUTPUT>    Output format [default: table] [possible values: table, wide, json, yaml,
+                                       name]
+              -w, --watch              Keep running and print changes, every two seconds, until Ctrl-C
+                  --phase <PHASE>      Only list runs in this phase [possible values: waiting, starting,
+                                       running, finished]
+                  --class <CLASS>      Only list runs or machines of this class
+                  --repo <OWNER/NAME>  Only list runs of this repository
+                  --limit <N>          The maximum number of runs
+                  --server <URL>       The server's address; defaults to TINQS_CI_URL, then
+                                       http://127.0.0.1:8080
+              -h, --help               Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -200,19 +208,20 @@ fn describe() {
     help(
         &["describe"],
         &expect![[r#"
-        Tell everything about a run
+            Show the details of a run
 
-        Usage: tinqs-ci describe [OPTIONS] <NAME>
+            Usage: tinqs-ci describe [OPTIONS] <NAME>
 
-        Arguments:
-          <NAME>  The run: job-4812, or run/job-4812
+            Arguments:
+              <NAME>  The name of the run: job-4812 or run/job-4812
 
-        Options:
-              --server <URL>  The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help          Print help
+            Options:
+                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help          Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -221,22 +230,22 @@ fn plan() {
     help(
         &["plan"],
         &expect![[r#"
-            Show what a reconcile of a run would do now; nothing is done
+            Show what a reconcile of a run would do now, without doing it
 
             Usage: tinqs-ci plan [OPTIONS] [NAME]
 
             Arguments:
-              [NAME]  The run
+              [NAME]  The name of the run
 
             Options:
               -f, --file <FILE>      Plan this observation instead (JSON; - is standard input); needs no server
-                  --exit-code        Exit with 0 where all is settled, with 2 where something is to be done
-              -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-                  --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
+                  --exit-code        Exit with 0 if the run is settled, with 2 if changes are planned
+              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
               -h, --help             Print help
 
-            Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 server not reached; with --exit-code:
-            0 settled, 2 something to do.
+            Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot reach the server; with
+            --exit-code: 0 settled, 2 changes are planned.
         "#]],
     );
 }
@@ -246,21 +255,22 @@ fn delete() {
     help(
         &["delete"],
         &expect![[r#"
-        Give this job no machine any more; a machine at work goes on
+            Delete a run: its job gets no more machines; a machine with a job continues
 
-        Usage: tinqs-ci delete [OPTIONS] <NAME>
+            Usage: tinqs-ci delete [OPTIONS] <NAME>
 
-        Arguments:
-          <NAME>  The run
+            Arguments:
+              <NAME>  The name of the run
 
-        Options:
-              --now           End its machine at once, even at work
-              --dry-run       Only say what would be done
-              --server <URL>  The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help          Print help
+            Options:
+                  --now           Also terminate its machine at once, even mid-job
+                  --dry-run       Only print what would be done
+                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help          Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -269,59 +279,63 @@ fn explain() {
     help(
         &["explain"],
         &expect![[r#"
-        Tell why a machine came, or did not
+            Explain why a job got a machine, or did not
 
-        Usage: tinqs-ci explain <COMMAND>
+            Usage: tinqs-ci explain <COMMAND>
 
-        Commands:
-          push  What a pushed commit starts: each workflow file, each filter, each job
-          job   How a job stands at the forge, what was tried for it, what comes next
+            Commands:
+              push  Explain what a pushed commit starts: each workflow file, each filter, each job
+              job   Explain a job: its status at the forge, its attempts, and the next step
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
     help(
         &["explain", "push"],
         &expect![[r#"
-        What a pushed commit starts: each workflow file, each filter, each job
+            Explain what a pushed commit starts: each workflow file, each filter, each job
 
-        Usage: tinqs-ci explain push [OPTIONS] <REPO> <SHA>
+            Usage: tinqs-ci explain push [OPTIONS] <REPO> <SHA>
 
-        Arguments:
-          <REPO>  The repository: OWNER/NAME
-          <SHA>   The commit
+            Arguments:
+              <REPO>  The repository: OWNER/NAME
+              <SHA>   The commit
 
-        Options:
-              --ref <REF>        The branch, or refs/…, it is pushed to; without it the branch whose tip it
-                                 is
-          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-              --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+                  --ref <REF>        The branch, or refs/…, that it is pushed to; defaults to the branch whose
+                                     tip it is
+              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help             Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
     help(
         &["explain", "job"],
         &expect![[r#"
-        How a job stands at the forge, what was tried for it, what comes next
+            Explain a job: its status at the forge, its attempts, and the next step
 
-        Usage: tinqs-ci explain job [OPTIONS] <ID>
+            Usage: tinqs-ci explain job [OPTIONS] <ID>
 
-        Arguments:
-          <ID>  The job's id at the forge, or job-ID
+            Arguments:
+              <ID>  The job's ID at the forge, or job-ID
 
-        Options:
-              --repo <OWNER/NAME>  Its repository, OWNER/NAME, where nothing here knows the job
-          -o, --output <OUTPUT>    Form of the answer [default: text] [possible values: text, json]
-              --server <URL>       The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help               Print help
+            Options:
+                  --repo <OWNER/NAME>  The job's repository, OWNER/NAME, needed if the job has no run
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The server's address; defaults to TINQS_CI_URL, then
+                                       http://127.0.0.1:8080
+              -h, --help               Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -330,20 +344,21 @@ fn retry() {
     help(
         &["retry"],
         &expect![[r#"
-        Try now: clears backing off, giving up and a deletion
+            Retry a run now: clears its backoff, giving up and deletion
 
-        Usage: tinqs-ci retry [OPTIONS] <NAME>
+            Usage: tinqs-ci retry [OPTIONS] <NAME>
 
-        Arguments:
-          <NAME>  The run
+            Arguments:
+              <NAME>  The name of the run
 
-        Options:
-              --dry-run       Only say what would be done
-              --server <URL>  The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help          Print help
+            Options:
+                  --dry-run       Only print what would be done
+                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help          Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -352,20 +367,21 @@ fn terminate() {
     help(
         &["terminate"],
         &expect![[r#"
-        End a machine at once, even at work
+            Terminate a machine at once, even mid-job
 
-        Usage: tinqs-ci terminate [OPTIONS] <MACHINE>
+            Usage: tinqs-ci terminate [OPTIONS] <MACHINE>
 
-        Arguments:
-          <MACHINE>  The machine's id, as `get machines` lists it
+            Arguments:
+              <MACHINE>  The ID of the machine, as listed by `get machines`
 
-        Options:
-              --dry-run       Only say what would be done
-              --server <URL>  The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help          Print help
+            Options:
+                  --dry-run       Only print what would be done
+                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help          Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -374,17 +390,18 @@ fn sweep() {
     help(
         &["sweep"],
         &expect![[r#"
-        Go through all jobs, machines and registrations now
+            Check all jobs, machines and registrations now
 
-        Usage: tinqs-ci sweep [OPTIONS]
+            Usage: tinqs-ci sweep [OPTIONS]
 
-        Options:
-          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-              --server <URL>     The server's address; without it TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+              -h, --help             Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 server not reached.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -393,19 +410,20 @@ fn eval() {
     help(
         &["eval"],
         &expect![[r#"
-            Answer the forge's rules on their own: one JSON case a line in, one result a line out
+            Evaluate the forge's rules: reads one JSON case per line, writes one result per line
 
             Usage: tinqs-ci eval [OPTIONS] <KIND>
 
             Arguments:
-              <KIND>  Which rule: patterns, trigger, notify, jobs, labels, changed-files, signature or
+              <KIND>  The rule: patterns, trigger, notify, jobs, labels, changed-files, signature or
                       workflow-path
 
             Options:
-                  --server <LINE>  Of which server line [default: 1.26] [possible values: 1.25, 1.26, 1.27]
+                  --server <LINE>  The Gitea version whose rules apply [default: 1.26] [possible values: 1.25,
+                                   1.26, 1.27]
               -h, --help           Print help
 
-            Exit codes: 0 done, 1 a line was malformed, 2 usage.
+            Exit codes: 0 success, 1 a line was malformed, 2 usage error.
         "#]],
     );
 }
@@ -420,12 +438,13 @@ fn schema() {
             Usage: tinqs-ci schema <KIND>
 
             Arguments:
-              <KIND>  Of what [possible values: config, run, observation, table, metrics]
+              <KIND>  The document that the schema describes [possible values: config, run, observation, table,
+                      metrics]
 
             Options:
               -h, --help  Print help
 
-            Exit codes: 0 done, 1 failed, 2 usage or configuration.
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
         "#]],
     );
 }
@@ -435,18 +454,18 @@ fn completion() {
     help(
         &["completion"],
         &expect![[r#"
-        Print the completion script of a shell
+            Print a shell completion script
 
-        Usage: tinqs-ci completion <SHELL>
+            Usage: tinqs-ci completion <SHELL>
 
-        Arguments:
-          <SHELL>  Which [possible values: bash, elvish, fish, powershell, zsh]
+            Arguments:
+              <SHELL>  The shell [possible values: bash, elvish, fish, powershell, zsh]
 
-        Options:
-          -h, --help  Print help
+            Options:
+              -h, --help  Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
+        "#]],
     );
 }
 
@@ -455,16 +474,16 @@ fn version() {
     help(
         &["version"],
         &expect![[r#"
-        Print the version
+            Print the version
 
-        Usage: tinqs-ci version [OPTIONS]
+            Usage: tinqs-ci version [OPTIONS]
 
-        Options:
-          -o, --output <OUTPUT>  Form of the answer [default: text] [possible values: text, json]
-          -h, --help             Print help
+            Options:
+              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+              -h, --help             Print help
 
-        Exit codes: 0 done, 1 failed, 2 usage or configuration.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error.
+        "#]],
     );
 }
 

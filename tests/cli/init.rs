@@ -76,46 +76,47 @@ fn init_with_flags_writes_a_valid_configuration() {
     };
     expect![[r#"
         ✓ URL is Gitea 1.26.4
-        ✓ the token is that of jo, an administrator
-        ✓ the token may list jobs of all
-        ✓ the token may list runners of all
-        created DIR/tinqs-ci.webhook-secret  (a credential; only you may read it)
+        ✓ the token belongs to jo, an administrator
+        ✓ the token can list jobs of all
+        ✓ the token can list runners of all
+        created DIR/tinqs-ci.webhook-secret  (a credential, readable only by you)
         created ./tinqs-ci.toml
 
-        The webhook to add at URL/-/admin/hooks (System Webhooks), kind Gitea:
+        Create a webhook of type Gitea at URL/-/admin/hooks (System Webhooks):
           Target URL    http://127.0.0.1:8080/webhook
           Content type  application/json
           Secret        the content of DIR/tinqs-ci.webhook-secret
           Trigger on    Custom events: Workflow Job
-        Without it jobs are found too, within 10s. `init --create-webhook` adds it for you.
+        Without it, jobs are found within 10s. `init --create-webhook` creates it for you.
 
-        Your Gitea delivers to private addresses only with this in its app.ini:
+        Gitea delivers to private addresses only with this setting in app.ini:
           [webhook]
           ALLOWED_HOST_LIST = external,127.0.0.1
-        and a restart.
+        Then restart Gitea.
 
-        Next: `tinqs-ci doctor` checks everything, `tinqs-ci serve` starts.
+        Next: check the setup with `tinqs-ci doctor`, start with `tinqs-ci serve`.
     "#]]
     .assert_eq(&clean(&said.out));
     let file = folder.path().join("tinqs-ci.toml");
     let text = std::fs::read_to_string(&file).expect("written");
     expect![[r##"
-        # tinqs-ci: one machine for every waiting job, gone afterwards.
+        # tinqs-ci: runs each waiting job on its own ephemeral machine.
         # `tinqs-ci schema config` lists every key; `tinqs-ci doctor` checks this file.
 
-        # Runs are kept here; machines work in machines/ below it. Relative to where serve starts.
+        # The directory for runs, and for machines in machines/ below it; relative to the
+        # working directory of serve.
         store   = "redb:./data"
-        # Machines are child processes of this host, as the user that runs serve.
+        # Machines are child processes on this host, with the user that runs serve.
         compute = "process:"
 
         [forge]
         url            = "URL"
         token          = { env = "GITEA_TOKEN" }
-        # all | user | org:NAME | repo:OWNER/NAME: whose jobs get machines.
+        # The jobs to serve: all | user | org:NAME | repo:OWNER/NAME.
         scope          = "all"
-        # The webhook at your Gitea must have the same secret.
+        # The webhook in Gitea must have the same secret.
         webhook_secret = { file = "DIR/tinqs-ci.webhook-secret" }
-        # The job list is read this often, so that a lost webhook costs no more than this.
+        # How often the job list is read; the longest delay after a lost webhook.
         poll_every     = "10s"
 
         [server]
@@ -124,13 +125,13 @@ fn init_with_flags_writes_a_valid_configuration() {
         # The first class whose labels contain every label of a job's runs-on serves it.
         [[class]]
         name        = "default"
-        # "*": any labels but `host`.
+        # "*": any labels except `host`.
         labels      = ["*"]
-        # Most machines at once.
+        # The maximum number of machines.
         limit       = 10
-        # A machine ends after this, whatever it does.
+        # The maximum age of a machine, even mid-job.
         max_age     = "6h"
-        # A machine without a job ends after this.
+        # How long a machine waits for a job before it shuts down.
         idle_within = "2m"
     "##]]
     .assert_eq(&clean(&text));
@@ -157,8 +158,8 @@ fn existing_files_are_not_overwritten() {
     let said = init(folder.path(), &server, &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     expect![[r#"
-        error: ./tinqs-ci.toml is there already, and is not overwritten
-        hint: move it away, or name another with --output FILE
+        error: ./tinqs-ci.toml already exists and is not overwritten
+        hint: move it, or name another file with --output
     "#]]
     .assert_eq(&said.err);
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
@@ -265,7 +266,7 @@ fn the_manual_instructions_name_the_events_and_the_consequence_without_them() {
     let told: Vec<&str> = told.lines().take(2).collect();
     expect![[r#"
             Custom events: Workflow Job, Push, Create, Delete, all of Pull Request
-        Without it no job is found. `init --create-webhook` adds it for you."#]]
+        Without it, no jobs are found. `init --create-webhook` creates it for you."#]]
     .assert_eq(&told.join("\n"));
 }
 
@@ -285,12 +286,12 @@ fn a_server_that_cannot_serve_the_demand_is_rejected_and_nothing_is_written() {
         said.err
     });
     expect![[r#"
-        error: Gitea 1.24.7 has no list of waiting jobs for `forge.scope`, which Gitea has from 1.25 on: check that what the scope names exists, and upgrade an older server, or set `forge.webhook_secret` and a webhook for pushes: demand is then known from those
-        hint: --demand push does without the list, where a webhook tells of pushes
-        error: Gitea 1.23.8 is too old: it has no ephemeral runners
-        hint: update it to 1.25 or newer; 1.24 will do for demand from pushes
-        error: without the list of jobs nothing can be done
-        hint: take a token of an administrator (write:admin), or --scope user
+        error: Gitea 1.24.7 has no list of waiting jobs for `forge.scope`, which needs Gitea 1.25 or newer: check that the scope exists and upgrade an older server, or set `forge.webhook_secret` and a webhook for pushes to take demand from those
+        hint: --demand push needs no job list, only a webhook that sends pushes
+        error: Gitea 1.23.8 is too old: it lacks ephemeral runners
+        hint: update to 1.25 or newer; 1.24 is enough for `--demand push`
+        error: the token cannot read the job list, which is required
+        hint: use an administrator's token (write:admin), or --scope user
     "#]].assert_eq(&errors.concat());
 }
 
@@ -300,7 +301,7 @@ fn forgejo_is_rejected_by_its_version() {
     let server = Server::new(|asked, _| gitea_of("15.0.0+gitea-1.22.0", asked, true));
     let said = init(folder.path(), &server, &[]);
     expect![[r#"
-        error: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its API for Actions differs
+        error: Forgejo is not supported yet (Forgejo 15.0.0+gitea-1.22.0): its API for Actions differs
         hint: use a Gitea server, 1.25 or newer
     "#]].assert_eq(&said.err);
     assert_eq!(said.code, 2, "{}", said.out);
@@ -328,7 +329,7 @@ fn missing_and_wrong_flags_are_reported_before_anything_is_written() {
     let said = tinqs(&["init"]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        error: there is no terminal to ask, and --url (or GITEA_URL) and --token-file (or GITEA_TOKEN) are missing
+        error: cannot ask without a terminal, and --url (or GITEA_URL) and --token-file (or GITEA_TOKEN) are missing
         hint: tinqs-ci init --url https://git.example.com --token-file FILE
     "#]].assert_eq(&said.err);
     let wrong: [(&[&str], i32); 7] = [
@@ -346,20 +347,20 @@ fn missing_and_wrong_flags_are_reported_before_anything_is_written() {
         said.err
     });
     expect![[r#"
-        error: --scope: "orgs:x" is not possible
+        error: --scope: "orgs:x" is not valid
         hint: expected all, user, org:NAME or repo:OWNER/NAME
-        error: --labels: "a b" holds a blank or a comma
-        hint: expected e.g. --labels linux,ubuntu-latest, or --labels '*'
+        error: --labels: "a b" contains whitespace or a comma
+        hint: for example --labels linux,ubuntu-latest, or --labels '*'
         error: --labels: "a:vm:x" has the schema `vm`: expected `host` or `docker`
-        hint: expected e.g. --labels linux,ubuntu-latest, or --labels '*'
-        error: --listen :8080: ":8080" names no address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all
-        hint: expected e.g. 127.0.0.1:8080, or 0.0.0.0:8080 for all
-        error: --webhook-url: "ci.example.com" is no address
-        hint: expected e.g. http://10.0.0.5:8080/webhook
-        error: --create-webhook needs --webhook-url when listening everywhere
-        hint: e.g. --webhook-url http://10.0.0.5:8080/webhook, as your Gitea reaches it
-        error: without the list of jobs nothing can be done
-        hint: take a token of an administrator (write:admin), or --scope user
+        hint: for example --labels linux,ubuntu-latest, or --labels '*'
+        error: --listen :8080: ":8080" has no IP address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all
+        hint: for example 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses
+        error: --webhook-url: "ci.example.com" is not an address
+        hint: for example http://10.0.0.5:8080/webhook
+        error: --create-webhook needs --webhook-url when listening on all addresses
+        hint: add the address that Gitea can reach: --webhook-url http://10.0.0.5:8080/webhook
+        error: the token cannot read the job list, which is required
+        hint: use an administrator's token (write:admin), or --scope user
     "#]].assert_eq(&errors.concat());
     let left = std::fs::read_dir(folder.path()).expect("there").count();
     assert_eq!(left, 0, "nothing was written");

@@ -42,23 +42,23 @@ fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["get", "pods"],
         &expect![[r#"
-        error: `pods` is nothing that can be listed
-        hint: expected runs, machines, registrations, classes, or KIND/NAME
-    "#]],
+            error: unknown kind `pods`
+            hint: expected runs, machines, registrations, classes, or KIND/NAME
+        "#]],
     );
     wrong(
         &["get", "machines", "--phase", "running"],
         &expect![[r#"
-        error: --phase, --repo and --limit are for runs
-        hint: leave them out, or `get runs`
-    "#]],
+            error: --phase, --repo and --limit are for runs
+            hint: remove them, or use `tinqs-ci get runs`
+        "#]],
     );
     wrong(
         &["get", "classes", "--class", "x"],
         &expect![[r#"
-        error: --class is for runs and machines
-        hint: leave it out
-    "#]],
+            error: --class is for runs and machines
+            hint: remove it
+        "#]],
     );
     wrong(
         &["get", "--limit", "0"],
@@ -84,16 +84,16 @@ fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["terminate", "machine/"],
         &expect![[r#"
-        error: `machine/` is not the id of a machine
-        hint: `tinqs-ci get machines -o name` lists them
-    "#]],
+            error: `machine/` is not a machine ID
+            hint: `tinqs-ci get machines -o name` lists the machines
+        "#]],
     );
     wrong(
-        &["eval", "weather"],
+        &["eval", "nonsense"],
         &expect![[r#"
-        error: `weather` is not a kind of `eval`: patterns, trigger, notify, jobs, labels, changed-files, signature, workflow-path
-        hint: tinqs-ci eval labels < cases.ndjson
-    "#]],
+            error: unknown rule `nonsense`: expected one of patterns, trigger, notify, jobs, labels, changed-files, signature, workflow-path
+            hint: for example `tinqs-ci eval labels < cases.ndjson`
+        "#]],
     );
     wrong(
         &["eval", "labels", "--server", "1.24"],
@@ -119,16 +119,16 @@ fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["demo", "--speed", "0"],
         &expect![[r#"
-        error: --speed 0 is not possible: from 0.01 to 100
-        hint: 1 is the usual
-    "#]],
+            error: --speed 0 is not valid: expected 0.01 to 100
+            hint: 1 is the default
+        "#]],
     );
     wrong(
         &["get", "--server", "localhost"],
         &expect![[r#"
-        error: `localhost` is not the address of a server: expected e.g. http://127.0.0.1:8080
-        hint: --server URL, or TINQS_CI_URL in the environment
-    "#]],
+            error: `localhost` is not a server address: expected one such as http://127.0.0.1:8080
+            hint: set --server or TINQS_CI_URL to the server's address
+        "#]],
     );
 }
 
@@ -189,15 +189,15 @@ fn all_configuration_mistakes_are_reported_at_once() {
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     expect![[r#"
         error: ./tinqs-ci.toml:1: stor: is not a known key; did you mean `store`?
-        error: ./tinqs-ci.toml:3: forge.url: "x" is not possible: expected an address such as "https://git.example.com"
+        error: ./tinqs-ci.toml:3: forge.url: "x" is not valid: expected an address such as "https://git.example.com"
         error: ./tinqs-ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
-        hint: mend the lines above; `tinqs-ci schema config` lists every key
+        hint: fix the lines above; `tinqs-ci schema config` lists every key
     "#]].assert_eq(&said.err);
     let said = tinqs_in(folder.path(), &["serve", "--config", "other.toml"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        error: other.toml: the configuration cannot be read: No such file or directory (os error 2)
-        hint: `tinqs-ci init` writes one; `--config FILE` names another
+        error: other.toml: cannot read the configuration: No such file or directory (os error 2)
+        hint: create one with `tinqs-ci init`, or name another with `--config FILE`
     "#]]
     .assert_eq(&said.err);
     let said = tinqs_in(folder.path(), &["doctor", "--offline", "-o", "json"], &[]);
@@ -208,8 +208,8 @@ fn all_configuration_mistakes_are_reported_at_once() {
     let said = tinqs_in(empty.path(), &["serve"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        error: there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
-        hint: `tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none
+        error: no configuration: ./tinqs-ci.toml does not exist, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
+        hint: create one with `tinqs-ci init`, or name one with `--config FILE`; `tinqs-ci demo` needs none
     "#]].assert_eq(&said.err);
 }
 
@@ -248,7 +248,7 @@ fn plan_of_a_file_needs_no_server() {
     std::fs::write(folder.path().join("seen.json"), observation).expect("written");
     let said = tinqs_in(folder.path(), &["plan", "-f", "seen.json", "--exit-code"], &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert_eq!(said.out, "settled: nothing to do (row none)\n");
+    assert_eq!(said.out, "settled: nothing to do; no record (rule 0)\n");
 
     let mut child = command(&["plan", "-f", "-", "-o", "json"], &[])
         .stdin(Stdio::piped())

@@ -211,7 +211,7 @@ fn an_unreachable_server_exits_with_4() {
 fn rejections_of_the_server_are_printed() {
     let server = Server::new(|asked, _| match asked.line.as_str() {
         "GET /v1/machines" => problem(401, "the API token is missing or wrong"),
-        "GET /v1/classes" => problem(503, "the store is not reached\u{1b}[2J"),
+        "GET /v1/classes" => problem(503, "cannot reach the store\u{1b}[2J"),
         "GET /v1/registrations" => Answer(404, None, json!("no such page")),
         _ => Answer(200, None, json!({ "hello": "world" })),
     });
@@ -221,14 +221,14 @@ fn rejections_of_the_server_are_printed() {
         said.err.replace(&server.url, "URL")
     });
     expect![[r#"
-        error: the server refuses: 401 Unauthorized: the API token is missing or wrong
-        hint: set TINQS_CI_API_TOKEN to what the server has as server.api_token
-        error: the server refuses: 503 Service Unavailable: the store is not reached\u{1b}[2J
-        hint: the server's log says more; `tinqs-ci doctor` checks
-        error: the answer of URL/ is not that of a tinqs-ci server: 404 Not Found without a problem document
-        hint: is --server or TINQS_CI_URL that of a tinqs-ci server?
-        error: the answer of URL/ is not that of a tinqs-ci server: missing field `items` at line 1 column 17
-        hint: is --server or TINQS_CI_URL that of a tinqs-ci server?
+        error: the server rejected the request: 401 Unauthorized: the API token is missing or wrong
+        hint: set TINQS_CI_API_TOKEN to the server's `server.api_token`
+        error: the server rejected the request: 503 Service Unavailable: cannot reach the store\u{1b}[2J
+        hint: see the server's log, or run `tinqs-ci doctor` on its host
+        error: unexpected response from URL/: 404 Not Found without a problem document
+        hint: check that --server or TINQS_CI_URL names a tinqs-ci server
+        error: unexpected response from URL/: missing field `items` at line 1 column 17
+        hint: check that --server or TINQS_CI_URL names a tinqs-ci server
     "#]].assert_eq(&errors.concat());
 }
 
@@ -342,7 +342,7 @@ fn sweep_prints_its_report() {
     let said = ask(&server, &["sweep"]);
     assert_eq!(said.code, 0, "{}", said.err);
     expect![[r#"
-        jobs waiting    3, of which no class serves 1
+        waiting jobs    3, 1 without a matching class
         machines        5
         registrations   6
         seats           0

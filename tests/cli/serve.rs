@@ -64,8 +64,8 @@ fn serve_rejects_forgejo_at_the_start() {
     let url = [("TINQS_CI_FORGE__URL", forgejo.url.as_str()), ("PATH", "/usr/bin:/bin")];
     let said = tinqs_in(folder.path(), &["serve"], &url);
     assert_eq!(said.code, 2, "{}", said.err);
-    let told = "error: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its \
-                API for Actions differs\nhint: use a Gitea server, 1.25 or newer\n";
+    let told = "error: Forgejo is not supported yet (Forgejo 15.0.0+gitea-1.22.0): its API for \
+                Actions differs\nhint: use a Gitea server, 1.25 or newer\n";
     assert!(said.err.ends_with(told), "{}", said.err);
     let said = tinqs_in(folder.path(), &["doctor"], &url);
     assert_eq!(said.code, 1, "{}", said.out);

@@ -95,7 +95,7 @@ api_token = { env = "E" }
 [[class]]
 name = "linux"
 labels = ["linux", "ubuntu-latest:docker://node:20", "x64:host"]
-serves_unlabelled = true
+serves_unlabeled = true
 limit = 20
 repo_limit = 5
 boot_within = "1m 30s"
@@ -129,7 +129,7 @@ labels = ["*"]
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
     assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
     let class = &settings.classes[0];
-    assert_eq!((class.limit, class.repo_limit, class.serves_unlabelled), (Some(20), Some(5), true));
+    assert_eq!((class.limit, class.repo_limit, class.serves_unlabeled), (Some(20), Some(5), true));
     assert_eq!(class.times.boot_within, SignedDuration::from_secs(90));
     assert_eq!(class.times.keep, SignedDuration::from_hours(48));
     let order: Vec<_> = class.machines.iter().map(|m| (m.market, &*m.kind, &*m.subnet)).collect();
@@ -187,8 +187,8 @@ fn unknown_keys_suggest_the_nearest_key_or_its_table() {
     bad_top(
         "\"\\u001b[31m\\u202e\" = 1\nxyzzyxyzzy = 2",
         &expect![[r#"
-        ci.toml:1: \u{1b}[31m\u{202e}: is not a known key; known are installation, forge, store, queue, compute, server, class
-        ci.toml:2: xyzzyxyzzy: is not a known key; known are installation, forge, store, queue, compute, server, class"#]],
+            ci.toml:1: \u{1b}[31m\u{202e}: is not a known key; known keys are installation, forge, store, queue, compute, server, class
+            ci.toml:2: xyzzyxyzzy: is not a known key; known keys are installation, forge, store, queue, compute, server, class"#]],
     );
 }
 
@@ -198,19 +198,19 @@ fn wrong_types_name_the_expected_type() {
     bad(
         "[forge]\nurl = 5\ntoken = 6\npoll_every = 10\nscope = [\"all\"]",
         &expect![[r#"
-        ci.toml:2: forge.url: expected an address such as "https://git.example.com", not a number
-        ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a text, not a number
-        ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
-        ci.toml:5: forge.scope: expected "all", "user", "org:NAME" or "repo:OWNER/NAME", not a list"#]],
+            ci.toml:2: forge.url: expected an address such as "https://git.example.com", not a number
+            ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a string, not a number
+            ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
+            ci.toml:5: forge.scope: expected "all", "user", "org:NAME" or "repo:OWNER/NAME", not a list"#]],
     );
     bad_top(
         "store = 1\nqueue = true\ncompute = 1.5\ninstallation = 1979-05-27\nclass = \"x\"",
         &expect![[r#"
             ci.toml:1: store: expected "redb:DIRECTORY" or "memory:", not a number
             ci.toml:2: queue: expected "memory:" or "sqs:URL", not true or false
-            ci.toml:3: compute: expected "process:", "process:DIRECTORY" or "ec2:REGION", not a number with a point
-            ci.toml:4: installation: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a date
-            ci.toml:5: class: expected tables in the file, each headed [[class]], not a text"#]],
+            ci.toml:3: compute: expected "process:", "process:DIRECTORY" or "ec2:REGION", not a decimal number
+            ci.toml:4: installation: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit, not a date
+            ci.toml:5: class: expected tables in the file, each under [[class]], not a string"#]],
     );
     bad_top(
         "class = [1]",
@@ -219,11 +219,11 @@ fn wrong_types_name_the_expected_type() {
         ],
     );
     bad_top(
-        "[[class]]\nname = 1\nlabels = \"linux\"\nserves_unlabelled = \"yes\"\nlimit = \"2\"\nmachines = []",
+        "[[class]]\nname = 1\nlabels = \"linux\"\nserves_unlabeled = \"yes\"\nlimit = \"2\"\nmachines = []",
         &expect![[r#"
             ci.toml:2: class 1: name: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a number
             ci.toml:3: class 1: labels: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"], not a text
-            ci.toml:4: class 1: serves_unlabelled: expected true or false, not a text
+            ci.toml:4: class 1: serves_unlabeled: expected true or false, not a text
             ci.toml:5: class 1: limit: expected a whole number from 1, not a text
             ci.toml:6: class 1: machines: expected a table, not a list"#]],
     );
@@ -346,8 +346,8 @@ fn labels_that_runners_reject_are_mistakes() {
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"linux:vm://x\", \"x\", \"x:host\"]",
         &expect![[r#"
-        ci.toml:3: class "a": labels: "linux:vm://x" has the schema `vm`: expected `host` or `docker`: expected labels such as "linux", "linux:host" or "linux:docker://IMAGE"
-        ci.toml:3: class "a": labels: "x" is there twice"#]],
+            ci.toml:3: class "a": labels: "linux:vm://x" has the schema `vm`: expected `host` or `docker`: expected labels such as "linux", "linux:host" or "linux:docker://IMAGE"
+            ci.toml:3: class "a": labels: "x" is listed twice"#]],
     );
 }
 
@@ -355,19 +355,17 @@ fn labels_that_runners_reject_are_mistakes() {
 fn contradictions_are_rejected() {
     bad_top(
         "[server]\nlisten = \"0.0.0.0:8080\"",
-        &expect![[
-            r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reached from other hosts, which needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#
-        ]],
+        &expect![[r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reachable from other hosts and needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[[class]]\nname = \"a\"\nlabels = [\"b\"]",
-        &expect![[r#"ci.toml:5: class "a": name: "a" is the name of two classes"#]],
+        &expect![[r#"ci.toml:5: class "a": name: "a" is used by two classes"#]],
     );
     bad_top(
         "[[class]]\nlimit = 3",
         &expect![[r#"
-        ci.toml:1: class 1: name: is missing: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
-        ci.toml:1: class 1: labels: is missing: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
+            ci.toml:1: class 1: name: is missing: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit
+            ci.toml:1: class 1: labels: is missing: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
     );
 }
 
@@ -390,8 +388,8 @@ fn toml_errors_name_their_line() {
 fn without_a_configuration_the_error_names_the_ways_to_get_one() {
     let mistakes = settings::parse("", None, &BTreeMap::new()).expect_err("nothing is there");
     expect![[r#"
-        there is no configuration: ./tinqs-ci.toml is not there, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
-        hint: `tinqs-ci init` writes one; `--config FILE` names another; `tinqs-ci demo` needs none"#]].assert_eq(&format!("{mistakes}\nhint: {}", mistakes.hint));
+        no configuration: ./tinqs-ci.toml does not exist, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
+        hint: create one with `tinqs-ci init`, or name one with `--config FILE`; `tinqs-ci demo` needs none"#]].assert_eq(&format!("{mistakes}\nhint: {}", mistakes.hint));
     bad(
         "",
         &expect![[
@@ -450,13 +448,13 @@ fn mistakes_in_the_environment_name_the_variable() {
     ];
     let mistakes = parse(MINIMAL, &pairs[..5]).expect_err("all of them are wrong");
     expect![[r#"
-        TINQS_CI_CLASS__0__LIMIT: class: expected tables in the file, each headed [[class]], not a table
+        TINQS_CI_CLASS__0__LIMIT: class: expected tables in the file, each under [[class]], not a table
         TINQS_CI_FORGE__POLL_EVERY: forge.poll_every: "10" is not valid: expected a duration such as "90s", "5m" or "1h 30m"
         TINQS_CI_FORGE__ULR: forge.ulr: is not a known key; did you mean `url`?
         TINQS_CI_SERVERS__LISTEN: servers: is not a known key; did you mean `server`?
         TINQS_CI_STORES: stores: is not a known key; did you mean `store`?"#]].assert_eq(&mistakes.to_string());
     let mistakes = parse(MINIMAL, &pairs[5..]).expect_err("a table is no text");
-    expect!["TINQS_CI_FORGE: forge: expected a table, not a text"].assert_eq(&mistakes.to_string());
+    expect!["TINQS_CI_FORGE: forge: expected a table, not a string"].assert_eq(&mistakes.to_string());
 }
 
 #[test]
@@ -475,7 +473,7 @@ fn credentials_come_from_a_variable_a_file_or_inline() {
 
     let loaded = good(&toml("\"long word\""), &[]);
     assert_eq!(loaded.settings.forge.token.expect("inline").expose(), "long word");
-    expect![[r#"ci.toml:3: forge.token: stands in the file itself: { env = "NAME" } or { file = "path" } keeps it out"#]].assert_eq(&loaded.warnings.join("\n"));
+    expect![[r#"ci.toml:3: forge.token: is stored in the configuration file: use { env = "NAME" } or { file = "path" }"#]].assert_eq(&loaded.warnings.join("\n"));
 
     let shown = |text: &str| {
         let message = parse(text, &[("EMPTY", ""), ("TWO", "a\nb")]).expect_err(text).to_string();
@@ -502,21 +500,21 @@ fn credentials_come_from_a_variable_a_file_or_inline() {
     let all: Vec<String> = all.iter().map(|text| shown(text)).collect();
     expect![[r#"
         ci.toml:3: forge.token: the file `DIR/empty` is empty
-        ci.toml:3: forge.token: the file `DIR/missing` cannot be read: No such file or directory (os error 2)
-        ci.toml:3: forge.token: the file `DIR` cannot be read: it is a directory
-        ci.toml:3: forge.token: the file `DIR/binary` cannot be read: stream did not contain valid UTF-8
-        ci.toml:3: forge.token: the credential holds a line break or another control character
-        ci.toml:3: forge.token: the file `DIR/large` cannot be read: it is larger than 65536 bytes
-        ci.toml:3: forge.token: the file `/dev/zero` cannot be read: it is larger than 65536 bytes
+        ci.toml:3: forge.token: cannot read the file `DIR/missing`: No such file or directory (os error 2)
+        ci.toml:3: forge.token: cannot read the file `DIR`: it is a directory
+        ci.toml:3: forge.token: cannot read the file `DIR/binary`: stream did not contain valid UTF-8
+        ci.toml:3: forge.token: the credential contains a line break or another control character
+        ci.toml:3: forge.token: cannot read the file `DIR/large`: it is larger than 65536 bytes
+        ci.toml:3: forge.token: cannot read the file `/dev/zero`: it is larger than 65536 bytes
         ci.toml:3: forge.token: the environment variable `NOT_SET` is not set
         ci.toml:3: forge.token: the environment variable `EMPTY` is empty
-        ci.toml:3: forge.token: the credential holds a line break or another control character
+        ci.toml:3: forge.token: the credential contains a line break or another control character
         ci.toml:3: forge.token: expected exactly one of `env` and `file`
         ci.toml:3: forge.token: expected exactly one of `env` and `file`
         ci.toml:3: forge.token.evn: is not a known key; did you mean `env`?
-        ci.toml:3: forge.token.env: expected a text, not a number
-        ci.toml:3: forge.token: is empty: leave the key out, or give the credential
-        ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a text, not a list"#]].assert_eq(&all.join("\n"));
+        ci.toml:3: forge.token.env: expected a string, not a number
+        ci.toml:3: forge.token: is empty: remove the key, or set the credential
+        ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a string, not a list"#]].assert_eq(&all.join("\n"));
 }
 
 #[test]
@@ -550,14 +548,14 @@ api_token = "too short"
     );
     let loaded = good(&text, &[("HOME_TOKEN", "long-token")]);
     expect![[r#"
-        ci.toml:15: server.api_token: stands in the file itself: { env = "NAME" } or { file = "path" } keeps it out
-        ci.toml:15: server.api_token: is shorter than 16 characters: `openssl rand -hex 32` makes a good one
-        ci.toml:6: class "any": repo_limit: 3 never counts: `limit` is 2
-        ci.toml:7: class "any": max_age: 1m is less than boot_within and idle_within together (7m): a slow machine ends before it has a job
-        ci.toml:13: class "own": labels: `host` is for runners on the forge's own host, which take such jobs too
-        ci.toml:10: class "linux": labels: serves no job: class "any", before it, serves them all"#]].assert_eq(&loaded.warnings.join("\n"));
+        ci.toml:15: server.api_token: is stored in the configuration file: use { env = "NAME" } or { file = "path" }
+        ci.toml:15: server.api_token: is shorter than 16 characters: create a longer one with `openssl rand -hex 32`
+        ci.toml:6: class "any": repo_limit: 3 has no effect: `limit` is 2
+        ci.toml:7: class "any": max_age: 1m is less than boot_within plus idle_within (7m): a slow machine is terminated before it gets a job
+        ci.toml:13: class "own": labels: `host` jobs may also be taken by runners on the forge's own host
+        ci.toml:10: class "linux": labels: never match a job: class "any" above serves all of them"#]].assert_eq(&loaded.warnings.join("\n"));
     let loaded = good(MINIMAL, &[]);
-    expect!["ci.toml:1: forge.token: is not given: the job list cannot be read without it"]
+    expect!["ci.toml:1: forge.token: is not set: the job list cannot be read without it"]
         .assert_eq(&loaded.warnings.join("\n"));
 }
 
@@ -567,9 +565,9 @@ fn credentials_too_short_to_redact_cause_warnings() {
                 webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
     expect![[r#"
-        ci.toml:3: forge.token: is shorter than 8 characters, so messages that quote it show it: make a longer one
-        ci.toml:5: forge.webhook_secret: is shorter than 8 characters, so messages that quote it show it: make a longer one
-        ci.toml:6: forge.git_token: is shorter than 8 characters, so messages that quote it show it: make a longer one"#]]
+        ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
+        ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
+        ci.toml:6: forge.git_token: is shorter than 8 characters and cannot be redacted in messages: use a longer one"#]]
     .assert_eq(&loaded.warnings.join("\n"));
 }
 

@@ -145,7 +145,7 @@ async fn the_end_of_a_machine_is_told_once_also_of_one_that_was_found_again() {
     machines.terminate(&other.id).await.unwrap();
     assert_eq!(until("the end is told", async || ended(&machines).await).await, [second.run]);
     machines.list().await.unwrap();
-    assert_eq!(machines.ended().await.unwrap(), [], "one that is gone is not begun with anew");
+    assert_eq!(machines.ended().await.unwrap(), [], "one that is gone is not started again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -382,7 +382,7 @@ async fn a_machine_that_was_ended_before_it_began_never_begins() {
     assert_eq!(processes(&attempt_id.token(0)), [] as [i32; 0]);
 }
 
-/// Such a machine cannot be recognised, so its end would go unnoticed.
+/// Such a machine cannot be recognized, so its end would go unnoticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
     let host = Host::new();

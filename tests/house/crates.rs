@@ -101,6 +101,7 @@ const PURE: &[(&str, &[&str])] = &[
             "async-trait",
             "hex",
             "jiff",
+            "parking_lot",
             "schemars",
             "serde",
             "serde_json",
@@ -116,6 +117,7 @@ const PURE: &[(&str, &[&str])] = &[
         &[
             "granit-parser",
             "jiff",
+            "parking_lot",
             "regex-automata",
             "regex-syntax",
             "serde",

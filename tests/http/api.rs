@@ -43,7 +43,7 @@ async fn missing_objects_and_invalid_requests_are_problems() {
         ("GET", "/v1/runs?limit=x", StatusCode::BAD_REQUEST),
         ("GET", "/v1/runs?phase=Gone", StatusCode::BAD_REQUEST),
         ("GET", "/v1/runs?after=ours-not", StatusCode::BAD_REQUEST),
-        ("GET", "/v1/runs?colour=red", StatusCode::BAD_REQUEST),
+        ("GET", "/v1/runs?color=red", StatusCode::BAD_REQUEST),
     ];
     for (method, path, expected) in cases {
         let answer = asked.ask(method, path, &[], Body::empty()).await;

@@ -94,7 +94,7 @@ impl Machines {
         // An emulator may ignore the filter and return everything; and an instance that somebody
         // else launched with this token does not carry the tags of this placement.
         let is_it = |seen: &&Seen| {
-            let ours = self.calls.recognise(seen);
+            let ours = self.calls.recognize(seen);
             ours.is_some_and(|ours| {
                 ours.attempt_id == *ask.attempt_id && ours.placement == ask.placement
             })
@@ -202,10 +202,10 @@ impl Compute for Machines {
             return Ok(());
         }
         // An ID alone terminates nothing: the instance's ownership is checked again.
-        let recognised = self.calls.instance_cache.run_of(id).is_some();
+        let recognized = self.calls.instance_cache.run_of(id).is_some();
         match self.finds.ask(id.clone()).await {
             Ok(Found::Ours(_)) => {}
-            Ok(Found::Foreign) if recognised => {
+            Ok(Found::Foreign) if recognized => {
                 let message = format!(
                     "{id} is no longer shown as ours, not terminated: it is left alone if its tags \
                      were changed; otherwise termination is tried again"
@@ -219,7 +219,7 @@ impl Compute for Machines {
             }
             // Hidden, or not readable now: an instance that this process has recognized before is
             // ours, since its client token cannot have changed.
-            Ok(Found::Nothing) | Err(_) if recognised => {}
+            Ok(Found::Nothing) | Err(_) if recognized => {}
             Ok(Found::Foreign | Found::Nothing) => return Ok(()),
             Err(error) => return Err(error),
         }

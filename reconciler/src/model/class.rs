@@ -22,7 +22,7 @@ pub struct Class {
     pub labels: Vec<String>,
     /// Whether it also serves jobs without labels.
     #[serde(default)]
-    pub serves_unlabelled: bool,
+    pub serves_unlabeled: bool,
     /// Machine specs in order of preference.
     pub machines: Vec<MachineSpec>,
     /// The maximum number of machines at once.
@@ -102,7 +102,7 @@ impl Class {
     /// Returns whether the class serves jobs with these labels.
     pub fn serves(&self, runs_on: &[String]) -> bool {
         if runs_on.is_empty() {
-            return self.serves_unlabelled;
+            return self.serves_unlabeled;
         }
         if self.is_any() {
             // No runner can carry an empty label (`runs-on: ''`) or one with a colon.

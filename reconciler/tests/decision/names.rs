@@ -87,7 +87,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine()],
         limit: None,
         repo_limit: None,

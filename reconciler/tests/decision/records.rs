@@ -62,7 +62,7 @@ fn every_rule_has_a_name_and_a_number_of_its_own() {
 }
 
 #[test]
-fn every_reason_is_written_in_camel_case_and_labelled_in_snake_case() {
+fn every_reason_is_written_in_camel_case_and_labeled_in_snake_case() {
     for reason in Reason::ALL {
         let camel = reason.to_string();
         let mut snake = String::new();
@@ -176,9 +176,9 @@ fn a_page_contains_runs_that_match_all_of_its_filter() {
 
 #[test]
 fn a_class_serves_jobs_that_a_runner_with_its_labels_may_take() {
-    let class = |labels: &[&str], unlabelled: bool| -> Class {
+    let class = |labels: &[&str], unlabeled: bool| -> Class {
         read(
-            json!({ "name": "one", "labels": labels, "serves_unlabelled": unlabelled, "machines": [] }),
+            json!({ "name": "one", "labels": labels, "serves_unlabeled": unlabeled, "machines": [] }),
         )
     };
     let own = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<String>>();

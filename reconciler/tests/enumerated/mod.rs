@@ -360,7 +360,7 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux:host".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine("a"), machine("b")],
         limit: None,
         repo_limit: None,

@@ -260,7 +260,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
     Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine("a"), machine("b")],
         limit,
         repo_limit: None,

@@ -25,8 +25,8 @@ pub(super) async fn run(
     listener: TcpListener,
     stopped: oneshot::Receiver<()>,
 ) {
-    let door = Arc::clone(&shared);
-    let gate = Gate::new(listener, move || !door.state().faults.down);
+    let gated = Arc::clone(&shared);
+    let gate = Gate::new(listener, move || !gated.state().faults.down);
     let router = Router::new().fallback(handle).with_state(shared);
     let service = router.into_make_service_with_connect_info::<Switch>();
     // Returns no error; a closed channel means that the owner is gone, which also stops the server.

@@ -111,8 +111,7 @@ impl Laws {
         self.attempts.insert(attempt_id, attempt.clone());
     }
 
-    /// Counts an attempt that begins after the whole wait for a displacing job's machine was in
-    /// vain.
+    /// Counts an attempt that begins after a wait in vain for the displacing job's machine.
     fn count_vain(&mut self, before: Option<&Run>, run: &Run, attempt: &Attempt) {
         let waited = before.filter(|run| run.status.reason() == Some(Reason::MachineReassigned));
         let last = waited.and_then(|run| run.status.attempt.as_ref());
@@ -169,8 +168,7 @@ impl Laws {
         }
     }
 
-    /// Time: a replica requests a launch. It must request none within five minutes of a refusal
-    /// that a person must fix.
+    /// Time: no launch is requested within five minutes of a refusal that a person must fix.
     pub fn on_asked(
         &mut self,
         now: Timestamp,
@@ -188,8 +186,7 @@ impl Laws {
         }
     }
 
-    /// Records that a replica learned that launches of a class are refused until a person fixes
-    /// something.
+    /// Records that a replica learned of a refusal that a person must fix.
     pub fn on_stopped(&mut self, now: Timestamp, replica: Group, class: &ClassName) {
         self.stopped.insert((replica, class.clone()), now);
     }
@@ -204,8 +201,7 @@ impl Laws {
         self.broken("L2", now, attempt_id.run.as_str(), what);
     }
 
-    /// L2 and L6: checks a machine that was created. `live` are all machines that boot or are up,
-    /// including it.
+    /// L2 and L6: checks a created machine. `live`: all that boot or are up, including it.
     pub fn on_machine<'a>(
         &mut self,
         now: Timestamp,
@@ -257,8 +253,7 @@ impl Laws {
         }
     }
 
-    /// L3: checks a termination. It is permitted if a person requested it, after the deadline, or
-    /// of an idle machine without a registration.
+    /// L3: a person requested it, the deadline is over, or it is idle without a registration.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
         let TerminateTruth { machine, by_person, registered } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {

@@ -37,7 +37,7 @@ pub fn linux(keep: SignedDuration) -> Class {
     Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned(), "ubuntu-latest:host".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![
             machine(Market::Spot, "subnet-a"),
             machine(Market::Spot, "subnet-b"),

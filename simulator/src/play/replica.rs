@@ -163,10 +163,10 @@ impl Replica {
         let mut sleep = due.map(|due| self.scheduler.sleep_until(due));
         let mut asked = false;
         std::future::poll_fn(|context| {
-            let rung = sleep
+            let rang = sleep
                 .as_mut()
                 .is_some_and(|sleep| std::pin::Pin::new(sleep).poll(context).is_ready());
-            if rung || asked {
+            if rang || asked {
                 return Poll::Ready(());
             }
             asked = true;

@@ -37,9 +37,9 @@ impl SimulatedPorts {
                 let mut sleep = scheduler.sleep(WAITS);
                 let mut woken = Box::pin(woken);
                 std::future::poll_fn(|context| {
-                    let rung = std::pin::Pin::new(&mut sleep).poll(context).is_ready();
+                    let rang = std::pin::Pin::new(&mut sleep).poll(context).is_ready();
                     let roused = woken.as_mut().poll(context).is_ready();
-                    if rung || roused { Poll::Ready(()) } else { Poll::Pending }
+                    if rang || roused { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
             }

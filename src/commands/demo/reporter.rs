@@ -29,7 +29,7 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Creates a teller and prints the first line.
+    /// Creates a reporter and prints the first line.
     pub(super) fn new(host: &Host) -> Self {
         let reporter =
             Self { began: Instant::now(), jobs: BTreeMap::new(), machines: BTreeMap::new() };

@@ -295,15 +295,15 @@ mod tests {
             "webhook_secret = \"s\"\n",
             &granted(),
             &expect![[r#"
-            ✓ forge                   https://git.example.com is Gitea 1.26.4
-            ✓ clock                   the forge's and ours agree
-            ✓ token: job list         may be read
-            ✓ token: runner list      may be read
-            ✓ token: registration     a registration token may be asked for
-            ✓ webhook                 https://ci.example.com/webhook tells of workflow_job
-            ✓ labels                  1 job waits, and has a class
-            7 passed, 0 warnings, 0 failed
-        "#]],
+                ✓ forge                   https://git.example.com is Gitea 1.26.4
+                ✓ clock                   the forge's clock agrees with this host's
+                ✓ token: job list         readable
+                ✓ token: runner list      readable
+                ✓ token: registration     the token can create registration tokens
+                ✓ webhook                 https://ci.example.com/webhook sends workflow_job
+                ✓ labels                  1 waiting job, which a class serves
+                7 passed, 0 warnings, 0 failed
+            "#]],
         );
     }
 
@@ -313,10 +313,10 @@ mod tests {
             "",
             &ForgeAnswers::none("connection refused"),
             &expect![[r#"
-            ✗ forge                   https://git.example.com is not reached: connection refused
-              fix: is `forge.url` right, and the server up?
-            0 passed, 0 warnings, 1 failed
-        "#]],
+                ✗ forge                   cannot reach https://git.example.com: connection refused
+                  fix: check `forge.url`, and that the server is running
+                0 passed, 0 warnings, 1 failed
+            "#]],
         );
     }
 
@@ -335,22 +335,22 @@ mod tests {
             "scope = \"org:acme\"",
             &answers,
             &expect![[r#"
-            ✗ forge                   https://git.example.com is Gitea 1.24.7
-              fix: 1.25 is the first that lists waiting jobs: update the server
-            ✗ clock                   the forge's clock is 3600 s from ours
-              fix: let both hosts keep time by NTP
-            ✗ token: job list         403 Forbidden: token does not have the scope
-              fix: the token needs write:organization, of an owner of it
-            ! token: runner list      403 Forbidden: token does not have the scope
-              fix: the token needs write:organization, of an owner of it
-            ✗ token: registration     403 Forbidden
-              fix: the token needs write:organization, of an owner of it; or set forge.runner_token
-            ! webhook                 the webhooks cannot be listed (403 Forbidden); jobs are still found, within 10s
-              fix: look at the forge's page of webhooks
-            ! webhook secret          none: webhooks are mere hints that bring the next poll forward
-              fix: set forge.webhook_secret here and at the webhook
-            0 passed, 3 warnings, 4 failed
-        "#]],
+                ✗ forge                   https://git.example.com is Gitea 1.24.7
+                  fix: update the server to 1.25 or newer, which lists waiting jobs
+                ✗ clock                   the forge's clock differs from this host's by 3600 s
+                  fix: synchronize the clocks of both hosts with NTP
+                ✗ token: job list         403 Forbidden: token does not have the scope
+                  fix: use a token of an owner of the organization, with write:organization
+                ! token: runner list      403 Forbidden: token does not have the scope
+                  fix: use a token of an owner of the organization, with write:organization
+                ✗ token: registration     403 Forbidden
+                  fix: use a token of an owner of the organization, with write:organization; or set forge.runner_token
+                ! webhook                 cannot list webhooks (403 Forbidden); jobs are still found within 10s
+                  fix: check the webhook in the forge's settings
+                ! webhook secret          not set: webhooks only trigger the next poll early
+                  fix: set the same secret in forge.webhook_secret and in the webhook
+                0 passed, 3 warnings, 4 failed
+            "#]],
         );
     }
 
@@ -370,23 +370,23 @@ mod tests {
             class,
             &answers,
             &expect![[r#"
-            ! forge                   https://git.example.com is Forgejo 12.0.0+gitea-1.22.0
-              fix: not supported: its lists of jobs and runners may differ from Gitea's; try the demo job
-            ! clock                   the forge's clock is 45 s from ours
-              fix: let both hosts keep time by NTP
-            ✗ token: job list         the server has no such list, or the scope names what is not there
-              fix: is `forge.scope` right, and the server 1.25 or newer?
-            ! token: runner list      the server has no such list: what becomes of registrations is not seen
-              fix: is `forge.scope` right, and the server 1.25 or newer?
-            ✓ token: registration     forge.runner_token is given
-            ! webhook                 there is none; jobs are still found, within 10s
-              fix: `tinqs-ci init` shows the webhook to add; events: Workflow Job
-            ! webhook secret          none: webhooks are mere hints that bring the next poll forward
-              fix: set forge.webhook_secret here and at the webhook
-            ! labels                  2 queued jobs ask for [arm64], 1 queued job asks for [gpu]; no class matches
-              fix: add the labels to a [[class]], or leave these jobs to other runners
-            1 passed, 6 warnings, 1 failed
-        "#]],
+                ! forge                   https://git.example.com is Forgejo 12.0.0+gitea-1.22.0
+                  fix: use Gitea: Forgejo is not supported, its job and runner lists may differ
+                ! clock                   the forge's clock differs from this host's by 45 s
+                  fix: synchronize the clocks of both hosts with NTP
+                ✗ token: job list         the server has no such list, or `forge.scope` does not exist
+                  fix: check `forge.scope`, and that the server is 1.25 or newer
+                ! token: runner list      the server has no such list: registrations cannot be observed
+                  fix: check `forge.scope`, and that the server is 1.25 or newer
+                ✓ token: registration     forge.runner_token is set
+                ! webhook                 none exists; jobs are still found within 10s
+                  fix: create a webhook as shown by `tinqs-ci init`, with the event Workflow Job
+                ! webhook secret          not set: webhooks only trigger the next poll early
+                  fix: set the same secret in forge.webhook_secret and in the webhook
+                ! labels                  2 waiting jobs with [arm64], 1 waiting job with [gpu]; no class matches
+                  fix: add the labels to a [[class]], unless other runners take these jobs
+                1 passed, 6 warnings, 1 failed
+            "#]],
         );
     }
 
@@ -397,10 +397,10 @@ mod tests {
             "",
             &ForgeAnswers { version: forgejo, ..ForgeAnswers::none("not asked") },
             &expect![[r#"
-            ✗ forge                   https://git.example.com: Forgejo is not supported yet, and this is Forgejo 15.0.0+gitea-1.22.0: its API for Actions differs
-              fix: use a Gitea server, 1.25 or newer
-            0 passed, 0 warnings, 1 failed
-        "#]],
+                ✗ forge                   https://git.example.com: Forgejo is not supported yet (Forgejo 15.0.0+gitea-1.22.0): its API for Actions differs
+                  fix: use a Gitea server, 1.25 or newer
+                0 passed, 0 warnings, 1 failed
+            "#]],
         );
     }
 

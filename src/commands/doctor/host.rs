@@ -101,7 +101,7 @@ pub enum ListenerCheck {
 }
 
 /// Finds out what listens at the address.
-pub(super) async fn neighbour(listen: SocketAddr) -> ListenerCheck {
+pub(super) async fn neighbor(listen: SocketAddr) -> ListenerCheck {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -132,7 +132,7 @@ pub(super) async fn neighbour(listen: SocketAddr) -> ListenerCheck {
 }
 
 /// Checks whether `serve` can listen.
-pub fn neighbour_check(listen: SocketAddr, seen: &ListenerCheck) -> Check {
+pub fn neighbor_check(listen: SocketAddr, seen: &ListenerCheck) -> Check {
     const NAME: &str = "server";
     match seen {
         ListenerCheck::Nobody => Check::ok(NAME, format!("not running yet, {listen} is free")),
@@ -324,15 +324,15 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        assert_eq!(neighbour(address).await, ListenerCheck::Ours { is_ready: false });
+        assert_eq!(neighbor(address).await, ListenerCheck::Ours { is_ready: false });
         server.await.expect("it has answered");
         // A client's own port: nothing listens there, and no other test gets it.
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let to = other.local_addr().expect("an address");
         let caller = std::net::TcpStream::connect(to).expect("a connection");
         let free = caller.local_addr().expect("an address");
-        assert_eq!(neighbour(free).await, ListenerCheck::Nobody);
-        assert_eq!(neighbour_check(address, &ListenerCheck::Other).outcome, Outcome::Fail);
-        assert_eq!(neighbour_check(address, &ListenerCheck::Nobody).outcome, Outcome::Ok);
+        assert_eq!(neighbor(free).await, ListenerCheck::Nobody);
+        assert_eq!(neighbor_check(address, &ListenerCheck::Other).outcome, Outcome::Fail);
+        assert_eq!(neighbor_check(address, &ListenerCheck::Nobody).outcome, Outcome::Ok);
     }
 }

@@ -110,14 +110,14 @@ mod tests {
             "",
             &answers("1.24.7", Access::Missing, vec![hook(&PUSH_EVENTS)]),
             &expect![[r#"
-            ✓ forge                   https://git.example.com is Gitea 1.24.7
-            ! demand                  demand `push`, chosen: Gitea 1.24.7 has no list of waiting jobs; re-runs, schedules and lost webhooks are not seen in this mode
-              fix: update the server to 1.25 or newer, which lists its waiting jobs
-            ✓ token: runner list      may be read
-            ✓ token: registration     a registration token may be asked for
-            ✓ webhook                 https://ci.example.com/webhook tells of push, create, delete, pull_request
-            4 passed, 1 warning, 0 failed
-        "#]],
+                ✓ forge                   https://git.example.com is Gitea 1.24.7
+                ! demand                  demand `push`, chosen: Gitea 1.24.7 has no list of waiting jobs; this mode does not see re-runs, schedules and lost webhooks
+                  fix: update the server to 1.25 or newer, which lists waiting jobs
+                ✓ token: runner list      readable
+                ✓ token: registration     the token can create registration tokens
+                ✓ webhook                 https://ci.example.com/webhook sends push, create, delete, pull_request
+                4 passed, 1 warning, 0 failed
+            "#]],
         );
     }
 

@@ -172,26 +172,26 @@ mod tests {
         let old = Version::parse("1.26.4");
         expect![[r#"
 
-            Your Gitea delivers to private addresses only with this in its app.ini:
+            Gitea delivers to private addresses only with this setting in app.ini:
               [webhook]
               ALLOWED_HOST_LIST = external,127.0.0.1
-            and a restart.
+            Then restart Gitea.
         "#]]
         .assert_eq(&allowed("http://127.0.0.1:8080/webhook", &old));
         expect![[r#"
 
-            Your Gitea delivers to private addresses only with this in its app.ini:
+            Gitea delivers to private addresses only with this setting in app.ini:
               [security]  (before 1.27: [webhook])
               ALLOWED_HOST_LIST = external,::1
-            and a restart.
+            Then restart Gitea.
         "#]]
         .assert_eq(&allowed("http://[::1]:8080/webhook", &Version::parse("1.27.0")));
         expect![[r#"
 
-            If that is a private address, your Gitea needs this in its app.ini:
+            If this is a private address, Gitea needs this setting in app.ini:
               [webhook]
               ALLOWED_HOST_LIST = external,ci.lan
-            and a restart.
+            Then restart Gitea.
         "#]]
         .assert_eq(&allowed("http://ci.lan:8080/webhook", &old));
         assert_eq!(allowed("http://93.184.216.34/webhook", &old), "");

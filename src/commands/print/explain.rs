@@ -221,14 +221,14 @@ mod tests {
         expect![[r#"
             acme/web 0123456789a… pushed to refs/heads/main
             rules of Gitea 1.26, demand `push`
-            note: changed files are counted from the commit's first parent
+            note: changed files are relative to the commit's first parent
 
             changed files: 12
               src/a\u{1b}[31m
               and 2 more
 
             ci.yml
-              ✓ push (line 3): gives a run
+              ✓ push (line 3): starts a workflow run
                   ✓ paths [src/**, !src/\u{202e}x]: `src/a` is included by `src/**`
               ✗ schedule (line 9): a schedule
                 build \u{202e}(1) [linux] waiting, class linux, run push-0011223344556677 Starting, machine i-1

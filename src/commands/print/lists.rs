@@ -155,7 +155,7 @@ impl Listed for api::MachineView {
     fn titles(detail: Detail) -> Vec<&'static str> {
         let mut titles = vec!["NAME", "RUN", "CLASS", "KIND", "MARKET", "STATE", "ENDS", "AGE"];
         if detail == Detail::Wide {
-            titles.extend(["ZONE", "SLOT", "DEADLINE"]);
+            titles.extend(["ZONE", "ATTEMPT", "DEADLINE"]);
         }
         titles
     }
@@ -197,7 +197,7 @@ impl Listed for api::Registration {
     }
 
     fn titles(_: Detail) -> Vec<&'static str> {
-        vec!["NAME", "RUN", "SLOT", "ONLINE", "BUSY"]
+        vec!["NAME", "RUN", "ATTEMPT", "ONLINE", "BUSY"]
     }
 
     fn row(&self, _: Detail, _: Timestamp) -> Row {

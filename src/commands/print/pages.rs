@@ -280,8 +280,8 @@ fn a_run_is_described_in_full() {
         Runner:         tq-job-4812-15fec04f-1
         Failures:       1
         Next attempt:   2026-11-24T12:00:30Z (in 30s)
-        Looked at by:   2026-11-24T11:56:55Z
-        Uid, version:   15fec04f-9728-5b63-a2bc-98ae0eefc2af, 0
+        Due:            2026-11-24T11:56:55Z
+        UID, version:   15fec04f-9728-5b63-a2bc-98ae0eefc2af, 0
 
         Conditions:
           Blocked for 1m: waits for \u{1b}[31m others
@@ -330,7 +330,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         class: Some(ObservedClass::from(Class {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],
-            serves_unlabelled: false,
+            serves_unlabeled: false,
             machines: vec![machine()],
             limit,
             repo_limit: None,
@@ -343,9 +343,9 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 fn the_plan_of_a_waiting_job_launches_a_machine() {
     let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
-        + seat linux                       seat        places of the class are counted; seat needed (rule 16)
+        + seat linux                       seat        the class has a limit; seat needed (rule 16)
         + registration tq-job-1-23df321d-1 register    labels linux; seat needed (rule 16)
-        + attempt 1                        write       recorded before it is done; seat needed (rule 16)
+        + attempt 1                        write       recorded before the launch; seat needed (rule 16)
         + machine tq-job-1-23df321d-1-0    launch      process, on-demand; launch (rule 11)
         4 changes
     "#]]
@@ -360,7 +360,7 @@ fn the_plan_of_a_recorded_attempt_launches_its_machine() {
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
     expect![[r#"
         ~ run                           write       stays Starting; launch (rule 11)
-        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded and not there; launch (rule 11)
+        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded but missing; launch (rule 11)
         2 changes
     "#]]
     .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None))));

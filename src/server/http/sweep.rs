@@ -21,11 +21,11 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
         let detail = "this replica only accepts webhooks (role `ingest`): ask one that reconciles";
         return Err(Refusal::new(StatusCode::FORBIDDEN, detail));
     }
-    let defect = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
+    let bug = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
     let (controller, telemetry) = (&app.controller, &app.telemetry);
     controller.forget_idle();
-    let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(defect)?;
-    let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(defect)?;
+    let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(bug)?;
+    let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(bug)?;
     Ok(Json(both(polled, swept)))
 }
 

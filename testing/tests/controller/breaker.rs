@@ -95,7 +95,7 @@ fn an_answer_that_tells_nothing_neither_stops_nor_lets_go_on() {
     let more = harness.jobs(3, "bad");
     let events = harness.reconcile_each(&more);
     assert!(opened(&events) == 0 && closed(&events).is_empty());
-    assert_eq!(harness.launches("bad"), 2, "one of them tries, and the door is shut behind it");
+    assert_eq!(harness.launches("bad"), 2, "one of them tries, and the breaker stops the others");
     // Its own attempt is launched again, like any that got no answer.
     harness.pass(SignedDuration::from_secs(20));
     harness.answers("bad", LaunchAnswer::Accepts);
@@ -145,7 +145,7 @@ fn a_run_that_is_refused_by_its_own_fault_stops_no_other() {
     assert_eq!(
         (harness.launches("bad"), opened(&events)),
         (2 * 4, 0),
-        "each begins anew once at once"
+        "each starts again once, at once"
     );
 }
 

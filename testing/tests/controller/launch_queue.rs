@@ -57,7 +57,7 @@ fn room_goes_to_those_that_have_waited_longest() {
         harness.room_for(2);
         harness.wakes();
         let reconciles = harness.follow();
-        assert!(reconciles <= 6, "{reconciles} looks for two launches");
+        assert!(reconciles <= 6, "{reconciles} reconciles for two launches");
         assert_eq!(harness.launches("good"), 2 * round);
         assert_eq!(starting(&harness, &names[..2 * round]), 2 * round, "in order");
     }

@@ -190,7 +190,7 @@ mod tests {
         Class {
             name: ClassName("linux".to_owned()),
             labels: vec!["linux".to_owned()],
-            serves_unlabelled: false,
+            serves_unlabeled: false,
             machines,
             limit: None,
             repo_limit: None,

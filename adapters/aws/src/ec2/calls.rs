@@ -159,7 +159,7 @@ impl Calls {
     }
 
     fn judged(&self, seen: &Seen) -> Found {
-        if let Some(machine) = self.recognise(seen) {
+        if let Some(machine) = self.recognize(seen) {
             self.instance_cache.ours(&machine);
             return Found::Ours(Box::new(machine));
         }
@@ -176,7 +176,7 @@ impl Calls {
 
     /// Returns the machine of ours that an instance is. An instance that only carries our tags is
     /// left alone and reported once.
-    pub(super) fn recognise(&self, seen: &Seen) -> Option<Machine> {
+    pub(super) fn recognize(&self, seen: &Seen) -> Option<Machine> {
         match ownership(&self.installation, seen) {
             Ownership::Ours(machine) => Some(*machine),
             Ownership::TagsOnly(id, attempt_id) => {

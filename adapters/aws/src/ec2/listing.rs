@@ -55,7 +55,7 @@ impl Calls {
         }
         let mut machines = HashMap::new();
         for seen in &seen {
-            let Some(machine) = self.recognise(seen) else { continue };
+            let Some(machine) = self.recognize(seen) else { continue };
             if has_ended(seen) {
                 inner.open.remove(&machine.id);
                 inner.ended.insert(machine.id.clone(), machine);

@@ -1,9 +1,8 @@
 //! Reads what an evaluation needs of a repository: trees, files, commits, branches, variables.
 //!
 //! Trees and files are read by hash and cached: they never change. A first push with one workflow
-//! file and a path filter takes three calls: the tree of the new commit, the file, the tree of the
-//! old commit; the next push takes two. If a workflow would start, the list of workflows is one
-//! more call, cached for a minute.
+//! file and a path filter takes three calls (both trees and the file), the next push two. If a
+//! workflow would start, the list of workflows is one more call, cached for a minute.
 
 mod compare;
 mod lookups;

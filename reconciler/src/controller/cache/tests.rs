@@ -25,7 +25,7 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: Vec::new(),
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines,
         limit: None,
         repo_limit: None,

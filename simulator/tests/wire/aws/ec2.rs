@@ -107,7 +107,7 @@ async fn a_launch_is_checked_before_it_has_an_effect() {
         ("TagSpecification.1.Tag.2.Key", "tinqs-ci", "InvalidParameterValue"),
         ("TagSpecification.1.Tag.2.Key", "aws:x", "InvalidParameterValue"),
         ("TagSpecification.1.ResourceType", "toaster", "InvalidParameterValue"),
-        ("Colour", "blue", "UnknownParameter"),
+        ("Color", "blue", "UnknownParameter"),
     ];
     for (name, value, code) in cases {
         let answer = cloud.launch("t-1", &[(name, value)]).await;
@@ -229,7 +229,7 @@ async fn invalid_readings_are_refused() {
         (&[("MaxResults", "4")], "InvalidParameterValue"),
         (&[("MaxResults", "1001")], "InvalidParameterValue"),
         (&[("NextToken", "abc")], "InvalidNextToken"),
-        (&[("Filter.1.Name", "colour"), ("Filter.1.Value.1", "x")], "InvalidParameterValue"),
+        (&[("Filter.1.Name", "color"), ("Filter.1.Value.1", "x")], "InvalidParameterValue"),
         (&[("Filter.1.Name", "tag:x")], "InvalidParameterValue"),
     ] {
         let answer = cloud.call("DescribeInstances", params).await;

@@ -280,7 +280,7 @@ async fn queues_are_created_once_and_described() {
     let one = json!({"QueueUrl": url, "AttributeNames": ["QueueArn"]});
     let one = wakes.done("GetQueueAttributes", &one).await;
     assert_eq!(one["Attributes"], json!({"QueueArn": wakes.wire.queue_arn("other")}));
-    let odd = json!({"QueueUrl": url, "AttributeNames": ["Colour"]});
+    let odd = json!({"QueueUrl": url, "AttributeNames": ["Color"]});
     assert_eq!(wakes.refused("GetQueueAttributes", &odd).await, "InvalidAttributeName");
     let other = json!({"QueueUrl": url});
     wakes.done("DeleteQueue", &other).await;

@@ -107,8 +107,8 @@ async fn a_token_expires_only_after_the_end_of_its_machine() {
 
 #[tokio::test]
 async fn twenty_concurrent_launches_share_one_machine_only_with_a_token() {
-    let at_once = async |honoured: bool| {
-        let options = Ec2Options { tokens: honoured, ..Ec2Options::instant() };
+    let at_once = async |honored: bool| {
+        let options = Ec2Options { tokens: honored, ..Ec2Options::instant() };
         let cloud = std::sync::Arc::new(Cloud::new(options));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..20 {

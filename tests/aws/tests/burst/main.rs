@@ -41,7 +41,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
     Class {
         name: ClassName(label.to_owned()),
         labels: vec![label.to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![MachineSpec {
             kind: kind.to_owned(),
             subnet: subnet.to_owned(),

@@ -70,7 +70,7 @@ impl Setup {
         Class {
             name: ClassName(CLASS.to_owned()),
             labels: vec!["linux".to_owned()],
-            serves_unlabelled: false,
+            serves_unlabeled: false,
             machines: vec![machine("subnet-a"), machine("subnet-b")],
             limit: self.limit,
             repo_limit: None,

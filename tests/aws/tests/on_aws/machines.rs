@@ -89,7 +89,7 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine.clone()],
         limit: None,
         repo_limit: None,

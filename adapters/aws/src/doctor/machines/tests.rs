@@ -70,7 +70,7 @@ fn class() -> Class {
     Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
-        serves_unlabelled: false,
+        serves_unlabeled: false,
         machines: vec![machine("subnet-a"), machine("subnet-b")],
         limit: Some(20),
         repo_limit: None,
