@@ -355,7 +355,9 @@ fn labels_that_runners_reject_are_mistakes() {
 fn contradictions_are_rejected() {
     bad_top(
         "[server]\nlisten = \"0.0.0.0:8080\"",
-        &expect![[r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reachable from other hosts and needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#]],
+        &expect![[
+            r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reachable from other hosts and needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#
+        ]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[[class]]\nname = \"a\"\nlabels = [\"b\"]",
@@ -454,7 +456,8 @@ fn mistakes_in_the_environment_name_the_variable() {
         TINQS_CI_SERVERS__LISTEN: servers: is not a known key; did you mean `server`?
         TINQS_CI_STORES: stores: is not a known key; did you mean `store`?"#]].assert_eq(&mistakes.to_string());
     let mistakes = parse(MINIMAL, &pairs[5..]).expect_err("a table is no text");
-    expect!["TINQS_CI_FORGE: forge: expected a table, not a string"].assert_eq(&mistakes.to_string());
+    expect!["TINQS_CI_FORGE: forge: expected a table, not a string"]
+        .assert_eq(&mistakes.to_string());
 }
 
 #[test]
