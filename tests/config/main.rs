@@ -215,23 +215,23 @@ fn wrong_types_name_the_expected_type() {
     bad_top(
         "class = [1]",
         &expect![
-            "ci.toml:1: class: expected tables in the file, each headed [[class]], not a number"
+            "ci.toml:1: class: expected tables in the file, each under [[class]], not a number"
         ],
     );
     bad_top(
         "[[class]]\nname = 1\nlabels = \"linux\"\nserves_unlabeled = \"yes\"\nlimit = \"2\"\nmachines = []",
         &expect![[r#"
-            ci.toml:2: class 1: name: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, not a number
-            ci.toml:3: class 1: labels: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"], not a text
-            ci.toml:4: class 1: serves_unlabeled: expected true or false, not a text
-            ci.toml:5: class 1: limit: expected a whole number from 1, not a text
+            ci.toml:2: class 1: name: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit, not a number
+            ci.toml:3: class 1: labels: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"], not a string
+            ci.toml:4: class 1: serves_unlabeled: expected true or false, not a string
+            ci.toml:5: class 1: limit: expected a whole number from 1, not a string
             ci.toml:6: class 1: machines: expected a table, not a list"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\", 1]\nlimit = 99999999999999999999",
         &expect![[r#"
-        ci.toml:3: class "a": labels: holds a number: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]
-        ci.toml:4: class "a": limit: expected a whole number from 1, not a number of that size"#]],
+            ci.toml:3: class "a": labels: contains a number: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]
+            ci.toml:4: class "a": limit: expected a whole number from 1, not a number this large"#]],
     );
 }
 
@@ -252,12 +252,12 @@ fn wrong_values_name_the_expected_form() {
     bad(
         "[forge]\nurl = \"https://me:secretword@git.example.com\"",
         &expect![
-            "ci.toml:2: forge.url: holds a user name or a password: give the token as `forge.token`"
+            "ci.toml:2: forge.url: contains a user name or a password: set `forge.token` instead"
         ],
     );
     bad(
         "[forge]\nurl = \"https://git.example.com/?x=1\"",
-        &expect!["ci.toml:2: forge.url: holds `?` or `#`: expected the server's address alone"],
+        &expect!["ci.toml:2: forge.url: contains `?` or `#`: expected only the server's address"],
     );
     bad(
         "[forge]\nurl = \"http://x\"\npoll_every = \"500ms\"\nsweep_every = \"2h\"",
@@ -274,7 +274,7 @@ fn wrong_values_name_the_expected_form() {
     bad(
         "[forge]\nurl = \"http://x\"\ndemand = \"push\"",
         &expect![[
-            r#"ci.toml:3: forge.demand: "push" believes webhooks, which needs `forge.webhook_secret`: add webhook_secret = { env = "TINQS_CI_WEBHOOK_SECRET" } and the same secret at the webhook, or choose "auto" or "jobs""#
+            r#"ci.toml:3: forge.demand: "push" relies on webhooks and needs `forge.webhook_secret`: add webhook_secret = { env = "TINQS_CI_WEBHOOK_SECRET" } and set the same secret in the webhook, or use "auto" or "jobs""#
         ]],
     );
     bad(
@@ -292,12 +292,14 @@ fn wrong_values_name_the_expected_form() {
     bad_top(
         "[server]\nlisten = \":8080\"",
         &expect![[
-            r#"ci.toml:2: server.listen: ":8080" names no address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#
+            r#"ci.toml:2: server.listen: ":8080" has no IP address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#
         ]],
     );
     bad_top(
         "[server]\nlisten = \"localhost:8080\"",
-        &expect![[r#"ci.toml:2: server.listen: "localhost" is a name: expected "127.0.0.1:8080""#]],
+        &expect![[
+            r#"ci.toml:2: server.listen: "localhost" is a host name: expected "127.0.0.1:8080""#
+        ]],
     );
     bad_top(
         "[server]\nlisten = \"8080\"",
@@ -311,26 +313,26 @@ fn wrong_values_name_the_expected_form() {
             ci.toml:1: store: "redb:" is not valid: expected "redb:DIRECTORY" or "memory:"
             ci.toml:2: queue: "disk:" is not valid: expected "memory:" or "sqs:URL"
             ci.toml:3: compute: "docker:" is not valid: expected "process:", "process:DIRECTORY" or "ec2:REGION"
-            ci.toml:4: installation: "a b" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"#]],
+            ci.toml:4: installation: "a b" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit"#]],
     );
     bad_top(
         "[[class]]\nname = \"\"\nlabels = []",
         &expect![[r#"
-        ci.toml:2: class "": name: "" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, beginning with a letter or a digit
-        ci.toml:3: class "": labels: is empty: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
+            ci.toml:2: class "": name: "" is not valid: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit
+            ci.toml:3: class "": labels: is empty: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimit = 0\nrepo_limit = -1",
         &expect![[r#"
-        ci.toml:4: class "a": limit: 0 would allow no machine at all: leave the key out for no limit
-        ci.toml:5: class "a": repo_limit: -1 is not valid: from 1 to 4294967295"#]],
+            ci.toml:4: class "a": limit: 0 would allow no machines: remove the key for no limit
+            ci.toml:5: class "a": repo_limit: -1 is not valid: from 1 to 4294967295"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\nmarkets = [\"spott\"]\nkinds = [\"x\", \"x\"]\nsubnets = []",
         &expect![[r#"
             ci.toml:5: class "a": machines.markets: "spott" is not valid: expected a list of "spot" or "on-demand"; did you mean "spot"?
-            ci.toml:6: class "a": machines.kinds: names something twice
-            ci.toml:7: class "a": machines.subnets: is empty: expected a list of texts such as ["a", "b"]"#]],
+            ci.toml:6: class "a": machines.kinds: lists a value twice
+            ci.toml:7: class "a": machines.subnets: is empty: expected a list of strings such as ["a", "b"]"#]],
     );
 }
 
