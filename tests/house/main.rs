@@ -4,5 +4,6 @@ mod crates;
 mod files;
 mod graph;
 mod imports;
+mod retired;
 mod text;
 mod tree;

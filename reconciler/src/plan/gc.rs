@@ -1,5 +1,5 @@
 //! Garbage collection: rules 20 to 26. Each of their reasons, once true, stays true. There is no
-//! other reason: a machine that looks idle may be taking a job at this moment.
+//! other reason: a machine that appears idle may be taking a job at this moment.
 
 use jiff::{SignedDuration, Timestamp};
 
