@@ -78,10 +78,11 @@ pub async fn backends(
     let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
-            let found = Processes::new(dir, clock.clone(), Options::inherit(environment));
-            let found = Arc::new(found.map_err(|error| BackendError::new("compute", &error))?);
-            ends = Some(found.clone());
-            (found, None)
+            let processes = Processes::new(dir, clock.clone(), Options::inherit(environment));
+            let processes =
+                Arc::new(processes.map_err(|error| BackendError::new("compute", &error))?);
+            ends = Some(processes.clone());
+            (processes, None)
         }
         ComputeUrl::Ec2(region) => {
             let (compute, owners) = aws::ec2(region, &settings.installation, &clock).await?;

@@ -46,8 +46,8 @@ pub struct Telemetry {
 /// value of `TINQS_CI_LOG` or `RUST_LOG` (`info`, `debug`, `tinqs_ci=trace`); if it is missing or
 /// invalid, the level is `info`. Panics are logged too. A second call does nothing.
 pub fn init(filter: Option<&str>, replica: &str) {
-    let asked = filter.filter(|text| !text.trim().is_empty());
-    let parsed = asked.map(str::parse::<Targets>);
+    let filter_text = filter.filter(|text| !text.trim().is_empty());
+    let parsed = filter_text.map(str::parse::<Targets>);
     let refused = matches!(parsed, Some(Err(_)));
     let filter = match parsed {
         Some(Ok(filter)) => filter,

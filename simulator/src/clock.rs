@@ -62,7 +62,7 @@ impl Clock for AcceleratedClock {
 pub struct Skewed {
     /// The true time.
     pub right: Virtual,
-    /// How far this clock is ahead.
+    /// The lead of this clock.
     pub by: SignedDuration,
 }
 

@@ -19,9 +19,9 @@ use crate::forge::Forge;
 use admission::{Admitted, Ask, Place, Stock};
 use machine::{Doing, MachineOutcome, SimulatedMachine};
 
-/// How long an ended machine is still listed.
+/// The time for which an ended machine is still listed.
 pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);
-/// How long the client token of a machine is kept after its end.
+/// The time for which a machine's client token is kept after its end.
 pub const TOKEN_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Configuration of the cloud. May change while it runs.
@@ -37,9 +37,9 @@ pub struct Config {
     pub ends_within: SignedDuration,
     /// Launches per minute; `None`: unlimited. Further ones are `Throttled`.
     pub launches_per_minute: Option<usize>,
-    /// How long an ended machine is still listed.
+    /// The time for which an ended machine is still listed.
     pub listed_after_end: SignedDuration,
-    /// How long the client token of a machine is kept after its end.
+    /// The time for which a machine's client token is kept after its end.
     pub token_kept: SignedDuration,
     /// The zone of each subnet; client tokens and capacity belong to a zone. Subnets not listed
     /// here share one nameless zone.

@@ -97,13 +97,13 @@ pub struct Ec2Options {
     pub visible_within: SignedDuration,
     /// Age of every reading. Not shortened by `speed`.
     pub list_lag: SignedDuration,
-    /// How long an ended machine is listed.
+    /// The time for which an ended machine is listed.
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
     /// Whether dry runs are recognized, as in EC2 but not in some emulators.
     pub dry_run: bool,
-    /// How long a token is kept after the end of its machines.
+    /// The time for which a token is kept after the end of its machines.
     pub token_kept: SignedDuration,
     /// Rate limits.
     pub buckets: Buckets,

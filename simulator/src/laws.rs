@@ -34,7 +34,7 @@ pub struct Violation {
     pub seed: u64,
     /// Simulated time of the violation.
     pub at: Timestamp,
-    /// How the law was broken.
+    /// A description of the violation.
     pub what: String,
     /// Earlier events that name the same run; without a run, the last events.
     pub story: Vec<String>,
@@ -70,7 +70,7 @@ pub struct Laws {
     stopped: BTreeMap<(Group, ClassName), Timestamp>,
     /// Attempts for which the cloud made duplicate machines, by its own fault.
     twinned: BTreeSet<AttemptId>,
-    /// How often each run was woken.
+    /// The number of wake-ups of each run.
     woken: BTreeMap<RunName, u64>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
@@ -84,7 +84,8 @@ pub struct Laws {
     configured_at: Option<Timestamp>,
     /// The longest wait of a job, and the job.
     longest_wait: (SignedDuration, i64),
-    /// How often a run waited in vain for the machine of the job that displaced its own.
+    /// The number of times that a run waited in vain for the machine of the job that displaced its
+    /// own.
     waited_in_vain: u64,
     /// Number of events to keep.
     pub remembers: usize,

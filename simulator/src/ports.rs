@@ -43,7 +43,7 @@ enum Pace {
 struct Call {
     /// `port.operation`.
     name: &'static str,
-    /// What the call concerns, for the event log.
+    /// The object of the call, for the event log.
     about: String,
 }
 

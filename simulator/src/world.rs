@@ -23,7 +23,7 @@ use crate::schedule::Schedule;
 pub use records::Records;
 pub use wakes::Wakes;
 
-/// How often the forge's cron runs.
+/// The interval of the forge's cron.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
 /// A new replica learns within this time since when a registration is missing: two reconciles a
 /// minute apart.
@@ -62,7 +62,7 @@ pub struct World {
     pub taken: BTreeSet<i64>,
     /// Scheduled faults.
     pub schedule: Schedule,
-    /// How often each fault occurred.
+    /// The number of occurrences of each fault.
     pub struck: BTreeMap<&'static str, u64>,
     /// Source of randomness.
     pub rng: Rng,

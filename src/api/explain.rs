@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::Phase;
 
 use super::types::Plan;
 
-/// How the forge and tinqs-ci evaluate a pushed commit.
+/// The evaluation of a pushed commit by the forge and tinqs-ci.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PushExplained {
     /// `owner/name`.
@@ -18,9 +18,9 @@ pub struct PushExplained {
     pub git_ref: String,
     /// The Gitea version whose rules apply: `1.25`, `1.26` or `1.27`.
     pub rules: String,
-    /// How demand is found: `jobs` or `push`.
+    /// The demand mode: `jobs` or `push`.
     pub demand: String,
-    /// Why no workflow file was evaluated.
+    /// The reason why no workflow file was evaluated.
     pub nothing: Option<String>,
     /// Changed files, at most 1,000; `null` if no filter needs them.
     pub changed_files: Option<Vec<String>>,
@@ -39,13 +39,13 @@ pub struct PushExplained {
 pub struct WorkflowExplained {
     /// The path in the folder of workflows.
     pub workflow: String,
-    /// Why the forge ignores the file.
+    /// The reason why the forge ignores the file.
     pub invalid: Option<String>,
     /// The events that the file names.
     pub events: Vec<EventExplained>,
     /// The jobs of the workflow runs that it starts.
     pub jobs: Vec<JobPlanned>,
-    /// Why a workflow run of it has no jobs.
+    /// The reason why a workflow run of it has no jobs.
     pub problem: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct JobPlanned {
     pub phase: Option<Phase>,
     /// The machine of the run, if one was launched.
     pub machine: Option<String>,
-    /// Why the job gets no machine, or not at once.
+    /// The reason why the job gets no machine, or not at once.
     pub why: Option<String>,
 }
 
@@ -111,7 +111,7 @@ pub struct JobExplained {
     pub repo: String,
     /// The name of the job.
     pub name: String,
-    /// How demand is found: `jobs` or `push`.
+    /// The demand mode: `jobs` or `push`.
     pub demand: String,
     /// The status at the forge; `unknown` is explained in `why`.
     pub at_forge: String,
@@ -145,6 +145,6 @@ pub struct AttemptExplained {
     pub machine: Option<String>,
     /// The refusals of the cloud, by placement.
     pub refusals: Vec<String>,
-    /// Why the attempt ended; `null` if it continues.
+    /// The reason why the attempt ended; `null` if it continues.
     pub ended: Option<String>,
 }

@@ -82,7 +82,7 @@ pub struct Class {
     pub blocked_by: Vec<Reason>,
 }
 
-/// What a reconcile of a run would observe and do now.
+/// The observation of a run, and what a reconcile would do now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The name of the run.
@@ -125,7 +125,7 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What failed, and what to do.
+    /// The failure, and the remedy.
     pub detail: String,
 }
 

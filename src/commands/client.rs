@@ -61,7 +61,7 @@ pub enum Error {
     Garbled {
         /// The server's address.
         url: String,
-        /// What is wrong with the response.
+        /// The problem with the response.
         why: String,
     },
 }

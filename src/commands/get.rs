@@ -98,8 +98,8 @@ impl Source for Runs<'_> {
     type Thing = Run;
     async fn list(&self) -> Result<List<Run>, client::Error> {
         if let Some(name) = self.name.and_then(|name| name.parse().ok()) {
-            let seen = self.client.run(&name).await?;
-            return Ok(List { items: vec![seen.run], next: None });
+            let versioned = self.client.run(&name).await?;
+            return Ok(List { items: vec![versioned.run], next: None });
         }
         let phase = self.args.phase.map(|phase| match phase {
             Phase::Waiting => "Waiting".to_owned(),
@@ -225,7 +225,7 @@ async fn watch<S: Source>(
     name: Option<&str>,
     first: List<S::Thing>,
 ) -> Result<(), Failure> {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut previous: BTreeMap<String, String> = BTreeMap::new();
     let mut widths = Vec::new();
     let mut next = Some(first);
     let mut with_titles = true;
@@ -240,11 +240,11 @@ async fn watch<S: Source>(
             let changed: Vec<S::Thing> = list
                 .items
                 .into_iter()
-                .filter(|thing| known.get(&thing.name()) != now.get(&thing.name()))
+                .filter(|thing| previous.get(&thing.name()) != now.get(&thing.name()))
                 .collect();
             print_changed(&changed, args.output, &mut widths, with_titles)?;
             with_titles &= changed.is_empty();
-            known = now;
+            previous = now;
         }
         tokio::time::sleep(WATCH_EVERY).await;
         match source.list().await {

@@ -34,7 +34,7 @@ pub struct Flags {
     pub token_file: Option<PathBuf>,
     /// The job and runner lists to read.
     pub scope: Option<String>,
-    /// How demand is found.
+    /// The demand mode to configure.
     pub demand: Demand,
     /// The labels of the class.
     pub labels: Option<Vec<String>>,
@@ -50,7 +50,7 @@ pub struct Flags {
     pub yes: bool,
 }
 
-/// Where the server will find the token.
+/// The place where the server will find the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TokenPlace {
     /// In the environment variable where `init` found it.
@@ -329,8 +329,8 @@ fn mode(
         ));
     }
     // `init` creates a secret in every mode.
-    let means = DemandConfig { wanted, secret: true };
-    let choice = demand::choose(means, version, rights).map_err(|refusal| {
+    let config = DemandConfig { wanted, secret: true };
+    let choice = demand::choose(config, version, rights).map_err(|refusal| {
         Failure::failed(escape(&refusal.to_string()))
             .hint("--demand push needs no job list, only a webhook that sends pushes")
     })?;

@@ -25,12 +25,12 @@ pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure
         let message = format!("--speed {pace} is not valid: expected 0.01 to 100");
         return Err(Failure::usage(message).hint("1 is the default"));
     }
-    let told = demo::run(DemoOptions { stay, seed, speed: pace }).await.map_err(|error| {
+    let summary = demo::run(DemoOptions { stay, seed, speed: pace }).await.map_err(|error| {
         Failure::failed(chain(&error))
             .hint("the demo needs the loopback interface and a temporary directory")
     })?;
     // The last printed line reports what was lost, doubled or leaked.
-    if told.is_good() { Ok(()) } else { Err(Failure::silent(1)) }
+    if summary.is_good() { Ok(()) } else { Err(Failure::silent(1)) }
 }
 
 // The files of `schemas/`, which a test compares with the types. Embedding them avoids generating
@@ -62,7 +62,7 @@ struct BuildInfo {
 }
 
 pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
-    let this = BuildInfo {
+    let build_info = BuildInfo {
         name: "tinqs-ci",
         version: env!("CARGO_PKG_VERSION"),
         features: if AWS { vec!["aws"] } else { Vec::new() },
@@ -70,8 +70,8 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
         arch: std::env::consts::ARCH,
     };
     match output {
-        TextOrJson::Text => out(&format!("{} {}\n", this.name, this.version)),
-        TextOrJson::Json => out(&json(&this)?),
+        TextOrJson::Text => out(&format!("{} {}\n", build_info.name, build_info.version)),
+        TextOrJson::Json => out(&json(&build_info)?),
     }
 }
 

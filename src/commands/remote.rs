@@ -13,10 +13,10 @@ use crate::commands::print;
 use crate::settings::Env;
 
 pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
-    let given = |name: &str| env.get(name).filter(|text| !text.is_empty());
-    let url = server.url.as_ref().or_else(|| given("TINQS_CI_URL"));
+    let variable = |name: &str| env.get(name).filter(|text| !text.is_empty());
+    let url = server.url.as_ref().or_else(|| variable("TINQS_CI_URL"));
     let url = url.map_or(client::DEFAULT_URL, String::as_str);
-    let token = given("TINQS_CI_API_TOKEN").map(|token| Secret::new(token.as_str()));
+    let token = variable("TINQS_CI_API_TOKEN").map(|token| Secret::new(token.as_str()));
     Ok(Client::new(url, token)?)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn run_name(text: &str) -> Result<RunName, Failure> {
 pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(), Failure> {
     let name = run_name(name)?;
     let client = client(server, env)?;
-    let seen = client.run(&name).await?;
+    let versioned = client.run(&name).await?;
     let (machines, registrations) = tokio::join!(client.machines(), client.registrations());
     // Show the run even if its machines or registrations cannot be listed.
     let machines = machines.map_or_else(
@@ -51,7 +51,7 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
         },
         |list| list.items,
     );
-    out(&print::describe(&seen.run, &machines, &registrations, Timestamp::now()))
+    out(&print::describe(&versioned.run, &machines, &registrations, Timestamp::now()))
 }
 
 pub(super) async fn plan(name: &str, server: &Server, env: &Env) -> Result<Plan, Failure> {
@@ -122,17 +122,17 @@ pub(super) async fn change(
         return out(&format!("run/{name} {} (dry run)\n", change.past()));
     }
     let uid = first.run.uid;
-    let mut seen = first;
+    let mut versioned = first;
     for _ in 0..TRIES {
         let done = match change {
-            Change::Delete(now) => client.delete(&seen, now).await,
-            Change::Retry => client.retry(&seen).await,
+            Change::Delete(now) => client.delete(&versioned, now).await,
+            Change::Retry => client.retry(&versioned).await,
         };
         match done {
             Ok(()) => return out(&format!("run/{name} {}\n", change.past())),
             Err(client::Error::Refused { status, .. }) if status.as_u16() == 412 => {
-                seen = client.run(&name).await?;
-                if seen.run.uid != uid {
+                versioned = client.run(&name).await?;
+                if versioned.run.uid != uid {
                     let message = format!("run/{name} was replaced meanwhile, nothing was changed");
                     return Err(Failure::failed(message)
                         .hint("check it with `tinqs-ci describe`, then try again"));

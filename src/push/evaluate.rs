@@ -106,22 +106,27 @@ pub async fn evaluate(
     let unknown = Changed::Unknown(NOT_READ.to_owned());
     let mut notified = judge(&trigger_event, &read, &unknown, &context, dialect);
     let mut changed = None;
-    let mut known = unknown;
+    let mut changed_files = unknown;
     if asks_for_changes(&notified) {
         let found = changes(client, &trigger_event).await?;
         if matches!(found, Changes::Some(_)) {
             notes.push("the change is too large to read: some changed files are missing".into());
         }
-        known = match &found {
+        changed_files = match &found {
             Changes::All(files) | Changes::Some(files) => Changed::Files(files.clone()),
             Changes::Unknown(why) => Changed::Unknown(why.clone()),
         };
-        notified = judge(&trigger_event, &read, &known, &context, dialect);
+        notified = judge(&trigger_event, &read, &changed_files, &context, dialect);
         changed = Some(found);
     }
     // Ask for the rest only if a workflow run depends on it.
-    let evaluator =
-        Evaluator { client, trigger_event: &trigger_event, read: &read, changed: &known, dialect };
+    let evaluator = Evaluator {
+        client,
+        trigger_event: &trigger_event,
+        read: &read,
+        changed: &changed_files,
+        dialect,
+    };
     let notified = evaluator.closer(&mut context, notified, &mut notes).await?;
     let runs = runs(client, &trigger_event, &read, &notified, dialect).await?;
     Ok(Some(Evaluated { trigger_event, dialect, changed, notified, runs, notes }))

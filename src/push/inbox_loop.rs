@@ -34,7 +34,7 @@ const AT_ONCE: usize = 4;
 /// Evaluation is given up after this time; by then the forge has given up the job too
 /// (`ABANDONED_JOB_TIMEOUT`).
 const KEEP_TRYING: SignedDuration = SignedDuration::from_hours(24);
-/// How long to wait for a missing commit: a push may be announced before mirrors have it.
+/// The time to wait for a missing commit: a push may be announced before mirrors have it.
 const MAY_COME: SignedDuration = SignedDuration::from_mins(10);
 /// The first and the longest delay before a failed item is retried; doubles in between.
 const SOON: SignedDuration = SignedDuration::from_secs(2);
@@ -175,8 +175,8 @@ impl Pushes {
                 let pushes = self.clone();
                 tasks.spawn(async move {
                     let began = Instant::now();
-                    let became = pushes.evaluate(&item, now).await;
-                    (key, item, became, began.elapsed())
+                    let outcome = pushes.evaluate(&item, now).await;
+                    (key, item, outcome, began.elapsed())
                 });
             }
         }
@@ -188,9 +188,9 @@ impl Pushes {
 
     async fn joined(&self, tasks: &mut JoinSet<Processed>, pass: &mut Pass, now: Timestamp) {
         // After a panic (logged by the hook) the item stays in the inbox.
-        let Some(Ok((key, item, became, took))) = tasks.join_next().await else { return };
+        let Some(Ok((key, item, outcome, took))) = tasks.join_next().await else { return };
         let TriggerEvent { repo, event, git_ref, commit, .. } = &item.trigger_event;
-        let (result, over) = match became {
+        let (result, over) = match outcome {
             ItemOutcome::Done { created } => {
                 pass.evaluated += 1;
                 pass.created += created;

@@ -43,18 +43,18 @@ pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(R
     let mut all = Vec::new();
     for run in evaluated.runs.iter().filter(|run| !run.held) {
         let Ok(jobs) = &run.jobs else { continue };
-        let ours: Vec<&PlannedJob> =
+        let served_jobs: Vec<&PlannedJob> =
             jobs.iter().filter(|job| job.dispatched && served(&job.runs_on)).collect();
         let mut names: HashMap<&str, Vec<RunName>> = HashMap::new();
         let mut dependents: HashMap<&str, Vec<RunName>> = HashMap::new();
-        for job in &ours {
-            let own = name(evaluated, run, job);
+        for job in &served_jobs {
+            let run_name = name(evaluated, run, job);
             for needed in &job.needs {
-                dependents.entry(needed).or_default().push(own.clone());
+                dependents.entry(needed).or_default().push(run_name.clone());
             }
-            names.entry(&job.job_id).or_default().push(own);
+            names.entry(&job.job_id).or_default().push(run_name);
         }
-        for job in in_waves(&ours) {
+        for job in in_waves(&served_jobs) {
             let needs: Vec<RunName> = job
                 .needs
                 .iter()
@@ -84,12 +84,12 @@ pub fn runs(evaluated: &Evaluated, served: impl Fn(&[String]) -> bool) -> Vec<(R
 
 /// Sorts each job after those that it needs. Cyclic jobs come last, in the file's order.
 fn in_waves<'a>(jobs: &[&'a PlannedJob]) -> Vec<&'a PlannedJob> {
-    let ours: HashSet<&str> = jobs.iter().map(|job| job.job_id.as_str()).collect();
+    let ids: HashSet<&str> = jobs.iter().map(|job| job.job_id.as_str()).collect();
     let mut placed: HashSet<&str> = HashSet::new();
     let mut sorted = Vec::with_capacity(jobs.len());
     let mut rest: Vec<&PlannedJob> = jobs.to_vec();
     while !rest.is_empty() {
-        let waits = |needed: &str| ours.contains(needed) && !placed.contains(needed);
+        let waits = |needed: &str| ids.contains(needed) && !placed.contains(needed);
         let (later, now): (Vec<&PlannedJob>, Vec<&PlannedJob>) =
             rest.iter().partition(|job| job.needs.iter().any(|needed| waits(needed)));
         if now.is_empty() {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Ports};
 use tokio::sync::Mutex;
 
-/// How long a success is reused: there may be several probers, and each check may be a write.
+/// The time for which a success is reused: there may be several probers, and each check may be a
+/// write.
 const GOOD_FOR: Duration = Duration::from_secs(2);
 /// The deadline of a check.
 const DEADLINE: Duration = Duration::from_secs(5);

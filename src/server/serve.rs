@@ -110,8 +110,8 @@ pub async fn run(
 fn announce(parts: &Parts, address: SocketAddr, role: Role) {
     let settings = &parts.settings;
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
-    let known = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
-    let demand = known.map_or("undecided", |mode| mode.word());
+    let mode = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
+    let demand = mode.map_or("undecided", |mode| mode.word());
     tracing::info!(
         address = %address,
         role = ?role,

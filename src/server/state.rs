@@ -100,7 +100,8 @@ pub struct Intervals {
     pub conflict: Duration,
     /// The number of concurrent reconciles, at least 1.
     pub workers: usize,
-    /// How long reconciles and requests may continue after the server stops; then they are dropped.
+    /// The time that reconciles and requests may continue after the server stops; then they are
+    /// dropped.
     pub grace: Duration,
 }
 

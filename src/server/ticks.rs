@@ -20,7 +20,7 @@ const ENDS_NOTICED: Duration = Duration::from_millis(500);
 const PUSHES_AGAIN: Duration = Duration::from_secs(2);
 /// The minimum gap between polls triggered early, as a multiple of the last poll's duration.
 const HINTED_SHARE: u32 = 10;
-/// How often the inbox is checked while the job list shows the demand: store reads cost money.
+/// The interval of checking the inbox while the job list shows the demand: store reads cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
 
 /// Polls at the start, every `intervals.poll`, and soon after a nudge.
@@ -72,7 +72,7 @@ pub(super) async fn pushes(
     every: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut told = false;
+    let mut warned = false;
     loop {
         let mut again = every.min(PUSHES_AGAIN);
         match guarded(pushes.pass()).await {
@@ -81,10 +81,10 @@ pub(super) async fn pushes(
                     again = PUSHES_LEFT;
                 }
                 telemetry.record_pushes(&pass);
-                if let Some(error) = pass.error.as_ref().filter(|_| !told) {
+                if let Some(error) = pass.error.as_ref().filter(|_| !warned) {
                     tracing::warn!(error = %error, "cannot evaluate pushes, will retry");
                 }
-                told = pass.error.is_some();
+                warned = pass.error.is_some();
             }
             Err(_) => telemetry.metrics.panicked("demand"),
         }

@@ -335,14 +335,14 @@ fn process() -> MachineSpec {
 }
 
 fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
-    let given = |name: &str| r.texts(name);
+    let texts = |name: &str| r.texts(name);
     let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let markets = given("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
-    let kinds = given("kinds").unwrap_or_else(|| vec![process().kind]);
-    let subnets = given("subnets").unwrap_or_else(|| vec![String::new()]);
+    let markets = texts("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
+    let kinds = texts("kinds").unwrap_or_else(|| vec![process().kind]);
+    let subnets = texts("subnets").unwrap_or_else(|| vec![String::new()]);
     let recipe = MachineSpec {
         image: text("image"),
-        security_groups: given("security_groups").unwrap_or_default(),
+        security_groups: texts("security_groups").unwrap_or_default(),
         instance_profile: text("instance_profile"),
         ..process()
     };

@@ -108,11 +108,11 @@ pub(super) fn check(r: &Reader<'_>, machines: &[MachineSpec]) {
     for key in required.into_iter().filter(|key| !r.has(key)) {
         r.missing(key);
     }
-    let mut told: Vec<(&str, String)> = Vec::new();
+    let mut reported: Vec<(&str, String)> = Vec::new();
     for problem in machines.iter().flat_map(problems) {
-        if r.has(problem.0) && !told.contains(&problem) {
+        if r.has(problem.0) && !reported.contains(&problem) {
             r.mistake(problem.0, &problem.1);
-            told.push(problem);
+            reported.push(problem);
         }
     }
     if !r.has("security_groups") {
@@ -172,12 +172,12 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
         "security_groups" => "SECURITY_GROUP",
         _ => "INSTANCE_PROFILE",
     };
-    let mut told: Vec<(&str, String)> = Vec::new();
+    let mut reported: Vec<(&str, String)> = Vec::new();
     for problem in machines.iter().flat_map(problems) {
         let variable = variable_of(problem.0);
-        if !text(variable).is_empty() && !told.contains(&problem) {
+        if !text(variable).is_empty() && !reported.contains(&problem) {
             top.variable_mistake(variable, "compute", &problem.1);
-            told.push(problem);
+            reported.push(problem);
         }
     }
     machines

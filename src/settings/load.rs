@@ -40,11 +40,11 @@ pub struct Loaded {
 /// Lists every mistake, or says why the file cannot be read.
 pub fn load(named: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     let variable = env.get(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let wanted = named.map(Path::to_path_buf).or(variable);
-    let file = wanted.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let requested = named.map(Path::to_path_buf).or(variable);
+    let file = requested.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match std::fs::read_to_string(&file) {
         Ok(text) => parse(&text, Some(&file), env),
-        Err(error) if wanted.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if requested.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             parse("", None, env)
         }
         Err(error) => {

@@ -12,7 +12,7 @@ use super::tree::Place;
 pub struct Mistakes {
     /// One line per mistake: `FILE:LINE: KEY: what is wrong, what is expected`.
     pub lines: Vec<String>,
-    /// What to do.
+    /// The remedy.
     pub hint: String,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Reader<'a> {
     keys: &'static [Key],
     /// `forge.`, `class "linux".`, or nothing at the top.
     prefix: String,
-    /// Where the table begins; `None` if it is missing.
+    /// The place where the table begins; `None` if it is missing.
     at: Option<Place>,
     table: Option<&'a Table>,
     /// The value is not a table; that is already reported.

@@ -11,7 +11,7 @@ use super::keys::{Form, Key, TOP};
 /// The environment variables, as read by `main`.
 pub type Env = BTreeMap<String, String>;
 
-/// Where a value was given.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// A line of the file, counted from 1.

@@ -19,7 +19,7 @@ pub struct Settings {
     pub store: StoreUrl,
     /// The queue for wake-ups.
     pub queue: QueueUrl,
-    /// Where machines run.
+    /// The compute that runs machines.
     pub compute: ComputeUrl,
     /// The HTTP server.
     pub server: Server,
@@ -47,7 +47,7 @@ pub enum QueueUrl {
     Sqs(String),
 }
 
-/// Where machines run.
+/// The compute that runs machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComputeUrl {
     /// `process:` or `process:DIR`: child processes on this host, each in its own directory.

@@ -15,7 +15,7 @@ pub struct Family {
     pub labels: &'static [&'static str],
     /// The text of `# HELP`.
     pub help: &'static str,
-    /// How much the family may change between versions.
+    /// The stability of the family.
     pub stability: Stability,
     /// An example query.
     pub example: &'static str,
@@ -33,7 +33,7 @@ pub enum Kind {
     Histogram,
 }
 
-/// How much a family may change between versions.
+/// The permitted changes of a family between versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stability {

@@ -222,8 +222,8 @@ impl Metrics {
 
     /// Returns the label of a class: its configured name, else `no_class`.
     pub(super) fn class<'a>(&'a self, name: Option<&str>) -> &'a str {
-        let known = name.and_then(|name| self.classes.iter().find(|class| *class == name));
-        known.map_or(labels::NO_CLASS, String::as_str)
+        let configured = name.and_then(|name| self.classes.iter().find(|class| *class == name));
+        configured.map_or(labels::NO_CLASS, String::as_str)
     }
 
     /// Counts a finished reconcile.

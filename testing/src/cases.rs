@@ -29,9 +29,9 @@ struct Base {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// The row that at least one case reaches, or `several`.
+    /// The rule that at least one case covers, or `several`.
     pub rule: String,
-    /// What the row says.
+    /// The text of the rule.
     pub says: String,
     /// The cases.
     pub cases: Vec<Case>,
@@ -45,11 +45,11 @@ pub struct Case {
     pub name: String,
     /// The observation it starts from.
     pub base: String,
-    /// What is seen instead: a merge patch, in which an object with numbers as keys changes single
-    /// elements of a list.
+    /// The differences of the observation: a merge patch, in which an object with numbers as keys
+    /// changes single elements of a list.
     #[serde(default)]
     pub see: Value,
-    /// What is decided; of the status only what changes, in the same notation.
+    /// The expected plan, in the same notation; of the status only the changes.
     #[serde(default)]
     pub then: Value,
 }
@@ -103,7 +103,7 @@ pub fn bases() -> BTreeMap<String, Value> {
 /// Returns the observation of a case.
 ///
 /// # Panics
-/// Where a field of the case is none of an observation's.
+/// If a field of the case is not a field of an observation.
 pub fn observation(bases: &BTreeMap<String, Value>, case: &Case) -> Observation {
     let name = &case.name;
     let base =

@@ -1,4 +1,4 @@
-//! What tests of more than one crate share. No crate depends on it outside of tests.
+//! Test support that several crates share. Only tests depend on it.
 //!
 //! - [`world`]: all ports of the controller in memory, as one world that a test arranges.
 //! - [`conformance`]: the laws of each port, for every adapter and for the world itself.

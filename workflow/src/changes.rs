@@ -64,14 +64,14 @@ pub fn between(
     before: &str,
     tip: &str,
 ) -> Result<Vec<String>, UnknownCommit> {
-    let known = |id: &str| commits.get(id).ok_or_else(|| UnknownCommit(id.to_owned()));
-    let tip = known(tip)?;
+    let commit = |id: &str| commits.get(id).ok_or_else(|| UnknownCommit(id.to_owned()));
+    let tip = commit(tip)?;
     if !is_zero(before) {
-        return Ok(compare(&known(before)?.tree, &tip.tree));
+        return Ok(compare(&commit(before)?.tree, &tip.tree));
     }
     match tip.parents.as_slice() {
         [] => Ok(compare(&Tree::new(), &tip.tree)),
-        [parent] => Ok(compare(&known(parent)?.tree, &tip.tree)),
+        [parent] => Ok(compare(&commit(parent)?.tree, &tip.tree)),
         _ => Ok(Vec::new()),
     }
 }

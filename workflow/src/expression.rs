@@ -46,7 +46,7 @@ impl Budget {
     }
 }
 
-/// Why an expression has no value.
+/// The reason why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It is invalid: the text around it becomes empty.
@@ -55,7 +55,7 @@ pub(super) enum Fault {
     Halt(String),
 }
 
-/// What the expressions of one job can access.
+/// The values that the expressions of one job can access.
 #[derive(Clone, Debug)]
 pub(super) struct Scope<'b> {
     pub(super) budget: &'b Budget,

@@ -21,17 +21,17 @@ use machine::Machine;
 /// is that long.
 pub const LONGEST: usize = 64 * 1024;
 
-/// Why a pattern does not compile.
+/// The reason why a pattern does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pattern `{pattern}` does not compile: {why}")]
 pub struct GlobError {
     /// The pattern, shortened if it is long.
     pub pattern: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub why: Why,
 }
 
-/// What is wrong with a pattern.
+/// The problem with a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {

@@ -80,17 +80,17 @@ impl Initial {
     }
 }
 
-/// Why a workflow has no jobs.
+/// The reason why a workflow has no jobs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct JobsError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The problem there.
     pub why: Why,
 }
 
-/// What is wrong with a workflow or a job.
+/// The problem with a workflow or a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
@@ -218,5 +218,5 @@ pub fn runners_needed_at_once(jobs: &[PlannedJob]) -> usize {
 /// Whether a runner with these labels may take a job: it must have every label of the job. Exact,
 /// case-sensitive, nothing is implied.
 pub fn labels_match<S: AsRef<str>, T: AsRef<str>>(runner: &[S], runs_on: &[T]) -> bool {
-    runs_on.iter().all(|asked| runner.iter().any(|label| label.as_ref() == asked.as_ref()))
+    runs_on.iter().all(|required| runner.iter().any(|label| label.as_ref() == required.as_ref()))
 }

@@ -12,7 +12,7 @@ use super::{Dialect, changes, files};
 /// configured otherwise (`SKIP_WORKFLOW_STRINGS`).
 pub const SKIP: [&str; 5] =
     ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"];
-/// How many events of successive workflow runs the server follows.
+/// The maximum number of events of successive workflow runs that the server follows.
 const CHAIN: usize = 5;
 
 /// A commit's files by path: at least those in the workflow directories.
@@ -50,7 +50,7 @@ pub struct Context {
     /// Whether the event's user was trusted before: by an approved workflow run (up to 1.26.2), or
     /// a merged pull request (from 1.26.3).
     pub trusted: bool,
-    /// How many events of successive workflow runs led here.
+    /// The number of events of successive workflow runs that led here.
     pub chain: usize,
 }
 
@@ -106,7 +106,7 @@ pub struct Run {
     pub needs_approval: bool,
 }
 
-/// Why no file is evaluated.
+/// The reason why no file is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Nothing {
@@ -141,7 +141,7 @@ pub enum Nothing {
 pub struct Notified {
     /// The workflow runs, in the order of their creation.
     pub runs: Vec<Run>,
-    /// Why nothing was evaluated.
+    /// The reason why nothing was evaluated.
     pub nothing: Option<Nothing>,
     /// Each workflow of the ref's commit with its evaluation.
     pub workflows: Vec<(String, Evaluation)>,
@@ -165,38 +165,38 @@ pub struct Notification<'a> {
 }
 
 /// Returns the workflow runs that an event starts, and why no others.
-pub fn notify(what: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
-    notify_remembering(what, context, dialect, &WorkflowCache::default())
+pub fn notify(notification: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
+    notify_remembering(notification, context, dialect, &WorkflowCache::default())
 }
 
 /// The same, with a cache of parsed files.
 pub fn notify_remembering(
-    what: &Notification<'_>,
+    notification: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
     cache: &WorkflowCache,
 ) -> Notified {
-    let event = &what.event;
+    let event = &notification.event;
     if event.name == "workflow_dispatch" {
-        return dispatch(what, context, dialect, cache);
+        return dispatch(notification, context, dialect, cache);
     }
     let (git_ref, at) = choose_ref(event, context);
     if let Some(nothing) = nothing(event, &git_ref, context) {
         return Notified { nothing: Some(nothing), ..Notified::default() };
     }
-    let evaluated = |files| evaluated(files, what, context, dialect, cache);
-    let mut told = Notified { workflows: evaluated(what.files), ..Notified::default() };
+    let evaluated = |files| evaluated(files, notification, context, dialect, cache);
+    let mut notified = Notified { workflows: evaluated(notification.files), ..Notified::default() };
     if trigger::is_pull_request(event.name) {
-        told.base_workflows = evaluated(what.base_files);
+        notified.base_workflows = evaluated(notification.base_files);
     }
-    let all = || told.workflows.iter().chain(&told.base_workflows);
+    let all = || notified.workflows.iter().chain(&notified.base_workflows);
     if let Some((id, _)) = all().find(|(_, evaluation)| evaluation.gives_up()) {
-        told.nothing = Some(Nothing::GivenUp(id.clone()));
-        return told;
+        notified.nothing = Some(Nothing::GivenUp(id.clone()));
+        return notified;
     }
     let disabled = |id: &str| context.disabled.iter().any(|other| other == id);
     let mut runs = Vec::new();
-    for (from_base, workflows) in [(false, &told.workflows), (true, &told.base_workflows)] {
+    for (from_base, workflows) in [(false, &notified.workflows), (true, &notified.base_workflows)] {
         for (id, evaluation) in workflows {
             // Before 1.27 a disabled workflow still ran from the base branch.
             if disabled(id) && !(from_base && dialect < Dialect::V1_27) {
@@ -219,11 +219,11 @@ pub fn notify_remembering(
             }
         }
     }
-    told.runs = runs;
+    notified.runs = runs;
     if stores_schedules(event, context) {
-        told.schedules = Some(schedules(&told.workflows));
+        notified.schedules = Some(schedules(&notified.workflows));
     }
-    told
+    notified
 }
 
 /// Whether a push replaces the repository's stored schedules.
@@ -245,15 +245,15 @@ fn schedules(workflows: &[(String, Evaluation)]) -> Vec<(String, Entry)> {
 /// Evaluates each workflow file of a commit, in git's order.
 fn evaluated(
     files: &Files,
-    what: &Notification<'_>,
+    notification: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
     cache: &WorkflowCache,
 ) -> Vec<(String, Evaluation)> {
     workflows(files, context, dialect)
         .map(|(id, text)| {
-            let said = cache.read(text.as_bytes(), dialect);
-            (id.to_owned(), said.judge(&what.event, what.changed))
+            let parsed = cache.read(text.as_bytes(), dialect);
+            (id.to_owned(), parsed.judge(&notification.event, notification.changed))
         })
         .collect()
 }
@@ -336,10 +336,10 @@ fn nothing(event: &Event<'_>, git_ref: &str, context: &Context) -> Option<Nothin
     }
     if matches!(event.name, "push" | "pull_request" | "pull_request_sync") {
         let title = context.title.as_deref().filter(|_| event.name != "push").unwrap_or_default();
-        let said = |text: &&String| {
+        let is_contained = |text: &&String| {
             title.contains(text.as_str()) || context.tip_message.contains(text.as_str())
         };
-        if let Some(text) = context.skip.iter().find(said) {
+        if let Some(text) = context.skip.iter().find(is_contained) {
             return Some(Nothing::Skipped(text.clone()));
         }
     }
@@ -357,34 +357,35 @@ fn needs_approval(event: &Event<'_>, target: bool, context: &Context) -> bool {
 
 /// Starts a workflow by hand: filters and skip texts do not count.
 fn dispatch(
-    what: &Notification<'_>,
+    notification: &Notification<'_>,
     context: &Context,
     dialect: Dialect,
     cache: &WorkflowCache,
 ) -> Notified {
-    let event = &what.event;
+    let event = &notification.event;
     let name = event.text("/ref");
     let full = [BRANCH, TAG].iter().any(|prefix| name.starts_with(prefix));
     let git_ref = if full { name.to_owned() } else { format!("{BRANCH}{name}") };
-    let mut told = Notified::default();
+    let mut notified = Notified::default();
     if !context.enabled {
-        told.nothing = Some(Nothing::Disabled);
+        notified.nothing = Some(Nothing::Disabled);
     } else if !context.ref_exists || name.is_empty() {
-        told.nothing = Some(Nothing::RefGone(git_ref.clone()));
+        notified.nothing = Some(Nothing::RefGone(git_ref.clone()));
     }
-    let wanted = event.text("/workflow");
-    if told.nothing.is_some() || context.disabled.iter().any(|id| id == wanted) {
-        return told;
+    let workflow_id = event.text("/workflow");
+    if notified.nothing.is_some() || context.disabled.iter().any(|id| id == workflow_id) {
+        return notified;
     }
-    told.workflows = evaluated(what.files, what, context, dialect, cache);
-    told.workflows.retain(|(id, _)| id == wanted);
+    notified.workflows = evaluated(notification.files, notification, context, dialect, cache);
+    notified.workflows.retain(|(id, _)| id == workflow_id);
     // Up to 1.26.2 the trigger was not required.
     let startable = |evaluation: &Evaluation| {
-        let named = |event: &str| evaluation.entries.iter().any(|told| told.entry.event == event);
+        let named =
+            |event: &str| evaluation.entries.iter().any(|judged| judged.entry.event == event);
         evaluation.invalid.is_none() && (dialect < Dialect::V1_26 || named("workflow_dispatch"))
     };
-    let started = told.workflows.iter().filter(|(_, evaluation)| startable(evaluation));
-    told.runs = started
+    let started = notified.workflows.iter().filter(|(_, evaluation)| startable(evaluation));
+    notified.runs = started
         .map(|(id, _)| Run {
             workflow: id.clone(),
             event: event.name.to_owned(),
@@ -393,5 +394,5 @@ fn dispatch(
             needs_approval: false,
         })
         .collect();
-    told
+    notified
 }

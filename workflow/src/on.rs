@@ -33,7 +33,7 @@ pub struct Filter {
 /// is under another event's name.
 pub type ScheduleItem = Vec<(String, String)>;
 
-/// Why the forge ignores a file.
+/// The reason why the forge ignores a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct FileInvalid {
@@ -151,7 +151,7 @@ fn schedule(item: &Node) -> Result<ScheduleItem, FileInvalid> {
         Some(Core::Str) => Ok(node.resolved().as_str().unwrap_or_default().to_owned()),
         _ => Err(refuse(node.line)),
     };
-    let mut own = ScheduleItem::new();
+    let mut written = ScheduleItem::new();
     let mut merged = ScheduleItem::new();
     for (key, value) in entries {
         if key.core() == Some(Core::Merge) {
@@ -160,15 +160,15 @@ fn schedule(item: &Node) -> Result<ScheduleItem, FileInvalid> {
                 merged.extend(schedule(item)?);
             }
         } else {
-            own.push((text(key)?, text(value)?));
+            written.push((text(key)?, text(value)?));
         }
     }
     for (key, value) in merged {
-        if !own.iter().any(|(own, _)| *own == key) {
-            own.push((key, value));
+        if !written.iter().any(|(name, _)| *name == key) {
+            written.push((key, value));
         }
     }
-    Ok(own)
+    Ok(written)
 }
 
 /// One key of an event's mapping; `None` for inputs, which filter nothing.

@@ -52,7 +52,7 @@ impl Shape {
 pub struct Misfit {
     /// The line, from 1.
     pub line: usize,
-    /// What does not fit.
+    /// The mismatch.
     pub message: String,
 }
 

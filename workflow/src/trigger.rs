@@ -53,7 +53,7 @@ pub enum Changed {
 pub struct Evaluation {
     /// Each event that the file names, in order.
     pub entries: Vec<Judged>,
-    /// Why the file is ignored; then there are no entries.
+    /// The reason why the file is ignored; then there are no entries.
     pub invalid: Option<FileInvalid>,
     /// Up to 1.25: why no workflow run can be created, whatever matches; newer servers ignore such
     /// a file.
@@ -177,8 +177,8 @@ pub fn evaluate(
 /// Returns the events that a file names.
 ///
 /// # Errors
-/// Why the forge ignores the file: types that do not fit, an invalid `on`, and from 1.26 invalid
-/// jobs.
+/// The reason why the forge ignores the file: types that do not fit, an invalid `on`, and from 1.26
+/// invalid jobs.
 pub fn entries(workflow: &Node, dialect: Dialect) -> Result<Vec<Entry>, FileInvalid> {
     if dialect < Dialect::V1_26 {
         shape::check_workflow(workflow, dialect)?;
@@ -279,14 +279,14 @@ fn judge(entry: Entry, event: &Event<'_>, changed: &Changed, dialect: Dialect) -
         }
         _ => {}
     }
-    let one = |filter: &Filter| match family {
+    let judgement = |filter: &Filter| match family {
         _ if family != Family::Push && filter.key == "types" => filter::types(filter, event),
         Family::Push => filter::push(filter, event, changed, dialect),
         Family::PullRequest => filter::pull_request(filter, event, changed, dialect),
         Family::WorkflowRun => filter::workflow_run(filter, event, dialect),
         _ => Judgement::unknown(filter),
     };
-    let filters: Vec<Judgement> = entry.filters.iter().map(one).collect();
+    let filters: Vec<Judgement> = entry.filters.iter().map(judgement).collect();
     let verdict = verdict(family, &filters);
     Judged { entry, verdict, filters }
 }
@@ -311,9 +311,9 @@ fn verdict(family: Family, filters: &[Judgement]) -> Verdict {
     }
     let has = |names: [&str; 2]| filters.iter().any(|filter| names.contains(&filter.key.as_str()));
     // Of branches and tags one is enough: a push is never both, so the other counts as satisfied.
-    let given = family == Family::Push
+    let excused = family == Family::Push
         && has(["branches", "branches-ignore"])
         && has(["tags", "tags-ignore"]);
-    let satisfied = filters.iter().filter(|filter| filter.satisfied).count() + usize::from(given);
+    let satisfied = filters.iter().filter(|filter| filter.satisfied).count() + usize::from(excused);
     if satisfied == filters.len() { Verdict::Matched } else { Verdict::FilteredOut }
 }

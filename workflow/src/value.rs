@@ -24,7 +24,7 @@ pub(crate) enum Value {
     Record(&'static str, bool, Arc<BTreeMap<Arc<str>, Value>>),
 }
 
-/// Why a node is not a value.
+/// The reason why a node is not a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoValue {
     /// The server's decoder rejects it.

@@ -54,13 +54,13 @@ pub enum Kind {
     Alias(Option<Arc<Node>>),
 }
 
-/// Why a text is not a document.
+/// The reason why a text is not a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct YamlError {
     /// The line, from 1; 0 if unknown.
     pub line: usize,
-    /// What is wrong there.
+    /// The problem there.
     pub message: String,
 }
 

@@ -12,7 +12,7 @@ pub(super) type Answers<V> = Vec<Result<V, PortError>>;
 
 type Item<K, V> = (K, oneshot::Sender<Result<V, PortError>>);
 
-/// How one kind of call is bundled.
+/// The limits of one kind of bundled call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bundle {
     pub(super) port: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Bundle {
     pub(super) most: usize,
     /// Most concurrent calls.
     pub(super) at_once: usize,
-    /// How long the first item waits for others; zero: it goes with those already queued.
+    /// The time that the first item waits for others; zero: it only joins those already queued.
     pub(super) linger: Duration,
 }
 

@@ -28,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// First and longest backoff of the SDK's retries of `DynamoDB`.
 const DYNAMODB_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Why AWS cannot be called.
+/// An error that prevents all calls to AWS.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No source names a region.
@@ -52,7 +52,7 @@ pub enum ConfigError {
     Certificates {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
 }

@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::Class;
 
-/// What is stored and runs in AWS; empty if nothing does.
+/// The resources in AWS to use; empty if there are none.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Value of the machine tag `tinqs-ci`.

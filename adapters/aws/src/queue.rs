@@ -34,13 +34,13 @@ const DELETES: Bundle = Bundle {
     linger: Duration::from_millis(20),
 };
 
-/// How a queue is used.
+/// Options of a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// A message that is not deleted within this time comes again: longer than a reconcile may take
     /// (60 s). Whole seconds.
     pub again_after: Duration,
-    /// How long `next` waits for the first message; at most 20 s. Whole seconds.
+    /// The time that `next` waits for the first message; at most 20 s. Whole seconds.
     pub patience: Duration,
 }
 

@@ -43,7 +43,7 @@ pub use table::{Deletion, Ensured, Expiry, TableError};
 
 /// Most names of unreadable records that are counted.
 const MOST_UNREADABLE: usize = 1_000;
-/// How long a lease is kept after its end.
+/// The time for which a lease is kept after its end.
 const LEASE_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A store in a table of `DynamoDB`.

@@ -110,11 +110,11 @@ fn git_config(instance_url: &str, token: &Secret) -> Option<String> {
     ))
 }
 
-/// Percent-encodes all but letters, digits and `kept`.
-fn percent(text: &str, kept: &str) -> String {
+/// Percent-encodes all but letters, digits and `safe`.
+fn percent(text: &str, safe: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) {
+        if byte.is_ascii_alphanumeric() || safe.as_bytes().contains(&byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");

@@ -45,7 +45,7 @@ pub use setup::{Access, Hook, Rights, User};
 const REPOSITORIES: usize = 1000;
 const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// Why the client cannot be built.
+/// The reason why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL cannot be used.
@@ -172,14 +172,14 @@ impl Client {
     /// `Unavailable` if the forge returns no version.
     pub async fn version(&self) -> Result<Version, PortError> {
         let call = Call::get("version", "/version");
-        let asked = match self.sender.ask::<VersionAnswer>(&call).await {
+        let answer = match self.sender.ask::<VersionAnswer>(&call).await {
             Err(denied) if denied.kind == ErrorKind::Denied && self.has_token() => {
                 let call = Call { with_token: false, ..call };
                 self.sender.ask(&call).await.map_err(|_| denied)
             }
             other => other,
         };
-        Ok(Version::parse(&asked?.version))
+        Ok(Version::parse(&answer?.version))
     }
 
     /// The path of the configured scope.
@@ -201,17 +201,17 @@ impl Client {
     ) -> Result<Option<RepositoryLookup>, PortError> {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
-        let remembered = self.repositories.lock().get(&key).cloned();
-        let fresh = |known: &RepositoryLookup| now.duration_since(known.at) < REMEMBERED_FOR;
-        if let Some(known) = remembered.filter(fresh) {
-            return Ok(Some(known));
+        let cached = self.repositories.lock().get(&key).cloned();
+        let fresh = |lookup: &RepositoryLookup| now.duration_since(lookup.at) < REMEMBERED_FOR;
+        if let Some(lookup) = cached.filter(fresh) {
+            return Ok(Some(lookup));
         }
         let call = Call::get("repository", &repository_path(owner, name));
         let answer = self.sender.send(&call).await?;
         if answer.is_not_found() {
             return Ok(None);
         }
-        let known = match self.sender.read(&call, &answer) {
+        let lookup = match self.sender.read(&call, &answer) {
             Ok(ApiRepository { id, full_name }) if id > 0 && !full_name.is_empty() => {
                 RepositoryLookup { at: now, id, full_name }
             }
@@ -227,13 +227,13 @@ impl Client {
         };
         let mut repositories = self.repositories.lock();
         if repositories.len() >= REPOSITORIES {
-            repositories.retain(|_, known| now.duration_since(known.at) < REMEMBERED_FOR);
+            repositories.retain(|_, lookup| now.duration_since(lookup.at) < REMEMBERED_FOR);
         }
         if repositories.len() >= REPOSITORIES {
             repositories.clear();
         }
-        repositories.insert(key, known.clone());
-        Ok(Some(known))
+        repositories.insert(key, lookup.clone());
+        Ok(Some(lookup))
     }
 
     /// Returns a job by repository name and job ID; `None` if the forge answers 404.
@@ -296,8 +296,8 @@ impl Client {
                 tracing::warn!(job = id, "skipped waiting job, its url names no repository");
                 continue;
             };
-            let known = match self.repository(&owner, &name).await {
-                Ok(Some(known)) => known,
+            let repository = match self.repository(&owner, &name).await {
+                Ok(Some(repository)) => repository,
                 Ok(None) => {
                     tracing::warn!(job = id, "skipped waiting job, repository not found");
                     continue;
@@ -308,7 +308,7 @@ impl Client {
                     break;
                 }
             };
-            let named = waiting_job(&known.full_name, known.id, job);
+            let named = waiting_job(&repository.full_name, repository.id, job);
             if named.is_none() {
                 tracing::warn!(job = id, "skipped waiting job, too many labels");
             }

@@ -102,7 +102,7 @@ pub struct ModeChoice {
     pub why: String,
 }
 
-/// Why no mode fits, and what to do.
+/// The reason why no mode fits, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Unsigned pushes are not evaluated.
@@ -136,7 +136,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What to do about an unsupported server.
+    /// The remedy for an unsupported server.
     pub const OTHER_SERVER: &str = "use a Gitea server, 1.25 or newer";
 }
 
@@ -152,27 +152,27 @@ pub fn unsupported(wanted: Wanted, version: &Version) -> Option<Refusal> {
 /// # Errors
 /// [`Refusal`] if no mode fits: an operator has to act.
 pub fn choose(
-    means: DemandConfig,
+    config: DemandConfig,
     version: &Version,
     rights: &Rights,
 ) -> Result<ModeChoice, Refusal> {
-    if let Some(refusal) = unsupported(means.wanted, version) {
+    if let Some(refusal) = unsupported(config.wanted, version) {
         return Err(refusal);
     }
-    if means.wanted == Wanted::Push {
-        return by_push(means, version, "as configured");
+    if config.wanted == Wanted::Push {
+        return by_push(config, version, "as configured");
     }
-    let may_push = means.wanted == Wanted::Auto && means.secret;
+    let may_push = config.wanted == Wanted::Auto && config.secret;
     match &rights.jobs {
         Access::Missing if may_push => {
-            by_push(means, version, &format!("chosen: {version} has no list of waiting jobs"))
+            by_push(config, version, &format!("chosen: {version} has no list of waiting jobs"))
         }
         Access::Missing => Err(Refusal::NoJobList { version: version.clone() }),
         Access::Denied(_) if version.is_older_than(1, 25) && !may_push => {
             Err(Refusal::NoJobList { version: version.clone() })
         }
         Access::Denied(remedy) if may_push => by_push(
-            means,
+            config,
             version,
             &format!(
                 "chosen: cannot read the list of waiting jobs, which would be better: {remedy}"
@@ -180,7 +180,7 @@ pub fn choose(
         ),
         Access::Denied(remedy) => Err(Refusal::Denied(remedy.clone())),
         Access::Granted => {
-            let chosen = if means.wanted == Wanted::Jobs { "as configured" } else { "chosen" };
+            let chosen = if config.wanted == Wanted::Jobs { "as configured" } else { "chosen" };
             let aware = match (version, &rights.runners) {
                 (Version::Forgejo { .. }, _) => "; Forgejo's Actions are not tested",
                 (_, Access::Denied(_) | Access::Missing) => {
@@ -198,8 +198,8 @@ pub fn choose(
     }
 }
 
-fn by_push(means: DemandConfig, version: &Version, chosen: &str) -> Result<ModeChoice, Refusal> {
-    if !means.secret {
+fn by_push(config: DemandConfig, version: &Version, chosen: &str) -> Result<ModeChoice, Refusal> {
+    if !config.secret {
         return Err(Refusal::NoSecret);
     }
     let aware = match version {

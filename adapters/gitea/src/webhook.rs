@@ -14,7 +14,7 @@ use super::wire::{
     ApiJob, ApiRepository, is_shallow, owner_and_name, percent_decode, repository_of, waiting_job,
 };
 
-/// Why a delivery is rejected.
+/// The reason why a delivery is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The forge does not send this content type: HTTP 415.

@@ -52,14 +52,14 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const INHERITED: [&str; 8] =
     ["PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// How machines are launched and terminated.
+/// Options for launching and terminating machines.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Environment of the machines, in addition to HOME, TMPDIR and the marker (and USER and
     /// LOGNAME, which the boot script sets to its own user). PATH must contain bash, coreutils and
     /// the runner.
     pub environment: Vec<(OsString, OsString)>,
-    /// How long an ended machine is listed.
+    /// The time for which an ended machine is listed.
     pub keep: SignedDuration,
     /// Time between SIGTERM and SIGKILL when a machine is terminated.
     pub grace: Duration,
@@ -69,9 +69,9 @@ impl Options {
     /// Default options, with PATH, locale, time zone, user and certificates from these variables;
     /// no others, because they may hold credentials.
     pub fn inherit(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let known = |name: &OsString| INHERITED.iter().any(|inherited| name == inherited);
+        let is_inherited = |name: &OsString| INHERITED.iter().any(|inherited| name == inherited);
         Self {
-            environment: variables.into_iter().filter(|(name, _)| known(name)).collect(),
+            environment: variables.into_iter().filter(|(name, _)| is_inherited(name)).collect(),
             keep: SignedDuration::from_mins(30),
             grace: Duration::from_secs(3),
         }
@@ -83,7 +83,7 @@ pub struct Processes {
     inner: Arc<Inner>,
 }
 
-/// Why this host cannot run machines.
+/// The reason why this host cannot run machines.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The directory cannot be created or accessed.
@@ -255,24 +255,24 @@ impl MachineEnds for Processes {
 #[async_trait]
 impl Compute for Processes {
     async fn list(&self) -> Result<Vec<Machine>, PortError> {
-        let found = self.blocking("list", DEADLINE, |inner| {
+        let machines = self.blocking("list", DEADLINE, |inner| {
             let places = directory::places(&inner.dir)
                 .map_err(|error| directory::failed("list", &inner.dir, error))?;
             let mut processes = scan::Scan::new();
             let now = inner.clock.now();
-            let mut found = Vec::new();
+            let mut machines = Vec::new();
             for place in places {
                 if let Some(machine) = place.inspect(&mut processes, now) {
                     inner.live.saw(&machine);
-                    found.push(machine);
+                    machines.push(machine);
                 }
                 place.clean(&mut processes, now, inner.options.keep);
             }
-            Ok(found)
+            Ok(machines)
         });
-        let found = found.await?;
+        let machines = machines.await?;
         self.sweep();
-        Ok(found)
+        Ok(machines)
     }
 
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
@@ -295,8 +295,8 @@ impl Compute for Processes {
         };
         let place = Place::of_token(&self.inner.dir, &attempt_id.token(placement))
             .ok_or_else(|| invalid("the attempt ID is not valid".to_owned()))?;
-        let asked = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
-        let asked = asked
+        let requested = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
+        let requested = requested
             .ok_or_else(|| invalid(format!("attempt {attempt_id} has no placement {placement}")))?;
         let machine = Machine {
             id: MachineId(place.token.clone()),
@@ -308,9 +308,9 @@ impl Compute for Processes {
             registration: attempt.runner.id,
             ended_by: None,
             class: attempt.class.clone(),
-            kind: asked.machine.kind.clone(),
+            kind: requested.machine.kind.clone(),
             zone: String::new(),
-            market: asked.machine.market,
+            market: requested.machine.market,
         };
         let script = boot::script(attempt_id, placement, attempt);
         let prepared = self
@@ -335,8 +335,8 @@ impl Compute for Processes {
         let Some(place) = place_of(&self.inner, id) else { return Ok(()) };
         let grace = self.inner.options.grace;
         self.blocking("terminate", grace + DEADLINE, move |inner| {
-            let asked = place.request_end();
-            if !asked.map_err(|error| directory::failed("terminate", &place.dir, error))? {
+            let requested = place.request_end();
+            if !requested.map_err(|error| directory::failed("terminate", &place.dir, error))? {
                 return Ok(());
             }
             scan::end(&place.token, grace).map_err(|left| {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// A delivery that is not done within this time comes again: longer than a reconcile may take (60
 /// s).
 const AGAIN_AFTER: Duration = Duration::from_mins(2);
-/// How long `next` waits for the first name.
+/// The time that `next` waits for the first name.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most names; names are small, and more would be a fault elsewhere.
 const MOST: usize = 1_000_000;
@@ -32,7 +32,7 @@ pub struct MemoryQueue {
 struct State {
     waiting: VecDeque<RunName>,
     /// The same names, for lookups.
-    known: HashSet<RunName>,
+    names: HashSet<RunName>,
     /// Names handed out and not done, with the time when they come again.
     out: HashMap<u64, (RunName, Instant)>,
     handles: u64,
@@ -73,7 +73,7 @@ impl MemoryQueue {
         let mut taken = Vec::new();
         while taken.len() < max {
             let Some(name) = state.waiting.pop_front() else { break };
-            state.known.remove(&name);
+            state.names.remove(&name);
             state.handles += 1;
             let handle = state.handles;
             state.out.insert(handle, (name.clone(), now + self.again_after));
@@ -88,7 +88,7 @@ impl MemoryQueue {
 
 impl State {
     fn push(&mut self, name: RunName) {
-        if self.known.insert(name.clone()) {
+        if self.names.insert(name.clone()) {
             self.waiting.push_back(name);
         }
     }

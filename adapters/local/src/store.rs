@@ -42,7 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const READERS: usize = 8;
 /// Most queued writes, and most queued reads of one record.
 const WAITING: usize = 4096;
-/// How long a result of [`Store::can_be_written`] is valid.
+/// The time for which a result of [`Store::can_be_written`] is valid.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 
 /// A store in one file, or in memory for tests and the demo.
@@ -65,7 +65,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Why a store cannot be opened.
+/// The reason why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has opened it.
@@ -96,7 +96,7 @@ pub enum OpenError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// A newer tinqs-ci wrote the file.
@@ -183,12 +183,12 @@ impl Store {
         let (settled, answer) = oneshot::channel();
         let ended = || self.closing(operation);
         let writes = self.writes.as_ref().ok_or_else(ended)?;
-        let asked = async {
+        let request = async {
             writes.send(Ticket { op, settled }).await.map_err(|_| ended())?;
             answer.await.map_err(|_| ended())
         };
         let answer =
-            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))??;
+            tokio::time::timeout(DEADLINE, request).await.map_err(|_| self.late(operation))??;
         answer.map_err(|refused| match refused {
             Refused::Conflict(message) => {
                 PortError::new("store", operation, ErrorKind::Conflict, message)
@@ -207,7 +207,7 @@ impl Store {
         read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, PortError> {
         let (file, readers) = (Arc::clone(&self.file), Arc::clone(&self.readers));
-        let asked = async move {
+        let reading = async move {
             // Never closed, so the permit always comes.
             let permit = readers.acquire_owned().await.ok();
             tokio::task::spawn_blocking(move || {
@@ -218,7 +218,7 @@ impl Store {
             .await
         };
         let answer =
-            tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late(operation))?;
+            tokio::time::timeout(DEADLINE, reading).await.map_err(|_| self.late(operation))?;
         let result = match answer {
             Ok(result) => result,
             Err(panicked) => Err(format!("reading failed: {panicked}")),
@@ -278,13 +278,14 @@ impl RunStore for Store {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
         let closing = || self.closing("get");
         let (settled, found) = oneshot::channel();
-        let asked = async {
+        let request = async {
             let gets = self.gets.as_ref().ok_or_else(closing)?;
             let wanted = Wanted { name: name.clone(), settled };
             gets.send(wanted).await.map_err(|_| closing())?;
             found.await.map_err(|_| closing())
         };
-        let found = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| self.late("get"))??;
+        let found =
+            tokio::time::timeout(DEADLINE, request).await.map_err(|_| self.late("get"))??;
         let found = found.map_err(|message| self.failed_to_read("get", message))?;
         let read = found.map(|row| index::understood(name.as_str(), &row)).transpose();
         read.map_err(|unreadable| {

@@ -29,7 +29,7 @@ struct Breaker {
     state: Mutex<State>,
 }
 
-/// What is known about the launches of a class.
+/// The state of a class's breaker.
 enum State {
     /// No launch was answered yet.
     Untried,
@@ -111,11 +111,13 @@ impl Breakers {
     pub(super) fn open_breaker(
         &self,
         class: &ClassName,
-        own: Option<&AttemptId>,
+        attempt_id: Option<&AttemptId>,
         now: Timestamp,
     ) -> Option<OpenBreaker> {
         match &*self.of(class).state() {
-            State::Open(open) if own.is_none() || open.trial.as_ref() != own => open.shut(now),
+            State::Open(open) if attempt_id.is_none() || open.trial.as_ref() != attempt_id => {
+                open.shut(now)
+            }
             State::Untried | State::Closed | State::Open(_) => None,
         }
     }

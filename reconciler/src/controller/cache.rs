@@ -19,11 +19,11 @@ use crate::ports::PortError;
 
 /// The sweep wakes no run twice within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
-/// How often the store is read while no run is open.
+/// The interval of reading the store while no run is open.
 const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// How often machines, registrations and seats are swept while none of ours exists.
+/// The interval of sweeping machines, registrations and seats while none of ours exists.
 const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// How often all finished runs are audited.
+/// The interval of auditing all finished runs.
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// The maximum number of cached missing registrations.
 const MISSING_KEPT: usize = 10_000;
@@ -61,7 +61,7 @@ struct Inner {
     woken: HashMap<RunName, Timestamp>,
     /// The classes of the last listed machines.
     classes: BTreeSet<ClassName>,
-    /// Where and when the audit of finished runs continues.
+    /// The cursor and the time at which the audit of finished runs continues.
     audit: (Option<String>, Timestamp),
     /// When `woken` was last pruned.
     cleared: Option<Timestamp>,
@@ -255,9 +255,9 @@ impl Cache {
     }
 }
 
-/// Returns whether `found` is less than `within` ago; false if the clock went back.
-fn recent(found: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
-    found.is_some_and(|at| at <= now && now.duration_since(at) < within)
+/// Returns whether `last` is less than `within` ago; false if the clock went back.
+fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
+    last.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 
 /// A listing that concurrent reconciles share.

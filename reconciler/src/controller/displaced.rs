@@ -1,4 +1,4 @@
-//! Which run uses whose machine, and whether a displaced job gets a machine back.
+//! Finds which run uses whose machine, and whether a displaced job gets a machine back.
 //!
 //! A runner takes the oldest job that fits its labels, not the one it was launched for. A displaced
 //! job waits for the taker's machine; if the taker never had one (its class was at its limit), that
@@ -17,7 +17,7 @@ const KEPT: usize = 10_000;
 /// The maximum number of runs that are read in a chain of takers.
 const HOPS: usize = 20;
 
-/// Which run's job took the machine of which attempt.
+/// The runs whose jobs took machines of other runs' attempts.
 #[derive(Default)]
 pub(super) struct Displaced(Mutex<Inner>);
 
@@ -52,23 +52,23 @@ impl Displaced {
     }
 
     /// Returns the attempt whose machine the run took, unless the displaced run was woken already.
-    fn untold(&self, taker: &RunName) -> Option<AttemptId> {
+    fn displaced_attempt(&self, taker: &RunName) -> Option<AttemptId> {
         self.inner()
             .attempt_ids
             .get(taker)
-            .filter(|(_, told)| !told)
+            .filter(|(_, woken)| !woken)
             .map(|(attempt_id, _)| attempt_id.clone())
     }
 
     /// Records that the displaced run is woken.
-    fn told(&self, taker: &RunName) {
-        if let Some((_, told)) = self.inner().attempt_ids.get_mut(taker) {
-            *told = true;
+    fn mark_woken(&self, taker: &RunName) {
+        if let Some((_, woken)) = self.inner().attempt_ids.get_mut(taker) {
+            *woken = true;
         }
     }
 }
 
-/// What a run whose job took another run's machine gives back for it.
+/// The replacement from a run whose job took another run's machine.
 enum Replacement {
     /// A machine of its own that nobody has taken yet, or one that may still be requested.
     Expected,
@@ -104,10 +104,10 @@ impl Controller {
         if run.status.phase != Phase::Running && run.is_open() {
             return;
         }
-        let Some(attempt_id) = self.cache.displaced.untold(&run.name) else { return };
+        let Some(attempt_id) = self.cache.displaced.displaced_attempt(&run.name) else { return };
         // After a failed read or a lost wake-up that run continues at its due, within a minute.
         if let Ok(true) = self.nothing_comes_back(Replacement::of(run)).await {
-            self.cache.displaced.told(&run.name);
+            self.cache.displaced.mark_woken(&run.name);
             let _ = self.ports.queue.wake(&attempt_id.run).await;
         }
     }

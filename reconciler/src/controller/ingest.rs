@@ -22,12 +22,12 @@ impl Controller {
                 Hint::Job { job_id, runner } => {
                     let attempt_id =
                         runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
-                    let own = RunName::job(*job_id);
+                    let run_name = RunName::job(*job_id);
                     if let Some(attempt_id) = &attempt_id {
-                        self.cache.displaced.saw(&own, attempt_id);
+                        self.cache.displaced.saw(&run_name, attempt_id);
                     }
-                    let displaced = attempt_id.map(|s| s.run).filter(|name| *name != own);
-                    for name in std::iter::once(own).chain(displaced) {
+                    let displaced = attempt_id.map(|s| s.run).filter(|name| *name != run_name);
+                    for name in std::iter::once(run_name).chain(displaced) {
                         if self.ports.store.get(&name).await?.is_some() {
                             self.ports.queue.wake(&name).await?;
                         }

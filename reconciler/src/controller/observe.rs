@@ -16,7 +16,7 @@ use crate::plan::VISIBLE_WITHIN;
 use crate::plan::times::older;
 use crate::ports::{ErrorKind, PortError};
 
-/// How often a record may change while it is read.
+/// The number of tries to read a record that changes meanwhile.
 const READINGS: usize = 3;
 
 impl Controller {
@@ -32,8 +32,8 @@ impl Controller {
             if !seen.needs_second_reading() || mutant::on(Mutant::RecordReadOnce) {
                 return Ok(seen);
             }
-            let again = self.ports.store.get(name).await?;
-            if again.as_ref().map(|r| (r.uid, r.version))
+            let second = self.ports.store.get(name).await?;
+            if second.as_ref().map(|r| (r.uid, r.version))
                 == seen.run.as_ref().map(|r| (r.uid, r.version))
             {
                 return Ok(seen);

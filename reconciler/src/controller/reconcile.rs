@@ -34,7 +34,7 @@ struct Reconcile<'a> {
     permit: Option<LaunchPermit>,
 }
 
-/// Why a reconcile stops early.
+/// The reason why a reconcile stops early.
 enum Stop {
     /// It took too long.
     Late,

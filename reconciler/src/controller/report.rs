@@ -20,7 +20,7 @@ pub struct Report {
     pub phase_before: Option<Phase>,
     /// The run's phase after; `None` if there is no record any more.
     pub phase: Option<Phase>,
-    /// Why the run makes no progress, if it does not.
+    /// The reason why the run makes no progress, if it does not.
     pub reason: Option<Reason>,
     /// The class that serves it.
     pub class: Option<ClassName>,
@@ -95,12 +95,12 @@ pub enum ActionKind {
 pub enum Event {
     /// The job was seen running for the first time.
     Started {
-        /// How long it had waited, in seconds.
+        /// The time that it had waited, in seconds.
         waited_seconds: i64,
     },
     /// The run finished.
     Finished {
-        /// How it finished.
+        /// The outcome.
         outcome: crate::model::Outcome,
     },
     /// The run was created.
@@ -116,7 +116,7 @@ pub enum Event {
     BreakerClosed {
         /// The class.
         class: ClassName,
-        /// How long it was open, in seconds.
+        /// The time that it was open, in seconds.
         open_seconds: i64,
     },
 }

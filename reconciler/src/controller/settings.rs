@@ -16,15 +16,15 @@ pub struct Settings {
     pub git_token: Option<Secret>,
     /// Classes in order: the first one that serves a job's labels is used.
     pub classes: Vec<Class>,
-    /// How often the forge's job list is read.
+    /// The interval of reading the forge's job list.
     pub poll_every: SignedDuration,
-    /// How often machines, registrations and seats are swept.
+    /// The interval of sweeping machines, registrations and seats.
     pub sweep_every: SignedDuration,
     /// The name of this process as holder of the sweep's lease.
     pub replica: String,
 }
 
-/// What a webhook reports: never what to do.
+/// The report of a webhook. It never says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// A job was seen waiting.

@@ -58,11 +58,11 @@ impl Controller {
     /// Returns whether no class serves any of these jobs, and then counts them.
     fn asks_for_nothing(&self, jobs: &[WaitingJob], report: &mut SweepReport) -> bool {
         let settings = self.settings();
-        let nothing = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
-        if nothing {
+        let none_served = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
+        if none_served {
             (report.waiting_jobs, report.unserved_jobs) = (jobs.len(), jobs.len());
         }
-        nothing
+        none_served
     }
 
     /// Wakes the runs that machines, registrations and seats name. Called every `sweep_every`.
@@ -84,8 +84,9 @@ impl Controller {
         match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
                 report.machines = machines.values().map(Vec::len).sum();
-                let there = machines.values().flatten().filter(|m| m.state != MachineState::Gone);
-                attempt_ids.extend(there.map(|m| m.attempt_id.clone()));
+                let existing =
+                    machines.values().flatten().filter(|m| m.state != MachineState::Gone);
+                attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }

@@ -26,12 +26,12 @@ pub struct Attempt {
     pub boot: Boot,
     /// Requested machines in order; the last one is current. Never empty.
     pub placements: Vec<Placement>,
-    /// Why and when it ended. Set once.
+    /// The reason and the time of its end. Set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
 }
 
-/// Why and when an attempt ended.
+/// The reason and the time of an attempt's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Ended {
@@ -42,7 +42,7 @@ pub struct Ended {
     pub at: Timestamp,
 }
 
-/// Why an attempt ended.
+/// The reason why an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum End {
@@ -79,7 +79,7 @@ pub struct PastAttempt {
     pub registration: i64,
     /// The results of its placements.
     pub placements: Vec<PastPlacement>,
-    /// Why and when it ended.
+    /// The reason and the time of its end.
     pub ended: Ended,
 }
 
@@ -119,7 +119,7 @@ pub struct Boot {
     /// When the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// How long the runner may idle.
+    /// The maximum time for which the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// The forge's URL as machines reach it.

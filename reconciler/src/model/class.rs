@@ -50,13 +50,13 @@ pub struct Times {
     /// The maximum age of a machine, busy or not.
     #[serde(with = "Friendly")]
     pub max_age: SignedDuration,
-    /// How long a run may wait before it is given up.
+    /// The maximum time that a run waits before it is given up.
     #[serde(with = "Friendly")]
     pub give_up_after: SignedDuration,
-    /// How long a displaced job waits for a reassigned machine.
+    /// The maximum time that a displaced job waits for a reassigned machine.
     #[serde(with = "Friendly")]
     pub assign_within: SignedDuration,
-    /// How long a finished run is kept.
+    /// The time for which a finished run is kept.
     #[serde(with = "Friendly")]
     pub keep: SignedDuration,
 }

@@ -58,7 +58,7 @@ impl fmt::Display for Market {
     }
 }
 
-/// Why an offering is unavailable: decides which offerings are affected, and for how long.
+/// The cause of unavailability. It decides which offerings are affected, and for how long.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -105,7 +105,7 @@ pub struct UnavailableOffering {
     /// When it is available again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
-    /// Why it is unavailable.
+    /// The cause.
     #[serde(default)]
     pub cause: Cause,
 }
@@ -128,7 +128,7 @@ impl UnavailableOffering {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct OpenBreaker {
-    /// Why the last launch was refused.
+    /// The reason of the last refusal.
     pub why: Refusal,
     /// The refusal and its remedy, for people.
     pub message: String,
@@ -140,7 +140,7 @@ pub struct OpenBreaker {
     pub until: Timestamp,
 }
 
-/// Why the cloud definitively refused a launch.
+/// The reason why the cloud definitively refused a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Refusal {

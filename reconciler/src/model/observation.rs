@@ -1,4 +1,4 @@
-//! What one reconcile observes: the record, the forge and the cloud at one time.
+//! The observation of one reconcile: the record, the forge and the cloud at one time.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ impl ObservedClass {
         self.refusals(machine, now).max_by_key(|s| s.until).map(|s| s.cause)
     }
 
-    /// What is known of this machine and not over yet.
+    /// Returns the current unavailable offerings that cover this machine.
     fn known_of(
         &self,
         machine: &MachineSpec,
@@ -132,12 +132,12 @@ pub enum Job {
     },
     /// It has ended.
     Done {
-        /// How it ended.
+        /// The conclusion.
         conclusion: Conclusion,
     },
 }
 
-/// How a job ended.
+/// The conclusion of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Conclusion {

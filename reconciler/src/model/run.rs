@@ -113,7 +113,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub finished_at: Option<Timestamp>,
-    /// How the run finished.
+    /// The outcome, if it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// The name of the runner that executes the job. It may belong to another run.
@@ -141,7 +141,7 @@ pub enum Phase {
     Finished,
 }
 
-/// How a run finished.
+/// The outcome of a finished run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Outcome {
@@ -176,8 +176,8 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// Why a run makes no progress. Written in CamelCase in JSON and text, and in snake_case in
-        /// metric labels.
+        /// The reason why a run makes no progress. Written in CamelCase in JSON and text, and in
+        /// snake_case in metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Reason {

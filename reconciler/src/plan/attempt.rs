@@ -165,8 +165,9 @@ impl<'a> Decision<'a> {
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
         // Recorded by this reconcile: nobody else has requested it, and its window is open.
-        let here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
-        let definitive = here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
+        let recorded_here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
+        let definitive =
+            recorded_here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
         if !refused
             || !definitive
             || self.attempt_state.consumed
@@ -185,9 +186,9 @@ impl<'a> Decision<'a> {
         let now = self.now();
         // A change between backoff and no capacity is not worth a write, nor is one from an open
         // breaker to backoff.
-        let told = self.status.reason();
-        let stopped = told == Some(Reason::BreakerOpen);
-        let either = matches!(told, Some(Reason::BackingOff | Reason::NoCapacity));
+        let reason = self.status.reason();
+        let stopped = reason == Some(Reason::BreakerOpen);
+        let either = matches!(reason, Some(Reason::BackingOff | Reason::NoCapacity));
         if let Some(breaker) = observed.open_breaker(now) {
             if !stopped {
                 self.tell_breaker_open(observed, breaker);

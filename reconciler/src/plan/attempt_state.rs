@@ -21,9 +21,9 @@ pub(crate) struct AttemptState {
     pub(crate) consumed: bool,
     /// Whether its registration has a job now.
     pub(crate) busy: bool,
-    /// Why its live machine is late: not ready, or without a job, for too long.
+    /// The reason why its live machine is late: not ready, or without a job, for too long.
     pub(crate) late: Option<End>,
-    /// Why it ended, if it did.
+    /// The reason of its end, if it ended.
     pub(crate) end: Option<End>,
 }
 

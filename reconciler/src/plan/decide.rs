@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::mutant::{self, Mutant};
 
-/// How many past attempts are kept for people.
+/// The number of past attempts that are kept for people.
 const PAST_KEPT: usize = 5;
 
 /// A decision in progress: the next status beside the observation.
@@ -109,11 +109,11 @@ impl Decision<'_> {
 
     /// Rule 1.
     fn may_be_removed(&self) -> bool {
-        let wanted = matches!(self.seen.job, Job::Waiting | Job::Blocked);
-        let kept = |since: Timestamp| !older(self.now(), since, self.times.keep);
+        let job_waits = matches!(self.seen.job, Job::Waiting | Job::Blocked);
+        let within_keep = |since: Timestamp| !older(self.now(), since, self.times.keep);
         let over = match (self.run.deleted_at, self.status.finished_at) {
-            (Some(deleted), _) if !wanted || !kept(deleted) => true,
-            (_, Some(finished)) => !kept(finished),
+            (Some(deleted), _) if !job_waits || !within_keep(deleted) => true,
+            (_, Some(finished)) => !within_keep(finished),
             _ => false,
         };
         over && !self.seen.machines.iter().any(Machine::is_live)
@@ -139,8 +139,9 @@ impl Decision<'_> {
         let mut actions = Vec::new();
         if self.run.terminate_now {
             let uid = self.run.uid.short();
-            let ours = self.seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == uid);
-            actions.extend(ours.map(|m| Action::Terminate {
+            let machines =
+                self.seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == uid);
+            actions.extend(machines.map(|m| Action::Terminate {
                 id: m.id.clone(),
                 attempt_id: m.attempt_id.clone(),
                 rule: Rule::Deleted,

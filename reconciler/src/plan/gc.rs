@@ -10,12 +10,12 @@ use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
 use crate::model::{Answer, AttemptId, ClassName, Job, MachineState, Observation, Refused};
 use crate::mutant::{self, Mutant};
 
-/// How long after its tagged deadline a machine may still power itself off.
+/// The time after its tagged deadline for which a machine may still power itself off.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
-/// How long a machine may live once its registration is known to be missing.
+/// The maximum life of a machine once its registration is known to be missing.
 const UNREGISTERED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// What the record says about an attempt ID.
+/// The state of an attempt ID in the record.
 enum AttemptRecord<'a> {
     /// It is the current attempt or a past one.
     Recorded(Recorded<'a>),
@@ -75,8 +75,8 @@ fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
 
 /// Rules 23, 24 and 25.
 fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
-    let there = seen.registrations.seen().iter().filter(|r| r.missing_since.is_none());
-    there.filter_map(|row| {
+    let existing = seen.registrations.seen().iter().filter(|r| r.missing_since.is_none());
+    existing.filter_map(|row| {
         let why = match record_of(seen, &row.attempt_id) {
             AttemptRecord::Recorded(recorded) if recorded.registration != row.id => Rule::Duplicate,
             AttemptRecord::Recorded(recorded) => {
@@ -140,7 +140,7 @@ fn record_of<'a>(seen: &'a Observation, attempt_id: &AttemptId) -> AttemptRecord
             registration: past.registration,
             class: &past.class,
             decided_at: past.decided_at,
-            // How often a past one was requested is not recorded.
+            // The record does not say how often a past one was requested.
             placements: past
                 .placements
                 .iter()
@@ -165,17 +165,17 @@ fn spent(seen: &Observation, attempt_id: &AttemptId, recorded: &Recorded<'_>) ->
     if remains(seen, attempt_id) {
         return false;
     }
-    recorded.placements.iter().enumerate().all(|(index, asked)| {
+    recorded.placements.iter().enumerate().all(|(index, placement)| {
         let of_it = seen
             .machines
             .iter()
             .find(|m| m.attempt_id == *attempt_id && usize::try_from(m.placement) == Ok(index));
         let gone = of_it
             .map_or(mutant::on(Mutant::UnlistedMachineGone), |m| m.state == MachineState::Gone);
-        let kept = if asked.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
-        let refused = asked.refused.is_some_and(|r| older(seen.now, r.at, kept));
+        let keep_for = if placement.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
+        let refused = placement.refused.is_some_and(|r| older(seen.now, r.at, keep_for));
         let forgotten = of_it.is_none()
-            && asked.answered.is_none()
+            && placement.answered.is_none()
             && older(seen.now, recorded.decided_at, FORGOTTEN_AFTER);
         gone || refused || forgotten
     })

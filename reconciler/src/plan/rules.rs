@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{AttemptId, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status};
 
-/// What a reconcile does next.
+/// The decision of a reconcile: the next status, and the actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Plan {
@@ -13,7 +13,7 @@ pub struct Plan {
     pub rule: Rule,
     /// The next status; `None` if there is no record or it is removed.
     pub status: Option<Status>,
-    /// What the next attempt needs before it is recorded.
+    /// The needs of the next attempt before it is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<Prepare>,
     /// Actions in order: first what is terminated or freed, then launches and removals.
@@ -21,7 +21,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
 }
 
-/// What the next attempt needs: a seat if the class has a limit, and a registration.
+/// The needs of the next attempt: a seat if the class has a limit, and a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Prepare {
@@ -37,7 +37,7 @@ pub struct Prepare {
     pub labels: Vec<String>,
     /// The machine spec of the first placement.
     pub machine: MachineSpec,
-    /// How long the runner may idle.
+    /// The maximum time for which the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
     /// When the machine powers itself off, busy or not.

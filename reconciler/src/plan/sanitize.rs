@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::times::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, after};
 use crate::model::{Ended, Job, Observation, Outcome, Phase, Run, Status};
 
-/// How far ahead a time of another replica may be: its clock may be a minute ahead, and a reconcile
-/// may begin a minute before its record can be read.
+/// The maximum lead of another replica's time: its clock may be a minute ahead, and a reconcile may
+/// begin a minute before its record can be read.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
 /// The highest attempt number that is accepted.
 const LAST_NUMBER: u32 = u32::MAX / 2;

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a recorded attempt may be launched.
+/// The time within which a recorded attempt may be launched.
 pub const LAUNCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// How long a launched machine may be missing from the cloud's list.
+/// The maximum time for which a launched machine may be missing from the cloud's list.
 pub const VISIBLE_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// A launch lands at most this long after its reconcile began: 60 s of reconcile, and 5 min during
 /// which its signature is valid.
@@ -14,8 +14,8 @@ pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 pub const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(
     LAUNCH_WINDOW.as_secs() + LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs(),
 );
-/// How long a refused attempt keeps its seat and registration: a minute more than any call takes to
-/// land.
+/// The time for which a refused attempt keeps its seat and registration: a minute more than any
+/// call takes to land.
 pub const REFUSED_FOR: SignedDuration = SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60);
 /// The same if another reconcile had requested the machine too: one of an earlier call may not be
 /// visible yet.
@@ -23,13 +23,13 @@ pub const REFUSED_AGAIN_FOR: SignedDuration =
     SignedDuration::from_secs(REFUSED_FOR.as_secs() + VISIBLE_WITHIN.as_secs());
 /// An unanswered attempt without a visible machine has none if it was decided longer ago than this.
 pub const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(22);
-/// How much longer than its limit a machine may idle before it is late.
+/// The extra time beyond its limit that a machine may idle before it is late.
 pub const DRAIN_GRACE: SignedDuration = SignedDuration::from_mins(1);
 /// The longest backoff.
 pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(8);
 /// The longest backoff in push mode, where idle machines cannot be told from jobs that were taken.
 pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
-/// How long an open breaker stops the launches of a class before one attempt may try.
+/// The time for which an open breaker stops the launches of a class before one attempt may try.
 pub const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);

@@ -17,14 +17,14 @@ pub enum Outcome {
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was checked.
+    /// The subject of the check.
     pub name: &'static str,
     /// The outcome.
     #[serde(rename = "status")]
     pub outcome: Outcome,
-    /// What was found.
+    /// The finding.
     pub message: String,
-    /// What to do, if anything.
+    /// The remedy, if one is needed.
     pub fix: Option<String>,
 }
 

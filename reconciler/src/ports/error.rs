@@ -16,9 +16,9 @@ pub struct PortError {
     pub operation: &'static str,
     /// The remedy.
     pub kind: ErrorKind,
-    /// What happened, for people: one line without secrets.
+    /// The failure, for people: one line without secrets.
     pub message: String,
-    /// Why a launch was refused, if that is known more precisely than by `kind`.
+    /// The cause of a refused launch, if it is known more precisely than by `kind`.
     pub cause: Option<Cause>,
     /// The vendor's error.
     #[source]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PortError;
 use crate::model::{AttemptId, ClassName, Phase, Reason, Run, RunName, SeatLimits, Uid};
 
-/// What a write expects to find. There is no unconditional write.
+/// The version that a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// No record of that name.

@@ -109,7 +109,7 @@ pub(crate) struct World {
     pub(crate) scope: Scope,
     pub(crate) variant: Variant,
     pub(crate) class: Class,
-    /// What happened on any path: shows that the scope is not too small.
+    /// Counts of events on any path, which show that the scope is not too small.
     came: [AtomicU32; CAME.len()],
     /// Rules that decided, or required an effect.
     rules: Mutex<Vec<Rule>>,

@@ -13,7 +13,7 @@ pub(crate) const ROUNDS: u16 = 48;
 /// The maximum number of consecutive reconciles of a run that find something to do.
 const RECONCILES: usize = 12;
 
-/// What the reconciles of a round did.
+/// The effects of a round of reconciles.
 #[derive(Default)]
 struct Effects {
     all: usize,

@@ -28,7 +28,7 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) struct State {
     /// The records.
     pub(crate) runs: [Option<Hashed<Run>>; RUNS],
-    /// How often each run was created.
+    /// The number of creations of each run.
     pub(crate) made: [u8; RUNS],
     /// The seats that are taken, and for which repository.
     pub(crate) seats: Vec<(AttemptId, String)>,
@@ -48,7 +48,7 @@ pub(crate) struct State {
     pub(crate) user_actions: u8,
     /// All recorded attempts, for laws L1 and L4.
     pub(crate) recorded: Vec<Recorded>,
-    /// How often each attempt was registered.
+    /// The number of registrations of each attempt.
     pub(crate) registered: Vec<(AttemptId, u8)>,
     /// The first broken law, and how it was broken.
     pub(crate) broken: Option<String>,

@@ -31,11 +31,11 @@ const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
 const MISSING: &[SignedDuration] = &[minutes(1)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
-/// How long a reconcile may take.
+/// The maximum duration of a reconcile.
 pub(crate) const RECONCILE: &[SignedDuration] = &[minutes(1)];
-/// How long the signature of a call is valid.
+/// The time for which the signature of a call is valid.
 pub(crate) const SIGNED: &[SignedDuration] = &[minutes(5)];
-/// How stale the list may be.
+/// The maximum age of the list.
 pub(crate) const FROZEN: &[SignedDuration] = &[VISIBLE_WITHIN];
 
 /// Returns the time that stands for long ago.

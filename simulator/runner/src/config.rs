@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How the runner behaves.
+/// The configuration of the runner.
 pub(crate) struct Config {
     /// The `.runner` file.
     pub(crate) file: PathBuf,
-    /// How long a job may continue after a signal.
+    /// The time for which a job may continue after a signal.
     pub(crate) shutdown_timeout: Duration,
     /// Pause between fetches.
     pub(crate) fetch_interval: Duration,

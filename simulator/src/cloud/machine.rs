@@ -9,11 +9,11 @@ use tinqs_ci_reconciler::model::{
 use super::Launch;
 use crate::forge::{Forge, Task, TaskState};
 
-/// How often an idle runner asks for a job.
+/// The interval at which an idle runner asks for a job.
 pub const FETCH_EVERY: SignedDuration = SignedDuration::from_secs(2);
-/// How often a busy runner reports.
+/// The interval at which a busy runner reports.
 pub const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(5);
-/// How often a silent runner reports while busy.
+/// The interval at which a silent runner reports while busy.
 pub const SILENT_REPORT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The outcome of a machine, drawn at its launch.
@@ -122,7 +122,7 @@ pub struct SimulatedMachine {
     pub job_ended_at: Option<Timestamp>,
     /// When it was gone.
     pub gone_at: Option<Timestamp>,
-    /// How it ended.
+    /// The cause of its end.
     pub ended_by: Option<EndedBy>,
     outcome: MachineOutcome,
     history: Vec<(Timestamp, MachineState)>,

@@ -150,7 +150,7 @@ pub struct JobRow {
     pub spec: JobSpec,
     /// IDs of the jobs that it needs.
     pub needs: Vec<i64>,
-    /// How far it is.
+    /// The status of the job.
     pub status: Status,
     /// `run_attempt`: up to 1.26 counted when picked (0 before), in 1.27 from 1 on.
     pub attempt: u32,

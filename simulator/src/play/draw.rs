@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
 
 use crate::faults::Rng;
 
-/// How long finished runs are kept by default.
+/// The default time for which finished runs are kept.
 pub(super) const KEEP: SignedDuration = SignedDuration::from_mins(30);
 
 pub(super) fn minutes(minutes: i64) -> SignedDuration {

@@ -38,8 +38,8 @@ pub struct Outcome {
     pub calls_in_settled_day: u64,
     /// The longest wait of a job for its runner.
     pub longest_wait: SignedDuration,
-    /// How often a run waited all of `assign_within` for the machine of the job that displaced its
-    /// own, and then needed another machine.
+    /// The number of times that a run waited all of `assign_within` for the machine of the job that
+    /// displaced its own, and then needed another machine.
     pub waited_in_vain: u64,
     /// Hash over all events.
     pub trace_hash: String,
@@ -47,7 +47,7 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
-    /// How often each fault occurred.
+    /// The number of occurrences of each fault.
     pub struck: BTreeMap<&'static str, u64>,
     /// Number of reconciles.
     pub reconciles: u64,

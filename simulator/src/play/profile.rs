@@ -69,7 +69,7 @@ pub struct Profile {
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.
     pub waits_at_most: SignedDuration,
-    /// How long to watch after the last job for calls that change something, while finished runs
+    /// The time to watch after the last job for calls that change something, while finished runs
     /// are still kept. Zero if they are not kept that long.
     pub settled: SignedDuration,
 }

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::ports::{Delivery, PortError, Queue};
 
 use super::{Call, Pace, SimulatedPorts};
 
-/// How long `next` waits if the queue is empty.
+/// The time that `next` waits if the queue is empty.
 const WAITS: SignedDuration = SignedDuration::from_secs(20);
 
 impl SimulatedPorts {

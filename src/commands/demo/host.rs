@@ -30,7 +30,7 @@ use tinqs_ci_local::store::Store;
 /// The webhook secret and API token, used in this process only.
 const SECRET: &str = "demo-webhook-secret";
 const TOKEN: &str = "demo-api-token";
-/// How long the old server may take to release its port and file.
+/// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
 /// The simulated world and the real server.
@@ -100,11 +100,11 @@ impl Host {
         }
         let end = Instant::now() + LETS_GO;
         loop {
-            let again = match listen(self.address).await {
+            let restarted = match listen(self.address).await {
                 Ok(listener) => self.serve(listener),
                 Err(error) => Err(error),
             };
-            match again {
+            match restarted {
                 Err(_) if Instant::now() < end => {
                     // Tasks of the old server still hold the port or the file.
                     tokio::time::sleep(Duration::from_millis(5)).await;

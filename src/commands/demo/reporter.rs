@@ -69,9 +69,9 @@ impl Reporter {
             }
             for machine in world.cloud.machines() {
                 let stage = stage(machine);
-                let told = self.machines.insert(machine.id.clone(), stage);
-                if told != Some(stage) {
-                    lines.extend(of_machine(machine, told, stage));
+                let previous = self.machines.insert(machine.id.clone(), stage);
+                if previous != Some(stage) {
+                    lines.extend(of_machine(machine, previous, stage));
                 }
             }
         }
@@ -91,7 +91,7 @@ fn stage(machine: &SimulatedMachine) -> Stage {
     }
 }
 
-fn of_machine(machine: &SimulatedMachine, told: Option<Stage>, stage: Stage) -> Option<String> {
+fn of_machine(machine: &SimulatedMachine, previous: Option<Stage>, stage: Stage) -> Option<String> {
     let SimulatedMachine { id, attempt_id, recipe, .. } = machine;
     match stage {
         Stage::Launched => Some(format!(
@@ -100,7 +100,7 @@ fn of_machine(machine: &SimulatedMachine, told: Option<Stage>, stage: Stage) -> 
         )),
         // Implied by the previous line.
         Stage::Up | Stage::Busy => None,
-        Stage::Idle => (told != Some(Stage::Busy))
+        Stage::Idle => (previous != Some(Stage::Busy))
             .then(|| format!("machine {id} is up, its runner waits for a job")),
         Stage::Ended => Some(match machine.ended_by {
             Some(EndedBy::Cloud) => format!("machine {id} was interrupted by the cloud"),

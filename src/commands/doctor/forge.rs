@@ -28,8 +28,8 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
         }
     };
     if let Some(refusal) = demand::unsupported(forge.demand, version) {
-        let seen = format!("{}: {refusal}", forge.url);
-        return vec![Check::fail("forge", seen, Refusal::OTHER_SERVER)];
+        let message = format!("{}: {refusal}", forge.url);
+        return vec![Check::fail("forge", message, Refusal::OTHER_SERVER)];
     }
     let by_push = push::chosen(settings, answers);
     let mut checks = vec![match &by_push {
@@ -59,19 +59,21 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
 
 fn version_check(forge: &Config, version: &Version) -> Check {
     const NAME: &str = "forge";
-    let seen = format!("{} is {version}", forge.url);
+    let message = format!("{} is {version}", forge.url);
     match version {
-        old if old.is_older_than(1, 25) => {
-            Check::fail(NAME, seen, "update the server to 1.25 or newer, which lists waiting jobs")
-        }
-        Version::Gitea { .. } => Check::ok(NAME, seen),
+        old if old.is_older_than(1, 25) => Check::fail(
+            NAME,
+            message,
+            "update the server to 1.25 or newer, which lists waiting jobs",
+        ),
+        Version::Gitea { .. } => Check::ok(NAME, message),
         Version::Forgejo { .. } => Check::warn(
             NAME,
-            seen,
+            message,
             "use Gitea: Forgejo is not supported, its job and runner lists may differ",
         ),
         Version::Unknown { .. } => {
-            Check::warn(NAME, seen, "check that `forge.url` names a Gitea server, 1.25 or newer")
+            Check::warn(NAME, message, "check that `forge.url` names a Gitea server, 1.25 or newer")
         }
     }
 }
@@ -192,8 +194,8 @@ fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
     const NAME: &str = "labels";
     let mut unserved: BTreeMap<String, usize> = BTreeMap::new();
     // Jobs on `host` wait for runners on the forge's own host.
-    let wanted = queued.iter().filter(|labels| !labels.iter().any(|label| label == HOST));
-    for labels in wanted.filter(|labels| serving(classes, labels).is_none()) {
+    let relevant = queued.iter().filter(|labels| !labels.iter().any(|label| label == HOST));
+    for labels in relevant.filter(|labels| serving(classes, labels).is_none()) {
         *unserved.entry(labels.join(", ")).or_default() += 1;
     }
     if unserved.is_empty() {

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 pub struct ForgeAnswers {
     /// The version.
     pub version: Result<Version, String>,
-    /// How far the forge's clock is ahead of this host's; `None` if unknown.
+    /// The lead of the forge's clock over this host's; `None` if unknown.
     pub ahead: Option<SignedDuration>,
     /// The lists that the token can read.
     pub rights: Result<Rights, String>,
@@ -29,7 +29,7 @@ pub struct ForgeAnswers {
     pub queued: Result<Vec<Vec<String>>, String>,
 }
 
-fn said(error: &PortError) -> String {
+fn message_of(error: &PortError) -> String {
     error.message.clone()
 }
 
@@ -42,25 +42,25 @@ impl ForgeAnswers {
         };
         let version = match client.version().await {
             Ok(version) => version,
-            Err(error) => return Self::none(&said(&error)),
+            Err(error) => return Self::none(&message_of(&error)),
         };
         if demand::unsupported(forge.demand, &version).is_some() {
             return Self { version: Ok(version), ..Self::none("not asked") };
         }
-        let asked = Timestamp::now();
-        let told = client.server_time().await.ok().flatten();
+        let sent_at = Timestamp::now();
+        let server_time = client.server_time().await.ok().flatten();
         let registration = match &forge.runner_token {
             Some(_) => Ok(()),
-            None => client.registration_token().await.map(drop).map_err(|e| said(&e)),
+            None => client.registration_token().await.map(drop).map_err(|e| message_of(&e)),
         };
-        let queued = client.waiting().await.map_err(|e| said(&e));
+        let queued = client.waiting().await.map_err(|e| message_of(&e));
         Self {
             version: Ok(version),
             // In whole seconds.
-            ahead: told.map(|told| told.duration_since(asked)),
-            rights: client.rights().await.map_err(|e| said(&e)),
+            ahead: server_time.map(|time| time.duration_since(sent_at)),
+            rights: client.rights().await.map_err(|e| message_of(&e)),
             registration,
-            hooks: client.hooks().await.map_err(|e| said(&e)),
+            hooks: client.hooks().await.map_err(|e| message_of(&e)),
             queued: queued
                 .map(|jobs| jobs.unwrap_or_default().into_iter().map(|j| j.runs_on).collect()),
         }

@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 pub struct Disk {
     /// The directory, or its nearest existing ancestor.
     pub directory: PathBuf,
-    /// Why it cannot be written; `None` if it can.
+    /// The reason why it cannot be written; `None` if it can.
     pub unwritable: Option<String>,
     /// The free space in bytes; `None` if unknown.
     pub free: Option<u64>,

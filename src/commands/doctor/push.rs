@@ -51,15 +51,15 @@ pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, Strin
     }
     let missing: Vec<&str> = PUSH_EVENTS
         .into_iter()
-        .filter(|event| !hook.events.iter().any(|told| told == event))
+        .filter(|event| !hook.events.iter().any(|configured| configured == event))
         .collect();
     let message = |what: &str| format!("{} {what}", hook.url);
     match missing.as_slice() {
         [] => Check::ok(NAME, message(&format!("sends {}", hook.events.join(", ")))),
-        some if some.contains(&"push") => {
+        events if events.contains(&"push") => {
             Check::fail(NAME, message(&format!("does not send push; {WITHOUT}")), add)
         }
-        some => Check::warn(NAME, message(&format!("does not send {}", some.join(", "))), add),
+        events => Check::warn(NAME, message(&format!("does not send {}", events.join(", "))), add),
     }
 }
 

@@ -31,7 +31,7 @@ struct ContextCase {
     default_branch: Option<String>,
     tip_commit_message: Option<String>,
     pr_title: Option<String>,
-    /// Where the files exist: at the ref's commit, at the base branch's tip, or at both.
+    /// The commits that have the files: the ref's, the tip of the base branch, or both.
     files_at: Option<String>,
     actions_unit_enabled: Option<bool>,
     actions_enabled: Option<bool>,
@@ -57,17 +57,17 @@ struct ContextCase {
 
 /// Returns the workflow runs that the event starts, in the order of their creation.
 pub(super) fn notify(case: &Case, dialect: Dialect) -> Value {
-    let unsaid = ContextCase::default();
-    let said = case.context.as_ref().unwrap_or(&unsaid);
+    let no_context = ContextCase::default();
+    let context_case = case.context.as_ref().unwrap_or(&no_context);
     let none = Files::new();
     let files = case.repo_files.as_ref().unwrap_or(&none);
-    let (head, base) = match said.files_at.as_deref() {
+    let (head, base) = match context_case.files_at.as_deref() {
         Some(place) if place.contains("base") => (&none, files),
         Some(place) if place.to_lowercase().contains("head") => (files, &none),
         _ => (files, files),
     };
     let changed = case.changed.changed();
-    let what = Notification {
+    let notification = Notification {
         event: Event {
             name: &case.event,
             payload: &case.event_payload,
@@ -77,11 +77,15 @@ pub(super) fn notify(case: &Case, dialect: Dialect) -> Value {
         base_files: base,
         changed: &changed,
     };
-    let told = notify::notify(&what, &context(said, &what.event, dialect), dialect);
+    let notified = notify::notify(
+        &notification,
+        &context(context_case, &notification.event, dialect),
+        dialect,
+    );
     json!({
-        "match": !told.runs.is_empty(),
-        "runs": told.runs.iter().map(run).collect::<Vec<_>>(),
-        "why": told.nothing.map(|nothing| nothing.to_string()),
+        "match": !notified.runs.is_empty(),
+        "runs": notified.runs.iter().map(run).collect::<Vec<_>>(),
+        "why": notified.nothing.map(|nothing| nothing.to_string()),
     })
 }
 
@@ -102,47 +106,50 @@ fn run(run: &Run) -> Value {
     })
 }
 
-fn context(said: &ContextCase, event: &Event<'_>, dialect: Dialect) -> Context {
+fn context(context_case: &ContextCase, event: &Event<'_>, dialect: Dialect) -> Context {
     let usual = Context::default();
     let flag = |path: &str| event.payload.pointer(path).and_then(Value::as_bool);
     let named = |path: &str| Some(event.text(path)).filter(|text| !text.is_empty());
     let owned = |text: &str| text.to_owned();
     let off = [
-        said.actions_unit_enabled.or(flag("/repository/has_actions")).map(|on| !on),
-        said.actions_enabled.map(|on| !on),
-        said.repo_empty.or(said.empty).or(flag("/repository/empty")),
-        said.repo_archived.or(said.archived).or(flag("/repository/archived")),
+        context_case.actions_unit_enabled.or(flag("/repository/has_actions")).map(|on| !on),
+        context_case.actions_enabled.map(|on| !on),
+        context_case.repo_empty.or(context_case.empty).or(flag("/repository/empty")),
+        context_case.repo_archived.or(context_case.archived).or(flag("/repository/archived")),
     ];
     let id = |path: &str| event.payload.pointer(path).and_then(Value::as_i64);
     let repositories = [id("/pull_request/head/repo_id"), id("/pull_request/base/repo_id")];
     let forked = matches!(repositories, [Some(head), Some(base)] if head != base);
     // 1.26.3 changed which authors are trusted.
-    let trusted =
-        if dialect < Dialect::V1_26 { said.doer_approved_before } else { said.doer_has_merged_pr };
+    let trusted = if dialect < Dialect::V1_26 {
+        context_case.doer_approved_before
+    } else {
+        context_case.doer_has_merged_pr
+    };
     Context {
-        default_branch: said
+        default_branch: context_case
             .default_branch
             .clone()
             .or_else(|| named("/repository/default_branch").map(owned))
             .unwrap_or(usual.default_branch),
-        tip_message: said
+        tip_message: context_case
             .tip_commit_message
             .clone()
             .or_else(|| named("/head_commit/message").map(owned))
             .unwrap_or_default(),
-        title: said.pr_title.clone().or_else(|| named("/pull_request/title").map(owned)),
+        title: context_case.pr_title.clone().or_else(|| named("/pull_request/title").map(owned)),
         enabled: !off.contains(&Some(true)),
-        by_actions: said
+        by_actions: context_case
             .doer_is_actions
             .unwrap_or_else(|| named("/sender/login") == Some("gitea-actions")),
-        ref_exists: said.ref_exists.unwrap_or(true),
-        disabled: said.disabled_workflows.clone().unwrap_or_default(),
-        directories: directories(said.workflow_dirs.as_deref()),
-        skip: said.skip_workflow_strings.clone().unwrap_or(usual.skip),
-        from_fork: said.pr_from_fork.unwrap_or(forked),
-        restricted: said.doer_restricted.unwrap_or(false),
-        can_write: said.doer_can_write_actions.unwrap_or(false),
+        ref_exists: context_case.ref_exists.unwrap_or(true),
+        disabled: context_case.disabled_workflows.clone().unwrap_or_default(),
+        directories: directories(context_case.workflow_dirs.as_deref()),
+        skip: context_case.skip_workflow_strings.clone().unwrap_or(usual.skip),
+        from_fork: context_case.pr_from_fork.unwrap_or(forked),
+        restricted: context_case.doer_restricted.unwrap_or(false),
+        can_write: context_case.doer_can_write_actions.unwrap_or(false),
         trusted: trusted.unwrap_or(false),
-        chain: said.chain_depth.unwrap_or(0),
+        chain: context_case.chain_depth.unwrap_or(0),
     }
 }

@@ -74,16 +74,17 @@ pub(super) fn trigger(case: &Trigger, dialect: Dialect) -> Value {
         git_ref: case.git_ref.as_deref().unwrap_or_default(),
     };
     let changed = case.changed.changed();
-    let told = trigger::evaluate_file(case.workflow_yaml.as_bytes(), &event, &changed, dialect);
-    let events: Vec<&str> = if told.gives_up() {
+    let evaluation =
+        trigger::evaluate_file(case.workflow_yaml.as_bytes(), &event, &changed, dialect);
+    let events: Vec<&str> = if evaluation.gives_up() {
         Vec::new()
     } else {
-        told.matched().map(|judged| judged.entry.event.as_str()).collect()
+        evaluation.matched().map(|judged| judged.entry.event.as_str()).collect()
     };
     json!({
         "match": !events.is_empty(),
         "events": events,
-        "file_invalid": told.invalid.is_some(),
+        "file_invalid": evaluation.invalid.is_some(),
     })
 }
 

@@ -55,20 +55,20 @@ impl Files {
         if is_open {
             is_free(&self.api)?;
         }
-        let mut made = Made(Vec::new());
+        let mut created_files = Made(Vec::new());
         if answers.token_place == TokenPlace::Beside {
-            made.write(&self.token, answers.token.expose(), 0o600)?;
+            created_files.write(&self.token, answers.token.expose(), 0o600)?;
         }
         let secret = random()?;
-        made.write(&self.webhook, &secret, 0o600)?;
+        created_files.write(&self.webhook, &secret, 0o600)?;
         if is_open {
-            made.write(&self.api, &random()?, 0o600)?;
+            created_files.write(&self.api, &random()?, 0o600)?;
         }
         let text = self.text(answers, is_open);
         // `serve` must accept what is written.
         settings::parse(&text, Some(&self.config), env)?;
-        made.write(&self.config, &text, 0o644)?;
-        for file in made.keep() {
+        created_files.write(&self.config, &text, 0o644)?;
+        for file in created_files.keep() {
             let is_config = file == self.config;
             let note = if is_config { "" } else { "  (a credential, readable only by you)" };
             out(&format!("created {}{note}\n", escape(&file.to_string_lossy())))?;

@@ -19,7 +19,7 @@ pub struct Table {
 pub struct Row {
     /// One cell per title.
     pub cells: Vec<String>,
-    /// Why the object makes no progress; empty if it does.
+    /// The reason why the object makes no progress; empty if it does.
     pub blocked: String,
 }
 

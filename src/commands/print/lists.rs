@@ -50,10 +50,10 @@ pub(super) fn job(run: &Run, most: usize) -> String {
 
 /// Returns the machine of the latest attempt, or a placeholder.
 fn machine(run: &Run, most: usize) -> String {
-    let own = run.status.attempt.as_ref().map(|attempt| run.attempt_id(attempt.number));
+    let attempt_id = run.status.attempt.as_ref().map(|attempt| run.attempt_id(attempt.number));
     let runner = run.status.runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
     if let (Phase::Running, Some(runner)) = (run.status.phase, &runner)
-        && own.as_ref() != Some(runner)
+        && attempt_id.as_ref() != Some(runner)
     {
         return format!("<{}>", runner.run);
     }

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const THROWN_AWAY: usize = 32 * 1024 * 1024;
 const THROW_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How much of the body to keep.
+/// The part of the body to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The whole body.
@@ -68,37 +68,37 @@ async fn fill(
     keep: Keep,
     memory: &Arc<Semaphore>,
 ) -> Result<BufferedBody, Refusal> {
-    let mut kept = BufferedBody { bytes: Bytes::new(), length: 0, memory: Vec::new() };
+    let mut buffered = BufferedBody { bytes: Bytes::new(), length: 0, memory: Vec::new() };
     // A delivery usually arrives in one piece, which needs no copy.
     let mut pieces = Vec::new();
     while let Some(piece) = next_piece(body).await? {
-        kept.length += piece.len();
-        if kept.length > BODY_LIMIT {
+        buffered.length += piece.len();
+        if buffered.length > BODY_LIMIT {
             return Err(too_long());
         }
-        let had = kept.bytes.len() + pieces.len();
-        let wanted = match keep {
+        let stored = buffered.bytes.len() + pieces.len();
+        let part = match keep {
             Keep::All => piece.len(),
-            Keep::Start(most) => piece.len().min(most.saturating_sub(had)),
+            Keep::Start(most) => piece.len().min(most.saturating_sub(stored)),
         };
-        while had + wanted > kept.memory.len() * PIECE {
+        while stored + part > buffered.memory.len() * PIECE {
             let permit = memory.clone().try_acquire_owned().map_err(|_| {
                 let detail = "too many large requests at once: try again";
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(2)
             })?;
-            kept.memory.push(permit);
+            buffered.memory.push(permit);
         }
-        if had == 0 {
-            kept.bytes = piece.slice(..wanted);
+        if stored == 0 {
+            buffered.bytes = piece.slice(..part);
         } else {
-            pieces.extend_from_slice(&std::mem::take(&mut kept.bytes));
-            pieces.extend_from_slice(&piece[..wanted]);
+            pieces.extend_from_slice(&std::mem::take(&mut buffered.bytes));
+            pieces.extend_from_slice(&piece[..part]);
         }
     }
     if !pieces.is_empty() {
-        kept.bytes = pieces.into();
+        buffered.bytes = pieces.into();
     }
-    Ok(kept)
+    Ok(buffered)
 }
 
 /// Returns the next bytes; `None` at the end.

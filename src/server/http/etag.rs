@@ -42,9 +42,9 @@ impl Wanted {
 
     fn of(headers: &HeaderMap, name: &HeaderName, weak: bool) -> Result<Option<Self>, Refusal> {
         let mut versions = Vec::new();
-        let mut there = false;
+        let mut present = false;
         for value in headers.get_all(name) {
-            there = true;
+            present = true;
             let text = value.to_str().map_err(|_| {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("`{name}` cannot be read"))
             })?;
@@ -57,7 +57,7 @@ impl Wanted {
                 versions.extend(tag.trim_matches('"').parse::<u64>());
             }
         }
-        Ok(there.then_some(Self::OneOf(versions)))
+        Ok(present.then_some(Self::OneOf(versions)))
     }
 }
 

@@ -55,26 +55,26 @@ fn forge_of(app: &App) -> Result<&Arc<Pushes>, Refusal> {
 /// `GET /v1/explain/push?repo=&sha=[&ref=]`.
 pub(super) async fn push(
     State(app): Ctx,
-    Query(asked): Query<ExplainQuery>,
+    Query(query): Query<ExplainQuery>,
 ) -> Result<Json<PushExplained>, Refusal> {
     let pushes = forge_of(&app)?;
     let client = pushes.demand().client();
-    let repo = asked.repo.filter(|repo| repo.split('/').filter(|p| !p.is_empty()).count() == 2);
+    let repo = query.repo.filter(|repo| repo.split('/').filter(|p| !p.is_empty()).count() == 2);
     let repo = repo.ok_or_else(|| bad("`repo` must be OWNER/NAME"))?;
     let hash =
         |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
-    let sha = asked.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit hash"))?;
+    let sha = query.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit hash"))?;
     let mut notes = Vec::new();
-    let trigger_event = as_pushed(client, &repo, &sha, asked.git_ref, &mut notes).await?;
+    let trigger_event = as_pushed(client, &repo, &sha, query.git_ref, &mut notes).await?;
     let dialect = pushes.demand().dialect().await?;
     let evaluated = evaluate::evaluate(client, dialect, &trigger_event).await?;
     let evaluated = evaluated.ok_or_else(|| not_there(&repo, &sha))?;
     notes.extend(evaluated.notes.iter().cloned());
     let mode = pushes.demand().mode().await?;
-    let known =
+    let runs_by_job =
         runs_of(&app, &evaluated.trigger_event.repo, &evaluated.trigger_event.commit).await?;
     let classes = app.controller.settings().classes.clone();
-    Ok(Json(explained(&evaluated, mode.word(), &classes, known, notes)))
+    Ok(Json(explained(&evaluated, mode.word(), &classes, runs_by_job, notes)))
 }
 
 fn not_there(repo: &str, sha: &str) -> Refusal {
@@ -149,7 +149,7 @@ fn explained(
     evaluated: &Evaluated,
     demand: &str,
     classes: &[Class],
-    mut known: HashMap<String, Vec<Run>>,
+    mut runs_by_job: HashMap<String, Vec<Run>>,
     mut notes: Vec<String>,
 ) -> PushExplained {
     let mut changed = None;
@@ -177,7 +177,9 @@ fn explained(
                 workflow: workflow.clone(),
                 invalid: evaluation.invalid.as_ref().map(ToString::to_string),
                 events: events(evaluation),
-                jobs: jobs.map(|(held, job)| planned(job, held, classes, &mut known)).collect(),
+                jobs: jobs
+                    .map(|(held, job)| planned(job, held, classes, &mut runs_by_job))
+                    .collect(),
                 problem: runs.iter().find_map(|run| run.jobs.as_ref().err().cloned()),
             }
         })
@@ -249,10 +251,10 @@ fn planned(
     job: &PlannedJob,
     held: bool,
     classes: &[Class],
-    known: &mut HashMap<String, Vec<Run>>,
+    runs_by_job: &mut HashMap<String, Vec<Run>>,
 ) -> JobPlanned {
     let class = serving(classes, &job.runs_on).map(|class| class.name.to_string());
-    let runs = known.get_mut(&job.name);
+    let runs = runs_by_job.get_mut(&job.name);
     let run = runs.filter(|runs| !runs.is_empty()).map(|runs| runs.remove(0));
     let state = match job.initial {
         _ if !job.dispatched => "not dispatched",

@@ -37,14 +37,14 @@ pub(super) struct RunQuery {
 /// `GET /v1/runs`.
 pub(super) async fn list(
     State(app): Ctx,
-    wish: Result<Query<RunQuery>, QueryRejection>,
+    query: Result<Query<RunQuery>, QueryRejection>,
 ) -> Result<Json<List<Run>>, Refusal> {
-    let Query(wish) = wish.map_err(|_| {
+    let Query(query) = query.map_err(|_| {
         let detail =
             "invalid query: known parameters are `phase`, `class`, `repo`, `limit`, `after`";
         Refusal::new(StatusCode::BAD_REQUEST, detail)
     })?;
-    let (filter, after) = wish.filter()?;
+    let (filter, after) = query.filter()?;
     let page = app.controller.ports().store.page(&filter, after.as_deref()).await;
     let page = page.map_err(|error| match error.kind {
         ErrorKind::Invalid => {
@@ -59,7 +59,7 @@ pub(super) async fn list(
 impl RunQuery {
     fn filter(self) -> Result<(Filter, Option<String>), Refusal> {
         let Self { phase, class, repo, limit, after } = self;
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let non_empty = |text: String| Some(text).filter(|text| !text.is_empty());
         let bad = |detail: &str| Refusal::new(StatusCode::BAD_REQUEST, detail);
         let phase = match phase.to_ascii_lowercase().as_str() {
             "" => None,
@@ -77,8 +77,9 @@ impl RunQuery {
                 .filter(|limit| (1..=PAGE_LIMIT).contains(limit))
                 .ok_or_else(|| bad("`limit` must be a number from 1 to 500"))?,
         };
-        let filter = Filter { phase, class: some(class).map(ClassName), repo: some(repo), limit };
-        Ok((filter, some(after)))
+        let filter =
+            Filter { phase, class: non_empty(class).map(ClassName), repo: non_empty(repo), limit };
+        Ok((filter, non_empty(after)))
     }
 }
 

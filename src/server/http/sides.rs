@@ -18,26 +18,26 @@ const BLOCKED_LIMIT: usize = 500;
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
 
-fn machine(seen: &Machine) -> MachineView {
+fn machine(machine: &Machine) -> MachineView {
     MachineView {
-        id: seen.id.to_string(),
-        attempt_id: seen.attempt_id.to_string(),
-        run: seen.attempt_id.run.to_string(),
-        class: seen.class.to_string(),
-        kind: seen.kind.clone(),
-        zone: seen.zone.clone(),
-        market: seen.market,
-        state: seen.state,
-        launched_at: seen.launched_at,
-        deadline: seen.deadline,
+        id: machine.id.to_string(),
+        attempt_id: machine.attempt_id.to_string(),
+        run: machine.attempt_id.run.to_string(),
+        class: machine.class.to_string(),
+        kind: machine.kind.clone(),
+        zone: machine.zone.clone(),
+        market: machine.market,
+        state: machine.state,
+        launched_at: machine.launched_at,
+        deadline: machine.deadline,
     }
 }
 
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
-    let mut seen = app.controller.ports().compute.list().await?;
-    seen.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
-    Ok(Json(List { items: seen.iter().map(machine).collect(), next: None }))
+    let mut machines = app.controller.ports().compute.list().await?;
+    machines.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(Json(List { items: machines.iter().map(machine).collect(), next: None }))
 }
 
 /// `POST /v1/machines/{id}/terminate`: terminates a machine of this installation, even mid-job.
@@ -50,8 +50,9 @@ pub(super) async fn terminate(
         || Refusal::new(StatusCode::NOT_FOUND, "this installation has no machine with this ID");
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     // IDs go into paths and API calls, so only allow what clouds use.
-    let odd = id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
-    if odd {
+    let invalid =
+        id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
+    if invalid {
         return Err(unknown());
     }
     // A machine has no version to match.

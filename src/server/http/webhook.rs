@@ -104,16 +104,16 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     if unknown && media.is_some() {
         return Err(rejected(Rejected::ContentType));
     }
-    let kept = body::read(headers, body, keep, &app.bodies).await?;
+    let buffered = body::read(headers, body, keep, &app.bodies).await?;
     let delivered = DELIVERY.iter().any(|name| headers.contains_key(*name));
-    if !delivered && kept.length == kept.bytes.len() && is_cleanup(&kept.bytes) {
+    if !delivered && buffered.length == buffered.bytes.len() && is_cleanup(&buffered.bytes) {
         return Ok(Received::Cleanup);
     }
     if unknown {
         return Err(rejected(Rejected::ContentType));
     }
     Ok(match app.settings.forge.webhook_secret {
-        Some(_) => Received::Delivery(kept),
+        Some(_) => Received::Delivery(buffered),
         None => Received::PollSignal,
     })
 }
@@ -127,7 +127,8 @@ fn is_cleanup(body: &[u8]) -> bool {
     }
     body.trim_ascii().is_empty()
         || (body.len() <= CLEANUP_LIMIT
-            && serde_json::from_slice::<Cleanup>(body).is_ok_and(|asked| asked.action == "cleanup"))
+            && serde_json::from_slice::<Cleanup>(body)
+                .is_ok_and(|request| request.action == "cleanup"))
 }
 
 async fn cleanup(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) -> Response {

@@ -18,7 +18,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::{ErrorKind, InboxItem, PortError, Ports, Seat, WaitingJob};
 use tokio::sync::{Notify, Semaphore};
 
-/// What the cloud answers to launches of a class.
+/// The cloud's response to launches of a class.
 #[derive(Clone, Copy)]
 pub enum LaunchAnswer {
     /// A machine.
@@ -38,7 +38,7 @@ pub struct LaunchCall {
 
 /// A change of the world that happens with a call.
 type Event = Box<dyn FnOnce(&mut State) + Send>;
-/// What another task does while a call is under way.
+/// The action of another task while a call is in progress.
 type Interlude = Box<dyn FnOnce() + Send>;
 
 /// Both sides of the world, for tests to arrange and to inspect.
@@ -51,7 +51,7 @@ pub struct State {
 
     /// The records.
     pub runs: BTreeMap<RunName, Run>,
-    /// How many records were written.
+    /// The number of written records.
     pub writes: usize,
     /// The seats that are taken, with their classes.
     pub seats: Vec<(ClassName, Seat)>,
@@ -68,7 +68,7 @@ pub struct State {
     pub queue: VecDeque<RunName>,
     /// Wake-ups that were taken and not done, by their handles, and when they come again.
     pub in_flight: BTreeMap<String, (RunName, Timestamp)>,
-    /// How long a wake-up that is not done stays away.
+    /// The time after which a wake-up that is not done returns.
     pub again_after: SignedDuration,
     handles: u64,
 
@@ -77,11 +77,11 @@ pub struct State {
     /// A machine is up as soon as it is launched, and gone as soon as it is terminated. Otherwise it
     /// boots and ends until the test says more.
     pub instant_machines: bool,
-    /// What launches of a class are answered; machines, where a class is not named.
+    /// The responses to launches by class; a class that is not listed gets machines.
     pub launch_answers: BTreeMap<ClassName, LaunchAnswer>,
     /// The launches that were asked for, in order.
     pub launches: Vec<LaunchCall>,
-    /// How many launches the pace leaves room for; `None`: any number.
+    /// The number of launches that the pace still permits; `None`: any number.
     pub room: Option<usize>,
 
     /// The forge's runners.
@@ -95,12 +95,12 @@ pub struct State {
     pub waiting: Option<Vec<WaitingJob>>,
     /// Jobs by their ids.
     pub jobs: BTreeMap<i64, Job>,
-    /// What a job is that `jobs` does not hold.
+    /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Ids of machines and registrations that are found by their ids, and are on no list.
     pub unlisted: BTreeSet<String>,
 
-    /// How often each operation was called.
+    /// The number of calls of each operation.
     pub calls: BTreeMap<&'static str, usize>,
     /// Ports whose every call fails: `store`, `queue`, `compute`, `forge`.
     pub down: BTreeSet<&'static str>,
@@ -242,7 +242,7 @@ impl TestWorld {
 /// Polls a future that the world answers at once.
 ///
 /// # Panics
-/// Where the future has to wait.
+/// If the future has to wait.
 pub fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -16,7 +16,7 @@ use tinqs_ci_reconciler::ports::{
 
 use super::{LaunchAnswer, LaunchCall, State, TestWorld};
 
-/// How long an empty queue waits for a wake-up.
+/// The time that an empty queue waits for a wake-up.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 impl TestWorld {

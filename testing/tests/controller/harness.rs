@@ -79,7 +79,7 @@ impl Harness {
         self.world.during_next(operation, move || drop(ready(controller.reconcile(&name))));
     }
 
-    /// How often an operation was called.
+    /// Returns the number of calls of an operation.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.world.calls(operation)
     }
@@ -173,7 +173,7 @@ impl Harness {
         self.state().runs[name].clone()
     }
 
-    /// How many launches of a class were asked for.
+    /// Returns the number of requested launches of a class.
     pub(crate) fn launches(&self, class: &str) -> usize {
         self.state().launches.iter().filter(|launch| launch.class.0 == class).count()
     }
@@ -183,7 +183,7 @@ impl Harness {
         self.state().launches.iter().map(|launch| launch.machine.subnet.clone()).collect()
     }
 
-    /// How many records were written.
+    /// Returns the number of written records.
     pub(crate) fn writes(&self) -> usize {
         self.state().writes
     }

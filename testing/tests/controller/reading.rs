@@ -1,5 +1,5 @@
-//! What a reconcile observes: it reads the record first and, where that matters, once more at the end;
-//! it asks by ID for registrations that matter and are not listed; it adds what is remembered of
+//! Tests the observation of a reconcile. It reads the record first and, if that matters, again at
+//! the end; looks up by ID the registrations that matter and are not listed; and adds cached
 //! machines.
 
 use tinqs_ci_reconciler::model::{

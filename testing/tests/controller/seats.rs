@@ -187,7 +187,7 @@ fn a_seat_that_is_not_given_back_calls_nobody() {
     harness.fails("unseat", ErrorKind::Unavailable);
     ends(&harness, &seated);
     assert!(harness.woken().is_empty());
-    // Where the open runs cannot be read, they wait for their due.
+    // If the open runs cannot be read, they wait until they are due.
     harness.fails("open", ErrorKind::Unavailable);
     harness.reconcile(&seated);
     assert!(harness.woken().is_empty() && harness.state().seats.is_empty());

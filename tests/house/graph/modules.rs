@@ -43,7 +43,7 @@ pub(super) struct Module {
     pub(super) made: BTreeSet<String>,
 }
 
-/// How a path is mentioned.
+/// The form in which a path occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Path,

@@ -189,11 +189,11 @@ struct Parser {
 
 impl Parser {
     fn eat(&mut self, token: &Token) -> bool {
-        let there = self.tokens.last() == Some(token);
-        if there {
+        let is_next = self.tokens.last() == Some(token);
+        if is_next {
             self.tokens.pop();
         }
-        there
+        is_next
     }
 
     fn sign(&mut self, sign: char) -> bool {

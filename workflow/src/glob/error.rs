@@ -1,6 +1,6 @@
 //! The errors of Go's regular expressions.
 
-/// Why Go does not compile a text.
+/// The reason why Go does not compile a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegexpError {

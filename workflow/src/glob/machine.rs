@@ -239,7 +239,7 @@ mod tests {
             }
         }
         assert_eq!(plain, 3_503, "how many of them are plain");
-        // How they are compared.
+        // Check how they are compared.
         for (pattern, want) in [
             ("a", "Machine { shape: Text, begins: \"a\", ends: \"\", .. }"),
             ("a*b", "Machine { shape: Without('/'), begins: \"a\", ends: \"b\", .. }"),

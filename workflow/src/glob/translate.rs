@@ -6,11 +6,11 @@ use super::Why;
 
 /// Appends a character, escaped if a regular expression would interpret it.
 fn quote(out: &mut String, c: char) {
-    let means = matches!(
+    let special = matches!(
         c,
         '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$'
     );
-    if means {
+    if special {
         out.push('\\');
     }
     out.push(c);

@@ -15,22 +15,22 @@ const LOOKUPS: usize = 1_000_000;
 pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(), JobsError> {
     let steps = job.get("steps").and_then(Node::items).unwrap_or_default();
     // Most jobs have none of these.
-    let mut kept: Vec<(&'static str, &'n Node)> = Vec::new();
-    let mut keep = |fields: &Fields<'n>, names: &[&'static str]| {
-        kept.extend(names.iter().filter_map(|name| Some((*name, fields.get(name)?))));
+    let mut stored: Vec<(&'static str, &'n Node)> = Vec::new();
+    let mut store = |fields: &Fields<'n>, names: &[&'static str]| {
+        stored.extend(names.iter().filter_map(|name| Some((*name, fields.get(name)?))));
     };
-    keep(job, &["needs", "env", "if"]);
+    store(job, &["needs", "env", "if"]);
     for step in steps {
-        keep(&Fields::read(step)?, &["if", "env"]);
+        store(&Fields::read(step)?, &["if", "env"]);
     }
-    keep(job, &["container", "secrets", "permissions"]);
+    store(job, &["container", "secrets", "permissions"]);
     if dialect == Dialect::V1_27 {
-        keep(job, &["continue-on-error"]);
+        store(job, &["continue-on-error"]);
     }
     let mut lookups = LOOKUPS;
-    for (index, (name, node)) in kept.iter().enumerate() {
+    for (index, (name, node)) in stored.iter().enumerate() {
         // The parts are written in this order, and an anchor must precede its aliases.
-        if let Some(alias) = stray(node, &kept[..=index], &mut lookups) {
+        if let Some(alias) = stray(node, &stored[..=index], &mut lookups) {
             return Err(Why::Alias(name).at(alias));
         }
     }
@@ -40,16 +40,18 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
 /// Finds an alias within a node whose anchor is in none of the stored parts.
 fn stray<'n>(
     node: &'n Node,
-    kept: &[(&'static str, &Node)],
+    stored: &[(&'static str, &Node)],
     lookups: &mut usize,
 ) -> Option<&'n Node> {
     match &node.kind {
         Kind::Scalar { .. } => None,
-        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, kept, lookups)),
+        Kind::Sequence(items) => items.iter().find_map(|item| stray(item, stored, lookups)),
         Kind::Mapping(entries) => entries.iter().find_map(|(key, value)| {
-            stray(key, kept, lookups).or_else(|| stray(value, kept, lookups))
+            stray(key, stored, lookups).or_else(|| stray(value, stored, lookups))
         }),
-        Kind::Alias(Some(target)) if kept.iter().any(|(_, part)| holds(part, target, lookups)) => {
+        Kind::Alias(Some(target))
+            if stored.iter().any(|(_, part)| holds(part, target, lookups)) =>
+        {
             None
         }
         Kind::Alias(_) => Some(node),

@@ -173,8 +173,8 @@ impl<'s> Planner<'s> {
 
     /// The needs that are jobs; they have no result yet.
     fn needs_context(&self, source: &Source<'_>) -> Value {
-        let known = source.needs.iter().filter(|need| self.needs.contains_key(need.as_str()));
-        let entries = known.map(|need| {
+        let needed_jobs = source.needs.iter().filter(|need| self.needs.contains_key(need.as_str()));
+        let entries = needed_jobs.map(|need| {
             let outputs = (Arc::from("outputs"), Value::Map(Arc::default()));
             let result = (Arc::from("result"), Value::text(""));
             let fields = Arc::new(BTreeMap::from([outputs, result]));

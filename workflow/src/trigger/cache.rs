@@ -27,24 +27,24 @@ impl WorkflowCache {
     /// Returns a parsed file, from the cache or parsed now.
     pub fn read(&self, text: &[u8], dialect: Dialect) -> Arc<ParsedWorkflow> {
         let key = (dialect, Sha256::digest(text).into());
-        if let Some(said) = self.kept().files.get(&key) {
-            return said.clone();
+        if let Some(parsed) = self.cached().files.get(&key) {
+            return parsed.clone();
         }
         // Not under the lock: others need not wait, and parsing twice gives the same result.
-        let said = Arc::new(ParsedWorkflow::read(text, dialect));
-        let mut kept = self.kept();
-        if kept.bytes + text.len() > BYTES {
-            *kept = CachedFiles::default();
+        let parsed = Arc::new(ParsedWorkflow::read(text, dialect));
+        let mut cached = self.cached();
+        if cached.bytes + text.len() > BYTES {
+            *cached = CachedFiles::default();
         }
-        if kept.files.insert(key, said.clone()).is_none() {
-            kept.bytes += text.len();
+        if cached.files.insert(key, parsed.clone()).is_none() {
+            cached.bytes += text.len();
         }
-        said
+        parsed
     }
 
     /// Returns the number of cached files.
     pub fn len(&self) -> usize {
-        self.kept().files.len()
+        self.cached().files.len()
     }
 
     /// Whether the cache is empty.
@@ -52,7 +52,7 @@ impl WorkflowCache {
         self.len() == 0
     }
 
-    fn kept(&self) -> MutexGuard<'_, CachedFiles> {
+    fn cached(&self) -> MutexGuard<'_, CachedFiles> {
         self.0.lock()
     }
 }

@@ -20,7 +20,7 @@ pub struct Judgement {
     pub why: Why,
 }
 
-/// Why a filter is satisfied, or not.
+/// The reason why a filter is satisfied, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
@@ -288,13 +288,13 @@ fn activities<'a>(event: &Event<'a>) -> Vec<&'a str> {
     match event.name {
         _ if issue => match action {
             "label_updated" => {
-                let some = |path| {
+                let any_labels = |path| {
                     let labels = event.payload.pointer(path).and_then(Value::as_array);
                     labels.is_some_and(|labels| !labels.is_empty())
                 };
                 let both = [
-                    some("/changes/added_labels").then_some("labeled"),
-                    some("/changes/removed_labels").then_some("unlabeled"),
+                    any_labels("/changes/added_labels").then_some("labeled"),
+                    any_labels("/changes/removed_labels").then_some("unlabeled"),
                 ];
                 both.into_iter().flatten().collect()
             }

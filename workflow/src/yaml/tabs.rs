@@ -25,7 +25,7 @@ struct Span {
     role: Role,
 }
 
-/// How a span treats tabs.
+/// The treatment of tabs in a span.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Tabs may be inside.

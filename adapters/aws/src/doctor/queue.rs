@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::text::cut;
 const QUEUE: &str = "queue";
 const DEAD: &str = "queue: dead letters";
 const EVENTS: &str = "queue: events";
-/// How long a reconcile may take, in seconds.
+/// The maximum duration of a reconcile, in seconds.
 const RECONCILE_TIME: u64 = 60;
 
 pub(super) async fn checks(config: &SdkConfig, url: &str, machines_in: Option<&str>) -> Vec<Check> {

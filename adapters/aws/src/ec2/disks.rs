@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::Calls;
 
-/// How long a failure to describe an image is cached.
+/// The time for which a failure to describe an image is cached.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Caches the disks of images. They never change, so each image is described once.

@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{Machine, MachineId, RunName};
 /// Most entries; a full set is cleared.
 const MOST: usize = 200_000;
 
-/// How long EC2 may hide a machine after its launch.
+/// The maximum time for which EC2 hides a machine after its launch.
 const HIDDEN_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Cache of instances.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{Machine, MachineId};
 
-/// How often the whole list is read: it shows what others launched and what ended in between.
+/// The interval of reading the whole list, which shows launches by others and machines that ended.
 const WHOLE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The machines of the last list.

@@ -22,7 +22,7 @@ const KEPT: u64 = 86_400;
 const DEAD_KEPT: u64 = 1_209_600;
 /// Wait time of a receive in seconds, if the call sets none.
 const WAIT: u64 = 20;
-/// How often a message is received before it becomes a dead letter.
+/// The number of times that a message is received before it becomes a dead letter.
 const TIMES: u64 = 5;
 /// Suffix of a dead-letter queue's name.
 const DEAD: &str = "-dead";

@@ -7,7 +7,7 @@ pub(super) const RIGHTS: &str = "allow the actions of deploy/aws/iam/bootstrap.j
 #[cfg(feature = "sdk")]
 pub(super) const DOCTOR: &str = "run `tinqs-ci doctor`: it checks credentials, region and network";
 
-/// What was done, or would be, as lines for people.
+/// The changes that were made, or would be, as text for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetupReport {
     /// The lines, each with its line feed.
@@ -30,15 +30,15 @@ pub enum Mistake {
     Failed,
 }
 
-/// Why something was not created.
+/// The reason why something was not created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SetupError {
     /// Who has to act.
     pub mistake: Mistake,
-    /// What failed, and why.
+    /// The failure and its cause.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub hint: Option<String>,
 }
 

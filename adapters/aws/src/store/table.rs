@@ -41,7 +41,7 @@ pub struct Ensured {
     pub warnings: Vec<String>,
 }
 
-/// Why the table cannot be used.
+/// The reason why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// A permission is missing.
@@ -50,7 +50,7 @@ pub enum TableError {
          `tinqs-ci init --aws`, or `{command}`"
     )]
     Denied {
-        /// What is missing.
+        /// The missing part, as the start of a sentence.
         what: String,
         /// The IAM action.
         right: &'static str,
@@ -62,7 +62,7 @@ pub enum TableError {
     Foreign {
         /// Its name.
         table: String,
-        /// What differs.
+        /// The difference.
         why: String,
     },
     /// The creation takes too long.
@@ -77,7 +77,7 @@ pub enum TableError {
     /// Any other failure.
     #[error("{what}: {why}")]
     Failed {
-        /// What failed.
+        /// The failed step.
         what: String,
         /// The reason.
         why: String,

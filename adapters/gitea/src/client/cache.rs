@@ -15,7 +15,7 @@ struct Inner<T> {
     /// Counts uses: the order of last use.
     uses: u64,
     bytes: usize,
-    kept: HashMap<String, CacheEntry<T>>,
+    entries: HashMap<String, CacheEntry<T>>,
 }
 
 struct CacheEntry<T> {
@@ -27,7 +27,7 @@ struct CacheEntry<T> {
 impl<T> Cache<T> {
     /// Returns an empty cache for about so many bytes.
     pub(super) fn new(most_bytes: usize) -> Self {
-        let inner = Inner { uses: 0, bytes: 0, kept: HashMap::new() };
+        let inner = Inner { uses: 0, bytes: 0, entries: HashMap::new() };
         Self { most_bytes, inner: Mutex::new(inner) }
     }
 
@@ -40,9 +40,9 @@ impl<T> Cache<T> {
         let mut inner = self.inner();
         inner.uses += 1;
         let uses = inner.uses;
-        let kept = inner.kept.get_mut(key)?;
-        kept.used = uses;
-        Some(kept.value.clone())
+        let entry = inner.entries.get_mut(key)?;
+        entry.used = uses;
+        Some(entry.value.clone())
     }
 
     /// Caches a value of about so many bytes. A value that would fill half of the cache is not
@@ -54,16 +54,16 @@ impl<T> Cache<T> {
         }
         let mut inner = self.inner();
         inner.uses += 1;
-        let kept = CacheEntry { value, bytes, used: inner.uses };
-        if let Some(before) = inner.kept.insert(key.to_owned(), kept) {
+        let entry = CacheEntry { value, bytes, used: inner.uses };
+        if let Some(before) = inner.entries.insert(key.to_owned(), entry) {
             inner.bytes -= before.bytes;
         }
         inner.bytes += bytes;
         while inner.bytes > self.most_bytes {
-            let oldest = inner.kept.iter().min_by_key(|(_, kept)| kept.used);
+            let oldest = inner.entries.iter().min_by_key(|(_, entry)| entry.used);
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
-            if let Some(gone) = inner.kept.remove(&key) {
-                inner.bytes -= gone.bytes;
+            if let Some(evicted) = inner.entries.remove(&key) {
+                inner.bytes -= evicted.bytes;
             }
         }
     }

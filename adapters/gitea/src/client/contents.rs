@@ -215,8 +215,8 @@ impl Client {
             }
         }
         if missing.len() > 1 && !self.contents.one_by_one.load(Ordering::Relaxed) {
-            for some in portions(&missing) {
-                let Some(found) = self.files_at_once(repo, commit, some).await? else { break };
+            for portion in portions(&missing) {
+                let Some(found) = self.files_at_once(repo, commit, portion).await? else { break };
                 texts.extend(found);
             }
             missing.retain(|entry| !texts.contains_key(&entry.path));
@@ -320,7 +320,7 @@ fn in_repository(operation: &'static str, repo: &str, rest: &str) -> Result<Call
     Ok(Call::get(operation, &format!("{}{rest}", repository_path(&owner, &name))))
 }
 
-/// How much of a tree to read.
+/// The part of a tree to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
     /// One level.
@@ -348,8 +348,8 @@ fn portions<'a, 'e>(entries: &'a [&'e Entry]) -> Vec<&'a [&'e Entry]> {
             bytes += entry.path.len();
             bytes <= NAMES_AT_ONCE
         });
-        let (some, more) = rest.split_at(fits.count().max(1));
-        portions.push(some);
+        let (portion, more) = rest.split_at(fits.count().max(1));
+        portions.push(portion);
         rest = more;
     }
     portions

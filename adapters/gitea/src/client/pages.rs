@@ -89,10 +89,10 @@ async fn read_pages<P: Page>(
     let mut stale = 0;
     for number in 1..=PAGES {
         let (rows, total) = read_page::<P>(sender, operation, path, number).await?;
-        let known = seen.len();
+        let before = seen.len();
         let empty = rows.is_empty();
         seen.extend(rows);
-        stale = if seen.len() == known { stale + 1 } else { 0 };
+        stale = if seen.len() == before { stale + 1 } else { 0 };
         if empty || stale == STALE || total.is_some_and(|total| total > 0 && seen.len() >= total) {
             return Ok(seen.into_values().collect());
         }

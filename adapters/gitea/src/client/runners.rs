@@ -15,7 +15,7 @@ use super::pages::{self, Runners};
 use crate::config::Scope;
 use crate::wire::ApiRunner;
 
-/// How long a refusal to list runners is cached.
+/// The time for which a refusal to list runners is cached.
 const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether the token may list runners.
@@ -61,7 +61,7 @@ fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     }
 }
 
-/// Why a registration failed.
+/// The reason why a registration failed.
 enum Failed {
     /// The forge rejects the registration token: nothing was created.
     Token(PortError),
@@ -70,15 +70,15 @@ enum Failed {
 
 impl Client {
     pub(super) async fn list_registrations(&self) -> Result<Registrations, PortError> {
-        let known = *self.runner_list.lock();
-        if let RunnerList::Refused(at) = known
+        let previous = *self.runner_list.lock();
+        if let RunnerList::Refused(at) = previous
             && self.sender.now().duration_since(at) < REFUSED_FOR
         {
             return Ok(Registrations::Unknown);
         }
         if self.registers_elsewhere().await? {
             return Ok(self.registrations_are_unknown(
-                known,
+                previous,
                 "`forge.runner_token` belongs to another scope than `forge.scope`, so its runners \
                  are not listed there: remove `forge.runner_token`, or use the scope's",
             ));
@@ -86,7 +86,7 @@ impl Client {
         let path = format!("{}/actions/runners", self.scope_path());
         let call = Call::get("registrations", &path);
         let listed = pages::read_all::<Runners>(&self.sender, "registrations", &path).await;
-        let rows = match (listed, known) {
+        let rows = match (listed, previous) {
             (Ok(rows), _) => rows,
             (Err(error), RunnerList::Read) => return Err(error),
             (Err(error), _) => {
@@ -97,7 +97,7 @@ impl Client {
                     return Err(error);
                 }
                 let why = self.sender.refusal(&call, &answer).message;
-                return Ok(self.registrations_are_unknown(known, &why));
+                return Ok(self.registrations_are_unknown(previous, &why));
             }
         };
         *self.runner_list.lock() = RunnerList::Read;

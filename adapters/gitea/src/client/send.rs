@@ -22,7 +22,7 @@ const BODY: usize = 32 * 1024 * 1024;
 /// Most redirects within the forge: a renamed repository needs one.
 const REDIRECTS: usize = 3;
 
-/// How long a call may take.
+/// The time limits of calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// Until the connection is established.
@@ -222,12 +222,12 @@ impl Sender {
         if !answer.status.is_redirection() || call.method != Method::GET {
             return None;
         }
-        let here = Url::parse(url).ok()?;
-        let there = here.join(answer.header(header::LOCATION)?).ok()?;
-        let within = there.origin() == here.origin()
-            && there.path().starts_with(Url::parse(&self.base).ok()?.path())
-            && there.path().contains("/api/v1/");
-        within.then(|| there.into())
+        let current = Url::parse(url).ok()?;
+        let target = current.join(answer.header(header::LOCATION)?).ok()?;
+        let within = target.origin() == current.origin()
+            && target.path().starts_with(Url::parse(&self.base).ok()?.path())
+            && target.path().contains("/api/v1/");
+        within.then(|| target.into())
     }
 
     /// Retries temporary failures if the call may be repeated.

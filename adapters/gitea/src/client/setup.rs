@@ -12,7 +12,7 @@ use super::pages::{self, Jobs, Page, Runners};
 use super::{Client, VersionAnswer};
 use crate::config::Scope;
 
-/// What the token may read in the configured scope.
+/// The token's read access in the configured scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// The list of jobs: mode `jobs` needs it.

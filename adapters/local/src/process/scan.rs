@@ -10,7 +10,7 @@ use tinqs_ci_boot::MARKER;
 
 /// Most bytes read of an environment: the kernel's own limit is 6 MiB at the usual stack size.
 const ENVIRONMENT: u64 = 8 << 20;
-/// How long killing may take.
+/// The time limit of killing.
 const KILLING: Duration = Duration::from_secs(10);
 
 /// Marked processes. Read at first use, and once more if the result decides about an end.
@@ -90,7 +90,7 @@ pub(super) fn is_alive(started: &str) -> bool {
 /// error lists the surviving processes.
 pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
     let begun = Instant::now();
-    let mut asked = HashSet::new();
+    let mut signaled = HashSet::new();
     loop {
         let mut scan = Scan::new();
         if !scan.still_has(token) {
@@ -104,7 +104,7 @@ pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
         for pid in pids {
             if kill {
                 signal(pid, token, Signal::KILL);
-            } else if asked.insert(pid) {
+            } else if signaled.insert(pid) {
                 signal(pid, token, Signal::TERM);
             }
         }

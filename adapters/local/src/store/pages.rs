@@ -54,10 +54,10 @@ pub(super) fn page(
         Some(Cursor { created, name }) => Bound::Excluded((*created, name.as_str())),
         None => Bound::Unbounded,
     };
-    for (seen, entry) in created.range((Bound::Unbounded, end))?.rev().enumerate() {
+    for (scanned, entry) in created.range((Bound::Unbounded, end))?.rev().enumerate() {
         let (key, ()) = (entry?.0, ());
         let (created, name) = key.value();
-        if seen == SCAN {
+        if scanned == SCAN {
             page.next = last.map(|last| last.text());
             break;
         }
@@ -70,16 +70,16 @@ pub(super) fn page(
 
 fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Cursor>, redb::Error> {
     let runs = read.open_table(RUNS)?;
-    let mut found = Vec::new();
+    let mut cursors = Vec::new();
     for entry in read.open_table(OPEN)?.iter()? {
         let (name, projection) = entry?;
         let Some(open) = unproject(name.value(), projection.value()) else { continue };
-        let wanted = filter.phase == Some(open.phase)
+        let matches = filter.phase == Some(open.phase)
             && filter.repo.as_ref().is_none_or(|repo| *repo == open.repo);
-        if wanted && let Some(run) = runs.get(name.value())? {
-            found.push(Cursor { created: run.value().2, name: name.value().to_owned() });
+        if matches && let Some(run) = runs.get(name.value())? {
+            cursors.push(Cursor { created: run.value().2, name: name.value().to_owned() });
         }
     }
-    found.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(found)
+    cursors.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(cursors)
 }

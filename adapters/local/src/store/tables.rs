@@ -90,7 +90,7 @@ pub(super) enum Answer {
     Done,
 }
 
-/// Why a write failed.
+/// The reason why a write failed.
 #[derive(Clone, Debug)]
 pub(super) enum Refused {
     Conflict(String),
@@ -203,8 +203,8 @@ fn guard(tables: &Runs, name: &str) -> Result<Option<Guard>, redb::Error> {
     }))
 }
 
-fn conflict(name: &RunName, there: Option<&Guard>) -> Refused {
-    Refused::Conflict(match there {
+fn conflict(name: &RunName, current: Option<&Guard>) -> Refused {
+    Refused::Conflict(match current {
         None => format!("{name} no longer exists"),
         Some(Guard { uid, version, .. }) => {
             format!("{name} was changed by another process: it is at version {version} of {uid}")
@@ -216,13 +216,13 @@ type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
 fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;
-    let there = guard(tables, name.as_str())?;
-    match (expect, &there) {
+    let current = guard(tables, name.as_str())?;
+    match (expect, &current) {
         (Expect::Absent, None) => {}
-        (Expect::At(uid, version), Some(there)) if there.uid == uid && there.version == version => {
-        }
+        (Expect::At(uid, version), Some(current))
+            if current.uid == uid && current.version == version => {}
         (Expect::Absent | Expect::At(..), _) => {
-            return Ok((Err(conflict(name, there.as_ref())), false));
+            return Ok((Err(conflict(name, current.as_ref())), false));
         }
     }
     if let Expect::At(expected, _) = expect
@@ -231,8 +231,8 @@ fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
         let message = format!("{name}: a write may not change the uid (from {expected} to {uid})");
         return Ok((Err(Refused::Invalid(message)), false));
     }
-    if let Some(there) = &there {
-        unindex(tables, name.as_str(), there)?;
+    if let Some(current) = &current {
+        unindex(tables, name.as_str(), current)?;
     }
     let name = name.as_str();
     let row = (uid.0.as_u128(), *version, *created, *expires, body.as_slice());
@@ -319,14 +319,14 @@ pub(super) fn get<'n>(
     names: impl Iterator<Item = &'n RunName>,
 ) -> Result<Vec<Option<Stored>>, redb::Error> {
     let runs = read.open_table(RUNS)?;
-    let one = |name: &RunName| {
+    let stored = |name: &RunName| {
         let found = runs.get(name.as_str())?;
         Ok(found.map(|found| {
             let (_, version, _, _, body) = found.value();
             (version, body.to_vec())
         }))
     };
-    names.map(one).collect()
+    names.map(stored).collect()
 }
 
 pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {

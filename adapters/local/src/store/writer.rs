@@ -89,7 +89,7 @@ fn make_whole(path: &Path) -> Result<(), OpenError> {
     let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     let unfinished = path.with_extension(format!("new-{process}-{number}"));
     let _ = std::fs::remove_file(&unfinished);
-    let made = open_file(&unfinished).map(drop).and_then(|()| {
+    let created = open_file(&unfinished).map(drop).and_then(|()| {
         // A hard link never replaces a file: of two processes that create one, the first wins.
         let linked = std::fs::hard_link(&unfinished, path);
         if linked.is_err() && !path.exists() {
@@ -99,7 +99,7 @@ fn make_whole(path: &Path) -> Result<(), OpenError> {
         Ok(())
     });
     let _ = std::fs::remove_file(&unfinished);
-    made?;
+    created?;
     let dir = path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all());
     dir.map_err(failed)?;
     discard_unfinished(path);

@@ -95,8 +95,8 @@ impl Reconcile<'_> {
     fn held(&mut self, attempt: &Attempt, placement: u32) {
         let now = self.controller.ports.clock.now();
         let breaker = self.controller.cache.breakers.open_breaker(&attempt.class, None, now);
-        let here = self.seen.recorded_here == Some((attempt.number, placement));
-        if let (Some(breaker), true, Some(run)) = (breaker, here, &mut self.seen.run) {
+        let recorded_here = self.seen.recorded_here == Some((attempt.number, placement));
+        if let (Some(breaker), true, Some(run)) = (breaker, recorded_here, &mut self.seen.run) {
             record::refused(&mut run.status, placement, breaker.why, now);
         }
     }
@@ -110,7 +110,7 @@ impl Reconcile<'_> {
     fn learn(&mut self, attempt: &Attempt, placement: u32, error: Option<&PortError>) {
         let now = self.controller.ports.clock.now();
         let index = usize::try_from(placement).unwrap_or(usize::MAX);
-        let Some(asked) = attempt.placements.get(index).map(|placement| &placement.machine) else {
+        let Some(spec) = attempt.placements.get(index).map(|placement| &placement.machine) else {
             return;
         };
         let cache = &self.controller.cache;
@@ -118,14 +118,14 @@ impl Reconcile<'_> {
         match (error, cause) {
             (None, _) => self.goes_on(&attempt.class, now),
             (Some(PortError { kind: ErrorKind::NoCapacity, .. }), cause) => {
-                cache.skip(asked, cause.unwrap_or_default(), now);
+                cache.skip(spec, cause.unwrap_or_default(), now);
                 self.goes_on(&attempt.class, now);
             }
             (Some(PortError { kind: ErrorKind::Limit, .. }), _) => {
-                cache.skip(asked, Cause::Quota, now);
+                cache.skip(spec, Cause::Quota, now);
                 let class = self.seen.class.as_ref().map(|observed| &observed.class);
                 let class = class.filter(|class| class.name == attempt.class);
-                let beside = |m: &&MachineSpec| m.market == asked.market && !m.same_capacity(asked);
+                let beside = |m: &&MachineSpec| m.market == spec.market && !m.same_capacity(spec);
                 for machine in class.into_iter().flat_map(|c| &c.machines).filter(beside) {
                     cache.skip(machine, Cause::Quota, now);
                 }
@@ -133,7 +133,7 @@ impl Reconcile<'_> {
             }
             (Some(PortError { kind: ErrorKind::Denied | ErrorKind::Invalid, .. }), Some(cause)) => {
                 if cause != Cause::Attempt {
-                    cache.skip(asked, cause, now);
+                    cache.skip(spec, cause, now);
                 }
             }
             (Some(error @ PortError { kind: ErrorKind::Denied, .. }), None) => {

@@ -36,17 +36,17 @@ pub(in crate::server::http) async fn job(
         None => Mode::Jobs,
     };
     let run = ports.store.get(&name).await?;
-    let known = match &run {
+    let record = match &run {
         Some(run) => Some(of_run(run)),
         None => listed(&app, id).await?,
     };
-    let known = known.unwrap_or_else(|| of_nobody(id, repo));
+    let record = record.unwrap_or_else(|| of_nobody(id, repo));
     let mut why = Vec::new();
-    let at_forge = at_forge(&app, mode, &known, &mut why).await?;
+    let at_forge = at_forge(&app, mode, &record, &mut why).await?;
     let settings = app.controller.settings();
     // Without the labels, the class is unknown.
-    let told = run.is_some() || known.listed;
-    let class = serving(&settings.classes, &known.runs_on).filter(|_| told);
+    let labels_known = run.is_some() || record.listed;
+    let class = serving(&settings.classes, &record.runs_on).filter(|_| labels_known);
     let class = class.map(|class| class.name.to_string());
     let next = match &run {
         Some(_) => {
@@ -54,14 +54,14 @@ pub(in crate::server::http) async fn job(
         }
         None => None,
     };
-    reasons(run.as_ref(), mode, &known, class.is_some(), &mut why);
+    reasons(run.as_ref(), mode, &record, class.is_some(), &mut why);
     Ok(Json(JobExplained {
         job: id,
-        repo: known.job.repo.clone(),
-        name: known.about.job.clone(),
+        repo: record.job.repo.clone(),
+        name: record.about.job.clone(),
         demand: mode.word().to_owned(),
         at_forge,
-        runs_on: known.runs_on,
+        runs_on: record.runs_on,
         class,
         phase: run.as_ref().map(|run| run.status.phase),
         attempts: run.as_ref().map(attempts).unwrap_or_default(),
@@ -102,10 +102,10 @@ async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
 async fn at_forge(
     app: &App,
     mode: Mode,
-    known: &JobRecord,
+    record: &JobRecord,
     why: &mut Vec<String>,
 ) -> Result<String, Refusal> {
-    if known.job.repo.is_empty() {
+    if record.job.repo.is_empty() {
         why.push(match mode {
             Mode::Jobs => {
                 "the job is not in the forge's list of waiting jobs and has no run: it ended, is \
@@ -119,7 +119,7 @@ async fn at_forge(
         return Ok("unknown".to_owned());
     }
     let job = match (&app.pushes, mode) {
-        (_, Mode::Jobs) => app.controller.ports().forge.job(&known.job).await?,
+        (_, Mode::Jobs) => app.controller.ports().forge.job(&record.job).await?,
         // Servers without the job API answer 404, which says nothing about the job.
         (Some(_) | None, Mode::Push) => Job::Unobservable,
     };
@@ -140,7 +140,7 @@ async fn at_forge(
         Job::Running { runner } => {
             let ours = runner.parse::<AttemptId>().ok().map(|attempt_id| attempt_id.run);
             why.push(match ours {
-                Some(run) if run == RunName::job(known.job.job_id) => {
+                Some(run) if run == RunName::job(record.job.job_id) => {
                     format!("it runs on its own machine, {runner}")
                 }
                 Some(run) => format!("it runs on {runner}, the machine of {run}"),
@@ -157,12 +157,12 @@ async fn at_forge(
 }
 
 /// Adds the reasons known from the run's record.
-fn reasons(run: Option<&Run>, mode: Mode, known: &JobRecord, served: bool, why: &mut Vec<String>) {
+fn reasons(run: Option<&Run>, mode: Mode, record: &JobRecord, served: bool, why: &mut Vec<String>) {
     let Some(run) = run else {
-        if known.listed && !served {
-            let labels = known.runs_on.join(", ");
+        if record.listed && !served {
+            let labels = record.runs_on.join(", ");
             why.push(format!("no class serves the labels [{labels}]: add them to a [[class]]"));
-        } else if known.listed && mode == Mode::Jobs {
+        } else if record.listed && mode == Mode::Jobs {
             why.push("it was just queued: the next poll creates its run".to_owned());
         }
         return;

@@ -1,4 +1,4 @@
-//! What Go's parser accepts and rejects.
+//! Texts that Go's parser accepts or rejects.
 
 use super::*;
 

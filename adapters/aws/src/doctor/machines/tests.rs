@@ -96,7 +96,7 @@ fn every_check_passes_when_everything_fits() {
     let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
     assert_eq!(names, [IMAGE, SUBNETS, GROUPS, KINDS]);
     assert!(checks.iter().all(|check| check.outcome == Outcome::Ok), "{checks:#?}");
-    // What could not be read is not judged.
+    // Unreadable objects are not judged.
     assert_eq!(class_checks(&class(), &Account::default()), []);
 }
 

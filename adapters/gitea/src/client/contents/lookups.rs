@@ -11,7 +11,7 @@ use super::{Client, in_repository};
 use crate::client::call::Call;
 use crate::wire::{nullable, owner_and_name, percent_encode};
 
-/// How long a list of disabled workflows is cached.
+/// The time for which a list of disabled workflows is cached.
 const DISABLED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// A commit.
@@ -122,11 +122,11 @@ impl Client {
     ) -> Result<Arc<Vec<String>>, PortError> {
         let now = self.sender.now();
         let stops = |disabled: &[String]| disabled.iter().any(|id| starting.contains(&&**id));
-        if let Some(known) = self.contents.disabled.get(repo)
-            && now.duration_since(known.0) < DISABLED_FOR
-            && !stops(&known.1)
+        if let Some(cached) = self.contents.disabled.get(repo)
+            && now.duration_since(cached.0) < DISABLED_FOR
+            && !stops(&cached.1)
         {
-            return Ok(known.1.clone());
+            return Ok(cached.1.clone());
         }
         let call = in_repository("workflows", repo, "/actions/workflows")?;
         let answer = self.read_contents(&Call { reads_around: true, ..call.clone() }).await?;
@@ -136,8 +136,8 @@ impl Client {
             _ => {
                 let Workflows { workflows } = self.sender.read(&call, &answer)?;
                 let disabled =
-                    workflows.into_iter().filter(|one| one.state.starts_with("disabled"));
-                disabled.map(|one| one.id).collect()
+                    workflows.into_iter().filter(|workflow| workflow.state.starts_with("disabled"));
+                disabled.map(|workflow| workflow.id).collect()
             }
         };
         let bytes = disabled.iter().map(|id| id.len() + 24).sum();
