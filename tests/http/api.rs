@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tinqs_ci::server::Role;
+use tinqs_ci::server::http::Deadlines;
 use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
     About, Attempt, AttemptId, Boot, MachineState, Phase, Placement, Run, Secret,
@@ -248,6 +250,23 @@ async fn a_machine_of_the_installation_is_terminated() {
     assert_eq!(listed["items"][0]["state"], "gone");
     assert_eq!(listed["items"][0]["class"], "linux");
     assert_eq!(listed["next"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_explanation_may_take_longer_than_other_requests() {
+    let deadlines =
+        Deadlines { request: Duration::from_millis(20), sweep: Duration::from_mins(10) };
+    let server = TestServer::with_deadlines(deadlines);
+    add_run(&server.world, 7, About::default());
+    server.world.state().held = Some(name(7));
+    // Both wait for the same record; the first to answer has used up its deadline.
+    let ended = async {
+        let answer = server.get("/v1/runs/job-7").await;
+        assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+        server.world.let_through(1_000);
+    };
+    let (explained, ()) = tokio::join!(server.get("/v1/explain/job/7"), ended);
+    assert_eq!(explained.status, StatusCode::OK, "{}", explained.text);
 }
 
 #[tokio::test]

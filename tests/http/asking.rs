@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::Sha256;
-use tinqs_ci::server::http::{App, router};
+use tinqs_ci::server::http::{App, Deadlines, router_with};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
@@ -79,11 +79,24 @@ impl TestServer {
     }
 
     pub(crate) fn with(settings: Settings, role: Role, loopback: bool) -> Self {
-        let world = world();
+        Self::over(world(), settings, role, loopback, Deadlines::default())
+    }
+
+    pub(crate) fn with_deadlines(deadlines: Deadlines) -> Self {
+        Self::over(world(), settings(), Role::All, true, deadlines)
+    }
+
+    fn over(
+        world: Arc<TestWorld>,
+        settings: Settings,
+        role: Role,
+        loopback: bool,
+        deadlines: Deadlines,
+    ) -> Self {
         let parts = Parts::over(settings, world.ports(), "replica-1");
         let poll_signal = Arc::new(PollSignal::default());
-        let router = router(App::new(&parts, poll_signal.clone(), role, loopback));
-        Self { world, router, poll_signal }
+        let app = App::new(&parts, poll_signal.clone(), role, loopback);
+        Self { world, router: router_with(app, deadlines), poll_signal }
     }
 
     /// Sends a request as a local caller does. Given headers replace the defaults.

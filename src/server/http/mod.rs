@@ -42,10 +42,21 @@ pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
 /// The maximum size of all webhook bodies held at once, in bytes. More are rejected instead of
 /// exhausting the memory.
 const BODIES_LIMIT: usize = 64 * 1024 * 1024;
-/// The deadline of a response.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// The deadline of a sweep, which waits for forge and cloud.
-const SWEEP_DEADLINE: Duration = Duration::from_mins(1);
+
+/// How long the server works on a request before it answers 504.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For most requests.
+    pub request: Duration,
+    /// For sweeps and explanations, which wait for the forge and the cloud.
+    pub sweep: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(10), sweep: Duration::from_mins(1) }
+    }
+}
 
 /// The state of the HTTP handlers.
 pub struct App {
@@ -87,20 +98,25 @@ impl App {
 
 /// Returns the routes of the role.
 pub fn router(app: Arc<App>) -> Router {
+    router_with(app, Deadlines::default())
+}
+
+/// Returns the routes of the role, with other deadlines than the default ones.
+pub fn router_with(app: Arc<App>, deadlines: Deadlines) -> Router {
     let mut routes = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/metrics", get(health::metrics))
+        .layer(deadline(deadlines.request));
     if app.role.reconciles() {
-        routes = routes.nest("/v1", api(&app));
+        routes = routes.nest("/v1", api(&app, deadlines));
     }
-    routes = routes.layer(deadline(REQUEST_DEADLINE));
     if app.role.ingests() {
         // Reading the body, storing it, and the sweep each have their own deadline.
         let hooks = Router::new()
             .route("/webhook", post(webhook::take))
             .route("/", post(webhook::take))
-            .layer(deadline(SWEEP_DEADLINE));
+            .layer(deadline(deadlines.sweep));
         routes = routes.merge(hooks);
     }
     let telemetry = app.telemetry.clone();
@@ -116,7 +132,7 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// `/v1`, behind the guard.
-fn api(app: &Arc<App>) -> Router<Arc<App>> {
+fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
     let quick = Router::new()
         .route("/runs", get(runs::list))
         .route("/runs/{name}", get(runs::one).delete(runs::delete))
@@ -126,13 +142,13 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/machines/{id}/terminate", post(sides::terminate))
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
-        .layer(deadline(REQUEST_DEADLINE));
+        .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()
         .route("/sweep", post(sweep::sweep))
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::job))
-        .layer(deadline(SWEEP_DEADLINE));
+        .layer(deadline(deadlines.sweep));
     quick
         .merge(slow)
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "this path does not exist") })
