@@ -109,7 +109,7 @@ impl Queue for MemoryQueue {
     /// cause may have come after the read.
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
         let mut state = self.state();
-        if state.waiting.len() >= MOST && !state.known.contains(name) {
+        if state.waiting.len() >= MOST && !state.names.contains(name) {
             let message =
                 format!("the queue is full with {MOST} runs; {name} is reconciled when it is due");
             return Err(PortError::new("queue", "wake", ErrorKind::Throttled, message));

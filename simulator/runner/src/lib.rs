@@ -18,11 +18,9 @@ fn build() -> PathBuf {
     // `target/PROFILE/deps/<test>`
     let path = test.ancestors().nth(2).expect("it lies in `deps`").join("tinqs-ci-test-runner");
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-    // Builds all packages, as the tests were built: a subset would enable other features of shared
-    // dependencies.
-    cargo
-        .args(["build", "--quiet", "--no-default-features", "--bin", "tinqs-ci-test-runner"])
-        .current_dir(workspace());
+    // For the program's own test, Cargo builds the program as `cargo test` does: with the features
+    // that the tests of all packages enable. `cargo build` would build the dependencies again.
+    cargo.args(["test", "--quiet", "--no-run", "--test", "command_line"]).current_dir(workspace());
     // Cargo's variables about the test's package would make build scripts run again.
     for (name, _) in std::env::vars_os() {
         let of_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
