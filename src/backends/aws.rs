@@ -7,7 +7,7 @@ use tinqs_ci_aws::ec2::{self, Machines};
 use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_aws::queue::{self, Sqs};
-use tinqs_ci_aws::setup::{self, SetupError, SetupReport, Wish};
+use tinqs_ci_aws::setup::{self, SetupError, SetupReport, SetupRequest};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
@@ -81,7 +81,7 @@ pub(super) async fn set_up(
     dry_run: bool,
 ) -> (SetupReport, Result<(), SetupError>) {
     let mut report = SetupReport::default();
-    let wish = Wish { queue_name, dry_run };
-    let done = Box::pin(setup::run(&in_aws(settings), &wish, &mut report)).await;
+    let request = SetupRequest { queue_name, dry_run };
+    let done = Box::pin(setup::run(&in_aws(settings), &request, &mut report)).await;
     (report, done)
 }

@@ -94,6 +94,7 @@ impl DynamoStore {
         }
     }
 
+    /// Returns the name of the table.
     pub fn table(&self) -> &str {
         &self.table
     }
