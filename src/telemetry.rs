@@ -226,7 +226,7 @@ fn log_breakers(report: &Report) {
                 "breaker opened, an operator must act; launches are retried every 5 min",
             ),
             Event::BreakerClosed { class, open_seconds } => {
-                tracing::info!(run, class = class.0.as_str(), open_seconds, "breaker closed",)
+                tracing::info!(run, class = class.0.as_str(), open_seconds, "breaker closed");
             }
             Event::Started { .. } | Event::Finished { .. } | Event::Created => {}
         }

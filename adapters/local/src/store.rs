@@ -1,9 +1,9 @@
 //! Runs in one file on this host: redb, crash-safe, one process at a time.
 //!
 //! - Reads of one record go to one thread, which reads all waiting ones in one transaction; other
-//! reads run on a few blocking threads.
+//!   reads run on a few blocking threads.
 //! - Writes go to one thread, which puts all waiting ones into one durable commit, so that many
-//! small writes cost few disk flushes.
+//!   small writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and reopened, until that succeeds.
 
 mod inbox;

@@ -265,7 +265,7 @@ impl Reconcile<'_> {
                 self.report.events.push(Event::Started { waited_seconds: waited.as_secs() });
             }
             (Phase::Finished, Some(outcome)) => {
-                self.report.events.push(Event::Finished { outcome })
+                self.report.events.push(Event::Finished { outcome });
             }
             (Phase::Finished, None) | (Phase::Waiting | Phase::Starting, _) => {}
         }

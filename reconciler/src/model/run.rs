@@ -176,8 +176,8 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// The reason why a run makes no progress. Written in CamelCase in JSON and text, and in
-        /// snake_case in metric labels.
+        /// The reason why a run makes no progress. Written in `CamelCase` in JSON and text, and in
+        /// `snake_case` in metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Reason {

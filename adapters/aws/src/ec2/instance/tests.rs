@@ -1,4 +1,6 @@
-use aws_sdk_ec2::types::{InstanceState as SeenState, Placement as SeenPlacement, StateReason, Tag};
+use aws_sdk_ec2::types::{
+    InstanceState as SeenState, Placement as SeenPlacement, StateReason, Tag,
+};
 use aws_smithy_types::DateTime;
 use proptest::prelude::*;
 use tinqs_ci_reconciler::model::ClassName;
