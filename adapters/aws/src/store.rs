@@ -1,9 +1,9 @@
 //! Runs in one `DynamoDB` table.
 //!
 //! - Every write is conditional on uid and version, and carries a mark of its writer: the client
-//! retries after a lost response, and a refused write that finds its own mark has succeeded.
+//!   retries after a lost response, and a refused write that finds its own mark has succeeded.
 //! - Two indexes, both of keys only: `open`, which holds a run until it is finished, and `created`,
-//! for lists. Keys never change, so most writes of a run touch neither and cost one unit.
+//!   for lists. Keys never change, so most writes of a run touch neither and cost one unit.
 //! - Finished runs carry a time to live; the table deletes them.
 
 mod inbox;

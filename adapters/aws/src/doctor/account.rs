@@ -77,7 +77,7 @@ impl Account {
         match offers(client, &kinds).await {
             Ok(zones) => account.zones = Some(zones),
             Err(error) => {
-                known("zones of instance types", "ec2:DescribeInstanceTypeOfferings", error)?
+                known("zones of instance types", "ec2:DescribeInstanceTypeOfferings", error)?;
             }
         }
         Ok((account, told))

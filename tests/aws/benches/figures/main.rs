@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p tinqs-ci-aws-tests` measures everything except the cold build and the named
 //! bursts. Names after `--` select groups; `--goals` makes a missed goal an error. The real program
-//! runs against DynamoDB, EC2 and a forge on loopback, which stop by themselves.
+//! runs against `DynamoDB`, EC2 and a forge on loopback, which stop by themselves.
 
 #[path = "../../../../benches/figures/build.rs"]
 mod build;

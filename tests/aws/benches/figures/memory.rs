@@ -1,4 +1,4 @@
-//! Memory of the server with its runs in DynamoDB: idle, and with many open runs.
+//! Memory of the server with its runs in `DynamoDB`: idle, and with many open runs.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Cost of a period: the server's CPU and the calls to DynamoDB, EC2 and the forge.
+//! Cost of a period: the server's CPU and the calls to `DynamoDB`, EC2 and the forge.
 
 use std::time::Instant;
 
@@ -22,13 +22,13 @@ pub(crate) struct Spent {
     pub(crate) seconds: f64,
     /// Seconds of the server's CPU.
     pub(crate) cpu: f64,
-    /// Calls to DynamoDB.
+    /// Calls to `DynamoDB`.
     pub(crate) asked: usize,
     pub(crate) written: f64,
     pub(crate) read: f64,
     /// Writes whose condition failed.
     pub(crate) refused: usize,
-    /// Calls to DynamoDB that failed for another reason.
+    /// Calls to `DynamoDB` that failed for another reason.
     pub(crate) failed: usize,
     /// Each call to EC2: the operation and the bytes of its response.
     ec2: Vec<(String, usize)>,

@@ -91,7 +91,7 @@ fn new(job: i64, now: Timestamp) -> Run {
     Run::new("production", RunName::job(job), spec, now)
 }
 
-/// Returns the size of a value as DynamoDB counts it.
+/// Returns the size of a value as `DynamoDB` counts it.
 fn bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
