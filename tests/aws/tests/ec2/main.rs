@@ -136,7 +136,7 @@ async fn refusals_are_classified() {
     let rows = [
         ("MaxSpotInstanceCountExceeded", 400, ErrorKind::Limit, "Service Quotas"),
         ("InsufficientFreeAddressesInSubnet", 400, ErrorKind::NoCapacity, "subnets"),
-        ("UnauthorizedOperation", 403, ErrorKind::Denied, "right"),
+        ("UnauthorizedOperation", 403, ErrorKind::Denied, "role"),
         ("RequestExpired", 400, ErrorKind::Denied, "clock"),
         ("InternalError", 500, ErrorKind::Unavailable, "InternalError"),
         ("SomethingNew", 503, ErrorKind::Unavailable, "SomethingNew"),
