@@ -24,8 +24,8 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         // A `queued` webhook is one durable write; the other two webhooks of a job are lookups. The
         // role `ingest` neither polls nor reconciles, so the figures contain nothing else.
-        cpu(figures, "queued", "queued", Goal::Most(25.0)).await?;
-        cpu(figures, "completed", "completed", Goal::Most(25.0)).await?;
+        cpu(figures, "queued", "queued", Goal::Most(60.0)).await?;
+        cpu(figures, "completed", "completed", Goal::Most(45.0)).await?;
         latency(figures).await?;
         killed(figures).await
     })

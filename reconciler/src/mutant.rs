@@ -36,14 +36,14 @@ mutants! {
     /// A reconcile continues however long it takes.
     LateEffects,
     /// A launch uses the class's current machine spec instead of the recorded one.
-    TodaysRecipe,
+    CurrentSpec,
     /// The machine of a past attempt is terminated.
     TerminateSuperseded,
     /// The machine of a finished run is terminated.
     TerminateFinished,
     /// The machine of a cancelled job's run is terminated.
     TerminateCancelled,
-    /// A machine whose runner looks idle is terminated.
+    /// A machine whose runner appears idle is terminated.
     TerminateIdle,
     /// An unlisted machine counts as gone.
     UnlistedMachineGone,
@@ -85,7 +85,7 @@ mutants! {
     SweepIgnoresDue,
     /// The sweep does not wake for machines, registrations and seats without an open run.
     SweepIgnoresOrphans,
-    /// The registration of a finished run is retired if its runner looks idle.
+    /// The registration of a finished run is retired if its runner appears idle.
     RetireIdleOfFinished,
     /// The breaker never opens.
     NoBreaker,

@@ -54,7 +54,7 @@ fn wrong_ground(seen: &Observation, run: &Run, machine: &Machine) -> bool {
             && row.is_some_and(|r| r.missing_since.is_none() && r.online && !r.busy)
 }
 /// Replaces the recorded machine spec with the class's current one.
-pub(crate) fn todays_recipe(
+pub(crate) fn current_spec(
     mut attempt: Attempt,
     placement: u32,
     class: Option<&Class>,

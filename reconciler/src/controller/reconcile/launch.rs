@@ -57,9 +57,9 @@ impl Reconcile<'_> {
         }
         self.now_in_time()?;
         #[cfg(feature = "mutants")]
-        let attempt = if mutant::on(Mutant::TodaysRecipe) {
+        let attempt = if mutant::on(Mutant::CurrentSpec) {
             let class = self.seen.class.as_ref().map(|observed| &observed.class);
-            crate::plan::mutations::todays_recipe(attempt, placement, class)
+            crate::plan::mutations::current_spec(attempt, placement, class)
         } else {
             attempt
         };

@@ -85,7 +85,7 @@ cases! {
     no_void_numbers: [Mutant::NoVoidNumbers], Profile::contended, [Leak], 3;
     nothing_read_again_and_nothing_too_late: [Mutant::RecordReadOnce, Mutant::LateEffects],
         Profile::forgetful, [L3], 3;
-    todays_recipe: [Mutant::TodaysRecipe], Profile::restless, [L1], 6;
+    current_spec: [Mutant::CurrentSpec], Profile::restless, [L1], 6;
     superseded_machines_terminated: [Mutant::TerminateSuperseded], Profile::machines, [L3], 3;
     finished_machines_terminated: [Mutant::TerminateFinished], Profile::steal, [L3], 1;
     cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 5;
