@@ -12,7 +12,8 @@ use tinqs_ci_reconciler::model::{
     UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{
-    Action, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Rule, STOPPED_FOR, plan, record,
+    Action, BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF_PUSH, LONGEST_DUE, Plan, Rule,
+    plan, record,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -28,11 +29,11 @@ fn every_plan_keeps_the_laws_and_settles() {
         let launching = LAUNCHES[usize::try_from(index).unwrap_or(0) % LAUNCHES.len()];
         let mut world = World { seen: start.clone(), launching, launched: Vec::new() };
         let mut rounds = 0;
-        let mut rows = Vec::new();
+        let mut rules = Vec::new();
         loop {
             let decided = plan(&world.seen);
             planned += 1;
-            rows.push(decided.rule);
+            rules.push(decided.rule);
             reached.insert(decided.rule);
             reached.extend(decided.actions.iter().filter_map(ground));
             let tell = |rounds: usize, what: String| {
@@ -52,7 +53,9 @@ fn every_plan_keeps_the_laws_and_settles() {
             if rounds > ROUNDS {
                 tell(
                     rounds,
-                    format!("not settled after {ROUNDS} rounds: {rows:?}, launching {launching:?}"),
+                    format!(
+                        "not settled after {ROUNDS} rounds: {rules:?}, launching {launching:?}"
+                    ),
                 );
             }
             world.carry_out(decided);
@@ -183,7 +186,7 @@ impl World {
                     });
                 }
                 if let (ErrorKind::Invalid, Some(class)) = (kind, &mut self.seen.class) {
-                    let until = now + STOPPED_FOR;
+                    let until = now + BREAKER_RETRIES_AFTER;
                     let (why, message) = (Refusal::Invalid, "no such image".to_owned());
                     class.breaker = Some(OpenBreaker { why, message, since: now, until });
                 }

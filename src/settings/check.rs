@@ -340,7 +340,7 @@ fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
     let markets = texts("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
     let kinds = texts("kinds").unwrap_or_else(|| vec![process().kind]);
     let subnets = texts("subnets").unwrap_or_else(|| vec![String::new()]);
-    let recipe = MachineSpec {
+    let spec = MachineSpec {
         image: text("image"),
         security_groups: texts("security_groups").unwrap_or_default(),
         instance_profile: text("instance_profile"),
@@ -358,7 +358,7 @@ fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
         for kind in &kinds {
             for subnet in &subnets {
                 let (kind, subnet) = (kind.clone(), subnet.clone());
-                machines.push(MachineSpec { kind, subnet, market, ..recipe.clone() });
+                machines.push(MachineSpec { kind, subnet, market, ..spec.clone() });
             }
         }
     }

@@ -86,7 +86,7 @@ fn init_with_flags_writes_a_valid_configuration() {
           Target URL    http://127.0.0.1:8080/webhook
           Content type  application/json
           Secret        the content of DIR/tinqs-ci.webhook-secret
-          Trigger on    Custom events: Workflow Job
+          Trigger on    Custom events: Workflow Jobs
         Without it, jobs are found within 10s. `init --create-webhook` creates it for you.
 
         Gitea delivers to private addresses only with this setting in app.ini:

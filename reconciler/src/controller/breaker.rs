@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::{AttemptId, ClassName, OpenBreaker, Refusal, RunName};
 use crate::mutant::{self, Mutant};
-use crate::plan::times::{STOPPED_FOR, after};
+use crate::plan::times::{BREAKER_RETRIES_AFTER, after};
 use crate::ports::Clock;
 
 /// The maximum number of runs that are woken when a breaker closes; the others wait for their due.
@@ -95,7 +95,7 @@ impl Open {
     fn shut(&self, now: Timestamp) -> Option<OpenBreaker> {
         let mut breaker = self.breaker.clone();
         if mutant::on(Mutant::BreakerNeverCloses) {
-            breaker.until = after(now, STOPPED_FOR);
+            breaker.until = after(now, BREAKER_RETRIES_AFTER);
         }
         (breaker.until > now).then_some(breaker)
     }
@@ -154,7 +154,7 @@ impl Breakers {
                     return Err(breaker);
                 }
                 open.trial = Some(attempt_id.clone());
-                open.breaker.until = after(now, STOPPED_FOR);
+                open.breaker.until = after(now, BREAKER_RETRIES_AFTER);
                 permit.tries = true;
             }
         }
@@ -195,7 +195,7 @@ impl Breakers {
         if mutant::on(Mutant::NoBreaker) {
             return None;
         }
-        let until = after(now, STOPPED_FOR);
+        let until = after(now, BREAKER_RETRIES_AFTER);
         let breaker = self.of(class);
         let mut state = breaker.state();
         if let State::Open(open) = &mut *state {

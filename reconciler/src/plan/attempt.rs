@@ -6,7 +6,8 @@ use super::attempt_state;
 use super::decide::Decision;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
-    LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, STOPPED_FOR, VISIBLE_WITHIN, after, older,
+    BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN, after,
+    older,
 };
 use crate::model::{
     Attempt, Cause, End, Ended, MachineSpec, ObservedClass, OpenBreaker, Phase, Placement, Reason,
@@ -100,7 +101,7 @@ impl<'a> Decision<'a> {
 
     fn tell_breaker_open(&mut self, observed: &ObservedClass, breaker: &OpenBreaker) {
         let name = &observed.class.name;
-        let minutes = STOPPED_FOR.as_secs() / 60;
+        let minutes = BREAKER_RETRIES_AFTER.as_secs() / 60;
         let message = format!(
             "launches of class {name} are stopped, except one try every {minutes} min: {}",
             breaker.message

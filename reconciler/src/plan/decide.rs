@@ -84,7 +84,7 @@ impl Decision<'_> {
                 let released = self.status.phase == Phase::Running;
                 let unblocked = self.status.reason() == Some(Reason::Blocked);
                 if released || unblocked {
-                    self.wait_anew();
+                    self.restart_wait();
                 }
             }
             Job::Unobservable => {
@@ -93,7 +93,7 @@ impl Decision<'_> {
                 }
                 // Its needs have finished: it waits for a machine only from now on.
                 if self.status.reason() == Some(Reason::Blocked) {
-                    self.wait_anew();
+                    self.restart_wait();
                 }
             }
         }
@@ -205,12 +205,12 @@ impl Decision<'_> {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
         self.status.outcome = None;
-        self.wait_anew();
+        self.restart_wait();
         self.status.due = self.now();
         self.write(Rule::Reopen)
     }
 
-    fn wait_anew(&mut self) {
+    fn restart_wait(&mut self) {
         self.status.failures = 0;
         self.status.retry_at = None;
         self.status.runner = None;

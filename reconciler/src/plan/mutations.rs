@@ -54,11 +54,7 @@ fn wrong_ground(seen: &Observation, run: &Run, machine: &Machine) -> bool {
             && row.is_some_and(|r| r.missing_since.is_none() && r.online && !r.busy)
 }
 /// Replaces the recorded machine spec with the class's current one.
-pub(crate) fn current_spec(
-    mut attempt: Attempt,
-    placement: u32,
-    class: Option<&Class>,
-) -> Attempt {
+pub(crate) fn current_spec(mut attempt: Attempt, placement: u32, class: Option<&Class>) -> Attempt {
     let recorded = usize::try_from(placement).ok();
     let Some(recorded) = recorded.and_then(|p| attempt.placements.get_mut(p)) else {
         return attempt;

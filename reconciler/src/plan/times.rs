@@ -30,7 +30,7 @@ pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(8);
 /// The longest backoff in push mode, where idle machines cannot be told from jobs that were taken.
 pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
 /// The time for which an open breaker stops the launches of a class before one attempt may try.
-pub const STOPPED_FOR: SignedDuration = SignedDuration::from_mins(5);
+pub const BREAKER_RETRIES_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
 

@@ -24,6 +24,11 @@ pub(super) fn pick(rng: &mut Rng, of: u64) -> usize {
     usize::try_from(rng.below(of)).unwrap_or(0)
 }
 
+/// Returns one of these values.
+pub(super) fn one_of<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[pick(rng, u64::try_from(values.len()).unwrap_or(u64::MAX))]
+}
+
 /// Returns a class of spot machines, then on demand.
 pub fn linux(keep: SignedDuration) -> Class {
     let machine = |market, subnet: &str| MachineSpec {

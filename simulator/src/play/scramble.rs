@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
 };
 use uuid::Uuid;
 
-use super::draw::pick;
+use super::draw::one_of;
 use crate::faults::Rng;
 
 const ENDS: [End; 11] = [
@@ -35,17 +35,6 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::GaveUp,
     Outcome::MachineEnded,
 ];
-const REASONS: [Reason; 9] = [
-    Reason::Deleted,
-    Reason::Blocked,
-    Reason::NoClass,
-    Reason::MachineReassigned,
-    Reason::BackingOff,
-    Reason::NoCapacity,
-    Reason::Paced,
-    Reason::AtLimit,
-    Reason::BreakerOpen,
-];
 
 /// Returns the record with about a third of its fields redrawn.
 pub(super) fn scramble(rng: &mut Rng, now: Timestamp, run: &Run) -> Run {
@@ -53,7 +42,7 @@ pub(super) fn scramble(rng: &mut Rng, now: Timestamp, run: &Run) -> Run {
     let status = &mut run.status;
     if some(rng) {
         status.phase =
-            [Phase::Waiting, Phase::Starting, Phase::Running, Phase::Finished][pick(rng, 4)];
+            one_of(rng, &[Phase::Waiting, Phase::Starting, Phase::Running, Phase::Finished]);
     }
     if some(rng) {
         status.next = number(rng, status.next);
@@ -83,14 +72,14 @@ pub(super) fn scramble(rng: &mut Rng, now: Timestamp, run: &Run) -> Run {
         status.finished_at = maybe_time(rng, now);
     }
     if some(rng) {
-        status.outcome = rng.chance(0.5).then(|| OUTCOMES[pick(rng, 7)]);
+        status.outcome = rng.chance(0.5).then(|| one_of(rng, &OUTCOMES));
     }
     if some(rng) {
         status.runner = rng.chance(0.5).then(|| "somebody".to_owned());
     }
     if some(rng) {
         let since = time(rng, now);
-        let reason = REASONS[pick(rng, 8)];
+        let reason = one_of(rng, Reason::ALL);
         status.conditions = vec![Condition { reason, since, message: "scrambled".to_owned() }];
     }
     if some(rng) {
@@ -149,7 +138,7 @@ fn maybe_time(rng: &mut Rng, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn ended(rng: &mut Rng, now: Timestamp) -> Ended {
-    Ended { why: ENDS[pick(rng, 11)], at: time(rng, now) }
+    Ended { why: one_of(rng, &ENDS), at: time(rng, now) }
 }
 
 fn answer(rng: &mut Rng, now: Timestamp) -> Option<Answer> {
@@ -158,7 +147,7 @@ fn answer(rng: &mut Rng, now: Timestamp) -> Option<Answer> {
 }
 
 fn refusal(rng: &mut Rng, now: Timestamp) -> Option<Refused> {
-    rng.chance(0.6).then(|| Refused { why: REFUSALS[pick(rng, 4)], at: time(rng, now) })
+    rng.chance(0.6).then(|| Refused { why: one_of(rng, &REFUSALS), at: time(rng, now) })
 }
 
 fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
@@ -172,7 +161,7 @@ fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
         attempt.class = ClassName("another".to_owned());
     }
     if some(rng) {
-        attempt.runner.id = [0, -1, i64::MAX, attempt.runner.id.saturating_add(1)][pick(rng, 4)];
+        attempt.runner.id = one_of(rng, &[0, -1, i64::MAX, attempt.runner.id.saturating_add(1)]);
     }
     if some(rng) {
         "nobody".clone_into(&mut attempt.runner.uuid);
@@ -223,7 +212,7 @@ fn scramble_past(rng: &mut Rng, now: Timestamp, past: &mut PastAttempt) {
         past.decided_at = time(rng, now);
     }
     if some(rng) {
-        past.registration = [0, -1, i64::MAX, past.registration.saturating_add(1)][pick(rng, 4)];
+        past.registration = one_of(rng, &[0, -1, i64::MAX, past.registration.saturating_add(1)]);
     }
     if some(rng) {
         past.ended = ended(rng, now);

@@ -160,7 +160,7 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
     const NAME: &str = "webhook";
     let poll = settings.forge.poll_every;
     let without = format!("jobs are still found within {poll:#}");
-    let add = "create a webhook as shown by `tinqs-ci init`, with the event Workflow Job";
+    let add = "create a webhook as shown by `tinqs-ci init`, with the event Workflow Jobs";
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {
@@ -185,7 +185,7 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
     }
     if !tells("workflow_job") {
         let message = format!("{} does not send workflow_job; {without}", hook.url);
-        return Check::warn(NAME, message, "enable the event Workflow Job in the webhook");
+        return Check::warn(NAME, message, "enable the event Workflow Jobs in the webhook");
     }
     Check::ok(NAME, format!("{} sends {}", hook.url, hook.events.join(", ")))
 }
@@ -382,7 +382,7 @@ mod tests {
                   fix: check `forge.scope`, and that the server is 1.25 or newer
                 ✓ token: registration     forge.runner_token is set
                 ! webhook                 none exists; jobs are still found within 10s
-                  fix: create a webhook as shown by `tinqs-ci init`, with the event Workflow Job
+                  fix: create a webhook as shown by `tinqs-ci init`, with the event Workflow Jobs
                 ! webhook secret          not set: webhooks only trigger the next poll early
                   fix: set the same secret in forge.webhook_secret and in the webhook
                 ! labels                  2 waiting jobs with [arm64], 1 waiting job with [gpu]; no class matches

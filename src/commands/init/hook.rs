@@ -73,9 +73,9 @@ fn by_hand(answers: &Answers, files: &Files) -> String {
         }
     };
     let (events, without) = match answers.mode {
-        Mode::Jobs => ("Workflow Job", "Without it, jobs are found within 10s."),
+        Mode::Jobs => ("Workflow Jobs", "Without it, jobs are found within 10s."),
         Mode::Push => (
-            "Workflow Job, Push, Create, Delete, all of Pull Request",
+            "Workflow Jobs, Push, Create, Delete, all of Pull Request",
             "Without it, no jobs are found.",
         ),
     };

@@ -150,7 +150,7 @@ fn a_run_that_is_refused_by_its_own_fault_stops_no_other() {
 }
 
 #[test]
-fn want_of_capacity_stops_no_class_and_ends_a_stop() {
+fn missing_capacity_opens_no_breaker_and_closes_an_open_one() {
     let harness = Harness::new();
     harness.answers("bad", bad_image());
     let bad = harness.jobs(2, "bad");
@@ -182,7 +182,7 @@ fn an_account_limit_holds_the_others_of_the_class_and_market_for_a_minute() {
 }
 
 #[test]
-fn a_market_that_the_account_may_not_use_stops_no_class_and_is_told() {
+fn a_market_the_account_may_not_use_opens_no_breaker_and_is_reported() {
     let harness = Harness::new();
     harness.answers(
         "bad",

@@ -70,7 +70,7 @@ fn a_clock_that_went_back_has_found_nothing() {
 }
 
 #[test]
-fn jobs_that_no_class_serves_do_not_end_the_calm() {
+fn jobs_that_no_class_serves_do_not_end_the_idle_period() {
     let harness = idle();
     harness.state().waiting = Some(vec![waiting_job(1, "elsewhere"), waiting_job(2, "elsewhere")]);
     harness.pass(SECOND);
