@@ -265,7 +265,7 @@ fn the_manual_instructions_name_the_events_and_the_consequence_without_them() {
     let told = said.out.split_once("  Trigger on").map(|(_, told)| told).unwrap_or_default();
     let told: Vec<&str> = told.lines().take(2).collect();
     expect![[r#"
-            Custom events: Workflow Job, Push, Create, Delete, all of Pull Request
+            Custom events: Workflow Jobs, Push, Create, Delete, all of Pull Request
         Without it, no jobs are found. `init --create-webhook` creates it for you."#]]
     .assert_eq(&told.join("\n"));
 }
