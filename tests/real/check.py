@@ -131,10 +131,16 @@ def labels_nobody_serves(forge, host):
     before = host.machines()
     forge.push("strange", ".gitea/workflows/a.yml", matrix(1, 0, "host"))
     forge.push("strange", ".gitea/workflows/b.yml", matrix(1, 0, "nobody"))
-    until("the jobs wait", lambda: len(forge.jobs("strange")) >= 2, 30)
+
+    def states():
+        # A second push cancels the jobs of the first one before Gitea 1.26.
+        jobs = [(job["status"], job.get("conclusion")) for job in forge.jobs("strange")]
+        return [state for state in jobs if state != ("completed", "cancelled")]
+
+    until("the jobs wait", lambda: len(states()) >= 2, 30)
     time.sleep(2 * 10)  # two polls
     assert host.machines() == before, "a machine was launched for unserved labels"
-    assert {job["status"] for job in forge.jobs("strange")} == {"queued"}
+    assert {status for status, _ in states()} == {"queued"}, f"jobs that no class serves: {states()}"
     forge.delete("strange")
 
 
