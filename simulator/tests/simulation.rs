@@ -198,7 +198,9 @@ fn chaos() {
     assert!(outcomes.len() < 10 || needed < 1.25, "{needed} machines per job");
     let runs = sum(&outcomes, |o| o.writes_per_run.len()) as f64;
     let writes = sum(&outcomes, Outcome::writes) as f64 / runs;
-    assert!(outcomes.len() < 10 || writes < 8.5, "{writes} writes per run");
+    // The mean of few seeds is coarse: some histories write three times as much as others.
+    let most = if outcomes.len() < 100 { 10.0 } else { 8.5 };
+    assert!(outcomes.len() < 10 || writes < most, "{writes} writes per run");
 }
 
 #[test]
