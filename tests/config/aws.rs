@@ -38,8 +38,8 @@ fn a_build_without_aws_rejects_aws_services() {
 fn predecessor() -> BTreeMap<String, String> {
     env(&[
         ("GITEA_URL", "https://git.example.com"),
-        ("GITEA_TOKEN", "t"),
-        ("RUNNER_TOKEN", "r"),
+        ("GITEA_TOKEN", "token-of-gitea"),
+        ("RUNNER_TOKEN", "token-of-runners"),
         ("RUNNER_AMI", "ami-1"),
         ("SUBNET", "subnet-1"),
         ("SECURITY_GROUP", "sg-1"),
@@ -57,7 +57,10 @@ fn the_predecessors_variables_fill_in_what_the_environment_leaves_unset() {
     env.insert("TIMEOUT_MINUTES".into(), "30".into());
     let settings = settings::parse("", None, &env).expect("no AWS is asked for").settings;
     assert_eq!(settings.store, StoreUrl::Memory);
-    assert_eq!(settings.forge.runner_token.expect("from RUNNER_TOKEN").expose(), "r");
+    assert_eq!(
+        settings.forge.runner_token.expect("from RUNNER_TOKEN").expose(),
+        "token-of-runners"
+    );
     assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
     env.insert("TIMEOUT_MINUTES".into(), "soon".into());
     let mistakes = settings::parse("", None, &env).expect_err("not a number");
@@ -165,8 +168,8 @@ fn machines_in_ec2_are_checked() {
          labels = [\"a\"]\n[class.machines]\nmarkets = [\"spot\", \"on-demand\"]\nkinds = [\"t3.small\"]\n\
          image = \"ami-0123\"\nsubnets = [\"subnet-a\"]"
     );
-    let loaded =
-        settings::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "t")])).expect("good");
+    let loaded = settings::parse(&good, Some("ci.toml".as_ref()), &env(&[("T", "token-of-gitea")]))
+        .expect("good");
     assert_eq!(
         loaded.settings.queue,
         QueueUrl::Sqs("https://sqs.eu-central-1.amazonaws.com/123456789012/wakes".into())
