@@ -166,7 +166,7 @@ impl<'a> Decision<'a> {
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
         // Recorded by this reconcile: nobody else has requested it, and its window is open.
-        let recorded_here = self.seen.recorded_here == Some((attempt.number, attempt.current()));
+        let recorded_here = self.is_recorded_here(attempt);
         let definitive =
             recorded_here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
         if !refused

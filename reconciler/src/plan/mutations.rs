@@ -1,7 +1,7 @@
 //! Mutants that change actions and launches.
 
 use super::rules::{Action, Rule};
-use crate::model::{Attempt, Class, Machine, Observation, Outcome, Phase, Run};
+use crate::model::{Attempt, Class, Machine, Observation, Outcome, Phase, Registration, Run};
 use crate::mutant::{Mutant, on};
 
 /// Omits the actions of disabled rules, and adds forbidden ones.
@@ -34,13 +34,17 @@ pub(crate) fn mutate(seen: &Observation, actions: &mut Vec<Action>) {
     }));
     if on(Mutant::RetireIdleOfFinished) && run.status.phase == Phase::Finished {
         let rows = seen.registrations.seen().iter();
-        let idle = rows.filter(|r| r.missing_since.is_none() && r.online && !r.busy);
+        let idle = rows.filter(|row| appears_idle(row));
         actions.extend(idle.map(|row| Action::Retire {
             id: row.id,
             attempt_id: row.attempt_id.clone(),
             rule: Rule::Spent,
         }));
     }
+}
+
+fn appears_idle(registration: &Registration) -> bool {
+    registration.missing_since.is_none() && registration.online && !registration.busy
 }
 
 fn wrong_ground(seen: &Observation, run: &Run, machine: &Machine) -> bool {
@@ -50,9 +54,9 @@ fn wrong_ground(seen: &Observation, run: &Run, machine: &Machine) -> bool {
     on(Mutant::TerminateSuperseded) && superseded()
         || on(Mutant::TerminateFinished) && status.phase == Phase::Finished
         || on(Mutant::TerminateCancelled) && status.outcome == Some(Outcome::Cancelled)
-        || on(Mutant::TerminateIdle)
-            && row.is_some_and(|r| r.missing_since.is_none() && r.online && !r.busy)
+        || on(Mutant::TerminateIdle) && row.is_some_and(appears_idle)
 }
+
 /// Replaces the recorded machine spec with the class's current one.
 pub(crate) fn current_spec(mut attempt: Attempt, placement: u32, class: Option<&Class>) -> Attempt {
     let recorded = usize::try_from(placement).ok();

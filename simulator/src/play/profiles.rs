@@ -4,7 +4,7 @@ mod machines;
 
 use jiff::SignedDuration;
 
-use super::draw::{KEEP, hours, linux, minutes, pick, seconds};
+use super::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use super::profile::Profile;
 use super::user_actions;
 use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
@@ -27,7 +27,7 @@ fn newest(_: &mut Rng) -> Line {
 }
 
 fn any_line(rng: &mut Rng) -> Line {
-    [Line::V1_25, Line::V1_26, Line::V1_27][pick(rng, 3)]
+    one_of(rng, &[Line::V1_25, Line::V1_26, Line::V1_27])
 }
 
 fn down(port: Port, after: SignedDuration, lasts: SignedDuration) -> FaultPeriod {
@@ -74,7 +74,7 @@ impl Profile {
     /// Webhooks are lost, late or duplicated.
     pub fn webhooks_lost() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            webhook_lost: [0.2, 0.5, 1.0][pick(rng, 3)],
+            webhook_lost: one_of(rng, &[0.2, 0.5, 1.0]),
             webhook_doubled: 0.1,
             webhook_late: 0.2,
             ..FaultProfile::default()
@@ -85,7 +85,7 @@ impl Profile {
     /// Wake-ups are lost, late or duplicated.
     pub fn wakes_lost() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            wake_lost: [0.2, 0.5, 0.8][pick(rng, 3)],
+            wake_lost: one_of(rng, &[0.2, 0.5, 0.8]),
             wake_doubled: 0.2,
             wake_late: 0.3,
             ..FaultProfile::default()
@@ -96,7 +96,7 @@ impl Profile {
     /// Replicas die at any call, before or after its effect.
     pub fn crash() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.001, 0.004, 0.02][pick(rng, 3)],
+            crash: one_of(rng, &[0.001, 0.004, 0.02]),
             ..FaultProfile::default()
         };
         Self::mixed("crash", faults, 60)
@@ -105,8 +105,8 @@ impl Profile {
     /// Calls take effect but their replies are lost; others are refused.
     pub fn lost_reply() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            reply_lost: [0.02, 0.1, 0.25][pick(rng, 3)],
-            refused: [0.0, 0.05][pick(rng, 2)],
+            reply_lost: one_of(rng, &[0.02, 0.1, 0.25]),
+            refused: one_of(rng, &[0.0, 0.05]),
             ..FaultProfile::default()
         };
         Self::mixed("lost_reply", faults, 60)
@@ -117,7 +117,7 @@ impl Profile {
         let periods = |rng: &mut Rng| {
             let ports = [Port::Store, Port::Queue, Port::Compute, Port::Forge];
             let all = rng.chance(0.2);
-            let one = ports[pick(rng, 4)];
+            let one = one_of(rng, &ports);
             let mut period = |port| {
                 let there = rng.chance(0.2) || all || port == one;
                 there.then(|| down(port, rng.between(seconds(1), hours(4)), hours(2)))
@@ -130,7 +130,7 @@ impl Profile {
     /// Another writer intervenes, all the time or in storms.
     pub fn storm() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            conflict: [0.0, 0.1, 0.3][pick(rng, 3)],
+            conflict: one_of(rng, &[0.0, 0.1, 0.3]),
             wake_doubled: 0.5,
             ..FaultProfile::default()
         };
@@ -149,9 +149,9 @@ impl Profile {
     /// Calls and replicas pause and continue with old plans; jobs are rerun under their IDs.
     pub fn pause() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            pause: [0.003, 0.03][pick(rng, 2)],
+            pause: one_of(rng, &[0.003, 0.03]),
             wake_doubled: 0.5,
-            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
+            list_lag: one_of(rng, &[SignedDuration::ZERO, seconds(20)]),
             ..FaultProfile::default()
         };
         let line = |_: &mut Rng| Line::V1_26;
@@ -168,7 +168,7 @@ impl Profile {
                 lasts: hours(2),
             }]
         };
-        let line = |rng: &mut Rng| [Line::V1_25, Line::V1_26][pick(rng, 2)];
+        let line = |rng: &mut Rng| one_of(rng, &[Line::V1_25, Line::V1_26]);
         Self { periods, line, ..Self::mixed("mute", fair, 60) }
     }
 
@@ -177,11 +177,11 @@ impl Profile {
         let mut class = linux(KEEP);
         class.times.give_up_after = hours(4);
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
-            interrupted: [0.0, 0.1][pick(rng, 2)],
-            never_online: [0.0, 0.05][pick(rng, 2)],
-            wake_lost: [0.0, 0.2][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            interrupted: one_of(rng, &[0.0, 0.1]),
+            never_online: one_of(rng, &[0.0, 0.05]),
+            wake_lost: one_of(rng, &[0.0, 0.2]),
             webhook_doubled: 0.2,
             webhook_late: 0.1,
             ..FaultProfile::default()
@@ -199,9 +199,9 @@ impl Profile {
     /// machine lives until its deadline; neither occurs here.
     pub fn push_unknown() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
-            wake_lost: [0.0, 0.2][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            wake_lost: one_of(rng, &[0.0, 0.2]),
             webhook_doubled: 0.2,
             webhook_late: 0.1,
             ..FaultProfile::default()
@@ -216,9 +216,9 @@ impl Profile {
         class.limit = Some(5);
         class.repo_limit = Some(2);
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
-            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            list_lag: one_of(rng, &[SignedDuration::ZERO, seconds(20)]),
             ..FaultProfile::default()
         };
         Self { classes: vec![class], ..Self::mixed("limits", faults, 3 * 60) }
@@ -227,8 +227,8 @@ impl Profile {
     /// All records are lost once.
     pub fn lost() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            list_lag: [SignedDuration::ZERO, seconds(20)][pick(rng, 2)],
-            crash: [0.0, 0.001][pick(rng, 2)],
+            list_lag: one_of(rng, &[SignedDuration::ZERO, seconds(20)]),
+            crash: one_of(rng, &[0.0, 0.001]),
             ..FaultProfile::default()
         };
         Self { user_actions: user_actions::lost, ..Self::mixed("lost", faults, 60) }
@@ -237,8 +237,8 @@ impl Profile {
     /// Classes, labels, limits and machine specs change during the run.
     pub fn config() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
             ..FaultProfile::default()
         };
         Self { user_actions: user_actions::changing, ..Self::mixed("config", faults, 3 * 60) }
@@ -247,9 +247,9 @@ impl Profile {
     /// Clocks differ by up to 30 s, and some calls are slow.
     pub fn clocks() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            clocks_apart: seconds([15, -15][pick(rng, 2)]),
-            slow: [0.0, 0.02][pick(rng, 2)],
-            crash: [0.0, 0.002][pick(rng, 2)],
+            clocks_apart: seconds(one_of(rng, &[15, -15])),
+            slow: one_of(rng, &[0.0, 0.02]),
+            crash: one_of(rng, &[0.0, 0.002]),
             ..FaultProfile::default()
         };
         Self::mixed("clocks", faults, 90)
@@ -258,8 +258,8 @@ impl Profile {
     /// People cancel, rerun, delete, retry, terminate and remove what is needed; matrices of 50.
     pub fn people() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            job_omitted: [0.0, 0.3][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            job_omitted: one_of(rng, &[0.0, 0.3]),
             ..FaultProfile::default()
         };
         Self {
@@ -272,8 +272,8 @@ impl Profile {
     /// Records are rewritten at random, within their types; everything is repaired.
     pub fn scrambled() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            crash: [0.0, 0.002][pick(rng, 2)],
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
             ..FaultProfile::default()
         };
         Self { user_actions: user_actions::scrambled, ..Self::mixed("scrambled", faults, 3 * 60) }

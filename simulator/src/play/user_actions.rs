@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market};
 
-use super::draw::{KEEP, linux, minutes, pick, seconds};
+use super::draw::{KEEP, linux, minutes, one_of, pick, seconds};
 use super::profile::UserAction;
 use crate::faults::Rng;
 use crate::forge::JobSpec;
@@ -59,7 +59,7 @@ pub(super) fn pushes(rng: &mut Rng) -> UserActions {
     for n in 0..18 {
         at += rng.between(seconds(1), minutes(36));
         let count = if n < 12 { 2 + pick(rng, 5) } else { 1 + pick(rng, 3) };
-        let repo = REPOS[pick(rng, 3)];
+        let repo = one_of(rng, &REPOS);
         user_actions.push((at, push(rng, repo, count)));
     }
     user_actions
@@ -97,7 +97,7 @@ pub(super) fn two_classes(rng: &mut Rng) -> UserActions {
         let at = minutes(28 * n) + rng.between(seconds(1), minutes(25));
         let count = 1 + pick(rng, 12);
         let jobs = (0..count).map(|n| job(rng, n, "second")).collect();
-        user_actions.push((at, UserAction::Push { repo: REPOS[pick(rng, 3)].to_owned(), jobs }));
+        user_actions.push((at, UserAction::Push { repo: one_of(rng, &REPOS).to_owned(), jobs }));
     }
     in_order(user_actions)
 }
@@ -137,7 +137,7 @@ pub(super) fn people(rng: &mut Rng) -> UserActions {
     }
     if rng.chance(0.3) {
         let at = rng.between(minutes(30), minutes(350));
-        user_actions.push((at, UserAction::RemoveRepo(REPOS[pick(rng, 3)].to_owned())));
+        user_actions.push((at, UserAction::RemoveRepo(one_of(rng, &REPOS).to_owned())));
     }
     in_order(user_actions)
 }
@@ -188,7 +188,7 @@ pub(super) fn lost(rng: &mut Rng) -> UserActions {
 pub(super) fn scrambled(rng: &mut Rng) -> UserActions {
     let mut user_actions = if rng.chance(0.5) { mixed(rng) } else { few_bursts(rng) };
     for _ in 0..=pick(rng, 4) {
-        let percent = [5, 30, 100][pick(rng, 3)];
+        let percent = one_of(rng, &[5, 30, 100]);
         // Soon after a push, when many calls are in progress, or at any time.
         let at = if rng.chance(0.7) {
             let at = user_actions[pick(rng, u64::try_from(user_actions.len()).unwrap_or(1))].0;
@@ -216,9 +216,9 @@ pub(super) fn changing(rng: &mut Rng) -> UserActions {
     let mut user_actions = mixed(rng);
     for _ in 0..6 {
         let at = rng.between(seconds(5), minutes(350));
-        let (count, label) = (1 + pick(rng, 4), ["gpu", "ubuntu-latest", "linux"][pick(rng, 3)]);
+        let (count, label) = (1 + pick(rng, 4), one_of(rng, &["gpu", "ubuntu-latest", "linux"]));
         let jobs = (0..count).map(|n| job(rng, n, label)).collect();
-        user_actions.push((at, UserAction::Push { repo: REPOS[pick(rng, 3)].to_owned(), jobs }));
+        user_actions.push((at, UserAction::Push { repo: one_of(rng, &REPOS).to_owned(), jobs }));
     }
     user_actions.extend(configurations(rng));
     in_order(user_actions)
@@ -241,12 +241,12 @@ fn classes(rng: &mut Rng) -> Vec<Class> {
         class.name = ClassName("linux-2".to_owned());
     }
     if rng.chance(0.5) {
-        class.limit = Some([3, 6, 12][pick(rng, 3)]);
+        class.limit = Some(one_of(rng, &[3, 6, 12]));
     }
     if rng.chance(0.3) {
-        class.repo_limit = Some([2, 4][pick(rng, 2)]);
+        class.repo_limit = Some(one_of(rng, &[2, 4]));
     }
-    let image = ["ami-1", "ami-2", "ami-3"][pick(rng, 3)];
+    let image = one_of(rng, &["ami-1", "ami-2", "ami-3"]);
     let kept = 1 + pick(rng, 3);
     class.machines.truncate(kept);
     if rng.chance(0.3) {

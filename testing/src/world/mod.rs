@@ -27,12 +27,12 @@ pub enum LaunchAnswer {
     Refuses(fn() -> PortError),
 }
 
-/// A launch that was asked for, whatever its answer was.
+/// A requested launch, whatever its answer was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchCall {
     /// The class of the attempt.
     pub class: ClassName,
-    /// The machine that was asked for.
+    /// The requested machine.
     pub machine: MachineSpec,
 }
 
@@ -57,9 +57,9 @@ pub struct State {
     pub seats: Vec<(ClassName, Seat)>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
-    /// For how long each lease was asked for, in the order of the calls.
+    /// The requested duration of each lease, in the order of the calls.
     pub lease_ttls: Vec<SignedDuration>,
-    /// Another replica holds every lease.
+    /// Whether another replica holds every lease.
     pub led_by_another: bool,
     /// Deliveries that wait to be evaluated, by their keys.
     pub inbox: BTreeMap<String, InboxItem>,
@@ -79,14 +79,14 @@ pub struct State {
     pub instant_machines: bool,
     /// The responses to launches by class; a class that is not listed gets machines.
     pub launch_answers: BTreeMap<ClassName, LaunchAnswer>,
-    /// The launches that were asked for, in order.
+    /// The requested launches, in order.
     pub launches: Vec<LaunchCall>,
     /// The number of launches that the pace still permits; `None`: any number.
     pub room: Option<usize>,
 
     /// The forge's runners.
     pub registrations: Vec<Registration>,
-    /// The token may not list runners.
+    /// Whether the token cannot list runners.
     pub registrations_hidden: bool,
     registered: i64,
     /// The credential that every new registration is given.
@@ -104,7 +104,7 @@ pub struct State {
     pub calls: BTreeMap<&'static str, usize>,
     /// Ports whose every call fails: `store`, `queue`, `compute`, `forge`.
     pub down: BTreeSet<&'static str>,
-    /// So many of the next writes are lost to another writer.
+    /// The number of next writes that fail because another writer came first.
     pub conflicts: usize,
     /// Reading this record panics.
     pub poisoned: Option<RunName>,
@@ -228,12 +228,12 @@ impl TestWorld {
         self.state().events.push((operation, Box::new(event)));
     }
 
-    /// Does something else while the next call of an operation is under way. It may use the ports.
+    /// Runs another action during the next call of an operation. The action may use the ports.
     pub fn during_next(&self, operation: &'static str, interlude: impl FnOnce() + Send + 'static) {
         self.state().interludes.push((operation, Box::new(interlude)));
     }
 
-    /// Lets so many readings of the held record through.
+    /// Lets this many reads of the held record continue.
     pub fn let_through(&self, readings: usize) {
         self.gate.add_permits(readings);
     }

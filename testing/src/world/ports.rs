@@ -1,10 +1,10 @@
 //! The ports of the world. Each call is counted and may be told to fail.
 
-use parking_lot::MutexGuard;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, EndedBy, Job, JobRef, Machine, MachineId, MachineState,
     Registration, Registrations, Run, RunName, Runner, SeatLimits, Secret, Uid,

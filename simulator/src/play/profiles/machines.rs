@@ -4,7 +4,7 @@ use tinqs_ci_reconciler::model::ClassName;
 
 use super::{down, fair};
 use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
-use crate::play::draw::{KEEP, hours, linux, minutes, pick, seconds};
+use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
 use crate::play::user_actions;
 
@@ -39,9 +39,9 @@ impl Profile {
     /// Machines are interrupted before or during their jobs, or are dead on launch.
     pub fn spot() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            interrupted: [0.1, 0.4][pick(rng, 2)],
-            stillborn: [0.0, 0.2][pick(rng, 2)],
-            reply_lost: [0.0, 0.1][pick(rng, 2)],
+            interrupted: one_of(rng, &[0.1, 0.4]),
+            stillborn: one_of(rng, &[0.0, 0.2]),
+            reply_lost: one_of(rng, &[0.0, 0.1]),
             ..FaultProfile::default()
         };
         Self::mixed("spot", faults, 120)
@@ -50,8 +50,8 @@ impl Profile {
     /// Most launches find no capacity, for six hours.
     pub fn cap() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
-            no_capacity: [0.5, 0.8, 0.95][pick(rng, 3)],
-            limit: [0.0, 0.1][pick(rng, 2)],
+            no_capacity: one_of(rng, &[0.5, 0.8, 0.95]),
+            limit: one_of(rng, &[0.0, 0.1]),
             ..FaultProfile::default()
         };
         Self::mixed("cap", faults, 9 * 60)
@@ -91,8 +91,8 @@ impl Profile {
         }
         let faults = |rng: &mut Rng| FaultProfile {
             broken_kind: Some(BROKEN),
-            crash: [0.0, 0.002][pick(rng, 2)],
-            ignores_timer: [0.0, 0.3][pick(rng, 2)],
+            crash: one_of(rng, &[0.0, 0.002]),
+            ignores_timer: one_of(rng, &[0.0, 0.3]),
             ..FaultProfile::default()
         };
         Self { classes, user_actions: user_actions::hopeless, ..Self::mixed("giveup", faults, 60) }
@@ -102,8 +102,8 @@ impl Profile {
     pub fn hide() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             list_lag: seconds(290),
-            reply_lost: [0.0, 0.1][pick(rng, 2)],
-            interrupted: [0.0, 0.1][pick(rng, 2)],
+            reply_lost: one_of(rng, &[0.0, 0.1]),
+            interrupted: one_of(rng, &[0.0, 0.1]),
             ..FaultProfile::default()
         };
         Self::mixed("hide", faults, 90)
@@ -141,8 +141,8 @@ impl Profile {
             vec![FaultPeriod { trouble: OngoingFault::BadImage(BAD_IMAGE), after, lasts: hours(1) }]
         };
         let faults = |rng: &mut Rng| FaultProfile {
-            reply_lost: [0.0, 0.05][pick(rng, 2)],
-            crash: [0.0, 0.001][pick(rng, 2)],
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            crash: one_of(rng, &[0.0, 0.001]),
             wake_doubled: 0.2,
             ..FaultProfile::default()
         };
@@ -172,8 +172,8 @@ impl Profile {
     pub fn twins() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             no_tokens: true,
-            reply_lost: [0.05, 0.25][pick(rng, 2)],
-            crash: [0.0, 0.004][pick(rng, 2)],
+            reply_lost: one_of(rng, &[0.05, 0.25]),
+            crash: one_of(rng, &[0.0, 0.004]),
             wake_doubled: 0.3,
             ..FaultProfile::default()
         };

@@ -170,7 +170,7 @@ async fn a_dropped_wire_leaves_no_process() {
 
 /// Creates a forge with one job and one registration, and a cloud whose machines simulate the
 /// runner.
-async fn pretended(
+async fn simulated_runner(
     outcome: MachineOutcome,
     lives: i64,
 ) -> (Arc<Mutex<Forge>>, i64, Cloud, MachineId) {
@@ -199,7 +199,7 @@ async fn pretended(
 
 #[tokio::test]
 async fn a_simulated_runner_runs_its_job_and_powers_off() {
-    let (forge, job, cloud, id) = pretended(MachineOutcome::default(), 3_600).await;
+    let (forge, job, cloud, id) = simulated_runner(MachineOutcome::default(), 3_600).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
     let forge = forge.lock();
     assert!(forge.job(job).unwrap().status.is_done());
@@ -209,7 +209,7 @@ async fn a_simulated_runner_runs_its_job_and_powers_off() {
 #[tokio::test]
 async fn a_simulated_machine_can_fail() {
     let waits = async |outcome: MachineOutcome, lives| {
-        let (forge, job, cloud, id) = pretended(outcome, lives).await;
+        let (forge, job, cloud, id) = simulated_runner(outcome, lives).await;
         cloud.until(&id.0, "running").await;
         (forge, job, cloud, id)
     };
