@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::model::{Conclusion, decode, encode};
 use tinqs_ci_reconciler::ports::{Expect, Filter, RunStore as _};
 use tinqs_ci_simulator::forge::{Line, Status};
 
-use super::host::{Host, Options};
+use tinqs_ci_test_host::{Host, Options};
 
 /// Returns options with which only an injected fault can cost an attempt: long times, and a forge
 /// that always assigns (before 1.27 an idle runner may stay next to a waiting job).

@@ -11,21 +11,31 @@ use sha2::Sha256;
 use tinqs_ci_simulator::faults::Rng;
 
 use super::clean::{all_done_and_nothing_left, patient, seed};
-use super::host::{Host, Options, SECRET};
+use tinqs_ci_test_host::{Host, Options, SECRET};
 
 /// The first ID of jobs that exist only in webhooks: the forge does not know them, so only an
 /// accepted delivery can create their records.
 const TOLD: i64 = 9_000_000;
 
-impl Host {
+/// What these tests ask of a host.
+trait FullDisk {
     /// Fills the server's disk, or frees it.
+    fn disk(&self, full: bool);
+    /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
+    async fn deliver(&self, job: i64) -> (u16, Option<String>);
+    /// Returns whether the server has a record of a job.
+    async fn has_record(&self, job: i64) -> bool;
+    /// Returns the status of `/readyz`.
+    async fn ready_status(&self) -> u16;
+}
+
+impl FullDisk for Host {
     fn disk(&self, full: bool) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let current = if full { Some(0) } else { None };
         prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
     }
 
-    /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
     async fn deliver(&self, job: i64) -> (u16, Option<String>) {
         let body = json!({
             "action": "queued",
@@ -61,7 +71,7 @@ const KEPT: &str = "labels = [\"linux\"]\nboot_within = \"5m\"\nidle_within = \"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
-    let mut host = Host::new(&Options { class: KEPT, limited_files: true, ..patient() });
+    let mut host = crate::host(&Options { class: KEPT, limited_files: true, ..patient() });
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
     let mut taken = Vec::new();
@@ -109,7 +119,7 @@ async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeatedly_full_disk_loses_no_job() {
     let mut rng = Rng::new(seed());
-    let mut host = Host::new(&Options { limited_files: true, ..patient() });
+    let mut host = crate::host(&Options { limited_files: true, ..patient() });
     host.start().await;
     let mut jobs = Vec::new();
     let mut pause = |most: u64| tokio::time::sleep(Duration::from_millis(rng.below(most)));
@@ -135,7 +145,7 @@ async fn a_repeatedly_full_disk_loses_no_job() {
 /// If the store cannot be opened, the start fails with a hint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_full_disk_fails_with_a_hint() {
-    let mut host = Host::new(&Options { limited_files: true, ..Options::default() });
+    let mut host = crate::host(&Options { limited_files: true, ..Options::default() });
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");
     host.all_done(&jobs, 60).await;
@@ -144,7 +154,7 @@ async fn a_start_on_a_full_disk_fails_with_a_hint() {
     let answer = Command::new("bash")
         .args(["-c", start, env!("CARGO_BIN_EXE_tinqs-ci")])
         .arg(host.dir.path().join("tinqs-ci.toml"))
-        .env("FORGE_TOKEN", super::host::TOKEN)
+        .env("FORGE_TOKEN", tinqs_ci_test_host::TOKEN)
         .env("HOOK_SECRET", SECRET)
         .stdin(Stdio::null())
         .output()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
 
 use super::clean::{all_done_and_nothing_left, patient, seed};
-use super::host::Host;
+use tinqs_ci_test_host::Host;
 
 const LATE: Fault = Fault::Delay(Duration::from_secs(2));
 /// All faults of a request.
@@ -25,7 +25,7 @@ fn mixture(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
 
 /// Pushes jobs four times, under faults until all are done.
 async fn jobs_in(count: usize, faults: Faults) {
-    let mut host = Host::new(&patient());
+    let mut host = crate::host(&patient());
     host.wire.faults(|now| *now = faults);
     host.start().await;
     let mut jobs = Vec::new();

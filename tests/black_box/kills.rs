@@ -5,7 +5,7 @@ use std::time::Duration;
 use tinqs_ci_simulator::faults::Rng;
 
 use super::clean::{all_done_and_nothing_left, number, patient, seed};
-use super::host::Host;
+use tinqs_ci_test_host::Host;
 
 /// The default number of kills; `TINQS_CI_KILLS` changes it, and the number of jobs with it.
 const KILLS: u64 = 50;
@@ -17,7 +17,7 @@ async fn fifty_kills_lose_no_job() {
     let (seed, kills) = (seed(), number("TINQS_CI_KILLS").unwrap_or(KILLS));
     let mut rng = Rng::new(seed);
     let total = usize::try_from(kills * 4 / 5).expect("a number of jobs");
-    let mut host = Host::new(&patient());
+    let mut host = crate::host(&patient());
     let (mut jobs, mut killed) = (Vec::new(), 0);
     while killed < kills {
         host.spawn();

@@ -3,7 +3,6 @@
 mod clean;
 mod disk;
 mod faults;
-mod host;
 mod kills;
 mod push;
 
@@ -13,14 +12,19 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::Status;
 
-use host::{Host, Options, signal};
+use tinqs_ci_test_host::{Host, Options, signal};
+
+/// Returns a host for the program under test.
+fn host(options: &Options) -> Host {
+    Host::new(env!("CARGO_BIN_EXE_tinqs-ci"), options)
+}
 
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 
 /// Only the record of a finished job is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_becomes_a_finished_job() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "echo hello from $TINQS_CI_MACHINE");
     host.all_done(&jobs, 90).await;
@@ -37,7 +41,7 @@ async fn a_push_becomes_a_finished_job() {
 /// Without webhooks, the job list alone causes the launch.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_served_without_webhooks() {
-    let mut host = Host::new(&Options { hook: false, ..Options::default() });
+    let mut host = host(&Options { hook: false, ..Options::default() });
     host.start().await;
     let jobs = host.push(2, &["linux"], "true");
     host.all_done(&jobs, 90).await;
@@ -48,7 +52,7 @@ async fn jobs_are_served_without_webhooks() {
 /// Twenty simultaneous jobs get twenty machines, in any assignment.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_jobs_get_twenty_machines() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     let jobs = host.push(20, &["linux"], "sleep 0.5");
     host.all_done(&jobs, 90).await;
@@ -61,7 +65,7 @@ async fn twenty_jobs_get_twenty_machines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unserved_label_gets_no_machine() {
     let class = "labels = [\"*\"]\nidle_within = \"4s\"";
-    let mut host = Host::new(&Options { class, ..Options::default() });
+    let mut host = host(&Options { class, ..Options::default() });
     host.start().await;
     let forbidden = host.push(1, &["host"], "true");
     let served = host.push(1, &["anything"], "true");
@@ -76,7 +80,7 @@ async fn an_unserved_label_gets_no_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_killed_mid_job_fails_the_job() {
     let zombie_after = SignedDuration::from_secs(3);
-    let mut host = Host::new(&Options { zombie_after, ..Options::default() });
+    let mut host = host(&Options { zombie_after, ..Options::default() });
     host.start().await;
     let jobs = host.push(1, &["linux"], "sleep 60");
     host.until("the job runs", 30, async |host| host.status(jobs[0]) == Status::Running).await;
@@ -92,7 +96,7 @@ async fn a_runner_killed_mid_job_fails_the_job() {
 /// The forge is down for ten seconds, then all jobs get done.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_survive_an_outage_of_the_forge() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
     host.wire.faults(|faults| faults.down = true);
@@ -109,7 +113,7 @@ async fn jobs_survive_an_outage_of_the_forge() {
 /// A job is canceled while its machine boots: the machine ends by itself, and nothing is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_canceled_during_boot_leaves_nothing() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     host.forge().config.mute_until = Some(Timestamp::now() + SignedDuration::from_secs(3600));
     let jobs = host.push(1, &["linux"], "true");
@@ -126,7 +130,7 @@ async fn a_job_canceled_during_boot_leaves_nothing() {
 /// A machine may take the other job: two machines do both jobs.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_machines_serve_two_jobs_in_any_order() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     // The second job waits before the first machine is up, so that machine may take either.
     let first = host.push(1, &["linux"], "sleep 2");
@@ -140,7 +144,7 @@ async fn two_machines_serve_two_jobs_in_any_order() {
 /// Machines continue after SIGTERM of the controller, and a new controller finds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_outlive_the_controller() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     host.start().await;
     let jobs = host.push(3, &["linux"], "sleep 4");
     host.until("the jobs run", 30, async |host| {

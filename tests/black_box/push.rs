@@ -7,7 +7,7 @@ use serde_json::Value;
 use tinqs_ci_simulator::forge::{JobSpec, PullRequest, Push, Status};
 
 use crate::SUCCESS;
-use crate::host::{Host, Options};
+use tinqs_ci_test_host::{Host, Options};
 
 const REPO: &str = "acme/widget";
 const MAIN: &str = "refs/heads/main";
@@ -55,7 +55,7 @@ fn job(name: &str, script: &str, needs: &[usize]) -> JobSpec {
 
 /// Starts a host whose repository already contains this workflow.
 async fn host_with(workflow: &str) -> Host {
-    let mut host = Host::new(&options());
+    let mut host = crate::host(&options());
     {
         let mut forge = host.forge();
         let changes = [(FILE, Some(workflow)), ("README.md", Some("hello"))];
@@ -256,7 +256,7 @@ async fn explain_says_why_a_push_started_a_machine_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_shows_the_state_of_a_job() {
-    let mut host = Host::new(&Options::default());
+    let mut host = crate::host(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");
     host.all_done(&jobs, 60).await;

@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-simulator", &["tinqs-ci-reconciler"], &["tinqs-ci-test-runner"]),
     ("tinqs-ci-mutants", &[], &["tinqs-ci-reconciler", "tinqs-ci-simulator"]),
     ("tinqs-ci-test-runner", &[], &[]),
+    ("tinqs-ci-test-host", &["tinqs-ci-simulator", "tinqs-ci-test-runner"], &[]),
     (
         "tinqs-ci",
         &[
@@ -34,7 +35,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "tinqs-ci-simulator",
             "tinqs-ci-workflow",
         ],
-        &["tinqs-ci-test-runner", "tinqs-ci-testing"],
+        &["tinqs-ci-test-host", "tinqs-ci-test-runner", "tinqs-ci-testing"],
     ),
     (
         "tinqs-ci-aws-tests",

@@ -1,10 +1,10 @@
-//! One host: the real binary, a forge on loopback, and a runner in PATH.
+//! One host for black-box tests: the real binary, a forge on loopback, and a runner in PATH.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,35 +15,39 @@ use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 /// The webhook secret of all hosts.
-pub(crate) const SECRET: &str = "black-box-webhook-secret";
+pub const SECRET: &str = "black-box-webhook-secret";
 /// The API token of the forge.
-pub(crate) const TOKEN: &str = "black-box-api-token";
+pub const TOKEN: &str = "black-box-api-token";
 
 /// A host, whose processes are killed on drop.
-pub(crate) struct Host {
-    pub(crate) dir: tempfile::TempDir,
-    pub(crate) forge: Arc<Mutex<Forge>>,
-    pub(crate) wire: Wire,
+pub struct Host {
+    /// The directory of everything that belongs to the host.
+    pub dir: tempfile::TempDir,
+    forge: Arc<Mutex<Forge>>,
+    /// The forge on loopback.
+    pub wire: Wire,
+    program: PathBuf,
     port: u16,
     limited_files: bool,
     server: Option<Child>,
-    pub(crate) http: reqwest::Client,
+    /// A client for the server's API.
+    pub http: reqwest::Client,
 }
 
 /// Options of a host.
-pub(crate) struct Options {
+pub struct Options {
     /// The server line of the forge.
-    pub(crate) line: Line,
+    pub line: Line,
     /// Lines of the class in addition to its name.
-    pub(crate) class: &'static str,
+    pub class: &'static str,
     /// Whether the hook is installed.
-    pub(crate) hook: bool,
+    pub hook: bool,
     /// `forge.demand`; with `push`, the hook delivers only pushes.
-    pub(crate) demand: &'static str,
+    pub demand: &'static str,
     /// Time without a report after which a running task fails.
-    pub(crate) zombie_after: SignedDuration,
+    pub zombie_after: SignedDuration,
     /// Whether the server ignores the signal of a file size limit, for tests with a full disk.
-    pub(crate) limited_files: bool,
+    pub limited_files: bool,
 }
 
 impl Default for Options {
@@ -60,9 +64,12 @@ impl Default for Options {
 }
 
 impl Host {
-    /// Starts a forge with the repository `acme/widget` and configures a server without starting
-    /// it.
-    pub(crate) fn new(options: &Options) -> Self {
+    /// Starts a forge with the repository `acme/widget` and configures a server of this program
+    /// (`tinqs-ci`) without starting it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn new(program: impl Into<PathBuf>, options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut forge = Forge::new(Config {
             line: options.line,
@@ -90,7 +97,8 @@ impl Host {
         let limited_files = options.limited_files;
         // The server may close a kept connection just when the client reuses it.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
-        let host = Self { dir, forge, wire, port, limited_files, server: None, http };
+        let program = program.into();
+        let host = Self { dir, forge, wire, program, port, limited_files, server: None, http };
         host.configure(options.class, options.demand);
         host.install_runner();
         host
@@ -117,18 +125,19 @@ impl Host {
             .expect("the runner");
     }
 
-    pub(crate) fn forge(&self) -> MutexGuard<'_, Forge> {
+    /// Returns the simulated forge.
+    pub fn forge(&self) -> MutexGuard<'_, Forge> {
         self.forge.lock()
     }
 
     /// Starts `tinqs-ci serve` and waits until it is ready.
-    pub(crate) async fn start(&mut self) {
+    pub async fn start(&mut self) {
         self.spawn();
         self.ready().await;
     }
 
     /// Waits until the server is ready.
-    pub(crate) async fn ready(&self) {
+    pub async fn ready(&self) {
         let url = self.url("/readyz");
         self.until("the server is ready", 60, async |host| {
             host.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
@@ -137,19 +146,14 @@ impl Host {
     }
 
     /// Starts `tinqs-ci serve` without waiting.
-    pub(crate) fn spawn(&mut self) {
+    pub fn spawn(&mut self) {
         assert!(self.server.is_none(), "one server at a time");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"));
+        let mut command = Command::new(&self.program);
         if self.limited_files {
             command = Command::new("bash");
             // An ignored signal stays ignored after `exec`.
-            command.args([
-                "-c",
-                "trap '' XFSZ; exec \"$@\"",
-                "bash",
-                env!("CARGO_BIN_EXE_tinqs-ci"),
-            ]);
+            command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bash"]).arg(&self.program);
         }
         let child = command
             .args(["serve", "--config"])
@@ -168,28 +172,46 @@ impl Host {
         self.server = Some(child);
     }
 
+    /// Runs a command of the program against the server, as a person without a terminal does.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.dir.path())
+            .env("TINQS_CI_URL", self.url(""))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command starts")
+    }
+
     /// Returns the server's process ID.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("a server").id()
     }
 
-    pub(crate) fn log(&self) -> PathBuf {
+    /// Returns the path of the server's log.
+    pub fn log(&self) -> PathBuf {
         self.dir.path().join("server.log")
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// Returns the URL of a path of the server.
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// Kills the server with SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut child = self.server.take().expect("a server to kill");
         child.kill().expect("SIGKILL");
         child.wait().expect("the server's end");
     }
 
     /// Sends SIGTERM. The server must exit successfully within 10 s.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let mut child = self.server.take().expect("a server to stop");
         signal(child.id(), rustix::process::Signal::TERM);
         let end = Instant::now() + Duration::from_secs(10);
@@ -212,7 +234,7 @@ impl Host {
     }
 
     /// Waits until `condition` holds. Panics with the end of the log.
-    pub(crate) async fn until(
+    pub async fn until(
         &self,
         what: &str,
         seconds: u64,
@@ -245,7 +267,7 @@ impl Host {
     }
 
     /// Pushes jobs to `acme/widget` that each run `script`. Returns their IDs.
-    pub(crate) fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
+    pub fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
         let jobs: Vec<JobSpec> = (0..count)
             .map(|n| JobSpec {
                 script: Some(script.to_owned()),
@@ -256,23 +278,28 @@ impl Host {
     }
 
     /// Pushes jobs that each write their machine into the ledger, then run `script`.
-    pub(crate) fn push_told(&self, count: usize, script: &str) -> Vec<i64> {
+    pub fn push_told(&self, count: usize, script: &str) -> Vec<i64> {
         let ledger = self.dir.path().join("ledger");
         let told = format!("echo \"$TINQS_CI_MACHINE\" >>'{}'\n{script}", ledger.display());
         self.push(count, &["linux"], &told)
     }
 
     /// Returns the machine of each started job of [`Host::push_told`].
-    pub(crate) fn ledger(&self) -> Vec<String> {
+    pub fn ledger(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join("ledger")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    pub(crate) fn status(&self, job: i64) -> Status {
+    /// Returns the status of a job at the forge.
+    ///
+    /// # Panics
+    /// If there is no such job.
+    pub fn status(&self, job: i64) -> Status {
         self.forge().job(job).expect("a job that was pushed").status
     }
 
-    pub(crate) async fn all_done(&self, jobs: &[i64], seconds: u64) {
+    /// Waits until these jobs are done.
+    pub async fn all_done(&self, jobs: &[i64], seconds: u64) {
         let jobs = jobs.to_vec();
         self.until("every job is done", seconds, async |host| {
             jobs.iter().all(|job| host.status(*job).is_done())
@@ -281,7 +308,7 @@ impl Host {
     }
 
     /// Waits until no machine, registration or open run is left.
-    pub(crate) async fn settles(&self, seconds: u64) {
+    pub async fn settles(&self, seconds: u64) {
         self.rests(seconds).await;
         self.until("registrations are gone", seconds, async |host| {
             host.forge().runners().count() == 0
@@ -290,7 +317,7 @@ impl Host {
     }
 
     /// Waits until no machine runs and no run is open.
-    pub(crate) async fn rests(&self, seconds: u64) {
+    pub async fn rests(&self, seconds: u64) {
         self.until("machines and open runs are gone", seconds, async |host| {
             host.processes().is_empty() && host.open_runs().await == 0
         })
@@ -303,19 +330,23 @@ impl Host {
         items.iter().filter(|run| run["status"]["phase"] != "Finished").count()
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Value {
+    /// Returns the JSON answer of a path of the server.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(self.url(path)).send().await.expect("an answer");
         answer.json().await.expect("JSON")
     }
 
     /// Returns the tokens of all machines that ever started, from their directories.
-    pub(crate) fn machines_ever(&self) -> BTreeSet<String> {
+    pub fn machines_ever(&self) -> BTreeSet<String> {
         let begun = |name: &String| self.machine(name).join("started").exists();
         self.directories().into_iter().filter(begun).collect()
     }
 
     /// Returns the directories of machines, including those of interrupted launches.
-    pub(crate) fn directories(&self) -> BTreeSet<String> {
+    pub fn directories(&self) -> BTreeSet<String> {
         let machines = fs::read_dir(self.dir.path().join("machines"));
         let names = machines.into_iter().flatten().flatten();
         names
@@ -325,7 +356,7 @@ impl Host {
     }
 
     /// Returns the entries of the directory of machines, two levels deep.
-    pub(crate) fn left(&self) -> Vec<PathBuf> {
+    pub fn left(&self) -> Vec<PathBuf> {
         let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
         let machines = entries(&self.dir.path().join("machines")).map(|entry| entry.path());
         machines
@@ -337,12 +368,12 @@ impl Host {
     }
 
     /// Returns the directory of a machine.
-    pub(crate) fn machine(&self, token: &str) -> PathBuf {
+    pub fn machine(&self, token: &str) -> PathBuf {
         self.dir.path().join("machines").join(token)
     }
 
     /// Returns the IDs of this host's machine processes, recognized by their marker and home.
-    pub(crate) fn processes(&self) -> Vec<u32> {
+    pub fn processes(&self) -> Vec<u32> {
         let home = format!("HOME={}", self.dir.path().join("machines").display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -363,7 +394,7 @@ impl Host {
     }
 
     /// Asserts that the log contains no secret.
-    pub(crate) fn assert_no_secret_told(&self) {
+    pub fn assert_no_secret_told(&self) {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         for secret in [SECRET, TOKEN] {
             assert!(!log.contains(secret), "the log contains a secret");
@@ -396,7 +427,7 @@ impl Drop for Host {
 }
 
 /// Sends a signal to a process of this test or of its machines.
-pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // The process may have exited in the meantime.
