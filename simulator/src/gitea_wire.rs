@@ -113,6 +113,7 @@ struct Shared {
 
 /// Mutable state. Its lock is held briefly, never across an await.
 struct State {
+    tokens: Vec<ApiToken>,
     faults: Faults,
     counters: Counters,
     webhook_delay: Duration,
@@ -170,6 +171,7 @@ impl Wire {
             hook.id = id;
         }
         let state = State {
+            tokens: options.tokens.clone(),
             faults: Faults::default(),
             counters: Counters::default(),
             webhook_delay: options.webhook_delay,
@@ -238,6 +240,11 @@ impl Wire {
     /// Locks the forge behind the wire, to push, cancel and rerun.
     pub fn forge(&self) -> MutexGuard<'_, Forge> {
         self.shared.forge()
+    }
+
+    /// Replaces the accepted tokens, as when one is revoked or created.
+    pub fn tokens(&self, tokens: Vec<ApiToken>) {
+        self.shared.state().tokens = tokens;
     }
 
     /// Changes the faults from now on.
