@@ -117,8 +117,29 @@ impl Host {
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
+    /// Changes the configuration file.
+    ///
+    /// # Panics
+    /// If it cannot be read or written.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let file = self.dir.path().join("tinqs-ci.toml");
+        let text = fs::read_to_string(&file).expect("the configuration");
+        fs::write(file, change(text)).expect("the configuration is written");
+    }
+
+    /// Removes the runner from PATH.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn remove_runner(&self) {
+        fs::remove_file(self.dir.path().join("bin/gitea-runner")).expect("a runner");
+    }
+
     /// Puts the test runner into PATH under the real runner's name.
-    fn install_runner(&self) {
+    ///
+    /// # Panics
+    /// If there is one already.
+    pub fn install_runner(&self) {
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).expect("a directory for the runner");
         std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))

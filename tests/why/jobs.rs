@@ -1,0 +1,166 @@
+//! Situations of one job.
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::Signal;
+use tinqs_ci_reconciler::model::Conclusion;
+use tinqs_ci_simulator::forge::{JobSpec, Status};
+use tinqs_ci_test_host::{Host, Options, signal};
+
+use crate::{CLASS, all_is_well, host, no_longer_says, printed, says};
+
+async fn running(host: &Host, job: i64) {
+    host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_class_serves_the_labels() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux", "gpu"], "true")[0];
+    let name = job.to_string();
+    let told = says(&host, &["why", &name], &["NoClass", "gpu", "[[class]]"]).await;
+    assert!(told.text.contains("linux"), "the nearest class is named: {}", told.text);
+    says(&host, &["get", "runs"], &[&format!("job-{job}"), "NoClass"]).await;
+    let status = says(&host, &["status"], &["NoClass", "gpu"]).await;
+    assert_eq!(status.code, Some(1), "somebody must act: {}", status.text);
+    host.forge().cancel(Timestamp::now(), job);
+    no_longer_says(&host, &["status"], &["NoClass"]).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_is_at_its_limit() {
+    let class = "labels = [\"linux\"]\nlimit = 1\nboot_within = \"20s\"\nidle_within = \"4s\"";
+    let mut host = host(&Options { class, ..Options::default() });
+    host.start().await;
+    let jobs = host.push(2, &["linux"], "sleep 4");
+    says(&host, &["why"], &["AtLimit", "limit"]).await;
+    host.all_done(&jobs, 90).await;
+    no_longer_says(&host, &["why"], &["AtLimit"]).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_for_its_needs() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let first = JobSpec { script: Some("sleep 3".into()), ..JobSpec::new("build", &["linux"]) };
+    let second = JobSpec {
+        script: Some("true".into()),
+        needs: vec![0],
+        ..JobSpec::new("test", &["linux"])
+    };
+    let jobs = host.forge().push(Timestamp::now(), "acme/widget", &[first, second]);
+    let name = jobs[1].to_string();
+    says(&host, &["why", &name], &["locked", "needs"]).await;
+    host.all_done(&jobs, 90).await;
+    says(&host, &["why", &name], &["ucceeded"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_job_says_since_when() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 6")[0];
+    let name = format!("job-{job}");
+    running(&host, job).await;
+    says(&host, &["why", &name], &["unning", "linux"]).await;
+    host.all_done(&[job], 60).await;
+    says(&host, &["why", &name], &["ucceeded"]).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_cancelled_while_it_runs() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 30")[0];
+    running(&host, job).await;
+    host.forge().cancel(Timestamp::now(), job);
+    says(&host, &["why", &job.to_string()], &["ancelled"]).await;
+    host.settles(90).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_of_a_running_job_is_killed() {
+    let zombie_after = SignedDuration::from_secs(8);
+    let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 60")[0];
+    let name = job.to_string();
+    running(&host, job).await;
+    for pid in host.processes() {
+        signal(pid, Signal::KILL);
+    }
+    says(&host, &["why", &name], &["MachineLost", "e-run"]).await;
+    host.all_done(&[job], 60).await;
+    assert_eq!(host.status(job), Status::Done(Conclusion::Failure));
+    host.settles(90).await;
+    let run = host.get(&format!("/v1/runs/job-{job}")).await;
+    assert_eq!(run["status"]["outcome"], "MachineLost", "{run}");
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlasts_max_age() {
+    let class = "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
+    let zombie_after = SignedDuration::from_secs(8);
+    let mut host = host(&Options { class, zombie_after, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 600")[0];
+    host.all_done(&[job], 120).await;
+    host.settles(90).await;
+    let run = host.get(&format!("/v1/runs/job-{job}")).await;
+    assert_eq!(run["status"]["outcome"], "MaxAge", "{run}");
+    says(&host, &["why", &job.to_string()], &["max_age", "linux"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_controller_tells_the_same_story() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 8")[0];
+    let name = job.to_string();
+    running(&host, job).await;
+    says(&host, &["why", &name], &["unning"]).await;
+    host.kill();
+    let down = printed(&host, &["why", &name]).await;
+    assert_eq!(down.code, Some(4), "the server is down: {}", down.text);
+    host.start().await;
+    says(&host, &["why", &name], &["unning"]).await;
+    host.all_done(&[job], 60).await;
+    says(&host, &["why", &name], &["ucceeded"]).await;
+    assert_eq!(host.machines_ever().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runner_is_missing() {
+    let class = "labels = [\"linux\"]\nboot_within = \"5s\"\nidle_within = \"4s\"";
+    let mut host = host(&Options { class, ..Options::default() });
+    host.remove_runner();
+    host.start().await;
+    let job = host.push(1, &["linux"], "true")[0];
+    let name = job.to_string();
+    says(&host, &["why", &name], &["BackingOff"]).await;
+    host.install_runner();
+    host.all_done(&[job], 120).await;
+    says(&host, &["why", &name], &["ucceeded"]).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_is_run_again() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 2")[0];
+    running(&host, job).await;
+    host.forge().cancel(Timestamp::now(), job);
+    says(&host, &["why", &job.to_string()], &["ancelled"]).await;
+    let again = host.forge().rerun(Timestamp::now(), job);
+    let told = says(&host, &["why", &again.to_string()], &[]).await;
+    assert!(!told.text.contains("MachineReassigned"), "{}", told.text);
+    host.all_done(&[again], 90).await;
+    says(&host, &["why", &again.to_string()], &["ucceeded"]).await;
+    all_is_well(&host).await;
+}

@@ -1,0 +1,75 @@
+//! Situations that an operator meets, on a real server and a forge on loopback: each has its reason
+//! and its remedy in `status` and `why`, and both vanish with the cause.
+
+mod jobs;
+mod sides;
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use tinqs_ci_test_host::{Host, Options};
+
+/// Returns a host for the program under test.
+fn host(options: &Options) -> Host {
+    Host::new(env!("CARGO_BIN_EXE_tinqs-ci"), options)
+}
+
+/// A class that ends its machines soon.
+const CLASS: &str = "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"";
+
+/// The time within which a reason must appear or vanish: polls and reconciles take seconds.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What a command printed, and its exit code.
+struct Printed {
+    code: Option<i32>,
+    text: String,
+}
+
+/// Runs a command against the server without blocking its forge, which lives in this process.
+async fn printed(host: &Host, arguments: &[&str]) -> Printed {
+    let Output { status, stdout, stderr } = tokio::task::block_in_place(|| host.run(arguments));
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    Printed { code: status.code(), text }
+}
+
+/// Waits until a command prints all of these texts, and returns what it printed.
+async fn says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
+    let has_all = |text: &str| texts.iter().all(|wanted| text.contains(wanted));
+    wait(host, arguments, &format!("prints {texts:?}"), |printed| has_all(&printed.text)).await
+}
+
+/// Waits until a command prints none of these texts, and returns what it printed.
+async fn no_longer_says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
+    let has_none = |text: &str| texts.iter().all(|wanted| !text.contains(wanted));
+    wait(host, arguments, &format!("prints none of {texts:?}"), |printed| has_none(&printed.text))
+        .await
+}
+
+/// Waits until `status` finds everything well.
+async fn all_is_well(host: &Host) {
+    wait(host, &["status"], "exits with 0", |printed| printed.code == Some(0)).await;
+}
+
+async fn wait(
+    host: &Host,
+    arguments: &[&str],
+    what: &str,
+    condition: impl Fn(&Printed) -> bool,
+) -> Printed {
+    let end = Instant::now() + SOON;
+    loop {
+        let printed = printed(host, arguments).await;
+        if condition(&printed) {
+            return printed;
+        }
+        assert!(
+            Instant::now() < end,
+            "`tinqs-ci {}` never {what}; it exits with {:?} and prints:\n{}",
+            arguments.join(" "),
+            printed.code,
+            printed.text
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
