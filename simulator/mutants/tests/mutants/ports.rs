@@ -30,8 +30,12 @@ pub(crate) struct Reconcile {
     name: RunName,
     began_at: Mutex<Option<Timestamp>>,
     /// The first answer to a read of its record.
-    record: Mutex<Option<Option<Run>>>,
+    record: Mutex<Option<ReadRecord>>,
 }
+
+/// The answer to a read of a record.
+#[derive(Clone)]
+struct ReadRecord(Option<Run>);
 
 impl Reconcile {
     pub(crate) fn of(name: &RunName) -> Self {
@@ -39,7 +43,7 @@ impl Reconcile {
     }
 
     /// Returns the first answer to a read of this record, if the reconcile of its run has read it.
-    fn first_answer(name: &RunName) -> Option<Option<Run>> {
+    fn first_answer(name: &RunName) -> Option<ReadRecord> {
         let of_run = |reconcile: &Self| {
             if reconcile.name == *name { reconcile.record.lock().clone() } else { None }
         };
@@ -51,7 +55,7 @@ impl Reconcile {
         // Polls and sweeps read records outside of any reconcile.
         let _ = RECONCILE.try_with(|reconcile| {
             if reconcile.name == *name {
-                reconcile.record.lock().replace(run.cloned());
+                reconcile.record.lock().replace(ReadRecord(run.cloned()));
             }
         });
     }

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
 
-use super::{ChangedPorts, Reconcile};
+use super::{ChangedPorts, ReadRecord, Reconcile};
 use crate::mutant::Mutant;
 
 impl ChangedPorts {
@@ -47,7 +47,7 @@ impl ChangedPorts {
 impl RunStore for ChangedPorts {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
         let once = self.has(Mutant::RecordReadOnce);
-        if once && let Some(first) = Reconcile::first_answer(name) {
+        if once && let Some(ReadRecord(first)) = Reconcile::first_answer(name) {
             return Ok(first);
         }
         let mut run = self.ports.store.get(name).await?;
