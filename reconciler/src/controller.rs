@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::model::Observation;
+use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
 
@@ -26,12 +28,19 @@ pub struct Controller {
     ports: Ports,
     settings: RwLock<Arc<Settings>>,
     cache: Cache,
+    plan: fn(&Observation) -> Plan,
 }
 
 impl Controller {
     /// Creates a controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        Self { ports, settings: RwLock::new(Arc::new(settings)), cache: Cache::default() }
+        let settings = RwLock::new(Arc::new(settings));
+        Self { ports, settings, cache: Cache::default(), plan: plan::plan }
+    }
+
+    /// Replaces the decision: tests show with wrong ones that the simulation's laws detect them.
+    pub fn deciding_by(self, plan: fn(&Observation) -> Plan) -> Self {
+        Self { plan, ..self }
     }
 
     /// Returns the ports.

@@ -8,7 +8,6 @@
 
 pub mod controller;
 pub mod model;
-pub mod mutant;
 pub mod plan;
 pub mod ports;
 pub mod text;

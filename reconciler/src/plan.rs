@@ -8,8 +8,6 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
-#[cfg(feature = "mutants")]
-pub(crate) mod mutations;
 mod push;
 pub mod record;
 mod rules;

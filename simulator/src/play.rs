@@ -11,8 +11,10 @@ mod profiles;
 mod replica;
 mod scramble;
 mod user_actions;
+mod variant;
 
 pub use draw::linux;
-pub use drive::{chronicle, run, run_scheduled};
+pub use drive::{chronicle, run, run_scheduled, run_variant};
 pub use outcome::Outcome;
 pub use profile::{Profile, UserAction};
+pub use variant::Variant;

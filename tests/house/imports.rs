@@ -12,14 +12,7 @@ use super::tree::{files, has_extension, read, sources};
 const LAYERS: &[Layers<'_>] = &[
     Layers {
         source: "reconciler/src",
-        modules: &[
-            &["text", "mutant"],
-            &["model"],
-            &["ports"],
-            &["plan"],
-            &["views"],
-            &["controller"],
-        ],
+        modules: &[&["text"], &["model"], &["ports"], &["plan"], &["views"], &["controller"]],
         later: &["views"],
     },
     Layers {

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::{AttemptId, ClassName, OpenBreaker, Refusal, RunName};
-use crate::mutant::{self, Mutant};
 use crate::plan::times::{BREAKER_RETRIES_AFTER, after};
 use crate::ports::Clock;
 
@@ -93,11 +92,7 @@ impl Breaker {
 impl Open {
     /// Returns why no attempt may try now.
     fn shut(&self, now: Timestamp) -> Option<OpenBreaker> {
-        let mut breaker = self.breaker.clone();
-        if mutant::on(Mutant::BreakerNeverCloses) {
-            breaker.until = after(now, BREAKER_RETRIES_AFTER);
-        }
-        (breaker.until > now).then_some(breaker)
+        (self.breaker.until > now).then(|| self.breaker.clone())
     }
 }
 
@@ -192,9 +187,6 @@ impl Breakers {
         message: String,
         now: Timestamp,
     ) -> Option<OpenBreaker> {
-        if mutant::on(Mutant::NoBreaker) {
-            return None;
-        }
         let until = after(now, BREAKER_RETRIES_AFTER);
         let breaker = self.of(class);
         let mut state = breaker.state();

@@ -11,7 +11,6 @@ use crate::model::{
     Observation, ObservedClass, Outcome, PastAttempt, Phase, Registration, Registrations, Run,
     RunName, serving,
 };
-use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
 use crate::plan::times::older;
 use crate::ports::{ErrorKind, PortError};
@@ -29,7 +28,7 @@ impl Controller {
         for _ in 0..READINGS {
             let run = self.ports.store.get(name).await?;
             let seen = self.read(name, run, now).await?;
-            if !seen.needs_second_reading() || mutant::on(Mutant::RecordReadOnce) {
+            if !seen.needs_second_reading() {
                 return Ok(seen);
             }
             let second = self.ports.store.get(name).await?;
@@ -216,11 +215,7 @@ impl Controller {
         wanted.dedup_by_key(|(id, _)| *id);
         let mut found = Vec::new();
         for (id, attempt_id) in wanted {
-            let row = if mutant::on(Mutant::UnlistedRegistrationMissing) {
-                None
-            } else {
-                self.ports.forge.registration(id).await?
-            };
+            let row = self.ports.forge.registration(id).await?;
             // Another run's registration with that ID (a forge restored from a backup reuses IDs)
             // says nothing about this attempt, and must not be retired.
             found.push(match row.filter(|row| row.attempt_id == attempt_id) {

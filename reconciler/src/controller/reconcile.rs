@@ -11,8 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::breaker::LaunchPermit;
 use super::{ActionKind, Controller, Effect, Event, ReconcileOutcome, Report};
 use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Status};
-use crate::mutant::{self, Mutant};
-use crate::plan::{self, Action, Plan, Rule, record};
+use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
 /// After this time the rest of a reconcile is dropped, so that no effect lands late.
@@ -116,7 +115,7 @@ impl Reconcile<'_> {
     async fn go(&mut self) -> Result<(), Stop> {
         let machines = self.seen.class.as_ref().map_or(0, |observed| observed.class.machines.len());
         for _ in 0..ROUNDS + 2 * machines {
-            let plan = plan::plan(&self.seen);
+            let plan = (self.controller.plan)(&self.seen);
             if !self.round(plan).await? {
                 break;
             }
@@ -154,11 +153,7 @@ impl Reconcile<'_> {
                 }
                 return Ok(true);
             }
-            let attempt_id = prepare.attempt_id.clone();
             more = self.prepare(prepare).await?;
-            if more && mutant::on(Mutant::LaunchBeforeRecord) {
-                self.launch(attempt_id, 0).await?;
-            }
         }
         self.put(rule).await?;
         if rule == Rule::NextPlacement {
@@ -174,7 +169,7 @@ impl Reconcile<'_> {
 
     fn now_in_time(&self) -> Result<Timestamp, Stop> {
         let now = self.controller.ports.clock.now();
-        let late = now > self.seen.now + RECONCILE_ENDS_AFTER && !mutant::on(Mutant::LateEffects);
+        let late = now > self.seen.now + RECONCILE_ENDS_AFTER;
         if late { Err(Stop::Late) } else { Ok(now) }
     }
 

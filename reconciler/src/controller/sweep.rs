@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport};
 use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, Times, serving};
-use crate::mutant::{self, Mutant};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
@@ -115,13 +114,7 @@ impl Controller {
             .collect();
         names.sort();
         names.dedup();
-        if mutant::on(Mutant::SweepIgnoresOrphans) {
-            names.retain(|name| open.iter().any(|run| run.name == *name));
-        }
         for name in names {
-            if mutant::on(Mutant::FinishedNotWoken) && self.is_finished(&name).await {
-                continue;
-            }
             self.wake(&name, now, &mut report).await;
         }
         self.audit(now, &mut report).await;
@@ -129,11 +122,6 @@ impl Controller {
             self.cache.found_nothing_left(now);
         }
         report
-    }
-
-    async fn is_finished(&self, name: &RunName) -> bool {
-        let run = self.ports.store.get(name).await;
-        run.is_ok_and(|run| run.is_some_and(|run| !run.is_open()))
     }
 
     /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
@@ -213,12 +201,6 @@ impl Controller {
 
     /// Returns whether a run is due. The cached due wins: one that merely moves is not written.
     fn is_due(&self, run: &OpenRun, now: Timestamp) -> bool {
-        if mutant::on(match run.phase {
-            Phase::Finished => Mutant::FinishedNotWoken,
-            Phase::Waiting | Phase::Starting | Phase::Running => Mutant::SweepIgnoresDue,
-        }) {
-            return false;
-        }
         if self.cache.launch_queue.holds(&run.name, now) {
             return false;
         }
@@ -270,8 +252,7 @@ impl Controller {
                 }
             }
             Some(run) => {
-                let given_up = run.status.outcome == Some(Outcome::GaveUp)
-                    && !mutant::on(Mutant::GaveUpReopened);
+                let given_up = run.status.outcome == Some(Outcome::GaveUp);
                 let again = !run.is_open() && !given_up && run.deleted_at.is_none();
                 if again {
                     self.wake(name, now, report).await;

@@ -13,7 +13,6 @@ use crate::model::{
     Attempt, Cause, End, Ended, MachineSpec, ObservedClass, OpenBreaker, Phase, Placement, Reason,
     Refusal, SeatLimits,
 };
-use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
     /// Rules 10 to 12: the current attempt.
@@ -49,10 +48,7 @@ impl<'a> Decision<'a> {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Rule::Unseen);
                 }
-                (Some(answer), _)
-                    if !older(now, answer.at, VISIBLE_WITHIN)
-                        && !mutant::on(Mutant::UnlistedMachineGone) =>
-                {
+                (Some(answer), _) if !older(now, answer.at, VISIBLE_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Rule::Unseen);
                 }
@@ -131,7 +127,7 @@ impl<'a> Decision<'a> {
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);
             let expected = self.now() < until && !self.seen.no_replacement;
-            if expected || mutant::on(Mutant::DisplacedWaits) {
+            if expected {
                 self.waiting(
                     Reason::MachineReassigned,
                     "another job took this run's machine; it waits for the machine of that job"
@@ -167,8 +163,7 @@ impl<'a> Decision<'a> {
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
         // Recorded by this reconcile: nobody else has requested it, and its window is open.
         let recorded_here = self.is_recorded_here(attempt);
-        let definitive =
-            recorded_here && !current.asked_again || mutant::on(Mutant::RefusalDefinitive);
+        let definitive = recorded_here && !current.asked_again;
         if !refused
             || !definitive
             || self.attempt_state.consumed
@@ -224,10 +219,9 @@ impl<'a> Decision<'a> {
     /// Rules 16 and 17. The attempt is recorded once its registration is known.
     fn next_attempt(mut self, observed: &ObservedClass) -> Plan {
         let attempt_id = self.run.attempt_id(self.status.next);
-        let seated = self.seen.seats.iter().any(|(c, s)| {
-            *s == attempt_id && (*c == observed.class.name || mutant::on(Mutant::SeatWithoutClass))
-        });
-        let seat = (observed.class.has_limit() && !seated && !mutant::on(Mutant::NoLimit))
+        let mut seats = self.seen.seats.iter();
+        let seated = seats.any(|(c, s)| *s == attempt_id && *c == observed.class.name);
+        let seat = (observed.class.has_limit() && !seated)
             .then_some(SeatLimits { class: observed.class.limit, repo: observed.class.repo_limit });
         let now = self.now();
         let Some(machine) = observed.choose(now, |_| true).cloned() else {

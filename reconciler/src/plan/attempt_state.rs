@@ -7,7 +7,6 @@ use crate::model::{
     Attempt, AttemptId, End, Job, Machine, MachineState, Observation, Refusal, Registrations, Run,
     Status, Times, hash_hex,
 };
-use crate::mutant::{self, Mutant};
 
 /// The observed state of the current attempt.
 #[allow(clippy::struct_excessive_bools, reason = "independent flags")]
@@ -89,9 +88,6 @@ fn late(
     consumed: bool,
     times: &Times,
 ) -> Option<End> {
-    if mutant::on(Mutant::NoLateRule) {
-        return None;
-    }
     let since = machine.launched_at;
     let online = match &seen.registrations {
         Registrations::Seen(_) => {
@@ -123,7 +119,6 @@ fn over(seen: &Observation, attempt: &Attempt, attempt_state: AttemptState) -> O
         return Some(End::Refused(refused.why));
     }
     match &placement.answered {
-        Some(_) if mutant::on(Mutant::UnlistedMachineGone) => Some(End::MachineGone),
         Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
         None if seen.now >= after(attempt.decided_at, SHOWN_WITHIN) => Some(End::NeverAnswered),
         Some(_) | None => None,

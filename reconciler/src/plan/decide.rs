@@ -9,7 +9,6 @@ use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
 use crate::model::{
     Condition, End, Ended, Job, Machine, Observation, Outcome, Phase, Reason, Run, Status, Times,
 };
-use crate::mutant::{self, Mutant};
 
 /// The number of past attempts that are kept for people.
 const PAST_KEPT: usize = 5;
@@ -76,8 +75,7 @@ impl Decision<'_> {
             Job::Blocked => return self.blocked(),
             Job::Waiting => {
                 if self.status.phase == Phase::Finished
-                    && (self.status.outcome != Some(Outcome::GaveUp)
-                        || mutant::on(Mutant::GaveUpReopened))
+                    && self.status.outcome != Some(Outcome::GaveUp)
                 {
                     return self.reopen();
                 }
@@ -268,9 +266,6 @@ impl Decision<'_> {
         self.status.failures = self.status.failures.saturating_add(1);
         self.status.retry_at =
             attempt_state::backoff(self.status.failures, &attempt_id).map(|wait| after(at, wait));
-        if mutant::on(Mutant::NoBackoff) {
-            self.status.retry_at = None;
-        }
         if self.seen.job == Job::Unobservable && attempt_state::idle_ends(&self.status) >= 3 {
             self.status.retry_at = Some(after(at, LONGEST_BACKOFF_PUSH));
         }
@@ -284,9 +279,7 @@ impl Decision<'_> {
 
 /// Voids the number `next`: a concurrent preparation of it fails.
 fn void_next(status: &mut Status) {
-    if !mutant::on(Mutant::NoVoidNumbers) {
-        status.next = status.next.saturating_add(1);
-    }
+    status.next = status.next.saturating_add(1);
 }
 
 /// Sets the condition of a run. `since` stays as long as the reason does.

@@ -8,7 +8,6 @@ use super::rules::{Action, Rule};
 use super::times::older;
 use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
 use crate::model::{Answer, AttemptId, ClassName, Job, MachineState, Observation, Refused};
-use crate::mutant::{self, Mutant};
 
 /// The time after its tagged deadline for which a machine may still power itself off.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
@@ -49,8 +48,6 @@ pub fn gc(seen: &Observation) -> Vec<Action> {
     let mut actions = seats(seen);
     actions.extend(registrations(seen));
     actions.extend(machines(seen));
-    #[cfg(feature = "mutants")]
-    super::mutations::mutate(seen, &mut actions);
     actions
 }
 
@@ -97,8 +94,7 @@ fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
 fn seats(seen: &Observation) -> Vec<Action> {
     let free = |class: &ClassName, attempt_id: &AttemptId| match record_of(seen, attempt_id) {
         AttemptRecord::Recorded(recorded) => {
-            let other = recorded.class != class && !mutant::on(Mutant::SeatWithoutClass);
-            other || spent(seen, attempt_id, &recorded)
+            recorded.class != class || spent(seen, attempt_id, &recorded)
         }
         AttemptRecord::Void | AttemptRecord::NoRecord => !remains(seen, attempt_id),
         AttemptRecord::Ahead => false,
@@ -170,8 +166,7 @@ fn spent(seen: &Observation, attempt_id: &AttemptId, recorded: &Recorded<'_>) ->
             .machines
             .iter()
             .find(|m| m.attempt_id == *attempt_id && usize::try_from(m.placement) == Ok(index));
-        let gone = of_it
-            .map_or(mutant::on(Mutant::UnlistedMachineGone), |m| m.state == MachineState::Gone);
+        let gone = of_it.is_some_and(|m| m.state == MachineState::Gone);
         let keep_for = if placement.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
         let refused = placement.refused.is_some_and(|r| older(seen.now, r.at, keep_for));
         let forgotten = of_it.is_none()

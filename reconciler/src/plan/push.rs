@@ -4,7 +4,6 @@ use super::attempt_state;
 use super::decide::Decision;
 use super::rules::{Plan, Rule};
 use crate::model::{End, Ended, Outcome, Phase};
-use crate::mutant::{self, Mutant};
 
 impl<'a> Decision<'a> {
     /// Rules P1 and P2: the use of a registration shows the state of the job.
@@ -13,9 +12,6 @@ impl<'a> Decision<'a> {
             let outcome = self.status.outcome.unwrap_or(Outcome::MachineEnded);
             let rule = if outcome == Outcome::GaveUp { Rule::GiveUp } else { Rule::PushEnded };
             return Some(self.take().finish(rule, outcome));
-        }
-        if mutant::on(Mutant::ConsumptionDerived) {
-            return self.derived();
         }
         let consumed = Ended { why: End::Consumed, at: self.now() };
         let (mut at_work, mut newly) = (self.attempt_state.busy, false);
@@ -53,18 +49,6 @@ impl<'a> Decision<'a> {
         }
         // Used, and its machine still exists: its job has ended or is about to.
         Some(self.take().running(Rule::PushConsumed))
-    }
-
-    /// Decides from the current attempt's registration alone, and records nothing.
-    fn derived(&mut self) -> Option<Plan> {
-        let attempt = self.status.attempt.as_ref().filter(|_| self.attempt_state.consumed)?;
-        let remains = attempt_state::remains(self.seen, &self.run.attempt_id(attempt.number));
-        let decision = self.take();
-        Some(if remains {
-            decision.running(Rule::PushConsumed)
-        } else {
-            decision.finish(Rule::PushEnded, Outcome::MachineEnded)
-        })
     }
 
     /// Returns the numbers of the attempts that got a job.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{MachineId, Market};
-use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use super::machine::SimulatedMachine;
@@ -72,7 +71,7 @@ impl Cloud {
 
     /// Returns what a token created in the zone of the subnet, if still kept.
     fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
-        if !self.config.tokens || mutant::on(Mutant::NoClientToken) {
+        if !self.config.tokens {
             return None;
         }
         let key = (ask.token?.to_owned(), self.zone(&ask.pool.1).to_owned());

@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::people::{self, Pushed};
 use super::profile::{Profile, UserAction};
 use super::replica::{self, Replica};
+use super::variant::{Unchanged, Variant};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
 use crate::faults::OngoingFault;
@@ -31,7 +32,12 @@ const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 
 /// Plays a seed's history.
 pub fn run(seed: u64, profile: &Profile) -> Outcome {
-    let mut drive = Drive::new(seed, profile);
+    run_variant(seed, profile, Arc::new(Unchanged))
+}
+
+/// Plays a seed's history with a changed program.
+pub fn run_variant(seed: u64, profile: &Profile, variant: Arc<dyn Variant>) -> Outcome {
+    let mut drive = Drive::new(seed, profile, variant);
     drive.play();
     drive.end()
 }
@@ -39,7 +45,7 @@ pub fn run(seed: u64, profile: &Profile) -> Outcome {
 /// Plays a seed's history with scheduled faults. Also returns the schedule: the faults that
 /// occurred and all calls.
 pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outcome, Schedule) {
-    let mut drive = Drive::new(seed, profile);
+    let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
     drive.world.lock().schedule = schedule;
     drive.play();
     let schedule = std::mem::take(&mut drive.world.lock().schedule);
@@ -48,7 +54,7 @@ pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outco
 
 /// Plays a seed's history. Also returns all its events, one line each.
 pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
-    let mut drive = Drive::new(seed, profile);
+    let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
     drive.world.lock().laws.remembers = usize::MAX;
     drive.play();
     let lines = drive.world.lock().laws.chronicle().map(str::to_owned).collect();
@@ -57,6 +63,7 @@ pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
 
 struct Drive<'a> {
     profile: &'a Profile,
+    variant: Arc<dyn Variant>,
     world: Shared,
     clock: Virtual,
     executor: Executor,
@@ -85,7 +92,7 @@ struct Drive<'a> {
 }
 
 impl<'a> Drive<'a> {
-    fn new(seed: u64, profile: &'a Profile) -> Self {
+    fn new(seed: u64, profile: &'a Profile, variant: Arc<dyn Variant>) -> Self {
         let start = Timestamp::from_second(1_767_225_600).unwrap_or_default();
         let clock = Virtual::starting_at(start);
         let mut rng = crate::faults::Rng::new(seed);
@@ -117,6 +124,7 @@ impl<'a> Drive<'a> {
         }
         world.laws.git_token = Some("git-secret".to_owned());
         world.cloud.add_foreign();
+        variant.change(&mut world);
         let configured = user_actions.iter().filter_map(|(_, user_action)| match user_action {
             UserAction::Configure(classes) => Some(classes),
             _ => None,
@@ -125,6 +133,7 @@ impl<'a> Drive<'a> {
         let keep = classes.map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
+            variant,
             world: Arc::new(parking_lot::Mutex::new(world)),
             executor: Executor::new(clock.clone()),
             clock,
@@ -284,8 +293,9 @@ impl<'a> Drive<'a> {
             let scheduler = self.executor.scheduler();
             let settings = self.settings(number);
             self.world.lock().tell(&format!("[{}] replica {number} starts", self.groups));
+            let (world, variant) = (&self.world, self.variant.clone());
             self.replicas[number] =
-                Some(replica::start(&self.world, &scheduler, self.groups, clock, settings));
+                Some(replica::start(world, &scheduler, self.groups, clock, settings, variant));
         }
     }
 

@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
 use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
+use super::variant::Variant;
 use crate::executor::{Group, Scheduler};
 use crate::ports::{self, SimulatedPorts};
 use crate::world::Shared;
@@ -22,6 +23,7 @@ pub(super) struct Replica {
     scheduler: Scheduler,
     controller: Arc<Controller>,
     inbox: Arc<Mutex<Inbox>>,
+    variant: Arc<dyn Variant>,
 }
 
 /// Runs to reconcile.
@@ -42,14 +44,17 @@ pub(super) fn start(
     group: Group,
     clock: Arc<dyn Clock>,
     settings: Settings,
+    variant: Arc<dyn Variant>,
 ) -> Replica {
-    let simulated_ports = SimulatedPorts::simulated(world.clone(), scheduler.clone(), group);
+    let ports = SimulatedPorts::simulated(world.clone(), scheduler.clone(), group).ports(clock);
+    let controller = Controller::new(variant.ports(ports, world), settings);
     let replica = Replica {
         group,
         world: world.clone(),
         scheduler: scheduler.clone(),
-        controller: Arc::new(Controller::new(simulated_ports.ports(clock), settings)),
+        controller: Arc::new(controller.deciding_by(variant.plan())),
         inbox: Arc::default(),
+        variant,
     };
     scheduler.spawn(group, replica.clone().take_deliveries());
     scheduler.spawn(group, replica.clone().poll());
@@ -93,7 +98,7 @@ impl Replica {
                     }
                 }
             };
-            let report = self.controller.reconcile(&name).await;
+            let report = self.variant.reconcile(&self.controller, &name).await;
             {
                 let mut world = self.world.lock();
                 let now = world.now();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
-use tinqs_ci_reconciler::mutant::{self, Mutant};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 
 /// The contents of the store.
@@ -47,8 +46,7 @@ impl Records {
         let there = self.runs.get(&run.name).map(|r| (r.uid, r.version));
         let version = match (expect, there) {
             (Expect::Absent, None) => 1,
-            (Expect::At(uid, version), Some(found)) if same(found, (uid, version)) => version + 1,
-            (_, found) if mutant::on(Mutant::NoCompareAndSet) => found.map_or(1, |(_, v)| v + 1),
+            (Expect::At(uid, version), Some(found)) if found == (uid, version) => version + 1,
             (Expect::Absent | Expect::At(..), found) => {
                 return Err(format!("{}: expected {expect:?}, found {found:?}", run.name));
             }
@@ -72,7 +70,7 @@ impl Records {
     pub(crate) fn remove(&mut self, name: &RunName, uid: Uid, version: u64) -> Result<(), String> {
         match self.runs.get(name).map(|r| (r.uid, r.version)) {
             None => Ok(()),
-            Some(found) if same(found, (uid, version)) => {
+            Some(found) if found == (uid, version) => {
                 self.runs.remove(name);
                 self.removed += 1;
                 Ok(())
@@ -145,9 +143,4 @@ impl Records {
         }
         free
     }
-}
-
-/// Returns whether a record has the incarnation and version that was read.
-fn same((uid, version): (Uid, u64), expected: (Uid, u64)) -> bool {
-    version == expected.1 && (uid == expected.0 || mutant::on(Mutant::VersionWithoutUid))
 }

@@ -4,10 +4,7 @@ use jiff::Timestamp;
 
 use super::{Reconcile, Stop};
 use crate::controller::{ActionKind, Event};
-use crate::model::{
-    Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, MachineState, Refusal,
-};
-use crate::mutant::{self, Mutant};
+use crate::model::{Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, Refusal};
 use crate::plan::{Rule, record};
 use crate::ports::{ErrorKind, PortError};
 
@@ -56,13 +53,6 @@ impl Reconcile<'_> {
             return Ok(true);
         }
         self.now_in_time()?;
-        #[cfg(feature = "mutants")]
-        let attempt = if mutant::on(Mutant::CurrentSpec) {
-            let class = self.seen.class.as_ref().map(|observed| &observed.class);
-            crate::plan::mutations::current_spec(attempt, placement, class)
-        } else {
-            attempt
-        };
         let result = self.controller.ports.compute.launch(&attempt_id, placement, &attempt).await;
         let target = result.as_ref().map_or_else(|_| String::new(), |i| i.id.to_string());
         self.note(
@@ -78,10 +68,7 @@ impl Reconcile<'_> {
         let now = self.now_in_time()?;
         let Some(run) = &mut self.seen.run else { return Ok(false) };
         match result {
-            Ok(mut machine) => {
-                if mutant::on(Mutant::DeadTokenLives) {
-                    machine.state = MachineState::Booting;
-                }
+            Ok(machine) => {
                 record::launched(&mut run.status, placement, &machine, now);
                 self.record_seen(machine);
             }

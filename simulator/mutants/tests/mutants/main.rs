@@ -1,17 +1,24 @@
 //! Switches off every mechanism that the guarantees depend on. Each case names the laws that must
 //! break, the profile, and the number of seeds. A surviving mutant is a gap in the laws.
+//! `docs/testing.md` lists how each mutant is made.
 //!
 //! `cargo test -p tinqs-ci-mutants -- --nocapture` prints the seeds that killed each.
 
+mod decision;
+mod mutant;
+mod ports;
 mod scripted;
+mod variant;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_simulator::laws::Violation;
-use tinqs_ci_simulator::play::{Profile, run};
+use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
 use Broken::{Asks, L1, L2, L3, L4, L6, Leak, Waits, Writes};
+use mutant::Mutant;
+use variant::Mutants;
 
 /// A broken law. Laws over time are distinguished by subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +136,7 @@ fn die(name: &str, case: &Case) {
     let mut broken: BTreeMap<Broken, u64> = BTreeMap::new();
     let mut example = None;
     for seed in 1..=case.within {
-        let outcome = with(case.mutants, || run(seed, &profile));
+        let outcome = run_variant(seed, &profile, Arc::new(Mutants(case.mutants)));
         if outcome.violations.is_empty() || !run(seed, &profile).violations.is_empty() {
             continue;
         }
@@ -178,4 +185,12 @@ fn every_mutant_is_killed_by_a_case() {
         TABLE.iter().copied().flatten().chain(SCRIPTED).copied().collect();
     let living: Vec<&Mutant> = Mutant::ALL.iter().filter(|m| !dying.contains(m)).collect();
     assert!(living.is_empty(), "no case kills {living:?}");
+}
+
+#[test]
+fn every_mutant_is_documented() {
+    let page = include_str!("../../../../docs/testing.md");
+    let listed = |mutant: &&Mutant| page.contains(&format!("\n| `{mutant:?}` |"));
+    let missing: Vec<&Mutant> = Mutant::ALL.iter().filter(|mutant| !listed(mutant)).collect();
+    assert!(missing.is_empty(), "docs/testing.md does not list {missing:?}");
 }

@@ -6,13 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{Class, ClassName, RunName};
-use tinqs_ci_reconciler::mutant::{Mutant, with};
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::executor::{Executor, Group, Scheduler};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
-use tinqs_ci_simulator::play::linux;
+use tinqs_ci_simulator::play::{Variant, linux};
 use tinqs_ci_simulator::ports::SimulatedPorts;
 use tinqs_ci_simulator::world::{Shared, World};
+
+use crate::mutant::Mutant;
+use crate::variant::Mutants;
 
 fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
@@ -24,20 +26,23 @@ struct Stage {
     clock: Virtual,
     executor: Executor,
     job: i64,
+    mutants: Mutants,
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(mutants: &'static [Mutant]) -> Self {
         let start = Timestamp::from_second(1_767_225_600).unwrap();
         let clock = Virtual::starting_at(start);
         // Jobs are rerun under their own IDs.
         let config = Config { line: Line::V1_26, ..Config::default() };
         let forge = Arc::new(Mutex::new(Forge::new(config)));
+        let mutants = Mutants(mutants);
         let mut world = World::new(1, Arc::new(clock.clone()), forge);
+        mutants.change(&mut world);
         world.laws.classes = vec![linux(seconds(1))];
         let job = world.forge().push(start, "acme/widget", &[JobSpec::new("build", &["linux"])])[0];
         let executor = Executor::new(clock.clone());
-        Self { world: Arc::new(Mutex::new(world)), clock, executor, job }
+        Self { world: Arc::new(Mutex::new(world)), clock, executor, job, mutants }
     }
 
     fn now(&self) -> Timestamp {
@@ -59,6 +64,8 @@ impl Stage {
     fn controller_of(&self, group: Group, classes: Vec<Class>) -> Arc<Controller> {
         let simulated_ports =
             SimulatedPorts::simulated(self.world.clone(), self.scheduler(), group);
+        let ports = simulated_ports.ports(Arc::new(self.clock.clone()));
+        let ports = self.mutants.ports(ports, &self.world);
         let settings = Settings {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
@@ -68,7 +75,7 @@ impl Stage {
             sweep_every: seconds(60),
             replica: format!("replica-{group}"),
         };
-        Arc::new(Controller::new(simulated_ports.ports(Arc::new(self.clock.clone())), settings))
+        Arc::new(Controller::new(ports, settings).deciding_by(self.mutants.plan()))
     }
 
     /// Reconciles the run once, as a task of a group.
@@ -128,8 +135,8 @@ fn calls(world: &World, name: &str) -> u64 {
 
 /// A reconcile pauses before its write; meanwhile its run is removed and recreated, and reaches the
 /// version that the reconcile has read.
-fn written_over() -> Vec<String> {
-    let mut stage = Stage::new();
+fn written_over(mutants: &'static [Mutant]) -> Vec<String> {
+    let mut stage = Stage::new(mutants);
     let name = stage.name();
     let (slow, other) = (stage.controller(1), stage.controller(2));
     stage.poll(2, &other);
@@ -160,15 +167,15 @@ fn written_over() -> Vec<String> {
 
 #[test]
 fn version_without_uid() {
-    assert_eq!(written_over(), Vec::<String>::new());
-    let broken = with(&[Mutant::VersionWithoutUid], written_over);
+    assert_eq!(written_over(&[]), Vec::<String>::new());
+    let broken = written_over(&[Mutant::VersionWithoutUid]);
     assert!(broken.iter().any(|b| b.starts_with("L4") && b.contains("another uid")), "{broken:?}");
 }
 
 /// A launch's reply is lost as its replica dies, and its machine is interrupted while the list
 /// still hides it: the token returns a dead machine. Returns the time until a second machine.
-fn second_machine_after_a_dead_one() -> SignedDuration {
-    let mut stage = Stage::new();
+fn second_machine_after_a_dead_one(mutants: &'static [Mutant]) -> SignedDuration {
+    let mut stage = Stage::new(mutants);
     let name = stage.name();
     stage.world.lock().faults.list_lag = seconds(290);
     let (first, second) = (stage.controller(1), stage.controller(2));
@@ -197,16 +204,16 @@ fn second_machine_after_a_dead_one() -> SignedDuration {
 
 #[test]
 fn dead_token_taken_for_a_live_machine() {
-    let waited = second_machine_after_a_dead_one();
+    let waited = second_machine_after_a_dead_one(&[]);
     assert!(waited <= seconds(10), "{waited:#}: the reply itself shows that the machine is dead");
-    let waited = with(&[Mutant::DeadTokenLives], second_machine_after_a_dead_one);
+    let waited = second_machine_after_a_dead_one(&[Mutant::DeadTokenLives]);
     assert!(waited > SignedDuration::from_mins(3), "{waited:#}: it should wait for the list");
 }
 
 /// A replica dies after it took a seat. Then another class, with a limit of one machine, serves
 /// first and has a machine.
-fn a_seat_of_the_class_before() -> Vec<String> {
-    let mut stage = Stage::new();
+fn a_seat_of_the_class_before(mutants: &'static [Mutant]) -> Vec<String> {
+    let mut stage = Stage::new(mutants);
     let class = |name: &str| {
         let mut class = linux(SignedDuration::from_hours(1));
         class.name = ClassName(name.to_owned());
@@ -238,16 +245,16 @@ fn a_seat_of_the_class_before() -> Vec<String> {
 
 #[test]
 fn seat_without_its_class() {
-    assert_eq!(a_seat_of_the_class_before(), Vec::<String>::new());
-    let broken = with(&[Mutant::SeatWithoutClass], a_seat_of_the_class_before);
+    assert_eq!(a_seat_of_the_class_before(&[]), Vec::<String>::new());
+    let broken = a_seat_of_the_class_before(&[Mutant::SeatWithoutClass]);
     assert!(broken.iter().any(|b| b.starts_with("L6")), "{broken:?}");
 }
 
 /// A job is cancelled while its machine boots, and all records are lost: the machine ends itself,
 /// and its registration stays without a record. Returns the registrations left after a quarter of
 /// an hour.
-fn registrations_left_without_a_record() -> usize {
-    let mut stage = Stage::new();
+fn registrations_left_without_a_record(mutants: &'static [Mutant]) -> usize {
+    let mut stage = Stage::new(mutants);
     let (name, job) = (stage.name(), stage.job);
     let controller = stage.controller(1);
     stage.poll(1, &controller);
@@ -265,8 +272,12 @@ fn registrations_left_without_a_record() -> usize {
     for _ in 0..15 {
         stage.scheduler().spawn(1, {
             let (controller, name) = (controller.clone(), name.clone());
+            let world = stage.world.clone();
             async move {
-                if controller.sweep().await.woken > 0 {
+                let before = world.lock().laws.woken(&name);
+                controller.sweep().await;
+                let woken = world.lock().laws.woken(&name) > before;
+                if woken {
                     controller.reconcile(&name).await;
                 }
             }
@@ -281,7 +292,7 @@ fn registrations_left_without_a_record() -> usize {
 
 #[test]
 fn sweep_ignores_orphans() {
-    assert_eq!(registrations_left_without_a_record(), 0);
-    let left = with(&[Mutant::SweepIgnoresOrphans], registrations_left_without_a_record);
+    assert_eq!(registrations_left_without_a_record(&[]), 0);
+    let left = registrations_left_without_a_record(&[Mutant::SweepIgnoresOrphans]);
     assert_eq!(left, 1, "only the sweep finds it");
 }

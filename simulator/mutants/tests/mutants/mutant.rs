@@ -1,21 +1,16 @@
-//! Switches that disable one safeguard each, to check that the laws detect it.
-//!
-//! Each [`Mutant`] omits one safeguard or adds one forbidden action. The simulation shows that each
-//! breaks a law; a mutant that survives is a gap in the tests. The switches exist only with the
-//! feature `mutants`, which the simulator's tests enable and no shipped build does; without it
-//! [`on`] is constant and the branches are compiled out.
+//! The mutants. Production code knows none of them.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// An omitted safeguard, or a forbidden action.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Mutant {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Mutant {
             $($(#[$doc])* $name),+
         }
 
         impl Mutant {
             /// Every mutant.
-            pub const ALL: &[Mutant] = &[$(Mutant::$name),+];
+            pub(crate) const ALL: &[Mutant] = &[$(Mutant::$name),+];
         }
     };
 }
@@ -91,76 +86,4 @@ mutants! {
     NoBreaker,
     /// An open breaker never lets an attempt try.
     BreakerNeverCloses,
-}
-
-/// Returns whether a mutant is active: never in this build.
-#[cfg(not(feature = "mutants"))]
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "a constant: its branch is compiled out")]
-pub const fn on(_: Mutant) -> bool {
-    false
-}
-
-#[cfg(feature = "mutants")]
-pub use switches::{on, with};
-
-#[cfg(feature = "mutants")]
-mod switches {
-    use std::cell::Cell;
-
-    use super::Mutant;
-
-    thread_local! {
-        // A simulated world runs on one thread; other threads are not affected.
-        static ON: Cell<u64> = const { Cell::new(0) };
-    }
-
-    fn bit(mutant: Mutant) -> u64 {
-        1 << mutant as u64
-    }
-
-    /// Returns whether a mutant is active on this thread.
-    pub fn on(mutant: Mutant) -> bool {
-        ON.get() & bit(mutant) != 0
-    }
-
-    /// Activates mutants on this thread while `body` runs, and deactivates them even if it panics.
-    pub fn with<T>(mutants: &[Mutant], body: impl FnOnce() -> T) -> T {
-        struct Restore(u64);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                ON.set(self.0);
-            }
-        }
-        let before = ON.get();
-        let _restore = Restore(before);
-        ON.set(mutants.iter().fold(before, |all, mutant| all | bit(*mutant)));
-        body()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_mutant_is_off_by_default() {
-        assert!(Mutant::ALL.len() < 64);
-        assert!(Mutant::ALL.iter().all(|mutant| !on(*mutant)));
-    }
-
-    #[cfg(feature = "mutants")]
-    #[test]
-    fn a_mutant_is_active_only_inside_its_closure() {
-        let body = || {
-            assert!(on(Mutant::NoLimit) && !on(Mutant::NoBackoff));
-            with(&[Mutant::NoBackoff], || {
-                assert!(on(Mutant::NoLimit) && on(Mutant::NoBackoff));
-            });
-            assert!(!on(Mutant::NoBackoff));
-            panic!("a panic restores the switches too");
-        };
-        assert!(std::panic::catch_unwind(|| with(&[Mutant::NoLimit], body)).is_err());
-        assert!(!on(Mutant::NoLimit));
-    }
 }

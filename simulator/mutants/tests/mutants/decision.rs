@@ -1,0 +1,253 @@
+//! Changed decisions: the real one, over a changed observation or with a changed plan.
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{
+    Answer, AttemptId, ClassName, Job, Machine, MachineId, MachineState, Market, Observation,
+    Outcome, Phase, Reason, Refusal, Registration, Run, Times,
+};
+use tinqs_ci_reconciler::plan::gc::gc;
+use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan};
+
+use crate::mutant::Mutant;
+
+/// Longer than any history.
+const FOREVER: SignedDuration = SignedDuration::from_hours(24 * 365);
+
+/// Returns the decision with a mutant; `None` if the mutant does not change it.
+pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
+    let changed: fn(&Observation) -> Plan = match mutant {
+        Mutant::NoVoidNumbers => no_void_numbers,
+        Mutant::TerminateSuperseded => |seen| terminating(seen, is_superseded),
+        Mutant::TerminateFinished => {
+            |seen| terminating(seen, |_, run, _| run.status.phase == Phase::Finished)
+        }
+        Mutant::TerminateCancelled => {
+            |seen| terminating(seen, |_, run, _| run.status.outcome == Some(Outcome::Cancelled))
+        }
+        Mutant::TerminateIdle => |seen| terminating(seen, is_idle),
+        Mutant::UnlistedMachineGone => unlisted_machine_gone,
+        Mutant::RefusalDefinitive => refusal_definitive,
+        Mutant::SeatWithoutClass => seat_without_class,
+        Mutant::ConsumptionDerived => consumption_derived,
+        Mutant::NoRule20 => |seen| without(seen, Rule::Overdue),
+        Mutant::NoRule21 => |seen| without(seen, Rule::Unregistered),
+        Mutant::NoRule23 => |seen| without(seen, Rule::Spent),
+        Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
+        Mutant::NoRule25 => |seen| without(seen, Rule::Void),
+        Mutant::NoRule26 => |seen| without(seen, Rule::SeatFree),
+        Mutant::NoBackoff => no_backoff,
+        Mutant::DisplacedWaits => displaced_waits,
+        Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),
+        Mutant::RetireIdleOfFinished => retire_idle_of_finished,
+        _ => return None,
+    };
+    Some(changed)
+}
+
+fn no_void_numbers(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    if let (Some(status), Some(run)) = (&mut plan.status, &seen.run) {
+        let enters = status.phase != run.status.phase
+            && matches!(status.phase, Phase::Running | Phase::Finished);
+        if enters || status.reason() == Some(Reason::NoClass) {
+            status.next = run.status.next;
+        }
+    }
+    plan
+}
+
+fn without(seen: &Observation, omitted: Rule) -> Plan {
+    let mut plan = plan(seen);
+    plan.actions.retain(|action| match action {
+        Action::Unseat { rule, .. }
+        | Action::Retire { rule, .. }
+        | Action::Terminate { rule, .. } => *rule != omitted,
+        Action::Launch { .. } | Action::Remove => true,
+    });
+    plan
+}
+
+/// Also terminates the live machines of the run's incarnation for which `wrong` holds.
+fn terminating(seen: &Observation, wrong: fn(&Observation, &Run, &Machine) -> bool) -> Plan {
+    let mut plan = plan(seen);
+    let Some(run) = &seen.run else { return plan };
+    let ours = seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == run.uid.short());
+    for machine in ours.filter(|machine| wrong(seen, run, machine)) {
+        let ended = |a: &Action| matches!(a, Action::Terminate { id, .. } if *id == machine.id);
+        if !plan.actions.iter().any(ended) {
+            plan.actions.push(Action::Terminate {
+                id: machine.id.clone(),
+                attempt_id: machine.attempt_id.clone(),
+                rule: Rule::Unregistered,
+            });
+        }
+    }
+    plan
+}
+
+fn is_superseded(_: &Observation, run: &Run, machine: &Machine) -> bool {
+    run.status.past.iter().any(|past| past.number == machine.attempt_id.number)
+}
+
+fn is_idle(seen: &Observation, _: &Run, machine: &Machine) -> bool {
+    seen.registrations.by_id(machine.registration).is_some_and(appears_idle)
+}
+
+fn appears_idle(registration: &Registration) -> bool {
+    registration.missing_since.is_none() && registration.online && !registration.busy
+}
+
+fn retire_idle_of_finished(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    if seen.run.as_ref().is_some_and(|run| run.status.phase == Phase::Finished) {
+        let idle = seen.registrations.seen().iter().filter(|row| appears_idle(row));
+        plan.actions.extend(idle.map(|row| Action::Retire {
+            id: row.id,
+            attempt_id: row.attempt_id.clone(),
+            rule: Rule::Spent,
+        }));
+    }
+    plan
+}
+
+/// Shows every answered machine that is not listed as gone.
+fn unlisted_machine_gone(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let Some(run) = &seen.run else { return plan(seen) };
+    let mut add = |number: u32, registration: i64, answers: Vec<Option<&Answer>>| {
+        let attempt_id = run.attempt_id(number);
+        for (placement, answer) in (0..).zip(answers) {
+            let Some(answer) = answer else { continue };
+            let mut machines = seen.machines.iter();
+            if !machines.any(|m| m.attempt_id == attempt_id && m.placement == placement) {
+                let id = answer.id.clone();
+                shown.machines.push(gone(id, attempt_id.clone(), placement, registration));
+            }
+        }
+    };
+    if let Some(attempt) = &run.status.attempt {
+        let answers = attempt.placements.iter().map(|p| p.answered.as_ref()).collect();
+        add(attempt.number, attempt.runner.id, answers);
+    }
+    for past in &run.status.past {
+        let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
+        add(past.number, past.registration, answers);
+    }
+    plan(&shown)
+}
+
+fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64) -> Machine {
+    Machine {
+        id,
+        attempt_id,
+        placement,
+        state: MachineState::Gone,
+        launched_at: Timestamp::UNIX_EPOCH,
+        deadline: Timestamp::MAX,
+        registration,
+        ended_by: None,
+        class: ClassName(String::new()),
+        kind: String::new(),
+        zone: String::new(),
+        market: Market::default(),
+    }
+}
+
+/// Shows a refused placement as requested by this reconcile alone.
+fn refusal_definitive(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let attempt = shown.run.as_mut().and_then(|run| run.status.attempt.as_mut());
+    let Some(attempt) = attempt else { return plan(seen) };
+    let index = usize::try_from(attempt.current()).unwrap_or(usize::MAX);
+    let Some(placement) = attempt.placements.last_mut() else { return plan(seen) };
+    if placement.refused.is_none_or(|refused| refused.why != Refusal::NoCapacity) {
+        return plan(seen);
+    }
+    let asked_again = std::mem::replace(&mut placement.asked_again, false);
+    shown.recorded_here = Some((attempt.number, attempt.current()));
+    let mut next = plan(&shown);
+    if next.rule != Rule::NextPlacement {
+        return plan(seen);
+    }
+    if let Some(attempt) = next.status.as_mut().and_then(|status| status.attempt.as_mut()) {
+        attempt.placements[index].asked_again = asked_again;
+    }
+    next.actions = gc(seen);
+    next
+}
+
+/// Shows each seat of the current, the next and the past attempts as one of the attempt's class.
+fn seat_without_class(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let Some(run) = &seen.run else { return plan(seen) };
+    let current = run.status.attempt.iter().map(|a| (a.number, &a.class));
+    let past = run.status.past.iter().map(|p| (p.number, &p.class));
+    let next = seen.class.iter().map(|observed| (run.status.next, &observed.class.name));
+    for (number, own) in current.chain(past).chain(next) {
+        let attempt_id = run.attempt_id(number);
+        for (class, _) in shown.seats.iter_mut().filter(|(_, holder)| *holder == attempt_id) {
+            class.clone_from(own);
+        }
+    }
+    let mut plan = plan(&shown);
+    for action in &mut plan.actions {
+        if let Action::Unseat { class, attempt_id, .. } = action
+            && let Some((held, _)) = seen.seats.iter().find(|(_, holder)| holder == attempt_id)
+        {
+            class.clone_from(held);
+        }
+    }
+    plan
+}
+
+/// Concludes from the registration of the current attempt whether it got a job, whatever end is
+/// recorded.
+fn consumption_derived(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let attempt = shown.run.as_mut().and_then(|run| run.status.attempt.as_mut());
+    let (Some(attempt), Job::Unobservable) = (attempt, &seen.job) else { return plan(seen) };
+    let recorded = attempt.ended.take();
+    let consumed = plan(&shown);
+    if consumed.rule != Rule::PushConsumed {
+        return plan(seen);
+    }
+    // The machine that got a job may be gone already: then the run is finished.
+    if let (Some(run), Some(status)) = (&mut shown.run, consumed.status) {
+        run.status = status;
+    }
+    let mut decided = plan(&shown);
+    if let Some(attempt) = decided.status.as_mut().and_then(|status| status.attempt.as_mut()) {
+        attempt.ended = recorded.or(attempt.ended);
+    }
+    decided.actions = gc(seen);
+    decided
+}
+
+/// Decides again without the backoff of the attempt that has just ended.
+fn no_backoff(seen: &Observation) -> Plan {
+    let first = plan(seen);
+    let backs_off = |run: &Run| {
+        let retry_at = first.status.as_ref().and_then(|status| status.retry_at);
+        retry_at.is_some() && retry_at != run.status.retry_at
+    };
+    let mut shown = seen.clone();
+    let (Some(run), Some(status)) =
+        (shown.run.as_mut().filter(|run| backs_off(run)), &first.status)
+    else {
+        return first;
+    };
+    run.status = status.clone();
+    run.status.retry_at = None;
+    plan(&shown)
+}
+
+fn displaced_waits(seen: &Observation) -> Plan {
+    let seen = Observation { no_replacement: false, ..seen.clone() };
+    with_times(&seen, |times| times.assign_within = FOREVER)
+}
+
+fn with_times(seen: &Observation, change: fn(&mut Times)) -> Plan {
+    let mut shown = seen.clone();
+    shown.class.iter_mut().for_each(|observed| change(&mut observed.class.times));
+    plan(&shown)
+}

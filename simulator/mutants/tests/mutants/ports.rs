@@ -1,0 +1,242 @@
+//! Changed ports: they answer, or are called, as if a safeguard was omitted.
+
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Cause, ClassName, Job, JobRef, Machine, MachineId, MachineState,
+    Registration, Registrations, Run, RunName, Runner, serving,
+};
+use tinqs_ci_reconciler::ports::{
+    Clock, Compute, Delivery, ErrorKind, Forge, PortError, Ports, Queue, WaitingJob,
+};
+use tinqs_ci_simulator::forge::Status;
+use tinqs_ci_simulator::world::Shared;
+
+use crate::mutant::Mutant;
+
+tokio::task_local! {
+    /// The reconcile that makes a call.
+    pub(crate) static RECONCILE: Reconcile;
+}
+
+/// What a reconcile has read so far.
+pub(crate) struct Reconcile {
+    name: RunName,
+    began_at: Mutex<Option<Timestamp>>,
+    /// The first answer to a read of its record.
+    record: Mutex<Option<ReadRecord>>,
+}
+
+/// The answer to a read of a record.
+#[derive(Clone)]
+struct ReadRecord(Option<Run>);
+
+impl Reconcile {
+    pub(crate) fn of(name: &RunName) -> Self {
+        Self { name: name.clone(), began_at: Mutex::default(), record: Mutex::default() }
+    }
+
+    /// Returns the first answer to a read of this record, if the reconcile of its run has read it.
+    fn first_answer(name: &RunName) -> Option<ReadRecord> {
+        let of_run = |reconcile: &Self| {
+            if reconcile.name == *name { reconcile.record.lock().clone() } else { None }
+        };
+        RECONCILE.try_with(of_run).ok().flatten()
+    }
+
+    /// Caches an answer, if the reconcile of its run has read the record.
+    fn answered(name: &RunName, run: Option<&Run>) {
+        // Polls and sweeps read records outside of any reconcile.
+        let _ = RECONCILE.try_with(|reconcile| {
+            if reconcile.name == *name {
+                reconcile.record.lock().replace(ReadRecord(run.cloned()));
+            }
+        });
+    }
+}
+
+/// The ports of one replica with mutants.
+pub(crate) struct ChangedPorts {
+    ports: Ports,
+    world: Shared,
+    mutants: &'static [Mutant],
+    /// The refusals after which an operator must act.
+    refused: Mutex<BTreeMap<ClassName, (ErrorKind, String)>>,
+}
+
+impl ChangedPorts {
+    pub(crate) fn over(ports: Ports, world: &Shared, mutants: &'static [Mutant]) -> Ports {
+        let (world, refused) = (world.clone(), Mutex::default());
+        let changed = Arc::new(Self { ports, world, mutants, refused });
+        Ports {
+            clock: changed.clone(),
+            store: changed.clone(),
+            queue: changed.clone(),
+            compute: changed.clone(),
+            forge: changed,
+        }
+    }
+
+    fn has(&self, mutant: Mutant) -> bool {
+        self.mutants.contains(&mutant)
+    }
+
+    /// Returns whether a wake-up is dropped.
+    fn drops(&self, name: &RunName) -> bool {
+        let world = self.world.lock();
+        let run = world.records.run(name);
+        let is_open = run.is_some_and(Run::is_open);
+        // A job that waits again is demand, and no leftover of its run.
+        let waits = || {
+            let forge = world.forge();
+            let job = run.and_then(|run| forge.job(run.spec.job.job_id));
+            job.is_some_and(|job| job.status == Status::Waiting)
+        };
+        self.has(Mutant::FinishedNotWoken) && run.is_some() && !is_open && !waits()
+            || self.has(Mutant::SweepIgnoresOrphans) && !is_open
+    }
+
+    /// Replaces the recorded machine spec with the class's current one.
+    fn current_spec(&self, name: &RunName, placement: u32, attempt: &Attempt) -> Attempt {
+        let mut attempt = attempt.clone();
+        let world = self.world.lock();
+        let run = world.records.run(name);
+        let class = run.and_then(|run| serving(&world.laws.classes, &run.spec.runs_on));
+        let mut machines = class.iter().flat_map(|class| &class.machines);
+        let index = usize::try_from(placement).ok();
+        let recorded = index.and_then(|index| attempt.placements.get_mut(index));
+        if let Some(recorded) = recorded.map(|placement| &mut placement.machine)
+            && let Some(machine) = machines.find(|machine| machine.same_capacity(recorded))
+        {
+            recorded.clone_from(machine);
+        }
+        attempt
+    }
+}
+
+impl Clock for ChangedPorts {
+    fn now(&self) -> Timestamp {
+        let now = self.ports.clock.now();
+        if !self.has(Mutant::LateEffects) {
+            return now;
+        }
+        // No reconcile notices that it takes longer than it may.
+        let limited = RECONCILE.try_with(|reconcile| {
+            let began_at = *reconcile.began_at.lock().get_or_insert(now);
+            now.min(began_at + SignedDuration::from_secs(60))
+        });
+        limited.unwrap_or(now)
+    }
+}
+
+#[async_trait]
+impl Queue for ChangedPorts {
+    async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        if self.drops(name) { Ok(()) } else { self.ports.queue.wake(name).await }
+    }
+
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
+        self.ports.queue.next(max).await
+    }
+
+    async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
+        self.ports.queue.done(delivery).await
+    }
+}
+
+#[async_trait]
+impl Compute for ChangedPorts {
+    async fn list(&self) -> Result<Vec<Machine>, PortError> {
+        self.ports.compute.list().await
+    }
+
+    async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
+        self.ports.compute.find(id).await
+    }
+
+    async fn launch(
+        &self,
+        attempt_id: &AttemptId,
+        placement: u32,
+        attempt: &Attempt,
+    ) -> Result<Machine, PortError> {
+        let class = &attempt.class;
+        // Only the first refusal is an answer of the cloud: nothing is requested after it.
+        let refused = self.refused.lock().get(class).cloned();
+        if let Some((kind, message)) = refused {
+            return Err(PortError::new("compute", "launch", kind, message));
+        }
+        let result = if self.has(Mutant::CurrentSpec) {
+            let attempt = self.current_spec(&attempt_id.run, placement, attempt);
+            self.ports.compute.launch(attempt_id, placement, &attempt).await
+        } else {
+            self.ports.compute.launch(attempt_id, placement, attempt).await
+        };
+        match result {
+            Ok(machine) if self.has(Mutant::DeadTokenLives) => {
+                Ok(Machine { state: MachineState::Booting, ..machine })
+            }
+            Err(error)
+                if matches!(error.kind, ErrorKind::Denied | ErrorKind::Invalid)
+                    && error.cause.is_none() =>
+            {
+                if self.has(Mutant::BreakerNeverCloses) {
+                    let refusal = (error.kind, error.message.clone());
+                    self.refused.lock().insert(class.clone(), refusal);
+                }
+                // A refusal that concerns one attempt opens no breaker.
+                let only_this = self.has(Mutant::NoBreaker);
+                Err(if only_this { error.because(Cause::Attempt) } else { error })
+            }
+            other => other,
+        }
+    }
+
+    async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
+        self.ports.compute.terminate(id).await
+    }
+
+    fn room(&self) -> bool {
+        self.ports.compute.room()
+    }
+}
+
+#[async_trait]
+impl Forge for ChangedPorts {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        self.ports.forge.waiting().await
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+        self.ports.forge.job(job).await
+    }
+
+    async fn registrations(&self) -> Result<Registrations, PortError> {
+        self.ports.forge.registrations().await
+    }
+
+    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+        if self.has(Mutant::UnlistedRegistrationMissing) {
+            return Ok(None);
+        }
+        self.ports.forge.registration(id).await
+    }
+
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.ports.forge.register(attempt_id, labels).await
+    }
+
+    async fn retire(&self, id: i64) -> Result<(), PortError> {
+        self.ports.forge.retire(id).await
+    }
+}

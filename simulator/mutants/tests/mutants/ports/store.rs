@@ -1,0 +1,138 @@
+//! The changed store.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Outcome, Phase, Run, RunName, SeatLimits, Uid,
+};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+};
+
+use super::{ChangedPorts, ReadRecord, Reconcile};
+use crate::mutant::Mutant;
+
+impl ChangedPorts {
+    /// Returns the version that a write without the safeguard expects.
+    async fn expected(&self, name: &RunName, expect: Expect) -> Result<Expect, PortError> {
+        let stored = self.ports.store.get(name).await?.map(|run| (run.uid, run.version));
+        Ok(match (expect, stored) {
+            (_, Some((uid, version))) if self.has(Mutant::NoCompareAndSet) => {
+                Expect::At(uid, version)
+            }
+            (_, None) if self.has(Mutant::NoCompareAndSet) => Expect::Absent,
+            (Expect::At(_, read), Some((uid, version))) if read == version => {
+                Expect::At(uid, version)
+            }
+            (expect, _) => expect,
+        })
+    }
+
+    /// Launches the machine of an attempt that is about to be recorded.
+    async fn launch_first(&self, run: &Run) -> Result<(), PortError> {
+        let stored = self.ports.store.get(&run.name).await?;
+        let stored = stored.and_then(|run| run.status.attempt).map(|attempt| attempt.number);
+        if let Some(attempt) = &run.status.attempt
+            && stored != Some(attempt.number)
+        {
+            // The launch after the record is the one whose answer counts.
+            let attempt_id = run.attempt_id(attempt.number);
+            let _ = self.ports.compute.launch(&attempt_id, 0, attempt).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RunStore for ChangedPorts {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        let once = self.has(Mutant::RecordReadOnce);
+        if once && let Some(ReadRecord(first)) = Reconcile::first_answer(name) {
+            return Ok(first);
+        }
+        let mut run = self.ports.store.get(name).await?;
+        if once {
+            Reconcile::answered(name, run.as_ref());
+        }
+        if self.has(Mutant::GaveUpReopened)
+            && let Some(outcome) = run.as_mut().and_then(|run| run.status.outcome.as_mut())
+            && *outcome == Outcome::GaveUp
+        {
+            *outcome = Outcome::JobGone;
+        }
+        Ok(run)
+    }
+
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        if self.has(Mutant::LaunchBeforeRecord) {
+            self.launch_first(run).await?;
+        }
+        if !self.has(Mutant::NoCompareAndSet) && !self.has(Mutant::VersionWithoutUid) {
+            return self.ports.store.put(run, expect).await;
+        }
+        loop {
+            let expected = self.expected(&run.name, expect).await?;
+            match self.ports.store.put(run, expected).await {
+                // Written meanwhile, which this store does not notice.
+                Err(error)
+                    if error.kind == ErrorKind::Conflict && self.has(Mutant::NoCompareAndSet) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
+        let (mut uid, mut version) = (uid, version);
+        if self.has(Mutant::VersionWithoutUid)
+            && let Expect::At(stored, same) = self.expected(name, Expect::At(uid, version)).await?
+        {
+            (uid, version) = (stored, same);
+        }
+        self.ports.store.remove(name, uid, version).await
+    }
+
+    async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let mut open = self.ports.store.open(now).await?;
+        if self.has(Mutant::SweepIgnoresDue) {
+            for run in open.iter_mut().filter(|run| run.phase != Phase::Finished) {
+                run.due = now + SignedDuration::from_mins(1);
+            }
+        }
+        Ok(open)
+    }
+
+    async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
+        self.ports.store.page(filter, after).await
+    }
+
+    async fn seat(
+        &self,
+        class: &ClassName,
+        attempt_id: &AttemptId,
+        repo: &str,
+        limits: SeatLimits,
+    ) -> Result<bool, PortError> {
+        if self.has(Mutant::NoLimit) {
+            return Ok(true);
+        }
+        self.ports.store.seat(class, attempt_id, repo, limits).await
+    }
+
+    async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
+        self.ports.store.unseat(class, attempt_id).await
+    }
+
+    async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
+        self.ports.store.seats(class).await
+    }
+
+    async fn lease(
+        &self,
+        what: &str,
+        holder: &str,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<bool, PortError> {
+        self.ports.store.lease(what, holder, now, ttl).await
+    }
+}

@@ -1,0 +1,38 @@
+//! The program with mutants: changed ports, a changed decision, or a changed world.
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::controller::{Controller, Report};
+use tinqs_ci_reconciler::model::{Observation, RunName};
+use tinqs_ci_reconciler::plan::{self, Plan};
+use tinqs_ci_reconciler::ports::Ports;
+use tinqs_ci_simulator::play::Variant;
+use tinqs_ci_simulator::world::{Shared, World};
+
+use crate::decision;
+use crate::mutant::Mutant;
+use crate::ports::{ChangedPorts, RECONCILE, Reconcile};
+
+/// The program with these mutants.
+#[derive(Clone, Copy)]
+pub(crate) struct Mutants(pub(crate) &'static [Mutant]);
+
+#[async_trait]
+impl Variant for Mutants {
+    fn change(&self, world: &mut World) {
+        if self.0.contains(&Mutant::NoClientToken) {
+            world.cloud.config.tokens = false;
+        }
+    }
+
+    fn ports(&self, ports: Ports, world: &Shared) -> Ports {
+        ChangedPorts::over(ports, world, self.0)
+    }
+
+    fn plan(&self) -> fn(&Observation) -> Plan {
+        self.0.iter().find_map(|mutant| decision::with(*mutant)).unwrap_or(plan::plan)
+    }
+
+    async fn reconcile(&self, controller: &Controller, name: &RunName) -> Report {
+        RECONCILE.scope(Reconcile::of(name), controller.reconcile(name)).await
+    }
+}
