@@ -1,6 +1,7 @@
 //! The controller: ingest, reconcile, observe, poll, sweep. Awaits nothing but ports.
 
 mod breaker;
+mod by_run;
 mod cache;
 mod displaced;
 mod ingest;

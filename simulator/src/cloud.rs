@@ -82,7 +82,8 @@ pub struct Cloud {
     /// The configuration.
     pub config: Config,
     machines: BTreeMap<MachineId, SimulatedMachine>,
-    active: BTreeSet<MachineId>,
+    /// The machines that are not gone, and when the next event of each is due.
+    active: BTreeMap<MachineId, Option<Timestamp>>,
     /// By token and zone: digest of the request, and the machines it created.
     tokens: BTreeMap<(String, String), ([u8; 32], Vec<MachineId>)>,
     /// Pools without capacity, and until when.
@@ -90,8 +91,8 @@ pub struct Cloud {
     launches: Vec<Timestamp>,
     foreign: BTreeSet<MachineId>,
     made: u64,
-    /// When the next event is due; cached because every step of the world asks for it.
-    next_event: Option<Timestamp>,
+    /// The first of these events; cached because every step of the world asks for it.
+    next_event: Option<(Timestamp, MachineId)>,
 }
 
 /// A refused call, which had no effect.
@@ -218,8 +219,8 @@ impl Cloud {
             if outcome.stillborn {
                 machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
             }
+            self.active.insert(id.clone(), machine.next_event());
             self.machines.insert(id.clone(), machine);
-            self.active.insert(id.clone());
             ids.push(id);
         }
         if let Some(token) = wanted.token {
@@ -279,8 +280,8 @@ impl Cloud {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Request);
+            self.changed(id);
         }
-        self.look_ahead();
     }
 
     /// Interrupts a spot machine.
@@ -288,8 +289,8 @@ impl Cloud {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Cloud);
+            self.changed(id);
         }
-        self.look_ahead();
     }
 
     /// Powers a machine off from within.
@@ -297,8 +298,8 @@ impl Cloud {
         let ends = now + self.config.ends_within;
         if let Some(machine) = self.machines.get_mut(id) {
             machine.end(now, ends, EndedBy::Itself);
+            self.changed(id);
         }
-        self.look_ahead();
     }
 
     /// Returns all machines that were ever created.
@@ -313,44 +314,42 @@ impl Cloud {
 
     /// Returns machines that boot or are up.
     pub fn live(&self) -> impl Iterator<Item = &SimulatedMachine> {
-        self.active.iter().filter_map(|id| self.machines.get(id)).filter(|m| m.is_live())
+        self.active.keys().filter_map(|id| self.machines.get(id)).filter(|m| m.is_live())
     }
 
     /// Returns when the next event is due.
     pub fn next_event(&self) -> Option<Timestamp> {
-        self.next_event
+        self.next_event.as_ref().map(|(at, _)| *at)
+    }
+
+    /// Updates what is cached of a machine.
+    fn changed(&mut self, id: &MachineId) {
+        let Some(machine) = self.machines.get(id) else { return };
+        if matches!(machine.doing, Doing::Gone) {
+            self.active.remove(id);
+        } else if let Some(next) = self.active.get_mut(id) {
+            *next = machine.next_event();
+        }
+        self.look_ahead();
     }
 
     fn look_ahead(&mut self) {
-        let machines = self.active.iter().filter_map(|id| self.machines.get(id));
-        self.next_event = machines.filter_map(SimulatedMachine::next_event).min();
+        let events = self.active.iter().filter_map(|(id, at)| Some(((*at)?, id)));
+        self.next_event = events.min().map(|(at, id)| (at, id.clone()));
     }
 
     /// Processes all events due by now, in order of time. Returns descriptions of them.
     pub fn tick(&mut self, now: Timestamp, forge: &mut Forge) -> Vec<String> {
         let mut told = Vec::new();
-        if self.next_event.is_none_or(|at| at > now) {
-            return told;
-        }
-        loop {
-            let due = self.active.iter().filter_map(|id| {
-                let at = self.machines.get(id)?.next_event()?;
-                (at <= now).then(|| (at, id.clone()))
-            });
-            let Some((at, id)) = due.min() else {
-                self.look_ahead();
-                return told;
-            };
+        while let Some((at, id)) = self.next_event.take_if(|(at, _)| *at <= now) {
             let ends = at + self.config.ends_within;
-            if let Some(machine) = self.machines.get_mut(&id) {
-                let what = machine.step(at, ends, forge);
-                if let Some(what) = what {
-                    told.push(format!("{} {id}: {what}", machine.attempt_id));
-                }
-                if matches!(machine.doing, Doing::Gone) {
-                    self.active.remove(&id);
-                }
+            if let Some(machine) = self.machines.get_mut(&id)
+                && let Some(what) = machine.step(at, ends, forge)
+            {
+                told.push(format!("{} {id}: {what}", machine.attempt_id));
             }
+            self.changed(&id);
         }
+        told
     }
 }

@@ -80,14 +80,14 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.scheduler.now() >= self.until {
+            // The timer is gone: it was due.
+            self.key = None;
+            return Poll::Ready(());
+        }
         let mut inner = self.scheduler.inner();
         if let Some(key) = self.key {
             inner.timers.remove(&key);
-        }
-        if self.scheduler.now() >= self.until {
-            drop(inner);
-            self.key = None;
-            return Poll::Ready(());
         }
         inner.sequence += 1;
         let key = (self.until, inner.sequence);
@@ -157,23 +157,18 @@ impl Executor {
         loop {
             let id = self.ready.lock().pop_front();
             let Some(id) = id else { return crashed };
-            let Some(mut running) = self.tasks.remove(&id) else { continue };
+            let Some(running) = self.tasks.get_mut(&id) else { continue };
             let paused = self.scheduler.inner().paused.get(&running.group).copied();
             if let Some(until) = paused.filter(|until| *until > self.scheduler.now()) {
                 let mut inner = self.scheduler.inner();
                 inner.sequence += 1;
                 let key = (until, inner.sequence);
                 inner.timers.insert(key, running.waker.clone());
-                drop(inner);
-                self.tasks.insert(id, running);
                 continue;
             }
-            let waker = running.waker.clone();
-            let state = running.task.as_mut().poll(&mut Context::from_waker(&waker));
-            if state.is_pending() {
-                self.tasks.insert(id, running);
-            } else {
-                drop(running);
+            let Running { task, waker, .. } = running;
+            if task.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
+                self.tasks.remove(&id);
             }
             self.absorb(&mut crashed);
         }
@@ -183,6 +178,10 @@ impl Executor {
     fn absorb(&mut self, crashed: &mut Vec<Group>) {
         let (dead, spawned) = {
             let mut inner = self.scheduler.inner();
+            // Most polls request nothing.
+            if inner.crashed.is_empty() && inner.spawned.is_empty() {
+                return;
+            }
             (std::mem::take(&mut inner.crashed), std::mem::take(&mut inner.spawned))
         };
         for (group, task) in spawned {

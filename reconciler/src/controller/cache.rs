@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::breaker::Breakers;
+use super::by_run::ByRun;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
 use crate::model::{
@@ -31,11 +32,11 @@ const MISSING_KEPT: usize = 10_000;
 const RECLAIMED_KEPT: usize = 10_000;
 
 /// Machines by the run of their attempt ID.
-pub(super) type Machines = HashMap<RunName, Vec<Machine>>;
+pub(super) type Machines = ByRun<Machine>;
 /// Registrations by the run of their attempt ID; `None` if the token may not list them.
-pub(super) type Rows = Option<HashMap<RunName, Vec<Registration>>>;
+pub(super) type Rows = Option<ByRun<Registration>>;
 /// Seats by the run of their attempt ID.
-pub(super) type Seats = HashMap<RunName, Vec<(ClassName, AttemptId)>>;
+pub(super) type Seats = ByRun<(ClassName, AttemptId)>;
 
 /// The cache of one process.
 #[derive(Default)]

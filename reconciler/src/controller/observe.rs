@@ -1,10 +1,11 @@
 //! Observes a run: the record first, then machines, registrations, job and seats.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::Controller;
+use super::by_run::ByRun;
 use super::cache::{Machines, Rows, Seats};
 use crate::model::{
     Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
@@ -64,7 +65,7 @@ impl Controller {
             None => Job::Unobservable,
         };
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
-        let mut seats = seats.get(name).cloned().unwrap_or_default();
+        let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
         let class =
             run.as_ref().and_then(|run| serving(&settings.classes, &run.spec.runs_on)).cloned();
@@ -73,10 +74,10 @@ impl Controller {
             name: name.clone(),
             job,
             recorded_here: None,
-            machines: machines.get(name).cloned().unwrap_or_default(),
+            machines: machines.of(name).cloned().collect(),
             registrations: match &*rows {
                 None => Registrations::Unknown,
-                Some(rows) => Registrations::Seen(rows.get(name).cloned().unwrap_or_default()),
+                Some(rows) => Registrations::Seen(rows.of(name).cloned().collect()),
             },
             seats,
             room: self.ports.compute.room(),
@@ -143,7 +144,7 @@ impl Controller {
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
         let machines = self.ports.compute.list().await?;
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
-        Ok(by_run(machines, |m| &m.attempt_id))
+        Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 
     /// Returns the classes whose seats are listed: configured ones, and those of listed machines. A
@@ -178,7 +179,7 @@ impl Controller {
     pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
         Ok(match self.ports.forge.registrations().await? {
             Registrations::Unknown => None,
-            Registrations::Seen(rows) => Some(by_run(rows, |r| &r.attempt_id)),
+            Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
         })
     }
 
@@ -188,7 +189,7 @@ impl Controller {
             let seats = self.ports.store.seats(&class).await?;
             all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
-        Ok(by_run(all, |(_, attempt_id)| attempt_id))
+        Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))
     }
 
     /// Reads registrations that matter and are not listed by their ID: absence proves nothing.
@@ -261,14 +262,6 @@ impl Observation {
         let seats = self.seats.iter().map(|(_, attempt_id)| attempt_id);
         machines.chain(rows).chain(seats).any(|attempt_id| attempt_id.uid != uid)
     }
-}
-
-fn by_run<T>(items: Vec<T>, attempt_id: impl Fn(&T) -> &AttemptId) -> HashMap<RunName, Vec<T>> {
-    let mut map: HashMap<RunName, Vec<T>> = HashMap::new();
-    for item in items {
-        map.entry(attempt_id(&item).run.clone()).or_default().push(item);
-    }
-    map
 }
 
 /// Returns launched machines that are not listed although they must be visible, if that matters:

@@ -1,9 +1,10 @@
 //! Poll and sweep: the store, the forge and the cloud name runs to wake. Nothing is decided here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::by_run::ByRun;
 use super::{Controller, SweepReport};
 use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, Times, serving};
 use crate::plan::times::after;
@@ -82,27 +83,24 @@ impl Controller {
         let mut attempt_ids: Vec<AttemptId> = Vec::new();
         match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
-                report.machines = machines.values().map(Vec::len).sum();
-                let existing =
-                    machines.values().flatten().filter(|m| m.state != MachineState::Gone);
+                report.machines = machines.all().len();
+                let existing = machines.all().iter().filter(|m| m.state != MachineState::Gone);
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }
         match self.cache.rows.after(&self.cache, ticket, self.list_rows()).await {
             Ok(rows) => {
-                let rows = rows.iter().flat_map(HashMap::values).flatten();
-                attempt_ids.extend(
-                    rows.inspect(|_| report.registrations += 1).map(|r| r.attempt_id.clone()),
-                );
+                let rows = (*rows).as_ref().map_or(&[][..], ByRun::all);
+                report.registrations = rows.len();
+                attempt_ids.extend(rows.iter().map(|r| r.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }
         match self.cache.seats.after(&self.cache, ticket, self.list_seats()).await {
             Ok(seats) => {
-                report.seats = seats.values().map(Vec::len).sum();
-                attempt_ids
-                    .extend(seats.values().flatten().map(|(_, attempt_id)| attempt_id.clone()));
+                report.seats = seats.all().len();
+                attempt_ids.extend(seats.all().iter().map(|(_, attempt_id)| attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,10 +31,11 @@ text_id! {
     MachineId
 }
 
-/// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode.
+/// A run's name: `job-<job id>`, or `push-<16 hex>` in push mode. Shared, because every machine,
+/// registration and seat of a listing carries one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RunName(String);
+pub struct RunName(Arc<str>);
 
 #[cfg(feature = "schemars")]
 impl schemars::JsonSchema for RunName {
@@ -52,12 +54,12 @@ impl schemars::JsonSchema for RunName {
 impl RunName {
     /// Returns the name of the run for a job that the forge lists.
     pub fn job(job_id: i64) -> Self {
-        Self(format!("job-{job_id}"))
+        Self(format!("job-{job_id}").into())
     }
 
     /// Returns the name of the run for a job that a push triggers; `parts` identify the job.
     pub fn push(parts: &[&str]) -> Self {
-        Self(format!("push-{}", &hash_hex(parts)[..16]))
+        Self(format!("push-{}", &hash_hex(parts)[..16]).into())
     }
 
     /// Returns whether a push triggered the run: its job cannot be read from the forge.
@@ -93,7 +95,7 @@ impl FromStr for RunName {
         let job = text.strip_prefix("job-").is_some_and(|n| n.len() <= 19 && is_number(n));
         let push = text.strip_prefix("push-").is_some_and(|n| n.len() == 16 && is_lower_hex(n));
         if job || push {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(ParseError {
             text: text.chars().take(60).collect(),
@@ -112,7 +114,7 @@ impl TryFrom<String> for RunName {
 
 impl From<RunName> for String {
     fn from(name: RunName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

@@ -136,7 +136,7 @@ impl Cloud {
 
     /// Machines that are not gone yet count against limits.
     fn counted(&self) -> impl Iterator<Item = &SimulatedMachine> {
-        self.active.iter().filter_map(|id| self.machines.get(id))
+        self.active.keys().filter_map(|id| self.machines.get(id))
     }
 
     fn by_quota(&self, kind: &str, market: Market) -> usize {

@@ -1,7 +1,6 @@
 //! Laws L1 to L8, each checked where its call is made.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::controller::Report;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
 };
@@ -329,26 +328,6 @@ impl Laws {
                 "{name}: its webhook was accepted, but the run was neither recorded nor woken"
             );
             self.broken("L8", now, name.as_str(), what);
-        }
-    }
-
-    /// L7: checks that a reconcile report contains no credential.
-    pub fn on_report(&mut self, now: Timestamp, report: &Report) {
-        self.reconciles += 1;
-        let text = serde_json::to_string(report).unwrap_or_default();
-        let first = AttemptId {
-            run: report.name.clone(),
-            uid: tinqs_ci_reconciler::model::Uid8(String::new()),
-            number: 0,
-        };
-        let own = self
-            .attempts
-            .range(first..)
-            .take_while(|(attempt_id, _)| attempt_id.run == report.name);
-        let leaks = own.map(|(_, a)| a.runner.token.expose()).any(|token| text.contains(token));
-        if leaks {
-            let what = format!("{}: a report contains a credential", report.name);
-            self.broken("L7", now, report.name.as_str(), what);
         }
     }
 

@@ -282,10 +282,7 @@ impl<'a> Drive<'a> {
     }
 
     fn restart(&mut self, now: Timestamp) {
-        let (due, later) = self.restarts.iter().copied().partition(|(at, _)| *at <= now);
-        self.restarts = later;
-        let due: Vec<(Timestamp, usize)> = due;
-        for (_, number) in due {
+        for (_, number) in due(&mut self.restarts, now) {
             self.groups += 1;
             let apart = self.world.lock().faults.clocks_apart;
             let by = apart * i32::try_from(number).unwrap_or(0);
@@ -337,14 +334,16 @@ impl<'a> Drive<'a> {
                 }
             }
         }
-        let (due, later) = self.hears.iter().copied().partition(|(at, _)| *at <= now);
-        self.hears = later;
-        let due: Vec<(Timestamp, usize)> = due;
-        for (_, number) in due {
+        for (_, number) in due(&mut self.hears, now) {
             if let Some(replica) = &self.replicas[number] {
                 replica.configure(self.settings(number));
                 self.world.lock().laws.on_heard();
             }
         }
     }
+}
+
+/// Takes the entries that are due.
+fn due(entries: &mut Vec<(Timestamp, usize)>, now: Timestamp) -> Vec<(Timestamp, usize)> {
+    entries.extract_if(.., |(at, _)| *at <= now).collect()
 }
