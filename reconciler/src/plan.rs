@@ -8,6 +8,7 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
+pub(crate) mod lost;
 #[cfg(feature = "mutants")]
 pub(crate) mod mutations;
 mod push;
@@ -18,6 +19,7 @@ pub(crate) mod times;
 
 use crate::model::Observation;
 
+pub use lost::still_up;
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,

@@ -159,6 +159,10 @@ pub enum Outcome {
     GaveUp,
     /// Push mode: the machine that executed the job ended.
     MachineEnded,
+    /// The job failed because its machine was gone.
+    MachineLost,
+    /// The job failed because its machine reached `max_age`.
+    MaxAge,
 }
 
 /// A condition that holds for a run now.
@@ -176,7 +180,7 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// The reason why a run makes no progress. Written in `CamelCase` in JSON and text, and in
+        /// The reason why a run makes no progress, or what is wrong with it. Written in `CamelCase` in JSON and text, and in
         /// `snake_case` in metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -220,6 +224,19 @@ reasons! {
     AtLimit = "at_limit",
     /// The breaker of its class is open: the cloud refused a launch, and an operator must act.
     BreakerOpen = "breaker_open",
+    /// The job runs, but its machine is gone: the forge will fail it.
+    MachineLost = "machine_lost",
+    /// The same, and the machine had reached `max_age`.
+    MaxAge = "max_age",
+    /// Never stored: the job was canceled, and its machine is not ended yet.
+    Cancelled = "cancelled",
+}
+
+impl Reason {
+    /// Returns whether the machine of a running job is gone.
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::MachineLost | Self::MaxAge)
+    }
 }
 
 impl std::fmt::Display for Reason {

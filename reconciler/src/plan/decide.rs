@@ -64,14 +64,14 @@ impl Decision<'_> {
         }
         match &self.seen.job {
             Job::Done { conclusion } => {
-                let outcome = Outcome::from(*conclusion);
+                let outcome = self.outcome(*conclusion);
                 return self.finish(Rule::Done, outcome);
             }
             Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
-                let runner = runner.clone();
-                self.status.runner = Some(runner);
-                return self.running(Rule::Running);
+                let lost = self.lost(runner);
+                self.status.runner = Some(runner.clone());
+                return self.running(Rule::Running, lost);
             }
             Job::Blocked => return self.blocked(),
             Job::Waiting => {
@@ -167,8 +167,8 @@ impl Decision<'_> {
         self.write(rule)
     }
 
-    /// Rules 5 and P1.
-    pub(super) fn running(mut self, rule: Rule) -> Plan {
+    /// Rules 5 and P1. `lost`: its machine is gone.
+    pub(super) fn running(mut self, rule: Rule, lost: Option<Condition>) -> Plan {
         self.end_if_consumed();
         let status = &mut self.status;
         if status.phase != Phase::Running {
@@ -178,7 +178,7 @@ impl Decision<'_> {
         status.finished_at = None;
         status.outcome = None;
         status.retry_at = None;
-        status.conditions.clear();
+        status.conditions = lost.into_iter().collect();
         // In push mode others wait for its end, and only a reconcile detects that.
         let awaited = rule == Rule::PushConsumed && !self.run.spec.needed_by.is_empty();
         self.due_in(SignedDuration::from_secs(if awaited { 15 } else { 60 }));

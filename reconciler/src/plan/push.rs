@@ -42,7 +42,7 @@ impl<'a> Decision<'a> {
             self.status.failures = 0;
         }
         if newly || at_work {
-            return Some(self.take().running(Rule::PushConsumed));
+            return Some(self.take().running(Rule::PushConsumed, None));
         }
         let taken = self.taken();
         if taken.is_empty() {
@@ -52,7 +52,7 @@ impl<'a> Decision<'a> {
             return Some(self.take().finish(Rule::PushEnded, Outcome::MachineEnded));
         }
         // Used, and its machine still exists: its job has ended or is about to.
-        Some(self.take().running(Rule::PushConsumed))
+        Some(self.take().running(Rule::PushConsumed, None))
     }
 
     /// Decides from the current attempt's registration alone, and records nothing.
@@ -61,7 +61,7 @@ impl<'a> Decision<'a> {
         let remains = attempt_state::remains(self.seen, &self.run.attempt_id(attempt.number));
         let decision = self.take();
         Some(if remains {
-            decision.running(Rule::PushConsumed)
+            decision.running(Rule::PushConsumed, None)
         } else {
             decision.finish(Rule::PushEnded, Outcome::MachineEnded)
         })

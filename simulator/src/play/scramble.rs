@@ -26,7 +26,7 @@ const ENDS: [End; 11] = [
 ];
 const REFUSALS: [Refusal; 4] =
     [Refusal::NoCapacity, Refusal::Limit, Refusal::Denied, Refusal::Invalid];
-const OUTCOMES: [Outcome; 7] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Succeeded,
     Outcome::Failed,
     Outcome::Cancelled,
@@ -34,6 +34,8 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::JobGone,
     Outcome::GaveUp,
     Outcome::MachineEnded,
+    Outcome::MachineLost,
+    Outcome::MaxAge,
 ];
 
 /// Returns the record with about a third of its fields redrawn.

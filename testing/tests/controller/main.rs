@@ -8,6 +8,7 @@ mod harness;
 mod idle;
 mod ingest;
 mod launch_queue;
+mod lost;
 mod poll;
 mod reading;
 mod reassigned;
