@@ -9,7 +9,7 @@ use super::cache::{Machines, Rows, Seats};
 use crate::model::{
     Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
     Observation, ObservedClass, Outcome, PastAttempt, Phase, Reason, Registration, Registrations,
-    Run, RunName, serving,
+    Run, RunName, SeenBy, serving,
 };
 use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {
         let now = Timestamp::UNIX_EPOCH;
-        let mut run = Run::new("test", RunName::job(1), Spec::default(), now);
+        let mut run = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, now);
         let class = ClassName("linux".to_owned());
         let answered = |at| PastPlacement {
             answered: Some(Answer { id: MachineId("i-1".to_owned()), at }),

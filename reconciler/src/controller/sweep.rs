@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport};
-use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, Times, serving};
+use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving};
 use crate::mutant::{self, Mutant};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
@@ -264,7 +264,7 @@ impl Controller {
     ) -> Result<(), PortError> {
         match self.ports.store.get(name).await? {
             None => {
-                if self.ensure_run(job).await? {
+                if self.ensure_run(job, SeenBy::Poll).await? {
                     report.created += 1;
                     report.woken += 1;
                 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
 use super::names::{AttemptId, RunName, Uid};
+use super::timeline::{Happened, Milestone, SeenBy};
 
 /// One job's need for a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub struct Status {
     /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What happened to the run: the first four milestones and the latest twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Milestone>,
     /// When the run is reconciled again at the latest.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
@@ -247,7 +251,7 @@ impl std::fmt::Display for Reason {
 
 impl Run {
     /// Creates the run of a job that was just seen waiting.
-    pub fn new(installation: &str, name: RunName, spec: Spec, now: Timestamp) -> Self {
+    pub fn new(installation: &str, name: RunName, spec: Spec, by: SeenBy, now: Timestamp) -> Self {
         Self {
             uid: Uid::new(installation, &name, now),
             name,
@@ -268,6 +272,7 @@ impl Run {
                 outcome: None,
                 runner: None,
                 conditions: Vec::new(),
+                timeline: vec![Milestone::new(now, Happened::Seen { by })],
                 due: now,
             },
         }
@@ -286,8 +291,12 @@ impl Run {
     /// Deletes the run for a person: its job gets no machine. With `terminate` its machine is
     /// terminated too. Voids the attempt number that may be in preparation.
     pub fn delete(&mut self, now: Timestamp, terminate: bool) {
+        let requested = (self.deleted_at.is_some(), self.terminate_now);
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
+        if requested != (true, self.terminate_now) {
+            self.status.happened(now, Happened::Deleted);
+        }
         self.status.next = self.status.next.saturating_add(1);
         self.status.due = now;
     }
@@ -306,6 +315,7 @@ impl Run {
         status.retry_at = None;
         status.waiting_since = now;
         status.due = now;
+        status.happened(now, Happened::Retried);
     }
 }
 

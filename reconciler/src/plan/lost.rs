@@ -2,15 +2,48 @@
 
 use super::decide::Decision;
 use crate::model::{
-    AttemptId, Conclusion, Condition, EndedBy, Job, Machine, MachineState, Outcome, Phase, Reason,
-    Run,
+    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Job, Machine, MachineState,
+    Outcome, Phase, Reason, Run,
 };
 use crate::mutant::{self, Mutant};
 
+/// A running job whose machine is gone.
+pub(super) struct Lost {
+    pub(super) condition: Condition,
+    /// For the timeline, if it was not known before.
+    pub(super) news: Option<Happened>,
+}
+
 impl Decision<'_> {
+    /// Rules 5 and P1: adds to the timeline that the job was seen to start, once for each runner.
+    pub(super) fn started(&mut self) {
+        let status = &self.status;
+        if status.phase == Phase::Running && status.runner == self.run.status.runner {
+            return;
+        }
+        let own = |runner: &String| own_attempt(self.run, runner).map(|(id, _)| id.number);
+        let attempt = match &status.runner {
+            Some(runner) => own(runner),
+            // In push mode the forge does not name it: it is the attempt that was used.
+            None => self.used(),
+        };
+        let named = attempt.map(|number| self.run.attempt_id(number).to_string());
+        let runner = status.runner.clone().or(named).unwrap_or_default();
+        self.happened(Happened::Started { runner, attempt });
+    }
+
+    /// Returns the number of the latest attempt that got a job.
+    fn used(&self) -> Option<u32> {
+        let used = |ended: &Ended| ended.why == End::Consumed;
+        let current = self.status.attempt.iter();
+        let current = current.filter(|a| a.ended.as_ref().is_some_and(used)).map(|a| a.number);
+        let past = self.status.past.iter().filter(|p| used(&p.ended)).map(|p| p.number);
+        current.chain(past).max()
+    }
+
     /// Rule 5: the condition of a job whose own machine is gone. Once told, it holds as long as the
     /// job is on the same runner and no machine of it is seen.
-    pub(super) fn lost(&self, runner: &str) -> Option<Condition> {
+    pub(super) fn lost(&self, runner: &str) -> Option<Lost> {
         let (attempt_id, current) = own_attempt(self.run, runner)?;
         let machines = || self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
         if machines().any(|m| m.state != MachineState::Gone) {
@@ -20,19 +53,24 @@ impl Decision<'_> {
         let told = known.conditions.iter().find(|c| c.reason.is_lost());
         let same_runner = known.runner.as_deref() == Some(runner);
         if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
-            return Some(told.clone());
+            return Some(Lost { condition: told.clone(), news: None });
         }
         let Some(machine) = machines().find(|m| m.placement == current) else {
             // Absence from the list is no evidence.
-            return mutant::on(Mutant::UnlistedMachineLost).then(|| Condition {
-                reason: Reason::MachineLost,
-                since: self.now(),
-                message: "its machine is not listed".to_owned(),
+            return mutant::on(Mutant::UnlistedMachineLost).then(|| {
+                let message = "its machine is not listed".to_owned();
+                let (reason, since) = (Reason::MachineLost, self.now());
+                Lost { condition: Condition { reason, since, message }, news: None }
             });
         };
         let by_age = machine.ended_by != Some(EndedBy::Cloud) && self.now() >= machine.deadline;
         let reason = if by_age { Reason::MaxAge } else { Reason::MachineLost };
-        Some(Condition { reason, since: self.now(), message: describe(machine, by_age) })
+        let message = describe(machine, by_age);
+        let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
+        Some(Lost {
+            condition: Condition { reason, since: self.now(), message },
+            news: Some(Happened::MachineLost { machine, ended_by }),
+        })
     }
 
     /// Rule 3: the outcome. Of a failed job whose machine was lost, that is the cause.

@@ -219,6 +219,13 @@ impl Reconcile {
         }
     }
 
+    /// Forgets what no decision reads, and what would make states differ by when things happened.
+    pub(crate) fn forget_timelines(&mut self) {
+        for run in self.seen.run.iter_mut().chain(&mut self.stored) {
+            run.status.timeline.clear();
+        }
+    }
+
     pub(crate) fn attempt(&self) -> Option<&tinqs_ci_reconciler::model::Attempt> {
         self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
     }

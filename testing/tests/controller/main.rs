@@ -16,6 +16,7 @@ mod report;
 mod rounds;
 mod seats;
 mod sweep;
+mod timeline;
 mod unlisted;
 
 use jiff::SignedDuration;
