@@ -9,7 +9,7 @@ use super::cache::{Machines, Rows, Seats};
 use crate::model::{
     Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
     Observation, ObservedClass, Outcome, PastAttempt, Phase, Reason, Registration, Registrations,
-    Run, RunName, SeenBy, serving,
+    Run, RunName, serving,
 };
 use crate::mutant::{self, Mutant};
 use crate::plan::VISIBLE_WITHIN;
@@ -362,7 +362,7 @@ fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Ma
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{End, Ended, MachineId, PastPlacement, Spec};
+    use crate::model::{End, Ended, MachineId, PastPlacement, SeenBy, Spec};
 
     #[test]
     fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {

@@ -241,6 +241,11 @@ impl Reason {
     pub const fn is_lost(self) -> bool {
         matches!(self, Self::MachineLost | Self::MaxAge)
     }
+
+    /// Returns whether a person must do something about it.
+    pub const fn needs_person(self) -> bool {
+        matches!(self, Self::NoClass | Self::BreakerOpen) || self.is_lost()
+    }
 }
 
 impl std::fmt::Display for Reason {
