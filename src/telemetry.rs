@@ -20,6 +20,7 @@ pub mod labels;
 pub mod lines;
 pub mod metrics;
 mod observed;
+mod progress;
 mod snapshot;
 
 pub use observed::{Contact, Contacts, Observed, SERVICES, Seen, observe};
@@ -106,6 +107,7 @@ impl Telemetry {
         self.metrics.reconcile(report, elapsed);
         log_reconcile(report, elapsed);
         log_breakers(report);
+        progress::log(report);
     }
 
     /// Counts the evaluations of a pass over the inbox.
@@ -228,7 +230,7 @@ fn log_breakers(report: &Report) {
             Event::BreakerClosed { class, open_seconds } => {
                 tracing::info!(run, class = class.0.as_str(), open_seconds, "breaker closed");
             }
-            Event::Started { .. } | Event::Finished { .. } | Event::Created => {}
+            _ => {}
         }
     }
 }

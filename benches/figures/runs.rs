@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
-    Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner, Secret, Spec,
+    Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner, Secret, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tokio::task::JoinSet;
@@ -89,7 +89,7 @@ fn new(job: i64, now: Timestamp) -> Run {
         },
         ..Spec::default()
     };
-    Run::new("bench", RunName::job(job), spec, now)
+    Run::new("bench", RunName::job(job), spec, SeenBy::Webhook, now)
 }
 
 /// Fills the store in this directory and closes it.

@@ -6,7 +6,7 @@ use sha2::Sha256;
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::webhook::{Rejected, decode, event_name, payload, verify};
 use tinqs_ci_reconciler::controller::Hint;
-use tinqs_ci_reconciler::model::{self, Run, RunName, Secret, Spec};
+use tinqs_ci_reconciler::model::{self, Run, RunName, Secret, SeenBy, Spec};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
 const SECRET: &str = "the-webhook-secret";
@@ -78,7 +78,7 @@ fn decoded(event: &str, text: &[u8]) {
                 assert!(labels <= 16 * 1024, "{labels} bytes of labels");
                 let now = jiff::Timestamp::UNIX_EPOCH;
                 let spec = Spec { job: job.clone(), runs_on, about, ..Spec::default() };
-                let made = Run::new("fuzz", RunName::job(job.job_id), spec, now);
+                let made = Run::new("fuzz", RunName::job(job.job_id), spec, SeenBy::Webhook, now);
                 assert_eq!(made.name.as_str().parse::<RunName>().expect("a name"), made.name);
                 let stored = model::encode(&made);
                 assert!(stored.len() < 64 * 1024, "a record of {} bytes", stored.len());

@@ -8,6 +8,7 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
+pub(crate) mod lost;
 mod push;
 pub mod record;
 mod rules;
@@ -16,6 +17,7 @@ pub(crate) mod times;
 
 use crate::model::Observation;
 
+pub use lost::still_up;
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,

@@ -29,7 +29,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L8`, or `time`.
+    /// The law: `L1` to `L9`, or `time`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,

@@ -19,8 +19,17 @@ pub const ACTIONS: [&str; 9] =
 /// Results of an action.
 pub const ACTION_RESULTS: [&str; 2] = ["ok", "error"];
 /// Outcomes of runs.
-pub const OUTCOMES: [&str; 7] =
-    ["succeeded", "failed", "cancelled", "skipped", "job_gone", "gave_up", "machine_ended"];
+pub const OUTCOMES: [&str; 9] = [
+    "succeeded",
+    "failed",
+    "cancelled",
+    "skipped",
+    "job_gone",
+    "gave_up",
+    "machine_ended",
+    "machine_lost",
+    "max_age",
+];
 /// Results of a call to a port.
 pub const CODES: [&str; 4] = ["ok", "throttled", "client", "server"];
 /// Results of a launch.
@@ -98,6 +107,8 @@ pub fn outcome(outcome: Outcome) -> &'static str {
         Outcome::JobGone => "job_gone",
         Outcome::GaveUp => "gave_up",
         Outcome::MachineEnded => "machine_ended",
+        Outcome::MachineLost => "machine_lost",
+        Outcome::MaxAge => "max_age",
     }
 }
 

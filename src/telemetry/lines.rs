@@ -1,4 +1,5 @@
-//! Log lines: JSON objects, or short lines for a terminal. `tracing-subscriber` formats the fields;
+//! Log lines: JSON objects, or short lines for a terminal, where an event with the field `line` shows
+//! only that. `tracing-subscriber` formats the fields;
 //! both forms escape control characters of external text.
 
 use std::fmt::{self, Write as _};
@@ -7,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, Writer};
@@ -73,7 +75,12 @@ where
             Form::Human { color } => {
                 let (now, style) = (TimeZone::system().to_datetime(now), style(level, color));
                 write!(out, "{} {style}{level:>5}{style:#} ", now.strftime("%H:%M:%S"))?;
-                context.format_fields(Writer::new(&mut fields), event)?;
+                let mut told = Told::default();
+                event.record(&mut told);
+                match told.line {
+                    Some(line) => fields.push_str(&line),
+                    None => context.format_fields(Writer::new(&mut fields), event)?,
+                }
             }
         }
         for c in fields.trim_end().chars() {
@@ -86,6 +93,21 @@ where
         }
         writeln!(out)
     }
+}
+
+/// The field `line` of an event: the whole event as a sentence.
+#[derive(Default)]
+struct Told {
+    line: Option<String>,
+}
+
+impl Visit for Told {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "line" {
+            self.line = Some(value.to_owned());
+        }
+    }
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
 fn style(level: Level, color: bool) -> Style {
@@ -140,6 +162,8 @@ mod tests {
             let (class, error) = (None::<&str>, HOSTILE);
             tracing::info!(repo, run = "job-1", class, machines = 3, %error, "reconciled run");
             tracing::warn!("{HOSTILE}");
+            let line = format!("job-1 {HOSTILE}: running");
+            tracing::info!(run = "job-1", line, "job started");
         });
         let bytes = buffer.0.lock().clone();
         String::from_utf8(bytes).expect("UTF-8")
@@ -151,7 +175,7 @@ mod tests {
         assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
         let lines: Vec<Value> =
             log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let [line, warning] = lines.as_slice() else { panic!("{log}") };
+        let [line, warning, told] = lines.as_slice() else { panic!("{log}") };
         assert_eq!(line["repo"], HOSTILE);
         assert_eq!(line["error"], HOSTILE);
         assert_eq!(line["run"], "job-1");
@@ -164,19 +188,23 @@ mod tests {
         let time = line["timestamp"].as_str().expect("a text");
         assert!(time.len() == 24 && time.parse::<Timestamp>().is_ok(), "{time}");
         assert_eq!((&warning["level"], &warning["message"]), (&"warn".into(), &HOSTILE.into()));
+        assert_eq!((&told["message"], &told["run"]), (&"job started".into(), &"job-1".into()));
+        assert_eq!(told["line"], format!("job-1 {HOSTILE}: running"));
     }
 
     #[test]
     fn a_human_line_is_one_line_with_escaped_control_characters() {
         let log = logged(Form::Human { color: false });
         assert!(log.replace('\n', "").chars().all(|c| !is_hostile(c)), "{log:?}");
-        let [line, warning] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
+        let [line, warning, told] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
         assert!(line[8..].starts_with("  INFO reconciled run repo=\"a\\u{1b}[31mb"), "{line:?}");
         assert!(line.contains(" run=\"job-1\" machines=3 error=a\\u{1b}[31mb"), "{line:?}");
         assert!(!line.contains("class"), "{line:?}");
         assert!(warning[8..].starts_with("  WARN a"), "{warning:?}");
+        assert!(told[8..].starts_with("  INFO job-1 a\\u{1b}[31mb"), "{told:?}");
+        assert!(told.ends_with(": running"), "{told:?}");
         let colored = logged(Form::Human { color: true });
-        assert_eq!(colored.matches("\x1b[").count(), 4, "{colored:?}");
+        assert_eq!(colored.matches("\x1b[").count(), 6, "{colored:?}");
         assert!(colored.contains(" \x1b[33m WARN\x1b[0m a"), "{colored:?}");
     }
 }

@@ -240,10 +240,13 @@ impl Metrics {
                     let waited = Duration::from_secs(u64::try_from(*waited_seconds).unwrap_or(0));
                     self.job_wait.with_label_values(&[class]).observe(waited.as_secs_f64());
                 }
-                Event::Finished { outcome } => {
+                Event::Finished { outcome, ran_ms: _ } => {
                     self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
                 }
-                Event::Created => {}
+                Event::Created
+                | Event::Launched { .. }
+                | Event::ConditionBegan { .. }
+                | Event::ConditionEnded { .. } => {}
                 Event::BreakerOpened { class, breaker } => self.stopped(class, breaker.since),
                 Event::BreakerClosed { class, open_seconds: _ } => {
                     self.stopped(class, Timestamp::UNIX_EPOCH);

@@ -47,6 +47,7 @@ fn report(hostile: &str) -> Report {
         reason: None,
         class: Some(ClassName(hostile.to_owned())),
         repo: hostile.to_owned(),
+        job: hostile.to_owned(),
         effects: vec![Effect {
             action: ActionKind::Launch,
             target: hostile.to_owned(),
@@ -58,7 +59,7 @@ fn report(hostile: &str) -> Report {
         error: Some(hostile.to_owned()),
         events: vec![
             Event::Started { waited_seconds: 12 },
-            Event::Finished { outcome: Outcome::Succeeded },
+            Event::Finished { outcome: Outcome::Succeeded, ran_ms: Some(6_000) },
         ],
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Boot, Class, ClassName, JobRef, MachineSpec, Market, Outcome, Phase,
-    Placement, Run, RunName, Runner, Secret, Spec, Times,
+    Placement, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 /// Returns the name of a job's run.
@@ -24,7 +24,7 @@ pub fn at(second: i64) -> Timestamp {
 pub fn run(id: i64, repo: &str) -> Run {
     let job = JobRef { repo: repo.to_owned(), repo_id: 5, job_id: id };
     let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
-    Run::new("conformance", name(id), spec, at(id))
+    Run::new("conformance", name(id), spec, SeenBy::Webhook, at(id))
 }
 
 /// Returns the same run, finished with success.

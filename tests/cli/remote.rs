@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::model::{About, JobRef, Phase, Run, RunName, Spec};
+use tinqs_ci_reconciler::model::{About, JobRef, Phase, Run, RunName, SeenBy, Spec};
 
 use crate::scripted::{Answer, Server, problem};
 use crate::{CommandOutput, command, said};
@@ -23,7 +23,7 @@ fn run(id: i64) -> Value {
         ..Spec::default()
     };
     let created = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(190);
-    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, created);
+    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, SeenBy::Webhook, created);
     run.status.phase = Phase::Waiting;
     serde_json::to_value(run).expect("JSON")
 }

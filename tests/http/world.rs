@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{About, Class, Job, JobRef, Run, RunName, Spec};
+use tinqs_ci_reconciler::model::{About, Class, Job, JobRef, Run, RunName, SeenBy, Spec};
 use tinqs_ci_testing::{TestWorld, make};
 
 /// Stands for every credential of an attempt. No answer and no log line may contain it.
@@ -37,7 +37,7 @@ pub(crate) fn add_run(world: &TestWorld, id: i64, about: About) -> Run {
     let runs_on = vec!["linux".to_owned()];
     let spec = Spec { job, runs_on, about, ..Spec::default() };
     let at = Timestamp::now() - SignedDuration::from_secs(1_000 - id);
-    let run = Run { version: 1, ..Run::new("test", name(id), spec, at) };
+    let run = Run { version: 1, ..Run::new("test", name(id), spec, SeenBy::Webhook, at) };
     world.state().jobs.insert(id, Job::Waiting);
     world.add_run(run.clone());
     run

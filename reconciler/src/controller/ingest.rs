@@ -1,7 +1,7 @@
 //! Turns hints and demand into runs.
 
 use super::{Controller, Hint};
-use crate::model::{AttemptId, Run, RunName, Spec, serving};
+use crate::model::{AttemptId, Run, RunName, SeenBy, Spec, serving};
 use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
 
 impl Controller {
@@ -18,7 +18,9 @@ impl Controller {
         let mut created = 0;
         for hint in hints {
             match hint {
-                Hint::Queued(job) => created += usize::from(self.ensure_run(job).await?),
+                Hint::Queued(job) => {
+                    created += usize::from(self.ensure_run(job, SeenBy::Webhook).await?)
+                }
                 Hint::Job { job_id, runner } => {
                     let attempt_id =
                         runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
@@ -39,18 +41,18 @@ impl Controller {
     }
 
     /// Creates and wakes the run of a waiting job, if a class serves it and there is none.
-    pub(super) async fn ensure_run(&self, job: &WaitingJob) -> Result<bool, PortError> {
+    pub(super) async fn ensure_run(&self, job: &WaitingJob, by: SeenBy) -> Result<bool, PortError> {
         let spec = Spec {
             job: job.job.clone(),
             runs_on: job.runs_on.clone(),
             about: job.about.clone(),
             ..Spec::default()
         };
-        self.demand_run(RunName::job(job.job.job_id), spec).await
+        self.create_run(RunName::job(job.job.job_id), spec, by).await
     }
 
-    /// Creates and wakes a run, if a class serves its labels and there is none. Returns whether it
-    /// created the run.
+    /// Creates and wakes a run that a push demands, if a class serves its labels and there is none.
+    /// Returns whether it created the run.
     ///
     /// # Guarantees
     /// After `Ok`, the run is durable, or no class serves it.
@@ -59,12 +61,16 @@ impl Controller {
     /// Returns the store's error if the run could not be made durable, and the queue's error if an
     /// existing run could not be woken.
     pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
+        self.create_run(name, spec, SeenBy::Push).await
+    }
+
+    async fn create_run(&self, name: RunName, spec: Spec, by: SeenBy) -> Result<bool, PortError> {
         let settings = self.settings();
         if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
         self.cache.reset_idle();
-        let run = Run::new(&settings.installation, name.clone(), spec, self.ports.clock.now());
+        let run = Run::new(&settings.installation, name.clone(), spec, by, self.ports.clock.now());
         // No read first: most jobs are announced once, and the write detects an existing run.
         let created = match self.ports.store.put(&run, Expect::Absent).await {
             Ok(_) => true,

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Rows, Seats};
 use crate::model::{
     Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
-    Observation, ObservedClass, Outcome, PastAttempt, Phase, Registration, Registrations, Run,
-    RunName, serving,
+    Observation, ObservedClass, Outcome, PastAttempt, Phase, Reason, Registration, Registrations,
+    Run, RunName, serving,
 };
 use crate::plan::VISIBLE_WITHIN;
-use crate::plan::times::older;
+use crate::plan::lost::runs_on;
+use crate::plan::times::{after, older};
 use crate::ports::{ErrorKind, PortError};
 
 /// The number of tries to read a record that changes meanwhile.
@@ -265,11 +266,14 @@ impl Observation {
 }
 
 /// Returns launched machines that are not listed although they must be visible, if that matters:
-/// the attempt is active, or it holds a registration or a seat. They are returned as terminated,
+/// the attempt is active or the job runs on it, or it holds a registration or a seat. They are returned as terminated,
 /// which each of them is if its ID is unknown to the cloud.
 fn unlisted(seen: &Observation) -> Vec<Machine> {
     let Some(run) = &seen.run else { return Vec::new() };
     let mut all: Vec<Machine> = Vec::new();
+    let told = run.status.reason().is_some_and(Reason::is_lost);
+    // A job whose machine is already known to be gone needs no further proof.
+    let at_work = |attempt_id: &AttemptId| !told && runs_on(&seen.job, attempt_id);
     let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Machine| {
         let attempt_id = &like.attempt_id;
         let held = seen.seats.iter().any(|(_, s)| s == attempt_id)
@@ -294,12 +298,16 @@ fn unlisted(seen: &Observation) -> Vec<Machine> {
     if let Some(attempt) = &run.status.attempt {
         let matters =
             attempt.ended.is_none() && matches!(seen.job, Job::Waiting | Job::Unobservable);
+        let matters = matters || at_work(&run.attempt_id(attempt.number));
         let answers = attempt.placements.iter().map(|p| p.answered.as_ref()).collect();
         add(matters, answers, &machine_of(run, attempt));
     }
+    let times = seen.class.as_ref().map(|observed| observed.class.times.clone());
+    let max_age = times.unwrap_or_default().max_age;
     for past in &run.status.past {
+        let matters = at_work(&run.attempt_id(past.number));
         let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
-        add(false, answers, &machine_of_past(run, past));
+        add(matters, answers, &machine_of_past(run, past, max_age));
     }
     all
 }
@@ -314,7 +322,7 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
         launched_at: attempt.decided_at,
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
-        ended_by: Some(EndedBy::Itself),
+        ended_by: None,
         class: attempt.class.clone(),
         kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
         zone: String::new(),
@@ -322,16 +330,16 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
     }
 }
 
-fn machine_of_past(run: &Run, past: &PastAttempt) -> Machine {
+fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Machine {
     Machine {
         id: crate::model::MachineId(String::new()),
         attempt_id: run.attempt_id(past.number),
         placement: 0,
         state: MachineState::Gone,
         launched_at: past.decided_at,
-        deadline: past.decided_at,
+        deadline: after(past.decided_at, max_age),
         registration: past.registration,
-        ended_by: Some(EndedBy::Itself),
+        ended_by: None,
         class: past.class.clone(),
         kind: String::new(),
         zone: String::new(),
@@ -342,12 +350,12 @@ fn machine_of_past(run: &Run, past: &PastAttempt) -> Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{End, Ended, MachineId, PastPlacement, Spec};
+    use crate::model::{End, Ended, MachineId, PastPlacement, SeenBy, Spec};
 
     #[test]
     fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {
         let now = Timestamp::UNIX_EPOCH;
-        let mut run = Run::new("test", RunName::job(1), Spec::default(), now);
+        let mut run = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, now);
         let class = ClassName("linux".to_owned());
         let answered = |at| PastPlacement {
             answered: Some(Answer { id: MachineId("i-1".to_owned()), at }),

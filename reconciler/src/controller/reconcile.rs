@@ -1,5 +1,6 @@
 //! One reconcile: observe, then rounds of plan, free, prepare, put, act, record.
 
+mod events;
 mod free;
 mod launch;
 mod prepare;
@@ -8,9 +9,11 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use events::events;
+
 use super::breaker::LaunchPermit;
-use super::{ActionKind, Controller, Effect, Event, ReconcileOutcome, Report};
-use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Status};
+use super::{ActionKind, Controller, Effect, ReconcileOutcome, Report};
+use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Spec, Status};
 use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
@@ -61,6 +64,7 @@ impl Controller {
             reason: None,
             class: None,
             repo: String::new(),
+            job: String::new(),
             effects: Vec::new(),
             due: None,
             error: None,
@@ -78,7 +82,9 @@ impl Controller {
         };
         report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
         report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
-        report.repo = seen.run.as_ref().map(|r| r.spec.job.repo.clone()).unwrap_or_default();
+        if let Some(Spec { job, about, .. }) = seen.run.as_ref().map(|run| &run.spec) {
+            (report.repo, report.job) = (job.repo.clone(), about.job.clone());
+        }
         let stored = seen.run.clone();
         let issued = HashSet::new();
         let mut reconcile =
@@ -231,7 +237,9 @@ impl Reconcile<'_> {
         self.note(ActionKind::Put, run.name.to_string(), None, rule, result.as_ref().err());
         let version = result?;
         let before = stored_phase(self.stored.as_ref());
-        self.events(before, &run);
+        if let Some(stored) = &self.stored {
+            self.report.events.extend(events(stored, &run, self.seen.now));
+        }
         if before != Some(Phase::Finished) && !run.is_open() {
             self.wake_dependents(&run).await;
         }
@@ -246,23 +254,6 @@ impl Reconcile<'_> {
         for name in &run.spec.needed_by {
             // After a lost wake-up they continue at their due, within a minute.
             let _ = self.controller.ports.queue.wake(name).await;
-        }
-    }
-
-    fn events(&mut self, before: Option<Phase>, run: &Run) {
-        let after = run.status.phase;
-        if before == Some(after) {
-            return;
-        }
-        match (after, run.status.outcome) {
-            (Phase::Running, _) => {
-                let waited = self.seen.now.duration_since(run.status.waiting_since);
-                self.report.events.push(Event::Started { waited_seconds: waited.as_secs() });
-            }
-            (Phase::Finished, Some(outcome)) => {
-                self.report.events.push(Event::Finished { outcome });
-            }
-            (Phase::Finished, None) | (Phase::Waiting | Phase::Starting, _) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClassName, OpenBreaker, Phase, Reason, RunName};
+use crate::model::{ClassName, MachineId, OpenBreaker, Outcome, Phase, Reason, RunName};
 use crate::plan::Rule;
 use crate::ports::ErrorKind;
 
@@ -26,13 +26,15 @@ pub struct Report {
     pub class: Option<ClassName>,
     /// The repository, `owner/name`; empty if there is no record.
     pub repo: String,
+    /// The job's name; empty if there is no record. It comes from outside and is never trusted.
+    pub job: String,
     /// The effects, in order.
     pub effects: Vec<Effect>,
     /// When it is reconciled again at the latest; `None`: only after an event.
     pub due: Option<Timestamp>,
     /// The error that stopped it, if any.
     pub error: Option<String>,
-    /// Events for metrics.
+    /// Events for metrics and for log lines about the job.
     pub events: Vec<Event>,
 }
 
@@ -93,6 +95,15 @@ pub enum ActionKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// A machine was started for the job.
+    Launched {
+        /// The machine's ID.
+        machine: MachineId,
+        /// Its class.
+        class: ClassName,
+        /// The time that the job had waited, in milliseconds.
+        waited_ms: i64,
+    },
     /// The job was seen running for the first time.
     Started {
         /// The time that it had waited, in seconds.
@@ -101,7 +112,23 @@ pub enum Event {
     /// The run finished.
     Finished {
         /// The outcome.
-        outcome: crate::model::Outcome,
+        outcome: Outcome,
+        /// The time for which the job was seen running, in milliseconds; `None` if it was not.
+        ran_ms: Option<i64>,
+    },
+    /// A condition begins that a person must attend to.
+    ConditionBegan {
+        /// Its reason.
+        reason: Reason,
+        /// Its message.
+        message: String,
+    },
+    /// Such a condition ends.
+    ConditionEnded {
+        /// Its reason.
+        reason: Reason,
+        /// The time for which it held, in seconds.
+        held_seconds: i64,
     },
     /// The run was created.
     Created,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::by_run::ByRun;
 use super::{Controller, SweepReport};
-use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, Times, serving};
+use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
@@ -244,7 +244,7 @@ impl Controller {
     ) -> Result<(), PortError> {
         match self.ports.store.get(name).await? {
             None => {
-                if self.ensure_run(job).await? {
+                if self.ensure_run(job, SeenBy::Poll).await? {
                     report.created += 1;
                     report.woken += 1;
                 }

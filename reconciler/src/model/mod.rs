@@ -9,6 +9,7 @@ mod observation;
 mod run;
 mod secret;
 mod stored;
+mod timeline;
 
 pub use attempt::{
     Answer, Attempt, Boot, End, Ended, PastAttempt, PastPlacement, Placement, Refused, Runner,
@@ -25,3 +26,4 @@ pub use observation::{
 pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};
+pub use timeline::{Happened, Milestone, SeenBy};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
 use super::names::{AttemptId, RunName, Uid};
+use super::timeline::{Happened, Milestone, SeenBy};
 
 /// One job's need for a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub struct Status {
     /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What happened to the run: the first four milestones and the latest twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Milestone>,
     /// When the run is reconciled again at the latest.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
@@ -159,6 +163,10 @@ pub enum Outcome {
     GaveUp,
     /// Push mode: the machine that executed the job ended.
     MachineEnded,
+    /// The job failed because its machine was gone.
+    MachineLost,
+    /// The job failed because its machine reached `max_age`.
+    MaxAge,
 }
 
 /// A condition that holds for a run now.
@@ -176,7 +184,7 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// The reason why a run makes no progress. Written in `CamelCase` in JSON and text, and in
+        /// The reason why a run makes no progress, or what is wrong with it. Written in `CamelCase` in JSON and text, and in
         /// `snake_case` in metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -220,6 +228,24 @@ reasons! {
     AtLimit = "at_limit",
     /// The breaker of its class is open: the cloud refused a launch, and an operator must act.
     BreakerOpen = "breaker_open",
+    /// The job runs, but its machine is gone: the forge will fail it.
+    MachineLost = "machine_lost",
+    /// The same, and the machine had reached `max_age`.
+    MaxAge = "max_age",
+    /// Never stored: the job was canceled, and its machine is not ended yet.
+    Cancelled = "cancelled",
+}
+
+impl Reason {
+    /// Returns whether the machine of a running job is gone.
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::MachineLost | Self::MaxAge)
+    }
+
+    /// Returns whether a person must do something about it.
+    pub const fn needs_person(self) -> bool {
+        matches!(self, Self::NoClass | Self::BreakerOpen) || self.is_lost()
+    }
 }
 
 impl std::fmt::Display for Reason {
@@ -230,7 +256,7 @@ impl std::fmt::Display for Reason {
 
 impl Run {
     /// Creates the run of a job that was just seen waiting.
-    pub fn new(installation: &str, name: RunName, spec: Spec, now: Timestamp) -> Self {
+    pub fn new(installation: &str, name: RunName, spec: Spec, by: SeenBy, now: Timestamp) -> Self {
         Self {
             uid: Uid::new(installation, &name, now),
             name,
@@ -251,6 +277,7 @@ impl Run {
                 outcome: None,
                 runner: None,
                 conditions: Vec::new(),
+                timeline: vec![Milestone::new(now, Happened::Seen { by })],
                 due: now,
             },
         }
@@ -269,8 +296,12 @@ impl Run {
     /// Deletes the run for a person: its job gets no machine. With `terminate` its machine is
     /// terminated too. Voids the attempt number that may be in preparation.
     pub fn delete(&mut self, now: Timestamp, terminate: bool) {
+        let requested = (self.deleted_at.is_some(), self.terminate_now);
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
+        if requested != (true, self.terminate_now) {
+            self.status.happened(now, Happened::Deleted);
+        }
         self.status.next = self.status.next.saturating_add(1);
         self.status.due = now;
     }
@@ -289,6 +320,7 @@ impl Run {
         status.retry_at = None;
         status.waiting_since = now;
         status.due = now;
+        status.happened(now, Happened::Retried);
     }
 }
 

@@ -10,8 +10,8 @@ use super::times::{
     older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, MachineSpec, ObservedClass, OpenBreaker, Phase, Placement, Reason,
-    Refusal, SeatLimits,
+    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Placement, Reason, Refusal, SeatLimits,
 };
 
 impl<'a> Decision<'a> {
@@ -128,6 +128,11 @@ impl<'a> Decision<'a> {
             let until = after(at, self.times.assign_within);
             let expected = self.now() < until && !self.seen.no_replacement;
             if expected {
+                if let Some(attempt) = self.status.attempt.as_ref().map(|a| a.number)
+                    && self.status.reason() != Some(Reason::MachineReassigned)
+                {
+                    self.happened(Happened::Reassigned { attempt });
+                }
                 self.waiting(
                     Reason::MachineReassigned,
                     "another job took this run's machine; it waits for the machine of that job"

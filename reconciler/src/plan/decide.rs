@@ -3,11 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::attempt_state::{self, AttemptState};
+use super::lost::{Lost, runs_on};
 use super::rules::{Action, Plan, Rule};
 use super::sanitize::sanitize;
 use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
 use crate::model::{
-    Condition, End, Ended, Job, Machine, Observation, Outcome, Phase, Reason, Run, Status, Times,
+    Condition, End, Ended, Happened, Job, Machine, Observation, Outcome, Phase, Reason, Run,
+    Status, Times,
 };
 
 /// The number of past attempts that are kept for people.
@@ -63,14 +65,14 @@ impl Decision<'_> {
         }
         match &self.seen.job {
             Job::Done { conclusion } => {
-                let outcome = Outcome::from(*conclusion);
+                let outcome = self.outcome(*conclusion);
                 return self.finish(Rule::Done, outcome);
             }
             Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
-                let runner = runner.clone();
-                self.status.runner = Some(runner);
-                return self.running(Rule::Running);
+                let lost = self.lost(runner);
+                self.status.runner = Some(runner.clone());
+                return self.running(Rule::Running, lost);
             }
             Job::Blocked => return self.blocked(),
             Job::Waiting => {
@@ -79,20 +81,17 @@ impl Decision<'_> {
                 {
                     return self.reopen();
                 }
-                let released = self.status.phase == Phase::Running;
-                let unblocked = self.status.reason() == Some(Reason::Blocked);
-                if released || unblocked {
+                if self.status.phase == Phase::Running {
+                    self.happened(Happened::Reopened);
                     self.restart_wait();
                 }
+                self.unblocked();
             }
             Job::Unobservable => {
                 if let Some(decided) = self.push_rules() {
                     return decided;
                 }
-                // Its needs have finished: it waits for a machine only from now on.
-                if self.status.reason() == Some(Reason::Blocked) {
-                    self.restart_wait();
-                }
+                self.unblocked();
             }
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);
@@ -151,6 +150,12 @@ impl Decision<'_> {
     /// Rules 3, 4, 8 and P2.
     pub(super) fn finish(mut self, rule: Rule, outcome: Outcome) -> Plan {
         self.end_if_consumed();
+        if (self.status.phase, self.status.outcome) != (Phase::Finished, Some(outcome)) {
+            self.happened(match outcome {
+                Outcome::GaveUp => Happened::GaveUp,
+                outcome => Happened::Finished { outcome },
+            });
+        }
         let now = self.now();
         let status = &mut self.status;
         if status.phase != Phase::Finished {
@@ -165,9 +170,10 @@ impl Decision<'_> {
         self.write(rule)
     }
 
-    /// Rules 5 and P1.
-    pub(super) fn running(mut self, rule: Rule) -> Plan {
+    /// Rules 5 and P1. `lost`: its machine is gone.
+    pub(super) fn running(mut self, rule: Rule, lost: Option<Lost>) -> Plan {
         self.end_if_consumed();
+        self.started();
         let status = &mut self.status;
         if status.phase != Phase::Running {
             status.phase = Phase::Running;
@@ -177,6 +183,10 @@ impl Decision<'_> {
         status.outcome = None;
         status.retry_at = None;
         status.conditions.clear();
+        if let Some(Lost { condition, news }) = lost {
+            status.conditions.push(condition);
+            news.into_iter().for_each(|news| status.happened(self.seen.now, news));
+        }
         // In push mode others wait for its end, and only a reconcile detects that.
         let awaited = rule == Rule::PushConsumed && !self.run.spec.needed_by.is_empty();
         self.due_in(SignedDuration::from_secs(if awaited { 15 } else { 60 }));
@@ -189,6 +199,9 @@ impl Decision<'_> {
         self.status.finished_at = None;
         self.status.outcome = None;
         self.status.runner = None;
+        if self.status.reason() != Some(Reason::Blocked) {
+            self.happened(Happened::Blocked);
+        }
         self.tell(
             Reason::Blocked,
             self.now(),
@@ -203,9 +216,18 @@ impl Decision<'_> {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
         self.status.outcome = None;
+        self.happened(Happened::Reopened);
         self.restart_wait();
         self.status.due = self.now();
         self.write(Rule::Reopen)
+    }
+
+    /// A job that was blocked waits for a machine only from now on.
+    fn unblocked(&mut self) {
+        if self.status.reason() == Some(Reason::Blocked) {
+            self.happened(Happened::Unblocked);
+            self.restart_wait();
+        }
     }
 
     fn restart_wait(&mut self) {
@@ -239,6 +261,11 @@ impl Decision<'_> {
         self.tell(reason, self.now(), message);
     }
 
+    /// Adds to the timeline, together with the change that it tells.
+    pub(super) fn happened(&mut self, what: Happened) {
+        self.status.happened(self.seen.now, what);
+    }
+
     pub(super) fn tell(&mut self, reason: Reason, since: Timestamp, message: String) {
         tell(&mut self.status, reason, since, message);
     }
@@ -257,7 +284,12 @@ impl Decision<'_> {
             return;
         };
         attempt.ended = Some(Ended { why, at });
-        let attempt_id = self.run.attempt_id(attempt.number);
+        let number = attempt.number;
+        let attempt_id = self.run.attempt_id(number);
+        // That its own job runs on it is told as the start of the job.
+        if why != End::Consumed || !runs_on(&self.seen.job, &attempt_id) {
+            self.happened(Happened::AttemptEnded { attempt: number, why });
+        }
         if why == End::Consumed {
             self.status.failures = 0;
             self.status.retry_at = None;
@@ -291,6 +323,9 @@ pub(crate) fn tell(status: &mut Status, reason: Reason, since: Timestamp, messag
 /// Moves the attempt to the past ones, and keeps all decided within 22 minutes and the last 5.
 pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
     if let Some(attempt) = status.attempt.take() {
+        if attempt.ended.is_none() {
+            status.happened(now, Happened::AttemptEnded { attempt: attempt.number, why });
+        }
         status.past.push(attempt.into_past(Ended { why, at: now }));
     }
     let many = status.past.len().saturating_sub(PAST_KEPT);

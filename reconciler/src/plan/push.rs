@@ -38,7 +38,7 @@ impl<'a> Decision<'a> {
             self.status.failures = 0;
         }
         if newly || at_work {
-            return Some(self.take().running(Rule::PushConsumed));
+            return Some(self.take().running(Rule::PushConsumed, None));
         }
         let taken = self.taken();
         if taken.is_empty() {
@@ -48,7 +48,7 @@ impl<'a> Decision<'a> {
             return Some(self.take().finish(Rule::PushEnded, Outcome::MachineEnded));
         }
         // Used, and its machine still exists: its job has ended or is about to.
-        Some(self.take().running(Rule::PushConsumed))
+        Some(self.take().running(Rule::PushConsumed, None))
     }
 
     /// Returns the numbers of the attempts that got a job.

@@ -6,8 +6,8 @@ use super::decide::{supersede, tell};
 use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
 use crate::model::{
-    Answer, Attempt, Boot, End, Machine, Phase, Placement, Reason, Refusal, Refused, Run, Runner,
-    Secret, Status,
+    Answer, Attempt, Boot, End, Happened, Machine, Phase, Placement, Reason, Refusal, Refused, Run,
+    Runner, Secret, Status,
 };
 use crate::ports::ErrorKind;
 
@@ -23,6 +23,7 @@ pub fn prepared(
         prepare;
     supersede(status, End::NeverAnswered, now);
     let (instance_url, git_token) = boot;
+    status.happened(now, Happened::Registered { attempt: attempt_id.number });
     status.attempt = Some(Attempt {
         number: attempt_id.number,
         decided_at: now,
@@ -57,8 +58,10 @@ pub fn not_prepared(status: &mut Status, now: Timestamp) {
 
 /// Records a launch that returned a machine, in any state.
 pub fn launched(status: &mut Status, placement: u32, machine: &Machine, now: Timestamp) {
-    if let Some(placement) = placement_of(status, placement) {
-        placement.answered = Some(Answer { id: machine.id.clone(), at: now });
+    let Some((attempt, placement)) = placement_of(status, placement) else { return };
+    let before = placement.answered.replace(Answer { id: machine.id.clone(), at: now });
+    if before.is_none_or(|before| before.id != machine.id) {
+        status.happened(now, Happened::Launched { attempt, machine: machine.id.clone() });
     }
 }
 
@@ -76,13 +79,16 @@ pub fn not_launched(status: &mut Status, placement: u32, kind: ErrorKind, now: T
 
 /// Records a definitive refusal, also of a placement that an open breaker held back.
 pub fn refused(status: &mut Status, placement: u32, why: Refusal, now: Timestamp) {
-    if let Some(placement) = placement_of(status, placement) {
-        placement.refused = Some(Refused { why, at: now });
-    }
+    let Some((attempt, placement)) = placement_of(status, placement) else { return };
+    placement.refused = Some(Refused { why, at: now });
+    status.happened(now, Happened::Refused { attempt, why });
 }
 
-fn placement_of(status: &mut Status, placement: u32) -> Option<&mut Placement> {
-    status.attempt.as_mut()?.placements.get_mut(usize::try_from(placement).ok()?)
+/// Returns the attempt's number and the placement.
+fn placement_of(status: &mut Status, placement: u32) -> Option<(u32, &mut Placement)> {
+    let attempt = status.attempt.as_mut()?;
+    let index = usize::try_from(placement).ok()?;
+    Some((attempt.number, attempt.placements.get_mut(index)?))
 }
 
 /// Returns whether a run in this status is reconciled again without an event: it is open, or

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, Job, JobRef, Machine, MachineId,
     MachineSpec, MachineState, Market, Observation, Placement, Registrations, Run, RunName, Runner,
-    Secret, Spec, Times, decode, encode,
+    Secret, SeenBy, Spec, Times, decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -34,7 +34,7 @@ fn run(job_id: i64) -> Run {
         about: About { job: "a \"quoted\"\n\u{202e}name".to_owned(), ..About::default() },
         ..Spec::default()
     };
-    let mut run = Run::new("test", RunName::job(job_id), spec, now());
+    let mut run = Run::new("test", RunName::job(job_id), spec, SeenBy::Poll, now());
     let answered = Some(Answer { id: MachineId("i-1".to_owned()), at: now() });
     run.status.next = 2;
     run.status.attempt = Some(Attempt {
@@ -153,7 +153,7 @@ fn attempt_ids_round_trip_and_have_at_most_50_characters() {
     ]);
     for name in names {
         assert_eq!(name.as_str().parse(), Ok(name.clone()), "{name}");
-        let uid = Run::new("test", name.clone(), run(1).spec, now()).uid.short();
+        let uid = Run::new("test", name.clone(), run(1).spec, SeenBy::Poll, now()).uid.short();
         for number in [0, 1, 9, 10, 4_294_967_295] {
             let attempt_id = AttemptId { run: name.clone(), uid: uid.clone(), number };
             let text = attempt_id.to_string();
@@ -230,7 +230,7 @@ fn push_run_names_differ_if_their_parts_differ() {
 fn a_uid_depends_on_installation_name_and_creation_time() {
     let spec = run(1).spec;
     let uid = |installation: &str, job: i64, at: Timestamp| {
-        Run::new(installation, RunName::job(job), spec.clone(), at).uid
+        Run::new(installation, RunName::job(job), spec.clone(), SeenBy::Poll, at).uid
     };
     let one = uid("a", 1, now());
     assert_eq!(one, uid("a", 1, now()));

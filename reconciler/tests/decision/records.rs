@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Condition, Machine, Outcome, Phase, Reason, Run, RunName,
-    SeatLimits, Spec, Status, labels_match,
+    Attempt, AttemptId, Class, Condition, Happened, Machine, Outcome, Phase, Reason, Run, RunName,
+    SeatLimits, SeenBy, Spec, Status, decode, encode, labels_match,
 };
 use tinqs_ci_reconciler::plan::{LONGEST_DUE, Prepare, Rule, record};
 use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, PortError};
@@ -25,7 +25,7 @@ fn run(name: RunName) -> Run {
     let spec: Spec = read(json!({
         "job": { "repo": "acme/site", "repo_id": 7, "job_id": 42 }, "runs_on": ["linux"],
     }));
-    Run::new("test", name, spec, at(0))
+    Run::new("test", name, spec, SeenBy::Webhook, at(0))
 }
 
 fn attempt(attempt_id: &AttemptId, class: &str) -> Attempt {
@@ -320,4 +320,50 @@ fn a_status_that_differs_in_more_than_its_due_is_written() {
     let started = Status { phase: Phase::Starting, ..stored.status.clone() };
     assert!(record::worth_writing(&stored, &started, at(0)));
     assert!(!record::worth_writing(&stored, &stored.status, at(0)));
+}
+
+#[test]
+fn a_timeline_keeps_its_beginning_and_its_end() {
+    let mut run = run(RunName::job(42));
+    for second in 1..100 {
+        run.retry(at(second));
+    }
+    let timeline = &run.status.timeline;
+    let seconds: Vec<i64> = timeline.iter().map(|milestone| milestone.at.as_second()).collect();
+    let kept: Vec<i64> = (0..4).chain(80..100).collect();
+    assert_eq!(seconds, kept);
+    assert_eq!(timeline[0].what, Happened::Seen { by: SeenBy::Webhook });
+    assert_eq!(timeline[23].what, Happened::Retried);
+}
+
+#[test]
+fn deleting_a_run_again_tells_nothing_new() {
+    let mut run = run(RunName::job(42));
+    for (second, terminate) in [(1, false), (2, false), (3, true), (4, true)] {
+        run.delete(at(second), terminate);
+    }
+    let told: Vec<i64> = run.status.timeline.iter().map(|m| m.at.as_second()).collect();
+    assert_eq!(told, [0, 1, 3]);
+}
+
+#[test]
+fn records_without_a_timeline_and_with_kinds_of_a_newer_version_are_readable() {
+    let run = started("linux");
+    let mut old = serde_json::to_value(&run).expect("a run is JSON");
+    old["status"].as_object_mut().expect("an object").remove("timeline");
+    let read_back: Run = decode(old.to_string().as_bytes()).expect("a record of an old version");
+    assert!(read_back.status.timeline.is_empty());
+    assert!(!String::from_utf8_lossy(&encode(&read_back)).contains("timeline"));
+
+    let mut new = serde_json::to_value(&run).expect("a run is JSON");
+    new["status"]["timeline"] = json!([
+        { "at": at(0), "kind": "Seen", "by": "telepathy" },
+        { "at": at(1), "kind": "Migrated", "to": { "region": "north" } },
+        { "at": at(2), "kind": "Launched", "attempt": 1, "machine": "i-1", "zone": "a" },
+    ]);
+    let read_back: Run = decode(new.to_string().as_bytes()).expect("a record of a newer version");
+    let kinds: Vec<_> = read_back.status.timeline.iter().map(|m| m.what.clone()).collect();
+    let launched = Happened::Launched { attempt: 1, machine: read(json!("i-1")) };
+    assert_eq!(kinds, [Happened::Seen { by: SeenBy::Other }, Happened::Unknown, launched]);
+    assert_eq!(decode(&encode(&read_back)).expect("it is kept"), read_back);
 }

@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
     Job, JobRef, Machine, MachineId, MachineSpec, MachineState, Market, Observation, ObservedClass,
     OpenBreaker, Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused,
-    Registration, Registrations, Run, RunName, Runner, Secret, Spec, Times, Uid8,
+    Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
     UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -124,7 +124,7 @@ fn record_of(choice: u64, clock: u64) -> Run {
         runs_on: vec!["linux".to_owned()],
         ..Spec::default()
     };
-    let mut run = Run::new("test", RunName::job(42), spec, ago(3600));
+    let mut run = Run::new("test", RunName::job(42), spec, SeenBy::Poll, ago(3600));
     let status = &mut run.status;
     status.next = 2;
     status.phase = [

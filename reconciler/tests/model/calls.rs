@@ -34,7 +34,9 @@ impl World {
         } else if !self.effect(state, replica, &mut reconcile, reply) {
             return;
         }
-        if reconcile.go_on(self.variant) {
+        let goes_on = reconcile.go_on(self.variant);
+        reconcile.forget_timelines();
+        if goes_on {
             state.replicas[replica].reconcile = Some(Hashed::new(reconcile.clone()));
         }
         self.decided(reconcile.rule);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
     AttemptId, Class, ClassName, Job as SeenJob, Machine, MachineId, MachineState, Observation,
-    ObservedClass, Phase, Placement, Registration, Registrations, Run,
+    ObservedClass, Phase, Placement, Reason, Registration, Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
 
@@ -219,6 +219,13 @@ impl Reconcile {
         }
     }
 
+    /// Forgets what no decision reads, and what would make states differ by when things happened.
+    pub(crate) fn forget_timelines(&mut self) {
+        for run in self.seen.run.iter_mut().chain(&mut self.stored) {
+            run.status.timeline.clear();
+        }
+    }
+
     pub(crate) fn attempt(&self) -> Option<&tinqs_ci_reconciler::model::Attempt> {
         self.seen.run.as_ref().and_then(|r| r.status.attempt.as_ref())
     }
@@ -334,7 +341,10 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
     if let Some(attempt) = &run.status.attempt {
         let attempt_id = run.attempt_id(attempt.number);
         let matters = attempt.ended.is_none() && seen.job == SeenJob::Waiting;
-        if matters || held(&attempt_id) {
+        let told = run.status.reason().is_some_and(Reason::is_lost);
+        let runner = attempt_id.to_string();
+        let at_work = matches!(&seen.job, SeenJob::Running { runner: r } if *r == runner) && !told;
+        if matters || at_work || held(&attempt_id) {
             for (index, Placement { answered, .. }) in attempt.placements.iter().enumerate() {
                 if let Some(answer) = answered {
                     add(&attempt_id, index, answer.at, attempt.runner.id);

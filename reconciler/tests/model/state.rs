@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Class, ClassName, Conclusion, JobRef, MachineSpec, MachineState, Market,
-    Run, RunName, Spec, Times, UnavailableOffering,
+    Run, RunName, SeenBy, Spec, Times, UnavailableOffering,
 };
 
 use crate::reconcile::Reconcile;
@@ -241,7 +241,7 @@ pub(crate) fn new_run(run: usize, made: u8) -> Run {
     };
     // The UID is a hash of the creation time, which differs in each incarnation.
     let created_at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::from(made));
-    let mut new = Run::new("model", name(run), spec, created_at);
+    let mut new = Run::new("model", name(run), spec, SeenBy::Poll, created_at);
     new.version = 1;
     new.status.waiting_since = now();
     new

@@ -130,11 +130,12 @@ pub(crate) fn forget_in(run: &mut Run) {
     sanitize_run(run);
 }
 
-/// Normalizes what no decision reads: the times and messages of conditions, and the due of an open
-/// run, which may be reconciled at any time.
+/// Normalizes what no decision reads: the timeline, the times and messages of conditions, and the
+/// due of an open run, which may be reconciled at any time.
 fn sanitize_run(run: &mut Run) {
     let keep = KEPT[0];
     let status = &mut run.status;
+    status.timeline.clear();
     for condition in &mut status.conditions {
         condition.since = now();
         condition.message.clear();
@@ -265,6 +266,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         outcome: _,
         runner: _,
         conditions,
+        timeline: _,
         due,
     } = &mut run.status;
     if let Some(attempt) = attempt {

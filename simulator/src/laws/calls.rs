@@ -1,8 +1,9 @@
-//! Laws L1 to L8, each checked where its call is made.
+//! Laws L1 to L9, each checked where its call is made.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
+    Attempt, AttemptId, ClassName, Outcome, Phase, Placement, Reason, Run, RunName, decode, encode,
+    serving,
 };
 use tinqs_ci_reconciler::ports::Expect;
 
@@ -268,6 +269,27 @@ impl Laws {
                 machine.attempt_id, machine.id
             );
             self.broken("L3", now, &about, what);
+        }
+    }
+
+    /// L9: a run is about to be written that says that its job's machine is gone. `live`: all
+    /// machines that boot or are up.
+    pub fn on_lost<'a>(
+        &mut self,
+        now: Timestamp,
+        run: &Run,
+        mut live: impl Iterator<Item = &'a SimulatedMachine>,
+    ) {
+        let status = &run.status;
+        let outcome = matches!(status.outcome, Some(Outcome::MachineLost | Outcome::MaxAge));
+        let told = outcome || status.reason().is_some_and(Reason::is_lost);
+        let Some(runner) = status.runner.as_deref().filter(|_| told) else { return };
+        if self.scrambled.contains(&run.name) || self.is_twinned(runner) {
+            return;
+        }
+        if let Some(machine) = live.find(|m| m.attempt_id.to_string() == runner) {
+            let what = format!("{}: {} is said to be lost, but is live", run.name, machine.id);
+            self.broken("L9", now, run.name.as_str(), what);
         }
     }
 

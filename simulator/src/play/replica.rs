@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
-use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec, serving};
+use tinqs_ci_reconciler::model::{JobRef, Run, RunName, SeenBy, Spec, serving};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
 use super::variant::Variant;
@@ -196,7 +196,7 @@ impl Replica {
         let unknown = JobRef { job_id: 0, ..reference };
         let spec = Spec { job: unknown, runs_on, about, ..Spec::default() };
         let own = self.controller.ports();
-        let run = Run::new("simulated", name.clone(), spec, own.clock.now());
+        let run = Run::new("simulated", name.clone(), spec, SeenBy::Push, own.clock.now());
         match own.store.put(&run, Expect::Absent).await {
             Err(error) if error.kind != ErrorKind::Conflict => return,
             Ok(_) | Err(_) => {}

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, ClassName, Condition, End, Ended, MachineId, Outcome, PastAttempt,
-    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, Uid,
+    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, SeenBy, Uid,
 };
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ const ENDS: [End; 11] = [
 ];
 const REFUSALS: [Refusal; 4] =
     [Refusal::NoCapacity, Refusal::Limit, Refusal::Denied, Refusal::Invalid];
-const OUTCOMES: [Outcome; 7] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Succeeded,
     Outcome::Failed,
     Outcome::Cancelled,
@@ -34,6 +34,8 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::JobGone,
     Outcome::GaveUp,
     Outcome::MachineEnded,
+    Outcome::MachineLost,
+    Outcome::MaxAge,
 ];
 
 /// Returns the record with about a third of its fields redrawn.
@@ -233,7 +235,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(100);
         let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id: 1 };
         let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
-        let run = Run::new("test", RunName::job(1), spec, now);
+        let run = Run::new("test", RunName::job(1), spec, SeenBy::Poll, now);
         let mut rng = Rng::new(1);
         let mut differ = 0;
         for _ in 0..200 {

@@ -41,6 +41,7 @@ impl RunStore for SimulatedPorts {
             let conflict = |message| error("store.put", ErrorKind::Conflict, message);
             let version = world.records.put(run, expect).map_err(conflict)?;
             world.laws.on_put(now, before.as_ref(), run, expect);
+            world.laws.on_lost(now, run, world.cloud.live());
             Ok(version)
         })
         .await

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, Spec,
+    AttemptId, ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, Forge as _, Queue as _, RunStore as _,
@@ -27,7 +27,7 @@ fn live() -> (SimulatedPorts, Shared, Virtual) {
 fn a_run(job_id: i64, at: Timestamp) -> Run {
     let job = JobRef { repo: "acme/widget".to_owned(), repo_id: 1, job_id };
     let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
-    Run::new("test", RunName::job(job_id), spec, at)
+    Run::new("test", RunName::job(job_id), spec, SeenBy::Poll, at)
 }
 
 fn attempt_id(job_id: i64) -> AttemptId {

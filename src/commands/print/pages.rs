@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, MachineId,
     MachineSpec, MachineState, Market, Observation, ObservedClass, Outcome, Phase, Placement,
-    Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
+    Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 use unicode_width::UnicodeWidthStr as _;
 
@@ -38,7 +38,7 @@ fn run(id: i64, phase: Phase) -> Run {
         },
         ..Spec::default()
     };
-    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, before(185));
+    let mut run = Run::new("tinqs-ci", RunName::job(id), spec, SeenBy::Webhook, before(185));
     run.status.phase = phase;
     run
 }

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{ClassName, Phase, Run, RunName};
+use tinqs_ci_reconciler::model::{ClassName, Condition, Outcome, Phase, Reason, Run, RunName};
+use tinqs_ci_reconciler::plan::still_up;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter};
 
 use super::etag::{Wanted, etag};
@@ -53,7 +54,9 @@ pub(super) async fn list(
         }
         _ => Refusal::from(error),
     })?;
-    Ok(Json(List { items: page.items, next: page.next }))
+    let mut items = page.items;
+    note_machines_still_up(&app, &mut items);
+    Ok(Json(List { items, next: page.next }))
 }
 
 impl RunQuery {
@@ -95,6 +98,27 @@ async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
     run.ok_or_else(|| not_found(name))
 }
 
+/// Adds the condition `Cancelled` to canceled runs whose machine was up when machines were last
+/// listed. It is never stored: nothing is decided by it.
+fn note_machines_still_up(app: &App, runs: &mut [Run]) {
+    let canceled = |run: &Run| run.status.outcome == Some(Outcome::Cancelled);
+    if !runs.iter().any(canceled) {
+        return;
+    }
+    let (_, machines) = app.telemetry.seen.machines();
+    for run in runs.iter_mut().filter(|run| canceled(run)) {
+        let Some(machine) = still_up(run, &machines) else { continue };
+        let message = format!(
+            "the job was canceled, and its machine {} is still up: it ends itself once its runner \
+             notices",
+            machine.id
+        );
+        let since = run.status.finished_at.unwrap_or(run.status.due);
+        let reason = Reason::Cancelled;
+        run.status.conditions.push(Condition { reason, since, message });
+    }
+}
+
 /// The command line recognizes this text and does not repeat it.
 fn not_found(name: &RunName) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("run `{name}` not found"))
@@ -106,7 +130,8 @@ pub(super) async fn one(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let run = find(&app, &parse(&name)?).await?;
+    let mut run = find(&app, &parse(&name)?).await?;
+    note_machines_still_up(&app, std::slice::from_mut(&mut run));
     let tag = etag(run.version);
     if Wanted::is_held(&headers, run.version) {
         return Ok((StatusCode::NOT_MODIFIED, [tag]).into_response());

@@ -122,7 +122,7 @@ fn a_machine_that_worked_and_has_gone_ends_its_run_in_one_reconcile() {
     let outcome = Outcome::MachineEnded;
     assert_eq!(
         report.events,
-        [Event::Started { waited_seconds: 300 }, Event::Finished { outcome }]
+        [Event::Started { waited_seconds: 300 }, Event::Finished { outcome, ran_ms: Some(0) }]
     );
 }
 

@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::controller::{Controller, Event, Report, Settings};
 use tinqs_ci_reconciler::model::{
     AttemptId, Class, ClassName, EndedBy, Job, JobRef, MachineSpec, MachineState, Market, Run,
-    RunName, Spec,
+    RunName, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::{LaunchAnswer, State, TestWorld, make, ready};
@@ -131,7 +131,7 @@ impl Harness {
                 runs_on: vec![class.to_owned()],
                 ..Spec::default()
             };
-            let run = Run::new("test", RunName::job(job_id), spec, self.now());
+            let run = Run::new("test", RunName::job(job_id), spec, SeenBy::Webhook, self.now());
             names.push(run.name.clone());
             self.world.add_run(run);
         }

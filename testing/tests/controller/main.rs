@@ -8,6 +8,7 @@ mod harness;
 mod idle;
 mod ingest;
 mod launch_queue;
+mod lost;
 mod poll;
 mod reading;
 mod reassigned;
@@ -15,6 +16,7 @@ mod report;
 mod rounds;
 mod seats;
 mod sweep;
+mod timeline;
 mod unlisted;
 
 use jiff::SignedDuration;

@@ -1,7 +1,9 @@
 //! The report of a reconcile: its result, its effects, what happened, and when the run is due again.
 
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome};
-use tinqs_ci_reconciler::model::{Conclusion, Job, MachineState, Outcome, Phase, Reason, RunName};
+use tinqs_ci_reconciler::model::{
+    ClassName, Conclusion, Job, MachineId, MachineState, Outcome, Phase, Reason, RunName,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_testing::LaunchAnswer;
 
@@ -32,7 +34,12 @@ fn the_first_reconcile_prepares_records_launches_and_records_the_answer() {
     assert_eq!((report.began_at, report.due), (harness.now(), Some(harness.now() + 30 * SECOND)));
     assert_eq!((report.repo.as_str(), report.reason), ("acme/site", None));
     assert_eq!(report.class.map(|class| class.0).as_deref(), Some("good"));
-    assert!(report.events.is_empty());
+    let started = Event::Launched {
+        machine: MachineId(attempt_id.token(0)),
+        class: ClassName("good".to_owned()),
+        waited_ms: 0,
+    };
+    assert_eq!(report.events, [started]);
     let answered =
         harness.run(&names[0]).status.attempt.and_then(|a| a.placements[0].answered.clone());
     assert_eq!(answered.map(|answer| answer.at), Some(harness.now()));
@@ -69,7 +76,8 @@ fn a_job_starts_once_and_a_run_is_finished_once() {
     assert!(harness.reconcile(&names[0]).events.is_empty());
     harness.job_is(&names[0], Job::Done { conclusion: Conclusion::Failure });
     let report = harness.reconcile(&names[0]);
-    assert_eq!(report.events, [Event::Finished { outcome: Outcome::Failed }]);
+    let ended = Event::Finished { outcome: Outcome::Failed, ran_ms: Some(60_000) };
+    assert_eq!(report.events, [ended]);
     assert_eq!((report.phase, report.due), (Some(Phase::Finished), None), "it is never due");
     assert_eq!(harness.controller.earliest_due(), None);
     assert!(harness.reconcile(&names[0]).events.is_empty());

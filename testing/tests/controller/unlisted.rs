@@ -1,8 +1,8 @@
 //! Machines that a launch answered and no list shows are asked for by their IDs, where that matters.
 
 use tinqs_ci_reconciler::model::{
-    Answer, AttemptId, ClassName, Conclusion, End, Ended, EndedBy, Job, Machine, MachineId,
-    MachineState, PastAttempt, PastPlacement,
+    Answer, AttemptId, ClassName, Conclusion, End, Ended, Job, Machine, MachineId, MachineState,
+    PastAttempt, PastPlacement, Times,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -43,7 +43,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         launched_at: at,
         deadline: recorded.boot.deadline,
         registration: 100,
-        ended_by: Some(EndedBy::Itself),
+        ended_by: None,
         class: ClassName("good".to_owned()),
         kind: "small".to_owned(),
         zone: String::new(),
@@ -172,9 +172,10 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         placement: 1,
         state: MachineState::Gone,
         launched_at: at,
-        deadline: at - SECOND,
+        // The record of a past attempt has no deadline: it is that of the class.
+        deadline: at - SECOND + Times::default().max_age,
         registration: 90,
-        ended_by: Some(EndedBy::Itself),
+        ended_by: None,
         class,
         kind: String::new(),
         zone: String::new(),

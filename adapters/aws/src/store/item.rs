@@ -174,7 +174,10 @@ fn status(run: &Run) -> &'static str {
         (Phase::Waiting | Phase::Starting, _) => "pending",
         (Phase::Running, _) => "running",
         (Phase::Finished, Some(Outcome::Succeeded)) => "completed",
-        (Phase::Finished, Some(Outcome::Failed | Outcome::MachineEnded)) => "failed",
+        (
+            Phase::Finished,
+            Some(Outcome::Failed | Outcome::MachineEnded | Outcome::MachineLost | Outcome::MaxAge),
+        ) => "failed",
         (Phase::Finished, Some(Outcome::GaveUp)) => "timeout",
         (Phase::Finished, Some(Outcome::Cancelled)) => "cancelled",
         (Phase::Finished, Some(Outcome::Skipped)) => "skipped",

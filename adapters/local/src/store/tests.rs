@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use tinqs_ci_reconciler::model::{JobRef, Phase, Spec};
+use tinqs_ci_reconciler::model::{JobRef, Phase, SeenBy, Spec};
 use tinqs_ci_reconciler::ports::Filter;
 
 use super::*;
@@ -61,7 +61,7 @@ fn run(id: i64) -> Run {
     let now = Timestamp::from_second(1_700_000_000 + id).unwrap();
     let job = JobRef { repo: "o/r".to_owned(), repo_id: 1, job_id: id };
     let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
-    Run::new("test", RunName::job(id), spec, now)
+    Run::new("test", RunName::job(id), spec, SeenBy::Webhook, now)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

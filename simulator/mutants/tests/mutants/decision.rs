@@ -26,6 +26,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         }
         Mutant::TerminateIdle => |seen| terminating(seen, is_idle),
         Mutant::UnlistedMachineGone => unlisted_machine_gone,
+        Mutant::UnlistedMachineLost => unlisted_machine_lost,
         Mutant::RefusalDefinitive => refusal_definitive,
         Mutant::SeatWithoutClass => seat_without_class,
         Mutant::ConsumptionDerived => consumption_derived,
@@ -134,6 +135,14 @@ fn unlisted_machine_gone(seen: &Observation) -> Plan {
         add(past.number, past.registration, answers);
     }
     plan(&shown)
+}
+
+/// Does so while the job runs, and no more.
+fn unlisted_machine_lost(seen: &Observation) -> Plan {
+    match seen.job {
+        Job::Running { .. } => unlisted_machine_gone(seen),
+        _ => plan(seen),
+    }
 }
 
 fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64) -> Machine {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, Leak, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, Leak, Waits, Writes};
 
 /// A broken law. Laws over time are distinguished by subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,7 @@ enum Broken {
     L3,
     L4,
     L6,
+    L9,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -48,6 +49,7 @@ impl Broken {
             "L3" => L3,
             "L4" => L4,
             "L6" => L6,
+            "L9" => L9,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -98,6 +100,8 @@ cases! {
     cancelled_machines_terminated: [Mutant::TerminateCancelled], Profile::people, [L3], 5;
     idle_machines_terminated: [Mutant::TerminateIdle], Profile::silence, [L3], 1;
     unlisted_machines_are_gone: [Mutant::UnlistedMachineGone], Profile::hidden, [L6], 3;
+    unlisted_machines_of_running_jobs_are_lost: [Mutant::UnlistedMachineLost], Profile::hidden,
+        [L9], 3;
     unlisted_registrations_are_missing: [Mutant::UnlistedRegistrationMissing],
         Profile::omitted_runners, [L3], 3;
     refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 20;

@@ -42,6 +42,8 @@ mutants! {
     TerminateIdle,
     /// An unlisted machine counts as gone.
     UnlistedMachineGone,
+    /// An unlisted machine of a running job counts as lost.
+    UnlistedMachineLost,
     /// An unlisted registration counts as missing.
     UnlistedRegistrationMissing,
     /// A dead machine that a launch returns counts as live.

@@ -6,7 +6,7 @@ use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
     Market, Outcome, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret,
-    Spec,
+    SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
 
@@ -88,7 +88,7 @@ fn new(job: i64, now: Timestamp) -> Run {
         },
         ..Spec::default()
     };
-    Run::new("production", RunName::job(job), spec, now)
+    Run::new("production", RunName::job(job), spec, SeenBy::Webhook, now)
 }
 
 /// Returns the size of a value as `DynamoDB` counts it.

@@ -1,0 +1,121 @@
+//! Rules 3 and 5: a running job whose machine is gone. It only tells: nothing is ended for it.
+
+use super::decide::Decision;
+use crate::model::{
+    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Job, Machine, MachineState,
+    Outcome, Phase, Reason, Run,
+};
+
+/// A running job whose machine is gone.
+pub(super) struct Lost {
+    pub(super) condition: Condition,
+    /// For the timeline, if it was not known before.
+    pub(super) news: Option<Happened>,
+}
+
+impl Decision<'_> {
+    /// Rules 5 and P1: adds to the timeline that the job was seen to start, once for each runner.
+    pub(super) fn started(&mut self) {
+        let status = &self.status;
+        if status.phase == Phase::Running && status.runner == self.run.status.runner {
+            return;
+        }
+        let own = |runner: &String| own_attempt(self.run, runner).map(|(id, _)| id.number);
+        let attempt = match &status.runner {
+            Some(runner) => own(runner),
+            // In push mode the forge does not name it: it is the attempt that was used.
+            None => self.used(),
+        };
+        let named = attempt.map(|number| self.run.attempt_id(number).to_string());
+        let runner = status.runner.clone().or(named).unwrap_or_default();
+        self.happened(Happened::Started { runner, attempt });
+    }
+
+    /// Returns the number of the latest attempt that got a job.
+    fn used(&self) -> Option<u32> {
+        let used = |ended: &Ended| ended.why == End::Consumed;
+        let current = self.status.attempt.iter();
+        let current = current.filter(|a| a.ended.as_ref().is_some_and(used)).map(|a| a.number);
+        let past = self.status.past.iter().filter(|p| used(&p.ended)).map(|p| p.number);
+        current.chain(past).max()
+    }
+
+    /// Rule 5: the condition of a job whose own machine is gone. Once told, it holds as long as the
+    /// job is on the same runner and no machine of it is seen.
+    pub(super) fn lost(&self, runner: &str) -> Option<Lost> {
+        let (attempt_id, current) = own_attempt(self.run, runner)?;
+        let machines = || self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
+        if machines().any(|m| m.state != MachineState::Gone) {
+            return None;
+        }
+        let known = &self.run.status;
+        let told = known.conditions.iter().find(|c| c.reason.is_lost());
+        let same_runner = known.runner.as_deref() == Some(runner);
+        if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
+            return Some(Lost { condition: told.clone(), news: None });
+        }
+        // Absence from the list is no evidence.
+        let machine = machines().find(|m| m.placement == current)?;
+        let by_age = machine.ended_by != Some(EndedBy::Cloud) && self.now() >= machine.deadline;
+        let reason = if by_age { Reason::MaxAge } else { Reason::MachineLost };
+        let message = describe(machine, by_age);
+        let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
+        Some(Lost {
+            condition: Condition { reason, since: self.now(), message },
+            news: Some(Happened::MachineLost { machine, ended_by }),
+        })
+    }
+
+    /// Rule 3: the outcome. Of a failed job whose machine was lost, that is the cause.
+    pub(super) fn outcome(&self, conclusion: Conclusion) -> Outcome {
+        let outcome = Outcome::from(conclusion);
+        let status = &self.status;
+        match (outcome, status.phase, status.outcome, status.reason()) {
+            (Outcome::Failed, Phase::Running, _, Some(Reason::MachineLost)) => Outcome::MachineLost,
+            (Outcome::Failed, Phase::Running, _, Some(Reason::MaxAge)) => Outcome::MaxAge,
+            (
+                Outcome::Failed,
+                Phase::Finished,
+                Some(kept @ (Outcome::MachineLost | Outcome::MaxAge)),
+                _,
+            ) => kept,
+            _ => outcome,
+        }
+    }
+}
+
+/// Returns the attempt of this run whose runner has this name, and its current placement.
+fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
+    let last = |placements: usize| u32::try_from(placements.saturating_sub(1)).unwrap_or(u32::MAX);
+    let past = run.status.past.iter().map(|p| (p.number, last(p.placements.len())));
+    let all = run.status.attempt.iter().map(|a| (a.number, a.current())).chain(past);
+    all.map(|(number, current)| (run.attempt_id(number), current))
+        .find(|(attempt_id, _)| attempt_id.to_string() == runner)
+}
+
+fn describe(machine: &Machine, by_age: bool) -> String {
+    let Machine { id, class, market, .. } = machine;
+    let what = match machine.ended_by {
+        _ if by_age => format!(
+            "machine {id} reached its maximum age while the job ran: raise `max_age` of class {class}"
+        ),
+        Some(EndedBy::Cloud) => format!("the cloud took machine {id} back ({market})"),
+        Some(EndedBy::Request) => format!("machine {id} was ended by a request"),
+        Some(EndedBy::Itself) => format!("machine {id} ended by itself while the job ran"),
+        None => format!("machine {id} is gone; how it ended is not known"),
+    };
+    format!("{what}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
+}
+
+/// Returns the machine of a canceled job that is still up. It ends itself once its runner notices.
+pub fn still_up<'a>(run: &Run, machines: &'a [Machine]) -> Option<&'a Machine> {
+    let canceled = run.status.outcome == Some(Outcome::Cancelled);
+    let runner = run.status.runner.as_deref().filter(|_| canceled)?;
+    let attempt_id: AttemptId = runner.parse().ok()?;
+    machines.iter().find(|m| m.attempt_id == attempt_id && m.is_live())
+}
+
+/// Returns whether a job runs on the runner of this attempt.
+pub(crate) fn runs_on(job: &Job, attempt_id: &AttemptId) -> bool {
+    matches!(job, Job::Running { runner } if *runner == attempt_id.to_string())
+}
