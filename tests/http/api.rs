@@ -138,7 +138,7 @@ async fn an_unavailable_store_answers_503_with_retry_after() {
 }
 
 /// Returns an attempt with credentials.
-fn attempt(run: &Run) -> Attempt {
+pub(crate) fn attempt(run: &Run) -> Attempt {
     let now = run.created_at;
     Attempt {
         number: 1,

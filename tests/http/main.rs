@@ -2,6 +2,7 @@
 
 mod api;
 mod asking;
+mod canceled;
 mod health;
 mod loops;
 mod webhooks;

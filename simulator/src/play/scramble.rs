@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, ClassName, Condition, End, Ended, MachineId, Outcome, PastAttempt,
-    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, SeenBy, Uid,
+    PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, Uid,
 };
 use uuid::Uuid;
 
@@ -226,7 +226,7 @@ fn scramble_past(rng: &mut Rng, now: Timestamp, past: &mut PastAttempt) {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::model::{JobRef, RunName, Spec, decode, encode};
+    use tinqs_ci_reconciler::model::{JobRef, RunName, SeenBy, Spec, decode, encode};
 
     use super::*;
 

@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{Outcome, Phase, Run, RunName, Uid, decode, encode};
 
+use super::deflate::{deflated, inflated};
+
 /// Attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -107,16 +109,14 @@ pub(super) fn of(run: &Run, version: u64, writer: &[u8]) -> Item {
 /// Stores a document as text if it fits beside the other attributes, else deflated.
 pub(super) fn packed(document: Vec<u8>, room: usize) -> AttributeValue {
     if BODY.len() + document.len() > room {
-        let zipped = miniz_oxide::deflate::compress_to_vec(&document, 9);
+        let zipped = deflated(&document);
         if zipped.len() < document.len() {
             return AttributeValue::B(Blob::new(zipped));
         }
     }
     match String::from_utf8(document) {
         Ok(text) => AttributeValue::S(text),
-        Err(other) => {
-            AttributeValue::B(Blob::new(miniz_oxide::deflate::compress_to_vec(other.as_bytes(), 9)))
-        }
+        Err(other) => AttributeValue::B(Blob::new(deflated(other.as_bytes()))),
     }
 }
 
@@ -124,10 +124,8 @@ pub(super) fn packed(document: Vec<u8>, room: usize) -> AttributeValue {
 pub(super) fn unpacked(item: &Item) -> Result<Vec<u8>, String> {
     match item.get(BODY) {
         Some(AttributeValue::S(text)) => Ok(text.clone().into_bytes()),
-        Some(AttributeValue::B(zipped)) => {
-            miniz_oxide::inflate::decompress_to_vec_with_limit(zipped.as_ref(), MOST_INFLATED)
-                .map_err(|error| format!("cannot inflate its body: {:?}", error.status))
-        }
+        Some(AttributeValue::B(zipped)) => inflated(zipped.as_ref(), MOST_INFLATED)
+            .map_err(|status| format!("cannot inflate its body: {status:?}")),
         Some(_) => Err("its body is neither text nor binary".to_owned()),
         None => Err("it has no body".to_owned()),
     }

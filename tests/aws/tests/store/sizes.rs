@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
-    Market, Outcome, Phase, Placement, Reason, Refusal, Refused, Run, RunName, Runner, Secret,
-    SeenBy, Spec,
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, Happened, JobRef, MachineId,
+    MachineSpec, Market, Milestone, Outcome, Phase, Placement, Reason, Refusal, Refused, Run,
+    RunName, Runner, Secret, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
 
@@ -136,6 +136,17 @@ async fn a_record_takes_one_write_unit() {
     over.status.finished_at = Some(later);
     let ended = Ended { why: End::Consumed, at: later };
     over.status.attempt = over.status.attempt.map(|a| Attempt { ended: Some(ended), ..a });
+    let machine = MachineId(format!("i-{}", hex(4, 17)));
+    let runner = over.attempt_id(1).to_string();
+    let steps = [
+        (198, Happened::Registered { attempt: 1 }),
+        (1_748, Happened::Launched { attempt: 1, machine }),
+        (40_444, Happened::Started { runner, attempt: Some(1) }),
+        (131_611, Happened::Finished { outcome: Outcome::Succeeded }),
+    ];
+    over.status.timeline.extend(
+        steps.map(|(after, what)| Milestone::new(now + SignedDuration::from_millis(after), what)),
+    );
     for (what, run) in
         [("waiting", &waiting), ("starting", &starting), ("running", &running), ("over", &over)]
     {
