@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod init;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use crate::server::Role;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use init::{Init, InitCloud};
+pub(super) use webhook::{Webhook, WebhookOptions};
 
 /// The exit codes, at the end of each command's help.
 const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
@@ -67,6 +69,12 @@ pub(super) enum Verb {
     /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]
     Init(Init),
+    /// Create, show, test or remove the webhook at the forge
+    #[command(after_help = CODES)]
+    Webhook {
+        #[command(subcommand)]
+        verb: Webhook,
+    },
     /// Check everything that serve needs, and suggest fixes
     #[command(after_help = CODES_LOCAL)]
     Doctor {

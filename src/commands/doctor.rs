@@ -4,6 +4,7 @@ mod forge;
 mod forge_answers;
 mod host;
 mod push;
+mod rights;
 
 use std::path::Path;
 

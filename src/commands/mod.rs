@@ -8,11 +8,13 @@ pub mod eval;
 mod failure;
 mod get;
 pub mod init;
+mod live;
 mod local;
 pub mod print;
 mod remote;
 pub mod schemas;
 mod serve;
+mod webhook;
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -88,6 +90,7 @@ async fn dispatch(
                 url,
                 token,
                 token_file,
+                token_env,
                 scope,
                 demand,
                 labels,
@@ -106,6 +109,7 @@ async fn dispatch(
                 url,
                 token,
                 token_file,
+                token_env,
                 scope,
                 demand: demand.into(),
                 labels,
@@ -117,6 +121,7 @@ async fn dispatch(
             };
             init::run(flags, env).await
         }
+        Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
             let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
             let report = doctor::examine(config.config.as_deref(), env, reach).await;

@@ -9,6 +9,8 @@ mod local;
 mod remote;
 mod scripted;
 mod serve;
+mod terminal;
+mod webhook;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
