@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
+mod config;
 mod init;
 mod webhook;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use config::Config;
 pub(super) use init::{Init, InitCloud};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -30,7 +32,7 @@ const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seco
 /// Runs each waiting Gitea Actions job on its own ephemeral machine.
 #[derive(Debug, Parser)]
 #[command(name = "tinqs-ci", version, after_help = FIRST, max_term_width = 100, infer_long_args = false)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) verb: Verb,
@@ -86,6 +88,12 @@ pub(super) enum Verb {
         /// Only run checks that need no network
         #[arg(long)]
         offline: bool,
+    },
+    /// Check the configuration, or show every value with its origin
+    #[command(after_help = CODES_LOCAL)]
+    Config {
+        #[command(subcommand)]
+        verb: Config,
     },
     /// List runs, machines, registrations or classes
     #[command(after_help = CODES)]

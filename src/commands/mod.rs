@@ -2,6 +2,7 @@
 
 mod args;
 pub mod client;
+mod config;
 pub mod demo;
 pub mod doctor;
 pub mod eval;
@@ -68,7 +69,7 @@ pub fn reference() -> String {
     let mut root = Cli::command().term_width(100);
     root.build();
     let mut page = format!("```text\n{}```\n", root.render_long_help());
-    for verb in root.get_subcommands_mut() {
+    for verb in root.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
         let mut verb = verb.clone().term_width(100);
         let help = verb.render_long_help();
         let _ = write!(page, "\n## {}\n\n```text\n{help}```\n", verb.get_name());
@@ -121,6 +122,7 @@ async fn dispatch(
             };
             init::run(flags, env).await
         }
+        Verb::Config { verb } => config::run(verb, env),
         Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
             let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
