@@ -85,9 +85,10 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
         return existing::complete(&flags, env, &mut prompter).await;
     }
     let files = write::Files::beside(&flags.output)?;
-    missing(&flags, env, &files, &prompter)?;
+    missing(&flags, env, &files.token, &prompter)?;
     let (url, version) = connect::forge_url(&flags, env, &mut prompter).await?;
-    let signed_in = connect::sign_in(&flags, env, &files, (&url, &version), &mut prompter).await?;
+    let signed_in =
+        connect::sign_in(&flags, env, &files.token, (&url, &version), &mut prompter).await?;
     let connect::SignedIn { token, token_place, scope, client, mode } = signed_in;
     let labels = machines::labels(&flags, &mut prompter)?;
     let listen = machines::listen_at(&flags, &mut prompter)?;
@@ -156,12 +157,7 @@ fn scope_text(scope: &Scope) -> String {
 }
 
 /// Without a terminal, reports all missing flags that have no default.
-fn missing(
-    flags: &Flags,
-    env: &Env,
-    files: &write::Files,
-    prompter: &Prompter,
-) -> Result<(), Failure> {
+fn missing(flags: &Flags, env: &Env, beside: &Path, prompter: &Prompter) -> Result<(), Failure> {
     if prompter.can_ask() {
         return Ok(());
     }
@@ -170,7 +166,7 @@ fn missing(
     if flags.url.is_none() && !has_url {
         missing.push("--url (or GITEA_URL)");
     }
-    if !token::is_given(flags, env, files) {
+    if !token::is_given(flags, env, beside) {
         missing.push("--token-file (or GITEA_TOKEN)");
     }
     if missing.is_empty() {

@@ -89,6 +89,7 @@ fn init_with_flags_writes_a_valid_configuration() {
         ✓ the token belongs to jo, an administrator
         ✓ the token can list jobs of all
         ✓ the token can list runners of all
+        created DIR/tinqs-ci.token  (a credential, readable only by you)
         created DIR/tinqs-ci.webhook-secret  (a credential, readable only by you)
         created ./tinqs-ci.toml
 
@@ -97,14 +98,17 @@ fn init_with_flags_writes_a_valid_configuration() {
           Content type  application/json
           Secret        the content of DIR/tinqs-ci.webhook-secret
           Trigger on    Custom events: Workflow Jobs
-        Without it, jobs are found within 10s. `init --create-webhook` creates it for you.
+        Without it, jobs are found within 10s. `tinqs-ci webhook add` creates it for you.
 
         Gitea delivers to private addresses only with this setting in app.ini:
           [webhook]
           ALLOWED_HOST_LIST = external,127.0.0.1
         Then restart Gitea.
 
-        Next: check the setup with `tinqs-ci doctor`, start with `tinqs-ci serve`.
+        Next:
+          tinqs-ci doctor         checks the setup
+          tinqs-ci serve          starts the server
+          tinqs-ci webhook test   sends a delivery to the running server
     "#]]
     .assert_eq(&clean(&said.out));
     let file = folder.path().join("tinqs-ci.toml");
@@ -121,7 +125,7 @@ fn init_with_flags_writes_a_valid_configuration() {
 
         [forge]
         url            = "URL"
-        token          = { env = "GITEA_TOKEN" }
+        token          = { file = "DIR/tinqs-ci.token" }
         # The jobs to serve: all | user | org:NAME | repo:OWNER/NAME.
         scope          = "all"
         # The webhook in Gitea must have the same secret.
@@ -135,10 +139,9 @@ fn init_with_flags_writes_a_valid_configuration() {
         # The first class whose labels contain every label of a job's runs-on serves it.
         [[class]]
         name        = "default"
-        # "*": any labels except `host`.
-        labels      = ["*"]
-        # The maximum number of machines.
-        limit       = 10
+        labels      = ["linux", "ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"]
+        # The maximum number of machines: the number of this host's cores.
+        limit       = CORES
         # The maximum age of a machine, even mid-job.
         max_age     = "6h"
         # How long a machine waits for a job before it shuts down.
@@ -184,7 +187,30 @@ fn a_second_init_checks_and_changes_nothing() {
     let before = contents(folder.path());
     let said = tinqs_in(folder.path(), &["init", "--yes"], &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
-    expect![[r#""#]].assert_eq(&said.out.replace(&server.url, "URL"));
+    expect![[r#"
+        kept ./tinqs-ci.toml
+        ✓ URL is Gitea 1.26.4
+        ✓ the token can list jobs of all
+        ✓ the token can list runners of all
+
+        Create a webhook of type Gitea at URL/-/admin/hooks (System Webhooks):
+          Target URL    http://127.0.0.1:8080/webhook
+          Content type  application/json
+          Secret        that of forge.webhook_secret
+          Trigger on    Custom events: Workflow Jobs
+        Without it, jobs are found within 10s. `tinqs-ci webhook add` creates it for you.
+
+        Gitea delivers to private addresses only with this setting in app.ini:
+          [webhook]
+          ALLOWED_HOST_LIST = external,127.0.0.1
+        Then restart Gitea.
+
+        Next:
+          tinqs-ci doctor         checks the setup
+          tinqs-ci serve          starts the server
+          tinqs-ci webhook test   sends a delivery to the running server
+    "#]]
+    .assert_eq(&said.out.replace(&server.url, "URL"));
     assert_eq!(contents(folder.path()), before);
     // The same flags agree with the file.
     let same = ["--labels", "linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04", "--scope", "all"];
@@ -210,7 +236,18 @@ fn an_existing_file_that_contradicts_a_flag_is_kept() {
         assert_eq!(said.code, 2, "{more:?}: {}", said.out);
         said.err.replace(&server.url, "URL")
     });
-    expect![[r#""#]].assert_eq(&errors.concat());
+    expect![[r#"
+        error: ./tinqs-ci.toml exists and says `URL`, not --url https://other.example.com
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `all`, not --scope org:acme
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04`, not --labels arm64
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `127.0.0.1:8080`, not --listen 127.0.0.1:9000
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `auto`, not --demand push
+        hint: edit it, or name another file with --output; nothing was changed
+    "#]].assert_eq(&errors.concat());
     assert_eq!(contents(folder.path()), before);
     assert_eq!(server.lines().len(), asked, "the file is checked before any request");
 }
@@ -433,7 +470,7 @@ fn the_manual_instructions_name_the_events_and_the_consequence_without_them() {
     let told: Vec<&str> = told.lines().take(2).collect();
     expect![[r#"
             Custom events: Workflow Jobs, Push, Create, Delete, all of Pull Request
-        Without it, no jobs are found. `init --create-webhook` creates it for you."#]]
+        Without it, no jobs are found. `tinqs-ci webhook add` creates it for you."#]]
     .assert_eq(&told.join("\n"));
 }
 
@@ -453,8 +490,8 @@ fn a_server_that_cannot_serve_the_demand_is_rejected_and_nothing_is_written() {
         said.err
     });
     expect![[r#"
-        error: Gitea 1.24.7 has no list of waiting jobs for `forge.scope`, which needs Gitea 1.25 or newer: check that the scope exists and upgrade an older server, or set `forge.webhook_secret` and a webhook for pushes to take demand from those
-        hint: --demand push needs no job list, only a webhook that sends pushes
+        error: Gitea 1.24.7 has no list of waiting jobs, which needs Gitea 1.25 or newer: upgrade an older server, or set `forge.demand = "push"`, `forge.webhook_secret` and a webhook for pushes to take demand from those
+        hint: --demand push needs no job list, only a webhook for pushes
         error: Gitea 1.23.8 is too old: it lacks ephemeral runners
         hint: update to 1.25 or newer; 1.24 is enough for `--demand push`
         error: the token cannot read the job list, which is required

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
+mod config;
 mod demo;
 mod help;
 mod init;

@@ -1,5 +1,6 @@
 //! Finds the forge, and what the token may do there.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tinqs_ci_gitea::client::{Access, Client, Rights, TokenOwner};
@@ -12,7 +13,6 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::ask::Prompter;
 use super::token::{self, TokenPlace};
-use super::write::Files;
 use super::{Flags, scope_text};
 use crate::commands::failure::{Failure, out};
 use crate::settings::{Env, address, scope};
@@ -150,11 +150,11 @@ fn client_of(url: &str, token: &Secret, scope: &Scope) -> Result<Client, Problem
 pub(super) async fn sign_in(
     flags: &Flags,
     env: &Env,
-    files: &Files,
+    beside: &Path,
     (url, version): (&str, &Version),
     prompter: &mut Prompter,
 ) -> Result<SignedIn, Failure> {
-    let (mut token, mut token_place) = token::first(flags, env, files, prompter)?;
+    let (mut token, mut token_place) = token::first(flags, env, beside, prompter)?;
     let mut given = flags.scope.clone();
     loop {
         let tried = match usual_scope(url, &token).await {

@@ -12,7 +12,7 @@ use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::ask::Prompter;
-use super::write::{Files, Made, random};
+use super::write::{Made, random};
 use super::{Flags, connect, hook, next, scope_text, token, wants_webhook};
 use crate::commands::failure::{Failure, out, warn};
 use crate::commands::webhook::address::{allowed, default_url, webhook_address};
@@ -62,8 +62,7 @@ fn complete_credentials(
         }
     }
     if let Some(file) = named("forge", "token").filter(|file| !file.exists()) {
-        let files = Files { token: file.clone(), ..Files::beside(&flags.output)? };
-        let (secret, _) = token::first(flags, env, &files, prompter)?;
+        let (secret, _) = token::first(flags, env, &file, prompter)?;
         made.credential(&file, || Ok(secret.expose().to_owned()))?;
     }
     Ok(())
@@ -93,12 +92,9 @@ fn agrees(flags: &Flags, settings: &Settings) -> Result<(), Failure> {
         return Ok(());
     };
     let shown = escape(&flags.output.to_string_lossy());
-    Err(Failure::usage(format!(
-        "{shown} already exists with another value than {flag} {}: {}",
-        cut(&given, 100),
-        cut(&kept, 100)
-    ))
-    .hint("edit it, or name another file with --output; nothing was changed"))
+    let (given, kept) = (cut(&given, 100), cut(&kept, 100));
+    Err(Failure::usage(format!("{shown} exists and says `{kept}`, not {flag} {given}"))
+        .hint("edit it, or name another file with --output; nothing was changed"))
 }
 
 fn all(labels: &[&[String]]) -> String {

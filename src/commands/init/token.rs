@@ -7,7 +7,6 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::Flags;
 use super::ask::Prompter;
-use super::write::Files;
 use crate::commands::failure::Failure;
 use crate::settings::Env;
 
@@ -25,20 +24,21 @@ pub(super) enum TokenPlace {
     Beside,
 }
 
-/// Whether a token is given or was kept, so that no question is needed.
-pub(super) fn is_given(flags: &Flags, env: &Env, files: &Files) -> bool {
+/// Whether a token is given, or was kept in the file `beside` the configuration, so that no question is needed.
+pub(super) fn is_given(flags: &Flags, env: &Env, beside: &Path) -> bool {
     flags.token.is_some()
         || flags.token_file.is_some()
         || flags.token_env.is_some()
         || env.get("GITEA_TOKEN").is_some_and(|token| !token.is_empty())
-        || files.token.exists()
+        || beside.exists()
 }
 
-/// Returns the token of the flags, of `GITEA_TOKEN`, or of an earlier `init`; else asks for it.
+/// Returns the token of the flags, of `GITEA_TOKEN`, or of the file `beside` the configuration that an
+/// earlier `init` wrote; else asks for it.
 pub(super) fn first(
     flags: &Flags,
     env: &Env,
-    files: &Files,
+    beside: &Path,
     prompter: &mut Prompter,
 ) -> Result<(Secret, TokenPlace), Failure> {
     if let Some(token) = &flags.token {
@@ -62,8 +62,8 @@ pub(super) fn first(
     if let Some(token) = env.get("GITEA_TOKEN").filter(|token| !token.is_empty()) {
         return Ok((Secret::new(token.trim()), TokenPlace::Beside));
     }
-    if files.token.exists() {
-        return Ok((read(&files.token)?, TokenPlace::Beside));
+    if beside.exists() {
+        return Ok((read(beside)?, TokenPlace::Beside));
     }
     let question = "Access token (from Settings → Applications; input is hidden)";
     loop {
