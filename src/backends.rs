@@ -125,6 +125,15 @@ async fn choose_demand(demand: &DemandSource) -> Result<(), BackendError> {
             let (message, hint) = (refusal.to_string(), Refusal::OTHER_SERVER);
             return Err(BackendError::Unsupported { message, hint });
         }
+        // A new token in its file, or one that is valid again, must not need a restart.
+        Ok(Err(refusal @ Refusal::Rejected(_))) => {
+            tracing::error!(error = %refusal, "the forge does not accept the token, will retry");
+            demand.assume();
+        }
+        Ok(Err(refusal @ Refusal::NoScope(_))) => {
+            let (message, hint) = (refusal.to_string(), Refusal::OTHER_SCOPE);
+            return Err(BackendError::Unsupported { message, hint });
+        }
         Ok(Err(refusal)) => return Err(BackendError::new("forge", &refusal)),
         Err(error) => {
             tracing::warn!(error = %error, "cannot reach the forge, will retry");

@@ -119,6 +119,8 @@ struct State {
     webhook_delay: Duration,
     hooks: Vec<Hook>,
     last_hook: i64,
+    /// Requested test deliveries.
+    tests: Vec<(Hook, Webhook)>,
     lose_next: usize,
     lose_if: Option<Predicate>,
     /// First pages requested so far: up to 1.26, the order of job lists changes with each.
@@ -177,6 +179,7 @@ impl Wire {
             webhook_delay: options.webhook_delay,
             last_hook: hooks.last().map_or(0, |h| h.id),
             hooks,
+            tests: Vec::new(),
             lose_next: 0,
             lose_if: None,
             lists: 0,

@@ -2,14 +2,18 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
+mod config;
 mod init;
+mod webhook;
 
 use std::path::PathBuf;
 
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use config::Config;
 pub(super) use init::{Init, InitCloud};
+pub(super) use webhook::{Webhook, WebhookOptions};
 
 /// The exit codes, at the end of each command's help.
 const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
@@ -28,7 +32,7 @@ const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seco
 /// Runs each waiting Gitea Actions job on its own ephemeral machine.
 #[derive(Debug, Parser)]
 #[command(name = "tinqs-ci", version, after_help = FIRST, max_term_width = 100, infer_long_args = false)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) verb: Verb,
@@ -67,6 +71,12 @@ pub(super) enum Verb {
     /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]
     Init(Init),
+    /// Create, show, test or remove the webhook at the forge
+    #[command(after_help = CODES)]
+    Webhook {
+        #[command(subcommand)]
+        verb: Webhook,
+    },
     /// Check everything that serve needs, and suggest fixes
     #[command(after_help = CODES_LOCAL)]
     Doctor {
@@ -78,6 +88,12 @@ pub(super) enum Verb {
         /// Only run checks that need no network
         #[arg(long)]
         offline: bool,
+    },
+    /// Check the configuration, or show every value with its origin
+    #[command(after_help = CODES_LOCAL)]
+    Config {
+        #[command(subcommand)]
+        verb: Config,
     },
     /// List runs, machines, registrations or classes
     #[command(after_help = CODES)]

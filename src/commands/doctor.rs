@@ -3,17 +3,23 @@
 mod forge;
 mod forge_answers;
 mod host;
+mod needs;
 mod push;
+mod rights;
+mod running;
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tinqs_ci_reconciler::ports::check::{Check, Outcome};
 
 use crate::backends::check_aws;
-use crate::settings::StoreUrl;
-use crate::settings::{self, Env};
+use crate::commands::live;
+use crate::settings::{self, Env, Settings, StoreUrl};
 use tinqs_ci_reconciler::text::{cut, escape};
+
+use running::running_checks;
 
 pub use forge::forge_checks;
 pub use forge_answers::ForgeAnswers;
@@ -101,18 +107,42 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
     }
-    checks.push(neighbor_check(
-        settings.server.listen,
-        &host::neighbor(settings.server.listen).await,
-    ));
-    let path = env.get("PATH").map(String::as_str).unwrap_or_default();
-    checks.extend(compute_checks(&settings.compute, &host::programs(path).await));
+    let neighbor = host::neighbor(settings.server.listen).await;
+    checks.push(neighbor_check(settings.server.listen, &neighbor));
+    let is_running = matches!(neighbor, ListenerCheck::Ours { .. });
+    let own = env.get("PATH").map(String::as_str).unwrap_or_default();
+    let path = needs::machine_path(own, is_running.then(|| settings.server.listen.port()));
+    checks.extend(compute_checks(&settings.compute, &host::programs(&path.value).await));
+    let found = needs::found(&path.value);
+    checks.extend(needs::needs_checks(&settings.compute, &settings.classes, &path, &found));
+    let mut answers = None;
     if reach == CheckScope::All {
         checks.extend(check_aws(settings).await);
-        let answers = ForgeAnswers::gather(&settings.forge).await;
-        checks.extend(forge_checks(settings, &answers));
+        let asked = ForgeAnswers::gather(&settings.forge).await;
+        checks.extend(forge_checks(settings, &asked));
+        answers = Some(asked);
     }
+    checks.extend(ask_server(settings, env, is_running, answers.as_ref()).await);
     Report::new(checks)
+}
+
+/// Asks the running server, at `TINQS_CI_URL` or where the configuration lets it listen.
+async fn ask_server(
+    settings: &Settings,
+    env: &Env,
+    is_running: bool,
+    answers: Option<&ForgeAnswers>,
+) -> Vec<Check> {
+    let is_named = env.get("TINQS_CI_URL").is_some_and(|url| !url.is_empty());
+    if !is_named && !is_running {
+        return Vec::new();
+    }
+    match live::ask(settings, env).await {
+        Ok(live) => running_checks(settings, &live, answers, Timestamp::now()),
+        Err(why) => {
+            vec![Check::warn("server", why, "check TINQS_CI_URL, and that the server runs")]
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::remote::{client, run_name};
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
 use crate::commands::print::{self, Detail, Listed, Table};
-use crate::settings::Env;
+use crate::settings::{Env, nearest};
 
 /// The interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -72,6 +72,9 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         (_, name) => name,
     };
     let name = name.as_deref();
+    if let Some(class) = &args.class {
+        known_class(&client, kind, class).await?;
+    }
     match kind {
         Kind::Runs => show(&Runs { client, args: &args, name }, &args, name).await,
         Kind::Machines => {
@@ -80,6 +83,34 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         Kind::Registrations => show(&Registrations { client }, &args, name).await,
         Kind::Classes => show(&Classes { client }, &args, name).await,
     }
+}
+
+/// Rejects a class that neither the server nor any run or machine knows.
+async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Failure> {
+    let classes = client.classes().await?.items;
+    if classes.iter().any(|known| known.name == class) {
+        return Ok(());
+    }
+    // It may have been removed from the configuration since.
+    let is_used = match kind {
+        Kind::Machines => client.machines().await?.items.iter().any(|m| m.class == class),
+        _ => {
+            let class = Some(class.to_owned());
+            let filter = RunFilter { class, limit: Some(1), ..RunFilter::default() };
+            !client.runs(&filter).await?.items.is_empty()
+        }
+    };
+    if is_used {
+        return Ok(());
+    }
+    let names: Vec<&str> = classes.iter().map(|known| known.name.as_str()).collect();
+    let lists = lister("class");
+    let hint = match nearest(class, &names, 3) {
+        Some(near) => format!("did you mean `{near}`? {lists}"),
+        None => lists,
+    };
+    let shown = tinqs_ci_reconciler::text::cut(class, 60);
+    Err(Failure::not_found(format!("class `{shown}` not found")).hint(hint))
 }
 
 /// A source of a list.

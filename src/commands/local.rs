@@ -56,6 +56,12 @@ pub(super) fn schema(kind: SchemaKind) -> Result<(), Failure> {
 struct BuildInfo {
     name: &'static str,
     version: &'static str,
+    /// The commit, if the build was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'static str>,
+    /// The date of the build, if it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<&'static str>,
     features: Vec<&'static str>,
     os: &'static str,
     arch: &'static str,
@@ -65,12 +71,20 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
     let build_info = BuildInfo {
         name: "tinqs-ci",
         version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("TINQS_CI_REVISION").filter(|text| !text.is_empty()),
+        date: option_env!("TINQS_CI_BUILD_DATE").filter(|text| !text.is_empty()),
         features: if AWS { vec!["aws"] } else { Vec::new() },
         os: std::env::consts::OS,
         arch: std::env::consts::ARCH,
     };
     match output {
-        TextOrJson::Text => out(&format!("{} {}\n", build_info.name, build_info.version)),
+        TextOrJson::Text => {
+            let known = [build_info.revision, build_info.date].into_iter().flatten();
+            let known: Vec<&str> = known.collect();
+            let known =
+                if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+            out(&format!("{} {}{known}\n", build_info.name, build_info.version))
+        }
         TextOrJson::Json => out(&json(&build_info)?),
     }
 }

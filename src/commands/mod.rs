@@ -2,17 +2,20 @@
 
 mod args;
 pub mod client;
+mod config;
 pub mod demo;
 pub mod doctor;
 pub mod eval;
 mod failure;
 mod get;
 pub mod init;
+mod live;
 mod local;
 pub mod print;
 mod remote;
 pub mod schemas;
 mod serve;
+mod webhook;
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -66,7 +69,7 @@ pub fn reference() -> String {
     let mut root = Cli::command().term_width(100);
     root.build();
     let mut page = format!("```text\n{}```\n", root.render_long_help());
-    for verb in root.get_subcommands_mut() {
+    for verb in root.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
         let mut verb = verb.clone().term_width(100);
         let help = verb.render_long_help();
         let _ = write!(page, "\n## {}\n\n```text\n{help}```\n", verb.get_name());
@@ -88,6 +91,7 @@ async fn dispatch(
                 url,
                 token,
                 token_file,
+                token_env,
                 scope,
                 demand,
                 labels,
@@ -106,6 +110,7 @@ async fn dispatch(
                 url,
                 token,
                 token_file,
+                token_env,
                 scope,
                 demand: demand.into(),
                 labels,
@@ -117,6 +122,8 @@ async fn dispatch(
             };
             init::run(flags, env).await
         }
+        Verb::Config { verb } => config::run(verb, env),
+        Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
             let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
             let report = doctor::examine(config.config.as_deref(), env, reach).await;

@@ -13,6 +13,7 @@ use super::check;
 use super::keys::TOP;
 use super::mistake::{Mistakes, hint};
 use super::reader::{Findings, Reader};
+use super::show::{self, Setting};
 use super::tree::{self, Env, Table};
 use super::types::Settings;
 
@@ -39,13 +40,29 @@ pub struct Loaded {
 /// # Errors
 /// Lists every mistake, or says why the file cannot be read.
 pub fn load(named: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
+    let (text, file) = read(named, env)?;
+    parse(&text, file.as_deref(), env)
+}
+
+/// Returns every value of the configuration with its origin; reads it like [`load`].
+///
+/// # Errors
+/// As [`load`].
+pub fn show(named: Option<&Path>, env: &Env) -> Result<Vec<Setting>, Mistakes> {
+    let (text, file) = read(named, env)?;
+    parse(&text, file.as_deref(), env)?;
+    Ok(show::list(&merged(&text, file.as_deref(), env)?, file.as_deref()))
+}
+
+/// Reads the file; without one, returns an empty text.
+fn read(named: Option<&Path>, env: &Env) -> Result<(String, Option<PathBuf>), Mistakes> {
     let variable = env.get(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let requested = named.map(Path::to_path_buf).or(variable);
     let file = requested.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match std::fs::read_to_string(&file) {
-        Ok(text) => parse(&text, Some(&file), env),
+        Ok(text) => Ok((text, Some(file))),
         Err(error) if requested.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            parse("", None, env)
+            Ok((String::new(), None))
         }
         Err(error) => {
             let shown = escape(&file.to_string_lossy());
@@ -58,11 +75,8 @@ pub fn load(named: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     }
 }
 
-/// Reads the configuration from `text`; messages name it `file`.
-///
-/// # Errors
-/// Lists every mistake.
-pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
+/// Merges the file's text and the environment.
+fn merged(text: &str, file: Option<&Path>, env: &Env) -> Result<Table, Mistakes> {
     let mut tree = match tree::parse(text) {
         Ok(tree) => tree,
         Err(errors) => {
@@ -84,6 +98,15 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
                 .to_owned(),
         });
     }
+    Ok(tree)
+}
+
+/// Reads the configuration from `text`; messages name it `file`.
+///
+/// # Errors
+/// Lists every mistake.
+pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
+    let tree = merged(text, file, env)?;
     let found = Findings { env, mistakes: RefCell::default(), warnings: RefCell::default() };
     let settings =
         check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);

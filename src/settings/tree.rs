@@ -195,7 +195,7 @@ impl fmt::Display for Place {
 }
 
 /// Returns the nearest of some words: at most `most` edits away, and at most half of the word.
-pub(super) fn nearest<'w>(word: &str, words: &[&'w str], most: usize) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, words: &[&'w str], most: usize) -> Option<&'w str> {
     let word = word.to_lowercase();
     if word.len() > 60 {
         return None;

@@ -32,7 +32,9 @@ fn all_commands() {
               demo        Show how it works in ten seconds: the real controller with a simulated forge and
                           machines
               init        Create and test a configuration for your Gitea
+              webhook     Create, show, test or remove the webhook at the forge
               doctor      Check everything that serve needs, and suggest fixes
+              config      Check the configuration, or show every value with its origin
               get         List runs, machines, registrations or classes
               describe    Show the details of a run
               plan        Show what a reconcile of a run would do now, without doing it
@@ -45,6 +47,7 @@ fn all_commands() {
               schema      Print a JSON Schema
               completion  Print a shell completion script
               version     Print the version
+              help        Print this message or the help of the given subcommand(s)
 
             Options:
               -h, --help     Print help
@@ -124,18 +127,22 @@ fn init() {
 
             Options:
                   --url <URL>          The address of your Gitea
-                  --token <TOKEN>      An access token; prefer the variable GITEA_TOKEN, or --token-file
+                  --token <TOKEN>      An access token, which is written to a file readable only by you; prefer
+                                       the variable GITEA_TOKEN, or --token-file
                   --token-file <FILE>  A file that holds an access token
+                  --token-env <NAME>   The environment variable in which serve will find an access token,
+                                       instead of a file
                   --scope <SCOPE>      The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
                   --demand <DEMAND>    How waiting jobs are found [default: auto] [possible values: auto, jobs,
                                        push]
                   --labels <LABELS>    The labels of the machines, separated by commas; * serves any job except
-                                       `host`
+                                       `host`; defaults to linux and the ubuntu labels of Gitea's runner
                   --listen <IP:PORT>   The address that serves webhooks and the API
                   --webhook-url <URL>  The webhook URL, as your Gitea reaches this server; defaults to the
                                        address of --listen
                   --create-webhook     Create the webhook in Gitea
-                  --output <FILE>      The file to write [default: ./tinqs-ci.toml]
+                  --output <FILE>      The file to write; one that exists is checked and completed, not changed
+                                       [default: ./tinqs-ci.toml]
               -y, --yes                Do not ask; use the flags and the defaults
                   --aws                Create the missing AWS table and queue that the configuration names
                   --config <FILE>      With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then
@@ -286,6 +293,7 @@ fn explain() {
             Commands:
               push  Explain what a pushed commit starts: each workflow file, each filter, each job
               job   Explain a job: its status at the forge, its attempts, and the next step
+              help  Print this message or the help of the given subcommand(s)
 
             Options:
               -h, --help  Print help

@@ -37,6 +37,13 @@ fn gitea_of(version: &str, asked: &RecordedRequest, is_admin: bool) -> Answer {
     });
     match path {
         "GET /api/v1/user" => Answer(200, None, user),
+        "GET /api/v1/orgs/acme" => Answer(200, None, json!({ "id": 3, "name": "acme" })),
+        _ if path.contains("/orgs/") && !path.contains("/orgs/acme/") => {
+            Answer(404, None, json!({ "message": "GetOrgByName" }))
+        }
+        _ if path.contains("/repos/") && !path.contains("/repos/acme/shop/") => {
+            Answer(404, None, json!({ "message": "The target couldn't be found." }))
+        }
         "GET /api/v1/admin/actions/jobs" if !is_admin => {
             Answer(403, None, json!({ "message": "user should be the site admin" }))
         }
@@ -72,13 +79,17 @@ fn init_with_flags_writes_a_valid_configuration() {
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
     let clean = |text: &str| {
         let folder = folder.path().canonicalize().expect("there");
-        text.replace(&server.url, "URL").replace(&folder.display().to_string(), "DIR")
+        let cores = std::thread::available_parallelism().expect("known");
+        text.replace(&server.url, "URL")
+            .replace(&folder.display().to_string(), "DIR")
+            .replace(&format!("limit       = {cores}\n"), "limit       = CORES\n")
     };
     expect![[r#"
         ✓ URL is Gitea 1.26.4
         ✓ the token belongs to jo, an administrator
         ✓ the token can list jobs of all
         ✓ the token can list runners of all
+        created DIR/tinqs-ci.token  (a credential, readable only by you)
         created DIR/tinqs-ci.webhook-secret  (a credential, readable only by you)
         created ./tinqs-ci.toml
 
@@ -87,14 +98,17 @@ fn init_with_flags_writes_a_valid_configuration() {
           Content type  application/json
           Secret        the content of DIR/tinqs-ci.webhook-secret
           Trigger on    Custom events: Workflow Jobs
-        Without it, jobs are found within 10s. `init --create-webhook` creates it for you.
+        Without it, jobs are found within 10s. `tinqs-ci webhook add` creates it for you.
 
         Gitea delivers to private addresses only with this setting in app.ini:
           [webhook]
           ALLOWED_HOST_LIST = external,127.0.0.1
         Then restart Gitea.
 
-        Next: check the setup with `tinqs-ci doctor`, start with `tinqs-ci serve`.
+        Next:
+          tinqs-ci doctor         checks the setup
+          tinqs-ci serve          starts the server
+          tinqs-ci webhook test   sends a delivery to the running server
     "#]]
     .assert_eq(&clean(&said.out));
     let file = folder.path().join("tinqs-ci.toml");
@@ -111,7 +125,7 @@ fn init_with_flags_writes_a_valid_configuration() {
 
         [forge]
         url            = "URL"
-        token          = { env = "GITEA_TOKEN" }
+        token          = { file = "DIR/tinqs-ci.token" }
         # The jobs to serve: all | user | org:NAME | repo:OWNER/NAME.
         scope          = "all"
         # The webhook in Gitea must have the same secret.
@@ -125,10 +139,9 @@ fn init_with_flags_writes_a_valid_configuration() {
         # The first class whose labels contain every label of a job's runs-on serves it.
         [[class]]
         name        = "default"
-        # "*": any labels except `host`.
-        labels      = ["*"]
-        # The maximum number of machines.
-        limit       = 10
+        labels      = ["linux", "ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"]
+        # The maximum number of machines: the number of this host's cores.
+        limit       = CORES
         # The maximum age of a machine, even mid-job.
         max_age     = "6h"
         # How long a machine waits for a job before it shuts down.
@@ -136,9 +149,12 @@ fn init_with_flags_writes_a_valid_configuration() {
     "##]]
     .assert_eq(&clean(&text));
 
-    let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
-    let loaded = settings::load(Some(&file), &env).expect("init writes what serve takes");
+    // The next command needs no variable.
+    let loaded = settings::load(Some(&file), &settings::Env::new());
+    let loaded = loaded.expect("init writes what serve takes");
     assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.settings.forge.token.expect("by file").expose(), TOKEN);
+    assert_eq!(mode(&folder.path().join("tinqs-ci.token")), 0o600);
     let secret = loaded.settings.forge.webhook_secret.expect("made");
     assert_eq!(secret.expose().len(), 64);
     assert!(!said.out.contains(secret.expose()) && !text.contains(secret.expose()));
@@ -150,26 +166,214 @@ fn init_with_flags_writes_a_valid_configuration() {
     assert!(schema.is_valid(&serde_json::to_value(value).expect("JSON")));
 }
 
+/// Returns the name and content of each file.
+fn contents(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .expect("there")
+        .map(|entry| {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).expect("text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
 #[test]
-fn existing_files_are_not_overwritten() {
+fn a_second_init_checks_and_changes_nothing() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    assert_eq!(init(folder.path(), &server, &[]).code, 0);
+    let before = contents(folder.path());
+    let said = tinqs_in(folder.path(), &["init", "--yes"], &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    expect![[r#"
+        kept ./tinqs-ci.toml
+        ✓ URL is Gitea 1.26.4
+        ✓ the token can list jobs of all
+        ✓ the token can list runners of all
+
+        Create a webhook of type Gitea at URL/-/admin/hooks (System Webhooks):
+          Target URL    http://127.0.0.1:8080/webhook
+          Content type  application/json
+          Secret        that of forge.webhook_secret
+          Trigger on    Custom events: Workflow Jobs
+        Without it, jobs are found within 10s. `tinqs-ci webhook add` creates it for you.
+
+        Gitea delivers to private addresses only with this setting in app.ini:
+          [webhook]
+          ALLOWED_HOST_LIST = external,127.0.0.1
+        Then restart Gitea.
+
+        Next:
+          tinqs-ci doctor         checks the setup
+          tinqs-ci serve          starts the server
+          tinqs-ci webhook test   sends a delivery to the running server
+    "#]]
+    .assert_eq(&said.out.replace(&server.url, "URL"));
+    assert_eq!(contents(folder.path()), before);
+    // The same flags agree with the file.
+    let same = ["--labels", "linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04", "--scope", "all"];
+    assert_eq!(init(folder.path(), &server, &same).code, 0);
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn an_existing_file_that_contradicts_a_flag_is_kept() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    assert_eq!(init(folder.path(), &server, &[]).code, 0);
+    let before = contents(folder.path());
+    let asked = server.lines().len();
+    let cases: [&[&str]; 5] = [
+        &["--url", "https://other.example.com"],
+        &["--scope", "org:acme"],
+        &["--labels", "arm64"],
+        &["--listen", "127.0.0.1:9000"],
+        &["--demand", "push"],
+    ];
+    let errors = cases.map(|more| {
+        let said = tinqs_in(folder.path(), &[&["init", "--yes"], more].concat(), &[]);
+        assert_eq!(said.code, 2, "{more:?}: {}", said.out);
+        said.err.replace(&server.url, "URL")
+    });
+    expect![[r#"
+        error: ./tinqs-ci.toml exists and says `URL`, not --url https://other.example.com
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `all`, not --scope org:acme
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04`, not --labels arm64
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `127.0.0.1:8080`, not --listen 127.0.0.1:9000
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `auto`, not --demand push
+        hint: edit it, or name another file with --output; nothing was changed
+    "#]].assert_eq(&errors.concat());
+    assert_eq!(contents(folder.path()), before);
+    assert_eq!(server.lines().len(), asked, "the file is checked before any request");
+}
+
+#[test]
+fn an_invalid_file_is_reported_and_kept() {
     let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
     let file = folder.path().join("tinqs-ci.toml");
     std::fs::write(&file, "mine").expect("written");
     let said = init(folder.path(), &server, &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
-    expect![[r#"
-        error: ./tinqs-ci.toml already exists and is not overwritten
-        hint: move it, or name another file with --output
-    "#]]
-    .assert_eq(&said.err);
-    assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
+    assert!(said.err.contains("./tinqs-ci.toml:1: not TOML"), "{}", said.err);
+    assert_eq!(contents(folder.path()), [("tinqs-ci.toml".to_owned(), "mine".to_owned())]);
     assert_eq!(server.lines(), Vec::<String>::new(), "the file is checked before any request");
 
     let said = init(folder.path(), &server, &["--output", "other.toml"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.contains("start with `tinqs-ci serve --config other.toml`"), "{}", said.out);
-    assert_eq!(init(folder.path(), &server, &["--output", "other.toml"]).code, 2);
+    assert!(said.out.contains("tinqs-ci serve --config other.toml"), "{}", said.out);
     assert_eq!(init(folder.path(), &server, &["--output", "no/such/x.toml"]).code, 2);
+}
+
+#[test]
+fn missing_credentials_of_an_existing_file_are_created() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    assert_eq!(init(folder.path(), &server, &[]).code, 0);
+    let config = std::fs::read_to_string(folder.path().join("tinqs-ci.toml")).expect("there");
+    for name in ["tinqs-ci.token", "tinqs-ci.webhook-secret"] {
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+    }
+    let said = tinqs_in(folder.path(), &["init", "--yes"], &[]);
+    assert_eq!(said.code, 2, "no token is given: {}", said.out);
+    assert_eq!(contents(folder.path()), [("tinqs-ci.toml".to_owned(), config.clone())]);
+    let said = init(folder.path(), &server, &["--create-webhook"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert_eq!(mode(&folder.path().join("tinqs-ci.token")), 0o600);
+    let kept = std::fs::read_to_string(folder.path().join("tinqs-ci.toml")).expect("there");
+    assert_eq!(kept, config);
+    assert_eq!(events(&server), Some(json!(["workflow_job"])), "the webhook is created");
+}
+
+#[test]
+fn credentials_of_an_earlier_try_are_kept() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    let secret = folder.path().join("tinqs-ci.webhook-secret");
+    std::fs::write(&secret, "of-the-webhook\n").expect("written");
+    std::fs::write(folder.path().join("tinqs-ci.token"), format!("{TOKEN}\n")).expect("written");
+    let args = ["init", "--yes", "--url", &server.url];
+    let said = tinqs_in(folder.path(), &args, &[]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert!(said.out.contains("kept ") && said.out.contains("tinqs-ci.token\n"), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&secret).expect("there"), "of-the-webhook\n");
+
+    let other = tempfile::tempdir().expect("a folder");
+    std::fs::write(other.path().join("tinqs-ci.token"), "another-token\n").expect("written");
+    let said = init(other.path(), &server, &[]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert!(said.err.contains("already exists with another token"), "{}", said.err);
+    assert_eq!(contents(other.path()).len(), 1, "nothing was written");
+}
+
+#[test]
+fn the_token_can_stay_in_a_variable() {
+    let (folder, server) = (tempfile::tempdir().expect("a folder"), forge(true));
+    let args = ["init", "--yes", "--url", &server.url, "--token-env", "CI_TOKEN"];
+    let said = tinqs_in(folder.path(), &args, &[]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert!(said.err.contains("CI_TOKEN is not set"), "{}", said.err);
+    let said = tinqs_in(folder.path(), &args, &[("CI_TOKEN", TOKEN)]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    let text = std::fs::read_to_string(folder.path().join("tinqs-ci.toml")).expect("there");
+    assert!(text.contains("token          = { env = \"CI_TOKEN\" }"), "{text}");
+    assert!(!folder.path().join("tinqs-ci.token").exists());
+}
+
+#[test]
+fn a_mistyped_scope_is_an_error_and_no_demand_mode() {
+    let cases: [(&str, &[&str]); 6] = [
+        ("1.24.7", &["--scope", "org:acmee"]),
+        ("1.26.4", &["--scope", "org:acmee"]),
+        ("1.26.4", &["--scope", "org:acmee", "--demand", "push"]),
+        ("1.24.7", &["--scope", "repo:acme/shopp"]),
+        ("1.26.4", &["--scope", "repo:acme/shopp"]),
+        ("1.26.4", &["--scope", "repo:acme/shopp", "--demand", "push"]),
+    ];
+    for (version, more) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::new(move |asked, _| gitea_of(version, asked, false));
+        let said = init(folder.path(), &server, more);
+        assert_eq!(said.code, 2, "{version} {more:?}: {}", said.out);
+        let words = match more[1] {
+            "org:acmee" => "no such organization `acmee`",
+            _ => "no such repository `acme/shopp`",
+        };
+        assert!(said.err.contains(words), "{version} {more:?}: {}", said.err);
+        assert_eq!(contents(folder.path()), []);
+    }
+}
+
+#[test]
+fn a_token_that_is_not_accepted_is_an_error_and_no_demand_mode() {
+    for version in ["1.24.7", "1.26.4"] {
+        for more in [&[][..], &["--demand", "push"], &["--scope", "org:acme"]] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let server = Server::new(move |asked, _| gitea_of(version, asked, true));
+            let args = [&["init", "--yes", "--url", &server.url, "--token", "expired"], more];
+            let said = tinqs_in(folder.path(), &args.concat(), &[]);
+            assert_eq!(said.code, 1, "{version} {more:?}: {}", said.out);
+            assert!(said.err.contains("does not accept the token"), "{}", said.err);
+            assert_eq!(contents(folder.path()), []);
+        }
+    }
+}
+
+#[test]
+fn a_token_with_exactly_the_documented_scopes_brings_no_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Without `read:user`, the token may not read its user.
+    let server = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /api/v1/user" => Answer(403, None, json!({ "message": "required=[read:user]" })),
+        _ => gitea(asked, true),
+    });
+    let said = init(folder.path(), &server, &["--yes"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert!(!said.out.contains("\n! ") && !said.out.starts_with('!'), "{}", said.out);
+    let text = std::fs::read_to_string(folder.path().join("tinqs-ci.toml")).expect("there");
+    assert!(text.contains("scope          = \"all\""), "{text}");
 }
 
 #[test]
@@ -244,8 +448,8 @@ fn the_created_webhook_sends_the_events_that_the_demand_needs() {
         let push = wanted == &all;
         assert_eq!(said.out.contains("! demand `push`, "), push, "{}", said.out);
         let file = folder.path().join("tinqs-ci.toml");
-        let env = [("GITEA_TOKEN".to_owned(), TOKEN.to_owned())].into();
-        let loaded = settings::load(Some(&file), &env).expect("init writes what serve takes");
+        let loaded = settings::load(Some(&file), &settings::Env::new());
+        let loaded = loaded.expect("init writes what serve takes");
         let demand = match more {
             ["--demand", "jobs", ..] => Demand::Jobs,
             ["--demand", "push", ..] => Demand::Push,
@@ -266,7 +470,7 @@ fn the_manual_instructions_name_the_events_and_the_consequence_without_them() {
     let told: Vec<&str> = told.lines().take(2).collect();
     expect![[r#"
             Custom events: Workflow Jobs, Push, Create, Delete, all of Pull Request
-        Without it, no jobs are found. `init --create-webhook` creates it for you."#]]
+        Without it, no jobs are found. `tinqs-ci webhook add` creates it for you."#]]
     .assert_eq(&told.join("\n"));
 }
 
@@ -286,8 +490,8 @@ fn a_server_that_cannot_serve_the_demand_is_rejected_and_nothing_is_written() {
         said.err
     });
     expect![[r#"
-        error: Gitea 1.24.7 has no list of waiting jobs for `forge.scope`, which needs Gitea 1.25 or newer: check that the scope exists and upgrade an older server, or set `forge.webhook_secret` and a webhook for pushes to take demand from those
-        hint: --demand push needs no job list, only a webhook that sends pushes
+        error: Gitea 1.24.7 has no list of waiting jobs, which needs Gitea 1.25 or newer: upgrade an older server, or set `forge.demand = "push"`, `forge.webhook_secret` and a webhook for pushes to take demand from those
+        hint: --demand push needs no job list, only a webhook for pushes
         error: Gitea 1.23.8 is too old: it lacks ephemeral runners
         hint: update to 1.25 or newer; 1.24 is enough for `--demand push`
         error: the token cannot read the job list, which is required
@@ -365,8 +569,12 @@ fn missing_and_wrong_flags_are_reported_before_anything_is_written() {
     let left = std::fs::read_dir(folder.path()).expect("there").count();
     assert_eq!(left, 0, "nothing was written");
 
-    let said = tinqs_in(folder.path(), &["init", "--url", "git.example.com", "--token", "x"], &[]);
+    let said = tinqs_in(folder.path(), &["init", "--url", "ftp://x", "--token", "x"], &[]);
     assert_eq!(said.code, 2, "{}", said.err);
+    let said = tinqs_in(folder.path(), &["init", "--url", "127.0.0.1:9", "--token", "x"], &[]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    let shown = "cannot reach https://127.0.0.1:9";
+    assert!(said.err.contains(shown) && said.err.contains("write http://"), "{}", said.err);
     let said =
         tinqs_in(folder.path(), &["init", "--url", "http://127.0.0.1:9", "--token", "x"], &[]);
     assert_eq!(said.code, 1, "{}", said.err);

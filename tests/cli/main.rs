@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
+mod config;
 mod demo;
 mod help;
 mod init;
@@ -9,6 +10,8 @@ mod local;
 mod remote;
 mod scripted;
 mod serve;
+mod terminal;
+mod webhook;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

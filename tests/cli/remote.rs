@@ -51,7 +51,7 @@ fn pages() -> Server {
         "GET /v1/machines"
         | "GET /v1/registrations"
         | "GET /v1/classes"
-        | "GET /v1/runs?limit=200&phase=Running&class=linux&repo=acme%2Fweb" => {
+        | "GET /v1/runs?limit=200&phase=Running&repo=acme%2Fweb" => {
             Answer(200, None, json!({ "items": [], "next": null }))
         }
         line => panic!("unexpected request {line}"),
@@ -80,13 +80,40 @@ fn lists_read_all_pages() {
     let list: Value = serde_json::from_str(&said.out).expect("JSON");
     assert_eq!((list["items"].as_array().map(Vec::len), &list["next"]), (Some(2), &"c".into()));
 
-    let said = ask(
-        &server,
-        &["get", "runs", "--phase", "running", "--class", "linux", "--repo", "acme/web"],
-    );
+    let said = ask(&server, &["get", "runs", "--phase", "running", "--repo", "acme/web"]);
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", "no runs found\n"));
     let said = ask(&server, &["get", "classes"]);
     assert_eq!((said.code, said.err.as_str()), (0, "no classes found\n"));
+}
+
+#[test]
+fn an_unknown_class_is_an_error_with_the_nearest_name() {
+    let class = |name: &str| {
+        json!({
+            "name": name, "labels": ["linux"], "limit": null, "repo_limit": null,
+            "seats": 0, "machines": 0, "open_runs": 0, "waiting_runs": 0, "blocked_by": [],
+        })
+    };
+    let server = Server::new(move |asked, _| {
+        let used = asked.line.contains("class=removed");
+        let items = match asked.line.as_str() {
+            "GET /v1/classes" => json!([class("linux"), class("big")]),
+            _ if used => json!([run(1)]),
+            _ => json!([]),
+        };
+        Answer(200, None, json!({ "items": items, "next": null }))
+    });
+    let get = |kind: &str, class: &str| ask(&server, &["get", kind, "--class", class]);
+    for kind in ["runs", "machines"] {
+        let said = get(kind, "linus");
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{kind}");
+        assert!(said.err.contains("class `linus` not found"), "{}", said.err);
+        assert!(said.err.contains("did you mean `linux`?"), "{}", said.err);
+        let said = get(kind, "linux");
+        assert_eq!((said.code, said.out.as_str()), (0, ""), "{kind}: {}", said.err);
+    }
+    assert_eq!(get("runs", "removed").code, 0, "a run still has it");
+    assert_eq!(get("machines", "removed").code, 3);
 }
 
 #[test]

@@ -75,6 +75,58 @@ fn serve_rejects_forgejo_at_the_start() {
 }
 
 #[test]
+fn serve_rejects_a_mistyped_organization_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forge = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /api/v1/version" => Answer(200, None, json!({ "version": "1.26.4" })),
+        _ => Answer(404, None, json!({ "message": "GetOrgByName" })),
+    });
+    configuration(folder.path(), free_port());
+    let env = [
+        ("TINQS_CI_FORGE__URL", forge.url.as_str()),
+        ("TINQS_CI_FORGE__SCOPE", "org:acmee"),
+        ("WEBHOOK_SECRET", "0123456789abcdef"),
+        ("PATH", "/usr/bin:/bin"),
+    ];
+    let said = tinqs_in(folder.path(), &["serve"], &env);
+    assert_eq!(said.code, 2, "{}", said.err);
+    let told = "error: `forge.scope`: no such organization `acmee`\nhint: check the spelling";
+    assert!(said.err.contains(told), "{}", said.err);
+    let said = tinqs_in(folder.path(), &["doctor"], &env);
+    assert_eq!(said.code, 1, "{}", said.out);
+    let told = "✗ scope                   no such organization `acmee`\n";
+    assert!(said.out.contains(told), "{}", said.out);
+}
+
+#[test]
+fn serve_continues_although_the_forge_does_not_accept_the_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forge = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /api/v1/version" => Answer(200, None, json!({ "version": "1.26.4" })),
+        _ => Answer(401, None, json!({ "message": "user does not exist" })),
+    });
+    let port = free_port();
+    configuration(folder.path(), port);
+    let mut serve = start(folder.path());
+    serve.env("TINQS_CI_FORGE__URL", &forge.url).env("WEBHOOK_SECRET", "0123456789abcdef");
+    let _running = Running(serve.spawn().expect("it runs"));
+    let url = format!("http://127.0.0.1:{port}");
+    assert_eq!(asked(folder.path(), &url, &["get", "runs"]).code, 0);
+    let env = [("TINQS_CI_FORGE__URL", forge.url.as_str()), ("WEBHOOK_SECRET", "0123456789abcdef")];
+    let begun = Instant::now();
+    loop {
+        let said = tinqs_in(folder.path(), &["doctor"], &env);
+        assert_eq!(said.code, 1, "{}", said.out);
+        assert!(said.out.contains("✗ token "), "{}", said.out);
+        if said.out.contains("✗ server: forge           the forge denies") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", said.out);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn serve_starts_answers_commands_and_stops() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();

@@ -47,39 +47,102 @@ async fn the_version_is_read_with_a_token_and_despite_a_wrong_one() {
     }
 }
 
+/// Asks a server of this version whose job list answers so, and whose runner list answers 403.
+async fn ask(
+    version: &'static str,
+    jobs: u16,
+    wanted: Demand,
+    secret: bool,
+) -> Result<Result<demand::ModeChoice, Refusal>, ErrorKind> {
+    let script = Script::new(move |asked: &RecordedRequest| {
+        if asked.path == "/api/v1/version" {
+            json_answer(200, json!({ "version": version }))
+        } else if asked.path.contains("/runners") {
+            json_answer(403, json!({ "message": "no" }))
+        } else {
+            match jobs {
+                200 => json_answer(200, json!({ "jobs": [], "total_count": 0 })),
+                404 => html(404),
+                other => json_answer(other, json!({ "message": "no" })),
+            }
+        }
+    })
+    .await;
+    let means = DemandConfig { wanted, secret };
+    demand::ask(&script.client(), means).await.map_err(|error| error.kind)
+}
+
 #[tokio::test]
 async fn the_responses_of_the_lists_decide_the_mode() {
-    let ask = async |jobs: u16, wanted: Demand, secret: bool| {
-        let script = Script::new(move |asked: &RecordedRequest| {
-            if asked.path == "/api/v1/version" {
-                json_answer(200, version().1)
-            } else if asked.path.contains("/runners") {
-                json_answer(403, json!({ "message": "no" }))
-            } else {
-                match jobs {
-                    200 => json_answer(200, json!({ "jobs": [], "total_count": 0 })),
-                    404 => html(404),
-                    other => json_answer(other, json!({ "message": "no" })),
-                }
-            }
-        })
-        .await;
-        let means = DemandConfig { wanted, secret };
-        demand::ask(&script.client(), means).await.map_err(|error| error.kind)
-    };
-    let choice = ask(200, Demand::Auto, false).await.expect("answers").expect("a mode");
+    const NEW: &str = "1.26.0+dev";
+    let choice = ask(NEW, 200, Demand::Auto, false).await.expect("answers").expect("a mode");
     assert!(choice.why.contains("may not list runners"), "{}", choice.why);
-    let refusal = ask(404, Demand::Auto, false).await.expect("answers").expect_err("too old");
-    assert!(matches!(refusal, Refusal::NoJobList { .. }), "{refusal}");
-    let refusal = ask(403, Demand::Jobs, true).await.expect("answers").expect_err("no right");
+    let refusal = ask(NEW, 403, Demand::Jobs, true).await.expect("answers").expect_err("no right");
     assert!(refusal.to_string().contains("read:admin"), "{refusal}");
-    let refusal = ask(200, Demand::Push, false).await.expect("answers").expect_err("unsigned");
+    let refusal = ask(NEW, 200, Demand::Push, false).await.expect("answers").expect_err("unsigned");
     assert_eq!(refusal, Refusal::NoSecret);
-    for (jobs, wanted) in [(404, Demand::Auto), (403, Demand::Auto), (200, Demand::Push)] {
-        let choice = ask(jobs, wanted, true).await.expect("answers").expect("a mode");
-        assert_eq!(choice.mode, Mode::Push, "{jobs} {wanted:?}");
+    for (version, jobs, wanted) in [("1.24.7", 404, Demand::Auto), (NEW, 200, Demand::Push)] {
+        let choice = ask(version, jobs, wanted, true).await.expect("answers").expect("a mode");
+        assert_eq!(choice.mode, Mode::Push, "{version} {jobs} {wanted:?}");
     }
-    assert_eq!(ask(503, Demand::Auto, true).await, Err(ErrorKind::Unavailable));
+    assert_eq!(ask(NEW, 503, Demand::Auto, true).await, Err(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn a_refused_token_or_a_missing_list_is_no_mode_on_a_server_that_has_the_list() {
+    for version in ["1.25.4", "1.27.0", "main"] {
+        for secret in [true, false] {
+            let refusal = async |jobs: u16| {
+                let asked = ask(version, jobs, Demand::Auto, secret).await.expect("answers");
+                asked.expect_err("no mode")
+            };
+            let rejected = refusal(401).await;
+            assert!(matches!(rejected, Refusal::Rejected(_)), "{version}: {rejected}");
+            assert!(rejected.to_string().contains("has expired or was deleted"), "{rejected}");
+            let denied = refusal(403).await;
+            assert!(matches!(denied, Refusal::Denied(_)), "{version}: {denied}");
+            assert!(denied.to_string().contains("read:admin"), "{denied}");
+            let missing = refusal(404).await;
+            assert!(matches!(missing, Refusal::NoJobList { .. }), "{version}: {missing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_does_not_exist_is_named() {
+    let cases = [
+        (Scope::Org("acme".into()), "no such organization `acme`"),
+        (Scope::Repo("acme".into(), "shop".into()), "no such repository `acme/shop`"),
+    ];
+    for (scope, words) in cases {
+        for server in ["1.24.7", "1.27.0"] {
+            let script = Script::new(move |asked: &RecordedRequest| {
+                if asked.path == "/api/v1/version" {
+                    json_answer(200, json!({ "version": server }))
+                } else {
+                    json_answer(404, not_found().1)
+                }
+            })
+            .await;
+            let means = DemandConfig { wanted: Demand::Auto, secret: true };
+            let asked = demand::ask(&script.client_of(scope.clone()), means).await;
+            let refusal = asked.expect("answers").expect_err("no scope");
+            assert!(matches!(refusal, Refusal::NoScope(_)), "{refusal}");
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_404_of_a_proxy_is_not_evidence_that_the_scope_is_missing() {
+    let script = Script::new(|asked: &RecordedRequest| match asked.path.as_str() {
+        "/api/v1/version" => json_answer(200, version().1),
+        path if path.contains("/actions/") => json_answer(404, not_found().1),
+        _ => html(404),
+    })
+    .await;
+    let client = script.client_of(Scope::Org("acme".into()));
+    assert_eq!(client.rights().await.expect_err("unclear").kind, ErrorKind::Unavailable);
 }
 
 #[tokio::test]

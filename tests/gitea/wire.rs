@@ -133,6 +133,40 @@ async fn a_server_without_job_lists_is_refused_by_version() {
 }
 
 #[tokio::test]
+async fn a_mistyped_scope_is_named_on_every_server_line() {
+    let signed = demand::DemandConfig { wanted: Demand::Auto, secret: true };
+    for line in LINES {
+        let wire = start(line, Vec::new());
+        for lists in [true, false] {
+            wire.forge().config.lists = lists;
+            for (scope, words) in [
+                (Scope::Org("acmee".into()), "no such organization `acmee`"),
+                (Scope::Repo("acme".into(), "widgets".into()), "no such repository `acme/widgets`"),
+            ] {
+                let choice = demand::ask(&client_of(&wire, scope), signed).await.expect("answers");
+                let refusal = choice.expect_err("no scope").to_string();
+                assert!(refusal.contains(words), "{line:?}: {refusal}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_never_a_mode() {
+    let signed = demand::DemandConfig { wanted: Demand::Auto, secret: true };
+    for line in LINES {
+        let wire = start(line, Vec::new());
+        for scope in [Scope::All, Scope::Org("acme".into()), Scope::User] {
+            let token = Some(Secret::new("expired-token"));
+            let client = client(&Settings { token, scope, ..settings(&wire.url()) });
+            let choice = demand::ask(&client, signed).await.expect("answers");
+            let refusal = choice.expect_err("no mode").to_string();
+            assert!(refusal.contains("has expired or was deleted"), "{line:?}: {refusal}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_outage_makes_no_job_absent() {
     let wire = start(Line::V1_26, Vec::new());
     let client = client_of(&wire, Scope::All);

@@ -35,6 +35,7 @@ const KNOW_ADAPTERS: &[&str] = &[
     "src/settings",
     "src/server/lambda",
     "src/commands/init",
+    "src/commands/webhook",
     "src/commands/args/init",
     "src/commands/doctor",
     "src/commands/demo",

@@ -39,7 +39,7 @@ pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Rep
 use runners::RunnerList;
 use send::Sender;
 pub use send::{Contact, Deadlines};
-pub use setup::{Access, Hook, Rights, User};
+pub use setup::{Access, Hook, Rights, TokenOwner, User};
 
 /// Cached repository IDs, and for how long: a name can be given to another repository.
 const REPOSITORIES: usize = 1000;

@@ -113,20 +113,23 @@ pub enum Refusal {
     NoSecret,
     /// The server has no job list.
     #[error(
-        "{version} has no list of waiting jobs for `forge.scope`, which needs Gitea 1.25 or newer: \
-         check that the scope exists and upgrade an older server, or set `forge.webhook_secret` \
-         and a webhook for pushes to take demand from those"
+        "{version} has no list of waiting jobs, which needs Gitea 1.25 or newer: upgrade an older \
+         server, or set `forge.demand = \"push\"`, `forge.webhook_secret` and a webhook for pushes \
+         to take demand from those"
     )]
     NoJobList {
         /// The server's version.
         version: Version,
     },
     /// The token may not read the job list.
-    #[error(
-        "cannot read the list of waiting jobs: {0}; or set `forge.webhook_secret` and a webhook \
-         for pushes to take demand from those"
-    )]
+    #[error("cannot read the list of waiting jobs: {0}")]
     Denied(String),
+    /// The forge does not accept the token.
+    #[error("cannot read the list of waiting jobs: {0}")]
+    Rejected(String),
+    /// The organization or repository of the scope does not exist.
+    #[error("`forge.scope`: {0}")]
+    NoScope(String),
     /// The server is a Forgejo, and the configured mode is `auto`.
     #[error("Forgejo is not supported yet ({version}): its API for Actions differs")]
     Forgejo {
@@ -138,6 +141,10 @@ pub enum Refusal {
 impl Refusal {
     /// The remedy for an unsupported server.
     pub const OTHER_SERVER: &str = "use a Gitea server, 1.25 or newer";
+    /// The remedy for a scope that does not exist.
+    pub const OTHER_SCOPE: &str = "check the spelling and that the token's user can see it; a \
+                                   user's own repositories are the scope `user` with that user's \
+                                   token";
 }
 
 /// Returns the refusal of a server that no mode supports, whatever its lists return.
@@ -146,8 +153,9 @@ pub fn unsupported(wanted: Wanted, version: &Version) -> Option<Refusal> {
     forgejo.then(|| Refusal::Forgejo { version: version.clone() })
 }
 
-/// Chooses the mode. The response of the job list decides; the version only appears in the reason,
-/// because development builds carry the number of a release that they precede.
+/// Chooses the mode. The response of the job list decides; the version decides only whether a list
+/// that is missing may be replaced by pushes. A token that may not read the list is always an error:
+/// it would not be able to register runners either.
 ///
 /// # Errors
 /// [`Refusal`] if no mode fits: an operator has to act.
@@ -162,40 +170,35 @@ pub fn choose(
     if config.wanted == Wanted::Push {
         return by_push(config, version, "as configured");
     }
-    let may_push = config.wanted == Wanted::Auto && config.secret;
+    let is_old = version.precedes(1, 25);
+    let may_push = config.wanted == Wanted::Auto && config.secret && is_old;
     match &rights.jobs {
-        Access::Missing if may_push => {
+        Access::Rejected(why) => Err(Refusal::Rejected(why.clone())),
+        Access::NoScope(what) => Err(Refusal::NoScope(what.clone())),
+        // Without the list, the right to read it does not matter.
+        Access::Missing | Access::Denied(_) if may_push => {
             by_push(config, version, &format!("chosen: {version} has no list of waiting jobs"))
         }
         Access::Missing => Err(Refusal::NoJobList { version: version.clone() }),
-        Access::Denied(_) if version.is_older_than(1, 25) && !may_push => {
-            Err(Refusal::NoJobList { version: version.clone() })
-        }
-        Access::Denied(remedy) if may_push => by_push(
-            config,
-            version,
-            &format!(
-                "chosen: cannot read the list of waiting jobs, which would be better: {remedy}"
-            ),
-        ),
+        Access::Denied(_) if is_old => Err(Refusal::NoJobList { version: version.clone() }),
         Access::Denied(remedy) => Err(Refusal::Denied(remedy.clone())),
-        Access::Granted => {
-            let chosen = if config.wanted == Wanted::Jobs { "as configured" } else { "chosen" };
-            let aware = match (version, &rights.runners) {
-                (Version::Forgejo { .. }, _) => "; Forgejo's Actions are not tested",
-                (_, Access::Denied(_) | Access::Missing) => {
-                    "; the token may not list runners, so leftover registrations are kept"
-                }
-                (version, Access::Granted) if version.is_older_than(1, 27) => {
-                    "; before Gitea 1.27 the forge may leave an idle runner beside a waiting job \
-                     for a while"
-                }
-                (_, Access::Granted) => "",
-            };
-            let why = format!("demand `jobs`, {chosen}: {version} lists its waiting jobs{aware}");
-            Ok(ModeChoice { mode: Mode::Jobs, why })
-        }
+        Access::Granted => Ok(by_jobs(config, version, &rights.runners)),
     }
+}
+
+fn by_jobs(config: DemandConfig, version: &Version, runners: &Access) -> ModeChoice {
+    let chosen = if config.wanted == Wanted::Jobs { "as configured" } else { "chosen" };
+    let aware = match (version, runners) {
+        (Version::Forgejo { .. }, _) => "; Forgejo's Actions are not tested",
+        (version, Access::Granted) if version.is_older_than(1, 27) => {
+            "; before Gitea 1.27 the forge may leave an idle runner beside a waiting job for a \
+             while"
+        }
+        (_, Access::Granted) => "",
+        _ => "; the token may not list runners, so leftover registrations are kept",
+    };
+    let why = format!("demand `jobs`, {chosen}: {version} lists its waiting jobs{aware}");
+    ModeChoice { mode: Mode::Jobs, why }
 }
 
 fn by_push(config: DemandConfig, version: &Version, chosen: &str) -> Result<ModeChoice, Refusal> {
@@ -306,9 +309,34 @@ mod tests {
         check(signed(Wanted::Auto, "1.27.0", Access::Granted), Some(Mode::Jobs), &["1.27.0"]);
         check(signed(Wanted::Push, "1.27.0", Access::Granted), push, &["as configured"]);
         check(signed(Wanted::Auto, "1.24.7", Access::Missing), push, &["1.24.7", "re-runs"]);
-        check(signed(Wanted::Auto, "1.26.4", denied()), push, &["read:admin"]);
+        check(signed(Wanted::Auto, "1.24.7", denied()), push, &["1.24.7"]);
+        check(signed(Wanted::Auto, "1.25.0+dev", Access::Missing), push, &["1.25.0+dev"]);
         check(signed(Wanted::Auto, "1.23.8", Access::Missing), push, &["1.24", "update"]);
         check(signed(Wanted::Jobs, "1.24.7", Access::Missing), None, &["upgrade"]);
+    }
+
+    #[test]
+    fn a_token_that_is_not_accepted_and_a_missing_scope_are_never_a_mode() {
+        let rejected = || Access::Rejected("401 Unauthorized: expired or deleted".to_owned());
+        let no_scope = || Access::NoScope("no such organization `acme`".to_owned());
+        let denied = || Access::Denied("it must have the scope `read:admin`".to_owned());
+        for wanted in [Wanted::Auto, Wanted::Jobs] {
+            for secret in [true, false] {
+                for version in ["1.24.7", "1.25.4", "1.27.0", "main"] {
+                    let got = |list| chosen(wanted, secret, version, list);
+                    check(got(rejected()), None, &["401", "expired or deleted"]);
+                    check(got(no_scope()), None, &["`forge.scope`", "no such organization `acme`"]);
+                }
+                for version in ["1.25.4", "1.26.0+dev", "1.27.0", "main"] {
+                    check(chosen(wanted, secret, version, denied()), None, &["read:admin"]);
+                    let missing = chosen(wanted, secret, version, Access::Missing);
+                    check(missing, None, &["forge.demand = \"push\""]);
+                }
+            }
+        }
+        // A configured mode needs no list.
+        let push = Some(Mode::Push);
+        check(chosen(Wanted::Push, true, "1.27.0", rejected()), push, &["as configured"]);
     }
 
     #[test]

@@ -56,6 +56,18 @@ impl Version {
     }
 }
 
+impl Version {
+    /// Whether it certainly precedes this release: an older line, or a development build or release
+    /// candidate of it, which may lack its features.
+    pub fn precedes(&self, major: u32, minor: u32) -> bool {
+        let early = matches!(
+            self,
+            Self::Gitea { numbers, before_release: true, .. } if *numbers == (major, minor, 0)
+        );
+        early || self.is_older_than(major, minor)
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,5 +109,11 @@ mod tests {
         assert!(!Version::parse("2.0.0").is_older_than(1, 25));
         assert!(!Version::parse("1.20.0+gitea-1.20.0").is_older_than(1, 25));
         assert!(!Version::parse("main").is_older_than(1, 25));
+        for early in ["1.24.7", "1.25.0-rc1", "1.25.0+dev-3-gabcdef0"] {
+            assert!(Version::parse(early).precedes(1, 25), "{early}");
+        }
+        for late in ["1.25.0", "1.25.1+dev", "1.26.0+dev", "main", "12.0.0+gitea-1.22.0"] {
+            assert!(!Version::parse(late).precedes(1, 25), "{late}");
+        }
     }
 }

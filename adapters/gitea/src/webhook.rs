@@ -108,6 +108,15 @@ pub fn check_signature(secret: &Secret, headers: &HeaderMap, text: &[u8]) -> Res
     mac.verify_slice(&expected).map_err(|_| Rejected::Signature)
 }
 
+/// Returns the signature of a JSON text, as the forge sends it in `X-Gitea-Signature`.
+pub fn sign(secret: &Secret, text: &[u8]) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
+        return String::new();
+    };
+    mac.update(text);
+    hex::encode(mac.finalize().into_bytes())
+}
+
 /// Returns a header that must not occur twice: it would be unclear which of the two was signed.
 fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Rejected> {
     let mut values = headers.get_all(name).iter();
@@ -254,6 +263,17 @@ fn may_make_jobs(event: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_signed_is_accepted_with_the_same_secret_only() {
+        let text = b"{}";
+        let mut headers = HeaderMap::new();
+        let signature = sign(&Secret::new("one"), text).parse().expect("a header");
+        headers.insert("x-gitea-signature", signature);
+        assert_eq!(check_signature(&Secret::new("one"), &headers, text), Ok(()));
+        let other = check_signature(&Secret::new("two"), &headers, text);
+        assert_eq!(other, Err(Rejected::Signature));
+    }
 
     fn check(event: &str, json: &str, expected: &[Event]) {
         let got = decode(event, json.as_bytes()).expect("well-formed");

@@ -268,6 +268,15 @@ impl Forge {
         }
     }
 
+    /// Returns the push of a test delivery: the tip of a branch, before and after. `None` without
+    /// commits.
+    pub(crate) fn test_push(&self, repo: &str) -> Option<Webhook> {
+        let (branch, tip) = self.branches(repo).next()?;
+        let git_ref = format!("refs/heads/{branch}");
+        let payload = self.push_json(repo, &git_ref, &tip.sha, &tip.sha);
+        Some(Webhook::of(repo, "push", "push", payload))
+    }
+
     fn push_json(&self, repo: &str, git_ref: &str, before: &str, after: &str) -> Value {
         let Some(row) = self.repo(repo) else { return Value::Null };
         let head = self.commits.get(after).map(|commit| self.commit_json(commit));

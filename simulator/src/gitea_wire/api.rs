@@ -43,7 +43,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     let segments: Vec<&str> = path.split('/').collect();
     let read = call.method == Method::GET;
     if read && segments == ["version"] {
-        return Json(json!({"version": shared.forge().config.line.version()})).into_response();
+        return Json(json!({"version": shared.forge().config.version()})).into_response();
     }
     let Some(right) = right(shared, call) else {
         return refuse(StatusCode::UNAUTHORIZED, "token is required");
@@ -56,7 +56,22 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         }
         ["admin", rest @ ..] if right == Right::Admin => (Scope::Global, rest),
         ["admin", ..] => return refuse(StatusCode::FORBIDDEN, "token lacks scope: admin"),
-        ["orgs", org, rest @ ..] => (Scope::Owner((*org).to_owned()), rest),
+        ["orgs", org, rest @ ..] => {
+            let repos = format!("{org}/");
+            if !shared.forge().repos().any(|repo| repo.full_name.starts_with(&repos)) {
+                return missing();
+            }
+            if read && rest.is_empty() {
+                return Json(json!({"id": 1, "name": org, "username": org})).into_response();
+            }
+            (Scope::Owner((*org).to_owned()), rest)
+        }
+        ["user"] if read => {
+            let user = json!({
+                "id": 1, "login": shared.options.user, "is_admin": right == Right::Admin,
+            });
+            return Json(user).into_response();
+        }
         ["user", rest @ ..] => (Scope::Owner(shared.options.user.clone()), rest),
         ["repos", owner, name, rest @ ..] => {
             let full_name = format!("{owner}/{name}");
@@ -286,6 +301,21 @@ fn hooks(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response
                 (StatusCode::CREATED, Json(made)).into_response()
             }
             Err(message) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &message),
+        },
+        (&Method::POST, [id, "tests"]) => match scope {
+            Scope::Repo(repo) => {
+                let hook = state.hooks.iter().find(|h| h.id.to_string() == **id && own(h));
+                let Some(hook) = hook.cloned() else { return missing() };
+                // The event is a push: a hook that does not subscribe to pushes sends nothing, and
+                // neither does one of a repository without commits. The answer is the same.
+                let push = shared.forge().test_push(repo);
+                if let Some(push) = push.filter(|push| hook.subscribes(push)) {
+                    state.tests.push((hook, push));
+                }
+                StatusCode::NO_CONTENT.into_response()
+            }
+            // Only repositories test their hooks.
+            Scope::Global | Scope::Owner(_) => missing(),
         },
         (method, [id]) => {
             let at = state.hooks.iter().position(|h| h.id.to_string() == **id && own(h));

@@ -73,7 +73,12 @@ impl Hook {
             HookScope::Owner(owner) => webhook.repo.split('/').next() == Some(owner),
             HookScope::Repo(repo) => webhook.repo == *repo,
         };
-        scope && self.active && self.events.iter().any(|e| e == webhook.event)
+        scope && self.active && self.subscribes(webhook)
+    }
+
+    /// Whether it has the webhook's event.
+    pub(super) fn subscribes(&self, webhook: &Webhook) -> bool {
+        self.events.iter().any(|e| e == webhook.event)
     }
 
     fn target_type(&self) -> &'static str {
@@ -129,6 +134,14 @@ pub(super) async fn pump(shared: Arc<Shared>) {
             }
             forge.take_webhooks()
         };
+        let tests = std::mem::take(&mut shared.state().tests);
+        for (hook, webhook) in tests {
+            number += 1;
+            let name = format!("{}/{}/{number}", hook.url, shared.now());
+            let delivery = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+            let shared = Arc::clone(&shared);
+            deliveries.spawn(async move { deliver(&shared, &hook, &webhook, delivery).await });
+        }
         for webhook in told {
             let (hooks, delay) = {
                 let mut state = shared.state();

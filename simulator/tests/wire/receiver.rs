@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tinqs_ci_simulator::forge::{JobSpec, Line};
+use tinqs_ci_simulator::forge::{JobSpec, Line, Push};
 use tinqs_ci_simulator::gitea_wire::Hook;
 
 use super::{REPO, Site, until};
@@ -95,6 +95,32 @@ async fn hooks_are_created_by_the_api_and_deliver_json_and_form() {
     assert_eq!(all[0]["workflow_job"]["name"], "a <b> & \"c\" +%\u{202e}");
     let (_, list) = site.get(&format!("/repos/{REPO}/hooks")).await;
     assert_eq!(list.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_test_delivery_is_a_push_that_only_a_hook_with_pushes_sends() {
+    let site = Site::new(Line::V1_26);
+    let (url, _) = receiver().await;
+    site.wire.forge().add_repo(REPO);
+    let path = format!("/api/v1/repos/{REPO}/hooks");
+    let config = json!({"url": url, "content_type": "json", "secret": SECRET});
+    let hook = |events: Value| json!({"type": "gitea", "active": true, "events": events, "config": config});
+    let made = async |events: Value| site.post(&path, &hook(events)).await.1["id"].clone();
+    let (jobs, pushes) = (made(json!(["workflow_job"])).await, made(json!(["push"])).await);
+    let test = async |path: String| site.post(&path, &json!({})).await.0;
+    // Without commits, nothing is sent.
+    assert_eq!(test(format!("{path}/{pushes}/tests")).await, 204);
+    let changes = [("README.md", Some("hello"))];
+    let push = Push { git_ref: "refs/heads/main", changes: &changes, message: "begin", runs: &[] };
+    site.wire.forge().push_commit(Timestamp::now(), REPO, &push);
+    site.wire.forge().take_webhooks();
+    assert_eq!(test(format!("{path}/{jobs}/tests")).await, 204);
+    assert_eq!(test(format!("{path}/99/tests")).await, 404);
+    assert_eq!(test("/api/v1/orgs/acme/hooks/1/tests".to_owned()).await, 404);
+    assert_eq!(test(format!("{path}/{pushes}/tests")).await, 204);
+    // The receiver refuses what is not a job.
+    until("one delivery", || (site.wire.counters().failed == 1).then_some(())).await;
+    assert_eq!(site.wire.counters().sent, 0);
 }
 
 #[tokio::test]

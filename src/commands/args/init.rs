@@ -11,19 +11,24 @@ pub(in crate::commands) struct Init {
     /// The address of your Gitea
     #[arg(long)]
     pub(in crate::commands) url: Option<String>,
-    /// An access token; prefer the variable GITEA_TOKEN, or --token-file
+    /// An access token, which is written to a file readable only by you; prefer the variable
+    /// GITEA_TOKEN, or --token-file
     #[arg(long, conflicts_with = "token_file")]
     pub(in crate::commands) token: Option<String>,
     /// A file that holds an access token
     #[arg(long, value_name = "FILE")]
     pub(in crate::commands) token_file: Option<PathBuf>,
+    /// The environment variable in which serve will find an access token, instead of a file
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["token", "token_file"])]
+    pub(in crate::commands) token_env: Option<String>,
     /// The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
     #[arg(long)]
     pub(in crate::commands) scope: Option<String>,
     /// How waiting jobs are found
     #[arg(long, value_enum, default_value_t = DemandArg::Auto)]
     pub(in crate::commands) demand: DemandArg,
-    /// The labels of the machines, separated by commas; * serves any job except `host`
+    /// The labels of the machines, separated by commas; * serves any job except `host`; defaults to
+    /// linux and the ubuntu labels of Gitea's runner
     #[arg(long, value_delimiter = ',', value_name = "LABELS")]
     pub(in crate::commands) labels: Option<Vec<String>>,
     /// The address that serves webhooks and the API
@@ -35,7 +40,7 @@ pub(in crate::commands) struct Init {
     /// Create the webhook in Gitea
     #[arg(long)]
     pub(in crate::commands) create_webhook: bool,
-    /// The file to write
+    /// The file to write; one that exists is checked and completed, not changed
     #[arg(long, value_name = "FILE", default_value = crate::settings::DEFAULT_FILE)]
     pub(in crate::commands) output: PathBuf,
     /// Do not ask; use the flags and the defaults
@@ -63,10 +68,11 @@ pub(in crate::commands) struct InitCloud {
 }
 
 /// Arguments that conflict with `--aws`.
-const OF_FORGE: [&str; 10] = [
+const OF_FORGE: [&str; 11] = [
     "url",
     "token",
     "token_file",
+    "token_env",
     "scope",
     "demand",
     "labels",

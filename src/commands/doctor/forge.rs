@@ -6,12 +6,12 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, HOST, label_name, serving};
 
 use super::forge_answers::{ForgeAnswers, ours};
-use super::push;
+use super::{push, rights};
 use crate::settings::Settings;
-use tinqs_ci_gitea::client::{Access, Hook, Rights};
+use tinqs_ci_gitea::Config;
+use tinqs_ci_gitea::client::Hook;
 use tinqs_ci_gitea::demand::{self, Refusal};
 use tinqs_ci_gitea::version::Version;
-use tinqs_ci_gitea::{Config, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
 
 /// Checks the forge's answers.
@@ -37,11 +37,16 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
         None => version_check(forge, version),
     }];
     checks.extend(answers.ahead.map(clock_check));
+    if let Some(check) = rights::obstacle(forge, &answers.rights) {
+        // Every other answer of the forge would say the same.
+        checks.push(check);
+        return checks;
+    }
     checks.extend(by_push.as_ref().map(|choice| push::demand_check(choice, version)));
-    let rights = rights_checks(forge, &answers.rights);
+    let lists = rights::list_checks(forge, &answers.rights);
     // The job list is not read in push mode.
-    checks.extend(rights.into_iter().skip(usize::from(by_push.is_some())));
-    checks.push(registration_check(forge, &answers.registration));
+    checks.extend(lists.into_iter().skip(usize::from(by_push.is_some())));
+    checks.push(rights::registration_check(forge, &answers.registration));
     checks.push(match by_push {
         Some(_) => push::webhook_check(settings, &answers.hooks),
         None => webhook_check(settings, &answers.hooks),
@@ -91,76 +96,12 @@ fn clock_check(ahead: SignedDuration) -> Check {
     }
 }
 
-/// Says what a token of this scope needs.
-fn wanted(scope: &Scope) -> &'static str {
-    match scope {
-        Scope::All => {
-            "use an administrator's token (write:admin), or set another `scope` than \"all\""
-        }
-        Scope::User => "give the token write:user",
-        Scope::Org(_) => "use a token of an owner of the organization, with write:organization",
-        Scope::Repo(..) => {
-            "use a token of an administrator of the repository, with write:repository"
-        }
-    }
-}
-
-fn rights_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> {
-    let rights = match rights {
-        Ok(rights) => rights,
-        Err(why) => {
-            return vec![Check::fail(
-                "token",
-                why,
-                "check that the forge is running, and try again",
-            )];
-        }
-    };
-    let fix = || {
-        if forge.token.is_none() {
-            "set forge.token, or GITEA_TOKEN in the environment".to_owned()
-        } else {
-            wanted(&forge.scope).to_owned()
-        }
-    };
-    let jobs = match &rights.jobs {
-        Access::Granted => Check::ok("token: job list", "readable"),
-        Access::Denied(why) => Check::fail("token: job list", why, fix()),
-        Access::Missing => Check::fail(
-            "token: job list",
-            "the server has no such list, or `forge.scope` does not exist",
-            "check `forge.scope`, and that the server is 1.25 or newer",
-        ),
-    };
-    let runners = match &rights.runners {
-        Access::Granted => Check::ok("token: runner list", "readable"),
-        Access::Denied(why) => Check::warn("token: runner list", why, fix()),
-        Access::Missing => Check::warn(
-            "token: runner list",
-            "the server has no such list: registrations cannot be observed",
-            "check `forge.scope`, and that the server is 1.25 or newer",
-        ),
-    };
-    vec![jobs, runners]
-}
-
-fn registration_check(forge: &Config, registration: &Result<(), String>) -> Check {
-    const NAME: &str = "token: registration";
-    match (registration, &forge.runner_token) {
-        (_, Some(_)) => Check::ok(NAME, "forge.runner_token is set"),
-        (Ok(()), None) => Check::ok(NAME, "the token can create registration tokens"),
-        (Err(why), None) => {
-            Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
-        }
-    }
-}
-
 /// Checks whether a webhook sends job events to this server.
 fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
     let poll = settings.forge.poll_every;
     let without = format!("jobs are still found within {poll:#}");
-    let add = "create a webhook as shown by `tinqs-ci init`, with the event Workflow Jobs";
+    let add = "create it with `tinqs-ci webhook add --url URL`";
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {
@@ -260,6 +201,8 @@ mod tests {
 
     use expect_test::{Expect, expect};
 
+    use tinqs_ci_gitea::client::{Access, Rights};
+
     use super::super::Report;
     use super::*;
     use crate::settings;
@@ -357,6 +300,52 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_not_accepted_fails_one_check() {
+        let why = "401 Unauthorized: the forge does not accept `forge.token`";
+        for demand in ["auto", "jobs", "push"] {
+            let rejected = || Access::Rejected(why.into());
+            let answers = ForgeAnswers {
+                rights: Ok(Rights { jobs: rejected(), runners: rejected() }),
+                registration: Err(why.into()),
+                hooks: Err(why.into()),
+                queued: Err(why.into()),
+                ..granted()
+            };
+            check(
+                &format!("demand = \"{demand}\"\nwebhook_secret = \"s\"\n"),
+                &answers,
+                &expect![[r#"
+                    ✓ forge                   https://git.example.com is Gitea 1.26.4
+                    ✓ clock                   the forge's clock agrees with this host's
+                    ✗ token                   401 Unauthorized: the forge does not accept `forge.token`
+                      fix: create a new token (in Gitea: Settings → Applications) and set it as forge.token
+                    2 passed, 0 warnings, 1 failed
+                "#]],
+            );
+        }
+    }
+
+    #[test]
+    fn a_scope_that_does_not_exist_fails_one_check() {
+        let missing = || Access::NoScope("no such organization `acme`".into());
+        let answers = ForgeAnswers {
+            rights: Ok(Rights { jobs: missing(), runners: missing() }),
+            ..granted()
+        };
+        check(
+            "scope = \"org:acme\"\nwebhook_secret = \"s\"\n",
+            &answers,
+            &expect![[r#"
+                ✓ forge                   https://git.example.com is Gitea 1.26.4
+                ✓ clock                   the forge's clock agrees with this host's
+                ✗ scope                   no such organization `acme`
+                  fix: check the spelling and that the token's user can see it; a user's own repositories are the scope `user` with that user's token
+                2 passed, 0 warnings, 1 failed
+            "#]],
+        );
+    }
+
+    #[test]
     fn partial_problems_cause_warnings() {
         let queue = ["arm64", "arm64", "gpu", "host"];
         let answers = ForgeAnswers {
@@ -376,13 +365,13 @@ mod tests {
                   fix: use Gitea: Forgejo is not supported, its job and runner lists may differ
                 ! clock                   the forge's clock differs from this host's by 45 s
                   fix: synchronize the clocks of both hosts with NTP
-                ✗ token: job list         the server has no such list, or `forge.scope` does not exist
-                  fix: check `forge.scope`, and that the server is 1.25 or newer
+                ✗ token: job list         the server has no such list
+                  fix: check that the server is Gitea 1.25 or newer
                 ! token: runner list      the server has no such list: registrations cannot be observed
-                  fix: check `forge.scope`, and that the server is 1.25 or newer
+                  fix: check that the server is Gitea 1.25 or newer
                 ✓ token: registration     forge.runner_token is set
                 ! webhook                 none exists; jobs are still found within 10s
-                  fix: create a webhook as shown by `tinqs-ci init`, with the event Workflow Jobs
+                  fix: create it with `tinqs-ci webhook add --url URL`
                 ! webhook secret          not set: webhooks only trigger the next poll early
                   fix: set the same secret in forge.webhook_secret and in the webhook
                 ! labels                  2 waiting jobs with [arm64], 1 waiting job with [gpu]; no class matches

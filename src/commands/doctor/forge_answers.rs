@@ -10,6 +10,8 @@ use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::ports::{Forge as _, PortError};
 
+use crate::commands::webhook::address::default_url;
+use crate::commands::webhook::leading_here;
 use crate::settings::Settings;
 
 /// The forge's answers; errors as messages.
@@ -81,9 +83,6 @@ impl ForgeAnswers {
 
 /// Returns the webhook that, by its address, leads to this server.
 pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
-    let port = settings.server.listen.port();
-    hooks.iter().find(|hook| {
-        let Ok(url) = reqwest::Url::parse(&hook.url) else { return false };
-        url.path() == "/webhook" || url.port_or_known_default() == Some(port)
-    })
+    let listen = settings.server.listen;
+    leading_here(hooks, &default_url(listen), listen).into_iter().next()
 }

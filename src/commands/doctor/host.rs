@@ -1,9 +1,10 @@
 //! Checks of this host: the data directory, the listening address, programs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::commands::live::local_address;
 use crate::settings::{AWS, ComputeUrl, StoreUrl};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -102,12 +103,7 @@ pub enum ListenerCheck {
 
 /// Finds out what listens at the address.
 pub(super) async fn neighbor(listen: SocketAddr) -> ListenerCheck {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let address = SocketAddr::new(ip, listen.port());
+    let address = local_address(listen);
     let within = Duration::from_secs(3);
     if listen.port() == 0 {
         return ListenerCheck::Nobody;
@@ -180,7 +176,7 @@ pub(super) async fn programs(path: &str) -> Vec<Program> {
     found
 }
 
-fn which(name: &str, path: &str) -> Option<PathBuf> {
+pub(super) fn which(name: &str, path: &str) -> Option<PathBuf> {
     std::env::split_paths(path).map(|directory| directory.join(name)).find(|file| {
         rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
     })

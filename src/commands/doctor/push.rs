@@ -33,7 +33,10 @@ pub(super) fn demand_check(choice: &ModeChoice, version: &Version) -> Check {
 pub(super) fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Check {
     const NAME: &str = "webhook";
     const WITHOUT: &str = "push mode finds no jobs without it";
-    let add = format!("create a webhook to this server; events: {}", PUSH_EVENTS.join(", "));
+    let add = format!(
+        "create it with `tinqs-ci webhook add --url URL`; events: {}",
+        PUSH_EVENTS.join(", ")
+    );
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(why) => {

@@ -47,12 +47,34 @@ impl Prompter {
         self.ask(question, Some(default))
     }
 
+    /// Parses the given text, or asks until an answer parses. Without a terminal, a text that does
+    /// not parse is an error.
+    pub(super) fn until<T>(
+        &mut self,
+        mut given: Option<String>,
+        question: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        loop {
+            let text = match given.take() {
+                Some(text) => text,
+                None => self.ask_or(question, default)?,
+            };
+            match parse(&text) {
+                Err(problem) if self.can_ask => {
+                    problem.end();
+                }
+                parsed => return parsed,
+            }
+        }
+    }
+
     /// Asks without showing what is typed.
     pub(super) fn ask_hidden(&mut self, question: &str) -> Result<String, Failure> {
         if !self.can_ask {
             return Ok(String::new());
         }
-        eprint!("{question}: ");
         let stdin = std::io::stdin();
         let before = tcgetattr(&stdin).ok();
         if let Some(before) = &before {
@@ -61,9 +83,11 @@ impl Prompter {
             // If echo cannot be disabled, the input is visible.
             let _ = tcsetattr(&stdin, OptionalActions::Flush, &hidden);
         }
+        // Only now: what was typed before is discarded.
+        eprint!("{question}: ");
         let answer = line();
         if let Some(before) = &before {
-            let _ = tcsetattr(&stdin, OptionalActions::Flush, before);
+            let _ = tcsetattr(&stdin, OptionalActions::Drain, before);
         }
         eprintln!();
         answer

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::Secret;
 
-use super::{Answers, TokenPlace};
+use super::token::TokenPlace;
+use super::{Answers, scope_text};
 use crate::commands::failure::{Failure, out};
 use crate::settings::{self, Env};
-use tinqs_ci_gitea::{Demand, Scope};
+use tinqs_ci_gitea::Demand;
 use tinqs_ci_reconciler::text::escape;
 
 /// The paths of the files.
@@ -20,6 +21,15 @@ pub(super) struct Files {
     pub(super) token: PathBuf,
     pub(super) webhook: PathBuf,
     pub(super) api: PathBuf,
+}
+
+/// The secret of webhooks.
+#[derive(Debug)]
+pub(super) enum WebhookSecret {
+    /// No webhook has it yet.
+    Made(Secret),
+    /// From the file of an earlier `init`.
+    Kept(Secret),
 }
 
 impl Files {
@@ -35,8 +45,6 @@ impl Files {
             webhook: whole.with_extension("webhook-secret"),
             api: whole.with_extension("api-token"),
         };
-        is_free(&files.config)?;
-        is_free(&files.webhook)?;
         if let Some(folder) = whole.parent().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(format!("{} is not a directory", folder.display()))
                 .hint("create it, or name another file with --output"));
@@ -44,36 +52,31 @@ impl Files {
         Ok(files)
     }
 
-    /// Checks that the token's file does not exist, if it will be written.
-    pub(super) fn free(&self, place: &TokenPlace) -> Result<(), Failure> {
-        if *place == TokenPlace::Beside { is_free(&self.token) } else { Ok(()) }
-    }
-
-    /// Writes the credentials, checks the configuration, and writes it. Returns the webhook secret.
-    pub(super) fn write(&self, answers: &Answers, env: &Env) -> Result<Secret, Failure> {
+    /// Writes the credentials that do not exist, checks the configuration, and writes it. Returns
+    /// the webhook secret.
+    pub(super) fn write(&self, answers: &Answers, env: &Env) -> Result<WebhookSecret, Failure> {
         let is_open = !answers.listen.ip().to_canonical().is_loopback();
-        if is_open {
-            is_free(&self.api)?;
-        }
-        let mut created_files = Made(Vec::new());
+        let mut made = Made::default();
         if answers.token_place == TokenPlace::Beside {
-            created_files.write(&self.token, answers.token.expose(), 0o600)?;
+            let token = answers.token.expose();
+            if made.credential(&self.token, || Ok(token.to_owned()))? != token {
+                let shown = escape(&self.token.to_string_lossy());
+                let message = format!("{shown} already exists with another token");
+                return Err(Failure::usage(message)
+                    .hint("move it, or name a file with --token-file; nothing was written"));
+            }
         }
-        let secret = random()?;
-        created_files.write(&self.webhook, &secret, 0o600)?;
+        let is_kept = self.webhook.exists();
+        let secret = Secret::new(made.credential(&self.webhook, random)?);
         if is_open {
-            created_files.write(&self.api, &random()?, 0o600)?;
+            made.credential(&self.api, random)?;
         }
         let text = self.text(answers, is_open);
         // `serve` must accept what is written.
         settings::parse(&text, Some(&self.config), env)?;
-        created_files.write(&self.config, &text, 0o644)?;
-        for file in created_files.keep() {
-            let is_config = file == self.config;
-            let note = if is_config { "" } else { "  (a credential, readable only by you)" };
-            out(&format!("created {}{note}\n", escape(&file.to_string_lossy())))?;
-        }
-        Ok(Secret::new(secret))
+        made.write(&self.config, &text, 0o644)?;
+        made.finish(Some(&self.config))?;
+        Ok(if is_kept { WebhookSecret::Kept(secret) } else { WebhookSecret::Made(secret) })
     }
 
     /// Returns the configuration with explanatory comments.
@@ -84,12 +87,7 @@ impl Files {
             TokenPlace::File(path) => file(path),
             TokenPlace::Beside => file(&self.token),
         };
-        let scope = match &answers.scope {
-            Scope::All => "all".to_owned(),
-            Scope::User => "user".to_owned(),
-            Scope::Org(name) => format!("org:{name}"),
-            Scope::Repo(owner, name) => format!("repo:{owner}/{name}"),
-        };
+        let scope = scope_text(&answers.scope);
         let mut text = String::from(
             "# tinqs-ci: runs each waiting job on its own ephemeral machine.\n\
              # `tinqs-ci schema config` lists every key; `tinqs-ci doctor` checks this file.\n\n\
@@ -131,61 +129,82 @@ impl Files {
             text.push_str("# \"*\": any labels except `host`.\n");
         }
         let _ = writeln!(text, "labels      = [{}]", labels.join(", "));
+        text.push_str("# The maximum number of machines: the number of this host's cores.\n");
+        let _ = writeln!(text, "limit       = {}", answers.limit);
         text.push_str(
-            "# The maximum number of machines.\nlimit       = 10\n\
-             # The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\
+            "# The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\
              # How long a machine waits for a job before it shuts down.\nidle_within = \"2m\"\n",
         );
         text
     }
 }
 
-/// The files written by this call; removed unless all of them were written.
-struct Made(Vec<PathBuf>);
+/// The files written by this call, which are removed unless it succeeds, and those kept.
+#[derive(Default)]
+pub(super) struct Made {
+    written: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
+}
 
 impl Made {
+    /// Returns the credential in the file; writes it if the file does not exist.
+    pub(super) fn credential(
+        &mut self,
+        file: &Path,
+        value: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<String, Failure> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                self.kept.push(file.to_path_buf());
+                Ok(text.trim().to_owned())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let value = value()?;
+                self.write(file, &value, 0o600)?;
+                Ok(value)
+            }
+            Err(error) => {
+                let shown = escape(&file.to_string_lossy());
+                Err(Failure::usage(format!("cannot read {shown}: {error}"))
+                    .hint("make it readable, or move it"))
+            }
+        }
+    }
+
     fn write(&mut self, file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
-            if error.kind() == ErrorKind::AlreadyExists {
-                return there(file);
-            }
-            Failure::failed(format!("cannot write {}: {error}", file.display()))
+            Failure::failed(format!("cannot write {}: {error}", escape(&file.to_string_lossy())))
                 .hint("name another file with --output")
         };
         let mut options = std::fs::OpenOptions::new();
         let mut to = options.write(true).create_new(true).mode(mode).open(file).map_err(failed)?;
-        self.0.push(file.to_path_buf());
+        self.written.push(file.to_path_buf());
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         to.write_all(format!("{text}{newline}").as_bytes())
             .and_then(|()| to.sync_all())
             .map_err(failed)
     }
 
-    fn keep(mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.0)
+    /// Keeps the written files, and says what was kept and created.
+    pub(super) fn finish(mut self, config: Option<&Path>) -> Result<(), Failure> {
+        for file in std::mem::take(&mut self.kept) {
+            out(&format!("kept {}\n", escape(&file.to_string_lossy())))?;
+        }
+        for file in std::mem::take(&mut self.written) {
+            let is_config = Some(file.as_path()) == config;
+            let note = if is_config { "" } else { "  (a credential, readable only by you)" };
+            out(&format!("created {}{note}\n", escape(&file.to_string_lossy())))?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        for file in &self.0 {
-            // An incomplete set of files would block the next try.
+        for file in &self.written {
+            // An incomplete set of files would be kept by the next try.
             let _ = std::fs::remove_file(file);
         }
-    }
-}
-
-fn there(file: &Path) -> Failure {
-    Failure::usage(format!("{} already exists and is not overwritten", file.display()))
-        .hint("move it, or name another file with --output")
-}
-
-fn is_free(file: &Path) -> Result<(), Failure> {
-    match file.symlink_metadata() {
-        Ok(_) => Err(there(file)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failure::failed(format!("{}: {error}", file.display()))
-            .hint("name another file with --output")),
     }
 }
 
@@ -195,7 +214,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Returns 32 random bytes in hex.
-fn random() -> Result<String, Failure> {
+pub(super) fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))

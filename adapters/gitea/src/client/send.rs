@@ -309,7 +309,11 @@ impl Sender {
             }
             401 => (
                 ErrorKind::Denied,
-                format!("the forge rejects `forge.token`: create a new one; {}", call.needs()),
+                format!(
+                    "the forge does not accept `forge.token`, which has expired or was deleted: \
+                     create a new one; {}",
+                    call.needs()
+                ),
             ),
             403 => (ErrorKind::Denied, format!("`forge.token` lacks permission: {}", call.needs())),
             429 => (ErrorKind::Throttled, "the forge limits the rate of requests".to_owned()),

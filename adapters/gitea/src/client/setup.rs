@@ -7,7 +7,7 @@ use serde_json::json;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
-use super::call::Call;
+use super::call::{Answer, Call};
 use super::pages::{self, Jobs, Page, Runners};
 use super::{Client, VersionAnswer};
 use crate::config::Scope;
@@ -26,9 +26,14 @@ pub struct Rights {
 pub enum Access {
     /// The list was read.
     Granted,
-    /// The token may not read it; a sentence that says what it needs.
+    /// The forge does not accept the token (401); a sentence that says so and what it needs.
+    Rejected(String),
+    /// The token may not read it (403); a sentence that says what it needs.
     Denied(String),
-    /// The server has no such list, or the scope does not exist.
+    /// The organization or repository of the scope does not exist, or the token's user cannot see
+    /// it; a sentence that names it.
+    NoScope(String),
+    /// The server has no such list.
     Missing,
 }
 
@@ -40,6 +45,17 @@ pub struct User {
     /// Whether it is a site administrator: scope `all` needs one.
     #[serde(default)]
     pub is_admin: bool,
+}
+
+/// What the forge says about the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenOwner {
+    /// The token's user.
+    Known(User),
+    /// The token is accepted, but may not read its user: it lacks `read:user`.
+    Hidden,
+    /// The forge does not accept the token; a sentence.
+    Rejected(String),
 }
 
 /// A webhook of the configured scope.
@@ -102,11 +118,47 @@ impl Client {
         let answer = self.sender.send(&call).await?;
         match answer.status.as_u16() {
             // For an unknown path, the router may return an HTML page.
-            404 | 405 => self.version().await.map(|_| Access::Missing),
-            401 | 403 if !answer.is_html() => {
-                Ok(Access::Denied(self.sender.refusal(&call, &answer).message))
+            404 | 405 => self.absent().await,
+            _ => match self.refused(&call, &answer) {
+                Some(access) => Ok(access),
+                None => {
+                    self.sender.read_from::<P>(&call, &answer, P::BEGIN).map(|_| Access::Granted)
+                }
+            },
+        }
+    }
+
+    /// Returns what a 401 or 403 of the forge itself says about the token.
+    fn refused(&self, call: &Call, answer: &Answer) -> Option<Access> {
+        let message = || self.sender.refusal(call, answer).message;
+        match answer.status.as_u16() {
+            401 if !answer.is_html() => Some(Access::Rejected(message())),
+            403 if !answer.is_html() => Some(Access::Denied(message())),
+            _ => None,
+        }
+    }
+
+    /// Returns why a list is absent: the scope does not exist, or the server has no such list.
+    async fn absent(&self) -> Result<Access, PortError> {
+        let (path, missing) = match &self.scope {
+            Scope::All | Scope::User => return self.version().await.map(|_| Access::Missing),
+            Scope::Org(name) => (self.scope_path(), format!("no such organization `{name}`")),
+            Scope::Repo(owner, name) => {
+                let seen = "or the token's user cannot see it";
+                (self.scope_path(), format!("no such repository `{owner}/{name}`, {seen}"))
             }
-            _ => self.sender.read_from::<P>(&call, &answer, P::BEGIN).map(|_| Access::Granted),
+        };
+        let call = Call::get("rights", &path);
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() {
+            // A proxy may answer 404 too; only the forge answers with a version.
+            return self.version().await.map(|_| Access::NoScope(missing));
+        }
+        match self.refused(&call, &answer) {
+            Some(access) => Ok(access),
+            None => {
+                self.sender.read::<serde::de::IgnoredAny>(&call, &answer).map(|_| Access::Missing)
+            }
         }
     }
 
@@ -116,6 +168,20 @@ impl Client {
     /// `Denied` if the forge does not know the token, or the token lacks `read:user`.
     pub async fn whoami(&self) -> Result<User, PortError> {
         self.sender.ask(&Call::get("whoami", "/user")).await
+    }
+
+    /// Returns the token's user, if the token is accepted and may read it.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn token_owner(&self) -> Result<TokenOwner, PortError> {
+        let call = Call::get("whoami", "/user");
+        let answer = self.sender.send(&call).await?;
+        match self.refused(&call, &answer) {
+            Some(Access::Rejected(why)) => Ok(TokenOwner::Rejected(why)),
+            Some(_) => Ok(TokenOwner::Hidden),
+            None => self.sender.read(&call, &answer).map(TokenOwner::Known),
+        }
     }
 
     /// Returns the forge's clock, to the second; `None` if it sends no date.
@@ -142,8 +208,8 @@ impl Client {
     /// Creates a webhook for these events in the configured scope; for `all` a system hook, which
     /// receives the events of every repository. Not idempotent: read [`Client::hooks`] first.
     ///
+    /// # Errors
     /// `Denied` if the token may not create it.
-    /// `Denied` where the token may not.
     pub async fn create_hook(
         &self,
         url: &str,
@@ -167,6 +233,40 @@ impl Client {
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
         Ok(hook)
+    }
+
+    /// Deletes a webhook of the configured scope; that it does not exist any more is a success.
+    ///
+    /// # Errors
+    /// `Denied` if the token may not delete it.
+    pub async fn delete_hook(&self, id: i64) -> Result<(), PortError> {
+        let path = format!("{}/{id}", self.hooks_path());
+        self.done(&Call::api("delete_hook", Method::DELETE, &path, None)).await
+    }
+
+    /// Lets the forge send a test delivery of a webhook: a push of a commit onto itself, which starts
+    /// nothing. `false`: the forge has no such call for this scope, only for a repository. A webhook
+    /// that does not subscribe to `push` sends nothing.
+    ///
+    /// # Errors
+    /// `Denied` if the token may not do it.
+    pub async fn test_hook(&self, id: i64) -> Result<bool, PortError> {
+        if !matches!(self.scope, Scope::Repo(..)) {
+            return Ok(false);
+        }
+        let path = format!("{}/{id}/tests", self.hooks_path());
+        let call = Call::api("test_hook", Method::POST, &path, None);
+        let answer = self.sender.send(&call).await?;
+        if answer.status.is_success() { Ok(true) } else { Err(self.sender.refusal(&call, &answer)) }
+    }
+
+    /// Sends a call without a response body. A 404 is a success.
+    async fn done(&self, call: &Call) -> Result<(), PortError> {
+        let answer = self.sender.send(call).await?;
+        if answer.status.is_success() || answer.is_not_found() {
+            return Ok(());
+        }
+        Err(self.sender.refusal(call, &answer))
     }
 
     fn hooks_path(&self) -> String {

@@ -1,0 +1,95 @@
+//! Checks of the token and of what it may read.
+
+use tinqs_ci_gitea::client::{Access, Rights};
+use tinqs_ci_gitea::demand::Refusal;
+use tinqs_ci_gitea::{Config, Scope};
+use tinqs_ci_reconciler::ports::check::Check;
+
+const OTHER_SERVER: &str = "check that the server is Gitea 1.25 or newer";
+
+/// Returns what makes every other call fail as well: a token that is not accepted, or a scope that
+/// does not exist.
+pub(super) fn obstacle(forge: &Config, rights: &Result<Rights, String>) -> Option<Check> {
+    let rights = rights.as_ref().ok()?;
+    [&rights.jobs, &rights.runners].into_iter().find_map(|access| match access {
+        Access::Rejected(why) if forge.token.is_none() => {
+            let fix = "set forge.token, or GITEA_TOKEN in the environment";
+            Some(Check::fail("token", why, fix))
+        }
+        Access::Rejected(why) => Some(Check::fail(
+            "token",
+            why,
+            "create a new token (in Gitea: Settings → Applications) and set it as forge.token",
+        )),
+        Access::NoScope(what) => Some(Check::fail("scope", what, Refusal::OTHER_SCOPE)),
+        Access::Granted | Access::Denied(_) | Access::Missing => None,
+    })
+}
+
+/// Says what a token of this scope needs.
+fn wanted(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::All => {
+            "use an administrator's token (write:admin), or set another `scope` than \"all\""
+        }
+        Scope::User => "give the token write:user",
+        Scope::Org(_) => "use a token of an owner of the organization, with write:organization",
+        Scope::Repo(..) => {
+            "use a token of an administrator of the repository, with write:repository"
+        }
+    }
+}
+
+/// Checks which lists the token may read.
+pub(super) fn list_checks(forge: &Config, rights: &Result<Rights, String>) -> Vec<Check> {
+    let rights = match rights {
+        Ok(rights) => rights,
+        Err(why) => {
+            return vec![Check::fail(
+                "token",
+                why,
+                "check that the forge is running, and try again",
+            )];
+        }
+    };
+    let fix = || {
+        if forge.token.is_none() {
+            "set forge.token, or GITEA_TOKEN in the environment".to_owned()
+        } else {
+            wanted(&forge.scope).to_owned()
+        }
+    };
+    let jobs = match &rights.jobs {
+        Access::Granted => Check::ok("token: job list", "readable"),
+        Access::Denied(why) | Access::Rejected(why) | Access::NoScope(why) => {
+            Check::fail("token: job list", why, fix())
+        }
+        Access::Missing => {
+            Check::fail("token: job list", "the server has no such list", OTHER_SERVER)
+        }
+    };
+    let runners = match &rights.runners {
+        Access::Granted => Check::ok("token: runner list", "readable"),
+        Access::Denied(why) | Access::Rejected(why) | Access::NoScope(why) => {
+            Check::warn("token: runner list", why, fix())
+        }
+        Access::Missing => Check::warn(
+            "token: runner list",
+            "the server has no such list: registrations cannot be observed",
+            OTHER_SERVER,
+        ),
+    };
+    vec![jobs, runners]
+}
+
+/// Checks whether machines can be registered.
+pub(super) fn registration_check(forge: &Config, registration: &Result<(), String>) -> Check {
+    const NAME: &str = "token: registration";
+    match (registration, &forge.runner_token) {
+        (_, Some(_)) => Check::ok(NAME, "forge.runner_token is set"),
+        (Ok(()), None) => Check::ok(NAME, "the token can create registration tokens"),
+        (Err(why), None) => {
+            Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
+        }
+    }
+}
