@@ -132,7 +132,8 @@ impl Cache {
 
     /// Records the classes in the list of machines.
     pub(super) fn saw_classes<'a>(&self, classes: impl Iterator<Item = &'a ClassName>) {
-        self.inner().classes = classes.cloned().collect();
+        let distinct: BTreeSet<&ClassName> = classes.collect();
+        self.inner().classes = distinct.into_iter().cloned().collect();
     }
 
     /// Returns the classes in the last list of machines.

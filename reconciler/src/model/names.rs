@@ -158,7 +158,7 @@ impl Uid {
 
     /// Returns the first 8 hex digits, which are part of each attempt ID.
     pub fn short(&self) -> Uid8 {
-        Uid8(self.0.simple().to_string()[..8].to_owned())
+        Uid8(format!("{:08x}", self.0.as_fields().0))
     }
 }
 

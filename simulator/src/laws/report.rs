@@ -28,28 +28,37 @@ impl Laws {
     }
 }
 
-/// A short text in which many tokens are searched. The search itself prepares each token, which
-/// takes most of its time, and most tokens are longer than any word of the text.
+/// A short text in which many tokens are searched. Preparing a search takes most of its time, and
+/// few tokens consist of pairs of bytes that the text contains.
 struct Text {
     text: String,
-    longest_word: usize,
+    /// A bit for each pair of bytes in the text.
+    pairs: Box<[u64; 1024]>,
 }
 
 impl Text {
     fn new(text: String) -> Self {
-        let longest_word = words(&text).map(str::len).max().unwrap_or(0);
-        Self { text, longest_word }
+        let mut pairs = Box::new([0; 1024]);
+        for pair in text.as_bytes().windows(2) {
+            let (word, bit) = place(pair);
+            pairs[word] |= bit;
+        }
+        Self { text, pairs }
     }
 
     fn contains(&self, token: &str) -> bool {
-        let may_fit = token.len() <= self.longest_word || words(token).nth(1).is_some();
-        may_fit && self.text.contains(token)
+        let has = |pair: &[u8]| {
+            let (word, bit) = place(pair);
+            self.pairs[word] & bit != 0
+        };
+        token.as_bytes().windows(2).all(has) && self.text.contains(token)
     }
 }
 
-/// Returns the parts between characters that are neither letters nor digits.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
+/// Returns the place of a pair of bytes: a word and a bit in it.
+fn place(pair: &[u8]) -> (usize, u64) {
+    let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+    (pair / 64, 1 << (pair % 64))
 }
 
 #[cfg(test)]
@@ -62,6 +71,8 @@ mod tests {
         let searched = Text::new(text.to_owned());
         let tokens = [
             "",
+            "p",
+            "P",
             "put",
             "putt",
             "9abcdef0",
