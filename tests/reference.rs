@@ -280,6 +280,11 @@ Commands about runs and machines call only the server's HTTP API: `--server URL`
 token. Results go to stdout, errors and progress to stderr. `NO_COLOR` and pipes give plain output;
 `-o json` prints the object as the API returns it.
 
+A table fits its terminal: long names of jobs are cut in the middle, names that commands need are
+not, and jobs link to their pages at the forge if the terminal shows links. `-o wide` adds columns
+and is never cut. Without a terminal nothing is cut, so that scripts see whole names, unless
+`COLUMNS` gives a width. `--verbose` shows internals, such as the rules of the decision table.
+
 | exit code | meaning |
 |---|---|
 | 0 | done; with `plan --exit-code`: settled |

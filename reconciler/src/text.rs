@@ -48,6 +48,39 @@ pub fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// Escapes the text and replaces its middle with `…` if it takes more than `width` terminal columns:
+/// the end of a name, such as the values of a matrix, tells it apart from others.
+pub fn cut_middle(text: &str, width: usize) -> String {
+    // Combining marks take no column, so their number is limited as well.
+    let half = 2 * width + 1;
+    let count = text.chars().count();
+    let is_long = count > 2 * half;
+    if !is_long {
+        let safe = escape(text);
+        if safe.width() <= width {
+            return safe;
+        }
+    }
+    let columns = width.saturating_sub(1);
+    let start = escape(&text.chars().take(half).collect::<String>());
+    let start = fitting(start.graphemes(true), columns.div_ceil(2));
+    let end = escape(&text.chars().skip(count.saturating_sub(half)).collect::<String>());
+    let left = columns - start.concat().width().min(columns);
+    let mut end = fitting(end.graphemes(true).rev(), left);
+    end.reverse();
+    format!("{}…{}", start.concat(), end.concat())
+}
+
+/// Returns the first graphemes that take no more than `columns` together.
+fn fitting<'t>(graphemes: impl Iterator<Item = &'t str>, columns: usize) -> Vec<&'t str> {
+    let mut taken = 0;
+    let fits = |grapheme: &&str| {
+        taken += grapheme.width();
+        taken <= columns
+    };
+    graphemes.take_while(fits).collect()
+}
+
 /// Returns an error and its sources as one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
@@ -79,6 +112,23 @@ mod tests {
         assert_eq!(cut("abcdefg", 6), "abcde…");
         assert_eq!(cut(&"x".repeat(10_000), 6), "xxxxx…");
         assert_eq!(cut("\x1b\x1b", 6), "\\u{1b…");
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_start_and_its_end() {
+        assert_eq!(cut_middle("abcdef", 6), "abcdef");
+        assert_eq!(cut_middle("abcdefg", 6), "abc…fg");
+        assert_eq!(cut_middle("test (ubuntu-latest, 1.25)", 20), "test (ubun…st, 1.25)");
+        assert_eq!(cut_middle("単体テストと結合テスト", 12), "単体テ…スト");
+        assert_eq!(cut_middle("🚀🚀🚀", 5), "🚀…🚀");
+        assert_eq!(cut_middle("\x1b[2Jabc", 8), "\\u{1…abc");
+        assert_eq!(cut_middle(&"x".repeat(10_000), 6), "xxx…xx");
+        for width in 0..3 {
+            assert_eq!(cut_middle("abcdefg", width).width(), width.max(1), "at {width}");
+        }
+        // Marks stay with their character, and their number is limited.
+        let tower = cut_middle(&format!("e{}", "\u{301}".repeat(10_000)), 6);
+        assert!(tower.contains('…') && tower.chars().count() <= 27, "{}", tower.chars().count());
     }
 
     #[test]

@@ -32,27 +32,23 @@ pub fn plan_view(seen: &Observation) -> Plan {
     }
 }
 
-fn change(sign: &str, what: String, verb: &str, why: String) -> Change {
-    Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why }
-}
-
-fn because(rule: Rule, why: &str) -> String {
-    format!("{why}; {rule}")
+fn change(sign: &str, what: String, verb: &str, why: String, rule: Rule) -> Change {
+    Change { sign: sign.to_owned(), what, verb: verb.to_owned(), why, rule: rule.to_string() }
 }
 
 fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
     match action {
         Action::Unseat { class, attempt_id, rule } => {
-            let why = because(*rule, &format!("{attempt_id} no longer needs it"));
-            change("-", format!("seat {class}"), "unseat", why)
+            let why = format!("{attempt_id} no longer needs it");
+            change("-", format!("seat {class}"), "unseat", why, *rule)
         }
         Action::Retire { id, attempt_id, rule } => {
-            let why = because(*rule, &format!("{attempt_id} is no longer usable"));
-            change("-", format!("registration {id}"), "retire", why)
+            let why = format!("{attempt_id} is no longer usable");
+            change("-", format!("registration {id}"), "retire", why, *rule)
         }
         Action::Terminate { id, attempt_id, rule } => {
-            let why = because(*rule, &format!("{attempt_id} must not run any longer"));
-            change("-", format!("machine {id}"), "terminate", why)
+            let why = format!("{attempt_id} must not run any longer");
+            change("-", format!("machine {id}"), "terminate", why, *rule)
         }
         Action::Launch { attempt_id, placement } => {
             let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
@@ -61,11 +57,11 @@ fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
             let machine = placed.map(|p| format!("{}, {}: ", p.machine.kind, p.machine.market));
             let why = format!("{}recorded but missing", machine.unwrap_or_default());
             let what = format!("machine {}", attempt_id.token(*placement));
-            change("+", what, "launch", because(Rule::Launch, &why))
+            change("+", what, "launch", why, Rule::Launch)
         }
         Action::Remove => {
-            let why = because(decided, "nothing is left to clean up");
-            change("-", "run".to_owned(), "remove", why)
+            let why = "nothing is left to clean up".to_owned();
+            change("-", "run".to_owned(), "remove", why, decided)
         }
     }
 }
@@ -74,16 +70,18 @@ fn of_prepare(prepare: &Prepare, rule: Rule) -> Vec<Change> {
     let Prepare { attempt_id, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
         prepare;
     let mut changes = Vec::new();
+    let mut add = |what: String, verb: &str, why: String, rule: Rule| {
+        changes.push(change("+", what, verb, why, rule));
+    };
     if seat.is_some() {
-        let why = because(Rule::Seat, "the class has a limit");
-        changes.push(change("+", format!("seat {class}"), "seat", why));
+        add(format!("seat {class}"), "seat", "the class has a limit".to_owned(), Rule::Seat);
     }
-    let why = because(rule, &format!("labels {}", labels.join(", ")));
-    changes.push(change("+", format!("registration {attempt_id}"), "register", why));
-    let why = because(rule, "recorded before the launch");
-    changes.push(change("+", format!("attempt {}", attempt_id.number), "write", why));
-    let why = because(Rule::Launch, &format!("{}, {}", machine.kind, machine.market));
-    changes.push(change("+", format!("machine {}", attempt_id.token(0)), "launch", why));
+    let why = format!("labels {}", labels.join(", "));
+    add(format!("registration {attempt_id}"), "register", why, rule);
+    let why = "recorded before the launch".to_owned();
+    add(format!("attempt {}", attempt_id.number), "write", why, rule);
+    let why = format!("{}, {}", machine.kind, machine.market);
+    add(format!("machine {}", attempt_id.token(0)), "launch", why, Rule::Launch);
     changes
 }
 
@@ -97,10 +95,10 @@ fn write(run: &Run, status: &Status, rule: Rule) -> Change {
     let why = match status.conditions.first() {
         // The stored due time is out of bounds.
         _ if same_due == *status => {
-            format!("{phases}: due {} becomes {}", run.status.due, status.due)
+            format!("{phases}: due {:.0} becomes {:.0}", run.status.due, status.due)
         }
         Some(condition) => format!("{phases}: {}", condition.message),
         None => phases,
     };
-    change("~", "run".to_owned(), "write", because(rule, &why))
+    change("~", "run".to_owned(), "write", why, rule)
 }

@@ -36,12 +36,47 @@ pub struct MachineView {
     pub market: Market,
     /// The state.
     pub state: MachineState,
+    /// What it does.
+    pub doing: Doing,
+    /// The job that it executes; `null` if there is none, or if it is not known.
+    pub job: Option<MachineJob>,
     /// The time of the launch.
     #[schemars(with = "String")]
     pub launched_at: Timestamp,
     /// The time when it powers itself off at the latest.
     #[schemars(with = "String")]
     pub deadline: Timestamp,
+}
+
+/// What a machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Doing {
+    /// It boots.
+    Booting,
+    /// It waits for a job.
+    Idle,
+    /// It executes a job.
+    Job,
+    /// It is up, and not known to have a job or to wait for one.
+    Up,
+    /// It shuts down.
+    Ending,
+    /// It is terminated.
+    Gone,
+}
+
+/// The job that a machine executes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MachineJob {
+    /// The job's run, which may be another than the one that the machine was launched for.
+    pub run: String,
+    /// `owner/name`.
+    pub repo: String,
+    /// The name of the job, including matrix values.
+    pub name: String,
+    /// The URL of the job's page at the forge.
+    pub url: String,
 }
 
 /// A runner's registration at the forge.
@@ -111,8 +146,10 @@ pub struct Change {
     /// The action: `launch`, `register`, `retire`, `terminate`, `seat`, `unseat`, `write`,
     /// `remove`.
     pub verb: String,
-    /// The reason, with the rule.
+    /// The reason.
     pub why: String,
+    /// The rule of the decision table: `overdue (rule 20)`.
+    pub rule: String,
 }
 
 /// An error answer (RFC 9457, `application/problem+json`).

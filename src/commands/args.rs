@@ -103,6 +103,9 @@ pub(super) enum Verb {
     Describe {
         /// The name of the run: job-4812 or run/job-4812
         name: String,
+        /// Also show internals: UID, version, numbers of attempts
+        #[arg(short, long)]
+        verbose: bool,
         #[command(flatten)]
         server: Server,
     },
@@ -118,6 +121,9 @@ pub(super) enum Verb {
         /// Exit with 0 if the run is settled, with 2 if changes are planned
         #[arg(long)]
         exit_code: bool,
+        /// Also show the rules of the decision table
+        #[arg(short, long)]
+        verbose: bool,
         /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
@@ -213,9 +219,11 @@ pub(super) enum Explain {
     Push {
         /// The repository: OWNER/NAME
         repo: String,
-        /// The commit
+        /// The commit, or the name of a branch or tag: then its commit, as pushed to it
+        #[arg(value_name = "COMMIT|BRANCH|TAG")]
         sha: String,
-        /// The branch, or refs/…, that it is pushed to; defaults to the branch whose tip it is
+        /// The branch, or refs/…, that the commit is pushed to; defaults to the given branch or tag,
+        /// else to the branch whose tip it is
         #[arg(long = "ref", value_name = "REF")]
         git_ref: Option<String>,
         /// Output format
@@ -232,6 +240,9 @@ pub(super) enum Explain {
         /// The job's repository, OWNER/NAME, needed if the job has no run
         #[arg(long, value_name = "OWNER/NAME")]
         repo: Option<String>,
+        /// Also show internals: numbers of attempts, rules of the decision table
+        #[arg(short, long)]
+        verbose: bool,
         /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,

@@ -336,13 +336,14 @@ impl Client {
         self.send(if_match(request, seen), "run", name.as_str()).await.map(drop)
     }
 
-    /// Terminates a machine, even mid-job.
+    /// Terminates a machine, even mid-job, and returns it as it was before.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn terminate(&self, id: &str) -> Result<(), Error> {
+    pub async fn terminate(&self, id: &str) -> Result<MachineView, Error> {
         let request = self.request(Method::POST, &["machines", id, "terminate"]);
-        self.send(request, "machine", id).await.map(drop)
+        let response = self.send(request, "machine", id).await?;
+        self.read(response).await
     }
 
     /// Polls and sweeps now.

@@ -119,6 +119,12 @@ pub fn out(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints to standard error what follows from a command, or what it does not do.
+pub(super) fn note(line: &str) {
+    let style = Style::new().bold();
+    anstream::eprintln!("{style}note:{style:#} {}", escape(line));
+}
+
 /// Prints a warning to standard error.
 pub(super) fn warn(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));

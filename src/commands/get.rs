@@ -10,10 +10,16 @@ use super::args::{Get, Output, Phase};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
+use super::screen::screen;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
+<<<<<<< HEAD
 use crate::commands::print::{self, Detail, Listed, Table};
 use crate::settings::{Env, nearest};
+=======
+use crate::commands::print::{self, Detail, Listed, Screen, Table};
+use crate::settings::Env;
+>>>>>>> h-tables
 
 /// The interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -72,19 +78,22 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         (_, name) => name,
     };
     let name = name.as_deref();
+<<<<<<< HEAD
     if let Some(class) = &args.class {
         known_class(&client, kind, class).await?;
     }
+=======
+    let view = View { args: &args, name, screen: shown_on(args.output, screen(env)) };
+>>>>>>> h-tables
     match kind {
-        Kind::Runs => show(&Runs { client, args: &args, name }, &args, name).await,
-        Kind::Machines => {
-            show(&Machines { client, class: args.class.as_deref() }, &args, name).await
-        }
-        Kind::Registrations => show(&Registrations { client }, &args, name).await,
-        Kind::Classes => show(&Classes { client }, &args, name).await,
+        Kind::Runs => show(&Runs { client, args: &args, name }, view).await,
+        Kind::Machines => show(&Machines { client, class: args.class.as_deref() }, view).await,
+        Kind::Registrations => show(&Registrations { client }, view).await,
+        Kind::Classes => show(&Classes { client }, view).await,
     }
 }
 
+<<<<<<< HEAD
 /// Rejects a class that neither the server nor any run or machine knows.
 async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Failure> {
     let classes = client.classes().await?.items;
@@ -111,6 +120,20 @@ async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Fai
     };
     let shown = tinqs_ci_reconciler::text::cut(class, 60);
     Err(Failure::not_found(format!("class `{shown}` not found")).hint(hint))
+=======
+/// How a list is shown.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    args: &'a Get,
+    /// The only object to show.
+    name: Option<&'a str>,
+    screen: Screen,
+}
+
+/// Wide tables show whole names on any screen.
+fn shown_on(output: Output, screen: Screen) -> Screen {
+    if output == Output::Wide { Screen { width: None, ..screen } } else { screen }
+>>>>>>> h-tables
 }
 
 /// A source of a list.
@@ -191,7 +214,8 @@ fn detail(output: Output) -> Detail {
     }
 }
 
-async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(), Failure> {
+async fn show<S: Source>(source: &S, view: View<'_>) -> Result<(), Failure> {
+    let View { args, name, screen } = view;
     let mut list = source.list().await?;
     if let Some(name) = name {
         list.items.retain(|thing| thing.name() == name);
@@ -205,7 +229,7 @@ async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(
         }
     }
     if args.watch {
-        return watch(source, args, name, list).await;
+        return watch(source, view, list).await;
     }
     out(&match args.output {
         Output::Table | Output::Wide => {
@@ -213,7 +237,7 @@ async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(
                 anstream::eprintln!("no {} found", plural(S::Thing::KIND));
                 return Ok(());
             }
-            table(&list.items, detail(args.output)).lines(&mut Vec::new(), true)
+            table(&list.items, detail(args.output)).lines(screen, &mut Vec::new(), true)
         }
         Output::Name => names(&list.items),
         Output::Json => match (name, list.items.first()) {
@@ -244,18 +268,16 @@ fn names<T: Listed>(things: &[T]) -> String {
 }
 
 fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
-    let now = Timestamp::now();
-    let rows = things.iter().map(|thing| thing.row(detail, now)).collect();
-    Table { titles: T::titles(detail), rows }
+    print::table(things, detail, Timestamp::now())
 }
 
 /// Prints everything once, then each change. Reports the first of consecutive failures and retries.
 async fn watch<S: Source>(
     source: &S,
-    args: &Get,
-    name: Option<&str>,
+    view: View<'_>,
     first: List<S::Thing>,
 ) -> Result<(), Failure> {
+    let View { args, name, screen } = view;
     let mut previous: BTreeMap<String, String> = BTreeMap::new();
     let mut widths = Vec::new();
     let mut next = Some(first);
@@ -273,7 +295,7 @@ async fn watch<S: Source>(
                 .into_iter()
                 .filter(|thing| previous.get(&thing.name()) != now.get(&thing.name()))
                 .collect();
-            print_changed(&changed, args.output, &mut widths, with_titles)?;
+            print_changed(&changed, args.output, screen, &mut widths, with_titles)?;
             with_titles &= changed.is_empty();
             previous = now;
         }
@@ -299,14 +321,17 @@ async fn watch<S: Source>(
 fn print_changed<T: Listed>(
     changed: &[T],
     output: Output,
-    widths: &mut Vec<u16>,
+    screen: Screen,
+    widths: &mut Vec<usize>,
     with_titles: bool,
 ) -> Result<(), Failure> {
     if changed.is_empty() {
         return Ok(());
     }
     let lines: String = match output {
-        Output::Table | Output::Wide => table(changed, detail(output)).lines(widths, with_titles),
+        Output::Table | Output::Wide => {
+            table(changed, detail(output)).lines(screen, widths, with_titles)
+        }
         Output::Name => names(changed),
         Output::Json => changed.iter().filter_map(|thing| print::json_line(thing).ok()).collect(),
         Output::Yaml => {

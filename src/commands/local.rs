@@ -109,9 +109,13 @@ pub(super) fn plan_file(file: &Path) -> Result<Plan, Failure> {
     Ok(plan_view(&seen))
 }
 
-pub(super) fn show_plan(plan: &Plan, output: TextOrJson) -> Result<(), Failure> {
+pub(super) fn show_plan(
+    plan: &Plan,
+    detail: print::Detail,
+    output: TextOrJson,
+) -> Result<(), Failure> {
     out(&match output {
-        TextOrJson::Text => print::plan(plan),
+        TextOrJson::Text => print::plan(plan, detail),
         TextOrJson::Json => json(plan)?,
     })
 }

@@ -1,6 +1,7 @@
 //! Parses the arguments, runs the command, and returns its exit code.
 
 mod args;
+mod change;
 pub mod client;
 mod config;
 pub mod demo;
@@ -14,6 +15,7 @@ mod local;
 pub mod print;
 mod remote;
 pub mod schemas;
+mod screen;
 mod serve;
 mod webhook;
 
@@ -134,13 +136,15 @@ async fn dispatch(
             if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
         }
         Verb::Get(args) => get::get(args, env).await,
-        Verb::Describe { name, server } => remote::describe(&name, &server, env).await,
-        Verb::Plan { name, file, exit_code, output, server } => {
+        Verb::Describe { name, verbose, server } => {
+            remote::describe(&name, detail(verbose), &server, env).await
+        }
+        Verb::Plan { name, file, exit_code, verbose, output, server } => {
             let plan = match (file, name) {
                 (Some(file), _) => local::plan_file(&file)?,
                 (None, name) => remote::plan(&name.unwrap_or_default(), &server, env).await?,
             };
-            local::show_plan(&plan, output)?;
+            local::show_plan(&plan, detail(verbose), output)?;
             if exit_code && !plan.settled { Err(Failure::silent(2)) } else { Ok(()) }
         }
         Verb::Explain { what } => remote::explain(what, env).await,
@@ -150,13 +154,13 @@ async fn dispatch(
             } else {
                 crate::commands::client::Now::No
             };
-            remote::change(&name, remote::Change::Delete(now), &dry, &server, env).await
+            change::change(&name, change::Change::Delete(now), &dry, &server, env).await
         }
         Verb::Retry { name, dry, server } => {
-            remote::change(&name, remote::Change::Retry, &dry, &server, env).await
+            change::change(&name, change::Change::Retry, &dry, &server, env).await
         }
         Verb::Terminate { machine, dry, server } => {
-            remote::terminate(&machine, &dry, &server, env).await
+            change::terminate(&machine, &dry, &server, env).await
         }
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),
@@ -168,6 +172,10 @@ async fn dispatch(
         }
         Verb::Version { output } => local::version(output),
     }
+}
+
+fn detail(verbose: bool) -> print::Detail {
+    if verbose { print::Detail::Wide } else { print::Detail::Table }
 }
 
 /// Prints clap's error as one line and a hint.

@@ -4,14 +4,15 @@ mod columns;
 mod data;
 mod describe;
 mod explain;
+mod link;
 mod lists;
 mod plan;
 
-pub use columns::Table;
+pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
 pub use explain::{explain_job, explain_push};
-pub use lists::{Detail, Listed};
+pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;
 
 use jiff::{SignedDuration, Timestamp};

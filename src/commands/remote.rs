@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{RunName, Secret};
 
-use super::args::{DryRun, Explain, Server, TextOrJson};
+use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
 use crate::api::Plan;
-use crate::commands::client::{self, Client, Now};
-use crate::commands::print;
+use crate::commands::client::{self, Client};
+use crate::commands::print::{self, Detail};
 use crate::settings::Env;
 
 pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
@@ -31,7 +31,12 @@ pub(super) fn run_name(text: &str) -> Result<RunName, Failure> {
     })
 }
 
-pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(), Failure> {
+pub(super) async fn describe(
+    name: &str,
+    detail: Detail,
+    server: &Server,
+    env: &Env,
+) -> Result<(), Failure> {
     let name = run_name(name)?;
     let client = client(server, env)?;
     let versioned = client.run(&name).await?;
@@ -51,7 +56,8 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
         },
         |list| list.items,
     );
-    out(&print::describe(&versioned.run, &machines, &registrations, Timestamp::now()))
+    let now = Timestamp::now();
+    out(&print::describe(&versioned.run, &machines, &registrations, detail, now))
 }
 
 pub(super) async fn plan(name: &str, server: &Server, env: &Env) -> Result<Plan, Failure> {
@@ -69,7 +75,7 @@ pub(super) async fn explain(what: Explain, env: &Env) -> Result<(), Failure> {
                 TextOrJson::Json => local::json(&push)?,
             }
         }
-        Explain::Job { id, repo, output, server } => {
+        Explain::Job { id, repo, verbose, output, server } => {
             let number = ["run/", "runs/"].iter().find_map(|kind| id.strip_prefix(kind));
             let number = number.unwrap_or(&id);
             let number = number.strip_prefix("job-").unwrap_or(number).parse::<i64>().ok();
@@ -79,100 +85,12 @@ pub(super) async fn explain(what: Explain, env: &Env) -> Result<(), Failure> {
             })?;
             let job = client(&server, env)?.explain_job(number, repo.as_deref()).await?;
             match output {
-                TextOrJson::Text => print::explain_job(&job),
+                TextOrJson::Text => print::explain_job(&job, super::detail(verbose)),
                 TextOrJson::Json => local::json(&job)?,
             }
         }
     };
     out(&text)
-}
-
-/// A requested change of a run.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Change {
-    Delete(Now),
-    Retry,
-}
-
-impl Change {
-    fn past(self) -> &'static str {
-        match self {
-            Self::Delete(_) => "deleted",
-            Self::Retry => "retried",
-        }
-    }
-}
-
-/// The number of tries after write conflicts with the controller.
-const TRIES: usize = 5;
-
-/// Reads the run, then changes the version that was read. Retries after a conflict if the run still
-/// has the same UID; a new run of the same name is not changed.
-pub(super) async fn change(
-    name: &str,
-    change: Change,
-    dry: &DryRun,
-    server: &Server,
-    env: &Env,
-) -> Result<(), Failure> {
-    let name = run_name(name)?;
-    let client = client(server, env)?;
-    let first = client.run(&name).await?;
-    if dry.dry_run {
-        return out(&format!("run/{name} {} (dry run)\n", change.past()));
-    }
-    let uid = first.run.uid;
-    let mut versioned = first;
-    for _ in 0..TRIES {
-        let done = match change {
-            Change::Delete(now) => client.delete(&versioned, now).await,
-            Change::Retry => client.retry(&versioned).await,
-        };
-        match done {
-            Ok(()) => return out(&format!("run/{name} {}\n", change.past())),
-            Err(client::Error::Refused { status, .. }) if status.as_u16() == 412 => {
-                versioned = client.run(&name).await?;
-                if versioned.run.uid != uid {
-                    let message = format!("run/{name} was replaced meanwhile, nothing was changed");
-                    return Err(Failure::failed(message)
-                        .hint("check it with `tinqs-ci describe`, then try again"));
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Failure::failed(format!("run/{name} is written concurrently")).hint("try again"))
-}
-
-pub(super) async fn terminate(
-    machine: &str,
-    dry: &DryRun,
-    server: &Server,
-    env: &Env,
-) -> Result<(), Failure> {
-    let prefixed = machine.strip_prefix("machine/").or_else(|| machine.strip_prefix("machines/"));
-    let id = prefixed.unwrap_or(machine);
-    if id.is_empty() || id == "." || id == ".." {
-        return Err(Failure::usage(format!("`{machine}` is not a machine ID"))
-            .hint("`tinqs-ci get machines -o name` lists the machines"));
-    }
-    let client = client(server, env)?;
-    if dry.dry_run {
-        let machines = client.machines().await?;
-        if !machines.items.iter().any(|machine| machine.id == id) {
-            return Err(Failure::not_found(format!(
-                "machine `{}` not found",
-                tinqs_ci_reconciler::text::cut(id, 100)
-            ))
-            .hint(lister("machine")));
-        }
-        return out(&format!(
-            "machine/{} terminated (dry run)\n",
-            tinqs_ci_reconciler::text::escape(id)
-        ));
-    }
-    client.terminate(id).await?;
-    out(&format!("machine/{} terminated\n", tinqs_ci_reconciler::text::escape(id)))
 }
 
 pub(super) async fn sweep(output: TextOrJson, server: &Server, env: &Env) -> Result<(), Failure> {

@@ -243,6 +243,10 @@ async fn explain_says_why_a_push_started_a_machine_or_not() {
     {
         assert!(page.contains(part), "`{part}` is missing:\n{page}");
     }
+    assert!(page.contains("] starts at once, class linux"), "{page}");
+    // The last commit is the tip of its branch.
+    let by_branch = explain(&host, &["push", REPO, "main"]);
+    assert_eq!(by_branch, page, "a branch names its tip");
     let page = explain(&host, &["push", REPO, &no]);
     for part in ["✗ push", "✗ paths", "README.md", "0 machines needed at once"] {
         assert!(page.contains(part), "`{part}` is missing:\n{page}");

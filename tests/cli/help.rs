@@ -223,6 +223,7 @@ fn describe() {
               <NAME>  The name of the run: job-4812 or run/job-4812
 
             Options:
+              -v, --verbose       Also show internals: UID, version, numbers of attempts
                   --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
               -h, --help          Print help
 
@@ -247,6 +248,7 @@ fn plan() {
             Options:
               -f, --file <FILE>      Plan this observation instead (JSON; - is standard input); needs no server
                   --exit-code        Exit with 0 if the run is settled, with 2 if changes are planned
+              -v, --verbose          Also show the rules of the decision table
               -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
                   --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
               -h, --help             Print help
@@ -307,15 +309,15 @@ fn explain() {
         &expect![[r#"
             Explain what a pushed commit starts: each workflow file, each filter, each job
 
-            Usage: tinqs-ci explain push [OPTIONS] <REPO> <SHA>
+            Usage: tinqs-ci explain push [OPTIONS] <REPO> <COMMIT|BRANCH|TAG>
 
             Arguments:
-              <REPO>  The repository: OWNER/NAME
-              <SHA>   The commit
+              <REPO>               The repository: OWNER/NAME
+              <COMMIT|BRANCH|TAG>  The commit, or the name of a branch or tag: then its commit, as pushed to it
 
             Options:
-                  --ref <REF>        The branch, or refs/…, that it is pushed to; defaults to the branch whose
-                                     tip it is
+                  --ref <REF>        The branch, or refs/…, that the commit is pushed to; defaults to the given
+                                     branch or tag, else to the branch whose tip it is
               -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
                   --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
               -h, --help             Print help
@@ -336,6 +338,7 @@ fn explain() {
 
             Options:
                   --repo <OWNER/NAME>  The job's repository, OWNER/NAME, needed if the job has no run
+              -v, --verbose            Also show internals: numbers of attempts, rules of the decision table
               -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
                   --server <URL>       The server's address; defaults to TINQS_CI_URL, then
                                        http://127.0.0.1:8080

@@ -248,7 +248,7 @@ fn plan_of_a_file_needs_no_server() {
     std::fs::write(folder.path().join("seen.json"), observation).expect("written");
     let said = tinqs_in(folder.path(), &["plan", "-f", "seen.json", "--exit-code"], &[]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert_eq!(said.out, "settled: nothing to do; no record (rule 0)\n");
+    assert_eq!(said.out, "settled: nothing to do; no record\n");
 
     let mut child = command(&["plan", "-f", "-", "-o", "json"], &[])
         .stdin(Stdio::piped())
@@ -299,14 +299,14 @@ fn a_plan_is_settled_only_if_the_controller_would_write_nothing() {
     let said = plan("2026-12-01T11:55:00Z");
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
     expect![[r#"
-        settled in Finished: nothing to do; job done (rule 3)
+        settled in Finished: nothing to do; job done
     "#]]
     .assert_eq(&said.out);
     // The run would never be reconciled again: the controller corrects the due time.
     let said = plan("9999-12-01T00:00:00Z");
     assert_eq!((said.code, said.err.as_str()), (2, ""), "{}", said.out);
     expect![[r#"
-        ~ run                write       stays Finished: due 9999-12-01T00:00:00Z becomes 2026-12-01T11:55:00Z; job done (rule 3)
+        ~ run                write       stays Finished: due 9999-12-01T00:00:00Z becomes 2026-12-01T11:55:00Z
         1 change
     "#]]
     .assert_eq(&said.out);

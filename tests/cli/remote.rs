@@ -69,10 +69,10 @@ fn lists_read_all_pages() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert!(!said.out.contains(['\u{1b}', '\u{202e}']), "{:?}", said.out);
     expect![[r#"
-        NAME   CLASS  PHASE    JOB                              MACHINE  WAIT  AGE
-        job-3  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
-        job-2  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
-        job-1  -      Waiting  acme/web#812 test\u{1b}[31m\u{…  <none>   3h    3h
+        NAME   JOB                                STATUS     WAIT  AGE  REASON
+        job-3  acme/web test\u{1b}[31m\u{202e} 3  ○ waiting  3h    3h
+        job-2  acme/web test\u{1b}[31m\u{202e} 2  ○ waiting  3h    3h
+        job-1  acme/web test\u{1b}[31m\u{202e} 1  ○ waiting  3h    3h
     "#]]
     .assert_eq(&said.out);
 
@@ -133,6 +133,10 @@ fn a_single_object_is_printed_without_a_list() {
     assert_eq!(back["spec"]["job"]["job_id"], 2);
     let said = ask(&server, &["describe", "run/job-2"]);
     assert!(said.out.starts_with("Name:           job-2\n"), "{}", said.out);
+    let internals = ["UID:", "Version:", "Due:"];
+    assert!(internals.iter().all(|title| !said.out.contains(title)), "{}", said.out);
+    let said = ask(&server, &["describe", "run/job-2", "--verbose"]);
+    assert!(internals.iter().all(|title| said.out.contains(title)), "{}", said.out);
 }
 
 #[test]
@@ -270,7 +274,6 @@ fn changes_name_the_version_that_was_read() {
                 _ => problem(412, "it has changed"),
             }
         }
-        ("POST /v1/machines/a%2Fb%3Fc/terminate", _) => Answer(202, None, Value::Null),
         (line, _) => panic!("unexpected request {line}"),
     });
     let said = ask(&server, &["delete", "run/job-2", "--now"]);
@@ -290,8 +293,160 @@ fn changes_name_the_version_that_was_read() {
     let said = ask(&server, &["delete", "job-2", "--dry-run"]);
     assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 deleted (dry run)\n"));
     assert_eq!(server.asked().len(), asked + 1, "it was only read");
+}
+
+#[test]
+fn a_retry_of_a_finished_run_says_where_to_re_run_its_job() {
+    let url = "https://git.example.com/acme/web/actions/runs/812/jobs/2";
+    let server = Server::new(move |asked, _| match asked.line.as_str() {
+        "GET /v1/runs/job-2" => {
+            let mut run = run_at(5);
+            run["status"]["phase"] = "Finished".into();
+            run["status"]["outcome"] = "Failed".into();
+            run["spec"]["about"]["url"] = url.into();
+            Answer(200, Some("\"5\""), run)
+        }
+        line => panic!("unexpected request {line}"),
+    });
+    for args in [&["retry", "job-2"][..], &["retry", "job-2", "--dry-run"]] {
+        let said = ask(&server, args);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
+        let expected = format!(
+            "error: run/job-2 is finished (Failed): there is nothing to retry\n\
+             hint: re-run its job at the forge: {url}\n"
+        );
+        assert_eq!(said.err, expected);
+    }
+}
+
+#[test]
+fn a_retry_of_a_run_that_gave_up_or_is_deleted_is_sent() {
+    for (field, value) in [("/status/outcome", "GaveUp"), ("/deleted_at", "2026-11-24T12:00:00Z")] {
+        let server = Server::new(move |asked, _| match asked.line.as_str() {
+            "GET /v1/runs/job-2" => {
+                let mut run = run_at(5);
+                run["status"]["phase"] = "Finished".into();
+                run["status"]["outcome"] = "Failed".into();
+                run["deleted_at"] = Value::Null;
+                *run.pointer_mut(field).expect("a field") = value.into();
+                Answer(200, Some("\"5\""), run)
+            }
+            "POST /v1/runs/job-2/retry" => Answer(202, None, Value::Null),
+            line => panic!("unexpected request {line}"),
+        });
+        let said = ask(&server, &["retry", "job-2"]);
+        assert_eq!((said.code, said.out.as_str()), (0, "run/job-2 retried\n"), "{}", said.err);
+    }
+}
+
+#[test]
+fn delete_says_what_it_does_not_do() {
+    let notes = |phase: &'static str, runner: Option<&'static str>, args: &[&str]| {
+        let server = Server::new(move |asked, _| match asked.line.as_str() {
+            "GET /v1/runs/job-2" => {
+                let mut run = run_at(5);
+                run["status"]["phase"] = phase.into();
+                run["status"]["runner"] = runner.into();
+                Answer(200, Some("\"5\""), run)
+            }
+            "DELETE /v1/runs/job-2" | "DELETE /v1/runs/job-2?now=true" => {
+                Answer(202, None, Value::Null)
+            }
+            line => panic!("unexpected request {line}"),
+        });
+        let said = ask(&server, &[&["delete", "job-2"], args].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.err
+    };
+    let own = Some("tq-job-2-15fec04f-1");
+    expect![[r#"
+        note: its job goes on; the machine ends itself after it; use --now to end the machine at once
+        note: its job loses its machine: Gitea usually fails it 10 to 15 min later
+        note: its job goes on: it runs on the machine of job-5
+        note: its job stays queued at the forge and gets no machine
+    "#]]
+    .assert_eq(
+        &[
+            notes("Running", own, &["--dry-run"]),
+            notes("Running", own, &["--now"]),
+            notes("Running", Some("tq-job-5-15fec04f-1"), &["--now"]),
+            notes("Waiting", None, &[]),
+        ]
+        .concat(),
+    );
+    assert_eq!(notes("Finished", own, &[]), "");
+}
+
+/// A machine as the API shows it.
+fn machine(id: &str, doing: &str) -> Value {
+    let job = json!({
+        "run": "job-5", "repo": "acme/shop", "name": "test\u{1b}[2J",
+        "url": "https://git.example.com/acme/shop/actions/runs/5/jobs/5",
+    });
+    let state = if doing == "gone" { "gone" } else { "up" };
+    json!({
+        "id": id, "attempt_id": "tq-job-5-15fec04f-1", "run": "job-5", "class": "linux",
+        "kind": "process", "zone": "", "market": "on-demand", "state": state, "doing": doing,
+        "job": if doing == "job" { job } else { Value::Null },
+        "launched_at": "2026-11-24T12:00:00Z", "deadline": "2036-11-24T18:00:00Z",
+    })
+}
+
+#[test]
+fn terminate_says_what_follows() {
+    let all = ["busy", "idle", "gone"];
+    let server = Server::new(move |asked, _| match asked.line.as_str() {
+        "GET /v1/machines" => {
+            let items = [machine("busy", "job"), machine("idle", "idle"), machine("gone", "gone")];
+            Answer(200, None, json!({ "items": items, "next": null }))
+        }
+        "POST /v1/machines/busy/terminate" => Answer(202, None, machine("busy", "job")),
+        "POST /v1/machines/idle/terminate" => Answer(202, None, machine("idle", "idle")),
+        "POST /v1/machines/gone/terminate" => problem(404, "this machine is gone already"),
+        "POST /v1/machines/a%2Fb%3Fc/terminate" => Answer(202, None, machine("a/b?c", "up")),
+        line => panic!("unexpected request {line}"),
+    });
+    let mut texts = String::new();
+    for more in [&[][..], &["--dry-run"]] {
+        for id in all {
+            let said = ask(&server, &[&["terminate", id], more].concat());
+            assert_eq!(said.code, if id == "gone" { 3 } else { 0 }, "{}", said.err);
+            texts += &said.out;
+            texts += &said.err;
+        }
+    }
+    expect![[r#"
+        machine/busy terminated
+        note: its job acme/shop test\u{1b}[2J is running: Gitea usually fails it 10 to 15 min later
+        machine/idle terminated
+        note: it had no job; job-5 gets another machine if its job still waits
+        error: machine `gone` not found: this machine is gone already
+        hint: `tinqs-ci get machines -o name` lists the machines
+        machine/busy terminated (dry run)
+        note: its job acme/shop test\u{1b}[2J is running: Gitea usually fails it 10 to 15 min later
+        machine/idle terminated (dry run)
+        note: it had no job; job-5 gets another machine if its job still waits
+        error: machine `gone` is gone already
+        hint: `tinqs-ci get machines -o name` lists the machines
+    "#]]
+    .assert_eq(&texts);
     let said = ask(&server, &["terminate", "machine/a/b?c"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "machine/a/b?c terminated\n"));
+    assert_eq!((said.code, said.out.as_str()), (0, "machine/a/b?c terminated\n"), "{}", said.err);
+}
+
+#[test]
+fn names_are_cut_to_the_width_that_columns_says() {
+    let server = pages();
+    let env = |columns| [("TINQS_CI_URL", server.url.as_str()), ("COLUMNS", columns)];
+    let get = |columns| said(command(&["get", "runs"], &env(columns)).output().expect("it runs"));
+    let narrow = get("60");
+    assert_eq!(narrow.code, 0, "{}", narrow.err);
+    assert!(narrow.out.lines().any(|line| line.contains('…')), "{}", narrow.out);
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 60), "{}", narrow.out);
+    for odd in ["0", "-1", "x", ""] {
+        assert!(!get(odd).out.contains('…'), "COLUMNS={odd}");
+    }
+    assert_eq!(get("1").out.lines().count(), 4);
 }
 
 /// The same run at some version.
@@ -330,7 +485,7 @@ fn plan_exits_with_2_if_changes_are_planned() {
         let settled = asked.line == "GET /v1/runs/job-1/plan";
         let change = json!({
             "sign": "-", "what": "registration 4711", "verb": "retire",
-            "why": "its machine is gone; registration spent (rule 23)",
+            "why": "its machine is gone", "rule": "registration spent (rule 23)",
         });
         let changes = if settled { json!([]) } else { json!([change]) };
         let plan = json!({
@@ -342,15 +497,21 @@ fn plan_exits_with_2_if_changes_are_planned() {
     let said = ask(&server, &["plan", "job-1", "--exit-code"]);
     assert_eq!(
         (said.code, said.out.as_str()),
-        (0, "settled in Running: nothing to do; job running (rule 5)\n")
+        (0, "settled in Running: nothing to do; job running\n")
     );
     let said = ask(&server, &["plan", "job-2", "--exit-code"]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        - registration 4711  retire      its machine is gone; registration spent (rule 23)
+        - registration 4711  retire      its machine is gone
         1 change
     "#]]
     .assert_eq(&said.out);
+    let said = ask(&server, &["plan", "job-2", "-v"]);
+    assert!(
+        said.out.contains("its machine is gone; registration spent (rule 23)\n"),
+        "{}",
+        said.out
+    );
     assert_eq!(ask(&server, &["plan", "job-2"]).code, 0);
     let said = ask(&server, &["plan", "job-2", "-o", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&said.out).expect("JSON")["settled"], false);

@@ -339,3 +339,21 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
     let script = Script::new(|_: &RecordedRequest| (403, json!({"message": "no"}))).await;
     assert!(!script.client().has_merged(REPO, "bob").await.expect("answers"));
 }
+
+#[tokio::test]
+async fn a_tag_names_its_commit_also_if_it_is_annotated() {
+    let script = Script::new(|asked| {
+        Some(match rest(asked) {
+            "/tags/v1%2F0" => json_answer(
+                200,
+                json!({"name": "v1/0", "id": OLD, "message": "", "commit": {"sha": NEW, "url": ""}}),
+            ),
+            "/api/v1/version" => version().into_answer()?,
+            _ => not_found().into_answer()?,
+        })
+    })
+    .await;
+    let client = script.client();
+    assert_eq!(client.tagged(REPO, "v1/0").await.expect("read").as_deref(), Some(NEW));
+    assert_eq!(client.tagged(REPO, "v2").await.expect("read"), None);
+}

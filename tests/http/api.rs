@@ -12,7 +12,7 @@ use tinqs_ci::server::Role;
 use tinqs_ci::server::http::Deadlines;
 use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
-    About, Attempt, AttemptId, Boot, MachineState, Phase, Placement, Run, Secret,
+    About, Attempt, AttemptId, Boot, MachineState, Outcome, Phase, Placement, Run, Secret,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -250,6 +250,67 @@ async fn a_machine_of_the_installation_is_terminated() {
     assert_eq!(listed["items"][0]["state"], "gone");
     assert_eq!(listed["items"][0]["class"], "linux");
     assert_eq!(listed["next"], Value::Null);
+    let answer = asked.ask("POST", &path, &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+    assert_eq!(answer.json()["detail"], "this machine is gone already");
+    assert_eq!(asked.world.calls("terminate"), 1);
+}
+
+#[tokio::test]
+async fn a_machine_shows_the_job_that_it_executes() {
+    let asked = TestServer::new(settings());
+    let about = |job: &str| About { repo: "a/b".into(), job: job.into(), ..About::default() };
+    let own = add_run(&asked.world, 1, about("own"));
+    let other = add_run(&asked.world, 2, about("other"));
+    let doing = async || {
+        let mut items = asked.get("/v1/machines").await.json()["items"].clone();
+        let items = items.as_array_mut().expect("items");
+        items.sort_by_key(|item| item["run"].to_string());
+        items
+            .iter()
+            .map(|item| format!("{} {}", item["doing"], item["job"]["name"]))
+            .collect::<Vec<_>>()
+    };
+    for run in [&own, &other] {
+        asked.world.launch(&run.attempt_id(1), 0, &attempt(run)).await.expect("up");
+    }
+    assert_eq!(doing().await, ["\"up\" null", "\"up\" null"], "no record tells");
+    let change = |id: i64, phase: Phase, runner: Option<String>| {
+        let mut state = asked.world.state();
+        let run = state.runs.get_mut(&name(id)).expect("a run");
+        run.status.attempt = Some(attempt(run));
+        run.status.phase = phase;
+        run.status.runner = runner;
+    };
+    change(1, Phase::Starting, None);
+    // The second job runs on the machine that was launched for the first.
+    change(2, Phase::Running, Some(own.attempt_id(1).to_string()));
+    assert_eq!(doing().await, ["\"job\" \"other\"", "\"up\" null"]);
+    change(2, Phase::Starting, None);
+    change(1, Phase::Running, Some(own.attempt_id(1).to_string()));
+    assert_eq!(doing().await, ["\"job\" \"own\"", "\"idle\" null"]);
+    asked.world.state().down.insert("store");
+    assert_eq!(doing().await, ["\"up\" null", "\"up\" null"], "the list needs no store");
+}
+
+#[tokio::test]
+async fn a_finished_run_is_not_retried() {
+    let asked = TestServer::new(settings());
+    let run = add_run(&asked.world, 1, About::default());
+    let finished = |outcome: Outcome| {
+        let mut run = run.clone();
+        run.status.phase = Phase::Finished;
+        run.status.outcome = Some(outcome);
+        asked.world.state().runs.insert(name(1), run);
+    };
+    finished(Outcome::Succeeded);
+    let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+    assert_eq!(asked.world.calls("put"), 0);
+    finished(Outcome::GaveUp);
+    let answer = asked.ask("POST", "/v1/runs/job-1/retry", &[], Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(answer.json()["status"]["phase"], "Waiting");
 }
 
 #[tokio::test]

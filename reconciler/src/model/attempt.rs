@@ -1,5 +1,7 @@
 //! Attempts: each is one try to get a machine for a job.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,22 @@ pub enum End {
     NotAssigned,
     /// A person deleted the run.
     Deleted,
+}
+
+/// The end in words for people: the only place that words it.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Consumed => "its runner got a job",
+            Self::MachineGone => "the machine ended before it got a job",
+            Self::Refused(refusal) => return refusal.fmt(f),
+            Self::NeverSeen => "the launch succeeded, but the machine never appeared",
+            Self::NeverAnswered => "the launch got no answer",
+            Self::NeverReady => "the machine did not come online in time",
+            Self::NotAssigned => "the forge gave its idle runner no job",
+            Self::Deleted => "a person deleted the run",
+        })
+    }
 }
 
 /// An attempt that is no longer current.

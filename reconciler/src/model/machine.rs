@@ -153,3 +153,15 @@ pub enum Refusal {
     /// The request is invalid.
     Invalid,
 }
+
+/// The refusal in words for people, with its remedy: the only place that words it.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCapacity => "the cloud has no capacity",
+            Self::Limit => "an account limit is reached",
+            Self::Denied => "the cloud denied the launch: run `tinqs-ci doctor`",
+            Self::Invalid => "the cloud rejected the launch as invalid: run `tinqs-ci doctor`",
+        })
+    }
+}

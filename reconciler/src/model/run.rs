@@ -306,6 +306,12 @@ impl Run {
         self.status.due = now;
     }
 
+    /// Returns whether a retry changes something: a job that is over is re-run at the forge.
+    pub fn can_retry(&self) -> bool {
+        let gave_up = self.status.outcome == Some(Outcome::GaveUp);
+        self.is_open() || self.deleted_at.is_some() || gave_up
+    }
+
     /// Retries the run now for a person. Clears backoff, giving up and deletion.
     pub fn retry(&mut self, now: Timestamp) {
         self.deleted_at = None;

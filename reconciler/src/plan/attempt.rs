@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attempt_state;
 use super::decide::Decision;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
@@ -198,7 +197,7 @@ impl<'a> Decision<'a> {
         }
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
-            let why = last.map_or_else(|| "unknown".to_owned(), attempt_state::describe_end);
+            let why = last.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
             let n = self.status.failures;
             if !either && !stopped {
                 let message = format!("{n} attempts in a row got no job; the last: {why}");

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::times::{DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN, after, older};
 use crate::model::{
-    Attempt, AttemptId, End, Job, Machine, MachineState, Observation, Refusal, Registrations, Run,
-    Status, Times, hash_hex,
+    Attempt, AttemptId, End, Job, Machine, MachineState, Observation, Registrations, Run, Status,
+    Times, hash_hex,
 };
 
 /// The observed state of the current attempt.
@@ -144,24 +144,4 @@ pub(crate) fn idle_ends(status: &Status) -> usize {
         .filter(|end| !matches!(end, End::Refused(_)))
         .take_while(|end| matches!(end, End::MachineGone | End::NotAssigned))
         .count()
-}
-
-/// Describes an end for people.
-pub(crate) fn describe_end(end: End) -> String {
-    match end {
-        End::Consumed => "its runner got a job",
-        End::MachineGone => "the machine ended before it got a job",
-        End::Refused(Refusal::NoCapacity) => "the cloud has no capacity",
-        End::Refused(Refusal::Limit) => "an account limit is reached",
-        End::Refused(Refusal::Denied) => "the cloud denied the launch: run `tinqs-ci doctor`",
-        End::Refused(Refusal::Invalid) => {
-            "the cloud rejected the launch as invalid: run `tinqs-ci doctor`"
-        }
-        End::NeverSeen => "the launch succeeded, but the machine never appeared",
-        End::NeverAnswered => "the launch got no answer",
-        End::NeverReady => "the machine did not come online in time",
-        End::NotAssigned => "the forge gave its idle runner no job",
-        End::Deleted => "a person deleted the run",
-    }
-    .to_owned()
 }

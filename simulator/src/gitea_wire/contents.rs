@@ -22,7 +22,7 @@ pub(super) fn is_contents(rest: &[&str]) -> bool {
         rest,
         ["git", "trees" | "blobs" | "commits", _]
             | ["file-contents" | "pulls"]
-            | ["branches", ..]
+            | ["branches" | "tags", ..]
             | ["actions", "workflows"]
     )
 }
@@ -59,6 +59,11 @@ pub(super) fn answer(forge: &Forge, call: &Call, repo: &str, rest: &[&str]) -> R
             let name = name.join("/").replace("%2F", "/");
             let tip = forge.tip(repo, &format!("refs/heads/{name}"));
             tip.map_or_else(missing, |commit| Json(branch_json(&name, commit)).into_response())
+        }
+        ["tags", name @ ..] => {
+            let name = name.join("/").replace("%2F", "/");
+            let tip = forge.tip(repo, &format!("refs/tags/{name}"));
+            tip.map_or_else(missing, |commit| Json(tag_json(&name, commit)).into_response())
         }
         _ => missing(),
     }
@@ -133,4 +138,8 @@ fn commit_json(forge: &Forge, commit: &Commit) -> Value {
 
 fn branch_json(name: &str, commit: &Commit) -> Value {
     json!({"name": name, "commit": {"id": commit.sha, "message": commit.message}, "protected": false})
+}
+
+fn tag_json(name: &str, commit: &Commit) -> Value {
+    json!({"name": name, "message": "", "id": commit.sha, "commit": {"sha": commit.sha, "url": ""}})
 }

@@ -1,70 +1,249 @@
-//! Columns aligned by display width with `comfy-table`, without borders and trailing spaces.
+//! Columns aligned by display width, without borders and trailing spaces.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ColumnConstraint, Width};
+use std::fmt::Write as _;
 
-use tinqs_ci_reconciler::text::cut;
+use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr as _;
 
-/// A table. A row's problem follows its cells after a `!`.
+use super::link;
+use tinqs_ci_reconciler::text::{cut, cut_middle, escape};
+
+/// The space between two columns.
+const GAP: usize = 2;
+/// The maximum width of a cell where the width of the output is unknown.
+const WIDEST: usize = 1_000;
+/// The width to which a cell may be cut, at least.
+const NARROWEST: usize = 12;
+/// The columns of a cell's first part that stay while its second part is cut.
+const HEAD: usize = 10;
+/// A first part that would be shorter is left out.
+const SHORTEST_HEAD: usize = 4;
+
+/// What the output can show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Screen {
+    /// The width in columns; `None`: lines may be of any length, and nothing is cut.
+    pub width: Option<usize>,
+    /// Whether it shows colors.
+    pub color: bool,
+    /// Whether it shows links (OSC 8).
+    pub links: bool,
+}
+
+/// The meaning of a cell's color.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// No color.
+    #[default]
+    Plain,
+    /// All is well.
+    Good,
+    /// Something failed.
+    Bad,
+    /// Something is in progress.
+    Active,
+    /// Something waits, and says why.
+    Waiting,
+    /// Of little interest.
+    Quiet,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        let color = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
+        match self {
+            Self::Plain => Style::new(),
+            Self::Good => color(AnsiColor::Green),
+            Self::Bad => color(AnsiColor::Red),
+            Self::Active => color(AnsiColor::Cyan),
+            Self::Waiting => color(AnsiColor::Yellow),
+            Self::Quiet => Style::new().dimmed(),
+        }
+    }
+}
+
+/// A cell. Its text may come from outside: it is escaped when printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// The part before the text, such as a repository; cut first.
+    head: String,
+    text: String,
+    tone: Tone,
+    /// The address that the cell links to; empty for none.
+    link: String,
+}
+
+impl Cell {
+    /// Creates a cell of two parts, such as `acme/web` and `build`.
+    pub fn of_parts(head: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { head: head.into(), text: text.into(), ..Self::default() }
+    }
+
+    /// Colors the cell.
+    pub fn tone(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+
+    /// Links the cell to an address.
+    pub fn link(self, address: &str) -> Self {
+        Self { link: address.to_owned(), ..self }
+    }
+
+    /// Returns the whole cell as plain text.
+    pub(super) fn plain(&self) -> String {
+        self.fitted(WIDEST)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.text.is_empty()
+    }
+
+    /// Returns the text of the cell on one line, in at most `width` columns.
+    fn fitted(&self, width: usize) -> String {
+        if self.head.is_empty() {
+            return cut_middle(&self.text, width);
+        }
+        let text = cut_middle(&self.text, WIDEST).width();
+        let whole = cut_middle(&self.head, WIDEST).width() + 1 + text;
+        if whole <= width {
+            return format!("{} {}", escape(&self.head), escape(&self.text));
+        }
+        // The second part tells rows apart, so the first is cut before it.
+        let least = if width < 2 * HEAD { 0 } else { HEAD };
+        let head = width.saturating_sub(text + 1).max(least);
+        if head < SHORTEST_HEAD {
+            return cut_middle(&self.text, width);
+        }
+        let head = cut_middle(&self.head, head);
+        let text = cut_middle(&self.text, width.saturating_sub(head.width() + 1));
+        format!("{head} {text}")
+    }
+
+    /// Returns the cell in at most `width` columns with color and link, and the columns it takes.
+    fn shown(&self, width: usize, screen: Screen) -> (String, usize) {
+        let text = if self.is_empty() { "-".to_owned() } else { self.fitted(width) };
+        let columns = text.width();
+        let text = match link::safe(&self.link) {
+            Some(address) if screen.links => link::linked(&address, &text),
+            Some(_) | None => text,
+        };
+        if !screen.color || self.tone == Tone::Plain {
+            return (text, columns);
+        }
+        let style = self.tone.style();
+        (format!("{style}{text}{style:#}"), columns)
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::of_parts("", text)
+    }
+}
+
+/// A column of a [`Table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The title, in capitals, without spaces.
+    pub title: &'static str,
+    /// Whether its cells may be cut to make the table fit.
+    pub may_shrink: bool,
+}
+
+impl Column {
+    /// Creates a column that is never cut.
+    pub const fn whole(title: &'static str) -> Self {
+        Self { title, may_shrink: false }
+    }
+
+    /// Creates a column that is cut if the table is too wide.
+    pub const fn shrinking(title: &'static str) -> Self {
+        Self { title, may_shrink: true }
+    }
+}
+
+/// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// The titles, in capitals, without spaces.
-    pub titles: Vec<&'static str>,
-    /// The rows. Cells may contain external text: they are escaped and cut when printed.
-    pub rows: Vec<Row>,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows, with one cell per column. The last cell of a row may be empty; other empty cells
+    /// show `-`.
+    pub rows: Vec<Vec<Cell>>,
 }
-
-/// A row of a [`Table`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    /// One cell per title.
-    pub cells: Vec<String>,
-    /// The reason why the object makes no progress; empty if it does.
-    pub blocked: String,
-}
-
-/// The maximum width of a cell.
-const WIDEST: usize = 200;
 
 impl Table {
-    /// Returns the table as text. `widths` may come from an earlier call, to align rows printed
-    /// later with it.
-    pub fn lines(&self, widths: &mut Vec<u16>, with_titles: bool) -> String {
-        let titles = self.titles.iter().map(|title| (*title).to_owned()).collect();
-        let rows = self.rows.iter().map(|row| {
-            let cells = row.cells.iter().map(|cell| cell_text(cell));
-            cells.chain([blocked_text(&row.blocked)]).collect()
-        });
-        aligned(with_titles.then_some(titles).into_iter().chain(rows), 2, widths)
+    /// Returns the table as text that fits the screen, if its columns allow that. `widths` may come
+    /// from an earlier call, to align rows printed later with it.
+    pub fn lines(&self, screen: Screen, widths: &mut Vec<usize>, with_titles: bool) -> String {
+        widths.resize(self.columns.len(), 0);
+        for (number, (column, width)) in self.columns.iter().zip(widths.iter_mut()).enumerate() {
+            let cells = self.rows.iter().filter_map(|row| row.get(number));
+            let widest = cells.map(|cell| cell.shown(WIDEST, Screen::default()).1).max();
+            *width = column.title.width().max(widest.unwrap_or(0)).max(*width);
+        }
+        if let Some(most) = screen.width {
+            self.shrink(widths, most);
+        }
+        let mut text = String::new();
+        if with_titles {
+            let titles = self.columns.iter().map(|column| Cell::from(column.title));
+            line(&mut text, &titles.collect::<Vec<_>>(), widths, Screen::default());
+        }
+        for row in &self.rows {
+            line(&mut text, row, widths, screen);
+        }
+        text
+    }
+
+    /// Takes columns from the widest column that may shrink, until the table fits.
+    fn shrink(&self, widths: &mut [usize], most: usize) {
+        let gaps = GAP * self.columns.len().saturating_sub(1);
+        let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(most);
+        while excess > 0 {
+            let shrinking = self.columns.iter().zip(widths.iter_mut());
+            let widest = shrinking
+                .filter(|(column, width)| column.may_shrink && **width > NARROWEST)
+                .map(|(_, width)| width)
+                .max();
+            let Some(widest) = widest else { break };
+            *widest -= 1;
+            excess -= 1;
+        }
     }
 }
 
-fn cell_text(cell: &str) -> String {
-    if cell.is_empty() { "-".to_owned() } else { cut(cell, WIDEST) }
-}
-
-fn blocked_text(blocked: &str) -> String {
-    if blocked.is_empty() { String::new() } else { format!("! {}", cut(blocked, WIDEST)) }
-}
-
-/// Returns the rows as lines, with `gap` spaces between columns. Columns are at least as wide as
-/// `widths`, which is updated. Cells must contain no control characters.
-pub(super) fn aligned(
-    rows: impl IntoIterator<Item = Vec<String>>,
-    gap: u16,
-    widths: &mut Vec<u16>,
-) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(NOTHING).add_rows(rows);
-    let widest = table.column_max_content_widths();
-    widths.resize(widest.len().max(widths.len()), 0);
-    for ((column, width), widest) in table.column_iter_mut().zip(widths).zip(widest) {
-        *width = widest.max(*width);
-        let with_gap = Width::Fixed(width.saturating_add(gap));
-        column.set_padding((0, gap)).set_constraint(ColumnConstraint::Absolute(with_gap));
+/// Appends a line. The last cell is not padded, and left out if it is empty.
+fn line(text: &mut String, cells: &[Cell], widths: &[usize], screen: Screen) {
+    let cells = match cells {
+        [first @ .., last] if last.is_empty() => first,
+        all => all,
+    };
+    let mut padding = 0;
+    for (cell, width) in cells.iter().zip(widths) {
+        let (shown, columns) = cell.shown(*width, screen);
+        let _ = write!(text, "{:padding$}{shown}", "");
+        padding = width.saturating_sub(columns) + GAP;
     }
-    let mut text = table.trim_fmt();
-    if !text.is_empty() {
+    text.push('\n');
+}
+
+/// Returns the rows as lines, with one space between columns that are at least as wide as `widths`.
+pub(super) fn aligned(rows: &[Vec<String>], widths: &[usize]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cut(cell, WIDEST)).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let widest = cells.map(|cell| cell.width()).max().unwrap_or(0);
+        widest.max(widths.get(column).copied().unwrap_or(0))
+    };
+    let mut text = String::new();
+    for row in &rows {
+        let mut padding = 0;
+        for (column, cell) in row.iter().enumerate() {
+            let _ = write!(text, "{:padding$}{cell}", "");
+            padding = (width(column) + 1).saturating_sub(cell.width());
+        }
         text.push('\n');
     }
     text

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Attempt, End, Ended, PastAttempt, Refusal, Run};
+use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run};
 
-use super::lists::{job, waited};
+use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span};
 use crate::api::{MachineView, Registration};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -31,55 +31,64 @@ impl Page {
     }
 }
 
-/// Formats the details of a run, with its machines and registrations.
+/// Formats the details of a run, with its machines and registrations. [`Detail::Wide`] adds
+/// internals.
 pub fn describe(
     run: &Run,
     machines: &[MachineView],
     registrations: &[Registration],
+    detail: Detail,
     now: Timestamp,
 ) -> String {
     let mut page = Page(String::new());
-    let (spec, status) = (&run.spec, &run.status);
+    let (spec, progress) = (&run.spec, &run.status);
     let ago = |at: Timestamp| format!("{at:.0} ({} ago)", age(at, now));
     page.line("Name:", run.name.as_str());
-    page.line(
-        "Phase:",
-        &match status.outcome {
-            Some(outcome) => format!("{:?} ({outcome:?})", status.phase),
-            None => format!("{:?}", status.phase),
-        },
-    );
-    page.line("Job:", &job(run, 300));
+    page.line("Job:", &job(run).plain());
+    page.line("Status:", &status(run).plain());
     page.line("Workflow:", &spec.about.workflow);
     page.line("Branch:", &spec.about.branch);
     page.line("Commit:", &spec.about.commit);
     page.line("URL:", &spec.about.url);
     page.line("Labels:", &spec.runs_on.join(", "));
     page.line("Created:", &ago(run.created_at));
-    page.line("Waiting since:", &ago(status.waiting_since));
+    page.line("Waiting since:", &ago(progress.waiting_since));
     if let Some(waited) = waited(run, now) {
         page.line("Waited:", &span(waited));
     }
-    if let Some(at) = status.finished_at {
+    if let Some(at) = progress.finished_at {
         page.line("Finished:", &ago(at));
     }
     if let Some(at) = run.deleted_at {
         page.line("Deleted:", &ago(at));
     }
-    if let Some(runner) = &status.runner {
-        page.line("Runner:", runner);
+    page.line("Machine:", &machine(run, &Machines::of_views(machines)));
+    if progress.failures > 0 {
+        page.line(
+            "Failures:",
+            &format!("{} (attempts in a row that got no job)", progress.failures),
+        );
     }
-    page.line("Failures:", &status.failures.to_string());
-    if let Some(at) = status.retry_at {
+    if let Some(at) = progress.retry_at {
         page.line("Next attempt:", &format!("{at:.0} (in {})", span(at.duration_since(now))));
     }
-    page.line("Due:", &format!("{:.0}", status.due));
-    page.line("UID, version:", &format!("{}, {}", run.uid, run.version));
+    if detail == Detail::Wide {
+        internals(&mut page, run);
+    }
     conditions(&mut page, run, now);
-    attempts(&mut page, run, now);
+    attempts(&mut page, run, detail, now);
     machines_of(&mut page, run, machines, now);
     registrations_of(&mut page, run, registrations);
     page.0
+}
+
+fn internals(page: &mut Page, run: &Run) {
+    page.line("Phase:", &format!("{:?}", run.status.phase));
+    page.line("Runner:", run.status.runner.as_deref().unwrap_or_default());
+    page.line("Due:", &format!("{:.0}", run.status.due));
+    page.line("UID:", &run.uid.to_string());
+    page.line("Version:", &run.version.to_string());
+    page.line("Next number:", &run.status.next.to_string());
 }
 
 fn conditions(page: &mut Page, run: &Run, now: Timestamp) {
@@ -93,53 +102,50 @@ fn conditions(page: &mut Page, run: &Run, now: Timestamp) {
     }
 }
 
-fn refusal(why: Refusal) -> &'static str {
-    match why {
-        Refusal::NoCapacity => "no capacity",
-        Refusal::Limit => "account limit",
-        Refusal::Denied => "denied",
-        Refusal::Invalid => "invalid request",
+fn end(ended: Ended) -> String {
+    format!("ended {:.0}: {}", ended.at, ended.why)
+}
+
+/// Returns the name of an attempt: `attempt 2 of 3`. Recorded numbers have gaps.
+fn ordinal(position: usize, of: usize, number: u32, detail: Detail) -> String {
+    match detail {
+        Detail::Table => format!("attempt {position} of {of}"),
+        Detail::Wide => format!("attempt {position} of {of} (number {number})"),
     }
 }
 
-fn end(ended: Ended) -> String {
-    let why = match ended.why {
-        End::Consumed => "it got a job".to_owned(),
-        End::MachineGone => "its machine ended before it got a job".to_owned(),
-        End::Refused(why) => format!("refused: {}", refusal(why)),
-        End::NeverSeen => "its machine was never seen".to_owned(),
-        End::NeverAnswered => "its launch was never confirmed".to_owned(),
-        End::NeverReady => "its machine did not come online in time".to_owned(),
-        End::NotAssigned => "its machine was idle for too long".to_owned(),
-        End::Deleted => "the run was deleted".to_owned(),
-    };
-    format!("ended {:.0}: {why}", ended.at)
-}
-
-fn attempts(page: &mut Page, run: &Run, now: Timestamp) {
+fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
     page.section("Attempts");
-    for past in &run.status.past {
+    let status = &run.status;
+    let all = status.past.len() + usize::from(status.attempt.is_some());
+    for (position, past) in (1..).zip(&status.past) {
         let PastAttempt { number, decided_at, class, registration, placements, ended } = past;
+        let registration = match detail {
+            Detail::Table => String::new(),
+            Detail::Wide => format!(", registration {registration}"),
+        };
         page.item(&format!(
-            "{number}: class {}, registration {registration}, decided {} ago, {}",
+            "{}: class {}{registration}, decided {} ago, {}",
+            ordinal(position, all, *number, detail),
             shown(&class.0),
             age(*decided_at, now),
             end(*ended)
         ));
         for placement in placements {
             let answered = placement.answered.as_ref().map(|answer| answer.id.0.as_str());
-            let refused = placement.refused.map(|refused| refusal(refused.why));
+            let refused = placement.refused.map(|refused| refused.why.to_string());
             page.item(&format!("   {}", placed(answered, refused)));
         }
     }
-    if let Some(attempt) = &run.status.attempt {
-        newest(page, attempt, now);
-    } else if run.status.past.is_empty() {
+    if let Some(attempt) = &status.attempt {
+        newest(page, attempt, all, detail, now);
+    }
+    if all == 0 {
         page.item("none");
     }
 }
 
-fn placed(answered: Option<&str>, refused: Option<&str>) -> String {
+fn placed(answered: Option<&str>, refused: Option<String>) -> String {
     match (answered, refused) {
         (Some(id), _) => format!("machine {}", shown(id)),
         (None, Some(why)) => format!("refused: {why}"),
@@ -147,12 +153,16 @@ fn placed(answered: Option<&str>, refused: Option<&str>) -> String {
     }
 }
 
-fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
+fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, now: Timestamp) {
     let Attempt { number, decided_at, class, runner, boot, placements, ended } = attempt;
+    let registration = match detail {
+        Detail::Table => String::new(),
+        Detail::Wide => format!(", registration {}", runner.id),
+    };
     page.item(&format!(
-        "{number}: class {}, registration {}, decided {} ago, until {:.0}, {}",
+        "{}: class {}{registration}, decided {} ago, until {:.0}, {}",
+        ordinal(position, position, *number, detail),
         shown(&class.0),
-        runner.id,
         age(*decided_at, now),
         boot.deadline,
         ended.map_or("in progress".to_owned(), end)
@@ -160,7 +170,7 @@ fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
     for placement in placements {
         let machine = &placement.machine;
         let answered = placement.answered.as_ref().map(|answer| answer.id.0.as_str());
-        let refused = placement.refused.map(|refused| refusal(refused.why));
+        let refused = placement.refused.map(|refused| refused.why.to_string());
         let subnet = if machine.subnet.is_empty() { "" } else { " " };
         page.item(&format!(
             "   {} {}{subnet}{}: {}",
@@ -175,12 +185,14 @@ fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
 fn machines_of(page: &mut Page, run: &Run, machines: &[MachineView], now: Timestamp) {
     page.section("Machines");
     let mut count = 0;
-    for machine in machines.iter().filter(|machine| machine.run == run.name.as_str()) {
+    let of_run = |name: &str| name == run.name.as_str();
+    let runs_its_job = |machine: &MachineView| machine.job.as_ref().is_some_and(|j| of_run(&j.run));
+    for machine in machines.iter().filter(|m| of_run(&m.run) || runs_its_job(m)) {
         count += 1;
         page.item(&format!(
-            "{}: {:?}, {} {}, launched {} ago, ends by {:.0}",
+            "{}: {}, {} {}, launched {} ago, ends by {:.0}",
             shown(&machine.id),
-            machine.state,
+            doing(machine).plain(),
             machine.market,
             shown(&machine.kind),
             age(machine.launched_at, now),

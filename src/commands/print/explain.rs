@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::plan;
+use super::{Detail, plan};
 use crate::api::explain::{
     AttemptExplained, EventExplained, FilterExplained, JobExplained, JobPlanned, PushExplained,
     WorkflowExplained,
@@ -82,7 +82,13 @@ fn of_workflow(page: &mut String, workflow: &WorkflowExplained) {
 fn of_job(page: &mut String, job: &JobPlanned) {
     let JobPlanned { job: _, name, runs_on, needs: _, state, class, run, phase, machine, why } =
         job;
-    let _ = write!(page, "    {} [{}] {}", cut(name, 100), list(runs_on), escape(state));
+    let begins = match (state.as_str(), class) {
+        ("waiting", Some(_)) => "starts at once".to_owned(),
+        ("waiting", None) => "gets no machine".to_owned(),
+        ("blocked", _) => "starts later".to_owned(),
+        (other, _) => escape(other),
+    };
+    let _ = write!(page, "    {} [{}] {begins}", cut(name, 100), list(runs_on));
     if let Some(class) = class {
         let _ = write!(page, ", class {}", cut(class, 60));
     }
@@ -101,8 +107,8 @@ fn of_job(page: &mut String, job: &JobPlanned) {
     page.push('\n');
 }
 
-/// Formats the explanation of a job.
-pub fn explain_job(job: &JobExplained) -> String {
+/// Formats the explanation of a job. [`Detail::Wide`] adds internals.
+pub fn explain_job(job: &JobExplained, detail: Detail) -> String {
     let mut page = format!("job {}", job.job);
     if !job.name.is_empty() {
         let _ = write!(page, " {}", cut(&job.name, 100));
@@ -128,23 +134,32 @@ pub fn explain_job(job: &JobExplained) -> String {
     if !job.attempts.is_empty() {
         page.push_str("\nattempts:\n");
     }
-    for attempt in &job.attempts {
-        let AttemptExplained { number, decided_at, class, machine, refusals, ended } = attempt;
-        let _ = write!(page, "  {number} of {decided_at}, class {}", cut(class, 60));
-        if let Some(machine) = machine {
-            let _ = write!(page, ", machine {}", cut(machine, 100));
-        }
-        if !refusals.is_empty() {
-            let _ = write!(page, ", refused: {}", list(refusals));
-        }
-        let ended =
-            ended.as_ref().map_or("in progress".to_owned(), |w| format!("ended: {}", cut(w, 100)));
-        let _ = writeln!(page, ", {ended}");
+    for (position, attempt) in (1..).zip(&job.attempts) {
+        let of = job.attempts.len();
+        of_attempt(&mut page, &format!("attempt {position} of {of}"), attempt, detail);
     }
     if let Some(next) = &job.next {
-        let _ = write!(page, "\nnext:\n{}", plan(next));
+        let _ = write!(page, "\nnext:\n{}", plan(next, detail));
     }
     page
+}
+
+fn of_attempt(page: &mut String, title: &str, attempt: &AttemptExplained, detail: Detail) {
+    let AttemptExplained { number, decided_at, class, machine, refusals, ended } = attempt;
+    let _ = write!(page, "  {title}");
+    if detail == Detail::Wide {
+        let _ = write!(page, " (number {number})");
+    }
+    let _ = write!(page, ": decided {decided_at:.0}, class {}", cut(class, 60));
+    if let Some(machine) = machine {
+        let _ = write!(page, ", machine {}", cut(machine, 100));
+    }
+    if !refusals.is_empty() {
+        let _ = write!(page, ", refused: {}", list(refusals));
+    }
+    let ended =
+        ended.as_ref().map_or("in progress".to_owned(), |w| format!("ended: {}", cut(w, 100)));
+    let _ = writeln!(page, ", {ended}");
 }
 
 #[cfg(test)]
@@ -231,7 +246,7 @@ mod tests {
               ✓ push (line 3): starts a workflow run
                   ✓ paths [src/**, !src/\u{202e}x]: `src/a` is included by `src/**`
               ✗ schedule (line 9): a schedule
-                build \u{202e}(1) [linux] waiting, class linux, run push-0011223344556677 Starting, machine i-1
+                build \u{202e}(1) [linux] starts at once, class linux, run push-0011223344556677 Starting, machine i-1
 
             broken.yml
               ✗ the forge ignores this file: line 2: there is no `on`
@@ -258,8 +273,8 @@ mod tests {
                 decided_at: "2026-01-01T12:00:00Z".parse().expect("a time"),
                 class: "gpu".into(),
                 machine: None,
-                refusals: vec!["NoCapacity".into()],
-                ended: Some("Refused(NoCapacity)".into()),
+                refusals: vec!["the cloud has no capacity".into()],
+                ended: Some("the cloud has no capacity".into()),
             }],
             next: None,
             why: vec!["NoClass: no class serves the labels [gpu\u{1b}]".into()],
@@ -274,8 +289,10 @@ mod tests {
               NoClass: no class serves the labels [gpu\u{1b}]
 
             attempts:
-              1 of 2026-01-01T12:00:00Z, class gpu, refused: NoCapacity, ended: Refused(NoCapacity)
+              attempt 1 of 1: decided 2026-01-01T12:00:00Z, class gpu, refused: the cloud has no capacity, ended: the cloud has no capacity
         "#]]
-        .assert_eq(&explain_job(&job));
+        .assert_eq(&explain_job(&job, Detail::Table));
+        let text = explain_job(&job, Detail::Wide);
+        assert!(text.contains("attempt 1 of 1 (number 1): decided"), "{text}");
     }
 }

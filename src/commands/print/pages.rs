@@ -6,14 +6,19 @@ use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, MachineId,
+<<<<<<< HEAD
     MachineSpec, MachineState, Market, Observation, ObservedClass, Outcome, Phase, Placement,
     Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+=======
+    MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement, Reason, Refusal,
+    Refused, Registrations, Run, RunName, Runner, Secret, Spec, Times,
+>>>>>>> h-tables
 };
-use unicode_width::UnicodeWidthStr as _;
 
-use super::{Detail, Listed, Table, describe, json, plan, yaml};
-use crate::api;
+use super::{Detail, describe, json, plan, yaml};
 use crate::api::plan_view;
+
+mod tables;
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().expect("a time")
@@ -108,146 +113,20 @@ fn runs() -> Vec<Run> {
     vec![working, starting, short, displaced, hostile]
 }
 
-fn table<T: Listed>(things: &[T], detail: Detail) -> String {
-    let rows = things.iter().map(|thing| thing.row(detail, now())).collect();
-    Table { titles: T::titles(detail), rows }.lines(&mut Vec::new(), true)
-}
-
-#[test]
-fn runs_are_listed_in_a_table() {
-    let text = table(&runs(), Detail::Table);
-    expect![[r#"
-        NAME      CLASS  PHASE     JOB                                   MACHINE                   WAIT  AGE
-        job-4812  linux  Running   acme/web#812 build (22)               tq-job-4812-aaaaaaaa-1-0  41s   3m
-        job-4813  linux  Starting  acme/web#812 build (22)               <pending>                 3m    3m
-        job-4077  -      Waiting   acme/web#812 e2e                      <none>                    3m    3m   ! NoCapacity
-        job-5     -      Running   acme/web#812 build (22)               <job-4813>                -     3m
-        job-6     -      Finished  x/\u{202e}yx…#812 \u{1b}[2Jjjjjjjjj…  <none>                    -     3m   ! GaveUp
-    "#]].assert_eq(&text);
-    assert!(!text.replace('\n', "").chars().any(tinqs_ci_reconciler::text::is_dangerous));
-}
-
-#[test]
-fn wide_tables_show_more_columns() {
-    let text = table(&runs()[..4], Detail::Wide);
-    expect![[r#"
-        NAME      CLASS  PHASE     JOB                      MACHINE                   WAIT  AGE  ATTEMPT  RUNNER                  LABELS  BRANCH  COMMIT      OUTCOME
-        job-4812  linux  Running   acme/web#812 build (22)  tq-job-4812-aaaaaaaa-1-0  41s   3m   1        tq-job-4812-15fec04f-1  linux   main    0123456789  -
-        job-4813  linux  Starting  acme/web#812 build (22)  <pending>                 3m    3m   1        -                       linux   main    0123456789  -
-        job-4077  -      Waiting   acme/web#812 e2e         <none>                    3m    3m   -        -                       linux   main    0123456789  -        ! NoCapacity
-        job-5     -      Running   acme/web#812 build (22)  <job-4813>                -     3m   -        tq-job-4813-12345678-1  linux   main    0123456789  -
-    "#]].assert_eq(&text);
-    let text = table(&runs()[4..], Detail::Wide);
-    assert!(!text.replace('\n', "").chars().any(tinqs_ci_reconciler::text::is_dangerous));
-    assert!(text.lines().all(|line| line.chars().count() < 700), "cells are cut even so");
-}
-
-/// Returns the terminal column where `word` begins.
-fn column(line: &str, word: &str) -> Option<usize> {
-    line.find(word).map(|start| line[..start].width())
-}
-
-#[test]
-#[allow(clippy::unicode_not_nfc, reason = "a name with a combining mark is the case")]
-fn columns_are_aligned_by_display_width() {
-    let names =
-        ["ビルド", "単体テストと結合テストと受け入れ試験", "🚀 deploy ✅", "café e\u{301}té"];
-    let runs: Vec<Run> = (1..)
-        .zip(names)
-        .map(|(id, name)| {
-            let mut run = run(id, Phase::Waiting);
-            run.spec.about.job = name.into();
-            run
-        })
-        .collect();
-    let text = table(&runs, Detail::Table);
-    expect![[r#"
-        NAME   CLASS  PHASE    JOB                             MACHINE  WAIT  AGE
-        job-1  -      Waiting  acme/web#812 ビルド             <none>   3m    3m
-        job-2  -      Waiting  acme/web#812 単体テストと結合…  <none>   3m    3m
-        job-3  -      Waiting  acme/web#812 🚀 deploy ✅       <none>   3m    3m
-        job-4  -      Waiting  acme/web#812 café été           <none>   3m    3m
-    "#]]
-    .assert_eq(&text);
-    for line in text.lines().skip(1) {
-        assert_eq!(column(line, "<none>"), column(&text, "MACHINE"), "{line}");
-        assert!(line.width() <= 80 && !line.ends_with(' '), "{line}");
-    }
-    let text = table(&runs, Detail::Wide);
-    assert!(text.contains(" 単体テストと結合テストと受け入れ試験 "), "{text}");
-    for line in text.lines().skip(1) {
-        assert_eq!(column(line, "<none>"), column(&text, "MACHINE"), "{line}");
-    }
-}
-
-#[test]
-fn the_other_sides() {
-    let machine = api::MachineView {
-        id: "tq-job-4812-aaaaaaaa-1-0".into(),
-        attempt_id: "tq-job-4812-aaaaaaaa-1".into(),
-        run: "job-4812".into(),
-        class: "linux".into(),
-        kind: "process".into(),
-        zone: String::new(),
-        market: Market::OnDemand,
-        state: MachineState::Up,
-        launched_at: before(90),
-        deadline: now() + SignedDuration::from_hours(5),
-    };
-    let late = api::MachineView { id: "late".into(), deadline: before(5), ..machine.clone() };
-    let gone = api::MachineView { id: "old".into(), state: MachineState::Gone, ..late.clone() };
-    expect![[r#"
-        NAME                      RUN       CLASS  KIND     MARKET     STATE  ENDS  AGE
-        tq-job-4812-aaaaaaaa-1-0  job-4812  linux  process  on-demand  up     5h    1m
-        late                      job-4812  linux  process  on-demand  up     0s    1m   ! past its deadline
-        old                       job-4812  linux  process  on-demand  gone   -     1m
-    "#]].assert_eq(&table(&[machine, late, gone], Detail::Table));
-
-    let registration = api::Registration {
-        id: 4711,
-        attempt_id: "tq-job-4812-aaaaaaaa-1".into(),
-        run: "job-4812".into(),
-        online: true,
-        busy: false,
-    };
-    expect![[r#"
-        NAME  RUN       ATTEMPT                 ONLINE  BUSY
-        4711  job-4812  tq-job-4812-aaaaaaaa-1  yes     no
-    "#]]
-    .assert_eq(&table(&[registration], Detail::Table));
-
-    let class = api::Class {
-        name: "linux".into(),
-        labels: vec!["linux".into(), "x64".into()],
-        limit: Some(10),
-        repo_limit: None,
-        seats: 10,
-        machines: 10,
-        open_runs: 14,
-        waiting_runs: 4,
-        blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
-    };
-    expect![[r#"
-        NAME   LABELS     LIMIT  PER-REPO  SEATS  MACHINES  OPEN  WAITING
-        linux  linux,x64  10     -         10     10        14    4        ! AtLimit, BackingOff
-    "#]]
-    .assert_eq(&table(&[class], Detail::Table));
-}
-
-#[test]
-fn rows_printed_later_keep_the_column_widths() {
-    let mut widths = Vec::new();
-    let table = |cells: &[&str]| Table {
-        titles: vec!["NAME", "AGE"],
-        rows: vec![super::columns::Row {
-            cells: cells.iter().map(|cell| (*cell).to_owned()).collect(),
-            blocked: String::new(),
-        }],
-    };
-    let first = table(&["a-long-name", "1s"]).lines(&mut widths, true);
-    let second = table(&["b", "2s"]).lines(&mut widths, false);
-    assert_eq!(first, "NAME         AGE\na-long-name  1s\n");
-    assert_eq!(second, "b            2s\n");
+/// Returns a finished run that its second attempt's machine executed.
+fn succeeded() -> Run {
+    let mut run = run(4790, Phase::Finished);
+    let past = attempt(&run, 1, Some("i-0aaaaaaaaaaaaaaa1"));
+    let gone = Ended { why: End::MachineGone, at: before(146) };
+    run.status.past = vec![past.into_past(gone)];
+    let mut last = attempt(&run, 4, Some("i-0aaaaaaaaaaaaaaa4"));
+    last.ended = Some(Ended { why: End::Consumed, at: before(120) });
+    run.status.runner = Some(last.runner.name.clone());
+    run.status.attempt = Some(last);
+    run.status.next = 5;
+    run.status.outcome = Some(Outcome::Succeeded);
+    run.status.finished_at = Some(before(30));
+    run
 }
 
 #[test]
@@ -264,11 +143,11 @@ fn a_run_is_described_in_full() {
     run.status.conditions = vec![condition(Reason::Blocked, "waits for \u{1b}[31m others")];
     run.status.failures = 1;
     run.status.retry_at = Some(now() + SignedDuration::from_secs(30));
-    let text = describe(&run, &[], &[], now());
+    let text = describe(&run, &[], &[], Detail::Table, now());
     expect![[r#"
         Name:           job-4812
-        Phase:          Running
-        Job:            acme/web#812 build (22)
+        Job:            acme/web build (22)
+        Status:         ● running
         Workflow:       ci.yml
         Branch:         main
         Commit:         0123456789abcdef0123
@@ -277,20 +156,57 @@ fn a_run_is_described_in_full() {
         Created:        2026-11-24T11:56:55Z (3m ago)
         Waiting since:  2026-11-24T11:56:55Z (3m ago)
         Waited:         41s
-        Runner:         tq-job-4812-15fec04f-1
-        Failures:       1
+        Machine:        tq-job-4812-15fec04f-1
+        Failures:       1 (attempts in a row that got no job)
         Next attempt:   2026-11-24T12:00:30Z (in 30s)
-        Due:            2026-11-24T11:56:55Z
-        UID, version:   15fec04f-9728-5b63-a2bc-98ae0eefc2af, 0
 
         Conditions:
           Blocked for 1m: waits for \u{1b}[31m others
 
         Attempts:
-          1: class linux, registration 4711, decided 2m ago, ended 2026-11-24T11:57:35Z: refused: no capacity
-             refused: no capacity
-          2: class linux, registration 4711, decided 2m ago, until 2026-11-24T18:00:00Z, ended 2026-11-24T11:57:36Z: it got a job
+          attempt 1 of 2: class linux, decided 2m ago, ended 2026-11-24T11:57:35Z: the cloud has no capacity
+             refused: the cloud has no capacity
+          attempt 2 of 2: class linux, decided 2m ago, until 2026-11-24T18:00:00Z, ended 2026-11-24T11:57:36Z: its runner got a job
              on-demand process: machine tq-job-4812-aaaaaaaa-1-0
+
+        Machines:
+          none seen
+
+        Registrations:
+          none seen
+    "#]].assert_eq(&text);
+    let text = describe(&run, &[], &[], Detail::Wide, now());
+    for internal in ["UID:", "Version:", "Due:", "Phase:", "registration 4711", "(number 2)"] {
+        assert!(text.contains(internal), "{internal} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn the_attempts_and_the_machine_of_a_finished_run_are_told() {
+    let text = describe(&succeeded(), &[], &[], Detail::Table, now());
+    expect![[r#"
+        Name:           job-4790
+        Job:            acme/web build (22)
+        Status:         ✓ succeeded
+        Workflow:       ci.yml
+        Branch:         main
+        Commit:         0123456789abcdef0123
+        URL:            https://git.example.com/acme/web/actions/runs/812/jobs/0
+        Labels:         linux
+        Created:        2026-11-24T11:56:55Z (3m ago)
+        Waiting since:  2026-11-24T11:56:55Z (3m ago)
+        Waited:         1m
+        Finished:       2026-11-24T11:59:30Z (30s ago)
+        Machine:        i-0aaaaaaaaaaaaaaa4
+
+        Conditions:
+          none
+
+        Attempts:
+          attempt 1 of 2: class linux, decided 2m ago, ended 2026-11-24T11:57:34Z: the machine ended before it got a job
+             machine i-0aaaaaaaaaaaaaaa1
+          attempt 2 of 2: class linux, decided 2m ago, until 2026-11-24T18:00:00Z, ended 2026-11-24T11:58:00Z: its runner got a job
+             on-demand process: machine i-0aaaaaaaaaaaaaaa4
 
         Machines:
           none seen
@@ -306,8 +222,9 @@ fn no_output_contains_a_credential() {
     let all = [
         json(&run).expect("JSON"),
         yaml(&run).expect("YAML"),
-        describe(&run, &[], &[], now()),
-        table(std::slice::from_ref(&run), Detail::Wide),
+        describe(&run, &[], &[], Detail::Table, now()),
+        describe(&run, &[], &[], Detail::Wide, now()),
+        tables::shown(std::slice::from_ref(&run), Detail::Wide),
     ];
     for text in all {
         assert!(!text.contains("hidden-token"), "{text}");
@@ -343,14 +260,16 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 fn the_plan_of_a_waiting_job_launches_a_machine() {
     let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
-        + seat linux                       seat        the class has a limit; seat needed (rule 16)
-        + registration tq-job-1-23df321d-1 register    labels linux; seat needed (rule 16)
-        + attempt 1                        write       recorded before the launch; seat needed (rule 16)
-        + machine tq-job-1-23df321d-1-0    launch      process, on-demand; launch (rule 11)
+        + seat linux                       seat        the class has a limit
+        + registration tq-job-1-23df321d-1 register    labels linux
+        + attempt 1                        write       recorded before the launch
+        + machine tq-job-1-23df321d-1-0    launch      process, on-demand
         4 changes
     "#]]
-    .assert_eq(&plan(&plan_));
+    .assert_eq(&plan(&plan_, Detail::Table));
     assert!(!plan_.settled);
+    let verbose = plan(&plan_, Detail::Wide);
+    assert!(verbose.contains("the class has a limit; seat needed (rule 16)"), "{verbose}");
 }
 
 #[test]
@@ -359,11 +278,11 @@ fn the_plan_of_a_recorded_attempt_launches_its_machine() {
     recorded.status.next = 2;
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
     expect![[r#"
-        ~ run                           write       stays Starting; launch (rule 11)
-        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded but missing; launch (rule 11)
+        ~ run                           write       stays Starting
+        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded but missing
         2 changes
     "#]]
-    .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None))));
+    .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None)), Detail::Table));
 }
 
 #[test]
@@ -376,8 +295,8 @@ fn the_plan_of_a_settled_run_is_empty() {
     blocked.status = decided.status.expect("it stays");
     let second = plan_view(&seen(blocked, Job::Blocked, None));
     expect![[r#"
-        settled in Waiting: nothing to do; job blocked (rule 6)
+        settled in Waiting: nothing to do; job blocked
     "#]]
-    .assert_eq(&plan(&second));
+    .assert_eq(&plan(&second, Detail::Table));
     assert!(second.settled);
 }

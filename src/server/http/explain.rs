@@ -23,6 +23,7 @@ use tinqs_ci_gitea::client::{Changes, Client};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
 mod job;
+mod revision;
 
 pub(super) use job::job;
 
@@ -61,14 +62,13 @@ pub(super) async fn push(
     let client = pushes.demand().client();
     let repo = query.repo.filter(|repo| repo.split('/').filter(|p| !p.is_empty()).count() == 2);
     let repo = repo.ok_or_else(|| bad("`repo` must be OWNER/NAME"))?;
-    let hash =
-        |sha: &String| (7..=64).contains(&sha.len()) && sha.bytes().all(|b| b.is_ascii_hexdigit());
-    let sha = query.sha.filter(hash).ok_or_else(|| bad("`sha` must be a commit hash"))?;
+    let named = query.sha.filter(|name| revision::is_name(name));
+    let named = named.ok_or_else(|| bad("`sha` must be a commit hash, a branch or a tag"))?;
     let mut notes = Vec::new();
-    let trigger_event = as_pushed(client, &repo, &sha, query.git_ref, &mut notes).await?;
+    let trigger_event = as_pushed(client, &repo, &named, query.git_ref, &mut notes).await?;
     let dialect = pushes.demand().dialect().await?;
     let evaluated = evaluate::evaluate(client, dialect, &trigger_event).await?;
-    let evaluated = evaluated.ok_or_else(|| not_there(&repo, &sha))?;
+    let evaluated = evaluated.ok_or_else(|| not_there(&repo, &named))?;
     notes.extend(evaluated.notes.iter().cloned());
     let mode = pushes.demand().mode().await?;
     let runs_by_job =
@@ -77,23 +77,30 @@ pub(super) async fn push(
     Ok(Json(explained(&evaluated, mode.word(), &classes, runs_by_job, notes)))
 }
 
-fn not_there(repo: &str, sha: &str) -> Refusal {
+fn not_there(repo: &str, named: &str) -> Refusal {
     let detail = format!(
-        "no commit {sha} in {repo}, or `forge.token` cannot read it: check the token's access"
+        "no commit, branch or tag `{named}` in {repo}, or `forge.token` cannot read it: check the \
+         name and the token's access"
     );
     Refusal::new(StatusCode::NOT_FOUND, detail)
 }
 
-/// Builds the trigger event of a push of this commit alone.
+/// Builds the trigger event of a push of the named commit alone.
 async fn as_pushed(
     client: &Client,
     repo: &str,
-    sha: &str,
+    named: &str,
     git_ref: Option<String>,
     notes: &mut Vec<String>,
 ) -> Result<TriggerEvent, Refusal> {
-    let about = client.about(repo).await?.ok_or_else(|| not_there(repo, sha))?;
-    let commit = client.commit(repo, sha).await?.ok_or_else(|| not_there(repo, sha))?;
+    let about = client.about(repo).await?.ok_or_else(|| {
+        let detail = format!("no repository {repo}, or `forge.token` cannot read it");
+        Refusal::new(StatusCode::NOT_FOUND, detail)
+    })?;
+    let found = revision::find(client, repo, named).await?;
+    let revision::Revision { commit, git_ref: named_ref } =
+        found.ok_or_else(|| not_there(repo, named))?;
+    let git_ref = git_ref.or(named_ref);
     let git_ref = match git_ref {
         Some(name) if name.starts_with("refs/") => name,
         Some(name) => format!("refs/heads/{name}"),

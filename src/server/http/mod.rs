@@ -31,6 +31,7 @@ mod runs;
 mod sides;
 mod sweep;
 mod webhook;
+mod work;
 
 pub use listen::listen;
 pub(crate) use problem::Refusal;

@@ -176,7 +176,11 @@ pub(super) async fn delete(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
         }
     };
-    edit(&app, &name, &headers, |run, at| run.delete(at, now)).await
+    let delete = |run: &mut Run, at: Timestamp| {
+        run.delete(at, now);
+        Ok(())
+    };
+    edit(&app, &name, &headers, delete).await
 }
 
 /// `POST /v1/runs/{name}/retry`.
@@ -185,7 +189,18 @@ pub(super) async fn retry(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    edit(&app, &name, &headers, Run::retry).await
+    let retry = |run: &mut Run, at: Timestamp| {
+        if !run.can_retry() {
+            let detail = format!(
+                "run `{}` is finished: there is nothing to retry; re-run its job at the forge",
+                run.name
+            );
+            return Err(Refusal::new(StatusCode::CONFLICT, detail));
+        }
+        run.retry(at);
+        Ok(())
+    };
+    edit(&app, &name, &headers, retry).await
 }
 
 /// Changes a run by compare-and-set: exactly the version of `If-Match`, or any version without it.
@@ -193,7 +208,7 @@ async fn edit(
     app: &Arc<App>,
     name: &str,
     headers: &HeaderMap,
-    change: impl Fn(&mut Run, Timestamp),
+    change: impl Fn(&mut Run, Timestamp) -> Result<(), Refusal>,
 ) -> Result<Response, Refusal> {
     let name = parse(name)?;
     let wanted = Wanted::to_change(headers)?;
@@ -208,7 +223,7 @@ async fn edit(
             return Err(stale());
         }
         let expect = Expect::At(run.uid, run.version);
-        change(&mut run, app.telemetry.now());
+        change(&mut run, app.telemetry.now())?;
         match ports.store.put(&run, expect).await {
             Ok(version) => run.version = version,
             Err(error) if error.kind == ErrorKind::Conflict => match wanted {

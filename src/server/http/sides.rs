@@ -6,10 +6,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tinqs_ci_reconciler::model::{Machine, MachineId, Phase, Reason, Registrations, Run, serving};
+use tinqs_ci_reconciler::model::{
+    MachineId, MachineState, Phase, Reason, Registrations, Run, serving,
+};
 use tinqs_ci_reconciler::ports::{Filter, OpenRun};
 
 use super::etag::Wanted;
+use super::work::Work;
 use super::{Ctx, Refusal};
 use crate::api::{Class, List, MachineView, Registration};
 
@@ -18,26 +21,13 @@ const BLOCKED_LIMIT: usize = 500;
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
 
-fn machine(machine: &Machine) -> MachineView {
-    MachineView {
-        id: machine.id.to_string(),
-        attempt_id: machine.attempt_id.to_string(),
-        run: machine.attempt_id.run.to_string(),
-        class: machine.class.to_string(),
-        kind: machine.kind.clone(),
-        zone: machine.zone.clone(),
-        market: machine.market,
-        state: machine.state,
-        launched_at: machine.launched_at,
-        deadline: machine.deadline,
-    }
-}
-
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
     let mut machines = app.controller.ports().compute.list().await?;
     machines.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
-    Ok(Json(List { items: machines.iter().map(machine).collect(), next: None }))
+    let work = Work::of(&app, &machines).await;
+    let items = machines.iter().map(|machine| work.view(machine)).collect();
+    Ok(Json(List { items, next: None }))
 }
 
 /// `POST /v1/machines/{id}/terminate`: terminates a machine of this installation, even mid-job.
@@ -63,6 +53,10 @@ pub(super) async fn terminate(
     let ports = app.controller.ports();
     let id = MachineId(id);
     let found = ports.compute.find(&id).await?.ok_or_else(unknown)?;
+    if found.state == MachineState::Gone {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "this machine is gone already"));
+    }
+    let before = Work::of(&app, std::slice::from_ref(&found)).await.view(&found);
     ports.compute.terminate(&id).await?;
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
@@ -70,7 +64,7 @@ pub(super) async fn terminate(
         // The sweep notices that the machine is gone.
         tracing::warn!(run, error = %error, "cannot wake run");
     }
-    Ok((StatusCode::ACCEPTED, Json(machine(&found))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(before)).into_response())
 }
 
 /// `GET /v1/registrations`, newest first.

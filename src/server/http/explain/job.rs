@@ -178,13 +178,13 @@ fn reasons(run: Option<&Run>, mode: Mode, record: &JobRecord, served: bool, why:
         why.push("its machine is starting, or waits to be assigned a job".to_owned());
     }
     if let Some(at) = run.status.retry_at {
-        why.push(format!("next attempt at {at}, after {} failures", run.status.failures));
+        why.push(format!("next attempt at {at:.0}, after {} failures", run.status.failures));
     }
 }
 
 fn attempts(run: &Run) -> Vec<AttemptExplained> {
-    let refusal = |refused: &Option<Refused>| refused.map(|refused| format!("{:?}", refused.why));
-    let ended = |ended: Ended| format!("{:?}", ended.why);
+    let refusal = |refused: &Option<Refused>| refused.map(|refused| refused.why.to_string());
+    let ended = |ended: Ended| ended.why.to_string();
     let past = |past: &PastAttempt| AttemptExplained {
         number: past.number,
         decided_at: past.decided_at,

@@ -84,6 +84,17 @@ impl Client {
         Ok(branch.and_then(|branch| branch.commit).map(|commit| commit.id))
     }
 
+    /// Returns the commit of a tag. `None`: the tag does not exist.
+    ///
+    /// # Errors
+    /// The forge does not answer, or the token may not read the repository.
+    pub async fn tagged(&self, repo: &str, tag: &str) -> Result<Option<String>, PortError> {
+        let rest = format!("/tags/{}", percent_encode(tag));
+        let call = in_repository("tag", repo, &rest)?;
+        let tag: Option<Tag> = self.found(&call, b'{').await?;
+        Ok(tag.and_then(|tag| tag.commit).map(|commit| commit.sha))
+    }
+
     /// Whether a user may write to a repository; `false` if the token may not ask.
     ///
     /// # Errors
@@ -242,6 +253,12 @@ struct Branch {
 #[derive(Deserialize)]
 struct BranchTip {
     id: String,
+}
+
+/// The commit is also that of an annotated tag, which is an object of its own.
+#[derive(Deserialize)]
+struct Tag {
+    commit: Option<Parent>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,103 @@
+//! What machines do, from the records of the runs that use them.
+
+use std::collections::{HashMap, HashSet};
+
+use tinqs_ci_reconciler::model::{Machine, MachineState, Phase, Run};
+use tinqs_ci_reconciler::ports::{Filter, PortError};
+
+use super::App;
+use crate::api::{self, Doing, MachineJob, MachineView};
+
+/// The number of runs per page, and the maximum number of pages of one phase.
+const PAGE: usize = 500;
+const PAGES: usize = 20;
+
+/// The jobs that run on machines, and the machines that wait for one, by attempt ID.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    jobs: HashMap<String, MachineJob>,
+    idle: HashSet<String>,
+}
+
+impl Work {
+    /// Reads what these machines do. If the store cannot be read, machines are shown without that.
+    pub(super) async fn of(app: &App, machines: &[Machine]) -> Self {
+        // Only a machine that is up can have a job or wait for one.
+        if !machines.iter().any(|machine| machine.state == MachineState::Up) {
+            return Self::default();
+        }
+        let (starting, running) =
+            tokio::join!(runs_in(app, Phase::Starting), runs_in(app, Phase::Running));
+        match (starting, running) {
+            (Ok(starting), Ok(running)) => Self::new(&starting, &running),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(error = %error, "cannot read what machines do");
+                Self::default()
+            }
+        }
+    }
+
+    fn new(starting: &[Run], running: &[Run]) -> Self {
+        let job = |run: &Run| {
+            let about = &run.spec.about;
+            let repo = if about.repo.is_empty() { &run.spec.job.repo } else { &about.repo };
+            let job = MachineJob {
+                run: run.name.to_string(),
+                repo: repo.clone(),
+                name: about.job.clone(),
+                url: about.url.clone(),
+            };
+            Some((api::machine::runner(run)?, job))
+        };
+        let jobs: HashMap<String, MachineJob> = running.iter().filter_map(job).collect();
+        let active = |run: &Run| {
+            let attempt = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none())?;
+            Some(run.attempt_id(attempt.number).to_string())
+        };
+        Self { jobs, idle: starting.iter().filter_map(active).collect() }
+    }
+
+    /// Returns a machine as the API shows it.
+    pub(super) fn view(&self, machine: &Machine) -> MachineView {
+        let attempt_id = machine.attempt_id.to_string();
+        let job = self.jobs.get(&attempt_id).filter(|_| machine.is_live()).cloned();
+        let doing = match machine.state {
+            MachineState::Booting | MachineState::Up if job.is_some() => Doing::Job,
+            MachineState::Booting => Doing::Booting,
+            MachineState::Up if self.idle.contains(&attempt_id) => Doing::Idle,
+            MachineState::Up => Doing::Up,
+            MachineState::Ending => Doing::Ending,
+            MachineState::Gone => Doing::Gone,
+        };
+        MachineView {
+            id: machine.id.to_string(),
+            attempt_id,
+            run: machine.attempt_id.run.to_string(),
+            class: machine.class.to_string(),
+            kind: machine.kind.clone(),
+            zone: machine.zone.clone(),
+            market: machine.market,
+            state: machine.state,
+            doing,
+            job,
+            launched_at: machine.launched_at,
+            deadline: machine.deadline,
+        }
+    }
+}
+
+/// Returns the runs in a phase. There are about as many in each of these two as there are machines.
+async fn runs_in(app: &App, phase: Phase) -> Result<Vec<Run>, PortError> {
+    let filter = Filter { phase: Some(phase), limit: PAGE, ..Filter::default() };
+    let mut runs = Vec::new();
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES {
+        let page = app.controller.ports().store.page(&filter, after.as_deref()).await?;
+        runs.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(runs)
+}
