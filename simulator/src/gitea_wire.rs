@@ -64,7 +64,7 @@ pub struct ApiToken {
 pub struct WireOptions {
     /// Port on 127.0.0.1; 0: any free port.
     pub port: u16,
-    /// Known tokens.
+    /// Tokens known at first.
     pub tokens: Vec<ApiToken>,
     /// The user behind `/user`.
     pub user: String,
@@ -114,6 +114,7 @@ struct Shared {
 /// Mutable state. Its lock is held briefly, never across an await.
 struct State {
     faults: Faults,
+    tokens: Vec<ApiToken>,
     counters: Counters,
     webhook_delay: Duration,
     hooks: Vec<Hook>,
@@ -171,6 +172,7 @@ impl Wire {
         }
         let state = State {
             faults: Faults::default(),
+            tokens: options.tokens.clone(),
             counters: Counters::default(),
             webhook_delay: options.webhook_delay,
             last_hook: hooks.last().map_or(0, |h| h.id),
@@ -243,6 +245,11 @@ impl Wire {
     /// Changes the faults from now on.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.shared.state().faults);
+    }
+
+    /// Replaces the tokens that the API accepts.
+    pub fn tokens(&self, tokens: Vec<ApiToken>) {
+        self.shared.state().tokens = tokens;
     }
 
     /// Changes the delay of webhooks after their events.

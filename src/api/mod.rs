@@ -6,5 +6,5 @@ mod types;
 
 pub use plan_view::plan_view;
 pub use types::{
-    Change, Class, Health, List, MachineView, Part, Plan, Problem, Ready, Registration,
+    Change, Class, Health, List, MachineView, Part, Plan, Problem, Ready, Registration, Reloaded,
 };

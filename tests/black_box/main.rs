@@ -6,6 +6,7 @@ mod faults;
 mod host;
 mod kills;
 mod push;
+mod reload;
 
 use std::time::Duration;
 

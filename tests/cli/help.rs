@@ -488,6 +488,11 @@ fn version() {
 }
 
 #[test]
+fn reload() {
+    help(&["reload"], &expect![[r#""#]]);
+}
+
+#[test]
 fn unknown_commands_are_not_listed() {
     let said = tinqs(&["--help"]);
     assert!(!said.out.contains("drift"), "{}", said.out);
@@ -511,6 +516,7 @@ fn the_reference_contains_every_command() {
         "retry",
         "terminate",
         "sweep",
+        "reload",
         "eval",
         "schema",
         "completion",

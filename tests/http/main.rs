@@ -4,5 +4,6 @@ mod api;
 mod asking;
 mod health;
 mod loops;
+mod reload;
 mod webhooks;
 mod world;

@@ -91,7 +91,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
 fn right(shared: &Shared, call: &Call) -> Option<Right> {
     let sent = call.header("authorization");
     let sent = sent.strip_prefix("token ").or_else(|| sent.strip_prefix("Bearer "))?;
-    shared.options.tokens.iter().find(|t| t.token == sent).map(|t| t.right)
+    shared.state().tokens.iter().find(|t| t.token == sent).map(|t| t.right)
 }
 
 fn repository(shared: &Shared, call: &Call, scope: &Scope) -> Response {
