@@ -1,19 +1,22 @@
 //! Turns each [`Report`] into a log line and metrics.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Class, Reason};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::push::Pass;
+use crate::settings::Env;
 
 mod families;
 pub mod labels;
@@ -43,20 +46,48 @@ pub struct Telemetry {
     scraping: tokio::sync::Mutex<()>,
 }
 
-/// Starts logging to stderr: short lines if stderr is a terminal, else JSON lines. `filter` is the
-/// value of `TINQS_CI_LOG` or `RUST_LOG` (`info`, `debug`, `tinqs_ci=trace`); if it is missing or
-/// invalid, the level is `info`. Panics are logged too. A second call does nothing.
-pub fn init(filter: Option<&str>, replica: &str) {
-    let filter_text = filter.filter(|text| !text.trim().is_empty());
-    let parsed = filter_text.map(str::parse::<Targets>);
+/// Changes the filter of the running log.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Returns the log filter: `TINQS_CI_LOG`, else `RUST_LOG`, else the `configured` one.
+pub fn filter<'a>(env: &'a Env, configured: Option<&'a str>) -> Option<&'a str> {
+    let variable = |name| env.get(name).map(String::as_str).filter(|text| !text.trim().is_empty());
+    variable("TINQS_CI_LOG").or_else(|| variable("RUST_LOG")).or(configured)
+}
+
+/// Parses a filter. If it is missing or invalid, the level is `info`; the flag: it is invalid.
+fn targets(filter: Option<&str>) -> (Targets, bool) {
+    let filter = filter.filter(|text| !text.trim().is_empty());
+    let parsed = filter.map(str::parse::<Targets>);
     let refused = matches!(parsed, Some(Err(_)));
     let filter = match parsed {
         Some(Ok(filter)) => filter,
         Some(Err(_)) | None => Targets::new().with_default(LevelFilter::INFO),
     };
     // The SDK logs whole requests, which contain identities.
-    let filter = filter.with_target("aws_", LevelFilter::WARN);
-    let form = if std::io::stderr().is_terminal() {
+    (filter.with_target("aws_", LevelFilter::WARN), refused)
+}
+
+/// Replaces the filter of the running log; without one, nothing happens.
+pub fn configure(filter: Option<&str>) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only if the log is gone.
+        let _ = handle.reload(targets(filter).0);
+    }
+}
+
+/// Whether people read the log: it then has short lines instead of JSON.
+pub fn for_people() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Starts logging to stderr: short lines if stderr is a terminal, else JSON lines. `filter` is that
+/// of [`filter`] (`info`, `debug`, `tinqs_ci=trace`); if it is missing or invalid, the level is
+/// `info`. Panics are logged too. A second call does nothing.
+pub fn init(filter: Option<&str>, replica: &str) {
+    let (filter, refused) = targets(filter);
+    let (filter, handle) = reload::Layer::new(filter);
+    let form = if for_people() {
         lines::Form::Human {
             color: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
         }
@@ -67,6 +98,7 @@ pub fn init(filter: Option<&str>, replica: &str) {
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_err() {
         return;
     }
+    let _ = FILTER.set(handle);
     if refused {
         tracing::warn!("invalid log filter, using `info`: expected `info` or `tinqs_ci=debug`");
     }
@@ -121,7 +153,7 @@ impl Telemetry {
     pub fn record_sweep(&self, controller: &'static str, report: &SweepReport, elapsed: Duration) {
         self.metrics.sweep(controller, report, elapsed, self.now());
         for error in &report.errors {
-            tracing::warn!(controller, error = short(error), "read failed, will retry");
+            tracing::warn!(controller, error = short(error), "call failed, will retry");
         }
         let elapsed_ms = milliseconds(elapsed);
         if report.created > 0 {

@@ -68,6 +68,33 @@ A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential its
 warning. Secrets are removed from messages, except those shorter than 8 characters, which cause a
 warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
 
+### Changes while the server runs
+
+**Secrets from files** are read again when the file changes, within two seconds, and at once when
+the forge rejects the token. A file may be written in place or replaced by a rename, also of a
+symbolic link on the way, as Kubernetes does it. If the file is empty, unreadable or not a
+credential, the former secret stays in force, and one warning names the file and the cause. Of a new
+webhook secret and the former one only the new one counts: until both sides have it, webhooks are
+refused with 401, and the poll finds their jobs. Secrets from the environment need a restart.
+
+**The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
+Classes, secrets, `forge.poll_every`, `forge.sweep_every`, `forge.machine_url` and `server.log` take
+effect at once; running machines keep what they were launched with. Everything else
+(`installation`, `store`, `queue`, `compute`, `forge.url`, `forge.scope`, `forge.demand`,
+`server.listen`, and whether `forge.token` and `forge.webhook_secret` are set at all) needs a
+restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
+wait for the restart too. If the file is missing or has a mistake, the whole former configuration
+stays in force. The environment of a running process does not change. With several replicas, each
+needs the signal; a call reaches one of them. A Lambda function reads its configuration at its
+start only.
+
+### The log
+
+The server logs to standard error: JSON lines, one object per event, from the first line to the last
+one; short lines only on a terminal. `TINQS_CI_LOG` selects what is logged: a level (`error`,
+`warn`, `info`, `debug`, `trace`) or a list such as `info,tinqs_ci=debug`. It precedes `RUST_LOG`
+and `server.log`; the default is `info`.
+
 ";
 
 const CONFIGURATION_END: &str = "\

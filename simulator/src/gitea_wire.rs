@@ -64,7 +64,7 @@ pub struct ApiToken {
 pub struct WireOptions {
     /// Port on 127.0.0.1; 0: any free port.
     pub port: u16,
-    /// Known tokens.
+    /// Tokens known at first.
     pub tokens: Vec<ApiToken>,
     /// The user behind `/user`.
     pub user: String,
@@ -115,6 +115,7 @@ struct Shared {
 struct State {
     tokens: Vec<ApiToken>,
     faults: Faults,
+    tokens: Vec<ApiToken>,
     counters: Counters,
     webhook_delay: Duration,
     hooks: Vec<Hook>,
@@ -175,6 +176,7 @@ impl Wire {
         let state = State {
             tokens: options.tokens.clone(),
             faults: Faults::default(),
+            tokens: options.tokens.clone(),
             counters: Counters::default(),
             webhook_delay: options.webhook_delay,
             last_hook: hooks.last().map_or(0, |h| h.id),

@@ -8,5 +8,5 @@ mod types;
 pub use plan_view::plan_view;
 pub use types::{
     Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Plan, Problem, Ready,
-    Registration,
+    Registration, Reloaded,
 };

@@ -201,3 +201,14 @@ pub enum Health {
     /// The last call failed.
     Failing,
 }
+
+/// The answer of a reload: what changed, and what takes effect at the next start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// What is in force now: keys such as `forge.token`, and `class linux: changed limit`.
+    pub changed: Vec<String>,
+    /// Changed keys that need a restart, such as `server.listen`.
+    pub restart: Vec<String>,
+    /// Values that are allowed but probably unintended.
+    pub warnings: Vec<String>,
+}

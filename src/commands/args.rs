@@ -20,10 +20,14 @@ const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration 
                      3 not found, 4 cannot reach the server.";
 const CODES_PLAN: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot \
                           reach the server; with --exit-code: 0 settled, 2 changes are planned.";
+const CODES_RELOAD: &str = "Exit codes: 0 success, 1 failure, 2 usage error or broken \
+                            configuration: the former one stays in force, 4 cannot reach the \
+                            server.";
 const CODES_LOCAL: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration error.";
 const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seconds; `tinqs-ci \
                      init` sets it up for your Gitea.\n\nEnvironment: TINQS_CI_CONFIG \
                      (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file), \
+                     TINQS_CI_LOG (log filter of the server: info, debug, info,tinqs_ci=debug), \
                      TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), \
                      NO_COLOR.\n\n\
                      Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
@@ -172,6 +176,15 @@ pub(super) enum Verb {
     /// Check all jobs, machines and registrations now
     #[command(after_help = CODES)]
     Sweep {
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
+        output: TextOrJson,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Let the server read its configuration again, as SIGHUP does
+    #[command(after_help = CODES_RELOAD)]
+    Reload {
         /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,

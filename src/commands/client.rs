@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::{Class, List, MachineView, Plan, Problem, Registration};
+use crate::api::{Class, List, MachineView, Plan, Problem, Registration, Reloaded};
 use tinqs_ci_reconciler::text::cut;
 
 /// The default address of the server.
@@ -352,6 +352,16 @@ impl Client {
     /// See [`Error`].
     pub async fn sweep(&self) -> Result<SweepReport, Error> {
         let response = self.send(self.request(Method::POST, &["sweep"]), "call", "sweep").await?;
+        self.read(response).await
+    }
+
+    /// Lets the server read its configuration again.
+    ///
+    /// # Errors
+    /// See [`Error`]; `Refused` with 422 and a line for each mistake if the configuration is
+    /// broken.
+    pub async fn reload(&self) -> Result<Reloaded, Error> {
+        let response = self.send(self.request(Method::POST, &["reload"]), "call", "reload").await?;
         self.read(response).await
     }
 }

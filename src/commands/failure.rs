@@ -47,6 +47,14 @@ impl Failure {
         self
     }
 
+    /// Writes the failure to the log. What is left is its exit code.
+    pub(super) fn logged(self) -> Self {
+        for error in &self.lines {
+            tracing::error!(error, hint = self.hint, "ended with a failure");
+        }
+        Self::silent(self.code)
+    }
+
     /// Prints the failure to standard error and returns its exit code.
     pub fn end(self) -> ExitCode {
         let Self { code, lines, hint } = self;

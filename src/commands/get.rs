@@ -13,13 +13,8 @@ use super::remote::{client, run_name};
 use super::screen::screen;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
-<<<<<<< HEAD
-use crate::commands::print::{self, Detail, Listed, Table};
-use crate::settings::{Env, nearest};
-=======
 use crate::commands::print::{self, Detail, Listed, Screen, Table};
-use crate::settings::Env;
->>>>>>> h-tables
+use crate::settings::{Env, nearest};
 
 /// The interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -78,13 +73,10 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         (_, name) => name,
     };
     let name = name.as_deref();
-<<<<<<< HEAD
     if let Some(class) = &args.class {
         known_class(&client, kind, class).await?;
     }
-=======
     let view = View { args: &args, name, screen: shown_on(args.output, screen(env)) };
->>>>>>> h-tables
     match kind {
         Kind::Runs => show(&Runs { client, args: &args, name }, view).await,
         Kind::Machines => show(&Machines { client, class: args.class.as_deref() }, view).await,
@@ -93,7 +85,6 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
     }
 }
 
-<<<<<<< HEAD
 /// Rejects a class that neither the server nor any run or machine knows.
 async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Failure> {
     let classes = client.classes().await?.items;
@@ -120,7 +111,6 @@ async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Fai
     };
     let shown = tinqs_ci_reconciler::text::cut(class, 60);
     Err(Failure::not_found(format!("class `{shown}` not found")).hint(hint))
-=======
 /// How a list is shown.
 #[derive(Clone, Copy)]
 struct View<'a> {
@@ -133,7 +123,6 @@ struct View<'a> {
 /// Wide tables show whole names on any screen.
 fn shown_on(output: Output, screen: Screen) -> Screen {
     if output == Output::Wide { Screen { width: None, ..screen } } else { screen }
->>>>>>> h-tables
 }
 
 /// A source of a list.

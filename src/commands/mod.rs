@@ -163,6 +163,7 @@ async fn dispatch(
             change::terminate(&machine, &dry, &server, env).await
         }
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
+        Verb::Reload { output, server } => remote::reload(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),
         Verb::Schema { kind } => local::schema(kind),
         Verb::Completion { shell } => {

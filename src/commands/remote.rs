@@ -7,10 +7,11 @@ use tinqs_ci_reconciler::model::{RunName, Secret};
 use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
-use crate::api::Plan;
+use crate::api::{Plan, Reloaded};
 use crate::commands::client::{self, Client};
 use crate::commands::print::{self, Detail};
-use crate::settings::Env;
+use crate::settings::{Env, Mistakes};
+use tinqs_ci_reconciler::text::cut;
 
 pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
     let variable = |name: &str| env.get(name).filter(|text| !text.is_empty());
@@ -102,7 +103,7 @@ pub(super) async fn sweep(output: TextOrJson, server: &Server, env: &Env) -> Res
     if report.errors.is_empty() {
         return Ok(());
     }
-    let message = format!("{} reads failed; the sweep used the others", report.errors.len());
+    let message = format!("{} calls failed; the sweep used the others", report.errors.len());
     Err(Failure::failed(message).hint("run `tinqs-ci doctor` on the server's host"))
 }
 
@@ -131,6 +132,41 @@ fn sweep_text(report: &SweepReport) -> String {
     );
     for error in errors {
         let _ = writeln!(text, "! {}", tinqs_ci_reconciler::text::cut(error, 300));
+    }
+    text
+}
+
+pub(super) async fn reload(output: TextOrJson, server: &Server, env: &Env) -> Result<(), Failure> {
+    let reloaded = match client(server, env)?.reload().await {
+        Ok(reloaded) => reloaded,
+        Err(client::Error::Refused { status, detail }) if status.as_u16() == 422 => {
+            let lines = detail.lines().map(str::to_owned).collect();
+            let hint = "fix it on the server's host; the former configuration stays in force";
+            return Err(Mistakes { lines, hint: hint.to_owned() }.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    out(&match output {
+        TextOrJson::Text => reloaded_text(&reloaded),
+        TextOrJson::Json => local::json(&reloaded)?,
+    })
+}
+
+fn reloaded_text(reloaded: &Reloaded) -> String {
+    use std::fmt::Write as _;
+    let Reloaded { changed, restart, warnings } = reloaded;
+    let mut text = String::new();
+    for change in changed {
+        let _ = writeln!(text, "{}", cut(change, 300));
+    }
+    for key in restart {
+        let _ = writeln!(text, "{}: restart to apply", cut(key, 100));
+    }
+    for warning in warnings {
+        let _ = writeln!(text, "! {}", cut(warning, 300));
+    }
+    if changed.is_empty() && restart.is_empty() {
+        text.push_str("nothing has changed\n");
     }
     text
 }

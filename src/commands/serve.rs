@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use tinqs_ci_reconciler::text::chain;
 
 use super::args::ConfigFile;
-use super::failure::{Failure, warn};
+use super::failure::Failure;
 use crate::backends::BackendError;
 use crate::server::{self, Role};
-use crate::settings::{self, Env, Settings};
+use crate::settings::{self, Env, Loaded, Source};
 use crate::telemetry;
 
 /// Runs the server until a signal. `process:` machines inherit selected `variables`.
@@ -18,9 +18,11 @@ pub(super) async fn serve(
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let settings = loaded(&file, env)?;
-    start_log(env);
-    server::run(settings, role, variables).await.map_err(|error| failure(&error))
+    let loaded = logged(loaded(&file, env))?;
+    // A file that was read must be there at each reload, also one that nothing names.
+    let source = Source { named: loaded.file.clone(), env: env.clone() };
+    let served = server::run(loaded, source, role, variables).await;
+    logged(served.map_err(|error| failure(&error)))
 }
 
 fn failure(error: &server::Error) -> Failure {
@@ -33,6 +35,12 @@ fn failure(error: &server::Error) -> Failure {
     }
 }
 
+/// Turns a failure into a log line, unless a person reads it or the log leaves errors out.
+fn logged<T>(result: Result<T, Failure>) -> Result<T, Failure> {
+    let plain = telemetry::for_people() || !tracing::enabled!(tracing::Level::ERROR);
+    result.map_err(|failure| if plain { failure } else { failure.logged() })
+}
+
 /// Answers invocations of the AWS Lambda runtime until it ends this process.
 #[cfg(feature = "aws")]
 pub(super) async fn lambda(
@@ -40,15 +48,15 @@ pub(super) async fn lambda(
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let settings = loaded(&file, env)?;
+    let Loaded { settings, .. } = logged(loaded(&file, env))?;
     if !env.contains_key("AWS_LAMBDA_RUNTIME_API") {
         return Err(Failure::usage(
             "`lambda` must be started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
         )
         .hint("on your own host, use `tinqs-ci serve`"));
     }
-    start_log(env);
-    Box::pin(server::lambda::run(settings, variables)).await.map_err(|error| failure(&error))
+    let served = Box::pin(server::lambda::run(settings, variables)).await;
+    logged(served.map_err(|error| failure(&error)))
 }
 
 #[cfg(not(feature = "aws"))]
@@ -63,17 +71,14 @@ pub(super) async fn lambda(
         .hint("build with the feature `aws`: `cargo build --release --features aws`"))
 }
 
-/// Loads the settings and prints their warnings.
-fn loaded(file: &ConfigFile, env: &Env) -> Result<Settings, Failure> {
-    let loaded = settings::load(file.config.as_deref(), env)?;
+/// Starts the log, loads the settings and logs their warnings.
+fn loaded(file: &ConfigFile, env: &Env) -> Result<Loaded, Failure> {
+    let loaded = settings::load(file.config.as_deref(), env);
+    let configured = loaded.as_ref().ok().and_then(|loaded| loaded.settings.server.log.as_deref());
+    telemetry::init(telemetry::filter(env, configured), &server::replica());
+    let loaded = loaded?;
     for warning in &loaded.warnings {
-        warn(warning);
+        tracing::warn!(warning, "questionable configuration");
     }
-    Ok(loaded.settings)
-}
-
-/// Starts logging.
-fn start_log(env: &Env) {
-    let filter = env.get("TINQS_CI_LOG").or_else(|| env.get("RUST_LOG"));
-    telemetry::init(filter.map(String::as_str), &server::replica());
+    Ok(loaded)
 }

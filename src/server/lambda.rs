@@ -77,8 +77,8 @@ impl Function {
         // An AWS address is never loopback, so the API requires its token.
         let app = App::new(&parts, poll_signal.clone(), Role::All, false);
         Self {
-            intervals: Intervals::of(&parts.settings),
-            own_queue: parts.settings.queue == QueueUrl::Memory,
+            intervals: Intervals::of(&parts.live.settings()),
+            own_queue: parts.live.settings().queue == QueueUrl::Memory,
             routes: http::router(app),
             parts,
             poll_signal,

@@ -4,13 +4,18 @@ mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]
 pub mod lambda;
+mod live;
 mod pass;
 mod probe;
+mod reload;
+mod secret_watch;
 mod serve;
 mod state;
 mod ticks;
 mod workers;
 
+pub use live::{Live, controller_settings};
 pub use probe::StoreProbe;
+pub use reload::Reloader;
 pub use serve::{run, serve};
-pub use state::{Error, Intervals, Parts, PollSignal, Role, controller_settings, replica};
+pub use state::{Error, Intervals, Parts, PollSignal, Role, replica};

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::http::{self, App};
-use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
-use super::{ticks, workers};
-use crate::settings::Settings;
+use super::live::Live;
+use super::state::{Error, Intervals, Parts, PollSignal, Role, replica, stopped};
+use super::{reload, ticks, workers};
+use crate::settings::{Loaded, Settings, Source};
 
 /// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
 /// wake-ups, gives requests and reconciles in progress `intervals.grace` to end, and drops the
@@ -32,10 +33,15 @@ pub async fn serve(
     let poll_signal = Arc::new(PollSignal::default());
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let app = App::new(&parts, poll_signal.clone(), role, loopback);
+    // Intervals follow the settings only where those can change.
+    let intervals_now = Arc::new(watch::Sender::new(intervals));
     let mut loops = JoinSet::new();
+    if parts.reloader.is_some() {
+        loops.spawn(follow(parts.live.clone(), intervals_now.clone(), stopping.clone()));
+    }
     loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
     if role.reconciles() {
-        let Parts { controller, telemetry, pushes, ends, settings: _, probe: _ } = &parts;
+        let Parts { controller, telemetry, pushes, ends, .. } = &parts;
         if let Some(pushes) = pushes.clone() {
             loops.spawn(ticks::pushes(pushes, telemetry.clone(), intervals.poll, stopping.clone()));
         }
@@ -50,9 +56,10 @@ pub async fn serve(
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(workers::run(c, t, intervals, stopping.clone(), None));
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(ticks::poll(c, t, poll_signal, intervals, stopping.clone()));
+        let every = intervals_now.subscribe();
+        loops.spawn(ticks::poll(c, t, poll_signal, every, stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(ticks::sweep(c, t, intervals.sweep, stopping.clone()));
+        loops.spawn(ticks::sweep(c, t, intervals_now.subscribe(), stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(ticks::due(c, t, intervals.due, stopping.clone()));
     }
@@ -71,16 +78,37 @@ pub async fn serve(
     ended
 }
 
-/// Builds the parts that the settings name, listens, and serves until SIGTERM or SIGINT.
-/// `environment` is that of this process; `process:` machines inherit selected variables.
+/// Passes on the intervals of replaced settings.
+async fn follow(
+    live: Arc<Live>,
+    intervals: Arc<watch::Sender<Intervals>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut settings = live.subscribe();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            // `live` keeps the sender.
+            _ = settings.changed() => {}
+        }
+        let now = Intervals::of(&settings.borrow_and_update());
+        intervals.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+}
+
+/// Builds the parts that the settings name, listens, and serves until SIGTERM or SIGINT; SIGHUP
+/// reads the configuration again from `source`. `environment` is that of this process; `process:`
+/// machines inherit selected variables.
 ///
 /// # Errors
 /// A part cannot be built, or the address cannot be listened on.
 pub async fn run(
-    settings: Settings,
+    loaded: Loaded,
+    source: Source,
     role: Role,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
+    let Loaded { settings, secret_files, .. } = loaded;
     let replica = replica();
     let intervals = Intervals::of(&settings);
     let address = settings.server.listen;
@@ -89,6 +117,8 @@ pub async fn run(
     let address = listener.local_addr().unwrap_or(address);
     let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    // Without a handler it would end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let shutdown = async move {
         tokio::select! {
             _ = terminated.recv() => {}
@@ -101,14 +131,19 @@ pub async fn run(
         // Building parts may wait for the forge; a signal interrupts that.
         () = &mut shutdown => return Ok(()),
     };
+    let parts = parts.reloadable(source, secret_files, &replica);
     announce(&parts, address, role);
+    let mut reloads = JoinSet::new();
+    if let Some(reloader) = parts.reloader.clone() {
+        reloads.spawn(reload::run(reloader, hangup));
+    }
     let served = serve(parts, listener, intervals, role, shutdown).await;
     tracing::info!("stopped");
     served
 }
 
 fn announce(parts: &Parts, address: SocketAddr, role: Role) {
-    let settings = &parts.settings;
+    let settings: &Settings = &parts.live.settings();
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
     let mode = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
     let demand = mode.map_or("undecided", |mode| mode.word());

@@ -11,16 +11,18 @@ use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::ports::{MachineEnds, Ports};
 use tokio::sync::{Notify, watch};
 
+use super::live::{Live, controller_settings};
 use super::probe::StoreProbe;
+use super::reload::Reloader;
 use crate::backends::{BackendError, Backends, backends};
 use crate::push::Pushes;
-use crate::settings::Settings;
+use crate::settings::{SecretFile, Settings, Source};
 use crate::telemetry::{self, Telemetry};
 
 /// The parts of a server.
 pub struct Parts {
-    /// The settings.
-    pub settings: Arc<Settings>,
+    /// The settings in force.
+    pub live: Arc<Live>,
     /// The controller, over observed ports.
     pub controller: Arc<Controller>,
     /// Logs, metrics, and the last contact with each service.
@@ -31,6 +33,8 @@ pub struct Parts {
     pub pushes: Option<Arc<Pushes>>,
     /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
+    /// Reads the configuration again; `None` if it cannot change while this process runs.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 impl Parts {
@@ -50,38 +54,33 @@ impl Parts {
         Ok(Self { pushes: Some(pushes), ends, ..parts })
     }
 
+    /// Lets the configuration be read again from `source`. `files` are the files of credentials
+    /// that were read.
+    pub fn reloadable(mut self, source: Source, files: Vec<SecretFile>, replica: &str) -> Self {
+        let Self { live, controller, telemetry, pushes, .. } = &self;
+        let (live, controller) = (live.clone(), controller.clone());
+        let (telemetry, pushes) = (telemetry.clone(), pushes.clone());
+        self.reloader =
+            Some(Reloader::new(source, files, live, controller, telemetry, pushes, replica));
+        self
+    }
+
     /// Builds a server's parts over these ports, which it observes. `replica` names this process in
     /// the sweep lease and in the log.
     pub fn over(settings: Settings, ports: Ports, replica: &str) -> Self {
         let telemetry = Telemetry::new(&settings.classes, ports.clock.clone());
         let ports = telemetry::observe(ports, &telemetry);
-        let probe = Arc::new(StoreProbe::new(ports.clone(), replica));
+        let probe = Arc::new(StoreProbe::new(ports.clone(), telemetry.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));
         Self {
-            settings: Arc::new(settings),
+            live: Arc::new(Live::new(settings)),
             controller: Arc::new(controller),
             telemetry,
             probe,
             pushes: None,
             ends: None,
+            reloader: None,
         }
-    }
-}
-
-/// Returns the settings of the controller.
-pub fn controller_settings(
-    settings: &Settings,
-    replica: &str,
-) -> tinqs_ci_reconciler::controller::Settings {
-    let forge = &settings.forge;
-    tinqs_ci_reconciler::controller::Settings {
-        installation: settings.installation.clone(),
-        instance_url: forge.machine_url.clone().unwrap_or_else(|| forge.url.clone()),
-        git_token: forge.git_token.clone(),
-        classes: settings.classes.clone(),
-        poll_every: forge.poll_every,
-        sweep_every: forge.sweep_every,
-        replica: replica.to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The timed loops: poll, sweep, push evaluation, due runs, ended machines.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,44 +24,56 @@ const HINTED_SHARE: u32 = 10;
 /// The interval of checking the inbox while the job list shows the demand: store reads cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
 
-/// Polls at the start, every `intervals.poll`, and soon after a nudge.
+/// Waits until the intervals change.
+async fn changed(intervals: &mut watch::Receiver<Intervals>) {
+    if intervals.changed().await.is_err() {
+        // They cannot change any more.
+        pending::<()>().await;
+    }
+}
+
+/// Polls at the start, every `intervals.poll`, soon after a nudge, and when the intervals change.
 pub(super) async fn poll(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
     poll_signal: Arc<PollSignal>,
-    intervals: Intervals,
+    mut intervals: watch::Receiver<Intervals>,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
         let began = tokio::time::Instant::now();
+        let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
         pass("demand", &telemetry, controller.poll()).await;
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
-        let gap = intervals.hint_gap.max(began.elapsed() * HINTED_SHARE);
+        let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {
             poll_signal.nudged().await;
             sleep_until(began + gap).await;
         };
         tokio::select! {
             () = stopped(&mut stopping) => return,
-            () = sleep_until(began + intervals.poll) => {}
+            () = sleep_until(began + poll) => {}
             () = forward => {}
+            () = changed(&mut intervals) => {}
         }
     }
 }
 
-/// Sweeps at the start and every `every`.
+/// Sweeps at the start, every `intervals.sweep`, and when the intervals change.
 pub(super) async fn sweep(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
-    every: Duration,
+    mut intervals: watch::Receiver<Intervals>,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
         let began = tokio::time::Instant::now();
+        let every = intervals.borrow_and_update().sweep;
         pass("sweep", &telemetry, controller.sweep()).await;
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = sleep_until(began + every) => {}
+            () = changed(&mut intervals) => {}
         }
     }
 }

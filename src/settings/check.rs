@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tinqs_ci_reconciler::model::{Class, ClassName, HOST, MachineSpec, Market, Times, label_name};
 
 use super::ec2;
+use super::log_filter::log_filter;
 use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
@@ -207,7 +208,8 @@ fn server(r: &Reader<'_>) -> Server {
         );
     }
     let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
-    Server { listen: listen.unwrap_or(fallback), api_token }
+    let log = r.parsed("log", log_filter);
+    Server { listen: listen.unwrap_or(fallback), api_token, log }
 }
 
 fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {

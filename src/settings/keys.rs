@@ -211,6 +211,14 @@ pub(super) const SERVER: &[Key] = &[
         Form::Secret,
         "The token that `/v1` requires as `Authorization: Bearer …`. Required when listening on an address other than loopback.",
     ),
+    key(
+        "log",
+        Form::Text {
+            pattern: "^\\P{Cc}*\\S\\P{Cc}*$",
+            expected: "a level such as \"info\" or \"debug\", or a list such as \"info,tinqs_ci=debug\"",
+        },
+        "Which log lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for single modules. The variable `TINQS_CI_LOG` overrides it. The default is `info`.",
+    ),
 ];
 
 /// `[[class]]`.
@@ -273,5 +281,9 @@ pub(super) const MACHINES: &[Key] = &[
 /// The table of a credential.
 pub(super) const SECRET: &[Key] = &[
     key("env", ANY_TEXT, "The environment variable that holds the credential."),
-    key("file", ANY_TEXT, "The file that holds the credential; trailing newlines are removed."),
+    key(
+        "file",
+        ANY_TEXT,
+        "The file that holds the credential; trailing newlines are removed. `serve` reads it again when it changes.",
+    ),
 ];

@@ -14,6 +14,7 @@ use super::keys::TOP;
 use super::mistake::{Mistakes, hint};
 use super::reader::{Findings, Reader};
 use super::show::{self, Setting};
+use super::secret_file::SecretFile;
 use super::tree::{self, Env, Table};
 use super::types::Settings;
 
@@ -32,6 +33,27 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Values that are allowed but probably unintended, one per line.
     pub warnings: Vec<String>,
+    /// The files of credentials that the settings hold.
+    pub secret_files: Vec<SecretFile>,
+}
+
+/// Where the configuration is read from, and read again.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file that the command line names.
+    pub named: Option<PathBuf>,
+    /// The environment of this process, which cannot change.
+    pub env: Env,
+}
+
+impl Source {
+    /// Reads the configuration, as [`load`].
+    ///
+    /// # Errors
+    /// Lists every mistake, or says why the file cannot be read.
+    pub fn load(&self) -> Result<Loaded, Mistakes> {
+        load(self.named.as_deref(), &self.env)
+    }
 }
 
 /// Reads the configuration from the `named` file, else the file in `TINQS_CI_CONFIG`, else
@@ -107,7 +129,12 @@ fn merged(text: &str, file: Option<&Path>, env: &Env) -> Result<Table, Mistakes>
 /// Lists every mistake.
 pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     let tree = merged(text, file, env)?;
-    let found = Findings { env, mistakes: RefCell::default(), warnings: RefCell::default() };
+    let found = Findings {
+        env,
+        mistakes: RefCell::default(),
+        warnings: RefCell::default(),
+        secret_files: RefCell::default(),
+    };
     let settings =
         check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);
     let mut mistakes = found.mistakes.into_inner();
@@ -118,7 +145,8 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
         return Err(Mistakes { lines, hint: hint(file) });
     }
     let warnings = found.warnings.into_inner().iter().map(|warning| warning.line(file)).collect();
-    Ok(Loaded { settings, file: file.map(Path::to_path_buf), warnings })
+    let secret_files = found.secret_files.into_inner();
+    Ok(Loaded { settings, file: file.map(Path::to_path_buf), warnings, secret_files })
 }
 
 fn has_url(tree: &Table) -> bool {
@@ -154,7 +182,7 @@ fn seed(tree: &mut Table, has_file: bool, env: &Env) {
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, file, warnings } = self;
+        let Self { settings, file, warnings, secret_files: _ } = self;
         let classes = settings.classes.len();
         let s = if classes == 1 { "" } else { "es" };
         match file {

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt::Display;
-use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use jiff::SignedDuration;
@@ -11,6 +10,7 @@ use tinqs_ci_reconciler::model::Secret;
 
 use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SECRET, SERVER, TOP};
 use super::mistake::Mistake;
+use super::secret_file::{SecretFile, checked, read_text};
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -19,6 +19,8 @@ pub(super) struct Findings<'a> {
     pub(super) env: &'a Env,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) warnings: RefCell<Vec<Mistake>>,
+    /// The files of credentials that were read.
+    pub(super) secret_files: RefCell<Vec<SecretFile>>,
 }
 
 /// A table and its known keys.
@@ -333,7 +335,12 @@ impl<'a> Reader<'a> {
                 let (variable, file) = (inner.text("env"), inner.text("file"));
                 match (variable, file) {
                     (Some(variable), None) => from_env(&variable, self.out.env),
-                    (None, Some(file)) => from_file(&file),
+                    (None, Some(file)) => {
+                        let read = read_text(Path::new(&*file));
+                        let (key, path) = (format!("{}{name}", self.prefix), PathBuf::from(&*file));
+                        self.out.secret_files.borrow_mut().push(SecretFile { key, path });
+                        read
+                    }
                     // Unknown keys and wrong types are already reported.
                     (None, None) if !table.is_empty() => return None,
                     (None, None) | (Some(_), Some(_)) => {
@@ -370,44 +377,6 @@ fn from_env(variable: &str, env: &Env) -> Result<String, String> {
         Some(_) => Err(format!("the environment variable `{}` is empty", cut(variable, 60))),
         None => Err(format!("the environment variable `{}` is not set", cut(variable, 60))),
     }
-}
-
-/// Limits a credential file, in case the path names something else.
-const SECRET_BYTES: u64 = 65_536;
-
-fn from_file(path: &str) -> Result<String, String> {
-    let shown = cut(path, 200);
-    let fail = |why: &dyn Display| format!("cannot read the file `{shown}`: {why}");
-    let size = std::fs::metadata(path).map_err(|e| fail(&e))?;
-    if size.is_dir() {
-        return Err(fail(&"it is a directory"));
-    }
-    if size.len() > SECRET_BYTES {
-        return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
-    }
-    // A device or a pipe reports no size.
-    let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
-    let mut text = String::new();
-    file.take(SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| fail(&e))?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > SECRET_BYTES) {
-        return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
-    }
-    let trimmed = text.trim_end_matches(['\n', '\r']);
-    if trimmed.is_empty() {
-        return Err(format!("the file `{shown}` is empty"));
-    }
-    Ok(trimmed.to_owned())
-}
-
-/// Rejects credentials that cannot be sent in a header.
-fn checked(text: String) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("is empty: remove the key, or set the credential".to_owned());
-    }
-    if text.chars().any(char::is_control) {
-        return Err("the credential contains a line break or another control character".to_owned());
-    }
-    Ok(text)
 }
 
 /// The message for an unknown key: suggests the nearest known one, or the table it belongs to.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -13,6 +14,8 @@ use tinqs_ci_reconciler::model::{Attempt, Class, ClassName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
+
+mod classes;
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
@@ -27,8 +30,9 @@ const CALL_BUCKETS: [f64; 12] =
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
-    /// Configured classes, then `no_class`.
-    classes: Vec<String>,
+    /// Configured classes, then `no_class`. A reload replaces them.
+    classes: RwLock<Vec<String>>,
+    limits: GaugeVec,
     snapshot_timestamp: GaugeVec,
     snapshot_errors: IntCounterVec,
     pub(super) desired: GaugeVec,
@@ -85,23 +89,16 @@ fn histograms(registry: &Registry, family: Family, buckets: &[f64]) -> Histogram
 }
 
 impl Metrics {
-    /// Creates all families, with 0 for every possible series.
+    /// Creates all families, with 0 for every possible series of these classes.
     pub fn new(classes: &[Class]) -> Self {
         let registry = Registry::new();
         let r = &registry;
         let gauge = |family: Family| register(r, Gauge::with_opts(opts(family)).expect(CONSTANT));
         let duration = HistogramOpts::new(f::WEBHOOK_DURATION.name, f::WEBHOOK_DURATION.help);
         let duration = Histogram::with_opts(duration.buckets(CALL_BUCKETS.to_vec()));
-        let mut names: Vec<String> = classes.iter().map(|class| class.name.0.clone()).collect();
-        names.push(labels::NO_CLASS.to_owned());
         let build = gauges(r, f::BUILD_INFO);
         let revision = option_env!("TINQS_CI_REVISION").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, "server"]).set(1.0);
-        let limits = gauges(r, f::CLASS_LIMIT);
-        for class in classes {
-            let limit = class.limit.map_or(0.0, f64::from);
-            limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
-        }
         let metrics = Self {
             snapshot_timestamp: gauges(r, f::SNAPSHOT_TIMESTAMP),
             snapshot_errors: counters(r, f::SNAPSHOT_ERRORS),
@@ -134,10 +131,12 @@ impl Metrics {
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
             launches: counters(r, f::LAUNCH_ATTEMPTS),
             breaker_opened: gauges(r, f::BREAKER_OPENED),
-            classes: names,
+            limits: gauges(r, f::CLASS_LIMIT),
+            classes: RwLock::default(),
             registry,
         };
         metrics.zero();
+        metrics.configure(classes);
         metrics
     }
 
@@ -181,20 +180,9 @@ impl Metrics {
             }
         }
         self.retries.with_label_values(&["wake"]);
-        for class in &self.classes {
-            let class = class.as_str();
-            self.job_wait.with_label_values(&[class]);
-            self.breaker_opened.with_label_values(&[class]);
-            for outcome in labels::OUTCOMES {
-                self.outcomes.with_label_values(&[class, outcome]);
-            }
-            for market in labels::MARKETS {
-                for result in labels::LAUNCH_RESULTS {
-                    self.launches.with_label_values(&[class, market, result]);
-                }
-            }
+        for queue in labels::WORK_QUEUES {
+            self.depth.with_label_values(&[queue]);
         }
-        self.zero_snapshot();
     }
 
     /// Sets the snapshot's gauges to 0.
@@ -202,28 +190,15 @@ impl Metrics {
         for queue in labels::WORK_QUEUES {
             self.depth.with_label_values(&[queue]).set(0.0);
         }
-        for class in &self.classes {
-            let class = class.as_str();
-            self.desired.with_label_values(&[class]).set(0.0);
-            self.oldest_waiting.with_label_values(&[class]).set(0.0);
-            for state in labels::MACHINE_STATES {
-                for market in labels::MARKETS {
-                    self.machines.with_label_values(&[class, state, market]).set(0.0);
-                }
-            }
-            for status in labels::REGISTRATION_STATES {
-                self.registrations.with_label_values(&[class, status]).set(0.0);
-            }
-            for stage in labels::STAGES {
-                self.runs.with_label_values(&[class, stage]).set(0.0);
-            }
+        for class in self.classes.read().iter() {
+            self.zero_gauges(class);
         }
     }
 
     /// Returns the label of a class: its configured name, else `no_class`.
-    pub(super) fn class<'a>(&'a self, name: Option<&str>) -> &'a str {
-        let configured = name.and_then(|name| self.classes.iter().find(|class| *class == name));
-        configured.map_or(labels::NO_CLASS, String::as_str)
+    pub(super) fn class<'a>(&self, name: Option<&'a str>) -> &'a str {
+        let classes = self.classes.read();
+        name.filter(|name| classes.iter().any(|class| class == name)).unwrap_or(labels::NO_CLASS)
     }
 
     /// Counts a finished reconcile.

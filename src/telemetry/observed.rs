@@ -21,7 +21,10 @@ use crate::api::Health;
 
 /// The last contact with each service, from ordinary calls.
 #[derive(Default)]
-pub struct Contacts(Mutex<[Contact; 4]>);
+pub struct Contacts {
+    services: Mutex<[Contact; 4]>,
+    failed_write: Mutex<Option<Instant>>,
+}
 
 /// The services, in the order of `/readyz`.
 pub const SERVICES: [&str; 4] = ["store", "queue", "compute", "forge"];
@@ -58,12 +61,17 @@ impl Contacts {
     /// Returns the last contact with a service of [`SERVICES`].
     pub fn of(&self, service: &str) -> Contact {
         let index = SERVICES.iter().position(|name| *name == service);
-        index.map(|index| self.0.lock()[index]).unwrap_or_default()
+        index.map(|index| self.services.lock()[index]).unwrap_or_default()
+    }
+
+    /// Returns when a write of a record, a seat or a lease last failed in the store itself.
+    pub fn failed_write(&self) -> Option<Instant> {
+        *self.failed_write.lock()
     }
 
     fn note(&self, service: &str, error: Option<ErrorKind>, now: Timestamp) {
         let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
-        let contact = &mut self.0.lock()[index];
+        let contact = &mut self.services.lock()[index];
         match error {
             // A refusal shows that the service is reachable and works.
             None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
@@ -136,6 +144,19 @@ impl<T: ?Sized> Observed<T> {
         answer
     }
 
+    /// A call of the store that writes.
+    async fn write<R>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<R, PortError>>,
+    ) -> Result<R, PortError> {
+        let answer = self.call("store", operation, call).await;
+        if let Err(PortError { kind: ErrorKind::Unavailable | ErrorKind::Denied, .. }) = &answer {
+            *self.telemetry.contacts.failed_write.lock() = Some(Instant::now());
+        }
+        answer
+    }
+
     fn listed<R>(&self, source: &'static str, answer: &Result<R, PortError>) -> Timestamp {
         let now = self.telemetry.now();
         self.telemetry.metrics.listed(source, answer.is_ok().then_some(now));
@@ -149,10 +170,10 @@ impl RunStore for Observed<dyn RunStore> {
         self.call("store", "get", self.inner.get(name)).await
     }
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        self.call("store", "put", self.inner.put(run, expect)).await
+        self.write("put", self.inner.put(run, expect)).await
     }
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
-        self.call("store", "remove", self.inner.remove(name, uid, version)).await
+        self.write("remove", self.inner.remove(name, uid, version)).await
     }
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let answer = self.call("store", "open", self.inner.open(now)).await;
@@ -169,10 +190,10 @@ impl RunStore for Observed<dyn RunStore> {
         repo: &str,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        self.call("store", "seat", self.inner.seat(class, attempt_id, repo, limits)).await
+        self.write("seat", self.inner.seat(class, attempt_id, repo, limits)).await
     }
     async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
-        self.call("store", "unseat", self.inner.unseat(class, attempt_id)).await
+        self.write("unseat", self.inner.unseat(class, attempt_id)).await
     }
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         self.call("store", "seats", self.inner.seats(class)).await
@@ -184,7 +205,7 @@ impl RunStore for Observed<dyn RunStore> {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<bool, PortError> {
-        self.call("store", "lease", self.inner.lease(what, holder, now, ttl)).await
+        self.write("lease", self.inner.lease(what, holder, now, ttl)).await
     }
     async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
         self.call("store", "writable", self.inner.writable(holder, now)).await

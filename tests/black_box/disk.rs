@@ -17,12 +17,24 @@ use tinqs_ci_test_host::{Host, Options, SECRET};
 /// accepted delivery can create their records.
 const TOLD: i64 = 9_000_000;
 
+/// The body of a `queued` webhook.
+fn queued(job: i64) -> String {
+    json!({
+        "action": "queued",
+        "workflow_job": {"id": job, "run_id": 1, "name": "told", "status": "queued", "labels": ["linux"]},
+        "repository": {"id": 1, "full_name": "acme/widget"},
+    })
+    .to_string()
+}
+
 /// What these tests ask of a host.
-trait FullDisk {
+pub(crate) trait FullDisk {
     /// Fills the server's disk, or frees it.
     fn disk(&self, full: bool);
     /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
     async fn deliver(&self, job: i64) -> (u16, Option<String>);
+    /// Delivers a `queued` webhook of a job, signed with this secret.
+    async fn deliver_signed(&self, job: i64, secret: &str) -> (u16, Option<String>);
     /// Returns whether the server has a record of a job.
     async fn has_record(&self, job: i64) -> bool;
     /// Returns the status of `/readyz`.
@@ -37,13 +49,12 @@ impl FullDisk for Host {
     }
 
     async fn deliver(&self, job: i64) -> (u16, Option<String>) {
-        let body = json!({
-            "action": "queued",
-            "workflow_job": {"id": job, "run_id": 1, "name": "told", "status": "queued", "labels": ["linux"]},
-            "repository": {"id": 1, "full_name": "acme/widget"},
-        })
-        .to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+        self.deliver_signed(job, SECRET).await
+    }
+
+    async fn deliver_signed(&self, job: i64, secret: &str) -> (u16, Option<String>) {
+        let body = queued(job);
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
         mac.update(body.as_bytes());
         let request = self.http.post(self.url("/webhook"));
         let request = request
@@ -88,6 +99,10 @@ async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
         assert!((1..=120).contains(&wait), "{wait}");
     }
     host.until("the server is not ready", 30, async |host| host.ready_status().await == 503).await;
+    for _ in 0..20 {
+        assert_eq!(host.ready_status().await, 503, "it stays so while the disk is full");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let during = host.push(2, &["linux"], "sleep 1");
     // An accepted delivery would have to be stored, so these are refused as well.
     for job in TOLD + 20..TOLD + 30 {

@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod kills;
 mod push;
+mod reload;
 
 use std::time::Duration;
 

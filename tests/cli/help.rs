@@ -499,6 +499,11 @@ fn version() {
 }
 
 #[test]
+fn reload() {
+    help(&["reload"], &expect![[r#""#]]);
+}
+
+#[test]
 fn unknown_commands_are_not_listed() {
     let said = tinqs(&["--help"]);
     assert!(!said.out.contains("drift"), "{}", said.out);
@@ -522,6 +527,7 @@ fn the_reference_contains_every_command() {
         "retry",
         "terminate",
         "sweep",
+        "reload",
         "eval",
         "schema",
         "completion",

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
-use crate::{command, said, tinqs, tinqs_in};
+use crate::{command, failure_in_log, said, tinqs, tinqs_in};
 
 #[track_caller]
 fn wrong(args: &[&str], expected: &Expect) {
@@ -188,18 +188,18 @@ fn all_configuration_mistakes_are_reported_at_once() {
     let said = tinqs_in(folder.path(), &["serve"], &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     expect![[r#"
-        error: ./tinqs-ci.toml:1: stor: is not a known key; did you mean `store`?
-        error: ./tinqs-ci.toml:3: forge.url: "x" is not valid: expected an address such as "https://git.example.com"
-        error: ./tinqs-ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
+        ./tinqs-ci.toml:1: stor: is not a known key; did you mean `store`?
+        ./tinqs-ci.toml:3: forge.url: "x" is not valid: expected an address such as "https://git.example.com"
+        ./tinqs-ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
         hint: fix the lines above; `tinqs-ci schema config` lists every key
-    "#]].assert_eq(&said.err);
+    "#]].assert_eq(&failure_in_log(&said.err));
     let said = tinqs_in(folder.path(), &["serve", "--config", "other.toml"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        error: other.toml: cannot read the configuration: No such file or directory (os error 2)
+        other.toml: cannot read the configuration: No such file or directory (os error 2)
         hint: create one with `tinqs-ci init`, or name another with `--config FILE`
     "#]]
-    .assert_eq(&said.err);
+    .assert_eq(&failure_in_log(&said.err));
     let said = tinqs_in(folder.path(), &["doctor", "--offline", "-o", "json"], &[]);
     assert_eq!(said.code, 1);
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
@@ -208,9 +208,9 @@ fn all_configuration_mistakes_are_reported_at_once() {
     let said = tinqs_in(empty.path(), &["serve"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
-        error: no configuration: ./tinqs-ci.toml does not exist, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
+        no configuration: ./tinqs-ci.toml does not exist, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set
         hint: create one with `tinqs-ci init`, or name one with `--config FILE`; `tinqs-ci demo` needs none
-    "#]].assert_eq(&said.err);
+    "#]].assert_eq(&failure_in_log(&said.err));
 }
 
 #[test]

@@ -543,6 +543,53 @@ fn sweep_prints_its_report() {
 }
 
 #[test]
+fn reload_prints_what_changed_and_what_needs_a_restart() {
+    let server = Server::new(|asked, before| {
+        assert_eq!(asked.line, "POST /v1/reload");
+        let reloaded = match before {
+            0 => json!({
+                "changed": ["forge.token", "class linux: changed limit"],
+                "restart": ["server.listen"],
+                "warnings": ["ci.toml:3: class \"a\": labels: never match a job"],
+            }),
+            _ => json!({ "changed": [], "restart": [], "warnings": [] }),
+        };
+        Answer(200, None, reloaded)
+    });
+    let said = ask(&server, &["reload"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    expect![[r#"
+        forge.token
+        class linux: changed limit
+        server.listen: restart to apply
+        ! ci.toml:3: class "a": labels: never match a job
+    "#]]
+    .assert_eq(&said.out);
+    assert_eq!(ask(&server, &["reload"]).out, "nothing has changed\n");
+    let said = ask(&server, &["reload", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).expect("JSON")["changed"], json!([]));
+}
+
+#[test]
+fn reload_of_a_broken_configuration_exits_with_2() {
+    let server = Server::new(|_, _| {
+        let detail = "ci.toml:1: stor: is not a known key\nci.toml:4: forge.url: is missing";
+        let problem = json!({
+            "type": "about:blank", "title": "Unprocessable Entity", "status": 422, "detail": detail,
+        });
+        Answer(422, None, problem)
+    });
+    let said = ask(&server, &["reload"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    expect![[r#"
+        error: ci.toml:1: stor: is not a known key
+        error: ci.toml:4: forge.url: is missing
+        hint: fix it on the server's host; the former configuration stays in force
+    "#]]
+    .assert_eq(&said.err);
+}
+
+#[test]
 fn watch_prints_changes() {
     let server = Server::new(|_, before| {
         let (mut first, mut second) = (run_at(1), run_at(1));

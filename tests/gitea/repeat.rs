@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
+use tinqs_ci_gitea::Config;
 use tinqs_ci_reconciler::model::{Job, JobRef, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
@@ -151,4 +152,49 @@ async fn a_forge_that_is_down_gets_no_retries() {
         client.version().await.expect_err("a proxy alone");
     }
     assert_eq!(script.take_paths().len(), 20);
+}
+
+/// Returns a forge that accepts only this token.
+async fn accepting(token: &'static str) -> Script {
+    Script::new(move |asked: &RecordedRequest| {
+        let sent = asked.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let accepted = sent == Some(format!("token {token}").as_str());
+        if accepted { good(asked) } else { json_answer(401, json!({ "message": "bad token" })) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_read_again_and_the_call_sent_again_with_the_new_one() {
+    let script = accepting("second-token-0123").await;
+    let client = Arc::new(script.client());
+    let config = Config { token: Some(Secret::new("second-token-0123")), ..settings(&script.url) };
+    let weak = Arc::downgrade(&client);
+    client.on_rejected_token(move || {
+        let client = weak.upgrade().expect("in use");
+        client.configure(&config).expect("a token");
+    });
+    assert_eq!(client.job(&job()).await.expect("sent again"), Job::Waiting);
+    assert_eq!(script.take_paths().len(), 2);
+    assert_eq!(client.job(&job()).await.expect("sent once"), Job::Waiting);
+    assert_eq!(script.take_paths().len(), 1, "the new token is kept");
+    client.retire(5).await.expect("a write, too");
+}
+
+#[tokio::test]
+async fn a_rejected_token_without_a_new_one_is_denied_and_stays() {
+    let script = failing_first(1, || json_answer(401, json!({ "message": "bad token" }))).await;
+    let client = script.client();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    client.on_rejected_token(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let denied = client.job(&job()).await.expect_err("rejected");
+    assert_eq!(denied.kind, ErrorKind::Denied);
+    assert!(denied.message.contains("the forge rejects `forge.token`"), "{denied}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // The next call is answered, with the same token.
+    assert_eq!(client.job(&job()).await.expect("answered"), Job::Waiting);
+    assert_eq!(script.take_paths().len(), 2);
 }

@@ -43,7 +43,11 @@ pub(crate) fn settings() -> Settings {
         store: StoreUrl::Memory,
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
-        server: ServerSettings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), api_token: None },
+        server: ServerSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api_token: None,
+            log: None,
+        },
         classes: vec![class()],
     }
 }

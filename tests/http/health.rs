@@ -43,6 +43,21 @@ async fn an_unready_answer_names_the_store() {
 }
 
 #[tokio::test]
+async fn a_failed_write_ends_the_time_for_which_a_success_is_reused() {
+    let asked = TestServer::new(settings());
+    assert_eq!(asked.get("/readyz").await.status, StatusCode::OK);
+    asked.world.state().down.insert("store");
+    assert_eq!(asked.get("/readyz").await.status, StatusCode::OK, "the success is reused");
+    let answer = asked.deliver("workflow_job", &queued(7, "x")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    for _ in 0..3 {
+        assert_eq!(asked.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    asked.world.state().down.clear();
+    assert_eq!(asked.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_scrape_calls_neither_cloud_nor_forge() {
     let asked = TestServer::new(settings());
     add_run(&asked.world, 1, About::default());

@@ -5,5 +5,6 @@ mod asking;
 mod canceled;
 mod health;
 mod loops;
+mod reload;
 mod webhooks;
 mod world;

@@ -7,6 +7,7 @@
 mod cache;
 mod call;
 mod contents;
+mod credentials;
 mod pages;
 mod repeat;
 mod runners;
@@ -65,9 +66,9 @@ pub enum Error {
 pub struct Client {
     sender: Sender,
     scope: Scope,
-    runner_token: Option<Secret>,
     asked_token: Mutex<Option<Secret>>,
-    elsewhere: OnceCell<bool>,
+    /// Replaced together with the credentials that it was found with.
+    elsewhere: Mutex<Arc<OnceCell<bool>>>,
     runner_list: Mutex<RunnerList>,
     repositories: Mutex<HashMap<String, RepositoryLookup>>,
     contents: contents::Contents,
@@ -130,24 +131,39 @@ impl Client {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Error::Url("holds a query or a fragment"));
         }
-        let token = forge.token.as_ref().filter(|token| !token.expose().is_empty());
-        let sender = Sender::new(&url, token, deadlines, clock)?;
-        let runner_token = forge.runner_token.clone().filter(|t| !t.expose().is_empty());
-        for secret in [&runner_token, &forge.webhook_secret, &forge.git_token].into_iter().flatten()
-        {
-            sender.keep_secret(secret);
-        }
+        let sender = Sender::new(&url, forge, deadlines, clock)?;
         Ok(Self {
             sender,
             scope: forge.scope.clone(),
-            runner_token,
             asked_token: Mutex::default(),
-            elsewhere: OnceCell::new(),
+            elsewhere: Mutex::default(),
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
             contents: contents::Contents::default(),
             workflows: WorkflowCache::default(),
         })
+    }
+
+    /// Replaces the credentials by those of `forge`, and forgets what the former ones were refused.
+    /// Nothing else of `forge` is used.
+    ///
+    /// # Errors
+    /// [`Error::Token`]: the token cannot be sent; the former credentials stay in force.
+    pub fn configure(&self, forge: &Config) -> Result<(), Error> {
+        if !self.sender.credentials.replace(forge)? {
+            return Ok(());
+        }
+        *self.asked_token.lock() = None;
+        *self.elsewhere.lock() = Arc::default();
+        *self.runner_list.lock() = RunnerList::default();
+        self.repositories.lock().retain(|_, lookup| lookup.id > 0);
+        Ok(())
+    }
+
+    /// Sets what is called when the forge rejects the token, before the call fails. If it calls
+    /// [`Client::configure`] with another token, the call is sent again. Set it once.
+    pub fn on_rejected_token(&self, reread: impl Fn() + Send + Sync + 'static) {
+        self.sender.credentials.on_rejected(Box::new(reread));
     }
 
     /// Returns when the forge last answered any call.

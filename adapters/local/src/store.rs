@@ -9,6 +9,7 @@
 mod inbox;
 mod index;
 mod pages;
+mod probe;
 mod reader;
 mod tables;
 mod writer;
@@ -44,6 +45,10 @@ const READERS: usize = 8;
 const WAITING: usize = 4096;
 /// The time for which a result of [`Store::can_be_written`] is valid.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
+
+/// The size of a probe after a failed write, in bytes: a write also copies the pages of its indexes.
+const LEAST_PROBE: usize = 64 << 10;
+const LARGEST_PROBE: usize = 16 << 20;
 
 /// A store in one file, or in memory for tests and the demo.
 pub struct Store {
@@ -154,7 +159,8 @@ impl Store {
     }
 
     /// Checks whether records can be written. Cheap: a result is valid for 3 seconds, and a recent
-    /// successful write replaces the probe.
+    /// successful write replaces the probe. After a failed write, only a write of at least its size
+    /// counts, or a probe that is larger.
     ///
     /// # Errors
     /// `Unavailable`, with the reason.
@@ -162,13 +168,16 @@ impl Store {
         if self.file.written_within(PROBE_EVERY) {
             return Ok(());
         }
+        let failed = self.file.failed_bytes();
         let last = self.probe.lock().clone();
         if let Some((at, result)) = last
             && at.elapsed() < PROBE_EVERY
+            && (result.is_err() || failed.is_none())
         {
             return result.map_err(|message| unavailable("writable", message));
         }
-        let result = self.write("writable", Op::Probe).await.map(|_| ());
+        let bytes = failed.map_or(0, |bytes| (2 * bytes).clamp(LEAST_PROBE, LARGEST_PROBE));
+        let result = self.write("writable", Op::Probe { bytes }).await.map(|_| ());
         let known = result.as_ref().copied().map_err(|error| error.message.clone());
         *self.probe.lock() = Some((Instant::now(), known));
         result

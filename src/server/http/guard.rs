@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::model::Secret;
 
 use super::{App, Refusal};
+use crate::server::live::Live;
 
 /// Headers that a proxy adds; the caller is then not on this host.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "x-client-ip", "via", "cf-connecting-ip"];
@@ -18,27 +18,32 @@ const FORWARDING_PREFIX: &str = "x-forwarded-";
 
 /// Decides who may call `/v1`, start a sweep, and read metrics.
 pub(super) struct Guard {
-    /// SHA-256 of the token. Comparing digests does not reveal, by its duration, the token's length
-    /// or how much of it is correct.
-    token: Option<[u8; 32]>,
+    live: Arc<Live>,
     loopback: bool,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<&Secret>, loopback: bool) -> Self {
-        let token = token.map(|token| match token.expose() {
+    /// The token is that of the settings in force.
+    pub(super) fn new(live: Arc<Live>, loopback: bool) -> Self {
+        Self { live, loopback }
+    }
+
+    /// SHA-256 of the token. Comparing digests does not reveal, by its duration, the token's length
+    /// or how much of it is correct.
+    fn token(&self) -> Option<[u8; 32]> {
+        let settings = self.live.settings();
+        settings.server.api_token.as_ref().map(|token| match token.expose() {
             // An empty token must admit nobody: no text has this digest.
             "" => [0; 32],
             text => digest(text.as_bytes()),
-        });
-        Self { token, loopback }
+        })
     }
 
     /// Checks a caller of `/v1` and sweeps: needs the token, or, if none is configured and the
     /// server listens on loopback, a local caller.
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-        match self.token {
-            Some(_) if self.has_token(headers) => Ok(()),
+        match self.token() {
+            Some(token) if has_token(&token, headers) => Ok(()),
             None if self.loopback => is_local(headers, uri),
             Some(_) | None => Err(unauthorised()),
         }
@@ -46,7 +51,7 @@ impl Guard {
 
     /// Checks a reader of metrics: on loopback a local caller needs no token.
     pub(super) fn check_metrics(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-        if self.has_token(headers) {
+        if self.token().is_some_and(|token| has_token(&token, headers)) {
             Ok(())
         } else if self.loopback {
             is_local(headers, uri)
@@ -54,13 +59,12 @@ impl Guard {
             Err(unauthorised())
         }
     }
+}
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return false };
-        let Some(given) = bearer(headers) else { return false };
-        let given = digest(given);
-        token.iter().zip(given).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    }
+fn has_token(token: &[u8; 32], headers: &HeaderMap) -> bool {
+    let Some(given) = bearer(headers) else { return false };
+    let given = digest(given);
+    token.iter().zip(given).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 /// Middleware of `/v1`.
@@ -149,7 +153,12 @@ fn is_loopback(authority: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use tinqs_ci_reconciler::model::Secret;
+
     use super::*;
+    use crate::settings::{Env, parse};
 
     #[test]
     fn only_loopback_authorities_count_as_loopback() {
@@ -180,7 +189,11 @@ mod tests {
 
     #[test]
     fn an_empty_configured_token_admits_nobody() {
-        let guard = Guard::new(Some(&Secret::new("")), true);
+        let text = "[forge]\nurl = \"http://forge\"";
+        let mut settings =
+            parse(text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings;
+        settings.server.api_token = Some(Secret::new(""));
+        let guard = Guard::new(Arc::new(Live::new(settings)), true);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().expect("a value"));
         headers.insert(header::AUTHORIZATION, "Bearer ".parse().expect("a value"));

@@ -15,9 +15,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::push::Pushes;
+use crate::server::live::Live;
 use crate::server::probe::StoreProbe;
+use crate::server::reload::Reloader;
 use crate::server::state::{Parts, PollSignal, Role};
-use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
 mod body;
@@ -27,6 +28,7 @@ mod guard;
 mod health;
 mod listen;
 mod problem;
+mod reload;
 mod runs;
 mod sides;
 mod sweep;
@@ -62,13 +64,14 @@ impl Default for Deadlines {
 /// The state of the HTTP handlers.
 pub struct App {
     controller: Arc<Controller>,
-    settings: Arc<Settings>,
+    live: Arc<Live>,
     telemetry: Arc<Telemetry>,
     probe: Arc<StoreProbe>,
     pushes: Option<Arc<Pushes>>,
     poll_signal: Arc<PollSignal>,
     role: Role,
     guard: Guard,
+    reloader: Option<Arc<Reloader>>,
     /// Permits for [`BODIES_LIMIT`], one per [`body::PIECE`].
     bodies: Arc<Semaphore>,
 }
@@ -82,16 +85,17 @@ impl App {
         role: Role,
         loopback: bool,
     ) -> Arc<Self> {
-        let Parts { settings, controller, telemetry, probe, pushes, ends: _ } = parts;
+        let Parts { live, controller, telemetry, probe, pushes, reloader, ends: _ } = parts;
         Arc::new(Self {
-            guard: Guard::new(settings.server.api_token.as_ref(), loopback),
+            guard: Guard::new(live.clone(), loopback),
             controller: controller.clone(),
-            settings: settings.clone(),
+            live: live.clone(),
             telemetry: telemetry.clone(),
             probe: probe.clone(),
             pushes: pushes.clone(),
             poll_signal,
             role,
+            reloader: reloader.clone(),
             bodies: Arc::new(Semaphore::new(BODIES_LIMIT / body::PIECE)),
         })
     }
@@ -143,6 +147,7 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/machines/{id}/terminate", post(sides::terminate))
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
+        .route("/reload", post(reload::reload))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()

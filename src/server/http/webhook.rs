@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
-use tinqs_ci_reconciler::model::Secret;
 
 use super::body::{self, Keep};
 use super::{App, Ctx, Refusal, sweep};
@@ -93,7 +92,7 @@ enum Received {
 }
 
 async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
-    let keep = match app.settings.forge.webhook_secret {
+    let keep = match app.live.settings().forge.webhook_secret {
         Some(_) => Keep::All,
         // Unverified content is not used.
         None => Keep::Start(CLEANUP_LIMIT),
@@ -112,7 +111,7 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     if unknown {
         return Err(rejected(Rejected::ContentType));
     }
-    Ok(match app.settings.forge.webhook_secret {
+    Ok(match app.live.settings().forge.webhook_secret {
         Some(_) => Received::Delivery(buffered),
         None => Received::PollSignal,
     })
@@ -144,10 +143,9 @@ async fn ingest(
     event: &str,
     body: &body::BufferedBody,
 ) -> Result<Acceptance, Refusal> {
-    let none = Secret::default();
     // Never reached without a secret; the empty default accepts nothing.
-    let secret = app.settings.forge.webhook_secret.as_ref().unwrap_or(&none);
-    let payload = webhook::verify(secret, headers, content_type(headers), &body.bytes);
+    let secret = app.live.settings().forge.webhook_secret.clone().unwrap_or_default();
+    let payload = webhook::verify(&secret, headers, content_type(headers), &body.bytes);
     let payload = payload.map_err(rejected)?;
     let events = webhook::decode(event, &payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;

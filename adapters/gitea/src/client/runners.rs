@@ -126,19 +126,20 @@ impl Client {
     /// would then seem missing, and a missing row is a reason to terminate a machine. The list of
     /// scope `all` holds every row.
     async fn registers_elsewhere(&self) -> Result<bool, PortError> {
-        let Some(configured) = self.runner_token.as_ref().filter(|_| self.scope != Scope::All)
-        else {
+        let configured = self.sender.credentials.runner_token();
+        let Some(configured) = configured.filter(|_| self.scope != Scope::All) else {
             return Ok(false);
         };
         let ask = async || match self.ask_registration_token().await {
-            Ok(token) => Ok(token != *configured),
+            Ok(token) => Ok(token != configured),
             Err(error) => match error.kind {
                 // A read-only token cannot ask.
                 ErrorKind::Denied | ErrorKind::Invalid => Ok(false),
                 _ => Err(error),
             },
         };
-        self.elsewhere.get_or_try_init(ask).await.copied()
+        let elsewhere = self.elsewhere.lock().clone();
+        elsewhere.get_or_try_init(ask).await.copied()
     }
 
     pub(super) async fn registration_by_id(
@@ -167,7 +168,7 @@ impl Client {
         labels: &[String],
     ) -> Result<Runner, PortError> {
         let remembered = self.asked_token.lock().clone();
-        let token = match remembered.or_else(|| self.runner_token.clone()) {
+        let token = match remembered.or_else(|| self.sender.credentials.runner_token()) {
             Some(token) => token,
             None => self.registration_token().await?,
         };
@@ -183,7 +184,7 @@ impl Client {
             Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
             Ok(_) | Err(_) => return Err(refused),
         };
-        if self.runner_token.is_some() {
+        if self.sender.credentials.runner_token().is_some() {
             tracing::warn!("the forge rejects `forge.runner_token`, using the forge's own");
         }
         self.register_with(&fresh, attempt_id, labels).await.map_err(|failed| match failed {
@@ -197,7 +198,7 @@ impl Client {
         attempt_id: &AttemptId,
         labels: &[String],
     ) -> Result<Runner, Failed> {
-        self.sender.keep_secret(token);
+        self.sender.credentials.keep_secret(token);
         // The forge compares names; the schema concerns only the machine and its runner.
         let mut names: Vec<&str> = Vec::new();
         for name in labels.iter().map(|label| label_name(label)) {
@@ -230,7 +231,7 @@ impl Client {
             let error = self.sender.error(&call, ErrorKind::Unavailable, what);
             return Err(Failed::Other(error));
         }
-        self.sender.keep_secret(&row.token);
+        self.sender.credentials.keep_secret(&row.token);
         if !row.ephemeral {
             // One job per identity is essential.
             let what =
@@ -275,7 +276,7 @@ impl Client {
             let what = "the response holds no token";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
-        self.sender.keep_secret(&token);
+        self.sender.credentials.keep_secret(&token);
         Ok(token)
     }
 

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use backon::Retryable as _;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::call::{Answer, Call};
+use super::credentials::Credentials;
 use super::repeat::{self, RetryBudget, fails_for_now};
+use crate::config::Config;
 
 /// Most bytes of a response. A page of 50 jobs has about 100 kB.
 const BODY: usize = 32 * 1024 * 1024;
@@ -56,19 +57,17 @@ pub struct Contact {
 pub(super) struct Sender {
     http: reqwest::Client,
     base: String,
-    token: Option<HeaderValue>,
     deadlines: Deadlines,
     clock: Arc<dyn Clock>,
     contact: Mutex<Contact>,
     patience: RetryBudget,
-    /// Credentials that no error may quote, even if the forge echoes them.
-    secrets: Mutex<Vec<Secret>>,
+    pub(super) credentials: Credentials,
 }
 
 impl Sender {
     pub(super) fn new(
         base: &Url,
-        token: Option<&Secret>,
+        forge: &Config,
         deadlines: Deadlines,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, super::Error> {
@@ -85,21 +84,14 @@ impl Sender {
             }
         }
         let http = builder.build().map_err(super::Error::Build)?;
-        let header = |token: &Secret| {
-            let mut value = HeaderValue::from_str(&format!("token {}", token.expose()))
-                .map_err(|_| super::Error::Token)?;
-            value.set_sensitive(true);
-            Ok::<_, super::Error>(value)
-        };
         Ok(Self {
             http,
             base: base.as_str().trim_end_matches('/').to_owned(),
-            token: token.map(header).transpose()?,
             deadlines,
             clock,
             contact: Mutex::default(),
             patience: RetryBudget::default(),
-            secrets: Mutex::new(token.cloned().into_iter().collect()),
+            credentials: Credentials::new(forge)?,
         })
     }
 
@@ -108,7 +100,7 @@ impl Sender {
     }
 
     pub(super) fn has_token(&self) -> bool {
-        self.token.is_some()
+        self.credentials.token().is_some()
     }
 
     /// Time limit for a list, all its pages together: far more than 20,000 rows need.
@@ -124,19 +116,9 @@ impl Sender {
         self.contact.lock().clone()
     }
 
-    /// Adds a secret that no error will quote.
-    pub(super) fn keep_secret(&self, secret: &Secret) {
-        let mut secrets = self.secrets.lock();
-        if !secrets.contains(secret) {
-            // Tokens rarely change; the bound is for a forge that returns a new one each time.
-            secrets.truncate(16);
-            secrets.push(secret.clone());
-        }
-    }
-
     /// Sends a call and reads the whole response, whatever its status.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, PortError> {
-        let sent = tokio::time::timeout(self.deadlines.call, self.send_following(call)).await;
+        let sent = tokio::time::timeout(self.deadlines.call, self.send_with_token(call)).await;
         let result = sent.unwrap_or_else(|_| {
             let within = self.deadlines.call.as_secs_f32();
             Err(self.error(call, ErrorKind::Unavailable, &format!("no answer within {within} s")))
@@ -200,10 +182,28 @@ impl Sender {
         })
     }
 
-    async fn send_following(&self, call: &Call) -> Result<Answer, PortError> {
+    /// Sends a call. If the forge rejects the token and there is a new one by now, sends it again:
+    /// a rejected call did nothing.
+    async fn send_with_token(&self, call: &Call) -> Result<Answer, PortError> {
+        let token = self.credentials.token().filter(|_| call.with_token);
+        let answer = self.send_following(call, token.as_ref()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || answer.is_html() || token.is_none() {
+            return Ok(answer);
+        }
+        match self.credentials.renewed(token.as_ref()) {
+            Some(renewed) => self.send_following(call, Some(&renewed)).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn send_following(
+        &self,
+        call: &Call,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, PortError> {
         let mut url = format!("{}{}", self.base, call.path);
         for _ in 0..=REDIRECTS {
-            let answer = self.send_repeating(call, &url).await?;
+            let answer = self.send_repeating(call, &url, token).await?;
             let next = self.redirect_within(call, &url, &answer);
             match next {
                 Some(next) => url = next,
@@ -231,8 +231,13 @@ impl Sender {
     }
 
     /// Retries temporary failures if the call may be repeated.
-    async fn send_repeating(&self, call: &Call, url: &str) -> Result<Answer, PortError> {
-        let result = (|| self.send_once(call, url))
+    async fn send_repeating(
+        &self,
+        call: &Call,
+        url: &str,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, PortError> {
+        let result = (|| self.send_once(call, url, token))
             .retry(repeat::policy(self.deadlines.pause))
             .when(|failed: &Failed| call.repeats && failed.is_for_now() && self.patience.failed())
             .notify(|failed: &Failed, pause: Duration| {
@@ -250,9 +255,14 @@ impl Sender {
         }
     }
 
-    async fn send_once(&self, call: &Call, url: &str) -> Result<Answer, Failed> {
+    async fn send_once(
+        &self,
+        call: &Call,
+        url: &str,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, Failed> {
         let mut request = self.http.request(call.method.clone(), url);
-        if let Some(token) = self.token.as_ref().filter(|_| call.with_token) {
+        if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, token.clone());
         }
         request = request.header(header::ACCEPT, "application/json");
@@ -304,7 +314,7 @@ impl Sender {
             return self.error(call, ErrorKind::Unavailable, &what);
         }
         let (kind, what) = match status.as_u16() {
-            401 if self.token.is_none() && call.with_token => {
+            401 if !self.has_token() && call.with_token => {
                 (ErrorKind::Denied, format!("`forge.token` is required: {}", call.needs()))
             }
             401 => (
@@ -338,7 +348,7 @@ impl Sender {
     pub(super) fn error(&self, call: &Call, kind: ErrorKind, what: &str) -> PortError {
         let path: String = call.path.chars().take(200).collect();
         let message = format!("{} {path}: {what}", call.method);
-        PortError::new("forge", call.operation, kind, self.redacted(&message))
+        PortError::new("forge", call.operation, kind, self.credentials.redacted(&message))
     }
 
     /// Returns the forge's own message on one line, as ` (…)`; empty if there is none.
@@ -350,18 +360,13 @@ impl Sender {
         }
         let words = answer.parse::<Words>().and_then(|w| w.message).unwrap_or_default();
         let line: String = self
+            .credentials
             .redacted(&words)
             .chars()
             .take(200)
             .map(|c| if c == ' ' || c.is_alphanumeric() || c.is_ascii_graphic() { c } else { '?' })
             .collect();
         if line.trim().is_empty() { String::new() } else { format!(" ({})", line.trim()) }
-    }
-
-    fn redacted(&self, text: &str) -> String {
-        let secrets = self.secrets.lock();
-        let known = secrets.iter().filter(|secret| !secret.is_short()).map(Secret::expose);
-        known.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
     }
 }
 

@@ -216,7 +216,7 @@ impl Client {
         secret: &Secret,
         events: &[&str],
     ) -> Result<Hook, PortError> {
-        self.sender.keep_secret(secret);
+        self.sender.credentials.keep_secret(secret);
         let mut config = json!({ "url": url, "content_type": "json", "secret": secret.expose() });
         if self.scope == Scope::All {
             // Without it, the forge creates a template for new repositories.

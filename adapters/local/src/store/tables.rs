@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, OpenRun, Seat};
 use uuid::Uuid;
 
 use super::index::{project, quarantined, unproject};
+use super::probe;
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -76,8 +77,10 @@ pub(super) enum Op {
     TakeOut {
         key: String,
     },
-    /// Writes a counter, to check whether writing works.
-    Probe,
+    /// Writes a counter and this many bytes, to check whether writing works.
+    Probe {
+        bytes: usize,
+    },
     /// Only reopens the file if it is closed.
     Nothing,
 }
@@ -100,6 +103,10 @@ pub(super) enum Refused {
 }
 
 impl Record {
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len() + self.projection.len()
+    }
+
     pub(super) fn of(run: &Run, version: u64) -> Self {
         let run = Run { version, ..run.clone() };
         let expires = (!run.is_open()).then(|| run.status.due.as_millisecond());
@@ -177,7 +184,8 @@ pub(super) fn apply<'t>(
         }
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
-        Op::Probe => {
+        Op::Probe { bytes } => {
+            probe::occupy(write, bytes)?;
             let mut meta = write.open_table(META)?;
             let count = meta.get("probe")?.map_or(0, |found| found.value());
             meta.insert("probe", count.wrapping_add(1))?;

@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use redb::StorageBackend;
@@ -15,11 +15,21 @@ use super::*;
 struct Disk {
     bytes: Arc<RwLock<InMemoryBackend>>,
     full: Arc<AtomicBool>,
+    /// Whether only places that were written before can be written, as on a full disk of most file
+    /// systems.
+    no_growth: Arc<AtomicBool>,
+    /// The end of what was ever written.
+    end: Arc<AtomicU64>,
 }
 
 impl Disk {
     fn new() -> Self {
-        Self { bytes: Arc::new(RwLock::new(InMemoryBackend::new())), full: Arc::default() }
+        Self {
+            bytes: Arc::new(RwLock::new(InMemoryBackend::new())),
+            full: Arc::default(),
+            no_growth: Arc::default(),
+            end: Arc::default(),
+        }
     }
 
     fn store(&self) -> Store {
@@ -53,6 +63,11 @@ impl StorageBackend for Disk {
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.space()?;
+        let end = offset + u64::try_from(data.len()).unwrap();
+        if self.no_growth.load(Ordering::SeqCst) && end > self.end.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.end.fetch_max(end, Ordering::SeqCst);
         StorageBackend::write(&*self.bytes.read(), offset, data)
     }
 }
@@ -96,6 +111,50 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_recovers() {
     drop(store);
     let store = disk.store();
     assert!(store.get(&RunName::job(30)).await.unwrap().is_some());
+}
+
+/// On a full disk a small write still finds room within the file, where a run does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_room_for_a_run_is_not_writable_until_there_is_room() {
+    let disk = Disk::new();
+    let store = disk.store();
+    store.put(&run(1), Expect::Absent).await.unwrap();
+    store.can_be_written().await.unwrap();
+    disk.no_growth.store(true, Ordering::SeqCst);
+    let large = |id: i64| {
+        let spec = Spec { runs_on: vec!["x".repeat(40_000)], ..run(id).spec };
+        Run { spec, ..run(id) }
+    };
+    let mut refused = None;
+    for id in 2..50 {
+        refused = store.put(&large(id), Expect::Absent).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("the disk is full");
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    assert!(refused.message.contains("cannot write"), "{refused}");
+
+    let (class, attempt_id) =
+        (ClassName("linux".to_owned()), "tq-job-1-0123abcd-1".parse().unwrap());
+    let (mut small, until) = (0, Instant::now() + 2 * PROBE_EVERY);
+    while Instant::now() < until {
+        let seat = store.seat(&class, &attempt_id, "o/r", SeatLimits::default()).await;
+        let unseat = store.unseat(&class, &attempt_id).await;
+        small += u32::from(seat.is_ok() && unseat.is_ok());
+        assert!(store.can_be_written().await.is_err(), "small writes do not make it writable");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(small > 0, "the test is about small writes that succeed");
+
+    disk.no_growth.store(false, Ordering::SeqCst);
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = store.can_be_written().await {
+        assert!(Instant::now() < until, "not recovered: {error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.put(&large(60), Expect::Absent).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,8 +15,8 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::OpenError;
 use super::tables::{self, Answer, FORMAT, Op, Refused};
+use super::{LARGEST_PROBE, OpenError};
 
 /// Size of redb's page cache in bytes; the system's page cache does the rest.
 const CACHE: usize = 4 << 20;
@@ -44,7 +44,17 @@ pub(super) struct File {
     opener: Opener,
     /// Write locks open and close; all other users read.
     database: RwLock<Result<Database, Closed>>,
-    written: Mutex<Option<Instant>>,
+    written: Mutex<Written>,
+}
+
+/// The last write.
+#[derive(Debug, Default)]
+struct Written {
+    /// When a commit last succeeded; `None` if one failed since.
+    at: Option<Instant>,
+    /// After a failed commit, its size in bytes, until a commit of that size succeeds: on a full
+    /// disk, small ones may still find room within the file.
+    failed: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -173,12 +183,28 @@ impl File {
 
     /// Whether a commit succeeded within this time, and none failed since.
     pub(super) fn written_within(&self, within: Duration) -> bool {
-        let written = *self.written.lock();
-        written.is_some_and(|at| at.elapsed() < within)
+        let written = self.written.lock();
+        written.failed.is_none() && written.at.is_some_and(|at| at.elapsed() < within)
     }
 
-    fn wrote(&self, at: Option<Instant>) {
-        *self.written.lock() = at;
+    /// Returns the size of a commit that failed, if none of that size has succeeded since.
+    pub(super) fn failed_bytes(&self) -> Option<usize> {
+        self.written.lock().failed
+    }
+
+    fn wrote(&self, bytes: usize) {
+        let mut written = self.written.lock();
+        written.at = Some(Instant::now());
+        if written.failed.is_some_and(|failed| bytes >= failed) {
+            written.failed = None;
+            tracing::info!(file = %self.path.display(), "store can be written again");
+        }
+    }
+
+    fn failed(&self, bytes: usize) {
+        let mut written = self.written.lock();
+        written.at = None;
+        written.failed = Some(written.failed.unwrap_or(0).max(bytes).min(LARGEST_PROBE / 2));
     }
 
     /// Reads committed data. The error is a sentence.
@@ -187,9 +213,18 @@ impl File {
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, String> {
         let database = self.database.read();
-        let database = database.as_ref().map_err(|closed| closed.why.clone())?;
+        let database = database.as_ref().map_err(|closed| {
+            format!("the store is closed after an error and will be reopened: {}", closed.why)
+        })?;
         let result = database.begin_read().map_err(redb::Error::from).and_then(|txn| read(&txn));
-        result.map_err(|error| self.sentence("read", &error))
+        result.map_err(|error| match error {
+            // The write that failed has its own error.
+            redb::Error::PreviousIo => {
+                let path = self.path.display();
+                format!("the store `{path}` is being reopened, because a write has failed")
+            }
+            error => self.sentence("read", &error),
+        })
     }
 
     pub(super) fn close(&self) {
@@ -228,7 +263,6 @@ impl File {
     /// Closes the file after an error, and tries to reopen it at once.
     fn poisoned(&self, why: String) {
         tracing::error!(file = %self.path.display(), error = %why, "store failed, reopening it");
-        self.wrote(None);
         let long_ago = Instant::now().checked_sub(REOPEN_EVERY).unwrap_or_else(Instant::now);
         *self.database.write() = Err(Closed { why, since: long_ago });
         if let Err(error) = self.revive() {
@@ -241,6 +275,7 @@ impl File {
     fn commit(&self, ops: Vec<Op>) -> Result<Vec<Result<Answer, Refused>>, redb::Error> {
         let database = self.database.read();
         let Ok(database) = &*database else { return Err(redb::Error::DatabaseClosed) };
+        let bytes = ops.iter().map(bytes_of).sum();
         let write = database.begin_write()?;
         let (mut answers, mut changed) = (Vec::with_capacity(ops.len()), false);
         let mut runs = None;
@@ -252,11 +287,25 @@ impl File {
         drop(runs);
         if changed {
             write.commit()?;
-            self.wrote(Some(Instant::now()));
+            self.wrote(bytes);
         } else {
             write.abort()?;
         }
         Ok(answers)
+    }
+}
+
+/// The bytes that a write brings, without those of the indexes.
+fn bytes_of(op: &Op) -> usize {
+    match op {
+        Op::Put { record, .. } => record.bytes(),
+        Op::TakeIn { body, .. } => body.len(),
+        Op::Probe { bytes } => *bytes,
+        Op::Remove { .. }
+        | Op::Seat { .. }
+        | Op::Unseat { .. }
+        | Op::TakeOut { .. }
+        | Op::Nothing => 0,
     }
 }
 
@@ -275,12 +324,17 @@ pub(super) fn run(file: &File, mut tickets: mpsc::Receiver<Ticket>) {
             waiting.push(settled);
         }
         together = ops.len() > 1;
+        // What a probe writes does not have to fit.
+        let bytes = ops.iter().filter(|op| !matches!(op, Op::Probe { .. })).map(bytes_of).sum();
         let result = file.revive().and_then(|()| {
             catch_unwind(AssertUnwindSafe(|| file.commit(ops)))
                 .map_err(|panic| told(&*panic))
                 .and_then(|done| done.map_err(|error| error.to_string()))
                 .map_err(|error| file.sentence("write", &error))
-                .inspect_err(|why| file.poisoned(why.clone()))
+                .inspect_err(|why| {
+                    file.failed(bytes);
+                    file.poisoned(why.clone());
+                })
         });
         together |= !tickets.is_empty();
         match result {

@@ -1,0 +1,176 @@
+//! Reads the configuration and the files of credentials again, and puts them in force.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tinqs_ci_reconciler::controller::Controller;
+use tokio::signal::unix::Signal;
+use tokio::time::sleep;
+
+use super::live::{Live, controller_settings};
+use super::secret_watch::{Watched, Why};
+use crate::api::Reloaded;
+use crate::push::Pushes;
+use crate::settings::{self, Changes, Mistakes, SecretFile, Settings, Source};
+use crate::telemetry::{self, Telemetry};
+
+/// The interval between checks of the files of credentials.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The remedy of a file that cannot be used.
+const KEPT: &str = "the former secret stays in force; write the new one to the file";
+
+/// Reads the configuration again on request, and files of credentials when they change.
+pub struct Reloader {
+    source: Source,
+    live: Arc<Live>,
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    /// Has the client of the forge.
+    pushes: Option<Arc<Pushes>>,
+    replica: String,
+    /// Held during each change, so that changes happen one after the other.
+    files: Mutex<Vec<State>>,
+}
+
+/// A file of a credential, and whether a warning about it is open.
+struct State {
+    watched: Watched,
+    failing: bool,
+}
+
+fn states(files: Vec<SecretFile>) -> Vec<State> {
+    let state = |file| State { watched: Watched::new(file), failing: false };
+    files.into_iter().map(state).collect()
+}
+
+impl Reloader {
+    /// Creates it for these parts of a server. `files` were read when the server started.
+    pub(super) fn new(
+        source: Source,
+        files: Vec<SecretFile>,
+        live: Arc<Live>,
+        controller: Arc<Controller>,
+        telemetry: Arc<Telemetry>,
+        pushes: Option<Arc<Pushes>>,
+        replica: &str,
+    ) -> Arc<Self> {
+        let replica = replica.to_owned();
+        let files = Mutex::new(states(files));
+        let reloader =
+            Arc::new(Self { source, live, controller, telemetry, pushes, replica, files });
+        if let Some(pushes) = &reloader.pushes {
+            // Weak, because the reloader has the client.
+            let this = Arc::downgrade(&reloader);
+            pushes.demand().client().on_rejected_token(move || {
+                if let Some(this) = this.upgrade() {
+                    this.reread_secrets(Why::Rejected);
+                }
+            });
+        }
+        reloader
+    }
+
+    /// Reads the configuration again and puts in force what can change while the server runs.
+    /// Blocks on files.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration; the former one stays in force.
+    pub fn reload(&self) -> Result<Reloaded, Mistakes> {
+        let mut files = self.files.lock();
+        let result = self.source.load().and_then(|loaded| {
+            let (settings, changes) = settings::merge(&self.live.settings(), loaded.settings);
+            self.put_in_force(settings).map_err(|message| Mistakes {
+                lines: vec![message],
+                hint: "fix it; the former configuration stays in force".to_owned(),
+            })?;
+            *files = states(loaded.secret_files);
+            let Changes { changed, restart } = changes;
+            Ok(Reloaded { changed, restart, warnings: loaded.warnings })
+        });
+        match &result {
+            Ok(Reloaded { changed, restart, warnings }) => {
+                for change in changed {
+                    tracing::info!(change, "configuration changed");
+                }
+                for key in restart {
+                    tracing::warn!(key, "cannot change while running, restart to apply");
+                }
+                for warning in warnings {
+                    tracing::warn!(warning, "questionable configuration");
+                }
+                let (changed, restart) = (changed.len(), restart.len());
+                tracing::info!(changed, restart, "reloaded configuration");
+            }
+            Err(Mistakes { lines, hint }) => {
+                for error in lines {
+                    tracing::error!(error, hint, "cannot reload, the former configuration stays");
+                }
+            }
+        }
+        result
+    }
+
+    /// Checks the files of credentials, and puts changed ones in force. Blocks on files.
+    pub(super) fn reread_secrets(&self, why: Why) {
+        for State { watched, failing } in self.files.lock().iter_mut() {
+            let Some(read) = watched.check(why) else { continue };
+            let key = watched.file.key.as_str();
+            let file = watched.file.path.display();
+            let replaced = read.and_then(|secret| {
+                let mut settings = Settings::clone(&self.live.settings());
+                let Some(current) = settings.secret_mut(key) else { return Ok(false) };
+                if current.as_ref() == Some(&secret) {
+                    return Ok(false);
+                }
+                *current = Some(secret);
+                self.put_in_force(settings).map(|()| true)
+            });
+            match replaced {
+                Ok(true) => tracing::info!(key, %file, "secret changed, the new one is in force"),
+                Ok(false) if *failing => tracing::info!(key, %file, "secret is readable again"),
+                Ok(false) => {}
+                Err(ref error) => {
+                    tracing::warn!(key, %file, error, hint = KEPT, "cannot use changed secret");
+                }
+            }
+            *failing = replaced.is_err();
+        }
+    }
+
+    /// Gives these settings to all that use them. After an error nothing has changed.
+    fn put_in_force(&self, settings: Settings) -> Result<(), String> {
+        if let Some(pushes) = &self.pushes {
+            let client = pushes.demand().client();
+            client.configure(&settings.forge).map_err(|error| error.to_string())?;
+        }
+        self.telemetry.metrics.configure(&settings.classes);
+        self.controller.configure(controller_settings(&settings, &self.replica));
+        telemetry::configure(telemetry::filter(&self.source.env, settings.server.log.as_deref()));
+        self.live.replace(settings);
+        Ok(())
+    }
+}
+
+/// Reloads on each signal, and checks the files of credentials once a second.
+pub(super) async fn run(reloader: Arc<Reloader>, mut hangup: Signal) {
+    loop {
+        let reload = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            () = sleep(CHECK_EVERY) => false,
+        };
+        let reloader = reloader.clone();
+        let work = move || {
+            if reload {
+                // The result is logged.
+                let _ = reloader.reload();
+            } else {
+                reloader.reread_secrets(Why::Tick);
+            }
+        };
+        if tokio::task::spawn_blocking(work).await.is_err() {
+            // The panic hook has logged the place.
+            tracing::error!("reading the configuration again panicked: a bug");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What a configuration that is read again changes, and what of it needs a restart.
+
+use tinqs_ci_gitea::Config;
+use tinqs_ci_reconciler::model::{Class, MachineSpec, Secret};
+
+use super::types::{ComputeUrl, Server, Settings};
+
+/// The difference between the settings in force and those read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What takes effect at once: `class linux: changed limit, max_age`, `forge.token`.
+    pub changed: Vec<String>,
+    /// Keys whose new value takes effect at the next start: `server.listen`.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    fn key(&mut self, key: &str, differs: bool) {
+        if differs {
+            self.changed.push(key.to_owned());
+        }
+    }
+
+    fn at_restart(&mut self, key: &str, differs: bool) {
+        if differs {
+            self.restart.push(key.to_owned());
+        }
+    }
+
+    /// Takes the new credential, except that one which decides how the server works can neither be
+    /// added nor removed.
+    fn fixed_secret(
+        &mut self,
+        key: &str,
+        before: Option<&Secret>,
+        after: Option<Secret>,
+    ) -> Option<Secret> {
+        if before.is_some() == after.is_some() {
+            self.key(key, before != after.as_ref());
+            return after;
+        }
+        self.at_restart(key, true);
+        before.cloned()
+    }
+}
+
+/// Returns the settings that take effect when `after` is read while `before` is in force: what
+/// cannot change while the server runs stays as in `before`.
+pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
+    let mut changes = Changes::default();
+    let Settings { installation, forge, store, queue, compute, server, classes } = after;
+    changes.at_restart("installation", before.installation != installation);
+    changes.at_restart("store", before.store != store);
+    changes.at_restart("queue", before.queue != queue);
+    changes.at_restart("compute", before.compute != compute);
+    let forge = merge_forge(&before.forge, forge, &mut changes);
+    let server = merge_server(&before.server, server, &mut changes);
+    let in_ec2 = |compute: &ComputeUrl| matches!(compute, ComputeUrl::Ec2(_));
+    // Classes fit the compute that they were written for.
+    let other_compute = before.compute != compute && (in_ec2(&before.compute) || in_ec2(&compute));
+    let classes = if other_compute {
+        changes.at_restart("class", before.classes != classes);
+        before.classes.clone()
+    } else {
+        class_changes(&before.classes, &classes, &mut changes.changed);
+        classes
+    };
+    let settings = Settings {
+        installation: before.installation.clone(),
+        forge,
+        store: before.store.clone(),
+        queue: before.queue.clone(),
+        compute: before.compute.clone(),
+        server,
+        classes,
+    };
+    (settings, changes)
+}
+
+fn merge_forge(before: &Config, after: Config, changes: &mut Changes) -> Config {
+    changes.at_restart("forge.url", before.url != after.url);
+    changes.at_restart("forge.demand", before.demand != after.demand);
+    changes.at_restart("forge.scope", before.scope != after.scope);
+    changes.key("forge.machine_url", before.machine_url != after.machine_url);
+    changes.key("forge.runner_token", before.runner_token != after.runner_token);
+    changes.key("forge.git_token", before.git_token != after.git_token);
+    changes.key("forge.poll_every", before.poll_every != after.poll_every);
+    changes.key("forge.sweep_every", before.sweep_every != after.sweep_every);
+    Config {
+        url: before.url.clone(),
+        demand: before.demand,
+        scope: before.scope.clone(),
+        token: changes.fixed_secret("forge.token", before.token.as_ref(), after.token),
+        webhook_secret: changes.fixed_secret(
+            "forge.webhook_secret",
+            before.webhook_secret.as_ref(),
+            after.webhook_secret,
+        ),
+        ..after
+    }
+}
+
+fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server {
+    changes.at_restart("server.listen", before.listen != after.listen);
+    changes.key("server.log", before.log != after.log);
+    let removed = before.api_token.is_some() && after.api_token.is_none();
+    // The address stays, and one that other hosts reach needs the token.
+    let api_token = if removed && !before.listen.ip().to_canonical().is_loopback() {
+        changes.at_restart("server.api_token", true);
+        before.api_token.clone()
+    } else {
+        changes.key("server.api_token", before.api_token != after.api_token);
+        after.api_token
+    };
+    Server { listen: before.listen, api_token, log: after.log }
+}
+
+fn class_changes(before: &[Class], after: &[Class], changed: &mut Vec<String>) {
+    let find = |classes: &[Class], class: &Class| {
+        classes.iter().find(|other| other.name == class.name).cloned()
+    };
+    for class in before.iter().filter(|class| find(after, class).is_none()) {
+        changed.push(format!("class {}: removed", class.name));
+    }
+    for class in after {
+        match find(before, class) {
+            None => changed.push(format!("class {}: added", class.name)),
+            Some(earlier) if earlier != *class => {
+                let keys = class_keys(&earlier, class).join(", ");
+                changed.push(format!("class {}: changed {keys}", class.name));
+            }
+            Some(_) => {}
+        }
+    }
+    let order = |classes: &[Class], others: &[Class]| {
+        let both = classes.iter().filter(|class| find(others, class).is_some());
+        both.map(|class| class.name.clone()).collect::<Vec<_>>()
+    };
+    if order(before, after) != order(after, before) {
+        changed.push("class: changed order".to_owned());
+    }
+}
+
+/// Returns the keys in which two classes differ.
+fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
+    let (old, new) = (&before.times, &after.times);
+    let values = |class: &Class, value: fn(&MachineSpec) -> String| {
+        let mut values: Vec<String> = class.machines.iter().map(value).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        values.retain(|value| seen.insert(value.clone()));
+        values
+    };
+    let machines =
+        |value: fn(&MachineSpec) -> String| values(before, value) != values(after, value);
+    let differs = [
+        ("labels", before.labels != after.labels),
+        ("serves_unlabeled", before.serves_unlabeled != after.serves_unlabeled),
+        ("limit", before.limit != after.limit),
+        ("repo_limit", before.repo_limit != after.repo_limit),
+        ("boot_within", old.boot_within != new.boot_within),
+        ("idle_within", old.idle_within != new.idle_within),
+        ("max_age", old.max_age != new.max_age),
+        ("give_up_after", old.give_up_after != new.give_up_after),
+        ("assign_within", old.assign_within != new.assign_within),
+        ("keep", old.keep != new.keep),
+        ("markets", machines(|spec| format!("{:?}", spec.market))),
+        ("kinds", machines(|spec| spec.kind.clone())),
+        ("subnets", machines(|spec| spec.subnet.clone())),
+        ("image", machines(|spec| spec.image.clone())),
+        ("security_groups", machines(|spec| spec.security_groups.join(","))),
+        ("instance_profile", machines(|spec| spec.instance_profile.clone())),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Env, parse};
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        let text = format!("{text}\n[forge]\nurl = \"http://forge\"\n");
+        parse(&text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings
+    }
+
+    fn with_forge(text: &str) -> Settings {
+        let text = format!("[forge]\n{text}\n");
+        parse(&text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings
+    }
+
+    fn classes(text: &str) -> Settings {
+        let text = format!("[forge]\nurl = \"http://forge\"\n{text}");
+        parse(&text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings
+    }
+
+    #[test]
+    fn the_same_settings_change_nothing() {
+        let before = classes("[[class]]\nname = \"a\"\nlabels = [\"a\"]");
+        let (merged, changes) = merge(&before, before.clone());
+        assert_eq!(changes, Changes::default());
+        assert_eq!(merged.classes, before.classes);
+    }
+
+    #[test]
+    fn classes_are_added_removed_changed_and_reordered() {
+        let class = |name: &str, rest: &str| {
+            format!("[[class]]\nname = \"{name}\"\nlabels = [\"{name}\"]\n{rest}\n")
+        };
+        let before = classes(&[class("a", ""), class("b", ""), class("c", "")].concat());
+        let kinds = "limit = 3\nmax_age = \"1h\"\n[class.machines]\nkinds = [\"x\", \"y\"]";
+        let after = classes(&[class("d", ""), class("c", ""), class("a", kinds)].concat());
+        let (merged, changes) = merge(&before, after.clone());
+        let expected = [
+            "class b: removed",
+            "class d: added",
+            "class a: changed limit, max_age, kinds",
+            "class: changed order",
+        ];
+        assert_eq!(changes.changed, expected);
+        assert_eq!(changes.restart, Vec::<String>::new());
+        assert_eq!(merged.classes, after.classes);
+    }
+
+    #[test]
+    fn what_cannot_change_live_stays_and_is_named() {
+        let before = settings("installation = \"one\"\nstore = \"redb:./a\"");
+        let after = Settings {
+            server: Server {
+                listen: "127.0.0.1:9".parse().expect("an address"),
+                ..before.server.clone()
+            },
+            ..settings("installation = \"two\"\nstore = \"redb:./b\"")
+        };
+        let (merged, changes) = merge(&before, after);
+        assert_eq!(changes.restart, ["installation", "store", "compute", "server.listen"]);
+        assert_eq!((merged.installation.as_str(), &merged.store), ("one", &before.store));
+        assert_eq!(merged.server.listen, before.server.listen);
+        assert_eq!(changes.changed, Vec::<String>::new());
+
+        let after = with_forge("url = \"http://other\"\nscope = \"user\"\npoll_every = \"3s\"");
+        let before = with_forge("url = \"http://forge\"");
+        let (merged, changes) = merge(&before, after);
+        assert_eq!(changes.restart, ["forge.url", "forge.scope"]);
+        assert_eq!(changes.changed, ["forge.poll_every"]);
+        assert_eq!(merged.forge.url, "http://forge");
+        assert_eq!(merged.forge.poll_every.as_secs(), 3);
+    }
+
+    #[test]
+    fn a_credential_that_decides_how_the_server_works_is_replaced_but_not_added_or_removed() {
+        let url = "url = \"http://forge\"\n";
+        let none = with_forge(url);
+        let one =
+            with_forge(&format!("{url}token = \"secret-one\"\nwebhook_secret = \"hook-one\""));
+        let two =
+            with_forge(&format!("{url}token = \"secret-two\"\nwebhook_secret = \"hook-two\""));
+        let keys = ["forge.token", "forge.webhook_secret"];
+        let (merged, changes) = merge(&one, two.clone());
+        assert_eq!(
+            (changes.changed.as_slice(), changes.restart.len()),
+            (&keys.map(str::to_owned)[..], 0)
+        );
+        assert_eq!(merged.forge.token, two.forge.token);
+        for (before, after) in [(&none, &one), (&one, &none)] {
+            let (merged, changes) = merge(before, after.clone());
+            assert_eq!(changes.restart, keys);
+            assert_eq!(merged.forge.token, before.forge.token);
+        }
+    }
+
+    #[test]
+    fn the_api_token_of_a_public_address_is_not_removed() {
+        let public = |token: Option<&str>, listen: &str| {
+            let mut settings = with_forge("url = \"http://forge\"");
+            settings.server.listen = listen.parse().expect("an address");
+            settings.server.api_token = token.map(Secret::new);
+            settings
+        };
+        let before = public(Some("a-long-api-token"), "0.0.0.0:80");
+        let (merged, changes) = merge(&before, public(None, "127.0.0.1:80"));
+        assert_eq!(changes.restart, ["server.listen", "server.api_token"]);
+        assert_eq!(merged.server.api_token, before.server.api_token);
+        let (merged, changes) = merge(&before, public(Some("another-api-token"), "0.0.0.0:80"));
+        assert_eq!(changes.changed, ["server.api_token"]);
+        assert_eq!(merged.server.api_token, Some(Secret::new("another-api-token")));
+    }
+}

@@ -1,0 +1,77 @@
+//! The series of the configured classes, which a reload replaces.
+
+use tinqs_ci_reconciler::model::Class;
+
+use super::super::labels;
+use super::Metrics;
+
+impl Metrics {
+    /// Follows the configured classes: creates the series of new ones, and removes the gauges of
+    /// those that are gone. Their counters stay, because they have counted.
+    pub fn configure(&self, classes: &[Class]) {
+        let mut names: Vec<String> = classes.iter().map(|class| class.name.0.clone()).collect();
+        names.push(labels::NO_CLASS.to_owned());
+        let mut known = self.classes.write();
+        for name in names.iter().filter(|name| !known.contains(name)) {
+            self.zero_class(name);
+            self.zero_gauges(name);
+        }
+        for name in known.iter().filter(|name| !names.contains(name)) {
+            self.remove_gauges(name);
+        }
+        for class in classes {
+            let limit = class.limit.map_or(0.0, f64::from);
+            self.limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
+        }
+        *known = names;
+    }
+
+    /// Creates the counters, histograms and the breaker of a class.
+    fn zero_class(&self, class: &str) {
+        self.job_wait.with_label_values(&[class]);
+        self.breaker_opened.with_label_values(&[class]);
+        for outcome in labels::OUTCOMES {
+            self.outcomes.with_label_values(&[class, outcome]);
+        }
+        for market in labels::MARKETS {
+            for result in labels::LAUNCH_RESULTS {
+                self.launches.with_label_values(&[class, market, result]);
+            }
+        }
+    }
+
+    pub(super) fn zero_gauges(&self, class: &str) {
+        self.desired.with_label_values(&[class]).set(0.0);
+        self.oldest_waiting.with_label_values(&[class]).set(0.0);
+        for state in labels::MACHINE_STATES {
+            for market in labels::MARKETS {
+                self.machines.with_label_values(&[class, state, market]).set(0.0);
+            }
+        }
+        for status in labels::REGISTRATION_STATES {
+            self.registrations.with_label_values(&[class, status]).set(0.0);
+        }
+        for stage in labels::STAGES {
+            self.runs.with_label_values(&[class, stage]).set(0.0);
+        }
+    }
+
+    /// Removes the gauges of a class. One that has no such series is left alone.
+    fn remove_gauges(&self, class: &str) {
+        let _ = self.limits.remove_label_values(&[class, "max"]);
+        for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened] {
+            let _ = gauges.remove_label_values(&[class]);
+        }
+        for state in labels::MACHINE_STATES {
+            for market in labels::MARKETS {
+                let _ = self.machines.remove_label_values(&[class, state, market]);
+            }
+        }
+        for status in labels::REGISTRATION_STATES {
+            let _ = self.registrations.remove_label_values(&[class, status]);
+        }
+        for stage in labels::STAGES {
+            let _ = self.runs.remove_label_values(&[class, stage]);
+        }
+    }
+}
