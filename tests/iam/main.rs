@@ -129,6 +129,7 @@ const CALLS: [(&str, &str); 27] = [
     ("describe_subnets", "ec2:DescribeSubnets"),
     ("describe_table", "dynamodb:DescribeTable"),
     ("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
+    ("get_console_output", "ec2:GetConsoleOutput"),
     ("get_item", "dynamodb:GetItem"),
     ("get_queue_attributes", "sqs:GetQueueAttributes"),
     ("get_queue_url", "sqs:GetQueueUrl"),
