@@ -8,6 +8,7 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
+mod last_lines;
 #[cfg(feature = "mutants")]
 pub(crate) mod mutations;
 mod push;
@@ -18,6 +19,7 @@ pub(crate) mod times;
 
 use crate::model::Observation;
 
+pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,

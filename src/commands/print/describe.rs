@@ -119,7 +119,7 @@ fn end(ended: Ended) -> String {
 fn attempts(page: &mut Page, run: &Run, now: Timestamp) {
     page.section("Attempts");
     for past in &run.status.past {
-        let PastAttempt { number, decided_at, class, registration, placements, ended } = past;
+        let PastAttempt { number, decided_at, class, registration, placements, ended, log } = past;
         page.item(&format!(
             "{number}: class {}, registration {registration}, decided {} ago, {}",
             shown(&class.0),
@@ -131,6 +131,7 @@ fn attempts(page: &mut Page, run: &Run, now: Timestamp) {
             let refused = placement.refused.map(|refused| refusal(refused.why));
             page.item(&format!("   {}", placed(answered, refused)));
         }
+        printed(page, log.as_deref());
     }
     if let Some(attempt) = &run.status.attempt {
         newest(page, attempt, now);
@@ -148,7 +149,7 @@ fn placed(answered: Option<&str>, refused: Option<&str>) -> String {
 }
 
 fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
-    let Attempt { number, decided_at, class, runner, boot, placements, ended } = attempt;
+    let Attempt { number, decided_at, class, runner, boot, placements, ended, log } = attempt;
     page.item(&format!(
         "{number}: class {}, registration {}, decided {} ago, until {:.0}, {}",
         shown(&class.0),
@@ -169,6 +170,14 @@ fn newest(page: &mut Page, attempt: &Attempt, now: Timestamp) {
             escape(&machine.subnet),
             placed(answered, refused)
         ));
+    }
+    printed(page, log.as_deref());
+}
+
+/// What the machine printed at its end.
+fn printed(page: &mut Page, log: Option<&str>) {
+    for line in log.unwrap_or_default().lines() {
+        page.item(&format!("   log: {}", escape(line)));
     }
 }
 
