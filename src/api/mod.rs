@@ -1,9 +1,11 @@
 //! The answers of `/v1`, defined once for the server and the command line.
 
 pub mod explain;
+mod log;
 mod plan_view;
 mod types;
 
+pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
     Change, Class, Health, List, MachineView, Part, Plan, Problem, Ready, Registration,

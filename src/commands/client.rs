@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::{Class, List, MachineView, Plan, Problem, Registration};
+use crate::api::{Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
 
 /// The default address of the server.
@@ -90,6 +90,17 @@ pub struct Versioned {
     pub run: Run,
     /// Its `ETag`.
     pub etag: Option<String>,
+}
+
+/// The end of what a machine printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The text, as the machine printed it.
+    pub bytes: Vec<u8>,
+    /// Whether the log has earlier bytes.
+    pub cut: bool,
+    /// Whether the machine has ended.
+    pub gone: bool,
 }
 
 /// A client of `/v1`.
@@ -343,6 +354,25 @@ impl Client {
     pub async fn terminate(&self, id: &str) -> Result<(), Error> {
         let request = self.request(Method::POST, &["machines", id, "terminate"]);
         self.send(request, "machine", id).await.map(drop)
+    }
+
+    /// Returns the end of what a machine printed, at most so many bytes; `None` if it has printed
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn log(&self, id: &str, tail: usize) -> Result<Option<LogEnd>, Error> {
+        let query = [("tail", tail.to_string())];
+        let request = self.request_with(Method::GET, &["machines", id, "log"], &query);
+        let response = self.send(request, "machine", id).await?;
+        let says = |header: &str, word: &str| {
+            response.headers().get(header).is_some_and(|value| value.as_bytes() == word.as_bytes())
+        };
+        let (cut, gone) = (says(LOG_CUT, "true"), says(MACHINE_STATE, "gone"));
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        Ok(Some(LogEnd { bytes: self.body(response).await?, cut, gone }))
     }
 
     /// Polls and sweeps now.

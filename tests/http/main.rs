@@ -3,6 +3,7 @@
 mod api;
 mod asking;
 mod health;
+mod logs;
 mod loops;
 mod webhooks;
 mod world;
