@@ -12,6 +12,10 @@ use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::{Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
 
+mod error;
+
+pub use error::Error;
+
 /// The default address of the server.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
@@ -20,55 +24,6 @@ const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
 /// The number of runs requested per page.
 const PAGE: usize = 200;
-
-/// An error of the client; its variants have different exit codes.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The address is invalid.
-    #[error("`{url}` is not a server address: expected one such as {DEFAULT_URL}")]
-    Address {
-        /// The given address.
-        url: String,
-    },
-    /// The server cannot be reached.
-    #[error("cannot reach the server at {url}: {why}")]
-    Unreachable {
-        /// The server's address.
-        url: String,
-        /// The cause.
-        why: String,
-    },
-    /// The object does not exist.
-    #[error("{kind} `{name}` not found{}", detail_after(.detail))]
-    NotFound {
-        /// The kind: `run`, `machine`, `commit`.
-        kind: &'static str,
-        /// The requested name.
-        name: String,
-        /// Further details from the server.
-        detail: String,
-    },
-    /// The server rejected the request.
-    #[error("the server rejected the request: {status}{}", detail_after(.detail))]
-    Refused {
-        /// The status.
-        status: StatusCode,
-        /// The message of the server.
-        detail: String,
-    },
-    /// The response does not come from a tinqs-ci server.
-    #[error("unexpected response from {url}: {why}")]
-    Garbled {
-        /// The server's address.
-        url: String,
-        /// The problem with the response.
-        why: String,
-    },
-}
-
-fn detail_after(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(": {}", cut(detail, 500)) }
-}
 
 /// Selects runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

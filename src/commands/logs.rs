@@ -149,7 +149,7 @@ async fn follow(
             Ok(None) => continue,
             // It has ended, and its directory is gone.
             Err(client::Error::NotFound { .. }) => return Ok(()),
-            Err(error @ client::Error::Unreachable { .. }) => {
+            Err(error) if error.is_transient() => {
                 if !is_down {
                     warn(&format!("{error}; will retry"));
                 }

@@ -19,13 +19,16 @@ pub(super) enum Target {
 /// Finds what `text` names.
 pub(super) async fn find(text: &str, client: &Client) -> Result<Target, Failure> {
     let id = text.strip_prefix("machine/").or_else(|| text.strip_prefix("machines/"));
-    if let Some(id) = id {
-        return Ok(Target::Machine(id.to_owned()));
-    }
-    if is_url(text) || is_run(text) {
+    if id.is_none() && (is_url(text) || is_run(text)) {
         return Ok(Target::Run(Box::new(find_run(text, client).await?)));
     }
-    Ok(Target::Machine(text.to_owned()))
+    let id = id.unwrap_or(text);
+    // None of these is a segment of a path.
+    if matches!(id, "" | "." | "..") {
+        return Err(Failure::usage(format!("`{}` is not a machine ID", cut(text, 100)))
+            .hint("`tinqs-ci get machines -o name` lists the machines"));
+    }
+    Ok(Target::Machine(id.to_owned()))
 }
 
 /// Finds the run that `text` names: `job-1`, `run/job-1`, or the URL of its job's page.

@@ -48,7 +48,7 @@ pub(super) async fn watch(
                 return Err(Failure::not_found(format!("run/{name} is gone before it finished"))
                     .hint("a deleted run is removed once its job waits no longer"));
             }
-            Err(error @ client::Error::Unreachable { .. }) => {
+            Err(error) if error.is_transient() => {
                 if !is_down {
                     warn(&format!("{error}; will retry"));
                 }

@@ -110,7 +110,8 @@ fn what_is_gone_or_not_there_yet_is_said() {
     assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci: first\ntinqs-ci: no runner\n"));
     assert!(said.err.contains(&format!("the log of machine {BEFORE} is gone")), "{}", said.err);
 
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["logs", "machine/.."], 2, "`machine/..` is not a machine ID"),
         (&["logs", "m-2"], 3, "machine `m-2` not found"),
         (&["logs", "job-9"], 3, "run `job-9` not found"),
         (&["logs", "m-1"], 1, "machine/m-1 has printed nothing yet"),
