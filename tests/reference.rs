@@ -315,7 +315,7 @@ and is never cut. Without a terminal nothing is cut, so that scripts see whole n
 | exit code | meaning |
 |---|---|
 | 0 | done; with `plan --exit-code`: settled |
-| 1 | failed: a check of `doctor`, a malformed line of `eval` |
+| 1 | failed: a check of `doctor`, a malformed line of `eval`, with `watch --exit-status` the job |
 | 2 | wrong usage or configuration; with `plan --exit-code`: something to do |
 | 3 | no run, machine, registration, class, job or commit has that name |
 | 4 | cannot reach the server |

@@ -63,6 +63,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         },
         placements: vec![placement],
         ended: Some(Ended { why: End::Consumed, at: now }),
+        log: None,
     });
     status.phase = Phase::Finished;
     status.next = 4;

@@ -90,6 +90,7 @@ fn attempt(
         },
         placements: Vec::new(),
         ended: None,
+        log: None,
     }
 }
 

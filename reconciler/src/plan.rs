@@ -8,6 +8,7 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
+mod last_lines;
 pub(crate) mod lost;
 mod push;
 pub mod record;
@@ -17,6 +18,7 @@ pub(crate) mod times;
 
 use crate::model::Observation;
 
+pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{

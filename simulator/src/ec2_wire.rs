@@ -6,6 +6,7 @@ mod account;
 mod attend;
 mod bucket;
 mod catalogue;
+mod console;
 mod describe;
 mod error;
 mod events;

@@ -115,7 +115,6 @@ struct Shared {
 struct State {
     tokens: Vec<ApiToken>,
     faults: Faults,
-    tokens: Vec<ApiToken>,
     counters: Counters,
     webhook_delay: Duration,
     hooks: Vec<Hook>,
@@ -176,7 +175,6 @@ impl Wire {
         let state = State {
             tokens: options.tokens.clone(),
             faults: Faults::default(),
-            tokens: options.tokens.clone(),
             counters: Counters::default(),
             webhook_delay: options.webhook_delay,
             last_hook: hooks.last().map_or(0, |h| h.id),

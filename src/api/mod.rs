@@ -1,10 +1,12 @@
 //! The answers of `/v1`, defined once for the server and the command line.
 
 pub mod explain;
+mod log;
 pub mod machine;
 mod plan_view;
 mod types;
 
+pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
     Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Plan, Problem, Ready,

@@ -140,6 +140,20 @@ pub(super) enum Verb {
         #[command(subcommand)]
         what: Explain,
     },
+    /// Show what a machine printed: its boot script and its runner, not its job
+    #[command(after_help = CODES)]
+    Logs(Logs),
+    /// Print each change of a run, one per line, until it is finished
+    #[command(after_help = CODES)]
+    Watch {
+        /// The name of the run, or the URL of its job's page
+        run: String,
+        /// Exit with 1 unless the job succeeded
+        #[arg(long)]
+        exit_status: bool,
+        #[command(flatten)]
+        server: Server,
+    },
     /// Delete a run: its job gets no more machines; a machine with a job continues
     #[command(after_help = CODES)]
     Delete {
@@ -222,6 +236,28 @@ pub(super) enum Verb {
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
         output: TextOrJson,
     },
+}
+
+/// The arguments of `logs`.
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The ID of the machine, the name of its run, or the URL of its job's page
+    #[arg(value_name = "URL|RUN|MACHINE")]
+    pub(super) what: String,
+    /// Keep printing what comes, until the machine has ended
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// The machine of the attempt before the current one
+    #[arg(long)]
+    pub(super) previous: bool,
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub(super) tail: Option<usize>,
+    /// Print control characters as they are: they can change what a terminal shows and does
+    #[arg(long)]
+    pub(super) raw: bool,
+    #[command(flatten)]
+    pub(super) server: Server,
 }
 
 /// The subject to explain.

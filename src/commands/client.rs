@@ -9,8 +9,14 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::{Class, List, MachineView, Plan, Problem, Registration, Reloaded};
+use crate::api::{
+    Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration, Reloaded,
+};
 use tinqs_ci_reconciler::text::cut;
+
+mod error;
+
+pub use error::Error;
 
 /// The default address of the server.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -20,55 +26,6 @@ const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
 /// The number of runs requested per page.
 const PAGE: usize = 200;
-
-/// An error of the client; its variants have different exit codes.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The address is invalid.
-    #[error("`{url}` is not a server address: expected one such as {DEFAULT_URL}")]
-    Address {
-        /// The given address.
-        url: String,
-    },
-    /// The server cannot be reached.
-    #[error("cannot reach the server at {url}: {why}")]
-    Unreachable {
-        /// The server's address.
-        url: String,
-        /// The cause.
-        why: String,
-    },
-    /// The object does not exist.
-    #[error("{kind} `{name}` not found{}", detail_after(.detail))]
-    NotFound {
-        /// The kind: `run`, `machine`, `commit`.
-        kind: &'static str,
-        /// The requested name.
-        name: String,
-        /// Further details from the server.
-        detail: String,
-    },
-    /// The server rejected the request.
-    #[error("the server rejected the request: {status}{}", detail_after(.detail))]
-    Refused {
-        /// The status.
-        status: StatusCode,
-        /// The message of the server.
-        detail: String,
-    },
-    /// The response does not come from a tinqs-ci server.
-    #[error("unexpected response from {url}: {why}")]
-    Garbled {
-        /// The server's address.
-        url: String,
-        /// The problem with the response.
-        why: String,
-    },
-}
-
-fn detail_after(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(": {}", cut(detail, 500)) }
-}
 
 /// Selects runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +47,17 @@ pub struct Versioned {
     pub run: Run,
     /// Its `ETag`.
     pub etag: Option<String>,
+}
+
+/// The end of what a machine printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The text, as the machine printed it.
+    pub bytes: Vec<u8>,
+    /// Whether the log has earlier bytes.
+    pub cut: bool,
+    /// Whether the machine has ended.
+    pub gone: bool,
 }
 
 /// A client of `/v1`.
@@ -344,6 +312,25 @@ impl Client {
         let request = self.request(Method::POST, &["machines", id, "terminate"]);
         let response = self.send(request, "machine", id).await?;
         self.read(response).await
+    }
+
+    /// Returns the end of what a machine printed, at most so many bytes; `None` if it has printed
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn log(&self, id: &str, tail: usize) -> Result<Option<LogEnd>, Error> {
+        let query = [("tail", tail.to_string())];
+        let request = self.request_with(Method::GET, &["machines", id, "log"], &query);
+        let response = self.send(request, "machine", id).await?;
+        let says = |header: &str, word: &str| {
+            response.headers().get(header).is_some_and(|value| value.as_bytes() == word.as_bytes())
+        };
+        let (cut, gone) = (says(LOG_CUT, "true"), says(MACHINE_STATE, "gone"));
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        Ok(Some(LogEnd { bytes: self.body(response).await?, cut, gone }))
     }
 
     /// Polls and sweeps now.

@@ -12,11 +12,14 @@ mod get;
 pub mod init;
 mod live;
 mod local;
+mod logs;
 pub mod print;
 mod remote;
 pub mod schemas;
 mod screen;
 mod serve;
+mod target;
+mod watch;
 mod webhook;
 
 use std::ffi::OsString;
@@ -148,6 +151,10 @@ async fn dispatch(
             if exit_code && !plan.settled { Err(Failure::silent(2)) } else { Ok(()) }
         }
         Verb::Explain { what } => remote::explain(what, env).await,
+        Verb::Logs(args) => logs::logs(args, env).await,
+        Verb::Watch { run, exit_status, server } => {
+            watch::watch(&run, exit_status, &server, env).await
+        }
         Verb::Delete { name, now, dry, server } => {
             let now = if now {
                 crate::commands::client::Now::Yes

@@ -42,6 +42,7 @@ pub fn controller_settings(
         installation: settings.installation.clone(),
         instance_url: forge.machine_url.clone().unwrap_or_else(|| forge.url.clone()),
         git_token: forge.git_token.clone(),
+        secrets: settings.secrets(),
         classes: settings.classes.clone(),
         poll_every: forge.poll_every,
         sweep_every: forge.sweep_every,

@@ -27,6 +27,15 @@ pub struct Settings {
     pub classes: Vec<Class>,
 }
 
+impl Settings {
+    /// Returns every credential of the configuration.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let Self { forge, server, .. } = self;
+        let forge = [&forge.token, &forge.runner_token, &forge.webhook_secret, &forge.git_token];
+        forge.into_iter().chain([&server.api_token]).flatten().cloned().collect()
+    }
+}
+
 /// The store for runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {

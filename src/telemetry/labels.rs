@@ -59,7 +59,7 @@ pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
 pub const CALLS: [(&str, &[&str]); 4] = [
     ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
     ("queue", &["wake", "next", "done"]),
-    ("compute", &["list", "find", "launch", "terminate"]),
+    ("compute", &["list", "find", "launch", "terminate", "log"]),
     ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),
 ];
 

@@ -12,8 +12,8 @@ use tinqs_ci_reconciler::model::{
     Run, RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
-    Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Ports, Queue,
-    RunStore, Seat, WaitingJob,
+    Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
+    Ports, Queue, RunStore, Seat, WaitingJob,
 };
 
 use super::{Telemetry, labels};
@@ -125,12 +125,24 @@ impl<T: ?Sized> Observed<T> {
         operation: &'static str,
         call: impl Future<Output = Result<R, PortError>>,
     ) -> Result<R, PortError> {
+        let answer = self.counted(service, operation, call).await;
+        let error = answer.as_ref().err().map(|error| error.kind);
+        self.telemetry.contacts.note(service, error, self.telemetry.now());
+        answer
+    }
+
+    /// Counts a call that says nothing about the service's health.
+    async fn counted<R>(
+        &self,
+        service: &'static str,
+        operation: &'static str,
+        call: impl Future<Output = Result<R, PortError>>,
+    ) -> Result<R, PortError> {
         let began = Instant::now();
         let answer = call.await;
         let elapsed = began.elapsed();
         let error = answer.as_ref().err().map(|error| error.kind);
         self.telemetry.metrics.call(service, operation, error, elapsed);
-        self.telemetry.contacts.note(service, error, self.telemetry.now());
         if let Err(error) = &answer {
             tracing::debug!(
                 port = service,
@@ -255,6 +267,10 @@ impl Compute for Observed<dyn Compute> {
     }
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
         self.call("compute", "terminate", self.inner.terminate(id)).await
+    }
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
+        // Machines run without the right to read their logs.
+        self.counted("compute", "log", self.inner.log(id, most)).await
     }
     fn room(&self) -> bool {
         self.inner.room()

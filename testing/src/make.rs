@@ -94,6 +94,7 @@ pub fn attempt(
         },
         placements: vec![placement; placements],
         ended: None,
+        log: None,
     }
 }
 

@@ -94,6 +94,33 @@ async fn a_runner_killed_mid_job_fails_the_job() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
+/// The reason of a run that waits says what its machine printed last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_runner_is_named_in_the_reason() {
+    let mut host = Host::new(&Options::default());
+    std::fs::remove_file(host.dir.path().join("bin/gitea-runner")).expect("it was installed");
+    host.start().await;
+    let jobs = host.push(1, &["linux"], "true");
+    let path = format!("/v1/runs/job-{}", jobs[0]);
+    host.until("the run backs off", 60, async |host| {
+        let run = host.get(&path).await;
+        run["status"]["conditions"][0]["reason"] == "BackingOff"
+    })
+    .await;
+    let run = host.get(&path).await;
+    let told = "neither gitea-runner nor act_runner is in PATH";
+    let message = run["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(&format!("before it got a job: {told}")), "{run}");
+    let attempt = &run["status"]["attempt"];
+    assert!(attempt["log"].as_str().is_some_and(|log| log.contains(told)), "{run}");
+    // The whole log is there as long as the machine's directory is.
+    let id = attempt["placements"][0]["answered"]["id"].as_str().expect("a machine");
+    let log = host.http.get(host.url(&format!("/v1/machines/{id}/log"))).send().await;
+    let log = log.expect("an answer").text().await.expect("text");
+    assert!(log.contains(told), "{log}");
+    host.assert_no_secret_told();
+}
+
 /// The forge is down for ten seconds, then all jobs get done.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_survive_an_outage_of_the_forge() {

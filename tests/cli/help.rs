@@ -39,6 +39,8 @@ fn all_commands() {
               describe    Show the details of a run
               plan        Show what a reconcile of a run would do now, without doing it
               explain     Explain why a job got a machine, or did not
+              logs        Show what a machine printed: its boot script and its runner, not its job
+              watch       Print each change of a run, one per line, until it is finished
               delete      Delete a run: its job gets no more machines; a machine with a job continues
               retry       Retry a run now: clears its backoff, giving up and deletion
               terminate   Terminate a machine at once, even mid-job

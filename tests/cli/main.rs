@@ -7,6 +7,7 @@ mod demo;
 mod help;
 mod init;
 mod local;
+mod logs;
 mod remote;
 mod scripted;
 mod serve;

@@ -21,7 +21,8 @@ pub(crate) struct RecordedRequest {
     pub(crate) body: String,
 }
 
-/// A response: status, `ETag`, body.
+/// A response: status, `ETag`, body. A body that is a text stands for the log of a machine, whose
+/// state is given instead of the `ETag`.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) Option<&'static str>, pub(crate) Value);
 
@@ -97,6 +98,12 @@ async fn answer(
     let Answer(status, etag, body) = (stage.script)(&asked, before);
     stage.asked.lock().push(asked);
     let status = StatusCode::from_u16(status).expect("a status");
+    if let Value::String(log) = body {
+        let state = etag.unwrap_or("up");
+        let headers =
+            [("content-type", "text/plain; charset=utf-8"), ("tinqs-ci-machine-state", state)];
+        return (status, headers, log).into_response();
+    }
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(etag) = etag {
         response.headers_mut().insert("etag", etag.parse().expect("a header"));

@@ -164,6 +164,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
             refused: None,
         }],
         ended: None,
+        log: None,
     }
 }
 
@@ -202,7 +203,10 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
     }
     asked.world.register(&attempt_id, &["linux".to_owned()]).await.expect("up");
     let machine = asked.world.launch(&attempt_id, 0, &attempt(&run)).await.expect("up");
+    let printed = format!("the runner's token is {CANARY}, the API's is {TOKEN}\n");
+    asked.world.state().logs.insert(machine.id.0.clone(), printed.into_bytes());
     let bearer = format!("Bearer {TOKEN}");
+    let printed = format!("/v1/machines/{}/log", machine.id);
     let machine = format!("/v1/machines/{}/terminate", machine.id);
     // `ask` searches each answer for secrets.
     for (method, path) in [
@@ -210,6 +214,7 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
         ("GET", "/v1/runs/job-1"),
         ("GET", "/v1/runs/job-1/plan"),
         ("GET", "/v1/machines"),
+        ("GET", printed.as_str()),
         ("GET", "/v1/registrations"),
         ("GET", "/v1/classes"),
         ("GET", "/metrics"),

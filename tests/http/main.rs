@@ -4,6 +4,7 @@ mod api;
 mod asking;
 mod canceled;
 mod health;
+mod logs;
 mod loops;
 mod reload;
 mod webhooks;

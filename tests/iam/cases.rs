@@ -158,6 +158,7 @@ fn machines() -> Vec<Case> {
     let tagged: Change = ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]);
     let to_ec2: Change = ("iam:PassedToService", &["ec2.amazonaws.com"]);
     let end = |changes: &[Change]| call("ec2:TerminateInstances", INSTANCE, changes);
+    let console = |changes: &[Change]| call("ec2:GetConsoleOutput", INSTANCE, changes);
     vec![
         may("terminate ours", end(&[ours])),
         not("terminate one without a tag", end(&[])),
@@ -185,7 +186,12 @@ fn machines() -> Vec<Case> {
             call("ec2:DescribeInstances", "*", &[("aws:RequestedRegion", &["us-east-1"])]),
         ),
         stopped("read user data", call("ec2:DescribeInstanceAttribute", INSTANCE, &[ours])),
-        stopped("read the console", call("ec2:GetConsoleOutput", INSTANCE, &[ours])),
+        may("read the console of ours", console(&[ours])),
+        not("read the console of one without a tag", console(&[])),
+        not(
+            "read the console of another installation's",
+            console(&[("aws:ResourceTag/tinqs-ci", &["other"])]),
+        ),
         stopped("change a machine", call("ec2:ModifyInstanceAttribute", INSTANCE, &[ours])),
         stopped(
             "loosen the metadata service",

@@ -114,7 +114,7 @@ fn actions_are_sorted_and_grants_have_no_wildcard() {
 }
 
 /// Each call of the adapters and its action. (A batch needs the action of a single call.)
-const CALLS: [(&str, &str); 27] = [
+const CALLS: [(&str, &str); 28] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
     ("create_table", "dynamodb:CreateTable"),
@@ -129,6 +129,7 @@ const CALLS: [(&str, &str); 27] = [
     ("describe_subnets", "ec2:DescribeSubnets"),
     ("describe_table", "dynamodb:DescribeTable"),
     ("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
+    ("get_console_output", "ec2:GetConsoleOutput"),
     ("get_item", "dynamodb:GetItem"),
     ("get_queue_attributes", "sqs:GetQueueAttributes"),
     ("get_queue_url", "sqs:GetQueueUrl"),

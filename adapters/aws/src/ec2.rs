@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
 use tinqs_ci_reconciler::model::{Attempt, AttemptId, Machine, MachineId, RunName};
-use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, PortError};
+use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineLog, PortError};
 
 use super::batch::Batches;
 use super::errors::{self, ec2 as codes};
@@ -224,6 +224,24 @@ impl Compute for Machines {
             Err(error) => return Err(error),
         }
         self.ends.ask(id.clone()).await
+    }
+
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        // The console of an instance that is not ours is none of our business.
+        let recognized = self.calls.instance_cache.run_of(id).is_some();
+        match self.finds.ask(id.clone()).await? {
+            Found::Ours(_) => {}
+            Found::Nothing if recognized => {}
+            Found::Foreign | Found::Nothing => return Ok(None),
+        }
+        let console = self.calls.console(id).await?;
+        Ok(console.map(|console| {
+            let log = MachineLog::end_of(&console, most);
+            MachineLog { cut: log.cut || console.len() >= calls::CONSOLE, ..log }
+        }))
     }
 
     fn room(&self) -> bool {

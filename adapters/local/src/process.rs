@@ -20,6 +20,7 @@
 
 mod directory;
 mod live;
+mod log;
 mod scan;
 
 pub use directory::Ended;
@@ -36,7 +37,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Cause, Machine, MachineId, MachineState, RunName,
 };
-use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineEnds, PortError};
+use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineEnds, MachineLog, PortError};
 
 use directory::{Place, Prepared};
 use live::Live;
@@ -170,7 +171,7 @@ impl Processes {
     /// Starts the processes of a prepared machine; returns once it has claimed its directory.
     async fn start(&self, place: &Place) -> Result<(), PortError> {
         let failed = |error| directory::failed("launch", &place.dir, error);
-        let log = directory::log(place).map_err(failed)?;
+        let log = log::open(place).map_err(failed)?;
         let errors = log.try_clone().map_err(failed)?;
         let mut child = tokio::process::Command::new("bash")
             .args(["-c", CLAIM])
@@ -347,6 +348,14 @@ impl Compute for Processes {
             // Records the end.
             place.inspect(&mut scan::Scan::new(), inner.clock.now());
             Ok(())
+        })
+        .await
+    }
+
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
+        let Some(place) = place_of(&self.inner, id) else { return Ok(None) };
+        self.blocking("log", DEADLINE, move |_| {
+            log::end(&place, most).map_err(|error| directory::failed("log", &place.dir, error))
         })
         .await
     }

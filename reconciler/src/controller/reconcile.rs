@@ -2,6 +2,7 @@
 
 mod events;
 mod free;
+mod last_lines;
 mod launch;
 mod prepare;
 
@@ -150,6 +151,7 @@ impl Reconcile<'_> {
         // In push mode the machine that got a job may be gone already: then the run is finished.
         let newly_used = rule == Rule::PushConsumed && used(&run.status) != used(&status);
         let before = std::mem::replace(&mut run.status, status);
+        self.keep_last_lines(&before).await;
         let mut more = newly_used || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await {

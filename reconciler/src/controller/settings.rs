@@ -14,6 +14,8 @@ pub struct Settings {
     pub instance_url: String,
     /// The token for cloning over HTTPS on machines, if configured.
     pub git_token: Option<Secret>,
+    /// The credentials of the configuration, which are cut out of the logs of machines.
+    pub secrets: Vec<Secret>,
     /// Classes in order: the first one that serves a job's labels is used.
     pub classes: Vec<Class>,
     /// The interval of reading the forge's job list.

@@ -31,6 +31,10 @@ pub struct Attempt {
     /// The reason and the time of its end. Set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+    /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
+    /// for terminals, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 /// The reason and the time of an attempt's end.
@@ -99,6 +103,10 @@ pub struct PastAttempt {
     pub placements: Vec<PastPlacement>,
     /// The reason and the time of its end.
     pub ended: Ended,
+    /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
+    /// for terminals, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 /// The result of a placement.
@@ -192,9 +200,17 @@ impl Attempt {
         u32::try_from(self.placements.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
+    /// Returns the credentials that its machine has.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];
+        secrets.extend(self.boot.git_token.clone());
+        secrets
+    }
+
     /// Converts the attempt into a past one. An end that is already recorded stays.
     pub fn into_past(self, ended: Ended) -> PastAttempt {
-        let Self { number, decided_at, class, runner, boot: _, placements, ended: recorded } = self;
+        let Self { number, decided_at, class, runner, boot: _, placements, ended: recorded, log } =
+            self;
         PastAttempt {
             number,
             decided_at,
@@ -208,6 +224,7 @@ impl Attempt {
                 })
                 .collect(),
             ended: recorded.unwrap_or(ended),
+            log,
         }
     }
 }

@@ -6,6 +6,7 @@ mod friendly;
 mod machine;
 mod names;
 mod observation;
+mod redactor;
 mod run;
 mod secret;
 mod stored;
@@ -23,6 +24,7 @@ pub use observation::{
     Conclusion, EndedBy, Job, Machine, MachineState, Observation, ObservedClass, Registration,
     Registrations,
 };
+pub use redactor::Redactor;
 pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
+use super::last_lines::telling_line;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
     BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN, after,
@@ -197,7 +198,11 @@ impl<'a> Decision<'a> {
         }
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
-            let why = last.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+            let mut why = last.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+            let printed = self.status.attempt.as_ref().and_then(|a| a.log.as_deref());
+            if let Some(line) = printed.and_then(telling_line) {
+                why = format!("{why}: {line}");
+            }
             let n = self.status.failures;
             if !either && !stopped {
                 let message = format!("{n} attempts in a row got no job; the last: {why}");

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{supersede, tell};
+use super::last_lines::telling_line;
 use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
 use crate::model::{
@@ -32,12 +33,26 @@ pub fn prepared(
         boot: Boot { deadline, idle_within, instance_url, git_token },
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
+        log: None,
     });
     status.next = attempt_id.number.saturating_add(1);
     status.phase = Phase::Starting;
     status.retry_at = None;
     status.conditions.clear();
     status.due = now;
+}
+
+/// Records what the machine of the attempt printed before it ended without a job. The reason that
+/// tells of this end says it too.
+pub fn printed(status: &mut Status, lines: String) {
+    let told = telling_line(&lines);
+    let condition = status.conditions.iter_mut().find(|c| c.reason == Reason::BackingOff);
+    if let (Some(condition), Some(line)) = (condition, told) {
+        condition.message = format!("{}: {line}", condition.message);
+    }
+    if let Some(attempt) = &mut status.attempt {
+        attempt.log = Some(lines);
+    }
 }
 
 /// Sets the status of a run that got no seat.

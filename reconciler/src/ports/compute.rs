@@ -25,8 +25,36 @@ pub trait Compute: Send + Sync {
     ) -> Result<Machine, PortError>;
     /// Terminates a machine of ours. Succeeds if it is already gone.
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError>;
+    /// Returns the last `most` bytes, or fewer, of what a machine printed, also for a while after
+    /// its end. `None` if it has printed nothing yet, if its log is gone, or if it is not ours.
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError>;
     /// Returns whether the launch pacer has a token left.
     fn room(&self) -> bool;
+}
+
+/// The end of a machine's log: text from outside, which may hold credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MachineLog {
+    /// The bytes as the machine printed them.
+    pub bytes: Vec<u8>,
+    /// Whether the log has earlier bytes.
+    pub cut: bool,
+}
+
+/// Shows its size only, because it may hold credentials.
+impl std::fmt::Debug for MachineLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bytes, cut } = self;
+        f.debug_struct("MachineLog").field("bytes", &bytes.len()).field("cut", cut).finish()
+    }
+}
+
+impl MachineLog {
+    /// Returns the end of a complete log.
+    pub fn end_of(log: &[u8], most: usize) -> Self {
+        let from = log.len().saturating_sub(most);
+        Self { bytes: log[from..].to_vec(), cut: from > 0 }
+    }
 }
 
 /// Reports terminated machines that this process notices before a listing shows them.

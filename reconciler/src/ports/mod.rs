@@ -13,7 +13,7 @@ mod store;
 use std::sync::Arc;
 
 pub use clock::Clock;
-pub use compute::{Compute, MachineEnds};
+pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;
 pub use error::{ErrorKind, PortError};
 pub use forge::{Forge, WaitingJob};

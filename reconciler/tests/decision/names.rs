@@ -61,6 +61,7 @@ fn run(job_id: i64) -> Run {
             refused: None,
         }],
         ended: None,
+        log: None,
     });
     run
 }

@@ -218,6 +218,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         },
         placements,
         ended: why.map(|why| Ended { why, at: ago(30) }),
+        log: None,
     })
 }
 
@@ -323,6 +324,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 registration: 106,
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
+                log: None,
             });
             let attempt_id = run.attempt_id(6);
             seen.machines.push(Machine {

@@ -273,8 +273,15 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         visit_attempt(attempt, f);
     }
     for past in past {
-        let PastAttempt { number: _, decided_at, class: _, registration: _, placements, ended } =
-            past;
+        let PastAttempt {
+            number: _,
+            decided_at,
+            class: _,
+            registration: _,
+            placements,
+            ended,
+            log: _,
+        } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
         visit_decided(decided_at, open, f);
         f(&mut ended.at, NONE);
@@ -296,7 +303,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended } =
+    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended, log: _ } =
         attempt;
     let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
     visit_decided(decided_at, open, f);

@@ -97,6 +97,7 @@ async fn poll(
             Ok(fetched) => {
                 tasks_version = fetched.tasks_version;
                 if let Some(task) = fetched.task {
+                    println!("task {} repo is simulated", task.id);
                     // The assignment changed the list: search again, whatever the version.
                     tasks_version = 0;
                     let stopped = job::work(client, &task, config.shutdown_timeout, stop).await?;

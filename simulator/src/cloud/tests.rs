@@ -62,6 +62,7 @@ fn place() -> Place {
             refused: None,
         }],
         ended: None,
+        log: None,
     };
     Place { cloud: Cloud::new(Config::default()), forge, attempt_id, attempt }
 }

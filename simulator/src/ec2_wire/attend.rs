@@ -120,7 +120,7 @@ impl State {
 }
 
 /// Returns the end of a guest's output.
-fn tail(text: String) -> String {
+pub(super) fn tail(text: String) -> String {
     let from = text.len().saturating_sub(CONSOLE);
     text.char_indices()
         .find(|(at, _)| *at >= from)

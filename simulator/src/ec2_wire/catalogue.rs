@@ -1,15 +1,10 @@
-//! Other readings of `doctor` and operators: subnets, images, security groups, types, prices,
-//! console output.
+//! Other readings of `doctor`: subnets, images, security groups, types, prices.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::MachineId;
 
 use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};
 use super::error::Fault;
 use super::filter;
-use super::ids::{not_found, well_formed};
 use super::instance::time;
 use super::outcome::Outcome;
 use super::params::Params;
@@ -31,7 +26,6 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
         "DescribeInstanceTypes" => types,
         "DescribeInstanceTypeOfferings" => offerings,
         "DescribeSpotPriceHistory" => prices,
-        "GetConsoleOutput" => console,
         _ => return None,
     };
     let mut state = shared.state();
@@ -271,18 +265,4 @@ fn prices(account: &Account, _: &State, params: &Params) -> Answer {
         .collect();
     let count = items.len();
     Ok((vec![list("spotPriceHistorySet", items)], count))
-}
-
-fn console(_: &Account, state: &State, params: &Params) -> Answer {
-    let id = params.need("InstanceId")?;
-    well_formed(id)?;
-    let record = state.records.get(&MachineId(id.to_owned()));
-    let record = record.ok_or_else(|| not_found(&[id]))?;
-    let text = record.guest.as_ref().map_or_else(|| record.console.clone(), |g| g.output());
-    let parts = vec![
-        leaf("instanceId", id),
-        leaf("timestamp", time(Timestamp::now())),
-        leaf("output", BASE64_STANDARD.encode(text)),
-    ];
-    Ok((parts, 1))
 }

@@ -293,6 +293,7 @@ fn attempt(
         },
         placements: vec![placement],
         ended: None,
+        log: None,
     };
     (attempt_id, 0, attempt)
 }

@@ -166,6 +166,7 @@ impl<'a> Drive<'a> {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new("git-secret")),
+            secrets: Vec::new(),
             classes: self.classes.clone(),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, Machine, MachineId, RunName};
-use tinqs_ci_reconciler::ports::{Compute, ErrorKind, PortError};
+use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
 use crate::cloud::Launch;
@@ -70,6 +70,12 @@ impl Compute for SimulatedPorts {
             Ok(())
         })
         .await
+    }
+
+    /// Simulated machines print nothing. No call is made, so that a history does not depend on who
+    /// reads logs.
+    async fn log(&self, _: &MachineId, _: usize) -> Result<Option<MachineLog>, PortError> {
+        Ok(None)
     }
 
     fn room(&self) -> bool {

@@ -119,7 +119,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
     let status = &run.status;
     let all = status.past.len() + usize::from(status.attempt.is_some());
     for (position, past) in (1..).zip(&status.past) {
-        let PastAttempt { number, decided_at, class, registration, placements, ended } = past;
+        let PastAttempt { number, decided_at, class, registration, placements, ended, log } = past;
         let registration = match detail {
             Detail::Table => String::new(),
             Detail::Wide => format!(", registration {registration}"),
@@ -136,6 +136,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             let refused = placement.refused.map(|refused| refused.why.to_string());
             page.item(&format!("   {}", placed(answered, refused)));
         }
+        printed(page, log.as_deref());
     }
     if let Some(attempt) = &status.attempt {
         newest(page, attempt, all, detail, now);
@@ -154,7 +155,7 @@ fn placed(answered: Option<&str>, refused: Option<String>) -> String {
 }
 
 fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, now: Timestamp) {
-    let Attempt { number, decided_at, class, runner, boot, placements, ended } = attempt;
+    let Attempt { number, decided_at, class, runner, boot, placements, ended, log } = attempt;
     let registration = match detail {
         Detail::Table => String::new(),
         Detail::Wide => format!(", registration {}", runner.id),
@@ -179,6 +180,14 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
             escape(&machine.subnet),
             placed(answered, refused)
         ));
+    }
+    printed(page, log.as_deref());
+}
+
+/// What the machine printed at its end.
+fn printed(page: &mut Page, log: Option<&str>) {
+    for line in log.unwrap_or_default().lines() {
+        page.item(&format!("   log: {}", escape(line)));
     }
 }
 

@@ -80,6 +80,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             refused: None,
         }],
         ended: None,
+        log: None,
     }
 }
 

@@ -27,6 +27,7 @@ mod explain;
 mod guard;
 mod health;
 mod listen;
+mod log;
 mod problem;
 mod reload;
 mod runs;
@@ -51,7 +52,7 @@ const BODIES_LIMIT: usize = 64 * 1024 * 1024;
 pub struct Deadlines {
     /// For most requests.
     pub request: Duration,
-    /// For sweeps and explanations, which wait for the forge and the cloud.
+    /// For sweeps, explanations and logs, which wait for the forge and the cloud.
     pub sweep: Duration,
 }
 
@@ -152,6 +153,7 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
     // These wait for forge and cloud.
     let slow = Router::new()
         .route("/sweep", post(sweep::sweep))
+        .route("/machines/{id}/log", get(log::log))
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::job))
         .layer(deadline(deadlines.sweep));

@@ -30,29 +30,32 @@ pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>,
     Ok(Json(List { items, next: None }))
 }
 
+/// Parses the ID of a machine. IDs go into paths and API calls, so only what clouds use is allowed.
+pub(super) fn machine_id(id: &str) -> Result<MachineId, Refusal> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    let invalid =
+        id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
+    if invalid { Err(unknown_machine()) } else { Ok(MachineId(id.to_owned())) }
+}
+
+pub(super) fn unknown_machine() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "this installation has no machine with this ID")
+}
+
 /// `POST /v1/machines/{id}/terminate`: terminates a machine of this installation, even mid-job.
 pub(super) async fn terminate(
     State(app): Ctx,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let unknown =
-        || Refusal::new(StatusCode::NOT_FOUND, "this installation has no machine with this ID");
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-    // IDs go into paths and API calls, so only allow what clouds use.
-    let invalid =
-        id.is_empty() || id.len() > ID_LIMIT || id.starts_with('.') || !id.bytes().all(plain);
-    if invalid {
-        return Err(unknown());
-    }
+    let id = machine_id(&id)?;
     // A machine has no version to match.
     if matches!(Wanted::to_change(&headers)?, Wanted::OneOf(_)) {
         let detail = "a machine has no version: remove `If-Match`";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail));
     }
     let ports = app.controller.ports();
-    let id = MachineId(id);
-    let found = ports.compute.find(&id).await?.ok_or_else(unknown)?;
+    let found = ports.compute.find(&id).await?.ok_or_else(unknown_machine)?;
     if found.state == MachineState::Gone {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "this machine is gone already"));
     }

@@ -14,6 +14,7 @@ pub async fn all(compute: &dyn Compute, machine: &MachineSpec, deadline: Timesta
     a_token_makes_one_machine(compute, machine, deadline).await;
     placements_are_apart(compute, machine, deadline).await;
     a_dead_token_answers_the_dead_machine(compute, machine, deadline).await;
+    a_log_is_read_at_its_end(compute, machine, deadline).await;
     what_is_not_ours_is_not_found(compute).await;
 }
 
@@ -120,10 +121,31 @@ async fn a_dead_token_answers_the_dead_machine(
     assert_eq!((again.id, again.state), (machine.id, MachineState::Gone));
 }
 
+/// A machine may have printed nothing.
+async fn a_log_is_read_at_its_end(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
+    let attempt_id = attempt_id(2_300, 1);
+    let attempt = asking(like, &attempt_id, 1, deadline);
+    let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
+    seen(compute, &machine, MachineState::Up).await;
+    let whole = compute.log(&machine.id, 1 << 20).await.unwrap();
+    if let Some(whole) = whole {
+        assert!(!whole.bytes.is_empty() && !whole.cut);
+        let text = String::from_utf8_lossy(&whole.bytes);
+        assert!(!text.contains("SECRET"), "{text}");
+        let end = compute.log(&machine.id, 1).await.unwrap().expect("it stays");
+        assert_eq!(end.bytes.len(), 1);
+        assert!(end.cut || whole.bytes.len() == 1);
+    }
+    end(compute, &machine.id).await;
+    seen(compute, &machine, MachineState::Gone).await;
+    compute.log(&machine.id, 1).await.expect("the log of what has ended is asked for");
+}
+
 async fn what_is_not_ours_is_not_found(compute: &dyn Compute) {
     for id in ["", "..", "/", "i-0123456789abcdef0", "tq-job-1-00000000-1-0", "a\nb", "../../etc"] {
         let id = MachineId(id.to_owned());
         assert_eq!(compute.find(&id).await.unwrap(), None, "{id:?}");
+        assert_eq!(compute.log(&id, 100).await.unwrap(), None, "{id:?}");
         compute.terminate(&id).await.expect("what is not there is terminated");
     }
 }

@@ -81,6 +81,8 @@ pub struct State {
     pub launch_answers: BTreeMap<ClassName, LaunchAnswer>,
     /// The requested launches, in order.
     pub launches: Vec<LaunchCall>,
+    /// What machines have printed, by their ids.
+    pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
     pub room: Option<usize>,
 
@@ -164,6 +166,7 @@ impl TestWorld {
             instant_machines: false,
             launch_answers: BTreeMap::new(),
             launches: Vec::new(),
+            logs: BTreeMap::new(),
             room: None,
             registrations: Vec::new(),
             registrations_hidden: false,

@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Forge, Inbox, InboxItem,
-    MOST_ITEMS, OpenRun, Page, PortError, Queue, RunStore, Seat, WaitingJob,
+    MOST_ITEMS, MachineLog, OpenRun, Page, PortError, Queue, RunStore, Seat, WaitingJob,
 };
 
 use super::{LaunchAnswer, LaunchCall, State, TestWorld};
@@ -330,6 +330,11 @@ impl Compute for TestWorld {
             machine.ended_by = Some(EndedBy::Request);
         }
         Ok(())
+    }
+
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
+        let state = self.call("compute", "log")?;
+        Ok(state.logs.get(&id.0).map(|log| MachineLog::end_of(log, most)))
     }
 
     fn room(&self) -> bool {

@@ -45,6 +45,7 @@ impl Harness {
             installation: "test".to_owned(),
             instance_url: "https://forge".to_owned(),
             git_token: None,
+            secrets: Vec::new(),
             classes: vec![class("good"), class("bad")],
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),

@@ -7,6 +7,7 @@ mod dependents;
 mod harness;
 mod idle;
 mod ingest;
+mod last_lines;
 mod launch_queue;
 mod lost;
 mod poll;

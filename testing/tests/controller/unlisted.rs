@@ -152,6 +152,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
                 PastPlacement { answered, refused: None },
             ],
             ended: Ended { why: End::NeverSeen, at },
+            log: None,
         }];
         attempt(run).placements[0].answered = None;
     });

@@ -8,7 +8,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::SdkError;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
+use aws_sdk_ec2::operation::get_console_output::{GetConsoleOutputError, GetConsoleOutputOutput};
 use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
@@ -38,6 +41,8 @@ pub(super) const ENDS: Bundle = Bundle {
 };
 /// Reservations per page.
 const PAGE: i32 = 1_000;
+/// The bytes of a console's output that EC2 keeps.
+pub(super) const CONSOLE: usize = 64 << 10;
 /// A longer list is a fault of the other side.
 const MOST_PAGES: usize = 1_000;
 
@@ -239,6 +244,49 @@ impl Calls {
             }
             _ => Err(told),
         }
+    }
+
+    /// Returns the console's output; `None` if there is none, or none yet.
+    pub(super) async fn console(&self, id: &MachineId) -> Result<Option<Vec<u8>>, PortError> {
+        let mut told = self.console_once(id, true).await?;
+        if let Err(error) = &told
+            && errors::code(error).is_some_and(codes::has_no_latest_console)
+        {
+            told = self.console_once(id, false).await?;
+        }
+        let answer = match told {
+            Ok(answer) => answer,
+            Err(error) if errors::code(&error).is_some_and(codes::is_unknown_instance) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(errors::port_error("compute", "log", &error, codes::TABLE)),
+        };
+        let Some(output) = answer.output().filter(|output| !output.is_empty()) else {
+            return Ok(None);
+        };
+        // Some endpoints break its lines.
+        let output: String = output.split_ascii_whitespace().collect();
+        BASE64_STANDARD.decode(output).map(Some).map_err(|error| {
+            let message = "the console's output is not base64";
+            PortError::new("compute", "log", ErrorKind::Unavailable, message).caused_by(error)
+        })
+    }
+
+    /// The latest output, or what was posted last: soon after the boot and at the end. The outer
+    /// error: it was not sent.
+    async fn console_once(
+        &self,
+        id: &MachineId,
+        latest: bool,
+    ) -> Result<Result<GetConsoleOutputOutput, SdkError<GetConsoleOutputError>>, PortError> {
+        turn(&self.pace.describe, "log").await?;
+        let call = self.client.get_console_output();
+        let answer = call.instance_id(&id.0).set_latest(latest.then_some(true)).send().await;
+        match &answer {
+            Ok(_) => self.pace.describe.taken(),
+            Err(error) => self.pace.describe.corrected(kind(error)),
+        }
+        Ok(answer)
     }
 
     /// Returns an image; `None` if EC2 has none of that ID.

@@ -87,5 +87,6 @@ fn attempt(
         },
         placements: vec![placement],
         ended: None,
+        log: None,
     }
 }

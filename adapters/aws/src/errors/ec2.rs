@@ -22,6 +22,12 @@ pub fn is_unknown_instance(code: &str) -> bool {
     matches!(code, "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed")
 }
 
+/// Whether a code says that EC2 cannot show the latest output of an instance's console: its type is
+/// old, or it has ended.
+pub fn has_no_latest_console(code: &str) -> bool {
+    matches!(code, "UnsupportedOperation" | "IncorrectInstanceState")
+}
+
 /// Codes whose HTTP status is misleading, or that are worth naming.
 const CODES: &[(&str, ErrorKind)] = &[
     // It may have happened.

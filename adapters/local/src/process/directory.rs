@@ -1,6 +1,6 @@
 //! The directory of a machine: its state across restarts.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind as Io, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) const TMP: &str = "tmp";
 pub(super) const STARTED: &str = "started";
 const MACHINE: &str = "machine.json";
 const SCRIPT: &str = "boot.sh";
-const LOG: &str = "log";
+pub(super) const LOG: &str = "log";
 const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
 /// Prefix of directories that are being deleted.
@@ -65,11 +65,6 @@ pub(super) fn failed(operation: &'static str, path: &Path, error: io::Error) -> 
 /// Creates a directory for this user alone, and its parents.
 pub(super) fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Opens the log of script and runner.
-pub(super) fn log(place: &Place) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(place.dir.join(LOG))
 }
 
 /// Lists the directories of all machines.

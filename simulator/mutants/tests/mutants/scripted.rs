@@ -70,6 +70,7 @@ impl Stage {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: None,
+            secrets: Vec::new(),
             classes,
             poll_every: seconds(10),
             sweep_every: seconds(60),

@@ -116,6 +116,11 @@ async fn a_script_that_exits_leaves_its_machine_running() {
     let cloud = with_processes(&folder);
     let id = run(&cloud, "t-1", "echo done").await;
     until("its output", || console(&cloud, &id).contains("done").then_some(())).await;
+    let asked = [("InstanceId", id.0.as_str()), ("Latest", "true")];
+    let latest = cloud.call("GetConsoleOutput", &asked).await;
+    assert_eq!(BASE64_STANDARD.decode(latest.one("output")).unwrap(), b"done\n");
+    let posted = cloud.call("GetConsoleOutput", &asked[..1]).await;
+    assert!(posted.all("output").is_empty(), "it is posted when the machine ends");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(state(&cloud, &id), MachineState::Up);
     cloud.terminate(&id.0).await;

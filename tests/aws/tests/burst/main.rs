@@ -69,6 +69,7 @@ fn settings() -> Settings {
         installation: INSTALLATION.to_owned(),
         instance_url: "http://127.0.0.1:3000".to_owned(),
         git_token: None,
+        secrets: Vec::new(),
         classes: vec![
             class("linux", "t3.small", "subnet-a"),
             class("rare", "t3a.small", "subnet-b"),

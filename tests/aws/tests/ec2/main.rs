@@ -436,6 +436,10 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     assert!(console.contains("the runner ran: daemon --config config.yaml"), "{console}");
     assert!(console.contains("the runner ended with status 0: powering off"), "{console}");
     assert!(!console.contains("SECRET"), "{console}");
+    let log = machines.log(&machine.id, 1 << 20).await.unwrap().expect("it is kept");
+    assert_eq!((String::from_utf8(log.bytes).unwrap(), log.cut), (console.clone(), false));
+    let end = machines.log(&machine.id, 5).await.unwrap().expect("it is kept");
+    assert_eq!((end.bytes.as_slice(), end.cut), (&console.as_bytes()[console.len() - 5..], true));
     let home = dir.path().join(&machine.id.0).join("home");
     let id = std::process::Command::new("id").arg("-un").output().unwrap();
     let user = String::from_utf8(id.stdout).unwrap().trim().to_owned();
@@ -448,6 +452,43 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     // The token returns the terminated machine.
     let again = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     assert_eq!((again.id, again.state), (machine.id, MachineState::Gone));
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_of_ours_is_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+    let guest =
+        Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
+    let wire = wire(|options| {
+        options.guest = Some(Arc::new(guest));
+        options.boots_in = SignedDuration::from_millis(500);
+    });
+    let machines = machines(&wire, UNPACED).await;
+    let (attempt_id, attempt) = ask(1);
+    let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+    assert_eq!(machines.log(&machine.id, 100).await.unwrap(), None, "it has not booted");
+    until("the script says why it ends", async || {
+        let log = machines.log(&machine.id, 1 << 20).await.unwrap()?;
+        let log = String::from_utf8(log.bytes).unwrap();
+        log.contains("neither gitea-runner nor act_runner is in PATH").then_some(())
+    })
+    .await;
+    // Where the kind cannot show the latest output, what was posted at the end is read.
+    until("it powered off", async || {
+        let found = machines.find(&machine.id).await.unwrap();
+        found.filter(|machine| machine.state == MachineState::Gone)
+    })
+    .await;
+    let before = wire.ledger().count("GetConsoleOutput");
+    let refused = error("UnsupportedOperation", 400);
+    rule(&wire, "GetConsoleOutput", When::Nth(1), refused);
+    assert!(machines.log(&machine.id, 1 << 20).await.unwrap().is_some());
+    assert_eq!(wire.ledger().count("GetConsoleOutput"), before + 2);
+    let stranger = MachineId("i-0123456789abcdef0".to_owned());
+    assert_eq!(machines.log(&stranger, 100).await.unwrap(), None);
+    assert_eq!(wire.ledger().count("GetConsoleOutput"), before + 2, "it is not asked for");
     is_clean(&wire);
 }
 

@@ -251,6 +251,7 @@ impl History {
             installation: INSTALLATION.to_owned(),
             instance_url: "http://127.0.0.1:3000".to_owned(),
             git_token: None,
+            secrets: Vec::new(),
             classes: vec![self.setup.class()],
             poll_every: self.setup.poll_every,
             sweep_every: SignedDuration::from_mins(1),

@@ -140,6 +140,7 @@ impl QuietWorld {
             installation: "simulated".to_owned(),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new("git-secret")),
+            secrets: Vec::new(),
             classes: vec![class],
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),

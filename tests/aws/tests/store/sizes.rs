@@ -67,6 +67,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         },
         placements,
         ended: None,
+        log: None,
     }
 }
 

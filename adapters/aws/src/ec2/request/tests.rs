@@ -40,6 +40,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         },
         placements: vec![placement; placements],
         ended: None,
+        log: None,
     }
 }
 

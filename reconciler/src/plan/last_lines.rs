@@ -1,0 +1,140 @@
+//! The last lines of a machine that ended without a job: what is kept of them, and the one that
+//! tells most. Pure.
+
+use crate::model::Redactor;
+use crate::ports::MachineLog;
+use crate::text::{cut, escape};
+
+/// The bytes that are read of the end of a log.
+pub const LAST_LINES_READ: usize = 4096;
+/// The most bytes that are kept.
+const KEPT: usize = 512;
+/// Begins each line of the boot script.
+const SCRIPT: &str = "tinqs-ci: ";
+/// Columns of the line in a message.
+const SHOWN: usize = 300;
+
+/// Returns the last lines before a job, escaped and without credentials. `None` if there are none.
+///
+/// Where the log is cut, a job may have begun before the cut, so only lines of the boot script are
+/// kept.
+pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
+    // The first line of a cut log may begin with the end of a credential.
+    let from = if log.cut { after_line(&log.bytes)? } else { 0 };
+    let text = redactor.redact(&log.bytes[from..], 0);
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<String> = text
+        .lines()
+        .take_while(|line| !begins_job(line))
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && (!log.cut || line.contains(SCRIPT)))
+        .map(escape)
+        .collect();
+    let mut kept = lines.join("\n");
+    if kept.len() > KEPT {
+        let least = kept.len() - KEPT;
+        // Whole lines, or else the end of the last one.
+        let line = kept[..].match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= least);
+        let start = line.or_else(|| (least..kept.len()).find(|at| kept.is_char_boundary(*at)));
+        kept = kept.split_off(start.unwrap_or(kept.len()));
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+fn after_line(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1)
+}
+
+/// Whether the runner says here that a job begins: `task 12 repo is acme/shop …`.
+fn begins_job(line: &str) -> bool {
+    line.match_indices("task ").any(|(at, word)| {
+        let rest = &line[at + word.len()..];
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        number.len() < rest.len() && number.starts_with(" repo is ")
+    })
+}
+
+/// Returns the line that tells most, for a message: the last one, but not that the machine powers
+/// off because its runner ended.
+pub(super) fn telling_line(kept: &str) -> Option<String> {
+    let lines = || kept.lines().rev().map(said).filter(|line| !line.is_empty());
+    let line = lines().find(|line| !line.starts_with("the runner ended with status "));
+    line.or_else(|| lines().next()).map(|line| cut(line, SHOWN))
+}
+
+/// Removes what stands before a line's text: the time of the runner, the console and the prefix of
+/// the boot script.
+fn said(line: &str) -> &str {
+    let line = line.split_once(SCRIPT).map_or(line, |(_, said)| said);
+    let timed = line.strip_prefix("time=\"").and_then(|rest| rest.split_once("\" "));
+    timed.map_or(line, |(_, said)| said).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+
+    fn kept(text: &str, cut: bool) -> Option<String> {
+        let redactor = Redactor::new(&[Secret::new("runner-SECRET")]);
+        last_lines(&MachineLog { bytes: text.as_bytes().to_vec(), cut }, &redactor)
+    }
+
+    #[test]
+    fn lines_before_a_job_are_kept_and_escaped() {
+        let job = "time=\"2026-01-01T00:00:00Z\" level=info msg=\"task 12 repo is a/b https://x\"";
+        let cases = [
+            ("", None),
+            ("\n\r\n", None),
+            ("one\r\ntwo\n", Some("one\ntwo")),
+            ("a \x1b[31mred\x1b[0m\n", Some("a \\u{1b}[31mred\\u{1b}[0m")),
+            ("token runner-SECRET\n", Some("token [secret]")),
+            ("no end of line", Some("no end of line")),
+            ("task force: repo is near\n", Some("task force: repo is near")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(kept(text, false).as_deref(), expected, "{text:?}");
+        }
+        let text = format!("before\n{job}\nafter\n");
+        assert_eq!(kept(&text, false).as_deref(), Some("before"));
+        assert_eq!(kept(&format!("{job}\nafter\n"), false), None);
+    }
+
+    #[test]
+    fn a_cut_log_gives_lines_of_the_boot_script_only() {
+        let text =
+            "SECRET\n of a job perhaps\n[  9.1] cloud-init[7]: tinqs-ci: no runner\nkernel\n";
+        assert_eq!(kept(text, true).as_deref(), Some("[  9.1] cloud-init[7]: tinqs-ci: no runner"));
+        assert_eq!(kept("an endless line, tinqs-ci: it is", true), None);
+    }
+
+    #[test]
+    fn at_most_512_bytes_are_kept() {
+        let line = "x".repeat(200);
+        let text = format!("1{line}\n2{line}\n3{line}\n");
+        assert_eq!(kept(&text, false), Some(format!("2{line}\n3{line}")));
+        let endless = kept(&"ü".repeat(2_000), false).unwrap();
+        assert_eq!(endless, "ü".repeat(256));
+        let escaped = kept(&"\x1b".repeat(3_000), false).unwrap();
+        assert!(escaped.len() <= KEPT && !escaped.contains('\x1b'), "{escaped}");
+    }
+
+    #[test]
+    fn the_line_that_tells_most_is_the_last_but_the_farewell() {
+        let bye = "tinqs-ci: the runner ended with status 1: powering off";
+        let cases = [
+            ("tinqs-ci: no runner", "no runner"),
+            ("[  9.1] cloud-init[7]: tinqs-ci: no runner", "no runner"),
+            ("a\nb", "b"),
+            (bye, "the runner ended with status 1: powering off"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(telling_line(text).as_deref(), Some(expected), "{text}");
+        }
+        let refused = "level=error msg=\"fail to invoke Declare\" error=\"connection refused\"";
+        let text = format!("time=\"2026-01-01T00:00:00Z\" {refused}\n{bye}");
+        assert_eq!(telling_line(&text).as_deref(), Some(refused));
+        assert_eq!(telling_line(""), None);
+        assert!(telling_line(&"x".repeat(512)).is_some_and(|line| line.ends_with('…')));
+    }
+}
