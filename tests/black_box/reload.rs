@@ -139,10 +139,10 @@ async fn a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing
     assert!(metrics.contains("tinqs_ci_desired_machines{class=\"gpu\"} 0"), "{metrics}");
 
     // A broken and a missing file, and two signals in a row.
-    host.write_configuration(&second.replace("idle_within = \"4s\"\n", "idle = 3\n"));
+    host.write_configuration(&second.replace("idle_within = \"4s\"\n", "idle_withn = \"4s\"\n"));
     signal(host.pid(), Signal::HUP);
     signal(host.pid(), Signal::HUP);
-    host.logs(1, &["\"level\":\"error\"", "cannot reload", "tinqs-ci.toml:", "idle"]).await;
+    host.logs(1, &["\"level\":\"error\"", "cannot reload", "tinqs-ci.toml:", "idle_withn"]).await;
     let (code, said) = host.reload();
     assert_eq!(code, 2, "{said}");
     assert!(

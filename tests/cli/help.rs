@@ -45,6 +45,7 @@ fn all_commands() {
               retry       Retry a run now: clears its backoff, giving up and deletion
               terminate   Terminate a machine at once, even mid-job
               sweep       Check all jobs, machines and registrations now
+              reload      Let the server read its configuration again, as SIGHUP does
               eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line
               schema      Print a JSON Schema
               completion  Print a shell completion script
@@ -59,7 +60,8 @@ fn all_commands() {
             Gitea.
 
             Environment: TINQS_CI_CONFIG (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file),
-            TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), NO_COLOR.
+            TINQS_CI_LOG (log filter of the server: info, debug, info,tinqs_ci=debug), TINQS_CI_URL and
+            TINQS_CI_API_TOKEN (for commands that call a server), NO_COLOR.
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -502,7 +504,22 @@ fn version() {
 
 #[test]
 fn reload() {
-    help(&["reload"], &expect![[r#""#]]);
+    help(
+        &["reload"],
+        &expect![[r#"
+        Let the server read its configuration again, as SIGHUP does
+
+        Usage: tinqs-ci reload [OPTIONS]
+
+        Options:
+          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+          -h, --help             Print help
+
+        Exit codes: 0 success, 1 failure, 2 usage error or broken configuration: the former one stays in
+        force, 4 cannot reach the server.
+    "#]],
+    );
 }
 
 #[test]

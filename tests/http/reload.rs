@@ -110,7 +110,7 @@ async fn a_broken_file_is_answered_with_its_mistakes_and_changes_nothing() {
     let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
     let lines: Vec<&str> = detail.lines().collect();
     assert_eq!(lines.len(), 2, "{detail}");
-    assert!(lines[0].contains("ci.toml:11: class \"linux\": limit: 0 would"), "{detail}");
+    assert!(lines[0].contains("ci.toml:12: class \"linux\": limit: 0 would"), "{detail}");
     assert!(lines[1].contains("did you mean `keep`"), "{detail}");
     std::fs::remove_file(file(&configured.folder)).expect("removed");
     let answer = configured.reload(&[]).await;
