@@ -2,6 +2,7 @@
 
 pub mod explain;
 mod plan_view;
+pub mod status;
 mod types;
 
 pub use plan_view::plan_view;

@@ -194,6 +194,7 @@ fn sweep_text(report: &SweepReport) -> String {
         leader,
         waiting_jobs,
         unserved_jobs,
+        unserved: _,
         created,
         woken,
         machines,

@@ -1,4 +1,4 @@
-//! Decorates the ports: counts and times each call, and records the last contact.
+//! Decorates the ports: counts and times each call, and notes the contact.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,71 +12,17 @@ use tinqs_ci_reconciler::model::{
     Run, RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
-    Compute, Delivery, ErrorKind, Expect, Filter, Forge, OpenRun, Page, PortError, Ports, Queue,
-    RunStore, Seat, WaitingJob,
+    Compute, Delivery, Expect, Filter, Forge, OpenRun, Page, PortError, Ports, Queue, RunStore,
+    Seat, WaitingJob,
 };
 
 use super::{Telemetry, labels};
-use crate::api::Health;
-
-/// The last contact with each service, from ordinary calls.
-#[derive(Default)]
-pub struct Contacts(Mutex<[Contact; 4]>);
-
-/// The services, in the order of `/readyz`.
-pub const SERVICES: [&str; 4] = ["store", "queue", "compute", "forge"];
-
-/// The last contact with a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contact {
-    /// The time of the last success.
-    pub good: Option<Timestamp>,
-    /// The time and kind of the last failure.
-    pub bad: Option<(Timestamp, ErrorKind)>,
-}
-
-impl Contact {
-    /// Returns the health according to the last call.
-    pub fn health(&self) -> Health {
-        match (self.good, self.bad) {
-            (None, None) => Health::Unknown,
-            (Some(good), Some((bad, _))) if bad > good => Health::Failing,
-            (None, Some(_)) => Health::Failing,
-            (Some(_), _) => Health::Ok,
-        }
-    }
-}
 
 /// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
 pub struct Seen {
     machines: Mutex<Option<(Timestamp, Vec<Machine>)>>,
     registrations: Mutex<Option<(Timestamp, Registrations)>>,
-}
-
-impl Contacts {
-    /// Returns the last contact with a service of [`SERVICES`].
-    pub fn of(&self, service: &str) -> Contact {
-        let index = SERVICES.iter().position(|name| *name == service);
-        index.map(|index| self.0.lock()[index]).unwrap_or_default()
-    }
-
-    fn note(&self, service: &str, error: Option<ErrorKind>, now: Timestamp) {
-        let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
-        let contact = &mut self.0.lock()[index];
-        match error {
-            // A refusal shows that the service is reachable and works.
-            None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
-                contact.good = Some(now);
-            }
-            // The adapter's rate limit may have caused `Throttled`, a foreign cursor `Invalid`:
-            // neither says anything about the service.
-            Some(ErrorKind::Throttled | ErrorKind::Invalid) => {}
-            Some(kind @ (ErrorKind::Unavailable | ErrorKind::Denied)) => {
-                contact.bad = Some((now, kind));
-            }
-        }
-    }
 }
 
 impl Seen {
@@ -120,9 +66,9 @@ impl<T: ?Sized> Observed<T> {
         let began = Instant::now();
         let answer = call.await;
         let elapsed = began.elapsed();
-        let error = answer.as_ref().err().map(|error| error.kind);
-        self.telemetry.metrics.call(service, operation, error, elapsed);
-        self.telemetry.contacts.note(service, error, self.telemetry.now());
+        let kind = answer.as_ref().err().map(|error| error.kind);
+        self.telemetry.metrics.call(service, operation, kind, elapsed);
+        self.telemetry.contact(service, operation, answer.as_ref().err());
         if let Err(error) = &answer {
             tracing::debug!(
                 port = service,

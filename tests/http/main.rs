@@ -4,5 +4,7 @@ mod api;
 mod asking;
 mod health;
 mod loops;
+mod status;
 mod webhooks;
+mod why;
 mod world;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::breaker::LaunchPermit;
-use super::{ActionKind, Controller, Effect, Event, ReconcileOutcome, Report};
+use super::{ActionKind, Controller, Effect, Event, FailedCall, ReconcileOutcome, Report};
 use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Status};
 use crate::mutant::{self, Mutant};
 use crate::plan::{self, Action, Plan, Rule, record};
@@ -65,6 +65,7 @@ impl Controller {
             effects: Vec::new(),
             due: None,
             error: None,
+            failed: None,
             events: Vec::new(),
         };
         let seen = match self.observe(name).await {
@@ -110,6 +111,7 @@ fn fail(report: &mut Report, error: &PortError) {
         ReconcileOutcome::Error
     };
     report.error = Some(error.to_string());
+    report.failed = Some(FailedCall::of(error));
 }
 
 impl Reconcile<'_> {
@@ -200,6 +202,7 @@ impl Reconcile<'_> {
             Some(error) if !matches!(error.kind, ErrorKind::NoCapacity) => {
                 self.report.result = ReconcileOutcome::Error;
                 self.report.error.get_or_insert_with(|| error.to_string());
+                self.report.failed.get_or_insert_with(|| FailedCall::of(error));
             }
             None | Some(_) => {}
         }

@@ -29,6 +29,7 @@ mod listen;
 mod problem;
 mod runs;
 mod sides;
+mod status;
 mod sweep;
 mod webhook;
 
@@ -142,10 +143,12 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/machines/{id}/terminate", post(sides::terminate))
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
+        .route("/status", get(status::status))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()
         .route("/sweep", post(sweep::sweep))
+        .route("/why", get(explain::why))
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::job))
         .layer(deadline(deadlines.sweep));
