@@ -10,6 +10,8 @@ use super::args::{Get, Output, Phase};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
+use super::status;
+use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
 use crate::commands::print::{self, Detail, Listed, Table};
@@ -85,7 +87,12 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
 /// A source of a list.
 trait Source {
     type Thing: Listed;
+    fn client(&self) -> &Client;
     async fn list(&self) -> Result<List<Self::Thing>, client::Error>;
+    /// Adds to a table what only the status knows, and returns a line below it.
+    fn add(&self, _: &StatusView, _: &[Self::Thing], _: &mut Table) -> Option<String> {
+        None
+    }
 }
 
 struct Runs<'a> {
@@ -96,6 +103,23 @@ struct Runs<'a> {
 
 impl Source for Runs<'_> {
     type Thing = Run;
+    fn client(&self) -> &Client {
+        &self.client
+    }
+    fn add(&self, status: &StatusView, runs: &[Run], table: &mut Table) -> Option<String> {
+        for (run, row) in runs.iter().zip(&mut table.rows) {
+            if let Some(reason) = status::failing(status, run) {
+                reason.clone_into(&mut row.blocked);
+            }
+        }
+        let Get { phase, class, repo, .. } = self.args;
+        let waits = matches!(phase, None | Some(Phase::Waiting));
+        if self.name.is_none() && class.is_none() && waits {
+            let rows = status::unserved_rows(status, repo.as_deref(), &table.titles);
+            table.rows.splice(0..0, rows);
+        }
+        None
+    }
     async fn list(&self) -> Result<List<Run>, client::Error> {
         if let Some(name) = self.name.and_then(|name| name.parse().ok()) {
             let versioned = self.client.run(&name).await?;
@@ -124,6 +148,9 @@ struct Machines<'a> {
 
 impl Source for Machines<'_> {
     type Thing = MachineView;
+    fn client(&self) -> &Client {
+        &self.client
+    }
     async fn list(&self) -> Result<List<MachineView>, client::Error> {
         let mut list = self.client.machines().await?;
         list.items.retain(|machine| self.class.is_none_or(|class| machine.class == class));
@@ -137,6 +164,9 @@ struct Registrations {
 
 impl Source for Registrations {
     type Thing = Registration;
+    fn client(&self) -> &Client {
+        &self.client
+    }
     async fn list(&self) -> Result<List<Registration>, client::Error> {
         self.client.registrations().await
     }
@@ -148,6 +178,12 @@ struct Classes {
 
 impl Source for Classes {
     type Thing = Class;
+    fn client(&self) -> &Client {
+        &self.client
+    }
+    fn add(&self, status: &StatusView, _: &[Class], _: &mut Table) -> Option<String> {
+        status::unserved_line(status)
+    }
     async fn list(&self) -> Result<List<Class>, client::Error> {
         self.client.classes().await
     }
@@ -161,7 +197,11 @@ fn detail(output: Output) -> Detail {
 }
 
 async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(), Failure> {
-    let mut list = source.list().await?;
+    let is_table = matches!(args.output, Output::Table | Output::Wide);
+    let status = async { if is_table { status::for_table(source.client()).await } else { None } };
+    let (list, status) = tokio::join!(source.list(), status);
+    let mut list = list?;
+    status::banner(status.as_ref());
     if let Some(name) = name {
         list.items.retain(|thing| thing.name() == name);
         if list.items.is_empty() {
@@ -178,11 +218,14 @@ async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(
     }
     out(&match args.output {
         Output::Table | Output::Wide => {
-            if list.items.is_empty() {
+            let mut table = table(&list.items, detail(args.output));
+            let below = status.and_then(|status| source.add(&status, &list.items, &mut table));
+            if table.rows.is_empty() {
                 anstream::eprintln!("no {} found", plural(S::Thing::KIND));
                 return Ok(());
             }
-            table(&list.items, detail(args.output)).lines(&mut Vec::new(), true)
+            let below = below.map(|line| line + "\n").unwrap_or_default();
+            table.lines(&mut Vec::new(), true) + &below
         }
         Output::Name => names(&list.items),
         Output::Json => match (name, list.items.first()) {

@@ -13,6 +13,7 @@ pub mod print;
 mod remote;
 pub mod schemas;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -125,6 +126,10 @@ async fn dispatch(
                 TextOrJson::Json => local::json(&report)?,
             })?;
             if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
+        }
+        Verb::Status { output, server } => status::status(output, &server, env).await,
+        Verb::Why { what, output, server } => {
+            status::why(what.as_deref().unwrap_or_default(), output, &server, env).await
         }
         Verb::Get(args) => get::get(args, env).await,
         Verb::Describe { name, server } => remote::describe(&name, &server, env).await,

@@ -6,13 +6,15 @@ mod describe;
 mod explain;
 mod lists;
 mod plan;
+mod status;
 
-pub use columns::Table;
+pub use columns::{Row, Table};
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed};
 pub use plan::plan;
+pub use status::{banner, status, why};
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -204,6 +204,16 @@ fn get() {
 }
 
 #[test]
+fn status() {
+    help(&["status"], &expect![[r#""#]]);
+}
+
+#[test]
+fn why() {
+    help(&["why"], &expect![[r#""#]]);
+}
+
+#[test]
 fn describe() {
     help(
         &["describe"],
@@ -503,6 +513,8 @@ fn the_reference_contains_every_command() {
         "demo",
         "init",
         "doctor",
+        "status",
+        "why",
         "get",
         "describe",
         "plan",

@@ -9,6 +9,7 @@ mod local;
 mod remote;
 mod scripted;
 mod serve;
+mod status;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
