@@ -7,3 +7,4 @@ pub mod push;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod words;

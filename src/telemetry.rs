@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Class, Reason};
-use tinqs_ci_reconciler::ports::{Clock, ErrorKind, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, RunStore};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -17,7 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::push::Pass;
 use crate::settings::Env;
+use crate::words::services::ServiceReason;
+use contacts::Change;
+use unserved::Changes;
 
+mod contacts;
+mod deliveries;
+mod failing_runs;
 mod families;
 pub mod labels;
 pub mod lines;
@@ -25,11 +31,18 @@ pub mod metrics;
 mod observed;
 mod progress;
 mod snapshot;
+mod unserved;
 
-pub use observed::{Contact, Contacts, Observed, SERVICES, Seen, observe};
+pub use contacts::{Contact, Contacts, Failure, SERVICES};
+pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
+pub use failing_runs::{FailingRun, FailingRuns};
+pub use observed::{Observed, Seen, observe};
+pub use unserved::{Polled, Unserved};
 
 /// The maximum length of external text in a log field, in characters.
 const FIELD_LIMIT: usize = 200;
+/// The maximum number of lines about unserved labels that one poll logs.
+const UNSERVED_LINES: usize = 10;
 
 /// The state behind metrics, readiness and logs.
 pub struct Telemetry {
@@ -39,6 +52,14 @@ pub struct Telemetry {
     pub contacts: Contacts,
     /// The last listings.
     pub seen: Seen,
+    /// Runs whose last reconcile failed at a service.
+    pub failing_runs: FailingRuns,
+    /// Waiting jobs that no class serves.
+    pub unserved: Unserved,
+    /// Webhook deliveries.
+    pub deliveries: Deliveries,
+    /// When this process started.
+    pub started_at: Timestamp,
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
     pub held: AtomicUsize,
     clock: Arc<dyn Clock>,
@@ -123,6 +144,10 @@ impl Telemetry {
             metrics: metrics::Metrics::new(classes),
             contacts: Contacts::default(),
             seen: Seen::default(),
+            failing_runs: FailingRuns::default(),
+            unserved: Unserved::default(),
+            deliveries: Deliveries::default(),
+            started_at: clock.now(),
             held: AtomicUsize::new(0),
             clock,
             scraping: tokio::sync::Mutex::new(()),
@@ -134,9 +159,35 @@ impl Telemetry {
         self.clock.now()
     }
 
+    /// Notes a call to a service, and logs when the service begins to fail or works again.
+    fn contact(&self, service: &'static str, operation: &'static str, error: Option<&PortError>) {
+        let change = self.contacts.note(service, operation, error, self.now());
+        match change {
+            Some(Change::Began(failure)) => {
+                self.metrics.service_failing(service, failure.since);
+                let fix = ServiceReason::of(service, failure.kind)
+                    .map(|reason| reason.fix(&failure.message));
+                tracing::warn!(
+                    service,
+                    operation = failure.operation,
+                    error_kind = labels::error_kind(failure.kind),
+                    error = short(&failure.message),
+                    fix,
+                    "service fails, will retry",
+                );
+            }
+            Some(Change::Ended { after }) => {
+                self.metrics.service_failing(service, Timestamp::UNIX_EPOCH);
+                tracing::info!(service, failing_seconds = after.as_secs(), "service works again");
+            }
+            None => {}
+        }
+    }
+
     /// Logs and counts a reconcile.
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.reconcile(report, elapsed);
+        self.failing_runs.note(report);
         log_reconcile(report, elapsed);
         log_breakers(report);
         progress::log(report);
@@ -152,6 +203,10 @@ impl Telemetry {
     /// Logs and counts a poll (`demand`) or a sweep (`sweep`).
     pub fn record_sweep(&self, controller: &'static str, report: &SweepReport, elapsed: Duration) {
         self.metrics.sweep(controller, report, elapsed, self.now());
+        if controller == "demand" {
+            log_unserved(&self.unserved.note(report, self.now()));
+            self.metrics.unserved(self.unserved.last().map_or(0, |last| last.jobs));
+        }
         for error in &report.errors {
             tracing::warn!(controller, error = short(error), "call failed, will retry");
         }
@@ -243,6 +298,31 @@ fn log_reconcile(report: &Report, elapsed: Duration) {
         (ReconcileOutcome::Acted, None) => line!(info, "reconciled run"),
         (ReconcileOutcome::Conflict, None) => line!(debug, "write conflict, requeued"),
         (ReconcileOutcome::Settled, None) => line!(debug, "run is settled"),
+    }
+}
+
+/// Logs new sets of labels that no class serves, and those that are gone.
+fn log_unserved(changes: &Changes) {
+    for set in changes.new.iter().take(UNSERVED_LINES) {
+        let job = set.examples.first();
+        let nearest = set.nearest.as_ref();
+        tracing::warn!(
+            labels = short(&set.runs_on.join(",")),
+            jobs = set.jobs,
+            repo = job.map(|job| short(&job.repo)),
+            job = job.map(|job| job.job_id),
+            nearest_class = nearest.map(|near| near.class.0.as_str()),
+            lacks = nearest.map(|near| short(&near.lacks.join(","))),
+            "no class serves the labels of waiting jobs",
+        );
+    }
+    let more = changes.new.len().saturating_sub(UNSERVED_LINES);
+    if more > 0 {
+        tracing::warn!(more, "no class serves further sets of labels, see `tinqs-ci status`");
+    }
+    for (labels, after) in changes.gone.iter().take(UNSERVED_LINES) {
+        let labels = short(&labels.join(","));
+        tracing::info!(labels, unserved_seconds = after.as_secs(), "no job asks for these labels");
     }
 }
 

@@ -11,17 +11,21 @@ mod reconcile;
 mod report;
 mod settings;
 mod sweep;
+mod unserved;
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::model::Observation;
+use crate::model::{ClassName, Observation, OpenBreaker};
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
 
-pub use report::{ActionKind, Effect, Event, ReconcileOutcome, Report, SweepReport};
+pub use report::{
+    ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, SweepReport, UnservedJob,
+    UnservedLabels,
+};
 pub use settings::{Hint, Settings};
 
 /// The controller of one replica.
@@ -64,6 +68,13 @@ impl Controller {
         }
         *self.settings.write() = Arc::new(settings);
         self.cache.reset_idle();
+    }
+
+    /// Returns the open breakers, by class. A breaker stays open until a launch is answered.
+    pub fn open_breakers(&self) -> Vec<(ClassName, OpenBreaker)> {
+        let classes = &self.settings().classes;
+        let names = classes.iter().map(|class| &class.name);
+        names.filter_map(|name| Some((name.clone(), self.cache.breakers.opened(name)?))).collect()
     }
 
     /// Ends idle mode: the next poll and sweep read everything again.

@@ -4,6 +4,7 @@ pub mod explain;
 mod log;
 pub mod machine;
 mod plan_view;
+pub mod status;
 mod types;
 
 pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};

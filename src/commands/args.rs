@@ -99,6 +99,28 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: Config,
     },
+    /// Show what is well and what is not; exit code 1 if something needs a person
+    #[command(after_help = CODES)]
+    Status {
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
+        output: TextOrJson,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Say why a job waits, and what would unblock it
+    #[command(after_help = CODES)]
+    Why {
+        /// The URL of the job's page at the forge, a job ID, or a run; without it, everything that
+        /// is not well
+        #[arg(value_name = "URL|ID|RUN")]
+        what: Option<String>,
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
+        output: TextOrJson,
+        #[command(flatten)]
+        server: Server,
+    },
     /// List runs, machines, registrations or classes
     #[command(after_help = CODES)]
     Get(Get),

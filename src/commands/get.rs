@@ -11,9 +11,11 @@ use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
 use super::screen::screen;
+use super::status;
+use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
-use crate::commands::print::{self, Detail, Listed, Screen, Table};
+use crate::commands::print::{self, Cell, Detail, Listed, Screen, Table, Tone};
 use crate::settings::{Env, nearest};
 
 /// The interval of `--watch`.
@@ -111,6 +113,8 @@ async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Fai
     };
     let shown = tinqs_ci_reconciler::text::cut(class, 60);
     Err(Failure::not_found(format!("class `{shown}` not found")).hint(hint))
+}
+
 /// How a list is shown.
 #[derive(Clone, Copy)]
 struct View<'a> {
@@ -128,7 +132,12 @@ fn shown_on(output: Output, screen: Screen) -> Screen {
 /// A source of a list.
 trait Source {
     type Thing: Listed;
+    fn client(&self) -> &Client;
     async fn list(&self) -> Result<List<Self::Thing>, client::Error>;
+    /// Adds to a table what only the status knows, and returns a line below it.
+    fn add(&self, _: &StatusView, _: &[Self::Thing], _: &mut Table) -> Option<String> {
+        None
+    }
 }
 
 struct Runs<'a> {
@@ -139,6 +148,24 @@ struct Runs<'a> {
 
 impl Source for Runs<'_> {
     type Thing = Run;
+    fn client(&self) -> &Client {
+        &self.client
+    }
+    fn add(&self, status: &StatusView, runs: &[Run], table: &mut Table) -> Option<String> {
+        for (run, row) in runs.iter().zip(&mut table.rows) {
+            // The reason is the last column.
+            if let (Some(reason), Some(cell)) = (status::failing(status, run), row.last_mut()) {
+                *cell = Cell::from(reason).tone(Tone::Bad);
+            }
+        }
+        let Get { phase, class, repo, .. } = self.args;
+        let waits = matches!(phase, None | Some(Phase::Waiting));
+        if self.name.is_none() && class.is_none() && waits {
+            let rows = status::unserved_rows(status, repo.as_deref(), &table.columns);
+            table.rows.splice(0..0, rows);
+        }
+        None
+    }
     async fn list(&self) -> Result<List<Run>, client::Error> {
         if let Some(name) = self.name.and_then(|name| name.parse().ok()) {
             let versioned = self.client.run(&name).await?;
@@ -167,6 +194,9 @@ struct Machines<'a> {
 
 impl Source for Machines<'_> {
     type Thing = MachineView;
+    fn client(&self) -> &Client {
+        &self.client
+    }
     async fn list(&self) -> Result<List<MachineView>, client::Error> {
         let mut list = self.client.machines().await?;
         list.items.retain(|machine| self.class.is_none_or(|class| machine.class == class));
@@ -180,6 +210,9 @@ struct Registrations {
 
 impl Source for Registrations {
     type Thing = Registration;
+    fn client(&self) -> &Client {
+        &self.client
+    }
     async fn list(&self) -> Result<List<Registration>, client::Error> {
         self.client.registrations().await
     }
@@ -191,6 +224,12 @@ struct Classes {
 
 impl Source for Classes {
     type Thing = Class;
+    fn client(&self) -> &Client {
+        &self.client
+    }
+    fn add(&self, status: &StatusView, _: &[Class], _: &mut Table) -> Option<String> {
+        status::unserved_line(status)
+    }
     async fn list(&self) -> Result<List<Class>, client::Error> {
         self.client.classes().await
     }
@@ -222,11 +261,14 @@ async fn show<S: Source>(source: &S, view: View<'_>) -> Result<(), Failure> {
     }
     out(&match args.output {
         Output::Table | Output::Wide => {
-            if list.items.is_empty() {
+            let mut table = table(&list.items, detail(args.output));
+            let below = status.and_then(|status| source.add(&status, &list.items, &mut table));
+            if table.rows.is_empty() {
                 anstream::eprintln!("no {} found", plural(S::Thing::KIND));
                 return Ok(());
             }
-            table(&list.items, detail(args.output)).lines(screen, &mut Vec::new(), true)
+            let below = below.map(|line| line + "\n").unwrap_or_default();
+            table.lines(screen, &mut Vec::new(), true) + &below
         }
         Output::Name => names(&list.items),
         Output::Json => match (name, list.items.first()) {

@@ -18,6 +18,7 @@ mod remote;
 pub mod schemas;
 mod screen;
 mod serve;
+mod status;
 mod target;
 mod watch;
 mod webhook;
@@ -137,6 +138,10 @@ async fn dispatch(
                 TextOrJson::Json => local::json(&report)?,
             })?;
             if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
+        }
+        Verb::Status { output, server } => status::status(output, &server, env).await,
+        Verb::Why { what, output, server } => {
+            status::why(what.as_deref().unwrap_or_default(), output, &server, env).await
         }
         Verb::Get(args) => get::get(args, env).await,
         Verb::Describe { name, verbose, server } => {

@@ -7,6 +7,7 @@ mod explain;
 mod link;
 mod lists;
 mod plan;
+mod status;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};
@@ -14,6 +15,7 @@ pub use describe::describe;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;
+pub use status::{banner, status, why};
 
 use jiff::{SignedDuration, Timestamp};
 

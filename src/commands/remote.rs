@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{RunName, Secret};
 
 use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
-use super::local;
+use super::{local, status};
 use crate::api::{Plan, Reloaded};
 use crate::commands::client::{self, Client};
 use crate::commands::print::{self, Detail};
@@ -41,7 +41,10 @@ pub(super) async fn describe(
     let name = run_name(name)?;
     let client = client(server, env)?;
     let versioned = client.run(&name).await?;
-    let (machines, registrations) = tokio::join!(client.machines(), client.registrations());
+    let (machines, registrations, status) =
+        tokio::join!(client.machines(), client.registrations(), status::for_table(&client));
+    status::banner(status.as_ref());
+    status::run_fails(status.as_ref(), &versioned.run);
     // Show the run even if its machines or registrations cannot be listed.
     let machines = machines.map_or_else(
         |error| {
@@ -113,6 +116,7 @@ fn sweep_text(report: &SweepReport) -> String {
         leader,
         waiting_jobs,
         unserved_jobs,
+        unserved: _,
         created,
         woken,
         machines,

@@ -7,6 +7,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Machine, Observation, Run};
 use tinqs_ci_reconciler::plan::Plan;
 
+use crate::api::status::{StatusView, Why};
 use crate::api::{self, Class, List, MachineView, Problem, Ready, Registration};
 use tinqs_ci_local::process::Ended;
 use tinqs_ci_local::store::Projection;
@@ -33,6 +34,8 @@ pub fn answers() -> Value {
     generator.subschema_for::<List<MachineView>>();
     generator.subschema_for::<List<Registration>>();
     generator.subschema_for::<List<Class>>();
+    generator.subschema_for::<StatusView>();
+    generator.subschema_for::<Why>();
     generator.subschema_for::<api::Plan>();
     generator.subschema_for::<SweepReport>();
     generator.subschema_for::<api::Reloaded>();

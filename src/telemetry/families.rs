@@ -104,6 +104,12 @@ families! {
     OLDEST_WAITING = "job_oldest_waiting_timestamp_seconds" Gauge ["class"] Stable
         "Unix time since when the oldest waiting job waits; 0 if none waits.",
         "time() - min(tinqs_ci_job_oldest_waiting_timestamp_seconds > 0)";
+    UNSERVED_JOBS = "unserved_jobs" Gauge [] Beta
+        "Waiting jobs that no class serves, as last polled; 0 on a replica that does not poll.",
+        "max(tinqs_ci_unserved_jobs) > 0";
+    SERVICE_FAILING = "service_failing_timestamp_seconds" Gauge ["service"] Beta
+        "Unix time since when calls to the service fail; 0 if they succeed.",
+        "time() - (tinqs_ci_service_failing_timestamp_seconds > 0)";
     UNREADABLE_RECORDS = "unreadable_records" Gauge [] Beta
         "Records that could not be decoded when last read, and are skipped.",
         "tinqs_ci_unreadable_records > 0";

@@ -1,4 +1,4 @@
-//! The metrics. Only this file uses the `prometheus` crate.
+//! The metrics. Only this file and its folder use the `prometheus` crate.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    Opts, Registry, TextEncoder,
+    Registry, TextEncoder,
 };
 use tinqs_ci_reconciler::controller::{Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Attempt, Class, ClassName};
@@ -16,6 +16,9 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use crate::push::PushResult;
 
 mod classes;
+mod register;
+
+use register::{CONSTANT, counters, gauges, histograms, opts, register};
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
@@ -61,31 +64,8 @@ pub struct Metrics {
     api_duration: HistogramVec,
     launches: IntCounterVec,
     breaker_opened: GaugeVec,
-}
-
-/// The reason why building a family cannot fail.
-const CONSTANT: &str = "metric names, labels and buckets are constants that a test builds";
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
-    registry.register(Box::new(collector.clone())).expect(CONSTANT);
-    collector
-}
-
-fn opts(family: Family) -> Opts {
-    Opts::new(family.name, family.help)
-}
-
-fn counters(registry: &Registry, family: Family) -> IntCounterVec {
-    register(registry, IntCounterVec::new(opts(family), family.labels).expect(CONSTANT))
-}
-
-fn gauges(registry: &Registry, family: Family) -> GaugeVec {
-    register(registry, GaugeVec::new(opts(family), family.labels).expect(CONSTANT))
-}
-
-fn histograms(registry: &Registry, family: Family, buckets: &[f64]) -> HistogramVec {
-    let opts = HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec());
-    register(registry, HistogramVec::new(opts, family.labels).expect(CONSTANT))
+    unserved_jobs: Gauge,
+    service_failing: GaugeVec,
 }
 
 impl Metrics {
@@ -133,6 +113,8 @@ impl Metrics {
             breaker_opened: gauges(r, f::BREAKER_OPENED),
             limits: gauges(r, f::CLASS_LIMIT),
             classes: RwLock::default(),
+            unserved_jobs: gauge(f::UNSERVED_JOBS),
+            service_failing: gauges(r, f::SERVICE_FAILING),
             registry,
         };
         metrics.zero();
@@ -170,6 +152,7 @@ impl Metrics {
             self.push_duration.with_label_values(&[result]);
         }
         for (service, operations) in labels::CALLS {
+            self.service_failing.with_label_values(&[service]);
             for operation in operations {
                 for code in labels::CODES {
                     self.api_requests.with_label_values(&[service, *operation, code]);
@@ -253,6 +236,21 @@ impl Metrics {
         self.pass(controller, result, elapsed, at);
         self.leader.set(if report.leader { 1.0 } else { 0.0 });
         self.resync_found.inc_by(report.created as u64);
+    }
+
+    /// Returns the number of jobs that no webhook announced.
+    pub fn found_by_polling(&self) -> u64 {
+        self.resync_found.get()
+    }
+
+    /// Sets the number of waiting jobs that no class serves.
+    pub(super) fn unserved(&self, jobs: usize) {
+        self.unserved_jobs.set(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+    }
+
+    /// Sets since when a service fails; the epoch if it works.
+    pub(super) fn service_failing(&self, service: &str, since: Timestamp) {
+        self.service_failing.with_label_values(&[service]).set(seconds(since));
     }
 
     /// Counts a pass of a loop.

@@ -1,4 +1,4 @@
-//! Decorates the ports: counts and times each call, and records the last contact.
+//! Decorates the ports: counts and times each call, and notes the contact.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,74 +17,12 @@ use tinqs_ci_reconciler::ports::{
 };
 
 use super::{Telemetry, labels};
-use crate::api::Health;
-
-/// The last contact with each service, from ordinary calls.
-#[derive(Default)]
-pub struct Contacts {
-    services: Mutex<[Contact; 4]>,
-    failed_write: Mutex<Option<Instant>>,
-}
-
-/// The services, in the order of `/readyz`.
-pub const SERVICES: [&str; 4] = ["store", "queue", "compute", "forge"];
-
-/// The last contact with a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contact {
-    /// The time of the last success.
-    pub good: Option<Timestamp>,
-    /// The time and kind of the last failure.
-    pub bad: Option<(Timestamp, ErrorKind)>,
-}
-
-impl Contact {
-    /// Returns the health according to the last call.
-    pub fn health(&self) -> Health {
-        match (self.good, self.bad) {
-            (None, None) => Health::Unknown,
-            (Some(good), Some((bad, _))) if bad > good => Health::Failing,
-            (None, Some(_)) => Health::Failing,
-            (Some(_), _) => Health::Ok,
-        }
-    }
-}
 
 /// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
 pub struct Seen {
     machines: Mutex<Option<(Timestamp, Vec<Machine>)>>,
     registrations: Mutex<Option<(Timestamp, Registrations)>>,
-}
-
-impl Contacts {
-    /// Returns the last contact with a service of [`SERVICES`].
-    pub fn of(&self, service: &str) -> Contact {
-        let index = SERVICES.iter().position(|name| *name == service);
-        index.map(|index| self.services.lock()[index]).unwrap_or_default()
-    }
-
-    /// Returns when a write of a record, a seat or a lease last failed in the store itself.
-    pub fn failed_write(&self) -> Option<Instant> {
-        *self.failed_write.lock()
-    }
-
-    fn note(&self, service: &str, error: Option<ErrorKind>, now: Timestamp) {
-        let Some(index) = SERVICES.iter().position(|name| *name == service) else { return };
-        let contact = &mut self.services.lock()[index];
-        match error {
-            // A refusal shows that the service is reachable and works.
-            None | Some(ErrorKind::Conflict | ErrorKind::NoCapacity | ErrorKind::Limit) => {
-                contact.good = Some(now);
-            }
-            // The adapter's rate limit may have caused `Throttled`, a foreign cursor `Invalid`:
-            // neither says anything about the service.
-            Some(ErrorKind::Throttled | ErrorKind::Invalid) => {}
-            Some(kind @ (ErrorKind::Unavailable | ErrorKind::Denied)) => {
-                contact.bad = Some((now, kind));
-            }
-        }
-    }
 }
 
 impl Seen {
@@ -126,8 +64,7 @@ impl<T: ?Sized> Observed<T> {
         call: impl Future<Output = Result<R, PortError>>,
     ) -> Result<R, PortError> {
         let answer = self.counted(service, operation, call).await;
-        let error = answer.as_ref().err().map(|error| error.kind);
-        self.telemetry.contacts.note(service, error, self.telemetry.now());
+        self.telemetry.contact(service, operation, answer.as_ref().err());
         answer
     }
 
@@ -141,8 +78,8 @@ impl<T: ?Sized> Observed<T> {
         let began = Instant::now();
         let answer = call.await;
         let elapsed = began.elapsed();
-        let error = answer.as_ref().err().map(|error| error.kind);
-        self.telemetry.metrics.call(service, operation, error, elapsed);
+        let kind = answer.as_ref().err().map(|error| error.kind);
+        self.telemetry.metrics.call(service, operation, kind, elapsed);
         if let Err(error) = &answer {
             tracing::debug!(
                 port = service,
@@ -164,7 +101,7 @@ impl<T: ?Sized> Observed<T> {
     ) -> Result<R, PortError> {
         let answer = self.call("store", operation, call).await;
         if let Err(PortError { kind: ErrorKind::Unavailable | ErrorKind::Denied, .. }) = &answer {
-            *self.telemetry.contacts.failed_write.lock() = Some(Instant::now());
+            self.telemetry.contacts.write_failed();
         }
         answer
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::push::PushResult;
-use tinqs_ci_reconciler::controller::{Effect, Event};
+use tinqs_ci_reconciler::controller::{Effect, Event, FailedCall, UnservedLabels};
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome, Phase,
     Refusal, RunName, Times, Uid8,
@@ -57,6 +57,7 @@ fn report(hostile: &str) -> Report {
         }],
         due: None,
         error: Some(hostile.to_owned()),
+        failed: None,
         events: vec![
             Event::Started { waited_seconds: 12 },
             Event::Finished { outcome: Outcome::Succeeded, ran_ms: Some(6_000) },
@@ -245,4 +246,92 @@ fn the_schema_contains_every_family_with_its_fixed_values() {
             assert_eq!(row["values"][name].is_null(), open, "{row}");
         }
     }
+}
+
+fn failed(port: &'static str, operation: &'static str, kind: ErrorKind) -> Report {
+    let call = FailedCall { port, operation, kind, message: "no\nanswer".to_owned() };
+    Report {
+        result: ReconcileOutcome::Error,
+        phase: None,
+        failed: Some(call),
+        due: Some(now()),
+        ..report("class-0")
+    }
+}
+
+#[test]
+fn a_run_whose_reconcile_failed_at_a_service_has_its_reason_until_one_succeeds() {
+    let telemetry = telemetry(1);
+    let record = |report: &Report| telemetry.record(report, Duration::from_millis(5));
+    let name = RunName::job(7);
+    record(&failed("forge", "job", ErrorKind::Unavailable));
+    let failing = telemetry.failing_runs.of(&name).expect("it fails");
+    assert_eq!((failing.reason.as_str(), failing.operation), ("ForgeUnreachable", "job"));
+    assert_eq!((failing.since, failing.next), (now(), Some(now())));
+    assert_eq!(failing.message, "no\\u{a}answer");
+    let later = now() + jiff::SignedDuration::from_secs(30);
+    record(&Report { began_at: later, ..failed("forge", "register", ErrorKind::Unavailable) });
+    let failing = telemetry.failing_runs.of(&name).expect("it fails");
+    assert_eq!((failing.since, failing.operation), (now(), "register"), "the same reason");
+    record(&Report { began_at: later, ..failed("store", "put", ErrorKind::Unavailable) });
+    let failing = telemetry.failing_runs.all();
+    assert_eq!((failing.len(), failing[0].1.since), (1, later), "another reason");
+    record(&report("class-0"));
+    assert_eq!(telemetry.failing_runs.all(), []);
+}
+
+#[test]
+fn what_says_nothing_about_a_service_is_no_reason_of_a_run() {
+    let telemetry = telemetry(1);
+    for (port, operation, kind) in [
+        ("compute", "launch", ErrorKind::Denied),
+        ("compute", "launch", ErrorKind::NoCapacity),
+        ("store", "put", ErrorKind::Conflict),
+        ("forge", "register", ErrorKind::Throttled),
+    ] {
+        telemetry.record(&failed(port, operation, kind), Duration::from_millis(5));
+        assert_eq!(telemetry.failing_runs.all(), [], "{operation} {kind}");
+    }
+    let finished =
+        Report { phase: Some(Phase::Finished), ..failed("forge", "retire", ErrorKind::Denied) };
+    telemetry.record(&finished, Duration::from_millis(5));
+    assert_eq!(telemetry.failing_runs.all(), [], "a finished run waits for nothing");
+}
+
+#[test]
+fn unserved_jobs_are_counted_by_the_replica_that_polls() {
+    let telemetry = telemetry(1);
+    let polled = |controller, report: &SweepReport| {
+        telemetry.record_sweep(controller, report, Duration::from_millis(5));
+        let text = telemetry.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("tinqs_ci_unserved_jobs "));
+        line.expect("it is shown from the start").to_owned()
+    };
+    let set = UnservedLabels { runs_on: vec!["gpu".to_owned()], jobs: 3, ..Default::default() };
+    let report = SweepReport {
+        leader: true,
+        unserved_jobs: 3,
+        unserved: Some(vec![set]),
+        ..SweepReport::default()
+    };
+    assert_eq!(polled("demand", &report), "3");
+    assert_eq!(polled("sweep", &SweepReport::default()), "3", "a sweep does not read the list");
+    assert_eq!(polled("demand", &SweepReport::default()), "0", "another replica polls");
+}
+
+#[test]
+fn a_failing_service_shows_since_when() {
+    let telemetry = telemetry(1);
+    let shown = || {
+        let series = "tinqs_ci_service_failing_timestamp_seconds{service=\"forge\"} ";
+        let text = telemetry.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.expect("it is shown from the start").to_owned()
+    };
+    assert_eq!(shown(), "0");
+    let error = PortError::new("forge", "waiting", ErrorKind::Denied, "401");
+    telemetry.contact("forge", "waiting", Some(&error));
+    assert_eq!(shown(), "1800000000");
+    telemetry.contact("forge", "waiting", None);
+    assert_eq!(shown(), "0");
 }

@@ -215,6 +215,16 @@ fn get() {
 }
 
 #[test]
+fn status() {
+    help(&["status"], &expect![[r#""#]]);
+}
+
+#[test]
+fn why() {
+    help(&["why"], &expect![[r#""#]]);
+}
+
+#[test]
 fn describe() {
     help(
         &["describe"],
@@ -538,6 +548,8 @@ fn the_reference_contains_every_command() {
         "demo",
         "init",
         "doctor",
+        "status",
+        "why",
         "get",
         "describe",
         "plan",

@@ -11,6 +11,7 @@ mod logs;
 mod remote;
 mod scripted;
 mod serve;
+mod status;
 mod terminal;
 mod webhook;
 

@@ -54,6 +54,8 @@ fn pages() -> Server {
         | "GET /v1/runs?limit=200&phase=Running&repo=acme%2Fweb" => {
             Answer(200, None, json!({ "items": [], "next": null }))
         }
+        // An older server does not know it.
+        "GET /v1/status" => problem(404, "this path does not exist"),
         line => panic!("unexpected request {line}"),
     })
 }
@@ -64,6 +66,7 @@ fn lists_read_all_pages() {
     let said = ask(&server, &["get", "runs", "-o", "name"]);
     assert_eq!((said.code, said.out.as_str()), (0, "run/job-3\nrun/job-2\nrun/job-1\n"));
     assert_eq!(server.asked()[0].authorization.as_deref(), Some("Bearer word"));
+    assert_eq!(server.lines().len(), 2, "the status is for tables");
 
     let said = ask(&server, &["get"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));

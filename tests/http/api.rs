@@ -46,6 +46,8 @@ async fn missing_objects_and_invalid_requests_are_problems() {
         ("GET", "/v1/runs?phase=Gone", StatusCode::BAD_REQUEST),
         ("GET", "/v1/runs?after=ours-not", StatusCode::BAD_REQUEST),
         ("GET", "/v1/runs?color=red", StatusCode::BAD_REQUEST),
+        ("POST", "/v1/status", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/v1/why?color=red", StatusCode::BAD_REQUEST),
     ];
     for (method, path, expected) in cases {
         let answer = asked.ask(method, path, &[], Body::empty()).await;
@@ -217,6 +219,9 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
         ("GET", printed.as_str()),
         ("GET", "/v1/registrations"),
         ("GET", "/v1/classes"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/why"),
+        ("GET", "/v1/why?what=job-1"),
         ("GET", "/metrics"),
         ("GET", "/readyz"),
         ("POST", "/v1/sweep"),

@@ -7,5 +7,7 @@ mod health;
 mod logs;
 mod loops;
 mod reload;
+mod status;
 mod webhooks;
+mod why;
 mod world;

@@ -117,6 +117,14 @@ impl Breakers {
         }
     }
 
+    /// Returns the breaker of a class if it is open, also while an attempt may try.
+    pub(super) fn opened(&self, class: &ClassName) -> Option<OpenBreaker> {
+        match &*self.0.lock().get(class)?.state() {
+            State::Open(open) => Some(open.breaker.clone()),
+            State::Untried | State::Closed => None,
+        }
+    }
+
     /// Returns a permit to launch for an attempt. If no launch was answered yet, waits until nobody
     /// else tries, which takes as long as one launch.
     ///

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use events::events;
 
 use super::breaker::LaunchPermit;
-use super::{ActionKind, Controller, Effect, ReconcileOutcome, Report};
+use super::{ActionKind, Controller, Effect, FailedCall, ReconcileOutcome, Report};
 use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Spec, Status};
 use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
@@ -69,6 +69,7 @@ impl Controller {
             effects: Vec::new(),
             due: None,
             error: None,
+            failed: None,
             events: Vec::new(),
         };
         let seen = match self.observe(name).await {
@@ -116,6 +117,7 @@ fn fail(report: &mut Report, error: &PortError) {
         ReconcileOutcome::Error
     };
     report.error = Some(error.to_string());
+    report.failed = Some(FailedCall::of(error));
 }
 
 impl Reconcile<'_> {
@@ -203,6 +205,7 @@ impl Reconcile<'_> {
             Some(error) if !matches!(error.kind, ErrorKind::NoCapacity) => {
                 self.report.result = ReconcileOutcome::Error;
                 self.report.error.get_or_insert_with(|| error.to_string());
+                self.report.failed.get_or_insert_with(|| FailedCall::of(error));
             }
             None | Some(_) => {}
         }

@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClassName, MachineId, OpenBreaker, Outcome, Phase, Reason, RunName};
+use crate::model::{
+    ClassName, MachineId, NearestClass, OpenBreaker, Outcome, Phase, Reason, RunName,
+};
 use crate::plan::Rule;
-use crate::ports::ErrorKind;
+use crate::ports::{ErrorKind, PortError};
 
 /// The report of a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,8 +36,31 @@ pub struct Report {
     pub due: Option<Timestamp>,
     /// The error that stopped it, if any.
     pub error: Option<String>,
+    /// The call behind the error, unless the reconcile took too long.
+    pub failed: Option<FailedCall>,
     /// Events for metrics and for log lines about the job.
     pub events: Vec<Event>,
+}
+
+/// A call of a port that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedCall {
+    /// `store`, `queue`, `compute` or `forge`.
+    pub port: &'static str,
+    /// The call.
+    pub operation: &'static str,
+    /// The remedy.
+    pub kind: ErrorKind,
+    /// The failure, for people: one line without secrets.
+    pub message: String,
+}
+
+impl FailedCall {
+    /// Takes the call from its error.
+    pub fn of(error: &PortError) -> Self {
+        let PortError { port, operation, kind, message, .. } = error;
+        Self { port, operation, kind: *kind, message: message.clone() }
+    }
 }
 
 /// The result of a reconcile.
@@ -158,6 +183,10 @@ pub struct SweepReport {
     pub waiting_jobs: usize,
     /// Of those, jobs that no class serves.
     pub unserved_jobs: usize,
+    /// The same jobs by the labels they ask for, at most 100 sets; `null` if the forge's list was
+    /// not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unserved: Option<Vec<UnservedLabels>>,
     /// Runs that were created, for jobs that no webhook had announced.
     pub created: usize,
     /// Runs that were woken.
@@ -170,4 +199,32 @@ pub struct SweepReport {
     pub seats: usize,
     /// Errors of failed reads; the other reads were used.
     pub errors: Vec<String>,
+}
+
+/// Waiting jobs that ask for the same labels, which no class serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct UnservedLabels {
+    /// The labels, sorted.
+    pub runs_on: Vec<String>,
+    /// The number of these jobs.
+    pub jobs: usize,
+    /// At most five of them.
+    pub examples: Vec<UnservedJob>,
+    /// The class that comes closest; `null` if no class has any of the labels.
+    pub nearest: Option<NearestClass>,
+}
+
+/// A waiting job that no class serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct UnservedJob {
+    /// `owner/name`.
+    pub repo: String,
+    /// The job's ID at the forge.
+    pub job_id: i64,
+    /// The job's name.
+    pub name: String,
+    /// The URL of the job's page at the forge.
+    pub url: String,
 }

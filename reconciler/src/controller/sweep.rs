@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::by_run::ByRun;
-use super::{Controller, SweepReport};
+use super::{Controller, SweepReport, unserved};
 use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
@@ -26,7 +26,7 @@ impl Controller {
         if self.cache.nothing_open(now) {
             let jobs = self.ports.forge.waiting().await;
             if let Ok(jobs) = &jobs
-                && self.asks_for_nothing(jobs.as_deref().unwrap_or_default(), &mut report)
+                && self.asks_for_nothing(jobs.as_deref(), &mut report)
             {
                 report.leader = true;
                 return report;
@@ -43,7 +43,9 @@ impl Controller {
             None => self.ports.forge.waiting().await,
         };
         match waiting {
-            Ok(jobs) => self.demand(jobs.unwrap_or_default(), &open, now, &mut report).await,
+            Ok(Some(jobs)) => self.demand(jobs, &open, now, &mut report).await,
+            // Push mode has no list.
+            Ok(None) => {}
             Err(error) => {
                 idle = false;
                 report.errors.push(error.to_string());
@@ -56,11 +58,14 @@ impl Controller {
     }
 
     /// Returns whether no class serves any of these jobs, and then counts them.
-    fn asks_for_nothing(&self, jobs: &[WaitingJob], report: &mut SweepReport) -> bool {
+    fn asks_for_nothing(&self, jobs: Option<&[WaitingJob]>, report: &mut SweepReport) -> bool {
+        // Push mode has no list.
+        let Some(jobs) = jobs else { return true };
         let settings = self.settings();
         let none_served = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
         if none_served {
             (report.waiting_jobs, report.unserved_jobs) = (jobs.len(), jobs.len());
+            report.unserved = Some(unserved::by_labels(&settings.classes, jobs));
         }
         none_served
     }
@@ -220,11 +225,11 @@ impl Controller {
         let open: HashSet<&RunName> =
             open.iter().filter(|r| r.phase != Phase::Finished).map(|r| &r.name).collect();
         report.waiting_jobs = jobs.len();
-        for job in jobs {
-            if serving(&settings.classes, &job.runs_on).is_none() {
-                report.unserved_jobs += 1;
-                continue;
-            }
+        let (served, unserved): (Vec<WaitingJob>, Vec<WaitingJob>) =
+            jobs.into_iter().partition(|job| serving(&settings.classes, &job.runs_on).is_some());
+        report.unserved_jobs = unserved.len();
+        report.unserved = Some(unserved::by_labels(&settings.classes, &unserved));
+        for job in served {
             let name = RunName::job(job.job.job_id);
             if open.contains(&name) {
                 continue;

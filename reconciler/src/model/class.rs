@@ -105,12 +105,21 @@ impl Class {
             return self.serves_unlabeled;
         }
         if self.is_any() {
-            // No runner can carry an empty label (`runs-on: ''`) or one with a colon.
-            return runs_on
-                .iter()
-                .all(|label| label != HOST && !label.is_empty() && !label.contains(':'));
+            return runs_on.iter().all(|label| can_be_any(label));
         }
         labels_match(&self.labels, runs_on)
+    }
+
+    /// Returns the labels of `runs_on` that keep the class from serving them.
+    fn lacks(&self, runs_on: &[String]) -> Vec<String> {
+        let has = |wanted: &String| {
+            if self.is_any() {
+                can_be_any(wanted)
+            } else {
+                self.labels.iter().any(|label| label_name(label) == wanted)
+            }
+        };
+        runs_on.iter().filter(|wanted| !has(wanted)).cloned().collect()
     }
 
     /// Returns whether the class serves any set of labels.
@@ -139,7 +148,91 @@ impl Class {
     }
 }
 
+/// Returns whether a class that serves any labels serves this one. No runner can carry an empty
+/// label (`runs-on: ''`) or one with a colon.
+fn can_be_any(label: &str) -> bool {
+    label != HOST && !label.is_empty() && !label.contains(':')
+}
+
+/// The class that comes closest to serving a set of labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct NearestClass {
+    /// The class.
+    pub class: ClassName,
+    /// The labels that it lacks; empty if only `serves_unlabeled` is missing.
+    pub lacks: Vec<String>,
+}
+
+/// Returns the class that lacks the fewest of these labels, the first of several. `None` if a class
+/// serves them, or if no class has any of them.
+pub fn nearest(classes: &[Class], runs_on: &[String]) -> Option<NearestClass> {
+    if serving(classes, runs_on).is_some() {
+        return None;
+    }
+    let lacking = classes.iter().map(|class| (class, class.lacks(runs_on)));
+    let related = lacking.filter(|(_, lacks)| lacks.is_empty() || lacks.len() < runs_on.len());
+    let (class, lacks) = related.min_by_key(|(_, lacks)| lacks.len())?;
+    Some(NearestClass { class: class.name.clone(), lacks })
+}
+
 /// Returns the first class that serves these labels.
 pub fn serving<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a Class> {
     classes.iter().find(|class| class.serves(runs_on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str, labels: &[&str]) -> Class {
+        Class {
+            name: ClassName(name.to_owned()),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            serves_unlabeled: false,
+            machines: Vec::new(),
+            limit: None,
+            repo_limit: None,
+            times: Times::default(),
+        }
+    }
+
+    fn nearest_of(classes: &[Class], runs_on: &[&str]) -> Option<(String, Vec<String>)> {
+        let runs_on: Vec<String> = runs_on.iter().map(|label| (*label).to_owned()).collect();
+        nearest(classes, &runs_on).map(|near| (near.class.0, near.lacks))
+    }
+
+    fn found(class: &str, lacks: &[&str]) -> Option<(String, Vec<String>)> {
+        Some((class.to_owned(), lacks.iter().map(|label| (*label).to_owned()).collect()))
+    }
+
+    #[test]
+    fn the_nearest_class_lacks_the_fewest_labels() {
+        let classes = [
+            class("small", &["linux:docker://image"]),
+            class("big", &["linux", "x64", "big"]),
+            class("arm", &["linux", "arm64"]),
+        ];
+        assert_eq!(nearest_of(&classes, &["linux", "x64", "gpu"]), found("big", &["gpu"]));
+        assert_eq!(nearest_of(&classes, &["linux", "gpu"]), found("small", &["gpu"]));
+        assert_eq!(nearest_of(&classes, &["arm64", "x64"]), found("big", &["arm64"]));
+        assert_eq!(nearest_of(&classes, &["windows"]), None, "no label in common");
+        assert_eq!(nearest_of(&classes, &["linux", "big"]), None, "a class serves them");
+        assert_eq!(nearest_of(&[], &["linux"]), None);
+    }
+
+    #[test]
+    fn a_job_without_labels_lacks_only_the_permission() {
+        assert_eq!(nearest_of(&[class("small", &["linux"])], &[]), found("small", &[]));
+        let open = Class { serves_unlabeled: true, ..class("open", &["linux"]) };
+        assert_eq!(nearest_of(&[open], &[]), None);
+    }
+
+    #[test]
+    fn a_class_for_any_labels_lacks_what_no_runner_carries() {
+        let any = [class("any", &["*"])];
+        assert_eq!(nearest_of(&any, &["linux", "host"]), found("any", &["host"]));
+        assert_eq!(nearest_of(&any, &["a:b", "linux"]), found("any", &["a:b"]));
+        assert_eq!(nearest_of(&any, &["host"]), None);
+    }
 }

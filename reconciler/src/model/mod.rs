@@ -15,7 +15,10 @@ mod timeline;
 pub use attempt::{
     Answer, Attempt, Boot, End, Ended, PastAttempt, PastPlacement, Placement, Refused, Runner,
 };
-pub use class::{Class, ClassName, HOST, SeatLimits, Times, label_name, labels_match, serving};
+pub use class::{
+    Class, ClassName, HOST, NearestClass, SeatLimits, Times, label_name, labels_match, nearest,
+    serving,
+};
 pub use friendly::Friendly;
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub(crate) use names::hash_hex;

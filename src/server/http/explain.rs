@@ -24,8 +24,12 @@ use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
 mod job;
 mod revision;
+mod job_why;
+mod target;
+mod why;
 
 pub(super) use job::job;
+pub(super) use why::why;
 
 /// The maximum number of pages searched for the runs of a commit.
 const PAGES: usize = 10;

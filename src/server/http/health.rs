@@ -34,14 +34,12 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
             state: contact.health(),
             last_contact: contact.good,
             age_seconds: contact.good.map(|at| now.duration_since(at).as_secs().max(0)),
-            error: contact.bad.map(|(_, kind)| labels::error_kind(kind).to_owned()),
+            error: contact.failing().map(|failure| labels::error_kind(failure.kind).to_owned()),
         };
         if *service == "store" {
             part.state = if written.is_ok() { Health::Ok } else { Health::Failing };
             part.error =
                 written.as_ref().err().map(|error| labels::error_kind(error.kind).to_owned());
-        } else if part.state != Health::Failing {
-            part.error = None;
         }
         ((*service).to_owned(), part)
     });

@@ -32,6 +32,7 @@ mod problem;
 mod reload;
 mod runs;
 mod sides;
+mod status;
 mod sweep;
 mod webhook;
 mod work;
@@ -149,11 +150,13 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
         .route("/reload", post(reload::reload))
+        .route("/status", get(status::status))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()
         .route("/sweep", post(sweep::sweep))
         .route("/machines/{id}/log", get(log::log))
+        .route("/why", get(explain::why))
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::job))
         .layer(deadline(deadlines.sweep));

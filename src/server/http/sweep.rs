@@ -31,13 +31,14 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
 
 /// Combines the two reports.
 fn both(polled: SweepReport, swept: SweepReport) -> SweepReport {
-    let SweepReport { leader, waiting_jobs, unserved_jobs, created, woken, .. } = polled;
+    let SweepReport { leader, waiting_jobs, unserved_jobs, unserved, created, woken, .. } = polled;
     let mut errors = polled.errors;
     errors.extend(swept.errors);
     SweepReport {
         leader: leader || swept.leader,
         waiting_jobs,
         unserved_jobs,
+        unserved,
         created: created + swept.created,
         woken: woken + swept.woken,
         machines: swept.machines,

@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use super::body::{self, Keep};
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
-use crate::telemetry::labels;
+use crate::telemetry::{Handled, labels};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 use tinqs_ci_gitea::webhook::{self, Rejected};
@@ -67,6 +67,7 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
         Err(_) => "error",
     };
     app.telemetry.metrics.webhook(labels::event(event), result, began.elapsed(), at);
+    app.telemetry.deliveries.note(handled(&taken), at);
     let delivery = header_text(headers, "x-gitea-delivery");
     match taken {
         Ok(_) => {
@@ -78,6 +79,17 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
             tracing::warn!(request_id = delivery, outcome = result, error, "rejected webhook");
             refusal.into_response()
         }
+    }
+}
+
+fn handled(taken: &Result<Acceptance, Refusal>) -> Handled {
+    match taken {
+        Ok(Acceptance::Accepted) => Handled::Accepted,
+        Ok(Acceptance::Ignored) => Handled::Ignored,
+        Err(refusal) => Handled::Refused {
+            why: refusal.detail.clone(),
+            unsigned: refusal.status == StatusCode::UNAUTHORIZED,
+        },
     }
 }
 

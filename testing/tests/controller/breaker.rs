@@ -71,11 +71,14 @@ fn one_attempt_tries_each_five_minutes_and_its_success_lets_all_go_on() {
         assert_eq!(harness.launches("bad"), launches, "one of the {} tries", bad.len());
     }
     assert_eq!((opened(&events), closed(&events).len()), (1, 0), "it is told once");
+    let open = harness.controller.open_breakers();
+    assert_eq!((open.len(), open[0].0.0.as_str()), (1, "bad"));
     harness.answers("bad", LaunchAnswer::Accepts);
     harness.pass(5 * MINUTE);
     let tried = harness.jobs(1, "bad");
     let events = harness.reconcile_each(&tried);
     assert_eq!(closed(&events), [20 * 60]);
+    assert_eq!(harness.controller.open_breakers(), []);
     harness.reconcile_each(&bad);
     let retried =
         bad.iter().filter(|name| harness.run(name).status.phase == Phase::Starting).count();

@@ -1,9 +1,9 @@
 //! Polls: what they create, wake and count.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::controller::SweepReport;
+use tinqs_ci_reconciler::controller::{SweepReport, UnservedJob, UnservedLabels};
 use tinqs_ci_reconciler::model::{ClassName, Outcome, Phase, Run, RunName, Spec};
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::ports::{ErrorKind, WaitingJob};
 use tinqs_ci_testing::ready;
 
 use super::{MINUTE, SECOND, waiting_job};
@@ -49,10 +49,22 @@ fn a_waiting_job_without_a_run_gets_one_and_a_finished_one_is_reconciled_again()
     let jobs = (1..=5).chain([101, 102]).map(|id| waiting_job(id, "good"));
     harness.state().waiting = Some(jobs.chain([waiting_job(103, "elsewhere")]).collect());
     let report = poll(&harness);
+    let job = waiting_job(103, "elsewhere");
     let expected = SweepReport {
         leader: true,
         waiting_jobs: 8,
         unserved_jobs: 1,
+        unserved: Some(vec![UnservedLabels {
+            runs_on: vec!["elsewhere".to_owned()],
+            jobs: 1,
+            examples: vec![UnservedJob {
+                repo: job.job.repo,
+                job_id: 103,
+                name: job.about.job,
+                url: job.about.url,
+            }],
+            nearest: None,
+        }]),
         created: 2,
         woken: 3,
         ..SweepReport::default()
@@ -263,4 +275,37 @@ fn what_fell_due_is_woken_between_polls_too_and_put_off_for_half_a_minute() {
     );
     harness.configure("good", |class| class.name = ClassName("other".to_owned()));
     assert_eq!(harness.wakes(), 0, "and once");
+}
+
+#[test]
+fn unserved_jobs_are_grouped_by_labels_and_bounded() {
+    let harness = Harness::new();
+    let unlike = (1..=150).map(|id| waiting_job(id, &format!("label-{id:03}")));
+    let alike = (201..=207).map(|id| WaitingJob {
+        runs_on: vec!["gpu".to_owned(), "good".to_owned(), "gpu".to_owned()],
+        ..waiting_job(id, "gpu")
+    });
+    harness.state().waiting = Some(unlike.chain(alike).collect());
+    let report = poll(&harness);
+    assert_eq!((report.waiting_jobs, report.unserved_jobs), (157, 157));
+    let groups = report.unserved.expect("the list was read");
+    assert_eq!(groups.len(), 100);
+    assert_eq!((groups[0].runs_on.join(","), groups[0].jobs), ("good,gpu".to_owned(), 7));
+    let examples: Vec<i64> = groups[0].examples.iter().map(|job| job.job_id).collect();
+    assert_eq!(examples, [201, 202, 203, 204, 205]);
+    let nearest = groups[0].nearest.clone().expect("a class has one of the labels");
+    assert_eq!((nearest.class.0.as_str(), nearest.lacks), ("good", vec!["gpu".to_owned()]));
+    assert_eq!((groups[1].runs_on.join(","), &groups[1].nearest), ("label-001".to_owned(), &None));
+}
+
+#[test]
+fn unserved_jobs_are_unknown_while_the_list_cannot_be_read() {
+    let harness = Harness::new();
+    left_alone(&harness, 1);
+    harness.state().waiting = Some(vec![waiting_job(1, "elsewhere")]);
+    harness.fails("waiting", ErrorKind::Unavailable);
+    assert_eq!(poll(&harness).unserved, None);
+    assert_eq!(poll(&harness).unserved.map(|groups| groups.len()), Some(1));
+    harness.state().led_by_another = true;
+    assert_eq!(poll(&harness).unserved, None, "another replica polls");
 }

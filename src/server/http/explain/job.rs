@@ -15,11 +15,11 @@ use crate::server::http::{App, Ctx, Refusal};
 use tinqs_ci_gitea::demand::Mode;
 
 /// A job, as known from the run's record or the forge's list.
-struct JobRecord {
-    job: JobRef,
-    about: About,
-    runs_on: Vec<String>,
-    listed: bool,
+pub(super) struct JobRecord {
+    pub(super) job: JobRef,
+    pub(super) about: About,
+    pub(super) runs_on: Vec<String>,
+    pub(super) listed: bool,
 }
 
 /// `GET /v1/explain/job/{id}[?repo=]`.
@@ -31,10 +31,7 @@ pub(in crate::server::http) async fn job(
     let id = id_of(path)?;
     let name = RunName::job(id);
     let ports = app.controller.ports();
-    let mode = match &app.pushes {
-        Some(pushes) => pushes.demand().mode().await?,
-        None => Mode::Jobs,
-    };
+    let mode = mode_of(&app).await?;
     let run = ports.store.get(&name).await?;
     let record = match &run {
         Some(run) => Some(of_run(run)),
@@ -71,7 +68,14 @@ pub(in crate::server::http) async fn job(
     }))
 }
 
-fn of_run(run: &Run) -> JobRecord {
+pub(super) async fn mode_of(app: &App) -> Result<Mode, Refusal> {
+    Ok(match &app.pushes {
+        Some(pushes) => pushes.demand().mode().await?,
+        None => Mode::Jobs,
+    })
+}
+
+pub(super) fn of_run(run: &Run) -> JobRecord {
     let spec = &run.spec;
     JobRecord {
         job: spec.job.clone(),
@@ -81,15 +85,23 @@ fn of_run(run: &Run) -> JobRecord {
     }
 }
 
-fn of_nobody(id: i64, repo: Option<String>) -> JobRecord {
+pub(super) fn of_nobody(id: i64, repo: Option<String>) -> JobRecord {
     let job = JobRef { repo: repo.unwrap_or_default(), repo_id: 0, job_id: id };
     JobRecord { job, about: About::default(), runs_on: Vec::new(), listed: false }
 }
 
 /// Returns the job if the forge's list of waiting jobs contains it.
 async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
+    find_listed(app, |waiting| waiting.job.job_id == id).await
+}
+
+/// Returns the first job of the forge's list of waiting jobs that fits.
+pub(super) async fn find_listed(
+    app: &App,
+    fits: impl Fn(&WaitingJob) -> bool,
+) -> Result<Option<JobRecord>, Refusal> {
     let waiting = app.controller.ports().forge.waiting().await?.unwrap_or_default();
-    let found = waiting.into_iter().find(|waiting| waiting.job.job_id == id);
+    let found = waiting.into_iter().find(fits);
     Ok(found.map(|WaitingJob { job, runs_on, about }| JobRecord {
         job,
         about,
@@ -99,7 +111,7 @@ async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
 }
 
 /// Returns the job's status at the forge in one word.
-async fn at_forge(
+pub(super) async fn at_forge(
     app: &App,
     mode: Mode,
     record: &JobRecord,
@@ -182,7 +194,7 @@ fn reasons(run: Option<&Run>, mode: Mode, record: &JobRecord, served: bool, why:
     }
 }
 
-fn attempts(run: &Run) -> Vec<AttemptExplained> {
+pub(super) fn attempts(run: &Run) -> Vec<AttemptExplained> {
     let refusal = |refused: &Option<Refused>| refused.map(|refused| refused.why.to_string());
     let ended = |ended: Ended| ended.why.to_string();
     let past = |past: &PastAttempt| AttemptExplained {

@@ -1,0 +1,244 @@
+//! The answers of `/v1/status` and `/v1/why`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tinqs_ci_reconciler::controller::UnservedLabels;
+use tinqs_ci_reconciler::model::Phase;
+
+use super::explain::AttemptExplained;
+use super::types::Health;
+
+/// The state of the installation, as this process knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusView {
+    /// The time of the answer.
+    #[schemars(with = "String")]
+    pub now: Timestamp,
+    /// When this process started.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// Everything that is not well, most important first; at most 100.
+    pub attention: Vec<Attention>,
+    /// The forge, the store, the cloud and the queue.
+    pub services: Vec<Service>,
+    /// Webhook deliveries since the start; `null` if this process accepts none.
+    pub webhooks: Option<Webhooks>,
+    /// The classes, in the order of the configuration.
+    pub classes: Vec<ClassStatus>,
+    /// The number of waiting jobs that no class serves; `null` if this process does not poll.
+    pub unserved_jobs: Option<usize>,
+    /// These jobs by the labels they ask for.
+    pub unserved: Vec<Unserved>,
+    /// Runs whose machine was lost with their job running.
+    pub lost_machines: Vec<RunReason>,
+    /// Open breakers.
+    pub breakers: Vec<Breaker>,
+    /// Open runs whose last reconcile failed at a service; at most 500.
+    pub failing_runs: Vec<RunReason>,
+}
+
+impl StatusView {
+    /// Whether something needs a person.
+    pub fn needs_person(&self) -> bool {
+        self.attention.iter().any(|attention| attention.needs_person)
+    }
+}
+
+/// Something that is not well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attention {
+    /// The reason: `ForgeDenied`, `NoClass`, `BreakerOpen`, ….
+    pub reason: String,
+    /// What is affected: `forge`, `class linux`, `labels [gpu]`, `job-7`.
+    pub subject: String,
+    /// Since when.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do; empty if there is nothing to do.
+    pub fix: String,
+    /// Whether a person must act. Otherwise it may pass by itself.
+    pub needs_person: bool,
+}
+
+/// The state of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// `forge`, `store`, `cloud` or `queue`.
+    pub name: String,
+    /// The state according to ordinary calls.
+    pub state: Health,
+    /// The time of the last successful call.
+    #[schemars(with = "Option<String>")]
+    pub last_contact: Option<Timestamp>,
+    /// The failure; `null` unless it fails.
+    pub failure: Option<ServiceFailure>,
+}
+
+/// The failure of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceFailure {
+    /// `ForgeDenied`, `ForgeUnreachable`, `CloudDenied`, `CloudUnreachable`, `StoreFailing` or
+    /// `QueueFailing`.
+    pub reason: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// The call that fails.
+    pub operation: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// Webhook deliveries since the start of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Webhooks {
+    /// Accepted deliveries.
+    pub accepted: u64,
+    /// Deliveries that do not concern demand.
+    pub ignored: u64,
+    /// Refused deliveries.
+    pub refused: u64,
+    /// The time of the last accepted or ignored delivery.
+    #[schemars(with = "Option<String>")]
+    pub last_accepted: Option<Timestamp>,
+    /// The time of the last refused delivery.
+    #[schemars(with = "Option<String>")]
+    pub last_refused: Option<Timestamp>,
+    /// Why it was refused.
+    pub refused_because: Option<String>,
+}
+
+/// A class and its runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassStatus {
+    /// The name.
+    pub name: String,
+    /// The maximum number of machines; `null` for no limit.
+    pub limit: Option<u32>,
+    /// The number of live machines, as last listed.
+    pub machines: usize,
+    /// The number of open runs.
+    pub open: usize,
+    /// The number of these that wait.
+    pub waiting: usize,
+    /// The number of these whose machine starts.
+    pub starting: usize,
+    /// The number of these whose job runs.
+    pub running: usize,
+    /// The reasons of its waiting runs, most frequent first, counted over the 500 newest.
+    pub reasons: Vec<ReasonCount>,
+}
+
+/// A reason and the number of runs that have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReasonCount {
+    /// The reason.
+    pub reason: String,
+    /// The number of runs.
+    pub runs: usize,
+}
+
+/// Waiting jobs that no class serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unserved {
+    /// The labels, the number of jobs, some of them, and the nearest class.
+    #[serde(flatten)]
+    pub set: UnservedLabels,
+    /// When this process saw the first of them.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+}
+
+/// An open breaker: the class launches nothing but one attempt per five minutes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Breaker {
+    /// The class.
+    pub class: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// When an attempt may try again.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+    /// The refusal, and the remedy.
+    pub message: String,
+}
+
+/// A run with the reason why it makes no progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunReason {
+    /// The name of the run, or `job-<ID>` of a job without one.
+    pub run: String,
+    /// `owner/name`.
+    pub repo: String,
+    /// The name of the job.
+    pub job: String,
+    /// The URL of the job's page at the forge.
+    pub url: String,
+    /// The phase; `null` if it is not known.
+    pub phase: Option<Phase>,
+    /// The reason; empty if there is none.
+    pub reason: String,
+    /// Since when.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// The reason as a sentence.
+    pub message: String,
+}
+
+/// Why jobs wait: of one job, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    /// Everything that is not well, most important first.
+    pub attention: Vec<Attention>,
+    /// The runs that wait, or those of the workflow run that was asked for, most important first;
+    /// at most 200.
+    pub runs: Vec<RunReason>,
+    /// The job that was asked for.
+    pub job: Option<JobWhy>,
+}
+
+/// One job: what it is, what it waits for, and what happens next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobWhy {
+    /// The name of the run; `null` if the job has none.
+    pub run: Option<String>,
+    /// The job's ID at the forge; `null` in push mode.
+    pub id: Option<i64>,
+    /// `owner/name`.
+    pub repo: String,
+    /// The name of the job.
+    pub name: String,
+    /// The URL of the job's page at the forge.
+    pub url: String,
+    /// The requested labels.
+    pub runs_on: Vec<String>,
+    /// The class that serves the job.
+    pub class: Option<String>,
+    /// The phase of the run.
+    pub phase: Option<Phase>,
+    /// The status at the forge in one word; `null` if the forge was not asked or did not answer.
+    pub at_forge: Option<String>,
+    /// The state in one sentence.
+    pub state: String,
+    /// The reason why it makes no progress.
+    pub reason: Option<String>,
+    /// Since when.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+    /// What happens next, and when.
+    pub next: Vec<String>,
+    /// What would unblock it.
+    pub fix: Option<String>,
+    /// Attempts to get a machine, oldest first.
+    pub attempts: Vec<AttemptExplained>,
+    /// Further information, and what could not be found out.
+    pub notes: Vec<String>,
+}

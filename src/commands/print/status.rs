@@ -1,0 +1,240 @@
+//! Formats the answers of `status` and `why`, at most 80 columns wide where the words allow it.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::columns::aligned;
+use crate::api::Health;
+use crate::api::status::{
+    Attention, ClassStatus, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
+};
+use crate::words::{jobs, lasting};
+use tinqs_ci_reconciler::text::{cut, escape};
+
+/// The width of the text.
+const COLUMNS: usize = 80;
+/// The maximum number of entries of each part that are shown.
+const SHOWN: usize = 20;
+
+/// Breaks external text into lines of at most [`COLUMNS`], each after the indentation. A longer word
+/// has a line of its own.
+fn wrapped(page: &mut String, first: &str, indent: usize, text: &str) {
+    let mut line = first.to_owned();
+    let mut is_empty = true;
+    for word in escape(text).split_whitespace() {
+        if !is_empty && line.width() + 1 + word.width() > COLUMNS {
+            let _ = writeln!(page, "{}", line.trim_end());
+            line = " ".repeat(indent);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    let _ = writeln!(page, "{}", line.trim_end());
+}
+
+fn since(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map(|at| format!(" for {}", lasting(now.duration_since(at)))).unwrap_or_default()
+}
+
+fn attention(page: &mut String, all: &[Attention], now: Timestamp) {
+    for one in all.iter().take(SHOWN) {
+        let mark = if one.needs_person { "✗" } else { "!" };
+        let head = format!("{mark} {}{}: {}", one.subject, since(one.since, now), one.message);
+        wrapped(page, "", 2, &head);
+        if !one.fix.is_empty() {
+            wrapped(page, "  → ", 4, &one.fix);
+        }
+    }
+    more(page, all.len());
+}
+
+fn more(page: &mut String, all: usize) {
+    if all > SHOWN {
+        let _ = writeln!(page, "  and {} more; `-o json` lists all", all - SHOWN);
+    }
+}
+
+/// Formats the state of the installation.
+pub fn status(status: &StatusView) -> String {
+    let StatusView { now, attention: all, services, webhooks, classes, .. } = status;
+    let now = *now;
+    let mut page = String::new();
+    if all.is_empty() {
+        page.push_str("✓ all is well\n");
+    }
+    attention(&mut page, all, now);
+    page.push('\n');
+    let rows = services.iter().map(|service| service_row(service, now));
+    let rows = rows.chain(webhooks.as_ref().map(|webhooks| webhook_row(webhooks, now)));
+    page.push_str(&aligned(rows, 2, &mut Vec::new()));
+    if !classes.is_empty() {
+        page.push('\n');
+        let titles = ["CLASS", "MACHINES", "OPEN", "WAITING", "STARTING", "RUNNING", "WAITS FOR"];
+        let titles = titles.map(str::to_owned).to_vec();
+        let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
+        page.push_str(&aligned(rows, 2, &mut Vec::new()));
+    }
+    match status.unserved_jobs {
+        Some(0) => {}
+        Some(1) => page.push_str("\n1 job waits that no class serves\n"),
+        Some(jobs) => {
+            let _ = writeln!(page, "\n{jobs} jobs wait that no class serves");
+        }
+        None => page.push_str("\nanother replica polls: jobs that no class serves are unknown\n"),
+    }
+    page
+}
+
+fn service_row(service: &Service, now: Timestamp) -> Vec<String> {
+    let contact = service
+        .last_contact
+        .map(|at| format!("last contact {} ago", lasting(now.duration_since(at))));
+    let (state, more) = match (service.state, &service.failure) {
+        (_, Some(failure)) => {
+            (format!("✗ fails{}", since(Some(failure.since), now)), failure.reason.clone())
+        }
+        (Health::Ok, None) => ("✓ ok".to_owned(), contact.unwrap_or_default()),
+        (Health::Failing, None) => ("✗ fails".to_owned(), contact.unwrap_or_default()),
+        (Health::Unknown, None) => ("– not called yet".to_owned(), String::new()),
+    };
+    vec![escape(&service.name), state, escape(&more)]
+}
+
+fn webhook_row(webhooks: &Webhooks, now: Timestamp) -> Vec<String> {
+    let Webhooks { accepted, ignored, refused, last_accepted, last_refused, refused_because: _ } =
+        webhooks;
+    let ago = |at: &Option<Timestamp>| at.map(|at| lasting(now.duration_since(at)));
+    let (last, state) = match (ago(last_accepted), ago(last_refused)) {
+        (_, Some(refused)) if last_refused > last_accepted => {
+            (format!("last one refused {refused} ago"), "✗ refused")
+        }
+        (Some(accepted), _) => (format!("last one {accepted} ago"), "✓ ok"),
+        (None, _) => ("none since the start".to_owned(), "–"),
+    };
+    let counts = format!("{} accepted, {refused} refused", accepted + ignored);
+    vec!["webhooks".to_owned(), state.to_owned(), format!("{last}; {counts}")]
+}
+
+fn class_row(class: &ClassStatus) -> Vec<String> {
+    let machines = match class.limit {
+        Some(limit) => format!("{}/{limit}", class.machines),
+        None => class.machines.to_string(),
+    };
+    let reasons: Vec<String> =
+        class.reasons.iter().map(|count| format!("{} {}", count.runs, count.reason)).collect();
+    vec![
+        cut(&class.name, 16),
+        machines,
+        class.open.to_string(),
+        class.waiting.to_string(),
+        class.starting.to_string(),
+        class.running.to_string(),
+        cut(&reasons.join(", "), 60),
+    ]
+}
+
+/// Formats the lines about failing services that stand above a table, one per service.
+pub fn banner(status: &StatusView) -> Vec<String> {
+    let failing = status.services.iter().filter_map(|service| {
+        let failure = service.failure.as_ref()?;
+        let since = lasting(status.now.duration_since(failure.since));
+        Some(format!("{} for {since}; {}", failure.message, failure.fix))
+    });
+    failing.collect()
+}
+
+/// Formats why jobs wait.
+pub fn why(why: &Why, now: Timestamp) -> String {
+    let Why { attention: all, runs, job } = why;
+    let mut page = String::new();
+    attention(&mut page, all, now);
+    if let Some(job) = job {
+        if !page.is_empty() {
+            page.push('\n');
+        }
+        story(&mut page, job, now);
+        return page;
+    }
+    if !page.is_empty() && !runs.is_empty() {
+        page.push('\n');
+    }
+    for run in runs.iter().take(SHOWN) {
+        waiting(&mut page, run, now);
+    }
+    more(&mut page, runs.len());
+    if page.is_empty() {
+        page.push_str("✓ all is well, and no job waits\n");
+    }
+    page
+}
+
+fn waiting(page: &mut String, run: &RunReason, now: Timestamp) {
+    let phase = run.phase.map_or("Waiting".to_owned(), |phase| format!("{phase:?}"));
+    let reason = if run.reason.is_empty() { String::new() } else { format!(" {}", run.reason) };
+    let head = format!(
+        "{} {} {}: {phase}{reason}{}",
+        run.run,
+        cut(&run.repo, 40),
+        cut(&run.job, 40),
+        since(run.since, now)
+    );
+    wrapped(page, "", 2, &head);
+    if !run.message.is_empty() {
+        wrapped(page, "  ", 2, &run.message);
+    }
+}
+
+fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
+    let name = job.run.clone().or_else(|| job.id.map(|id| format!("job {id}")));
+    let head = format!("{} of {}", cut(&job.name, 60), cut(&job.repo, 60));
+    wrapped(page, &format!("{}: ", name.unwrap_or_default()), 2, &head);
+    if !job.url.is_empty() {
+        let _ = writeln!(page, "  {}", cut(&job.url, 300));
+    }
+    let class = job.class.as_ref().map_or("none".to_owned(), |class| cut(class, 40));
+    let labels: Vec<String> = job.runs_on.iter().map(|label| cut(label, 60)).collect();
+    wrapped(page, "  ", 2, &format!("labels [{}], class {class}", labels.join(", ")));
+    page.push('\n');
+    let mut line = |title: &str, text: &str| wrapped(page, &format!("{title:13}"), 13, text);
+    line("state", &job.state);
+    if let Some(reason) = &job.reason {
+        line("reason", &format!("{reason}{}", since(job.since, now)));
+    }
+    if let Some(word) = &job.at_forge {
+        line("at the forge", word);
+    }
+    if let Some(waits_for) = &job.waits_for {
+        line("waits for", waits_for);
+    }
+    for (index, next) in job.next.iter().enumerate() {
+        line(if index == 0 { "next" } else { "" }, next);
+    }
+    if let Some(fix) = &job.fix {
+        line("to unblock", fix);
+    }
+    for (index, note) in job.notes.iter().enumerate() {
+        line(if index == 0 { "notes" } else { "" }, note);
+    }
+    if !job.attempts.is_empty() {
+        page.push_str("\nattempts\n");
+    }
+    for attempt in &job.attempts {
+        let mut text = format!(
+            "{} ago, class {}",
+            lasting(now.duration_since(attempt.decided_at)),
+            attempt.class
+        );
+        if let Some(machine) = &attempt.machine {
+            let _ = write!(text, ", machine {machine}");
+        }
+        let ended = attempt.ended.as_deref().map(jobs::attempt_ended);
+        let _ = write!(text, ": {}", ended.unwrap_or_else(|| "in progress".to_owned()));
+        wrapped(page, "  ", 4, &text);
+    }
+}

@@ -1,0 +1,208 @@
+//! `GET /v1/status`: what is well and what is not, from what this process knows. Calls neither forge
+//! nor cloud.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, Machine, OpenBreaker, Phase, Run, RunName, serving,
+};
+use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
+
+use super::{App, Ctx};
+use crate::api::status::{
+    Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
+};
+use crate::telemetry::Polled;
+use crate::words::reasons::MACHINE_LOST;
+use crate::words::services::{ServiceReason, service_name};
+
+mod attention;
+mod classes;
+
+pub(super) use attention::{all as attention, sentence as unserved_sentence};
+
+/// The maximum number of runs whose reasons are read, for each phase.
+const RUNS: usize = 500;
+/// The maximum number of entries in `attention`.
+const ATTENTION: usize = 100;
+
+/// What an answer is made from.
+pub(super) struct Known {
+    pub(super) now: Timestamp,
+    /// The open runs; the error if the store cannot be read.
+    open: Result<Vec<OpenRun>, PortError>,
+    /// The newest waiting runs.
+    pub(super) waiting: Vec<Run>,
+    /// The newest running runs whose machine was lost.
+    lost: Vec<Run>,
+    machines: Vec<Machine>,
+    pub(super) unserved: Option<Polled>,
+    breakers: Vec<(ClassName, OpenBreaker)>,
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
+    let known = read(&app).await;
+    Json(answer(&app, &known))
+}
+
+/// Reads the open runs and the last listings.
+pub(super) async fn read(app: &App) -> Known {
+    let store = &app.controller.ports().store;
+    let now = app.telemetry.now();
+    let open = store.open(now).await;
+    let page = async |phase| {
+        let filter = Filter { phase: Some(phase), limit: RUNS, ..Filter::default() };
+        store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
+    };
+    let has = |phase| open.as_ref().is_ok_and(|open| open.iter().any(|run| run.phase == phase));
+    let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
+    let running = if has(Phase::Running) { page(Phase::Running).await } else { Vec::new() };
+    let telemetry = &app.telemetry;
+    Known {
+        now,
+        open,
+        waiting,
+        lost: running.into_iter().filter(|run| lost(run).is_some()).collect(),
+        machines: telemetry.seen.machines().1,
+        unserved: telemetry.unserved.last(),
+        breakers: app.controller.open_breakers(),
+    }
+}
+
+/// Returns since when the machine of a running job is lost, and the message.
+fn lost(run: &Run) -> Option<(Timestamp, &str)> {
+    let mut conditions = run.status.conditions.iter();
+    let lost = conditions.find(|condition| condition.reason.as_str() == MACHINE_LOST)?;
+    Some((lost.since, lost.message.as_str()))
+}
+
+fn answer(app: &App, known: &Known) -> StatusView {
+    let telemetry = &app.telemetry;
+    let classes = &app.controller.settings().classes;
+    let unserved = known.unserved.as_ref();
+    let sets = unserved.map(|last| last.sets.as_slice()).unwrap_or_default();
+    StatusView {
+        now: known.now,
+        started_at: telemetry.started_at,
+        attention: attention::all(app, known),
+        services: ["forge", "store", "compute", "queue"].map(|name| service(app, name)).to_vec(),
+        webhooks: app.role.ingests().then(|| webhooks(app)),
+        classes: classes::all(classes, known),
+        unserved_jobs: unserved.map(|last| last.jobs),
+        unserved: sets
+            .iter()
+            .map(|(set, since)| Unserved { set: set.clone(), since: *since })
+            .collect(),
+        lost_machines: known.lost.iter().map(|run| reason_of(app, run)).collect(),
+        breakers: known
+            .breakers
+            .iter()
+            .map(|(class, breaker)| Breaker {
+                class: class.to_string(),
+                since: breaker.since,
+                until: breaker.until,
+                message: breaker.message.clone(),
+            })
+            .collect(),
+        failing_runs: failing_runs(app, known),
+    }
+}
+
+fn service(app: &App, name: &str) -> Service {
+    let contact = app.telemetry.contacts.of(name);
+    let failure = contact.failing().and_then(|failure| {
+        let reason = ServiceReason::of(name, failure.kind)?;
+        Some(ServiceFailure {
+            reason: reason.as_str().to_owned(),
+            since: failure.since,
+            operation: failure.operation.to_owned(),
+            message: reason.sentence(&failure.message),
+            fix: reason.fix(&failure.message).to_owned(),
+        })
+    });
+    Service {
+        name: service_name(name).to_owned(),
+        state: contact.health(),
+        last_contact: contact.good,
+        failure,
+    }
+}
+
+fn webhooks(app: &App) -> Webhooks {
+    let counts = app.telemetry.deliveries.counts();
+    let refused = counts.last_refused;
+    Webhooks {
+        accepted: counts.accepted,
+        ignored: counts.ignored,
+        refused: counts.refused,
+        last_accepted: counts.last_accepted,
+        last_refused: refused.as_ref().map(|refused| refused.at),
+        refused_because: refused.map(|refused| refused.why),
+    }
+}
+
+/// Returns the open runs whose last reconcile failed at a service.
+fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
+    let failing = app.telemetry.failing_runs.all();
+    if failing.is_empty() {
+        return Vec::new();
+    }
+    let open = known.open.as_ref().ok().map(|open| {
+        let runs = open.iter().map(|run| (&run.name, run));
+        runs.collect::<HashMap<&RunName, &OpenRun>>()
+    });
+    let failing = failing.into_iter().filter_map(|(name, failing)| {
+        let run = open.as_ref().map(|open| open.get(&name));
+        // A run that is not open any more needs nothing.
+        if matches!(run, Some(None)) {
+            return None;
+        }
+        let run = run.flatten();
+        Some(RunReason {
+            run: name.to_string(),
+            repo: run.map(|run| run.repo.clone()).unwrap_or_default(),
+            job: String::new(),
+            url: String::new(),
+            phase: run.map(|run| run.phase),
+            reason: failing.reason.as_str().to_owned(),
+            since: Some(failing.since),
+            message: failing.reason.sentence(&failing.message),
+        })
+    });
+    failing.take(RUNS).collect()
+}
+
+/// Returns a run with the reason why it makes no progress.
+pub(super) fn reason_of(app: &App, run: &Run) -> RunReason {
+    let about = &run.spec.about;
+    let failing = app.telemetry.failing_runs.of(&run.name).filter(|_| run.is_open());
+    let (reason, since, message) = if let Some(failing) = failing {
+        let message = failing.reason.sentence(&failing.message);
+        (failing.reason.as_str(), Some(failing.since), message)
+    } else if let Some((since, message)) = lost(run) {
+        (MACHINE_LOST, Some(since), message.to_owned())
+    } else if let Some(first) = run.status.conditions.first() {
+        (first.reason.as_str(), Some(first.since), first.message.clone())
+    } else {
+        ("", None, String::new())
+    };
+    RunReason {
+        run: run.name.to_string(),
+        repo: if about.repo.is_empty() { run.spec.job.repo.clone() } else { about.repo.clone() },
+        job: about.job.clone(),
+        url: about.url.clone(),
+        phase: Some(run.status.phase),
+        reason: reason.to_owned(),
+        since,
+        message,
+    }
+}
+
+/// Returns the name of the class that serves a run.
+fn class_of<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a ClassName> {
+    serving(classes, runs_on).map(|class| &class.name)
+}

@@ -1,0 +1,205 @@
+//! Everything that is not well, most important first.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::controller::UnservedLabels;
+use tinqs_ci_reconciler::model::Run;
+use tinqs_ci_reconciler::text::cut;
+
+use super::{ATTENTION, App, Known, class_of, reason_of};
+use crate::api::status::Attention;
+use crate::telemetry::{Failure, SERVICES};
+use crate::words::reasons::{self, BREAKER_OPEN, MACHINE_LOST, NO_CLASS, Weight, advice};
+use crate::words::services::{ServiceReason, service_name};
+
+/// A service that cannot be reached needs a person from then on; shorter outages pass by themselves.
+const OUTAGE: SignedDuration = SignedDuration::from_mins(1);
+/// After the start, webhooks are expected for so long before their absence is told.
+const WEBHOOKS_EXPECTED: SignedDuration = SignedDuration::from_mins(10);
+
+/// Returns everything that is not well. What needs a person comes first.
+pub(in crate::server::http) fn all(app: &App, known: &Known) -> Vec<Attention> {
+    let mut all = services(app, known);
+    all.extend(known.breakers.iter().map(|(class, breaker)| {
+        of_reason(BREAKER_OPEN, format!("class {class}"), Some(breaker.since), &breaker.message)
+    }));
+    all.extend(webhook_refused(app));
+    let sets = known.unserved.iter().flat_map(|last| &last.sets);
+    all.extend(sets.map(|(set, since)| unserved(set, *since)));
+    all.extend(known.lost.iter().map(|run| {
+        let told = reason_of(app, run);
+        of_reason(MACHINE_LOST, told.run, told.since, &told.message)
+    }));
+    all.extend(failing_runs(app, known));
+    all.extend(blocked_classes(app, known));
+    all.extend(no_webhook(app, known));
+    // Stable: within both parts the order stays.
+    all.sort_by_key(|attention| !attention.needs_person);
+    all.truncate(ATTENTION);
+    all
+}
+
+fn of_reason(reason: &str, subject: String, since: Option<Timestamp>, message: &str) -> Attention {
+    let reasons::Advice { fix, weight, .. } = advice(reason);
+    Attention {
+        reason: reason.to_owned(),
+        subject,
+        since,
+        message: message.to_owned(),
+        fix: fix.to_owned(),
+        needs_person: weight == Weight::Person,
+    }
+}
+
+/// Returns the services that fail, with their failures.
+fn failing(app: &App) -> Vec<(&'static str, ServiceReason, Failure)> {
+    let failing = SERVICES.iter().filter_map(|name| {
+        let failure = app.telemetry.contacts.of(name).failing()?.clone();
+        Some((*name, ServiceReason::of(name, failure.kind)?, failure))
+    });
+    failing.collect()
+}
+
+fn services(app: &App, known: &Known) -> Vec<Attention> {
+    let mut found: Vec<Attention> = Vec::new();
+    for (name, reason, failure) in failing(app) {
+        let lasting = known.now.duration_since(failure.since) > OUTAGE;
+        found.push(Attention {
+            reason: reason.as_str().to_owned(),
+            subject: service_name(name).to_owned(),
+            since: Some(failure.since),
+            message: reason.sentence(&failure.message),
+            fix: reason.fix(&failure.message).to_owned(),
+            needs_person: reason.needs_person() || lasting,
+        });
+    }
+    // The read for this answer shows a failure at once.
+    if let Err(error) = &known.open
+        && !found.iter().any(|attention| attention.subject == "store")
+    {
+        found.push(Attention {
+            reason: ServiceReason::StoreFailing.as_str().to_owned(),
+            subject: "store".to_owned(),
+            since: Some(known.now),
+            message: ServiceReason::StoreFailing.sentence(&cut(&error.message, 300)),
+            fix: ServiceReason::StoreFailing.fix(&error.message).to_owned(),
+            needs_person: true,
+        });
+    }
+    found
+}
+
+fn webhook_refused(app: &App) -> Option<Attention> {
+    let counts = app.telemetry.deliveries.counts();
+    let refused = counts.last_refused.filter(|refused| refused.unsigned)?;
+    if counts.last_accepted.is_some_and(|accepted| accepted > refused.at) {
+        return None;
+    }
+    Some(Attention {
+        reason: "WebhookRefused".to_owned(),
+        subject: "webhook".to_owned(),
+        since: Some(refused.at),
+        message: format!("the last delivery was refused: {}", refused.why),
+        fix: "set the same secret at the forge's webhook and in `forge.webhook_secret`".to_owned(),
+        needs_person: true,
+    })
+}
+
+/// Jobs were found by polling only, so deliveries do not arrive.
+fn no_webhook(app: &App, known: &Known) -> Option<Attention> {
+    let telemetry = &app.telemetry;
+    let counts = telemetry.deliveries.counts();
+    let none = counts.accepted + counts.ignored + counts.refused == 0;
+    let expected = known.now.duration_since(telemetry.started_at) > WEBHOOKS_EXPECTED;
+    let found = telemetry.metrics.found_by_polling() > 0;
+    (app.role.ingests() && none && expected && found).then(|| Attention {
+        reason: "NoWebhook".to_owned(),
+        subject: "webhook".to_owned(),
+        since: Some(telemetry.started_at),
+        message: "no delivery has arrived since the start; jobs are found by polling only, which \
+                  starts them later"
+            .to_owned(),
+        fix: "check the webhook with `tinqs-ci doctor`, and that the forge's `[webhook] \
+              ALLOWED_HOST_LIST` permits this host"
+            .to_owned(),
+        needs_person: false,
+    })
+}
+
+fn unserved(set: &UnservedLabels, since: Timestamp) -> Attention {
+    let labels = cut(&set.runs_on.join(", "), 120);
+    let message = sentence(set);
+    of_reason(NO_CLASS, format!("labels [{labels}]"), Some(since), &message)
+}
+
+/// Says how many jobs wait, and which class comes closest.
+pub(in crate::server::http) fn sentence(set: &UnservedLabels) -> String {
+    let jobs = match set.jobs {
+        1 => "1 job waits".to_owned(),
+        jobs => format!("{jobs} jobs wait"),
+    };
+    let nearest = set.nearest.as_ref().map(|near| match near.lacks.as_slice() {
+        [] => format!("class {} lacks `serves_unlabeled = true`", near.class),
+        lacks => format!("the nearest, {}, lacks {}", near.class, cut(&lacks.join(", "), 120)),
+    });
+    let labels = cut(&set.runs_on.join(", "), 120);
+    match nearest {
+        Some(nearest) => format!("{jobs}: no class serves [{labels}]; {nearest}"),
+        None => format!("{jobs}: no class serves [{labels}]"),
+    }
+}
+
+/// Returns the failures of runs at services that do not fail as a whole.
+fn failing_runs(app: &App, known: &Known) -> Vec<Attention> {
+    let told: Vec<&str> = failing(app).iter().map(|(_, reason, _)| reason.as_str()).collect();
+    let mut by_reason: BTreeMap<String, Vec<crate::api::status::RunReason>> = BTreeMap::new();
+    for run in super::failing_runs(app, known) {
+        if !told.contains(&run.reason.as_str()) {
+            by_reason.entry(run.reason.clone()).or_default().push(run);
+        }
+    }
+    let attention = by_reason.into_iter().filter_map(|(reason, runs)| {
+        let first = runs.iter().min_by_key(|run| run.since)?;
+        Some(Attention {
+            reason,
+            subject: subject(&first.run, runs.len()),
+            since: first.since,
+            message: first.message.clone(),
+            fix: format!("see `tinqs-ci why {}`", first.run),
+            needs_person: first.since.is_some_and(|since| known.now.duration_since(since) > OUTAGE),
+        })
+    });
+    attention.collect()
+}
+
+fn subject(first: &str, count: usize) -> String {
+    match count {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} and {} more", count - 1),
+    }
+}
+
+/// Returns the reasons of waiting runs that are not normal operation, by class.
+fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
+    let classes = &app.controller.settings().classes;
+    let mut groups: BTreeMap<(&str, &str), Vec<&Run>> = BTreeMap::new();
+    for run in &known.waiting {
+        let Some(first) = run.status.conditions.first() else { continue };
+        let reason = first.reason.as_str();
+        let told_elsewhere = [BREAKER_OPEN, NO_CLASS, MACHINE_LOST].contains(&reason);
+        if told_elsewhere || advice(reason).weight == Weight::Normal {
+            continue;
+        }
+        let class = class_of(classes, &run.spec.runs_on).map_or("", |class| class.0.as_str());
+        groups.entry((class, reason)).or_default().push(run);
+    }
+    let attention = groups.into_iter().filter_map(|((class, reason), runs)| {
+        let conditions = runs.iter().filter_map(|run| Some((run, run.status.conditions.first()?)));
+        let (run, first) = conditions.min_by_key(|(_, condition)| condition.since)?;
+        let subject = subject(run.name.as_str(), runs.len());
+        let subject = if class.is_empty() { subject } else { format!("class {class}: {subject}") };
+        Some(of_reason(reason, subject, Some(first.since), &first.message))
+    });
+    attention.collect()
+}

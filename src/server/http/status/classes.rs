@@ -1,0 +1,52 @@
+//! The classes of `/v1/status`.
+
+use std::collections::HashMap;
+
+use tinqs_ci_reconciler::model::{Class, ClassName, Phase};
+
+use super::{Known, class_of};
+use crate::api::status::{ClassStatus, ReasonCount};
+
+/// Counts the machines and runs of each class, and the reasons of its waiting runs.
+pub(super) fn all(classes: &[Class], known: &Known) -> Vec<ClassStatus> {
+    let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
+    for run in known.open.as_deref().unwrap_or_default() {
+        let Some(class) = class_of(classes, &run.runs_on) else { continue };
+        let counts = phases.entry(class).or_default();
+        match run.phase {
+            Phase::Waiting => counts[0] += 1,
+            Phase::Starting => counts[1] += 1,
+            Phase::Running => counts[2] += 1,
+            Phase::Finished => {}
+        }
+    }
+    let mut reasons: HashMap<&ClassName, HashMap<&'static str, usize>> = HashMap::new();
+    for run in &known.waiting {
+        let (Some(class), Some(reason)) =
+            (class_of(classes, &run.spec.runs_on), run.status.reason())
+        else {
+            continue;
+        };
+        *reasons.entry(class).or_default().entry(reason.as_str()).or_default() += 1;
+    }
+    let of_class = |class: &Class| {
+        let [waiting, starting, running] = phases.get(&class.name).copied().unwrap_or_default();
+        let counted = reasons.get(&class.name).into_iter().flatten();
+        let mut reasons: Vec<ReasonCount> = counted
+            .map(|(reason, runs)| ReasonCount { reason: (*reason).to_owned(), runs: *runs })
+            .collect();
+        reasons.sort_by(|a, b| b.runs.cmp(&a.runs).then_with(|| a.reason.cmp(&b.reason)));
+        let machines = known.machines.iter();
+        ClassStatus {
+            name: class.name.to_string(),
+            limit: class.limit,
+            machines: machines.filter(|m| m.class == class.name && m.is_live()).count(),
+            open: waiting + starting + running,
+            waiting,
+            starting,
+            running,
+            reasons,
+        }
+    };
+    classes.iter().map(of_class).collect()
+}

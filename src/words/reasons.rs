@@ -1,0 +1,127 @@
+//! The reasons of runs: what a run waits for, what happens next, and what would unblock it.
+//!
+//! Reasons are looked up by name, so that this also serves reasons of other replicas' versions.
+
+/// The words about a reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// What the run waits for.
+    pub waits_for: &'static str,
+    /// What happens next without a person.
+    pub next: &'static str,
+    /// What a person can do; empty if there is nothing to do.
+    pub fix: &'static str,
+    /// How it counts.
+    pub weight: Weight,
+}
+
+/// How a reason counts, most important last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Normal operation.
+    #[default]
+    Normal,
+    /// Not well, but it passes by itself.
+    Passing,
+    /// A person must act.
+    Person,
+}
+
+/// The reason of a job that no class serves.
+pub const NO_CLASS: &str = "NoClass";
+/// The reason of a running job whose machine is gone.
+pub const MACHINE_LOST: &str = "MachineLost";
+/// The reason of a class whose launches the cloud rejects.
+pub const BREAKER_OPEN: &str = "BreakerOpen";
+
+/// Returns the words about a reason, by its name in JSON.
+pub fn advice(reason: &str) -> Advice {
+    use Weight::{Normal, Passing, Person};
+    let (weight, waits_for, next, fix) = match reason {
+        BREAKER_OPEN => (
+            Person,
+            "the cloud to accept launches of its class",
+            "one attempt of the class tries every 5 min",
+            "do what the message says; `tinqs-ci doctor` names what else is missing",
+        ),
+        NO_CLASS => (
+            Person,
+            "a class that serves its labels",
+            "nothing, until a class serves them or another runner takes the job",
+            "add the labels to a [[class]], or correct `runs-on` in the workflow",
+        ),
+        MACHINE_LOST => (
+            Person,
+            "the forge to end the job of the lost machine",
+            "Gitea usually fails the job 10 to 15 min after its machine is gone",
+            "re-run the job at the forge when it has failed",
+        ),
+        "BackingOff" => (
+            Person,
+            "the next attempt, after failed ones",
+            "a new machine is tried at the time of the next attempt",
+            "fix why the attempts ended, then `tinqs-ci retry RUN` tries at once",
+        ),
+        "NoCapacity" => (
+            Passing,
+            "the cloud to have capacity for its class",
+            "it is launched when an offering may be tried again",
+            "add kinds, subnets or the market `on-demand` to the class",
+        ),
+        "MachineReassigned" => (
+            Normal,
+            "a machine, because another job took its own",
+            "it gets the machine of that job, or after `assign_within` a new one",
+            "",
+        ),
+        "AtLimit" => (
+            Normal,
+            "another machine of its class or repository to end",
+            "it gets a machine as soon as one ends; the longest-waiting run goes first",
+            "raise `limit` or `repo_limit` of the class",
+        ),
+        "Paced" => (
+            Normal,
+            "the launch rate that the cloud allows",
+            "it is launched within seconds; the longest-waiting run goes first",
+            "",
+        ),
+        "Blocked" => (
+            Normal,
+            "jobs it needs, an approval, or its concurrency group at the forge",
+            "it gets a machine as soon as the forge queues the job",
+            "approve the workflow run at the forge, or fix the job that it needs",
+        ),
+        "Deleted" => (
+            Normal,
+            "nothing: a person deleted the run",
+            "its job gets no machine",
+            "`tinqs-ci retry RUN` undoes the deletion",
+        ),
+        _ => return Advice::default(),
+    };
+    Advice { waits_for, next, fix, weight }
+}
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_reconciler::model::Reason;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_of_a_run_has_words() {
+        for reason in Reason::ALL {
+            let advice = advice(reason.as_str());
+            assert!(!advice.waits_for.is_empty() && !advice.next.is_empty(), "{reason}");
+            let must_act = advice.weight == Weight::Person;
+            assert!(!must_act || !advice.fix.is_empty(), "{reason} needs a remedy");
+        }
+    }
+
+    #[test]
+    fn an_unknown_reason_has_no_words() {
+        assert_eq!(advice("Newer"), Advice::default());
+        assert!(Weight::Person > Weight::Passing && Weight::Passing > Weight::Normal);
+    }
+}

@@ -1,0 +1,244 @@
+//! `status` and `why`, and what the status adds to tables.
+
+use expect_test::expect;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec};
+
+use crate::scripted::{Answer, Server, problem};
+use crate::{CommandOutput, command, said};
+
+fn ask(server: &Server, args: &[&str]) -> CommandOutput {
+    let env = [("TINQS_CI_URL", server.url.as_str())];
+    said(command(args, &env).output().expect("it runs"))
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
+fn service(name: &str, failure: &Value) -> Value {
+    let state = if failure.is_null() { "ok" } else { "failing" };
+    json!({ "name": name, "state": state, "last_contact": ago(4), "failure": failure })
+}
+
+/// A status with a failing forge, and jobs that no class serves.
+fn ailing() -> Value {
+    let failure = json!({
+        "reason": "ForgeDenied", "since": ago(200), "operation": "waiting",
+        "message": "the forge does not accept the token (401): it is expired or was deleted",
+        "fix": "create a new token at the forge and put it into `forge.token` or its file",
+    });
+    let attention = |reason: &str, subject: &str, message: &str, fix: &str, person: bool| {
+        json!({
+            "reason": reason, "subject": subject, "since": ago(200), "message": message,
+            "fix": fix, "needs_person": person,
+        })
+    };
+    let job = |id: i64| json!({ "repo": "acme/ml", "job_id": id, "name": "train", "url": "" });
+    json!({
+        "now": Timestamp::now(), "started_at": ago(4_000),
+        "attention": [
+            attention("ForgeDenied", "forge", failure["message"].as_str().unwrap(),
+                failure["fix"].as_str().unwrap(), true),
+            attention("NoClass", "labels [gpu]",
+                "7 jobs wait: no class serves [gpu\u{1b}, linux]; the nearest, linux, lacks gpu",
+                "add the labels to a [[class]], or correct `runs-on` in the workflow", true),
+            attention("NoCapacity", "class linux: job-9 and 2 more", "no capacity in 3 subnets",
+                "", false),
+        ],
+        "services": [
+            service("forge", &failure), service("store", &Value::Null),
+            service("cloud", &Value::Null), service("queue", &Value::Null),
+        ],
+        "webhooks": {
+            "accepted": 12, "ignored": 3, "refused": 1, "last_accepted": ago(30),
+            "last_refused": ago(900), "refused_because": "no signature",
+        },
+        "classes": [{
+            "name": "linux", "limit": 20, "machines": 4, "open": 9, "waiting": 5, "starting": 1,
+            "running": 3, "reasons": [
+                { "reason": "NoCapacity", "runs": 3 }, { "reason": "Blocked", "runs": 2 },
+            ],
+        }],
+        "unserved_jobs": 7,
+        "unserved": [{
+            "runs_on": ["gpu", "linux"], "jobs": 7, "examples": [job(31), job(32)],
+            "nearest": { "class": "linux", "lacks": ["gpu"] }, "since": ago(200),
+        }],
+        "lost_machines": [], "breakers": [],
+        "failing_runs": [{
+            "run": "job-7", "repo": "acme/web", "job": "", "url": "", "phase": "Waiting",
+            "reason": "ForgeDenied", "since": ago(100), "message": "the forge does not accept it",
+        }],
+    })
+}
+
+fn healthy() -> Value {
+    let mut status = ailing();
+    status["attention"] = json!([]);
+    status["services"][0] = service("forge", &Value::Null);
+    (status["unserved"], status["unserved_jobs"]) = (json!([]), 0.into());
+    status["failing_runs"] = json!([]);
+    status
+}
+
+fn run(id: i64) -> Value {
+    let job = JobRef { repo: "acme/web".into(), repo_id: 7, job_id: id };
+    let spec = Spec { job, runs_on: vec!["linux".into()], ..Spec::default() };
+    serde_json::to_value(Run::new("tinqs-ci", RunName::job(id), spec, ago(100))).expect("JSON")
+}
+
+fn class() -> Value {
+    json!({
+        "name": "linux", "labels": ["linux"], "limit": 20, "repo_limit": null, "seats": 4,
+        "machines": 4, "open_runs": 9, "waiting_runs": 5, "blocked_by": [],
+    })
+}
+
+/// A server with this status, a run and a class.
+fn server(status: fn() -> Value) -> Server {
+    Server::new(move |asked, _| match asked.line.as_str() {
+        "GET /v1/status" => Answer(200, None, status()),
+        "GET /v1/runs/job-7" => Answer(200, Some("\"1\""), run(7)),
+        line if line.starts_with("GET /v1/runs?limit=200") => {
+            Answer(200, None, json!({ "items": [run(7)], "next": null }))
+        }
+        "GET /v1/classes" => Answer(200, None, json!({ "items": [class()], "next": null })),
+        "GET /v1/machines" | "GET /v1/registrations" => {
+            Answer(200, None, json!({ "items": [], "next": null }))
+        }
+        line => panic!("unexpected request {line}"),
+    })
+}
+
+#[test]
+fn the_status_says_what_is_not_well_and_exits_with_1() {
+    let said = ask(&server(ailing), &["status"]);
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    for line in said.out.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    expect![[r#""#]].assert_eq(&said.out);
+}
+
+#[test]
+fn a_healthy_status_exits_with_0() {
+    let said = ask(&server(healthy), &["status"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(said.out.starts_with("✓ all is well\n\nforge "), "{}", said.out);
+    let said = ask(&server(ailing), &["status", "-o", "json"]);
+    assert_eq!(said.code, 1);
+    let status: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(status["unserved"][0]["nearest"]["lacks"][0], "gpu");
+}
+
+#[test]
+fn tables_tell_failing_services_and_unserved_jobs() {
+    let server = server(ailing);
+    let banner = expect![[r#""#]];
+    let said = ask(&server, &["get", "runs"]);
+    assert_eq!(said.code, 0);
+    banner.assert_eq(&said.err);
+    let rows: Vec<(&str, &str)> = said
+        .out
+        .lines()
+        .skip(1)
+        .map(|line| (line.split("  ").next().unwrap_or(""), line.rsplit(' ').next().unwrap_or("")))
+        .collect();
+    let expected = [
+        ("job-31", "NoClass"),
+        ("job-32", "NoClass"),
+        ("(5 more)", "NoClass"),
+        ("job-7", "ForgeDenied"),
+    ];
+    assert_eq!(rows, expected, "{}", said.out);
+    let said = ask(&server, &["get", "classes"]);
+    banner.assert_eq(&said.err);
+    let last = said.out.lines().last();
+    assert_eq!(last, Some("7 waiting jobs are served by no class: see `tinqs-ci status`"));
+    banner.assert_eq(&ask(&server, &["describe", "job-7"]).err);
+    let said = ask(&server, &["get", "machines"]);
+    assert!(said.err.ends_with("no machines found\n"), "{}", said.err);
+    for other in [&["--phase", "running"][..], &["--class", "linux"], &["--repo", "x/y"]] {
+        let said = ask(&server, &[&["get", "runs"], other].concat());
+        assert!(!said.out.contains("NoClass"), "{other:?}: {}", said.out);
+    }
+    let said = ask(&server, &["get", "runs", "-o", "json"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "only tables have a banner");
+}
+
+#[test]
+fn a_table_does_without_the_status() {
+    let server = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /v1/status" => problem(503, "cannot reach the store"),
+        _ => Answer(200, None, json!({ "items": [run(7)], "next": null })),
+    });
+    let said = ask(&server, &["get"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out.lines().count(), 2, "{}", said.out);
+}
+
+#[test]
+fn why_tells_one_story() {
+    let server = Server::new(|asked, _| {
+        let what =
+            "https%3A%2F%2Fgit.example.com%2Facme%2Fweb%2Factions%2Fruns%2F12%2Fjobs%2F3%23L7";
+        assert_eq!(asked.line, format!("GET /v1/why?what={what}"));
+        let attempt = json!({
+            "number": 1, "decided_at": ago(400), "class": "linux", "machine": "i-0aa",
+            "refusals": [], "ended": "NeverReady",
+        });
+        let job = json!({
+            "run": "job-7", "id": 7, "repo": "acme/web", "name": "test\u{1b}[31m (3)",
+            "url": "https://git.example.com/acme/web/actions/runs/12/jobs/3",
+            "runs_on": ["linux"], "class": "linux", "phase": "Waiting", "at_forge": "waiting",
+            "state": "the job has waited for 6 min: 2 attempts ended without a job",
+            "reason": "BackingOff", "since": ago(130),
+            "waits_for": "the next attempt, after failed ones",
+            "next": ["a new machine is tried then", "the next attempt starts in 40 s"],
+            "fix": "fix why the attempts ended, then `tinqs-ci retry job-7` tries at once",
+            "attempts": [attempt], "notes": [],
+        });
+        Answer(200, None, json!({ "attention": [], "runs": [], "job": job }))
+    });
+    let url = "https://git.example.com/acme/web/actions/runs/12/jobs/3#L7";
+    let said = ask(&server, &["why", url]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    expect![[r#""#]].assert_eq(&said.out);
+}
+
+#[test]
+fn why_without_a_job_lists_what_waits() {
+    let server = Server::new(|asked, _| {
+        assert_eq!(asked.line, "GET /v1/why");
+        let runs = json!([{
+            "run": "job-7", "repo": "acme/web", "job": "build", "url": "", "phase": "Waiting",
+            "reason": "AtLimit", "since": ago(130), "message": "class linux is at its limit of 20",
+        }]);
+        let attention = ailing()["attention"].clone();
+        Answer(200, None, json!({ "attention": attention, "runs": runs, "job": null }))
+    });
+    let said = ask(&server, &["why"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let end =
+        "job-7 acme/web build: Waiting AtLimit for 2 min\n  class linux is at its limit of 20\n";
+    assert!(said.out.starts_with("✗ forge for 3 min: ") && said.out.ends_with(end), "{}", said.out);
+    let server =
+        Server::new(|_, _| Answer(200, None, json!({ "attention": [], "runs": [], "job": null })));
+    assert_eq!(ask(&server, &["why"]).out, "✓ all is well, and no job waits\n");
+}
+
+#[test]
+fn bad_input_of_why_has_its_exit_code_and_remedy() {
+    let server = Server::new(|asked, _| match asked.line.as_str() {
+        "GET /v1/why?what=web" => problem(400, "`web` is neither a job's URL nor a job ID"),
+        _ => problem(404, "job 99 has no run: pass the URL of its page"),
+    });
+    let said = ask(&server, &["why", "web"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    expect![[r#""#]].assert_eq(&said.err);
+    let said = ask(&server, &["why", "99"]);
+    assert_eq!((said.code, said.out.as_str()), (3, ""));
+    expect![[r#""#]].assert_eq(&said.err);
+}

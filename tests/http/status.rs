@@ -1,0 +1,189 @@
+//! `/v1/status`: what is well and what is not.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use serde_json::Value;
+use tinqs_ci_reconciler::model::{About, JobRef};
+use tinqs_ci_reconciler::ports::{ErrorKind, WaitingJob};
+
+use crate::asking::{TestServer, queued, settings};
+use crate::world::add_run;
+
+/// A waiting job on these labels.
+pub(crate) fn waiting_job(id: i64, labels: &[&str]) -> WaitingJob {
+    WaitingJob {
+        job: JobRef { repo: "acme/web".to_owned(), repo_id: 7, job_id: id },
+        runs_on: labels.iter().map(|label| (*label).to_owned()).collect(),
+        about: About {
+            repo: "acme/web".to_owned(),
+            job: format!("train ({id})"),
+            url: format!("http://127.0.0.1:1/acme/web/actions/runs/4/jobs/{id}"),
+            ..About::default()
+        },
+    }
+}
+
+pub(crate) async fn sweep(asked: &TestServer) {
+    let answer = asked.ask("POST", "/v1/sweep", &[], Body::empty()).await;
+    assert!(answer.status.is_success(), "{answer:?}");
+}
+
+async fn status(asked: &TestServer) -> Value {
+    let answer = asked.get("/v1/status").await;
+    assert!(answer.status.is_success(), "{answer:?}");
+    answer.json()
+}
+
+fn attention(status: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let all = status["attention"].as_array().expect("a list");
+    all.iter().map(|one| (text(&one["reason"]), text(&one["subject"]))).collect()
+}
+
+fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let services = status["services"].as_array().expect("a list");
+    services.iter().find(|service| service["name"] == name).expect("the service")
+}
+
+#[tokio::test]
+async fn a_healthy_installation_needs_no_attention() {
+    let asked = TestServer::new(settings());
+    for id in 1..=3 {
+        add_run(&asked.world, id, About::default());
+    }
+    sweep(&asked).await;
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), []);
+    for name in ["forge", "store", "cloud"] {
+        assert_eq!(service(&status, name)["state"], "ok", "{name}: {status}");
+        assert!(service(&status, name)["last_contact"].is_string(), "{name}");
+    }
+    let linux = &status["classes"][0];
+    assert_eq!((&linux["name"], &linux["limit"]), (&"linux".into(), &5.into()));
+    assert_eq!(
+        (&linux["open"], &linux["waiting"], &linux["running"]),
+        (&3.into(), &3.into(), &0.into())
+    );
+    assert_eq!(status["unserved_jobs"], 0);
+    assert_eq!(status["webhooks"]["accepted"], 0);
+}
+
+#[tokio::test]
+async fn a_failing_service_is_told_with_since_cause_and_remedy_until_it_works() {
+    let asked = TestServer::new(settings());
+    sweep(&asked).await;
+    asked.world.state().down.insert("forge");
+    sweep(&asked).await;
+    assert_eq!(attention(&status(&asked).await), [], "one failure says little");
+    sweep(&asked).await;
+    let failing = status(&asked).await;
+    assert_eq!(attention(&failing), [("ForgeUnreachable".to_owned(), "forge".to_owned())]);
+    let one = &failing["attention"][0];
+    assert_eq!(one["message"], "calls to the forge fail: it is down");
+    assert!(
+        one["since"].is_string()
+            && one["fix"].as_str().is_some_and(|fix| fix.contains("forge.url"))
+    );
+    assert_eq!(one["needs_person"], false, "it may pass within a minute");
+    let failure = &service(&failing, "forge")["failure"];
+    assert_eq!(
+        (&failure["reason"], &failure["operation"]),
+        (&"ForgeUnreachable".into(), &"waiting".into())
+    );
+    asked.world.state().down.clear();
+    sweep(&asked).await;
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), []);
+    assert!(service(&status, "forge")["failure"].is_null());
+}
+
+#[tokio::test]
+async fn a_rejected_token_needs_a_person_at_once() {
+    let asked = TestServer::new(settings());
+    sweep(&asked).await;
+    for _ in 0..2 {
+        asked.world.fail_next("waiting", ErrorKind::Denied);
+        sweep(&asked).await;
+    }
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), [("ForgeDenied".to_owned(), "forge".to_owned())]);
+    assert_eq!(status["attention"][0]["needs_person"], true);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_told_by_the_answer_itself() {
+    let asked = TestServer::new(settings());
+    sweep(&asked).await;
+    asked.world.state().down.insert("store");
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), [("StoreFailing".to_owned(), "store".to_owned())]);
+}
+
+#[tokio::test]
+async fn jobs_that_no_class_serves_are_listed_with_the_nearest_class() {
+    let asked = TestServer::new(settings());
+    let jobs = (1..=7).map(|id| waiting_job(id, &["linux", "gpu"]));
+    asked.world.state().waiting = Some(jobs.chain([waiting_job(9, &["windows"])]).collect());
+    sweep(&asked).await;
+    let told = status(&asked).await;
+    let expected = ["labels [gpu, linux]", "labels [windows]"]
+        .map(|labels| ("NoClass".to_owned(), labels.to_owned()));
+    assert_eq!(attention(&told), expected);
+    assert_eq!(
+        told["attention"][0]["message"],
+        "7 jobs wait: no class serves [gpu, linux]; the nearest, linux, lacks gpu"
+    );
+    assert_eq!(told["attention"][1]["message"], "1 job waits: no class serves [windows]");
+    assert_eq!(told["unserved_jobs"], 8);
+    let set = &told["unserved"][0];
+    assert_eq!((&set["jobs"], &set["nearest"]["class"]), (&7.into(), &"linux".into()));
+    assert_eq!(set["examples"].as_array().map(Vec::len), Some(5));
+    let since = set["since"].clone();
+    let metrics = asked.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line == "tinqs_ci_unserved_jobs 8"), "{metrics}");
+    sweep(&asked).await;
+    assert_eq!(status(&asked).await["unserved"][0]["since"], since, "since it was seen first");
+    asked.world.state().waiting = Some(Vec::new());
+    sweep(&asked).await;
+    assert_eq!(attention(&status(&asked).await), []);
+    assert!(
+        asked.get("/v1/runs").await.json()["items"].as_array().is_some_and(Vec::is_empty),
+        "nothing is stored"
+    );
+}
+
+#[tokio::test]
+async fn refused_deliveries_are_told_until_one_is_accepted() {
+    let asked = TestServer::new(settings());
+    let unsigned = [("x-gitea-event", "workflow_job"), ("content-type", "application/json")];
+    asked.ask("POST", "/webhook", &unsigned, queued(7, "x")).await;
+    let told = status(&asked).await;
+    assert_eq!(attention(&told), [("WebhookRefused".to_owned(), "webhook".to_owned())]);
+    assert_eq!(told["webhooks"]["refused"], 1);
+    assert!(told["webhooks"]["refused_because"].as_str().is_some_and(|why| why.len() > 10));
+    asked.deliver("workflow_job", &queued(7, "x")).await;
+    let told = status(&asked).await;
+    assert_eq!((attention(&told), &told["webhooks"]["accepted"]), (Vec::new(), &1.into()));
+}
+
+#[tokio::test]
+async fn the_answer_calls_neither_forge_nor_cloud_and_reads_few_runs() {
+    let asked = TestServer::new(settings());
+    for id in 1..=2_000 {
+        add_run(&asked.world, id, About::default());
+    }
+    let calls = || {
+        let of = |operation| asked.world.calls(operation);
+        let outside =
+            ["waiting", "job", "registrations", "list", "find"].map(of).iter().sum::<usize>();
+        (outside, of("open"), of("page"), of("get"))
+    };
+    let before = calls();
+    let began = Instant::now();
+    let status = status(&asked).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(status["classes"][0]["waiting"], 2_000);
+    let after = calls();
+    assert_eq!(after, (before.0, before.1 + 1, before.2 + 1, before.3));
+}
