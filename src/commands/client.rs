@@ -9,10 +9,10 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
+use crate::api::status::{StatusView, Why};
 use crate::api::{
     Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration, Reloaded,
 };
-use crate::api::status::{StatusView, Why};
 use tinqs_ci_reconciler::text::cut;
 
 mod error;

@@ -244,7 +244,11 @@ fn detail(output: Output) -> Detail {
 
 async fn show<S: Source>(source: &S, view: View<'_>) -> Result<(), Failure> {
     let View { args, name, screen } = view;
-    let mut list = source.list().await?;
+    let is_table = matches!(args.output, Output::Table | Output::Wide);
+    let status = async { if is_table { status::for_table(source.client()).await } else { None } };
+    let (list, status) = tokio::join!(source.list(), status);
+    let mut list = list?;
+    status::banner(status.as_ref());
     if let Some(name) = name {
         list.items.retain(|thing| thing.name() == name);
         if list.items.is_empty() {

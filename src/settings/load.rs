@@ -13,8 +13,8 @@ use super::check;
 use super::keys::TOP;
 use super::mistake::{Mistakes, hint};
 use super::reader::{Findings, Reader};
-use super::show::{self, Setting};
 use super::secret_file::SecretFile;
+use super::show::{self, Setting};
 use super::tree::{self, Env, Table};
 use super::types::Settings;
 

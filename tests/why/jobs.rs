@@ -45,11 +45,8 @@ async fn a_job_waits_for_its_needs() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let first = JobSpec { script: Some("sleep 3".into()), ..JobSpec::new("build", &["linux"]) };
-    let second = JobSpec {
-        script: Some("true".into()),
-        needs: vec![0],
-        ..JobSpec::new("test", &["linux"])
-    };
+    let second =
+        JobSpec { script: Some("true".into()), needs: vec![0], ..JobSpec::new("test", &["linux"]) };
     let jobs = host.forge().push(Timestamp::now(), "acme/widget", &[first, second]);
     let name = jobs[1].to_string();
     says(&host, &["why", &name], &["locked", "needs"]).await;
@@ -104,7 +101,8 @@ async fn the_machine_of_a_running_job_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_outlasts_max_age() {
-    let class = "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
+    let class =
+        "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
     let zombie_after = SignedDuration::from_secs(8);
     let mut host = host(&Options { class, zombie_after, ..Options::default() });
     host.start().await;

@@ -15,7 +15,8 @@ fn host(options: &Options) -> Host {
 }
 
 /// A class that ends its machines soon.
-const CLASS: &str = "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"";
+const CLASS: &str =
+    "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"";
 
 /// The time within which a reason must appear or vanish: polls and reconciles take seconds.
 const SOON: Duration = Duration::from_secs(60);

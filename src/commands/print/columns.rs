@@ -228,8 +228,9 @@ fn line(text: &mut String, cells: &[Cell], widths: &[usize], screen: Screen) {
     text.push('\n');
 }
 
-/// Returns the rows as lines, with one space between columns that are at least as wide as `widths`.
-pub(super) fn aligned(rows: &[Vec<String>], widths: &[usize]) -> String {
+/// Returns the rows as lines, with `gap` spaces between columns that are at least as wide as
+/// `widths`.
+pub(super) fn aligned(rows: &[Vec<String>], gap: usize, widths: &[usize]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| cut(cell, WIDEST)).collect()).collect();
     let width = |column: usize| {
@@ -239,11 +240,12 @@ pub(super) fn aligned(rows: &[Vec<String>], widths: &[usize]) -> String {
     };
     let mut text = String::new();
     for row in &rows {
-        let mut padding = 0;
+        let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            let _ = write!(text, "{:padding$}{cell}", "");
-            padding = (width(column) + 1).saturating_sub(cell.width());
+            let padding = (width(column) + gap).saturating_sub(cell.width());
+            let _ = write!(line, "{cell}{:padding$}", "");
         }
+        text.push_str(line.trim_end());
         text.push('\n');
     }
     text

@@ -6,8 +6,8 @@ use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, MachineId,
-    MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement,
-    Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement, Reason, Refusal,
+    Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 use super::{Detail, describe, json, plan, yaml};

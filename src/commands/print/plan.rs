@@ -18,7 +18,7 @@ pub fn plan(plan: &Plan, detail: Detail) -> String {
         [sign, what, verb, &why].map(|cell| escape(cell)).to_vec()
     };
     let rows: Vec<Vec<String>> = plan.changes.iter().map(row).collect();
-    let mut text = aligned(&rows, &[1, 18, 11]);
+    let mut text = aligned(&rows, 1, &[1, 18, 11]);
     let state = plan.next_phase.or(plan.phase).map(|phase| format!(" in {phase:?}"));
     let name = plan.rule.split_once(" (rule ").map_or(plan.rule.as_str(), |(name, _)| name);
     let rule = match detail {

@@ -72,13 +72,13 @@ pub fn status(status: &StatusView) -> String {
     page.push('\n');
     let rows = services.iter().map(|service| service_row(service, now));
     let rows = rows.chain(webhooks.as_ref().map(|webhooks| webhook_row(webhooks, now)));
-    page.push_str(&aligned(rows, 2, &mut Vec::new()));
+    page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
     if !classes.is_empty() {
         page.push('\n');
         let titles = ["CLASS", "MACHINES", "OPEN", "WAITING", "STARTING", "RUNNING", "WAITS FOR"];
         let titles = titles.map(str::to_owned).to_vec();
         let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
-        page.push_str(&aligned(rows, 2, &mut Vec::new()));
+        page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
     }
     match status.unserved_jobs {
         Some(0) => {}

@@ -23,8 +23,8 @@ use tinqs_ci_gitea::client::{Changes, Client};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
 mod job;
-mod revision;
 mod job_why;
+mod revision;
 mod target;
 mod why;
 

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, Leak, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, Leak, Waits, Writes};
 
 /// A broken law. Laws over time are distinguished by subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -336,5 +336,5 @@ fn empty_cells_show_a_dash_except_the_last() {
 #[test]
 fn rows_without_titles_are_aligned() {
     let rows = [["+", "単体", "x"], ["-", "b", "yy"]].map(|row| row.map(str::to_owned).to_vec());
-    assert_eq!(aligned(&rows, &[1, 6]), "+ 単体   x\n- b      yy\n");
+    assert_eq!(aligned(&rows, 1, &[1, 6]), "+ 単体   x\n- b      yy\n");
 }

@@ -234,7 +234,8 @@ async fn runs_with(
 /// Refuses the page of another forge. The forge may call itself by another name than
 /// `forge.url`, which the pages of its jobs show.
 fn check_host(app: &App, page: &Page, runs: &[Run]) -> Result<(), Refusal> {
-    let forge = &app.settings.forge;
+    let settings = app.live.settings();
+    let forge = &settings.forge;
     let own = [Some(&forge.url), forge.machine_url.as_ref()];
     let own: Vec<String> = own
         .into_iter()
