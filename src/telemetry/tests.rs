@@ -97,11 +97,7 @@ fn series_follow_the_configured_classes() {
         let label = format!("class=\"{class}\"");
         telemetry.metrics.text().lines().filter(|line| line.contains(&label)).count()
     };
-    let class = |name: &str, limit| Class {
-        limit,
-        ..tinqs_ci_testing::make::class(name, vec![tinqs_ci_testing::make::process()])
-    };
-    telemetry.metrics.configure(&[class("new", Some(3))]);
+    telemetry.metrics.configure(&[Class { limit: Some(3), ..class("new") }]);
     assert!(of("new") > 10, "every possible series is there at 0");
     let limit = "tinqs_ci_class_limit_machines{class=\"new\",limit=\"max\"} 3";
     assert!(telemetry.metrics.text().lines().any(|line| line == limit));
