@@ -43,8 +43,8 @@ impl Stamp {
 /// The reason for a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// The next regular check. A file is read once two checks in a row found it the same: whoever
-    /// writes it may not be done yet.
+    /// The next regular check. A file is read once two checks in a row found it the same, because
+    /// its writer may not be done yet.
     Tick,
     /// The forge rejects the credential: a changed file is read at once.
     Rejected,

@@ -92,6 +92,36 @@ fn every_family_follows_the_naming_rules() {
 }
 
 #[test]
+fn series_follow_the_configured_classes() {
+    let telemetry = telemetry(2);
+    let before = telemetry.metrics.series();
+    let of = |class: &str| {
+        let label = format!("class=\"{class}\"");
+        telemetry.metrics.text().lines().filter(|line| line.contains(&label)).count()
+    };
+    telemetry.metrics.configure(&[Class { limit: Some(3), ..class("new") }]);
+    assert!(of("new") > 10, "every possible series is there at 0");
+    let limit = "tinqs_ci_class_limit_machines{class=\"new\",limit=\"max\"} 3";
+    assert!(telemetry.metrics.text().lines().any(|line| line == limit));
+    assert!(telemetry.metrics.series() < before + of("new"), "gauges of removed classes are gone");
+    assert_eq!(telemetry.metrics.class(Some("new")), "new");
+    assert_eq!(telemetry.metrics.class(Some("removed")), labels::NO_CLASS);
+}
+
+#[test]
+fn the_variable_precedes_the_configured_filter() {
+    let env = |pairs: &[(&str, &str)]| -> Env {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let (none, both) = (env(&[]), env(&[("TINQS_CI_LOG", "debug"), ("RUST_LOG", "warn")]));
+    assert_eq!(filter(&none, None), None);
+    assert_eq!(filter(&none, Some("trace")), Some("trace"));
+    assert_eq!(filter(&both, Some("trace")), Some("debug"));
+    let empty = env(&[("TINQS_CI_LOG", " "), ("RUST_LOG", "warn")]);
+    assert_eq!(filter(&empty, Some("trace")), Some("warn"));
+}
+
+#[test]
 fn the_series_stay_below_their_budget() {
     let series = telemetry(20).metrics.series();
     assert!(series < 8_000, "{series}");

@@ -136,7 +136,8 @@ async fn a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing
     assert_eq!(host.class_names().await, ["linux", "gpu"]);
     let metrics = host.http.get(host.url("/metrics")).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
-    assert!(metrics.contains("tinqs_ci_desired_machines{class=\"gpu\"} 0"), "{metrics}");
+    let limit = "tinqs_ci_class_limit_machines{class=\"gpu\",limit=\"max\"} 0";
+    assert!(metrics.contains(limit), "the metrics know the new class");
 
     // A broken and a missing file, and two signals in a row.
     host.write_configuration(&second.replace("idle_within = \"4s\"\n", "idle_withn = \"4s\"\n"));
