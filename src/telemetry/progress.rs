@@ -139,6 +139,7 @@ mod tests {
             effects: Vec::new(),
             due: None,
             error: None,
+            failed: None,
             events: Vec::new(),
         };
         format!("{}: {}", subject(&report), sentence(event).expect("it is about the job"))

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tinqs_ci_simulator::gitea_wire::{Fault, Faults, Mixture};
 
 use super::clean::{all_done_and_nothing_left, patient, seed};
-use tinqs_ci_test_host::Host;
 
 const LATE: Fault = Fault::Delay(Duration::from_secs(2));
 /// All faults of a request.

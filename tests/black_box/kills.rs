@@ -5,7 +5,6 @@ use std::time::Duration;
 use tinqs_ci_simulator::faults::Rng;
 
 use super::clean::{all_done_and_nothing_left, number, patient, seed};
-use tinqs_ci_test_host::Host;
 
 /// The default number of kills; `TINQS_CI_KILLS` changes it, and the number of jobs with it.
 const KILLS: u64 = 50;

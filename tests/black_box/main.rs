@@ -97,7 +97,7 @@ async fn a_runner_killed_mid_job_fails_the_job() {
 /// The reason of a run that waits says what its machine printed last.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_runner_is_named_in_the_reason() {
-    let mut host = Host::new(&Options::default());
+    let mut host = host(&Options::default());
     std::fs::remove_file(host.dir.path().join("bin/gitea-runner")).expect("it was installed");
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");
