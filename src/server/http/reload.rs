@@ -13,10 +13,9 @@ pub(super) async fn reload(State(app): Ctx) -> Result<Json<Reloaded>, Refusal> {
         let detail = "the configuration of this server cannot change while it runs: restart it";
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     };
-    let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
     let bug = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
-    let reloaded = reloaded.map_err(bug)?;
-    reloaded.map(Json).map_err(|mistakes| {
+    let done = tokio::task::spawn_blocking(move || reloader.reload()).await.map_err(bug)?;
+    done.map(Json).map_err(|mistakes| {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, mistakes.lines.join("\n"))
     })
 }
