@@ -8,7 +8,7 @@ mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
 pub mod gc;
-pub(crate) mod lost;
+mod lost;
 #[cfg(feature = "mutants")]
 pub(crate) mod mutations;
 mod push;

@@ -6,6 +6,7 @@ mod friendly;
 mod machine;
 mod names;
 mod observation;
+mod outcome;
 mod run;
 mod secret;
 mod stored;
@@ -20,10 +21,10 @@ pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableO
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    Conclusion, EndedBy, Job, Machine, MachineState, Observation, ObservedClass, Registration,
-    Registrations,
+    Conclusion, Job, Machine, MachineState, Observation, ObservedClass, Registration, Registrations,
 };
-pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
+pub use outcome::{EndedBy, Outcome};
+pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
