@@ -2,6 +2,7 @@
 //! all records ever written, but not how the controller decides.
 
 mod calls;
+mod lost;
 mod report;
 mod time;
 

@@ -1,6 +1,6 @@
-//! Log lines: JSON objects, or short lines for a terminal, where an event with the field `line` shows
-//! only that. `tracing-subscriber` formats the fields;
-//! both forms escape control characters of external text.
+//! Log lines: JSON objects, or short lines for a terminal, where an event with the field `line`
+//! shows only that. `tracing-subscriber` formats the fields; both forms escape control characters of
+//! external text.
 
 use std::fmt::{self, Write as _};
 

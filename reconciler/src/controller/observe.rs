@@ -1,21 +1,23 @@
 //! Observes a run: the record first, then machines, registrations, job and seats.
 
+mod unlisted;
+
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Rows, Seats};
 use crate::model::{
-    Answer, Attempt, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, MachineState,
-    Observation, ObservedClass, Outcome, PastAttempt, Phase, Reason, Registration, Registrations,
-    Run, RunName, serving,
+    AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation, ObservedClass,
+    Outcome, Phase, Registration, Registrations, Run, RunName, serving,
 };
 use crate::plan::VISIBLE_WITHIN;
 use crate::plan::lost::runs_on;
 use crate::plan::times::{after, older};
 use crate::ports::{ErrorKind, PortError};
+use unlisted::unlisted;
 
 /// The number of tries to read a record that changes meanwhile.
 const READINGS: usize = 3;
@@ -262,129 +264,5 @@ impl Observation {
         let rows = self.registrations.seen().iter().map(|r| &r.attempt_id);
         let seats = self.seats.iter().map(|(_, attempt_id)| attempt_id);
         machines.chain(rows).chain(seats).any(|attempt_id| attempt_id.uid != uid)
-    }
-}
-
-/// Returns launched machines that are not listed although they must be visible, if that matters:
-/// the attempt is active or the job runs on it, or it holds a registration or a seat. They are returned as terminated,
-/// which each of them is if its ID is unknown to the cloud.
-fn unlisted(seen: &Observation) -> Vec<Machine> {
-    let Some(run) = &seen.run else { return Vec::new() };
-    let mut all: Vec<Machine> = Vec::new();
-    let told = run.status.reason().is_some_and(Reason::is_lost);
-    // A job whose machine is already known to be gone needs no further proof.
-    let at_work = |attempt_id: &AttemptId| !told && runs_on(&seen.job, attempt_id);
-    let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Machine| {
-        let attempt_id = &like.attempt_id;
-        let held = seen.seats.iter().any(|(_, s)| s == attempt_id)
-            || seen
-                .registrations
-                .seen()
-                .iter()
-                .any(|r| r.attempt_id == *attempt_id && r.missing_since.is_none());
-        if !matters && !held {
-            return;
-        }
-        for (index, answer) in answers.into_iter().enumerate() {
-            let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
-            let listed =
-                seen.machines.iter().any(|m| m.attempt_id == *attempt_id && m.placement == index);
-            if !listed && older(seen.now, answer.at, VISIBLE_WITHIN) {
-                let (id, launched_at) = (answer.id.clone(), answer.at);
-                all.push(Machine { id, placement: index, launched_at, ..like.clone() });
-            }
-        }
-    };
-    if let Some(attempt) = &run.status.attempt {
-        let matters =
-            attempt.ended.is_none() && matches!(seen.job, Job::Waiting | Job::Unobservable);
-        let matters = matters || at_work(&run.attempt_id(attempt.number));
-        let answers = attempt.placements.iter().map(|p| p.answered.as_ref()).collect();
-        add(matters, answers, &machine_of(run, attempt));
-    }
-    let times = seen.class.as_ref().map(|observed| observed.class.times.clone());
-    let max_age = times.unwrap_or_default().max_age;
-    for past in &run.status.past {
-        let matters = at_work(&run.attempt_id(past.number));
-        let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
-        add(matters, answers, &machine_of_past(run, past, max_age));
-    }
-    all
-}
-
-fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
-    let machine = attempt.placements.last().map(|p| &p.machine);
-    Machine {
-        id: crate::model::MachineId(String::new()),
-        attempt_id: run.attempt_id(attempt.number),
-        placement: attempt.current(),
-        state: MachineState::Gone,
-        launched_at: attempt.decided_at,
-        deadline: attempt.boot.deadline,
-        registration: attempt.runner.id,
-        ended_by: None,
-        class: attempt.class.clone(),
-        kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
-        zone: String::new(),
-        market: machine.map(|m| m.market).unwrap_or_default(),
-    }
-}
-
-fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Machine {
-    Machine {
-        id: crate::model::MachineId(String::new()),
-        attempt_id: run.attempt_id(past.number),
-        placement: 0,
-        state: MachineState::Gone,
-        launched_at: past.decided_at,
-        deadline: after(past.decided_at, max_age),
-        registration: past.registration,
-        ended_by: None,
-        class: past.class.clone(),
-        kind: String::new(),
-        zone: String::new(),
-        market: crate::model::Market::default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{End, Ended, MachineId, PastPlacement, SeenBy, Spec};
-
-    #[test]
-    fn an_answer_at_the_maximum_timestamp_neither_panics_nor_is_due() {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut run = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, now);
-        let class = ClassName("linux".to_owned());
-        let answered = |at| PastPlacement {
-            answered: Some(Answer { id: MachineId("i-1".to_owned()), at }),
-            refused: None,
-        };
-        let past = |number, at| PastAttempt {
-            number,
-            decided_at: now,
-            class: class.clone(),
-            registration: 1,
-            placements: vec![answered(at)],
-            ended: Ended { why: End::Consumed, at: now },
-            log: None,
-        };
-        run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];
-        let seen = Observation {
-            now,
-            name: run.name.clone(),
-            job: Job::Waiting,
-            recorded_here: None,
-            machines: Vec::new(),
-            registrations: Registrations::Unknown,
-            seats: vec![(class.clone(), run.attempt_id(1)), (class.clone(), run.attempt_id(2))],
-            room: true,
-            no_replacement: false,
-            class: None,
-            run: Some(run),
-        };
-        let numbers: Vec<u32> = unlisted(&seen).iter().map(|gone| gone.attempt_id.number).collect();
-        assert_eq!(numbers, [2]);
     }
 }

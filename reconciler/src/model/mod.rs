@@ -6,6 +6,7 @@ mod friendly;
 mod machine;
 mod names;
 mod observation;
+mod outcome;
 mod redactor;
 mod run;
 mod secret;
@@ -24,11 +25,11 @@ pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableO
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    Conclusion, EndedBy, Job, Machine, MachineState, Observation, ObservedClass, Registration,
-    Registrations,
+    Conclusion, Job, Machine, MachineState, Observation, ObservedClass, Registration, Registrations,
 };
+pub use outcome::{EndedBy, Outcome};
 pub use redactor::Redactor;
-pub use run::{About, Condition, JobRef, Outcome, Phase, Reason, Run, Spec, Status};
+pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::class::{Class, ClassName};
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, MachineId, RunName};
-use super::run::{Outcome, Run};
+use super::outcome::{EndedBy, Outcome};
+use super::run::Run;
 
 /// The complete input of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -199,19 +200,6 @@ pub enum MachineState {
     Ending,
     /// Terminated.
     Gone,
-}
-
-/// Who ended a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum EndedBy {
-    /// It powered itself off.
-    Itself,
-    /// Somebody asked the cloud to end it.
-    Request,
-    /// The cloud reclaimed it.
-    Cloud,
 }
 
 impl Machine {

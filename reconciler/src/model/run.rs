@@ -5,7 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
 use super::names::{AttemptId, RunName, Uid};
+use super::outcome::Outcome;
 use super::timeline::{Happened, Milestone, SeenBy};
+
+/// Milestones kept from the beginning of the timeline.
+const FIRST: usize = 4;
+/// Milestones kept from its end.
+const LATEST: usize = 20;
 
 /// One job's need for a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -145,30 +151,6 @@ pub enum Phase {
     Finished,
 }
 
-/// The outcome of a finished run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Outcome {
-    /// The job succeeded.
-    Succeeded,
-    /// The job failed.
-    Failed,
-    /// The job was cancelled.
-    Cancelled,
-    /// The job was skipped.
-    Skipped,
-    /// The job or its repository no longer exists at the forge.
-    JobGone,
-    /// The job waited longer than `give_up_after`.
-    GaveUp,
-    /// Push mode: the machine that executed the job ended.
-    MachineEnded,
-    /// The job failed because its machine was gone.
-    MachineLost,
-    /// The job failed because its machine reached `max_age`.
-    MaxAge,
-}
-
 /// A condition that holds for a run now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -184,8 +166,8 @@ pub struct Condition {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal),+ $(,)?) => {
-        /// The reason why a run makes no progress, or what is wrong with it. Written in `CamelCase` in JSON and text, and in
-        /// `snake_case` in metric labels.
+        /// The reason why a run makes no progress, or what is wrong with it. Written in `CamelCase`
+        /// in JSON and text, and in `snake_case` in metric labels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Reason {
@@ -331,6 +313,21 @@ impl Run {
 }
 
 impl Status {
+    /// Adds a milestone. The timeline keeps its first four and its latest twenty.
+    pub(crate) fn happened(&mut self, at: Timestamp, what: Happened) {
+        self.timeline.push(Milestone::new(at, what));
+        let many = self.timeline.len().saturating_sub(FIRST + LATEST);
+        if many > 0 {
+            self.timeline.drain(FIRST..FIRST + many);
+        }
+    }
+
+    /// Returns when the job was last seen to start.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        let started = |m: &&Milestone| matches!(m.what, Happened::Started { .. });
+        self.timeline.iter().rev().find(started).map(|m| m.at)
+    }
+
     /// Returns the reason of the first condition.
     pub fn reason(&self) -> Option<Reason> {
         self.conditions.first().map(|c| c.reason)

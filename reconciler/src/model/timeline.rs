@@ -6,13 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::End;
 use super::machine::Refusal;
 use super::names::MachineId;
-use super::observation::EndedBy;
-use super::run::{Outcome, Status};
-
-/// Kept from the beginning of the timeline.
-const FIRST: usize = 4;
-/// Kept from its end.
-const LATEST: usize = 20;
+use super::outcome::{EndedBy, Outcome};
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,22 +119,5 @@ impl Milestone {
     /// Creates a milestone. The time is cut to milliseconds, to keep records short.
     pub fn new(at: Timestamp, what: Happened) -> Self {
         Self { at: Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at), what }
-    }
-}
-
-impl Status {
-    /// Adds a milestone. The timeline keeps its first four and its latest twenty.
-    pub(crate) fn happened(&mut self, at: Timestamp, what: Happened) {
-        self.timeline.push(Milestone::new(at, what));
-        let many = self.timeline.len().saturating_sub(FIRST + LATEST);
-        if many > 0 {
-            self.timeline.drain(FIRST..FIRST + many);
-        }
-    }
-
-    /// Returns when the job was last seen to start.
-    pub fn started_at(&self) -> Option<Timestamp> {
-        let started = |m: &&Milestone| matches!(m.what, Happened::Started { .. });
-        self.timeline.iter().rev().find(started).map(|m| m.at)
     }
 }

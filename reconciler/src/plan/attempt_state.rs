@@ -47,6 +47,11 @@ impl AttemptState {
     }
 }
 
+/// Returns whether a job runs on the runner of this attempt.
+pub(crate) fn runs_on(job: &Job, attempt_id: &AttemptId) -> bool {
+    matches!(job, Job::Running { runner } if *runner == attempt_id.to_string())
+}
+
 /// Returns whether an attempt has a job now: its registration is busy. If registrations cannot be
 /// listed in push mode: its machine is up.
 pub(crate) fn at_work(seen: &Observation, attempt_id: &AttemptId, registration: i64) -> bool {

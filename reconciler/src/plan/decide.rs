@@ -2,8 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attempt_state::{self, AttemptState};
-use super::lost::{Lost, runs_on};
+use super::attempt_state::{self, AttemptState, runs_on};
 use super::rules::{Action, Plan, Rule};
 use super::sanitize::sanitize;
 use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
@@ -22,6 +21,13 @@ pub(super) struct Decision<'a> {
     pub(super) attempt_state: AttemptState,
     pub(super) times: Times,
     pub(super) status: Status,
+}
+
+/// A running job whose machine is gone.
+pub(super) struct Lost {
+    pub(super) condition: Condition,
+    /// For the timeline, if it was not known before.
+    pub(super) news: Option<Happened>,
 }
 
 pub(super) fn decide(seen: &Observation) -> Plan {

@@ -1,17 +1,10 @@
 //! Rules 3 and 5: a running job whose machine is gone. It only tells: nothing is ended for it.
 
-use super::decide::Decision;
+use super::decide::{Decision, Lost};
 use crate::model::{
-    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Job, Machine, MachineState,
+    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineState,
     Outcome, Phase, Reason, Run,
 };
-
-/// A running job whose machine is gone.
-pub(super) struct Lost {
-    pub(super) condition: Condition,
-    /// For the timeline, if it was not known before.
-    pub(super) news: Option<Happened>,
-}
 
 impl Decision<'_> {
     /// Rules 5 and P1: adds to the timeline that the job was seen to start, once for each runner.
@@ -96,9 +89,10 @@ fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
 fn describe(machine: &Machine, by_age: bool) -> String {
     let Machine { id, class, market, .. } = machine;
     let what = match machine.ended_by {
-        _ if by_age => format!(
-            "machine {id} reached its maximum age while the job ran: raise `max_age` of class {class}"
-        ),
+        _ if by_age => {
+            let fix = format!("raise `max_age` of class {class}");
+            format!("machine {id} reached its maximum age while the job ran: {fix}")
+        }
         Some(EndedBy::Cloud) => format!("the cloud took machine {id} back ({market})"),
         Some(EndedBy::Request) => format!("machine {id} was ended by a request"),
         Some(EndedBy::Itself) => format!("machine {id} ended by itself while the job ran"),
@@ -113,9 +107,4 @@ pub fn still_up<'a>(run: &Run, machines: &'a [Machine]) -> Option<&'a Machine> {
     let runner = run.status.runner.as_deref().filter(|_| canceled)?;
     let attempt_id: AttemptId = runner.parse().ok()?;
     machines.iter().find(|m| m.attempt_id == attempt_id && m.is_live())
-}
-
-/// Returns whether a job runs on the runner of this attempt.
-pub(crate) fn runs_on(job: &Job, attempt_id: &AttemptId) -> bool {
-    matches!(job, Job::Running { runner } if *runner == attempt_id.to_string())
 }

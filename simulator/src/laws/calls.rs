@@ -1,9 +1,8 @@
-//! Laws L1 to L9, each checked where its call is made.
+//! Laws L1 to L8, each checked where its call is made.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, Outcome, Phase, Placement, Reason, Run, RunName, decode, encode,
-    serving,
+    Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
 };
 use tinqs_ci_reconciler::ports::Expect;
 
@@ -272,27 +271,6 @@ impl Laws {
         }
     }
 
-    /// L9: a run is about to be written that says that its job's machine is gone. `live`: all
-    /// machines that boot or are up.
-    pub fn on_lost<'a>(
-        &mut self,
-        now: Timestamp,
-        run: &Run,
-        mut live: impl Iterator<Item = &'a SimulatedMachine>,
-    ) {
-        let status = &run.status;
-        let outcome = matches!(status.outcome, Some(Outcome::MachineLost | Outcome::MaxAge));
-        let told = outcome || status.reason().is_some_and(Reason::is_lost);
-        let Some(runner) = status.runner.as_deref().filter(|_| told) else { return };
-        if self.scrambled.contains(&run.name) || self.is_twinned(runner) {
-            return;
-        }
-        if let Some(machine) = live.find(|m| m.attempt_id.to_string() == runner) {
-            let what = format!("{}: {} is said to be lost, but is live", run.name, machine.id);
-            self.broken("L9", now, run.name.as_str(), what);
-        }
-    }
-
     /// L5: a machine that is not ours was terminated.
     pub fn on_foreign(&mut self, now: Timestamp, id: &str) {
         self.broken("L5", now, "", format!("{id}: terminated, but not ours"));
@@ -324,7 +302,7 @@ impl Laws {
 
     /// Returns whether the cloud duplicated a machine of an attempt ID. A hanging call may create a
     /// duplicate after all others were seen gone, which no controller can know.
-    fn is_twinned(&self, attempt_id: &str) -> bool {
+    pub(super) fn is_twinned(&self, attempt_id: &str) -> bool {
         attempt_id.parse::<AttemptId>().is_ok_and(|attempt_id| self.twinned.contains(&attempt_id))
     }
 

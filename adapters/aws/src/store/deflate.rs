@@ -15,7 +15,34 @@ const MARK: u8 = 0x07;
 
 /// Frequent text comes last, where the distance is shortest. Stored bodies refer to it: another
 /// dictionary needs another mark.
-const DICTIONARY: &[u8] = br#"{"kind":"Unblocked"},{"kind":"Blocked"},{"kind":"Reassigned"},{"kind":"MachineLost","ended_by":"itself","request","cloud"},{"kind":"GaveUp"},{"kind":"Retried"},{"kind":"Deleted"},{"kind":"Reopened"},{"kind":"AttemptEnded","why":"MachineGone"},{"kind":"Refused","why":"NoCapacity"},{"attempt":{"boot":{"deadline":"2026-01-01T00:00:00.","git_token":"","idle_within":"2m","instance_url":"https://git"},"class":"linux","decided_at":"2026-","ended":{"at":"2026-","why":"Consumed"},"number":1,"placements":[{"answered":{"at":"2026-","id":"i-0"},"asked_again":true,"machine":{"image":"ami-0","instance_profile":"","kind":"c7a.large","market":"on-demand","security_groups":["sg-0"],"subnet":"subnet-0"},"refused":{"at":"2026-","why":"NoCapacity"}}],"runner":{"id":1,"labels":["ubuntu-latest:docker://node:22-bookworm","linux:host"],"name":"tq-job-","token":"","uuid":""}},"conditions":[{"message":"","reason":"MachineReassigned","since":"2026-"}],"due":"2026-","failures":0,"finished_at":"2026-","next":2,"outcome":"Succeeded","past":[{"class":"linux","decided_at":"2026-","ended":{"at":"2026-","why":"MachineGone"},"number":1,"placements":[{"answered":{"at":"2026-","id":"i-0"}}],"registration":1}],"phase":"Starting","Running","Finished","retry_at":"2026-","runner":"tq-job-","timeline":[{"at":"2026-","by":"webhook","kind":"Seen"},{"at":"2026-","attempt":1,"kind":"Registered"},{"at":"2026-","attempt":1,"kind":"Launched","machine":"i-0"},{"at":"2026-","attempt":1,"kind":"Started","runner":"tq-job-"},{"at":"2026-","kind":"Finished","outcome":"Succeeded"}],"waiting_since":"2026-"},"created_at":"2026-01-01T00:00:00.","name":"job-","spec":{"about":{"branch":"main","commit":"","job":"build","repo":"","run_id":1,"url":"https://git/actions/runs/1/jobs/0","workflow":"ci.yaml"},"job":{"job_id":1,"repo":"","repo_id":1},"runs_on":["ubuntu-latest"]},"status":{"#;
+const DICTIONARY: &[u8] = concat!(
+    r#"{"kind":"Unblocked"},{"kind":"Blocked"},{"kind":"Reassigned"},{"kind":"MachineLost","#,
+    r#""ended_by":"itself","request","cloud"},{"kind":"GaveUp"},{"kind":"Retried"},"#,
+    r#"{"kind":"Deleted"},{"kind":"Reopened"},{"kind":"AttemptEnded","why":"MachineGone"},"#,
+    r#"{"kind":"Refused","why":"NoCapacity"},{"attempt":{"boot":{"deadline":"2026-01-01T00:00:0"#,
+    r#"0.","git_token":"","idle_within":"2m","instance_url":"https://git"},"class":"linux","#,
+    r#""decided_at":"2026-","ended":{"at":"2026-","why":"Consumed"},"number":1,"#,
+    r#""placements":[{"answered":{"at":"2026-","id":"i-0"},"asked_again":true,"#,
+    r#""machine":{"image":"ami-0","instance_profile":"","kind":"c7a.large","#,
+    r#""market":"on-demand","security_groups":["sg-0"],"subnet":"subnet-0"},"#,
+    r#""refused":{"at":"2026-","why":"NoCapacity"}}],"runner":{"id":1,"#,
+    r#""labels":["ubuntu-latest:docker://node:22-bookworm","linux:host"],"name":"tq-job-","#,
+    r#""token":"","uuid":""}},"conditions":[{"message":"","reason":"MachineReassigned","#,
+    r#""since":"2026-"}],"due":"2026-","failures":0,"finished_at":"2026-","next":2,"#,
+    r#""outcome":"Succeeded","past":[{"class":"linux","decided_at":"2026-","#,
+    r#""ended":{"at":"2026-","why":"MachineGone"},"number":1,"#,
+    r#""placements":[{"answered":{"at":"2026-","id":"i-0"}}],"registration":1}],"#,
+    r#""phase":"Starting","Running","Finished","retry_at":"2026-","runner":"tq-job-","#,
+    r#""timeline":[{"at":"2026-","by":"webhook","kind":"Seen"},{"at":"2026-","attempt":1,"#,
+    r#""kind":"Registered"},{"at":"2026-","attempt":1,"kind":"Launched","machine":"i-0"},"#,
+    r#"{"at":"2026-","attempt":1,"kind":"Started","runner":"tq-job-"},{"at":"2026-","#,
+    r#""kind":"Finished","outcome":"Succeeded"}],"waiting_since":"2026-"},"#,
+    r#""created_at":"2026-01-01T00:00:00.","name":"job-","spec":{"about":{"branch":"main","#,
+    r#""commit":"","job":"build","repo":"","run_id":1,"#,
+    r#""url":"https://git/actions/runs/1/jobs/0","workflow":"ci.yaml"},"job":{"job_id":1,"#,
+    r#""repo":"","repo_id":1},"runs_on":["ubuntu-latest"]},"status":{"#,
+)
+.as_bytes();
 
 /// Deflates a document.
 pub(super) fn deflated(document: &[u8]) -> Vec<u8> {
