@@ -6,6 +6,7 @@ mod describe;
 mod explain;
 mod link;
 mod lists;
+mod matrix;
 mod plan;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
