@@ -6,6 +6,7 @@ mod describe;
 mod explain;
 mod link;
 mod lists;
+mod matrix;
 mod plan;
 mod status;
 

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::link;
+use super::matrix::cut_name;
 use tinqs_ci_reconciler::text::{cut, cut_middle, escape};
 
 /// The space between two columns.
@@ -103,7 +104,7 @@ impl Cell {
         if self.head.is_empty() {
             return cut_middle(&self.text, width);
         }
-        let text = cut_middle(&self.text, WIDEST).width();
+        let text = cut_name(&self.text, WIDEST).width();
         let whole = cut_middle(&self.head, WIDEST).width() + 1 + text;
         if whole <= width {
             return format!("{} {}", escape(&self.head), escape(&self.text));
@@ -112,10 +113,10 @@ impl Cell {
         let least = if width < 2 * HEAD { 0 } else { HEAD };
         let head = width.saturating_sub(text + 1).max(least);
         if head < SHORTEST_HEAD {
-            return cut_middle(&self.text, width);
+            return cut_name(&self.text, width);
         }
         let head = cut_middle(&self.head, head);
-        let text = cut_middle(&self.text, width.saturating_sub(head.width() + 1));
+        let text = cut_name(&self.text, width.saturating_sub(head.width() + 1));
         format!("{head} {text}")
     }
 

@@ -84,8 +84,8 @@ fn of_job(page: &mut String, job: &JobPlanned) {
         job;
     let begins = match (state.as_str(), class) {
         ("waiting", Some(_)) => "starts at once".to_owned(),
-        ("waiting", None) => "gets no machine".to_owned(),
-        ("blocked", _) => "starts later".to_owned(),
+        ("blocked", Some(_)) => "starts later".to_owned(),
+        ("waiting" | "blocked", None) => "gets no machine".to_owned(),
         (other, _) => escape(other),
     };
     let _ = write!(page, "    {} [{}] {begins}", cut(name, 100), list(runs_on));
@@ -170,6 +170,21 @@ mod tests {
 
     use super::*;
 
+    fn planned(name: &str, state: &str, class: Option<&str>) -> JobPlanned {
+        JobPlanned {
+            job: name.into(),
+            name: name.into(),
+            runs_on: vec!["linux".into()],
+            needs: Vec::new(),
+            state: state.into(),
+            class: class.map(Into::into),
+            run: None,
+            phase: None,
+            machine: None,
+            why: None,
+        }
+    }
+
     #[test]
     fn a_push_is_explained_with_escaped_names() {
         let filter = |filter: &str, matched, why: &str| FilterExplained {
@@ -209,18 +224,17 @@ mod tests {
                         ),
                         event("schedule", 9, false, "a schedule", Vec::new()),
                     ],
-                    jobs: vec![JobPlanned {
-                        job: "build".into(),
-                        name: "build \u{202e}(1)".into(),
-                        runs_on: vec!["linux".into()],
-                        needs: Vec::new(),
-                        state: "waiting".into(),
-                        class: Some("linux".into()),
-                        run: Some("push-0011223344556677".into()),
-                        phase: Some(Phase::Starting),
-                        machine: Some("i-1".into()),
-                        why: None,
-                    }],
+                    jobs: vec![
+                        JobPlanned {
+                            run: Some("push-0011223344556677".into()),
+                            phase: Some(Phase::Starting),
+                            machine: Some("i-1".into()),
+                            ..planned("build \u{202e}(1)", "waiting", Some("linux"))
+                        },
+                        planned("deploy", "blocked", Some("linux")),
+                        planned("train", "waiting", None),
+                        planned("call", "not dispatched", None),
+                    ],
                     problem: None,
                 },
                 WorkflowExplained {
@@ -247,6 +261,9 @@ mod tests {
                   ✓ paths [src/**, !src/\u{202e}x]: `src/a` is included by `src/**`
               ✗ schedule (line 9): a schedule
                 build \u{202e}(1) [linux] starts at once, class linux, run push-0011223344556677 Starting, machine i-1
+                deploy [linux] starts later, class linux
+                train [linux] gets no machine
+                call [linux] not dispatched
 
             broken.yml
               ✗ the forge ignores this file: line 2: there is no `on`

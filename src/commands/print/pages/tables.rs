@@ -167,7 +167,7 @@ fn columns_are_aligned_by_display_width() {
     expect![[r#"
         NAME   JOB                                STATUS     WAIT  AGE  REASON
         job-1  acme/web ビルド                    ○ waiting  3m    3m
-        job-2  acme/web 単体テストと… (🚀, 1.27)  ○ waiting  3m    3m
+        job-2  acme/web 単体テ…れ試験 (🚀, 1.27)  ○ waiting  3m    3m
         job-3  acme/web 🚀 deploy ✅              ○ waiting  3m    3m
         job-4  acme/web café été                  ○ waiting  3m    3m
     "#]]
