@@ -269,7 +269,7 @@ impl SimulatedMachine {
                     self.end(now, gone, EndedBy::Itself);
                     return Some("drained while idle, powering off".to_owned());
                 }
-                debug_assert!(fetches_at <= now);
+                assert!(fetches_at <= now, "fetches before its time");
                 self.fetch(now, gone, drains_at, tasks_version, forge)
             }
             Doing::Busy { task, until, .. } => self.work(now, gone, task, until, forge),
