@@ -10,7 +10,7 @@ use super::args::{Get, Output, Phase};
 use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
-use super::status;
+use super::table_status;
 use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
@@ -108,14 +108,14 @@ impl Source for Runs<'_> {
     }
     fn add(&self, status: &StatusView, runs: &[Run], table: &mut Table) -> Option<String> {
         for (run, row) in runs.iter().zip(&mut table.rows) {
-            if let Some(reason) = status::failing(status, run) {
+            if let Some(reason) = table_status::failing(status, run) {
                 reason.clone_into(&mut row.blocked);
             }
         }
         let Get { phase, class, repo, .. } = self.args;
         let waits = matches!(phase, None | Some(Phase::Waiting));
         if self.name.is_none() && class.is_none() && waits {
-            let rows = status::unserved_rows(status, repo.as_deref(), &table.titles);
+            let rows = table_status::unserved_rows(status, repo.as_deref(), &table.titles);
             table.rows.splice(0..0, rows);
         }
         None
@@ -182,7 +182,7 @@ impl Source for Classes {
         &self.client
     }
     fn add(&self, status: &StatusView, _: &[Class], _: &mut Table) -> Option<String> {
-        status::unserved_line(status)
+        table_status::unserved_line(status)
     }
     async fn list(&self) -> Result<List<Class>, client::Error> {
         self.client.classes().await
@@ -198,10 +198,11 @@ fn detail(output: Output) -> Detail {
 
 async fn show<S: Source>(source: &S, args: &Get, name: Option<&str>) -> Result<(), Failure> {
     let is_table = matches!(args.output, Output::Table | Output::Wide);
-    let status = async { if is_table { status::for_table(source.client()).await } else { None } };
+    let status =
+        async { if is_table { table_status::for_table(source.client()).await } else { None } };
     let (list, status) = tokio::join!(source.list(), status);
     let mut list = list?;
-    status::banner(status.as_ref());
+    table_status::banner(status.as_ref());
     if let Some(name) = name {
         list.items.retain(|thing| thing.name() == name);
         if list.items.is_empty() {

@@ -14,6 +14,7 @@ mod remote;
 pub mod schemas;
 mod serve;
 mod status;
+mod table_status;
 
 use std::ffi::OsString;
 use std::num::NonZero;

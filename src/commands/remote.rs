@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{RunName, Secret};
 
 use super::args::{DryRun, Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
-use super::{local, status};
+use super::{local, table_status};
 use crate::api::Plan;
 use crate::commands::client::{self, Client, Now};
 use crate::commands::print;
@@ -36,9 +36,9 @@ pub(super) async fn describe(name: &str, server: &Server, env: &Env) -> Result<(
     let client = client(server, env)?;
     let versioned = client.run(&name).await?;
     let (machines, registrations, status) =
-        tokio::join!(client.machines(), client.registrations(), status::for_table(&client));
-    status::banner(status.as_ref());
-    status::run_fails(status.as_ref(), &versioned.run);
+        tokio::join!(client.machines(), client.registrations(), table_status::for_table(&client));
+    table_status::banner(status.as_ref());
+    table_status::run_fails(status.as_ref(), &versioned.run);
     // Show the run even if its machines or registrations cannot be listed.
     let machines = machines.map_or_else(
         |error| {

@@ -32,7 +32,7 @@ const LAYERS: &[Layers<'_>] = &[
             &["server"],
             &["commands"],
         ],
-        later: &["words"],
+        later: &[],
     },
 ];
 
