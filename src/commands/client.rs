@@ -9,13 +9,13 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::status::{StatusView, Why};
 use crate::api::{
     Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration, Reloaded,
 };
 use tinqs_ci_reconciler::text::cut;
 
 mod error;
+mod status;
 
 pub use error::Error;
 
@@ -278,27 +278,6 @@ impl Client {
     /// See [`Error`].
     pub async fn classes(&self) -> Result<List<Class>, Error> {
         self.get(&["classes"], "list", "classes").await
-    }
-
-    /// Returns what is well and what is not.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn status(&self) -> Result<StatusView, Error> {
-        self.get(&["status"], "call", "status").await
-    }
-
-    /// Returns why a job waits, or with an empty text everything that is not well.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn why(&self, what: &str) -> Result<Why, Error> {
-        let asked = Some(what).filter(|what| !what.is_empty());
-        let query: Vec<(&str, String)> =
-            asked.into_iter().map(|what| ("what", what.to_owned())).collect();
-        let request = self.request_with(Method::GET, &["why"], &query);
-        let response = self.send(request, "job", what).await?;
-        self.read(response).await
     }
 
     /// Deletes a run: its job gets no more machines. With [`Now::Yes`] its machine is terminated

@@ -11,7 +11,7 @@ use super::failure::{Failure, lister, out, warn};
 use super::local;
 use super::remote::{client, run_name};
 use super::screen::screen;
-use super::status;
+use super::table_status;
 use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
@@ -154,14 +154,14 @@ impl Source for Runs<'_> {
     fn add(&self, status: &StatusView, runs: &[Run], table: &mut Table) -> Option<String> {
         for (run, row) in runs.iter().zip(&mut table.rows) {
             // The reason is the last column.
-            if let (Some(reason), Some(cell)) = (status::failing(status, run), row.last_mut()) {
+            if let (Some(reason), Some(cell)) = (table_status::failing(status, run), row.last_mut()) {
                 *cell = Cell::from(reason).tone(Tone::Bad);
             }
         }
         let Get { phase, class, repo, .. } = self.args;
         let waits = matches!(phase, None | Some(Phase::Waiting));
         if self.name.is_none() && class.is_none() && waits {
-            let rows = status::unserved_rows(status, repo.as_deref(), &table.columns);
+            let rows = table_status::unserved_rows(status, repo.as_deref(), &table.columns);
             table.rows.splice(0..0, rows);
         }
         None
@@ -228,7 +228,7 @@ impl Source for Classes {
         &self.client
     }
     fn add(&self, status: &StatusView, _: &[Class], _: &mut Table) -> Option<String> {
-        status::unserved_line(status)
+        table_status::unserved_line(status)
     }
     async fn list(&self) -> Result<List<Class>, client::Error> {
         self.client.classes().await
@@ -245,10 +245,11 @@ fn detail(output: Output) -> Detail {
 async fn show<S: Source>(source: &S, view: View<'_>) -> Result<(), Failure> {
     let View { args, name, screen } = view;
     let is_table = matches!(args.output, Output::Table | Output::Wide);
-    let status = async { if is_table { status::for_table(source.client()).await } else { None } };
+    let status =
+        async { if is_table { table_status::for_table(source.client()).await } else { None } };
     let (list, status) = tokio::join!(source.list(), status);
     let mut list = list?;
-    status::banner(status.as_ref());
+    table_status::banner(status.as_ref());
     if let Some(name) = name {
         list.items.retain(|thing| thing.name() == name);
         if list.items.is_empty() {

@@ -19,6 +19,7 @@ pub mod schemas;
 mod screen;
 mod serve;
 mod status;
+mod table_status;
 mod target;
 mod watch;
 mod webhook;

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{RunName, Secret};
 
 use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
-use super::{local, status};
+use super::{local, table_status};
 use crate::api::{Plan, Reloaded};
 use crate::commands::client::{self, Client};
 use crate::commands::print::{self, Detail};
@@ -42,9 +42,9 @@ pub(super) async fn describe(
     let client = client(server, env)?;
     let versioned = client.run(&name).await?;
     let (machines, registrations, status) =
-        tokio::join!(client.machines(), client.registrations(), status::for_table(&client));
-    status::banner(status.as_ref());
-    status::run_fails(status.as_ref(), &versioned.run);
+        tokio::join!(client.machines(), client.registrations(), table_status::for_table(&client));
+    table_status::banner(status.as_ref());
+    table_status::run_fails(status.as_ref(), &versioned.run);
     // Show the run even if its machines or registrations cannot be listed.
     let machines = machines.map_or_else(
         |error| {

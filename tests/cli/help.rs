@@ -35,6 +35,8 @@ fn all_commands() {
               webhook     Create, show, test or remove the webhook at the forge
               doctor      Check everything that serve needs, and suggest fixes
               config      Check the configuration, or show every value with its origin
+              status      Show what is well and what is not; exit code 1 if something needs a person
+              why         Say why a job waits, and what would unblock it
               get         List runs, machines, registrations or classes
               describe    Show the details of a run
               plan        Show what a reconcile of a run would do now, without doing it
@@ -216,12 +218,46 @@ fn get() {
 
 #[test]
 fn status() {
-    help(&["status"], &expect![[r#""#]]);
+    help(
+        &["status"],
+        &expect![[r#"
+        Show what is well and what is not; exit code 1 if something needs a person
+
+        Usage: tinqs-ci status [OPTIONS]
+
+        Options:
+          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+          -h, --help             Print help
+
+        Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+        server.
+    "#]],
+    );
 }
 
 #[test]
 fn why() {
-    help(&["why"], &expect![[r#""#]]);
+    help(
+        &["why"],
+        &expect![[r#"
+        Say why a job waits, and what would unblock it
+
+        Usage: tinqs-ci why [OPTIONS] [URL|ID|RUN]
+
+        Arguments:
+          [URL|ID|RUN]  The URL of the job's page at the forge, a job ID, or a run; without it, everything
+                        that is not well
+
+        Options:
+          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
+              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+          -h, --help             Print help
+
+        Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+        server.
+    "#]],
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `status` and `why`, and what the status adds to tables.
 
+use std::sync::OnceLock;
+
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -13,8 +15,14 @@ fn ask(server: &Server, args: &[&str]) -> CommandOutput {
     said(command(args, &env).output().expect("it runs"))
 }
 
+/// The time of the answers.
+fn now() -> Timestamp {
+    static NOW: OnceLock<Timestamp> = OnceLock::new();
+    *NOW.get_or_init(Timestamp::now)
+}
+
 fn ago(seconds: i64) -> Timestamp {
-    Timestamp::now() - SignedDuration::from_secs(seconds)
+    now() - SignedDuration::from_secs(seconds)
 }
 
 fn service(name: &str, failure: &Value) -> Value {
@@ -37,7 +45,7 @@ fn ailing() -> Value {
     };
     let job = |id: i64| json!({ "repo": "acme/ml", "job_id": id, "name": "train", "url": "" });
     json!({
-        "now": Timestamp::now(), "started_at": ago(4_000),
+        "now": now(), "started_at": ago(4_000),
         "attention": [
             attention("ForgeDenied", "forge", failure["message"].as_str().unwrap(),
                 failure["fix"].as_str().unwrap(), true),
@@ -119,7 +127,27 @@ fn the_status_says_what_is_not_well_and_exits_with_1() {
     for line in said.out.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
-    expect![[r#""#]].assert_eq(&said.out);
+    expect![[r#"
+        ✗ forge for 3 min: the forge does not accept the token (401): it is expired or
+          was deleted
+          → create a new token at the forge and put it into `forge.token` or its file
+        ✗ labels [gpu] for 3 min: 7 jobs wait: no class serves [gpu\u{1b}, linux]; the
+          nearest, linux, lacks gpu
+          → add the labels to a [[class]], or correct `runs-on` in the workflow
+        ! class linux: job-9 and 2 more for 3 min: no capacity in 3 subnets
+
+        forge     ✗ fails for 3 min  ForgeDenied
+        store     ✓ ok               last contact 4 s ago
+        cloud     ✓ ok               last contact 4 s ago
+        queue     ✓ ok               last contact 4 s ago
+        webhooks  ✓ ok               last one 30 s ago; 15 accepted, 1 refused
+
+        CLASS  MACHINES  OPEN  WAITING  STARTING  RUNNING  WAITS FOR
+        linux  4/20      9     5        1         3        3 NoCapacity, 2 Blocked
+
+        7 jobs wait that no class serves
+    "#]]
+    .assert_eq(&said.out);
 }
 
 #[test]
@@ -136,7 +164,9 @@ fn a_healthy_status_exits_with_0() {
 #[test]
 fn tables_tell_failing_services_and_unserved_jobs() {
     let server = server(ailing);
-    let banner = expect![[r#""#]];
+    let banner = expect![[r#"
+        warning: forge has failed for 3 min: the forge does not accept the token (401): it is expired or was deleted; create a new token at the forge and put it into `forge.token` or its file
+    "#]];
     let said = ask(&server, &["get", "runs"]);
     assert_eq!(said.code, 0);
     banner.assert_eq(&said.err);
@@ -205,7 +235,24 @@ fn why_tells_one_story() {
     let url = "https://git.example.com/acme/web/actions/runs/12/jobs/3#L7";
     let said = ask(&server, &["why", url]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    expect![[r#""#]].assert_eq(&said.out);
+    expect![[r#"
+        job-7: test\u{1b}[31m (3) of acme/web
+          https://git.example.com/acme/web/actions/runs/12/jobs/3
+          labels [linux], class linux
+
+        state        the job has waited for 6 min: 2 attempts ended without a job
+        reason       BackingOff for 2 min
+        at the forge waiting
+        waits for    the next attempt, after failed ones
+        next         a new machine is tried then
+                     the next attempt starts in 40 s
+        to unblock   fix why the attempts ended, then `tinqs-ci retry job-7` tries at
+                     once
+
+        attempts
+          6 min ago, class linux, machine i-0aa: its machine did not come online in time
+    "#]]
+    .assert_eq(&said.out);
 }
 
 #[test]
@@ -237,8 +284,16 @@ fn bad_input_of_why_has_its_exit_code_and_remedy() {
     });
     let said = ask(&server, &["why", "web"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
-    expect![[r#""#]].assert_eq(&said.err);
+    expect![[r#"
+        error: `web` is neither a job's URL nor a job ID
+        hint: see `tinqs-ci why --help`
+    "#]]
+    .assert_eq(&said.err);
     let said = ask(&server, &["why", "99"]);
     assert_eq!((said.code, said.out.as_str()), (3, ""));
-    expect![[r#""#]].assert_eq(&said.err);
+    expect![[r#"
+        error: job 99 has no run: pass the URL of its page
+        hint: `tinqs-ci why` without arguments lists what waits
+    "#]]
+    .assert_eq(&said.err);
 }

@@ -25,7 +25,7 @@ const LAYERS: &[Layers<'_>] = &[
             &["server"],
             &["commands"],
         ],
-        later: &["words"],
+        later: &[],
     },
 ];
 

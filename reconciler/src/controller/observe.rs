@@ -13,9 +13,6 @@ use crate::model::{
     AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation, ObservedClass,
     Outcome, Phase, Registration, Registrations, Run, RunName, serving,
 };
-use crate::plan::VISIBLE_WITHIN;
-use crate::plan::lost::runs_on;
-use crate::plan::times::{after, older};
 use crate::ports::{ErrorKind, PortError};
 use unlisted::unlisted;
 

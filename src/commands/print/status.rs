@@ -144,7 +144,8 @@ pub fn banner(status: &StatusView) -> Vec<String> {
     let failing = status.services.iter().filter_map(|service| {
         let failure = service.failure.as_ref()?;
         let since = lasting(status.now.duration_since(failure.since));
-        Some(format!("{} for {since}; {}", failure.message, failure.fix))
+        let name = &service.name;
+        Some(format!("{name} has failed for {since}: {}; {}", failure.message, failure.fix))
     });
     failing.collect()
 }

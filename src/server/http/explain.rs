@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -34,6 +35,8 @@ pub(super) use why::why;
 /// The maximum number of pages searched for the runs of a commit.
 const PAGES: usize = 10;
 const PAGE: usize = 500;
+/// How long `why` waits for the forge before it uses the records alone.
+const FORGE_DEADLINE: Duration = Duration::from_secs(8);
 /// The maximum number of changed files in an answer.
 const FILES: usize = 1000;
 

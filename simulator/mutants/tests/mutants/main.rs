@@ -118,7 +118,7 @@ cases! {
     displaced_runs_wait: [Mutant::DisplacedWaits], Profile::spot, [Waits], 5;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
     runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
-    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Waits], 20;
+    due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Leak], 1;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
     no_breaker: [Mutant::NoBreaker], Profile::broken, [Asks], 2;

@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{AttemptId, Phase, Run, nearest, serving};
 
 use super::job::{self, JobRecord, at_forge, attempts, machine_of, mode_of};
-use super::why::FORGE_DEADLINE;
-use super::{App, Refusal};
+use super::{App, FORGE_DEADLINE, Refusal};
 use crate::api::plan_view;
 use crate::api::status::JobWhy;
 use crate::server::http::status;

@@ -1,7 +1,6 @@
 //! `GET /v1/why[?what=]`: why a job waits, or everything that is not well.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -15,7 +14,7 @@ use tinqs_ci_reconciler::ports::{Filter, PortError, WaitingJob};
 
 use super::job::{JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
-use super::{App, Ctx, PAGE, PAGES, Refusal, bad, job_why};
+use super::{App, Ctx, FORGE_DEADLINE, PAGE, PAGES, Refusal, bad, job_why};
 use crate::api::status::{RunReason, Why};
 use crate::server::http::status::{self, Known};
 use crate::words::reasons::{NO_CLASS, advice};
@@ -24,8 +23,6 @@ use crate::words::reasons::{NO_CLASS, advice};
 const SERVICES: [&str; 4] = ["forge", "store", "cloud", "queue"];
 /// The maximum number of runs in an answer.
 const RUNS: usize = 200;
-/// How long an answer waits for the forge before it uses the records alone.
-pub(super) const FORGE_DEADLINE: Duration = Duration::from_secs(8);
 
 /// The query of `why`.
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +70,7 @@ enum Found {
     /// The run of a job.
     Run(Box<Run>),
     /// A job without a run, and what could not be found out.
-    Job(JobRecord, Vec<String>),
+    Job(Box<JobRecord>, Vec<String>),
     /// The runs of a workflow run.
     Runs(Vec<Run>),
 }
@@ -104,6 +101,11 @@ fn waiting(app: &App, known: &Known) -> Vec<RunReason> {
     runs
 }
 
+/// Returns the notes as the end of a sentence.
+fn after(notes: &[String]) -> String {
+    if notes.is_empty() { String::new() } else { format!("; {}", notes.join("; ")) }
+}
+
 fn not_found(detail: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, detail)
 }
@@ -121,8 +123,8 @@ async fn by_id(app: &App, id: i64) -> Result<Found, Refusal> {
     }
     let mut notes = Vec::new();
     let listed = on_list(app, &mut notes, |job| job.job.job_id == id).await;
-    listed.map(|record| Found::Job(record, Vec::new())).ok_or_else(|| {
-        let unread: String = notes.iter().map(|note| format!("; {note}")).collect();
+    listed.map(|record| Found::Job(Box::new(record), Vec::new())).ok_or_else(|| {
+        let unread = after(&notes);
         not_found(format!(
             "job {id} has no run and is not in the forge's list of waiting jobs: it ended, is \
              blocked, runs elsewhere or is outside `forge.scope`; pass the URL of its page to ask \
@@ -178,17 +180,17 @@ async fn by_page(app: &Arc<App>, page: &Page) -> Result<Found, Refusal> {
         same_page || (same_id && job.job.repo.eq_ignore_ascii_case(&page.repo))
     };
     if let Some(record) = on_list(app, &mut notes, fits).await {
-        return Ok(Found::Job(record, notes));
+        return Ok(Found::Job(Box::new(record), notes));
     }
     let id = page.job.filter(|id| *id > 0).ok_or_else(|| {
         not_found(format!(
             "no run and no waiting job has this page, and the number in it is the job's index in \
              its workflow run: pass the job's ID, the number in its API address{}",
-            notes.iter().map(|note| format!("; {note}")).collect::<String>()
+            after(&notes)
         ))
     })?;
     // The forge is asked for the job by its ID.
-    Ok(Found::Job(of_nobody(id, Some(page.repo.clone())), notes))
+    Ok(Found::Job(Box::new(of_nobody(id, Some(page.repo.clone()))), notes))
 }
 
 fn is_of_repo(run: &Run, repo: &str) -> bool {
