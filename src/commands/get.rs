@@ -94,13 +94,12 @@ async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Fai
         return Ok(());
     }
     // It may have been removed from the configuration since.
-    let is_used = match kind {
-        Kind::Machines => client.machines().await?.items.iter().any(|m| m.class == class),
-        _ => {
-            let class = Some(class.to_owned());
-            let filter = RunFilter { class, limit: Some(1), ..RunFilter::default() };
-            !client.runs(&filter).await?.items.is_empty()
-        }
+    let is_used = if kind == Kind::Machines {
+        client.machines().await?.items.iter().any(|machine| machine.class == class)
+    } else {
+        let class = Some(class.to_owned());
+        let filter = RunFilter { class, limit: Some(1), ..RunFilter::default() };
+        !client.runs(&filter).await?.items.is_empty()
     };
     if is_used {
         return Ok(());

@@ -105,13 +105,12 @@ pub(super) fn local_address(listen: SocketAddr) -> SocketAddr {
 pub(super) async fn ask(settings: &Settings, env: &Env) -> Result<Live, String> {
     let variable = |name: &str| env.get(name).filter(|text| !text.is_empty());
     let token = variable("TINQS_CI_API_TOKEN").map(|token| Secret::new(token.as_str()));
-    let (url, token) = match variable("TINQS_CI_URL") {
+    let (url, token) = if let Some(url) = variable("TINQS_CI_URL") {
         // The configured token is not sent to another server.
-        Some(url) => (url.trim_end_matches('/').to_owned(), token),
-        None => {
-            let url = format!("http://{}", local_address(settings.server.listen));
-            (url, token.or_else(|| settings.server.api_token.clone()))
-        }
+        (url.trim_end_matches('/').to_owned(), token)
+    } else {
+        let url = format!("http://{}", local_address(settings.server.listen));
+        (url, token.or_else(|| settings.server.api_token.clone()))
     };
     let unasked = |why: String| format!("cannot ask {url}: {why}");
     let (status, body) = get(&format!("{url}/readyz"), None).await.map_err(unasked)?;

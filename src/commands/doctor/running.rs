@@ -176,8 +176,8 @@ mod tests {
         "2026-08-01T10:00:00Z".parse().expect("a time")
     }
 
-    fn before(seconds: i64) -> Option<Timestamp> {
-        Some(now() - SignedDuration::from_secs(seconds))
+    fn before(seconds: i64) -> Timestamp {
+        now() - SignedDuration::from_secs(seconds)
     }
 
     fn settings() -> Settings {
@@ -199,7 +199,7 @@ mod tests {
     fn live(state: Health, error: Option<&str>, webhooks: Webhooks) -> Live {
         let forge = Part {
             state,
-            last_contact: before(300),
+            last_contact: Some(before(300)),
             age_seconds: Some(300),
             error: error.map(str::to_owned),
         };
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_server_that_receives_deliveries_passes() {
-        let webhooks = Webhooks { accepted: 12, last: before(40), ..Webhooks::default() };
+        let webhooks = Webhooks { accepted: 12, last: Some(before(40)), ..Webhooks::default() };
         check(
             &live(Health::Ok, None, webhooks),
             &answers(URL, Access::Granted),
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn some_refused_deliveries_are_a_warning() {
-        let seen = Webhooks { accepted: 5, last: before(7300), ..Webhooks::default() };
+        let seen = Webhooks { accepted: 5, last: Some(before(7300)), ..Webhooks::default() };
         let message = |seen: &Webhooks| webhooks_check(&settings(), seen, None, now()).message;
         let refused = Webhooks { bad_signature: 2, ..seen };
         assert_eq!(

@@ -26,15 +26,15 @@ pub(super) async fn complete(
     prompter: &mut Prompter,
 ) -> Result<(), Failure> {
     let file = &flags.output;
-    let mut made = Made::default();
+    let mut files = Made::default();
     if settings::load(Some(file), env).is_err() {
-        complete_credentials(flags, env, prompter, &mut made)?;
+        complete_credentials(flags, env, prompter, &mut files)?;
     }
     let loaded = settings::load(Some(file), env)?;
     let settings = &loaded.settings;
     agrees(flags, settings)?;
     out(&format!("kept {}\n", escape(&file.to_string_lossy())))?;
-    made.finish(None)?;
+    files.finish(None)?;
     for warning in &loaded.warnings {
         warn(warning);
     }
