@@ -153,7 +153,8 @@ impl Source for Runs<'_> {
     fn add(&self, status: &StatusView, runs: &[Run], table: &mut Table) -> Option<String> {
         for (run, row) in runs.iter().zip(&mut table.rows) {
             // The reason is the last column.
-            if let (Some(reason), Some(cell)) = (table_status::failing(status, run), row.last_mut()) {
+            if let (Some(reason), Some(cell)) = (table_status::failing(status, run), row.last_mut())
+            {
                 *cell = Cell::from(reason).tone(Tone::Bad);
             }
         }

@@ -48,7 +48,9 @@ pub(super) async fn find_run(text: &str, client: &Client) -> Result<Run, Failure
     if let (true, Some((page, _))) = (found.is_empty(), path.rsplit_once("/jobs/")) {
         // The forge may number the jobs of a page in another way; one job needs no number.
         found = of_page(page);
-        found.truncate(if found.len() == 1 { 1 } else { 0 });
+        if found.len() > 1 {
+            found.clear();
+        }
     }
     match found[..] {
         [run] => Ok(run.clone()),

@@ -62,7 +62,8 @@ pub(super) async fn watch(
 /// Describes the state of a run in one line.
 fn state(run: &Run) -> String {
     let status = &run.status;
-    let mut parts = vec![format!("{:<8}", format!("{:?}", status.phase))];
+    let phase = format!("{:?}", status.phase);
+    let mut parts = vec![format!("{phase:<8}")];
     if let Some(outcome) = status.outcome {
         parts.push(format!("{outcome:?}"));
     }

@@ -249,9 +249,8 @@ impl Calls {
     /// Returns the console's output; `None` if there is none, or none yet.
     pub(super) async fn console(&self, id: &MachineId) -> Result<Option<Vec<u8>>, PortError> {
         let mut told = self.console_once(id, true).await?;
-        if let Err(error) = &told
-            && errors::code(error).is_some_and(codes::has_no_latest_console)
-        {
+        let code = told.as_ref().err().and_then(errors::code);
+        if code.is_some_and(codes::has_no_latest_console) {
             told = self.console_once(id, false).await?;
         }
         let answer = match told {

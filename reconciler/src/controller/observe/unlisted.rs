@@ -116,6 +116,7 @@ mod tests {
             registration: 1,
             placements: vec![answered(at)],
             ended: Ended { why: End::Consumed, at: now },
+            log: None,
         };
         run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];
         let seen = Observation {
