@@ -97,10 +97,9 @@ fn text(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     while let Some(chunk) = chunks.next() {
         out.push_str(chunk.valid());
-        let unfinished =
-            std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none());
-        let is_last = chunks.peek().is_none();
-        if !chunk.invalid().is_empty() && !(is_last && unfinished) {
+        let Err(error) = std::str::from_utf8(chunk.invalid()) else { continue };
+        let is_unfinished = error.error_len().is_none() && chunks.peek().is_none();
+        if !is_unfinished {
             out.push(char::REPLACEMENT_CHARACTER);
         }
     }
