@@ -74,22 +74,20 @@ impl Watched {
         if self.read.as_ref() == Some(&stamp) || (why == Why::Tick && !settled) {
             return None;
         }
-        let result = if stamp == Stamp::Stream {
+        if stamp == Stamp::Stream {
             // Reading a pipe waits for a writer, who may never come.
             let first = self.read.is_none();
             self.read = Some(stamp);
             let path = self.file.path.display();
-            (!first).then(|| Err(format!("`{path}` is no longer a file")))
-        } else {
-            let read = self.file.read();
-            // What is unreadable just now is reported by a later tick.
-            if why == Why::Rejected && read.is_err() {
-                return None;
-            }
-            self.read = Some(stamp);
-            Some(read)
-        };
-        result
+            return (!first).then(|| Err(format!("`{path}` is no longer a file")));
+        }
+        let read = self.file.read();
+        // What is unreadable just now is reported by a later tick.
+        if why == Why::Rejected && read.is_err() {
+            return None;
+        }
+        self.read = Some(stamp);
+        Some(read)
     }
 }
 

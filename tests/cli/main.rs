@@ -51,12 +51,12 @@ fn tinqs_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> CommandOutput
 
 /// Returns the failure at the end of a server's log: the errors, then the hint.
 fn failure_in_log(log: &str) -> String {
-    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
     let lines: Vec<_> = lines.map(|line| line.expect("every line is JSON")).collect();
     let ended = lines.iter().filter(|line| line["message"] == "ended with a failure");
     let ended: Vec<_> = ended.collect();
     let text = |field: &serde_json::Value| field.as_str().expect("text").to_owned();
-    let errors: String = ended.iter().map(|line| format!("{}\n", text(&line["error"]))).collect();
-    let hint = ended.last().map(|line| text(&line["hint"])).unwrap_or_default();
-    format!("{errors}hint: {hint}\n")
+    let mut told: Vec<String> = ended.iter().map(|line| text(&line["error"])).collect();
+    told.extend(ended.last().map(|line| format!("hint: {}", text(&line["hint"]))));
+    told.join("\n") + "\n"
 }
