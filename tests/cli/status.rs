@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tinqs_ci_reconciler::model::{JobRef, Run, RunName, Spec};
+use tinqs_ci_reconciler::model::{JobRef, Run, RunName, SeenBy, Spec};
 
 use crate::scripted::{Answer, Server, problem};
 use crate::{CommandOutput, command, said};
@@ -94,7 +94,7 @@ fn healthy() -> Value {
 fn run(id: i64) -> Value {
     let job = JobRef { repo: "acme/web".into(), repo_id: 7, job_id: id };
     let spec = Spec { job, runs_on: vec!["linux".into()], ..Spec::default() };
-    serde_json::to_value(Run::new("tinqs-ci", RunName::job(id), spec, ago(100))).expect("JSON")
+    serde_json::to_value(Run::new("tinqs-ci", RunName::job(id), spec, SeenBy::Webhook, ago(100))).expect("JSON")
 }
 
 fn class() -> Value {
