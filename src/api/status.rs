@@ -26,7 +26,8 @@ pub struct StatusView {
     pub webhooks: Option<Webhooks>,
     /// The classes, in the order of the configuration.
     pub classes: Vec<ClassStatus>,
-    /// The number of waiting jobs that no class serves; `null` if this process does not poll.
+    /// The number of waiting jobs that no class serves; `null` if this process has not read the
+    /// forge's list.
     pub unserved_jobs: Option<usize>,
     /// These jobs by the labels they ask for.
     pub unserved: Vec<Unserved>,

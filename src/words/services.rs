@@ -56,8 +56,9 @@ impl ServiceReason {
 
     /// Returns the failure as a sentence. `message` is the error's own.
     pub fn sentence(self, message: &str) -> String {
+        let message = without_request(message);
         match self {
-            Self::ForgeDenied if is_unauthorized(message) => {
+            Self::ForgeDenied if message.starts_with("401 ") => {
                 "the forge does not accept the token (401): it is expired or was deleted".to_owned()
             }
             Self::ForgeDenied => format!("the forge denies a call: {message}"),
@@ -120,6 +121,13 @@ pub fn service_name(service: &str) -> &str {
     }
 }
 
+/// Returns an error without the request in front of it, `GET /api/v1/…: `.
+fn without_request(message: &str) -> &str {
+    let is_request = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE "];
+    let rest = message.split_once(": ").map(|(_, rest)| rest);
+    rest.filter(|_| is_request.iter().any(|method| message.starts_with(method))).unwrap_or(message)
+}
+
 /// Whether an error of the forge says that the token itself is not accepted. Only the wording
 /// depends on it.
 fn is_unauthorized(message: &str) -> bool {
@@ -143,6 +151,16 @@ mod tests {
         let scope = "GET /api/v1/admin: 403 Forbidden: it must have the scope `read:admin`";
         assert!(denied.sentence(scope).contains("read:admin"));
         assert!(denied.fix(scope).contains("scope"));
+    }
+
+    #[test]
+    fn the_request_is_left_out_of_a_sentence() {
+        let down = ServiceReason::of("forge", ErrorKind::Unavailable).expect("a reason");
+        let message = "GET /api/v1/admin/actions/jobs?status=queued: cannot connect to x: check it";
+        let sentence = "calls to the forge fail: cannot connect to x: check it";
+        assert_eq!(down.sentence(message), sentence);
+        let store = ServiceReason::of("store", ErrorKind::Unavailable).expect("a reason");
+        assert_eq!(store.sentence("disk: full"), "the store fails: disk: full");
     }
 
     #[test]

@@ -86,7 +86,9 @@ pub fn status(status: &StatusView) -> String {
         Some(jobs) => {
             let _ = writeln!(page, "\n{jobs} jobs wait that no class serves");
         }
-        None => page.push_str("\nanother replica polls: jobs that no class serves are unknown\n"),
+        None => page.push_str(
+            "\njobs that no class serves are unknown: this process has not read the forge's list\n",
+        ),
     }
     page
 }
@@ -145,7 +147,10 @@ pub fn banner(status: &StatusView) -> Vec<String> {
         let failure = service.failure.as_ref()?;
         let since = lasting(status.now.duration_since(failure.since));
         let name = &service.name;
-        Some(format!("{name} has failed for {since}: {}; {}", failure.message, failure.fix))
+        let told = format!("{name} has failed for {since}: {}", failure.message);
+        // Some messages already say what to check.
+        let says_more = !failure.message.contains("check that");
+        Some(if says_more { format!("{told}; {}", failure.fix) } else { told })
     });
     failing.collect()
 }

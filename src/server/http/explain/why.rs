@@ -14,11 +14,13 @@ use tinqs_ci_reconciler::ports::{Filter, PortError, WaitingJob};
 
 use super::job::{JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
-use super::{App, Ctx, FORGE_DEADLINE, PAGE, PAGES, Refusal, bad, job_why};
+use super::{App, Ctx, FORGE_DEADLINE, PAGE, Refusal, bad, job_why};
 use crate::api::status::{RunReason, Why};
 use crate::server::http::status::{self, Known};
 use crate::words::reasons::{NO_CLASS, advice};
 
+/// The maximum number of pages searched for a URL: 20,000 runs.
+const SEARCHED: usize = 40;
 /// The subjects that concern every job.
 const SERVICES: [&str; 4] = ["forge", "store", "cloud", "queue"];
 /// The maximum number of runs in an answer.
@@ -221,7 +223,7 @@ async fn runs_with(
     let filter = Filter { repo, limit: PAGE, ..Filter::default() };
     let mut runs: Vec<Run> = Vec::new();
     let mut after: Option<String> = None;
-    for _ in 0..PAGES {
+    for _ in 0..SEARCHED {
         let page = app.controller.ports().store.page(&filter, after.as_deref()).await?;
         let found = page.items.iter().any(is_asked);
         runs.extend(page.items);
