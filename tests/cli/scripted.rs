@@ -99,9 +99,9 @@ async fn answer(
     stage.asked.lock().push(asked);
     let status = StatusCode::from_u16(status).expect("a status");
     if let Value::String(log) = body {
-        let state = etag.unwrap_or("up");
+        let machine = etag.unwrap_or("up");
         let headers =
-            [("content-type", "text/plain; charset=utf-8"), ("tinqs-ci-machine-state", state)];
+            [("content-type", "text/plain; charset=utf-8"), ("tinqs-ci-machine-state", machine)];
         return (status, headers, log).into_response();
     }
     let mut response = (status, axum::Json(body)).into_response();

@@ -94,7 +94,8 @@ fn healthy() -> Value {
 fn run(id: i64) -> Value {
     let job = JobRef { repo: "acme/web".into(), repo_id: 7, job_id: id };
     let spec = Spec { job, runs_on: vec!["linux".into()], ..Spec::default() };
-    serde_json::to_value(Run::new("tinqs-ci", RunName::job(id), spec, SeenBy::Webhook, ago(100))).expect("JSON")
+    serde_json::to_value(Run::new("tinqs-ci", RunName::job(id), spec, SeenBy::Webhook, ago(100)))
+        .expect("JSON")
 }
 
 fn class() -> Value {

@@ -19,7 +19,7 @@ impl Controller {
         for hint in hints {
             match hint {
                 Hint::Queued(job) => {
-                    created += usize::from(self.ensure_run(job, SeenBy::Webhook).await?)
+                    created += usize::from(self.ensure_run(job, SeenBy::Webhook).await?);
                 }
                 Hint::Job { job_id, runner } => {
                     let attempt_id =

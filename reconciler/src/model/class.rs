@@ -202,8 +202,8 @@ mod tests {
         nearest(classes, &runs_on).map(|near| (near.class.0, near.lacks))
     }
 
-    fn found(class: &str, lacks: &[&str]) -> Option<(String, Vec<String>)> {
-        Some((class.to_owned(), lacks.iter().map(|label| (*label).to_owned()).collect()))
+    fn near(class: &str, lacks: &[&str]) -> (String, Vec<String>) {
+        (class.to_owned(), lacks.iter().map(|label| (*label).to_owned()).collect())
     }
 
     #[test]
@@ -213,9 +213,9 @@ mod tests {
             class("big", &["linux", "x64", "big"]),
             class("arm", &["linux", "arm64"]),
         ];
-        assert_eq!(nearest_of(&classes, &["linux", "x64", "gpu"]), found("big", &["gpu"]));
-        assert_eq!(nearest_of(&classes, &["linux", "gpu"]), found("small", &["gpu"]));
-        assert_eq!(nearest_of(&classes, &["arm64", "x64"]), found("big", &["arm64"]));
+        assert_eq!(nearest_of(&classes, &["linux", "x64", "gpu"]), Some(near("big", &["gpu"])));
+        assert_eq!(nearest_of(&classes, &["linux", "gpu"]), Some(near("small", &["gpu"])));
+        assert_eq!(nearest_of(&classes, &["arm64", "x64"]), Some(near("big", &["arm64"])));
         assert_eq!(nearest_of(&classes, &["windows"]), None, "no label in common");
         assert_eq!(nearest_of(&classes, &["linux", "big"]), None, "a class serves them");
         assert_eq!(nearest_of(&[], &["linux"]), None);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_job_without_labels_lacks_only_the_permission() {
-        assert_eq!(nearest_of(&[class("small", &["linux"])], &[]), found("small", &[]));
+        assert_eq!(nearest_of(&[class("small", &["linux"])], &[]), Some(near("small", &[])));
         let open = Class { serves_unlabeled: true, ..class("open", &["linux"]) };
         assert_eq!(nearest_of(&[open], &[]), None);
     }
@@ -231,8 +231,8 @@ mod tests {
     #[test]
     fn a_class_for_any_labels_lacks_what_no_runner_carries() {
         let any = [class("any", &["*"])];
-        assert_eq!(nearest_of(&any, &["linux", "host"]), found("any", &["host"]));
-        assert_eq!(nearest_of(&any, &["a:b", "linux"]), found("any", &["a:b"]));
+        assert_eq!(nearest_of(&any, &["linux", "host"]), Some(near("any", &["host"])));
+        assert_eq!(nearest_of(&any, &["a:b", "linux"]), Some(near("any", &["a:b"])));
         assert_eq!(nearest_of(&any, &["host"]), None);
     }
 }

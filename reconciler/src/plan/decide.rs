@@ -191,7 +191,9 @@ impl Decision<'_> {
         status.conditions.clear();
         if let Some(Lost { condition, news }) = lost {
             status.conditions.push(condition);
-            news.into_iter().for_each(|news| status.happened(self.seen.now, news));
+            if let Some(news) = news {
+                status.happened(self.seen.now, news);
+            }
         }
         // In push mode others wait for its end, and only a reconcile detects that.
         let awaited = rule == Rule::PushConsumed && !self.run.spec.needed_by.is_empty();

@@ -115,7 +115,7 @@ fn reason(run: &Run) -> Cell {
         Some(reason) if run.is_open() || run.deleted_at.is_some() => {
             let tone = match reason {
                 Reason::Deleted => Tone::Quiet,
-                Reason::NoClass | Reason::BreakerOpen => Tone::Bad,
+                reason if reason.needs_person() => Tone::Bad,
                 _ => Tone::Waiting,
             };
             Cell::from(reason.as_str()).tone(tone)
