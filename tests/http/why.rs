@@ -1,5 +1,7 @@
 //! `/v1/why`: one job by its URL, ID or run, or everything that waits.
 
+use std::fmt::Write as _;
+
 use axum::http::StatusCode;
 use serde_json::Value;
 use tinqs_ci_reconciler::model::{About, Condition, Job, Outcome, Phase, Reason};
@@ -37,7 +39,7 @@ fn encoded(what: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            let _ = write!(path, "%{byte:02X}");
         }
     }
     path
