@@ -19,7 +19,7 @@ const CLASS: &str =
     "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"";
 
 /// The time within which a reason must appear or vanish: polls and reconciles take seconds.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// What a command printed, and its exit code.
 struct Printed {
