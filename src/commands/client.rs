@@ -329,7 +329,8 @@ impl Client {
         };
         let (cut, gone) = (says(LOG_CUT, "true"), says(MACHINE_STATE, "gone"));
         if response.status() == StatusCode::NO_CONTENT {
-            return Ok(None);
+            // A machine that is gone prints nothing any more.
+            return Ok(gone.then(|| LogEnd { bytes: Vec::new(), cut, gone }));
         }
         Ok(Some(LogEnd { bytes: self.body(response).await?, cut, gone }))
     }

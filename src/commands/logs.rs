@@ -48,6 +48,10 @@ pub(super) async fn logs(args: Logs, env: &Env) -> Result<(), Failure> {
     }
     match first {
         first if args.follow => follow(&client, &chosen.id, first, args.raw).await,
+        Some(log) if log.bytes.is_empty() => {
+            let id = &chosen.id;
+            Err(Failure::failed(format!("machine/{id} has ended and has printed nothing")))
+        }
         Some(_) => Ok(()),
         None => Err(Failure::failed(format!("machine/{} has printed nothing yet", chosen.id))
             .hint("`tinqs-ci logs -f` waits for its first line")),

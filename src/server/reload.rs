@@ -29,6 +29,8 @@ pub struct Reloader {
     /// Has the client of the forge.
     pushes: Option<Arc<Pushes>>,
     replica: String,
+    /// Held during a reload, so that one follows the other.
+    reloading: Mutex<()>,
     /// Held during each change, so that changes happen one after the other.
     files: Mutex<Vec<State>>,
 }
@@ -56,9 +58,17 @@ impl Reloader {
         replica: &str,
     ) -> Arc<Self> {
         let replica = replica.to_owned();
-        let files = Mutex::new(states(files));
-        let reloader =
-            Arc::new(Self { source, live, controller, telemetry, pushes, replica, files });
+        let (files, reloading) = (Mutex::new(states(files)), Mutex::new(()));
+        let reloader = Arc::new(Self {
+            source,
+            live,
+            controller,
+            telemetry,
+            pushes,
+            replica,
+            reloading,
+            files,
+        });
         if let Some(pushes) = &reloader.pushes {
             // Weak, because the reloader has the client.
             let this = Arc::downgrade(&reloader);
@@ -77,8 +87,11 @@ impl Reloader {
     /// # Errors
     /// Every mistake of the configuration; the former one stays in force.
     pub fn reload(&self) -> Result<Reloaded, Mistakes> {
+        let _one_at_a_time = self.reloading.lock();
+        // Before the lock on the files: reading a pipe waits for its writer.
+        let loaded = self.source.load();
         let mut files = self.files.lock();
-        let result = self.source.load().and_then(|loaded| {
+        let result = loaded.and_then(|loaded| {
             let (settings, changes) = settings::merge(&self.live.settings(), loaded.settings);
             self.put_in_force(settings).map_err(|message| Mistakes {
                 lines: vec![message],
@@ -113,7 +126,13 @@ impl Reloader {
 
     /// Checks the files of credentials, and puts changed ones in force. Blocks on files.
     pub(super) fn reread_secrets(&self, why: Why) {
-        for State { watched, failing } in self.files.lock().iter_mut() {
+        let files = match why {
+            Why::Tick => Some(self.files.lock()),
+            // On a thread of the runtime: whoever holds the lock brings the new token.
+            Why::Rejected => self.files.try_lock(),
+        };
+        let Some(mut files) = files else { return };
+        for State { watched, failing } in files.iter_mut() {
             let Some(read) = watched.check(why) else { continue };
             let key = watched.file.key.as_str();
             let file = watched.file.path.display();

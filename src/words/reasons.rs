@@ -1,6 +1,8 @@
 //! The reasons of runs: what a run waits for, what happens next, and what would unblock it.
 //!
-//! Reasons are looked up by name, so that this also serves reasons of other replicas' versions.
+//! A reason may come from another version, and then has no words.
+
+use tinqs_ci_reconciler::model::Reason;
 
 /// The words about a reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,85 +30,92 @@ pub enum Weight {
 }
 
 /// The reason of a job that no class serves.
-pub const NO_CLASS: &str = "NoClass";
-/// The reason of a running job whose machine is gone.
-pub const MACHINE_LOST: &str = "MachineLost";
+pub const NO_CLASS: &str = Reason::NoClass.as_str();
 /// The reason of a class whose launches the cloud rejects.
-pub const BREAKER_OPEN: &str = "BreakerOpen";
+pub const BREAKER_OPEN: &str = Reason::BreakerOpen.as_str();
 
-/// Returns the words about a reason, by its name in JSON.
+/// Returns the words about a reason, by its name in JSON; empty ones if the name is unknown.
 pub fn advice(reason: &str) -> Advice {
-    use Weight::{Normal, Passing, Person};
-    let (weight, waits_for, next, fix) = match reason {
-        BREAKER_OPEN => (
-            Person,
-            "the cloud to accept launches of its class",
-            "one attempt of the class tries every 5 min",
-            "do what the message says; `tinqs-ci doctor` names what else is missing",
-        ),
-        NO_CLASS => (
-            Person,
-            "a class that serves its labels",
-            "nothing, until a class serves them or another runner takes the job",
-            "add the labels to a [[class]], or correct `runs-on` in the workflow",
-        ),
-        MACHINE_LOST => (
-            Person,
-            "the forge to end the job of the lost machine",
-            "Gitea usually fails the job 10 to 15 min after its machine is gone",
-            "re-run the job at the forge when it has failed",
-        ),
-        "BackingOff" => (
-            Person,
-            "the next attempt, after failed ones",
-            "a new machine is tried at the time of the next attempt",
-            "fix why the attempts ended, then `tinqs-ci retry RUN` tries at once",
-        ),
-        "NoCapacity" => (
-            Passing,
-            "the cloud to have capacity for its class",
-            "it is launched when an offering may be tried again",
-            "add kinds, subnets or the market `on-demand` to the class",
-        ),
-        "MachineReassigned" => (
-            Normal,
-            "a machine, because another job took its own",
-            "it gets the machine of that job, or after `assign_within` a new one",
-            "",
-        ),
-        "AtLimit" => (
-            Normal,
-            "another machine of its class or repository to end",
-            "it gets a machine as soon as one ends; the longest-waiting run goes first",
-            "raise `limit` or `repo_limit` of the class",
-        ),
-        "Paced" => (
-            Normal,
-            "the launch rate that the cloud allows",
-            "it is launched within seconds; the longest-waiting run goes first",
-            "",
-        ),
-        "Blocked" => (
-            Normal,
-            "jobs it needs, an approval, or its concurrency group at the forge",
-            "it gets a machine as soon as the forge queues the job",
-            "approve the workflow run at the forge, or fix the job that it needs",
-        ),
-        "Deleted" => (
-            Normal,
-            "nothing: a person deleted the run",
-            "its job gets no machine",
-            "`tinqs-ci retry RUN` undoes the deletion",
-        ),
-        _ => return Advice::default(),
+    let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
+    known.map(|reason| of(*reason)).unwrap_or_default()
+}
+
+/// Returns the words about a reason.
+pub fn of(reason: Reason) -> Advice {
+    let (waits_for, next, fix) = words(reason);
+    let weight = match reason {
+        reason if reason.needs_person() => Weight::Person,
+        Reason::BackingOff | Reason::NoCapacity => Weight::Passing,
+        _ => Weight::Normal,
     };
     Advice { waits_for, next, fix, weight }
 }
 
+fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
+    match reason {
+        Reason::BreakerOpen => (
+            "the cloud to accept launches of its class",
+            "one attempt of the class tries every 5 min",
+            "do what the message says; `tinqs-ci doctor` names what else is missing",
+        ),
+        Reason::NoClass => (
+            "a class that serves its labels",
+            "nothing, until a class serves them or another runner takes the job",
+            "add the labels to a [[class]], or correct `runs-on` in the workflow",
+        ),
+        Reason::MachineLost => (
+            "the forge to end the job of the lost machine",
+            "Gitea usually fails the job 10 to 15 min after its machine is gone",
+            "re-run the job at the forge when it has failed",
+        ),
+        Reason::MaxAge => (
+            "the forge to end the job, whose machine reached `max_age`",
+            "Gitea usually fails the job 10 to 15 min after its machine is gone",
+            "raise `max_age` of the class, then re-run the job at the forge",
+        ),
+        Reason::Cancelled => {
+            ("nothing: the job was canceled", "its machine ends itself once its runner notices", "")
+        }
+        Reason::BackingOff => (
+            "the next attempt, after failed ones",
+            "a new machine is tried at the time of the next attempt",
+            "fix why the attempts ended, then `tinqs-ci retry RUN` tries at once",
+        ),
+        Reason::NoCapacity => (
+            "the cloud to have capacity for its class",
+            "it is launched when an offering may be tried again",
+            "add kinds, subnets or the market `on-demand` to the class",
+        ),
+        Reason::MachineReassigned => (
+            "a machine, because another job took its own",
+            "it gets the machine of that job, or after `assign_within` a new one",
+            "",
+        ),
+        Reason::AtLimit => (
+            "another machine of its class or repository to end",
+            "it gets a machine as soon as one ends; the longest-waiting run goes first",
+            "raise `limit` or `repo_limit` of the class",
+        ),
+        Reason::Paced => (
+            "the launch rate that the cloud allows",
+            "it is launched within seconds; the longest-waiting run goes first",
+            "",
+        ),
+        Reason::Blocked => (
+            "jobs it needs, an approval, or its concurrency group at the forge",
+            "it gets a machine as soon as the forge queues the job",
+            "approve the workflow run at the forge, or fix the job that it needs",
+        ),
+        Reason::Deleted => (
+            "nothing: a person deleted the run",
+            "its job gets no machine",
+            "`tinqs-ci retry RUN` undoes the deletion",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::model::Reason;
-
     use super::*;
 
     #[test]

@@ -74,7 +74,8 @@ impl ServiceReason {
     pub fn fix(self, message: &str) -> &'static str {
         match self {
             Self::ForgeDenied if is_unauthorized(message) => {
-                "create a new token at the forge and put it into `forge.token` or its file"
+                "create a new token at the forge and set it as `forge.token`; unless it is read from a \
+                 file, run `tinqs-ci reload`"
             }
             Self::ForgeDenied => {
                 "give the token the scope, and its user the right, that the message names"
@@ -107,9 +108,9 @@ impl ServiceReason {
         }
     }
 
-    /// Whether only a person can end it, so that it needs one at once.
+    /// Whether it needs a person at once: only a person can end it, or nothing can be recorded.
     pub fn needs_person(self) -> bool {
-        matches!(self, Self::ForgeDenied | Self::CloudDenied)
+        matches!(self, Self::ForgeDenied | Self::CloudDenied | Self::StoreFailing)
     }
 }
 

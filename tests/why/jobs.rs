@@ -74,7 +74,7 @@ async fn a_job_is_cancelled_while_it_runs() {
     let job = host.push(1, &["linux"], "sleep 30")[0];
     running(&host, job).await;
     host.forge().cancel(Timestamp::now(), job);
-    says(&host, &["why", &job.to_string()], &["ancelled"]).await;
+    says(&host, &["why", &job.to_string()], &["ancel"]).await;
     host.settles(90).await;
     all_is_well(&host).await;
 }
@@ -154,7 +154,7 @@ async fn a_cancelled_job_is_run_again() {
     let job = host.push(1, &["linux"], "sleep 2")[0];
     running(&host, job).await;
     host.forge().cancel(Timestamp::now(), job);
-    says(&host, &["why", &job.to_string()], &["ancelled"]).await;
+    says(&host, &["why", &job.to_string()], &["ancel"]).await;
     let again = host.forge().rerun(Timestamp::now(), job);
     let told = says(&host, &["why", &again.to_string()], &[]).await;
     assert!(!told.text.contains("MachineReassigned"), "{}", told.text);

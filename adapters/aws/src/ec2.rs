@@ -16,6 +16,7 @@ mod request;
 mod tags;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
@@ -34,6 +35,9 @@ pub use instance::{Ownership, ours, ownership};
 pub use rehearsal::rehearse;
 pub use request::{Ask, USER_DATA_LIMIT};
 pub use tags::{INSTALLATION, Tagged, read as read_tags, token, write as write_tags};
+
+/// The longest time for reading the console of an instance.
+const LOG_WITHIN: Duration = Duration::from_secs(10);
 
 /// The clients of EC2, one per use.
 #[derive(Clone, Debug)]
@@ -230,6 +234,21 @@ impl Compute for Machines {
         if !is_id(id) {
             return Ok(None);
         }
+        // A reconcile reads it on its way, and must not become late for it.
+        let log = tokio::time::timeout(LOG_WITHIN, self.read_log(id, most)).await;
+        log.unwrap_or_else(|_| {
+            let message = "the console was not answered within 10 s";
+            Err(PortError::new("compute", "log", ErrorKind::Unavailable, message))
+        })
+    }
+
+    fn room(&self) -> bool {
+        self.calls.pace.launch.room()
+    }
+}
+
+impl Machines {
+    async fn read_log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
         // The console of an instance that is not ours is none of our business.
         let recognized = self.calls.instance_cache.run_of(id).is_some();
         match self.finds.ask(id.clone()).await? {
@@ -242,10 +261,6 @@ impl Compute for Machines {
             let log = MachineLog::end_of(&console, most);
             MachineLog { cut: log.cut || console.len() >= calls::CONSOLE, ..log }
         }))
-    }
-
-    fn room(&self) -> bool {
-        self.calls.pace.launch.room()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 /// How to make the three places of the secret the same.
 const SAME_SECRET: &str = "the webhook in Gitea, forge.webhook_secret and the running server must \
                            have the same secret: run `tinqs-ci webhook remove`, then `tinqs-ci \
-                           webhook add`, and restart the server if its secret has changed";
+                           webhook add`; `tinqs-ci reload` lets the server read a changed secret";
 
 /// Checks the running server. `answers` is this command's own view of the forge, if it asked.
 pub(super) fn running_checks(
@@ -60,14 +60,14 @@ fn forge_check(live: &Live, answers: Option<&ForgeAnswers>, now: Timestamp) -> O
             (
                 "the forge denies the running server's calls, but accepts the configured token: \
                  the server still uses another one",
-                "restart the server, so that it reads the token again",
+                "run `tinqs-ci reload`; a token from the environment needs a restart",
             )
         } else {
             (
                 "the forge denies the running server's calls: its token is not accepted, or lacks \
                  a right",
-                "set a token that the forge accepts as forge.token; restart the server if it is not \
-                 read from a file",
+                "set a token that the forge accepts as forge.token; unless it is read from a file, run \
+                 `tinqs-ci reload`",
             )
         };
         return Some(Check::fail(NAME, format!("{message}; {last}"), fix));

@@ -45,7 +45,8 @@ fn since(at: Option<Timestamp>, now: Timestamp) -> String {
 fn attention(page: &mut String, all: &[Attention], now: Timestamp) {
     for one in all.iter().take(SHOWN) {
         let mark = if one.needs_person { "✗" } else { "!" };
-        let head = format!("{mark} {}{}: {}", one.subject, since(one.since, now), one.message);
+        let since = since(one.since, now);
+        let head = format!("{mark} {} {}{since}: {}", one.subject, one.reason, one.message);
         wrapped(page, "", 2, &head);
         if !one.fix.is_empty() {
             wrapped(page, "  → ", 4, &one.fix);

@@ -100,8 +100,8 @@ fn refused() -> Failure {
     Failure::failed("the server refuses the signature: its secret is not that of the delivery")
         .hint(
             "the webhook, forge.webhook_secret and the running server must have the same: run \
-             `tinqs-ci webhook remove`, then `tinqs-ci webhook add`, and restart the server if its \
-             secret has changed",
+             `tinqs-ci webhook remove`, then `tinqs-ci webhook add`; `tinqs-ci reload` lets the \
+             server read a changed secret",
         )
 }
 

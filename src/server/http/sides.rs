@@ -59,7 +59,6 @@ pub(super) async fn terminate(
     if found.state == MachineState::Gone {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "this machine is gone already"));
     }
-    let before = Work::of(&app, std::slice::from_ref(&found)).await.view(&found);
     ports.compute.terminate(&id).await?;
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
@@ -67,6 +66,8 @@ pub(super) async fn terminate(
         // The sweep notices that the machine is gone.
         tracing::warn!(run, error = %error, "cannot wake run");
     }
+    // The record of the run still shows the job.
+    let before = Work::of(&app, std::slice::from_ref(&found)).await.view(&found);
     Ok((StatusCode::ACCEPTED, Json(before)).into_response())
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Machine, OpenBreaker, Phase, Run, RunName, serving,
+    Class, ClassName, Condition, Machine, OpenBreaker, Phase, Run, RunName, serving,
 };
 use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
 
@@ -16,7 +16,6 @@ use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
 };
 use crate::telemetry::Polled;
-use crate::words::reasons::MACHINE_LOST;
 use crate::words::services::{ServiceReason, service_name};
 
 mod attention;
@@ -73,11 +72,9 @@ pub(super) async fn read(app: &App) -> Known {
     }
 }
 
-/// Returns since when the machine of a running job is lost, and the message.
-fn lost(run: &Run) -> Option<(Timestamp, &str)> {
-    let mut conditions = run.status.conditions.iter();
-    let lost = conditions.find(|condition| condition.reason.as_str() == MACHINE_LOST)?;
-    Some((lost.since, lost.message.as_str()))
+/// Returns the condition of a running job whose machine is gone.
+fn lost(run: &Run) -> Option<&Condition> {
+    run.status.conditions.iter().find(|condition| condition.reason.is_lost())
 }
 
 fn answer(app: &App, known: &Known) -> StatusView {
@@ -97,7 +94,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
             .iter()
             .map(|(set, since)| Unserved { set: set.clone(), since: *since })
             .collect(),
-        lost_machines: known.lost.iter().map(|run| reason_of(app, run)).collect(),
+        lost_machines: known.lost.iter().map(|run| of_condition(run, lost(run))).collect(),
         breakers: known
             .breakers
             .iter()
@@ -178,27 +175,30 @@ fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
 
 /// Returns a run with the reason why it makes no progress.
 pub(super) fn reason_of(app: &App, run: &Run) -> RunReason {
+    let known = of_condition(run, run.status.conditions.first());
+    match app.telemetry.failing_runs.of(&run.name).filter(|_| run.is_open()) {
+        Some(failing) => RunReason {
+            reason: failing.reason.as_str().to_owned(),
+            since: Some(failing.since),
+            message: failing.reason.sentence(&failing.message),
+            ..known
+        },
+        None => known,
+    }
+}
+
+/// Returns a run with a condition that holds for it.
+fn of_condition(run: &Run, condition: Option<&Condition>) -> RunReason {
     let about = &run.spec.about;
-    let failing = app.telemetry.failing_runs.of(&run.name).filter(|_| run.is_open());
-    let (reason, since, message) = if let Some(failing) = failing {
-        let message = failing.reason.sentence(&failing.message);
-        (failing.reason.as_str(), Some(failing.since), message)
-    } else if let Some((since, message)) = lost(run) {
-        (MACHINE_LOST, Some(since), message.to_owned())
-    } else if let Some(first) = run.status.conditions.first() {
-        (first.reason.as_str(), Some(first.since), first.message.clone())
-    } else {
-        ("", None, String::new())
-    };
     RunReason {
         run: run.name.to_string(),
         repo: if about.repo.is_empty() { run.spec.job.repo.clone() } else { about.repo.clone() },
         job: about.job.clone(),
         url: about.url.clone(),
         phase: Some(run.status.phase),
-        reason: reason.to_owned(),
-        since,
-        message,
+        reason: condition.map(|c| c.reason.to_string()).unwrap_or_default(),
+        since: condition.map(|c| c.since),
+        message: condition.map(|c| c.message.clone()).unwrap_or_default(),
     }
 }
 

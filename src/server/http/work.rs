@@ -1,6 +1,7 @@
 //! What machines do, from the records of the runs that use them.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use tinqs_ci_reconciler::model::{Machine, MachineState, Phase, Run};
 use tinqs_ci_reconciler::ports::{Filter, PortError};
@@ -11,6 +12,8 @@ use crate::api::{self, Doing, MachineJob, MachineView};
 /// The number of runs per page, and the maximum number of pages of one phase.
 const PAGE: usize = 500;
 const PAGES: usize = 20;
+/// The time after which machines are shown without what they do.
+const WITHIN: Duration = Duration::from_secs(3);
 
 /// The jobs that run on machines, and the machines that wait for one, by attempt ID.
 #[derive(Debug, Default)]
@@ -22,6 +25,15 @@ pub(super) struct Work {
 impl Work {
     /// Reads what these machines do. If the store cannot be read, machines are shown without that.
     pub(super) async fn of(app: &App, machines: &[Machine]) -> Self {
+        // A slow store must not delay the answer about the machines.
+        let read = tokio::time::timeout(WITHIN, Self::read(app, machines)).await;
+        read.unwrap_or_else(|_| {
+            tracing::warn!("cannot read what machines do: no answer within 3 s");
+            Self::default()
+        })
+    }
+
+    async fn read(app: &App, machines: &[Machine]) -> Self {
         // Only a machine that is up can have a job or wait for one.
         if !machines.iter().any(|machine| machine.state == MachineState::Up) {
             return Self::default();

@@ -126,6 +126,8 @@ impl Client {
     /// would then seem missing, and a missing row is a reason to terminate a machine. The list of
     /// scope `all` holds every row.
     async fn registers_elsewhere(&self) -> Result<bool, PortError> {
+        // Before the token: a new one replaces the answer about the former one afterwards.
+        let elsewhere = self.elsewhere.lock().clone();
         let configured = self.sender.credentials.runner_token();
         let Some(configured) = configured.filter(|_| self.scope != Scope::All) else {
             return Ok(false);
@@ -138,7 +140,6 @@ impl Client {
                 _ => Err(error),
             },
         };
-        let elsewhere = self.elsewhere.lock().clone();
         elsewhere.get_or_try_init(ask).await.copied()
     }
 

@@ -7,14 +7,18 @@ use tinqs_ci_reconciler::controller::UnservedLabels;
 use tinqs_ci_reconciler::model::Run;
 use tinqs_ci_reconciler::text::cut;
 
-use super::{ATTENTION, App, Known, class_of, reason_of};
+use super::{ATTENTION, App, Known, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
-use crate::words::reasons::{self, BREAKER_OPEN, MACHINE_LOST, NO_CLASS, Weight, advice};
+use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 
 /// A service that cannot be reached needs a person from then on; shorter outages pass by themselves.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(1);
+/// A refused delivery is told for so long, unless a later one is accepted.
+const REFUSED_RECENTLY: SignedDuration = SignedDuration::from_hours(1);
+/// Failed attempts and missing capacity need a person once they have lasted for so long.
+const LASTING: SignedDuration = SignedDuration::from_mins(10);
 /// After the start, webhooks are expected for so long before their absence is told.
 const WEBHOOKS_EXPECTED: SignedDuration = SignedDuration::from_mins(10);
 
@@ -24,12 +28,12 @@ pub(in crate::server::http) fn all(app: &App, known: &Known) -> Vec<Attention> {
     all.extend(known.breakers.iter().map(|(class, breaker)| {
         of_reason(BREAKER_OPEN, format!("class {class}"), Some(breaker.since), &breaker.message)
     }));
-    all.extend(webhook_refused(app));
+    all.extend(webhook_refused(app, known));
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     all.extend(sets.map(|(set, since)| unserved(set, *since)));
-    all.extend(known.lost.iter().map(|run| {
-        let told = reason_of(app, run);
-        of_reason(MACHINE_LOST, told.run, told.since, &told.message)
+    all.extend(known.lost.iter().filter_map(|run| {
+        let lost = lost(run)?;
+        Some(of_reason(lost.reason.as_str(), run.name.to_string(), Some(lost.since), &lost.message))
     }));
     all.extend(failing_runs(app, known));
     all.extend(blocked_classes(app, known));
@@ -90,10 +94,12 @@ fn services(app: &App, known: &Known) -> Vec<Attention> {
     found
 }
 
-fn webhook_refused(app: &App) -> Option<Attention> {
+fn webhook_refused(app: &App, known: &Known) -> Option<Attention> {
     let counts = app.telemetry.deliveries.counts();
     let refused = counts.last_refused.filter(|refused| refused.unsigned)?;
-    if counts.last_accepted.is_some_and(|accepted| accepted > refused.at) {
+    // Somebody else than the forge may have sent it, once.
+    let old = known.now.duration_since(refused.at) > REFUSED_RECENTLY;
+    if old || counts.last_accepted.is_some_and(|accepted| accepted > refused.at) {
         return None;
     }
     Some(Attention {
@@ -187,7 +193,7 @@ fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
     for run in &known.waiting {
         let Some(first) = run.status.conditions.first() else { continue };
         let reason = first.reason.as_str();
-        let told_elsewhere = [BREAKER_OPEN, NO_CLASS, MACHINE_LOST].contains(&reason);
+        let told_elsewhere = [BREAKER_OPEN, NO_CLASS].contains(&reason);
         if told_elsewhere || advice(reason).weight == Weight::Normal {
             continue;
         }
@@ -199,7 +205,9 @@ fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
         let (run, first) = conditions.min_by_key(|(_, condition)| condition.since)?;
         let subject = subject(run.name.as_str(), runs.len());
         let subject = if class.is_empty() { subject } else { format!("class {class}: {subject}") };
-        Some(of_reason(reason, subject, Some(first.since), &first.message))
+        let attention = of_reason(reason, subject, Some(first.since), &first.message);
+        let lasting = known.now.duration_since(first.since) > LASTING;
+        Some(Attention { needs_person: attention.needs_person || lasting, ..attention })
     });
     attention.collect()
 }
