@@ -109,6 +109,7 @@ async fn a_waiting_run_tells_what_it_waits_for_and_what_would_unblock_it() {
         "{next}"
     );
     assert_eq!(job["at_forge"], "waiting");
+    assert_eq!(job["timeline"][0]["kind"], "Seen", "{job}");
     assert_eq!(asked.world.calls("put") + asked.world.calls("launch"), 0, "nothing is changed");
 }
 

@@ -72,6 +72,7 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
         next: next(app, run, words, plans, now).await,
         fix: text(fix),
         attempts: attempts(run),
+        timeline: run.status.timeline.clone(),
         notes,
         run: Some(run.name.to_string()),
         runs_on: record.runs_on,
@@ -188,6 +189,7 @@ pub(super) async fn of_job(
         next: vec![next],
         fix: text(words.fix),
         attempts: Vec::new(),
+        timeline: Vec::new(),
         notes,
     })
 }
