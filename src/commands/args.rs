@@ -168,7 +168,8 @@ pub(super) enum Verb {
     /// Print each change of a run, one per line, until it is finished
     #[command(after_help = CODES)]
     Watch {
-        /// The name of the run, or the URL of its job's page
+        /// The name of the run, the ID of its job, or the URL of that job's page
+        #[arg(value_name = "URL|ID|RUN")]
         run: String,
         /// Exit with 1 unless the job succeeded
         #[arg(long)]
@@ -263,8 +264,8 @@ pub(super) enum Verb {
 /// The arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// The ID of the machine, the name of its run, or the URL of its job's page
-    #[arg(value_name = "URL|RUN|MACHINE")]
+    /// The ID of the machine, the name of its run, the ID of its job, or the URL of that job's page
+    #[arg(value_name = "URL|ID|RUN|MACHINE")]
     pub(super) what: String,
     /// Keep printing what comes, until the machine has ended
     #[arg(short, long)]
