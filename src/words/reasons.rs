@@ -56,6 +56,12 @@ pub fn advice(reason: &str) -> Advice {
             "Gitea usually fails the job 10 to 15 min after its machine is gone",
             "re-run the job at the forge when it has failed",
         ),
+        "MaxAge" => (
+            Person,
+            "the forge to end the job of the ended machine",
+            "Gitea usually fails the job 10 to 15 min after its machine is gone",
+            "raise `max_age` of the class, and re-run the job at the forge when it has failed",
+        ),
         "BackingOff" => (
             Person,
             "the next attempt, after failed ones",
@@ -91,6 +97,12 @@ pub fn advice(reason: &str) -> Advice {
             "jobs it needs, an approval, or its concurrency group at the forge",
             "it gets a machine as soon as the forge queues the job",
             "approve the workflow run at the forge, or fix the job that it needs",
+        ),
+        "Cancelled" => (
+            Normal,
+            "nothing: the job was canceled, only its machine is still up",
+            "the machine ends itself once its runner notices",
+            "",
         ),
         "Deleted" => (
             Normal,

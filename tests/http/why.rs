@@ -131,6 +131,29 @@ async fn a_finished_run_tells_how_it_ended() {
 }
 
 #[tokio::test]
+async fn a_lost_machine_is_told_once() {
+    let asked = TestServer::new(settings());
+    with_page(&asked.world, 3, 12, 0);
+    let message = "machine i-1 is gone; how it ended is not known. Gitea usually fails the job 10 \
+                   to 15 min after that; re-run it there";
+    block(&asked.world, 3, Reason::MachineLost, message);
+    {
+        let mut state = asked.world.state();
+        let run = state.runs.get_mut(&name(3)).expect("a run");
+        let runner = run.attempt_id(1).to_string();
+        run.status.phase = Phase::Running;
+        run.status.runner = Some(runner.clone());
+        state.jobs.insert(3, Job::Running { runner });
+    }
+    let job = why(&asked, "3").await["job"].clone();
+    assert_eq!(job["reason"], "MachineLost", "{job}");
+    assert_eq!(job["state"], format!("the job ran on its machine; {message}"));
+    assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("re-run the job")), "{job}");
+    let rest = format!("{} {}", job["next"], job["fix"]);
+    assert!(!rest.contains("Gitea"), "{rest}");
+}
+
+#[tokio::test]
 async fn without_the_forge_the_record_answers() {
     let asked = TestServer::new(settings());
     with_page(&asked.world, 3, 12, 0);
