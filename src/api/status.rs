@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::UnservedLabels;
-use tinqs_ci_reconciler::model::Phase;
+use tinqs_ci_reconciler::model::{Milestone, Phase};
 
 use super::explain::AttemptExplained;
 use super::types::Health;
@@ -240,6 +240,9 @@ pub struct JobWhy {
     pub fix: Option<String>,
     /// Attempts to get a machine, oldest first.
     pub attempts: Vec<AttemptExplained>,
+    /// What happened to the run: the first four milestones and the latest twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Milestone>,
     /// Further information, and what could not be found out.
     pub notes: Vec<String>,
 }

@@ -4,15 +4,17 @@
 
 mod config;
 mod init;
+mod values;
 mod webhook;
 
 use std::path::PathBuf;
 
 use crate::server::Role;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub(super) use config::Config;
 pub(super) use init::{Init, InitCloud};
+pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
 /// The exit codes, at the end of each command's help.
@@ -168,7 +170,8 @@ pub(super) enum Verb {
     /// Print each change of a run, one per line, until it is finished
     #[command(after_help = CODES)]
     Watch {
-        /// The name of the run, or the URL of its job's page
+        /// The name of the run, the ID of its job, or the URL of that job's page
+        #[arg(value_name = "URL|ID|RUN")]
         run: String,
         /// Exit with 1 unless the job succeeded
         #[arg(long)]
@@ -263,8 +266,8 @@ pub(super) enum Verb {
 /// The arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// The ID of the machine, the name of its run, or the URL of its job's page
-    #[arg(value_name = "URL|RUN|MACHINE")]
+    /// The ID of the machine, the name of its run, the ID of its job, or the URL of that job's page
+    #[arg(value_name = "URL|ID|RUN|MACHINE")]
     pub(super) what: String,
     /// Keep printing what comes, until the machine has ended
     #[arg(short, long)]
@@ -370,47 +373,4 @@ pub(super) struct Get {
     pub(super) limit: Option<u32>,
     #[command(flatten)]
     pub(super) server: Server,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    Table,
-    Wide,
-    Json,
-    Yaml,
-    Name,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TextOrJson {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Phase {
-    Waiting,
-    Starting,
-    Running,
-    Finished,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SchemaKind {
-    Config,
-    Run,
-    Observation,
-    Table,
-    Metrics,
-}
-
-/// Gitea versions whose rules differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ServerLine {
-    #[value(name = "1.25")]
-    V1_25,
-    #[value(name = "1.26")]
-    V1_26,
-    #[value(name = "1.27")]
-    V1_27,
 }

@@ -9,6 +9,7 @@ mod lists;
 mod matrix;
 mod plan;
 mod status;
+mod timeline;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};

@@ -4,9 +4,8 @@ use jiff::Timestamp;
 
 use super::args::{Server, TextOrJson};
 use super::failure::{Failure, out};
-use super::local;
 use super::remote::client;
-use crate::commands::client::Error;
+use super::{local, target};
 use crate::commands::print;
 use crate::settings::Env;
 
@@ -27,17 +26,7 @@ pub(super) async fn why(
     server: &Server,
     env: &Env,
 ) -> Result<(), Failure> {
-    let answer = client(server, env)?.why(what.trim()).await;
-    let why = answer.map_err(|error| match error {
-        // The detail says what to pass.
-        Error::Refused { status, detail } if status.as_u16() == 400 => {
-            Failure::usage(detail).hint("see `tinqs-ci why --help`")
-        }
-        Error::NotFound { kind: _, name: _, detail } if !detail.is_empty() => {
-            Failure::not_found(detail).hint("`tinqs-ci why` without arguments lists what waits")
-        }
-        error => error.into(),
-    })?;
+    let why = target::why(what.trim(), &client(server, env)?).await?;
     out(&match output {
         TextOrJson::Text => print::why(&why, Timestamp::now()),
         TextOrJson::Json => local::json(&why)?,

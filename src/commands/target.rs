@@ -1,12 +1,12 @@
-//! What an argument names: a run, by its name or by its job's URL, or a machine.
+//! What an argument names: a run, by its name, its job's ID or its job's URL, or a machine.
 
-use reqwest::Url;
 use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::text::cut;
 
 use super::failure::Failure;
 use super::remote;
-use crate::commands::client::{Client, RunFilter};
+use crate::api::status::{JobWhy, RunReason, Why};
+use crate::commands::client::{Client, Error};
 
 /// The subject of a command.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) enum Target {
 /// Finds what `text` names.
 pub(super) async fn find(text: &str, client: &Client) -> Result<Target, Failure> {
     let id = text.strip_prefix("machine/").or_else(|| text.strip_prefix("machines/"));
-    if id.is_none() && (is_url(text) || is_run(text)) {
+    if id.is_none() && (is_of_job(text) || is_run(text)) {
         return Ok(Target::Run(Box::new(find_run(text, client).await?)));
     }
     let id = id.unwrap_or(text);
@@ -31,58 +31,58 @@ pub(super) async fn find(text: &str, client: &Client) -> Result<Target, Failure>
     Ok(Target::Machine(id.to_owned()))
 }
 
-/// Finds the run that `text` names: `job-1`, `run/job-1`, or the URL of its job's page.
+/// Finds the run that `text` names: `job-1`, `run/job-1`, the ID of its job, or the URL of its job's
+/// page.
 pub(super) async fn find_run(text: &str, client: &Client) -> Result<Run, Failure> {
-    if !is_url(text) {
-        return Ok(client.run(&remote::run_name(text)?).await?.run);
-    }
-    let wrong = || Failure::usage(format!("`{}` is not a URL", cut(text, 200)));
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let runs = client.runs(&RunFilter::default()).await?.items;
-    let path = url.path().trim_end_matches('/');
-    let of_page = |page: &str| -> Vec<&Run> {
-        let is_part = |run: &&Run| path_of(run).is_some_and(|of| is_below(&of, page));
-        runs.iter().filter(is_part).collect()
-    };
-    let mut found = of_page(path);
-    if let (true, Some((page, _))) = (found.is_empty(), path.rsplit_once("/jobs/")) {
-        // The forge may number the jobs of a page in another way; one job needs no number.
-        found = of_page(page);
-        if found.len() > 1 {
-            found.clear();
-        }
-    }
-    match found[..] {
-        [run] => Ok(run.clone()),
-        [] => Err(Failure::not_found(format!("no run is known for {}", cut(text, 300)))
-            .hint("`tinqs-ci get runs` lists the runs; `tinqs-ci explain job ID` explains a job")),
-        _ => {
-            let names: Vec<&str> = found.iter().map(|run| run.name.as_str()).collect();
-            Err(Failure::usage(format!("{} has several jobs", cut(text, 300)))
-                .hint(format!("name one of {}", cut(&names.join(", "), 300))))
-        }
-    }
+    let name =
+        if is_of_job(text) { run_of_job(text, client).await? } else { remote::run_name(text)? };
+    Ok(client.run(&name).await?.run)
 }
 
-fn is_url(text: &str) -> bool {
-    text.starts_with("http://") || text.starts_with("https://")
+/// Asks the server why a job waits.
+pub(super) async fn why(what: &str, client: &Client) -> Result<Why, Failure> {
+    client.why(what).await.map_err(|error| match error {
+        // The detail says what to pass.
+        Error::Refused { status, detail } if status.as_u16() == 400 => {
+            Failure::usage(detail).hint("see `tinqs-ci why --help`")
+        }
+        Error::NotFound { kind: _, name: _, detail } if !detail.is_empty() => {
+            Failure::not_found(detail).hint("`tinqs-ci why` without arguments lists what waits")
+        }
+        error => error.into(),
+    })
+}
+
+/// Returns the name of the run of a job, given by its ID or its URL. The server finds it.
+async fn run_of_job(text: &str, client: &Client) -> Result<RunName, Failure> {
+    let Why { job, runs, .. } = why(text.trim(), client).await?;
+    let name = match (job, runs.as_slice()) {
+        (Some(JobWhy { run: Some(name), .. }), _) => name,
+        (None, [RunReason { run, .. }]) => run.clone(),
+        (None, runs) if !runs.is_empty() => {
+            let names: Vec<&str> = runs.iter().map(|run| run.run.as_str()).collect();
+            return Err(Failure::usage(format!("{} has several jobs", cut(text, 300)))
+                .hint(format!("name one of {}", cut(&names.join(", "), 300))));
+        }
+        (job, _) => {
+            let state = job.map(|job| format!(": {}", cut(&job.state, 300))).unwrap_or_default();
+            return Err(Failure::not_found(format!("{} has no run{state}", cut(text, 300)))
+                .hint("`tinqs-ci why` with the same argument says what happens next"));
+        }
+    };
+    remote::run_name(&name)
+}
+
+/// Whether the text is a URL or the ID of a job.
+fn is_of_job(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || text.contains("://")
 }
 
 fn is_run(text: &str) -> bool {
     text.starts_with("run/") || text.starts_with("runs/") || text.parse::<RunName>().is_ok()
-}
-
-/// Returns the path of the page of a run's job. The host may have several names.
-fn path_of(run: &Run) -> Option<String> {
-    let url = Url::parse(&run.spec.about.url).ok()?;
-    let path = url.path().trim_end_matches('/');
-    path.contains("/actions/runs/").then(|| path.to_owned())
-}
-
-/// Whether the page of a job is this page, or belongs to it.
-fn is_below(job: &str, page: &str) -> bool {
-    let rest = job.strip_prefix(page).filter(|_| page.contains("/actions/runs/"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -90,14 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_the_jobs_below_it() {
-        let job = "/acme/web/actions/runs/8/jobs/0";
-        for page in [job, "/acme/web/actions/runs/8"] {
-            assert!(is_below(job, page), "{page}");
+    fn numbers_and_urls_are_of_jobs() {
+        for text in ["7", "#7", " 7 ", "https://git.example.com/acme/web/actions/runs/8", "x://"] {
+            assert!(is_of_job(text), "{text}");
         }
-        for page in ["", "/acme/web", "/acme/web/actions", "/acme/web/actions/runs/8/jobs/1"] {
-            assert!(!is_below(job, page), "{page}");
+        for text in ["", "#", "job-7", "run/job-7", "i-07", "-7", "machine/7"] {
+            assert!(!is_of_job(text), "{text}");
         }
-        assert!(!is_below("/acme/web/actions/runs/81/jobs/0", "/acme/web/actions/runs/8"));
     }
 }

@@ -128,7 +128,7 @@ impl Reloader {
     pub(super) fn reread_secrets(&self, why: Why) {
         let files = match why {
             Why::Tick => Some(self.files.lock()),
-            // On a thread of the runtime: whoever holds the lock brings the new token.
+            // On a thread of the runtime, which must not wait: the holder brings the new token.
             Why::Rejected => self.files.try_lock(),
         };
         let Some(mut files) = files else { return };

@@ -1,4 +1,4 @@
-//! How jobs and attempts ended, by the names of outcomes and ends in JSON.
+//! How jobs ended, by the names of outcomes in JSON.
 
 /// Says how a run finished.
 pub fn finished(outcome: &str) -> String {
@@ -26,24 +26,6 @@ pub fn after_finish(outcome: &str) -> &'static str {
     }
 }
 
-/// Says how an attempt ended.
-pub fn attempt_ended(end: &str) -> String {
-    match end {
-        "Consumed" => "its machine got a job".to_owned(),
-        "MachineGone" => "its machine ended before it got a job".to_owned(),
-        "Refused(NoCapacity)" => "the cloud had no capacity".to_owned(),
-        "Refused(Limit)" => "an account limit of the cloud was reached".to_owned(),
-        "Refused(Denied)" => "the cloud denied the launch".to_owned(),
-        "Refused(Invalid)" => "the cloud rejected the launch as invalid".to_owned(),
-        "NeverSeen" => "its machine was never seen".to_owned(),
-        "NeverAnswered" => "its launch was never confirmed".to_owned(),
-        "NeverReady" => "its machine did not come online in time".to_owned(),
-        "NotAssigned" => "its machine was idle for too long".to_owned(),
-        "Deleted" => "the run was deleted".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
 /// Says what a planned change does; `None` for internal ones.
 pub fn planned(verb: &str) -> Option<&'static str> {
     Some(match verb {
@@ -65,7 +47,6 @@ mod tests {
     #[test]
     fn unknown_names_are_shown_as_they_are() {
         assert_eq!(finished("Newer"), "the run is finished: Newer");
-        assert_eq!(attempt_ended("Newer"), "Newer");
         assert_eq!(after_finish("Newer"), "");
         assert_eq!(planned("write"), None);
     }

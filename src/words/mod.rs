@@ -3,6 +3,7 @@
 pub mod jobs;
 pub mod reasons;
 pub mod services;
+pub mod timeline;
 
 use jiff::SignedDuration;
 

@@ -143,7 +143,7 @@ mod tests {
     fn a_rejected_token_and_a_missing_right_differ() {
         let denied = ServiceReason::of("forge", ErrorKind::Denied).expect("a reason");
         assert_eq!(denied.as_str(), "ForgeDenied");
-        let expired = "GET /api/v1/user: 401 Unauthorized: the forge rejects `forge.token`";
+        let expired = "GET /api/v1/user: 401 Unauthorized: the forge does not accept `forge.token`";
         assert_eq!(
             denied.sentence(expired),
             "the forge does not accept the token (401): it is expired or was deleted"

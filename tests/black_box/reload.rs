@@ -103,7 +103,7 @@ async fn replaced_files_of_credentials_are_used_without_a_restart() {
     fs::write(host.dir.path().join("token"), "").expect("emptied");
     let jobs = host.push(1, &["linux"], "true");
     host.logs(1, &["cannot use changed secret", "forge.token", "is empty", "stays in force"]).await;
-    host.logs(1, &["the forge rejects `forge.token`"]).await;
+    host.logs(1, &["the forge does not accept `forge.token`"]).await;
     assert_eq!(host.status(jobs[0]), Status::Waiting);
     host.replace("token", &format!("{NEW_TOKEN}\r\n"));
     host.all_done(&jobs, 90).await;

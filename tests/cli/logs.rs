@@ -14,6 +14,27 @@ fn ask(server: &Server, args: &[&str]) -> CommandOutput {
     said(command(args, &env).output().expect("it runs"))
 }
 
+/// The answer of `why` about a job; without a name the job has no run.
+fn job(run: Option<&str>) -> Answer {
+    let job = json!({
+        "run": run, "repo": "acme/web", "name": "build", "url": PAGE, "runs_on": ["linux"],
+        "state": "the job was just queued", "next": [], "attempts": [], "notes": [],
+    });
+    Answer(200, None, json!({ "attention": [], "runs": [], "job": job }))
+}
+
+/// The answer of `why` about the page of a workflow run.
+fn jobs(runs: &[&str]) -> Answer {
+    let run = |name: &&str| {
+        json!({
+            "run": name, "repo": "acme/web", "job": "build", "url": PAGE, "phase": "Starting",
+            "reason": "", "since": null, "message": "",
+        })
+    };
+    let runs: Vec<Value> = runs.iter().map(run).collect();
+    Answer(200, None, json!({ "attention": [], "runs": runs, "job": null }))
+}
+
 /// A run with a past attempt, whose last lines were kept, and a current one.
 fn run(id: i64) -> Value {
     let at = "2026-01-01T12:00:00Z";
@@ -26,7 +47,7 @@ fn run(id: i64) -> Value {
         "spec": {
             "job": { "repo": "acme/web", "repo_id": 7, "job_id": id },
             "runs_on": ["linux"],
-            "about": { "url": format!("{PAGE}{}", if id == 2 { "" } else { "99" }) },
+            "about": { "url": PAGE },
         },
         "status": {
             "phase": "Starting", "next": 3, "waiting_since": at, "due": at,
@@ -62,13 +83,25 @@ fn log(text: &str) -> Answer {
 const LOG: &str = "GET /v1/machines/tq-job-2-0a1b2c3d-2-0/log?tail=1048576";
 const FOLLOWED: &str = "GET /v1/machines/tq-job-2-0a1b2c3d-2-0/log?tail=262144";
 
+/// What the server says about a job's ID or URL.
+fn found(line: &str) -> Answer {
+    let what = line.strip_prefix("GET /v1/why?what=").unwrap_or_default();
+    let page = what.strip_prefix("https%3A%2F%2Fforge.example%2Facme%2Fweb%2Factions%2Fruns%2F");
+    match page.unwrap_or(what) {
+        "2" | "%232" | "8%2Fjobs%2F0" => job(Some("job-2")),
+        "6" => jobs(&["job-2"]),
+        "8" => jobs(&["job-2", "job-3"]),
+        "9" => job(None),
+        "0" => problem(400, "a job ID is a positive number"),
+        _ => problem(404, "none of its jobs has a run here"),
+    }
+}
+
 fn machines() -> Server {
     Server::new(|asked, before| match (asked.line.as_str(), before) {
         ("GET /v1/runs/job-2", _) => Answer(200, Some("\"5\""), run(2)),
         ("GET /v1/runs/job-9", _) => problem(404, "run `job-9` not found"),
-        ("GET /v1/runs?limit=200", _) => {
-            Answer(200, None, json!({ "items": [run(2), run(3)], "next": null }))
-        }
+        (line, _) if line.starts_with("GET /v1/why?what=") => found(line),
         (LOG, _) => log("one\n\u{1b}[2Jtwo\r\n\u{202e}three\n"),
         (FOLLOWED, 0) => log("one\n\u{1b}[2Jtwo\r\n\u{202e}three\nfour\n"),
         (FOLLOWED, _) => Answer(200, Some("gone"), json!("\u{202e}three\nfour\n")),
@@ -84,7 +117,9 @@ fn machines() -> Server {
 fn a_log_is_found_by_machine_run_and_url_and_cannot_control_the_terminal() {
     let server = machines();
     let of_machine = format!("machine/{MACHINE}");
-    for what in [MACHINE, of_machine.as_str(), "job-2", "run/job-2", PAGE] {
+    let workflow_run = "https://forge.example/acme/web/actions/runs/6";
+    for what in [MACHINE, of_machine.as_str(), "job-2", "run/job-2", PAGE, "2", "#2", workflow_run]
+    {
         let said = ask(&server, &["logs", what]);
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{what}");
         assert_eq!(said.out, "one\n\\u{1b}[2Jtwo\n\\u{202e}three\n", "{what}");
@@ -110,14 +145,16 @@ fn what_is_gone_or_not_there_yet_is_said() {
     assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci: first\ntinqs-ci: no runner\n"));
     assert!(said.err.contains(&format!("the log of machine {BEFORE} is gone")), "{}", said.err);
 
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["logs", "machine/.."], 2, "`machine/..` is not a machine ID"),
         (&["logs", "m-2"], 3, "machine `m-2` not found"),
         (&["logs", "job-9"], 3, "run `job-9` not found"),
         (&["logs", "m-1"], 1, "machine/m-1 has printed nothing yet"),
         (&["logs", "m-1", "--previous"], 2, "`--previous` needs a run"),
-        (&["logs", "https://forge.example/acme/web/actions/runs/7"], 3, "no run is known for"),
+        (&["logs", "https://forge.example/acme/web/actions/runs/7"], 3, "none of its jobs"),
         (&["logs", "https://forge.example/acme/web/actions/runs/8"], 2, "has several jobs"),
+        (&["logs", "9"], 3, "9 has no run: the job was just queued"),
+        (&["watch", "0"], 2, "a job ID is a positive number"),
     ];
     for (args, code, message) in cases {
         let said = ask(&server, args);
@@ -131,6 +168,7 @@ fn what_is_gone_or_not_there_yet_is_said() {
 fn watched(args: &[&str], answers: Vec<Answer>) -> CommandOutput {
     let server = Server::new(move |asked, before| match asked.line.as_str() {
         "GET /v1/runs/job-2" => answers[before.min(answers.len() - 1)].clone(),
+        line if line.starts_with("GET /v1/why?what=") => found(line),
         line => panic!("unexpected request {line}"),
     });
     let mut said = ask(&server, args);
@@ -165,7 +203,9 @@ fn each_change_of_a_run_is_one_line() {
         )
     );
     let failed = || vec![ok(with_phase("Finished", Some("Failed")))];
-    assert_eq!(watched(&["watch", "job-2"], failed()).code, 0);
+    for what in ["job-2", "2", PAGE] {
+        assert_eq!(watched(&["watch", what], failed()).code, 0, "{what}");
+    }
     let said = watched(&["watch", "job-2", "--exit-status"], failed());
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "Finished  Failed", ""));
     let gone = vec![ok(with_phase("Running", None)), problem(404, "run `job-2` not found")];

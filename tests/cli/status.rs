@@ -218,7 +218,7 @@ fn why_tells_one_story() {
         assert_eq!(asked.line, format!("GET /v1/why?what={what}"));
         let attempt = json!({
             "number": 1, "decided_at": ago(400), "class": "linux", "machine": "i-0aa",
-            "refusals": [], "ended": "NeverReady",
+            "refusals": [], "ended": "the machine did not come online in time",
         });
         let job = json!({
             "run": "job-7", "id": 7, "repo": "acme/web", "name": "test\u{1b}[31m (3)",
@@ -229,7 +229,12 @@ fn why_tells_one_story() {
             "waits_for": "the next attempt, after failed ones",
             "next": ["a new machine is tried then", "the next attempt starts in 40 s"],
             "fix": "fix why the attempts ended, then `tinqs-ci retry job-7` tries at once",
-            "attempts": [attempt], "notes": [],
+            "attempts": [attempt], "notes": [], "timeline": [
+                { "at": "2026-01-01T22:31:07.25Z", "kind": "Seen", "by": "webhook" },
+                { "at": "2026-01-01T22:31:07.65Z", "kind": "Registered", "attempt": 1 },
+                { "at": "2026-01-01T22:33:12.65Z", "kind": "Started", "runner": "a\u{1b}b" },
+                { "at": "2026-01-01T22:33:13Z", "kind": "Newer", "more": [1] },
+            ],
         });
         Answer(200, None, json!({ "attention": [], "runs": [], "job": job }))
     });
@@ -251,7 +256,13 @@ fn why_tells_one_story() {
                      once
 
         attempts
-          6 min ago, class linux, machine i-0aa: its machine did not come online in time
+          6 min ago, class linux, machine i-0aa: the machine did not come online in time
+
+        timeline (UTC)
+          22:31:07           a webhook announced the job
+          22:31:07    +0.4s  a runner was registered for it
+          22:33:12    +2m5s  the job started on a\u{1b}b, a runner of somebody else
+          22:33:13    +0.3s  something that this version does not know
     "#]]
     .assert_eq(&said.out);
 }

@@ -192,7 +192,7 @@ async fn a_rejected_token_without_a_new_one_is_denied_and_stays() {
     });
     let denied = client.job(&job()).await.expect_err("rejected");
     assert_eq!(denied.kind, ErrorKind::Denied);
-    assert!(denied.message.contains("the forge rejects `forge.token`"), "{denied}");
+    assert!(denied.message.contains("the forge does not accept `forge.token`"), "{denied}");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     // The next call is answered, with the same token.
     assert_eq!(client.job(&job()).await.expect("answered"), Job::Waiting);

@@ -1,5 +1,6 @@
 //! The note about a canceled job's machine that is still up: shown, never stored.
 
+use serde_json::Value;
 use tinqs_ci_reconciler::model::{About, MachineState, Outcome, Phase};
 use tinqs_ci_reconciler::ports::Compute as _;
 
@@ -33,7 +34,13 @@ async fn a_canceled_run_shows_its_machine_until_that_has_ended() {
         message.contains(&machine.id.to_string()) && message.contains("ends itself"),
         "{shown}"
     );
+    let why = async || asked.get("/v1/why?what=job-1").await.json()["job"].clone();
+    let told = why().await;
+    assert_eq!((&told["reason"], &told["state"]), (&"Cancelled".into(), &shown[0]["message"]));
+    assert_eq!(told["since"], shown[0]["since"], "{told}");
     assert!(asked.world.state().runs[&name(1)].status.conditions.is_empty(), "it is not stored");
     asked.world.state().machines[0].state = MachineState::Gone;
     assert!(conditions().await.is_null());
+    let told = why().await;
+    assert_eq!((&told["reason"], &told["state"]), (&Value::Null, &"the job was cancelled".into()));
 }

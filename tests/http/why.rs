@@ -109,6 +109,7 @@ async fn a_waiting_run_tells_what_it_waits_for_and_what_would_unblock_it() {
         "{next}"
     );
     assert_eq!(job["at_forge"], "waiting");
+    assert_eq!(job["timeline"][0]["kind"], "Seen", "{job}");
     assert_eq!(asked.world.calls("put") + asked.world.calls("launch"), 0, "nothing is changed");
 }
 
@@ -127,6 +128,29 @@ async fn a_finished_run_tells_how_it_ended() {
     assert!(job["state"].as_str().is_some_and(|state| state.contains("given up")), "{job}");
     assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("`tinqs-ci retry job-3`")), "{job}");
     assert!(job["reason"].is_null() && job["waits_for"].is_null(), "{job}");
+}
+
+#[tokio::test]
+async fn a_lost_machine_is_told_once() {
+    let asked = TestServer::new(settings());
+    with_page(&asked.world, 3, 12, 0);
+    let message = "machine i-1 is gone; how it ended is not known. Gitea usually fails the job 10 \
+                   to 15 min after that; re-run it there";
+    block(&asked.world, 3, Reason::MachineLost, message);
+    {
+        let mut state = asked.world.state();
+        let run = state.runs.get_mut(&name(3)).expect("a run");
+        let runner = run.attempt_id(1).to_string();
+        run.status.phase = Phase::Running;
+        run.status.runner = Some(runner.clone());
+        state.jobs.insert(3, Job::Running { runner });
+    }
+    let job = why(&asked, "3").await["job"].clone();
+    assert_eq!(job["reason"], "MachineLost", "{job}");
+    assert_eq!(job["state"], format!("the job ran on its machine; {message}"));
+    assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("re-run the job")), "{job}");
+    let rest = format!("{} {}", job["next"], job["fix"]);
+    assert!(!rest.contains("Gitea"), "{rest}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run};
 
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
-use super::{age, span};
+use super::{age, span, timeline};
 use crate::api::{MachineView, Registration};
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -77,6 +77,7 @@ pub fn describe(
     }
     conditions(&mut page, run, now);
     attempts(&mut page, run, detail, now);
+    happened(&mut page, run);
     machines_of(&mut page, run, machines, now);
     registrations_of(&mut page, run, registrations);
     page.0
@@ -188,6 +189,18 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
 fn printed(page: &mut Page, log: Option<&str>) {
     for line in log.unwrap_or_default().lines() {
         page.item(&format!("   log: {}", escape(line)));
+    }
+}
+
+/// What happened to the run.
+fn happened(page: &mut Page, run: &Run) {
+    page.section("Timeline");
+    let rows = timeline::rows(&run.status.timeline);
+    for row in &rows {
+        page.item(&format!("{}{}", row.head, row.told));
+    }
+    if rows.is_empty() {
+        page.item("none");
     }
 }
 

@@ -165,6 +165,9 @@ fn a_run_is_described_in_full() {
           attempt 2 of 2: class linux, decided 2m ago, until 2026-11-24T18:00:00Z, ended 2026-11-24T11:57:36Z: its runner got a job
              on-demand process: machine tq-job-4812-aaaaaaaa-1-0
 
+        Timeline:
+          11:56:55           a webhook announced the job
+
         Machines:
           none seen
 
@@ -203,6 +206,9 @@ fn the_attempts_and_the_machine_of_a_finished_run_are_told() {
              machine i-0aaaaaaaaaaaaaaa1
           attempt 2 of 2: class linux, decided 2m ago, until 2026-11-24T18:00:00Z, ended 2026-11-24T11:58:00Z: its runner got a job
              on-demand process: machine i-0aaaaaaaaaaaaaaa4
+
+        Timeline:
+          11:56:55           a webhook announced the job
 
         Machines:
           none seen

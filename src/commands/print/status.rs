@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::aligned;
+use super::timeline;
 use crate::api::Health;
 use crate::api::status::{
     Attention, ClassStatus, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
 };
-use crate::words::{jobs, lasting};
+use crate::words::lasting;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// The width of the text.
@@ -240,8 +241,13 @@ fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
         if let Some(machine) = &attempt.machine {
             let _ = write!(text, ", machine {machine}");
         }
-        let ended = attempt.ended.as_deref().map(jobs::attempt_ended);
-        let _ = write!(text, ": {}", ended.unwrap_or_else(|| "in progress".to_owned()));
+        let _ = write!(text, ": {}", attempt.ended.as_deref().unwrap_or("in progress"));
         wrapped(page, "  ", 4, &text);
+    }
+    if !job.timeline.is_empty() {
+        page.push_str("\ntimeline (UTC)\n");
+    }
+    for row in timeline::rows(&job.timeline) {
+        wrapped(page, &format!("  {}", row.head), 2 + timeline::HEAD, &row.told);
     }
 }

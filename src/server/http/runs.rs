@@ -100,7 +100,7 @@ async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
 
 /// Adds the condition `Cancelled` to canceled runs whose machine was up when machines were last
 /// listed. It is never stored: nothing is decided by it.
-fn note_machines_still_up(app: &App, runs: &mut [Run]) {
+pub(super) fn note_machines_still_up(app: &App, runs: &mut [Run]) {
     let canceled = |run: &Run| run.status.outcome == Some(Outcome::Cancelled);
     if !runs.iter().any(canceled) {
         return;

@@ -1,6 +1,5 @@
 //! One host for black-box tests: the real binary, a forge on loopback, and a runner in PATH.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
+
+mod machines;
 
 /// The webhook secret of all hosts.
 pub const SECRET: &str = "black-box-webhook-secret";
@@ -358,60 +359,6 @@ impl Host {
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(self.url(path)).send().await.expect("an answer");
         answer.json().await.expect("JSON")
-    }
-
-    /// Returns the tokens of all machines that ever started, from their directories.
-    pub fn machines_ever(&self) -> BTreeSet<String> {
-        let begun = |name: &String| self.machine(name).join("started").exists();
-        self.directories().into_iter().filter(begun).collect()
-    }
-
-    /// Returns the directories of machines, including those of interrupted launches.
-    pub fn directories(&self) -> BTreeSet<String> {
-        let machines = fs::read_dir(self.dir.path().join("machines"));
-        let names = machines.into_iter().flatten().flatten();
-        names
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with("tq-"))
-            .collect()
-    }
-
-    /// Returns the entries of the directory of machines, two levels deep.
-    pub fn left(&self) -> Vec<PathBuf> {
-        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
-        let machines = entries(&self.dir.path().join("machines")).map(|entry| entry.path());
-        machines
-            .flat_map(|dir| {
-                let parts: Vec<_> = entries(&dir).map(|entry| entry.path()).collect();
-                [dir].into_iter().chain(parts)
-            })
-            .collect()
-    }
-
-    /// Returns the directory of a machine.
-    pub fn machine(&self, token: &str) -> PathBuf {
-        self.dir.path().join("machines").join(token)
-    }
-
-    /// Returns the IDs of this host's machine processes, recognized by their marker and home.
-    pub fn processes(&self) -> Vec<u32> {
-        let home = format!("HOME={}", self.dir.path().join("machines").display());
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
-                continue;
-            };
-            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let texts: Vec<String> = environ
-                .split(|b| *b == 0)
-                .map(|v| String::from_utf8_lossy(v).into_owned())
-                .collect();
-            let marked = texts.iter().any(|v| v.starts_with("TINQS_CI_MACHINE="));
-            if marked && texts.iter().any(|v| v.starts_with(&home)) {
-                found.push(pid);
-            }
-        }
-        found
     }
 
     /// Asserts that the log contains no secret.

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{AttemptId, Phase, Run, nearest, serving};
+use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, nearest, serving};
 
 use super::job::{self, JobRecord, at_forge, attempts, machine_of, mode_of};
 use super::{App, FORGE_DEADLINE, Refusal};
@@ -44,9 +44,17 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
     // Without an answer, the next plan would only wait for the forge again.
     let plans = !asks || at_forge.is_some();
     let told = status::reason_of(app, run);
-    let reason = Some(told.reason).filter(|reason| !reason.is_empty() && run.is_open());
+    let (reason, since) = match (still_up(run), run.is_open()) {
+        (Some(note), _) => (Some(note.reason.to_string()), Some(note.since)),
+        (None, true) => (Some(told.reason).filter(|reason| !reason.is_empty()), told.since),
+        (None, false) => (None, told.since),
+    };
     let failing = app.telemetry.failing_runs.of(&run.name).filter(|_| run.is_open());
-    let words = reason.as_deref().map(advice).unwrap_or_default();
+    let mut words = reason.as_deref().map(advice).unwrap_or_default();
+    if lost(run).is_some() {
+        // The state says it.
+        words.next = "";
+    }
     let outcome = run.status.outcome.map(|outcome| format!("{outcome:?}")).unwrap_or_default();
     let (waits_for, fix) = match &failing {
         Some(failing) => (failing.reason.waits_for(), failing.reason.fix(&failing.message)),
@@ -67,15 +75,26 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
         at_forge,
         state: state(run, &outcome, &told.message, now),
         reason,
-        since: told.since,
+        since,
         waits_for: text(waits_for),
         next: next(app, run, words, plans, now).await,
         fix: text(fix),
         attempts: attempts(run),
+        timeline: run.status.timeline.clone(),
         notes,
         run: Some(run.name.to_string()),
         runs_on: record.runs_on,
     }
+}
+
+/// Returns the condition of a running job whose machine is gone.
+fn lost(run: &Run) -> Option<&Condition> {
+    run.status.conditions.iter().find(|condition| condition.reason.is_lost())
+}
+
+/// Returns the note that the machine of a canceled job is still up.
+fn still_up(run: &Run) -> Option<&Condition> {
+    run.status.conditions.iter().find(|condition| condition.reason == Reason::Cancelled)
 }
 
 /// Returns the state of a run in one sentence.
@@ -84,11 +103,18 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
     let waited = lasting(now.duration_since(status.waiting_since));
     let machine = machine_of(run);
     match status.phase {
-        Phase::Finished if run.deleted_at.is_some() => {
-            format!("{}; a person deleted the run", jobs::finished(outcome))
+        Phase::Finished => {
+            // The note also says how the job ended.
+            let note = still_up(run).map(|note| note.message.clone());
+            let ended = note.unwrap_or_else(|| jobs::finished(outcome));
+            let deleted = run.deleted_at.map_or("", |_| "; a person deleted the run");
+            format!("{ended}{deleted}")
         }
-        Phase::Finished => jobs::finished(outcome),
         Phase::Running => {
+            if let Some(Condition { message, .. }) = lost(run) {
+                let place = machine.map_or("its machine".to_owned(), |id| format!("machine {id}"));
+                return format!("the job ran on {place}; {message}");
+            }
             let runner = status.runner.as_deref().unwrap_or_default();
             let of = runner.parse::<AttemptId>().ok().map(|attempt_id| attempt_id.run);
             let place = match (of, machine) {
@@ -188,6 +214,7 @@ pub(super) async fn of_job(
         next: vec![next],
         fix: text(words.fix),
         attempts: Vec::new(),
+        timeline: Vec::new(),
         notes,
     })
 }

@@ -16,6 +16,7 @@ use super::job::{JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
 use super::{App, Ctx, FORGE_DEADLINE, PAGE, Refusal, bad, job_why};
 use crate::api::status::{RunReason, Why};
+use crate::server::http::runs::note_machines_still_up;
 use crate::server::http::status::{self, Known};
 use crate::words::reasons::{NO_CLASS, advice};
 
@@ -52,11 +53,15 @@ pub(in crate::server::http) async fn why(
     };
     let mut why = Why::default();
     match found {
-        Found::Runs(runs) => {
+        Found::Runs(mut runs) => {
+            note_machines_still_up(&app, &mut runs);
             let runs = runs.iter().take(RUNS).map(|run| status::reason_of(&app, run));
             why.runs = runs.collect();
         }
-        Found::Run(run) => why.job = Some(job_why::of_run(&app, &run, known.now).await),
+        Found::Run(mut run) => {
+            note_machines_still_up(&app, std::slice::from_mut(&mut *run));
+            why.job = Some(job_why::of_run(&app, &run, known.now).await);
+        }
         Found::Job(record, notes) => {
             why.job = Some(job_why::of_job(&app, &record, notes).await?);
         }
