@@ -31,8 +31,8 @@ pub(super) async fn find(text: &str, client: &Client) -> Result<Target, Failure>
     Ok(Target::Machine(id.to_owned()))
 }
 
-/// Finds the run that `text` names: `job-1`, `run/job-1`, the ID of its job, or the URL of its job's
-/// page.
+/// Finds the run that `text` names: `job-1`, `run/job-1`, the ID of its job, or the URL of that
+/// job's page.
 pub(super) async fn find_run(text: &str, client: &Client) -> Result<Run, Failure> {
     let name =
         if is_of_job(text) { run_of_job(text, client).await? } else { remote::run_name(text)? };
