@@ -91,7 +91,8 @@ fn serve_rejects_a_mistyped_organization_at_the_start() {
     let said = tinqs_in(folder.path(), &["serve"], &env);
     assert_eq!(said.code, 2, "{}", said.err);
     // A log line, because stderr is no terminal.
-    let told = r#""error":"`forge.scope`: no such organization `acmee`","hint":"check the spelling"#;
+    let told =
+        r#""error":"`forge.scope`: no such organization `acmee`","hint":"check the spelling"#;
     assert!(said.err.contains(told), "{}", said.err);
     let said = tinqs_in(folder.path(), &["doctor"], &env);
     assert_eq!(said.code, 1, "{}", said.out);

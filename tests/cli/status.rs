@@ -129,13 +129,13 @@ fn the_status_says_what_is_not_well_and_exits_with_1() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     expect![[r#"
-        ✗ forge for 3 min: the forge does not accept the token (401): it is expired or
-          was deleted
+        ✗ ForgeDenied, forge for 3 min: the forge does not accept the token (401): it is
+          expired or was deleted
           → create a new token at the forge and put it into `forge.token` or its file
-        ✗ labels [gpu] for 3 min: 7 jobs wait: no class serves [gpu\u{1b}, linux]; the
-          nearest, linux, lacks gpu
+        ✗ NoClass, labels [gpu] for 3 min: 7 jobs wait: no class serves [gpu\u{1b},
+          linux]; the nearest, linux, lacks gpu
           → add the labels to a [[class]], or correct `runs-on` in the workflow
-        ! class linux: job-9 and 2 more for 3 min: no capacity in 3 subnets
+        ! NoCapacity, class linux: job-9 and 2 more for 3 min: no capacity in 3 subnets
 
         forge     ✗ fails for 3 min  ForgeDenied
         store     ✓ ok               last contact 4 s ago
@@ -282,7 +282,7 @@ fn why_without_a_job_lists_what_waits() {
     assert_eq!(said.code, 0, "{}", said.err);
     let end =
         "job-7 acme/web build: Waiting AtLimit for 2 min\n  class linux is at its limit of 20\n";
-    assert!(said.out.starts_with("✗ forge for 3 min: ") && said.out.ends_with(end), "{}", said.out);
+    assert!(said.out.starts_with("✗ ForgeDenied, forge for 3 min: ") && said.out.ends_with(end), "{}", said.out);
     let server =
         Server::new(|_, _| Answer(200, None, json!({ "attention": [], "runs": [], "job": null })));
     assert_eq!(ask(&server, &["why"]).out, "✓ all is well, and no job waits\n");

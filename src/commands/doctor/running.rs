@@ -238,9 +238,9 @@ mod tests {
             &answers(URL, Access::Granted),
             &expect![[r#"
                 ✗ server: forge           the forge denies the running server's calls, but accepts the configured token: the server still uses another one; the last success was 5 min ago
-                  fix: restart the server, so that it reads the token again
+                  fix: run `tinqs-ci reload`; a token from the environment needs a restart
                 ✗ server: webhooks        none accepted since its start, 3 refused: their signature does not match
-                  fix: the webhook in Gitea, forge.webhook_secret and the running server must have the same secret: run `tinqs-ci webhook remove`, then `tinqs-ci webhook add`, and restart the server if its secret has changed
+                  fix: the webhook in Gitea, forge.webhook_secret and the running server must have the same secret: run `tinqs-ci webhook remove`, then `tinqs-ci webhook add`; `tinqs-ci reload` lets the server read a changed secret
                 0 passed, 0 warnings, 2 failed
             "#]],
         );
@@ -254,7 +254,7 @@ mod tests {
             &answers(URL, Access::Rejected("401".into())),
             &expect![[r#"
                 ✗ server: forge           the forge denies the running server's calls: its token is not accepted, or lacks a right; the last success was 5 min ago
-                  fix: set a token that the forge accepts as forge.token; restart the server if it is not read from a file
+                  fix: set a token that the forge accepts as forge.token; unless it is read from a file, run `tinqs-ci reload`
                 ✗ server: webhooks        none has arrived, although 2 jobs were found by polling: Gitea cannot deliver to http://10.0.0.5:8080/webhook
                   fix: by default Gitea does not deliver to loopback and private addresses: in its app.ini, [webhook], set ALLOWED_HOST_LIST = external,10.0.0.5 and restart Gitea; see *Recent deliveries* of the webhook in Gitea, which then say `webhook can only call allowed HTTP servers`
                 0 passed, 0 warnings, 2 failed

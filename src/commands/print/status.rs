@@ -47,7 +47,7 @@ fn attention(page: &mut String, all: &[Attention], now: Timestamp) {
     for one in all.iter().take(SHOWN) {
         let mark = if one.needs_person { "✗" } else { "!" };
         let since = since(one.since, now);
-        let head = format!("{mark} {} {}{since}: {}", one.subject, one.reason, one.message);
+        let head = format!("{mark} {}, {}{since}: {}", one.reason, one.subject, one.message);
         wrapped(page, "", 2, &head);
         if !one.fix.is_empty() {
             wrapped(page, "  → ", 4, &one.fix);
