@@ -282,7 +282,11 @@ fn why_without_a_job_lists_what_waits() {
     assert_eq!(said.code, 0, "{}", said.err);
     let end =
         "job-7 acme/web build: Waiting AtLimit for 2 min\n  class linux is at its limit of 20\n";
-    assert!(said.out.starts_with("✗ ForgeDenied, forge for 3 min: ") && said.out.ends_with(end), "{}", said.out);
+    assert!(
+        said.out.starts_with("✗ ForgeDenied, forge for 3 min: ") && said.out.ends_with(end),
+        "{}",
+        said.out
+    );
     let server =
         Server::new(|_, _| Answer(200, None, json!({ "attention": [], "runs": [], "job": null })));
     assert_eq!(ask(&server, &["why"]).out, "✓ all is well, and no job waits\n");

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
+use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
+mod jobs;
 mod machines;
 
 /// The webhook secret of all hosts.
@@ -286,47 +287,6 @@ impl Host {
         let jobs = forge.jobs().map(|j| format!("job {} {:?} {:?}", j.id, j.status, j.runner_name));
         let rows = forge.runners().map(|r| format!("runner {} {}", r.id, r.name));
         jobs.chain(rows).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Pushes jobs to `acme/widget` that each run `script`. Returns their IDs.
-    pub fn push(&self, count: usize, labels: &[&str], script: &str) -> Vec<i64> {
-        let jobs: Vec<JobSpec> = (0..count)
-            .map(|n| JobSpec {
-                script: Some(script.to_owned()),
-                ..JobSpec::new(format!("build ({n})"), labels)
-            })
-            .collect();
-        self.forge().push(Timestamp::now(), "acme/widget", &jobs)
-    }
-
-    /// Pushes jobs that each write their machine into the ledger, then run `script`.
-    pub fn push_told(&self, count: usize, script: &str) -> Vec<i64> {
-        let ledger = self.dir.path().join("ledger");
-        let told = format!("echo \"$TINQS_CI_MACHINE\" >>'{}'\n{script}", ledger.display());
-        self.push(count, &["linux"], &told)
-    }
-
-    /// Returns the machine of each started job of [`Host::push_told`].
-    pub fn ledger(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.dir.path().join("ledger")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Returns the status of a job at the forge.
-    ///
-    /// # Panics
-    /// If there is no such job.
-    pub fn status(&self, job: i64) -> Status {
-        self.forge().job(job).expect("a job that was pushed").status
-    }
-
-    /// Waits until these jobs are done.
-    pub async fn all_done(&self, jobs: &[i64], seconds: u64) {
-        let jobs = jobs.to_vec();
-        self.until("every job is done", seconds, async |host| {
-            jobs.iter().all(|job| host.status(*job).is_done())
-        })
-        .await;
     }
 
     /// Waits until no machine, registration or open run is left.
