@@ -48,8 +48,10 @@ async fn a_job_waits_for_its_needs() {
     let second =
         JobSpec { script: Some("true".into()), needs: vec![0], ..JobSpec::new("test", &["linux"]) };
     let jobs = host.forge().push(Timestamp::now(), "acme/widget", &[first, second]);
+    // The forge lists no blocked job, but the URL of its page names the repository.
+    let page = format!("{}/acme/widget/actions/runs/1/jobs/{}", host.wire.url(), jobs[1]);
     let name = jobs[1].to_string();
-    says(&host, &["why", &name], &["locked", "needs"]).await;
+    says(&host, &["why", &page], &["locks", "needs"]).await;
     host.all_done(&jobs, 90).await;
     says(&host, &["why", &name], &["ucceeded"]).await;
 }
@@ -109,8 +111,6 @@ async fn a_job_outlasts_max_age() {
     let job = host.push(1, &["linux"], "sleep 600")[0];
     host.all_done(&[job], 120).await;
     host.settles(90).await;
-    let run = host.get(&format!("/v1/runs/job-{job}")).await;
-    assert_eq!(run["status"]["outcome"], "MaxAge", "{run}");
     says(&host, &["why", &job.to_string()], &["max_age", "linux"]).await;
 }
 

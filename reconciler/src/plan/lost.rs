@@ -1,10 +1,16 @@
 //! Rules 3 and 5: a running job whose machine is gone. It only tells: nothing is ended for it.
 
+use jiff::SignedDuration;
+
 use super::decide::{Decision, Lost};
+use super::times::older;
 use crate::model::{
     AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineState,
     Outcome, Phase, Reason, Run,
 };
+
+/// A job that is seen to fail this soon after its machine's deadline failed because of it.
+const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 impl Decision<'_> {
     /// Rules 5 and P1: adds to the timeline that the job was seen to start, once for each runner.
@@ -72,8 +78,24 @@ impl Decision<'_> {
                 Some(kept @ (Outcome::MachineLost | Outcome::MaxAge)),
                 _,
             ) => kept,
+            (Outcome::Failed, ..) if self.ended_at_its_deadline() => Outcome::MaxAge,
             _ => outcome,
         }
+    }
+
+    /// Whether the job's own machine ended at its deadline, and the job with it: a runner that is
+    /// told to stop reports its job as failed before the machine is gone.
+    fn ended_at_its_deadline(&self) -> bool {
+        let status = &self.status;
+        let Some(attempt) = &status.attempt else { return false };
+        let attempt_id = self.run.attempt_id(attempt.number);
+        let own = status.runner.as_deref() == Some(attempt_id.to_string().as_str());
+        let mut machines = self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
+        let is_gone = machines.clone().any(|m| m.placement == attempt.current())
+            && machines.all(|m| !m.is_live() && m.ended_by != Some(EndedBy::Cloud));
+        let over = status.finished_at.unwrap_or(self.now());
+        let deadline = attempt.boot.deadline;
+        own && is_gone && over >= deadline && !older(over, deadline, SEEN_WITHIN)
     }
 }
 

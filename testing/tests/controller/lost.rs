@@ -89,6 +89,42 @@ fn a_machine_that_ends_at_its_deadline_mid_job_is_its_maximum_age() {
 }
 
 #[test]
+fn a_job_that_fails_at_the_deadline_of_its_machine_has_reached_its_maximum_age() {
+    let harness = Harness::new();
+    let name = running(&harness);
+    let deadline = harness.state().machines[0].deadline;
+    harness.pass(deadline.duration_since(harness.now()) + SECOND);
+    // The runner reports the job before its machine is gone.
+    harness.job_is(&name, FAILED);
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::Failed), "its machine is up");
+    harness.pass(5 * SECOND);
+    {
+        let mut state = harness.state();
+        (state.machines[0].state, state.machines[0].ended_by) =
+            (MachineState::Gone, Some(EndedBy::Itself));
+    }
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::MaxAge));
+}
+
+#[test]
+fn a_job_that_fails_before_the_deadline_of_its_machine_has_failed() {
+    let harness = Harness::new();
+    let name = running(&harness);
+    harness.job_is(&name, FAILED);
+    harness.reconcile(&name);
+    harness.pass(SignedDuration::from_hours(6));
+    {
+        let mut state = harness.state();
+        (state.machines[0].state, state.machines[0].ended_by) =
+            (MachineState::Gone, Some(EndedBy::Itself));
+    }
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::Failed));
+}
+
+#[test]
 fn an_unlisted_machine_of_a_running_job_costs_one_call_until_it_is_known_to_be_gone() {
     let harness = Harness::new();
     let name = running(&harness);
