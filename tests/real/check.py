@@ -99,9 +99,30 @@ def nothing_left(forge, host):
     until("no machine is left", lambda: host.live() == [], 90)
 
 
+def says(host, code, texts, *arguments):
+    """Waits until a command exits with this code and prints all of these texts."""
+
+    def right():
+        exited, text = host.printed(*arguments)
+        return exited == code and all(wanted in text for wanted in texts)
+
+    try:
+        until(f"`tinqs-ci {' '.join(arguments)}` exits with {code} and prints {texts}", right, 60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it printed: {host.printed(*arguments)}") from None
+
+
+def page(forge, repo):
+    """Returns the URL of the page of the only job of a repository."""
+    (job,) = forge.jobs(repo)
+    return job["html_url"]
+
+
 def single(forge, host):
     forge.push("single", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "single", 1, 60)
+    says(host, 0, ["the job succeeded", "webhook"], "why", page(forge, "single"))
+    says(host, 0, ["all is well"], "status")
 
 
 def surroundings(forge, host):
@@ -141,6 +162,8 @@ def labels_nobody_serves(forge, host):
     time.sleep(2 * 10)  # two polls
     assert host.machines() == before, "a machine was launched for unserved labels"
     assert {status for status, _ in states()} == {"queued"}, f"jobs that no class serves: {states()}"
+    says(host, 1, ["NoClass", "nobody", "[[class]]"], "status")
+    says(host, 0, ["NoClass"], "get", "runs")
     forge.delete("strange")
 
 
@@ -161,6 +184,8 @@ def machine_killed(forge, host):
     until("the end of the machine is noticed", lambda: host.live() == [], 30)
     # The forge fails such a job after about ten minutes; until then no other machine may run it.
     assert [job["status"] for job in forge.jobs("dead")] == ["in_progress"]
+    says(host, 0, ["MachineLost", "re-run"], "why", page(forge, "dead"))
+    says(host, 1, ["MachineLost"], "status")
     forge.delete("dead")
 
 
@@ -168,9 +193,12 @@ def forge_restarted(forge, host):
     forge.push("restart", ".gitea/workflows/a.yml", matrix(20, 3))
     until("the jobs exist", lambda: len(forge.jobs("restart")) == 20, 60)
     forge.stop()
+    # A short outage passes by itself, so that nobody must act.
+    says(host, 0, ["ForgeUnreachable"], "status")
     time.sleep(8)
     forge.start()
     all_succeed(forge, "restart", 20, 300)
+    says(host, 0, ["all is well"], "status")
 
 
 def repository_vanished(forge, host):
@@ -186,6 +214,7 @@ def pushes(forge, host):
     forge.push("paths", "docs/a.md", "outside")
     time.sleep(5)
     assert forge.jobs("paths") == [] and host.machines() == [], "a push outside the path filter"
+    says(host, 0, ["paths"], "explain", "push", "boss/paths", "main")
     forge.push("paths", "src/a.c", "inside")
     all_succeed(forge, "paths", 2, 120)
     nothing_left(forge, host)

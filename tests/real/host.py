@@ -22,6 +22,13 @@ class Program:
         assert done.returncode == 0, f"tinqs-ci {arguments[0]}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def printed(self, *arguments):
+        """Returns the exit code of a command and what it printed."""
+        done = subprocess.run(
+            [self.program, *arguments], cwd=self.dir, env=self.environment, capture_output=True, text=True
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def serve(self):
         log = open(self.dir / "serve.log", "ab")
         self.process = subprocess.Popen(
