@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::model::{
     Registration, Registrations, Run, RunName, Runner, serving,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Forge, PortError, Ports, Queue, WaitingJob,
+    Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue, WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;
@@ -158,6 +158,10 @@ impl Compute for ChangedPorts {
 
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         self.ports.compute.find(id).await
+    }
+
+    async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
+        self.ports.compute.log(id, most).await
     }
 
     async fn launch(
