@@ -52,7 +52,8 @@ pub async fn run(
         let function = function.clone();
         async move { function.invoked(event).await }
     });
-    lambda_runtime::run(serve).await.map_err(|error| {
+    // Boxed: the state of every route is in it.
+    Box::pin(lambda_runtime::run(serve)).await.map_err(|error| {
         Error::Part(BackendError::Part { part: "Lambda runtime", message: error.to_string() })
     })
 }

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_too_long_or_cut_off_is_an_error() {
-        let body = deflated(&[b'a'; 100_000]);
+        let body = deflated(&vec![b'a'; 100_000]);
         assert_eq!(inflated(&body, 99_999), Err(TINFLStatus::HasMoreOutput));
         assert_eq!(inflated(&body, 100_000).map(|all| all.len()), Ok(100_000));
         for end in 0..body.len() {
