@@ -40,6 +40,15 @@ async fn says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
     wait(host, arguments, &format!("prints {texts:?}"), |printed| has_all(&printed.text)).await
 }
 
+/// Waits until `status` says that somebody must act, with all of these texts.
+async fn needs_a_person(host: &Host, texts: &[&str]) {
+    let said = |printed: &Printed| texts.iter().all(|wanted| printed.text.contains(wanted));
+    wait(host, &["status"], &format!("exits with 1 and prints {texts:?}"), |printed| {
+        printed.code == Some(1) && said(printed)
+    })
+    .await;
+}
+
 /// Waits until a command prints none of these texts, and returns what it printed.
 async fn no_longer_says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
     let has_none = |text: &str| texts.iter().all(|wanted| !text.contains(wanted));
