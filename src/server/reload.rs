@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::Controller;
+use tinqs_ci_reconciler::model::Secret;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
@@ -17,6 +18,8 @@ use crate::telemetry::{self, Telemetry};
 
 /// The interval between checks of the files of credentials.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The number of credentials that are removed from the logs of machines, former ones included.
+const REDACTED: usize = 64;
 /// The remedy of a file that cannot be used.
 const KEPT: &str = "the former secret stays in force; write the new one to the file";
 
@@ -164,7 +167,14 @@ impl Reloader {
             client.configure(&settings.forge).map_err(|error| error.to_string())?;
         }
         self.telemetry.metrics.configure(&settings.classes);
-        self.controller.configure(controller_settings(&settings, &self.replica));
+        let mut controlled = controller_settings(&settings, &self.replica);
+        // A machine that booted before may still print a former one.
+        let former = self.controller.settings();
+        let former = former.secrets.iter().filter(|secret| !controlled.secrets.contains(secret));
+        let former: Vec<Secret> = former.cloned().collect();
+        controlled.secrets.extend(former);
+        controlled.secrets.truncate(REDACTED);
+        self.controller.configure(controlled);
         telemetry::configure(telemetry::filter(&self.source.env, settings.server.log.as_deref()));
         self.live.replace(settings);
         Ok(())

@@ -9,6 +9,8 @@ use serde_json::json;
 use tinqs_ci::server::http::{App, Deadlines, router_with};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{Env, Source};
+use tinqs_ci_reconciler::controller::Controller;
+use tinqs_ci_reconciler::model::Secret;
 
 use crate::asking::{Answer, TestServer, queued, settings, sign};
 use crate::world::world;
@@ -19,6 +21,7 @@ const AFTER: &str = "second-hook-secret";
 /// A server whose configuration is a file.
 struct Configured {
     server: TestServer,
+    controller: Arc<Controller>,
     folder: tempfile::TempDir,
 }
 
@@ -34,7 +37,8 @@ impl Configured {
         let poll_signal = Arc::new(PollSignal::default());
         let app = App::new(&parts, poll_signal.clone(), Role::All, true);
         let router = router_with(app, Deadlines::default());
-        Self { server: TestServer { world, router, poll_signal }, folder }
+        let server = TestServer { world, router, poll_signal };
+        Self { server, controller: parts.controller.clone(), folder }
     }
 
     async fn reload(&self, headers: &[(&str, &str)]) -> Answer {
@@ -90,6 +94,10 @@ async fn classes_metrics_and_secrets_follow_a_reload() {
     assert_eq!(reloaded["warnings"].as_array().expect("a list").len(), 2, "inline secrets");
     assert_eq!(configured.deliver(BEFORE).await, StatusCode::UNAUTHORIZED);
     assert_eq!(configured.deliver(AFTER).await, StatusCode::ACCEPTED);
+    // Both are removed from what machines print.
+    let removed = configured.controller.settings().secrets.clone();
+    let removed: Vec<&str> = removed.iter().map(Secret::expose).collect();
+    assert_eq!(removed, ["forge-token", AFTER, BEFORE]);
 
     let metrics = configured.server.get("/metrics").await.text;
     let shows = |line: &str| metrics.lines().any(|shown| shown == line);

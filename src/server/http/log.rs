@@ -69,7 +69,8 @@ pub(super) async fn log(
     Ok((headers, text(&redactor.redact(&found.bytes, from))).into_response())
 }
 
-/// Returns the redactor of what a machine may have printed. A past attempt has no valid credential.
+/// Returns the redactor of what a machine may have printed. The registration of a past attempt is not
+/// valid any more.
 async fn redactor(app: &App, machine: &Machine) -> Result<Redactor, PortError> {
     let AttemptId { run, uid, number } = &machine.attempt_id;
     let run = app.controller.ports().store.get(run).await?;
