@@ -5,7 +5,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 use sha2::Sha256;
 use tinqs_ci_simulator::faults::Rng;
@@ -29,8 +28,6 @@ fn queued(job: i64) -> String {
 
 /// What these tests ask of a host.
 pub(crate) trait FullDisk {
-    /// Fills the server's disk, or frees it.
-    fn disk(&self, full: bool);
     /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
     async fn deliver(&self, job: i64) -> (u16, Option<String>);
     /// Delivers a `queued` webhook of a job, signed with this secret.
@@ -42,12 +39,6 @@ pub(crate) trait FullDisk {
 }
 
 impl FullDisk for Host {
-    fn disk(&self, full: bool) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        let current = if full { Some(0) } else { None };
-        prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
-    }
-
     async fn deliver(&self, job: i64) -> (u16, Option<String>) {
         self.deliver_signed(job, SECRET).await
     }

@@ -98,7 +98,7 @@ async fn a_runner_killed_mid_job_fails_the_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_runner_is_named_in_the_reason() {
     let mut host = host(&Options::default());
-    std::fs::remove_file(host.dir.path().join("bin/gitea-runner")).expect("it was installed");
+    host.remove_runner();
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");
     let path = format!("/v1/runs/job-{}", jobs[0]);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use rustix::process::Signal;
 use tinqs_ci_simulator::forge::Status;
@@ -66,11 +65,7 @@ impl Reloading for Host {
 
     fn reload(&self) -> (i32, String) {
         let url = self.url("");
-        let done = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
-            .args(["reload", "--server", &url])
-            .env_clear()
-            .output()
-            .expect("it runs");
+        let done = self.run(&["reload", "--server", &url]);
         let text = [done.stdout, done.stderr].concat();
         (done.status.code().expect("it exits"), String::from_utf8(text).expect("text"))
     }

@@ -1,19 +1,12 @@
 //! Situations of the services: the forge, its webhooks, the store, the configuration.
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right};
-use tinqs_ci_test_host::{Host, Options, TOKEN};
+use tinqs_ci_test_host::{Options, TOKEN};
 
 use crate::{CLASS, all_is_well, host, needs_a_person, no_longer_says, says};
 
 fn accepted() -> Vec<ApiToken> {
     vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }]
-}
-
-fn disk(host: &Host, full: bool) {
-    let pid = i32::try_from(host.pid()).ok().and_then(Pid::from_raw);
-    let current = if full { Some(0) } else { None };
-    prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,10 +50,10 @@ async fn the_forge_is_down() {
 async fn the_disk_is_full() {
     let mut host = host(&Options { class: CLASS, limited_files: true, ..Options::default() });
     host.start().await;
-    disk(&host, true);
+    host.disk(true);
     let job = host.push(1, &["linux"], "true")[0];
     needs_a_person(&host, &["StoreFailing", "free space"]).await;
-    disk(&host, false);
+    host.disk(false);
     host.all_done(&[job], 90).await;
     no_longer_says(&host, &["status"], &["StoreFailing"]).await;
     all_is_well(&host).await;

@@ -43,7 +43,7 @@ pub fn prepared(
 }
 
 /// Records what the machine of the attempt printed before it ended without a job. The reason that
-/// tells of this end says it too.
+/// names this end repeats the line.
 pub fn printed(status: &mut Status, lines: String) {
     let told = telling_line(&lines);
     let condition = status.conditions.iter_mut().find(|c| c.reason == Reason::BackingOff);

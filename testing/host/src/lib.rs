@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
@@ -214,6 +215,16 @@ impl Host {
     /// Returns the server's process ID.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("a server").id()
+    }
+
+    /// Fills the server's disk, or frees it. The host must have been created with `limited_files`.
+    ///
+    /// # Panics
+    /// If the limit cannot be set.
+    pub fn disk(&self, full: bool) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let current = if full { Some(0) } else { None };
+        prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("the limit is set");
     }
 
     /// Returns the path of the server's log.
