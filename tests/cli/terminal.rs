@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -21,6 +22,8 @@ struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
+    /// Copies what the command shows to the screen, until the command has ended.
+    copier: JoinHandle<()>,
     /// How much of the screen was read already.
     read: usize,
 }
@@ -40,7 +43,7 @@ impl Terminal {
         let mut from = keyboard.try_clone().expect("cloned");
         let screen = Arc::new(Mutex::new(String::new()));
         let shared = Arc::clone(&screen);
-        std::thread::spawn(move || {
+        let copier = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // Fails once the command has ended.
             while let Ok(count) = from.read(&mut buffer) {
@@ -48,7 +51,7 @@ impl Terminal {
                 shared.lock().expect("not poisoned").push_str(&text);
             }
         });
-        Self { child, keyboard, screen, read: 0 }
+        Self { child, keyboard, screen, copier, read: 0 }
     }
 
     /// Waits until this text appears after what was read before.
@@ -77,6 +80,8 @@ impl Terminal {
     /// Waits for the end. Returns the exit code and everything shown.
     fn end(mut self) -> (i32, String) {
         let status = self.child.wait().expect("it ends");
+        // The last lines may still be on their way from the terminal.
+        self.copier.join().expect("it copies everything");
         let screen = self.screen.lock().expect("not poisoned").clone();
         (status.code().expect("it ended by itself"), screen)
     }
