@@ -20,7 +20,7 @@ printf '%s\n' "$@" >"$FAKE/arguments"
 stat -c %a . .runner config.yaml >"$FAKE/modes"
 env >"$FAKE/environment"
 case $FAKE_MODE in
-  quick) exit 3 ;;
+  quick) exit 0 ;;
   idle)
     : >"$FAKE/ready"
     while :; do sleep 0.05; done
@@ -80,6 +80,13 @@ impl Fake {
     /// Returns what such a file holds, or nothing.
     pub fn heard(&self, name: &str) -> String {
         std::fs::read_to_string(self.said(name)).unwrap_or_default()
+    }
+
+    /// Returns what the boot script said, a line each, without its prefix and the time since the boot.
+    pub fn console(&self) -> Vec<String> {
+        let text = self.heard("stderr");
+        let said = text.lines().filter_map(|line| line.strip_prefix("tinqs-ci: +"));
+        said.filter_map(|line| line.split_once("s ")).map(|(_, said)| said.to_owned()).collect()
     }
 
     /// Returns the environment of a machine: PATH, and what the runner is told.

@@ -2,6 +2,7 @@
 
 mod environment;
 mod hostile;
+mod restart;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -18,6 +19,10 @@ use tinqs_ci_testing::make;
 /// Text that breaks out if it is read as shell, YAML, JSON or git configuration.
 const HOSTILE: &str = "a'b\"c\\d\nEND_OF_IDENTITY\nEND_OF_GIT\nEND\n$(touch pwned)`touch pwned`\
     ${HOME}\u{202e}\u{7f}\u{1}\u{1f600}\r\n]\n[core]\n\tx = y;touch pwned #%s";
+
+/// What the boot script says around a runner that takes one job.
+const QUICK: [&str; 2] =
+    ["starting gitea-runner", "the runner ended with status 0: powering off"];
 
 fn attempt_id() -> AttemptId {
     static NEXT: AtomicI64 = AtomicI64::new(0);
@@ -170,7 +175,7 @@ fn a_runner_gets_its_identity_and_the_machine_ends_with_it() {
         std::fs::read_to_string(git).unwrap(),
         "[url \"http://git-SECRET:x-oauth-basic@127.0.0.1:3000/\"]\n\tinsteadOf = \"http://127.0.0.1:3000/\"\n"
     );
-    assert!(fake.heard("stderr").contains("the runner ended with status 3"));
+    assert!(fake.heard("stderr").contains("the runner ended with status 0"));
     for shown in ["environment", "stderr", "arguments"] {
         assert!(!fake.heard(shown).contains("SECRET"), "{}", fake.heard(shown));
     }
@@ -215,10 +220,7 @@ fn hostile_values_stay_data() {
     assert_eq!(identity["address"], format!("https://{HOSTILE}/"));
     let git = std::fs::read_to_string(machine.home().join(".gitconfig")).unwrap();
     assert_eq!(git.lines().count(), 2, "{git}");
-    assert_eq!(
-        machine.fake.heard("stderr"),
-        "tinqs-ci: the runner ended with status 3: powering off\n"
-    );
+    assert_eq!(machine.fake.console(), QUICK);
     for dir in [machine.fake.dir.path().to_owned(), machine.home(), machine.home().join("tinqs-ci")]
     {
         assert!(!dir.join("pwned").exists(), "a value was executed in {}", dir.display());
@@ -334,8 +336,16 @@ fn sigterm_to_the_script_ends_the_machine() {
     assert_eq!(machine.fake.heard("signals"), "term\n");
 }
 
+/// Returns the script with the fake's directories instead of `/etc` and `/run`.
+fn relocated(fake: &Fake, script: &str) -> String {
+    let dir = fake.dir.path();
+    std::fs::create_dir_all(dir.join("run")).unwrap();
+    let script = script.replace("/etc/", &format!("{}/", dir.join("etc").display()));
+    script.replace("/run/", &format!("{}/", dir.join("run").display()))
+}
+
 /// Boots without the marker, as on a dedicated machine that powers off, here with fake power
-/// programs. Replaces `/etc` by the fake's directory.
+/// programs.
 fn boot_alone(fake: &Fake, script: &str) {
     // As after a power-off, the script stops here.
     fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\nexit 1\n");
@@ -345,8 +355,7 @@ fn boot_alone(fake: &Fake, script: &str) {
     );
     fake.program("poweroff", "#!/bin/bash\necho poweroff >>\"$FAKE/power\"\n");
     let path = fake.dir.path().join("boot.sh");
-    let etc = format!("{}/", fake.dir.path().join("etc").display());
-    std::fs::write(&path, script.replace("/etc/", &etc)).unwrap();
+    std::fs::write(&path, relocated(fake, script)).unwrap();
     let mut child = Command::new("bash")
         .arg(&path)
         .env_clear()
@@ -375,5 +384,5 @@ fn a_dedicated_machine_is_powered_off() {
     let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(90);
     boot_alone(&fake, &script(&attempt_id, 0, &attempt));
-    assert!(fake.heard("stderr").contains("the runner ended with status 3"));
+    assert!(fake.heard("stderr").contains("the runner ended with status 0"));
 }

@@ -6,25 +6,52 @@ runner:
   capacity: 1
   timeout: ${left}s
   shutdown_timeout: ${left}s
+container:
+  docker_timeout: 60s # Docker may start after the runner
 END
 
 runner=$(PATH=$path && { type -P gitea-runner || type -P act_runner; }) || {
   say "neither gitea-runner nor act_runner is in PATH ($path): install one where machines boot"
   exit 1
 }
+# Older ones report a job's result before the end of its log.
+if [ "${runner##*/}" = act_runner ]; then
+  version=$("$runner" --version 2>/dev/null)
+  if [[ $version =~ v?([0-9]+)\.([0-9]+)\.([0-9]+) ]] &&
+    ((BASH_REMATCH[1] == 0 && BASH_REMATCH[2] * 1000 + BASH_REMATCH[3] < 3001)); then
+    say "act_runner ${BASH_REMATCH[0]} is too old: install gitea-runner, or act_runner 0.3.1 or later"
+    exit 1
+  fi
+fi
 # All secrets are written; a job's files are readable for others, as after a login.
 umask 022
-"${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
-  "${runner##*/}" daemon --config config.yaml &
-runner_pid=$!
 
-# Once: a busy runner finishes its job first, an idle one exits.
+# Once: a busy runner finishes its job first, an idle one exits, and none starts afterwards.
+drained=
+trap 'drained=1; kill -s TERM "$runner_pid" 2>/dev/null' USR1
 (
-  sleep "$idle_within"
+  sleep "$idle_within" || exit # killed: the machine ends
   say "$idle_within s after its start: the runner takes no new job"
-  kill -s TERM "$runner_pid" 2>/dev/null
+  kill -s USR1 "$$"
 ) &
 
-wait "$runner_pid"
-say "the runner ended with status $?: powering off"
+# The runner ends with 0 after its job, whatever the job's result, and with another status if its first
+# call failed or Docker is not up: then it starts again. The forge gives it one job at most.
+while :; do
+  say "starting ${runner##*/}"
+  "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
+    "${runner##*/}" daemon --config config.yaml &
+  runner_pid=$!
+  # 138: interrupted by USR1, the runner may still be alive.
+  until
+    wait "$runner_pid"
+    status=$?
+    [ "$status" -ne 138 ]
+  do :; done
+  [ "$status" -ne 0 ] && [ -z "$drained" ] || break
+  say "the runner ended with status $status before it took a job: it starts again in 3 s"
+  sleep 3
+  [ -z "$drained" ] || break
+done
+say "the runner ended with status $status: powering off"
 exit 0

@@ -3,7 +3,21 @@ umask 077 # until the runner starts
 [ -n "${HOME:-}" ] || { unset HOME && HOME=~; }
 export HOME PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
 
-say() { printf 'tinqs-ci: %s\n' "$*" >&2; }
+# since_boot: sets `up` to the seconds since the machine booted: on a process machine, since this
+# script started.
+printf -v began '%(%s)T' -1
+since_boot() {
+  local now
+  if [ -z "${TINQS_CI_MACHINE:-}" ] && read -r up _ 2>/dev/null </proc/uptime; then return; fi
+  printf -v now '%(%s)T' -1
+  up=$((now - began))
+}
+
+say() {
+  local up
+  since_boot
+  printf 'tinqs-ci: +%ss %s\n' "$up" "$*" >&2
+}
 
 # signal_all SIGNAL: signals every process that carries this machine's marker, except the caller.
 # Fails if there is none. (The runner starts steps in process groups of their own, so a process
@@ -45,6 +59,13 @@ power_off() {
   systemctl poweroff --force --force || poweroff -f
   exit 1
 }
+
+# cloud-init runs this script again where an image's own unit ran it already: the second copy ends, and
+# leaves the machine to the first.
+if [ -z "${TINQS_CI_MACHINE:-}" ] && ! mkdir /run/tinqs-ci 2>/dev/null && [ -d /run/tinqs-ci ]; then
+  say 'this script runs already: nothing to do'
+  exit 0
+fi
 
 # The deadline comes first. It is checked each minute, because clocks are set while booting.
 seconds_left() {

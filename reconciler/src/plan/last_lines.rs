@@ -11,6 +11,8 @@ pub const LAST_LINES_READ: usize = 4096;
 const KEPT: usize = 512;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
+/// What the boot script says around each start of the runner, which tells the least.
+const FRAME: [&str; 2] = ["starting ", "the runner ended with status "];
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
 
@@ -54,20 +56,29 @@ fn begins_job(line: &str) -> bool {
     })
 }
 
-/// Returns the line that tells most, for a message: the last one, but not that the machine powers
-/// off because its runner ended.
+/// Returns the line that tells most, for a message: the last one, but not that the runner starts or
+/// ended.
 pub(super) fn telling_line(kept: &str) -> Option<String> {
     let lines = || kept.lines().rev().map(said).filter(|line| !line.is_empty());
-    let line = lines().find(|line| !line.starts_with("the runner ended with status "));
+    let tells = |line: &&str| !FRAME.iter().any(|words| line.starts_with(words));
+    let line = lines().find(tells);
     line.or_else(|| lines().next()).map(|line| cut(line, SHOWN))
 }
 
-/// Removes what stands before a line's text: the time of the runner, the console and the prefix of
-/// the boot script.
+/// Removes what stands before a line's text: the time of the runner, the console, and the prefix of
+/// the boot script with its time since the boot (`+12.41s`).
 fn said(line: &str) -> &str {
-    let line = line.split_once(SCRIPT).map_or(line, |(_, said)| said);
+    let line = line.split_once(SCRIPT).map_or(line, |(_, said)| after_time(said));
     let timed = line.strip_prefix("time=\"").and_then(|rest| rest.split_once("\" "));
     timed.map_or(line, |(_, said)| said).trim()
+}
+
+fn after_time(said: &str) -> &str {
+    let timed = said.strip_prefix('+').and_then(|rest| rest.split_once("s "));
+    match timed {
+        Some((time, rest)) if time.bytes().all(|b| b.is_ascii_digit() || b == b'.') => rest,
+        _ => said,
+    }
 }
 
 #[cfg(test)]
@@ -121,9 +132,12 @@ mod tests {
 
     #[test]
     fn the_line_that_tells_most_is_the_last_but_the_farewell() {
-        let bye = "tinqs-ci: the runner ended with status 1: powering off";
+        let bye = "tinqs-ci: +61.07s the runner ended with status 1: powering off";
         let cases = [
             ("tinqs-ci: no runner", "no runner"),
+            ("tinqs-ci: +12.41s no runner", "no runner"),
+            ("tinqs-ci: +1s, says", "+1s, says"),
+            ("no runner\ntinqs-ci: +3s starting gitea-runner", "no runner"),
             ("[  9.1] cloud-init[7]: tinqs-ci: no runner", "no runner"),
             ("a\nb", "b"),
             (bye, "the runner ended with status 1: powering off"),

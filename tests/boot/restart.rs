@@ -1,0 +1,98 @@
+//! The runner starts again while it has taken no job.
+
+use std::process::{Command, Stdio};
+
+use jiff::SignedDuration;
+use tinqs_ci_boot::script;
+use tinqs_ci_testing::fake_runner::Fake;
+
+use super::{Machine, attempt_id, relocated, usual};
+
+/// A runner that fails until it was started this often, then ends as after a job.
+fn failing(times: u32) -> Fake {
+    let fake = Fake::without_runner();
+    let text = format!(
+        "#!/bin/bash\ncp config.yaml \"$FAKE/config\"\necho once >>\"$FAKE/starts\"\n\
+         [ \"$(grep -c once \"$FAKE/starts\")\" -gt {times} ] && exit 0\n\
+         echo 'level=error msg=\"fail to invoke Declare\"' >&2\nexit 1\n"
+    );
+    fake.program("gitea-runner", &text);
+    fake
+}
+
+#[test]
+fn a_runner_that_fails_its_first_call_starts_again() {
+    let attempt_id = attempt_id();
+    let mut machine = Machine::boot(failing(1), "", &attempt_id, &usual(&attempt_id));
+    machine.ends();
+    assert_eq!(
+        machine.fake.console(),
+        [
+            "starting gitea-runner",
+            "the runner ended with status 1 before it took a job: it starts again in 3 s",
+            "starting gitea-runner",
+            "the runner ended with status 0: powering off",
+        ]
+    );
+    let config = machine.fake.heard("config");
+    assert!(config.contains("container:\n  docker_timeout: 60s"), "{config}");
+}
+
+#[test]
+fn a_runner_that_always_fails_starts_no_more_after_idle_within() {
+    let attempt_id = attempt_id();
+    let mut attempt = usual(&attempt_id);
+    attempt.boot.idle_within = SignedDuration::from_secs(4);
+    let mut machine = Machine::boot(failing(1_000), "", &attempt_id, &attempt);
+    machine.ends();
+    let console = machine.fake.console();
+    let starts = console.iter().filter(|line| line.starts_with("starting")).count();
+    assert!((1..=2).contains(&starts), "{console:?}");
+    assert!(console.iter().any(|line| line.contains("takes no new job")), "{console:?}");
+    assert_eq!(console.last().unwrap(), "the runner ended with status 1: powering off");
+}
+
+#[test]
+fn an_old_act_runner_is_refused() {
+    for (version, runs) in [("v0.2.12", false), ("0.3.0", false), ("v0.3.1", true), ("v1.0.0", true)]
+    {
+        let fake = Fake::without_runner();
+        let text = format!(
+            "#!/bin/bash\n[ \"$1\" = --version ] && echo 'act_runner version {version}' && exit\n\
+             echo act >\"$FAKE/name\"\n"
+        );
+        fake.program("act_runner", &text);
+        let attempt_id = attempt_id();
+        let mut machine = Machine::boot(fake, "", &attempt_id, &usual(&attempt_id));
+        machine.ends();
+        assert_eq!(machine.fake.heard("name") == "act\n", runs, "{version}");
+        let console = machine.fake.console();
+        let refused = format!(
+            "act_runner {version} is too old: install gitea-runner, or act_runner 0.3.1 or later"
+        );
+        assert_eq!(console.contains(&refused), !runs, "{version}: {console:?}");
+    }
+}
+
+#[test]
+fn a_second_copy_of_the_script_leaves_the_machine_to_the_first() {
+    let fake = Fake::new();
+    fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\n");
+    let attempt_id = attempt_id();
+    let text = relocated(&fake, &script(&attempt_id, 0, &usual(&attempt_id)));
+    std::fs::create_dir(fake.dir.path().join("run/tinqs-ci")).unwrap();
+    let path = fake.dir.path().join("boot.sh");
+    std::fs::write(&path, text).unwrap();
+    let status = Command::new("bash")
+        .arg(&path)
+        .env_clear()
+        .envs(fake.environment("quick"))
+        .env("HOME", fake.dir.path().join("home"))
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(fake.said("stderr")).unwrap())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(fake.console(), ["this script runs already: nothing to do"]);
+    assert_eq!((fake.heard("power"), fake.heard("arguments")), (String::new(), String::new()));
+}
