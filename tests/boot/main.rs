@@ -21,8 +21,7 @@ const HOSTILE: &str = "a'b\"c\\d\nEND_OF_IDENTITY\nEND_OF_GIT\nEND\n$(touch pwne
     ${HOME}\u{202e}\u{7f}\u{1}\u{1f600}\r\n]\n[core]\n\tx = y;touch pwned #%s";
 
 /// What the boot script says around a runner that takes one job.
-const QUICK: [&str; 2] =
-    ["starting gitea-runner", "the runner ended with status 0: powering off"];
+const QUICK: [&str; 2] = ["starting gitea-runner", "the runner ended with status 0: powering off"];
 
 fn attempt_id() -> AttemptId {
     static NEXT: AtomicI64 = AtomicI64::new(0);

@@ -54,7 +54,8 @@ fn a_runner_that_always_fails_starts_no_more_after_idle_within() {
 
 #[test]
 fn an_old_act_runner_is_refused() {
-    for (version, runs) in [("v0.2.12", false), ("0.3.0", false), ("v0.3.1", true), ("v1.0.0", true)]
+    for (version, runs) in
+        [("v0.2.12", false), ("0.3.0", false), ("v0.3.1", true), ("v1.0.0", true)]
     {
         let fake = Fake::without_runner();
         let text = format!(
