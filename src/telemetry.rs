@@ -32,12 +32,14 @@ mod observed;
 mod progress;
 mod snapshot;
 mod unserved;
+mod waits;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use unserved::{Polled, Unserved};
+pub use waits::{RecentWaits, Waits};
 
 /// The maximum length of external text in a log field, in characters.
 const FIELD_LIMIT: usize = 200;
@@ -56,6 +58,8 @@ pub struct Telemetry {
     pub failing_runs: FailingRuns,
     /// Waiting jobs that no class serves.
     pub unserved: Unserved,
+    /// How long jobs waited.
+    pub waits: Waits,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
     /// When this process started.
@@ -146,6 +150,7 @@ impl Telemetry {
             seen: Seen::default(),
             failing_runs: FailingRuns::default(),
             unserved: Unserved::default(),
+            waits: Waits::default(),
             deliveries: Deliveries::default(),
             started_at: clock.now(),
             held: AtomicUsize::new(0),
@@ -188,6 +193,7 @@ impl Telemetry {
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.reconcile(report, elapsed);
         self.failing_runs.note(report);
+        self.waits.note(report, self.now());
         log_reconcile(report, elapsed);
         log_breakers(report);
         progress::log(report);

@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::{
     AttemptId, Job, JobRef, Registration, Registrations, RunName, Runner, Secret,
 };
-use tinqs_ci_reconciler::ports::{Forge, PortError, Ports, RunStore as _, WaitingJob};
+use tinqs_ci_reconciler::ports::{Forge, PortError, Ports, RunStore as _, SeenJob, WaitingJob};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -124,8 +124,8 @@ impl Forge for Still {
     async fn waiting(&self) -> std::result::Result<Option<Vec<WaitingJob>>, PortError> {
         Ok(Some(Vec::new()))
     }
-    async fn job(&self, _: &JobRef) -> std::result::Result<Job, PortError> {
-        Ok(Job::Waiting)
+    async fn job(&self, _: &JobRef) -> std::result::Result<SeenJob, PortError> {
+        Ok(Job::Waiting.into())
     }
     async fn registrations(&self) -> std::result::Result<Registrations, PortError> {
         Ok(Registrations::Seen(Vec::new()))

@@ -72,7 +72,7 @@ fn decoded(event: &str, text: &[u8]) {
     assert_eq!(decode(event, text).expect("the same again"), events);
     for hint in demand::hints(events, Some(demand::Mode::Jobs)).hints {
         match hint {
-            Hint::Queued(WaitingJob { job, runs_on, about }) => {
+            Hint::Queued(WaitingJob { job, runs_on, about, created_at: _ }) => {
                 assert!(job.job_id > 0 && job.repo_id > 0, "{job:?}");
                 let labels: usize = runs_on.iter().map(String::len).sum();
                 assert!(labels <= 16 * 1024, "{labels} bytes of labels");

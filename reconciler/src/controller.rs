@@ -7,6 +7,7 @@ mod displaced;
 mod ingest;
 mod launch_queue;
 mod observe;
+mod queued;
 mod reconcile;
 mod report;
 mod settings;

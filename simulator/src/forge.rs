@@ -4,6 +4,7 @@
 //! `tick` is the server's cron. Each change of a job's status produces one webhook.
 
 mod git;
+mod held;
 mod json;
 mod pull;
 mod rows;
@@ -39,6 +40,7 @@ pub struct Forge {
     owners: BTreeMap<String, i64>,
     jobs: BTreeMap<i64, JobRow>,
     runs: BTreeMap<i64, Vec<i64>>,
+    held: BTreeMap<i64, held::WorkflowRun>,
     /// Waiting jobs as (updated, id), in the order of assignment.
     queue: BTreeSet<(Timestamp, i64)>,
     runners: BTreeMap<i64, RunnerRow>,
@@ -79,6 +81,7 @@ impl Forge {
             owners: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            held: BTreeMap::new(),
             queue: BTreeSet::new(),
             runners: BTreeMap::new(),
             by_uuid: BTreeMap::new(),
@@ -198,7 +201,8 @@ impl Forge {
         }
         self.runs.insert(run_id, ids.clone());
         for (spec, &id) in jobs.iter().zip(&ids) {
-            let status = if spec.needs.is_empty() { Status::Waiting } else { Status::Blocked };
+            let blocked = !spec.needs.is_empty() || self.is_held(run_id);
+            let status = if blocked { Status::Blocked } else { Status::Waiting };
             self.set_status(now, id, status);
         }
         ids
@@ -293,7 +297,7 @@ impl Forge {
     }
 
     /// Runs the server's cron and queues: silent or endless tasks fail, abandoned jobs are
-    /// cancelled, jobs whose needs are done become waiting or skipped.
+    /// canceled, jobs whose needs are done become waiting or skipped.
     pub fn tick(&mut self, now: Timestamp) {
         if self.is_down(now) {
             return;
@@ -340,6 +344,9 @@ impl Forge {
     /// Updates jobs whose needs are all done: waiting if all succeeded, otherwise skipped,
     /// transitively.
     fn emit(&mut self, now: Timestamp, run_id: i64) {
+        if self.is_held(run_id) {
+            return;
+        }
         let ready = |forge: &Self| {
             let run = forge.runs.get(&run_id)?;
             run.iter().filter_map(|id| forge.jobs.get(id)).find_map(|job| {

@@ -117,6 +117,8 @@ struct State {
     faults: Faults,
     counters: Counters,
     webhook_delay: Duration,
+    /// Whether `ALLOWED_HOST_LIST` lacks the targets of all hooks.
+    refuses_hosts: bool,
     hooks: Vec<Hook>,
     last_hook: i64,
     /// Requested test deliveries.
@@ -177,6 +179,7 @@ impl Wire {
             faults: Faults::default(),
             counters: Counters::default(),
             webhook_delay: options.webhook_delay,
+            refuses_hosts: false,
             last_hook: hooks.last().map_or(0, |h| h.id),
             hooks,
             tests: Vec::new(),
@@ -260,6 +263,11 @@ impl Wire {
         self.shared.state().webhook_delay = delay;
     }
 
+    /// Takes the targets of all hooks from `ALLOWED_HOST_LIST`, or allows them again.
+    pub fn refuse_hosts(&self, refuse: bool) {
+        self.shared.state().refuses_hosts = refuse;
+    }
+
     /// Drops the next `count` webhooks.
     pub fn lose_webhooks(&self, count: usize) {
         self.shared.state().lose_next = count;
@@ -273,6 +281,13 @@ impl Wire {
     /// Adds a hook, as an operator does in the web interface, and returns its ID.
     pub fn add_hook(&self, hook: Hook) -> i64 {
         self.shared.state().add_hook(hook)
+    }
+
+    /// Changes a hook, as an operator does in the web interface.
+    pub fn change_hook(&self, id: i64, change: impl FnOnce(&mut Hook)) {
+        if let Some(hook) = self.shared.state().hooks.iter_mut().find(|hook| hook.id == id) {
+            change(hook);
+        }
     }
 
     /// Returns all hooks.

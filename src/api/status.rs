@@ -133,6 +133,20 @@ pub struct ClassStatus {
     pub running: usize,
     /// The reasons of its waiting runs, most frequent first, counted over the 500 newest.
     pub reasons: Vec<ReasonCount>,
+    /// How long its jobs waited that started within the last hour, as this process saw them; `null`
+    /// if none did.
+    pub waits: Option<ClassWaits>,
+}
+
+/// How long jobs waited for a runner, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassWaits {
+    /// The number of jobs, at most 1,000.
+    pub jobs: usize,
+    /// Half of them waited at most so long.
+    pub p50_seconds: i64,
+    /// 95 of 100 waited at most so long.
+    pub p95_seconds: i64,
 }
 
 /// A reason and the number of runs that have it.
@@ -225,6 +239,9 @@ pub struct JobWhy {
     pub phase: Option<Phase>,
     /// The status at the forge in one word; `null` if the forge was not asked or did not answer.
     pub at_forge: Option<String>,
+    /// The number of this attempt of the job at the forge, from 1; `null` if it is not known.
+    #[serde(default)]
+    pub job_attempt: Option<u32>,
     /// The state in one sentence.
     pub state: String,
     /// The reason why it makes no progress.

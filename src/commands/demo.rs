@@ -71,7 +71,7 @@ pub struct Summary {
     pub jobs: usize,
     /// The number of launched machines.
     pub machines: usize,
-    /// The number of jobs that never ran and were not cancelled.
+    /// The number of jobs that never ran and were not canceled.
     pub lost: usize,
     /// The number of machines beyond one per job and one per spot interruption.
     pub doubled: usize,

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, Job, JobRef, Machine, MachineId, Registration, Registrations,
-    Run, RunName, Runner, SeatLimits, Uid,
+    Attempt, AttemptId, ClassName, JobRef, Machine, MachineId, Registration, Registrations, Run,
+    RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
-    Ports, Queue, RunStore, Seat, WaitingJob,
+    Ports, Queue, RunStore, Seat, SeenJob, WaitingJob,
 };
 
 use super::{Telemetry, labels};
@@ -219,7 +219,7 @@ impl Forge for Observed<dyn Forge> {
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.call("forge", "waiting", self.inner.waiting()).await
     }
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         self.call("forge", "job", self.inner.job(job)).await
     }
     async fn registrations(&self) -> Result<Registrations, PortError> {

@@ -88,7 +88,7 @@ fn ended(outcome: Outcome, ran_ms: Option<i64>) -> String {
     let (what, how_long) = match outcome {
         Outcome::Succeeded => ("succeeded", "in"),
         Outcome::Failed => ("failed", "after"),
-        Outcome::Cancelled => ("cancelled", "after"),
+        Outcome::Cancelled => ("canceled", "after"),
         Outcome::Skipped => ("skipped", "after"),
         Outcome::JobGone => ("no longer exists at the forge", "after"),
         Outcome::GaveUp => ("given up: it waited too long", "after"),

@@ -5,7 +5,7 @@ pub fn finished(outcome: &str) -> String {
     match outcome {
         "Succeeded" => "the job succeeded".to_owned(),
         "Failed" => "the job failed".to_owned(),
-        "Cancelled" => "the job was cancelled".to_owned(),
+        "Cancelled" => "the job was canceled".to_owned(),
         "Skipped" => "the job was skipped".to_owned(),
         "JobGone" => "the job or its repository no longer exists at the forge".to_owned(),
         "GaveUp" => "the run was given up: the job waited longer than `give_up_after`".to_owned(),
@@ -24,6 +24,23 @@ pub fn after_finish(outcome: &str) -> &'static str {
         "MaxAge" => "raise `max_age` of the class, then re-run the job at the forge",
         _ => "",
     }
+}
+
+/// Returns `2nd attempt of the job`; `None` if it is the first one, or not known.
+pub fn attempt(number: Option<u32>) -> Option<String> {
+    number.filter(|number| *number > 1).map(|number| format!("{} of the job", nth(number)))
+}
+
+/// Returns `2nd attempt`.
+pub fn nth(number: u32) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending} attempt")
 }
 
 /// Says what a planned change does; `None` for internal ones.
@@ -49,6 +66,18 @@ mod tests {
         assert_eq!(finished("Newer"), "the run is finished: Newer");
         assert_eq!(after_finish("Newer"), "");
         assert_eq!(planned("write"), None);
+    }
+
+    #[test]
+    fn a_re_run_has_an_ordinal() {
+        for (number, text) in [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th")] {
+            assert_eq!(nth(number), format!("{text} attempt"));
+        }
+        for (number, text) in [(12, "12th"), (21, "21st"), (113, "113th")] {
+            assert_eq!(nth(number), format!("{text} attempt"));
+        }
+        assert_eq!(attempt(Some(2)).as_deref(), Some("2nd attempt of the job"));
+        assert_eq!((attempt(Some(1)), attempt(None)), (None, None));
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub fn happened(what: &Happened) -> String {
             format!("machine {} was launched", named(machine))
         }
         Happened::Refused { attempt: _, why } => format!("the launch was refused: {why}"),
-        Happened::Started { runner, attempt } => started(runner, attempt.is_some()),
+        Happened::Started { runner, attempt, job_attempt } => {
+            numbered(started(runner, attempt.is_some()), *job_attempt)
+        }
         Happened::Reassigned { attempt: _ } => "another job took its machine".to_owned(),
         Happened::MachineLost { machine, ended_by } => lost(machine, *ended_by),
         Happened::AttemptEnded { attempt: _, why } => format!("the attempt ended: {why}"),
@@ -27,8 +29,18 @@ pub fn happened(what: &Happened) -> String {
         Happened::Retried => "a person retried the run".to_owned(),
         Happened::Deleted => "a person deleted the run".to_owned(),
         Happened::Finished { outcome } => jobs::finished(&format!("{outcome:?}")),
-        Happened::Reopened => "the job waits again: it was re-run".to_owned(),
+        Happened::Reopened { job_attempt } => {
+            numbered("the job waits again: it was re-run".to_owned(), *job_attempt)
+        }
         Happened::Unknown => "something that this version does not know".to_owned(),
+    }
+}
+
+/// Adds which attempt of the job it is, if it is a re-run.
+fn numbered(told: String, job_attempt: Option<u32>) -> String {
+    match jobs::attempt(job_attempt) {
+        Some(attempt) => format!("{told} ({attempt})"),
+        None => told,
     }
 }
 
@@ -77,7 +89,16 @@ mod tests {
     #[test]
     fn everything_that_can_happen_is_a_sentence() {
         let machine = || MachineId("i-1\u{1b}".to_owned());
-        let started = |runner: &str, attempt| Happened::Started { runner: runner.into(), attempt };
+        let started = |runner: &str, attempt| Happened::Started {
+            runner: runner.into(),
+            attempt,
+            job_attempt: None,
+        };
+        let again = Happened::Started {
+            runner: "tq-job-3-0a1b2c3d-1".into(),
+            attempt: Some(1),
+            job_attempt: Some(2),
+        };
         let lost = |ended_by| Happened::MachineLost { machine: machine(), ended_by };
         let finished = |outcome| Happened::Finished { outcome };
         let rows = [
@@ -117,7 +138,12 @@ mod tests {
             (Happened::Deleted, "a person deleted the run"),
             (finished(Outcome::Succeeded), "the job succeeded"),
             (finished(Outcome::MachineLost), "the machine of the job was lost while it ran"),
-            (Happened::Reopened, "the job waits again: it was re-run"),
+            (again, "the job started on its own machine (2nd attempt of the job)"),
+            (Happened::Reopened { job_attempt: None }, "the job waits again: it was re-run"),
+            (
+                Happened::Reopened { job_attempt: Some(3) },
+                "the job waits again: it was re-run (3rd attempt of the job)",
+            ),
             (Happened::Unknown, "something that this version does not know"),
         ];
         for (what, expected) in rows {

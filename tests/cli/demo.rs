@@ -12,7 +12,7 @@ fn the_demo_ends_with_nothing_lost_doubled_or_leaked() {
     for told in [
         "the webhook is lost; the next poll",
         "was interrupted by the cloud",
-        "is cancelled",
+        "is canceled",
         "got no job and powered itself off",
         "was killed; the new process continues from the stored records",
     ] {

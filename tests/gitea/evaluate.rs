@@ -353,7 +353,7 @@ async fn the_first_answer_decides_the_mode() {
     let demand = forge(means);
     assert_eq!(demand.waiting().await.expect("answers"), None);
     assert_eq!(demand.known(), Some(Mode::Push));
-    assert_eq!(demand.job(&JobRef::default()).await.expect("not asked"), Job::Unobservable);
+    assert_eq!(demand.job(&JobRef::default()).await.expect("not asked").state, Job::Unobservable);
     let demand = forge(DemandConfig { wanted: Demand::Auto, secret: false });
     assert_eq!(demand.waiting().await.expect_err("no mode").kind, ErrorKind::Denied);
     let configured = forge(DemandConfig { wanted: Demand::Push, secret: true });

@@ -10,4 +10,5 @@ mod repeat;
 mod runners;
 mod script;
 mod setup;
+mod times;
 mod wire;

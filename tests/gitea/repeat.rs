@@ -58,7 +58,7 @@ async fn an_idempotent_call_survives_two_failures() {
     for (what, failure) in FAILURES {
         let script = failing_first(2, failure).await;
         let seen = script.client().job(&job()).await;
-        assert_eq!(seen.expect(what), Job::Waiting);
+        assert_eq!(seen.expect(what).state, Job::Waiting);
         let script = failing_first(2, failure).await;
         let asked = script.client().registration_token().await;
         assert_eq!(asked.expect(what).expose(), RUNNER_TOKEN);
@@ -174,9 +174,9 @@ async fn a_rejected_token_is_read_again_and_the_call_sent_again_with_the_new_one
         let client = weak.upgrade().expect("in use");
         client.configure(&config).expect("a token");
     });
-    assert_eq!(client.job(&job()).await.expect("sent again"), Job::Waiting);
+    assert_eq!(client.job(&job()).await.expect("sent again").state, Job::Waiting);
     assert_eq!(script.take_paths().len(), 2);
-    assert_eq!(client.job(&job()).await.expect("sent once"), Job::Waiting);
+    assert_eq!(client.job(&job()).await.expect("sent once").state, Job::Waiting);
     assert_eq!(script.take_paths().len(), 1, "the new token is kept");
     client.retire(5).await.expect("a write, too");
 }
@@ -195,6 +195,6 @@ async fn a_rejected_token_without_a_new_one_is_denied_and_stays() {
     assert!(denied.message.contains("the forge does not accept `forge.token`"), "{denied}");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     // The next call is answered, with the same token.
-    assert_eq!(client.job(&job()).await.expect("answered"), Job::Waiting);
+    assert_eq!(client.job(&job()).await.expect("answered").state, Job::Waiting);
     assert_eq!(script.take_paths().len(), 2);
 }

@@ -63,10 +63,10 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
             (job.runs_on.as_slice(), job.about.job.as_str()),
             (&["linux".to_owned()][..], "build")
         );
-        assert_eq!(client.job(&job.job).await.expect("answers"), Job::Waiting);
+        assert_eq!(client.job(&job.job).await.expect("answers").state, Job::Waiting);
         let blocked = wire.forge().jobs().map(|row| row.id).max().expect("two jobs");
         let blocked = tinqs_ci_reconciler::model::JobRef { job_id: blocked, ..job.job.clone() };
-        assert_eq!(client.job(&blocked).await.expect("answers"), Job::Blocked);
+        assert_eq!(client.job(&blocked).await.expect("answers").state, Job::Blocked);
 
         let labels = ["linux:host".to_owned()];
         let runner = client.register(&attempt_id(1), &labels).await.expect("registers");
@@ -83,13 +83,13 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         let fetched = wire.forge().fetch(now, uuid, token, 0).expect("the identity is good");
         let task = fetched.task.expect("the job").id;
         let running = Job::Running { runner: attempt_id(1).to_string() };
-        assert_eq!(client.job(&job.job).await.expect("answers"), running);
+        assert_eq!(client.job(&job.job).await.expect("answers").state, running);
         let row = client.registration(runner.id).await.expect("answers").expect("at work");
         assert!(row.online);
         let done = Some(Conclusion::Success);
         wire.forge().report(now, uuid, token, task, done).expect("reports");
         let over = Job::Done { conclusion: Conclusion::Success };
-        assert_eq!(client.job(&job.job).await.expect("answers"), over);
+        assert_eq!(client.job(&job.job).await.expect("answers").state, over);
         assert_eq!(client.registration(runner.id).await.expect("answers"), None);
         for _ in 0..2 {
             client.retire(twin.id).await.expect("is gone");
@@ -97,9 +97,9 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         assert_eq!(client.registration(twin.id).await.expect("answers"), None);
 
         wire.forge().forget_job(job.job.job_id);
-        assert_eq!(client.job(&job.job).await.expect("answers"), Job::Absent);
+        assert_eq!(client.job(&job.job).await.expect("answers").state, Job::Absent);
         wire.forge().remove_repo(REPO);
-        assert_eq!(client.job(&blocked).await.expect("answers"), Job::Absent);
+        assert_eq!(client.job(&blocked).await.expect("answers").state, Job::Absent);
     }
 }
 
@@ -199,7 +199,7 @@ async fn an_outage_makes_no_job_absent() {
     wire.stop().await;
     assert_eq!(kinds().await, unavailable, "stopped");
     wire.resume().expect("the same port");
-    assert_eq!(client.job(&job).await.expect("answers"), Job::Waiting);
+    assert_eq!(client.job(&job).await.expect("answers").state, Job::Waiting);
     assert!(client.registration(runner.id).await.expect("answers").is_some());
 }
 

@@ -42,5 +42,5 @@ async fn a_canceled_run_shows_its_machine_until_that_has_ended() {
     asked.world.state().machines[0].state = MachineState::Gone;
     assert!(conditions().await.is_null());
     let told = why().await;
-    assert_eq!((&told["reason"], &told["state"]), (&Value::Null, &"the job was cancelled".into()));
+    assert_eq!((&told["reason"], &told["state"]), (&Value::Null, &"the job was canceled".into()));
 }

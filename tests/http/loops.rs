@@ -129,7 +129,7 @@ async fn webhooks_trigger_polls_but_no_more_often_than_the_gap() {
     let gap = Duration::from_millis(400);
     let serving = start(world.clone(), settings, Intervals { hint_gap: gap, ..intervals() }).await;
     until("the first poll", || world.calls("waiting") == 1).await;
-    let waiting = WaitingJob { job, runs_on, about: About::default() };
+    let waiting = WaitingJob { job, runs_on, about: About::default(), created_at: None };
     world.state().waiting = Some(vec![waiting]);
     let began = Instant::now();
     let head = "POST /webhook HTTP/1.1\r\ncontent-type: application/json";

@@ -21,6 +21,7 @@ pub(crate) fn waiting_job(id: i64, labels: &[&str]) -> WaitingJob {
             url: format!("http://127.0.0.1:1/acme/web/actions/runs/4/jobs/{id}"),
             ..About::default()
         },
+        created_at: None,
     }
 }
 

@@ -239,6 +239,30 @@ async fn the_page_of_a_workflow_run_lists_its_runs() {
 }
 
 #[tokio::test]
+async fn an_unknown_page_reads_no_more_records_than_it_needs() {
+    let asked = TestServer::new(settings());
+    for id in 1..=1_200 {
+        with_page(&asked.world, id, id, 0);
+    }
+    asked.world.state().other_jobs = Job::Absent;
+    let pages = async |run: i64, status, words: &[&str]| {
+        let before = asked.world.calls("page");
+        let page = format!("{FORGE}/acme/web/actions/runs/{run}/jobs/0");
+        if status == StatusCode::OK {
+            let job = why(&asked, &page).await["job"].clone();
+            assert_eq!(job["run"], format!("job-{run}"), "{job}");
+        } else {
+            refused(&asked, &page, status, words).await;
+        }
+        // One page is that of the waiting runs.
+        asked.world.calls("page") - before - 1
+    };
+    assert_eq!(pages(5_000, StatusCode::NOT_FOUND, &["index"]).await, 2, "it would be the newest");
+    assert_eq!(pages(1_190, StatusCode::OK, &[]).await, 1);
+    assert_eq!(pages(400, StatusCode::OK, &[]).await, 3);
+}
+
+#[tokio::test]
 async fn bad_input_says_what_to_pass() {
     let asked = TestServer::new(settings());
     with_page(&asked.world, 3, 12, 0);

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from check import all_succeed, matrix, surroundings_of, until
+from asking import all_succeed, until
+from workflows import matrix, surroundings_of
 from host import Program
 
 HERE = Path(__file__).resolve().parent

@@ -16,106 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from asking import all_succeed, jobs_of, nothing_left, page, says, until
 from forge import Forge, build, build_gitea
 from host import Host
-
-
-def matrix(count, seconds, labels="linux"):
-    """Returns a workflow with `count` jobs."""
-    return f"""on: push
-jobs:
-  m:
-    runs-on: {labels}
-    strategy:
-      matrix:
-        i: [{", ".join(str(i) for i in range(count))}]
-    steps:
-      - run: sleep {seconds}; echo ${{{{ matrix.i }}}}
-"""
-
-
-PATHS = """on:
-  push:
-    paths: ["src/**"]
-jobs:
-  first:
-    runs-on: linux
-    steps:
-      - run: echo first
-  later:
-    needs: first
-    runs-on: linux
-    steps:
-      - run: echo later
-"""
-
-
-def surroundings_of(home, path):
-    """Returns a workflow that checks a login's umask and user, HOME (a pattern) and an entry of PATH."""
-    return f"""on: push
-jobs:
-  around:
-    runs-on: linux
-    steps:
-      - run: |
-          set -x
-          test "$(umask)" = 0022
-          : >made
-          test "$(stat -c %a made)" = 644
-          test "$USER" = "$(id -un)"
-          test "$LOGNAME" = "$(id -un)"
-          case $HOME in {home}) test -d "$HOME" ;; *) exit 1 ;; esac
-          case :$PATH: in *:{path}:*) ;; *) exit 1 ;; esac
-"""
-
-
-def until(what, condition, within):
-    """Waits until the condition is true. Returns its value."""
-    end = time.monotonic() + within
-    while True:
-        found = condition()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"timed out after {within} s waiting for: {what}")
-        time.sleep(0.2)
-
-
-def all_succeed(forge, repo, count, within):
-    """Waits until the repository's jobs are done, and asserts that each succeeded."""
-
-    def done():
-        jobs = forge.jobs(repo)
-        return len(jobs) >= count and all(job["status"] == "completed" for job in jobs) and jobs
-
-    jobs = until(f"{count} jobs of {repo} are done", done, within)
-    ends = {job["conclusion"] for job in jobs}
-    assert len(jobs) == count and ends == {"success"}, (len(jobs), ends)
-
-
-def nothing_left(forge, host):
-    """Asserts that no registration and no machine outlive their job."""
-    until("no registration is left", lambda: forge.runners() == [], 90)
-    until("no machine is left", lambda: host.live() == [], 90)
-
-
-def says(host, code, texts, *arguments):
-    """Waits until a command exits with this code (`None`: any) and prints all of these texts."""
-
-    def right():
-        exited, text = host.printed(*arguments)
-        return code in (exited, None) and all(wanted in text for wanted in texts)
-
-    try:
-        until(f"`tinqs-ci {' '.join(arguments)}` exits with {code} and prints {texts}", right, 60)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it printed: {host.printed(*arguments)}") from None
-
-
-def page(forge, repo):
-    """Returns the URL of the page of the only job of a repository."""
-    (job,) = forge.jobs(repo)
-    return job["html_url"]
+from situations import SITUATIONS
+from workflows import PATHS, matrix, surroundings_of
 
 
 def single(forge, host):
@@ -174,11 +79,12 @@ def controller_killed(forge, host):
         host.kill()
         host.serve()
     all_succeed(forge, "killed", 20, 300)
+    says(host, 0, ["the job succeeded"], "why", forge.jobs("killed")[0]["html_url"])
 
 
 def machine_killed(forge, host):
     forge.push("dead", ".gitea/workflows/a.yml", matrix(1, 600))
-    until("the job runs", lambda: [j for j in forge.jobs("dead") if j["status"] == "in_progress"], 60)
+    until("the job runs", lambda: jobs_of(forge, "dead", "in_progress"), 60)
     (machine,) = host.live()
     host.end_machine(machine)
     until("the end of the machine is noticed", lambda: host.live() == [], 30)
@@ -231,6 +137,7 @@ JOBS = [
     machine_killed,
     forge_restarted,
     repository_vanished,
+    *SITUATIONS,
 ]
 
 

@@ -98,7 +98,7 @@ def free_port():
 class Forge:
     def __init__(self, dir, built):
         self.dir, (self.program, source) = dir, built
-        self.port, self.process = free_port(), None
+        self.port, self.process, self.made = free_port(), None, 0
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -143,11 +143,13 @@ class Forge:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, authorization=None):
         request = urllib.request.Request(
             f"{self.url}/api/v1{path}", method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
+            headers={
+                "Authorization": authorization or f"token {self.token}", "Content-Type": "application/json",
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
@@ -177,6 +179,47 @@ class Forge:
             if len(jobs or []) < 50:
                 return found
             page += 1
+
+    def rerun_failed(self, repo, run_id):
+        self.call("POST", f"/repos/{OWNER}/{repo}/actions/runs/{run_id}/rerun-failed-jobs")
+
+    def minor(self):
+        """Returns the second number of the version."""
+        return int(self.call("GET", "/version")["version"].split(".")[1])
+
+    def new_token(self):
+        """Creates another token of the owner. Returns its name and the token."""
+        self.made += 1
+        name = f"token-{self.made}"
+        said = self.run("admin", "user", "generate-access-token", "--username", OWNER,
+                        "--token-name", name, "--scopes", "all", "--raw")
+        return name, said.split()[-1]
+
+    def revoke(self, name):
+        """Deletes a token, which needs the owner's password."""
+        password = "correct-horse-battery-staple"
+        self.run("admin", "user", "change-password", "--username", OWNER, "--password", password,
+                 "--must-change-password=false")
+        basic = base64.b64encode(f"{OWNER}:{password}".encode()).decode()
+        self.call("DELETE", f"/users/{OWNER}/tokens/{name}", authorization=f"Basic {basic}")
+
+    def restart_with(self, before, after):
+        """Changes a line of the configuration, and restarts."""
+        file = self.dir / "custom/conf/app.ini"
+        text = file.read_text()
+        assert before in text, before
+        self.stop()
+        file.write_text(text.replace(before, after))
+        self.start()
+
+    def add_webhook(self, url, secret):
+        """Adds a webhook for the jobs of every repository. Returns its ID."""
+        config = {"url": url, "content_type": "json", "secret": secret, "is_system_webhook": "true"}
+        hook = {"type": "gitea", "active": True, "events": ["workflow_job"], "config": config}
+        return self.call("POST", "/admin/hooks", hook)["id"]
+
+    def remove_webhook(self, id):
+        self.call("DELETE", f"/admin/hooks/{id}")
 
     def runners(self):
         return [runner["name"] for runner in self.call("GET", "/admin/actions/runners?limit=50")["runners"]]

@@ -1,5 +1,6 @@
 """tinqs-ci as a new user sets it up: `init`, `doctor`, `serve`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,7 +33,9 @@ class Program:
     def serve(self):
         log = open(self.dir / "serve.log", "ab")
         self.process = subprocess.Popen(
-            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log
+            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log,
+            # Like this program, it ignores the signal of a file size limit.
+            restore_signals=False,
         )
 
     def kill(self):
@@ -44,8 +47,9 @@ class Host(Program):
     def __init__(self, dir, program, runner, forge, demand):
         super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
+        self.runner = runner[0]
         (dir / "bin").mkdir(parents=True)
-        (dir / "bin/gitea-runner").symlink_to(runner[0])
+        self.install_runner()
         self.environment = {
             "PATH": f"{dir / 'bin'}:{os.environ['PATH']}",
             "HOME": str(dir),
@@ -68,6 +72,42 @@ class Host(Program):
         self.process.wait(60)
         for machine in self.live():
             self.end_machine(machine)
+
+    def install_runner(self):
+        (self.dir / "bin/gitea-runner").symlink_to(self.runner)
+
+    def remove_runner(self):
+        (self.dir / "bin/gitea-runner").unlink()
+
+    def write_secret(self, file, text):
+        """Replaces a file by a rename."""
+        new = file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(text)
+        new.rename(file)
+
+    @contextlib.contextmanager
+    def configured(self, change):
+        """Restarts the server with a changed configuration, and afterwards with the former one."""
+        file = self.dir / "tinqs-ci.toml"
+        text = file.read_text()
+        changed = change(text)
+        assert changed != text, "the configuration did not change"
+        try:
+            self.restart(file, changed)
+            yield
+        finally:
+            self.restart(file, text)
+
+    def restart(self, file, text):
+        self.kill()
+        file.write_text(text)
+        self.serve()
+        for _ in range(100):
+            if self.printed("get", "classes")[0] == 0:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the server does not answer")
 
     def machines(self):
         """Returns the directory of every machine."""

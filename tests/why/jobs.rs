@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use tinqs_ci_reconciler::model::Conclusion;
-use tinqs_ci_simulator::forge::{JobSpec, Status};
+use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_test_host::{Host, Options, signal};
 
 use crate::{CLASS, all_is_well, host, needs_a_person, no_longer_says, printed, says};
@@ -37,22 +37,6 @@ async fn a_class_is_at_its_limit() {
     host.all_done(&jobs, 90).await;
     no_longer_says(&host, &["why"], &["AtLimit"]).await;
     all_is_well(&host).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_waits_for_its_needs() {
-    let mut host = host(&Options { class: CLASS, ..Options::default() });
-    host.start().await;
-    let first = JobSpec { script: Some("sleep 3".into()), ..JobSpec::new("build", &["linux"]) };
-    let second =
-        JobSpec { script: Some("true".into()), needs: vec![0], ..JobSpec::new("test", &["linux"]) };
-    let jobs = host.forge().push(Timestamp::now(), "acme/widget", &[first, second]);
-    // The forge lists no blocked job, but the URL of its page names the repository.
-    let page = format!("{}/acme/widget/actions/runs/1/jobs/{}", host.wire.url(), jobs[1]);
-    let name = jobs[1].to_string();
-    says(&host, &["why", &page], &["locks", "needs"]).await;
-    host.all_done(&jobs, 90).await;
-    says(&host, &["why", &name], &["ucceeded"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +123,9 @@ async fn the_runner_is_missing() {
     host.start().await;
     let job = host.push(1, &["linux"], "true")[0];
     let name = job.to_string();
-    says(&host, &["why", &name], &["BackingOff"]).await;
+    // The reason ends with the last line that the machine printed.
+    let missing = ["BackingOff", "neither gitea-runner nor act_runner", "PATH"];
+    says(&host, &["why", &name], &missing).await;
     host.install_runner();
     host.all_done(&[job], 120).await;
     says(&host, &["why", &name], &["ucceeded"]).await;

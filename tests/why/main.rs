@@ -1,7 +1,10 @@
 //! Situations that an operator meets, on a real server and a forge on loopback: each has its reason
 //! and its remedy in `status` and `why`, and both vanish with the cause.
 
+mod blocked;
 mod jobs;
+mod pushes;
+mod reruns;
 mod sides;
 
 use std::process::Output;

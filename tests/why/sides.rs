@@ -1,7 +1,7 @@
 //! Situations of the services: the forge, its webhooks, the store, the configuration.
 
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right};
-use tinqs_ci_test_host::{Options, TOKEN};
+use tinqs_ci_test_host::{Host, Options, SECRET, TOKEN};
 
 use crate::{CLASS, all_is_well, host, needs_a_person, no_longer_says, says};
 
@@ -68,6 +68,68 @@ async fn the_webhook_secret_is_wrong() {
     let job = host.push(1, &["linux"], "true")[0];
     needs_a_person(&host, &["webhook", "signature", "webhook_secret"]).await;
     host.all_done(&[job], 90).await;
+    let wrong = host.wire.hooks().remove(0);
+    host.wire.change_hook(wrong.id, |hook| hook.secret = SECRET.to_owned());
+    let job = host.push(1, &["linux"], "true")[0];
+    host.all_done(&[job], 90).await;
+    no_longer_says(&host, &["status"], &["WebhookRefused"]).await;
+    all_is_well(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_list_of_the_forge_blocks_the_webhook() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    host.wire.refuse_hosts(true);
+    host.start().await;
+    // The forge does not even connect; the job list serves the job nevertheless.
+    let job = host.push(1, &["linux"], "true")[0];
+    host.all_done(&[job], 90).await;
+    says(&host, &["status"], &["none since the start"]).await;
+    let doctor = |host: &Host| tokio::task::block_in_place(|| host.run_configured(&["doctor"]));
+    let told = String::from_utf8(doctor(&host).stdout).expect("text");
+    for text in ["✗ server: webhooks", "found by polling", "ALLOWED_HOST_LIST = external,127.0.0.1"]
+    {
+        assert!(told.contains(text), "`{text}` is missing in:\n{told}");
+    }
+    host.wire.refuse_hosts(false);
+    let job = host.push(1, &["linux"], "true")[0];
+    host.all_done(&[job], 90).await;
+    says(&host, &["status"], &["✓ ok", "accepted, 0 refused"]).await;
+    no_longer_says(&host, &["status"], &["none since the start"]).await;
+    let told = String::from_utf8(doctor(&host).stdout).expect("text");
+    assert!(told.contains("✓ server: webhooks") && !told.contains("ALLOWED_HOST_LIST"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_the_token_is_replaced() {
+    let mut host = host(&Options { class: CLASS, ..Options::default() });
+    let file = host.dir.path().join("token");
+    let replace = |token: &str| {
+        let new = file.with_extension("new");
+        std::fs::write(&new, token).expect("written");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&new, private).expect("private");
+        std::fs::rename(&new, &file).expect("renamed");
+    };
+    replace(TOKEN);
+    let path = file.display().to_string();
+    host.edit(|text| {
+        text.replace("{ env = \"FORGE_TOKEN\" }", &format!("{{ file = \"{path}\" }}"))
+    });
+    host.start().await;
+    let pid = host.pid();
+    host.wire.tokens(Vec::new());
+    let job = host.push(1, &["linux"], "true")[0];
+    needs_a_person(&host, &["ForgeDenied", "401", "file"]).await;
+    says(&host, &["why", &job.to_string()], &["ForgeDenied"]).await;
+    let token = "a-new-api-token";
+    host.wire.tokens(vec![ApiToken { token: token.to_owned(), right: Right::Admin }]);
+    replace(token);
+    host.all_done(&[job], 90).await;
+    no_longer_says(&host, &["status"], &["ForgeDenied"]).await;
+    says(&host, &["why", &job.to_string()], &["the job succeeded"]).await;
+    all_is_well(&host).await;
+    assert_eq!(host.pid(), pid, "without a restart");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,5 +140,12 @@ async fn machines_cannot_reach_the_forge() {
     host.edit(|text| text.replace("demand =", "machine_url = \"http://127.0.0.1:9\"\ndemand ="));
     host.start().await;
     let job = host.push(1, &["linux"], "true")[0];
-    says(&host, &["why", &job.to_string()], &["BackingOff"]).await;
+    let name = job.to_string();
+    says(&host, &["why", &name], &["BackingOff", "127.0.0.1:9"]).await;
+    host.kill();
+    host.edit(|text| text.replace("machine_url = \"http://127.0.0.1:9\"\n", ""));
+    host.start().await;
+    host.all_done(&[job], 120).await;
+    says(&host, &["why", &name], &["the job succeeded"]).await;
+    all_is_well(&host).await;
 }

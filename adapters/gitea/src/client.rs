@@ -8,11 +8,13 @@ mod cache;
 mod call;
 mod contents;
 mod credentials;
+mod jobs;
 mod pages;
 mod repeat;
 mod runners;
 mod send;
 mod setup;
+mod workflow_runs;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,16 +25,14 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret,
-};
-use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, WaitingJob};
+use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner, Secret};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, SeenJob, WaitingJob};
 use tinqs_ci_workflow::trigger::WorkflowCache;
 use tokio::sync::OnceCell;
 
 use super::version::Version;
 use super::wire::{
-    ApiJob, ApiRepository, job_status, owner_and_name, percent_encode, repository_of, waiting_job,
+    ApiJob, ApiRepository, owner_and_name, percent_encode, repository_of, waiting_job,
 };
 use crate::config::{Config, Scope};
 use call::Call;
@@ -41,6 +41,7 @@ use runners::RunnerList;
 use send::Sender;
 pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, TokenOwner, User};
+pub use workflow_runs::{RunJob, WorkflowRun};
 
 /// Cached repository IDs, and for how long: a name can be given to another repository.
 const REPOSITORIES: usize = 1000;
@@ -71,6 +72,8 @@ pub struct Client {
     elsewhere: Mutex<Arc<OnceCell<bool>>>,
     runner_list: Mutex<RunnerList>,
     repositories: Mutex<HashMap<String, RepositoryLookup>>,
+    /// As last asked.
+    last_version: Mutex<Option<Version>>,
     contents: contents::Contents,
     /// Parsed workflow files of this forge.
     workflows: WorkflowCache,
@@ -139,6 +142,7 @@ impl Client {
             elsewhere: Mutex::default(),
             runner_list: Mutex::default(),
             repositories: Mutex::default(),
+            last_version: Mutex::default(),
             contents: contents::Contents::default(),
             workflows: WorkflowCache::default(),
         })
@@ -195,7 +199,9 @@ impl Client {
             }
             other => other,
         };
-        Ok(Version::parse(&answer?.version))
+        let version = Version::parse(&answer?.version);
+        *self.last_version.lock() = Some(version.clone());
+        Ok(version)
     }
 
     /// The path of the configured scope.
@@ -252,56 +258,6 @@ impl Client {
         Ok(Some(lookup))
     }
 
-    /// Returns a job by repository name and job ID; `None` if the forge answers 404.
-    async fn job_in(&self, owner: &str, name: &str, id: i64) -> Result<Option<Job>, PortError> {
-        let call = Call::get("job", &format!("{}/actions/jobs/{id}", repository_path(owner, name)));
-        let answer = self.sender.send(&call).await?;
-        if answer.is_not_found() {
-            return Ok(None);
-        }
-        let job: ApiJob = self.sender.read(&call, &answer)?;
-        let unclear = |what: &str| Err(self.sender.error(&call, ErrorKind::Unavailable, what));
-        if job.id != id {
-            return unclear("the response is about another job");
-        }
-        match job_status(&job) {
-            Some(job) => Ok(Some(job)),
-            None => unclear("this version of tinqs-ci does not know the job's status"),
-        }
-    }
-
-    /// Finds a job that its repository's last known name does not lead to. It is absent only if its
-    /// repository answers without it, or if the repository's ID is gone while the forge answers.
-    async fn job_by_repository(&self, job: &JobRef) -> Result<Job, PortError> {
-        let path = match (job.repo_id, owner_and_name(&job.repo)) {
-            (1.., _) => format!("/repositories/{}", job.repo_id),
-            (_, Some((owner, name))) => repository_path(&owner, &name),
-            (_, None) => {
-                let message = "neither the id nor the name of the job's repository is known";
-                return Err(PortError::new("forge", "job", ErrorKind::Unavailable, message));
-            }
-        };
-        let call = Call::get("job", &path);
-        let answer = self.sender.send(&call).await?;
-        if answer.is_not_found() && job.repo_id > 0 {
-            // A proxy may answer 404 too; only the forge answers with a version.
-            self.version().await?;
-            return Ok(Job::Absent);
-        }
-        let ApiRepository { id, full_name } = self.sender.read(&call, &answer)?;
-        let named = owner_and_name(&full_name);
-        let (Some((owner, name)), true) =
-            (named, id > 0 && (job.repo_id <= 0 || id == job.repo_id))
-        else {
-            let what = "the response is about another repository";
-            return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
-        };
-        if full_name == job.repo {
-            return Ok(Job::Absent);
-        }
-        Ok(self.job_in(&owner, &name, job.job_id).await?.unwrap_or(Job::Absent))
-    }
-
     /// Adds the repository to each listed job; jobs for which this fails are left to the next poll.
     async fn named(&self, jobs: Vec<ApiJob>) -> Vec<WaitingJob> {
         let mut waiting = Vec::with_capacity(jobs.len());
@@ -324,7 +280,8 @@ impl Client {
                     break;
                 }
             };
-            let named = waiting_job(&repository.full_name, repository.id, job);
+            let created = self.created(&job).await;
+            let named = waiting_job(&repository.full_name, repository.id, job, created);
             if named.is_none() {
                 tracing::warn!(job = id, "skipped waiting job, too many labels");
             }
@@ -353,7 +310,7 @@ impl Forge for Client {
         Ok(Some(self.named(jobs).await))
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         if let Some((owner, name)) = owner_and_name(&job.repo)
             && let Some(job) = self.job_in(&owner, &name, job.job_id).await?
         {

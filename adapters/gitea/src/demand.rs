@@ -18,6 +18,8 @@ pub struct Demand {
     pub hints: Vec<Hint>,
     /// Whether to read the job list soon.
     pub poll_soon: bool,
+    /// Jobs that the forge blocks.
+    pub blocked: Vec<i64>,
 }
 
 /// Converts a delivery's events. Only mode `jobs` makes runs of jobs: in mode `push` they would
@@ -30,6 +32,7 @@ pub fn hints(events: Vec<Event>, mode: Option<Mode>) -> Demand {
                 demand.hints.push(Hint::Queued(job));
             }
             Event::Job { job_id, runner } => demand.hints.push(Hint::Job { job_id, runner }),
+            Event::Blocked { job_id } => demand.blocked.push(job_id),
             Event::Queued(_) | Event::PollSoon => demand.poll_soon = true,
         }
     }
@@ -356,14 +359,16 @@ mod tests {
     #[test]
     fn events_become_hints() {
         let job = Event::Job { job_id: 7, runner: Some("r".into()) };
-        let demand = hints(vec![job, Event::PollSoon], Some(Mode::Jobs));
+        let blocked = Event::Blocked { job_id: 8 };
+        let demand = hints(vec![job, blocked, Event::PollSoon], Some(Mode::Jobs));
         let hint = Hint::Job { job_id: 7, runner: Some("r".into()) };
-        assert_eq!(demand, Demand { hints: vec![hint], poll_soon: true });
+        assert_eq!(demand, Demand { hints: vec![hint], poll_soon: true, blocked: vec![8] });
         assert_eq!(hints(Vec::new(), None), Demand::default());
         let queued = tinqs_ci_reconciler::ports::WaitingJob {
             job: tinqs_ci_reconciler::model::JobRef::default(),
             runs_on: Vec::new(),
             about: tinqs_ci_reconciler::model::About::default(),
+            created_at: None,
         };
         let count = |mode| hints(vec![Event::Queued(queued.clone())], mode).hints.len();
         assert_eq!((count(Some(Mode::Jobs)), count(Some(Mode::Push)), count(None)), (1, 0, 0));

@@ -3,6 +3,7 @@
 pub mod client;
 mod config;
 pub mod demand;
+mod job_times;
 pub mod trigger_event;
 pub mod version;
 pub mod webhook;

@@ -10,6 +10,7 @@ use sha2::Sha256;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::WaitingJob;
 
+use super::job_times;
 use super::wire::{
     ApiJob, ApiRepository, is_shallow, owner_and_name, percent_decode, repository_of, waiting_job,
 };
@@ -135,6 +136,7 @@ pub fn event_name(headers: &HeaderMap) -> Option<&str> {
 
 /// The content of a delivery. Each is only a hint: the forge's state, read back, decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 pub enum Event {
     /// A job waits for a runner.
     Queued(WaitingJob),
@@ -145,6 +147,11 @@ pub enum Event {
         /// The runner that works on it, if sent. On `completed` it often is not: the row of an
         /// ephemeral runner is deleted before the payload is built.
         runner: Option<String>,
+    },
+    /// The forge blocks a job.
+    Blocked {
+        /// The job's ID.
+        job_id: i64,
     },
     /// Jobs may have been created: read the job list soon.
     PollSoon,
@@ -231,7 +238,7 @@ fn job_events(payload: JobPayload) -> Result<Vec<Event>, Malformed> {
     Ok(match action.as_str() {
         "queued" => vec![queued(repository.unwrap_or_default(), job)],
         // Blocked: it needs no runner yet, and sends `queued` when it does.
-        "waiting" => Vec::new(),
+        "waiting" => vec![Event::Blocked { job_id: job.id }],
         // `in_progress`, `completed`, and any change of a newer server.
         _ => {
             let runner = Some(job.runner_name).filter(|name| !name.is_empty());
@@ -249,7 +256,10 @@ fn queued(repository: ApiRepository, job: ApiJob) -> Event {
     };
     named
         .filter(|_| id > 0)
-        .and_then(|repo| waiting_job(&repo, id, job))
+        .and_then(|repo| {
+            let created_at = job_times::created(&job, None);
+            waiting_job(&repo, id, job, created_at)
+        })
         .map_or(Event::PollSoon, Event::Queued)
 }
 
@@ -290,7 +300,8 @@ mod tests {
         check_job(&with("in_progress", r#""runner_name":"vm""#), &[job(Some("vm"))]);
         check_job(&with("completed", r#""runner_name":null"#), &[job(None)]);
         check_job(&with("cancelling", r#""labels":null,"steps":null"#), &[job(None)]);
-        check_job(&with("waiting", r#""status":"waiting""#), &[]);
+        let blocked = [Event::Blocked { job_id: 7 }];
+        check_job(&with("waiting", r#""status":"waiting""#), &blocked);
         // The repository is missing, so the list must be read.
         check_job(&with("queued", r#""labels":["a"]"#), &[Event::PollSoon]);
         check_job(r#"{"action":null,"workflow_job":{"id":7,"status":"completed"}}"#, &[job(None)]);

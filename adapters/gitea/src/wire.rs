@@ -4,9 +4,12 @@
 //! as text, and unknown fields are skipped. A field of the wrong type is an error: half a response
 //! must not be taken for a whole one.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::model::{About, Conclusion, Job, JobRef};
 use tinqs_ci_reconciler::ports::WaitingJob;
+
+use super::job_times::moment;
 
 /// Characters kept of a display text and of a repository's name. Gitea's own names are shorter; the
 /// rest of a longer one would only fill the record.
@@ -53,6 +56,12 @@ pub(crate) struct ApiJob {
     pub(crate) conclusion: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) runner_name: String,
+    /// Which attempt, see [`crate::job_times`]; `None` if the server does not tell it.
+    pub(crate) run_attempt: Option<i64>,
+    #[serde(deserialize_with = "moment")]
+    pub(crate) created_at: Option<Timestamp>,
+    #[serde(deserialize_with = "moment")]
+    pub(crate) started_at: Option<Timestamp>,
 }
 
 /// A repository: the ID identifies it, the name is for paths.
@@ -81,8 +90,14 @@ pub(crate) struct ApiRunner {
     pub(crate) busy: bool,
 }
 
-/// Converts a waiting job; `None` if its labels exceed the limit.
-pub(crate) fn waiting_job(repo: &str, repo_id: i64, job: ApiJob) -> Option<WaitingJob> {
+/// Converts a waiting job, whose attempt was created at this time; `None` if its labels exceed the
+/// limit.
+pub(crate) fn waiting_job(
+    repo: &str,
+    repo_id: i64,
+    job: ApiJob,
+    created_at: Option<Timestamp>,
+) -> Option<WaitingJob> {
     let ApiJob { id, html_url, run_id, name, labels, head_sha, head_branch, .. } = job;
     if labels.iter().map(|label| label.len() + 1).sum::<usize>() > LABELS {
         return None;
@@ -97,7 +112,8 @@ pub(crate) fn waiting_job(repo: &str, repo_id: i64, job: ApiJob) -> Option<Waiti
         run_id,
         url: bounded(&html_url),
     };
-    Some(WaitingJob { job: JobRef { repo, repo_id, job_id: id }, runs_on: labels, about })
+    let job = JobRef { repo, repo_id, job_id: id };
+    Some(WaitingJob { job, runs_on: labels, about, created_at })
 }
 
 /// Converts a job's status; `None` for an unknown one. `queued` is the forge's "waiting" and
@@ -269,9 +285,10 @@ mod tests {
     #[test]
     fn a_job_with_oversized_labels_is_refused_and_long_texts_are_cut() {
         let labels = vec!["x".repeat(LABELS)];
-        assert_eq!(waiting_job("a/b", 1, ApiJob { labels, ..ApiJob::default() }), None);
+        assert_eq!(waiting_job("a/b", 1, ApiJob { labels, ..ApiJob::default() }, None), None);
         let name = "\u{202e}".repeat(10_000);
-        let job = waiting_job("a/b", 1, ApiJob { name, ..ApiJob::default() }).expect("bounded");
+        let job = ApiJob { name, ..ApiJob::default() };
+        let job = waiting_job("a/b", 1, job, None).expect("bounded");
         assert_eq!(job.about.job.chars().count(), TEXT);
     }
 }

@@ -11,6 +11,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
+use super::queued::Queued;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
     UnavailableOffering,
@@ -49,6 +50,7 @@ pub(super) struct Cache {
     pub(super) displaced: Displaced,
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
+    pub(super) queued: Queued,
     inner: Mutex<Inner>,
 }
 

@@ -1,5 +1,7 @@
 //! Turns hints and demand into runs.
 
+use jiff::Timestamp;
+
 use super::{Controller, Hint};
 use crate::model::{AttemptId, Run, RunName, SeenBy, Spec, serving};
 use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
@@ -48,7 +50,8 @@ impl Controller {
             about: job.about.clone(),
             ..Spec::default()
         };
-        self.create_run(RunName::job(job.job.job_id), spec, by).await
+        let queued_at = self.cache.queued.since(job, by, self.ports.clock.now());
+        self.create_run(RunName::job(job.job.job_id), spec, by, queued_at).await
     }
 
     /// Creates and wakes a run that a push demands, if a class serves its labels and there is none.
@@ -61,16 +64,24 @@ impl Controller {
     /// Returns the store's error if the run could not be made durable, and the queue's error if an
     /// existing run could not be woken.
     pub async fn demand_run(&self, name: RunName, spec: Spec) -> Result<bool, PortError> {
-        self.create_run(name, spec, SeenBy::Push).await
+        self.create_run(name, spec, SeenBy::Push, None).await
     }
 
-    async fn create_run(&self, name: RunName, spec: Spec, by: SeenBy) -> Result<bool, PortError> {
+    async fn create_run(
+        &self,
+        name: RunName,
+        spec: Spec,
+        by: SeenBy,
+        queued_at: Option<Timestamp>,
+    ) -> Result<bool, PortError> {
         let settings = self.settings();
         if serving(&settings.classes, &spec.runs_on).is_none() {
             return Ok(false);
         }
         self.cache.reset_idle();
-        let run = Run::new(&settings.installation, name.clone(), spec, by, self.ports.clock.now());
+        let now = self.ports.clock.now();
+        let mut run = Run::new(&settings.installation, name.clone(), spec, by, now);
+        run.status.wait.queued_at = queued_at;
         // No read first: most jobs are announced once, and the write detects an existing run.
         let created = match self.ports.store.put(&run, Expect::Absent).await {
             Ok(_) => true,

@@ -13,7 +13,7 @@ use crate::model::{
     AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation, ObservedClass,
     Outcome, Phase, Registration, Registrations, Run, RunName, serving,
 };
-use crate::ports::{ErrorKind, PortError};
+use crate::ports::{ErrorKind, PortError, SeenJob};
 use unlisted::unlisted;
 
 /// The number of tries to read a record that changes meanwhile.
@@ -57,12 +57,12 @@ impl Controller {
         let ticket = self.cache.ticket();
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
         let rows = self.cache.rows.after(&self.cache, ticket, self.list_rows()).await?;
-        let job = match &run {
+        let SeenJob { state: job, times } = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
-                Job::Unobservable => self.needs_of(run).await?,
-                job => job,
+                SeenJob { state: Job::Unobservable, .. } => self.needs_of(run).await?.into(),
+                seen => seen,
             },
-            None => Job::Unobservable,
+            None => Job::Unobservable.into(),
         };
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
@@ -73,6 +73,7 @@ impl Controller {
             now,
             name: name.clone(),
             job,
+            times,
             recorded_here: None,
             machines: machines.of(name).cloned().collect(),
             registrations: match &*rows {

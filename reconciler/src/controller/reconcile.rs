@@ -72,7 +72,8 @@ impl Controller {
             failed: None,
             events: Vec::new(),
         };
-        let seen = match self.observe(name).await {
+        // Boxed, to keep the futures around it small.
+        let seen = match Box::pin(self.observe(name)).await {
             Ok(seen) => seen,
             Err(error) => {
                 fail(&mut report, &error);

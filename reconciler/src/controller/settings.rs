@@ -28,6 +28,7 @@ pub struct Settings {
 
 /// The report of a webhook. It never says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "most hints announce jobs")]
 pub enum Hint {
     /// A job was seen waiting.
     Queued(WaitingJob),

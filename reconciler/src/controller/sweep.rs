@@ -28,6 +28,7 @@ impl Controller {
             if let Ok(jobs) = &jobs
                 && self.asks_for_nothing(jobs.as_deref(), &mut report)
             {
+                self.cache.queued.listed(jobs.as_deref().unwrap_or_default(), now);
                 report.leader = true;
                 return report;
             }
@@ -43,7 +44,10 @@ impl Controller {
             None => self.ports.forge.waiting().await,
         };
         match waiting {
-            Ok(Some(jobs)) => self.demand(jobs, &open, now, &mut report).await,
+            Ok(Some(jobs)) => {
+                self.demand(&jobs, &open, now, &mut report).await;
+                self.cache.queued.listed(&jobs, now);
+            }
             // Push mode has no list.
             Ok(None) => {}
             Err(error) => {
@@ -216,7 +220,7 @@ impl Controller {
     /// Creates a run for each waiting job without one, and wakes finished runs that wait again.
     async fn demand(
         &self,
-        jobs: Vec<WaitingJob>,
+        jobs: &[WaitingJob],
         open: &[OpenRun],
         now: Timestamp,
         report: &mut SweepReport,
@@ -225,16 +229,16 @@ impl Controller {
         let open: HashSet<&RunName> =
             open.iter().filter(|r| r.phase != Phase::Finished).map(|r| &r.name).collect();
         report.waiting_jobs = jobs.len();
-        let (served, unserved): (Vec<WaitingJob>, Vec<WaitingJob>) =
-            jobs.into_iter().partition(|job| serving(&settings.classes, &job.runs_on).is_some());
+        let (served, unserved): (Vec<&WaitingJob>, Vec<&WaitingJob>) =
+            jobs.iter().partition(|job| serving(&settings.classes, &job.runs_on).is_some());
         report.unserved_jobs = unserved.len();
-        report.unserved = Some(unserved::by_labels(&settings.classes, &unserved));
+        report.unserved = Some(unserved::by_labels(&settings.classes, unserved));
         for job in served {
             let name = RunName::job(job.job.job_id);
             if open.contains(&name) {
                 continue;
             }
-            if let Err(error) = self.demanded(&job, &name, now, report).await {
+            if let Err(error) = self.demanded(job, &name, now, report).await {
                 report.errors.push(error.to_string());
             }
         }

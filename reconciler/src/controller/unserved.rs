@@ -12,7 +12,10 @@ const SETS: usize = 100;
 const EXAMPLES: usize = 5;
 
 /// Groups the jobs by the labels they ask for, most jobs first.
-pub(super) fn by_labels(classes: &[Class], jobs: &[WaitingJob]) -> Vec<UnservedLabels> {
+pub(super) fn by_labels<'a>(
+    classes: &[Class],
+    jobs: impl IntoIterator<Item = &'a WaitingJob>,
+) -> Vec<UnservedLabels> {
     let mut groups: BTreeMap<Vec<String>, UnservedLabels> = BTreeMap::new();
     for job in jobs {
         let mut labels = job.runs_on.clone();

@@ -3,6 +3,7 @@
 mod attempt;
 mod class;
 mod friendly;
+mod job_times;
 mod machine;
 mod names;
 mod observation;
@@ -21,6 +22,7 @@ pub use class::{
     serving,
 };
 pub use friendly::Friendly;
+pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};

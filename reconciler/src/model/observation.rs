@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::class::{Class, ClassName};
+use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome};
@@ -23,6 +24,9 @@ pub struct Observation {
     pub run: Option<Run>,
     /// The job at the forge.
     pub job: Job,
+    /// What the forge tells about the job besides. Affects no decision.
+    #[serde(default)]
+    pub times: JobTimes,
     /// The attempt number and placement that this reconcile has recorded.
     #[serde(default)]
     pub recorded_here: Option<(u32, u32)>,
@@ -146,7 +150,7 @@ pub enum Conclusion {
     Success,
     /// It failed. Also used for unknown conclusions.
     Failure,
-    /// It was cancelled.
+    /// It was canceled.
     Cancelled,
     /// It was skipped.
     Skipped,

@@ -10,7 +10,7 @@ pub enum Outcome {
     Succeeded,
     /// The job failed.
     Failed,
-    /// The job was cancelled.
+    /// The job was canceled.
     Cancelled,
     /// The job was skipped.
     Skipped,

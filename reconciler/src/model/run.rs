@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
+use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
 use super::timeline::{Happened, Milestone, SeenBy};
@@ -106,9 +107,12 @@ pub struct Status {
     /// Earlier attempts: all decided less than 22 minutes ago, and the last 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastAttempt>,
-    /// Since when the job waits.
+    /// Since when the job was seen waiting, or a person retried the run.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub waiting_since: Timestamp,
+    /// When the job was queued and started, by the forge's own times. Affects no decision.
+    #[serde(default, skip_serializing_if = "JobWait::is_unknown")]
+    pub wait: JobWait,
     /// Consecutive attempts that ended without a job.
     #[serde(default)]
     pub failures: u32,
@@ -253,6 +257,7 @@ impl Run {
                 attempt: None,
                 past: Vec::new(),
                 waiting_since: now,
+                wait: JobWait::default(),
                 failures: 0,
                 retry_at: None,
                 finished_at: None,

@@ -56,6 +56,9 @@ pub enum Happened {
         /// The attempt of this run that the runner belongs to, if it does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
+        /// The number of this attempt of the job at the forge, if it is a re-run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job_attempt: Option<u32>,
     },
     /// Another job took the machine.
     Reassigned {
@@ -93,7 +96,11 @@ pub enum Happened {
         outcome: Outcome,
     },
     /// The job waits again: a re-run.
-    Reopened,
+    Reopened {
+        /// The number of this attempt of the job at the forge, if it tells that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job_attempt: Option<u32>,
+    },
     /// Something that another version recorded.
     #[serde(other)]
     Unknown,

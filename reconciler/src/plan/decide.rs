@@ -72,12 +72,15 @@ impl Decision<'_> {
         match &self.seen.job {
             Job::Done { conclusion } => {
                 let outcome = self.outcome(*conclusion);
+                self.ran();
                 return self.finish(Rule::Done, outcome);
             }
             Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
                 let lost = self.lost(runner);
                 self.status.runner = Some(runner.clone());
+                self.status.wait.starts(self.seen.times, self.status.waiting_since);
+                self.numbered();
                 return self.running(Rule::Running, lost);
             }
             Job::Blocked => return self.blocked(),
@@ -88,10 +91,11 @@ impl Decision<'_> {
                     return self.reopen();
                 }
                 if self.status.phase == Phase::Running {
-                    self.happened(Happened::Reopened);
+                    self.happened(self.reopened());
                     self.restart_wait();
                 }
                 self.unblocked();
+                self.numbered();
             }
             Job::Unobservable => {
                 if let Some(decided) = self.push_rules() {
@@ -207,6 +211,7 @@ impl Decision<'_> {
         self.status.finished_at = None;
         self.status.outcome = None;
         self.status.runner = None;
+        self.status.wait.started_at = None;
         if self.status.reason() != Some(Reason::Blocked) {
             self.happened(Happened::Blocked);
         }
@@ -224,8 +229,9 @@ impl Decision<'_> {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
         self.status.outcome = None;
-        self.happened(Happened::Reopened);
+        self.happened(self.reopened());
         self.restart_wait();
+        self.numbered();
         self.status.due = self.now();
         self.write(Rule::Reopen)
     }
@@ -243,7 +249,26 @@ impl Decision<'_> {
         self.status.retry_at = None;
         self.status.runner = None;
         self.status.waiting_since = self.now();
+        self.status.wait.restart(self.now());
         self.status.conditions.clear();
+    }
+
+    fn reopened(&self) -> Happened {
+        Happened::Reopened { job_attempt: self.seen.times.attempt }
+    }
+
+    /// Notes the number of this attempt of the job.
+    fn numbered(&mut self) {
+        self.status.wait.attempt = self.seen.times.attempt.or(self.status.wait.attempt);
+    }
+
+    /// Rule 3: notes the start of a job that ended before it was seen running. A finished run stays
+    /// as it is.
+    fn ran(&mut self) {
+        if self.status.phase != Phase::Finished {
+            self.status.wait.starts(self.seen.times, self.status.waiting_since);
+            self.numbered();
+        }
     }
 
     /// Rule 9.

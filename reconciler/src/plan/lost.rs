@@ -27,7 +27,8 @@ impl Decision<'_> {
         };
         let named = attempt.map(|number| self.run.attempt_id(number).to_string());
         let runner = status.runner.clone().or(named).unwrap_or_default();
-        self.happened(Happened::Started { runner, attempt });
+        let job_attempt = status.wait.attempt.filter(|number| *number > 1);
+        self.happened(Happened::Started { runner, attempt, job_attempt });
     }
 
     /// Returns the number of the latest attempt that got a job.

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
-    Job, JobRef, Machine, MachineId, MachineSpec, MachineState, Market, Observation, ObservedClass,
-    OpenBreaker, Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason, Refusal, Refused,
-    Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
-    UnavailableOffering,
+    Job, JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
+    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason,
+    Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
+    Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -85,6 +85,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         now: now(),
         name: run.name.clone(),
         job: job_of(job, &attempt_id),
+        times: JobTimes::default(),
         recorded_here,
         machines: machine_of(machine, &attempt_id, age),
         registrations: rows_of(row, &attempt_id),

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Job as SeenJob, Machine, MachineId, MachineState, Observation,
-    ObservedClass, Phase, Placement, Reason, Registration, Registrations, Run,
+    AttemptId, Class, ClassName, Job as SeenJob, JobTimes, Machine, MachineId, MachineState,
+    Observation, ObservedClass, Phase, Placement, Reason, Registration, Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
 
@@ -59,6 +59,7 @@ impl Reconcile {
             name: name(run),
             run: stored.clone(),
             job: SeenJob::Unobservable,
+            times: JobTimes::default(),
             recorded_here: None,
             machines: Vec::new(),
             registrations: Registrations::Unknown,

@@ -260,6 +260,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         attempt,
         past,
         waiting_since,
+        wait: _,
         failures: _,
         retry_at,
         finished_at,

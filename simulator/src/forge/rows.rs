@@ -44,7 +44,7 @@ pub struct Config {
     pub zombie_after: SignedDuration,
     /// `ENDLESS_TASK_TIMEOUT`: a task running for this long fails. `None`: never.
     pub endless_after: Option<SignedDuration>,
-    /// `ABANDONED_JOB_TIMEOUT`: a job waiting or blocked for this long is cancelled. `None`: never.
+    /// `ABANDONED_JOB_TIMEOUT`: a job waiting or blocked for this long is canceled. `None`: never.
     pub abandoned_after: Option<SignedDuration>,
     /// The race of `FetchTask` up to 1.26: of runners that ask at the same time, one gets a job,
     /// and the others do not search until the next job arrives. No effect in 1.27.

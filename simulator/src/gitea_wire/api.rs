@@ -83,7 +83,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         _ => return missing(),
     };
     let line = shared.forge().config.line;
-    let reads_jobs = matches!(rest, ["actions", "jobs", ..]) && line >= Line::V1_26;
+    let reads_jobs = matches!(rest, ["actions", "jobs" | "runs", ..]) && line >= Line::V1_26;
     let reads = rest.is_empty() || reads_jobs || contents::is_contents(rest);
     if right == Right::Read && !(read && reads) {
         return refuse(StatusCode::FORBIDDEN, "token lacks scope: write");
@@ -91,6 +91,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     match rest {
         [] => repository(shared, call, &scope),
         ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
+        ["actions", "runs", rest @ ..] if read => runs(shared, call, &scope, rest),
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
         ["actions", "variables"] if read => Json(json!([])).into_response(),
@@ -142,6 +143,25 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
             }
             Scope::Global | Scope::Owner(_) => missing(),
         },
+        _ => missing(),
+    }
+}
+
+/// Handles a call about a workflow run; only repositories return them.
+fn runs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
+    let (Scope::Repo(repo), [id, rest @ ..]) = (scope, rest) else { return missing() };
+    let forge = shared.forge();
+    let Ok(id) = id.parse() else { return missing() };
+    let Some(run) = forge.run_json(repo, id) else { return missing() };
+    match rest {
+        [] => Json(run).into_response(),
+        ["jobs"] => {
+            let jobs = forge.jobs_of_run(id);
+            let page = Page::of(call);
+            let shown = jobs.iter().skip(page.start()).take(page.limit);
+            let items: Vec<Value> = shown.map(|job| forge.job_json(job)).collect();
+            Json(json!({"jobs": items, "total_count": jobs.len()})).into_response()
+        }
         _ => missing(),
     }
 }

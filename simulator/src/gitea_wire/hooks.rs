@@ -170,6 +170,12 @@ pub(super) async fn pump(shared: Arc<Shared>) {
 }
 
 async fn deliver(shared: &Shared, hook: &Hook, webhook: &Webhook, delivery: Uuid) {
+    let refuses = shared.state().refuses_hosts;
+    if refuses {
+        // The server does not even connect.
+        shared.state().counters.failed += 1;
+        return;
+    }
     let text = go_json(&webhook.payload);
     let signature = sign(&hook.secret, &text);
     let (kind, body) = if hook.form {

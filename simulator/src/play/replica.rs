@@ -189,7 +189,9 @@ impl Replica {
     /// Handles a push that needs a runner for this job. A push that is not accepted is sent again.
     pub(super) async fn ingest_push(self, job: i64) {
         let waiting = self.world.lock().forge().job(job).map(ports::waiting_job);
-        let Some(WaitingJob { job: reference, runs_on, about }) = waiting else { return };
+        let Some(WaitingJob { job: reference, runs_on, about, created_at: _ }) = waiting else {
+            return;
+        };
         let (id, number) = (reference.repo_id.to_string(), job.to_string());
         let parts = [&id, "refs/heads/main", &about.commit, "ci.yml", &about.job, &number];
         let name = RunName::push(&parts);

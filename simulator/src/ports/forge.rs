@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret, label_name,
+    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
+    label_name,
 };
-use tinqs_ci_reconciler::ports::{Forge, PortError, WaitingJob};
+use tinqs_ci_reconciler::ports::{Forge, PortError, SeenJob, WaitingJob};
 
 use super::{Call, SimulatedPorts};
 use crate::cloud::machine::SimulatedMachine;
 use crate::faults::Rng;
-use crate::forge::{Forge as State, JobRow, RunnerRow, Status, Webhook};
+use crate::forge::{Forge as State, JobRow, Line, RunnerRow, Status, Webhook};
 use crate::laws::RetireTruth;
 use crate::world::Demand;
 
@@ -31,13 +32,14 @@ impl Forge for SimulatedPorts {
         .await
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         let call = Call::new("forge.job", format!("job-{}", job.job_id));
         self.call(call, |world, _| {
             if world.demand != Demand::Jobs {
-                return Ok(Job::Unobservable);
+                return Ok(Job::Unobservable.into());
             }
-            Ok(world.forge().job(job.job_id).map_or(Job::Absent, seen_job))
+            let line = world.forge().config.line;
+            Ok(world.forge().job(job.job_id).map_or(Job::Absent.into(), |job| seen_job(job, line)))
         })
         .await
     }
@@ -124,13 +126,17 @@ fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
 }
 
 /// Returns a job as the API shows it.
-fn seen_job(job: &JobRow) -> Job {
-    match job.status {
+fn seen_job(job: &JobRow, line: Line) -> SeenJob {
+    let state = match job.status {
         Status::Blocked => Job::Blocked,
         Status::Waiting => Job::Waiting,
         Status::Running => Job::Running { runner: job.runner_name.clone().unwrap_or_default() },
         Status::Done(conclusion) => Job::Done { conclusion },
-    }
+    };
+    // Earlier servers count the runners that took the job.
+    let waits = line < Line::V1_27 && job.started_at.is_none();
+    let attempt = Some(job.attempt + u32::from(waits));
+    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt } }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {
@@ -144,6 +150,7 @@ pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {
             run_id: job.run_id,
             ..About::default()
         },
+        created_at: Some(job.created_at),
     }
 }
 

@@ -165,9 +165,9 @@ async fn the_forge_port_shows_jobs_and_registrations() {
     let id = world.lock().forge().push(start(), "acme/widget", &jobs)[0];
     let waiting = simulated_ports.waiting().await.unwrap().unwrap();
     assert_eq!(waiting.len(), 1);
-    assert_eq!(simulated_ports.job(&waiting[0].job).await.unwrap(), Job::Waiting);
+    assert_eq!(simulated_ports.job(&waiting[0].job).await.unwrap().state, Job::Waiting);
     let unknown = JobRef { job_id: id + 1, ..waiting[0].job.clone() };
-    assert_eq!(simulated_ports.job(&unknown).await.unwrap(), Job::Absent);
+    assert_eq!(simulated_ports.job(&unknown).await.unwrap().state, Job::Absent);
     let runner =
         simulated_ports.register(&attempt_id(id), &["linux:host".to_owned()]).await.unwrap();
     world.lock().forge().register(start(), "somebody else's", &[], false);

@@ -74,7 +74,7 @@ impl Scenario<'_> {
     }
 
     async fn cancelled(&mut self) -> Result<(), Error> {
-        self.reporter.chapter("4. A job is cancelled while its machine boots");
+        self.reporter.chapter("4. A job is canceled while its machine boots");
         let before = self.host.world().cloud.machines().count();
         let jobs = self.push("deploy", &["staging"], 20);
         self.until("a machine boots", |scenario| {

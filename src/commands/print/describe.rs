@@ -8,6 +8,7 @@ use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run};
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
 use crate::api::{MachineView, Registration};
+use crate::words::jobs;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// Cuts and escapes a text; an empty one becomes `-`.
@@ -46,13 +47,16 @@ pub fn describe(
     page.line("Name:", run.name.as_str());
     page.line("Job:", &job(run).plain());
     page.line("Status:", &status(run).plain());
+    if let Some(attempt) = jobs::attempt(progress.wait.attempt) {
+        page.line("Attempt:", &attempt);
+    }
     page.line("Workflow:", &spec.about.workflow);
     page.line("Branch:", &spec.about.branch);
     page.line("Commit:", &spec.about.commit);
     page.line("URL:", &spec.about.url);
     page.line("Labels:", &spec.runs_on.join(", "));
     page.line("Created:", &ago(run.created_at));
-    page.line("Waiting since:", &ago(progress.waiting_since));
+    page.line("Waiting since:", &ago(progress.queued_at()));
     if let Some(waited) = waited(run, now) {
         page.line("Waited:", &span(waited));
     }

@@ -5,9 +5,9 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, MachineId,
-    MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement, Reason, Refusal,
-    Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, JobTimes,
+    MachineId, MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement, Reason,
+    Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 use super::{Detail, describe, json, plan, yaml};
@@ -240,6 +240,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         name: run.name.clone(),
         run: Some(run),
         job,
+        times: JobTimes::default(),
         recorded_here: None,
         machines: Vec::new(),
         registrations: Registrations::Seen(Vec::new()),

@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::aligned;
-use super::timeline;
+use super::{span, timeline};
 use crate::api::Health;
 use crate::api::status::{
-    Attention, ClassStatus, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
+    Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
 };
-use crate::words::lasting;
+use crate::words::{jobs, lasting};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// The width of the text.
@@ -77,7 +77,8 @@ pub fn status(status: &StatusView) -> String {
     page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
     if !classes.is_empty() {
         page.push('\n');
-        let titles = ["CLASS", "MACHINES", "OPEN", "WAITING", "STARTING", "RUNNING", "WAITS FOR"];
+        let titles =
+            ["CLASS", "MACHINES", "WAITING", "STARTING", "RUNNING", "P50", "P95", "WAITS FOR"];
         let titles = titles.map(str::to_owned).to_vec();
         let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
         page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
@@ -132,13 +133,18 @@ fn class_row(class: &ClassStatus) -> Vec<String> {
     };
     let reasons: Vec<String> =
         class.reasons.iter().map(|count| format!("{} {}", count.runs, count.reason)).collect();
+    let waited = |seconds: fn(&ClassWaits) -> i64| match &class.waits {
+        Some(waits) => span(SignedDuration::from_secs(seconds(waits))),
+        None => "–".to_owned(),
+    };
     vec![
         cut(&class.name, 16),
         machines,
-        class.open.to_string(),
         class.waiting.to_string(),
         class.starting.to_string(),
         class.running.to_string(),
+        waited(|waits| waits.p50_seconds),
+        waited(|waits| waits.p95_seconds),
         cut(&reasons.join(", "), 60),
     ]
 }
@@ -211,6 +217,9 @@ fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
     page.push('\n');
     let mut line = |title: &str, text: &str| wrapped(page, &format!("{title:13}"), 13, text);
     line("state", &job.state);
+    if let Some(attempt) = jobs::attempt(job.job_attempt) {
+        line("attempt", &attempt);
+    }
     if let Some(reason) = &job.reason {
         line("reason", &format!("{reason}{}", since(job.since, now)));
     }

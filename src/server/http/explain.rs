@@ -23,11 +23,14 @@ use crate::push::evaluate::{self, Evaluated, WorkflowRun};
 use tinqs_ci_gitea::client::{Changes, Client};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
+mod blocked;
 mod job;
 mod job_why;
 mod revision;
+mod search;
 mod target;
 mod why;
+mod workflow_run;
 
 pub(super) use job::job;
 pub(super) use why::why;

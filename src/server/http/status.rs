@@ -20,6 +20,7 @@ use crate::words::services::{ServiceReason, service_name};
 
 mod attention;
 mod classes;
+mod lost;
 
 pub(super) use attention::{all as attention, sentence as unserved_sentence};
 
@@ -35,7 +36,7 @@ pub(super) struct Known {
     open: Result<Vec<OpenRun>, PortError>,
     /// The newest waiting runs.
     pub(super) waiting: Vec<Run>,
-    /// The newest running runs whose machine was lost.
+    /// The running runs whose machine was lost.
     lost: Vec<Run>,
     machines: Vec<Machine>,
     pub(super) unserved: Option<Polled>,
@@ -59,14 +60,16 @@ pub(super) async fn read(app: &App) -> Known {
     };
     let has = |phase| open.as_ref().is_ok_and(|open| open.iter().any(|run| run.phase == phase));
     let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
-    let running = if has(Phase::Running) { page(Phase::Running).await } else { Vec::new() };
     let telemetry = &app.telemetry;
+    let (listed, machines) = telemetry.seen.machines();
+    let of_open = open.as_deref().unwrap_or_default();
+    let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
     Known {
         now,
         open,
         waiting,
-        lost: running.into_iter().filter(|run| lost(run).is_some()).collect(),
-        machines: telemetry.seen.machines().1,
+        lost,
+        machines,
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
     }
@@ -88,7 +91,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
         attention: attention::all(app, known),
         services: ["forge", "store", "compute", "queue"].map(|name| service(app, name)).to_vec(),
         webhooks: app.role.ingests().then(|| webhooks(app)),
-        classes: classes::all(classes, known),
+        classes: classes::all(app, classes, known),
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets
             .iter()

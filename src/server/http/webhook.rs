@@ -165,7 +165,10 @@ async fn ingest(
         Some(pushes) => pushes.demand().known(),
         None => Some(demand::Mode::Jobs),
     };
-    let demand::Demand { hints, poll_soon } = demand::hints(events, mode);
+    let demand::Demand { hints, poll_soon, blocked } = demand::hints(events, mode);
+    for job_id in blocked {
+        app.controller.saw_blocked(job_id);
+    }
     let pushed = match app.pushes.as_ref().filter(|pushes| pushes.wants(event)) {
         Some(pushes) => Box::pin(take_push(pushes, event, &payload)).await?,
         None => false,

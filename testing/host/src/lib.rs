@@ -14,6 +14,7 @@ use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
+mod commands;
 mod jobs;
 mod machines;
 

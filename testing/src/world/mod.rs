@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    ClassName, Job, Machine, MachineSpec, Registration, Run, RunName,
+    ClassName, Job, JobTimes, Machine, MachineSpec, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, InboxItem, PortError, Ports, Seat, WaitingJob};
 use tokio::sync::{Notify, Semaphore};
@@ -97,6 +97,8 @@ pub struct State {
     pub waiting: Option<Vec<WaitingJob>>,
     /// Jobs by their ids.
     pub jobs: BTreeMap<i64, Job>,
+    /// What the forge tells about each job besides its state.
+    pub times: BTreeMap<i64, JobTimes>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Ids of machines and registrations that are found by their ids, and are on no list.
@@ -174,6 +176,7 @@ impl TestWorld {
             runner_token: "one job's own".to_owned(),
             waiting: None,
             jobs: BTreeMap::new(),
+            times: BTreeMap::new(),
             other_jobs: Job::Waiting,
             unlisted: BTreeSet::new(),
             calls: BTreeMap::new(),

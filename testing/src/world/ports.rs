@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, EndedBy, Job, JobRef, Machine, MachineId, MachineState,
-    Registration, Registrations, Run, RunName, Runner, SeatLimits, Secret, Uid,
+    Attempt, AttemptId, ClassName, EndedBy, JobRef, Machine, MachineId, MachineState, Registration,
+    Registrations, Run, RunName, Runner, SeatLimits, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Forge, Inbox, InboxItem,
-    MOST_ITEMS, MachineLog, OpenRun, Page, PortError, Queue, RunStore, Seat, WaitingJob,
+    MOST_ITEMS, MachineLog, OpenRun, Page, PortError, Queue, RunStore, Seat, SeenJob, WaitingJob,
 };
 
 use super::{LaunchAnswer, LaunchCall, State, TestWorld};
@@ -348,9 +348,13 @@ impl Forge for TestWorld {
         Ok(self.call("forge", "waiting")?.waiting.clone())
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         let state = self.call("forge", "job")?;
-        Ok(state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone())
+        let times = state.times.get(&job.job_id).copied().unwrap_or_default();
+        Ok(SeenJob {
+            state: state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone(),
+            times,
+        })
     }
 
     async fn registrations(&self) -> Result<Registrations, PortError> {

@@ -19,6 +19,7 @@ mod seats;
 mod sweep;
 mod timeline;
 mod unlisted;
+mod waits;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, Report};
@@ -34,6 +35,7 @@ fn waiting_job(job_id: i64, label: &str) -> WaitingJob {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
         runs_on: vec![label.to_owned()],
         about: About { workflow: "build".to_owned(), ..About::default() },
+        created_at: None,
     }
 }
 

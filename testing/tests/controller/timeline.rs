@@ -37,7 +37,7 @@ fn a_history_without_faults_is_told_in_the_four_writes_that_it_takes_anyway() {
         Happened::Seen { by: SeenBy::Webhook },
         Happened::Registered { attempt: 1 },
         Happened::Launched { attempt: 1, machine },
-        Happened::Started { runner, attempt: Some(1) },
+        Happened::Started { runner, attempt: Some(1), job_attempt: None },
         Happened::Finished { outcome: Outcome::Succeeded },
     ];
     assert_eq!(kinds(&harness, &name), expected);
@@ -98,7 +98,7 @@ fn refusals_a_lost_machine_and_a_re_run_are_told_once_each() {
     let expected = [
         Happened::MachineLost { machine, ended_by: Some(EndedBy::Cloud) },
         Happened::Finished { outcome: Outcome::MachineLost },
-        Happened::Reopened,
+        Happened::Reopened { job_attempt: None },
         Happened::Registered { attempt: 4 },
     ];
     assert_eq!(told[..4], expected, "{told:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registration, Registrations, Runner};
-use tinqs_ci_reconciler::ports::{ErrorKind, Forge, PortError, WaitingJob};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge, PortError, SeenJob, WaitingJob};
 use tokio::sync::OnceCell;
 
 use super::{DemandConfig, Mode, ModeChoice, Refusal, ask, version_for_rules};
@@ -99,10 +99,10 @@ impl Forge for DemandSource {
         }
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         match self.mode().await? {
             Mode::Jobs => self.client.job(job).await,
-            Mode::Push => Ok(Job::Unobservable),
+            Mode::Push => Ok(Job::Unobservable.into()),
         }
     }
 

@@ -97,7 +97,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ClassName, End, Ended, MachineId, PastPlacement, Registrations, RunName, SeenBy, Spec,
+        ClassName, End, Ended, JobTimes, MachineId, PastPlacement, Registrations, RunName, SeenBy,
+        Spec,
     };
 
     #[test]
@@ -123,6 +124,7 @@ mod tests {
             now,
             name: run.name.clone(),
             job: Job::Waiting,
+            times: JobTimes::default(),
             recorded_here: None,
             machines: Vec::new(),
             registrations: Registrations::Unknown,

@@ -26,19 +26,16 @@ pub(super) fn events(before: &Run, after: &Run, now: Timestamp) -> Vec<Event> {
             waited_ms: milliseconds(waited),
         });
     }
+    events.extend(started(before, after, now));
     if before.status.phase != after.status.phase {
         match (after.status.phase, after.status.outcome) {
-            (Phase::Running, _) => {
-                let waited = now.duration_since(after.status.waiting_since);
-                events.push(Event::Started { waited_seconds: waited.as_secs() });
-            }
             (Phase::Finished, Some(outcome)) => {
                 let ran = before.status.phase == Phase::Running;
                 let started = after.status.started_at().filter(|_| ran);
                 let ran_ms = started.map(|at| milliseconds(now.duration_since(at)));
                 events.push(Event::Finished { outcome, ran_ms });
             }
-            (Phase::Finished, None) | (Phase::Waiting | Phase::Starting, _) => {}
+            (Phase::Finished, None) | (Phase::Waiting | Phase::Starting | Phase::Running, _) => {}
         }
     }
     let began = conditions(after).filter(|c| before.status.reason() != Some(c.reason));
@@ -47,6 +44,17 @@ pub(super) fn events(before: &Run, after: &Run, now: Timestamp) -> Vec<Event> {
         message: began.message.clone(),
     }));
     events
+}
+
+/// Returns that the job started: when it is first seen running, or ended if it was over before.
+fn started(before: &Run, after: &Run, now: Timestamp) -> Option<Event> {
+    let (was, is) = (before.status.phase, after.status.phase);
+    let begins = was != Phase::Running && is == Phase::Running;
+    let was_over = matches!(was, Phase::Waiting | Phase::Starting)
+        && is == Phase::Finished
+        && after.status.wait.started_at.is_some();
+    let waited = after.status.waited(now).filter(|_| begins || was_over)?;
+    Some(Event::Started { waited_seconds: waited.as_secs() })
 }
 
 /// Returns the conditions that a person must attend to.

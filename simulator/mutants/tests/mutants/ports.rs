@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, ClassName, Job, JobRef, Machine, MachineId, MachineState,
-    Registration, Registrations, Run, RunName, Runner, serving,
+    Attempt, AttemptId, Cause, ClassName, JobRef, Machine, MachineId, MachineState, Registration,
+    Registrations, Run, RunName, Runner, serving,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue, WaitingJob,
+    Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue, SeenJob,
+    WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;
@@ -217,7 +218,7 @@ impl Forge for ChangedPorts {
         self.ports.forge.waiting().await
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         self.ports.forge.job(job).await
     }
 

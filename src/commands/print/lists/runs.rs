@@ -9,6 +9,7 @@ use super::{Detail, Listed};
 use crate::api::{MachineView, machine as recorded};
 use crate::commands::print::columns::{Cell, Column, Tone};
 use crate::commands::print::{age, span};
+use crate::words::jobs;
 
 /// Machines by the IDs of the attempts that they were launched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,12 +61,13 @@ pub(in crate::commands::print) fn machine(run: &Run, machines: &Machines) -> Str
     }
 }
 
-/// Returns how long the job waited so far, or until it started; `None` if it runs on the machine of
-/// another run.
+/// Returns how long the job waited so far, or until it started; `None` if that is not known.
 pub(in crate::commands::print) fn waited(run: &Run, now: Timestamp) -> Option<SignedDuration> {
-    let since = run.status.waiting_since;
+    let since = run.status.queued_at();
     match run.status.phase {
-        Phase::Waiting | Phase::Starting => Some(now.duration_since(since)),
+        _ if run.status.wait.started_at.is_some() => run.status.waited(now),
+        Phase::Waiting | Phase::Starting => run.status.waited(now),
+        // A record of an earlier version, or of push mode.
         Phase::Running | Phase::Finished => {
             let ended = run.status.attempt.as_ref().and_then(|attempt| attempt.ended)?;
             (ended.why == End::Consumed && ended.at >= since)
@@ -74,7 +76,8 @@ pub(in crate::commands::print) fn waited(run: &Run, now: Timestamp) -> Option<Si
     }
 }
 
-/// Returns the state of the run in a sign and a word: `● running`, `✓ succeeded`.
+/// Returns the state of the run in a sign and a word: `● running`, `✓ succeeded`; of a re-run also
+/// which attempt of the job it is.
 pub(in crate::commands::print) fn status(run: &Run) -> Cell {
     let (sign, word, tone) = match (run.status.phase, run.status.outcome) {
         (Phase::Waiting, _) if run.deleted_at.is_some() => ('–', "deleted".into(), Tone::Quiet),
@@ -91,10 +94,16 @@ pub(in crate::commands::print) fn status(run: &Run) -> Cell {
                 | Outcome::MachineEnded => ('–', Tone::Quiet),
                 _ => ('✗', Tone::Bad),
             };
-            (sign, words(&format!("{outcome:?}")), tone)
+            let word = match outcome {
+                Outcome::Cancelled => "canceled".to_owned(),
+                outcome => words(&format!("{outcome:?}")),
+            };
+            (sign, word, tone)
         }
     };
-    Cell::from(format!("{sign} {word}")).tone(tone)
+    let again = run.status.wait.attempt.filter(|number| *number > 1);
+    let again = again.map(|number| format!(", {}", jobs::nth(number))).unwrap_or_default();
+    Cell::from(format!("{sign} {word}{again}")).tone(tone)
 }
 
 /// Splits a name such as `JobGone` into lower-case words.
@@ -154,7 +163,7 @@ impl Listed for Run {
             job(self),
             status(self),
             Cell::from(waited(self, now).map(span).unwrap_or_default()),
-            Cell::from(age(self.created_at, now)),
+            Cell::from(age(self.status.queued_at(), now)),
         ];
         if detail == Detail::Wide {
             let about = &self.spec.about;

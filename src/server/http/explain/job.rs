@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName, serving,
+    About, AttemptId, Conclusion, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName,
+    serving,
 };
 use tinqs_ci_reconciler::ports::WaitingJob;
 
@@ -13,6 +14,9 @@ use crate::api::explain::{AttemptExplained, JobExplained};
 use crate::api::plan_view;
 use crate::server::http::{App, Ctx, Refusal};
 use tinqs_ci_gitea::demand::Mode;
+
+/// What is said of a blocked job, unless more is known.
+pub(super) const BLOCKED: &str = "the forge blocks it: needs, approval or concurrency";
 
 /// A job, as known from the run's record or the forge's list.
 pub(super) struct JobRecord {
@@ -102,7 +106,7 @@ pub(super) async fn find_listed(
 ) -> Result<Option<JobRecord>, Refusal> {
     let waiting = app.controller.ports().forge.waiting().await?.unwrap_or_default();
     let found = waiting.into_iter().find(fits);
-    Ok(found.map(|WaitingJob { job, runs_on, about }| JobRecord {
+    Ok(found.map(|WaitingJob { job, runs_on, about, created_at: _ }| JobRecord {
         job,
         about,
         runs_on,
@@ -131,7 +135,7 @@ pub(super) async fn at_forge(
         return Ok("unknown".to_owned());
     }
     let job = match (&app.pushes, mode) {
-        (_, Mode::Jobs) => app.controller.ports().forge.job(&record.job).await?,
+        (_, Mode::Jobs) => app.controller.ports().forge.job(&record.job).await?.state,
         // Servers without the job API answer 404, which says nothing about the job.
         (Some(_) | None, Mode::Push) => Job::Unobservable,
     };
@@ -145,7 +149,7 @@ pub(super) async fn at_forge(
             "absent".to_owned()
         }
         Job::Blocked => {
-            why.push("the forge blocks it: needs, approval or concurrency".to_owned());
+            why.push(BLOCKED.to_owned());
             "blocked".to_owned()
         }
         Job::Waiting => "waiting".to_owned(),
@@ -162,7 +166,10 @@ pub(super) async fn at_forge(
         }
         Job::Done { conclusion } => {
             let word = format!("{conclusion:?}").to_lowercase();
-            why.push(format!("it ended: {word}"));
+            why.push(match conclusion {
+                Conclusion::Cancelled => "it ended: canceled".to_owned(),
+                _ => format!("it ended: {word}"),
+            });
             word
         }
     })

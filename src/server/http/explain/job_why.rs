@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, nearest, serving};
 
+use super::blocked;
 use super::job::{self, JobRecord, at_forge, attempts, machine_of, mode_of};
 use super::{App, FORGE_DEADLINE, Refusal};
 use crate::api::plan_view;
@@ -65,7 +66,7 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
     let class = serving(&settings.classes, &record.runs_on);
     let text =
         |text: &str| Some(text.replace("RUN", run.name.as_str())).filter(|text| !text.is_empty());
-    JobWhy {
+    let mut story = JobWhy {
         id: Some(record.job.job_id).filter(|id| *id > 0),
         repo: told.repo,
         name: told.job,
@@ -73,6 +74,7 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
         class: class.map(|class| class.name.to_string()),
         phase: told.phase,
         at_forge,
+        job_attempt: run.status.wait.attempt,
         state: state(run, &outcome, &told.message, now),
         reason,
         since,
@@ -84,7 +86,9 @@ pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
         notes,
         run: Some(run.name.to_string()),
         runs_on: record.runs_on,
-    }
+    };
+    blocked::tell(app, &mut story, now).await;
+    story
 }
 
 /// Returns the condition of a running job whose machine is gone.
@@ -100,7 +104,7 @@ fn still_up(run: &Run) -> Option<&Condition> {
 /// Returns the state of a run in one sentence.
 fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
     let status = &run.status;
-    let waited = lasting(now.duration_since(status.waiting_since));
+    let waited = lasting(now.duration_since(status.queued_at()));
     let machine = machine_of(run);
     match status.phase {
         Phase::Finished => {
@@ -197,7 +201,7 @@ pub(super) async fn of_job(
         lacks => format!("the nearest class, {}, lacks {}", near.class, lacks.join(", ")),
     }));
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    Ok(JobWhy {
+    let mut story = JobWhy {
         run: None,
         id: Some(record.job.job_id),
         repo: record.job.repo.clone(),
@@ -207,6 +211,7 @@ pub(super) async fn of_job(
         class: class.map(|class| class.name.to_string()),
         phase: None,
         at_forge,
+        job_attempt: None,
         state,
         reason: unserved.then(|| NO_CLASS.to_owned()),
         since: if unserved { unserved_since(app, &record.runs_on) } else { None },
@@ -216,7 +221,9 @@ pub(super) async fn of_job(
         attempts: Vec::new(),
         timeline: Vec::new(),
         notes,
-    })
+    };
+    blocked::tell(app, &mut story, app.telemetry.now()).await;
+    Ok(story)
 }
 
 /// Refuses a job that neither the records nor the forge know.

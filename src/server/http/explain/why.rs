@@ -10,18 +10,16 @@ use reqwest::Url;
 use serde::Deserialize;
 use tinqs_ci_reconciler::controller::UnservedJob;
 use tinqs_ci_reconciler::model::{Run, RunName};
-use tinqs_ci_reconciler::ports::{Filter, PortError, WaitingJob};
+use tinqs_ci_reconciler::ports::WaitingJob;
 
 use super::job::{JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
-use super::{App, Ctx, FORGE_DEADLINE, PAGE, Refusal, bad, job_why};
+use super::{App, Ctx, FORGE_DEADLINE, Refusal, bad, job_why, search, workflow_run};
 use crate::api::status::{RunReason, Why};
 use crate::server::http::runs::note_machines_still_up;
 use crate::server::http::status::{self, Known};
 use crate::words::reasons::{NO_CLASS, advice};
 
-/// The maximum number of pages searched for a URL: 20,000 runs.
-const SEARCHED: usize = 40;
 /// The subjects that concern every job.
 const SERVICES: [&str; 4] = ["forge", "store", "cloud", "queue"];
 /// The maximum number of runs in an answer.
@@ -58,6 +56,7 @@ pub(in crate::server::http) async fn why(
             let runs = runs.iter().take(RUNS).map(|run| status::reason_of(&app, run));
             why.runs = runs.collect();
         }
+        Found::Jobs(jobs) => why.runs = jobs.into_iter().take(RUNS).collect(),
         Found::Run(mut run) => {
             note_machines_still_up(&app, std::slice::from_mut(&mut *run));
             why.job = Some(job_why::of_run(&app, &run, known.now).await);
@@ -80,6 +79,8 @@ enum Found {
     Job(Box<JobRecord>, Vec<String>),
     /// The runs of a workflow run.
     Runs(Vec<Run>),
+    /// The jobs of a workflow run without runs.
+    Jobs(Vec<RunReason>),
 }
 
 /// Returns the waiting jobs with their reasons, most important first, longest wait first.
@@ -100,7 +101,7 @@ fn waiting(app: &App, known: &Known) -> Vec<RunReason> {
     });
     let waiting = known.waiting.iter().map(|run| {
         let told = status::reason_of(app, run);
-        RunReason { since: told.since.or(Some(run.status.waiting_since)), ..told }
+        RunReason { since: told.since.or(Some(run.status.queued_at())), ..told }
     });
     let mut runs: Vec<RunReason> = unserved.chain(waiting).collect();
     runs.sort_by_key(|run| (std::cmp::Reverse(advice(&run.reason).weight), run.since));
@@ -172,10 +173,14 @@ async fn by_page(app: &Arc<App>, page: &Page) -> Result<Found, Refusal> {
         check_host(app, page, std::slice::from_ref(&run))?;
         return Ok(Found::Run(Box::new(run)));
     }
-    let runs = runs_of_repo(app, &page.repo, is_job).await?;
+    let runs = search::runs(app, page, is_job).await?;
     check_host(app, page, &runs)?;
     if page.job.is_none() {
-        return of_workflow_run(page, runs);
+        let runs = of_workflow_run(page, runs);
+        if runs.is_empty() {
+            return workflow_run::jobs_at_forge(app, page).await.map(Found::Jobs);
+        }
+        return Ok(Found::Runs(runs));
     }
     if let Some(run) = runs.into_iter().find(|run| is_job(run)) {
         return Ok(Found::Run(Box::new(run)));
@@ -202,42 +207,6 @@ async fn by_page(app: &Arc<App>, page: &Page) -> Result<Found, Refusal> {
 
 fn is_of_repo(run: &Run, repo: &str) -> bool {
     run.spec.job.repo.eq_ignore_ascii_case(repo) || run.spec.about.repo.eq_ignore_ascii_case(repo)
-}
-
-/// Returns the newest runs of a repository, up to the page of the store that has the run asked for.
-/// A URL may spell the repository in another case than the records.
-async fn runs_of_repo(
-    app: &App,
-    repo: &str,
-    is_asked: impl Fn(&Run) -> bool,
-) -> Result<Vec<Run>, PortError> {
-    let runs = runs_with(app, Some(repo.to_owned()), &is_asked).await?;
-    if !runs.is_empty() {
-        return Ok(runs);
-    }
-    let mut all = runs_with(app, None, &is_asked).await?;
-    all.retain(|run| is_of_repo(run, repo));
-    Ok(all)
-}
-
-async fn runs_with(
-    app: &App,
-    repo: Option<String>,
-    is_asked: &impl Fn(&Run) -> bool,
-) -> Result<Vec<Run>, PortError> {
-    let filter = Filter { repo, limit: PAGE, ..Filter::default() };
-    let mut runs: Vec<Run> = Vec::new();
-    let mut after: Option<String> = None;
-    for _ in 0..SEARCHED {
-        let page = app.controller.ports().store.page(&filter, after.as_deref()).await?;
-        let found = page.items.iter().any(is_asked);
-        runs.extend(page.items);
-        after = page.next;
-        if found || after.is_none() {
-            break;
-        }
-    }
-    Ok(runs)
 }
 
 /// Refuses the page of another forge. The forge may call itself by another name than
@@ -268,17 +237,11 @@ fn check_host(app: &App, page: &Page, runs: &[Run]) -> Result<(), Refusal> {
     )))
 }
 
-fn of_workflow_run(page: &Page, mut runs: Vec<Run>) -> Result<Found, Refusal> {
+fn of_workflow_run(page: &Page, mut runs: Vec<Run>) -> Vec<Run> {
     runs.retain(|run| {
         let same =
             target::page(&run.spec.about.url).is_ok_and(|of_run| of_run.is_same_workflow_run(page));
         same || (run.spec.about.url.is_empty() && page.workflow_run == Some(run.spec.about.run_id))
     });
-    if runs.is_empty() {
-        return Err(not_found(
-            "this is the page of a workflow run, and none of its jobs has a run here: pass the URL \
-             of a job's page, which ends in /jobs/NUMBER",
-        ));
-    }
-    Ok(Found::Runs(runs))
+    runs
 }

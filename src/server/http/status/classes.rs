@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use tinqs_ci_reconciler::model::{Class, ClassName, Phase};
 
-use super::{Known, class_of};
-use crate::api::status::{ClassStatus, ReasonCount};
+use super::{App, Known, class_of};
+use crate::api::status::{ClassStatus, ClassWaits, ReasonCount};
+use crate::telemetry::RecentWaits;
 
 /// Counts the machines and runs of each class, and the reasons of its waiting runs.
-pub(super) fn all(classes: &[Class], known: &Known) -> Vec<ClassStatus> {
+pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {
         let Some(class) = class_of(classes, &run.runs_on) else { continue };
@@ -46,7 +47,14 @@ pub(super) fn all(classes: &[Class], known: &Known) -> Vec<ClassStatus> {
             starting,
             running,
             reasons,
+            waits: waits(app, class, known),
         }
     };
     classes.iter().map(of_class).collect()
+}
+
+fn waits(app: &App, class: &Class, known: &Known) -> Option<ClassWaits> {
+    let RecentWaits { jobs, p50_seconds, p95_seconds } =
+        app.telemetry.waits.of(&class.name.0, known.now)?;
+    Some(ClassWaits { jobs, p50_seconds, p95_seconds })
 }

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, Registration, Registrations, Runner, Secret, label_name,
+    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret, label_name,
 };
-use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, WaitingJob};
+use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, SeenJob, WaitingJob};
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
 
 /// The repository that everything is pushed to.
@@ -79,6 +79,7 @@ fn waiting(job: &JobRow) -> WaitingJob {
         job: JobRef { repo: job.repo.clone(), repo_id: job.repo_id, job_id: job.id },
         runs_on: job.spec.runs_on.clone(),
         about: About { repo: job.repo.clone(), job: job.spec.name.clone(), ..About::default() },
+        created_at: Some(job.created_at),
     }
 }
 
@@ -88,15 +89,18 @@ impl Port for TestForge {
         Ok(Some(self.forge().waiting().into_iter().map(waiting).collect()))
     }
 
-    async fn job(&self, job: &JobRef) -> Result<Job, PortError> {
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         let forge = self.forge();
-        let Some(row) = forge.job(job.job_id) else { return Ok(Job::Absent) };
-        Ok(match row.status {
+        let Some(row) = forge.job(job.job_id) else { return Ok(Job::Absent.into()) };
+        let state = match row.status {
             Status::Blocked => Job::Blocked,
             Status::Waiting => Job::Waiting,
             Status::Running => Job::Running { runner: row.runner_name.clone().unwrap_or_default() },
             Status::Done(conclusion) => Job::Done { conclusion },
-        })
+        };
+        let waits = forge.config.line < Line::V1_27 && row.started_at.is_none();
+        let attempt = Some(row.attempt + u32::from(waits));
+        Ok(SeenJob { state, times: JobTimes { started_at: row.started_at, attempt } })
     }
 
     async fn registrations(&self) -> Result<Registrations, PortError> {

@@ -142,7 +142,7 @@ async fn a_record_takes_one_write_unit() {
     let steps = [
         (198, Happened::Registered { attempt: 1 }),
         (1_748, Happened::Launched { attempt: 1, machine }),
-        (40_444, Happened::Started { runner, attempt: Some(1) }),
+        (40_444, Happened::Started { runner, attempt: Some(1), job_attempt: None }),
         (131_611, Happened::Finished { outcome: Outcome::Succeeded }),
     ];
     over.status.timeline.extend(

@@ -1,0 +1,99 @@
+//! The page of a workflow run none of whose jobs has a run here: the forge is asked for its jobs.
+
+use axum::http::StatusCode;
+use tinqs_ci_reconciler::model::{Job, Outcome, Phase, Reason, RunName, serving};
+use tinqs_ci_workflow::Dialect;
+
+use super::target::Page;
+use super::{App, FORGE_DEADLINE, Refusal};
+use crate::api::status::RunReason;
+use crate::words::jobs;
+use tinqs_ci_gitea::client::{RunJob, WorkflowRun};
+use tinqs_ci_gitea::demand::Mode;
+
+/// Returns the jobs of a workflow run by its page.
+///
+/// # Errors
+/// The forge does not know it, it has no jobs, or the forge cannot be asked.
+pub(super) async fn jobs_at_forge(app: &App, page: &Page) -> Result<Vec<RunReason>, Refusal> {
+    let found = tokio::time::timeout(FORGE_DEADLINE, ask(app, page)).await;
+    let found = found.map_err(|_| not_found("the forge did not answer in time".to_owned()))??;
+    let repo = &page.repo;
+    let explain = format!("`tinqs-ci explain push {repo} BRANCH` says what a push starts, and why");
+    let Some((run, jobs)) = found else {
+        return Err(not_found(format!(
+            "this is the page of a workflow run, and none of its jobs has a run here; the forge \
+             has no such workflow run in {repo}, or `forge.token` cannot read it: a push that no \
+             workflow file accepts makes none; {explain}; the URL of a job's page ends in \
+             /jobs/NUMBER"
+        )));
+    };
+    if jobs.is_empty() {
+        let file = run.workflow();
+        return Err(not_found(format!(
+            "this workflow run of `{file}` has no jobs, so nothing waits for a machine: the forge \
+             could not create them; {explain}"
+        )));
+    }
+    Ok(jobs.iter().map(|job| reason_of(app, repo, job)).collect())
+}
+
+type Asked = Option<(WorkflowRun, Vec<RunJob>)>;
+
+async fn ask(app: &App, page: &Page) -> Result<Asked, Refusal> {
+    let no_run = || {
+        not_found(
+            "this is the page of a workflow run, and none of its jobs has a run here: pass the \
+             URL of a job's page, which ends in /jobs/NUMBER"
+                .to_owned(),
+        )
+    };
+    let Some(pushes) = &app.pushes else { return Err(no_run()) };
+    let (demand, id) = (pushes.demand(), page.workflow_run.ok_or_else(no_run)?);
+    // Before Gitea 1.26 the number in the address is not the ID.
+    let has_ids = demand.dialect().await? >= Dialect::V1_26;
+    if !has_ids || demand.mode().await? != Mode::Jobs {
+        return Err(no_run());
+    }
+    Ok(demand.client().workflow_run(&page.repo, id).await?)
+}
+
+fn reason_of(app: &App, repo: &str, job: &RunJob) -> RunReason {
+    let classes = &app.controller.settings().classes;
+    let is_served = serving(classes, &job.labels).is_some();
+    let (phase, reason, message) = match &job.state {
+        Some(Job::Done { conclusion }) => {
+            let outcome = format!("{:?}", Outcome::from(*conclusion));
+            (Some(Phase::Finished), None, jobs::finished(&outcome))
+        }
+        Some(Job::Running { .. }) => (Some(Phase::Running), None, "it runs".to_owned()),
+        Some(Job::Blocked) => {
+            let message = format!("the forge blocks it: `tinqs-ci why {}` says more", job.url);
+            (Some(Phase::Waiting), Some(Reason::Blocked), message)
+        }
+        Some(Job::Waiting) if !is_served => {
+            let message = format!("no class serves [{}]", job.labels.join(", "));
+            (Some(Phase::Waiting), Some(Reason::NoClass), message)
+        }
+        Some(Job::Waiting) => {
+            (Some(Phase::Waiting), None, "the next poll creates its run".to_owned())
+        }
+        Some(Job::Absent | Job::Unobservable) | None => {
+            (None, None, "its state is not known".to_owned())
+        }
+    };
+    RunReason {
+        run: RunName::job(job.id).to_string(),
+        repo: repo.to_owned(),
+        job: job.name.clone(),
+        url: job.url.clone(),
+        phase,
+        reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        since: None,
+        message: format!("{message}; it has no run here"),
+    }
+}
+
+fn not_found(detail: String) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, detail)
+}

@@ -1,0 +1,212 @@
+"""Situations that an operator meets: `status` and `why` name the reason and the remedy, and no longer
+do once the cause is gone."""
+
+import re
+import resource
+import time
+
+from asking import all_succeed, jobs_of, page, says, says_no_longer, until, well
+from workflows import matrix
+
+CI = ".gitea/workflows/a.yml"
+
+
+def running(forge, repo):
+    """Waits until a job of the repository runs."""
+    return until(f"a job of {repo} runs", lambda: jobs_of(forge, repo, "in_progress"), 90)
+
+
+def runner_missing(forge, host):
+    host.remove_runner()
+    forge.push("norunner", CI, matrix(1, 0))
+    texts = ["BackingOff", "neither gitea-runner nor act_runner", "PATH"]
+    says(host, 0, texts, "why", page(forge, "norunner"))
+    host.install_runner()
+    all_succeed(forge, "norunner", 1, 180)
+    says(host, 0, ["the job succeeded"], "why", page(forge, "norunner"))
+    well(host)
+
+
+def forge_unreachable_for_machines(forge, host):
+    with host.configured(lambda text: text.replace("[forge]\n", '[forge]\nmachine_url = "http://127.0.0.1:9"\n')):
+        forge.push("nourl", CI, matrix(1, 0))
+        says(host, 0, ["BackingOff", "127.0.0.1:9"], "why", page(forge, "nourl"))
+    all_succeed(forge, "nourl", 1, 180)
+    says(host, 0, ["the job succeeded"], "why", page(forge, "nourl"))
+    well(host)
+
+
+def at_limit(forge, host):
+    with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 1", text)):
+        forge.push("limited", CI, matrix(2, 6))
+        says(host, 0, ["AtLimit", "`limit`"], "why")
+        all_succeed(forge, "limited", 2, 120)
+        says_no_longer(host, ["AtLimit"], "why")
+        well(host)
+
+
+def webhook_secret_wrong(forge, host):
+    forge.webhooks(active=False)
+    hook = forge.add_webhook(f"http://{host.listen}/webhook", "another-webhook-secret")
+    forge.push("unsigned", CI, matrix(1, 0))
+    says(host, 1, ["WebhookRefused", "signature", "webhook_secret"], "status")
+    all_succeed(forge, "unsigned", 1, 120)
+    forge.remove_webhook(hook)
+    forge.webhooks(active=True)
+    forge.push("signed", CI, matrix(1, 0))
+    all_succeed(forge, "signed", 1, 120)
+    says_no_longer(host, ["WebhookRefused"], "status")
+    well(host)
+
+
+def host_list_blocks(forge, host):
+    forge.restart_with("ALLOWED_HOST_LIST = loopback", "ALLOWED_HOST_LIST = external")
+    host.kill()
+    host.serve()
+    forge.push("blocked", CI, matrix(1, 0))
+    all_succeed(forge, "blocked", 1, 120)
+    says(host, 0, ["none since the start"], "status")
+    says(host, 1, ["found by polling", "ALLOWED_HOST_LIST = external,127.0.0.1"], "doctor")
+    forge.restart_with("ALLOWED_HOST_LIST = external", "ALLOWED_HOST_LIST = loopback")
+    forge.push("allowed", CI, matrix(1, 0))
+    all_succeed(forge, "allowed", 1, 120)
+    says_no_longer(host, ["none since the start"], "status")
+    says(host, 0, [" 0 failed"], "doctor")
+    well(host)
+
+
+def token_revoked_and_replaced(forge, host):
+    """Also after a restart; a new token in the file ends it without one."""
+    name, token = forge.new_token()
+    file = host.dir / "forge.token"
+    host.write_secret(file, token)
+    with host.configured(lambda text: re.sub(r"(?m)^token .*$", f'token = {{ file = "{file}" }}', text)):
+        forge.revoke(name)
+        forge.push("denied", CI, matrix(1, 0))
+        says(host, 1, ["ForgeDenied", "401", "token"], "status")
+        host.kill()
+        host.serve()
+        says(host, 1, ["ForgeDenied", "401"], "status")
+        host.write_secret(file, forge.new_token()[1])
+        all_succeed(forge, "denied", 1, 120)
+        says(host, 0, ["the job succeeded"], "why", page(forge, "denied"))
+        says_no_longer(host, ["ForgeDenied"], "status")
+        well(host)
+
+
+def disk_full(forge, host):
+    resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    forge.push("full", CI, matrix(1, 0))
+    says(host, 1, ["StoreFailing", "free space"], "status")
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    all_succeed(forge, "full", 1, 120)
+    says_no_longer(host, ["StoreFailing"], "status")
+    well(host)
+
+
+def syntax_error(forge, host):
+    forge.push("broken", CI, "on: push\njobs:\n  m:\n    runs-on: [linux\n")
+    says(host, 0, ["a.yml", "the forge ignores this file"], "explain", "push", "boss/broken", "main")
+    time.sleep(5)
+    assert forge.jobs("broken") == [], "the forge made jobs of a broken file"
+    forge.push("broken", ".gitea/workflows/b.yml", matrix(1, 0))
+    all_succeed(forge, "broken", 1, 120)
+    says(host, 0, ["b.yml", "starts at once"], "explain", "push", "boss/broken", "main")
+
+
+def needs(forge, host):
+    forge.push("needy", CI, """on: push
+jobs:
+  compile:
+    runs-on: linux
+    steps:
+      - run: sleep 15
+  lint:
+    runs-on: linux
+    steps:
+      - run: sleep 15
+  test:
+    needs: compile
+    runs-on: linux
+    steps:
+      - run: echo tested
+""")
+    jobs = until("the jobs exist", lambda: {job["name"]: job for job in forge.jobs("needy")}, 60)
+    needed = f"blocked by `compile` (job-{jobs['compile']['id']}, "
+    says(host, 0, ["Blocked", needed], "why", jobs["test"]["html_url"])
+    code, text = host.printed("why", jobs["test"]["html_url"])
+    assert code == 0 and "lint" not in text, f"it does not need that job: {text}"
+    running(forge, "needy")
+    says(host, 0, [f"{needed}running"], "why", jobs["test"]["html_url"])
+    all_succeed(forge, "needy", 3, 120)
+    says(host, 0, ["the job succeeded"], "why", jobs["test"]["html_url"])
+
+
+def runs_long(forge, host):
+    forge.push("long", CI, matrix(1, 20))
+    running(forge, "long")
+    says(host, 0, ["the job runs on machine", "running"], "why", page(forge, "long"))
+    well(host)
+    all_succeed(forge, "long", 1, 120)
+    says(host, 0, ["the job succeeded"], "why", page(forge, "long"))
+
+
+def canceled_while_running(forge, host):
+    """A second push cancels the first: by its concurrency group, or before Gitea 1.26 always."""
+    group = "concurrency:\n  group: one\n  cancel-in-progress: true\n"
+    forge.push("twice", CI, group + matrix(1, 600))
+    (job,) = running(forge, "twice")
+    forge.push("twice", "README.txt", "again")
+    until("the first job is canceled", lambda: jobs_of(forge, "twice", "completed"), 60)
+    says(host, 0, ["canceled"], "why", job["html_url"])
+    says(host, 0, ["canceled"], "get", "runs")
+    forge.delete("twice")
+    until("the machines end", lambda: host.live() == [], 300)
+    well(host)
+
+
+def failed_and_run_again(forge, host):
+    if forge.minor() < 26:
+        print("       (before Gitea 1.26 there is no API for a re-run)")
+        return
+    tried = host.dir / "tried"
+    script = f"test -e {tried} || {{ touch {tried}; exit 1; }}; sleep 10"
+    job = f"on: push\njobs:\n  m:\n    runs-on: linux\n    steps:\n      - run: {script!r}\n"
+    forge.push("again", CI, job)
+    (first,) = until("the job failed", lambda: jobs_of(forge, "again", "completed"), 120)
+    says(host, 0, ["the job failed"], "why", first["html_url"])
+    forge.rerun_failed("again", first["run_id"])
+    (second,) = running(forge, "again")
+    says(host, 0, ["2nd attempt of the job"], "why", second["html_url"])
+    says(host, 0, ["2nd attempt"], "get", "runs")
+    until("it succeeded", lambda: [j for j in forge.jobs("again") if j.get("conclusion") == "success"], 120)
+    says(host, 0, ["the job succeeded"], "why", second["html_url"])
+    well(host)
+
+
+def beyond_max_age(forge, host):
+    with host.configured(lambda text: re.sub(r"(?m)^max_age .*$", 'max_age = "1m"', text)):
+        forge.push("old", CI, matrix(1, 600))
+        job = page(forge, "old", 60)
+        running(forge, "old")
+        until("the machine is ended", lambda: host.live() == [], 180)
+        says(host, 0, ["max_age", "raise"], "why", job)
+    forge.delete("old")
+
+
+SITUATIONS = [
+    runner_missing,
+    forge_unreachable_for_machines,
+    at_limit,
+    webhook_secret_wrong,
+    host_list_blocks,
+    token_revoked_and_replaced,
+    disk_full,
+    syntax_error,
+    needs,
+    runs_long,
+    canceled_while_running,
+    failed_and_run_again,
+    beyond_max_age,
+]

@@ -1,0 +1,50 @@
+"""Workflow files."""
+
+
+def matrix(count, seconds, labels="linux"):
+    """Returns a workflow with `count` jobs."""
+    return f"""on: push
+jobs:
+  m:
+    runs-on: {labels}
+    strategy:
+      matrix:
+        i: [{", ".join(str(i) for i in range(count))}]
+    steps:
+      - run: sleep {seconds}; echo ${{{{ matrix.i }}}}
+"""
+
+
+PATHS = """on:
+  push:
+    paths: ["src/**"]
+jobs:
+  first:
+    runs-on: linux
+    steps:
+      - run: echo first
+  later:
+    needs: first
+    runs-on: linux
+    steps:
+      - run: echo later
+"""
+
+
+def surroundings_of(home, path):
+    """Returns a workflow that checks a login's umask and user, HOME (a pattern) and an entry of PATH."""
+    return f"""on: push
+jobs:
+  around:
+    runs-on: linux
+    steps:
+      - run: |
+          set -x
+          test "$(umask)" = 0022
+          : >made
+          test "$(stat -c %a made)" = 644
+          test "$USER" = "$(id -un)"
+          test "$LOGNAME" = "$(id -un)"
+          case $HOME in {home}) test -d "$HOME" ;; *) exit 1 ;; esac
+          case :$PATH: in *:{path}:*) ;; *) exit 1 ;; esac
+"""
