@@ -71,6 +71,30 @@ def go_tool(name, package, version):
     return program
 
 
+def apt_program(package, path):
+    """Returns a program of the distribution, installed or taken out of its package, or None."""
+    found = shutil.which(Path(path).name)
+    folder = TOOLS / f"apt-{package}"
+    program = folder / path
+    if found or program.exists():
+        return found or program
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        skipped(package, "not installed, and this system has no apt")
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    # As root, so that apt does not complain that its own user cannot write here.
+    command = ["apt-get", "-o", "APT::Sandbox::User=root", "--quiet=2", "download", package]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=200)
+        for archive in folder.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True, timeout=100)
+            archive.unlink()
+    except (OSError, subprocess.SubprocessError) as error:
+        skipped(package, f"not installed, and apt cannot download it: {error}")
+        return None
+    return program if program.exists() else None
+
+
 class Checks:
     """Collects what passed and what failed."""
 
