@@ -19,23 +19,28 @@ def table(required=(), **properties):
     return found | ({"required": list(required)} if required else {})
 
 
+def is_secret(definition):
+    """Whether it is a credential, or a list of them."""
+    if not isinstance(definition, dict):
+        return False
+    inner = [*definition.get("oneOf", []), *definition.get("anyOf", []), definition.get("items")]
+    return definition.get("$ref") == "#/$defs/secret" or any(map(is_secret, inner))
+
+
 def without_secrets(config, definition):
     """Resolves references and leaves out credentials: those come from the Secret."""
     if isinstance(definition, list):
         return [without_secrets(config, item) for item in definition]
     if not isinstance(definition, dict):
         return definition
-    reference = definition.get("$ref")
-    if reference == "#/$defs/secret":
-        return None
-    if reference:
+    if "$ref" in definition:
         target = config
-        for part in reference.removeprefix("#/").split("/"):
+        for part in definition["$ref"].removeprefix("#/").split("/"):
             target = target[part]
         rest = {key: value for key, value in definition.items() if key != "$ref"}
         return without_secrets(config, target | rest)
-    found = {key: without_secrets(config, value) for key, value in definition.items()}
-    return {key: value for key, value in found.items() if value is not None}
+    kept = {key: value for key, value in definition.items() if not is_secret(value)}
+    return {key: without_secrets(config, value) for key, value in kept.items()}
 
 
 def forge(config):
