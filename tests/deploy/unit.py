@@ -54,7 +54,7 @@ def check_users(checks):
         files = ["systemd-tmpfiles", "--create", f"--root={root}", SYSTEMD / "tinqs-ci.tmpfiles"]
         done = subprocess.run(files, capture_output=True, text=True, timeout=60)
         checks.equal(done.returncode, 0, f"tmpfiles: {done.stderr}")
-        for path, mode in (("etc/tinqs-ci", 0o750), ("var/lib/tinqs-ci", 0o700)):
+        for path, mode in (("etc/tinqs-ci", 0o750), ("var/lib/tinqs-ci/tmp", 0o700)):
             made = root / path
             checks.that(made.is_dir(), f"{path} is not made")
             checks.equal(made.is_dir() and made.stat().st_mode & 0o777, mode, f"mode of {path}")
@@ -77,3 +77,5 @@ def check(checks):
     }
     checks.equal({key: found.get(key) for key in wanted}, wanted, "settings of the unit")
     checks.that("MemoryDenyWriteExecute" not in found, "Node cannot run in the unit")
+    for lost in ("PrivateTmp", "RemoveIPC"):
+        checks.that(lost not in found, f"{lost}: a restart takes files or memory from jobs")
