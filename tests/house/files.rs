@@ -28,6 +28,7 @@ const ROOT: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "adapters",
     "benches",
     "deny.toml",

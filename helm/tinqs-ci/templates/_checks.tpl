@@ -1,0 +1,67 @@
+{{/* Contradictions that values.schema.json cannot name well. Each message says what to do. */}}
+{{- define "tinqs-ci.checks" -}}
+{{- $v := .Values }}
+{{- if not (has $v.mode (list "embedded" "aws")) }}
+{{- fail "mode is not set: set `mode` to `embedded` (runs on a volume, one replica) or `aws` (runs in DynamoDB)" }}
+{{- end }}
+{{- if not $v.image.repository }}
+{{- fail "image.repository is not set: build an image with `deploy/build image`, push it to your registry, and name it here" }}
+{{- end }}
+{{- if not $v.forge.url }}
+{{- fail "forge.url is not set: set it to the address of your Gitea" }}
+{{- end }}
+{{- if not $v.secrets.existingSecret }}
+{{- fail "secrets.existingSecret is not set: create a Secret with the keys of `secrets.keys` and `api.tokens`, and name it here (README.md shows the command)" }}
+{{- end }}
+{{- if not $v.secrets.keys.forgeToken }}
+{{- fail "secrets.keys.forgeToken is empty: name the key of the Secret that holds the forge's token" }}
+{{- end }}
+{{- if not $v.classes }}
+{{- fail "classes is empty: add a class with `name`, `labels`, and `machines` with `image`, `kinds` and `subnets`" }}
+{{- end }}
+{{- if hasPrefix "process:" $v.compute }}
+{{- fail "compute is `process:`: in a cluster, jobs would run in the controller's own container, next to its credentials; use `ec2:REGION`" }}
+{{- end }}
+{{- if not (or $v.aws.region $v.compute) }}
+{{- fail "aws.region is not set: set the Region in which machines run" }}
+{{- end }}
+{{- if eq $v.mode "embedded" }}
+{{- if ne (include "tinqs-ci.replicas" . | int) 1 }}
+{{- fail "replicas must be 1 in mode `embedded`: one process holds the store; for more replicas use mode `aws`" }}
+{{- end }}
+{{- if $v.ingest.enabled }}
+{{- fail "ingest.enabled needs mode `aws`: in mode `embedded` one process holds the store" }}
+{{- end }}
+{{- if $v.aws.table }}
+{{- fail "aws.table has no effect in mode `embedded`: remove it, or use mode `aws`" }}
+{{- end }}
+{{- else }}
+{{- if not $v.aws.table }}
+{{- fail "aws.table is not set: mode `aws` needs the name of the DynamoDB table" }}
+{{- end }}
+{{- if not $v.aws.queue }}
+{{- fail "aws.queue is not set: mode `aws` needs the URL of the SQS queue, because replicas wake each other through it" }}
+{{- end }}
+{{- end }}
+{{- if and $v.ingest.enabled (not (has (default "auto" $v.forge.demand) (list "jobs" "push"))) }}
+{{- fail "forge.demand must be `jobs` or `push` with ingest.enabled: the pods for webhooks have no token to find out what the forge supports" }}
+{{- end }}
+{{- if and (eq (default "auto" $v.forge.demand) "push") (not $v.secrets.keys.webhookSecret) }}
+{{- fail "secrets.keys.webhookSecret is empty: forge.demand `push` relies on signed webhooks" }}
+{{- end }}
+{{- range $v.extraEnv }}
+{{- if has .name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN") }}
+{{- fail (printf "extraEnv sets %s: use a role instead, by serviceAccount.annotations (IRSA) or EKS Pod Identity" .name) }}
+{{- end }}
+{{- end }}
+{{- if and $v.ingress.enabled (not $v.ingress.host) }}
+{{- fail "ingress.host is not set: set the host name at which the forge reaches the webhook" }}
+{{- end }}
+{{- $monitoring := or $v.metrics.serviceMonitor.enabled $v.metrics.prometheusRule.enabled }}
+{{- if and $monitoring (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}
+{{- fail "metrics.serviceMonitor and metrics.prometheusRule need the API monitoring.coreos.com/v1, which this cluster lacks: install the Prometheus operator, or disable them" }}
+{{- end }}
+{{- if and $monitoring (not $v.metrics.enabled) }}
+{{- fail "metrics.enabled is false: serviceMonitor and prometheusRule need it" }}
+{{- end }}
+{{- end }}

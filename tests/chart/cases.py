@@ -1,0 +1,42 @@
+"""Values that the chart must refuse: a file of helm/tinqs-ci/ci, settings, a part of the message."""
+
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/tinqs-ci"
+
+REFUSED = [
+    ("embedded", ["replicas=2"], "replicas must be 1 in mode `embedded`"),
+    ("embedded", ["ingest.enabled=true"], "ingest.enabled needs mode `aws`"),
+    ("embedded", ["aws.table=tinqs-ci"], "aws.table has no effect in mode `embedded`"),
+    ("embedded", ["compute=process:"], "jobs would run in the controller's own container"),
+    ("embedded", ["compute=process:/tmp"], "jobs would run in the controller's own container"),
+    ("embedded", ["mode="], "mode is not set"),
+    ("embedded", ["mode=redb"], "at '/mode'"),
+    ("embedded", ["image.repository="], "image.repository is not set"),
+    ("embedded", ["forge.url="], "forge.url is not set"),
+    ("embedded", ["forge.url=git.example.com"], "at '/forge/url'"),
+    ("embedded", ["aws.region="], "aws.region is not set"),
+    ("embedded", ["classes=null"], "classes is empty"),
+    ("embedded", ["secrets.existingSecret="], "secrets.existingSecret is not set"),
+    ("embedded", ["secrets.keys.forgeToken="], "secrets.keys.forgeToken is empty"),
+    ("embedded", ["metrics.enabled=true,metrics.serviceMonitor.enabled=true"], "lacks: install the Prometheus operator"),
+    ("embedded", ["metrics.enabled=true,metrics.prometheusRule.enabled=true"], "lacks: install the Prometheus operator"),
+    ("embedded", ["ingress.enabled=true"], "ingress.host is not set"),
+    ("embedded", ["forge.demand=push,secrets.keys.webhookSecret="], "relies on signed webhooks"),
+    ("embedded", ["extraEnv[0].name=AWS_ACCESS_KEY_ID,extraEnv[0].value=AKIA"], "use a role instead"),
+    # Unknown values at any depth.
+    ("embedded", ["replica=1"], "additional properties 'replica' not allowed"),
+    ("embedded", ["forge.pol_every=10s"], "additional properties 'pol_every' not allowed"),
+    ("embedded", ["forge.token=secret"], "additional properties 'token' not allowed"),
+    ("embedded", ["classes[0].name=linux,classes[0].lables={a}"], "additional properties 'lables' not allowed"),
+    ("embedded", ["metrics.serviceMonitor.intervall=1m"], "additional properties 'intervall' not allowed"),
+    ("embedded", ["secrets.keys.forge=a"], "additional properties 'forge' not allowed"),
+    ("embedded", ["service.port=0"], "at '/service/port'"),
+    ("aws", ["aws.table="], "aws.table is not set"),
+    ("aws", ["aws.queue="], "aws.queue is not set"),
+    ("aws", ["replicas=0"], "at '/replicas'"),
+    ("aws-split", ["forge.demand=auto"], "forge.demand must be `jobs` or `push`"),
+]
+
+# Metrics of the Prometheus operator without metrics at all; needs its API.
+REFUSED_WITH_MONITORING = [
+    ("embedded", ["metrics.serviceMonitor.enabled=true"], "metrics.enabled is false"),
+]
