@@ -23,6 +23,7 @@ use unserved::Changes;
 
 mod contacts;
 mod deliveries;
+pub mod events;
 mod failing_runs;
 mod families;
 pub mod labels;
@@ -31,10 +32,12 @@ pub mod metrics;
 mod observed;
 mod progress;
 mod snapshot;
+mod tell;
 mod unserved;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
+pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use unserved::{Polled, Unserved};
@@ -58,6 +61,8 @@ pub struct Telemetry {
     pub unserved: Unserved,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
+    /// What happened, for those who follow it.
+    pub events: Events,
     /// When this process started.
     pub started_at: Timestamp,
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
@@ -140,6 +145,7 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 impl Telemetry {
     /// Creates the telemetry for these classes. Times come from the ports' clock.
     pub fn new(classes: &[Class], clock: Arc<dyn Clock>) -> Arc<Self> {
+        let started_at = clock.now();
         Arc::new(Self {
             metrics: metrics::Metrics::new(classes),
             contacts: Contacts::default(),
@@ -147,7 +153,8 @@ impl Telemetry {
             failing_runs: FailingRuns::default(),
             unserved: Unserved::default(),
             deliveries: Deliveries::default(),
-            started_at: clock.now(),
+            events: Events::new(started_at, events::KEPT),
+            started_at,
             held: AtomicUsize::new(0),
             clock,
             scraping: tokio::sync::Mutex::new(()),
@@ -162,6 +169,9 @@ impl Telemetry {
     /// Notes a call to a service, and logs when the service begins to fail or works again.
     fn contact(&self, service: &'static str, operation: &'static str, error: Option<&PortError>) {
         let change = self.contacts.note(service, operation, error, self.now());
+        if let Some(change) = &change {
+            self.tell_service(service, change);
+        }
         match change {
             Some(Change::Began(failure)) => {
                 self.metrics.service_failing(service, failure.since);
@@ -190,6 +200,7 @@ impl Telemetry {
         self.failing_runs.note(report);
         log_reconcile(report, elapsed);
         log_breakers(report);
+        self.tell_breakers(report);
         progress::log(report);
     }
 
@@ -204,7 +215,9 @@ impl Telemetry {
     pub fn record_sweep(&self, controller: &'static str, report: &SweepReport, elapsed: Duration) {
         self.metrics.sweep(controller, report, elapsed, self.now());
         if controller == "demand" {
-            log_unserved(&self.unserved.note(report, self.now()));
+            let changes = self.unserved.note(report, self.now());
+            log_unserved(&changes);
+            self.tell_unserved(changes);
             self.metrics.unserved(self.unserved.last().map_or(0, |last| last.jobs));
         }
         for error in &report.errors {

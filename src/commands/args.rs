@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod config;
+mod get;
 mod init;
 mod values;
 mod webhook;
@@ -13,6 +14,7 @@ use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use config::Config;
+pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
@@ -123,7 +125,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
-    /// List runs, machines, registrations or classes
+    /// List runs, machines, registrations, classes or events
     #[command(after_help = CODES)]
     Get(Get),
     /// Show the details of a run
@@ -344,33 +346,4 @@ pub(super) struct DryRun {
     /// Only print what would be done
     #[arg(long = "dry-run")]
     pub(super) dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Get {
-    /// runs, machines, registrations or classes; or KIND/NAME
-    #[arg(value_name = "KIND", default_value = "runs")]
-    pub(super) kind: String,
-    /// Only list the item with this name
-    pub(super) name: Option<String>,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub(super) output: Output,
-    /// Keep running and print changes, every two seconds, until Ctrl-C
-    #[arg(short, long)]
-    pub(super) watch: bool,
-    /// Only list runs in this phase
-    #[arg(long, value_enum, ignore_case = true)]
-    pub(super) phase: Option<Phase>,
-    /// Only list runs or machines of this class
-    #[arg(long)]
-    pub(super) class: Option<String>,
-    /// Only list runs of this repository
-    #[arg(long, value_name = "OWNER/NAME")]
-    pub(super) repo: Option<String>,
-    /// The maximum number of runs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) limit: Option<u32>,
-    #[command(flatten)]
-    pub(super) server: Server,
 }

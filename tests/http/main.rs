@@ -3,6 +3,7 @@
 mod api;
 mod asking;
 mod canceled;
+mod events;
 mod health;
 mod logs;
 mod loops;

@@ -21,7 +21,8 @@ use crate::words::services::{ServiceReason, service_name};
 mod attention;
 mod classes;
 
-pub(super) use attention::{all as attention, sentence as unserved_sentence};
+pub(super) use crate::words::unserved::sentence as unserved_sentence;
+pub(super) use attention::all as attention;
 
 /// The maximum number of runs whose reasons are read, for each phase.
 const RUNS: usize = 500;
