@@ -36,7 +36,7 @@ mod tell;
 mod unserved;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
-pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
+pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery};
 pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};

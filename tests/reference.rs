@@ -84,9 +84,9 @@ effect at once; running machines keep what they were launched with. Everything e
 `server.listen`, `server.event_clients`, and whether `forge.token` and `forge.webhook_secret` are
 set at all) needs a restart, which the log and the answer say. After a change of `compute` to or
 from EC2, the classes wait for the restart too. If the file is missing or has a mistake, the whole
-former configuration stays in force. The environment of a running process does not change. With several replicas, each
-needs the signal; a call reaches one of them. A Lambda function reads its configuration at its
-start only.
+former configuration stays in force. The environment of a running process does not change. With
+several replicas, each needs the signal; a call reaches one of them. A Lambda function reads its
+configuration at its start only.
 
 ### The log
 

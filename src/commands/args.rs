@@ -10,8 +10,10 @@ mod webhook;
 
 use std::path::PathBuf;
 
+use super::complete;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
 pub(super) use get::Get;
@@ -117,7 +119,7 @@ pub(super) enum Verb {
     Why {
         /// The URL of the job's page at the forge, a job ID, or a run; without it, everything that
         /// is not well
-        #[arg(value_name = "URL|ID|RUN")]
+        #[arg(value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
         what: Option<String>,
         /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
@@ -132,6 +134,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Describe {
         /// The name of the run: job-4812 or run/job-4812
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         /// Also show internals: UID, version, numbers of attempts
         #[arg(short, long)]
@@ -143,7 +146,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES_PLAN)]
     Plan {
         /// The name of the run
-        #[arg(required_unless_present = "file")]
+        #[arg(required_unless_present = "file", add = ArgValueCompleter::new(complete::runs))]
         name: Option<String>,
         /// Plan this observation instead (JSON; - is standard input); needs no server
         #[arg(short, long, conflicts_with = "name")]
@@ -173,7 +176,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Watch {
         /// The name of the run, the ID of its job, or the URL of that job's page
-        #[arg(value_name = "URL|ID|RUN")]
+        #[arg(value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
         run: String,
         /// Exit with 1 unless the job succeeded
         #[arg(long)]
@@ -185,6 +188,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Delete {
         /// The name of the run
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         /// Also terminate its machine at once, even mid-job
         #[arg(long)]
@@ -198,6 +202,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Retry {
         /// The name of the run
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         #[command(flatten)]
         dry: DryRun,
@@ -208,6 +213,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Terminate {
         /// The ID of the machine, as listed by `get machines`
+        #[arg(add = ArgValueCompleter::new(complete::machines))]
         machine: String,
         #[command(flatten)]
         dry: DryRun,
@@ -249,12 +255,19 @@ pub(super) enum Verb {
         #[arg(value_enum)]
         kind: SchemaKind,
     },
-    /// Print a shell completion script
+    /// Print a shell completion script, which completes runs, machines and classes too
     #[command(after_help = CODES_LOCAL)]
     Completion {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+    /// Write the manual: a page for each command
+    #[command(after_help = CODES_LOCAL)]
+    Man {
+        /// The folder for the pages
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
     /// Print the version
     #[command(after_help = CODES_LOCAL)]
@@ -269,7 +282,7 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The ID of the machine, the name of its run, the ID of its job, or the URL of that job's page
-    #[arg(value_name = "URL|ID|RUN|MACHINE")]
+    #[arg(value_name = "URL|ID|RUN|MACHINE", add = ArgValueCompleter::new(complete::runs_and_machines))]
     pub(super) what: String,
     /// Keep printing what comes, until the machine has ended
     #[arg(short, long)]

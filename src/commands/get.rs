@@ -95,7 +95,9 @@ fn fitting(args: &Get, kind: Kind) -> Result<(), Failure> {
         return Err(Failure::usage("--class is for runs and machines").hint("remove it"));
     }
     if args.about.is_some() && kind != Kind::Events {
-        return Err(Failure::usage("--for is for events").hint("use `tinqs-ci get events --for`"));
+        return Err(
+            Failure::usage("--for is for events").hint("use `tinqs-ci get events --for RUN`")
+        );
     }
     if args.name.is_some() && kind == Kind::Events {
         return Err(Failure::usage("an event is not listed by its name")

@@ -4,6 +4,7 @@ mod api;
 mod asking;
 mod canceled;
 mod events;
+mod flapping;
 mod health;
 mod logs;
 mod loops;

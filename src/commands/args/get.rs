@@ -1,14 +1,16 @@
 //! The arguments of `get`.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Server;
 use super::values::{Output, Phase};
+use crate::commands::complete;
 
 #[derive(Debug, Args)]
 pub(in crate::commands) struct Get {
     /// runs, machines, registrations, classes or events; or KIND/NAME
-    #[arg(value_name = "KIND", default_value = "runs")]
+    #[arg(value_name = "KIND", default_value = "runs", add = ArgValueCompleter::new(complete::kinds))]
     pub(in crate::commands) kind: String,
     /// Only list the item with this name
     pub(in crate::commands) name: Option<String>,
@@ -22,13 +24,13 @@ pub(in crate::commands) struct Get {
     #[arg(long, value_enum, ignore_case = true)]
     pub(in crate::commands) phase: Option<Phase>,
     /// Only list runs or machines of this class
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(complete::classes))]
     pub(in crate::commands) class: Option<String>,
     /// Only list runs of this repository
     #[arg(long, value_name = "OWNER/NAME")]
     pub(in crate::commands) repo: Option<String>,
     /// Only list events of this run: its name, the ID of its job, or the URL of that job's page
-    #[arg(long = "for", value_name = "URL|ID|RUN")]
+    #[arg(long = "for", value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
     pub(in crate::commands) about: Option<String>,
     /// The maximum number of runs or events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -96,6 +96,8 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(first: u64, kept: usize) -> Self {
+        // The position before the first one is a number, too.
+        let first = first.max(1);
         Self { kept, first, places: VecDeque::new(), last: HashMap::new() }
     }
 
@@ -214,15 +216,15 @@ mod tests {
 
     #[test]
     fn a_repeated_event_is_counted_and_moves_to_the_end() {
-        let mut ring = Ring::new(0, 10);
+        let mut ring = Ring::new(1, 10);
         ring.push(class("linux"), works(1), at(0));
         ring.push(class("gpu"), works(1), at(1));
         ring.push(class("linux"), works(9), at(2));
-        assert_eq!(after(&ring, 0), [(1, 1), (2, 2)]);
+        assert_eq!(after(&ring, 0), [(2, 1), (3, 2)]);
         let entry = ring.entries().last().expect("an event");
         assert_eq!((entry.first, entry.last, &entry.what), (at(0), at(2), &works(9)));
         ring.push(class("linux"), works(1), at(2 + 3_601));
-        assert_eq!(after(&ring, 1), [(2, 2), (3, 1)], "after an hour it is another one");
+        assert_eq!(after(&ring, 2), [(3, 2), (4, 1)], "after an hour it is another one");
     }
 
     #[test]
