@@ -23,6 +23,7 @@ use unserved::Changes;
 
 mod contacts;
 mod deliveries;
+pub mod events;
 mod failing_runs;
 mod families;
 pub mod labels;
@@ -31,11 +32,13 @@ pub mod metrics;
 mod observed;
 mod progress;
 mod snapshot;
+mod tell;
 mod unserved;
 mod waits;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
-pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
+pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery};
+pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use unserved::{Polled, Unserved};
@@ -62,6 +65,8 @@ pub struct Telemetry {
     pub waits: Waits,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
+    /// What happened, for those who follow it.
+    pub events: Events,
     /// When this process started.
     pub started_at: Timestamp,
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
@@ -144,6 +149,7 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 impl Telemetry {
     /// Creates the telemetry for these classes. Times come from the ports' clock.
     pub fn new(classes: &[Class], clock: Arc<dyn Clock>) -> Arc<Self> {
+        let started_at = clock.now();
         Arc::new(Self {
             metrics: metrics::Metrics::new(classes),
             contacts: Contacts::default(),
@@ -152,7 +158,8 @@ impl Telemetry {
             unserved: Unserved::default(),
             waits: Waits::default(),
             deliveries: Deliveries::default(),
-            started_at: clock.now(),
+            events: Events::new(started_at, events::KEPT),
+            started_at,
             held: AtomicUsize::new(0),
             clock,
             scraping: tokio::sync::Mutex::new(()),
@@ -167,6 +174,9 @@ impl Telemetry {
     /// Notes a call to a service, and logs when the service begins to fail or works again.
     fn contact(&self, service: &'static str, operation: &'static str, error: Option<&PortError>) {
         let change = self.contacts.note(service, operation, error, self.now());
+        if let Some(change) = &change {
+            self.tell_service(service, change);
+        }
         match change {
             Some(Change::Began(failure)) => {
                 self.metrics.service_failing(service, failure.since);
@@ -196,6 +206,7 @@ impl Telemetry {
         self.waits.note(report, self.now());
         log_reconcile(report, elapsed);
         log_breakers(report);
+        self.tell_breakers(report);
         progress::log(report);
     }
 
@@ -210,7 +221,9 @@ impl Telemetry {
     pub fn record_sweep(&self, controller: &'static str, report: &SweepReport, elapsed: Duration) {
         self.metrics.sweep(controller, report, elapsed, self.now());
         if controller == "demand" {
-            log_unserved(&self.unserved.note(report, self.now()));
+            let changes = self.unserved.note(report, self.now());
+            log_unserved(&changes);
+            self.tell_unserved(changes);
             self.metrics.unserved(self.unserved.last().map_or(0, |last| last.jobs));
         }
         for error in &report.errors {

@@ -81,12 +81,12 @@ refused with 401, and the poll finds their jobs. Secrets from the environment ne
 Classes, secrets, `forge.poll_every`, `forge.sweep_every`, `forge.machine_url` and `server.log` take
 effect at once; running machines keep what they were launched with. Everything else
 (`installation`, `store`, `queue`, `compute`, `forge.url`, `forge.scope`, `forge.demand`,
-`server.listen`, and whether `forge.token` and `forge.webhook_secret` are set at all) needs a
-restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
-wait for the restart too. If the file is missing or has a mistake, the whole former configuration
-stays in force. The environment of a running process does not change. With several replicas, each
-needs the signal; a call reaches one of them. A Lambda function reads its configuration at its
-start only.
+`server.listen`, `server.event_clients`, and whether `forge.token` and `forge.webhook_secret` are
+set at all) needs a restart, which the log and the answer say. After a change of `compute` to or
+from EC2, the classes wait for the restart too. If the file is missing or has a mistake, the whole
+former configuration stays in force. The environment of a running process does not change. With
+several replicas, each needs the signal; a call reaches one of them. A Lambda function reads its
+configuration at its start only.
 
 ### The log
 

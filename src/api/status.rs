@@ -104,6 +104,15 @@ pub struct Webhooks {
     pub ignored: u64,
     /// Refused deliveries.
     pub refused: u64,
+    /// Of these, deliveries whose signature was missing or wrong.
+    #[serde(default)]
+    pub unsigned: u64,
+    /// Of these, deliveries that could not be stored.
+    #[serde(default)]
+    pub failed: u64,
+    /// Jobs that only a poll found, not a delivery.
+    #[serde(default)]
+    pub found_by_polling: u64,
     /// The time of the last accepted or ignored delivery.
     #[schemars(with = "Option<String>")]
     pub last_accepted: Option<Timestamp>,
@@ -112,6 +121,13 @@ pub struct Webhooks {
     pub last_refused: Option<Timestamp>,
     /// Why it was refused.
     pub refused_because: Option<String>,
+}
+
+impl Webhooks {
+    /// Returns the number of all deliveries.
+    pub fn count(&self) -> u64 {
+        self.accepted + self.ignored + self.refused
+    }
 }
 
 /// A class and its runs.

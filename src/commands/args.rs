@@ -3,16 +3,20 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod config;
+mod get;
 mod init;
 mod values;
 mod webhook;
 
 use std::path::PathBuf;
 
+use super::complete;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
+pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
@@ -115,7 +119,7 @@ pub(super) enum Verb {
     Why {
         /// The URL of the job's page at the forge, a job ID, or a run; without it, everything that
         /// is not well
-        #[arg(value_name = "URL|ID|RUN")]
+        #[arg(value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
         what: Option<String>,
         /// Output format
         #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
@@ -123,13 +127,14 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
-    /// List runs, machines, registrations or classes
+    /// List runs, machines, registrations, classes or events
     #[command(after_help = CODES)]
     Get(Get),
     /// Show the details of a run
     #[command(after_help = CODES)]
     Describe {
         /// The name of the run: job-4812 or run/job-4812
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         /// Also show internals: UID, version, numbers of attempts
         #[arg(short, long)]
@@ -141,7 +146,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES_PLAN)]
     Plan {
         /// The name of the run
-        #[arg(required_unless_present = "file")]
+        #[arg(required_unless_present = "file", add = ArgValueCompleter::new(complete::runs))]
         name: Option<String>,
         /// Plan this observation instead (JSON; - is standard input); needs no server
         #[arg(short, long, conflicts_with = "name")]
@@ -171,7 +176,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Watch {
         /// The name of the run, the ID of its job, or the URL of that job's page
-        #[arg(value_name = "URL|ID|RUN")]
+        #[arg(value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
         run: String,
         /// Exit with 1 unless the job succeeded
         #[arg(long)]
@@ -183,6 +188,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Delete {
         /// The name of the run
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         /// Also terminate its machine at once, even mid-job
         #[arg(long)]
@@ -196,6 +202,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Retry {
         /// The name of the run
+        #[arg(add = ArgValueCompleter::new(complete::runs))]
         name: String,
         #[command(flatten)]
         dry: DryRun,
@@ -206,6 +213,7 @@ pub(super) enum Verb {
     #[command(after_help = CODES)]
     Terminate {
         /// The ID of the machine, as listed by `get machines`
+        #[arg(add = ArgValueCompleter::new(complete::machines))]
         machine: String,
         #[command(flatten)]
         dry: DryRun,
@@ -247,12 +255,19 @@ pub(super) enum Verb {
         #[arg(value_enum)]
         kind: SchemaKind,
     },
-    /// Print a shell completion script
+    /// Print a shell completion script, which completes runs, machines and classes too
     #[command(after_help = CODES_LOCAL)]
     Completion {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+    /// Write the manual: a page for each command
+    #[command(after_help = CODES_LOCAL)]
+    Man {
+        /// The folder for the pages
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
     /// Print the version
     #[command(after_help = CODES_LOCAL)]
@@ -267,7 +282,7 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The ID of the machine, the name of its run, the ID of its job, or the URL of that job's page
-    #[arg(value_name = "URL|ID|RUN|MACHINE")]
+    #[arg(value_name = "URL|ID|RUN|MACHINE", add = ArgValueCompleter::new(complete::runs_and_machines))]
     pub(super) what: String,
     /// Keep printing what comes, until the machine has ended
     #[arg(short, long)]
@@ -344,33 +359,4 @@ pub(super) struct DryRun {
     /// Only print what would be done
     #[arg(long = "dry-run")]
     pub(super) dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Get {
-    /// runs, machines, registrations or classes; or KIND/NAME
-    #[arg(value_name = "KIND", default_value = "runs")]
-    pub(super) kind: String,
-    /// Only list the item with this name
-    pub(super) name: Option<String>,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub(super) output: Output,
-    /// Keep running and print changes, every two seconds, until Ctrl-C
-    #[arg(short, long)]
-    pub(super) watch: bool,
-    /// Only list runs in this phase
-    #[arg(long, value_enum, ignore_case = true)]
-    pub(super) phase: Option<Phase>,
-    /// Only list runs or machines of this class
-    #[arg(long)]
-    pub(super) class: Option<String>,
-    /// Only list runs of this repository
-    #[arg(long, value_name = "OWNER/NAME")]
-    pub(super) repo: Option<String>,
-    /// The maximum number of runs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) limit: Option<u32>,
-    #[command(flatten)]
-    pub(super) server: Server,
 }

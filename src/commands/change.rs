@@ -69,7 +69,7 @@ pub(super) async fn change(
                 if versioned.run.uid != uid {
                     let message = format!("run/{name} was replaced meanwhile, nothing was changed");
                     return Err(Failure::failed(message)
-                        .hint("check it with `tinqs-ci describe`, then try again"));
+                        .hint("check it with `tinqs-ci describe RUN`, then try again"));
                 }
             }
             Err(error) => return Err(error.into()),

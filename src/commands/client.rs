@@ -15,9 +15,11 @@ use crate::api::{
 use tinqs_ci_reconciler::text::cut;
 
 mod error;
+mod events;
 mod status;
 
 pub use error::Error;
+pub use events::{EventFilter, EventStream, Streamed};
 
 /// The default address of the server.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";

@@ -1,4 +1,4 @@
-//! `tinqs-ci eval`: evaluates the forge's rules, one JSON case per line.
+//! `tinqs-ci eval KIND`: evaluates the forge's rules, one JSON case per line.
 
 use std::io::{self, BufRead, Read, Write};
 

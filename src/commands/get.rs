@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tinqs_ci_reconciler::model::Run;
 
 use super::args::{Get, Output, Phase};
 use super::failure::{Failure, lister, out, warn};
+use super::listed::{detail, names, print_changed, shown_on, table, yaml};
 use super::local;
 use super::remote::{client, run_name};
 use super::screen::screen;
@@ -15,7 +15,7 @@ use super::table_status;
 use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
-use crate::commands::print::{self, Cell, Detail, Listed, Screen, Table, Tone};
+use crate::commands::print::{self, Cell, Listed, Screen, Table, Tone};
 use crate::settings::{Env, nearest};
 
 /// The interval of `--watch`.
@@ -27,6 +27,7 @@ enum Kind {
     Machines,
     Registrations,
     Classes,
+    Events,
 }
 
 fn kind(word: &str) -> Option<Kind> {
@@ -35,6 +36,7 @@ fn kind(word: &str) -> Option<Kind> {
         "machines" | "machine" => Some(Kind::Machines),
         "registrations" | "registration" => Some(Kind::Registrations),
         "classes" | "class" => Some(Kind::Classes),
+        "events" | "event" => Some(Kind::Events),
         _ => None,
     }
 }
@@ -56,19 +58,12 @@ fn wanted(args: &Get) -> Result<(Kind, Option<String>), Failure> {
         "unknown kind `{}`",
         tinqs_ci_reconciler::text::cut(&args.kind, 60)
     ))
-    .hint("expected runs, machines, registrations, classes, or KIND/NAME"))
+    .hint("expected runs, machines, registrations, classes, events, or KIND/NAME"))
 }
 
 pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
     let (kind, name) = wanted(&args)?;
-    let only_runs = args.phase.is_some() || args.repo.is_some() || args.limit.is_some();
-    if only_runs && kind != Kind::Runs {
-        return Err(Failure::usage("--phase, --repo and --limit are for runs")
-            .hint("remove them, or use `tinqs-ci get runs`"));
-    }
-    if args.class.is_some() && !matches!(kind, Kind::Runs | Kind::Machines) {
-        return Err(Failure::usage("--class is for runs and machines").hint("remove it"));
-    }
+    fitting(&args, kind)?;
     let client = client(&args.server, env)?;
     let name = match (kind, name) {
         (Kind::Runs, Some(name)) => Some(run_name(&name)?.to_string()),
@@ -84,7 +79,31 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
         Kind::Machines => show(&Machines { client, class: args.class.as_deref() }, view).await,
         Kind::Registrations => show(&Registrations { client }, view).await,
         Kind::Classes => show(&Classes { client }, view).await,
+        Kind::Events => super::events::get(&args, &client, env).await,
     }
+}
+
+/// Rejects options that are not for this kind.
+fn fitting(args: &Get, kind: Kind) -> Result<(), Failure> {
+    let only_runs = args.phase.is_some() || args.repo.is_some() || args.limit.is_some();
+    let limits_events = args.phase.is_none() && args.repo.is_none() && kind == Kind::Events;
+    if only_runs && kind != Kind::Runs && !limits_events {
+        return Err(Failure::usage("--phase, --repo and --limit are for runs")
+            .hint("remove them, or use `tinqs-ci get runs`"));
+    }
+    if args.class.is_some() && !matches!(kind, Kind::Runs | Kind::Machines) {
+        return Err(Failure::usage("--class is for runs and machines").hint("remove it"));
+    }
+    if args.about.is_some() && kind != Kind::Events {
+        return Err(
+            Failure::usage("--for is for events").hint("use `tinqs-ci get events --for RUN`")
+        );
+    }
+    if args.name.is_some() && kind == Kind::Events {
+        return Err(Failure::usage("an event is not listed by its name")
+            .hint("`tinqs-ci get events --for RUN` lists those of a run"));
+    }
+    Ok(())
 }
 
 /// Rejects a class that neither the server nor any run or machine knows.
@@ -121,11 +140,6 @@ struct View<'a> {
     /// The only object to show.
     name: Option<&'a str>,
     screen: Screen,
-}
-
-/// Wide tables show whole names on any screen.
-fn shown_on(output: Output, screen: Screen) -> Screen {
-    if output == Output::Wide { Screen { width: None, ..screen } } else { screen }
 }
 
 /// A source of a list.
@@ -235,13 +249,6 @@ impl Source for Classes {
     }
 }
 
-fn detail(output: Output) -> Detail {
-    match output {
-        Output::Wide => Detail::Wide,
-        Output::Table | Output::Json | Output::Yaml | Output::Name => Detail::Table,
-    }
-}
-
 async fn show<S: Source>(source: &S, view: View<'_>) -> Result<(), Failure> {
     let View { args, name, screen } = view;
     let is_table = matches!(args.output, Output::Table | Output::Wide);
@@ -291,22 +298,6 @@ fn plural(kind: &str) -> String {
     if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") }
 }
 
-fn yaml<T: serde::Serialize>(thing: &T) -> Result<String, Failure> {
-    print::yaml(thing).map_err(|error| Failure::failed(format!("cannot encode as YAML: {error}")))
-}
-
-fn names<T: Listed>(things: &[T]) -> String {
-    let mut text = String::new();
-    for thing in things {
-        text.extend([T::KIND, "/", &tinqs_ci_reconciler::text::escape(&thing.name()), "\n"]);
-    }
-    text
-}
-
-fn table<T: Listed>(things: &[T], detail: Detail) -> Table {
-    print::table(things, detail, Timestamp::now())
-}
-
 /// Prints everything once, then each change. Reports the first of consecutive failures and retries.
 async fn watch<S: Source>(
     source: &S,
@@ -352,29 +343,4 @@ async fn watch<S: Source>(
             Err(_) => {}
         }
     }
-}
-
-fn print_changed<T: Listed>(
-    changed: &[T],
-    output: Output,
-    screen: Screen,
-    widths: &mut Vec<usize>,
-    with_titles: bool,
-) -> Result<(), Failure> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let lines: String = match output {
-        Output::Table | Output::Wide => {
-            table(changed, detail(output)).lines(screen, widths, with_titles)
-        }
-        Output::Name => names(changed),
-        Output::Json => changed.iter().filter_map(|thing| print::json_line(thing).ok()).collect(),
-        Output::Yaml => {
-            let documents: Result<Vec<String>, Failure> =
-                changed.iter().map(|thing| Ok(format!("---\n{}", yaml(thing)?))).collect();
-            documents?.concat()
-        }
-    };
-    out(&lines)
 }

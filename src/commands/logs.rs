@@ -54,7 +54,7 @@ pub(super) async fn logs(args: Logs, env: &Env) -> Result<(), Failure> {
         }
         Some(_) => Ok(()),
         None => Err(Failure::failed(format!("machine/{} has printed nothing yet", chosen.id))
-            .hint("`tinqs-ci logs -f` waits for its first line")),
+            .hint("`tinqs-ci logs -f RUN` waits for its first line")),
     }
 }
 

@@ -3,16 +3,21 @@
 mod args;
 mod change;
 pub mod client;
+mod complete;
+mod completion;
 mod config;
 pub mod demo;
 pub mod doctor;
 pub mod eval;
+mod events;
 mod failure;
 mod get;
 pub mod init;
+mod listed;
 mod live;
 mod local;
 mod logs;
+mod man;
 pub mod print;
 mod remote;
 pub mod schemas;
@@ -43,6 +48,9 @@ const WORKERS: usize = 4;
 
 /// Runs the command line. `args` starts with the program's name; `variables` is the environment.
 pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
+    if let Some(code) = completion::answer(&args, &variables) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -82,6 +90,21 @@ pub fn reference() -> String {
         let _ = write!(page, "\n## {}\n\n```text\n{help}```\n", verb.get_name());
     }
     page
+}
+
+/// Checks that the command line accepts these arguments, which follow the program's name.
+///
+/// # Errors
+/// The message of the command line.
+pub fn accepts(args: &[String]) -> Result<(), String> {
+    let args = std::iter::once("tinqs-ci").chain(args.iter().map(String::as_str));
+    match Cli::try_parse_from(args) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(()),
+            _ => Err(error.to_string()),
+        },
+    }
 }
 
 async fn dispatch(
@@ -179,11 +202,8 @@ async fn dispatch(
         Verb::Reload { output, server } => remote::reload(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),
         Verb::Schema { kind } => local::schema(kind),
-        Verb::Completion { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "tinqs-ci", &mut script);
-            out(&String::from_utf8_lossy(&script))
-        }
+        Verb::Completion { shell } => completion::script(shell),
+        Verb::Man { folder } => man::man(&folder),
         Verb::Version { output } => local::version(output),
     }
 }

@@ -3,6 +3,7 @@
 mod columns;
 mod data;
 mod describe;
+mod events;
 mod explain;
 mod link;
 mod lists;
@@ -14,6 +15,7 @@ mod timeline;
 pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
+pub use events::events_of;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;

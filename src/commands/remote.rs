@@ -8,7 +8,7 @@ use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
 use super::{local, table_status};
 use crate::api::{Plan, Reloaded};
-use crate::commands::client::{self, Client};
+use crate::commands::client::{self, Client, EventFilter};
 use crate::commands::print::{self, Detail};
 use crate::settings::{Env, Mistakes};
 use tinqs_ci_reconciler::text::cut;
@@ -41,8 +41,13 @@ pub(super) async fn describe(
     let name = run_name(name)?;
     let client = client(server, env)?;
     let versioned = client.run(&name).await?;
-    let (machines, registrations, status) =
-        tokio::join!(client.machines(), client.registrations(), table_status::for_table(&client));
+    let filter = EventFilter { run: Some(name.to_string()), ..EventFilter::default() };
+    let (machines, registrations, status, events) = tokio::join!(
+        client.machines(),
+        client.registrations(),
+        table_status::for_table(&client),
+        client.events(&filter)
+    );
     table_status::banner(status.as_ref());
     table_status::run_fails(status.as_ref(), &versioned.run);
     // Show the run even if its machines or registrations cannot be listed.
@@ -61,7 +66,10 @@ pub(super) async fn describe(
         |list| list.items,
     );
     let now = Timestamp::now();
-    out(&print::describe(&versioned.run, &machines, &registrations, detail, now))
+    // An older server has none.
+    let events = events.map(|list| list.items).unwrap_or_default();
+    let events = print::events_of(&versioned.run, &events, now);
+    out(&(print::describe(&versioned.run, &machines, &registrations, detail, now) + &events))
 }
 
 pub(super) async fn plan(name: &str, server: &Server, env: &Env) -> Result<Plan, Failure> {

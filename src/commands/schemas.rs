@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{Machine, Observation, Run};
 use tinqs_ci_reconciler::plan::Plan;
 
 use crate::api::status::{StatusView, Why};
-use crate::api::{self, Class, List, MachineView, Problem, Ready, Registration};
+use crate::api::{self, Class, EventList, List, MachineView, Problem, Ready, Registration};
 use tinqs_ci_local::process::Ended;
 use tinqs_ci_local::store::Projection;
 
@@ -36,6 +36,7 @@ pub fn answers() -> Value {
     generator.subschema_for::<List<Class>>();
     generator.subschema_for::<StatusView>();
     generator.subschema_for::<Why>();
+    generator.subschema_for::<EventList>();
     generator.subschema_for::<api::Plan>();
     generator.subschema_for::<SweepReport>();
     generator.subschema_for::<api::Reloaded>();

@@ -75,6 +75,8 @@ struct Function {
 impl Function {
     fn new(parts: Parts) -> Self {
         let poll_signal = Arc::new(PollSignal::default());
+        // A response is complete before it is sent.
+        parts.telemetry.events.end_streams();
         // An AWS address is never loopback, so the API requires its token.
         let app = App::new(&parts, poll_signal.clone(), Role::All, false);
         Self {

@@ -70,6 +70,7 @@ pub async fn serve(
     tracing::info!("stopping, no longer accepting webhooks and wake-ups");
     // An error means that all loops have ended.
     let _ = stop.send(true);
+    parts.telemetry.events.end_streams();
     let rest = async { while loops.join_next().await.is_some() {} };
     if tokio::time::timeout(intervals.grace, rest).await.is_err() {
         tracing::warn!("stopped with work in progress, it continues at the next start");

@@ -69,6 +69,7 @@ impl Parts {
     /// the sweep lease and in the log.
     pub fn over(settings: Settings, ports: Ports, replica: &str) -> Self {
         let telemetry = Telemetry::new(&settings.classes, ports.clock.clone());
+        telemetry.events.name(replica);
         let ports = telemetry::observe(ports, &telemetry);
         let probe = Arc::new(StoreProbe::new(ports.clone(), telemetry.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));

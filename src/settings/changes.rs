@@ -102,6 +102,7 @@ fn merge_forge(before: &Config, after: Config, changes: &mut Changes) -> Config 
 
 fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server {
     changes.at_restart("server.listen", before.listen != after.listen);
+    changes.at_restart("server.event_clients", before.event_clients != after.event_clients);
     changes.key("server.log", before.log != after.log);
     let removed = before.api_token.is_some() && after.api_token.is_none();
     // The address stays, and one that other hosts reach needs the token.
@@ -112,7 +113,8 @@ fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server
         changes.key("server.api_token", before.api_token != after.api_token);
         after.api_token
     };
-    Server { listen: before.listen, api_token, log: after.log }
+    let Server { listen, event_clients, .. } = *before;
+    Server { listen, api_token, event_clients, log: after.log }
 }
 
 fn class_changes(before: &[Class], after: &[Class], changed: &mut Vec<String>) {

@@ -209,7 +209,8 @@ fn server(r: &Reader<'_>) -> Server {
     }
     let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
     let log = r.parsed("log", log_filter);
-    Server { listen: listen.unwrap_or(fallback), api_token, log }
+    let event_clients = r.count("event_clients").unwrap_or(256);
+    Server { listen: listen.unwrap_or(fallback), api_token, event_clients, log }
 }
 
 fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {

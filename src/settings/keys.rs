@@ -212,6 +212,12 @@ pub(super) const SERVER: &[Key] = &[
         "The token that `/v1` requires as `Authorization: Bearer …`. Required when listening on an address other than loopback.",
     ),
     key(
+        "event_clients",
+        Form::Count,
+        "The maximum number of clients that follow `/v1/events` at once; more are refused with 503.",
+    )
+    .or("256"),
+    key(
         "log",
         Form::Text {
             pattern: "^\\P{Cc}*\\S\\P{Cc}*$",

@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         match u32::try_from(number) {
             Ok(count) if count > 0 => Some(count),
             Ok(_) => {
-                self.mistake(name, "0 would allow no machines: remove the key for no limit");
+                self.mistake(name, "0 would allow none: remove the key for its default");
                 None
             }
             Err(_) => {

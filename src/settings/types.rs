@@ -72,6 +72,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The token that `/v1` requires; mandatory unless listening on loopback.
     pub api_token: Option<Secret>,
+    /// The maximum number of clients that follow events.
+    pub event_clients: u32,
     /// Which log lines are written, in the form of `TINQS_CI_LOG`, which overrides it.
     pub log: Option<String>,
 }

@@ -16,6 +16,10 @@ pub struct DeliveryCounts {
     pub ignored: u64,
     /// Refused deliveries.
     pub refused: u64,
+    /// Of these, deliveries whose signature was missing or wrong.
+    pub unsigned: u64,
+    /// Of these, deliveries that could not be stored.
+    pub failed: u64,
     /// The time of the last accepted delivery.
     pub last_accepted: Option<Timestamp>,
     /// The last refused delivery.
@@ -44,9 +48,20 @@ pub enum Handled {
     Refused {
         /// The reason, and the remedy.
         why: String,
-        /// Whether its signature was missing or wrong.
-        unsigned: bool,
+        /// Whose fault it is.
+        fault: Fault,
     },
+}
+
+/// Why a delivery was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its signature was missing or wrong.
+    Signature,
+    /// The forge does not send such deliveries.
+    Content,
+    /// This server could not store it.
+    Ours,
 }
 
 impl Deliveries {
@@ -68,8 +83,11 @@ impl Deliveries {
                 counts.ignored += 1;
                 counts.last_accepted = Some(at);
             }
-            Handled::Refused { why, unsigned } => {
+            Handled::Refused { why, fault } => {
                 counts.refused += 1;
+                counts.unsigned += u64::from(fault == Fault::Signature);
+                counts.failed += u64::from(fault == Fault::Ours);
+                let unsigned = fault == Fault::Signature;
                 counts.last_refused = Some(RefusedDelivery { at, why, unsigned });
             }
         }
@@ -85,10 +103,11 @@ mod tests {
         let deliveries = Deliveries::default();
         let at = |second| Timestamp::from_second(second).expect("a time");
         deliveries.note(Handled::Accepted, at(1));
-        deliveries.note(Handled::Refused { why: "no".to_owned(), unsigned: true }, at(2));
+        deliveries.note(Handled::Refused { why: "no".to_owned(), fault: Fault::Signature }, at(2));
         deliveries.note(Handled::Ignored, at(3));
         let counts = deliveries.counts();
         assert_eq!((counts.accepted, counts.ignored, counts.refused), (1, 1, 1));
+        assert_eq!((counts.unsigned, counts.failed), (1, 0));
         assert_eq!(counts.last_accepted, Some(at(3)));
         let refused = counts.last_refused.expect("one was refused");
         assert_eq!((refused.at, refused.why.as_str(), refused.unsigned), (at(2), "no", true));

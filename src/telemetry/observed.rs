@@ -116,13 +116,25 @@ impl<T: ?Sized> Observed<T> {
 #[async_trait]
 impl RunStore for Observed<dyn RunStore> {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
-        self.call("store", "get", self.inner.get(name)).await
+        let answer = self.call("store", "get", self.inner.get(name)).await;
+        if let Ok(Some(run)) = &answer {
+            self.telemetry.events.seen(run, run.version, self.telemetry.now());
+        }
+        answer
     }
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        self.write("put", self.inner.put(run, expect)).await
+        let answer = self.write("put", self.inner.put(run, expect)).await;
+        if let Ok(version) = &answer {
+            self.telemetry.events.seen(run, *version, self.telemetry.now());
+        }
+        answer
     }
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
-        self.write("remove", self.inner.remove(name, uid, version)).await
+        let answer = self.write("remove", self.inner.remove(name, uid, version)).await;
+        if answer.is_ok() {
+            self.telemetry.events.removed(name, self.telemetry.now());
+        }
+        answer
     }
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let answer = self.call("store", "open", self.inner.open(now)).await;
@@ -130,7 +142,14 @@ impl RunStore for Observed<dyn RunStore> {
         answer
     }
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
-        self.call("store", "page", self.inner.page(filter, after)).await
+        let answer = self.call("store", "page", self.inner.page(filter, after)).await;
+        if let Ok(page) = &answer {
+            let now = self.telemetry.now();
+            for run in &page.items {
+                self.telemetry.events.seen(run, run.version, now);
+            }
+        }
+        answer
     }
     async fn seat(
         &self,

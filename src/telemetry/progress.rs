@@ -4,9 +4,9 @@
 //! as a sentence, which is all that a terminal shows.
 
 use tinqs_ci_reconciler::controller::{Event, Report};
-use tinqs_ci_reconciler::model::{Outcome, Reason};
 
 use super::{labels, short, short_message};
+use crate::words::progress::sentence;
 
 /// Logs the events of a report that are about its job.
 pub(super) fn log(report: &Report) {
@@ -65,63 +65,10 @@ fn subject(report: &Report) -> String {
     subject
 }
 
-fn sentence(event: &Event) -> Option<String> {
-    Some(match event {
-        Event::Launched { class, waited_ms, .. } => {
-            format!("machine started (class {class}) in {}", lasted(*waited_ms))
-        }
-        Event::Started { waited_seconds } => {
-            format!("running after {}", lasted(waited_seconds.saturating_mul(1000)))
-        }
-        Event::Finished { outcome, ran_ms } => ended(*outcome, *ran_ms),
-        Event::ConditionBegan { reason, message } => {
-            format!("{reason}: {}", short_message(message))
-        }
-        Event::ConditionEnded { reason, held_seconds } => {
-            no_longer(*reason, held_seconds.saturating_mul(1000))
-        }
-        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => return None,
-    })
-}
-
-fn ended(outcome: Outcome, ran_ms: Option<i64>) -> String {
-    let (what, how_long) = match outcome {
-        Outcome::Succeeded => ("succeeded", "in"),
-        Outcome::Failed => ("failed", "after"),
-        Outcome::Cancelled => ("canceled", "after"),
-        Outcome::Skipped => ("skipped", "after"),
-        Outcome::JobGone => ("no longer exists at the forge", "after"),
-        Outcome::GaveUp => ("given up: it waited too long", "after"),
-        Outcome::MachineEnded => ("its machine ended", "after"),
-        Outcome::MachineLost => ("failed because its machine was lost,", "after"),
-        Outcome::MaxAge => ("failed because its machine reached its maximum age,", "after"),
-    };
-    match ran_ms {
-        Some(ran) => format!("{what} {how_long} {}", lasted(ran)),
-        None => what.trim_end_matches(',').to_owned(),
-    }
-}
-
-fn no_longer(reason: Reason, held_ms: i64) -> String {
-    format!("no longer {reason}, after {}", lasted(held_ms))
-}
-
-/// Returns `0.2 s`, `31 s`, `2 min 5 s` or `1 h 3 min`.
-fn lasted(milliseconds: i64) -> String {
-    let milliseconds = milliseconds.max(0);
-    let seconds = milliseconds / 1000;
-    match seconds {
-        0 => format!("0.{} s", milliseconds / 100),
-        1..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tinqs_ci_reconciler::controller::ReconcileOutcome;
-    use tinqs_ci_reconciler::model::{ClassName, MachineId, RunName};
+    use tinqs_ci_reconciler::model::{ClassName, MachineId, Outcome, Reason, RunName};
 
     use super::*;
 

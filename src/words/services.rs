@@ -58,7 +58,7 @@ impl ServiceReason {
     pub fn sentence(self, message: &str) -> String {
         let message = without_request(message);
         match self {
-            Self::ForgeDenied if message.starts_with("401 ") => {
+            Self::ForgeDenied if message.starts_with("401 ") || is_unauthorized(message) => {
                 "the forge does not accept the token (401): it is expired or was deleted".to_owned()
             }
             Self::ForgeDenied => format!("the forge denies a call: {message}"),

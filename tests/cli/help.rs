@@ -37,7 +37,7 @@ fn all_commands() {
               config      Check the configuration, or show every value with its origin
               status      Show what is well and what is not; exit code 1 if something needs a person
               why         Say why a job waits, and what would unblock it
-              get         List runs, machines, registrations or classes
+              get         List runs, machines, registrations, classes or events
               describe    Show the details of a run
               plan        Show what a reconcile of a run would do now, without doing it
               explain     Explain why a job got a machine, or did not
@@ -50,7 +50,8 @@ fn all_commands() {
               reload      Let the server read its configuration again, as SIGHUP does
               eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line
               schema      Print a JSON Schema
-              completion  Print a shell completion script
+              completion  Print a shell completion script, which completes runs, machines and classes too
+              man         Write the manual: a page for each command
               version     Print the version
               help        Print this message or the help of the given subcommand(s)
 
@@ -189,23 +190,26 @@ fn get() {
     help(
         &["get"],
         &expect![[r#"
-            List runs, machines, registrations or classes
+            List runs, machines, registrations, classes or events
 
             Usage: tinqs-ci get [OPTIONS] [KIND] [NAME]
 
             Arguments:
-              [KIND]  runs, machines, registrations or classes; or KIND/NAME [default: runs]
+              [KIND]  runs, machines, registrations, classes or events; or KIND/NAME [default: runs]
               [NAME]  Only list the item with this name
 
             Options:
               -o, --output <OUTPUT>    Output format [default: table] [possible values: table, wide, json, yaml,
                                        name]
-              -w, --watch              Keep running and print changes, every two seconds, until Ctrl-C
+              -w, --watch              Keep running and print changes, every two seconds (events: at once),
+                                       until Ctrl-C
                   --phase <PHASE>      Only list runs in this phase [possible values: waiting, starting,
                                        running, finished]
                   --class <CLASS>      Only list runs or machines of this class
                   --repo <OWNER/NAME>  Only list runs of this repository
-                  --limit <N>          The maximum number of runs
+                  --for <URL|ID|RUN>   Only list events of this run: its name, the ID of its job, or the URL of
+                                       that job's page
+                  --limit <N>          The maximum number of runs or events
                   --server <URL>       The server's address; defaults to TINQS_CI_URL, then
                                        http://127.0.0.1:8080
               -h, --help               Print help
@@ -515,7 +519,7 @@ fn completion() {
     help(
         &["completion"],
         &expect![[r#"
-            Print a shell completion script
+            Print a shell completion script, which completes runs, machines and classes too
 
             Usage: tinqs-ci completion <SHELL>
 

@@ -139,6 +139,24 @@ fn a_log_is_followed_until_the_machine_has_ended() {
 }
 
 #[test]
+fn a_line_without_an_end_is_printed_as_it_grows() {
+    let bar = |percent: usize| "#".repeat(percent);
+    let server = Server::new(move |asked, before| match (asked.line.as_str(), before) {
+        ("GET /v1/runs/job-2", _) => Answer(200, Some("\"5\""), run(2)),
+        (LOG, 0) => log("0%"),
+        (LOG, _) => log(&format!("0%{}", bar(100_000))),
+        (FOLLOWED, 0) => log("0%..50%"),
+        (FOLLOWED, _) => Answer(200, Some("gone"), json!("0%..50%\u{1b}[2K..100%")),
+        (line, _) => panic!("unexpected request {line}"),
+    });
+    let said = ask(&server, &["logs", "-f", "job-2"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(said.out, "0%..50%\\u{1b}[2K..100%");
+    let said = ask(&server, &["logs", "job-2", "--tail", "1"]);
+    assert_eq!((said.code, said.out.len()), (0, 100_002), "{}", said.err);
+}
+
+#[test]
 fn what_is_gone_or_not_there_yet_is_said() {
     let server = machines();
     let said = ask(&server, &["logs", "--previous", "job-2"]);

@@ -2,16 +2,20 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
+mod completion;
 mod config;
 mod demo;
+mod events;
 mod help;
 mod init;
 mod local;
 mod logs;
+mod narrow;
 mod remote;
 mod scripted;
 mod serve;
 mod status;
+mod suggested;
 mod terminal;
 mod webhook;
 

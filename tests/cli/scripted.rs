@@ -18,11 +18,12 @@ pub(crate) struct RecordedRequest {
     pub(crate) line: String,
     pub(crate) if_match: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) last_event_id: Option<String>,
     pub(crate) body: String,
 }
 
 /// A response: status, `ETag`, body. A body that is a text stands for the log of a machine, whose
-/// state is given instead of the `ETag`.
+/// state is given instead of the `ETag`; or for a stream of events, if that says `stream`.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) Option<&'static str>, pub(crate) Value);
 
@@ -87,6 +88,7 @@ async fn answer(
         line: format!("{method} {uri}"),
         if_match: header("if-match"),
         authorization: header("authorization"),
+        last_event_id: header("last-event-id"),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     let before = {
@@ -98,6 +100,9 @@ async fn answer(
     let Answer(status, etag, body) = (stage.script)(&asked, before);
     stage.asked.lock().push(asked);
     let status = StatusCode::from_u16(status).expect("a status");
+    if let (Value::String(stream), Some("stream")) = (&body, etag) {
+        return (status, [("content-type", "text/event-stream")], stream.clone()).into_response();
+    }
     if let Value::String(log) = body {
         let machine = etag.unwrap_or("up");
         let headers =

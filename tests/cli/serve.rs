@@ -120,7 +120,7 @@ fn serve_continues_although_the_forge_does_not_accept_the_token() {
         let said = tinqs_in(folder.path(), &["doctor"], &env);
         assert_eq!(said.code, 1, "{}", said.out);
         assert!(said.out.contains("✗ token "), "{}", said.out);
-        if said.out.contains("✗ server: forge           the forge denies") {
+        if said.out.contains("✗ server: forge           the running server says: the forge does not accept the token") {
             break;
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", said.out);

@@ -324,7 +324,7 @@ fn wrong_values_name_the_expected_form() {
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\nlimit = 0\nrepo_limit = -1",
         &expect![[r#"
-            ci.toml:4: class "a": limit: 0 would allow no machines: remove the key for no limit
+            ci.toml:4: class "a": limit: 0 would allow none: remove the key for its default
             ci.toml:5: class "a": repo_limit: -1 is not valid: from 1 to 4294967295"#]],
     );
     bad_top(

@@ -46,6 +46,7 @@ pub(crate) fn settings() -> Settings {
         server: ServerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             api_token: None,
+            event_clients: 256,
             log: None,
         },
         classes: vec![class()],
@@ -90,6 +91,12 @@ impl TestServer {
         Self::over(world(), settings(), Role::All, true, deadlines)
     }
 
+    /// Returns another replica over the same store.
+    pub(crate) fn beside(&self, settings: Settings, replica: &str) -> Self {
+        let parts = Parts::over(settings, self.world.ports(), replica);
+        Self::of(self.world.clone(), &parts, Role::All, true, Deadlines::default())
+    }
+
     fn over(
         world: Arc<TestWorld>,
         settings: Settings,
@@ -98,8 +105,18 @@ impl TestServer {
         deadlines: Deadlines,
     ) -> Self {
         let parts = Parts::over(settings, world.ports(), "replica-1");
+        Self::of(world, &parts, role, loopback, deadlines)
+    }
+
+    fn of(
+        world: Arc<TestWorld>,
+        parts: &Parts,
+        role: Role,
+        loopback: bool,
+        deadlines: Deadlines,
+    ) -> Self {
         let poll_signal = Arc::new(PollSignal::default());
-        let app = App::new(&parts, poll_signal.clone(), role, loopback);
+        let app = App::new(parts, poll_signal.clone(), role, loopback);
         Self { world, router: router_with(app, deadlines), poll_signal }
     }
 

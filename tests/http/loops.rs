@@ -110,6 +110,34 @@ async fn a_webhook_launches_a_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_follows_events_sees_a_machine_start_and_ends_with_the_server() {
+    let world = world();
+    world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
+    let serving = start(world, settings(), intervals()).await;
+    let mut stream = TcpStream::connect(serving.address).await.expect("it listens");
+    let head = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let mut told = String::new();
+    let read = async |stream: &mut TcpStream, told: &mut String, wanted: &str| {
+        let mut buffer = [0; 4096];
+        while !told.contains(wanted) {
+            let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await;
+            let count = count.expect("in time").expect("a connection");
+            assert!(count > 0, "it ended: {told}");
+            told.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    };
+    read(&mut stream, &mut told, "events follow").await;
+    let body = queued(7, "build");
+    serving.send(&webhook_head(&body), &body).await;
+    read(&mut stream, &mut told, "\"reason\":\"Launched\"").await;
+    assert!(told.contains("\"reason\":\"Seen\""), "{told}");
+    assert!(serving.stop().await < Duration::from_secs(8));
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("the connection ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_body_gets_a_response_over_a_socket() {
     let serving = start(world(), settings(), intervals()).await;
     let body = vec![b'x'; 11 << 20];

@@ -3,6 +3,8 @@
 mod api;
 mod asking;
 mod canceled;
+mod events;
+mod flapping;
 mod health;
 mod logs;
 mod loops;

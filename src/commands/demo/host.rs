@@ -199,7 +199,7 @@ fn settings(forge_url: &str, listen: SocketAddr, dir: &TempDir) -> Settings {
         queue: QueueUrl::Memory,
         // Only displayed: the machines are simulated.
         compute: ComputeUrl::Process(dir.path().join("machines")),
-        server: Server { listen, api_token: None, log: None },
+        server: Server { listen, api_token: None, event_clients: 256, log: None },
         classes: vec![class()],
     }
 }

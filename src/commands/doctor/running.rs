@@ -1,14 +1,17 @@
 //! Checks of what the running server sees, compared with what this command sees.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tinqs_ci_gitea::client::{Access, Hook};
 use tinqs_ci_reconciler::ports::check::Check;
 
 use super::forge_answers::{ForgeAnswers, ours};
 use crate::api::Health;
-use crate::commands::live::{Live, Webhooks};
+use crate::api::status::{Service, ServiceFailure, Webhooks};
+use crate::commands::live::Live;
 use crate::commands::webhook::address::{HostLocation, host_location, is_loopback, section};
 use crate::settings::Settings;
+use crate::words::ago;
+use crate::words::services::ServiceReason;
 
 /// How to make the three places of the secret the same.
 const SAME_SECRET: &str = "the webhook in Gitea, forge.webhook_secret and the running server must \
@@ -22,65 +25,71 @@ pub(super) fn running_checks(
     answers: Option<&ForgeAnswers>,
     now: Timestamp,
 ) -> Vec<Check> {
-    let mut checks = Vec::new();
-    checks.extend(forge_check(live, answers, now));
-    checks.push(match &live.webhooks {
-        Some(webhooks) => webhooks_check(settings, webhooks, answers, now),
-        None => Check::warn(
-            "server: webhooks",
-            format!("cannot read {}/metrics", live.url),
+    let Some(status) = &live.status else {
+        return vec![Check::warn(
+            "server",
+            format!("cannot read {}/v1/status", live.url),
             "set TINQS_CI_API_TOKEN to the server's `server.api_token`",
-        ),
-    });
+        )];
+    };
+    let mut checks: Vec<Check> =
+        status.services.iter().filter_map(|service| service_check(service, answers, now)).collect();
+    // A server that accepts none has nothing to tell.
+    let webhooks = status.webhooks.as_ref();
+    checks.extend(webhooks.map(|webhooks| webhooks_check(settings, webhooks, answers, now)));
     checks
 }
 
-/// Returns a duration as `12 s`, `3 min` or `5 h`.
-fn ago(since: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(since).max(SignedDuration::ZERO).as_secs();
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-/// Checks that the forge accepts the running server's calls: its token may be an older one.
-fn forge_check(live: &Live, answers: Option<&ForgeAnswers>, now: Timestamp) -> Option<Check> {
-    const NAME: &str = "server: forge";
-    let forge = live.ready.parts.get("forge")?;
-    let last = match forge.last_contact {
-        Some(at) => format!("the last success was {} ago", ago(at, now)),
+/// Checks what the running server sees of a service. All is said of the forge, whose token may be an
+/// older one; of the others only failures.
+fn service_check(
+    service: &Service,
+    answers: Option<&ForgeAnswers>,
+    now: Timestamp,
+) -> Option<Check> {
+    let name = match service.name.as_str() {
+        "forge" => "server: forge",
+        "cloud" => "server: cloud",
+        "store" => "server: store",
+        "queue" => "server: queue",
+        _ => "server: service",
+    };
+    let last = match service.last_contact {
+        Some(at) => format!("the last success was {}", ago(at, now)),
         None => "none has succeeded since its start".to_owned(),
     };
-    let granted = answers.and_then(|answers| answers.rights.as_ref().ok());
-    let granted = granted.is_some_and(|rights| rights.jobs == Access::Granted);
-    if live.forge_denies().is_some() {
-        let (message, fix) = if granted {
-            (
-                "the forge denies the running server's calls, but accepts the configured token: \
-                 the server still uses another one",
-                "run `tinqs-ci reload`; a token from the environment needs a restart",
-            )
-        } else {
-            (
-                "the forge denies the running server's calls: its token is not accepted, or lacks \
-                 a right",
-                "set a token that the forge accepts as forge.token; unless it is read from a file, run \
-                 `tinqs-ci reload`",
-            )
-        };
-        return Some(Check::fail(NAME, format!("{message}; {last}"), fix));
+    if let Some(failure) = &service.failure {
+        if failure.reason == ServiceReason::ForgeDenied.as_str() {
+            return Some(denied(name, failure, answers, &last));
+        }
+        return Some(Check::warn(name, format!("{}; {last}", failure.message), &failure.fix));
     }
-    Some(match forge.state {
-        Health::Ok => Check::ok(NAME, format!("the running server is in contact; {last}")),
-        Health::Unknown => Check::ok(NAME, "the running server has not called it yet"),
-        Health::Failing => {
-            let kind = forge.error.as_deref().unwrap_or("unknown");
-            let message = format!("the running server's calls fail ({kind}); {last}");
-            Check::warn(NAME, message, "see the server's log")
+    let is_forge = service.name == "forge";
+    is_forge.then(|| match service.state {
+        Health::Unknown => Check::ok(name, "the running server has not called it yet"),
+        Health::Ok | Health::Failing => {
+            Check::ok(name, format!("the running server is in contact; {last}"))
         }
     })
+}
+
+/// The forge denies the running server's calls: the configured token may be a newer one.
+fn denied(
+    name: &'static str,
+    failure: &ServiceFailure,
+    answers: Option<&ForgeAnswers>,
+    last: &str,
+) -> Check {
+    let granted = answers.and_then(|answers| answers.rights.as_ref().ok());
+    let granted = granted.is_some_and(|rights| rights.jobs == Access::Granted);
+    if granted {
+        let message = "the forge denies the running server's calls, but accepts the configured \
+                       token: the server still uses another one";
+        let fix = "run `tinqs-ci reload`; a token from the environment needs a restart";
+        return Check::fail(name, format!("{message}; {last}"), fix);
+    }
+    let message = format!("the running server says: {}; {last}", failure.message);
+    Check::fail(name, message, &failure.fix)
 }
 
 /// Checks the deliveries that the running server received.
@@ -91,29 +100,29 @@ fn webhooks_check(
     now: Timestamp,
 ) -> Check {
     const NAME: &str = "server: webhooks";
-    let Webhooks { accepted, bad_signature, bad_payload, errors, .. } = *seen;
-    let last = seen.last.map(|at| format!(", last {} ago", ago(at, now))).unwrap_or_default();
+    let Webhooks { accepted, ignored, refused, unsigned, failed, .. } = *seen;
+    let accepted = accepted + ignored;
+    let last = seen.last_accepted.map(|at| format!(", last {}", ago(at, now))).unwrap_or_default();
     let taken = format!("{accepted} accepted{last}");
-    if bad_signature > 0 && accepted == 0 {
+    if unsigned > 0 && accepted == 0 {
         let message = format!(
-            "none accepted since its start, {bad_signature} refused: their signature does not match"
+            "none accepted since its start, {unsigned} refused: their signature does not match"
         );
         return Check::fail(NAME, message, SAME_SECRET);
     }
     if seen.count() == 0 {
         return nothing_arrived(settings, seen, answers);
     }
-    if errors > 0 {
-        let message = format!("{taken}; {errors} could not be stored");
+    if failed > 0 {
+        let message = format!("{taken}; {failed} could not be stored");
         return Check::warn(NAME, message, "check the disk and the store; see the server's log");
     }
-    if bad_signature > 0 {
-        let message = format!("{taken}; {bad_signature} refused: their signature does not match");
+    if unsigned > 0 {
+        let message = format!("{taken}; {unsigned} refused: their signature does not match");
         return Check::warn(NAME, message, SAME_SECRET);
     }
-    if bad_payload > 0 {
-        let message =
-            format!("{taken}; {bad_payload} refused: Gitea does not send such deliveries");
+    if refused > 0 {
+        let message = format!("{taken}; {refused} refused: Gitea does not send such deliveries");
         return Check::warn(NAME, message, "check what else sends requests to this address");
     }
     Check::ok(NAME, taken)
@@ -124,12 +133,12 @@ fn nothing_arrived(settings: &Settings, seen: &Webhooks, answers: Option<&ForgeA
     const NAME: &str = "server: webhooks";
     let hooks = answers.and_then(|answers| answers.hooks.as_ref().ok());
     let hook = hooks.and_then(|hooks| ours(settings, hooks)).filter(|hook| hook.active);
-    let (Some(hook), true) = (hook, seen.found_by_poll > 0) else {
+    let (Some(hook), true) = (hook, seen.found_by_polling > 0) else {
         return Check::ok(NAME, "none has arrived since its start");
     };
     let message = format!(
         "none has arrived, although {} jobs were found by polling: Gitea cannot deliver to {}",
-        seen.found_by_poll, hook.url
+        seen.found_by_polling, hook.url
     );
     Check::fail(NAME, message, not_delivered(settings, hook, answers))
 }
@@ -160,16 +169,16 @@ fn not_delivered(settings: &Settings, hook: &Hook, answers: Option<&ForgeAnswers
 #[cfg(test)]
 #[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::Path;
 
     use expect_test::{Expect, expect};
+    use jiff::SignedDuration;
     use tinqs_ci_gitea::client::Rights;
     use tinqs_ci_gitea::version::Version;
 
     use super::super::Report;
     use super::*;
-    use crate::api::{Part, Ready};
+    use crate::api::status::StatusView;
     use crate::settings;
 
     fn now() -> Timestamp {
@@ -196,16 +205,31 @@ mod tests {
         }
     }
 
-    fn live(state: Health, error: Option<&str>, webhooks: Webhooks) -> Live {
-        let forge = Part {
-            state,
-            last_contact: Some(before(300)),
-            age_seconds: Some(300),
-            error: error.map(str::to_owned),
+    /// A server whose forge fails with this reason, or does not.
+    fn live(reason: Option<&str>, webhooks: Webhooks) -> Live {
+        let failure = reason.map(|reason| ServiceFailure {
+            reason: reason.to_owned(),
+            since: before(200),
+            operation: "waiting".to_owned(),
+            message: "the forge does not accept the token (401)".to_owned(),
+            fix: "create a new token".to_owned(),
+        });
+        let state = if failure.is_some() { Health::Failing } else { Health::Ok };
+        let (name, last_contact) = ("forge".to_owned(), Some(before(300)));
+        let status = StatusView {
+            now: now(),
+            started_at: before(900),
+            attention: Vec::new(),
+            services: vec![Service { name, state, last_contact, failure }],
+            webhooks: Some(webhooks),
+            classes: Vec::new(),
+            unserved_jobs: None,
+            unserved: Vec::new(),
+            lost_machines: Vec::new(),
+            breakers: Vec::new(),
+            failing_runs: Vec::new(),
         };
-        let parts = BTreeMap::from([("forge".to_owned(), forge)]);
-        let url = "http://127.0.0.1:8080".to_owned();
-        Live { url, ready: Ready { ready: true, parts }, webhooks: Some(webhooks) }
+        Live { url: "http://127.0.0.1:8080".to_owned(), status: Some(status) }
     }
 
     #[track_caller]
@@ -218,9 +242,10 @@ mod tests {
 
     #[test]
     fn a_server_that_receives_deliveries_passes() {
-        let webhooks = Webhooks { accepted: 12, last: Some(before(40)), ..Webhooks::default() };
+        let webhooks =
+            Webhooks { accepted: 12, last_accepted: Some(before(40)), ..Webhooks::default() };
         check(
-            &live(Health::Ok, None, webhooks),
+            &live(None, webhooks),
             &answers(URL, Access::Granted),
             &expect![[r#"
                 ✓ server: forge           the running server is in contact; the last success was 5 min ago
@@ -232,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_stale_token_and_a_wrong_secret_fail_with_their_cause() {
-        let webhooks = Webhooks { bad_signature: 3, ..Webhooks::default() };
+        let webhooks = Webhooks { refused: 3, unsigned: 3, ..Webhooks::default() };
         check(
-            &live(Health::Failing, Some("denied"), webhooks),
+            &live(Some("ForgeDenied"), webhooks),
             &answers(URL, Access::Granted),
             &expect![[r#"
                 ✗ server: forge           the forge denies the running server's calls, but accepts the configured token: the server still uses another one; the last success was 5 min ago
@@ -248,13 +273,13 @@ mod tests {
 
     #[test]
     fn deliveries_that_do_not_arrive_name_the_host_list() {
-        let webhooks = Webhooks { found_by_poll: 2, ..Webhooks::default() };
+        let webhooks = Webhooks { found_by_polling: 2, ..Webhooks::default() };
         check(
-            &live(Health::Failing, Some("denied"), webhooks),
+            &live(Some("ForgeDenied"), webhooks),
             &answers(URL, Access::Rejected("401".into())),
             &expect![[r#"
-                ✗ server: forge           the forge denies the running server's calls: its token is not accepted, or lacks a right; the last success was 5 min ago
-                  fix: set a token that the forge accepts as forge.token; unless it is read from a file, run `tinqs-ci reload`
+                ✗ server: forge           the running server says: the forge does not accept the token (401); the last success was 5 min ago
+                  fix: create a new token
                 ✗ server: webhooks        none has arrived, although 2 jobs were found by polling: Gitea cannot deliver to http://10.0.0.5:8080/webhook
                   fix: by default Gitea does not deliver to loopback and private addresses: in its app.ini, [webhook], set ALLOWED_HOST_LIST = external,10.0.0.5 and restart Gitea; see *Recent deliveries* of the webhook in Gitea, which then say `webhook can only call allowed HTTP servers`
                 0 passed, 0 warnings, 2 failed
@@ -266,7 +291,7 @@ mod tests {
     fn the_fix_depends_on_the_address_of_the_webhook() {
         let fix = |url: &str| {
             let answers = answers(url, Access::Granted);
-            let webhooks = Webhooks { found_by_poll: 1, ..Webhooks::default() };
+            let webhooks = Webhooks { found_by_polling: 1, ..Webhooks::default() };
             webhooks_check(&settings(), &webhooks, Some(&answers), now()).fix.unwrap_or_default()
         };
         assert!(fix("http://127.0.0.1:8080/webhook").contains("Gitea runs elsewhere"));
@@ -279,15 +304,34 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_does_not_say_needs_the_token() {
+        let live = Live { url: "http://127.0.0.1:8080".to_owned(), status: None };
+        check(
+            &live,
+            &answers(URL, Access::Granted),
+            &expect![[r#"
+                ! server                  cannot read http://127.0.0.1:8080/v1/status
+                  fix: set TINQS_CI_API_TOKEN to the server's `server.api_token`
+                0 passed, 1 warning, 0 failed
+            "#]],
+        );
+    }
+
+    #[test]
     fn some_refused_deliveries_are_a_warning() {
-        let seen = Webhooks { accepted: 5, last: Some(before(7300)), ..Webhooks::default() };
+        let seen = Webhooks {
+            accepted: 3,
+            ignored: 2,
+            last_accepted: Some(before(7300)),
+            ..Webhooks::default()
+        };
         let message = |seen: &Webhooks| webhooks_check(&settings(), seen, None, now()).message;
-        let refused = Webhooks { bad_signature: 2, ..seen };
+        let refused = Webhooks { refused: 2, unsigned: 2, ..seen.clone() };
         assert_eq!(
             message(&refused),
             "5 accepted, last 2 h ago; 2 refused: their signature does not match"
         );
-        let failed = Webhooks { errors: 1, ..seen };
+        let failed = Webhooks { refused: 1, failed: 1, ..seen };
         assert_eq!(message(&failed), "5 accepted, last 2 h ago; 1 could not be stored");
     }
 }

@@ -112,8 +112,7 @@ fn service_row(service: &Service, now: Timestamp) -> Vec<String> {
 }
 
 fn webhook_row(webhooks: &Webhooks, now: Timestamp) -> Vec<String> {
-    let Webhooks { accepted, ignored, refused, last_accepted, last_refused, refused_because: _ } =
-        webhooks;
+    let Webhooks { accepted, ignored, refused, last_accepted, last_refused, .. } = webhooks;
     let ago = |at: &Option<Timestamp>| at.map(|at| lasting(now.duration_since(at)));
     let (last, state) = match (ago(last_accepted), ago(last_refused)) {
         (_, Some(refused)) if last_refused > last_accepted => {

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tinqs_ci_reconciler::controller::Controller;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -23,7 +23,9 @@ use crate::telemetry::Telemetry;
 
 mod body;
 mod etag;
+mod events;
 mod explain;
+mod front;
 mod guard;
 mod health;
 mod listen;
@@ -76,6 +78,8 @@ pub struct App {
     reloader: Option<Arc<Reloader>>,
     /// Permits for [`BODIES_LIMIT`], one per [`body::PIECE`].
     bodies: Arc<Semaphore>,
+    /// Who follows events.
+    event_clients: events::Clients,
 }
 
 impl App {
@@ -99,6 +103,7 @@ impl App {
             role,
             reloader: reloader.clone(),
             bodies: Arc::new(Semaphore::new(BODIES_LIMIT / body::PIECE)),
+            event_clients: events::Clients::new(live.settings().server.event_clients),
         })
     }
 }
@@ -117,7 +122,10 @@ pub fn router_with(app: Arc<App>, deadlines: Deadlines) -> Router {
         .layer(deadline(deadlines.request));
     if app.role.reconciles() {
         routes = routes.nest("/v1", api(&app, deadlines));
+    } else {
+        routes = routes.route("/v1/{*path}", any(front::no_api));
     }
+    routes = routes.route("/", get(front::front));
     if app.role.ingests() {
         // Reading the body, storing it, and the sweep each have their own deadline.
         let hooks = Router::new()
@@ -151,6 +159,7 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/classes", get(sides::classes))
         .route("/reload", post(reload::reload))
         .route("/status", get(status::status))
+        .route("/events", get(events::events))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()

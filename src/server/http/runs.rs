@@ -86,7 +86,7 @@ impl RunQuery {
     }
 }
 
-fn parse(name: &str) -> Result<RunName, Refusal> {
+pub(super) fn parse(name: &str) -> Result<RunName, Refusal> {
     name.parse().map_err(|_| {
         let detail = "run not found: a run is named `job-<number>` or `push-<16 hex digits>`";
         Refusal::new(StatusCode::NOT_FOUND, detail)
@@ -120,7 +120,7 @@ pub(super) fn note_machines_still_up(app: &App, runs: &mut [Run]) {
 }
 
 /// The command line recognizes this text and does not repeat it.
-fn not_found(name: &RunName) -> Refusal {
+pub(super) fn not_found(name: &RunName) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("run `{name}` not found"))
 }
 

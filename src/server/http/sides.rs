@@ -15,6 +15,7 @@ use super::etag::Wanted;
 use super::work::Work;
 use super::{Ctx, Refusal};
 use crate::api::{Class, List, MachineView, Registration};
+use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.
 const BLOCKED_LIMIT: usize = 500;
@@ -62,6 +63,8 @@ pub(super) async fn terminate(
     ports.compute.terminate(&id).await?;
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
+    let what = What::Terminated(id);
+    app.telemetry.events.tell_run(&found.attempt_id.run, what, app.telemetry.now());
     if let Err(error) = ports.queue.wake(&found.attempt_id.run).await {
         // The sweep notices that the machine is gone.
         tracing::warn!(run, error = %error, "cannot wake run");

@@ -22,7 +22,8 @@ mod attention;
 mod classes;
 mod lost;
 
-pub(super) use attention::{all as attention, sentence as unserved_sentence};
+pub(super) use crate::words::unserved::sentence as unserved_sentence;
+pub(super) use attention::all as attention;
 
 /// The maximum number of runs whose reasons are read, for each phase.
 const RUNS: usize = 500;
@@ -139,6 +140,9 @@ fn webhooks(app: &App) -> Webhooks {
         accepted: counts.accepted,
         ignored: counts.ignored,
         refused: counts.refused,
+        unsigned: counts.unsigned,
+        failed: counts.failed,
+        found_by_polling: app.telemetry.metrics.found_by_polling(),
         last_accepted: counts.last_accepted,
         last_refused: refused.as_ref().map(|refused| refused.at),
         refused_because: refused.map(|refused| refused.why),

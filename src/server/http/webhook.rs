@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use super::body::{self, Keep};
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
-use crate::telemetry::{Handled, labels};
+use crate::telemetry::{Fault, Handled, labels};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 use tinqs_ci_gitea::webhook::{self, Rejected};
@@ -88,7 +88,11 @@ fn handled(taken: &Result<Acceptance, Refusal>) -> Handled {
         Ok(Acceptance::Ignored) => Handled::Ignored,
         Err(refusal) => Handled::Refused {
             why: refusal.detail.clone(),
-            unsigned: refusal.status == StatusCode::UNAUTHORIZED,
+            fault: match refusal.status {
+                StatusCode::UNAUTHORIZED => Fault::Signature,
+                status if status.is_client_error() => Fault::Content,
+                _ => Fault::Ours,
+            },
         },
     }
 }

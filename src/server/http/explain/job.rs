@@ -187,7 +187,9 @@ fn reasons(run: Option<&Run>, mode: Mode, record: &JobRecord, served: bool, why:
         return;
     };
     if run.deleted_at.is_some() {
-        why.push("its run was deleted: it gets no machine; undo with `tinqs-ci retry`".to_owned());
+        why.push(
+            "its run was deleted: it gets no machine; undo with `tinqs-ci retry RUN`".to_owned(),
+        );
     }
     why.extend(run.status.conditions.iter().map(|c| format!("{}: {}", c.reason, c.message)));
     if let Some(outcome) = run.status.outcome {

@@ -12,6 +12,7 @@ use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
+use crate::words::unserved::sentence as unserved_sentence;
 
 /// A service that cannot be reached needs a person from then on; shorter outages pass by themselves.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(1);
@@ -135,25 +136,8 @@ fn no_webhook(app: &App, known: &Known) -> Option<Attention> {
 
 fn unserved(set: &UnservedLabels, since: Timestamp) -> Attention {
     let labels = cut(&set.runs_on.join(", "), 120);
-    let message = sentence(set);
+    let message = unserved_sentence(set);
     of_reason(NO_CLASS, format!("labels [{labels}]"), Some(since), &message)
-}
-
-/// Says how many jobs wait, and which class comes closest.
-pub(in crate::server::http) fn sentence(set: &UnservedLabels) -> String {
-    let jobs = match set.jobs {
-        1 => "1 job waits".to_owned(),
-        jobs => format!("{jobs} jobs wait"),
-    };
-    let nearest = set.nearest.as_ref().map(|near| match near.lacks.as_slice() {
-        [] => format!("class {} lacks `serves_unlabeled = true`", near.class),
-        lacks => format!("the nearest, {}, lacks {}", near.class, cut(&lacks.join(", "), 120)),
-    });
-    let labels = cut(&set.runs_on.join(", "), 120);
-    match nearest {
-        Some(nearest) => format!("{jobs}: no class serves [{labels}]; {nearest}"),
-        None => format!("{jobs}: no class serves [{labels}]"),
-    }
 }
 
 /// Returns the failures of runs at services that do not fail as a whole.
