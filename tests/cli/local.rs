@@ -218,7 +218,7 @@ fn doctor_checks_this_host() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(
         folder.path().join("tinqs-ci.toml"),
-        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nlisten = \"127.0.0.1:0\"\n",
+        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n",
     )
     .expect("written");
     let said =

@@ -34,17 +34,18 @@ fn free_port() -> u16 {
 fn configuration(folder: &Path, port: u16) {
     let text = format!(
         "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = {{ file = \"token\" }}\n\
-         [server]\nlisten = \"127.0.0.1:{port}\"\n"
+         [server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:{port}\"\n"
     );
     std::fs::write(folder.join("tinqs-ci.toml"), text).expect("written");
     std::fs::write(folder.join("token"), "word\n").expect("written");
 }
 
-/// Repeats a command until the server answers, for at most 20 s.
-fn asked(folder: &Path, url: &str, args: &[&str]) -> CommandOutput {
+/// Repeats a command, which finds the server by the configuration, until the server answers, for at
+/// most 20 s.
+fn asked(folder: &Path, args: &[&str]) -> CommandOutput {
     let begun = Instant::now();
     loop {
-        let said = tinqs_in(folder, args, &[("TINQS_CI_URL", url)]);
+        let said = tinqs_in(folder, args, &[]);
         if said.code != 4 {
             return said;
         }
@@ -112,8 +113,7 @@ fn serve_continues_although_the_forge_does_not_accept_the_token() {
     let mut serve = start(folder.path());
     serve.env("TINQS_CI_FORGE__URL", &forge.url).env("WEBHOOK_SECRET", "0123456789abcdef");
     let _running = Running(serve.spawn().expect("it runs"));
-    let url = format!("http://127.0.0.1:{port}");
-    assert_eq!(asked(folder.path(), &url, &["get", "runs"]).code, 0);
+    assert_eq!(asked(folder.path(), &["get", "runs"]).code, 0);
     let env = [("TINQS_CI_FORGE__URL", forge.url.as_str()), ("WEBHOOK_SECRET", "0123456789abcdef")];
     let begun = Instant::now();
     loop {
@@ -134,15 +134,14 @@ fn serve_starts_answers_commands_and_stops() {
     let port = free_port();
     configuration(folder.path(), port);
     let mut running = Running(start(folder.path()).spawn().expect("it runs"));
-    let url = format!("http://127.0.0.1:{port}");
 
-    let listed = asked(folder.path(), &url, &["get", "runs"]);
+    let listed = asked(folder.path(), &["get", "runs"]);
     assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
-    let classes = asked(folder.path(), &url, &["get", "classes", "-o", "name"]);
+    let classes = asked(folder.path(), &["get", "classes", "-o", "name"]);
     assert_eq!((classes.code, classes.out.as_str()), (0, "class/default\n"));
-    assert_eq!(asked(folder.path(), &url, &["describe", "job-1"]).code, 3);
-    assert_eq!(asked(folder.path(), &url, &["retry", "job-1"]).code, 3);
-    let unknown = asked(folder.path(), &url, &["terminate", "machine/none"]);
+    assert_eq!(asked(folder.path(), &["describe", "job-1"]).code, 3);
+    assert_eq!(asked(folder.path(), &["retry", "job-1"]).code, 3);
+    let unknown = asked(folder.path(), &["terminate", "machine/none"]);
     assert_eq!(unknown.code, 3, "{}", unknown.err);
     let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]);
     assert!(doctor.out.contains(&format!("running at 127.0.0.1:{port}")), "{}", doctor.out);

@@ -3,6 +3,7 @@
 mod api;
 mod asking;
 mod canceled;
+mod doors;
 mod health;
 mod logs;
 mod loops;

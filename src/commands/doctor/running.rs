@@ -29,7 +29,7 @@ pub(super) fn running_checks(
         None => Check::warn(
             "server: webhooks",
             format!("cannot read {}/metrics", live.url),
-            "set TINQS_CI_API_TOKEN to the server's `server.api_token`",
+            "set TINQS_CI_API_TOKEN to a token of the server's `server.token`",
         ),
     });
     checks
