@@ -81,11 +81,11 @@ environment need a restart.
 
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
 Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
-`forge.machine_url` and `server.log` take effect at once; running machines keep what they were launched with. Everything else
-(`installation`, `store`, `queue`, `compute`, `forge.url`, `forge.scope`, `forge.demand`,
-the addresses of `server`, and whether `forge.token` and `forge.webhook_secret` are set at all) needs a
-restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
-wait for the restart too. If the file is missing or has a mistake, the whole former configuration
+`forge.machine_url` and `server.log` take effect at once; running machines keep what they were
+launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
+`forge.scope`, `forge.demand`, the addresses of `server`, and whether `forge.token`,
+`forge.webhook_secret` and `server.token` are set at all) needs a restart, which the log and the
+answer say. After a change of `compute` to or from EC2, the classes wait for the restart too. If the file is missing or has a mistake, the whole former configuration
 stays in force. The environment of a running process does not change. With several replicas, each
 needs the signal; a call reaches one of them. A Lambda function reads its configuration at its
 start only.
@@ -192,6 +192,9 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
 fn takes(property: &Value) -> String {
     if property["$ref"].as_str().is_some_and(|r| r.ends_with("/secret")) {
         return "secret".to_owned();
+    }
+    if let Some(kinds) = property["anyOf"].as_array() {
+        return kinds.iter().map(takes).collect::<Vec<_>>().join(" or ");
     }
     if let Some(words) = property["enum"].as_array() {
         let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -311,10 +314,10 @@ fn describe(page: &mut String, path: &[&str]) {
 const COMMANDS_INTRODUCTION: &str = "\
 Commands about runs and machines call only the server's HTTP API: that of `--server URL`, else of
 `TINQS_CI_URL`, with a token from `--token-file FILE`, else from `TINQS_CI_API_TOKEN`. Without an
-address they read the configuration (`TINQS_CI_CONFIG`, else `./tinqs-ci.toml`) and ask the server of
-this host: at its socket if they may, else at `server.api` with a token that they can read. They need
-nothing else of the configuration. Results go to stdout, errors and progress to stderr. `NO_COLOR` and pipes give plain output;
-`-o json` prints the object as the API returns it.
+address they read the configuration (`TINQS_CI_CONFIG`, else `./tinqs-ci.toml`) and ask the server
+of this host: at its socket if they may, else at `server.api` with a token that they can read. They
+need nothing else of the configuration. Results go to stdout, errors and progress to stderr.
+`NO_COLOR` and pipes give plain output; `-o json` prints the object as the API returns it.
 
 A table fits its terminal: long names of jobs are cut in the middle, names that commands need are
 not, and jobs link to their pages at the forge if the terminal shows links. `-o wide` adds columns

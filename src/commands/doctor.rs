@@ -4,6 +4,7 @@ mod forge;
 mod forge_answers;
 mod host;
 mod needs;
+mod outside;
 mod push;
 mod rights;
 mod running;
@@ -128,6 +129,10 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
         let asked = ForgeAnswers::gather(&settings.forge).await;
         checks.extend(forge_checks(settings, &asked));
         answers = Some(asked);
+    }
+    let hooks = answers.as_ref().and_then(|answers| answers.hooks.as_ref().ok());
+    if let Some(hook) = hooks.and_then(|hooks| forge_answers::ours(settings, hooks)) {
+        checks.extend(outside::outside_check(&hook.url).await);
     }
     checks.extend(ask_server(settings, file, env, is_running, answers.as_ref()).await);
     Report::new(checks)

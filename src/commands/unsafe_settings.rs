@@ -83,7 +83,8 @@ fn secrets(settings: &Settings) -> Vec<Finding> {
     guessed.map(finding).collect()
 }
 
-/// Checks who can read the file of a credential, by its own mode and those of the folders below `top`.
+/// Checks who can read the file of a credential, by its own mode and those of the folders below
+/// `top`.
 fn file_below(top: &Path, SecretFile { key, path }: &SecretFile) -> Option<Finding> {
     // Whether a link may be followed depends on the folders of its target, too.
     let whole = std::fs::canonicalize(path).ok()?;
@@ -109,8 +110,7 @@ fn file_below(top: &Path, SecretFile { key, path }: &SecretFile) -> Option<Findi
 fn is_mounted_for_us(path: &Path) -> bool {
     let read_only = rustix::fs::statvfs(path)
         .is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY));
-    let in_memory = rustix::fs::statfs(path)
-        .is_ok_and(|mount| IN_MEMORY.contains(&mount.f_type));
+    let in_memory = rustix::fs::statfs(path).is_ok_and(|mount| IN_MEMORY.contains(&mount.f_type));
     read_only || in_memory
 }
 

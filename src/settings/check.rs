@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::{
 
 use super::ec2;
 use super::reader::Reader;
-use super::server::server;
+use super::server::{server, warn_if_short};
 use super::types::{AWS, ComputeUrl, QueueUrl, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::cut;
@@ -154,12 +154,17 @@ fn forge(r: &Reader<'_>) -> (Config, Vec<Secret>) {
              \"auto\" or \"jobs\"",
         );
     }
-    let mut secrets = r.secrets("webhook_secret").into_iter();
+    let (token, runner_token) = (r.secret("token"), r.secret("runner_token"));
+    let secrets = r.secrets("webhook_secret");
+    for secret in &secrets {
+        warn_if_short(r, "webhook_secret", Some(secret));
+    }
+    let mut secrets = secrets.into_iter();
     let config = Config {
         url,
         machine_url: r.parsed("machine_url", address),
-        token: r.secret("token"),
-        runner_token: r.secret("runner_token"),
+        token,
+        runner_token,
         webhook_secret: secrets.next(),
         git_token: r.secret("git_token"),
         demand,

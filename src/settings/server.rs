@@ -58,15 +58,16 @@ fn different(r: &Reader<'_>, addresses: &[(&str, Option<SocketAddr>)]) {
         let Some(address) = address.filter(|address| address.port() != 0) else { continue };
         let same = |(_, other): &&(&str, Option<SocketAddr>)| *other == Some(address);
         if let Some((other, _)) = addresses[..index].iter().find(same) {
-            let message = format!("{address} is `server.{other}` already: use another port");
-            // The key may be a default, and the other one the one that is set.
-            r.mistake(if r.has(name) { name } else { other }, &message);
+            // The message is about the one that is set, if the other one is a default.
+            let (here, there) = if r.has(name) { (name, other) } else { (other, name) };
+            let message = format!("{address} is `server.{there}` already: use another port");
+            r.mistake(here, &message);
         }
     }
 }
 
 /// Reads the tokens, by their tables or as one by a variable.
-pub(super) fn tokens(r: &Reader<'_>) -> Vec<Token> {
+fn tokens(r: &Reader<'_>) -> Vec<Token> {
     let by_variable = |place: &Place| matches!(place, Place::Variable(_));
     if let Some(node) = r.node("token")
         && by_variable(&node.at)
@@ -100,7 +101,8 @@ pub(super) fn tokens(r: &Reader<'_>) -> Vec<Token> {
     tokens
 }
 
-fn warn_if_short(r: &Reader<'_>, name: &str, secret: Option<&Secret>) {
+/// Warns about a secret that is short, but not so short that there is another warning.
+pub(super) fn warn_if_short(r: &Reader<'_>, name: &str, secret: Option<&Secret>) {
     if secret.is_some_and(|secret| secret.expose().len() < SHORT && !secret.is_short()) {
         r.warn(
             name,

@@ -134,7 +134,10 @@ fn init_with_flags_writes_a_valid_configuration() {
         poll_every     = "10s"
 
         [server]
-        listen    = "127.0.0.1:8080"
+        # Takes the webhooks of Gitea, and nothing else.
+        webhooks = "127.0.0.1:8080"
+        # Commands such as `tinqs-ci get` ask here; serve creates their token.
+        # api    = "127.0.0.1:8081"
 
         # The first class whose labels contain every label of a job's runs-on serves it.
         [[class]]

@@ -126,7 +126,7 @@ fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["get", "--server", "localhost"],
         &expect![[r#"
-            error: `localhost` is not a server address: expected one such as http://127.0.0.1:8080
+            error: `localhost` is not a server address: expected one such as http://127.0.0.1:8081
             hint: set --server or TINQS_CI_URL to the server's address
         "#]],
     );

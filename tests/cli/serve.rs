@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::scripted::{Answer, Server};
-use crate::{CommandOutput, command, failure_in_log, said, tinqs_in};
+use crate::{CommandOutput, command, failure_in_log, said, tinqs_in, write_credential};
 
 /// A running server, killed at the end of the test.
 struct Running(Child);
@@ -37,7 +37,7 @@ fn configuration(folder: &Path, port: u16) {
          [server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:{port}\"\n"
     );
     std::fs::write(folder.join("tinqs-ci.toml"), text).expect("written");
-    std::fs::write(folder.join("token"), "word\n").expect("written");
+    write_credential(&folder.join("token"), "word\n");
 }
 
 /// Repeats a command, which finds the server by the configuration, until the server answers, for at
@@ -163,4 +163,62 @@ fn serve_starts_answers_commands_and_stops() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn serve_refuses_what_is_not_safe_unless_an_argument_allows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configuration(folder.path(), free_port());
+    let serve = |env: &[(&str, &str)], args: &[&str]| {
+        let args = [&["serve"], args].concat();
+        tinqs_in(folder.path(), &args, &[env, &[("PATH", "/usr/bin:/bin")]].concat())
+    };
+    let open = ("TINQS_CI_SERVER__API", "0.0.0.0:0");
+    let short = ("WEBHOOK_SECRET", "1234567");
+    let plain = ("TINQS_CI_FORGE__URL", "http://1.1.1.1:9");
+    for (env, flag, said) in [
+        (open, "--insecure-api", "`server.api`: other hosts reach 0.0.0.0:0 without TLS"),
+        (short, "--insecure-secrets", "`forge.webhook_secret` is shorter than 8 bytes"),
+        (plain, "--insecure-forge", "`forge.url`: 1.1.1.1 is a public address"),
+    ] {
+        let refused = serve(&[env], &[]);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        let told = failure_in_log(&refused.err);
+        assert!(told.starts_with(said), "{told}");
+        assert!(told.contains(&format!("or allow it with `serve {flag}`")), "{told}");
+    }
+    // What one argument allows, no other one does.
+    let refused = serve(&[open, short], &["--insecure-api"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("`forge.webhook_secret` is shorter"), "{}", refused.err);
+}
+
+#[test]
+fn the_first_start_creates_a_token_with_which_other_users_reach_the_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    configuration(folder.path(), port);
+    let _running = Running(start(folder.path()).spawn().expect("it runs"));
+    assert_eq!(asked(folder.path(), &["get", "runs"]).code, 0);
+    // As somebody elsewhere: by the address, without the configuration.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("data/api-token");
+    let token = token.to_str().expect("text");
+    let url = format!("http://127.0.0.1:{port}");
+    let get = |more: &[&str]| {
+        let args = [&["get", "runs", "--server", &url], more].concat();
+        tinqs_in(elsewhere.path(), &args, &[])
+    };
+    assert_eq!(get(&["--token-file", token]).code, 0);
+    let refused = get(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("401") && refused.err.contains("--token-file"), "{}", refused.err);
+    let missing = get(&["--token-file", "nothing"]);
+    assert_eq!(missing.code, 2, "{}", missing.err);
+    // Without the socket, the address and the token of the configuration are used.
+    std::fs::remove_file(folder.path().join("data/api.sock")).expect("there");
+    let listed = tinqs_in(folder.path(), &["get", "runs"], &[]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
+    let file = std::fs::metadata(token).expect("there");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777, 0o600);
 }

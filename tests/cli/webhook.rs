@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{Config, Forge, Line, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
 
-use crate::{CommandOutput, command, tinqs_in};
+use crate::{CommandOutput, command, tinqs_in, write_credential};
 
 const REPO: &str = "acme/widget";
 const SECRET: &str = "the-secret-of-the-webhook";
@@ -73,7 +73,7 @@ impl Site {
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join(name), text).expect("written");
+        write_credential(&self.folder.path().join(name), text);
     }
 
     fn run(&self, args: &[&str]) -> CommandOutput {

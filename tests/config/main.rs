@@ -131,11 +131,11 @@ labels = ["*"]
     let variables = [
         ("A", "secret-a"),
         ("B", "secret-b"),
-        ("C", "secret-c"),
+        ("C", "secret-c-0123456789"),
         ("D", "secret-d"),
         ("E", "0123456789abcdef"),
         ("F", "fedcba9876543210"),
-        ("G", "secret-g"),
+        ("G", "secret-g-0123456789"),
     ];
     let Loaded { settings, warnings, .. } = good(text, &variables);
     assert_eq!(warnings, Vec::<String>::new());
@@ -143,9 +143,9 @@ labels = ["*"]
     assert_eq!(settings.forge.scope, Scope::Repo("acme".into(), "web".into()));
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
     assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
-    assert_eq!(settings.forge.webhook_secret.expect("given").expose(), "secret-c");
+    assert_eq!(settings.forge.webhook_secret.expect("given").expose(), "secret-c-0123456789");
     let more: Vec<&str> = settings.server.webhook_secrets.iter().map(|s| s.expose()).collect();
-    assert_eq!(more, ["secret-g"]);
+    assert_eq!(more, ["secret-g-0123456789"]);
     let tokens: Vec<_> = settings.server.tokens().map(|t| (t.name.as_str(), t.may)).collect();
     assert_eq!(tokens, [("ops", Right::Operate), ("monitor", Right::Read)]);
     assert_eq!(settings.server.hosts, ["ci.example.com"]);
@@ -570,8 +570,8 @@ may = "read"
     );
     let loaded = good(&text, &[("HOME_TOKEN", "long-token")]);
     expect![[r#"
-        ci.toml:17: server.token "a": secret: is stored in the configuration file: use { env = "NAME" } or { file = "path" }
-        ci.toml:17: server.token "a": secret: is shorter than 16 characters: create a longer one with `openssl rand -hex 32`
+        ci.toml:16: server.token "a": secret: is stored in the configuration file: use { env = "NAME" } or { file = "path" }
+        ci.toml:16: server.token "a": secret: is shorter than 16 characters: create a longer one with `openssl rand -hex 32`
         ci.toml:6: class "any": repo_limit: 3 has no effect: `limit` is 2
         ci.toml:7: class "any": max_age: 1m is less than boot_within plus idle_within (7m): a slow machine is terminated before it gets a job
         ci.toml:13: class "own": labels: `host` jobs may also be taken by runners on the forge's own host
@@ -587,8 +587,8 @@ fn credentials_too_short_to_redact_cause_warnings() {
                 webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
     expect![[r#"
-        ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
+        ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:6: forge.git_token: is shorter than 8 characters and cannot be redacted in messages: use a longer one"#]]
     .assert_eq(&loaded.warnings.join("\n"));
 }

@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use crate::world::{CANARY, class, world};
 
 pub(crate) const SECRET: &str = "hook-canary-77aa";
-pub(crate) const TOKEN: &str = "api-canary-88bb";
+pub(crate) const TOKEN: &str = "api-canary-88bb-0123";
 const FORGE_TOKEN: &str = "forge-canary-99cc";
 
 /// Returns a token of the API.
@@ -116,8 +116,8 @@ impl TestServer {
         Self { world, router: everything(&app, deadlines), poll_signal }
     }
 
-    /// Sends a request as a local caller with the token does. Given headers replace the defaults, and
-    /// empty ones remove them.
+    /// Sends a request as a local caller with the token does. Given headers replace the defaults,
+    /// and empty ones remove them.
     pub(crate) async fn ask(
         &self,
         method: &str,

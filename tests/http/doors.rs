@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::asking::{SECRET, TOKEN, TestServer, queued, settings, sign, token};
+use crate::asking::{SECRET, TestServer, queued, settings, sign, token};
 use crate::world::world;
 
 /// The longest wait for an answer.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::StatusCode;
 use tinqs_ci::server::Role;
-use tinqs_ci_reconciler::model::Secret;
 
 use crate::asking::{SECRET, TOKEN, TestServer, queued, settings, sign};
 use crate::world::name;

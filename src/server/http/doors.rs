@@ -94,7 +94,11 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .layer(deadline(deadlines.request))
         .layer(middleware::from_fn_with_state(app.clone(), guard::metrics));
     if app.role.reconciles() {
-        return metrics.nest("/v1", v1(app, deadlines));
+        // Outside of the nested routes, the guard sees whole paths.
+        let v1 = Router::new()
+            .nest("/v1", v1(deadlines))
+            .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
+        return metrics.merge(v1);
     }
     let elsewhere = || async {
         let detail = "this replica only takes webhooks (role `ingest`): ask one that reconciles";
@@ -103,7 +107,7 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
     metrics.nest("/v1", Router::new().fallback(elsewhere))
 }
 
-fn v1(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
+fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
     let quick = Router::new()
         .route("/runs", get(runs::list))
         .route("/runs/{name}", get(runs::one).delete(runs::delete))
@@ -124,10 +128,7 @@ fn v1(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::job))
         .layer(deadline(deadlines.sweep));
-    quick
-        .merge(slow)
-        .fallback(missing)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::guarded))
+    quick.merge(slow).fallback(missing)
 }
 
 fn deadline(within: Duration) -> TimeoutLayer {

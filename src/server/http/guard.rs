@@ -61,7 +61,8 @@ impl Guard {
         found.ok_or_else(unauthorized)
     }
 
-    /// Checks a reader of metrics: if only this host reaches the API, a caller on it needs no token.
+    /// Checks a reader of metrics: if only this host reaches the API, a caller on it needs no
+    /// token.
     fn check_metrics(&self, request: &Request) -> Result<(), Refusal> {
         match self.identify(request.headers(), request.extensions()) {
             Ok(_) => Ok(()),

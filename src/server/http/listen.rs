@@ -2,9 +2,9 @@
 //!
 //! This file limits the number of connections, in all and of one client, the time until a request's
 //! head has arrived (also between two requests), the size of the head, and the lifetime of a
-//! connection. The router limits the body's size and time, and the response's time. A slow sender or
-//! reader therefore holds one connection for a limited time and little memory, and however many one
-//! client opens, the next client gets one.
+//! connection. The router limits the body's size and time, and the response's time. A slow sender
+//! or reader therefore holds one connection for a limited time and little memory, and however many
+//! one client opens, the next client gets one.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ pub(super) const BOUNDS: Bounds = Bounds {
     last_words: Duration::from_secs(70),
 };
 
-/// Serves until the server stops, then waits for requests in progress. The caller limits that time.
-/// `most` is the number of connections; of a client that holds as many as are left, more are closed.
+/// Serves until the server stops, then waits for requests in progress. The caller limits that
+/// time. `most` is the number of connections; of a client that holds as many as are left, more are closed.
 pub async fn listen(
     listener: TcpListener,
     router: Router,

@@ -1,7 +1,7 @@
 //! Shares of a limited good, such as connections or memory, among clients.
 //!
-//! A client gets no more once it holds as much as is left. Alone it gets half, two get a third each,
-//! and so on: however much the others hold, something is left for the next client.
+//! A client gets no more once it holds as much as is left. Alone it gets half, two get a third
+//! each, and so on: however much the others hold, something is left for the next client.
 
 use std::collections::HashMap;
 use std::sync::Arc;

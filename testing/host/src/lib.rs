@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -78,6 +79,8 @@ impl Host {
     /// If that fails.
     pub fn new(program: impl Into<PathBuf>, options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        // Credentials in it are readable by its user only.
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).expect("its mode is set");
         let mut forge = Forge::new(Config {
             line: options.line,
             zombie_after: options.zombie_after,
