@@ -73,20 +73,22 @@ warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
 **Secrets from files** are read again when the file changes, within two seconds, and at once when
 the forge rejects the token. A file may be written in place or replaced by a rename, also of a
 symbolic link on the way, as Kubernetes does it. If the file is empty, unreadable or not a
-credential, the former secret stays in force, and one warning names the file and the cause. Of a new
-webhook secret and the former one only the new one counts: until both sides have it, webhooks are
-refused with 401, and the poll finds their jobs. Secrets from the environment need a restart.
+credential, the former secret stays in force, and one warning names the file and the cause. While a
+webhook secret is replaced, list the new one and the former one
+(`webhook_secret = [{ file = \"new\" }, { file = \"former\" }]`): both count. Otherwise webhooks are
+refused with 401 until both sides have the new one, and the poll finds their jobs. Secrets from the
+environment need a restart.
 
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
-Classes, secrets, `forge.poll_every`, `forge.sweep_every`, `forge.machine_url` and `server.log` take
-effect at once; running machines keep what they were launched with. Everything else
-(`installation`, `store`, `queue`, `compute`, `forge.url`, `forge.scope`, `forge.demand`,
-`server.listen`, `server.event_clients`, and whether `forge.token` and `forge.webhook_secret` are
-set at all) needs a restart, which the log and the answer say. After a change of `compute` to or
-from EC2, the classes wait for the restart too. If the file is missing or has a mistake, the whole
-former configuration stays in force. The environment of a running process does not change. With
-several replicas, each needs the signal; a call reaches one of them. A Lambda function reads its
-configuration at its start only.
+Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
+`forge.machine_url` and `server.log` take effect at once; running machines keep what they were
+launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
+`forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
+`forge.token`, `forge.webhook_secret` and `server.token` are set at all) needs a restart, which the
+log and the answer say. After a change of `compute` to or from EC2, the classes wait for the restart
+too. If the file is missing or has a mistake, the whole former configuration stays in force. The
+environment of a running process does not change. With several replicas, each needs the signal; a
+call reaches one of them. A Lambda function reads its configuration at its start only.
 
 ### The log
 
@@ -116,8 +118,13 @@ poll_every     = \"10s\"
 sweep_every    = \"60s\"
 
 [server]
-listen    = \"0.0.0.0:8080\"
-api_token = { env = \"TINQS_CI_API_TOKEN\" }
+webhooks = \"0.0.0.0:8080\"
+api      = \"127.0.0.1:8081\"
+
+[[server.token]]
+name   = \"dashboard\"
+secret = { file = \"dashboard-token\" }
+may    = \"read\"
 
 [[class]]
 name        = \"linux\"
@@ -185,6 +192,9 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
 fn takes(property: &Value) -> String {
     if property["$ref"].as_str().is_some_and(|r| r.ends_with("/secret")) {
         return "secret".to_owned();
+    }
+    if let Some(kinds) = property["anyOf"].as_array() {
+        return kinds.iter().map(takes).collect::<Vec<_>>().join(" or ");
     }
     if let Some(words) = property["enum"].as_array() {
         let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -302,10 +312,12 @@ fn describe(page: &mut String, path: &[&str]) {
 }
 
 const COMMANDS_INTRODUCTION: &str = "\
-Commands about runs and machines call only the server's HTTP API: `--server URL`, else
-`TINQS_CI_URL`, else `http://127.0.0.1:8080`, with `TINQS_CI_API_TOKEN` if the server requires a
-token. Results go to stdout, errors and progress to stderr. `NO_COLOR` and pipes give plain output;
-`-o json` prints the object as the API returns it.
+Commands about runs and machines call only the server's HTTP API: that of `--server URL`, else of
+`TINQS_CI_URL`, with a token from `--token-file FILE`, else from `TINQS_CI_API_TOKEN`. Without an
+address they read the configuration (`TINQS_CI_CONFIG`, else `./tinqs-ci.toml`) and ask the server
+of this host: at its socket if they may, else at `server.api` with a token that they can read. They
+need nothing else of the configuration. Results go to stdout, errors and progress to stderr.
+`NO_COLOR` and pipes give plain output; `-o json` prints the object as the API returns it.
 
 A table fits its terminal: long names of jobs are cut in the middle, names that commands need are
 not, and jobs link to their pages at the forge if the terminal shows links. `-o wide` adds columns
@@ -369,7 +381,8 @@ fn metrics_page(families: &[Value]) -> String {
 }
 
 const METRICS_INTRODUCTION: &str = "\
-`GET /metrics` returns Prometheus text; beyond loopback it requires the API token. A scrape calls
+`GET /metrics` returns Prometheus text: at `server.api`, where it requires a token unless that is on
+loopback, and at `server.metrics`, if that is set, without one. A scrape calls
 neither the forge nor the cloud: it shows what the loops last observed, and
 `tinqs_ci_snapshot_timestamp_seconds` says when.
 

@@ -17,7 +17,7 @@ use crate::figure::Result;
 use crate::load::SECRET;
 use crate::machine;
 pub(crate) use crate::server::runtime;
-use crate::server::{Server, free_port, signal};
+use crate::server::{Server, configuration, free_ports, signal};
 
 const TOKEN: &str = "bench-api-token";
 /// A runner in PATH that gets no job, so that its machine stays up.
@@ -77,18 +77,19 @@ impl Host {
         self.dir.path().join("machines")
     }
 
-    /// Returns the server's configuration and its port, which is free now.
-    pub(crate) fn configuration(&self, options: Options) -> Result<(String, u16)> {
-        let port = free_port()?;
+    /// Returns the server's configuration and its ports, which are free now.
+    pub(crate) fn configuration(&self, options: Options) -> Result<(String, [u16; 2])> {
+        let ports = free_ports()?;
         let text = format!(
             "installation = \"bench\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
-             [server]\nlisten = \"127.0.0.1:{port}\"\n[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n",
+             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),
+            server = configuration(ports),
             class = options.class,
         );
-        Ok((text, port))
+        Ok((text, ports))
     }
 
     /// Returns the parsed configuration.
@@ -108,7 +109,7 @@ impl Host {
             return Err("one server at a time".into());
         }
         self.starts += 1;
-        let (text, port) = self.configuration(options)?;
+        let (text, ports) = self.configuration(options)?;
         let file = self.dir.path().join("tinqs-ci.toml");
         fs::write(&file, text)?;
         let log = self.dir.path().join(format!("{}.log", self.starts));
@@ -121,7 +122,7 @@ impl Host {
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.dir.path());
-        self.server = Some(Server::spawn(&mut command, port, &log)?);
+        self.server = Some(Server::spawn(&mut command, ports, &log)?);
         Ok(())
     }
 

@@ -15,26 +15,41 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A running server, killed on drop.
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    /// Of webhooks and of the API.
+    ports: [u16; 2],
     log: PathBuf,
     client: reqwest::Client,
 }
 
-/// Returns a port that is free now.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// The API token of a server.
+const TOKEN: &str = "bench-own-api-token";
+
+/// Returns two ports that are free now, for webhooks and for the API.
+pub(crate) fn free_ports() -> Result<[u16; 2]> {
+    // Both are bound before one is released, so that they differ.
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0");
+    let (first, second) = (bind()?, bind()?);
+    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
+}
+
+/// Returns the lines of a configuration for a server at these ports.
+pub(crate) fn configuration([webhooks, api]: [u16; 2]) -> String {
+    format!(
+        "[server]\nwebhooks = \"127.0.0.1:{webhooks}\"\napi = \"127.0.0.1:{api}\"\n\
+         [[server.token]]\nname = \"bench\"\nsecret = \"{TOKEN}\"\nmay = \"operate\"\n"
+    )
 }
 
 impl Server {
-    /// Starts the server, which logs to a file and listens on `port`. Does not wait until it is
+    /// Starts the server, which logs to a file and listens on `ports`. Does not wait until it is
     /// ready.
-    pub(crate) fn spawn(command: &mut Command, port: u16, log: &Path) -> Result<Self> {
+    pub(crate) fn spawn(command: &mut Command, ports: [u16; 2], log: &Path) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(log)?)
             .spawn()?;
-        Ok(Self { child, port, log: log.to_owned(), client: crate::load::client()? })
+        Ok(Self { child, ports, log: log.to_owned(), client: crate::load::client()? })
     }
 
     /// Waits until `/readyz` succeeds.
@@ -70,24 +85,27 @@ impl Server {
 
     /// Returns a URL of it.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let port = if path == "/webhook" { self.ports[0] } else { self.ports[1] };
+        format!("http://127.0.0.1:{port}{path}")
     }
 
     /// Returns the body of a successful response.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
-        let answer = self.client.get(self.url(path)).send().await?.error_for_status()?;
-        Ok(answer.text().await?)
+        let request = self.client.get(self.url(path)).bearer_auth(TOKEN);
+        Ok(request.send().await?.error_for_status()?.text().await?)
     }
 
     /// Sends a POST request, which must succeed.
     pub(crate) async fn post(&self, path: &str) -> Result<()> {
-        self.client.post(self.url(path)).send().await?.error_for_status()?;
+        let request = self.client.post(self.url(path)).bearer_auth(TOKEN);
+        request.send().await?.error_for_status()?;
         Ok(())
     }
 
     /// Returns whether the response is successful.
     pub(crate) async fn has(&self, path: &str) -> Result<bool> {
-        Ok(self.client.get(self.url(path)).send().await?.status().is_success())
+        let request = self.client.get(self.url(path)).bearer_auth(TOKEN);
+        Ok(request.send().await?.status().is_success())
     }
 
     /// Kills the server with SIGKILL.

@@ -207,7 +207,7 @@ pub enum Health {
 pub struct Reloaded {
     /// What is in force now: keys such as `forge.token`, and `class linux: changed limit`.
     pub changed: Vec<String>,
-    /// Changed keys that need a restart, such as `server.listen`.
+    /// Changed keys that need a restart, such as `server.api`.
     pub restart: Vec<String>,
     /// Values that are allowed but probably unintended.
     pub warnings: Vec<String>,

@@ -5,6 +5,7 @@
 mod config;
 mod get;
 mod init;
+mod insecure;
 mod values;
 mod webhook;
 
@@ -18,6 +19,7 @@ use clap_complete::engine::ArgValueCompleter;
 pub(super) use config::Config;
 pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
+pub(super) use insecure::Insecure;
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -58,6 +60,8 @@ pub(super) enum Verb {
         /// The work of this process: ingest only accepts webhooks, reconcile does everything else
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
+        #[command(flatten)]
+        insecure: Insecure,
     },
     /// Run the server as an AWS Lambda function: requests, queue batches, schedule, EC2 events
     #[command(after_help = CODES_LOCAL)]
@@ -349,9 +353,14 @@ pub(super) struct ConfigFile {
 
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
+    /// The address of the server's API; defaults to TINQS_CI_URL, then to the server of the
+    /// configuration in this directory
     #[arg(long = "server", value_name = "URL")]
     pub(super) url: Option<String>,
+    /// A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a token of that
+    /// configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

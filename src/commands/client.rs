@@ -1,5 +1,6 @@
 //! The command line's client of `/v1`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, IF_MATCH};
@@ -22,7 +23,7 @@ pub use error::Error;
 pub use events::{EventFilter, EventStream, Streamed};
 
 /// The default address of the server.
-pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 
 /// The maximum size of a response, in bytes. No tinqs-ci server sends more.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
@@ -85,14 +86,20 @@ impl Client {
         }
         url.set_query(None);
         url.set_fragment(None);
-        // A redirect would send the token elsewhere.
-        let http = tinqs_ci_net::http_client()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_mins(1))
-            .build()
-            .map_err(|error| unreachable(&url, &error))?;
+        let http = builder().build().map_err(|error| unreachable(&url, &error))?;
         Ok(Self { http, url, token })
+    }
+
+    /// Creates a client of the server at this socket, without connecting.
+    ///
+    /// # Errors
+    /// The client cannot be created.
+    pub fn at_socket(socket: &Path) -> Result<Self, Error> {
+        let url = Url::parse("http://localhost/")
+            .map_err(|_| Error::Address { url: cut(&socket.to_string_lossy(), 200) })?;
+        let client = builder().unix_socket(socket).build();
+        let http = client.map_err(|error| unreachable(&url, &error))?;
+        Ok(Self { http, url, token: None })
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -364,6 +371,14 @@ pub enum Now {
     Yes,
     /// The machine finishes its job and ends by itself.
     No,
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    // A redirect would send the token elsewhere.
+    tinqs_ci_net::http_client()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_mins(1))
 }
 
 fn if_match(request: RequestBuilder, seen: &Versioned) -> RequestBuilder {

@@ -121,7 +121,8 @@ async fn stay_until_signal(reporter: &mut Reporter, host: &Host) -> Result<(), E
         signal(SignalKind::interrupt()).map_err(Error::host("wait for signals"))?;
     let url = host.server_url();
     reporter.say(&format!("the server keeps running at {url} until Ctrl-C; try:"));
-    reporter.say(&format!("  tinqs-ci get runs --server {url}"));
+    let token = host::TOKEN;
+    reporter.say(&format!("  TINQS_CI_API_TOKEN={token} tinqs-ci get runs --server {url}"));
     loop {
         tokio::select! {
             _ = terminated.recv() => return Ok(()),

@@ -4,6 +4,7 @@ mod forge;
 mod forge_answers;
 mod host;
 mod needs;
+mod outside;
 mod push;
 mod rights;
 mod running;
@@ -16,6 +17,8 @@ use tinqs_ci_reconciler::ports::check::{Check, Outcome};
 
 use crate::backends::check_aws;
 use crate::commands::live;
+use crate::commands::reach::Reach;
+use crate::commands::unsafe_settings::{Finding, findings};
 use crate::settings::{self, Env, Settings, StoreUrl};
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -101,17 +104,22 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
             "change the configuration, or ignore this warning if it is intended",
         ));
     }
+    if reach == CheckScope::All {
+        checks.extend(findings(&loaded).await.iter().map(safety_check));
+    }
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
     let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
     }
-    let neighbor = host::neighbor(settings.server.listen).await;
-    checks.push(neighbor_check(settings.server.listen, &neighbor));
+    let neighbor = host::neighbor(settings.server.webhooks).await;
+    checks.push(neighbor_check("server.webhooks", settings.server.webhooks, &neighbor));
+    let api = host::neighbor(settings.server.api).await;
+    checks.push(neighbor_check("server.api", settings.server.api, &api));
     let is_running = matches!(neighbor, ListenerCheck::Ours { .. });
     let own = env.get("PATH").map(String::as_str).unwrap_or_default();
-    let path = needs::machine_path(own, is_running.then(|| settings.server.listen.port()));
+    let path = needs::machine_path(own, is_running.then(|| settings.server.webhooks.port()));
     checks.extend(compute_checks(&settings.compute, &host::programs(&path.value).await));
     let found = needs::found(&path.value);
     checks.extend(needs::needs_checks(&settings.compute, &settings.classes, &path, &found));
@@ -122,13 +130,28 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
         checks.extend(forge_checks(settings, &asked));
         answers = Some(asked);
     }
-    checks.extend(ask_server(settings, env, is_running, answers.as_ref()).await);
+    let hooks = answers.as_ref().and_then(|answers| answers.hooks.as_ref().ok());
+    if let Some(hook) = hooks.and_then(|hooks| forge_answers::ours(settings, hooks)) {
+        checks.extend(outside::outside_check(&hook.url).await);
+    }
+    checks.extend(ask_server(settings, file, env, is_running, answers.as_ref()).await);
     Report::new(checks)
+}
+
+/// What `serve` refuses is a warning here: an argument may allow it.
+fn safety_check(finding: &Finding) -> Check {
+    let Finding { allowed_by, message, fix } = finding;
+    let fix = match allowed_by {
+        Some(flag) => format!("{fix}; or start with `serve {flag}`"),
+        None => fix.clone(),
+    };
+    Check::warn("security", message, fix)
 }
 
 /// Asks the running server, at `TINQS_CI_URL` or where the configuration lets it listen.
 async fn ask_server(
     settings: &Settings,
+    file: Option<&Path>,
     env: &Env,
     is_running: bool,
     answers: Option<&ForgeAnswers>,
@@ -137,7 +160,9 @@ async fn ask_server(
     if !is_named && !is_running {
         return Vec::new();
     }
-    match live::ask(settings, env).await {
+    // The configuration has been read before.
+    let Ok(reach) = Reach::of(file, env) else { return Vec::new() };
+    match live::ask(&reach).await {
         Ok(live) => running_checks(settings, &live, answers, Timestamp::now()),
         Err(why) => {
             vec![Check::warn("server", why, "check TINQS_CI_URL, and that the server runs")]

@@ -90,8 +90,10 @@ impl From<client::Error> for Failure {
             ),
             client::Error::NotFound { kind, .. } => Self::not_found(message).hint(lister(kind)),
             client::Error::Refused { status, .. } => match status.as_u16() {
-                401 | 403 => Self::failed(message)
-                    .hint("set TINQS_CI_API_TOKEN to the server's `server.api_token`"),
+                401 | 403 => Self::failed(message).hint(
+                    "give a token of the server's `server.token` with --token-file or \
+                     TINQS_CI_API_TOKEN",
+                ),
                 412 => Self::failed(message).hint("it changed meanwhile: read it again"),
                 400 => Self::usage(message).hint("see `--help`"),
                 _ => Self::failed(message)

@@ -19,6 +19,7 @@ mod local;
 mod logs;
 mod man;
 pub mod print;
+mod reach;
 mod remote;
 pub mod schemas;
 mod screen;
@@ -26,6 +27,7 @@ mod serve;
 mod status;
 mod table_status;
 mod target;
+mod unsafe_settings;
 mod watch;
 mod webhook;
 
@@ -113,7 +115,9 @@ async fn dispatch(
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
     match verb {
-        Verb::Serve { config, role } => serve::serve(config, role, env, variables).await,
+        Verb::Serve { config, role, insecure } => {
+            serve::serve(config, role, insecure, env, variables).await
+        }
         Verb::Lambda { config } => serve::lambda(config, env, variables).await,
         Verb::Demo { stay, seed, speed } => local::demo(stay, seed, speed).await,
         Verb::Init(args) => {
@@ -185,11 +189,7 @@ async fn dispatch(
             watch::watch(&run, exit_status, &server, env).await
         }
         Verb::Delete { name, now, dry, server } => {
-            let now = if now {
-                crate::commands::client::Now::Yes
-            } else {
-                crate::commands::client::Now::No
-            };
+            let now = if now { client::Now::Yes } else { client::Now::No };
             change::change(&name, change::Change::Delete(now), &dry, &server, env).await
         }
         Verb::Retry { name, dry, server } => {

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::SweepReport;
-use tinqs_ci_reconciler::model::{RunName, Secret};
+use tinqs_ci_reconciler::model::RunName;
 
 use super::args::{Explain, Server, TextOrJson};
 use super::failure::{Failure, lister, out, warn};
+use super::reach::Reach;
 use super::{local, table_status};
 use crate::api::{Plan, Reloaded};
 use crate::commands::client::{self, Client, EventFilter};
@@ -14,11 +15,7 @@ use crate::settings::{Env, Mistakes};
 use tinqs_ci_reconciler::text::cut;
 
 pub(super) fn client(server: &Server, env: &Env) -> Result<Client, Failure> {
-    let variable = |name: &str| env.get(name).filter(|text| !text.is_empty());
-    let url = server.url.as_ref().or_else(|| variable("TINQS_CI_URL"));
-    let url = url.map_or(client::DEFAULT_URL, String::as_str);
-    let token = variable("TINQS_CI_API_TOKEN").map(|token| Secret::new(token.as_str()));
-    Ok(Client::new(url, token)?)
+    Reach::find(server, env)?.client()
 }
 
 /// Parses the name of a run, written `job-1` or `run/job-1`.

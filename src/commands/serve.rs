@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use tinqs_ci_reconciler::text::chain;
 
-use super::args::ConfigFile;
+use super::args::{ConfigFile, Insecure};
 use super::failure::Failure;
+use super::unsafe_settings::{Finding, findings};
 use crate::backends::BackendError;
 use crate::server::{self, Role};
 use crate::settings::{self, Env, Loaded, Source};
@@ -15,14 +16,30 @@ use crate::telemetry;
 pub(super) async fn serve(
     file: ConfigFile,
     role: Role,
+    insecure: Insecure,
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
     let loaded = logged(loaded(&file, env))?;
+    logged(allowed(&loaded, insecure).await)?;
     // A file that was read must be there at each reload, also one that nothing names.
     let source = Source { named: loaded.file.clone(), env: env.clone() };
     let served = server::run(loaded, source, role, variables).await;
     logged(served.map_err(|error| failure(&error)))
+}
+
+/// Refuses what is not safe, unless the arguments allow it. The log warns about what they allow.
+async fn allowed(loaded: &Loaded, insecure: Insecure) -> Result<(), Failure> {
+    let found = findings(loaded).await;
+    if let Some(finding) = found.iter().find(|finding| !insecure.allows(finding)) {
+        let Finding { allowed_by, message, fix } = finding;
+        let allow = allowed_by.map(|flag| format!("; or allow it with `serve {flag}`"));
+        return Err(Failure::usage(message).hint(format!("{fix}{}", allow.unwrap_or_default())));
+    }
+    for Finding { message, fix, .. } in &found {
+        tracing::warn!(warning = message, fix, "insecure configuration");
+    }
+    Ok(())
 }
 
 fn failure(error: &server::Error) -> Failure {

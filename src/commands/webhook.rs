@@ -4,6 +4,7 @@ pub(super) mod address;
 mod delivery;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -30,9 +31,11 @@ pub(super) async fn run(verb: Webhook, env: &Env) -> Result<(), Failure> {
 
 /// The configuration, a client of its forge, and the webhook's URL.
 struct Site {
+    /// The configuration file, if it is named.
+    config: Option<PathBuf>,
     settings: Settings,
     client: Client,
-    /// The URL of `--url`, or by `server.listen`.
+    /// The URL of `--url`, or by `server.webhooks`.
     url: String,
 }
 
@@ -45,9 +48,9 @@ impl Site {
         })?;
         let url = match url {
             Some(url) => webhook_address(&url, "--url")?,
-            None => default_url(settings.server.listen),
+            None => default_url(settings.server.webhooks),
         };
-        Ok(Self { settings, client, url })
+        Ok(Self { config, settings, client, url })
     }
 
     async fn hooks(&self) -> Result<Vec<Hook>, Failure> {
@@ -150,9 +153,9 @@ fn lack(hook: &Hook, mode: Mode) -> Option<String> {
 }
 
 async fn add(site: &Site) -> Result<(), Failure> {
-    let Site { settings, client, url } = site;
+    let Site { settings, client, url, config: _ } = site;
     if url.contains(THIS_HOST) {
-        let message = "--url is needed, because `server.listen` is all addresses";
+        let message = "--url is needed, because `server.webhooks` is all addresses";
         return Err(Failure::usage(message)
             .hint("name one that Gitea can reach: --url http://10.0.0.5:8080/webhook"));
     }
@@ -175,7 +178,7 @@ async fn add(site: &Site) -> Result<(), Failure> {
 async fn show(site: &Site) -> Result<(), Failure> {
     use std::fmt::Write as _;
     let hooks = site.hooks().await?;
-    let ours = leading_here(&hooks, &site.url, site.settings.server.listen);
+    let ours = leading_here(&hooks, &site.url, site.settings.server.webhooks);
     if ours.is_empty() {
         let message = match hooks.len() {
             0 => "no webhook exists".to_owned(),
@@ -206,7 +209,7 @@ async fn remove(site: &Site) -> Result<(), Failure> {
     let hooks = site.hooks().await?;
     let exact: Vec<&Hook> = hooks.iter().filter(|hook| hook.url == site.url).collect();
     if exact.is_empty() {
-        let similar = leading_here(&hooks, &site.url, site.settings.server.listen);
+        let similar = leading_here(&hooks, &site.url, site.settings.server.webhooks);
         let failure = Failure::not_found(format!("no webhook has the URL {}", escape(&site.url)));
         // One of these may be of another server: only its URL shows which.
         return Err(match similar.first() {

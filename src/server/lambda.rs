@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tower::Service as _;
 
-use super::http::{self, App};
+use super::http::{self, App, Deadlines};
 use super::pass::pass;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
@@ -46,6 +46,10 @@ pub async fn run(
     settings: Settings,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
+    if settings.server.tokens.is_empty() {
+        // A function has no place to keep one that it creates.
+        tracing::warn!("no `[[server.token]]`, the API admits nobody");
+    }
     let parts = Parts::from_settings(settings, &replica(), environment).await?;
     let function = Arc::new(Function::new(parts));
     let serve = service_fn(move |event: LambdaEvent<Value>| {
@@ -77,12 +81,12 @@ impl Function {
         let poll_signal = Arc::new(PollSignal::default());
         // A response is complete before it is sent.
         parts.telemetry.events.end_streams();
-        // An AWS address is never loopback, so the API requires its token.
-        let app = App::new(&parts, poll_signal.clone(), Role::All, false);
+        // AWS gives the one address, so everything is there, and the API requires its token.
+        let app = App::new(&parts, poll_signal.clone(), Role::All, None);
         Self {
             intervals: Intervals::of(&parts.live.settings()),
             own_queue: parts.live.settings().queue == QueueUrl::Memory,
-            routes: http::router(app),
+            routes: http::everything(&app, Deadlines::default()),
             parts,
             poll_signal,
             under_way: Mutex::default(),

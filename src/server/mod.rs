@@ -1,10 +1,13 @@
 //! The server: runs the controller's loops and serves HTTP. It decides nothing.
 
+mod audit;
 mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]
 pub mod lambda;
+mod listeners;
 mod live;
+mod own_token;
 mod pass;
 mod probe;
 mod reload;
@@ -14,6 +17,7 @@ mod state;
 mod ticks;
 mod workers;
 
+pub use listeners::Listeners;
 pub use live::{Live, controller_settings};
 pub use probe::StoreProbe;
 pub use reload::Reloader;

@@ -141,11 +141,9 @@ impl Reloader {
             let file = watched.file.path.display();
             let replaced = read.and_then(|secret| {
                 let mut settings = Settings::clone(&self.live.settings());
-                let Some(current) = settings.secret_mut(key) else { return Ok(false) };
-                if current.as_ref() == Some(&secret) {
+                if !settings.replace_secret(key, &secret) {
                     return Ok(false);
                 }
-                *current = Some(secret);
                 self.put_in_force(settings).map(|()| true)
             });
             match replaced {

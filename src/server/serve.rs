@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -10,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::http::{self, App};
+use super::http::{App, Doors};
+use super::listeners::Listeners;
 use super::live::Live;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica, stopped};
-use super::{reload, ticks, workers};
+use super::{own_token, reload, ticks, workers};
 use crate::settings::{Loaded, Settings, Source};
 
 /// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
@@ -24,22 +24,21 @@ use crate::settings::{Loaded, Settings, Source};
 /// [`Error::Ended`]: a loop ended unexpectedly.
 pub async fn serve(
     parts: Parts,
-    listener: TcpListener,
+    listeners: Listeners,
     intervals: Intervals,
     role: Role,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let (stop, stopping) = watch::channel(false);
     let poll_signal = Arc::new(PollSignal::default());
-    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let app = App::new(&parts, poll_signal.clone(), role, loopback);
+    let app = App::new(&parts, poll_signal.clone(), role, listeners.api_address());
     // Intervals follow the settings only where those can change.
     let intervals_now = Arc::new(watch::Sender::new(intervals));
     let mut loops = JoinSet::new();
     if parts.reloader.is_some() {
         loops.spawn(follow(parts.live.clone(), intervals_now.clone(), stopping.clone()));
     }
-    loops.spawn(http::listen(listener, http::router(app), stopping.clone()));
+    listeners.serve(Doors::of(&app), &mut loops, &stopping);
     if role.reconciles() {
         let Parts { controller, telemetry, pushes, ends, .. } = &parts;
         if let Some(pushes) = pushes.clone() {
@@ -109,13 +108,15 @@ pub async fn run(
     role: Role,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
-    let Loaded { settings, secret_files, .. } = loaded;
+    let Loaded { mut settings, secret_files, file, .. } = loaded;
     let replica = replica();
     let intervals = Intervals::of(&settings);
-    let address = settings.server.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let address = listener.local_addr().unwrap_or(address);
+    let listeners = Listeners::bind(&settings.server).await?;
+    let store = settings.store.clone();
+    // Only a role with an API uses one.
+    if role.reconciles() {
+        own_token::ensure(&mut settings.server, &store, file.as_deref());
+    }
     let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     // Without a handler it would end the process.
@@ -132,24 +133,30 @@ pub async fn run(
         // Building parts may wait for the forge; a signal interrupts that.
         () = &mut shutdown => return Ok(()),
     };
+    // The store is open: no other server uses its directory.
+    let listeners = listeners.with_socket(&source.env, &store);
+    announce(&parts, &listeners, role);
     let parts = parts.reloadable(source, secret_files, &replica);
-    announce(&parts, address, role);
     let mut reloads = JoinSet::new();
     if let Some(reloader) = parts.reloader.clone() {
         reloads.spawn(reload::run(reloader, hangup));
     }
-    let served = serve(parts, listener, intervals, role, shutdown).await;
+    let served = serve(parts, listeners, intervals, role, shutdown).await;
     tracing::info!("stopped");
     served
 }
 
-fn announce(parts: &Parts, address: SocketAddr, role: Role) {
+fn announce(parts: &Parts, listeners: &Listeners, role: Role) {
     let settings: &Settings = &parts.live.settings();
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
     let mode = parts.pushes.as_ref().and_then(|pushes| pushes.demand().known());
     let demand = mode.map_or("undecided", |mode| mode.word());
+    let Listeners { webhooks, api, metrics, .. } = listeners;
+    let at = |listener: &TcpListener| listener.local_addr().ok().map(|at| at.to_string());
     tracing::info!(
-        address = %address,
+        webhooks = at(webhooks),
+        api = at(api),
+        metrics = metrics.as_ref().and_then(at),
         role = ?role,
         demand,
         forge = settings.forge.url,

@@ -182,10 +182,12 @@ pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server cannot listen on the address.
-    #[error("cannot listen on {address}: another process may use it; set `server.listen`")]
+    #[error("cannot listen on {address}: another process may use it; set `{key}`")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Its key in the configuration.
+        key: &'static str,
         /// The cause.
         #[source]
         source: std::io::Error,

@@ -10,7 +10,7 @@ use super::types::{ComputeUrl, Server, Settings};
 pub struct Changes {
     /// What takes effect at once: `class linux: changed limit, max_age`, `forge.token`.
     pub changed: Vec<String>,
-    /// Keys whose new value takes effect at the next start: `server.listen`.
+    /// Keys whose new value takes effect at the next start: `server.api`.
     pub restart: Vec<String>,
 }
 
@@ -54,6 +54,10 @@ pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
     changes.at_restart("queue", before.queue != queue);
     changes.at_restart("compute", before.compute != compute);
     let forge = merge_forge(&before.forge, forge, &mut changes);
+    let more = |server: &Server| server.webhook_secrets.clone();
+    let other = more(&before.server) != more(&server);
+    changes
+        .key("forge.webhook_secret", other && before.forge.webhook_secret == forge.webhook_secret);
     let server = merge_server(&before.server, server, &mut changes);
     let in_ec2 = |compute: &ComputeUrl| matches!(compute, ComputeUrl::Ec2(_));
     // Classes fit the compute that they were written for.
@@ -101,20 +105,33 @@ fn merge_forge(before: &Config, after: Config, changes: &mut Changes) -> Config 
 }
 
 fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server {
-    changes.at_restart("server.listen", before.listen != after.listen);
+    changes.at_restart("server.webhooks", before.webhooks != after.webhooks);
+    changes.at_restart("server.api", before.api != after.api);
+    changes.at_restart("server.metrics", before.metrics != after.metrics);
     changes.at_restart("server.event_clients", before.event_clients != after.event_clients);
+    changes.key("server.hosts", before.hosts != after.hosts);
     changes.key("server.log", before.log != after.log);
-    let removed = before.api_token.is_some() && after.api_token.is_none();
-    // The address stays, and one that other hosts reach needs the token.
-    let api_token = if removed && !before.listen.ip().to_canonical().is_loopback() {
-        changes.at_restart("server.api_token", true);
-        before.api_token.clone()
+    // The start creates a token if none is configured.
+    let removed = !before.tokens.is_empty() && after.tokens.is_empty();
+    let tokens = if removed {
+        changes.at_restart("server.token", true);
+        before.tokens.clone()
     } else {
-        changes.key("server.api_token", before.api_token != after.api_token);
-        after.api_token
+        changes.key("server.token", before.tokens != after.tokens);
+        after.tokens
     };
-    let Server { listen, event_clients, .. } = *before;
-    Server { listen, api_token, event_clients, log: after.log }
+    let own_token = before.own_token.clone().filter(|_| tokens.is_empty());
+    Server {
+        webhooks: before.webhooks,
+        api: before.api,
+        metrics: before.metrics,
+        hosts: after.hosts,
+        event_clients: before.event_clients,
+        tokens,
+        own_token,
+        webhook_secrets: after.webhook_secrets,
+        log: after.log,
+    }
 }
 
 fn class_changes(before: &[Class], after: &[Class], changed: &mut Vec<String>) {
@@ -179,6 +196,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
 mod tests {
     use std::path::Path;
 
+    use super::super::types::{Right, Token};
     use super::super::{Env, parse};
     use super::*;
 
@@ -230,15 +248,15 @@ mod tests {
         let before = settings("installation = \"one\"\nstore = \"redb:./a\"");
         let after = Settings {
             server: Server {
-                listen: "127.0.0.1:9".parse().expect("an address"),
+                webhooks: "127.0.0.1:9".parse().expect("an address"),
                 ..before.server.clone()
             },
             ..settings("installation = \"two\"\nstore = \"redb:./b\"")
         };
         let (merged, changes) = merge(&before, after);
-        assert_eq!(changes.restart, ["installation", "store", "compute", "server.listen"]);
+        assert_eq!(changes.restart, ["installation", "store", "compute", "server.webhooks"]);
         assert_eq!((merged.installation.as_str(), &merged.store), ("one", &before.store));
-        assert_eq!(merged.server.listen, before.server.listen);
+        assert_eq!(merged.server.webhooks, before.server.webhooks);
         assert_eq!(changes.changed, Vec::<String>::new());
 
         let after = with_forge("url = \"http://other\"\nscope = \"user\"\npoll_every = \"3s\"");
@@ -273,19 +291,44 @@ mod tests {
     }
 
     #[test]
-    fn the_api_token_of_a_public_address_is_not_removed() {
-        let public = |token: Option<&str>, listen: &str| {
+    fn tokens_are_replaced_but_the_last_one_is_not_removed() {
+        let with = |names: &[&str]| {
             let mut settings = with_forge("url = \"http://forge\"");
-            settings.server.listen = listen.parse().expect("an address");
-            settings.server.api_token = token.map(Secret::new);
+            let token = |name: &&str| Token {
+                name: (*name).to_owned(),
+                secret: Secret::new(format!("a-long-token-of-{name}")),
+                may: Right::Operate,
+            };
+            settings.server.tokens = names.iter().map(token).collect();
             settings
         };
-        let before = public(Some("a-long-api-token"), "0.0.0.0:80");
-        let (merged, changes) = merge(&before, public(None, "127.0.0.1:80"));
-        assert_eq!(changes.restart, ["server.listen", "server.api_token"]);
-        assert_eq!(merged.server.api_token, before.server.api_token);
-        let (merged, changes) = merge(&before, public(Some("another-api-token"), "0.0.0.0:80"));
-        assert_eq!(changes.changed, ["server.api_token"]);
-        assert_eq!(merged.server.api_token, Some(Secret::new("another-api-token")));
+        let before = with(&["a", "b"]);
+        let (merged, changes) = merge(&before, with(&["b", "c"]));
+        assert_eq!(
+            (changes.changed.as_slice(), changes.restart.len()),
+            (&["server.token".to_owned()][..], 0)
+        );
+        assert_eq!(merged.server.tokens, with(&["b", "c"]).server.tokens);
+        let (merged, changes) = merge(&before, with(&[]));
+        assert_eq!(changes.restart, ["server.token"]);
+        assert_eq!(merged.server.tokens, before.server.tokens);
+    }
+
+    #[test]
+    fn the_created_token_is_kept_until_one_is_configured() {
+        let mut before = with_forge("url = \"http://forge\"");
+        let secret = Secret::new("the-created-token");
+        let own = Token { name: "own".to_owned(), secret, may: Right::Operate };
+        before.server.own_token = Some(own.clone());
+        let none = with_forge("url = \"http://forge\"");
+        let (merged, changes) = merge(&before, none.clone());
+        assert_eq!((merged.server.own_token, changes), (Some(own.clone()), Changes::default()));
+        let mut one = none;
+        one.server.tokens = vec![Token { name: "a".to_owned(), ..own }];
+        let (merged, changes) = merge(&before, one);
+        assert_eq!(
+            (merged.server.own_token, changes.changed),
+            (None, vec!["server.token".to_owned()])
+        );
     }
 }

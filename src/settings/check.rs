@@ -1,15 +1,16 @@
 //! Builds [`Settings`] from the tables: fills in defaults, checks formats and contradictions.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tinqs_ci_reconciler::model::{Class, ClassName, HOST, MachineSpec, Market, Times, label_name};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, HOST, MachineSpec, Market, Secret, Times, label_name,
+};
 
 use super::ec2;
-use super::log_filter::log_filter;
 use super::reader::Reader;
-use super::types::{AWS, ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
+use super::server::{server, warn_if_short};
+use super::types::{AWS, ComputeUrl, QueueUrl, Settings, StoreUrl};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::text::cut;
 
@@ -22,11 +23,12 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
     };
     let compute = top.parsed("compute", |text| compute(text, &data));
     let compute = compute.unwrap_or(ComputeUrl::Process(data));
+    let (forge, webhook_secrets) = forge(&top.table("forge"));
     Settings {
         installation: top.parsed("installation", named).unwrap_or_default(),
-        forge: forge(&top.table("forge")),
+        forge,
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
-        server: server(&top.table("server")),
+        server: server(&top.table("server"), webhook_secrets),
         classes: classes(top, file.is_some(), &compute),
         compute,
         store,
@@ -45,7 +47,7 @@ fn named(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { not_of_form() }
 }
 
-fn store(text: &str) -> Result<StoreUrl, String> {
+pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
     match text.split_once(':') {
         Some(("redb", directory)) if !directory.is_empty() => Ok(StoreUrl::Redb(directory.into())),
         Some(("memory", "")) => Ok(StoreUrl::Memory),
@@ -134,7 +136,8 @@ fn demand(text: &str) -> Result<Demand, String> {
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-fn forge(r: &Reader<'_>) -> Config {
+/// Reads the table. Also returns the secrets of webhooks beside the first.
+fn forge(r: &Reader<'_>) -> (Config, Vec<Secret>) {
     if !r.has("url") {
         r.missing("url");
     }
@@ -151,66 +154,25 @@ fn forge(r: &Reader<'_>) -> Config {
              \"auto\" or \"jobs\"",
         );
     }
-    Config {
+    let (token, runner_token) = (r.secret("token"), r.secret("runner_token"));
+    let secrets = r.secrets("webhook_secret");
+    for secret in &secrets {
+        warn_if_short(r, "webhook_secret", Some(secret));
+    }
+    let mut secrets = secrets.into_iter();
+    let config = Config {
         url,
         machine_url: r.parsed("machine_url", address),
-        token: r.secret("token"),
-        runner_token: r.secret("runner_token"),
-        webhook_secret: r.secret("webhook_secret"),
+        token,
+        runner_token,
+        webhook_secret: secrets.next(),
         git_token: r.secret("git_token"),
         demand,
         scope: r.parsed("scope", scope).unwrap_or_default(),
         poll_every: r.duration("poll_every", 1, HOUR),
         sweep_every: r.duration("sweep_every", 1, HOUR),
-    }
-}
-
-/// Parses an IP address and a port.
-pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"));
-    if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
-        return Err(format!(
-            "\"{}\" has no IP address: expected \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all",
-            cut(text, 20)
-        ));
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return Err(format!(
-            "\"localhost\" is a host name: expected \"127.0.0.1:{}\"",
-            cut(port, 10)
-        ));
-    }
-    not_of_form()
-}
-
-fn server(r: &Reader<'_>) -> Server {
-    let listen = r.parsed("listen", listen);
-    let api_token = r.secret("api_token");
-    if let Some(listen) = listen
-        && !listen.ip().to_canonical().is_loopback()
-        && !r.has("api_token")
-    {
-        r.mistake(
-            "listen",
-            &format!(
-                "{listen} is reachable from other hosts and needs `server.api_token`: add \
-                 api_token = {{ env = \"TINQS_CI_API_TOKEN\" }}, or listen on 127.0.0.1"
-            ),
-        );
-    }
-    if api_token.as_ref().is_some_and(|token| token.expose().len() < 16 && !token.is_short()) {
-        r.warn(
-            "api_token",
-            "is shorter than 16 characters: create a longer one with `openssl rand -hex 32`",
-        );
-    }
-    let fallback = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let log = r.parsed("log", log_filter);
-    let event_clients = r.count("event_clients").unwrap_or(256);
-    Server { listen: listen.unwrap_or(fallback), api_token, event_clients, log }
+    };
+    (config, secrets.collect())
 }
 
 fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {

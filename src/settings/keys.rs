@@ -47,8 +47,10 @@ pub enum Form {
     Words(&'static [&'static str]),
     /// A table.
     Table(&'static [Key]),
-    /// A list of tables.
-    Tables(&'static [Key]),
+    /// A list of tables; their heading in the file, such as `[[class]]`.
+    Tables(&'static str, &'static [Key]),
+    /// One credential, or a list of them.
+    Secrets,
 }
 
 impl Form {
@@ -65,7 +67,8 @@ impl Form {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
-            Self::Tables(_) => "tables in the file, each under [[class]]".to_owned(),
+            Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
+            Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),
         }
     }
 }
@@ -97,6 +100,10 @@ const URL: Form = Form::Text {
 const NAMED: Form = Form::Text {
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$",
     expected: "up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit",
+};
+const ADDRESS: Form = Form::Text {
+    pattern: "^.+:[0-9]{1,5}$",
+    expected: "an IP address and a port such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"",
 };
 const ANY_TEXT: Form = Form::Text { pattern: "^\\P{Cc}*$", expected: "a string" };
 const ANY_TEXTS: Form =
@@ -135,10 +142,10 @@ pub const TOP: &[Key] = &[
         "Where machines run: `process:` starts child processes on this host, each in its own directory below the store's directory (or below the given one). `ec2:REGION` (needs a build with the AWS adapters) launches EC2 instances; each class must then set `image`, `kinds` and `subnets`.",
     )
     .or("process:"),
-    key("server", Form::Table(SERVER), "The HTTP server."),
+    key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
     key(
         "class",
-        Form::Tables(CLASS),
+        Form::Tables("[[class]]", CLASS),
         "Machine classes, in order: the first class whose labels contain every label of a job's `runs-on` serves the job. The default is one class `default` with labels [\"*\"].",
     ),
 ];
@@ -163,8 +170,8 @@ pub(super) const FORGE: &[Key] = &[
     ),
     key(
         "webhook_secret",
-        Form::Secret,
-        "The secret that signs webhooks. Defaults to the variable `WEBHOOK_SECRET`. Without it, a webhook only triggers the next poll early.",
+        Form::Secrets,
+        "The secret that signs webhooks. Defaults to the variable `WEBHOOK_SECRET`. Without it, a webhook only triggers the next poll early. Of a list each is accepted, so that one can be replaced without a refused webhook; commands use the first.",
     ),
     key(
         "git_token",
@@ -198,18 +205,34 @@ pub(super) const FORGE: &[Key] = &[
 /// `[server]`.
 pub(super) const SERVER: &[Key] = &[
     key(
-        "listen",
-        Form::Text {
-            pattern: "^.+:[0-9]{1,5}$",
-            expected: "an IP address and a port such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"",
-        },
-        "The address that serves webhooks and the API.",
+        "webhooks",
+        ADDRESS,
+        "The address that takes the forge's webhooks, and nothing else; it also answers probes.",
     )
     .or("127.0.0.1:8080"),
     key(
-        "api_token",
-        Form::Secret,
-        "The token that `/v1` requires as `Authorization: Bearer …`. Required when listening on an address other than loopback.",
+        "api",
+        ADDRESS,
+        "The address of the API and the metrics, which need a token. Commands on this host find it here. One that other hosts reach needs `serve --insecure-api`, because it has no TLS.",
+    )
+    .or("127.0.0.1:8081"),
+    key(
+        "metrics",
+        ADDRESS,
+        "An address that serves `/metrics` alone, without a token. The default is none.",
+    ),
+    key(
+        "hosts",
+        Form::Texts {
+            pattern: "^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+            expected: "a list of host names such as [\"ci.example.com\"]",
+        },
+        "The names under which the API may be called, beside loopback and its IP address. Requests with another `Host` are refused.",
+    ),
+    key(
+        "token",
+        Form::Tables("[[server.token]]", TOKEN),
+        "Tokens of the API. Without one, `serve` creates a token that may operate, and keeps it in a file. The variable `TINQS_CI_SERVER__TOKEN` sets one that may operate, named `environment`.",
     ),
     key(
         "event_clients",
@@ -225,6 +248,18 @@ pub(super) const SERVER: &[Key] = &[
         },
         "Which log lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for single modules. The variable `TINQS_CI_LOG` overrides it. The default is `info`.",
     ),
+];
+
+/// `[[server.token]]`.
+pub(super) const TOKEN: &[Key] = &[
+    key("name", NAMED, "The name of its owner in the audit log.").required(),
+    key("secret", Form::Secret, "The token, sent as `Authorization: Bearer …`.").required(),
+    key(
+        "may",
+        Form::Word(&["read", "operate"]),
+        "`read` shows runs, machines, logs and metrics; `operate` also changes them and reloads the configuration.",
+    )
+    .required(),
 ];
 
 /// `[[class]]`.

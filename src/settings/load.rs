@@ -77,7 +77,7 @@ pub fn show(named: Option<&Path>, env: &Env) -> Result<Vec<Setting>, Mistakes> {
 }
 
 /// Reads the file; without one, returns an empty text.
-fn read(named: Option<&Path>, env: &Env) -> Result<(String, Option<PathBuf>), Mistakes> {
+pub(super) fn read(named: Option<&Path>, env: &Env) -> Result<(String, Option<PathBuf>), Mistakes> {
     let variable = env.get(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let requested = named.map(Path::to_path_buf).or(variable);
     let file = requested.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
@@ -99,16 +99,7 @@ fn read(named: Option<&Path>, env: &Env) -> Result<(String, Option<PathBuf>), Mi
 
 /// Merges the file's text and the environment.
 fn merged(text: &str, file: Option<&Path>, env: &Env) -> Result<Table, Mistakes> {
-    let mut tree = match tree::parse(text) {
-        Ok(tree) => tree,
-        Err(errors) => {
-            let name = file.map(|file| escape(&file.to_string_lossy())).unwrap_or_default();
-            let say = |e: &tree::SyntaxError| format!("{name}:{}: not TOML: {}", e.line, e.message);
-            return Err(Mistakes { lines: errors.iter().map(say).collect(), hint: hint(file) });
-        }
-    };
-    tree::overlay(&mut tree, env);
-    seed(&mut tree, file.is_some(), env);
+    let tree = merged_leniently(text, file, env)?;
     if file.is_none() && !has_url(&tree) {
         return Err(Mistakes {
             lines: vec![format!(
@@ -120,6 +111,25 @@ fn merged(text: &str, file: Option<&Path>, env: &Env) -> Result<Table, Mistakes>
                 .to_owned(),
         });
     }
+    Ok(tree)
+}
+
+/// Merges them although nothing may be configured.
+pub(super) fn merged_leniently(
+    text: &str,
+    file: Option<&Path>,
+    env: &Env,
+) -> Result<Table, Mistakes> {
+    let mut tree = match tree::parse(text) {
+        Ok(tree) => tree,
+        Err(errors) => {
+            let name = file.map(|file| escape(&file.to_string_lossy())).unwrap_or_default();
+            let say = |e: &tree::SyntaxError| format!("{name}:{}: not TOML: {}", e.line, e.message);
+            return Err(Mistakes { lines: errors.iter().map(say).collect(), hint: hint(file) });
+        }
+    };
+    tree::overlay(&mut tree, env);
+    seed(&mut tree, file.is_some(), env);
     Ok(tree)
 }
 

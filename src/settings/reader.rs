@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::Secret;
 
-use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SECRET, SERVER, TOP};
+use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TOKEN, TOP};
 use super::mistake::Mistake;
-use super::secret_file::{SecretFile, checked, read_text};
+use super::renamed::renamed;
+use super::secret_file::SecretFile;
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -27,13 +26,13 @@ pub(super) struct Findings<'a> {
 pub(super) struct Reader<'a> {
     keys: &'static [Key],
     /// `forge.`, `class "linux".`, or nothing at the top.
-    prefix: String,
+    pub(super) prefix: String,
     /// The place where the table begins; `None` if it is missing.
     at: Option<Place>,
     table: Option<&'a Table>,
     /// The value is not a table; that is already reported.
     broken: bool,
-    out: &'a Findings<'a>,
+    pub(super) out: &'a Findings<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -49,7 +48,8 @@ impl<'a> Reader<'a> {
         let reader = Self { keys, prefix, at, table, broken, out };
         for (name, (place, _)) in table.into_iter().flatten() {
             if keys.iter().all(|key| key.name != name) {
-                reader.add(&out.mistakes, Some(place.clone()), name, &unknown(keys, name));
+                let message = renamed(&reader.prefix, name).unwrap_or_else(|| unknown(keys, name));
+                reader.add(&out.mistakes, Some(place.clone()), name, &message);
             }
         }
         reader
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         key.unwrap_or_else(|| panic!("bug: `{name}` is missing in the table of keys"))
     }
 
-    fn node(&self, name: &str) -> Option<&'a Node> {
+    pub(super) fn node(&self, name: &str) -> Option<&'a Node> {
         self.table.and_then(|table| table.get(name)).map(|(_, node)| node)
     }
 
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         self.add(&self.out.mistakes, at, name, message);
     }
 
-    fn wrong_type(&self, name: &str, node: &Node) {
+    pub(super) fn wrong_type(&self, name: &str, node: &Node) {
         let expected = self.key(name).form.expected();
         self.mistake(name, &format!("expected {expected}, not {}", node.value.kind()));
     }
@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
     /// Returns a reader for each table of a list, with its name or index as prefix.
     pub(super) fn tables(&self, name: &str) -> Vec<Reader<'a>> {
         let Some(node) = self.node(name) else { return Vec::new() };
-        let Form::Tables(keys) = self.key(name).form else { return Vec::new() };
+        let Form::Tables(_, keys) = self.key(name).form else { return Vec::new() };
         let Value::List(items) = &node.value else {
             self.wrong_type(name, node);
             return Vec::new();
@@ -307,75 +307,14 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let prefix = match table.get("name").map(|(_, node)| &node.value) {
-                Some(Value::Text(text)) => format!("{name} \"{}\": ", cut(text, 40)),
-                _ => format!("{name} {}: ", index + 1),
+                Some(Value::Text(text)) => {
+                    format!("{}{name} \"{}\": ", self.prefix, cut(text, 40))
+                }
+                _ => format!("{}{name} {}: ", self.prefix, index + 1),
             };
             readers.push(Reader::new(keys, prefix, Some(item.at.clone()), Some(table), self.out));
         }
         readers
-    }
-
-    /// Returns a credential. No message contains it.
-    pub(super) fn secret(&self, name: &str) -> Option<Secret> {
-        let node = self.node(name)?;
-        let found = match &node.value {
-            Value::Text(text) => {
-                if let Place::Line(_) = node.at {
-                    self.warn(
-                        name,
-                        "is stored in the configuration file: use { env = \"NAME\" } or { file = \"path\" }",
-                    );
-                }
-                Ok(text.clone())
-            }
-            Value::Table(table) => {
-                let prefix = format!("{}{name}.", self.prefix);
-                let inner =
-                    Reader::new(SECRET, prefix, Some(node.at.clone()), Some(table), self.out);
-                let (variable, file) = (inner.text("env"), inner.text("file"));
-                match (variable, file) {
-                    (Some(variable), None) => from_env(&variable, self.out.env),
-                    (None, Some(file)) => {
-                        let read = read_text(Path::new(&*file));
-                        let (key, path) = (format!("{}{name}", self.prefix), PathBuf::from(&*file));
-                        self.out.secret_files.borrow_mut().push(SecretFile { key, path });
-                        read
-                    }
-                    // Unknown keys and wrong types are already reported.
-                    (None, None) if !table.is_empty() => return None,
-                    (None, None) | (Some(_), Some(_)) => {
-                        Err("expected exactly one of `env` and `file`".to_owned())
-                    }
-                }
-            }
-            _ => {
-                self.wrong_type(name, node);
-                return None;
-            }
-        };
-        match found.and_then(checked).map(Secret::new) {
-            Ok(secret) => {
-                if secret.is_short() {
-                    self.warn(
-                        name,
-                        "is shorter than 8 characters and cannot be redacted in messages: use a longer one",
-                    );
-                }
-                Some(secret)
-            }
-            Err(message) => {
-                self.mistake(name, &message);
-                None
-            }
-        }
-    }
-}
-
-fn from_env(variable: &str, env: &Env) -> Result<String, String> {
-    match env.get(variable) {
-        Some(text) if !text.is_empty() => Ok(text.clone()),
-        Some(_) => Err(format!("the environment variable `{}` is empty", cut(variable, 60))),
-        None => Err(format!("the environment variable `{}` is not set", cut(variable, 60))),
     }
 }
 
@@ -386,6 +325,7 @@ fn unknown(keys: &[Key], name: &str) -> String {
         (TOP, "at the top of the file, before the first [table]"),
         (FORGE, "in [forge]"),
         (SERVER, "in [server]"),
+        (TOKEN, "in a [[server.token]]"),
         (CLASS, "in a [[class]]"),
         (MACHINES, "in a [class.machines]"),
     ];

@@ -41,10 +41,14 @@ fn property(key: &Key) -> Value {
         Form::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
         Form::Switch => json!({ "type": "boolean" }),
         Form::Secret => json!({ "$ref": "#/$defs/secret" }),
+        Form::Secrets => {
+            let secret = json!({ "$ref": "#/$defs/secret" });
+            json!({ "anyOf": [secret, list(secret.clone())] })
+        }
         Form::Texts { pattern, .. } => list(json!({ "type": "string", "pattern": pattern })),
         Form::Words(words) => list(json!({ "enum": words })),
         Form::Table(keys) => object(keys),
-        Form::Tables(keys) => list(object(keys)),
+        Form::Tables(_, keys) => list(object(keys)),
     };
     property["description"] = key.about.into();
     if let Some(default) = key.default {
@@ -76,7 +80,7 @@ fn section(page: &mut String, title: &str, keys: &[Key]) {
     let _ = writeln!(page, "| key | value | default | description |\n|---|---|---|---|");
     let mut below = Vec::new();
     for key in keys {
-        if let Form::Table(inner) | Form::Tables(inner) = key.form {
+        if let Form::Table(inner) | Form::Tables(_, inner) = key.form {
             below.push((key, inner));
             continue;
         }
@@ -92,7 +96,7 @@ fn section(page: &mut String, title: &str, keys: &[Key]) {
     page.push('\n');
     for (key, inner) in below {
         let title = match (key.form, key.name) {
-            (Form::Tables(_), name) => format!("`[[{name}]]`"),
+            (Form::Tables(heading, _), _) => format!("`{heading}`"),
             (_, "machines") => "`[class.machines]`".to_owned(),
             (_, name) => format!("`[{name}]`"),
         };

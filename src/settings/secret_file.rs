@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
-use super::types::Settings;
+use super::types::{Settings, Token};
 
 /// Limits a credential file, in case the path names something else.
 const SECRET_BYTES: u64 = 65_536;
@@ -34,17 +34,40 @@ impl SecretFile {
 }
 
 impl Settings {
-    /// The credential of a key, such as `forge.token`; `None` if there is no such key.
-    pub fn secret_mut(&mut self, key: &str) -> Option<&mut Option<Secret>> {
-        match key {
-            "forge.token" => Some(&mut self.forge.token),
-            "forge.runner_token" => Some(&mut self.forge.runner_token),
-            "forge.webhook_secret" => Some(&mut self.forge.webhook_secret),
-            "forge.git_token" => Some(&mut self.forge.git_token),
-            "server.api_token" => Some(&mut self.server.api_token),
-            _ => None,
+    /// Replaces the credential of a key, such as `forge.token`, and returns whether that changes
+    /// anything. A key that is not in use changes nothing.
+    pub fn replace_secret(&mut self, key: &str, secret: &Secret) -> bool {
+        let Self { forge, server, .. } = self;
+        let place = match key {
+            "forge.token" => forge.token.as_mut(),
+            "forge.runner_token" => forge.runner_token.as_mut(),
+            "forge.webhook_secret" => forge.webhook_secret.as_mut(),
+            "forge.git_token" => forge.git_token.as_mut(),
+            // The variable's token is the only one.
+            "server.token" => server.tokens.first_mut().map(|token| &mut token.secret),
+            _ if indexed(key).is_some() => {
+                indexed(key).and_then(|index| server.webhook_secrets.get_mut(index))
+            }
+            _ => {
+                let of_key =
+                    |token: &&mut Token| format!("server.token \"{}\": secret", token.name) == key;
+                server.tokens.iter_mut().find(of_key).map(|token| &mut token.secret)
+            }
+        };
+        match place {
+            Some(current) if current != secret => {
+                *current = secret.clone();
+                true
+            }
+            _ => false,
         }
     }
+}
+
+/// Returns the place among the further secrets of webhooks: `forge.webhook_secret[1]` is the first.
+fn indexed(key: &str) -> Option<usize> {
+    let index = key.strip_prefix("forge.webhook_secret[")?.strip_suffix(']')?;
+    index.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// Reads a credential file, without its trailing newlines.

@@ -44,18 +44,23 @@ impl Lister<'_> {
                     };
                     self.table(keys, &format!("{name}."), inner);
                 }
-                (Form::Tables(keys), Some(Node { value: Value::List(items), .. })) => {
+                (Form::Tables(_, keys), Some(Node { value: Value::List(items), .. })) => {
                     self.tables(keys, &name, items);
                 }
-                (Form::Tables(_), _) => {
-                    let value = "one class \"default\" with labels [\"*\"]".to_owned();
-                    self.add(name, value, "default".to_owned());
+                (Form::Tables(..), None) => {
+                    let value = match key.name {
+                        "class" => "one class \"default\" with labels [\"*\"]",
+                        _ => "one that `serve` creates",
+                    };
+                    self.add(name, value.to_owned(), "default".to_owned());
                 }
                 (_, Some(node)) => {
                     let value = shown(key, &node.value);
                     let origin = self.origin(&node.at);
                     let origin = match (key.form, source(&node.value)) {
-                        (Form::Secret, Some(source)) => format!("{origin}, {source}"),
+                        (Form::Secret | Form::Secrets | Form::Tables(..), Some(source)) => {
+                            format!("{origin}, {source}")
+                        }
                         _ => origin,
                     };
                     self.add(name, value, origin);
@@ -104,7 +109,8 @@ fn quoted(text: &str) -> String {
 
 /// Returns a value as written in a file. A credential is never shown.
 fn shown(key: &Key, value: &Value) -> String {
-    if matches!(key.form, Form::Secret) {
+    // A token by a variable stands in the place of tables.
+    if matches!(key.form, Form::Secret | Form::Secrets | Form::Tables(..)) {
         return "[secret]".to_owned();
     }
     match value {

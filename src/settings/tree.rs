@@ -154,7 +154,7 @@ pub(super) fn set(tree: &mut Table, keys: &[Key], path: &[String], text: &str, v
     let empty = || Node { value: Value::Table(Table::new()), at: place.clone() };
     let (_, inner) = tree.entry(first.clone()).or_insert_with(|| (place.clone(), empty()));
     // Replace a credential as a whole: `{ env = … }` of the file must not combine with `__FILE`.
-    let is_secret = matches!(form, Some(Form::Secret));
+    let is_secret = matches!(form, Some(Form::Secret | Form::Secrets | Form::Tables(..)));
     let is_whole = !matches!(inner.value, Value::Table(_));
     if is_whole || (is_secret && !matches!(inner.at, Place::Variable(_))) {
         *inner = empty();

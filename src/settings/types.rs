@@ -32,7 +32,8 @@ impl Settings {
     pub fn secrets(&self) -> Vec<Secret> {
         let Self { forge, server, .. } = self;
         let forge = [&forge.token, &forge.runner_token, &forge.webhook_secret, &forge.git_token];
-        forge.into_iter().chain([&server.api_token]).flatten().cloned().collect()
+        let more = server.webhook_secrets.iter().chain(server.tokens().map(|token| &token.secret));
+        forge.into_iter().flatten().chain(more).cloned().collect()
     }
 }
 
@@ -68,12 +69,49 @@ pub enum ComputeUrl {
 /// The HTTP server.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The address to listen on.
-    pub listen: SocketAddr,
-    /// The token that `/v1` requires; mandatory unless listening on loopback.
-    pub api_token: Option<Secret>,
+    /// The address that takes webhooks.
+    pub webhooks: SocketAddr,
+    /// The address of the API.
+    pub api: SocketAddr,
+    /// An address of `/metrics` alone.
+    pub metrics: Option<SocketAddr>,
+    /// The names under which the API may be called, beside loopback and its IP address.
+    pub hosts: Vec<String>,
     /// The maximum number of clients that follow events.
     pub event_clients: u32,
+    /// The configured tokens of the API.
+    pub tokens: Vec<Token>,
+    /// The token that `serve` created because none is configured.
+    pub own_token: Option<Token>,
+    /// The secrets that sign webhooks beside `forge.webhook_secret`, which is the first of them.
+    pub webhook_secrets: Vec<Secret>,
     /// Which log lines are written, in the form of `TINQS_CI_LOG`, which overrides it.
     pub log: Option<String>,
+}
+
+impl Server {
+    /// Returns the tokens that the API accepts.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter().chain(&self.own_token)
+    }
+}
+
+/// A token of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The name of its owner in the audit log.
+    pub name: String,
+    /// The token.
+    pub secret: Secret,
+    /// What it allows.
+    pub may: Right,
+}
+
+/// What a token of the API allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// To see runs, machines, logs and metrics.
+    Read,
+    /// To change them too, and to have the configuration read again.
+    Operate,
 }

@@ -1,7 +1,5 @@
 //! Demand from pushes: only a push webhook is installed, and the job list is never read.
 
-use std::process::Command;
-
 use jiff::Timestamp;
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{JobSpec, PullRequest, Push, Status};
@@ -220,13 +218,7 @@ async fn a_pull_request_runs_the_workflow_of_its_head() {
 
 /// Runs `tinqs-ci explain`, which must succeed. Returns its output.
 fn explain(host: &Host, arguments: &[&str]) -> String {
-    let out = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
-        .arg("explain")
-        .args(arguments)
-        .args(["--server", &host.url("")])
-        .env_clear()
-        .output()
-        .expect("it runs");
+    let out = host.run(&[&["explain"], arguments].concat());
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "explain {arguments:?}: {said}");
     String::from_utf8(out.stdout).expect("text")

@@ -64,8 +64,7 @@ impl Reloading for Host {
     }
 
     fn reload(&self) -> (i32, String) {
-        let url = self.url("");
-        let done = self.run(&["reload", "--server", &url]);
+        let done = self.run(&["reload"]);
         let text = [done.stdout, done.stderr].concat();
         (done.status.code().expect("it exits"), String::from_utf8(text).expect("text"))
     }

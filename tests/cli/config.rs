@@ -29,7 +29,7 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
     let folder = folder();
     let env = [
         ("TINQS_CI_FORGE__POLL_EVERY", "30s"),
-        ("TINQS_CI_SERVER__API_TOKEN", "of-a-variable-0123456789"),
+        ("TINQS_CI_SERVER__TOKEN", "of-a-variable-0123456789"),
         ("WEBHOOK_SECRET", "of-another-variable-0123456789"),
     ];
     let said = tinqs_in(folder.path(), &["config", "show"], &env);
@@ -47,9 +47,10 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         store = "redb:./data"                         # default
         queue = "memory:"                             # default
         compute = "process:"                          # default
-        server.listen = "127.0.0.1:8080"              # default
-        server.api_token = [secret]                   # TINQS_CI_SERVER__API_TOKEN
+        server.webhooks = "127.0.0.1:8080"            # default
+        server.api = "127.0.0.1:8081"                 # default
         server.event_clients = 256                    # default
+        server.token = [secret]                       # TINQS_CI_SERVER__TOKEN
         class "big".name = "big"                      # ./tinqs-ci.toml:7
         class "big".labels = ["linux", "ubuntu-latest:docker://node:20"]  # ./tinqs-ci.toml:8
         class "big".serves_unlabeled = false          # default

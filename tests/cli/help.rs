@@ -95,6 +95,18 @@ fn serve() {
 
                       [default: all]
 
+                  --insecure-api
+                      Let other hosts reach the API without TLS: tokens can then be read on the way
+
+                  --insecure-secrets
+                      Accept a webhook secret or a token shorter than 8 bytes
+
+                  --insecure-files
+                      Accept files of credentials that every user of this host can read
+
+                  --insecure-forge
+                      Call a forge at a public address by http://: its token can then be read on the way
+
               -h, --help
                       Print help (see a summary with '-h')
 
@@ -144,7 +156,7 @@ fn init() {
                                        push]
                   --labels <LABELS>    The labels of the machines, separated by commas; * serves any job except
                                        `host`; defaults to linux and the ubuntu labels of Gitea's runner
-                  --listen <IP:PORT>   The address that serves webhooks and the API
+                  --listen <IP:PORT>   The address that takes webhooks
                   --webhook-url <URL>  The webhook URL, as your Gitea reaches this server; defaults to the
                                        address of --listen
                   --create-webhook     Create the webhook in Gitea
@@ -207,11 +219,11 @@ fn get() {
                                        running, finished]
                   --class <CLASS>      Only list runs or machines of this class
                   --repo <OWNER/NAME>  Only list runs of this repository
-                  --for <URL|ID|RUN>   Only list events of this run: its name, the ID of its job, or the URL of
-                                       that job's page
-                  --limit <N>          The maximum number of runs or events
-                  --server <URL>       The server's address; defaults to TINQS_CI_URL, then
-                                       http://127.0.0.1:8080
+                  --limit <N>          The maximum number of runs
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -225,18 +237,21 @@ fn status() {
     help(
         &["status"],
         &expect![[r#"
-        Show what is well and what is not; exit code 1 if something needs a person
+            Show what is well and what is not; exit code 1 if something needs a person
 
-        Usage: tinqs-ci status [OPTIONS]
+            Usage: tinqs-ci status [OPTIONS]
 
-        Options:
-          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
-        Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
-        server.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -245,22 +260,25 @@ fn why() {
     help(
         &["why"],
         &expect![[r#"
-        Say why a job waits, and what would unblock it
+            Say why a job waits, and what would unblock it
 
-        Usage: tinqs-ci why [OPTIONS] [URL|ID|RUN]
+            Usage: tinqs-ci why [OPTIONS] [URL|ID|RUN]
 
-        Arguments:
-          [URL|ID|RUN]  The URL of the job's page at the forge, a job ID, or a run; without it, everything
-                        that is not well
+            Arguments:
+              [URL|ID|RUN]  The URL of the job's page at the forge, a job ID, or a run; without it, everything
+                            that is not well
 
-        Options:
-          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
-        Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
-        server.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
+            server.
+        "#]],
     );
 }
 
@@ -277,9 +295,12 @@ fn describe() {
               <NAME>  The name of the run: job-4812 or run/job-4812
 
             Options:
-              -v, --verbose       Also show internals: UID, version, numbers of attempts
-                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help          Print help
+              -v, --verbose            Also show internals: UID, version, numbers of attempts
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -300,12 +321,16 @@ fn plan() {
               [NAME]  The name of the run
 
             Options:
-              -f, --file <FILE>      Plan this observation instead (JSON; - is standard input); needs no server
-                  --exit-code        Exit with 0 if the run is settled, with 2 if changes are planned
-              -v, --verbose          Also show the rules of the decision table
-              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help             Print help
+              -f, --file <FILE>        Plan this observation instead (JSON; - is standard input); needs no
+                                       server
+                  --exit-code          Exit with 0 if the run is settled, with 2 if changes are planned
+              -v, --verbose            Also show the rules of the decision table
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot reach the server; with
             --exit-code: 0 settled, 2 changes are planned.
@@ -326,10 +351,13 @@ fn delete() {
               <NAME>  The name of the run
 
             Options:
-                  --now           Also terminate its machine at once, even mid-job
-                  --dry-run       Only print what would be done
-                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help          Print help
+                  --now                Also terminate its machine at once, even mid-job
+                  --dry-run            Only print what would be done
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -370,11 +398,14 @@ fn explain() {
               <COMMIT|BRANCH|TAG>  The commit, or the name of a branch or tag: then its commit, as pushed to it
 
             Options:
-                  --ref <REF>        The branch, or refs/…, that the commit is pushed to; defaults to the given
-                                     branch or tag, else to the branch whose tip it is
-              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help             Print help
+                  --ref <REF>          The branch, or refs/…, that the commit is pushed to; defaults to the
+                                       given branch or tag, else to the branch whose tip it is
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -394,8 +425,10 @@ fn explain() {
                   --repo <OWNER/NAME>  The job's repository, OWNER/NAME, needed if the job has no run
               -v, --verbose            Also show internals: numbers of attempts, rules of the decision table
               -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
-                  --server <URL>       The server's address; defaults to TINQS_CI_URL, then
-                                       http://127.0.0.1:8080
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -417,9 +450,12 @@ fn retry() {
               <NAME>  The name of the run
 
             Options:
-                  --dry-run       Only print what would be done
-                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help          Print help
+                  --dry-run            Only print what would be done
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -440,9 +476,12 @@ fn terminate() {
               <MACHINE>  The ID of the machine, as listed by `get machines`
 
             Options:
-                  --dry-run       Only print what would be done
-                  --server <URL>  The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help          Print help
+                  --dry-run            Only print what would be done
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -460,9 +499,12 @@ fn sweep() {
             Usage: tinqs-ci sweep [OPTIONS]
 
             Options:
-              -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-                  --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-              -h, --help             Print help
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -557,18 +599,21 @@ fn reload() {
     help(
         &["reload"],
         &expect![[r#"
-        Let the server read its configuration again, as SIGHUP does
+            Let the server read its configuration again, as SIGHUP does
 
-        Usage: tinqs-ci reload [OPTIONS]
+            Usage: tinqs-ci reload [OPTIONS]
 
-        Options:
-          -o, --output <OUTPUT>  Output format [default: text] [possible values: text, json]
-              --server <URL>     The server's address; defaults to TINQS_CI_URL, then http://127.0.0.1:8080
-          -h, --help             Print help
+            Options:
+              -o, --output <OUTPUT>    Output format [default: text] [possible values: text, json]
+                  --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
+                                       server of the configuration in this directory
+                  --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
+                                       token of that configuration
+              -h, --help               Print help
 
-        Exit codes: 0 success, 1 failure, 2 usage error or broken configuration: the former one stays in
-        force, 4 cannot reach the server.
-    "#]],
+            Exit codes: 0 success, 1 failure, 2 usage error or broken configuration: the former one stays in
+            force, 4 cannot reach the server.
+        "#]],
     );
 }
 

@@ -126,7 +126,7 @@ fn usage_errors_have_a_message_and_a_hint() {
     wrong(
         &["get", "--server", "localhost"],
         &expect![[r#"
-            error: `localhost` is not a server address: expected one such as http://127.0.0.1:8080
+            error: `localhost` is not a server address: expected one such as http://127.0.0.1:8081
             hint: set --server or TINQS_CI_URL to the server's address
         "#]],
     );
@@ -218,7 +218,7 @@ fn doctor_checks_this_host() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(
         folder.path().join("tinqs-ci.toml"),
-        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nlisten = \"127.0.0.1:0\"\n",
+        "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = { env = \"T\" }\n[server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n",
     )
     .expect("written");
     let said =

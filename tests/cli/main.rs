@@ -49,6 +49,13 @@ fn tinqs(args: &[&str]) -> CommandOutput {
     said(command(args, &[]).output().expect("it runs"))
 }
 
+/// Writes a file that only its user can read, as `serve` demands of credentials.
+fn write_credential(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(file, mode).expect("its mode is set");
+}
+
 fn tinqs_in(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> CommandOutput {
     said(command(args, env).current_dir(folder).output().expect("it runs"))
 }

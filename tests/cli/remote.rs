@@ -256,7 +256,7 @@ fn rejections_of_the_server_are_printed() {
     });
     expect![[r#"
         error: the server rejected the request: 401 Unauthorized: the API token is missing or wrong
-        hint: set TINQS_CI_API_TOKEN to the server's `server.api_token`
+        hint: give a token of the server's `server.token` with --token-file or TINQS_CI_API_TOKEN
         error: the server rejected the request: 503 Service Unavailable: cannot reach the store\u{1b}[2J
         hint: see the server's log, or run `tinqs-ci doctor` on its host
         error: unexpected response from URL/: 404 Not Found without a problem document
@@ -552,7 +552,7 @@ fn reload_prints_what_changed_and_what_needs_a_restart() {
         let reloaded = match before {
             0 => json!({
                 "changed": ["forge.token", "class linux: changed limit"],
-                "restart": ["server.listen"],
+                "restart": ["server.api"],
                 "warnings": ["ci.toml:3: class \"a\": labels: never match a job"],
             }),
             _ => json!({ "changed": [], "restart": [], "warnings": [] }),
@@ -564,7 +564,7 @@ fn reload_prints_what_changed_and_what_needs_a_restart() {
     expect![[r#"
         forge.token
         class linux: changed limit
-        server.listen: restart to apply
+        server.api: restart to apply
         ! ci.toml:3: class "a": labels: never match a job
     "#]]
     .assert_eq(&said.out);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::scripted::{Answer, Server};
-use crate::{CommandOutput, command, failure_in_log, said, tinqs_in};
+use crate::{CommandOutput, command, failure_in_log, said, tinqs_in, write_credential};
 
 /// A running server, killed at the end of the test.
 struct Running(Child);
@@ -34,17 +34,18 @@ fn free_port() -> u16 {
 fn configuration(folder: &Path, port: u16) {
     let text = format!(
         "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = {{ file = \"token\" }}\n\
-         [server]\nlisten = \"127.0.0.1:{port}\"\n"
+         [server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:{port}\"\n"
     );
     std::fs::write(folder.join("tinqs-ci.toml"), text).expect("written");
-    std::fs::write(folder.join("token"), "word\n").expect("written");
+    write_credential(&folder.join("token"), "word\n");
 }
 
-/// Repeats a command until the server answers, for at most 20 s.
-fn asked(folder: &Path, url: &str, args: &[&str]) -> CommandOutput {
+/// Repeats a command, which finds the server by the configuration, until the server answers, for at
+/// most 20 s.
+fn asked(folder: &Path, args: &[&str]) -> CommandOutput {
     let begun = Instant::now();
     loop {
-        let said = tinqs_in(folder, args, &[("TINQS_CI_URL", url)]);
+        let said = tinqs_in(folder, args, &[]);
         if said.code != 4 {
             return said;
         }
@@ -112,8 +113,7 @@ fn serve_continues_although_the_forge_does_not_accept_the_token() {
     let mut serve = start(folder.path());
     serve.env("TINQS_CI_FORGE__URL", &forge.url).env("WEBHOOK_SECRET", "0123456789abcdef");
     let _running = Running(serve.spawn().expect("it runs"));
-    let url = format!("http://127.0.0.1:{port}");
-    assert_eq!(asked(folder.path(), &url, &["get", "runs"]).code, 0);
+    assert_eq!(asked(folder.path(), &["get", "runs"]).code, 0);
     let env = [("TINQS_CI_FORGE__URL", forge.url.as_str()), ("WEBHOOK_SECRET", "0123456789abcdef")];
     let begun = Instant::now();
     loop {
@@ -134,15 +134,14 @@ fn serve_starts_answers_commands_and_stops() {
     let port = free_port();
     configuration(folder.path(), port);
     let mut running = Running(start(folder.path()).spawn().expect("it runs"));
-    let url = format!("http://127.0.0.1:{port}");
 
-    let listed = asked(folder.path(), &url, &["get", "runs"]);
+    let listed = asked(folder.path(), &["get", "runs"]);
     assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
-    let classes = asked(folder.path(), &url, &["get", "classes", "-o", "name"]);
+    let classes = asked(folder.path(), &["get", "classes", "-o", "name"]);
     assert_eq!((classes.code, classes.out.as_str()), (0, "class/default\n"));
-    assert_eq!(asked(folder.path(), &url, &["describe", "job-1"]).code, 3);
-    assert_eq!(asked(folder.path(), &url, &["retry", "job-1"]).code, 3);
-    let unknown = asked(folder.path(), &url, &["terminate", "machine/none"]);
+    assert_eq!(asked(folder.path(), &["describe", "job-1"]).code, 3);
+    assert_eq!(asked(folder.path(), &["retry", "job-1"]).code, 3);
+    let unknown = asked(folder.path(), &["terminate", "machine/none"]);
     assert_eq!(unknown.code, 3, "{}", unknown.err);
     let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]);
     assert!(doctor.out.contains(&format!("running at 127.0.0.1:{port}")), "{}", doctor.out);
@@ -164,4 +163,62 @@ fn serve_starts_answers_commands_and_stops() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn serve_refuses_what_is_not_safe_unless_an_argument_allows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configuration(folder.path(), free_port());
+    let serve = |env: &[(&str, &str)], args: &[&str]| {
+        let args = [&["serve"], args].concat();
+        tinqs_in(folder.path(), &args, &[env, &[("PATH", "/usr/bin:/bin")]].concat())
+    };
+    let open = ("TINQS_CI_SERVER__API", "0.0.0.0:0");
+    let short = ("WEBHOOK_SECRET", "1234567");
+    let plain = ("TINQS_CI_FORGE__URL", "http://1.1.1.1:9");
+    for (env, flag, said) in [
+        (open, "--insecure-api", "`server.api`: other hosts reach 0.0.0.0:0 without TLS"),
+        (short, "--insecure-secrets", "`forge.webhook_secret` is shorter than 8 bytes"),
+        (plain, "--insecure-forge", "`forge.url`: 1.1.1.1 is a public address"),
+    ] {
+        let refused = serve(&[env], &[]);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        let told = failure_in_log(&refused.err);
+        assert!(told.starts_with(said), "{told}");
+        assert!(told.contains(&format!("or allow it with `serve {flag}`")), "{told}");
+    }
+    // What one argument allows, no other one does.
+    let refused = serve(&[open, short], &["--insecure-api"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("`forge.webhook_secret` is shorter"), "{}", refused.err);
+}
+
+#[test]
+fn the_first_start_creates_a_token_with_which_other_users_reach_the_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    configuration(folder.path(), port);
+    let _running = Running(start(folder.path()).spawn().expect("it runs"));
+    assert_eq!(asked(folder.path(), &["get", "runs"]).code, 0);
+    // As somebody elsewhere: by the address, without the configuration.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("data/api-token");
+    let token = token.to_str().expect("text");
+    let url = format!("http://127.0.0.1:{port}");
+    let get = |more: &[&str]| {
+        let args = [&["get", "runs", "--server", &url], more].concat();
+        tinqs_in(elsewhere.path(), &args, &[])
+    };
+    assert_eq!(get(&["--token-file", token]).code, 0);
+    let refused = get(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("401") && refused.err.contains("--token-file"), "{}", refused.err);
+    let missing = get(&["--token-file", "nothing"]);
+    assert_eq!(missing.code, 2, "{}", missing.err);
+    // Without the socket, the address and the token of the configuration are used.
+    std::fs::remove_file(folder.path().join("data/api.sock")).expect("there");
+    let listed = tinqs_in(folder.path(), &["get", "runs"], &[]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
+    let file = std::fs::metadata(token).expect("there");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777, 0o600);
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{Config, Forge, Line, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
 
-use crate::{CommandOutput, command, tinqs_in};
+use crate::{CommandOutput, command, tinqs_in, write_credential};
 
 const REPO: &str = "acme/widget";
 const SECRET: &str = "the-secret-of-the-webhook";
@@ -62,7 +62,7 @@ impl Site {
         let text = format!(
             "[forge]\nurl = \"{}\"\ntoken = {{ file = \"token\" }}\nscope = \"{scope}\"\n\
              demand = \"{demand}\"\nwebhook_secret = {{ file = \"secret\" }}\n\
-             [server]\nlisten = \"127.0.0.1:{port}\"\n",
+             [server]\nwebhooks = \"127.0.0.1:{port}\"\napi = \"127.0.0.1:0\"\n",
             wire.url()
         );
         let site = Self { wire, runtime, folder, port };
@@ -73,7 +73,7 @@ impl Site {
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join(name), text).expect("written");
+        write_credential(&self.folder.path().join(name), text);
     }
 
     fn run(&self, args: &[&str]) -> CommandOutput {
@@ -96,13 +96,13 @@ impl Site {
         list.as_array().expect("a list").clone()
     }
 
-    /// Starts `serve` and waits until it answers.
+    /// Starts `serve` and waits until it answers at its socket.
     fn serve(&self) -> Running {
         let mut serve = command(&["serve"], &[("PATH", PATH)]);
         serve.current_dir(self.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
         let running = Running(serve.spawn().expect("it runs"));
         let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.folder.path().join("data/api.sock").exists() {
             assert!(begun.elapsed() < Duration::from_secs(20), "it does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -200,7 +200,7 @@ fn a_webhook_of_all_addresses_needs_its_url() {
     let site = Site::new("all", "auto");
     let config = site.folder.path().join("tinqs-ci.toml");
     let text = std::fs::read_to_string(&config).expect("there");
-    let open = format!("0.0.0.0:{}\"\napi_token = \"0123456789abcdef0123", site.port);
+    let open = format!("0.0.0.0:{}", site.port);
     let text = text.replace(&format!("127.0.0.1:{}", site.port), &open);
     site.write("tinqs-ci.toml", &text);
     let said = site.run(&["webhook", "add"]);
@@ -222,8 +222,7 @@ fn the_forge_sends_the_test_delivery_of_a_repository_with_push_events() {
         onto itself, which starts nothing. (A repository without commits sends none.)
         ✓ the server accepted it
     "#]].assert_eq(&site.clean(&said.out));
-    let runs =
-        site.run(&["get", "-o", "name", "--server", &format!("http://127.0.0.1:{}", site.port)]);
+    let runs = site.run(&["get", "-o", "name"]);
     assert_eq!((runs.code, runs.out.as_str()), (0, ""), "it starts nothing: {}", runs.err);
 }
 

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 use jiff::SignedDuration;
 use tinqs_ci::settings::{self, Env, Loaded};
-use tinqs_ci::settings::{ComputeUrl, QueueUrl, StoreUrl};
+use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, StoreUrl};
 use tinqs_ci_gitea::{Demand, Scope};
 use tinqs_ci_reconciler::model::{Market, Times};
 
 mod aws;
+mod server;
 
 fn env(pairs: &[(&str, &str)]) -> Env {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -63,7 +64,9 @@ fn the_forge_address_alone_is_a_valid_configuration() {
     assert_eq!(settings.store, StoreUrl::Redb("./data".into()));
     assert_eq!(settings.queue, QueueUrl::Memory);
     assert_eq!(settings.compute, ComputeUrl::Process("./data/machines".into()));
-    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.webhooks.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.api.to_string(), "127.0.0.1:8081");
+    assert_eq!((settings.server.metrics, settings.server.tokens.len()), (None, 0));
     let [class] = &settings.classes[..] else { panic!("one class") };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
     assert_eq!(class.times, Times::default());
@@ -83,15 +86,25 @@ url = "http://localhost:3000/git/"
 machine_url = "http://10.0.0.1:3000"
 token = { env = "A" }
 runner_token = { env = "B" }
-webhook_secret = { env = "C" }
+webhook_secret = [{ env = "C" }, { env = "G" }]
 git_token = { env = "D" }
 demand = "jobs"
 scope = "repo:acme/web"
 poll_every = "2s"
 sweep_every = "5m"
 [server]
-listen = "[::]:9000"
-api_token = { env = "E" }
+webhooks = "[::]:9000"
+api = "127.0.0.1:9001"
+metrics = "0.0.0.0:9002"
+hosts = ["ci.example.com"]
+[[server.token]]
+name = "ops"
+secret = { env = "E" }
+may = "operate"
+[[server.token]]
+name = "monitor"
+secret = { env = "F" }
+may = "read"
 [[class]]
 name = "linux"
 labels = ["linux", "ubuntu-latest:docker://node:20", "x64:host"]
@@ -118,9 +131,11 @@ labels = ["*"]
     let variables = [
         ("A", "secret-a"),
         ("B", "secret-b"),
-        ("C", "secret-c"),
+        ("C", "secret-c-0123456789"),
         ("D", "secret-d"),
         ("E", "0123456789abcdef"),
+        ("F", "fedcba9876543210"),
+        ("G", "secret-g-0123456789"),
     ];
     let Loaded { settings, warnings, .. } = good(text, &variables);
     assert_eq!(warnings, Vec::<String>::new());
@@ -128,6 +143,12 @@ labels = ["*"]
     assert_eq!(settings.forge.scope, Scope::Repo("acme".into(), "web".into()));
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
     assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
+    assert_eq!(settings.forge.webhook_secret.expect("given").expose(), "secret-c-0123456789");
+    let more: Vec<&str> = settings.server.webhook_secrets.iter().map(|s| s.expose()).collect();
+    assert_eq!(more, ["secret-g-0123456789"]);
+    let tokens: Vec<_> = settings.server.tokens().map(|t| (t.name.as_str(), t.may)).collect();
+    assert_eq!(tokens, [("ops", Right::Operate), ("monitor", Right::Read)]);
+    assert_eq!(settings.server.hosts, ["ci.example.com"]);
     let class = &settings.classes[0];
     assert_eq!((class.limit, class.repo_limit, class.serves_unlabeled), (Some(20), Some(5), true));
     assert_eq!(class.times.boot_within, SignedDuration::from_secs(90));
@@ -159,17 +180,17 @@ fn unknown_keys_suggest_the_nearest_key_or_its_table() {
         &expect!["ci.toml:1: instalation: is not a known key; did you mean `installation`?"],
     );
     bad_top(
-        "listen = \"127.0.0.1:1\"",
-        &expect!["ci.toml:1: listen: is not a known key here; it belongs in [server]"],
+        "webhooks = \"127.0.0.1:1\"",
+        &expect!["ci.toml:1: webhooks: is not a known key here; it belongs in [server]"],
     );
     bad_top(
         "[forje]\nx = 1",
         &expect!["ci.toml:1: forje: is not a known key; did you mean `forge`?"],
     );
     bad_top(
-        "[server]\nlisten_on = \"127.0.0.1:1\"\nstore = \"memory:\"",
+        "[server]\nwebhook = \"127.0.0.1:1\"\nstore = \"memory:\"",
         &expect![[r#"
-        ci.toml:2: server.listen_on: is not a known key; did you mean `listen`?
+        ci.toml:2: server.webhook: is not a known key; did you mean `webhooks`?
         ci.toml:3: server.store: is not a known key here; it belongs at the top of the file, before the first [table]"#]],
     );
     bad_top(
@@ -290,21 +311,21 @@ fn wrong_values_name_the_expected_form() {
         assert!(mistakes.starts_with(&start), "{mistakes}");
     }
     bad_top(
-        "[server]\nlisten = \":8080\"",
+        "[server]\nwebhooks = \":8080\"",
         &expect![[
-            r#"ci.toml:2: server.listen: ":8080" has no IP address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#
+            r#"ci.toml:2: server.webhooks: ":8080" has no IP address: expected "127.0.0.1:8080", or "0.0.0.0:8080" for all"#
         ]],
     );
     bad_top(
-        "[server]\nlisten = \"localhost:8080\"",
+        "[server]\nwebhooks = \"localhost:8080\"",
         &expect![[
-            r#"ci.toml:2: server.listen: "localhost" is a host name: expected "127.0.0.1:8080""#
+            r#"ci.toml:2: server.webhooks: "localhost" is a host name: expected "127.0.0.1:8080""#
         ]],
     );
     bad_top(
-        "[server]\nlisten = \"8080\"",
+        "[server]\nwebhooks = \"8080\"",
         &expect![[
-            r#"ci.toml:2: server.listen: "8080" is not valid: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#
+            r#"ci.toml:2: server.webhooks: "8080" is not valid: expected an IP address and a port such as "127.0.0.1:8080", "0.0.0.0:8080" or "[::1]:8080""#
         ]],
     );
     bad_top(
@@ -356,12 +377,6 @@ fn labels_that_runners_reject_are_mistakes() {
 #[test]
 fn contradictions_are_rejected() {
     bad_top(
-        "[server]\nlisten = \"0.0.0.0:8080\"",
-        &expect![[
-            r#"ci.toml:2: server.listen: 0.0.0.0:8080 is reachable from other hosts and needs `server.api_token`: add api_token = { env = "TINQS_CI_API_TOKEN" }, or listen on 127.0.0.1"#
-        ]],
-    );
-    bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[[class]]\nname = \"a\"\nlabels = [\"b\"]",
         &expect![[r#"ci.toml:5: class "a": name: "a" is used by two classes"#]],
     );
@@ -412,8 +427,8 @@ fn the_environment_overrides_the_file() {
             ("TINQS_CI_FORGE__TOKEN", "directly"),
             ("TINQS_CI_FORGE__POLL_EVERY", "3s"),
             ("TINQS_CI_STORE", "redb:/x"),
-            ("TINQS_CI_SERVER__LISTEN", "127.0.0.1:0"),
-            ("TINQS_CI_SERVER__API_TOKEN", ""),
+            ("TINQS_CI_SERVER__WEBHOOKS", "127.0.0.1:0"),
+            ("TINQS_CI_SERVER__TOKEN", ""),
             // A service named `tinqs-ci` makes Kubernetes set these.
             ("TINQS_CI_PORT", "tcp://10.0.0.1:80"),
             ("TINQS_CI_SERVICE_HOST", "10.0.0.1"),
@@ -427,8 +442,8 @@ fn the_environment_overrides_the_file() {
     assert_eq!(loaded.settings.forge.token.expect("direct").expose(), "directly");
     assert_eq!(loaded.settings.forge.poll_every, SignedDuration::from_secs(3));
     assert_eq!(loaded.settings.store, StoreUrl::Redb("/x".into()));
-    assert_eq!(loaded.settings.server.listen.port(), 0);
-    assert!(loaded.settings.server.api_token.is_none());
+    assert_eq!(loaded.settings.server.webhooks.port(), 0);
+    assert!(loaded.settings.server.tokens.is_empty());
 
     let alone = env(&[
         ("TINQS_CI_FORGE__URL", "https://b"),
@@ -446,7 +461,7 @@ fn mistakes_in_the_environment_name_the_variable() {
         ("TINQS_CI_FORGE__ULR", "x"),
         ("TINQS_CI_FORGE__POLL_EVERY", "10"),
         ("TINQS_CI_STORES", "memory:"),
-        ("TINQS_CI_SERVERS__LISTEN", "x"),
+        ("TINQS_CI_SERVERS__API", "x"),
         ("TINQS_CI_CLASS__0__LIMIT", "3"),
         ("TINQS_CI_FORGE", "x"),
     ];
@@ -455,7 +470,7 @@ fn mistakes_in_the_environment_name_the_variable() {
         TINQS_CI_CLASS__0__LIMIT: class: expected tables in the file, each under [[class]], not a table
         TINQS_CI_FORGE__POLL_EVERY: forge.poll_every: "10" is not valid: expected a duration such as "90s", "5m" or "1h 30m"
         TINQS_CI_FORGE__ULR: forge.ulr: is not a known key; did you mean `url`?
-        TINQS_CI_SERVERS__LISTEN: servers: is not a known key; did you mean `server`?
+        TINQS_CI_SERVERS__API: servers: is not a known key; did you mean `server`?
         TINQS_CI_STORES: stores: is not a known key; did you mean `store`?"#]].assert_eq(&mistakes.to_string());
     let mistakes = parse(MINIMAL, &pairs[5..]).expect_err("a table is no text");
     expect!["TINQS_CI_FORGE: forge: expected a table, not a string"]
@@ -547,14 +562,16 @@ labels = ["linux"]
 [[class]]
 name = "own"
 labels = ["host"]
-[server]
-api_token = "too short"
+[[server.token]]
+name = "a"
+secret = "too short"
+may = "read"
 "#,
     );
     let loaded = good(&text, &[("HOME_TOKEN", "long-token")]);
     expect![[r#"
-        ci.toml:15: server.api_token: is stored in the configuration file: use { env = "NAME" } or { file = "path" }
-        ci.toml:15: server.api_token: is shorter than 16 characters: create a longer one with `openssl rand -hex 32`
+        ci.toml:16: server.token "a": secret: is stored in the configuration file: use { env = "NAME" } or { file = "path" }
+        ci.toml:16: server.token "a": secret: is shorter than 16 characters: create a longer one with `openssl rand -hex 32`
         ci.toml:6: class "any": repo_limit: 3 has no effect: `limit` is 2
         ci.toml:7: class "any": max_age: 1m is less than boot_within plus idle_within (7m): a slow machine is terminated before it gets a job
         ci.toml:13: class "own": labels: `host` jobs may also be taken by runners on the forge's own host
@@ -570,8 +587,8 @@ fn credentials_too_short_to_redact_cause_warnings() {
                 webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
     expect![[r#"
-        ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
+        ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:6: forge.git_token: is shorter than 8 characters and cannot be redacted in messages: use a longer one"#]]
     .assert_eq(&loaded.warnings.join("\n"));
 }
@@ -628,7 +645,9 @@ fn the_reference_names_every_key() {
     fn names(keys: &[settings::Key], out: &mut Vec<&'static str>) {
         for key in keys {
             match key.form {
-                settings::Form::Table(inner) | settings::Form::Tables(inner) => names(inner, out),
+                settings::Form::Table(inner) | settings::Form::Tables(_, inner) => {
+                    names(inner, out)
+                }
                 _ => out.push(key.name),
             }
         }

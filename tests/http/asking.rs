@@ -10,9 +10,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::Sha256;
-use tinqs_ci::server::http::{App, Deadlines, router_with};
+use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
-use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
+use tinqs_ci::settings::{
+    ComputeUrl, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
+};
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_testing::TestWorld;
@@ -21,10 +23,15 @@ use tower::ServiceExt as _;
 use crate::world::{CANARY, class, world};
 
 pub(crate) const SECRET: &str = "hook-canary-77aa";
-pub(crate) const TOKEN: &str = "api-canary-88bb";
+pub(crate) const TOKEN: &str = "api-canary-88bb-0123";
 const FORGE_TOKEN: &str = "forge-canary-99cc";
 
-/// Returns settings with every secret set except the API token.
+/// Returns a token of the API.
+pub(crate) fn token(name: &str, secret: &str, may: Right) -> Token {
+    Token { name: name.to_owned(), secret: Secret::new(secret), may }
+}
+
+/// Returns settings with every secret set.
 pub(crate) fn settings() -> Settings {
     Settings {
         installation: "test".to_owned(),
@@ -44,9 +51,14 @@ pub(crate) fn settings() -> Settings {
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
         server: ServerSettings {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            api_token: None,
+            webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics: None,
+            hosts: Vec::new(),
             event_clients: 256,
+            tokens: vec![token("ops", TOKEN, Right::Operate)],
+            own_token: None,
+            webhook_secrets: Vec::new(),
             log: None,
         },
         classes: vec![class()],
@@ -116,11 +128,13 @@ impl TestServer {
         deadlines: Deadlines,
     ) -> Self {
         let poll_signal = Arc::new(PollSignal::default());
-        let app = App::new(parts, poll_signal.clone(), role, loopback);
-        Self { world, router: router_with(app, deadlines), poll_signal }
+        let ip = if loopback { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
+        let app = App::new(&parts, poll_signal.clone(), role, Some((ip, 8081).into()));
+        Self { world, router: everything(&app, deadlines), poll_signal }
     }
 
-    /// Sends a request as a local caller does. Given headers replace the defaults.
+    /// Sends a request as a local caller with the token does. Given headers replace the defaults,
+    /// and empty ones remove them.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -131,6 +145,9 @@ impl TestServer {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header("host", "127.0.0.1:8080");
+        }
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            request = request.header("authorization", format!("Bearer {TOKEN}"));
         }
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);

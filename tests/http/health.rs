@@ -3,9 +3,10 @@
 use axum::body::Body;
 use axum::http::StatusCode;
 use tinqs_ci::server::Role;
-use tinqs_ci_reconciler::model::{About, Secret};
+use tinqs_ci::settings::Right;
+use tinqs_ci_reconciler::model::About;
 
-use crate::asking::{TOKEN, TestServer, queued, settings};
+use crate::asking::{TOKEN, TestServer, queued, settings, token};
 use crate::world::add_run;
 
 #[tokio::test]
@@ -83,11 +84,14 @@ async fn a_scrape_calls_neither_cloud_nor_forge() {
 #[tokio::test]
 async fn metrics_need_the_token_beyond_loopback_only() {
     let mut settings = settings();
-    settings.server.api_token = Some(Secret::new(TOKEN));
+    settings.server.tokens = vec![token("monitor", TOKEN, Right::Read)];
+    let none = [("authorization", "")];
     let local = TestServer::with(settings.clone(), Role::All, true);
-    assert_eq!(local.get("/metrics").await.status, StatusCode::OK);
+    let answer = local.ask("GET", "/metrics", &none, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK);
     let public = TestServer::with(settings, Role::All, false);
-    assert_eq!(public.get("/metrics").await.status, StatusCode::UNAUTHORIZED);
+    let answer = public.ask("GET", "/metrics", &none, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let bearer = format!("Bearer {TOKEN}");
     let answer = public.ask("GET", "/metrics", &[("authorization", &bearer)], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK);

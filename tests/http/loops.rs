@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use tinqs_ci::server::{Error, Intervals, Parts, Role, serve};
+use tinqs_ci::server::{Error, Intervals, Listeners, Parts, Role, serve};
 use tinqs_ci::settings::Settings;
 use tinqs_ci_reconciler::model::{About, JobRef, Phase};
 use tinqs_ci_reconciler::ports::{Queue as _, WaitingJob};
 use tinqs_ci_testing::TestWorld;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -22,7 +22,9 @@ use crate::world::{add_run, name, world};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Serving {
+    /// Of webhooks.
     address: SocketAddr,
+    api: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), Error>>,
 }
@@ -40,15 +42,16 @@ fn intervals() -> Intervals {
 }
 
 async fn start(world: Arc<TestWorld>, settings: Settings, intervals: Intervals) -> Serving {
+    let listeners = Listeners::bind(&settings.server).await.expect("two ports");
     let parts = Parts::over(settings, world.ports(), "replica-1");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
+    let address = listeners.webhooks.local_addr().expect("bound");
+    let api = listeners.api.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel();
     let shutdown = async {
         let _ = stopped.await;
     };
-    let task = tokio::spawn(serve(parts, listener, intervals, Role::All, shutdown));
-    Serving { address, stop, task }
+    let task = tokio::spawn(serve(parts, listeners, intervals, Role::All, shutdown));
+    Serving { address, api, stop, task }
 }
 
 impl Serving {
@@ -62,7 +65,8 @@ impl Serving {
 
     /// Sends a request and reads the response until the connection ends.
     async fn send(&self, head: &str, body: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        let address = if head.contains(" /metrics ") { self.api } else { self.address };
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
         let length = body.len();
         let head = format!(
             "{head}\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"

@@ -5,6 +5,7 @@ mod asking;
 mod canceled;
 mod events;
 mod flapping;
+mod doors;
 mod health;
 mod logs;
 mod loops;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::json;
-use tinqs_ci::server::http::{App, Deadlines, router_with};
+use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{Env, Source};
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::Secret;
 
-use crate::asking::{Answer, TestServer, queued, settings, sign};
+use crate::asking::{Answer, TOKEN, TestServer, queued, settings, sign};
 use crate::world::world;
 
 const BEFORE: &str = "first-hook-secret";
@@ -35,8 +35,9 @@ impl Configured {
         let parts = Parts::over(loaded.settings, world.ports(), "replica-1");
         let parts = parts.reloadable(source, loaded.secret_files, "replica-1");
         let poll_signal = Arc::new(PollSignal::default());
-        let app = App::new(&parts, poll_signal.clone(), Role::All, true);
-        let router = router_with(app, Deadlines::default());
+        let address = Some(([127, 0, 0, 1], 8081).into());
+        let app = App::new(&parts, poll_signal.clone(), Role::All, address);
+        let router = everything(&app, Deadlines::default());
         let server = TestServer { world, router, poll_signal };
         Self { server, controller: parts.controller.clone(), folder }
     }
@@ -65,9 +66,14 @@ fn write(folder: &tempfile::TempDir, secret: &str, classes: &str, server: &str) 
     let text = format!(
         "store = \"memory:\"\ncompute = \"process:unused\"\n\
          [forge]\nurl = \"http://127.0.0.1:1\"\ntoken = \"forge-token\"\n\
-         webhook_secret = \"{secret}\"\n[server]\n{server}\n{classes}\n"
+         webhook_secret = [\"{secret}\"]\n[server]\n{server}\n{}{classes}\n",
+        token("ops", TOKEN)
     );
     std::fs::write(file(folder), text).expect("written");
+}
+
+fn token(name: &str, secret: &str) -> String {
+    format!("[[server.token]]\nname = \"{name}\"\nsecret = \"{secret}\"\nmay = \"operate\"\n")
 }
 
 fn class(name: &str, rest: &str) -> String {
@@ -79,7 +85,7 @@ async fn classes_metrics_and_secrets_follow_a_reload() {
     let configured = Configured::new(&[class("linux", "limit = 2"), class("old", "")].concat());
     assert_eq!(configured.deliver(AFTER).await, StatusCode::UNAUTHORIZED);
     let classes = [class("linux", "limit = 3"), class("new", "")].concat();
-    write(&configured.folder, AFTER, &classes, "listen = \"127.0.0.1:1\"");
+    write(&configured.folder, AFTER, &classes, "webhooks = \"127.0.0.1:1\"");
     let answer = configured.reload(&[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let reloaded = answer.json();
@@ -90,14 +96,14 @@ async fn classes_metrics_and_secrets_follow_a_reload() {
         "class new: added"
     ]);
     assert_eq!(reloaded["changed"], changed, "{reloaded}");
-    assert_eq!(reloaded["restart"], json!(["server.listen"]), "{reloaded}");
-    assert_eq!(reloaded["warnings"].as_array().expect("a list").len(), 2, "inline secrets");
+    assert_eq!(reloaded["restart"], json!(["server.webhooks"]), "{reloaded}");
+    assert_eq!(reloaded["warnings"].as_array().expect("a list").len(), 3, "inline secrets");
     assert_eq!(configured.deliver(BEFORE).await, StatusCode::UNAUTHORIZED);
     assert_eq!(configured.deliver(AFTER).await, StatusCode::ACCEPTED);
     // Both are removed from what machines print.
     let removed = configured.controller.settings().secrets.clone();
     let removed: Vec<&str> = removed.iter().map(Secret::expose).collect();
-    assert_eq!(removed, ["forge-token", AFTER, BEFORE]);
+    assert_eq!(removed, ["forge-token", AFTER, TOKEN, BEFORE]);
 
     let metrics = configured.server.get("/metrics").await.text;
     let shows = |line: &str| metrics.lines().any(|shown| shown == line);
@@ -106,7 +112,10 @@ async fn classes_metrics_and_secrets_follow_a_reload() {
     assert!(shows("tinqs_ci_desired_machines{class=\"new\"} 0"), "{metrics}");
     assert!(!metrics.contains("desired_machines{class=\"old\"}"), "{metrics}");
     let nothing = configured.reload(&[]).await.json();
-    assert_eq!((&nothing["changed"], &nothing["restart"]), (&json!([]), &json!(["server.listen"])));
+    assert_eq!(
+        (&nothing["changed"], &nothing["restart"]),
+        (&json!([]), &json!(["server.webhooks"]))
+    );
 }
 
 #[tokio::test]
@@ -118,7 +127,7 @@ async fn a_broken_file_is_answered_with_its_mistakes_and_changes_nothing() {
     let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
     let lines: Vec<&str> = detail.lines().collect();
     assert_eq!(lines.len(), 2, "{detail}");
-    assert!(lines[0].contains("ci.toml:12: class \"linux\": limit: 0 would"), "{detail}");
+    assert!(lines[0].contains("ci.toml:16: class \"linux\": limit: 0 would"), "{detail}");
     assert!(lines[1].contains("did you mean `keep`"), "{detail}");
     std::fs::remove_file(file(&configured.folder)).expect("removed");
     let answer = configured.reload(&[]).await;
@@ -128,17 +137,36 @@ async fn a_broken_file_is_answered_with_its_mistakes_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_api_token_of_a_reload_is_the_one_that_counts() {
+async fn the_tokens_of_a_reload_are_those_that_count() {
+    const OTHER: &str = "another-token-0123456789";
     let configured = Configured::new(&class("linux", ""));
-    write(&configured.folder, BEFORE, &class("linux", ""), "api_token = \"0123456789abcdef\"");
+    let other = [token("other", OTHER), class("linux", "")].concat();
+    write(&configured.folder, BEFORE, &other, "");
+    let answer = configured.reload(&[]).await;
+    assert_eq!(answer.json()["changed"], json!(["server.token"]), "{answer:?}");
+    let bearer = format!("Bearer {OTHER}");
+    assert_eq!(configured.reload(&[("authorization", &bearer)]).await.status, StatusCode::OK);
+    assert_eq!(configured.reload(&[]).await.status, StatusCode::OK, "both count");
+    write(&configured.folder, BEFORE, &class("linux", ""), "");
     assert_eq!(configured.reload(&[]).await.status, StatusCode::OK);
-    assert_eq!(configured.reload(&[]).await.status, StatusCode::UNAUTHORIZED);
-    let bearer = [("authorization", "Bearer 0123456789abcdef")];
-    assert_eq!(configured.reload(&bearer).await.status, StatusCode::OK);
-    assert_eq!(
-        configured.reload(&[("origin", "http://evil")]).await.status,
-        StatusCode::UNAUTHORIZED
-    );
+    let answer = configured.reload(&[("authorization", &bearer)]).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "removed");
+}
+
+#[tokio::test]
+async fn while_two_webhook_secrets_are_configured_both_are_accepted() {
+    let configured = Configured::new(&class("linux", ""));
+    write(&configured.folder, &format!("{AFTER}\", \"{BEFORE}"), &class("linux", ""), "");
+    let reloaded = configured.reload(&[]).await.json();
+    assert_eq!(reloaded["changed"], json!(["forge.webhook_secret"]), "{reloaded}");
+    for secret in [AFTER, BEFORE] {
+        assert_eq!(configured.deliver(secret).await, StatusCode::ACCEPTED, "{secret}");
+    }
+    assert_eq!(configured.deliver("third-hook-secret").await, StatusCode::UNAUTHORIZED);
+    write(&configured.folder, AFTER, &class("linux", ""), "");
+    let reloaded = configured.reload(&[]).await.json();
+    assert_eq!(reloaded["changed"], json!(["forge.webhook_secret"]), "{reloaded}");
+    assert_eq!(configured.deliver(BEFORE).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

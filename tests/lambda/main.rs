@@ -51,8 +51,8 @@ impl Function {
             .expect("the runner");
         let config = format!(
             "store = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n[forge]\nurl = \"{url}\"\n\
-             token = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n[server]\n\
-             api_token = {{ env = \"OWN_TOKEN\" }}\n[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\n\
+             token = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
+             [[server.token]]\nname = \"own\"\nsecret = {{ env = \"OWN_TOKEN\" }}\nmay = \"operate\"\n[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\n\
              idle_within = \"20s\"\nassign_within = \"5s\"\n",
             dir = dir.path().display(),
             url = wire.url(),

@@ -49,7 +49,8 @@ class Host(Program):
             "GITEA_URL": forge.url, "GITEA_TOKEN": forge.token, "RUNNER_TOKEN": forge.runner_token(),
             "RUNNER_AMI": image, "SUBNET": subnet, "SECURITY_GROUP": group,
             "DDB_TABLE": "tinqs-ci-runs", "INSTANCE_PROFILE": "",
-            "TINQS_CI_SERVER__LISTEN": "127.0.0.1:0", **cloud.environment(),
+            "TINQS_CI_SERVER__WEBHOOKS": "127.0.0.1:0", "TINQS_CI_SERVER__API": "127.0.0.1:0",
+            **cloud.environment(),
         }
 
     def stop(self):

@@ -48,13 +48,15 @@ class Host(Program):
         super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
         self.runner = runner[0]
+        api = f"127.0.0.1:{free_port()}"
         (dir / "bin").mkdir(parents=True)
         self.install_runner()
         self.environment = {
             "PATH": f"{dir / 'bin'}:{os.environ['PATH']}",
             "HOME": str(dir),
             "GITEA_TOKEN": forge.token,
-            "TINQS_CI_URL": f"http://{self.listen}",
+            # Commands find the server by the configuration in their directory.
+            "TINQS_CI_SERVER__API": api,
         }
         self.said(
             "init", "--yes", "--url", forge.url, "--scope", "all", "--labels", "linux",

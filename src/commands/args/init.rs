@@ -31,7 +31,7 @@ pub(in crate::commands) struct Init {
     /// linux and the ubuntu labels of Gitea's runner
     #[arg(long, value_delimiter = ',', value_name = "LABELS")]
     pub(in crate::commands) labels: Option<Vec<String>>,
-    /// The address that serves webhooks and the API
+    /// The address that takes webhooks
     #[arg(long, value_name = "IP:PORT")]
     pub(in crate::commands) listen: Option<String>,
     /// The webhook URL, as your Gitea reaches this server; defaults to the address of --listen

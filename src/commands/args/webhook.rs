@@ -24,7 +24,7 @@ pub(in crate::commands) enum Webhook {
 pub(in crate::commands) struct WebhookOptions {
     #[command(flatten)]
     pub(in crate::commands) config: ConfigFile,
-    /// The webhook's URL, as your Gitea reaches this server; defaults to `server.listen`
+    /// The webhook's URL, as your Gitea reaches this server; defaults to `server.webhooks`
     #[arg(long, value_name = "URL")]
     pub(in crate::commands) url: Option<String>,
 }

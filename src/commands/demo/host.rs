@@ -19,17 +19,18 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::server::{self, Intervals, Parts, Role};
-use crate::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
+use crate::server::{self, Intervals, Listeners, Parts, Role};
+use crate::settings::{self, ComputeUrl, QueueUrl, Server, Settings, StoreUrl, Token};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 
-/// The webhook secret and API token, used in this process only.
+/// The webhook secret, and the API token of the forge and of the server, which live as long as this
+/// process.
 const SECRET: &str = "demo-webhook-secret";
-const TOKEN: &str = "demo-api-token";
+pub(super) const TOKEN: &str = "demo-api-token";
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -43,7 +44,6 @@ pub(super) struct Host {
     pub(super) wire: Wire,
     world: Shared,
     settings: Settings,
-    address: SocketAddr,
     /// `None` only during a restart.
     server: Option<JoinHandle<Result<(), server::Error>>>,
     events: JoinHandle<()>,
@@ -63,8 +63,12 @@ impl Host {
         let forge = Arc::new(Mutex::new(forge));
         let world = World::new(seed, Arc::new(clock), forge.clone());
         let world: Shared = Arc::new(Mutex::new(world));
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let address = listener.local_addr().map_err(Error::host("listen on loopback"))?;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listeners = listen(any, any).await?;
+        let at = |listener: &TcpListener| {
+            listener.local_addr().map_err(Error::host("listen on loopback"))
+        };
+        let (address, api) = (at(&listeners.webhooks)?, at(&listeners.api)?);
         let options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
             hooks: vec![Hook::system(format!("http://{address}/webhook"), SECRET)],
@@ -72,18 +76,17 @@ impl Host {
         };
         let wire = Wire::start(forge, Arc::new(move || clock.now()), options)
             .map_err(Error::host("listen on loopback for the forge"))?;
-        let settings = settings(&wire.url(), address, &dir);
+        let settings = settings_of(&wire.url(), (address, api), &dir);
         let events = tokio::spawn(events(world.clone(), clock));
         let server = None;
-        let mut host =
-            Self { clock, factor, wire, world, settings, address, server, events, _dir: dir };
-        host.serve(listener)?;
+        let mut host = Self { clock, factor, wire, world, settings, server, events, _dir: dir };
+        host.serve(listeners)?;
         Ok(host)
     }
 
-    /// Returns the address of the real server.
+    /// Returns the address of the real server's API.
     pub(super) fn server_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.settings.server.api)
     }
 
     /// Locks the simulated world. Lock it before the forge.
@@ -100,8 +103,9 @@ impl Host {
         }
         let end = Instant::now() + LETS_GO;
         loop {
-            let restarted = match listen(self.address).await {
-                Ok(listener) => self.serve(listener),
+            let Server { webhooks, api, .. } = self.settings.server;
+            let restarted = match listen(webhooks, api).await {
+                Ok(listeners) => self.serve(listeners),
                 Err(error) => Err(error),
             };
             match restarted {
@@ -124,7 +128,7 @@ impl Host {
         self.wire.stop().await;
     }
 
-    fn serve(&mut self, listener: TcpListener) -> Result<(), Error> {
+    fn serve(&mut self, listeners: Listeners) -> Result<(), Error> {
         let parts = self.parts()?;
         let quick = |duration: SignedDuration| self.clock.real(duration);
         let usual = Intervals::of(&self.settings);
@@ -137,7 +141,7 @@ impl Host {
         };
         let forever = std::future::pending();
         self.server =
-            Some(tokio::spawn(server::serve(parts, listener, intervals, Role::All, forever)));
+            Some(tokio::spawn(server::serve(parts, listeners, intervals, Role::All, forever)));
         Ok(())
     }
 
@@ -147,7 +151,7 @@ impl Host {
             part,
             message: tinqs_ci_reconciler::text::chain(error),
         };
-        let StoreUrl::Redb(dir) = &self.settings.store else { unreachable!("see `settings`") };
+        let StoreUrl::Redb(dir) = &self.settings.store else { unreachable!("see `settings_of`") };
         let store = Store::open(dir).map_err(|error| part("store", &error))?;
         let client = Client::new(&self.settings.forge, Arc::new(SystemClock))
             .map_err(|error| part("forge", &error))?;
@@ -163,8 +167,11 @@ impl Host {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(Error::host("listen on loopback"))
+async fn listen(webhooks: SocketAddr, api: SocketAddr) -> Result<Listeners, Error> {
+    let bind =
+        async |address| TcpListener::bind(address).await.map_err(Error::host("listen on loopback"));
+    let (webhooks, api) = (bind(webhooks).await?, bind(api).await?);
+    Ok(Listeners { webhooks, api, metrics: None, socket: None })
 }
 
 /// Advances the simulated world.
@@ -180,7 +187,11 @@ async fn events(world: Shared, clock: AcceleratedClock) {
     }
 }
 
-fn settings(forge_url: &str, listen: SocketAddr, dir: &TempDir) -> Settings {
+fn settings_of(
+    forge_url: &str,
+    (webhooks, api): (SocketAddr, SocketAddr),
+    dir: &TempDir,
+) -> Settings {
     Settings {
         installation: "demo".to_owned(),
         forge: ForgeSettings {
@@ -199,7 +210,21 @@ fn settings(forge_url: &str, listen: SocketAddr, dir: &TempDir) -> Settings {
         queue: QueueUrl::Memory,
         // Only displayed: the machines are simulated.
         compute: ComputeUrl::Process(dir.path().join("machines")),
-        server: Server { listen, api_token: None, event_clients: 256, log: None },
+        server: Server {
+            webhooks,
+            api,
+            metrics: None,
+            hosts: Vec::new(),
+            event_clients: 256,
+            tokens: vec![Token {
+                name: "demo".to_owned(),
+                secret: Secret::new(TOKEN),
+                may: settings::Right::Operate,
+            }],
+            own_token: None,
+            webhook_secrets: Vec::new(),
+            log: None,
+        },
         classes: vec![class()],
     }
 }

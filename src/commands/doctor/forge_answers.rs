@@ -83,6 +83,6 @@ impl ForgeAnswers {
 
 /// Returns the webhook that, by its address, leads to this server.
 pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
-    let listen = settings.server.listen;
+    let listen = settings.server.webhooks;
     leading_here(hooks, &default_url(listen), listen).into_iter().next()
 }

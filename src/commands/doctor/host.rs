@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::commands::live::local_address;
+use crate::commands::reach::local_address;
 use crate::settings::{AWS, ComputeUrl, StoreUrl};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -127,23 +127,22 @@ pub(super) async fn neighbor(listen: SocketAddr) -> ListenerCheck {
     }
 }
 
-/// Checks whether `serve` can listen.
-pub fn neighbor_check(listen: SocketAddr, seen: &ListenerCheck) -> Check {
-    const NAME: &str = "server";
+/// Checks whether `serve` can listen at the address of this key.
+pub fn neighbor_check(key: &'static str, listen: SocketAddr, seen: &ListenerCheck) -> Check {
     match seen {
-        ListenerCheck::Nobody => Check::ok(NAME, format!("not running yet, {listen} is free")),
+        ListenerCheck::Nobody => Check::ok(key, format!("not running yet, {listen} is free")),
         ListenerCheck::Ours { is_ready: true } => {
-            Check::ok(NAME, format!("running at {listen}, ready"))
+            Check::ok(key, format!("running at {listen}, ready"))
         }
         ListenerCheck::Ours { is_ready: false } => Check::warn(
-            NAME,
+            key,
             format!("running at {listen}, not ready"),
             format!("see http://{listen}/readyz for the failing service"),
         ),
         ListenerCheck::Other => Check::fail(
-            NAME,
+            key,
             format!("another program uses {listen}"),
-            "stop it, or set `server.listen` to another port",
+            format!("stop it, or set `{key}` to another port"),
         ),
     }
 }
@@ -328,7 +327,13 @@ mod tests {
         let caller = std::net::TcpStream::connect(to).expect("a connection");
         let free = caller.local_addr().expect("an address");
         assert_eq!(neighbor(free).await, ListenerCheck::Nobody);
-        assert_eq!(neighbor_check(address, &ListenerCheck::Other).outcome, Outcome::Fail);
-        assert_eq!(neighbor_check(address, &ListenerCheck::Nobody).outcome, Outcome::Ok);
+        assert_eq!(
+            neighbor_check("server.api", address, &ListenerCheck::Other).outcome,
+            Outcome::Fail
+        );
+        assert_eq!(
+            neighbor_check("server.api", address, &ListenerCheck::Nobody).outcome,
+            Outcome::Ok
+        );
     }
 }

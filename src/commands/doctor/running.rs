@@ -29,7 +29,7 @@ pub(super) fn running_checks(
         return vec![Check::warn(
             "server",
             format!("cannot read {}/v1/status", live.url),
-            "set TINQS_CI_API_TOKEN to the server's `server.api_token`",
+            "set TINQS_CI_API_TOKEN to a token of the server's `server.token`",
         )];
     };
     let mut checks: Vec<Check> =
@@ -311,7 +311,7 @@ mod tests {
             &answers(URL, Access::Granted),
             &expect![[r#"
                 ! server                  cannot read http://127.0.0.1:8080/v1/status
-                  fix: set TINQS_CI_API_TOKEN to the server's `server.api_token`
+                  fix: set TINQS_CI_API_TOKEN to a token of the server's `server.token`
                 0 passed, 1 warning, 0 failed
             "#]],
         );

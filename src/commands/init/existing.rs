@@ -1,7 +1,7 @@
 //! `init` on an existing configuration: creates the credentials that it names and that do not
 //! exist, and checks the rest. What exists stays as it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tinqs_ci_gitea::client::{Client, TokenOwner};
@@ -56,9 +56,14 @@ fn complete_credentials(
     let named = |section: &str, key: &str| -> Option<PathBuf> {
         Some(table.get(section)?.get(key)?.get("file")?.as_str()?.into())
     };
-    for (section, key) in [("forge", "webhook_secret"), ("server", "api_token")] {
-        if let Some(file) = named(section, key) {
-            made.credential(&file, random)?;
+    if let Some(file) = named("forge", "webhook_secret") {
+        made.credential(&file, random)?;
+    }
+    let tokens = table.get("server").and_then(|server| server.get("token"));
+    for token in tokens.and_then(toml::Value::as_array).into_iter().flatten() {
+        let file = token.get("secret").and_then(|secret| secret.get("file"));
+        if let Some(file) = file.and_then(toml::Value::as_str) {
+            made.credential(Path::new(file), random)?;
         }
     }
     if let Some(file) = named("forge", "token").filter(|file| !file.exists()) {
@@ -78,7 +83,7 @@ fn agrees(flags: &Flags, settings: &Settings) -> Result<(), Failure> {
     let other_scope = flags.scope.clone();
     let other_scope = other_scope.filter(|text| scope(text).ok().as_ref() != Some(&forge.scope));
     let other_labels = flags.labels.as_ref().filter(|given| !labels.contains(&given.as_slice()));
-    let listen = settings.server.listen.to_string();
+    let listen = settings.server.webhooks.to_string();
     let other_listen = flags.listen.clone().filter(|given| *given != listen);
     let is_other_demand = flags.demand != Demand::Auto && flags.demand != forge.demand;
     let contradictions = [
@@ -139,10 +144,10 @@ async fn complete_webhook(
 ) -> Result<(), Failure> {
     let url = match &flags.webhook_url {
         Some(text) => webhook_address(text, "--webhook-url")?,
-        None => default_url(settings.server.listen),
+        None => default_url(settings.server.webhooks),
     };
     let hooks = client.hooks().await.unwrap_or_default();
-    let found = leading_here(&hooks, &url, settings.server.listen);
+    let found = leading_here(&hooks, &url, settings.server.webhooks);
     if let Some(hook) = found.first() {
         let (id, events) = (hook.id, escape(&hook.events.join(", ")));
         return out(&format!("✓ webhook {id} sends {events} to {}\n", escape(&hook.url)));

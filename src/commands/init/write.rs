@@ -20,7 +20,6 @@ pub(super) struct Files {
     pub(super) config: PathBuf,
     pub(super) token: PathBuf,
     pub(super) webhook: PathBuf,
-    pub(super) api: PathBuf,
 }
 
 /// The secret of webhooks.
@@ -43,7 +42,6 @@ impl Files {
             config: config.to_path_buf(),
             token: whole.with_extension("token"),
             webhook: whole.with_extension("webhook-secret"),
-            api: whole.with_extension("api-token"),
         };
         if let Some(folder) = whole.parent().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(format!("{} is not a directory", folder.display()))
@@ -55,7 +53,6 @@ impl Files {
     /// Writes the credentials that do not exist, checks the configuration, and writes it. Returns
     /// the webhook secret.
     pub(super) fn write(&self, answers: &Answers, env: &Env) -> Result<WebhookSecret, Failure> {
-        let is_open = !answers.listen.ip().to_canonical().is_loopback();
         let mut made = Made::default();
         if answers.token_place == TokenPlace::Beside {
             let token = answers.token.expose();
@@ -68,10 +65,7 @@ impl Files {
         }
         let is_kept = self.webhook.exists();
         let secret = Secret::new(made.credential(&self.webhook, random)?);
-        if is_open {
-            made.credential(&self.api, random)?;
-        }
-        let text = self.text(answers, is_open);
+        let text = self.text(answers);
         // `serve` must accept what is written.
         settings::parse(&text, Some(&self.config), env)?;
         made.write(&self.config, &text, 0o644)?;
@@ -80,7 +74,7 @@ impl Files {
     }
 
     /// Returns the configuration with explanatory comments.
-    fn text(&self, answers: &Answers, is_open: bool) -> String {
+    fn text(&self, answers: &Answers) -> String {
         let file = |path: &Path| format!("{{ file = {} }}", quoted(&path.to_string_lossy()));
         let token = match &answers.token_place {
             TokenPlace::Variable(name) => format!("{{ env = {} }}", quoted(name)),
@@ -112,14 +106,13 @@ impl Files {
             "# How often the job list is read; the longest delay after a lost webhook.\n\
              poll_every     = \"10s\"\n\n[server]\n",
         );
-        let _ = writeln!(text, "listen    = {}", quoted(&answers.listen.to_string()));
-        if is_open {
-            let _ = writeln!(
-                text,
-                "# Commands such as `tinqs-ci get` need this token in TINQS_CI_API_TOKEN."
-            );
-            let _ = writeln!(text, "api_token = {}", file(&self.api));
-        }
+        let _ = writeln!(text, "# Takes the webhooks of Gitea, and nothing else.");
+        let _ = writeln!(text, "webhooks = {}", quoted(&answers.listen.to_string()));
+        let _ = writeln!(
+            text,
+            "# Commands such as `tinqs-ci get` ask here; serve creates their token."
+        );
+        let _ = writeln!(text, "# api    = \"127.0.0.1:8081\"");
         let labels: Vec<String> = answers.labels.iter().map(|label| quoted(label)).collect();
         text.push_str(
             "\n# The first class whose labels contain every label of a job's runs-on serves it.\n\

@@ -10,7 +10,8 @@ use tinqs_ci_reconciler::text::{cut, escape};
 use super::address::THIS_HOST;
 use super::{Site, leading_here};
 use crate::commands::failure::{Failure, out};
-use crate::commands::live::{self, local_address};
+use crate::commands::live;
+use crate::commands::reach::{Reach, local_address};
 use crate::settings::Env;
 
 /// The time in which a test delivery arrives: the forge took up to 4.5 s.
@@ -27,7 +28,7 @@ pub(super) async fn test(site: &Site, env: &Env) -> Result<(), Failure> {
             Vec::new()
         }
     };
-    let found = leading_here(&hooks, &site.url, site.settings.server.listen);
+    let found = leading_here(&hooks, &site.url, site.settings.server.webhooks);
     let found = found.into_iter().next();
     let by_forge = match (&site.settings.forge.scope, found) {
         (_, None) => {
@@ -57,7 +58,8 @@ pub(super) async fn test(site: &Site, env: &Env) -> Result<(), Failure> {
 
 /// Requests a test delivery and waits for it at the running server.
 async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
-    let before = live::ask(&site.settings, env).await;
+    let reach = Reach::of(site.config.as_deref(), env)?;
+    let before = live::ask(&reach).await;
     site.client.test_hook(hook.id).await.map_err(|error| {
         Failure::failed(format!("cannot request a test delivery: {}", error.message))
             .hint(format!("use *Test delivery* at {}", site.page()))
@@ -75,7 +77,7 @@ async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
     let began = tokio::time::Instant::now();
     while began.elapsed() < WITHIN {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = live::ask(&site.settings, env).await.ok();
+        let now = live::ask(&reach).await.ok();
         let Some(now) = now.and_then(|live| live.webhooks().cloned()) else { continue };
         if now.accepted + now.ignored > before.accepted + before.ignored {
             return out("✓ the server accepted it\n");
@@ -109,7 +111,7 @@ async fn ping(site: &Site, found: Option<&Hook>) -> Result<(), Failure> {
         return Err(Failure::usage("`forge.webhook_secret` is not set, so nothing can be signed")
             .hint("set it here and at the webhook"));
     };
-    let local = format!("http://{}/webhook", local_address(site.settings.server.listen));
+    let local = format!("http://{}/webhook", local_address(site.settings.server.webhooks));
     let url = match found {
         Some(hook) => hook.url.as_str(),
         None if site.url.contains(THIS_HOST) => &local,

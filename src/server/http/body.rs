@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::peer::Client;
+use super::shares::{Share, Shares};
 use super::{BODY_LIMIT, Refusal};
 
 /// The unit of memory for bodies, in bytes.
@@ -34,7 +35,13 @@ pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
     /// The length of the whole body.
     pub(super) length: usize,
-    memory: Vec<OwnedSemaphorePermit>,
+    memory: Vec<Share>,
+}
+
+/// The memory for bodies, and who asks for it.
+pub(super) struct Memory<'a> {
+    pub(super) shares: &'a Arc<Shares>,
+    pub(super) client: Client,
 }
 
 /// Reads a body of at most [`BODY_LIMIT`] bytes.
@@ -42,7 +49,7 @@ pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     keep: Keep,
-    memory: &Arc<Semaphore>,
+    memory: &Memory<'_>,
 ) -> Result<BufferedBody, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
@@ -63,11 +70,7 @@ pub(super) async fn read(
     filled
 }
 
-async fn fill(
-    body: &mut Body,
-    keep: Keep,
-    memory: &Arc<Semaphore>,
-) -> Result<BufferedBody, Refusal> {
+async fn fill(body: &mut Body, keep: Keep, memory: &Memory<'_>) -> Result<BufferedBody, Refusal> {
     let mut buffered = BufferedBody { bytes: Bytes::new(), length: 0, memory: Vec::new() };
     // A delivery usually arrives in one piece, which needs no copy.
     let mut pieces = Vec::new();
@@ -82,11 +85,11 @@ async fn fill(
             Keep::Start(most) => piece.len().min(most.saturating_sub(stored)),
         };
         while stored + part > buffered.memory.len() * PIECE {
-            let permit = memory.clone().try_acquire_owned().map_err(|_| {
+            let piece = memory.shares.take(memory.client).ok_or_else(|| {
                 let detail = "too many large requests at once: try again";
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(2)
             })?;
-            buffered.memory.push(permit);
+            buffered.memory.push(piece);
         }
         if stored == 0 {
             buffered.bytes = piece.slice(..part);

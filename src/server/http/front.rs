@@ -1,12 +1,26 @@
-//! `GET /`, and what a replica without the API answers in its place.
+//! `GET /`: one line for people who open an address, and what a replica without the API answers.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::{Ctx, Refusal};
 
-/// `GET /`: one line for people who open the address.
-pub(super) async fn front(State(app): Ctx) -> &'static str {
+/// `GET /` at the address of webhooks.
+pub(super) async fn of_webhooks() -> &'static str {
+    "This address takes the webhooks of tinqs-ci: POST /webhook.\n"
+}
+
+/// `GET /` at the address of the API.
+pub(super) async fn of_api(State(app): Ctx) -> &'static str {
+    if app.role.reconciles() {
+        "This address has the API of tinqs-ci: /v1, with a token. See `tinqs-ci status`.\n"
+    } else {
+        "This replica of tinqs-ci has no API: it only takes webhooks.\n"
+    }
+}
+
+/// `GET /` where one address has everything.
+pub(super) async fn of_everything(State(app): Ctx) -> &'static str {
     match (app.role.ingests(), app.role.reconciles()) {
         (true, true) => {
             "tinqs-ci: webhooks go to /webhook, the API is /v1, the state is at /readyz; see \

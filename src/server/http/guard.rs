@@ -1,16 +1,19 @@
-//! Authorization: the API token, or a caller on this host.
+//! Authorization: a token of the API, or a process that the socket has admitted.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::hosts::is_loopback;
+use super::peer::Peer;
 use super::{App, Refusal};
+use crate::server::audit::Change;
 use crate::server::live::Live;
+use crate::settings::Right;
 
 /// Headers that a proxy adds; the caller is then not on this host.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "x-client-ip", "via", "cf-connecting-ip"];
@@ -19,66 +22,114 @@ const FORWARDING_PREFIX: &str = "x-forwarded-";
 /// Decides who may call `/v1`, start a sweep, and read metrics.
 pub(super) struct Guard {
     live: Arc<Live>,
+    /// Whether only this host reaches the API.
     loopback: bool,
 }
 
+/// A caller who is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The name of the token, or `uid 1000`.
+    pub(super) who: String,
+    /// What the caller may do.
+    pub(super) may: Right,
+}
+
 impl Guard {
-    /// The token is that of the settings in force.
+    /// The tokens are those of the settings in force.
     pub(super) fn new(live: Arc<Live>, loopback: bool) -> Self {
         Self { live, loopback }
     }
 
-    /// SHA-256 of the token. Comparing digests does not reveal, by its duration, the token's length
-    /// or how much of it is correct.
-    fn token(&self) -> Option<[u8; 32]> {
-        let settings = self.live.settings();
-        settings.server.api_token.as_ref().map(|token| match token.expose() {
-            // An empty token must admit nobody: no text has this digest.
-            "" => [0; 32],
-            text => digest(text.as_bytes()),
-        })
-    }
-
-    /// Checks a caller of `/v1` and sweeps: needs the token, or, if none is configured and the
-    /// server listens on loopback, a local caller.
-    pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-        match self.token() {
-            Some(token) if has_token(&token, headers) => Ok(()),
-            None if self.loopback => is_local(headers, uri),
-            Some(_) | None => Err(unauthorised()),
+    /// Finds out who calls.
+    pub(super) fn identify(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Identity, Refusal> {
+        if let Some(Peer::Unix { uid }) = Peer::of(extensions) {
+            return Ok(Identity { who: format!("uid {uid}"), may: Right::Operate });
         }
+        let given = bearer(headers).map(digest).ok_or_else(unauthorized)?;
+        let mut found = None;
+        // Every token is compared, so that the duration does not tell which one it is.
+        for token in self.live.settings().server.tokens() {
+            if is_token(token.secret.expose(), &given) {
+                found = Some(Identity { who: token.name.clone(), may: token.may });
+            }
+        }
+        found.ok_or_else(unauthorized)
     }
 
-    /// Checks a reader of metrics: on loopback a local caller needs no token.
-    pub(super) fn check_metrics(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-        if self.token().is_some_and(|token| has_token(&token, headers)) {
-            Ok(())
-        } else if self.loopback {
-            is_local(headers, uri)
-        } else {
-            Err(unauthorised())
+    /// Checks a reader of metrics: if only this host reaches the API, a caller on it needs no
+    /// token.
+    fn check_metrics(&self, request: &Request) -> Result<(), Refusal> {
+        match self.identify(request.headers(), request.extensions()) {
+            Ok(_) => Ok(()),
+            Err(_) if self.loopback => is_local(request.headers(), request.uri()),
+            Err(refusal) => Err(refusal),
         }
     }
 }
 
-fn has_token(token: &[u8; 32], headers: &HeaderMap) -> bool {
-    let Some(given) = bearer(headers) else { return false };
-    let given = digest(given);
-    token.iter().zip(given).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+impl Identity {
+    /// Checks that the caller has this right.
+    pub(super) fn needs(&self, right: Right) -> Result<(), Refusal> {
+        if self.may >= right {
+            return Ok(());
+        }
+        let detail =
+            format!("the token `{}` may only read: use one whose `may` is \"operate\"", self.who);
+        Err(Refusal::new(StatusCode::FORBIDDEN, detail))
+    }
+
+    /// Begins the audit of a change that this caller asks for.
+    pub(super) fn change(&self, extensions: &Extensions, method: &Method, uri: &Uri) -> Change {
+        let from = Peer::of(extensions).map_or_else(|| "unknown".to_owned(), |p| p.to_string());
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Change::begin(&self.who, &from, &format!("{method} {path}"))
+    }
 }
 
-/// Middleware of `/v1`.
+/// Compares SHA-256 digests: that does not reveal, by its duration, the token's length or how much
+/// of it is correct.
+fn is_token(token: &str, given: &[u8; 32]) -> bool {
+    let differs = digest(token.as_bytes()).iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
+    // An empty token admits nobody.
+    differs == 0 && !token.is_empty()
+}
+
+/// Middleware of `/v1`: whoever changes something needs the right to operate.
 pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.guard.check(request.headers(), request.uri()) {
+    let caller = match app.guard.identify(request.headers(), request.extensions()) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let change = caller.change(request.extensions(), request.method(), request.uri());
+    let response = match caller.needs(Right::Operate) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    change.end(response.status().as_u16());
+    response
+}
+
+/// Middleware of `/metrics`.
+pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.guard.check_metrics(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn unauthorised() -> Refusal {
+fn unauthorized() -> Refusal {
     Refusal::new(
         StatusCode::UNAUTHORIZED,
-        "the API token is missing or wrong: send `Authorization: Bearer <server.api_token>`",
+        "the API token is missing or wrong: send `Authorization: Bearer TOKEN` with one of \
+         `server.token`",
     )
 }
 
@@ -100,7 +151,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// `Host`).
 fn is_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let refuse = |why: &str| {
-        let help = "without `server.api_token` only direct local requests are allowed";
+        let help = "without a token only direct local requests are allowed";
         Err(Refusal::new(StatusCode::FORBIDDEN, format!("{why}: {help}")))
     };
     let forwarded = headers.keys().any(|name| {
@@ -128,29 +179,6 @@ fn is_local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether `host` or `host:port` names loopback: `localhost`, 127.0.0.0/8, `[::1]`.
-fn is_loopback(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or("x"))),
-            None => return false,
-        },
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return false;
-    }
-    if authority.starts_with('[') {
-        return host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback());
-    }
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -158,46 +186,52 @@ mod tests {
     use tinqs_ci_reconciler::model::Secret;
 
     use super::*;
-    use crate::settings::{Env, parse};
+    use crate::settings::{Env, Token, parse};
 
-    #[test]
-    fn only_loopback_authorities_count_as_loopback() {
-        for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.8.7:8080", "[::1]", "[::1]:1"]
-        {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "localhost.evil.example",
-            "evil.example",
-            "127.0.0.1.evil.example",
-            "127.0.0.1:x",
-            "localhost:",
-            "0.0.0.0",
-            "192.168.0.1:8080",
-            "[::1",
-            "[::1]x",
-            "[::2]",
-            "::1",
-            "user@localhost",
-            "2130706433",
-            "0177.0.0.1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
+    fn guard(tokens: &[(&str, Right)]) -> Guard {
+        let text = "[forge]\nurl = \"http://forge\"";
+        let mut settings =
+            parse(text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings;
+        let token = |(secret, may): &(&str, Right)| Token {
+            name: format!("of {secret}"),
+            secret: Secret::new(*secret),
+            may: *may,
+        };
+        settings.server.tokens = tokens.iter().map(token).collect();
+        Guard::new(Arc::new(Live::new(settings)), true)
+    }
+
+    fn identify(guard: &Guard, authorization: &str) -> Result<Identity, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, authorization.parse().expect("a value"));
+        guard.identify(&headers, &Extensions::new())
     }
 
     #[test]
     fn an_empty_configured_token_admits_nobody() {
-        let text = "[forge]\nurl = \"http://forge\"";
-        let mut settings =
-            parse(text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings;
-        settings.server.api_token = Some(Secret::new(""));
-        let guard = Guard::new(Arc::new(Live::new(settings)), true);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, "localhost".parse().expect("a value"));
-        headers.insert(header::AUTHORIZATION, "Bearer ".parse().expect("a value"));
-        let refused = guard.check(&headers, &Uri::from_static("/v1/runs")).expect_err("refused");
+        let guard = guard(&[("", Right::Operate)]);
+        let refused = identify(&guard, "Bearer ").expect_err("refused");
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn each_token_has_its_own_name_and_right() {
+        let guard = guard(&[("first", Right::Read), ("second", Right::Operate)]);
+        let first = identify(&guard, "Bearer first").expect("known");
+        assert_eq!((first.who.as_str(), first.may), ("of first", Right::Read));
+        assert_eq!(first.needs(Right::Read), Ok(()));
+        let refused = first.needs(Right::Operate).expect_err("refused");
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let second = identify(&guard, "bearer second").expect("known");
+        assert_eq!(second.needs(Right::Operate), Ok(()));
+        assert!(identify(&guard, "Bearer third").is_err());
+    }
+
+    #[test]
+    fn a_process_at_the_socket_needs_no_token() {
+        let mut extensions = Extensions::new();
+        extensions.insert(Peer::Unix { uid: 7 });
+        let caller = guard(&[]).identify(&HeaderMap::new(), &extensions).expect("admitted");
+        assert_eq!((caller.who.as_str(), caller.may), ("uid 7", Right::Operate));
     }
 }

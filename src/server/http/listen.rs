@@ -1,36 +1,39 @@
 //! Accepts connections and limits their number and duration.
 //!
-//! This file limits the number of connections, the time until a request's head has arrived (also
-//! between two requests), the size of the head, and the lifetime of a connection. The router limits
-//! the body's size and time, and the response's time. A slow sender or reader therefore holds one
-//! connection for a limited time and little memory. Enough clients can still hold all connections
-//! for that time; beyond loopback, a proxy must prevent that.
+//! This file limits the number of connections, in all and of one client, the time until a request's
+//! head has arrived (also between two requests), the size of the head, and the lifetime of a
+//! connection. The router limits the body's size and time, and the response's time. A slow sender
+//! or reader therefore holds one connection for a limited time and little memory, and however many
+//! one client opens, the next client gets one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
+use tower::ServiceExt as _;
 
+use super::peer::{Client, Peer};
+use super::shares::Shares;
 use crate::server::state::stopped;
 
-/// The maximum number of connections; more wait to be accepted.
-const CONNECTIONS: usize = 512;
 /// The maximum size of a request's head, in bytes.
 const HEAD_LIMIT: usize = 64 * 1024;
 const HEADERS_LIMIT: usize = 100;
 /// The pause after a failed accept (such as out of file descriptors), to avoid a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Until a request's head has arrived.
     head: Duration,
     /// After this time the connection accepts no further request.
@@ -40,62 +43,76 @@ struct Bounds {
     last_words: Duration,
 }
 
-const BOUNDS: Bounds = Bounds {
+pub(super) const BOUNDS: Bounds = Bounds {
     head: Duration::from_secs(10),
     life: Duration::from_mins(5),
     last_words: Duration::from_secs(70),
 };
 
-/// Serves until the server stops, then waits for requests in progress. The caller limits that time.
-pub async fn listen(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
-    within(BOUNDS, listener, router, stopping).await;
+/// Serves until the server stops, then waits for requests in progress. The caller limits that
+/// time. `most` is the number of connections; of a client that holds as many as are left, more are closed.
+pub async fn listen(
+    listener: TcpListener,
+    router: Router,
+    most: usize,
+    stopping: watch::Receiver<bool>,
+) {
+    within(BOUNDS, listener, router, most, stopping).await;
 }
 
 async fn within(
     bounds: Bounds,
     listener: TcpListener,
     router: Router,
+    most: usize,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let shares = Shares::new(most);
     let mut connections = JoinSet::new();
     loop {
         // Remove ended connections.
         while connections.try_join_next().is_some() {}
-        let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, stream) = tokio::select! {
+        let accepted = tokio::select! {
             () = stopped(&mut stopping) => break,
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (place, stream),
-                Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept connection, will retry");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted,
         };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept connection, will retry");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(share) = shares.take(Client::at(address.ip())) else {
+            tracing::debug!(from = %address.ip(), "closed connection, its client has too many");
+            continue;
+        };
+        // Send small responses at once; if the option cannot be set, they are only delayed.
+        let _ = stream.set_nodelay(true);
         let (router, stopping) = (router.clone(), stopping.clone());
         connections.spawn(async move {
-            connection(bounds, stream, router, stopping).await;
-            drop(place);
+            connection(bounds, stream, Peer::Tcp(address), router, stopping).await;
+            drop(share);
         });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(
+/// Serves one connection.
+pub(super) async fn connection(
     bounds: Bounds,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Send small responses at once; if the option cannot be set, they are only delayed.
-    let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let service = TowerToHyperService::new(service);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that closes its sending side still gets the response. Also, hyper then does not
@@ -126,6 +143,7 @@ mod tests {
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio::time::timeout;
 
     use super::*;
@@ -140,7 +158,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let never = || async { std::future::pending::<&'static str>().await };
         let router = Router::new().route("/", get(|| async { "here" })).route("/never", get(never));
-        tokio::spawn(within(bounds, listener, router, stopping));
+        tokio::spawn(within(bounds, listener, router, 512, stopping));
         (address, stop)
     }
 

@@ -1,20 +1,24 @@
 //! `POST /webhook` and `POST /`: stores what a delivery announces before it answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
 
-use super::body::{self, Keep};
+use super::body::{self, Keep, Memory};
+use super::peer::Client;
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
+use crate::settings::Right;
 use crate::telemetry::{Fault, Handled, labels};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
@@ -49,9 +53,10 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let event = webhook::event_name(headers);
-    let taken = match receive(&app, headers, body).await {
+    let client = Client::of(&parts.extensions);
+    let taken = match receive(&app, headers, body, client).await {
         // Boxed: its large state would burden every delivery.
-        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, headers, &parts.uri)).await,
+        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, &parts)).await,
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
         Ok(Received::PollSignal) => {
             app.poll_signal.poll_soon();
@@ -107,7 +112,12 @@ enum Received {
     PollSignal,
 }
 
-async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
+async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    client: Client,
+) -> Result<Received, Refusal> {
     let keep = match app.live.settings().forge.webhook_secret {
         Some(_) => Keep::All,
         // Unverified content is not used.
@@ -119,7 +129,8 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received,
     if unknown && media.is_some() {
         return Err(rejected(Rejected::ContentType));
     }
-    let buffered = body::read(headers, body, keep, &app.bodies).await?;
+    let memory = Memory { shares: &app.bodies, client };
+    let buffered = body::read(headers, body, keep, &memory).await?;
     let delivered = DELIVERY.iter().any(|name| headers.contains_key(*name));
     if !delivered && buffered.length == buffered.bytes.len() && is_cleanup(&buffered.bytes) {
         return Ok(Received::Cleanup);
@@ -146,11 +157,18 @@ fn is_cleanup(body: &[u8]) -> bool {
                 .is_ok_and(|request| request.action == "cleanup"))
 }
 
-async fn cleanup(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) -> Response {
-    if let Err(refusal) = app.guard.check(headers, uri) {
-        return refusal.into_response();
-    }
-    sweep::now(app).await.into_response()
+async fn cleanup(app: &Arc<App>, request: &Parts) -> Response {
+    let caller = match app.guard.identify(&request.headers, &request.extensions) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let change = caller.change(&request.extensions, &request.method, &request.uri);
+    let response = match caller.needs(Right::Operate) {
+        Ok(()) => sweep::now(app).await.into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    change.end(response.status().as_u16());
+    response
 }
 
 async fn ingest(
@@ -159,10 +177,7 @@ async fn ingest(
     event: &str,
     body: &body::BufferedBody,
 ) -> Result<Acceptance, Refusal> {
-    // Never reached without a secret; the empty default accepts nothing.
-    let secret = app.live.settings().forge.webhook_secret.clone().unwrap_or_default();
-    let payload = webhook::verify(&secret, headers, content_type(headers), &body.bytes);
-    let payload = payload.map_err(rejected)?;
+    let payload = verify(app, headers, &body.bytes).map_err(rejected)?;
     let events = webhook::decode(event, &payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
     let mode = match &app.pushes {
@@ -206,6 +221,20 @@ async fn ingest(
         }
         Err(_) => Err(not_durable()),
     }
+}
+
+/// Returns the JSON text of a delivery that one of the secrets signs.
+fn verify<'a>(app: &App, headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Rejected> {
+    let settings = app.live.settings();
+    // Never reached without a secret; the empty default accepts nothing.
+    let first = settings.forge.webhook_secret.clone().unwrap_or_default();
+    let mut payload = webhook::verify(&first, headers, content_type(headers), body);
+    for secret in &settings.server.webhook_secrets {
+        if matches!(payload, Err(Rejected::Signature)) {
+            payload = webhook::verify(secret, headers, content_type(headers), body);
+        }
+    }
+    payload
 }
 
 /// Stores a trigger event, in push mode and while the mode is undecided. It is evaluated later,

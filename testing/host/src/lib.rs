@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub const SECRET: &str = "black-box-webhook-secret";
 /// The API token of the forge.
 pub const TOKEN: &str = "black-box-api-token";
 
+/// The API token of the server.
+const OWN_TOKEN: &str = "black-box-own-token";
+
 /// A host, whose processes are killed on drop.
 pub struct Host {
     /// The directory of everything that belongs to the host.
@@ -31,7 +35,8 @@ pub struct Host {
     /// The forge on loopback.
     pub wire: Wire,
     program: PathBuf,
-    port: u16,
+    /// Of webhooks and of the API.
+    ports: [u16; 2],
     limited_files: bool,
     server: Option<Child>,
     /// A client for the server's API.
@@ -75,6 +80,8 @@ impl Host {
     /// If that fails.
     pub fn new(program: impl Into<PathBuf>, options: &Options) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        // Credentials in it are readable by its user only.
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).expect("its mode is set");
         let mut forge = Forge::new(Config {
             line: options.line,
             zombie_after: options.zombie_after,
@@ -82,11 +89,8 @@ impl Host {
         });
         forge.add_repo("acme/widget");
         let forge = Arc::new(Mutex::new(forge));
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
-        let address = format!("http://127.0.0.1:{port}/webhook");
+        let ports = free_ports();
+        let address = format!("http://127.0.0.1:{}/webhook", ports[0]);
         let hook = match options.demand {
             "push" => Hook::pushes(address, SECRET),
             _ => Hook::system(address, SECRET),
@@ -100,9 +104,14 @@ impl Host {
             .expect("a forge on loopback");
         let limited_files = options.limited_files;
         // The server may close a kept connection just when the client reuses it.
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+        let bearer = format!("Bearer {OWN_TOKEN}").parse().expect("a header");
+        let http = reqwest::Client::builder()
+            .default_headers([(reqwest::header::AUTHORIZATION, bearer)].into_iter().collect())
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client");
         let program = program.into();
-        let host = Self { dir, forge, wire, program, port, limited_files, server: None, http };
+        let host = Self { dir, forge, wire, program, ports, limited_files, server: None, http };
         host.configure(options.class, options.demand);
         host.install_runner();
         host
@@ -112,11 +121,14 @@ impl Host {
         let text = format!(
             "installation = \"black-box\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
-             demand = \"{demand}\"\npoll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
+             demand = \"{demand}\"\npoll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\n\
+             webhooks = \"127.0.0.1:{webhooks}\"\napi = \"127.0.0.1:{api}\"\n[[server.token]]\n\
+             name = \"test\"\nsecret = {{ env = \"OWN_TOKEN\" }}\nmay = \"operate\"\n\
              [[class]]\nname = \"linux\"\n{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),
-            port = self.port,
+            webhooks = self.ports[0],
+            api = self.ports[1],
         );
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
@@ -188,6 +200,7 @@ impl Host {
             .env("HOME", self.dir.path())
             .env("FORGE_TOKEN", TOKEN)
             .env("HOOK_SECRET", SECRET)
+            .env("OWN_TOKEN", OWN_TOKEN)
             .env("TINQS_CI_LOG", "tinqs_ci=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -197,7 +210,8 @@ impl Host {
         self.server = Some(child);
     }
 
-    /// Runs a command of the program against the server, as a person without a terminal does.
+    /// Runs a command of the program in the host's directory, as a person without a terminal does: it
+    /// finds the server by the configuration.
     ///
     /// # Panics
     /// If it does not start.
@@ -207,7 +221,7 @@ impl Host {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.dir.path())
-            .env("TINQS_CI_URL", self.url(""))
+            .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .output()
             .expect("the command starts")
@@ -235,7 +249,8 @@ impl Host {
 
     /// Returns the URL of a path of the server.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let port = if path == "/webhook" { self.ports[0] } else { self.ports[1] };
+        format!("http://127.0.0.1:{port}{path}")
     }
 
     /// Kills the server with SIGKILL.
@@ -336,7 +351,7 @@ impl Host {
     /// Asserts that the log contains no secret.
     pub fn assert_no_secret_told(&self) {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
-        for secret in [SECRET, TOKEN] {
+        for secret in [SECRET, TOKEN, OWN_TOKEN] {
             assert!(!log.contains(secret), "the log contains a secret");
         }
     }
@@ -364,6 +379,13 @@ impl Drop for Host {
             signal(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+/// Returns two ports that are free now.
+fn free_ports() -> [u16; 2] {
+    // Both are bound before one is released, so that they differ.
+    let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    bound.map(|listener| listener.local_addr().expect("bound").port())
 }
 
 /// Sends a signal to a process of this test or of its machines.

@@ -20,7 +20,7 @@ use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 use crate::figure::Result;
 use crate::load::SECRET;
-use crate::server::{Server, free_port};
+use crate::server::{Server, configuration, free_ports};
 use crate::table::Table;
 
 /// The program with the AWS adapters.
@@ -56,7 +56,7 @@ pub(crate) struct Region {
     pub(crate) table: Table,
     pub(crate) ec2: Ec2Wire,
     gitea: Wire,
-    port: u16,
+    ports: [u16; 2],
     server: Option<Server>,
     starts: u32,
 }
@@ -92,13 +92,13 @@ impl Region {
         let wire = WireOptions { tokens, ..WireOptions::default() };
         let gitea = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire)?;
         let ec2 = Ec2Wire::start(Ec2Options { forge: Some(forge), ..options })?;
-        let (dir, table, port) = (tempfile::tempdir()?, Table::start().await?, free_port()?);
-        Ok(Self { dir, table, ec2, gitea, port, server: None, starts: 0 })
+        let (dir, table, ports) = (tempfile::tempdir()?, Table::start().await?, free_ports()?);
+        Ok(Self { dir, table, ec2, gitea, ports, server: None, starts: 0 })
     }
 
     /// Makes the forge send webhooks to the server.
     pub(crate) fn hook(&self) {
-        let url = format!("http://127.0.0.1:{}/webhook", self.port);
+        let url = format!("http://127.0.0.1:{}/webhook", self.ports[0]);
         self.gitea.add_hook(Hook::system(url, SECRET));
     }
 
@@ -123,13 +123,13 @@ impl Region {
             "installation = \"bench\"\nstore = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
              poll_every = \"{poll}\"\nsweep_every = \"{sweep}\"\n\
-             [server]\nlisten = \"127.0.0.1:{port}\"\n[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n\
+             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n\
              [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\"]\n\
              image = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n",
             url = self.gitea.url(),
             poll = options.every.0,
             sweep = options.every.1,
-            port = self.port,
+            server = configuration(self.ports),
             class = options.class,
         )
     }
@@ -172,7 +172,7 @@ impl Region {
         }
         let verb = if options.unpaced { UNPACED } else { "serve" };
         let (mut command, log) = (self.command(verb, options)?, self.log());
-        let server = Server::spawn(&mut command, self.port, &log)?;
+        let server = Server::spawn(&mut command, self.ports, &log)?;
         self.server.insert(server).ready().await
     }
 

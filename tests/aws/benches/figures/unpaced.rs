@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tinqs_ci::push::Pushes;
-use tinqs_ci::server::{Intervals, Parts, Role, serve};
+use tinqs_ci::server::{Intervals, Listeners, Parts, Role, serve};
 use tinqs_ci::settings::{Settings, StoreUrl};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{Clients, Machines};
@@ -17,7 +17,6 @@ use tinqs_ci_gitea::demand::by_mode::DemandSource;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::ports::{Clock, Ports};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::figure::Result;
@@ -58,15 +57,15 @@ async fn until_stopped(settings: Settings) -> Result<()> {
         compute: Arc::new(machines),
         forge: demand.clone(),
     };
-    let (intervals, address) = (Intervals::of(&settings), settings.server.listen);
+    let intervals = Intervals::of(&settings);
+    let listeners = Listeners::bind(&settings.server).await?;
     let watched = Parts::over(settings, ports, "bench");
     let pushes = Pushes::new(demand, store, watched.controller.clone());
     let whole = Parts { pushes: Some(Arc::new(pushes)), ..watched };
     let mut terminated = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind(address).await?;
     let stopped = async move {
         terminated.recv().await;
     };
-    serve(whole, listener, intervals, Role::All, stopped).await?;
+    serve(whole, listeners, intervals, Role::All, stopped).await?;
     Ok(())
 }

@@ -27,6 +27,8 @@ const TABLE: &str = "predecessor";
 const QUEUE: &str = "wakes";
 const TOKEN: &str = "aws-black-box-forge-token";
 const KEY: &str = "aws-black-box-secret-access-key";
+/// The API token of the replicas.
+const OWN_TOKEN: &str = "region-own-api-token";
 /// Factor by which machines boot and terminate faster.
 const SPEED: u32 = 8;
 
@@ -148,7 +150,9 @@ impl Region {
             ("AWS_ACCESS_KEY_ID", format!("AKIDREPLICA{replica}")),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("TINQS_CI_SERVER__LISTEN", format!("127.0.0.1:{port}")),
+            ("TINQS_CI_SERVER__WEBHOOKS", "127.0.0.1:0".to_owned()),
+            ("TINQS_CI_SERVER__API", format!("127.0.0.1:{port}")),
+            ("TINQS_CI_SERVER__TOKEN", OWN_TOKEN.to_owned()),
             ("TINQS_CI_LOG", "tinqs_ci=debug".to_owned()),
         ];
         let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci-aws-tests"))
@@ -235,7 +239,8 @@ impl Region {
             tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            let text = match client.get(format!("http://127.0.0.1:{port}{path}")).send().await {
+            let request = client.get(format!("http://127.0.0.1:{port}{path}"));
+            let text = match request.bearer_auth(OWN_TOKEN).send().await {
                 Ok(answer) => answer.text().await.unwrap_or_default(),
                 Err(error) => error.to_string(),
             };

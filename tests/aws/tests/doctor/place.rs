@@ -137,7 +137,8 @@ impl Place {
             ("AWS_ACCESS_KEY_ID", "AKIDDOCTOR".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("TINQS_CI_SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+            ("TINQS_CI_SERVER__WEBHOOKS", "127.0.0.1:0".to_owned()),
+            ("TINQS_CI_SERVER__API", "127.0.0.1:0".to_owned()),
         ];
         let changed = |name: &str| variables.iter().any(|(changed, _)| *changed == name);
         let usual = usual.into_iter().filter(|(name, _)| !changed(name));

@@ -1,0 +1,112 @@
+//! Finds the server that a command asks: the one that is named, else the one of this host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tinqs_ci_reconciler::model::Secret;
+use tinqs_ci_reconciler::text::{cut, escape};
+
+use super::args::Server;
+use super::client;
+use super::failure::Failure;
+use crate::settings::{Beside, Env};
+
+/// The address of a server, and what it needs to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Its address; with a socket only a placeholder.
+    pub(super) url: String,
+    /// Its socket, if it has one and this user may connect.
+    pub(super) socket: Option<PathBuf>,
+    /// The token.
+    pub(super) token: Option<Secret>,
+}
+
+impl Reach {
+    /// Finds the server that `--server` or `TINQS_CI_URL` names; without them, the one that the
+    /// configuration beside the command describes.
+    pub(super) fn find(server: &Server, env: &Env) -> Result<Self, Failure> {
+        let given = match &server.token_file {
+            Some(file) => Some(token_of(file)?),
+            None => variable(env, "TINQS_CI_API_TOKEN").map(Secret::new),
+        };
+        let url = server.url.as_deref().or_else(|| variable(env, "TINQS_CI_URL"));
+        if let Some(url) = url {
+            // A configured token is not sent to another server.
+            return Ok(Self { url: url.to_owned(), socket: None, token: given });
+        }
+        Self::beside(None, env, given)
+    }
+
+    /// Finds the server of the configuration, unless a variable names another one.
+    pub(super) fn of(config: Option<&Path>, env: &Env) -> Result<Self, Failure> {
+        let given = variable(env, "TINQS_CI_API_TOKEN").map(Secret::new);
+        match variable(env, "TINQS_CI_URL") {
+            Some(url) => Ok(Self { url: url.to_owned(), socket: None, token: given }),
+            None => Self::beside(config, env, given),
+        }
+    }
+
+    fn beside(config: Option<&Path>, env: &Env, given: Option<Secret>) -> Result<Self, Failure> {
+        let Beside { sockets, api, token } = Beside::find(config, env)?;
+        let url = format!("http://{}", local_address(api));
+        let is_there = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
+        // A given token says who calls, which the socket does not.
+        let socket = sockets.into_iter().filter(|_| given.is_none()).find(is_there);
+        Ok(Self { url, socket, token: given.or(token) })
+    }
+
+    /// Returns a client of it, without connecting.
+    pub(super) fn client(&self) -> Result<client::Client, Failure> {
+        let Self { url, socket, token } = self;
+        Ok(match socket {
+            Some(socket) => client::Client::at_socket(socket)?,
+            None => client::Client::new(url, token.clone())?,
+        })
+    }
+}
+
+fn variable<'e>(env: &'e Env, name: &str) -> Option<&'e str> {
+    env.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+fn token_of(file: &Path) -> Result<Secret, Failure> {
+    let shown = escape(&file.to_string_lossy());
+    let hint = "name a file that holds a token of `server.token`";
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(format!("--token-file {}: {error}", cut(&shown, 200))).hint(hint)
+    })?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_control) {
+        let message = format!("--token-file {}: it holds no token", cut(&shown, 200));
+        return Err(Failure::usage(message).hint(hint));
+    }
+    Ok(Secret::new(token))
+}
+
+/// Returns the address at which this host reaches a server that listens at `listen`.
+pub(super) fn local_address(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_all_addresses_is_reached_on_loopback() {
+        for (listen, expected) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:8080", "[::1]:8080"),
+            ("10.0.0.5:80", "10.0.0.5:80"),
+        ] {
+            let expected = expected.parse().expect("an address");
+            assert_eq!(local_address(listen.parse().expect("an address")), expected);
+        }
+    }
+}

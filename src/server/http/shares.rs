@@ -1,0 +1,93 @@
+//! Shares of a limited good, such as connections or memory, among clients.
+//!
+//! A client gets no more once it holds as much as is left. Alone it gets half, two get a third
+//! each, and so on: however much the others hold, something is left for the next client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::peer::Client;
+
+/// A limited number of units.
+pub(super) struct Shares(Mutex<State>);
+
+struct State {
+    left: usize,
+    held: HashMap<Client, usize>,
+}
+
+/// One unit, given back when dropped.
+pub(super) struct Share {
+    of: Arc<Shares>,
+    client: Client,
+}
+
+impl Shares {
+    pub(super) fn new(units: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { left: units, held: HashMap::new() })))
+    }
+
+    /// Takes a unit; `None` if the client already holds its share.
+    pub(super) fn take(self: &Arc<Self>, client: Client) -> Option<Share> {
+        let mut state = self.0.lock();
+        let held = state.held.get(&client).copied().unwrap_or(0);
+        if held >= state.left {
+            return None;
+        }
+        state.left -= 1;
+        *state.held.entry(client).or_default() += 1;
+        Some(Share { of: self.clone(), client })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut state = self.of.0.lock();
+        state.left += 1;
+        if let Some(held) = state.held.get_mut(&self.client) {
+            *held -= 1;
+            // Clients come and go; the map keeps only those with connections.
+            if *held == 0 {
+                state.held.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u8) -> Client {
+        Client::at([10, 0, 0, number].into())
+    }
+
+    fn take_all(shares: &Arc<Shares>, client: Client) -> Vec<Share> {
+        std::iter::from_fn(|| shares.take(client)).collect()
+    }
+
+    #[test]
+    fn one_client_gets_half_and_every_other_one_finds_something_left() {
+        let shares = Shares::new(512);
+        let mut all = vec![take_all(&shares, client(1))];
+        assert_eq!(all[0].len(), 256);
+        assert_eq!(take_all(&shares, client(2)).len(), 128);
+        for number in 2..=8 {
+            all.push(take_all(&shares, client(number)));
+            assert!(!all[usize::from(number) - 1].is_empty(), "client {number}");
+        }
+        assert!(shares.take(client(9)).is_some());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let shares = Shares::new(8);
+        let first = take_all(&shares, client(1));
+        assert_eq!(first.len(), 4);
+        drop(first);
+        assert_eq!(take_all(&shares, client(2)).len(), 4);
+        assert!(shares.0.lock().held.is_empty(), "no client is remembered");
+    }
+}
