@@ -141,7 +141,7 @@ fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
         Happened::Retried => (false, "Retried"),
         Happened::Deleted => (false, "Deleted"),
         Happened::Finished { outcome } => (is_bad(*outcome), "Finished"),
-        Happened::Reopened => (false, "Reopened"),
+        Happened::Reopened { .. } => (false, "Reopened"),
         Happened::Unknown => (false, "Unknown"),
     };
     (is_warning, reason.into(), timeline::happened(happened))
