@@ -124,12 +124,13 @@ fn every_payload_sample_decodes() {
                 assert_eq!(job.about.commit, "2".repeat(40));
                 let page = "https://gitea.example.com/acme/widget/actions/runs/500/jobs/1001";
                 assert_eq!(job.about.url, page);
+                assert!(job.created_at.is_some(), "{payload}");
             }
             ("workflow_job_in_progress", [Event::Job { job_id: 1001, runner }]) => {
                 assert_eq!(runner.as_deref(), Some("tinqs-vm-77"));
             }
             ("workflow_job_completed", [Event::Job { job_id: 1001, runner: None }])
-            | ("workflow_job_waiting", []) => {}
+            | ("workflow_job_waiting", [Event::Blocked { job_id: 1001 }]) => {}
             (id, [Event::PollSoon]) if !id.starts_with("workflow_job_") => {}
             (id, events) => panic!("{id}: {events:?}"),
         }

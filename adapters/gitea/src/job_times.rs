@@ -6,20 +6,10 @@
 //! is a row, and `run_attempt` counts from 1.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::model::JobTimes;
 
 use super::version::Version;
 use super::wire::ApiJob;
-
-/// Reads a time. `null`, one that has not come and one that cannot be parsed are `None`: times
-/// inform people and decide nothing.
-pub(crate) fn moment<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Timestamp>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(text.parse().ok().filter(|at| *at > Timestamp::UNIX_EPOCH))
-}
 
 /// Returns what a job's row tells. `version`: that of the server, if it is known.
 pub(crate) fn times(job: &ApiJob, version: Option<&Version>) -> JobTimes {

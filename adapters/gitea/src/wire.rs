@@ -9,8 +9,6 @@ use serde::{Deserialize, Deserializer};
 use tinqs_ci_reconciler::model::{About, Conclusion, Job, JobRef};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
-use super::job_times::moment;
-
 /// Characters kept of a display text and of a repository's name. Gitea's own names are shorter; the
 /// rest of a longer one would only fill the record.
 const TEXT: usize = 300;
@@ -27,6 +25,15 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a time. `null`, one that has not come and one that cannot be parsed are `None`: times
+/// inform people and decide nothing.
+pub(crate) fn moment<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(text.parse().ok().filter(|at| *at > Timestamp::UNIX_EPOCH))
 }
 
 /// A job, as webhooks and lists show it (`ActionWorkflowJob` of `modules/structs/repo_actions.go`).

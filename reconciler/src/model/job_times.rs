@@ -1,10 +1,8 @@
 //! When a job waited and started, by the forge's own times. For people and metrics: no decision
 //! reads them.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use super::run::Status;
 
 /// What the forge tells about a job besides its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,23 +59,6 @@ impl JobWait {
             Some(_) => None,
         };
         self.started_at = Some(started_at);
-    }
-}
-
-impl Status {
-    /// Returns since when the job waits, or waited, for a runner.
-    pub fn queued_at(&self) -> Timestamp {
-        self.wait.queued_at.unwrap_or(self.waiting_since)
-    }
-
-    /// Returns how long the job has waited for a runner at `now`, or did wait if it has started.
-    /// `None` if it started and its wait is not known.
-    pub fn waited(&self, now: Timestamp) -> Option<SignedDuration> {
-        let waited = match (self.wait.started_at, self.wait.queued_at) {
-            (Some(started), queued) => started.duration_since(queued?),
-            (None, _) => now.duration_since(self.queued_at()),
-        };
-        Some(waited.max(SignedDuration::ZERO))
     }
 }
 

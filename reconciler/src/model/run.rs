@@ -1,6 +1,6 @@
 //! A run: one job's need for a machine, from the moment the job is seen waiting.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
@@ -331,6 +331,21 @@ impl Status {
     pub fn started_at(&self) -> Option<Timestamp> {
         let started = |m: &&Milestone| matches!(m.what, Happened::Started { .. });
         self.timeline.iter().rev().find(started).map(|m| m.at)
+    }
+
+    /// Returns since when the job waits, or waited, for a runner.
+    pub fn queued_at(&self) -> Timestamp {
+        self.wait.queued_at.unwrap_or(self.waiting_since)
+    }
+
+    /// Returns how long the job has waited for a runner at `now`, or did wait if it has started.
+    /// `None` if it started and its wait is not known.
+    pub fn waited(&self, now: Timestamp) -> Option<SignedDuration> {
+        let waited = match (self.wait.started_at, self.wait.queued_at) {
+            (Some(started), queued) => started.duration_since(queued?),
+            (None, _) => now.duration_since(self.queued_at()),
+        };
+        Some(waited.max(SignedDuration::ZERO))
     }
 
     /// Returns the reason of the first condition.

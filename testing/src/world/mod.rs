@@ -124,6 +124,11 @@ pub struct State {
 }
 
 impl State {
+    /// Returns what the forge tells about a job besides its state.
+    pub fn times_of(&self, job_id: i64) -> JobTimes {
+        self.times.get(&job_id).copied().unwrap_or_default()
+    }
+
     /// Returns the time that the clock shows.
     pub fn time(&self) -> Timestamp {
         if self.on_system_clock { Timestamp::now() } else { self.now }

@@ -350,11 +350,8 @@ impl Forge for TestWorld {
 
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         let state = self.call("forge", "job")?;
-        let times = state.times.get(&job.job_id).copied().unwrap_or_default();
-        Ok(SeenJob {
-            state: state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone(),
-            times,
-        })
+        let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
+        Ok(SeenJob { times: state.times_of(job.job_id), state: seen })
     }
 
     async fn registrations(&self) -> Result<Registrations, PortError> {

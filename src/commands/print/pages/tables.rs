@@ -56,7 +56,7 @@ fn runs_fit_eighty_columns() {
         job-6     x/\u{…2e}y \u{1b}[2Jjj…jjjjjjjjjjj  ✗ gave up    -     3m
         job-4790  acme/web build (22)                 ✓ succeeded  1m    3m
         job-7     acme/web build (22)                 ✗ failed     -     3m
-        job-8     acme/web build (22)                 – canceled  -     3m
+        job-8     acme/web build (22)                 – canceled   -     3m
         job-9     acme/web build (22)                 – deleted    3m    3m   Deleted
     "#]]
     .assert_eq(&text);

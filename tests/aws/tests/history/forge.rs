@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret, label_name,
+    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
+    label_name,
 };
 use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, SeenJob, WaitingJob};
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
