@@ -128,11 +128,10 @@ fn describe_shows_the_events_that_the_timeline_does_not() {
     let said = ask(&server, &["describe", "job-4812"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let (_, events) = said.out.split_once("\nEvents:\n").expect("a section");
-    expect![[r#"
-          1m ago (2 times)  MachineLost: the cloud took machine i-0a1b2c3d4e5f60718 back mid-job\u{1b}[2J
-          2h ago (3 times)  Deleted: a person deleted the run
-    "#]]
-    .assert_eq(events);
+    let expected = "  1m ago (2 times)  MachineLost: the cloud took machine \
+                    i-0a1b2c3d4e5f60718 back mid-job\\u{1b}[2J\n  \
+                    2h ago (3 times)  Deleted: a person deleted the run\n";
+    assert_eq!(events, expected);
 }
 
 /// A message of a stream.
