@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use tinqs_ci::settings::{self, Env, Loaded};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, StoreUrl};
 use tinqs_ci_gitea::{Demand, Scope};
-use tinqs_ci_reconciler::model::{Market, Times};
+use tinqs_ci_reconciler::model::{Market, Secret, Times};
 
 mod aws;
 mod server;

@@ -72,6 +72,8 @@ pub struct Cell {
     tone: Tone,
     /// The address that the cell links to; empty for none.
     link: String,
+    /// Whether it is a sentence, which is cut at its end.
+    is_sentence: bool,
 }
 
 impl Cell {
@@ -83,6 +85,11 @@ impl Cell {
     /// Colors the cell.
     pub fn tone(self, tone: Tone) -> Self {
         Self { tone, ..self }
+    }
+
+    /// Creates a cell of a sentence, which is cut at its end instead of its middle.
+    pub fn of_sentence(text: impl Into<String>) -> Self {
+        Self { is_sentence: true, ..Self::of_parts("", text) }
     }
 
     /// Links the cell to an address.
@@ -102,7 +109,8 @@ impl Cell {
     /// Returns the text of the cell on one line, in at most `width` columns.
     fn fitted(&self, width: usize) -> String {
         if self.head.is_empty() {
-            return cut_middle(&self.text, width);
+            let cut = if self.is_sentence { cut } else { cut_middle };
+            return cut(&self.text, width);
         }
         let text = cut_name(&self.text, WIDEST).width();
         let whole = cut_middle(&self.head, WIDEST).width() + 1 + text;

@@ -17,36 +17,35 @@ impl Listed for Event {
     }
 
     fn columns(detail: Detail) -> Vec<Column> {
-        let mut columns =
-            vec![Column::whole("AGE"), Column::whole("TYPE"), Column::whole("REASON")];
-        columns.push(Column::whole("OBJECT"));
+        let mut columns = ["AGE", "REASON", "OBJECT"].map(Column::whole).to_vec();
         if detail == Detail::Wide {
-            columns.extend(["JOB", "COUNT", "FIRST", "BY"].map(Column::whole));
+            columns.extend(["TYPE", "JOB", "COUNT", "FIRST", "BY"].map(Column::whole));
         }
         columns.push(Column::shrinking("MESSAGE"));
         columns
     }
 
     fn row(&self, detail: Detail, _: &Machines, now: Timestamp) -> Vec<Cell> {
-        let (kind, tone) = match self.kind {
-            EventKind::Normal => ("Normal", Tone::Plain),
-            EventKind::Warning => ("Warning", Tone::Bad),
+        let (kind, sign, tone) = match self.kind {
+            EventKind::Normal => ("Normal", "", Tone::Plain),
+            EventKind::Warning => ("Warning", "! ", Tone::Bad),
         };
         let mut cells = vec![
             Cell::from(super::age(self.last_at, now)),
-            Cell::from(kind).tone(tone),
-            Cell::from(self.reason.as_str()),
+            Cell::from(format!("{sign}{}", self.reason)).tone(tone),
             Cell::from(self.object.name.as_str()).link(&self.url),
         ];
         if detail == Detail::Wide {
             cells.extend([
+                Cell::from(kind),
                 Cell::of_parts(self.repo.as_str(), self.job.as_str()),
                 Cell::from(self.count.to_string()),
                 Cell::from(super::age(self.first_at, now)),
                 Cell::from(self.by.as_deref().unwrap_or_default()),
             ]);
         }
-        cells.push(Cell::from(self.message.as_str()));
+        let times = if self.count > 1 { format!(" ({} times)", self.count) } else { String::new() };
+        cells.push(Cell::of_sentence(format!("{}{times}", self.message)));
         cells
     }
 }

@@ -28,6 +28,7 @@ struct Values {
     class: String,
     repo: String,
     branch: String,
+    server: String,
 }
 
 impl Values {
@@ -39,6 +40,7 @@ impl Values {
             class: "linux".to_owned(),
             repo: "acme/widget".to_owned(),
             branch: "main".to_owned(),
+            server: "http://127.0.0.1:8080".to_owned(),
         }
     }
 
@@ -51,6 +53,7 @@ impl Values {
         let value = match word {
             "N" | "SECONDS" => "3",
             "SHELL" => "bash",
+            "http://127.0.0.1:PORT" => &self.server,
             "MACHINE" => &self.machine,
             "CLASS" => &self.class,
             "OWNER/REPO" | "OWNER/NAME" => &self.repo,
@@ -62,6 +65,7 @@ impl Values {
                 _ => &self.run,
             },
             _ if is_run(word) => &self.run,
+            _ if is_upper && verb == "eval" => "labels",
             _ if is_upper && verb == "terminate" => &self.machine,
             _ if is_upper => &self.run,
             _ => return None,

@@ -23,7 +23,8 @@ const ENDLESS: &[&str] = &["-w", "--watch", "-f", "--follow", "--stay"];
 /// Commands that change what others read: they run last, in this order.
 const LAST: &[&str] = &["sweep", "reload", "retry", "terminate", "delete"];
 /// Commands with another exit code than 0: their first words, the code, and why.
-const OTHER_CODES: &[(&str, i32, &str)] = &[];
+const OTHER_CODES: &[(&str, i32, &str)] =
+    &[("explain push", 3, "the simulated forge of the host has jobs without commits")];
 /// The longest time that a command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,6 +59,7 @@ async fn host() -> (Host, Values) {
         class: "linux".to_owned(),
         repo: "acme/widget".to_owned(),
         branch: "main".to_owned(),
+        server: host.url(""),
     };
     (host, values)
 }
