@@ -129,7 +129,7 @@ impl TestServer {
     ) -> Self {
         let poll_signal = Arc::new(PollSignal::default());
         let ip = if loopback { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
-        let app = App::new(&parts, poll_signal.clone(), role, Some((ip, 8081).into()));
+        let app = App::new(parts, poll_signal.clone(), role, Some((ip, 8081).into()));
         Self { world, router: everything(&app, deadlines), poll_signal }
     }
 
