@@ -58,7 +58,8 @@ impl Followed {
         loop {
             if let Some((message, rest)) = self.rest.split_once("\n\n") {
                 let message = message.to_owned();
-                rest.clone_into(&mut self.rest);
+                let rest = rest.to_owned();
+                self.rest = rest;
                 if message.lines().any(|line| line.starts_with("data")) {
                     return Some(message);
                 }
