@@ -1,6 +1,6 @@
 //! Finds the server that a command asks: the one that is named, else the one of this host.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::Secret;
@@ -48,7 +48,12 @@ impl Reach {
     }
 
     fn beside(config: Option<&Path>, env: &Env, given: Option<Secret>) -> Result<Self, Failure> {
-        let Beside { sockets, api, token } = Beside::find(config, env)?;
+        let mut found = Beside::find(config, env)?;
+        // A server that is just starting creates its token before it listens.
+        if found.token.is_none() && TcpStream::connect(local_address(found.api)).is_ok() {
+            found = Beside::find(config, env)?;
+        }
+        let Beside { sockets, api, token } = found;
         let url = format!("http://{}", local_address(api));
         let is_there = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
         // A given token says who calls, which the socket does not.
