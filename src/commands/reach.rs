@@ -48,17 +48,21 @@ impl Reach {
     }
 
     fn beside(config: Option<&Path>, env: &Env, given: Option<Secret>) -> Result<Self, Failure> {
-        let mut found = Beside::find(config, env)?;
-        // A server that is just starting creates its token before it listens.
-        if found.token.is_none() && TcpStream::connect(local_address(found.api)).is_ok() {
-            found = Beside::find(config, env)?;
-        }
-        let Beside { sockets, api, token } = found;
+        let Beside { sockets, api, token } = Beside::find(config, env)?;
         let url = format!("http://{}", local_address(api));
         let is_there = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
         // A given token says who calls, which the socket does not.
         let socket = sockets.into_iter().filter(|_| given.is_none()).find(is_there);
-        Ok(Self { url, socket, token: given.or(token) })
+        let mut token = given.or(token);
+        if token.is_none() && socket.is_none() {
+            // A server creates its token before it listens: of one that starts just now it is there.
+            TcpStream::connect(local_address(api)).map_err(|error| client::Error::Unreachable {
+                url: format!("{url}/"),
+                why: error.to_string(),
+            })?;
+            token = Beside::find(config, env)?.token;
+        }
+        Ok(Self { url, socket, token })
     }
 
     /// Returns a client of it, without connecting.
