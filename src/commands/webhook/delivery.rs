@@ -76,9 +76,7 @@ async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
     let began = tokio::time::Instant::now();
     while began.elapsed() < WITHIN {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let Some(now) = live::ask(&reach).await.ok().and_then(|live| live.webhooks) else {
-            continue;
-        };
+        let Some(now) = seen(site, env).await else { continue };
         if now.accepted > before.accepted {
             return out("✓ the server accepted it\n");
         }
