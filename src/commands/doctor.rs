@@ -117,9 +117,13 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     checks.push(neighbor_check("server.webhooks", settings.server.webhooks, &neighbor));
     let api = host::neighbor(settings.server.api).await;
     checks.push(neighbor_check("server.api", settings.server.api, &api));
-    let is_running = matches!(neighbor, ListenerCheck::Ours { .. });
+    // Any of its addresses tells that it runs, and which process it is.
+    let addresses = [(settings.server.webhooks, &neighbor), (settings.server.api, &api)];
+    let ours = addresses.iter().find(|(_, seen)| matches!(seen, ListenerCheck::Ours { .. }));
+    let port = ours.map(|(address, _)| address.port());
+    let is_running = port.is_some();
     let own = env.get("PATH").map(String::as_str).unwrap_or_default();
-    let path = needs::machine_path(own, is_running.then(|| settings.server.webhooks.port()));
+    let path = needs::machine_path(own, port);
     checks.extend(compute_checks(&settings.compute, &host::programs(&path.value).await));
     let found = needs::found(&path.value);
     checks.extend(needs::needs_checks(&settings.compute, &settings.classes, &path, &found));

@@ -1,6 +1,6 @@
 //! Finds the server that a command asks: the one that is named, else the one of this host.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::Secret;
@@ -53,7 +53,16 @@ impl Reach {
         let is_there = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
         // A given token says who calls, which the socket does not.
         let socket = sockets.into_iter().filter(|_| given.is_none()).find(is_there);
-        Ok(Self { url, socket, token: given.or(token) })
+        let mut token = given.or(token);
+        if token.is_none() && socket.is_none() {
+            // A server creates its token before it listens: of one that starts just now it is there.
+            TcpStream::connect(local_address(api)).map_err(|error| client::Error::Unreachable {
+                url: format!("{url}/"),
+                why: error.to_string(),
+            })?;
+            token = Beside::find(config, env)?.token;
+        }
+        Ok(Self { url, socket, token })
     }
 
     /// Returns a client of it, without connecting.

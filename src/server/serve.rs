@@ -111,12 +111,12 @@ pub async fn run(
     let Loaded { mut settings, secret_files, file, .. } = loaded;
     let replica = replica();
     let intervals = Intervals::of(&settings);
-    let listeners = Listeners::bind(&settings.server).await?;
     let store = settings.store.clone();
-    // Only a role with an API uses one.
+    // Only a role with an API uses one. A command that finds the server listening finds it, too.
     if role.reconciles() {
         own_token::ensure(&mut settings.server, &store, file.as_deref());
     }
+    let listeners = Listeners::bind(&settings.server).await?;
     let mut terminated = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     // Without a handler it would end the process.

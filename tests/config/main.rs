@@ -587,8 +587,8 @@ fn credentials_too_short_to_redact_cause_warnings() {
                 webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
     expect![[r#"
-        ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
+        ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:6: forge.git_token: is shorter than 8 characters and cannot be redacted in messages: use a longer one"#]]
     .assert_eq(&loaded.warnings.join("\n"));
 }

@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 use super::address::THIS_HOST;
 use super::{Site, leading_here};
 use crate::commands::failure::{Failure, out};
-use crate::commands::live;
+use crate::commands::live::{self, Webhooks};
 use crate::commands::reach::{Reach, local_address};
 use crate::settings::Env;
 
@@ -58,8 +58,7 @@ pub(super) async fn test(site: &Site, env: &Env) -> Result<(), Failure> {
 
 /// Requests a test delivery and waits for it at the running server.
 async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
-    let reach = Reach::of(site.config.as_deref(), env)?;
-    let before = live::ask(&reach).await;
+    let before = seen(site, env).await;
     site.client.test_hook(hook.id).await.map_err(|error| {
         Failure::failed(format!("cannot request a test delivery: {}", error.message))
             .hint(format!("use *Test delivery* at {}", site.page()))
@@ -70,15 +69,14 @@ async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
         hook.id,
         escape(&hook.url)
     ))?;
-    let Some(before) = before.ok().and_then(|live| live.webhooks().cloned()) else {
+    let Some(before) = before else {
         return Err(Failure::failed("cannot ask the running server whether it arrived")
             .hint(format!("see *Recent deliveries* at {}, or the server's log", site.page())));
     };
     let began = tokio::time::Instant::now();
     while began.elapsed() < WITHIN {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = live::ask(&reach).await.ok();
-        let Some(now) = now.and_then(|live| live.webhooks().cloned()) else { continue };
+        let Some(now) = seen(site, env).await else { continue };
         if now.accepted + now.ignored > before.accepted + before.ignored {
             return out("✓ the server accepted it\n");
         }
@@ -94,6 +92,12 @@ async fn of_forge(site: &Site, hook: &Hook, env: &Env) -> Result<(), Failure> {
         "see *Recent deliveries* at {}: Gitea refuses addresses that its ALLOWED_HOST_LIST lacks",
         site.page()
     )))
+}
+
+/// Returns the deliveries that the running server has seen, if it can be asked.
+async fn seen(site: &Site, env: &Env) -> Option<Webhooks> {
+    let reach = Reach::of(site.config.as_deref(), env).ok()?;
+    live::ask(&reach).await.ok()?.webhooks().cloned()
 }
 
 fn refused() -> Failure {

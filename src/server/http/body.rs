@@ -39,7 +39,7 @@ pub(super) struct BufferedBody {
 }
 
 /// The memory for bodies, and who asks for it.
-pub(super) struct Memory<'a> {
+pub(super) struct BodyBudget<'a> {
     pub(super) shares: &'a Arc<Shares>,
     pub(super) client: Client,
 }
@@ -49,7 +49,7 @@ pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     keep: Keep,
-    memory: &Memory<'_>,
+    memory: &BodyBudget<'_>,
 ) -> Result<BufferedBody, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok());
@@ -70,7 +70,11 @@ pub(super) async fn read(
     filled
 }
 
-async fn fill(body: &mut Body, keep: Keep, memory: &Memory<'_>) -> Result<BufferedBody, Refusal> {
+async fn fill(
+    body: &mut Body,
+    keep: Keep,
+    memory: &BodyBudget<'_>,
+) -> Result<BufferedBody, Refusal> {
     let mut buffered = BufferedBody { bytes: Bytes::new(), length: 0, memory: Vec::new() };
     // A delivery usually arrives in one piece, which needs no copy.
     let mut pieces = Vec::new();

@@ -99,7 +99,7 @@ fn is_token(token: &str, given: &[u8; 32]) -> bool {
     differs == 0 && !token.is_empty()
 }
 
-/// Middleware of `/v1`: whoever changes something needs the right to operate.
+/// Middleware of `/v1`: a change needs the right to operate.
 pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let caller = match app.guard.identify(request.headers(), request.extensions()) {
         Ok(caller) => caller,

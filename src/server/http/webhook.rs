@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
 
-use super::body::{self, Keep, Memory};
+use super::body::{self, BodyBudget, Keep};
 use super::peer::Client;
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
@@ -129,7 +129,7 @@ async fn receive(
     if unknown && media.is_some() {
         return Err(rejected(Rejected::ContentType));
     }
-    let memory = Memory { shares: &app.bodies, client };
+    let memory = BodyBudget { shares: &app.bodies, client };
     let buffered = body::read(headers, body, keep, &memory).await?;
     let delivered = DELIVERY.iter().any(|name| headers.contains_key(*name));
     if !delivered && buffered.length == buffered.bytes.len() && is_cleanup(&buffered.bytes) {
