@@ -56,10 +56,8 @@ impl Followed {
     /// Returns the next message that is no comment; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some((message, rest)) = self.rest.split_once("\n\n") {
-                let message = message.to_owned();
-                let rest = rest.to_owned();
-                self.rest = rest;
+            if let Some(end) = self.rest.find("\n\n") {
+                let message: String = self.rest.drain(..end + 2).collect();
                 if message.lines().any(|line| line.starts_with("data")) {
                     return Some(message);
                 }

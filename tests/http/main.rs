@@ -3,9 +3,9 @@
 mod api;
 mod asking;
 mod canceled;
+mod doors;
 mod events;
 mod flapping;
-mod doors;
 mod health;
 mod logs;
 mod loops;

@@ -9,8 +9,9 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::address::THIS_HOST;
 use super::{Site, leading_here};
+use crate::api::status::Webhooks;
 use crate::commands::failure::{Failure, out};
-use crate::commands::live::{self, Webhooks};
+use crate::commands::live;
 use crate::commands::reach::{Reach, local_address};
 use crate::settings::Env;
 

@@ -14,7 +14,8 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::{App, Deadlines, Refusal};
 use super::{
-    events, explain, front, guard, health, hosts, log, problem, reload, runs, sides, status, sweep, webhook,
+    events, explain, front, guard, health, hosts, log, problem, reload, runs, sides, status, sweep,
+    webhook,
 };
 
 /// The routes of each address.

@@ -61,7 +61,7 @@ pub(super) fn of_sources() -> BTreeSet<Suggestion> {
                 continue;
             }
             let file = shown(&path);
-            let commands = texts.texts.iter().flat_map(|text| in_backticks(text));
+            let commands = texts.found.iter().flat_map(|text| in_backticks(text));
             suggestions.extend(commands.map(|text| Suggestion { text, file: file.clone() }));
         }
     }
@@ -82,7 +82,7 @@ fn shown(path: &Path) -> String {
 /// The texts of a file.
 #[derive(Default)]
 struct Texts {
-    texts: Vec<String>,
+    found: Vec<String>,
     /// Modules that exist for tests only.
     test_modules: Vec<String>,
     /// The lines of a doc comment that has not ended.
@@ -111,10 +111,10 @@ impl Texts {
                     continue;
                 }
                 (TokenTree::Group(group), _) => self.take(group.stream()),
-                (token, _) => self.texts.extend(string(token.clone())),
+                (token, _) => self.found.extend(string(token.clone())),
             }
             let doc = std::mem::take(&mut self.doc).join(" ");
-            self.texts.push(doc);
+            self.found.push(doc);
         }
     }
 
@@ -194,7 +194,7 @@ fn commands_are_found_in_literals_comments_and_examples() {
                   #[cfg(test)]\nmod tests { const A: &str = \"`tinqs-ci no`\"; }\n#[cfg(test)]\nmod more;";
     let mut texts = Texts::default();
     texts.take(TokenStream::from_str(source).expect("Rust"));
-    let found: Vec<String> = texts.texts.iter().flat_map(|text| in_backticks(text)).collect();
+    let found: Vec<String> = texts.found.iter().flat_map(|text| in_backticks(text)).collect();
     assert_eq!(found, ["tinqs-ci get runs", "tinqs-ci why {}"]);
     assert_eq!(texts.test_modules, ["more"]);
     let (prose, shell) = parts("a `tinqs-ci b`\n```sh\ntinqs-ci c \\\n  d\n```\n```toml\ne\n```\n");

@@ -26,7 +26,7 @@ const LAST: &[&str] = &["sweep", "reload", "retry", "terminate", "delete"];
 const OTHER_CODES: &[(&str, i32, &str)] =
     &[("explain push", 3, "the simulated forge of the host has jobs without commits")];
 /// The longest time that a command may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn begins(words: &Words, with: &str) -> bool {
     let Words(words) = words;
