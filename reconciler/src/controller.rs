@@ -8,6 +8,7 @@ mod ingest;
 mod launch_queue;
 mod observe;
 mod reconcile;
+mod registration_lists;
 mod report;
 mod settings;
 mod sweep;

@@ -3,6 +3,7 @@
 mod changes;
 mod check;
 mod ec2;
+mod forge;
 mod keys;
 mod load;
 mod log_filter;
@@ -15,7 +16,8 @@ mod tree;
 mod types;
 
 pub use changes::{Changes, merge};
-pub(crate) use check::{address, label_problem, listen, scope};
+pub(crate) use check::{label_problem, listen};
+pub(crate) use forge::{address, scope};
 pub use keys::{Form, Key, TOP};
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, Loaded, Source, load, parse, show};
 pub use mistake::Mistakes;

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use tinqs_ci::server::http::{App, Deadlines, router_with};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server as ServerSettings, Settings, StoreUrl};
-use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_testing::TestWorld;
 use tower::ServiceExt as _;
@@ -37,6 +37,7 @@ pub(crate) fn settings() -> Settings {
             git_token: Some(Secret::new(CANARY)),
             demand: Demand::Jobs,
             scope: Scope::All,
+            register_in: RegisterIn::Scope,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
         },

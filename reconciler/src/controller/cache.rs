@@ -11,6 +11,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
+use super::registration_lists::ListedRegistrations;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
     UnavailableOffering,
@@ -44,7 +45,7 @@ pub(super) struct Cache {
     /// Orders reads: a listing serves a reconcile if it began after that one read its record.
     tickets: AtomicU64,
     pub(super) machines: Listing<Machines>,
-    pub(super) rows: Listing<Rows>,
+    pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) displaced: Displaced,
     pub(super) breakers: Breakers,

@@ -204,6 +204,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         decided_at: ago(age),
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 101,
             uuid: String::new(),
             name: attempt_id.to_string(),
@@ -231,6 +232,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         launched_at,
         deadline: ago(-3600),
         registration: 101,
+        repo_id: 0,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
@@ -263,6 +265,7 @@ fn machine_of(choice: u64, attempt_id: &AttemptId, age: i64) -> Vec<Machine> {
 
 fn row(id: i64, attempt_id: &AttemptId) -> Registration {
     Registration {
+        repo_id: 0,
         id,
         attempt_id: attempt_id.clone(),
         uuid: None,
@@ -303,6 +306,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-7".to_owned()),
                 registration: 107,
+                repo_id: 0,
                 ..seen_machine(&void, MachineState::Up, ago(900))
             });
         }
@@ -311,6 +315,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-3".to_owned()),
                 registration: 103,
+                repo_id: 0,
                 ..seen_machine(&stranger, MachineState::Gone, ago(900))
             });
         }
@@ -322,6 +327,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 decided_at: ago(801),
                 class: class.clone(),
                 registration: 106,
+                repo_id: 0,
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
                 log: None,
@@ -330,6 +336,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-6".to_owned()),
                 registration: 106,
+                repo_id: 0,
                 ..seen_machine(&attempt_id, MachineState::Up, ago(800))
             });
         }

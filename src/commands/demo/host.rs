@@ -22,7 +22,7 @@ use super::Error;
 use crate::server::{self, Intervals, Parts, Role};
 use crate::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
 use tinqs_ci_gitea::client::Client;
-use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
+use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
@@ -192,6 +192,7 @@ fn settings(forge_url: &str, listen: SocketAddr, dir: &TempDir) -> Settings {
             git_token: None,
             demand: Demand::Jobs,
             scope: Scope::All,
+            register_in: RegisterIn::Repository,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(20),
         },
