@@ -1,5 +1,7 @@
 //! The cache of one process. Losing it costs calls, never safety.
 
+mod registrations;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +13,13 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
-use super::registration_lists::ListedRegistrations;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
     UnavailableOffering,
 };
 use crate::plan::times::after;
 use crate::ports::PortError;
+use registrations::ListedRegistrations;
 
 /// The sweep wakes no run twice within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
