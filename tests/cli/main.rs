@@ -8,6 +8,7 @@ mod help;
 mod init;
 mod local;
 mod logs;
+mod registration;
 mod remote;
 mod scripted;
 mod serve;

@@ -134,6 +134,23 @@ async fn a_token_without_the_right_names_it_and_the_alternative() {
     assert_eq!(wire.forge().runners().count(), 0);
 }
 
+#[tokio::test]
+async fn a_refused_list_of_a_repository_is_not_asked_for_again_at_once() {
+    let script =
+        Script::new(|asked: &RecordedRequest| match asked.path.trim_start_matches("/api/v1") {
+            "/repositories/2" => (200, json!({ "id": 2, "full_name": "acme/widget" })),
+            _ => (403, json!({ "message": "token does not have the scope" })),
+        })
+        .await;
+    let client = client(&in_repositories(&script.url, Scope::Org("acme".to_owned())));
+    for _ in 0..3 {
+        let seen = client.registrations(2).await.expect("no outage");
+        assert_eq!(seen, Registrations::Unknown);
+    }
+    let lists = |path: &String| path.contains("/actions/runners");
+    assert_eq!(script.take_paths().iter().filter(|path| lists(path)).count(), 2);
+}
+
 fn runner(id: i64) -> Value {
     json!({ "id": id, "name": "tq-job-1-0123abcd-1", "status": "offline", "busy": false })
 }

@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RegistrationLists, RepoRe
 
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};
-use super::runners::{Failed, registration};
+use super::runners::{Failed, REFUSED_FOR, registration};
 use super::{Access, Client, REMEMBERED_FOR, REPOSITORIES, repository_path};
 use crate::config::{RegisterIn, Scope};
 use crate::wire::{ApiRepository, ApiRunner, owner_and_name};
@@ -30,12 +30,16 @@ pub(super) struct Levels {
     /// Registration tokens that were compared with the repository.
     tokens: Mutex<HashMap<i64, Secret>>,
     names: Mutex<HashMap<i64, (Timestamp, String)>>,
+    /// When the token was refused a list.
+    refused: Mutex<HashMap<i64, Timestamp>>,
 }
 
 impl Levels {
-    /// Forgets the tokens: another API token may not ask for them.
+    /// Forgets the tokens, which another API token may not ask for, and what the former one was
+    /// refused.
     pub(super) fn forget_tokens(&self) {
         self.tokens.lock().clear();
+        self.refused.lock().clear();
     }
 }
 
@@ -196,6 +200,7 @@ impl Client {
         if answer.is_not_found() {
             // A proxy may answer 404 too; only the forge answers with a version.
             self.version().await?;
+            self.levels.names.lock().remove(&repo_id);
             return Ok(None);
         }
         let ApiRepository { id, full_name } = self.sender.read(&call, &answer)?;
@@ -251,6 +256,11 @@ impl Client {
         &self,
         repo_id: i64,
     ) -> Result<Registrations, PortError> {
+        let refused = self.levels.refused.lock().get(&repo_id).copied();
+        let now = self.sender.now();
+        if refused.is_some_and(|at| now.duration_since(at) < REFUSED_FOR) {
+            return Ok(Registrations::Unknown);
+        }
         match self.rows_of(repo_id).await {
             Ok(rows) => return Ok(rows),
             Err(error) if error.kind == ErrorKind::Throttled => return Err(error),
@@ -264,7 +274,10 @@ impl Client {
         };
         if matches!(answer.status.as_u16(), 401 | 403) && !answer.is_html() {
             let why = self.sender.refusal(&call, &answer).message;
-            tracing::warn!(repo_id, why, "cannot list a repository's runners");
+            if refused.is_none() {
+                tracing::warn!(repo_id, why, "cannot list a repository's runners");
+            }
+            keep(&self.levels.refused, repo_id, now);
             return Ok(Registrations::Unknown);
         }
         self.rows_of(repo_id).await

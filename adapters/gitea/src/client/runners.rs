@@ -16,7 +16,7 @@ use crate::config::{RegisterIn, Scope};
 use crate::wire::ApiRunner;
 
 /// The time for which a refusal to list runners is cached.
-const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether the token may list runners.
 #[derive(Clone, Copy, Debug, Default)]
