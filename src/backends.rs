@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use tinqs_ci_aws::setup::{SetupError, SetupReport};
-use tinqs_ci_gitea::client::Client;
+use tinqs_ci_gitea::client::{Access, Client};
 use tinqs_ci_gitea::demand::by_mode::DemandSource;
 use tinqs_ci_gitea::demand::{DemandConfig, Refusal};
+use tinqs_ci_gitea::{Config, RegisterIn};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::queue::MemoryQueue;
@@ -141,6 +142,32 @@ async fn choose_demand(demand: &DemandSource) -> Result<(), BackendError> {
         }
     }
     Ok(())
+}
+
+/// Checks that the token may register runners, and warns if any repository can take them. If the
+/// forge cannot be asked, or does not accept the token for now, the loops retry.
+///
+/// # Errors
+/// The token lacks the right; the error names it, and the alternative.
+pub async fn check_registration(forge: &Config, client: &Client) -> Result<(), BackendError> {
+    if forge.register_in == RegisterIn::Scope {
+        tracing::warn!(
+            "runners register in `forge.scope`: any repository in scope can take these machines",
+        );
+    }
+    match client.registration_access().await {
+        Ok(Access::Denied(why)) => {
+            let message = format!("cannot register runners: {why}");
+            let hint = "give forge.token that right, or set forge.register_in to \"scope\", with \
+                        which any repository in scope can take every machine";
+            Err(BackendError::Unsupported { message, hint })
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::warn!(error = %error, "cannot check whether runners can be registered");
+            Ok(())
+        }
+    }
 }
 
 /// The part of the settings that concerns AWS.

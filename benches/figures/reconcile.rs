@@ -15,7 +15,9 @@ use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::{
     AttemptId, Job, JobRef, Registration, Registrations, RunName, Runner, Secret,
 };
-use tinqs_ci_reconciler::ports::{Forge, PortError, Ports, RunStore as _, SeenJob, WaitingJob};
+use tinqs_ci_reconciler::ports::{
+    Forge, PortError, Ports, RegistrationLists, RepoRef, RunStore as _, SeenJob, WaitingJob,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -127,26 +129,35 @@ impl Forge for Still {
     async fn job(&self, _: &JobRef) -> std::result::Result<SeenJob, PortError> {
         Ok(Job::Waiting.into())
     }
-    async fn registrations(&self) -> std::result::Result<Registrations, PortError> {
+    fn registration_lists(&self) -> RegistrationLists {
+        RegistrationLists::One
+    }
+    async fn registrations(&self, _: i64) -> std::result::Result<Registrations, PortError> {
         Ok(Registrations::Seen(Vec::new()))
     }
-    async fn registration(&self, _: i64) -> std::result::Result<Option<Registration>, PortError> {
+    async fn registration(
+        &self,
+        _: i64,
+        _: i64,
+    ) -> std::result::Result<Option<Registration>, PortError> {
         Ok(None)
     }
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> std::result::Result<Runner, PortError> {
         Ok(Runner {
             id: 1,
+            repo_id: repo.id,
             uuid: String::new(),
             name: attempt_id.to_string(),
             labels: labels.to_vec(),
             token: Secret::default(),
         })
     }
-    async fn retire(&self, _: i64) -> std::result::Result<(), PortError> {
+    async fn retire(&self, _: i64, _: i64) -> std::result::Result<(), PortError> {
         Ok(())
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         decided_at: now,
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: job,
             uuid: "0e4f5b1c-8f4f-4b8e-9d59-6a1a7f0c2a11".to_owned(),
             name: attempt_id.to_string(),

@@ -76,6 +76,7 @@ fn attempt(
         decided_at: Timestamp::UNIX_EPOCH,
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 5,
             uuid: uuid.to_owned(),
             name: name.to_owned(),

@@ -227,6 +227,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
         if let Registrations::Seen(rows) = &mut seen.registrations {
             let attempt_id = prepare.attempt_id.clone();
             rows.push(Registration {
+                repo_id: 0,
                 id,
                 attempt_id,
                 uuid: None,
@@ -236,8 +237,14 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             });
         }
         let name = prepare.attempt_id.to_string();
-        let runner =
-            Runner { id, uuid: String::new(), name, labels: Vec::new(), token: Secret::new("t") };
+        let runner = Runner {
+            id,
+            repo_id: 0,
+            uuid: String::new(),
+            name,
+            labels: Vec::new(),
+            token: Secret::new("t"),
+        };
         record::prepared(
             &mut run.status,
             prepare,
@@ -295,6 +302,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         launched_at: seen.now,
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
+        repo_id: attempt.runner.repo_id,
         ended_by: None,
         class: attempt.class.clone(),
         kind: String::new(),

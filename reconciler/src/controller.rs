@@ -9,6 +9,7 @@ mod launch_queue;
 mod observe;
 mod queued;
 mod reconcile;
+mod registration_lists;
 mod report;
 mod settings;
 mod sweep;

@@ -151,6 +151,7 @@ impl World {
             let (online, busy) = (false, false);
             let attempt_id = attempt_id.clone();
             rows.push(Registration {
+                repo_id: 0,
                 id,
                 attempt_id,
                 uuid: None,
@@ -160,7 +161,7 @@ impl World {
             });
         }
         let (name, token) = (attempt_id.to_string(), Secret::new("token"));
-        Runner { id, uuid: String::new(), name, labels: Vec::new(), token }
+        Runner { id, repo_id: 0, uuid: String::new(), name, labels: Vec::new(), token }
     }
 
     fn launch(&mut self, attempt_id: &AttemptId, placement: u32) {
@@ -201,6 +202,7 @@ impl World {
             launched_at: now,
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
+            repo_id: attempt.runner.repo_id,
             ended_by: None,
             class: attempt.class.clone(),
             kind: String::new(),

@@ -9,6 +9,7 @@ mod json;
 mod pull;
 mod rows;
 mod runners;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,8 @@ pub(crate) use git::blob_sha;
 pub use git::{Commit, Files, Push, TreeEntry, ZEROS};
 pub use pull::PullRequest;
 pub use rows::{Config, JobRow, JobSpec, Line, Repo, Status, Webhook};
-pub use runners::{Fetched, RunnerRow, Scope, Task, TaskState, Unregistered};
+pub use runners::{Fetched, RunnerRow, Task, TaskState, Unregistered};
+pub use scope::Scope;
 
 /// A runner in contact within this time is online.
 pub const ONLINE_WITHIN: SignedDuration = SignedDuration::from_secs(60);

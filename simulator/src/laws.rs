@@ -1,6 +1,7 @@
 //! The laws, checked at the moment of each call. The checker knows the true state of the world and
 //! all records ever written, but not how the controller decides.
 
+mod assigned;
 mod calls;
 mod lost;
 mod report;
@@ -30,7 +31,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L9`, or `time`.
+    /// The law: `L1` to `L10`, or `time`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -74,6 +75,8 @@ pub struct Laws {
     twinned: BTreeSet<AttemptId>,
     /// The number of wake-ups of each run.
     woken: BTreeMap<RunName, u64>,
+    /// What the job of each run asked for: repository and labels.
+    launched_for: BTreeMap<RunName, (i64, Vec<String>)>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone, and for how long.
@@ -122,6 +125,7 @@ impl Laws {
             stopped: BTreeMap::new(),
             twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
+            launched_for: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
             lingering: BTreeMap::new(),

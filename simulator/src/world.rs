@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     Class, MachineSpec, Market, Outcome as RunOutcome, RunName, serving,
 };
-use tinqs_ci_reconciler::ports::Clock;
+use tinqs_ci_reconciler::ports::{Clock, RegistrationLists};
 
 use crate::cloud::machine::{self, Doing, MachineOutcome};
 use crate::cloud::{self, Cloud};
@@ -58,6 +58,8 @@ pub struct World {
     pub periods: Vec<(OngoingFault, Timestamp, Timestamp)>,
     /// The controller's source of demand.
     pub demand: Demand,
+    /// Which lists show the registrations.
+    pub lists: RegistrationLists,
     /// Jobs whose push was accepted, without a job list.
     pub taken: BTreeSet<i64>,
     /// Scheduled faults.
@@ -93,6 +95,7 @@ impl World {
             faults: FaultProfile::default(),
             periods: Vec::new(),
             demand: Demand::Jobs,
+            lists: RegistrationLists::One,
             taken: BTreeSet::new(),
             schedule: Schedule::default(),
             struck: BTreeMap::new(),

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::SignedDuration;
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
+use tinqs_ci_reconciler::ports::RegistrationLists;
 use tinqs_ci_simulator::faults::{FaultProfile, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
 use tinqs_ci_simulator::play::{Outcome, Profile, UserAction, run_scheduled};
@@ -66,6 +67,7 @@ fn fair(
         replicas: (replicas, replicas),
         line: |_| Line::V1_27,
         demand: Demand::Jobs,
+        lists: RegistrationLists::One,
         waits_at_most: SignedDuration::from_mins(30),
         settled: SignedDuration::ZERO,
     }

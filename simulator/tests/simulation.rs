@@ -186,6 +186,15 @@ fn machines() {
     assert!(outcomes.len() < 10 || (1.05..1.35).contains(&needed), "{needed} machines per job");
 }
 
+/// Each repository has a list of registrations of its own; no job runs on a machine of another one.
+#[test]
+fn hijack() {
+    let faults = ["crash", "reply_lost", "wake_doubled"];
+    let outcomes = with_faults(&Profile::hijack(), SEEDS, &faults);
+    let shared = sum(&outcomes, |o| o.shared);
+    assert!(outcomes.len() < 10 || shared > outcomes.len(), "only {shared} jobs swapped machines");
+}
+
 #[test]
 fn lost() {
     let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);

@@ -67,8 +67,7 @@ fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
 }
 
 fn of_prepare(prepare: &Prepare, rule: Rule) -> Vec<Change> {
-    let Prepare { attempt_id, class, seat, repo: _, labels, machine, idle_within: _, deadline: _ } =
-        prepare;
+    let Prepare { attempt_id, class, seat, labels, machine, .. } = prepare;
     let mut changes = Vec::new();
     let mut add = |what: String, verb: &str, why: String, rule: Rule| {
         changes.push(change("+", what, verb, why, rule));

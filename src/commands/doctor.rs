@@ -8,6 +8,7 @@ mod outside;
 mod push;
 mod rights;
 mod running;
+mod trust;
 
 use std::path::Path;
 
@@ -109,6 +110,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     }
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
+    checks.extend(trust::contained(&settings.classes));
     let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));

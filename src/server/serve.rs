@@ -14,6 +14,7 @@ use super::listeners::Listeners;
 use super::live::Live;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica, stopped};
 use super::{own_token, reload, ticks, workers};
+use crate::backends;
 use crate::settings::{Loaded, Settings, Source};
 
 /// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
@@ -129,7 +130,7 @@ pub async fn run(
     };
     tokio::pin!(shutdown);
     let parts = tokio::select! {
-        parts = Parts::from_settings(settings, &replica, environment) => parts?,
+        parts = started(settings, &replica, environment, role) => parts?,
         // Building parts may wait for the forge; a signal interrupts that.
         () = &mut shutdown => return Ok(()),
     };
@@ -144,6 +145,22 @@ pub async fn run(
     let served = serve(parts, listeners, intervals, role, shutdown).await;
     tracing::info!("stopped");
     served
+}
+
+/// Builds the parts. A token that may not register runners where they are registered fails the
+/// start, because no job would get a machine.
+async fn started(
+    settings: Settings,
+    replica: &str,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    role: Role,
+) -> Result<Parts, Error> {
+    let parts = Parts::from_settings(settings, replica, environment).await?;
+    if let Some(pushes) = parts.pushes.as_ref().filter(|_| role.reconciles()) {
+        let settings = parts.live.settings();
+        backends::check_registration(&settings.forge, pushes.demand().client()).await?;
+    }
+    Ok(parts)
 }
 
 fn announce(parts: &Parts, listeners: &Listeners, role: Role) {

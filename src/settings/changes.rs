@@ -85,6 +85,7 @@ fn merge_forge(before: &Config, after: Config, changes: &mut Changes) -> Config 
     changes.at_restart("forge.url", before.url != after.url);
     changes.at_restart("forge.demand", before.demand != after.demand);
     changes.at_restart("forge.scope", before.scope != after.scope);
+    changes.at_restart("forge.register_in", before.register_in != after.register_in);
     changes.key("forge.machine_url", before.machine_url != after.machine_url);
     changes.key("forge.runner_token", before.runner_token != after.runner_token);
     changes.key("forge.git_token", before.git_token != after.git_token);
@@ -94,6 +95,7 @@ fn merge_forge(before: &Config, after: Config, changes: &mut Changes) -> Config 
         url: before.url.clone(),
         demand: before.demand,
         scope: before.scope.clone(),
+        register_in: before.register_in,
         token: changes.fixed_secret("forge.token", before.token.as_ref(), after.token),
         webhook_secret: changes.fixed_secret(
             "forge.webhook_secret",

@@ -161,12 +161,12 @@ pub(super) const FORGE: &[Key] = &[
     key(
         "token",
         Form::Secret,
-        "An access token for the API, with read access to jobs and runners in `scope` and write access to runners. Defaults to the variable `GITEA_TOKEN`.",
+        "An access token for the API, with read access to jobs and runners in `scope`, and the right to register runners in its repositories (`write:repository`). Defaults to the variable `GITEA_TOKEN`.",
     ),
     key(
         "runner_token",
         Form::Secret,
-        "The registration token for runners. Defaults to the variable `RUNNER_TOKEN`; if neither is set, the server is asked for one.",
+        "The registration token for runners, only used with `register_in = \"scope\"`. Defaults to the variable `RUNNER_TOKEN`; if neither is set, the server is asked for one.",
     ),
     key(
         "webhook_secret",
@@ -193,6 +193,12 @@ pub(super) const FORGE: &[Key] = &[
         "Which job and runner lists are read: those of the whole server (needs an administrator's token), of the token's user, of an organization, or of a repository.",
     )
     .or("all"),
+    key(
+        "register_in",
+        Form::Word(&["repository", "scope"]),
+        "Where runners are registered: `repository` gives each machine only to jobs of the repository that it was started for; with `scope`, any repository in `scope` can take every machine.",
+    )
+    .or("repository"),
     key("poll_every", Form::Duration, "How often the job list is read; from 1s to 1h.").or("10s"),
     key(
         "sweep_every",

@@ -5,6 +5,7 @@ mod changes;
 mod check;
 mod credentials;
 mod ec2;
+mod forge;
 mod keys;
 mod load;
 mod log_filter;
@@ -20,7 +21,8 @@ mod types;
 
 pub use beside::{Beside, data_socket, own_token_file, runtime_socket};
 pub use changes::{Changes, merge};
-pub(crate) use check::{address, label_problem, scope};
+pub(crate) use check::label_problem;
+pub(crate) use forge::{address, scope};
 pub use keys::{Form, Key, TOP};
 pub use load::{DEFAULT_FILE, FILE_VARIABLE, Loaded, Source, load, parse, show};
 pub use mistake::Mistakes;

@@ -1,5 +1,6 @@
 //! Decorates the ports: counts and times each call, and notes the contact.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
-    Ports, Queue, RunStore, Seat, SeenJob, WaitingJob,
+    Ports, Queue, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, WaitingJob,
 };
 
 use super::{Telemetry, labels};
@@ -22,7 +23,8 @@ use super::{Telemetry, labels};
 #[derive(Default)]
 pub struct Seen {
     machines: Mutex<Option<(Timestamp, Vec<Machine>)>>,
-    registrations: Mutex<Option<(Timestamp, Registrations)>>,
+    /// By repository; 0 is the list of the scope.
+    registrations: Mutex<BTreeMap<i64, (Timestamp, Registrations)>>,
 }
 
 impl Seen {
@@ -33,8 +35,9 @@ impl Seen {
 
     /// Returns the last listed registrations and the time of the listing; empty before the first.
     pub fn registrations(&self) -> (Option<Timestamp>, Vec<Registration>) {
-        let seen = self.registrations.lock().clone();
-        seen.map_or((None, Vec::new()), |(at, all)| (Some(at), all.seen().to_vec()))
+        let lists = self.registrations.lock();
+        let last = lists.values().map(|(at, _)| *at).max();
+        (last, lists.values().flat_map(|(_, all)| all.seen().to_vec()).collect())
     }
 }
 
@@ -241,25 +244,34 @@ impl Forge for Observed<dyn Forge> {
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         self.call("forge", "job", self.inner.job(job)).await
     }
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        let answer = self.call("forge", "registrations", self.inner.registrations()).await;
+    fn registration_lists(&self) -> RegistrationLists {
+        self.inner.registration_lists()
+    }
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        let answer = self.call("forge", "registrations", self.inner.registrations(repo_id)).await;
         let now = self.listed("forge", &answer);
         if let Ok(all) = &answer {
-            *self.telemetry.seen.registrations.lock() = Some((now, all.clone()));
+            let mut lists = self.telemetry.seen.registrations.lock();
+            if repo_id != 0 && all.seen().is_empty() {
+                lists.remove(&repo_id);
+            } else {
+                lists.insert(repo_id, (now, all.clone()));
+            }
         }
         answer
     }
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
-        self.call("forge", "registration", self.inner.registration(id)).await
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
+        self.call("forge", "registration", self.inner.registration(id, repo_id)).await
     }
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError> {
-        self.call("forge", "register", self.inner.register(attempt_id, labels)).await
+        self.call("forge", "register", self.inner.register(attempt_id, repo, labels)).await
     }
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.call("forge", "retire", self.inner.retire(id)).await
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        self.call("forge", "retire", self.inner.retire(id, repo_id)).await
     }
 }

@@ -81,6 +81,7 @@ pub fn attempt(
         class: ClassName(class.to_owned()),
         runner: Runner {
             id: 4711,
+            repo_id: 5,
             uuid: "a-uuid".to_owned(),
             name: attempt_id.to_string(),
             labels: vec!["linux:host".to_owned()],

@@ -42,6 +42,7 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         forge.git_token = [secret]                    # ./tinqs-ci.toml:4
         forge.demand = "auto"                         # default
         forge.scope = "all"                           # default
+        forge.register_in = "repository"              # default
         forge.poll_every = "30s"                      # TINQS_CI_FORGE__POLL_EVERY
         forge.sweep_every = "60s"                     # default
         store = "redb:./data"                         # default

@@ -11,6 +11,7 @@ mod init;
 mod local;
 mod logs;
 mod narrow;
+mod registration;
 mod remote;
 mod scripted;
 mod serve;

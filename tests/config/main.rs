@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 use jiff::SignedDuration;
 use tinqs_ci::settings::{self, Env, Loaded};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, StoreUrl};
-use tinqs_ci_gitea::{Demand, Scope};
+use tinqs_ci_gitea::{Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{Market, Secret, Times};
 
 mod aws;
@@ -59,6 +59,7 @@ fn the_forge_address_alone_is_a_valid_configuration() {
     assert_eq!(settings.forge.token.expect("from GITEA_TOKEN").expose(), "long-secret");
     assert_eq!(settings.forge.demand, Demand::Auto);
     assert_eq!(settings.forge.scope, Scope::All);
+    assert_eq!(settings.forge.register_in, RegisterIn::Repository);
     assert_eq!(settings.forge.poll_every, SignedDuration::from_secs(10));
     assert_eq!(settings.forge.sweep_every, SignedDuration::from_secs(60));
     assert_eq!(settings.store, StoreUrl::Redb("./data".into()));
@@ -90,6 +91,7 @@ webhook_secret = [{ env = "C" }, { env = "G" }]
 git_token = { env = "D" }
 demand = "jobs"
 scope = "repo:acme/web"
+register_in = "scope"
 poll_every = "2s"
 sweep_every = "5m"
 [server]
@@ -141,6 +143,7 @@ labels = ["*"]
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.forge.url, "http://localhost:3000/git");
     assert_eq!(settings.forge.scope, Scope::Repo("acme".into(), "web".into()));
+    assert_eq!(settings.forge.register_in, RegisterIn::Scope);
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
     assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
     assert_eq!(settings.forge.webhook_secret.expect("given").expose(), "secret-c-0123456789");
@@ -584,13 +587,34 @@ may = "read"
 #[test]
 fn credentials_too_short_to_redact_cause_warnings() {
     let text = "[forge]\nurl = \"http://x\"\ntoken = { env = \"A\" }\nrunner_token = { env = \"B\" }\n\
-                webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n";
+                webhook_secret = { env = \"A\" }\ngit_token = { env = \"C\" }\n\
+                register_in = \"scope\"\n";
     let loaded = good(text, &[("A", "1234567"), ("B", "12345678"), ("C", "x")]);
     expect![[r#"
         ci.toml:3: forge.token: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:5: forge.webhook_secret: is shorter than 8 characters and cannot be redacted in messages: use a longer one
         ci.toml:6: forge.git_token: is shorter than 8 characters and cannot be redacted in messages: use a longer one"#]]
     .assert_eq(&loaded.warnings.join("\n"));
+}
+
+#[test]
+fn a_registration_token_is_only_used_for_registrations_in_the_scope() {
+    let text = |more: &str| {
+        format!(
+            "[forge]\nurl = \"http://x\"\ntoken = \"12345678\"\nrunner_token = \"12345678\"\n{more}"
+        )
+    };
+    let loaded = good(&text(""), &[]);
+    let unused = |warning: &&String| warning.contains("is not used");
+    assert!(loaded.warnings.iter().any(|w| unused(&w)), "{:?}", loaded.warnings);
+    let loaded = good(&text("register_in = \"scope\"\n"), &[]);
+    assert!(!loaded.warnings.iter().any(|w| unused(&w)), "{:?}", loaded.warnings);
+    bad(
+        &text("register_in = \"all\"\n"),
+        &expect![[
+            r#"ci.toml:5: forge.register_in: "all" is not valid: expected "repository" or "scope""#
+        ]],
+    );
 }
 
 #[test]

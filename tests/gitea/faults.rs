@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::model::{JobRef, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, PortError};
 
 use crate::script::{
-    FixedClock, RUNNER_TOKEN, RecordedRequest, Says, Script, TOKEN, client, client_with,
+    FixedClock, JOB_REPO, RUNNER_TOKEN, RecordedRequest, Says, Script, TOKEN, client, client_with,
     hanging_up, html, json_answer, settings, version, with_runner_token,
 };
 
@@ -24,10 +24,10 @@ async fn everything(client: &Client) -> Vec<PortError> {
     let errors = [
         client.waiting().await.err(),
         client.job(&job).await.err(),
-        client.registrations().await.err(),
-        client.registration(5).await.err(),
-        client.register(&attempt_id, &["linux".to_owned()]).await.err(),
-        client.retire(5).await.err(),
+        client.registrations(0).await.err(),
+        client.registration(5, 0).await.err(),
+        client.register(&attempt_id, JOB_REPO, &["linux".to_owned()]).await.err(),
+        client.retire(5, 0).await.err(),
         client.version().await.err(),
         client.whoami().await.err(),
         client.hooks().await.err(),
@@ -90,7 +90,7 @@ async fn html_pages_and_wrong_responses_are_unavailable() {
     {
         let script = Script::new(move |_: &RecordedRequest| text(200, body)).await;
         let client = client(&with_runner_token(&script.url));
-        assert_eq!(client.retire(5).await.map_err(|error| error.kind), Ok(()));
+        assert_eq!(client.retire(5, 0).await.map_err(|error| error.kind), Ok(()));
         let errors = everything(&client).await;
         assert_eq!(errors.len(), CALLS - 1, "{body}: {errors:#?}");
         // JSON of another shape is permanent; a truncated body or a possible effect is worth a

@@ -5,6 +5,7 @@ mod corpus;
 mod evaluate;
 mod faults;
 mod jobs;
+mod levels;
 mod lists;
 mod repeat;
 mod runners;

@@ -11,8 +11,8 @@ use tinqs_ci_reconciler::model::{Job, JobRef, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
 use crate::script::{
-    RUNNER_TOKEN, RecordedRequest, Says, Script, client, hanging_up, html, json_answer, settings,
-    version, with_runner_token,
+    JOB_REPO, RUNNER_TOKEN, RecordedRequest, Says, Script, client, hanging_up, html, json_answer,
+    settings, version, with_runner_token,
 };
 
 const FAILURES: [(&str, Says); 5] = [
@@ -63,7 +63,7 @@ async fn an_idempotent_call_survives_two_failures() {
         let asked = script.client().registration_token().await;
         assert_eq!(asked.expect(what).expose(), RUNNER_TOKEN);
         let script = failing_first(2, failure).await;
-        script.client().retire(5).await.expect(what);
+        script.client().retire(5, 0).await.expect(what);
         assert_eq!(script.take_paths(), ["DELETE /api/v1/admin/actions/runners/5"; 3], "{what}");
     }
 }
@@ -86,7 +86,7 @@ async fn a_creating_call_is_not_retried() {
         let script = failing_first(1, failure).await;
         let client = client(&with_runner_token(&script.url));
         let attempt_id = "tq-job-7-0123abcd-1".parse().expect("an attempt ID");
-        client.register(&attempt_id, &["linux".to_owned()]).await.expect_err(what);
+        client.register(&attempt_id, JOB_REPO, &["linux".to_owned()]).await.expect_err(what);
         assert_eq!(script.take_paths().len(), 1, "{what}");
         let script = failing_first(1, failure).await;
         let secret = Secret::new("hook-secret");
@@ -118,11 +118,11 @@ async fn a_page_that_is_read_in_parts_is_not_retried() {
         if broken { (500, json!({ "message": "no run" })) } else { (200, json!({ "runners": [] })) }
     })
     .await;
-    script.client().registrations().await.expect_err("a list of nothing but a broken page");
+    script.client().registrations(0).await.expect_err("a list of nothing but a broken page");
     let paths = script.take_paths();
     assert_eq!(paths.iter().filter(|path| path.ends_with(whole)).count(), 1, "{paths:?}");
     let script = failing_first(2, || html(502)).await;
-    let seen = script.client().registrations().await.expect("the third try is answered");
+    let seen = script.client().registrations(0).await.expect("the third try is answered");
     assert_eq!(seen, Registrations::Seen(Vec::new()));
 }
 
@@ -178,7 +178,7 @@ async fn a_rejected_token_is_read_again_and_the_call_sent_again_with_the_new_one
     assert_eq!(script.take_paths().len(), 2);
     assert_eq!(client.job(&job()).await.expect("sent once").state, Job::Waiting);
     assert_eq!(script.take_paths().len(), 1, "the new token is kept");
-    client.retire(5).await.expect("a write, too");
+    client.retire(5, 0).await.expect("a write, too");
 }
 
 #[tokio::test]

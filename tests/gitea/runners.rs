@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::model::{AttemptId, Registrations};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 
 use crate::script::{
-    FixedClock, RUNNER_TOKEN, RecordedRequest, Script, TOKEN, client, client_with, html,
+    FixedClock, JOB_REPO, RUNNER_TOKEN, RecordedRequest, Script, TOKEN, client, client_with, html,
     json_answer, not_found, settings, version, with_runner_token,
 };
 
@@ -39,7 +39,7 @@ async fn registering_sends_names_and_keeps_schemas() {
     for id in [json!("12"), json!(12)] {
         let script = Script::new(move |_: &RecordedRequest| registered(&id)).await;
         let client = client(&with_runner_token(&script.url));
-        let runner = client.register(&attempt_id(), &labels()).await.expect("registers");
+        let runner = client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("registers");
         assert_eq!(
             (runner.id, runner.uuid.as_str(), runner.name.as_str()),
             (12, "u-1", ATTEMPT_ID)
@@ -76,14 +76,14 @@ async fn the_registration_token_is_cached_until_it_is_reset() {
     .await;
     let client = script.client();
     for _ in 0..2 {
-        client.register(&attempt_id(), &labels()).await.expect("registers");
+        client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("registers");
     }
     let token = "POST /api/v1/admin/actions/runners/registration-token";
     let register = "POST /api/actions/runner.v1.RunnerService/Register";
     assert_eq!(script.take_paths(), [token, register, register]);
     *current.lock() = "second-token".to_owned();
-    client.register(&attempt_id(), &labels()).await.expect("registers with the new one");
-    client.register(&attempt_id(), &labels()).await.expect("remembers it");
+    client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("registers with the new one");
+    client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("remembers it");
     assert_eq!(script.take_paths(), [register, token, register, register]);
 }
 
@@ -98,11 +98,12 @@ async fn a_refused_registration_token_names_its_fix() {
     })
     .await;
     let configured = client(&with_runner_token(&script.url));
-    let error = configured.register(&attempt_id(), &labels()).await.expect_err("refused");
+    let error = configured.register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("forge.runner_token"), "{error}");
     assert!(!format!("{error:?}").contains(RUNNER_TOKEN), "{error:?}");
-    let error = script.client().register(&attempt_id(), &labels()).await.expect_err("refused");
+    let error =
+        script.client().register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("write:admin"), "{error}");
 }
@@ -122,7 +123,8 @@ async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
         let shown = half.to_string();
         let script = Script::new(move |_: &RecordedRequest| (200, half.clone())).await;
         let client = client(&with_runner_token(&script.url));
-        let error = client.register(&attempt_id(), &labels()).await.expect_err("half an answer");
+        let error =
+            client.register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("half an answer");
         assert_eq!(error.kind, ErrorKind::Unavailable, "{shown}");
     }
     let script = Script::new(|_: &RecordedRequest| {
@@ -130,7 +132,7 @@ async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
     })
     .await;
     let client = client(&with_runner_token(&script.url));
-    let error = client.register(&attempt_id(), &labels()).await.expect_err("permanent");
+    let error = client.register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("permanent");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("1.24"), "{error}");
     assert_eq!(script.take_paths()[1], "DELETE /api/v1/admin/actions/runners/5");
@@ -141,7 +143,7 @@ async fn a_registration_with_a_lost_reply_is_not_repeated() {
     let script = Script::new(|_: &RecordedRequest| None::<axum::response::Response>).await;
     let forge = with_runner_token(&script.url);
     let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
-    let error = client.register(&attempt_id(), &labels()).await.expect_err("no answer");
+    let error = client.register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("no answer");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert_eq!(script.asked().len(), 1);
 }
@@ -167,7 +169,7 @@ async fn only_registrations_with_our_names_are_listed() {
         (200, json!({ "runners": rows, "total_count": 5 }))
     })
     .await;
-    let seen = script.client().registrations().await.expect("answers");
+    let seen = script.client().registrations(0).await.expect("answers");
     let Registrations::Seen(rows) = seen else { panic!("{seen:?}") };
     let seen: Vec<_> =
         rows.iter().map(|r| (r.id, r.attempt_id.to_string(), r.online, r.busy)).collect();
@@ -189,13 +191,13 @@ async fn without_the_right_registrations_are_unknown_for_a_while() {
         let clock = FixedClock::new();
         let client = client_with(&settings(&script.url), Duration::from_secs(10), clock.clone());
         for _ in 0..3 {
-            let seen = client.registrations().await.expect("no outage");
+            let seen = client.registrations(0).await.expect("no outage");
             assert_eq!(seen, Registrations::Unknown, "{status}");
         }
         let asked = script.take_paths().len();
         assert!(asked <= 3, "{asked} calls");
         clock.advance(SignedDuration::from_mins(11));
-        assert_eq!(client.registrations().await.expect("no outage"), Registrations::Unknown);
+        assert_eq!(client.registrations(0).await.expect("no outage"), Registrations::Unknown);
         assert!(!script.take_paths().is_empty(), "the list is tried again after a while");
     }
 }
@@ -215,7 +217,7 @@ async fn an_outage_is_not_a_missing_right() {
     })
     .await;
     let client = script.client();
-    let kind = async || client.registrations().await.map_err(|error| error.kind);
+    let kind = async || client.registrations(0).await.map_err(|error| error.kind);
     assert_eq!(kind().await, Err(ErrorKind::Unavailable));
     status.store(404, Ordering::SeqCst);
     assert_eq!(kind().await, Err(ErrorKind::Unavailable));
@@ -239,10 +241,10 @@ async fn a_registration_token_of_another_scope_makes_registrations_unknown() {
     .await;
     let of = |scope: Scope| client(&Settings { scope, ..with_runner_token(&script.url) });
     let org = of(Scope::Org("acme".into()));
-    assert_eq!(org.registrations().await.expect("answers"), Registrations::Unknown);
+    assert_eq!(org.registrations(0).await.expect("answers"), Registrations::Unknown);
     // The list of the whole forge has every registration.
     let all = of(Scope::All);
-    assert_eq!(all.registrations().await.expect("answers"), Registrations::Seen(Vec::new()));
+    assert_eq!(all.registrations(0).await.expect("answers"), Registrations::Seen(Vec::new()));
 }
 
 #[tokio::test]
@@ -260,7 +262,7 @@ async fn a_registration_is_missing_only_while_the_forge_answers() {
     })
     .await;
     let client = script.client();
-    let ask = async |id| match client.registration(id).await {
+    let ask = async |id| match client.registration(id, 0).await {
         Ok(row) => Ok(row.map(|row| row.attempt_id.to_string())),
         Err(error) => Err(error.kind),
     };
@@ -285,7 +287,7 @@ async fn retiring_a_missing_registration_succeeds() {
     })
     .await;
     let client = script.client();
-    let retire = async |id| client.retire(id).await.map_err(|error| error.kind);
+    let retire = async |id| client.retire(id, 0).await.map_err(|error| error.kind);
     assert_eq!(retire(1).await, Ok(()));
     assert_eq!(retire(2).await, Ok(()));
     assert_eq!(retire(3).await, Err(ErrorKind::Unavailable));

@@ -12,13 +12,16 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Client, Deadlines};
-use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
-use tinqs_ci_reconciler::ports::Clock;
+use tinqs_ci_reconciler::ports::{Clock, RepoRef};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) const TOKEN: &str = "api-token-0123456789abcdef";
 pub(crate) const RUNNER_TOKEN: &str = "registration-token-0123456789";
+
+/// The repository in which runners are registered.
+pub(crate) const JOB_REPO: RepoRef<'static> = RepoRef { id: 2, name: "acme/widget" };
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -203,6 +206,7 @@ pub(crate) fn settings(url: &str) -> Config {
         git_token: None,
         demand: Demand::Auto,
         scope: Scope::All,
+        register_in: RegisterIn::Scope,
         poll_every: SignedDuration::from_secs(10),
         sweep_every: SignedDuration::from_secs(60),
     }

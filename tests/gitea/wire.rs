@@ -18,7 +18,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{Faults, Hook, Wire, WireOptions};
 
-use crate::script::{client, settings};
+use crate::script::{JOB_REPO, client, settings};
 
 const LINES: [Line; 3] = [Line::V1_25, Line::V1_26, Line::V1_27];
 const REPO: &str = "acme/widget";
@@ -69,10 +69,11 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         assert_eq!(client.job(&blocked).await.expect("answers").state, Job::Blocked);
 
         let labels = ["linux:host".to_owned()];
-        let runner = client.register(&attempt_id(1), &labels).await.expect("registers");
-        let twin = client.register(&attempt_id(1), &labels).await.expect("makes another row");
+        let runner = client.register(&attempt_id(1), JOB_REPO, &labels).await.expect("registers");
+        let twin =
+            client.register(&attempt_id(1), JOB_REPO, &labels).await.expect("makes another row");
         assert_ne!(runner.id, twin.id);
-        let Registrations::Seen(rows) = client.registrations().await.expect("answers") else {
+        let Registrations::Seen(rows) = client.registrations(0).await.expect("answers") else {
             panic!("the token may list runners");
         };
         assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id, twin.id]);
@@ -84,17 +85,17 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         let task = fetched.task.expect("the job").id;
         let running = Job::Running { runner: attempt_id(1).to_string() };
         assert_eq!(client.job(&job.job).await.expect("answers").state, running);
-        let row = client.registration(runner.id).await.expect("answers").expect("at work");
+        let row = client.registration(runner.id, 0).await.expect("answers").expect("at work");
         assert!(row.online);
         let done = Some(Conclusion::Success);
         wire.forge().report(now, uuid, token, task, done).expect("reports");
         let over = Job::Done { conclusion: Conclusion::Success };
         assert_eq!(client.job(&job.job).await.expect("answers").state, over);
-        assert_eq!(client.registration(runner.id).await.expect("answers"), None);
+        assert_eq!(client.registration(runner.id, 0).await.expect("answers"), None);
         for _ in 0..2 {
-            client.retire(twin.id).await.expect("is gone");
+            client.retire(twin.id, 0).await.expect("is gone");
         }
-        assert_eq!(client.registration(twin.id).await.expect("answers"), None);
+        assert_eq!(client.registration(twin.id, 0).await.expect("answers"), None);
 
         wire.forge().forget_job(job.job.job_id);
         assert_eq!(client.job(&job.job).await.expect("answers").state, Job::Absent);
@@ -173,15 +174,16 @@ async fn an_outage_makes_no_job_absent() {
     wire.forge().push(Timestamp::now(), REPO, &[JobSpec::new("build", &["linux"])]);
     let waiting = client.waiting().await.expect("answers").expect("jobs mode");
     let job = waiting[0].job.clone();
-    let runner = client.register(&attempt_id(1), &["linux".to_owned()]).await.expect("registers");
-    client.registrations().await.expect("answers");
+    let runner =
+        client.register(&attempt_id(1), JOB_REPO, &["linux".to_owned()]).await.expect("registers");
+    client.registrations(0).await.expect("answers");
     let kinds = async || {
         [
             client.waiting().await.err(),
             client.job(&job).await.err(),
-            client.registrations().await.err(),
-            client.registration(runner.id).await.err(),
-            client.register(&attempt_id(2), &[]).await.err(),
+            client.registrations(0).await.err(),
+            client.registration(runner.id, 0).await.err(),
+            client.register(&attempt_id(2), JOB_REPO, &[]).await.err(),
         ]
         .map(|error| error.map(|error| error.kind))
     };
@@ -200,7 +202,7 @@ async fn an_outage_makes_no_job_absent() {
     assert_eq!(kinds().await, unavailable, "stopped");
     wire.resume().expect("the same port");
     assert_eq!(client.job(&job).await.expect("answers").state, Job::Waiting);
-    assert!(client.registration(runner.id).await.expect("answers").is_some());
+    assert!(client.registration(runner.id, 0).await.expect("answers").is_some());
 }
 
 #[tokio::test]

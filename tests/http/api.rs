@@ -14,7 +14,7 @@ use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
     About, Attempt, AttemptId, Boot, MachineState, Outcome, Phase, Placement, Run, Secret,
 };
-use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
+use tinqs_ci_reconciler::ports::{Compute as _, Forge as _, RepoRef};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{TOKEN, TestServer, queued, settings};
@@ -147,6 +147,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
         decided_at: now,
         class: class().name,
         runner: tinqs_ci_reconciler::model::Runner {
+            repo_id: 1,
             id: 1,
             uuid: "u".to_owned(),
             name: run.attempt_id(1).to_string(),
@@ -201,7 +202,8 @@ async fn no_answer_and_no_log_line_contains_a_credential() {
         run.status.next = 2;
         asked.world.state().runs.insert(name(1), run);
     }
-    asked.world.register(&attempt_id, &["linux".to_owned()]).await.expect("up");
+    let repo = RepoRef { id: 1, name: "acme/widget" };
+    asked.world.register(&attempt_id, repo, &["linux".to_owned()]).await.expect("up");
     let machine = asked.world.launch(&attempt_id, 0, &attempt(&run)).await.expect("up");
     let printed = format!("the runner's token is {CANARY}, the API's is {TOKEN}\n");
     asked.world.state().logs.insert(machine.id.0.clone(), printed.into_bytes());

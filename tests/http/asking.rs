@@ -15,7 +15,7 @@ use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{
     ComputeUrl, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
 };
-use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_testing::TestWorld;
 use tower::ServiceExt as _;
@@ -44,6 +44,7 @@ pub(crate) fn settings() -> Settings {
             git_token: Some(Secret::new(CANARY)),
             demand: Demand::Jobs,
             scope: Scope::All,
+            register_in: RegisterIn::Scope,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
         },

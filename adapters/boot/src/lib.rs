@@ -64,7 +64,7 @@ fn identity(runner: &Runner, address: &str) -> String {
         labels: Vec<String>,
         ephemeral: bool,
     }
-    let Runner { id, uuid, name, labels, token } = runner;
+    let Runner { id, repo_id: _, uuid, name, labels, token } = runner;
     let labels = labels.iter().map(|label| with_schema(label)).collect();
     let state =
         State { id: *id, uuid, name, token: token.expose(), address, labels, ephemeral: true };

@@ -9,7 +9,9 @@ mod call;
 mod contents;
 mod credentials;
 mod jobs;
+mod levels;
 mod pages;
+mod port;
 mod repeat;
 mod runners;
 mod send;
@@ -20,13 +22,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner, Secret};
-use tinqs_ci_reconciler::ports::{Clock, ErrorKind, Forge, PortError, SeenJob, WaitingJob};
+use tinqs_ci_reconciler::model::{JobRef, Secret};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, SeenJob, WaitingJob};
 use tinqs_ci_workflow::trigger::WorkflowCache;
 use tokio::sync::OnceCell;
 
@@ -34,9 +35,11 @@ use super::version::Version;
 use super::wire::{
     ApiJob, ApiRepository, owner_and_name, percent_encode, repository_of, waiting_job,
 };
-use crate::config::{Config, Scope};
+use crate::config::{Config, RegisterIn, Scope};
 use call::Call;
 pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
+use levels::Levels;
+pub use levels::OTHER_LEVEL;
 use runners::RunnerList;
 use send::Sender;
 pub use send::{Contact, Deadlines};
@@ -67,6 +70,8 @@ pub enum Error {
 pub struct Client {
     sender: Sender,
     scope: Scope,
+    register_in: RegisterIn,
+    levels: Levels,
     asked_token: Mutex<Option<Secret>>,
     /// Replaced together with the credentials that it was found with.
     elsewhere: Mutex<Arc<OnceCell<bool>>>,
@@ -138,6 +143,8 @@ impl Client {
         Ok(Self {
             sender,
             scope: forge.scope.clone(),
+            register_in: forge.register_in,
+            levels: Levels::default(),
             asked_token: Mutex::default(),
             elsewhere: Mutex::default(),
             runner_list: Mutex::default(),
@@ -158,6 +165,7 @@ impl Client {
             return Ok(());
         }
         *self.asked_token.lock() = None;
+        self.levels.forget_tokens();
         *self.elsewhere.lock() = Arc::default();
         *self.runner_list.lock() = RunnerList::default();
         self.repositories.lock().retain(|_, lookup| lookup.id > 0);
@@ -300,42 +308,4 @@ impl Client {
 
 fn repository_path(owner: &str, name: &str) -> String {
     format!("/repos/{}/{}", percent_encode(owner), percent_encode(name))
-}
-
-#[async_trait]
-impl Forge for Client {
-    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
-        let path = format!("{}/actions/jobs?status=queued", self.scope_path());
-        let jobs = pages::read_all::<pages::Jobs>(&self.sender, "waiting", &path).await?;
-        Ok(Some(self.named(jobs).await))
-    }
-
-    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
-        if let Some((owner, name)) = owner_and_name(&job.repo)
-            && let Some(job) = self.job_in(&owner, &name, job.job_id).await?
-        {
-            return Ok(job);
-        }
-        self.job_by_repository(job).await
-    }
-
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        self.list_registrations().await
-    }
-
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
-        self.registration_by_id(id).await
-    }
-
-    async fn register(
-        &self,
-        attempt_id: &AttemptId,
-        labels: &[String],
-    ) -> Result<Runner, PortError> {
-        self.make_registration(attempt_id, labels).await
-    }
-
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.remove_registration(id).await
-    }
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub demand: Demand,
     /// Scope of the job and runner lists.
     pub scope: Scope,
+    /// Where runners are registered.
+    pub register_in: RegisterIn,
     /// Interval between reads of the job list.
     pub poll_every: SignedDuration,
     /// Interval between sweeps of machines, registrations and seats.
@@ -38,6 +40,16 @@ pub enum Demand {
     Jobs,
     /// Pushes, evaluated by the forge's rules.
     Push,
+}
+
+/// Where runners are registered, and so whose jobs they can get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RegisterIn {
+    /// Each in the repository of the job that it is made for.
+    #[default]
+    Repository,
+    /// In the scope: any repository in scope can take it.
+    Scope,
 }
 
 /// Scope of the job and runner lists.

@@ -9,5 +9,5 @@ pub mod version;
 pub mod webhook;
 mod wire;
 
-pub use config::{Config, Demand, Scope};
+pub use config::{Config, Demand, RegisterIn, Scope};
 pub use wire::owner_and_name;

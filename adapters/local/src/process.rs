@@ -307,6 +307,7 @@ impl Compute for Processes {
             launched_at: self.inner.clock.now(),
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
+            repo_id: attempt.runner.repo_id,
             ended_by: None,
             class: attempt.class.clone(),
             kind: requested.machine.kind.clone(),

@@ -1,5 +1,7 @@
 //! The cache of one process. Losing it costs calls, never safety.
 
+mod registrations;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use crate::model::{
 };
 use crate::plan::times::after;
 use crate::ports::PortError;
+use registrations::ListedRegistrations;
 
 /// The sweep wakes no run twice within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
@@ -45,7 +48,7 @@ pub(super) struct Cache {
     /// Orders reads: a listing serves a reconcile if it began after that one read its record.
     tickets: AtomicU64,
     pub(super) machines: Listing<Machines>,
-    pub(super) rows: Listing<Rows>,
+    pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) displaced: Displaced,
     pub(super) breakers: Breakers,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Controller;
 use super::by_run::ByRun;
-use super::cache::{Machines, Rows, Seats};
+use super::cache::{Machines, Seats};
 use crate::model::{
     AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation, ObservedClass,
     Outcome, Phase, Registration, Registrations, Run, RunName, serving,
@@ -56,7 +56,8 @@ impl Controller {
         let settings = self.settings();
         let ticket = self.cache.ticket();
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
-        let rows = self.cache.rows.after(&self.cache, ticket, self.list_rows()).await?;
+        let machines: Vec<Machine> = machines.of(name).cloned().collect();
+        let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
         let SeenJob { state: job, times } = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
                 SeenJob { state: Job::Unobservable, .. } => self.needs_of(run).await?.into(),
@@ -75,11 +76,8 @@ impl Controller {
             job,
             times,
             recorded_here: None,
-            machines: machines.of(name).cloned().collect(),
-            registrations: match &*rows {
-                None => Registrations::Unknown,
-                Some(rows) => Registrations::Seen(rows.of(name).cloned().collect()),
-            },
+            machines,
+            registrations,
             seats,
             room: self.ports.compute.room(),
             no_replacement: false,
@@ -177,13 +175,6 @@ impl Controller {
         Ok(held)
     }
 
-    pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
-        Ok(match self.ports.forge.registrations().await? {
-            Registrations::Unknown => None,
-            Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
-        })
-    }
-
     pub(super) async fn list_seats(&self) -> Result<Seats, PortError> {
         let mut all = Vec::new();
         for class in self.seated_classes() {
@@ -198,26 +189,26 @@ impl Controller {
         let Registrations::Seen(rows) = &seen.registrations else { return Ok(()) };
         let open = seen.run.as_ref().filter(|run| run.status.phase != Phase::Finished);
         let attempt = open.and_then(|run| run.status.attempt.as_ref().map(|a| (run, a)));
-        let mut wanted: Vec<(i64, AttemptId)> = attempt
+        let mut wanted: Vec<(i64, i64, AttemptId)> = attempt
             .filter(|(_, a)| a.ended.is_none() || seen.job == Job::Unobservable)
-            .map(|(run, a)| (a.runner.id, run.attempt_id(a.number)))
+            .map(|(run, a)| (a.runner.id, a.runner.repo_id, run.attempt_id(a.number)))
             .into_iter()
             .chain(
                 seen.machines
                     .iter()
                     .filter(|m| m.is_live())
-                    .map(|m| (m.registration, m.attempt_id.clone())),
+                    .map(|m| (m.registration, m.repo_id, m.attempt_id.clone())),
             )
-            .filter(|(id, _)| !rows.iter().any(|r| r.id == *id))
+            .filter(|(id, ..)| !rows.iter().any(|r| r.id == *id))
             .collect();
         for row in rows {
             self.cache.there(row.id);
         }
         wanted.sort();
-        wanted.dedup_by_key(|(id, _)| *id);
+        wanted.dedup_by_key(|(id, ..)| *id);
         let mut found = Vec::new();
-        for (id, attempt_id) in wanted {
-            let row = self.ports.forge.registration(id).await?;
+        for (id, repo_id, attempt_id) in wanted {
+            let row = self.ports.forge.registration(id, repo_id).await?;
             // Another run's registration with that ID (a forge restored from a backup reuses IDs)
             // says nothing about this attempt, and must not be retired.
             found.push(match row.filter(|row| row.attempt_id == attempt_id) {
@@ -227,6 +218,7 @@ impl Controller {
                 }
                 None => Registration {
                     id,
+                    repo_id,
                     attempt_id,
                     uuid: None,
                     online: false,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::by_run::ByRun;
 use super::{Controller, SweepReport, unserved};
 use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving};
 use crate::plan::times::after;
@@ -98,14 +97,7 @@ impl Controller {
             }
             Err(error) => report.errors.push(error.to_string()),
         }
-        match self.cache.rows.after(&self.cache, ticket, self.list_rows()).await {
-            Ok(rows) => {
-                let rows = (*rows).as_ref().map_or(&[][..], ByRun::all);
-                report.registrations = rows.len();
-                attempt_ids.extend(rows.iter().map(|r| r.attempt_id.clone()));
-            }
-            Err(error) => report.errors.push(error.to_string()),
-        }
+        attempt_ids.extend(self.sweep_registrations(ticket, now, &mut report).await);
         match self.cache.seats.after(&self.cache, ticket, self.list_seats()).await {
             Ok(seats) => {
                 report.seats = seats.all().len();
@@ -113,7 +105,10 @@ impl Controller {
             }
             Err(error) => report.errors.push(error.to_string()),
         }
-        let nothing_left = open.is_empty() && attempt_ids.is_empty() && report.errors.is_empty();
+        let nothing_left = open.is_empty()
+            && attempt_ids.is_empty()
+            && self.no_registration_is_left()
+            && report.errors.is_empty();
         let mut names: Vec<RunName> = attempt_ids
             .into_iter()
             .filter(|attempt_id| !going_on.contains(attempt_id))
@@ -142,6 +137,9 @@ impl Controller {
         let filter = Filter { phase: finished, class: None, repo: None, limit: AUDITED_AT_ONCE };
         match self.ports.store.page(&filter, cursor.as_deref()).await {
             Ok(page) => {
+                for run in &page.items {
+                    self.cache.rows.named(run.spec.job.repo_id, now);
+                }
                 for run in page.items.iter().filter(|run| self.is_misfiled(run, now)) {
                     self.wake(&run.name, now, report).await;
                 }

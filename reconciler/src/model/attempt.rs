@@ -99,6 +99,9 @@ pub struct PastAttempt {
     pub class: ClassName,
     /// The ID of its registration at the forge.
     pub registration: i64,
+    /// The ID of the repository that the registration serves; 0: every repository of the scope.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repo_id: i64,
     /// The results of its placements.
     pub placements: Vec<PastPlacement>,
     /// The reason and the time of its end.
@@ -127,6 +130,9 @@ pub struct PastPlacement {
 pub struct Runner {
     /// The registration's ID.
     pub id: i64,
+    /// The ID of the repository that it serves; 0: every repository of the scope.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repo_id: i64,
     /// The registration's UUID, as the forge writes it.
     pub uuid: String,
     /// The runner's name: the attempt ID.
@@ -194,6 +200,12 @@ pub struct Refused {
     pub at: Timestamp,
 }
 
+/// Records of earlier releases have no repository's ID, and keep their form.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_zero(id: &i64) -> bool {
+    *id == 0
+}
+
 impl Attempt {
     /// Returns the index of the current placement, which is part of its client token.
     pub fn current(&self) -> u32 {
@@ -216,6 +228,7 @@ impl Attempt {
             decided_at,
             class,
             registration: runner.id,
+            repo_id: runner.repo_id,
             placements: placements
                 .into_iter()
                 .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement {

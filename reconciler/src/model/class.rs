@@ -127,16 +127,15 @@ impl Class {
         self.labels.iter().any(|label| label == "*")
     }
 
-    /// Returns the labels of a runner for a job that asks for `runs_on`.
+    /// Returns the labels of a runner for a job that asks for `runs_on`: exactly those, each with
+    /// the schema that the class gives it. With more of them, it could take other jobs.
     pub fn runner_labels(&self, runs_on: &[String]) -> Vec<String> {
-        if !self.is_any() {
-            return self.labels.clone();
-        }
-        let own = self.labels.iter().filter(|label| *label != "*");
-        let mut labels: Vec<String> = own.cloned().collect();
+        let mut labels: Vec<String> = Vec::with_capacity(runs_on.len());
         for wanted in runs_on {
-            if !labels.iter().any(|label| label_name(label) == wanted) {
-                labels.push(format!("{wanted}:host"));
+            let own = self.labels.iter().find(|label| label_name(label) == wanted);
+            let label = own.cloned().unwrap_or_else(|| format!("{wanted}:host"));
+            if !labels.contains(&label) {
+                labels.push(label);
             }
         }
         labels

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::attempt::is_zero;
 use super::class::{Class, ClassName};
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
@@ -176,6 +177,10 @@ pub struct Machine {
     pub deadline: Timestamp,
     /// The ID of its registration, from its tags.
     pub registration: i64,
+    /// The ID of the repository that the registration serves, from its tags; 0: every repository of
+    /// the scope.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repo_id: i64,
     /// Who ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
@@ -229,6 +234,9 @@ pub enum Registrations {
 pub struct Registration {
     /// Its ID.
     pub id: i64,
+    /// The ID of the repository whose list shows it; 0: the list of the scope.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repo_id: i64,
     /// The attempt it belongs to, from its name.
     pub attempt_id: AttemptId,
     /// Its UUID, if the forge reports it.

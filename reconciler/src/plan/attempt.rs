@@ -242,6 +242,7 @@ impl<'a> Decision<'a> {
             class: observed.class.name.clone(),
             seat,
             repo: self.run.spec.job.repo.clone(),
+            repo_id: self.run.spec.job.repo_id,
             labels: observed.class.runner_labels(&self.run.spec.runs_on),
             machine,
             idle_within: self.times.idle_within,

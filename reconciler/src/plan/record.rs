@@ -20,8 +20,7 @@ pub fn prepared(
     boot: (String, Option<Secret>),
     now: Timestamp,
 ) {
-    let Prepare { attempt_id, class, seat: _, repo: _, labels: _, machine, idle_within, deadline } =
-        prepare;
+    let Prepare { attempt_id, class, machine, idle_within, deadline, .. } = prepare;
     supersede(status, End::NeverAnswered, now);
     let (instance_url, git_token) = boot;
     status.happened(now, Happened::Registered { attempt: attempt_id.number });

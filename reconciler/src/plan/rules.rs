@@ -31,8 +31,11 @@ pub struct Prepare {
     pub class: ClassName,
     /// The limits of the seat to take; `None` if the attempt needs no seat or already has one.
     pub seat: Option<SeatLimits>,
-    /// The repository that the seat counts for.
+    /// The repository that the seat counts for, and in which the runner is registered.
     pub repo: String,
+    /// Its ID at the forge; 0 if unknown.
+    #[serde(default)]
+    pub repo_id: i64,
     /// The labels of the registration.
     pub labels: Vec<String>,
     /// The machine spec of the first placement.

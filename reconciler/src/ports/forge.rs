@@ -35,23 +35,51 @@ impl From<Job> for SeenJob {
     }
 }
 
-/// Reads jobs and manages registrations at the forge.
+/// A repository in which a runner is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepoRef<'a> {
+    /// Its ID at the forge; 0 if unknown.
+    pub id: i64,
+    /// `owner/name` as last reported.
+    pub name: &'a str,
+}
+
+/// Which lists show the registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationLists {
+    /// One list shows all that the installation makes.
+    One,
+    /// Each repository has a list of its own.
+    PerRepository,
+}
+
+/// Reads jobs and manages registrations at the forge. A registration serves one repository, or
+/// every repository of the scope; `repo_id` is the ID of that repository, or 0.
 #[async_trait]
 pub trait Forge: Send + Sync {
     /// Returns the listed jobs that wait for a runner, possibly not all; `None` in push mode.
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError>;
     /// Returns a job.
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError>;
-    /// Returns all registrations whose names are attempt IDs. Absence proves nothing.
-    async fn registrations(&self) -> Result<Registrations, PortError>;
-    /// Returns a registration by its ID; `None` for a 404 while the forge answers.
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError>;
-    /// Creates an ephemeral registration. Not idempotent.
+    /// Returns which lists show the registrations.
+    fn registration_lists(&self) -> RegistrationLists;
+    /// Returns the listed registrations whose names are attempt IDs: those of the scope for 0,
+    /// otherwise those of a repository. Absence proves nothing.
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError>;
+    /// Returns a registration by its ID; `None` for a 404 while the forge answers and its repository
+    /// is still the same, or is gone.
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError>;
+    /// Creates an ephemeral registration in a repository, or in the scope if so configured. Not
+    /// idempotent.
+    ///
+    /// # Errors
+    /// `Denied` if the token may not register runners there.
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError>;
     /// Removes a registration. Succeeds if it is already gone.
-    async fn retire(&self, id: i64) -> Result<(), PortError>;
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError>;
 }

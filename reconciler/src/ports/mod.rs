@@ -16,7 +16,7 @@ pub use clock::Clock;
 pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;
 pub use error::{ErrorKind, PortError};
-pub use forge::{Forge, SeenJob, WaitingJob};
+pub use forge::{Forge, RegistrationLists, RepoRef, SeenJob, WaitingJob};
 pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
 pub use queue::{Delivery, Queue};
 pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat};

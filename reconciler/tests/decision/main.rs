@@ -3,3 +3,4 @@
 
 mod names;
 mod records;
+mod repositories;

@@ -42,6 +42,7 @@ fn run(job_id: i64) -> Run {
         decided_at: now(),
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 101,
             uuid: "0a1b2c3d-0000-4000-8000-000000000001".to_owned(),
             name: run.attempt_id(1).to_string(),
@@ -79,6 +80,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         launched_at: now(),
         deadline: now(),
         registration: 101,
+        repo_id: 0,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),

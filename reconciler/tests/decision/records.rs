@@ -199,9 +199,11 @@ fn a_class_serves_jobs_that_a_runner_with_its_labels_may_take() {
         assert_eq!((some.serves(&runs_on), any.serves(&runs_on)), (by_some, by_any), "{runs_on:?}");
     }
     assert!(labels_match(&own(&["a:docker://b"]), &own(&["a"])));
-    let carried = any.runner_labels(&own(&["linux", "gpu"]));
-    assert_eq!(carried, ["gpu:host", "linux:host"]);
-    assert_eq!(some.runner_labels(&own(&["linux"])), ["linux:host", "x64"]);
+    let carried = any.runner_labels(&own(&["linux", "gpu", "linux"]));
+    assert_eq!(carried, ["linux:host", "gpu:host"]);
+    assert_eq!(some.runner_labels(&own(&["linux"])), ["linux:host"], "no label of another job");
+    assert_eq!(some.runner_labels(&own(&["x64", "linux"])), ["x64", "linux:host"]);
+    assert_eq!(some.runner_labels(&[]), Vec::<String>::new());
 }
 
 fn prepare(run: &Run) -> Prepare {
@@ -210,6 +212,7 @@ fn prepare(run: &Run) -> Prepare {
         class: read(json!("linux")),
         seat: Some(SeatLimits { class: Some(3), repo: Some(2) }),
         repo: "acme/site".to_owned(),
+        repo_id: 7,
         labels: vec!["linux:host".to_owned()],
         machine: read(json!({ "kind": "small" })),
         idle_within: SignedDuration::from_mins(3),

@@ -205,6 +205,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         decided_at: ago(age),
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 101,
             uuid: String::new(),
             name: attempt_id.to_string(),
@@ -232,6 +233,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         launched_at,
         deadline: ago(-3600),
         registration: 101,
+        repo_id: 0,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
@@ -264,6 +266,7 @@ fn machine_of(choice: u64, attempt_id: &AttemptId, age: i64) -> Vec<Machine> {
 
 fn row(id: i64, attempt_id: &AttemptId) -> Registration {
     Registration {
+        repo_id: 0,
         id,
         attempt_id: attempt_id.clone(),
         uuid: None,
@@ -304,6 +307,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-7".to_owned()),
                 registration: 107,
+                repo_id: 0,
                 ..seen_machine(&void, MachineState::Up, ago(900))
             });
         }
@@ -312,6 +316,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-3".to_owned()),
                 registration: 103,
+                repo_id: 0,
                 ..seen_machine(&stranger, MachineState::Gone, ago(900))
             });
         }
@@ -323,6 +328,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 decided_at: ago(801),
                 class: class.clone(),
                 registration: 106,
+                repo_id: 0,
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
                 log: None,
@@ -331,6 +337,7 @@ fn others(choice: u64, seen: &mut Observation) {
             seen.machines.push(Machine {
                 id: MachineId("i-6".to_owned()),
                 registration: 106,
+                repo_id: 0,
                 ..seen_machine(&attempt_id, MachineState::Up, ago(800))
             });
         }

@@ -324,5 +324,5 @@ fn register(state: &mut State, attempt_id: &AttemptId) -> Runner {
         + i64::from(times);
     state.rows.push(ForgeRow { id, attempt_id: attempt_id.clone(), used: false });
     let (name, token) = (attempt_id.to_string(), Secret::new(format!("token {id}")));
-    Runner { id, uuid: id.to_string(), name, labels: vec!["linux".to_owned()], token }
+    Runner { id, repo_id: 0, uuid: id.to_string(), name, labels: vec!["linux".to_owned()], token }
 }

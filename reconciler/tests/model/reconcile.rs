@@ -126,6 +126,7 @@ impl Reconcile {
                 let online =
                     |m: &Vm| matches!(m.doing, Doing::Online | Doing::Stuck | Doing::Busy { .. });
                 Registration {
+                    repo_id: 0,
                     id: row.id,
                     attempt_id: row.attempt_id.clone(),
                     uuid: None,
@@ -264,6 +265,7 @@ pub(crate) fn seen_machine(machine: &Vm, state: MachineState) -> Machine {
         launched_at: machine.launched_at,
         deadline: machine.deadline,
         registration: machine.registration,
+        repo_id: 0,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
@@ -294,6 +296,7 @@ fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
             replica.missing.push((id, since));
         }
         rows.push(Registration {
+            repo_id: 0,
             id,
             attempt_id,
             uuid: None,
@@ -332,6 +335,7 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
             launched_at: at,
             deadline: at,
             registration,
+            repo_id: 0,
             ended_by: None,
             class: class.clone(),
             kind: String::new(),

@@ -279,6 +279,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             decided_at,
             class: _,
             registration: _,
+            repo_id: _,
             placements,
             ended,
             log: _,

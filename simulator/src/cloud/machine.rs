@@ -189,6 +189,7 @@ impl SimulatedMachine {
             launched_at: self.launched_at,
             deadline: self.boot.deadline,
             registration: self.runner.id,
+            repo_id: self.runner.repo_id,
             ended_by: self.ended_by.filter(|_| over),
             class: self.class.clone(),
             kind: self.recipe.kind.clone(),

@@ -43,6 +43,7 @@ fn place() -> Place {
         decided_at: at(0),
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: row.id,
             uuid: row.uuid,
             name: row.name,

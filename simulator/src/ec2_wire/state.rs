@@ -265,6 +265,7 @@ fn attempt(
     let attempt_id: AttemptId =
         tag("attempt").and_then(|text| text.parse().ok()).unwrap_or_else(nobody);
     let runner = Runner {
+        repo_id: 0,
         id: identity.map_or(0, |i| i.id),
         uuid: identity.map_or_else(String::new, |i| i.uuid.clone()),
         name: attempt_id.to_string(),

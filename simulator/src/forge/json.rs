@@ -135,7 +135,7 @@ impl Forge {
             "labels": labels,
         });
         if self.config.line >= Line::V1_26 {
-            value["disabled"] = false.into();
+            value["disabled"] = row.disabled.into();
         }
         value
     }

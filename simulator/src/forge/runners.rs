@@ -7,29 +7,9 @@ use tinqs_ci_reconciler::model::Conclusion;
 use uuid::Uuid;
 
 use super::{
-    ACTIVE_WITHIN, Forge, JobRow, JobSpec, Line, ONLINE_WITHIN, RACE_WINDOW, Status, digest, next,
+    ACTIVE_WITHIN, Forge, JobRow, JobSpec, Line, ONLINE_WITHIN, RACE_WINDOW, Scope, Status, digest,
+    next,
 };
-
-/// The repositories that a runner serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All repositories.
-    Global,
-    /// The repositories of an owner.
-    Owner(String),
-    /// One repository, `owner/name`.
-    Repo(String),
-}
-
-impl Scope {
-    fn covers(&self, repo: &str) -> bool {
-        match self {
-            Self::Global => true,
-            Self::Owner(owner) => repo.split('/').next() == Some(owner),
-            Self::Repo(full_name) => repo == full_name,
-        }
-    }
-}
 
 /// A runner row. Any process with uuid and token acts as the runner.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +28,8 @@ pub struct RunnerRow {
     pub ephemeral: bool,
     /// The repositories that it serves.
     pub scope: Scope,
+    /// Whether it gets no more tasks.
+    pub disabled: bool,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Its last call of any kind.
@@ -170,6 +152,7 @@ impl Forge {
             labels: labels.to_vec(),
             ephemeral,
             scope,
+            disabled: false,
             created_at: now,
             last_online: None,
             last_active: None,
@@ -184,6 +167,13 @@ impl Forge {
     pub fn delete_runner(&mut self, id: i64) -> bool {
         let Some(row) = self.runners.remove(&id) else { return false };
         self.by_uuid.remove(&row.uuid);
+        true
+    }
+
+    /// Disables a row, so that it gets no more tasks, or enables it. Returns whether it exists.
+    pub fn disable_runner(&mut self, id: i64, disabled: bool) -> bool {
+        let Some(row) = self.runners.get_mut(&id) else { return false };
+        row.disabled = disabled;
         true
     }
 
@@ -260,7 +250,8 @@ impl Forge {
         }
         let nothing = Fetched { task: None, tasks_version: self.tasks_version };
         let used = row.ephemeral && row.last_task.is_some();
-        if tasks_version == self.tasks_version || used || self.loses_race(now, &row) {
+        if tasks_version == self.tasks_version || used || row.disabled || self.loses_race(now, &row)
+        {
             return Ok(nothing);
         }
         let found = self

@@ -66,6 +66,10 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
             }
             (Scope::Owner((*org).to_owned()), rest)
         }
+        ["repos", "search"] if read => {
+            let found = repository_list(shared, call, &Scope::Global);
+            return Json(json!({"ok": true, "data": found})).into_response();
+        }
         ["user"] if read => {
             let user = json!({
                 "id": 1, "login": shared.options.user, "is_admin": right == Right::Admin,
@@ -94,6 +98,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         ["actions", "runs", rest @ ..] if read => runs(shared, call, &scope, rest),
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
+        ["repos"] if read => Json(repository_list(shared, call, &scope)).into_response(),
         ["actions", "variables"] if read => Json(json!([])).into_response(),
         rest if contents::is_contents(rest) => match &scope {
             Scope::Repo(repo) => contents::answer(&shared.forge(), call, repo, rest),
@@ -118,6 +123,15 @@ fn repository(shared: &Shared, call: &Call, scope: &Scope) -> Response {
             .map_or_else(missing, |r| Json(forge.repository_json(r)).into_response()),
         Scope::Repo(_) | Scope::Global | Scope::Owner(_) => missing(),
     }
+}
+
+/// Returns a page of the repositories of a scope.
+fn repository_list(shared: &Shared, call: &Call, scope: &Scope) -> Vec<Value> {
+    let forge = shared.forge();
+    let page = Page::of(call);
+    let rows = forge.repos().filter(|repo| in_scope(scope, &repo.full_name));
+    let shown = rows.skip(page.start()).take(page.limit);
+    shown.map(|repo| forge.repository_json(repo)).collect()
 }
 
 fn in_scope(scope: &Scope, repo: &str) -> bool {
@@ -293,6 +307,13 @@ fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Respon
                     let id = row.id;
                     forge.delete_runner(id);
                     StatusCode::NO_CONTENT.into_response()
+                }
+                // Since 1.26.
+                Method::PATCH if forge.config.line >= Line::V1_26 => {
+                    let id = row.id;
+                    forge.disable_runner(id, call.body["disabled"] == true);
+                    let row = forge.runner(id).map(|row| forge.runner_json(row, now));
+                    row.map_or_else(missing, |row| Json(row).into_response())
                 }
                 _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
             }

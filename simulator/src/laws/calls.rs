@@ -43,6 +43,7 @@ impl Laws {
     /// L4: checks a record that is about to be written under `expect`.
     pub fn on_put(&mut self, now: Timestamp, before: Option<&Run>, run: &Run, expect: Expect) {
         let about = run.name.to_string();
+        self.launched_for(run);
         if self.scrambled.contains(&run.name) {
             // Sanitizing may change anything.
         } else if let Some(before) = before {

@@ -111,6 +111,7 @@ impl<'a> Drive<'a> {
         let until = (last + SignedDuration::from_mins(30)).max(start + profile.lasts);
         world.faults = crate::faults::FaultProfile { until: Some(until), ..faults };
         world.demand = profile.demand;
+        world.lists = profile.lists;
         world.periods = periods
             .iter()
             .map(|s| (s.trouble, start + s.after, (start + s.after + s.lasts).min(until)))

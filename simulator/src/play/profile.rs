@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use crate::faults::{FaultPeriod, FaultProfile, Rng};
 use crate::forge::{JobSpec, Line};
@@ -66,6 +67,8 @@ pub struct Profile {
     pub line: fn(&mut Rng) -> Line,
     /// Source of demand.
     pub demand: Demand,
+    /// Which lists show the registrations.
+    pub lists: RegistrationLists,
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.
     pub waits_at_most: SignedDuration,

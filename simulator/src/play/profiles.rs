@@ -1,8 +1,10 @@
 //! The profiles by name. Profiles that vary one thing find more than a mixture of everything.
 
 mod machines;
+mod trust;
 
 use jiff::SignedDuration;
+use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use super::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use super::profile::Profile;
@@ -47,6 +49,7 @@ impl Profile {
             replicas: (1, 3),
             line: newest,
             demand: Demand::Jobs,
+            lists: RegistrationLists::One,
             waits_at_most: minutes(2),
             settled: hours(24),
         }
@@ -324,6 +327,7 @@ impl Profile {
             Self::scrambled(),
             Self::chaos(),
             Self::few(),
+            Self::hijack(),
         ]
     }
 }

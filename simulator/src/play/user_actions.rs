@@ -282,3 +282,39 @@ fn classes(rng: &mut Rng) -> Vec<Class> {
     }
     all
 }
+
+/// Bursts of jobs of three repositories, each with labels of another class or a subset of them.
+/// Sometimes a repository is removed.
+pub(super) fn foreign_labels(rng: &mut Rng) -> UserActions {
+    const LABELS: [&[&str]; 7] = [
+        &["deploy"],
+        &["linux"],
+        &["deploy", "linux"],
+        &["deploy", "linux", "secrets"],
+        &["linux", "ubuntu-latest"],
+        &["ubuntu-latest"],
+        &["gpu", "linux"],
+    ];
+    let mut at = seconds(5);
+    let mut user_actions = Vec::new();
+    for _ in 0..24 {
+        at += rng.between(seconds(1), minutes(24));
+        let count = 1 + pick(rng, 6);
+        let jobs = (0..count)
+            .map(|n| {
+                let runs_on = one_of(rng, &LABELS).iter().map(|&label| label.to_owned()).collect();
+                JobSpec { runs_on, ..job(rng, n, "") }
+            })
+            .collect();
+        user_actions.push((at, UserAction::Push { repo: one_of(rng, &REPOS).to_owned(), jobs }));
+        if rng.chance(0.2) {
+            let wait = rng.between(seconds(1), minutes(3));
+            user_actions.push((at + wait, UserAction::Cancel(pick(rng, 3))));
+        }
+    }
+    if rng.chance(0.3) {
+        let at = rng.between(minutes(30), minutes(350));
+        user_actions.push((at, UserAction::RemoveRepo(one_of(rng, &REPOS).to_owned())));
+    }
+    in_order(user_actions)
+}

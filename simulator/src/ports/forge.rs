@@ -7,14 +7,16 @@ use tinqs_ci_reconciler::model::{
     About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
     label_name,
 };
-use tinqs_ci_reconciler::ports::{Forge, PortError, SeenJob, WaitingJob};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+};
 
-use super::{Call, SimulatedPorts};
+use super::{Call, SimulatedPorts, error};
 use crate::cloud::machine::SimulatedMachine;
 use crate::faults::Rng;
-use crate::forge::{Forge as State, JobRow, Line, RunnerRow, Status, Webhook};
+use crate::forge::{Forge as State, JobRow, Line, RunnerRow, Scope, Status, Webhook};
 use crate::laws::RetireTruth;
-use crate::world::Demand;
+use crate::world::{Demand, World};
 
 #[async_trait]
 impl Forge for SimulatedPorts {
@@ -44,25 +46,34 @@ impl Forge for SimulatedPorts {
         .await
     }
 
-    async fn registrations(&self) -> Result<Registrations, PortError> {
+    fn registration_lists(&self) -> RegistrationLists {
+        self.world().lists
+    }
+
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
         self.call(Call::new("forge.registrations", ""), |world, _| {
             if world.demand == Demand::PushWithoutRows {
                 return Ok(Registrations::Unknown);
             }
             let now = world.now();
             let omitted = world.faults.at(now).runner_omitted;
+            let level = world.level(repo_id);
             let forge = world.forge();
-            let listed = forge.runners().filter(|row| !left_out(row, now, omitted));
-            let rows = listed.filter_map(|row| registration(row, now));
+            let shown = |row: &&RunnerRow| is_shown(row, level.as_ref());
+            let listed = forge.runners().filter(shown).filter(|row| !left_out(row, now, omitted));
+            let rows = listed.filter_map(|row| registration(row, repo_id, now));
             Ok(Registrations::Seen(rows.collect()))
         })
         .await
     }
 
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
         self.call(Call::new("forge.registration", id), |world, _| {
             let now = world.now();
-            Ok(world.forge().runner(id).and_then(|row| registration(row, now)))
+            let level = world.level(repo_id);
+            let forge = world.forge();
+            let row = forge.runner(id).filter(|row| is_shown(row, level.as_ref()));
+            Ok(row.and_then(|row| registration(row, repo_id, now)))
         })
         .await
     }
@@ -70,24 +81,32 @@ impl Forge for SimulatedPorts {
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError> {
         self.call(Call::new("forge.register", attempt_id), |world, _| {
             let now = world.now();
             let names: Vec<String> = labels.iter().map(|l| label_name(l).to_owned()).collect();
-            let row = world.forge().register(now, &attempt_id.to_string(), &names, true);
+            let mut forge = world.forge();
+            let Some((level, repo_id)) = repository(&forge, repo) else {
+                let message = "simulated: the repository is gone";
+                return Err(error("forge.register", ErrorKind::Unavailable, message));
+            };
+            let row = forge.register_in(now, level, &attempt_id.to_string(), &names, true);
             let RunnerRow { id, uuid, token, name, .. } = row;
-            Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
+            let (labels, token) = (labels.to_vec(), Secret::new(token));
+            Ok(Runner { id, repo_id, uuid, name, labels, token })
         })
         .await
     }
 
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.call(Call::new("forge.retire", id), |world, _| {
             let now = world.now();
+            let level = world.level(repo_id);
             let forge = world.forge.clone();
             let mut forge = forge.lock();
-            if let Some(row) = forge.runner(id) {
+            if let Some(row) = forge.runner(id).filter(|row| is_shown(row, level.as_ref())) {
                 // A task whose machine is gone is lost: no machine runs its job.
                 let of_it = || world.cloud.live().filter(|m| m.runner.id == id);
                 let truth = RetireTruth {
@@ -104,6 +123,30 @@ impl Forge for SimulatedPorts {
     }
 }
 
+impl World {
+    /// Returns whose registrations a path of the API shows; `None`: all.
+    fn level(&self, repo_id: i64) -> Option<Scope> {
+        match self.lists {
+            RegistrationLists::One => None,
+            RegistrationLists::PerRepository if repo_id == 0 => Some(Scope::Global),
+            RegistrationLists::PerRepository => {
+                let name = self.forge().repo_by_id(repo_id).map(|repo| repo.full_name.clone());
+                Some(Scope::Repo(name.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+fn is_shown(row: &RunnerRow, level: Option<&Scope>) -> bool {
+    level.is_none_or(|level| row.scope == *level)
+}
+
+/// Returns the level of a repository's registrations, and its ID.
+pub(crate) fn repository(forge: &State, repo: RepoRef<'_>) -> Option<(Scope, i64)> {
+    let named = if repo.id > 0 { forge.repo_by_id(repo.id) } else { forge.repo(repo.name) };
+    named.map(|repo| (Scope::Repo(repo.full_name.clone()), repo.id))
+}
+
 /// Returns whether the list omits a row, as happens when rows change while pages are read. The same
 /// row is omitted for a while, so asking twice reveals nothing.
 fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
@@ -114,9 +157,10 @@ fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
 }
 
 /// Returns a registration of ours as the API shows it; `None` if its name is not an attempt ID.
-fn registration(row: &RunnerRow, now: Timestamp) -> Option<Registration> {
+fn registration(row: &RunnerRow, repo_id: i64, now: Timestamp) -> Option<Registration> {
     Some(Registration {
         id: row.id,
+        repo_id,
         attempt_id: row.name.parse().ok()?,
         uuid: None,
         online: State::online(row, now),

@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, Forge as _, Queue as _, RunStore as _,
+    ErrorKind, Expect, Filter, Forge as _, Queue as _, RepoRef, RunStore as _,
 };
 
 use super::SimulatedPorts;
@@ -168,16 +168,17 @@ async fn the_forge_port_shows_jobs_and_registrations() {
     assert_eq!(simulated_ports.job(&waiting[0].job).await.unwrap().state, Job::Waiting);
     let unknown = JobRef { job_id: id + 1, ..waiting[0].job.clone() };
     assert_eq!(simulated_ports.job(&unknown).await.unwrap().state, Job::Absent);
+    let repo = RepoRef { id: waiting[0].job.repo_id, name: "acme/widget" };
     let runner =
-        simulated_ports.register(&attempt_id(id), &["linux:host".to_owned()]).await.unwrap();
+        simulated_ports.register(&attempt_id(id), repo, &["linux:host".to_owned()]).await.unwrap();
     world.lock().forge().register(start(), "somebody else's", &[], false);
-    let Registrations::Seen(rows) = simulated_ports.registrations().await.unwrap() else {
+    let Registrations::Seen(rows) = simulated_ports.registrations(0).await.unwrap() else {
         panic!("the list is known")
     };
     assert_eq!(rows.iter().map(|r| r.id).collect::<Vec<_>>(), [runner.id]);
-    simulated_ports.retire(runner.id).await.unwrap();
-    simulated_ports.retire(runner.id).await.unwrap();
-    assert_eq!(simulated_ports.registration(runner.id).await.unwrap(), None);
+    simulated_ports.retire(runner.id, 0).await.unwrap();
+    simulated_ports.retire(runner.id, 0).await.unwrap();
+    assert_eq!(simulated_ports.registration(runner.id, 0).await.unwrap(), None);
     assert!(world.lock().laws.violations().is_empty());
 }
 

@@ -3,6 +3,7 @@
 mod api;
 mod aws;
 mod faults;
+mod levels;
 mod receiver;
 mod runner;
 

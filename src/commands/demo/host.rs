@@ -22,7 +22,7 @@ use super::Error;
 use crate::server::{self, Intervals, Listeners, Parts, Role};
 use crate::settings::{self, ComputeUrl, QueueUrl, Server, Settings, StoreUrl, Token};
 use tinqs_ci_gitea::client::Client;
-use tinqs_ci_gitea::{Config as ForgeSettings, Demand, Scope};
+use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
@@ -203,6 +203,7 @@ fn settings_of(
             git_token: None,
             demand: Demand::Jobs,
             scope: Scope::All,
+            register_in: RegisterIn::Repository,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(20),
         },

@@ -46,7 +46,7 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
     let lists = rights::list_checks(forge, &answers.rights);
     // The job list is not read in push mode.
     checks.extend(lists.into_iter().skip(usize::from(by_push.is_some())));
-    checks.push(rights::registration_check(forge, &answers.registration));
+    checks.extend(rights::registration_checks(forge, &answers.registration));
     checks.push(match by_push {
         Some(_) => push::webhook_check(settings, &answers.hooks),
         None => webhook_check(settings, &answers.hooks),
@@ -244,7 +244,7 @@ mod tests {
                 ✓ clock                   the forge's clock agrees with this host's
                 ✓ token: job list         readable
                 ✓ token: runner list      readable
-                ✓ token: registration     the token can create registration tokens
+                ✓ token: registration     the token can register runners in repositories
                 ✓ webhook                 https://ci.example.com/webhook sends workflow_job
                 ✓ labels                  1 waiting job, which a class serves
                 7 passed, 0 warnings, 0 failed
@@ -289,7 +289,7 @@ mod tests {
                 ! token: runner list      403 Forbidden: token does not have the scope
                   fix: use a token of an owner of the organization, with write:organization
                 ✗ token: registration     403 Forbidden
-                  fix: use a token of an owner of the organization, with write:organization; or set forge.runner_token
+                  fix: use a token with write:repository of the repositories' owner or a site administrator; or set `forge.register_in` to "scope", with which any repository in scope can take the machines of every other
                 ! webhook                 cannot list webhooks (403 Forbidden); jobs are still found within 10s
                   fix: check the webhook in the forge's settings
                 ! webhook secret          not set: webhooks only trigger the next poll early
@@ -356,7 +356,7 @@ mod tests {
             queued: Ok(queue.iter().map(|label| vec![(*label).to_owned()]).collect()),
             ..granted()
         };
-        let class = "runner_token = \"r\"\ndemand = \"jobs\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
+        let class = "runner_token = \"r\"\nregister_in = \"scope\"\ndemand = \"jobs\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";
         check(
             class,
             &answers,
@@ -370,13 +370,15 @@ mod tests {
                 ! token: runner list      the server has no such list: registrations cannot be observed
                   fix: check that the server is Gitea 1.25 or newer
                 ✓ token: registration     forge.runner_token is set
+                ! runners                 they register in the scope: any repository in scope can take these machines
+                  fix: set forge.register_in to "repository", or trust all repositories in scope alike
                 ! webhook                 none exists; jobs are still found within 10s
                   fix: create it with `tinqs-ci webhook add --url URL`
                 ! webhook secret          not set: webhooks only trigger the next poll early
                   fix: set the same secret in forge.webhook_secret and in the webhook
                 ! labels                  2 waiting jobs with [arm64], 1 waiting job with [gpu]; no class matches
                   fix: add the labels to a [[class]], unless other runners take these jobs
-                1 passed, 6 warnings, 1 failed
+                1 passed, 7 warnings, 1 failed
             "#]],
         );
     }

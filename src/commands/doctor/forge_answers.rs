@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
-use tinqs_ci_gitea::client::{Client, Hook, Rights};
+use tinqs_ci_gitea::client::{Access, Client, Hook, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
@@ -51,9 +51,10 @@ impl ForgeAnswers {
         }
         let sent_at = Timestamp::now();
         let server_time = client.server_time().await.ok().flatten();
-        let registration = match &forge.runner_token {
-            Some(_) => Ok(()),
-            None => client.registration_token().await.map(drop).map_err(|e| message_of(&e)),
+        let registration = match client.registration_access().await {
+            Ok(Access::Granted | Access::Missing) => Ok(()),
+            Ok(Access::Rejected(why) | Access::Denied(why) | Access::NoScope(why)) => Err(why),
+            Err(error) => Err(message_of(&error)),
         };
         let queued = client.waiting().await.map_err(|e| message_of(&e));
         Self {

@@ -117,7 +117,7 @@ mod tests {
                 ! demand                  demand `push`, chosen: Gitea 1.24.7 has no list of waiting jobs; this mode does not see re-runs, schedules and lost webhooks
                   fix: update the server to 1.25 or newer, which lists waiting jobs
                 ✓ token: runner list      readable
-                ✓ token: registration     the token can create registration tokens
+                ✓ token: registration     the token can register runners in repositories
                 ✓ webhook                 https://ci.example.com/webhook sends push, create, delete, pull_request
                 4 passed, 1 warning, 0 failed
             "#]],

@@ -1,8 +1,8 @@
 //! Checks of the token and of what it may read.
 
-use tinqs_ci_gitea::client::{Access, Rights};
+use tinqs_ci_gitea::client::{Access, OTHER_LEVEL, Rights};
 use tinqs_ci_gitea::demand::Refusal;
-use tinqs_ci_gitea::{Config, Scope};
+use tinqs_ci_gitea::{Config, RegisterIn, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
 
 const OTHER_SERVER: &str = "check that the server is Gitea 1.25 or newer";
@@ -82,14 +82,34 @@ pub(super) fn list_checks(forge: &Config, rights: &Result<Rights, String>) -> Ve
     vec![jobs, runners]
 }
 
-/// Checks whether machines can be registered.
-pub(super) fn registration_check(forge: &Config, registration: &Result<(), String>) -> Check {
+/// Checks whether machines can be registered, and whose jobs they can get.
+pub(super) fn registration_checks(forge: &Config, registration: &Result<(), String>) -> Vec<Check> {
     const NAME: &str = "token: registration";
-    match (registration, &forge.runner_token) {
+    if forge.register_in == RegisterIn::Repository {
+        return vec![match registration {
+            Ok(()) => Check::ok(NAME, "the token can register runners in repositories"),
+            Err(why) => Check::fail(
+                NAME,
+                why,
+                format!(
+                    "use a token with write:repository of the repositories' owner or a site \
+                     administrator; {OTHER_LEVEL}"
+                ),
+            ),
+        }];
+    }
+    let registered = match (registration, &forge.runner_token) {
         (_, Some(_)) => Check::ok(NAME, "forge.runner_token is set"),
         (Ok(()), None) => Check::ok(NAME, "the token can create registration tokens"),
         (Err(why), None) => {
             Check::fail(NAME, why, format!("{}; or set forge.runner_token", wanted(&forge.scope)))
         }
-    }
+    };
+    let exposed = Check::warn(
+        "runners",
+        "they register in the scope: any repository in scope can take these machines",
+        "set forge.register_in to \"repository\", or trust all repositories in scope alike",
+    );
+    let many = !matches!(forge.scope, Scope::Repo(..));
+    std::iter::once(registered).chain(many.then_some(exposed)).collect()
 }

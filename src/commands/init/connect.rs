@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tinqs_ci_gitea::client::{Access, Client, Rights, TokenOwner};
+use tinqs_ci_gitea::client::{Access, Client, OTHER_LEVEL, Rights, TokenOwner};
 use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
-use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -133,6 +133,7 @@ fn client(
         git_token: None,
         demand: Demand::Auto,
         scope: scope.clone(),
+        register_in: RegisterIn::Repository,
         poll_every: jiff::SignedDuration::from_secs(10),
         sweep_every: jiff::SignedDuration::from_secs(60),
     };
@@ -268,6 +269,7 @@ async fn test(
         }
     }
     say_rights(&rights, &escape(&scope_text(scope))).map_err(Problem::Forge)?;
+    say_registration(client).await.map_err(Problem::Forge)?;
     mode(wanted, version, &rights, scope)
 }
 
@@ -282,6 +284,18 @@ fn say_rights(rights: &Rights, scope: &str) -> Result<(), Failure> {
         })?;
     }
     Ok(())
+}
+
+/// Says that the token cannot register runners in repositories. `serve` would not start.
+async fn say_registration(client: &Client) -> Result<(), Failure> {
+    match client.registration_access().await {
+        Ok(Access::Denied(why)) => out(&format!(
+            "✗ the token cannot register runners: {}\n  hint: give it write:repository, {OTHER_LEVEL}\n",
+            cut(&why, 300),
+        )),
+        // What else may be wrong was said before, and `doctor` says it again.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns how demand will be found with this token at this server.

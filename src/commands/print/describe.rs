@@ -124,7 +124,16 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
     let status = &run.status;
     let all = status.past.len() + usize::from(status.attempt.is_some());
     for (position, past) in (1..).zip(&status.past) {
-        let PastAttempt { number, decided_at, class, registration, placements, ended, log } = past;
+        let PastAttempt {
+            number,
+            decided_at,
+            class,
+            registration,
+            repo_id: _,
+            placements,
+            ended,
+            log,
+        } = past;
         let registration = match detail {
             Detail::Table => String::new(),
             Detail::Wide => format!(", registration {registration}"),

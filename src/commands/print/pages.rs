@@ -61,6 +61,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
         decided_at: before(150),
         class: ClassName("linux".into()),
         runner: Runner {
+            repo_id: 0,
             id: 4711,
             uuid: "u".into(),
             name: run.attempt_id(number).to_string(),

@@ -76,7 +76,7 @@ pub(super) async fn terminate(
 
 /// `GET /v1/registrations`, newest first.
 pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registration>>, Refusal> {
-    let rows = match app.controller.ports().forge.registrations().await? {
+    let rows = match app.controller.list_registrations().await? {
         Registrations::Seen(rows) => rows,
         Registrations::Unknown => {
             let detail = "`forge.token` cannot list runners: grant it that right at the forge";

@@ -79,6 +79,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, de
         placement,
         deadline: ends,
         registration,
+        repo_id,
         ended_by,
         class,
         kind,
@@ -86,6 +87,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, de
     } = &seen;
     assert_eq!((id, of, *placement), (&first.id, &attempt_id, 0));
     assert_eq!((ends.as_second(), *registration), (deadline.as_second(), attempt.runner.id));
+    assert_eq!(*repo_id, attempt.runner.repo_id);
     assert_eq!((ended_by, class.0.as_str(), kind.as_str()), (&None, "linux", like.kind.as_str()));
     assert_eq!(compute.find(id).await.unwrap().expect("listed, so found"), seen);
     assert!(!format!("{seen:?}").contains("SECRET"));

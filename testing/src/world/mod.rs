@@ -3,6 +3,7 @@
 //! The clock is set by hand, calls can be told to fail, and things can happen while a call is under
 //! way. Every call answers at once, unless a test holds it, so most tests need no runtime.
 
+mod forge;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +16,9 @@ use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     ClassName, Job, JobTimes, Machine, MachineSpec, Registration, Run, RunName,
 };
-use tinqs_ci_reconciler::ports::{ErrorKind, InboxItem, PortError, Ports, Seat, WaitingJob};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, WaitingJob,
+};
 use tokio::sync::{Notify, Semaphore};
 
 /// The cloud's response to launches of a class.
@@ -90,6 +93,8 @@ pub struct State {
     pub registrations: Vec<Registration>,
     /// Whether the token cannot list runners.
     pub registrations_hidden: bool,
+    /// Which lists show the forge's runners.
+    pub lists: RegistrationLists,
     registered: i64,
     /// The credential that every new registration is given.
     pub runner_token: String,
@@ -177,6 +182,7 @@ impl TestWorld {
             room: None,
             registrations: Vec::new(),
             registrations_hidden: false,
+            lists: RegistrationLists::One,
             registered: 0,
             runner_token: "one job's own".to_owned(),
             waiting: None,

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, EndedBy, JobRef, Machine, MachineId, MachineState, Registration,
-    Registrations, Run, RunName, Runner, SeatLimits, Secret, Uid,
+    Attempt, AttemptId, ClassName, EndedBy, Machine, MachineId, MachineState, Run, RunName,
+    SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Forge, Inbox, InboxItem,
-    MOST_ITEMS, MachineLog, OpenRun, Page, PortError, Queue, RunStore, Seat, SeenJob, WaitingJob,
+    Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS,
+    MachineLog, OpenRun, Page, PortError, Queue, RunStore, Seat,
 };
 
 use super::{LaunchAnswer, LaunchCall, State, TestWorld};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 impl TestWorld {
     /// Counts a call, lets happen what was arranged for it, and fails where it was told to.
-    fn call(
+    pub(super) fn call(
         &self,
         port: &'static str,
         operation: &'static str,
@@ -312,6 +312,7 @@ impl Compute for TestWorld {
             launched_at: state.time(),
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
+            repo_id: attempt.runner.repo_id,
             ended_by: None,
             class,
             kind: asked.kind,
@@ -339,62 +340,5 @@ impl Compute for TestWorld {
 
     fn room(&self) -> bool {
         self.state().room.is_none_or(|room| room > 0)
-    }
-}
-
-#[async_trait]
-impl Forge for TestWorld {
-    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
-        Ok(self.call("forge", "waiting")?.waiting.clone())
-    }
-
-    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
-        let state = self.call("forge", "job")?;
-        let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
-        Ok(SeenJob { times: state.times_of(job.job_id), state: seen })
-    }
-
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        let state = self.call("forge", "registrations")?;
-        if state.registrations_hidden {
-            return Ok(Registrations::Unknown);
-        }
-        let listed = |r: &&Registration| !state.unlisted.contains(&r.id.to_string());
-        Ok(Registrations::Seen(state.registrations.iter().filter(listed).cloned().collect()))
-    }
-
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
-        let state = self.call("forge", "registration")?;
-        Ok(state.registrations.iter().find(|r| r.id == id).cloned())
-    }
-
-    async fn register(
-        &self,
-        attempt_id: &AttemptId,
-        labels: &[String],
-    ) -> Result<Runner, PortError> {
-        let mut state = self.call("forge", "register")?;
-        let id = 100 + state.registered;
-        state.registered += 1;
-        state.registrations.push(Registration {
-            id,
-            attempt_id: attempt_id.clone(),
-            uuid: None,
-            online: false,
-            busy: false,
-            missing_since: None,
-        });
-        Ok(Runner {
-            id,
-            uuid: format!("00000000-0000-4000-8000-{id:012}"),
-            name: attempt_id.to_string(),
-            labels: labels.to_vec(),
-            token: Secret::new(state.runner_token.clone()),
-        })
-    }
-
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.call("forge", "retire")?.registrations.retain(|r| r.id != id);
-        Ok(())
     }
 }

@@ -31,6 +31,7 @@ fn a_row_of_another_run_under_the_recorded_number_is_none_of_this_run() {
     let (harness, name, number) = stage();
     let seen = ready(harness.controller.observe(&name)).expect("everything can be read");
     let missing = Registration {
+        repo_id: 0,
         id: number,
         attempt_id: harness.attempt_id(&name, 1),
         uuid: None,

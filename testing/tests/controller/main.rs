@@ -9,6 +9,7 @@ mod idle;
 mod ingest;
 mod last_lines;
 mod launch_queue;
+mod lists;
 mod lost;
 mod poll;
 mod reading;

@@ -24,7 +24,8 @@ pub(super) fn started(harness: &Harness) -> RunName {
 }
 
 pub(super) fn row(id: i64, attempt_id: AttemptId) -> Registration {
-    Registration { id, attempt_id, uuid: None, online: false, busy: false, missing_since: None }
+    let (online, busy, missing_since) = (false, false, None);
+    Registration { id, repo_id: 0, attempt_id, uuid: None, online, busy, missing_since }
 }
 
 pub(super) fn seat(attempt_id: AttemptId) -> Seat {

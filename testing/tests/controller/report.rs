@@ -153,6 +153,7 @@ fn an_effect_that_fails_for_a_finished_run_has_it_reconciled_again_though_it_is_
     assert!(harness.state().registrations.is_empty(), "its registration is retired");
     let row = harness.attempt_id(&names[0], 1);
     harness.state().registrations.push(tinqs_ci_reconciler::model::Registration {
+        repo_id: 0,
         id: 500,
         attempt_id: row,
         uuid: None,

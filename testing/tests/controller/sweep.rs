@@ -221,6 +221,7 @@ fn a_row_that_two_lists_name_wakes_its_run_once() {
     seat(&harness, &name, "good", 1);
     let attempt_id = harness.attempt_id(&name, 1);
     harness.state().registrations.push(Registration {
+        repo_id: 0,
         id: 900,
         attempt_id,
         uuid: None,

@@ -43,6 +43,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         launched_at: at,
         deadline: recorded.boot.deadline,
         registration: 100,
+        repo_id: 0,
         ended_by: None,
         class: ClassName("good".to_owned()),
         kind: "small".to_owned(),
@@ -147,6 +148,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
             decided_at: at - SECOND,
             class: class.clone(),
             registration: 90,
+            repo_id: 0,
             placements: vec![
                 PastPlacement { answered: None, refused: None },
                 PastPlacement { answered, refused: None },
@@ -176,6 +178,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         // The record of a past attempt has no deadline: it is that of the class.
         deadline: at - SECOND + Times::default().max_age,
         registration: 90,
+        repo_id: 0,
         ended_by: None,
         class,
         kind: String::new(),

@@ -43,7 +43,7 @@ pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
 }
 
 fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
-    let Tagged { attempt_id, placement, registration, deadline, class } = tagged;
+    let Tagged { attempt_id, placement, registration, repo_id, deadline, class } = tagged;
     let state = state(seen);
     Machine {
         id,
@@ -54,6 +54,7 @@ fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
         launched_at: launched_at(seen).unwrap_or(Timestamp::UNIX_EPOCH),
         deadline,
         registration,
+        repo_id,
         ended_by: ended_by(seen, state),
         class,
         kind: kind(seen),
@@ -75,6 +76,7 @@ pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Machine {
         launched_at: launched_at(seen).unwrap_or(now),
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
+        repo_id: attempt.runner.repo_id,
         ended_by: ended_by(seen, state),
         class: attempt.class.clone(),
         kind: machine.kind.clone(),

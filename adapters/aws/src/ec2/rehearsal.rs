@@ -73,6 +73,7 @@ fn attempt(
         decided_at: now,
         class: class.name.clone(),
         runner: Runner {
+            repo_id: 0,
             id: 0,
             uuid: "00000000-0000-0000-0000-000000000000".to_owned(),
             name: attempt_id.to_string(),

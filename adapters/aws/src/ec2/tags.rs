@@ -13,6 +13,8 @@ const UID: &str = "tinqs-ci/uid";
 const ATTEMPT: &str = "tinqs-ci/attempt";
 const PLACEMENT: &str = "tinqs-ci/placement";
 const REGISTRATION: &str = "tinqs-ci/registration";
+/// Only where the registration serves one repository.
+const REPOSITORY: &str = "tinqs-ci/repository";
 const DEADLINE: &str = "tinqs-ci/deadline";
 const CLASS: &str = "tinqs-ci/class";
 /// Shown in consoles; not read.
@@ -27,6 +29,8 @@ pub struct Tagged {
     pub placement: u32,
     /// The ID of its runner registration.
     pub registration: i64,
+    /// The ID of the repository that the registration serves; 0: every repository of the scope.
+    pub repo_id: i64,
     /// When it powers itself off, in whole seconds.
     pub deadline: Timestamp,
     /// Its class.
@@ -62,6 +66,8 @@ pub fn write(
     attempt: &Attempt,
 ) -> Vec<Tag> {
     let deadline = whole_seconds(attempt.boot.deadline);
+    let repository = attempt.runner.repo_id;
+    let repository = (repository != 0).then(|| (REPOSITORY, repository.to_string()));
     let tags = [
         (INSTALLATION, installation.to_owned()),
         (RUN, attempt_id.run.to_string()),
@@ -73,7 +79,8 @@ pub fn write(
         (CLASS, attempt.class.to_string()),
         (NAME, attempt_id.token(placement)),
     ];
-    tags.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+    let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
+    tags.into_iter().chain(repository).map(tag).collect()
 }
 
 fn whole_seconds(at: Timestamp) -> Timestamp {
@@ -101,10 +108,13 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     if class.is_empty() {
         return None;
     }
+    let repository = tags.iter().any(|tag| tag.key() == Some(REPOSITORY));
+    let repo_id: i64 = if repository { number(value(REPOSITORY)?)? } else { 0 };
     Some(Tagged {
         attempt_id,
         placement: number(value(PLACEMENT)?)?,
         registration: number(value(REGISTRATION)?)?,
+        repo_id,
         deadline: value(DEADLINE)?.parse().ok()?,
         class: ClassName(class.to_owned()),
     })

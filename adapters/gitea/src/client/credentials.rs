@@ -125,7 +125,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::config::{Demand, Scope};
+    use crate::config::{Demand, RegisterIn, Scope};
 
     fn config(token: &str) -> Config {
         Config {
@@ -137,6 +137,7 @@ mod tests {
             git_token: None,
             demand: Demand::Auto,
             scope: Scope::All,
+            register_in: RegisterIn::Repository,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_mins(1),
         }

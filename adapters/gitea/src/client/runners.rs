@@ -12,11 +12,11 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use super::Client;
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};
-use crate::config::Scope;
+use crate::config::{RegisterIn, Scope};
 use crate::wire::ApiRunner;
 
 /// The time for which a refusal to list runners is cached.
-const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const REFUSED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether the token may list runners.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +62,7 @@ fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 }
 
 /// The reason why a registration failed.
-enum Failed {
+pub(super) enum Failed {
     /// The forge rejects the registration token: nothing was created.
     Token(PortError),
     Other(PortError),
@@ -101,7 +101,8 @@ impl Client {
             }
         };
         *self.runner_list.lock() = RunnerList::Read;
-        Ok(Registrations::Seen(rows.into_iter().filter_map(registration).collect()))
+        let rows = rows.into_iter().filter_map(|row| registration(row, 0)).collect();
+        Ok(Registrations::Seen(rows))
     }
 
     /// Whether the token may not list runners, or the server has no such list.
@@ -129,7 +130,8 @@ impl Client {
         // Before the token: a new one replaces the answer about the former one afterwards.
         let elsewhere = self.elsewhere.lock().clone();
         let configured = self.sender.credentials.runner_token();
-        let Some(configured) = configured.filter(|_| self.scope != Scope::All) else {
+        let used = self.register_in == RegisterIn::Scope;
+        let Some(configured) = configured.filter(|_| used && self.scope != Scope::All) else {
             return Ok(false);
         };
         let ask = async || match self.ask_registration_token().await {
@@ -146,7 +148,11 @@ impl Client {
     pub(super) async fn registration_by_id(
         &self,
         id: i64,
+        repo_id: i64,
     ) -> Result<Option<Registration>, PortError> {
+        if self.is_apart(repo_id) {
+            return self.registration_in_repository(id, repo_id).await;
+        }
         let call = Call::get("registration", &self.runner_path(id));
         let answer = self.sender.send(&call).await?;
         if answer.is_not_found() {
@@ -160,9 +166,10 @@ impl Client {
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
         // A row of that ID with a foreign name: ours is gone.
-        Ok(registration(row))
+        Ok(registration(row, repo_id))
     }
 
+    /// Registers a runner in the scope.
     pub(super) async fn make_registration(
         &self,
         attempt_id: &AttemptId,
@@ -193,7 +200,7 @@ impl Client {
         })
     }
 
-    async fn register_with(
+    pub(super) async fn register_with(
         &self,
         token: &Secret,
         attempt_id: &AttemptId,
@@ -238,13 +245,14 @@ impl Client {
             let what =
                 "the forge created a permanent runner: ephemeral ones need Gitea 1.24 or newer";
             let error = self.sender.error(&call, ErrorKind::Invalid, what);
-            if let Err(left) = self.remove_registration(row.id).await {
+            if let Err(left) = self.remove_registration(row.id, 0).await {
                 tracing::warn!(registration = row.id, error = %left, "cannot remove permanent runner");
             }
             return Err(Failed::Other(error));
         }
         Ok(Runner {
             id: row.id,
+            repo_id: 0,
             uuid: row.uuid,
             name: attempt_id.to_string(),
             labels: labels.to_vec(),
@@ -281,15 +289,18 @@ impl Client {
         Ok(token)
     }
 
-    pub(super) async fn remove_registration(&self, id: i64) -> Result<(), PortError> {
-        let call = Call::api("retire", Method::DELETE, &self.runner_path(id), None);
-        let answer = self.sender.send(&call).await?;
-        let done = answer.status.is_success() && !answer.is_html();
-        if done || answer.is_not_found() {
-            Ok(())
-        } else {
-            Err(self.sender.refusal(&call, &answer))
+    pub(super) async fn remove_registration(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        if self.is_apart(repo_id) {
+            return self.remove_in_repository(id, repo_id).await;
         }
+        self.removed(&Call::api("retire", Method::DELETE, &self.runner_path(id), None)).await
+    }
+
+    /// Sends a removal; that there is nothing to remove any more is a success.
+    pub(super) async fn removed(&self, call: &Call) -> Result<(), PortError> {
+        let answer = self.sender.send(call).await?;
+        let done = answer.status.is_success() && !answer.is_html();
+        if done || answer.is_not_found() { Ok(()) } else { Err(self.sender.refusal(call, &answer)) }
     }
 
     fn runner_path(&self, id: i64) -> String {
@@ -298,7 +309,7 @@ impl Client {
 }
 
 /// Converts a row of ours; `None` for a foreign one.
-fn registration(row: ApiRunner) -> Option<Registration> {
+pub(super) fn registration(row: ApiRunner, repo_id: i64) -> Option<Registration> {
     let ApiRunner { id, uuid, name, status, busy } = row;
     let attempt_id = name.parse().ok()?;
     // `offline` is the only status of an absent runner; the others are kinds of present. Older
@@ -306,7 +317,7 @@ fn registration(row: ApiRunner) -> Option<Registration> {
     let status = status.to_ascii_lowercase();
     let offline = ["offline", "unspecified"].iter().any(|word| status.ends_with(word));
     let online = !status.is_empty() && !offline;
-    Some(Registration { id, attempt_id, uuid, online, busy, missing_since: None })
+    Some(Registration { id, repo_id, attempt_id, uuid, online, busy, missing_since: None })
 }
 
 /// Whether an error of the runner protocol is about the registration token. Servers wrap it: an

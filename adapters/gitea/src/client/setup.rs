@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// Returns what a 401 or 403 of the forge itself says about the token.
-    fn refused(&self, call: &Call, answer: &Answer) -> Option<Access> {
+    pub(super) fn refused(&self, call: &Call, answer: &Answer) -> Option<Access> {
         let message = || self.sender.refusal(call, answer).message;
         match answer.status.as_u16() {
             401 if !answer.is_html() => Some(Access::Rejected(message())),

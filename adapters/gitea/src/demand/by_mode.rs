@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registration, Registrations, Runner};
-use tinqs_ci_reconciler::ports::{ErrorKind, Forge, PortError, SeenJob, WaitingJob};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+};
 use tokio::sync::OnceCell;
 
 use super::{DemandConfig, Mode, ModeChoice, Refusal, ask, version_for_rules};
@@ -106,23 +108,28 @@ impl Forge for DemandSource {
         }
     }
 
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        self.client.registrations().await
+    fn registration_lists(&self) -> RegistrationLists {
+        self.client.registration_lists()
     }
 
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
-        self.client.registration(id).await
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        self.client.registrations(repo_id).await
+    }
+
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
+        self.client.registration(id, repo_id).await
     }
 
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError> {
-        self.client.register(attempt_id, labels).await
+        self.client.register(attempt_id, repo, labels).await
     }
 
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.client.retire(id).await
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        self.client.retire(id, repo_id).await
     }
 }

@@ -29,7 +29,8 @@ impl Reconcile<'_> {
                 }
             }
             Action::Retire { id, attempt_id, rule } => {
-                let result = ports.forge.retire(id).await;
+                let repo_id = self.seen.registrations.by_id(id).map_or(0, |row| row.repo_id);
+                let result = ports.forge.retire(id, repo_id).await;
                 self.note(
                     ActionKind::Retire,
                     id.to_string(),

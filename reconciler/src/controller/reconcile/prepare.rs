@@ -4,6 +4,7 @@ use super::{Reconcile, Stop};
 use crate::controller::ActionKind;
 use crate::model::Run;
 use crate::plan::{Prepare, Rule, record};
+use crate::ports::RepoRef;
 
 impl Reconcile<'_> {
     /// Takes the seat and registers the runner of the next attempt. Returns whether there is one to
@@ -44,7 +45,8 @@ impl Reconcile<'_> {
             self.seen.seats.push((prepare.class.clone(), prepare.attempt_id.clone()));
         }
         self.now_in_time()?;
-        let runner = ports.forge.register(&prepare.attempt_id, &prepare.labels).await;
+        let repo = RepoRef { id: prepare.repo_id, name: &prepare.repo };
+        let runner = ports.forge.register(&prepare.attempt_id, repo, &prepare.labels).await;
         let target = runner.as_ref().map_or_else(|_| String::new(), |r| r.id.to_string());
         self.note(
             ActionKind::Register,

@@ -154,6 +154,7 @@ fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64)
         launched_at: Timestamp::UNIX_EPOCH,
         deadline: Timestamp::MAX,
         registration,
+        repo_id: 0,
         ended_by: None,
         class: ClassName(String::new()),
         kind: String::new(),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, Leak, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, Leak, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -29,6 +29,7 @@ enum Broken {
     L4,
     L6,
     L9,
+    L10,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -50,6 +51,7 @@ impl Broken {
             "L4" => L4,
             "L6" => L6,
             "L9" => L9,
+            "L10" => L10,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -123,6 +125,10 @@ cases! {
         Profile::silence, [L3], 1;
     no_breaker: [Mutant::NoBreaker], Profile::broken, [Asks], 2;
     the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::denied, [Waits], 2;
+    runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
+    runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
+    only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
+    registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

@@ -88,4 +88,12 @@ mutants! {
     NoBreaker,
     /// An open breaker never lets an attempt try.
     BreakerNeverCloses,
+    /// A runner is registered in the scope: every repository can take it.
+    RegisterInScope,
+    /// A runner carries all labels of its class.
+    LabelsOfClass,
+    /// Only the list of the scope is read.
+    ListOfScopeOnly,
+    /// A registration is read by its ID in the scope instead of its repository.
+    ReadInScope,
 }

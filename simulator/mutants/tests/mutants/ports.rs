@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Cause, ClassName, JobRef, Machine, MachineId, MachineState, Registration,
-    Registrations, Run, RunName, Runner, serving,
+    Registrations, Run, RunName, Runner, Secret, label_name, serving,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue, SeenJob,
-    WaitingJob,
+    Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
+    RegistrationLists, RepoRef, SeenJob, WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;
@@ -101,6 +101,30 @@ impl ChangedPorts {
         };
         self.has(Mutant::FinishedNotWoken) && run.is_some() && !is_open && !waits()
             || self.has(Mutant::SweepIgnoresOrphans) && !is_open
+    }
+
+    /// Returns all labels of the class instead of those that the job asks for.
+    fn labels_of_class(&self, name: &RunName, labels: &[String]) -> Vec<String> {
+        let world = self.world.lock();
+        let run = world.records.run(name);
+        let class = run.and_then(|run| serving(&world.laws.classes, &run.spec.runs_on));
+        let class = class.filter(|class| !class.is_any());
+        class.map_or_else(|| labels.to_vec(), |class| class.labels.clone())
+    }
+
+    /// Registers a runner that every repository can take.
+    fn register_in_scope(&self, attempt_id: &AttemptId, labels: &[String]) -> Runner {
+        let world = self.world.lock();
+        let names: Vec<String> = labels.iter().map(|label| label_name(label).to_owned()).collect();
+        let row = world.forge().register(world.now(), &attempt_id.to_string(), &names, true);
+        Runner {
+            id: row.id,
+            repo_id: 0,
+            uuid: row.uuid,
+            name: row.name,
+            labels: labels.to_vec(),
+            token: Secret::new(row.token),
+        }
     }
 
     /// Replaces the recorded machine spec with the class's current one.
@@ -222,26 +246,40 @@ impl Forge for ChangedPorts {
         self.ports.forge.job(job).await
     }
 
-    async fn registrations(&self) -> Result<Registrations, PortError> {
-        self.ports.forge.registrations().await
+    fn registration_lists(&self) -> RegistrationLists {
+        self.ports.forge.registration_lists()
     }
 
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        let repo_id = if self.has(Mutant::ListOfScopeOnly) { 0 } else { repo_id };
+        self.ports.forge.registrations(repo_id).await
+    }
+
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
         if self.has(Mutant::UnlistedRegistrationMissing) {
             return Ok(None);
         }
-        self.ports.forge.registration(id).await
+        let repo_id = if self.has(Mutant::ReadInScope) { 0 } else { repo_id };
+        self.ports.forge.registration(id, repo_id).await
     }
 
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError> {
-        self.ports.forge.register(attempt_id, labels).await
+        if self.has(Mutant::LabelsOfClass) {
+            let labels = self.labels_of_class(&attempt_id.run, labels);
+            return self.ports.forge.register(attempt_id, repo, &labels).await;
+        }
+        if self.has(Mutant::RegisterInScope) {
+            return Ok(self.register_in_scope(attempt_id, labels));
+        }
+        self.ports.forge.register(attempt_id, repo, labels).await
     }
 
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
-        self.ports.forge.retire(id).await
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        self.ports.forge.retire(id, repo_id).await
     }
 }

@@ -48,6 +48,7 @@ impl Drive<'_> {
                     let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
                     let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
                     world.laws.on_started(id, waited);
+                    world.laws.on_assigned(now, job);
                     let attempt_id =
                         job.runner_name.as_ref().and_then(|n| n.parse::<AttemptId>().ok());
                     if let Some(attempt_id) = attempt_id.filter(|_| !own) {

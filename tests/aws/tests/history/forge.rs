@@ -9,8 +9,10 @@ use tinqs_ci_reconciler::model::{
     About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
     label_name,
 };
-use tinqs_ci_reconciler::ports::{Clock, Forge as Port, PortError, SeenJob, WaitingJob};
-use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Status};
+use tinqs_ci_reconciler::ports::{
+    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+};
+use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Scope, Status};
 
 /// The repository that everything is pushed to.
 const REPO: &str = "acme/widget";
@@ -66,6 +68,7 @@ impl TestForge {
         let now = self.clock.now();
         Some(Registration {
             id: row.id,
+            repo_id: 0,
             attempt_id: row.name.parse().ok()?,
             uuid: None,
             online: Forge::online(row, now),
@@ -104,28 +107,35 @@ impl Port for TestForge {
         Ok(SeenJob { state, times: JobTimes { started_at: row.started_at, attempt } })
     }
 
-    async fn registrations(&self) -> Result<Registrations, PortError> {
+    fn registration_lists(&self) -> RegistrationLists {
+        RegistrationLists::One
+    }
+
+    async fn registrations(&self, _: i64) -> Result<Registrations, PortError> {
         let rows = self.forge().runners().filter_map(|row| self.registration(row)).collect();
         Ok(Registrations::Seen(rows))
     }
 
-    async fn registration(&self, id: i64) -> Result<Option<Registration>, PortError> {
+    async fn registration(&self, id: i64, _: i64) -> Result<Option<Registration>, PortError> {
         Ok(self.forge().runner(id).and_then(|row| Self::registration(self, row)))
     }
 
     async fn register(
         &self,
         attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError> {
         let names: Vec<String> = labels.iter().map(|label| label_name(label).to_owned()).collect();
         let now = self.clock.now();
-        let row = self.forge().register(now, &attempt_id.to_string(), &names, true);
+        let level = Scope::Repo(repo.name.to_owned());
+        let row = self.forge().register_in(now, level, &attempt_id.to_string(), &names, true);
         let RunnerRow { id, uuid, token, name, .. } = row;
-        Ok(Runner { id, uuid, name, labels: labels.to_vec(), token: Secret::new(token) })
+        let (labels, token, repo_id) = (labels.to_vec(), Secret::new(token), repo.id);
+        Ok(Runner { id, repo_id, uuid, name, labels, token })
     }
 
-    async fn retire(&self, id: i64) -> Result<(), PortError> {
+    async fn retire(&self, id: i64, _: i64) -> Result<(), PortError> {
         let mut forge = self.forge();
         if let Some(row) = forge.runner(id).filter(|row| forge.busy(row)) {
             let mut wrong = self.wrong.lock();

@@ -50,6 +50,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         decided_at: now,
         class: ClassName("linux-large".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 48_151_623,
             uuid: [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"),
             name: run.attempt_id(number).to_string(),

@@ -47,6 +47,7 @@ fn a_machine_of_ours_reads_back_as_launched() {
         launched_at: "2023-11-14T22:13:20.5Z".parse().unwrap(),
         deadline: Timestamp::from_second(attempt.boot.deadline.as_second()).unwrap(),
         registration: attempt.runner.id,
+        repo_id: attempt.runner.repo_id,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
@@ -150,7 +151,7 @@ fn strangers() -> impl Strategy<Value = Stranger> {
     ];
     let any_key = prop_oneof![
         Just("tinqs-ci".to_owned()),
-        "tinqs-ci/(run|uid|attempt|placement|registration|deadline|class)",
+        "tinqs-ci/(run|uid|attempt|placement|registration|repository|deadline|class)",
         "(tinqs-ci|Tinqs-CI|tinqs|ci)[/:]?[a-z]{0,8}",
         ".{0,20}",
     ];
@@ -205,9 +206,10 @@ proptest! {
 proptest! {
     /// Written tags read back for every attempt ID, and never for another installation.
     #[test]
-    fn ours_is_read_back(job in 0_i64.., number in 1_u32.., placement in 0_u32..100, registration in any::<i64>()) {
+    fn ours_is_read_back(job in 0_i64.., number in 1_u32.., placement in 0_u32..100, registration in any::<i64>(), repo_id in any::<i64>()) {
         let mut attempt = attempt(1);
         attempt.runner.id = registration;
+        attempt.runner.repo_id = repo_id;
         let attempt_id = tinqs_ci_reconciler::model::AttemptId {
             run: tinqs_ci_reconciler::model::RunName::job(job),
             uid: attempt_id().uid,
@@ -227,7 +229,8 @@ proptest! {
         let machine = ours("one", &instance).unwrap();
         prop_assert_eq!((&machine.attempt_id, machine.placement), (&attempt_id, placement));
         let read = tags::read("one", &all).unwrap();
-        prop_assert_eq!((read.attempt_id, read.placement, read.registration), (attempt_id, placement, registration));
+        prop_assert_eq!((read.registration, read.repo_id), (registration, repo_id));
+        prop_assert_eq!((read.attempt_id, read.placement), (attempt_id, placement));
         prop_assert_eq!(tags::read("two", &all), None);
     }
 }

@@ -26,6 +26,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         decided_at: at("2026-01-02T03:04:05Z"),
         class: ClassName("linux".to_owned()),
         runner: Runner {
+            repo_id: 0,
             id: 4711,
             uuid: "a-uuid".to_owned(),
             name: attempt_id().to_string(),

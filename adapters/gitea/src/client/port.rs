@@ -1,0 +1,60 @@
+//! The client as the port [`Forge`].
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner};
+use tinqs_ci_reconciler::ports::{
+    Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+};
+
+use super::{Client, pages};
+use crate::config::RegisterIn;
+use crate::wire::owner_and_name;
+
+#[async_trait]
+impl Forge for Client {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        let path = format!("{}/actions/jobs?status=queued", self.scope_path());
+        let jobs = pages::read_all::<pages::Jobs>(&self.sender, "waiting", &path).await?;
+        Ok(Some(self.named(jobs).await))
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
+        if let Some((owner, name)) = owner_and_name(&job.repo)
+            && let Some(job) = self.job_in(&owner, &name, job.job_id).await?
+        {
+            return Ok(job);
+        }
+        self.job_by_repository(job).await
+    }
+
+    fn registration_lists(&self) -> RegistrationLists {
+        self.lists()
+    }
+
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        if self.is_apart(repo_id) {
+            return self.list_in_repository(repo_id).await;
+        }
+        self.list_registrations().await
+    }
+
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
+        self.registration_by_id(id, repo_id).await
+    }
+
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        match self.register_in {
+            RegisterIn::Repository => self.register_in_repository(attempt_id, repo, labels).await,
+            RegisterIn::Scope => self.make_registration(attempt_id, labels).await,
+        }
+    }
+
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        self.remove_registration(id, repo_id).await
+    }
+}

@@ -1,0 +1,159 @@
+//! The lists of registrations by repository, and the repositories that records name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+
+use super::{Listing, Rows};
+use crate::model::{Registration, RunName};
+
+/// The maximum number of repositories whose lists one sweep reads.
+const READ_AT_ONCE: usize = 10;
+/// The maximum number of cached repositories and lists.
+const KEPT: usize = 10_000;
+/// A repository that no record names for this long is forgotten. The audit of finished runs names
+/// each at least once an hour.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(3);
+
+/// The lists by repository, and the repositories that records name. 0 is the list of the scope.
+#[derive(Default)]
+pub(in crate::controller) struct ListedRegistrations {
+    listings: Mutex<BTreeMap<i64, Arc<Listing<Rows>>>>,
+    repositories: Mutex<BTreeMap<i64, Repository>>,
+}
+
+/// A repository that a record names.
+#[derive(Default)]
+struct Repository {
+    /// When a record last named it.
+    named: Timestamp,
+    /// When a run of it was last reconciled.
+    reconciled: Timestamp,
+    /// When a sweep last read its list.
+    read: Option<Timestamp>,
+    /// The runs of the registrations in that list.
+    runs: BTreeSet<RunName>,
+}
+
+impl ListedRegistrations {
+    /// Returns a repository's list.
+    pub(in crate::controller) fn list(&self, repo_id: i64) -> Arc<Listing<Rows>> {
+        let mut listings = self.listings.lock();
+        if listings.len() >= KEPT {
+            listings.retain(|_, listing| Arc::strong_count(listing) > 1);
+        }
+        listings.entry(repo_id).or_default().clone()
+    }
+
+    /// Records that the record of a run names a repository.
+    pub(in crate::controller) fn named(&self, repo_id: i64, now: Timestamp) {
+        let mut repositories = self.repositories.lock();
+        if repo_id <= 0 || (repositories.len() >= KEPT && !repositories.contains_key(&repo_id)) {
+            return;
+        }
+        let fresh = || Repository { reconciled: now, ..Repository::default() };
+        repositories.entry(repo_id).or_insert_with(fresh).named = now;
+    }
+
+    pub(in crate::controller) fn reconciled(&self, repo_id: i64, now: Timestamp) {
+        self.named(repo_id, now);
+        if let Some(repository) = self.repositories.lock().get_mut(&repo_id) {
+            repository.reconciled = now;
+        }
+    }
+
+    /// Returns the repositories in whose lists a sweep found registrations of a run.
+    pub(in crate::controller) fn found(&self, name: &RunName) -> Vec<i64> {
+        let repositories = self.repositories.lock();
+        let with = repositories.iter().filter(|(_, repository)| repository.runs.contains(name));
+        with.map(|(repo_id, _)| *repo_id).collect()
+    }
+
+    /// Returns the repositories whose lists are read next: those read longest ago.
+    pub(in crate::controller) fn next(&self, now: Timestamp) -> Vec<i64> {
+        let mut repositories = self.repositories.lock();
+        repositories.retain(|_, repository| {
+            !repository.runs.is_empty() || now.duration_since(repository.named) < FORGOTTEN_AFTER
+        });
+        let mut all: Vec<(Option<Timestamp>, i64)> =
+            repositories.iter().map(|(repo_id, known)| (known.read, *repo_id)).collect();
+        all.sort_unstable();
+        all.into_iter().take(READ_AT_ONCE).map(|(_, repo_id)| repo_id).collect()
+    }
+
+    pub(in crate::controller) fn read(&self, repo_id: i64, rows: &[Registration], now: Timestamp) {
+        if let Some(repository) = self.repositories.lock().get_mut(&repo_id) {
+            repository.read = Some(now);
+            repository.runs = rows.iter().map(|row| row.attempt_id.run.clone()).collect();
+        }
+    }
+
+    /// Returns whether each list was read after the last reconcile of its repository, and was empty.
+    pub(in crate::controller) fn are_empty(&self) -> bool {
+        let empty = |known: &Repository| {
+            known.runs.is_empty() && known.read.is_some_and(|read| read > known.reconciled)
+        };
+        self.repositories.lock().values().all(empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AttemptId, Uid8};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).expect("a time")
+    }
+
+    fn row(job: i64, repo_id: i64) -> Registration {
+        let attempt_id =
+            AttemptId { run: RunName::job(job), uid: Uid8("0a1b2c3d".to_owned()), number: 1 };
+        let (online, busy, missing_since) = (false, false, None);
+        Registration { id: job, repo_id, attempt_id, uuid: None, online, busy, missing_since }
+    }
+
+    #[test]
+    fn sweeps_read_every_list_in_turn_and_a_few_at_a_time() {
+        let lists = ListedRegistrations::default();
+        for repo_id in 1..=25 {
+            lists.named(repo_id, at(0));
+        }
+        let mut read = BTreeSet::new();
+        for sweep in 1..=3 {
+            let next = lists.next(at(sweep));
+            assert!(next.len() <= READ_AT_ONCE);
+            for repo_id in next {
+                lists.read(repo_id, &[], at(sweep));
+                read.insert(repo_id);
+            }
+        }
+        assert_eq!(read.len(), 25);
+    }
+
+    #[test]
+    fn nothing_is_left_once_each_list_was_read_empty_after_the_last_reconcile() {
+        let lists = ListedRegistrations::default();
+        assert!(lists.are_empty(), "no repository is known");
+        lists.reconciled(7, at(0));
+        assert!(!lists.are_empty(), "not read yet");
+        lists.read(7, &[row(1, 7)], at(1));
+        assert!(!lists.are_empty());
+        assert_eq!(lists.found(&RunName::job(1)), [7]);
+        lists.read(7, &[], at(2));
+        assert!(lists.are_empty());
+        lists.reconciled(7, at(3));
+        assert!(!lists.are_empty(), "a run may have registered since");
+    }
+
+    #[test]
+    fn a_repository_without_records_is_forgotten_unless_registrations_are_left() {
+        let lists = ListedRegistrations::default();
+        lists.named(1, at(0));
+        lists.named(2, at(0));
+        lists.read(2, &[row(1, 2)], at(1));
+        assert_eq!(lists.next(at(4 * 3600)), [2]);
+    }
+}

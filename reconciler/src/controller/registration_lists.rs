@@ -1,0 +1,117 @@
+//! The lists of registrations that a reconcile and a sweep read.
+//!
+//! Where one list shows every registration, it is read each time. Where each repository has a list
+//! of its own, a reconcile reads those of its run, and a sweep reads those of repositories that
+//! still have records: a few at a time, in turn. What is cached about them costs time if it is lost,
+//! never safety.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::by_run::ByRun;
+use super::cache::Rows;
+use super::{Controller, SweepReport};
+use crate::model::{AttemptId, Machine, Registrations, Run, RunName};
+use crate::ports::{PortError, RegistrationLists};
+
+impl Controller {
+    /// Returns the repositories whose lists show what belongs to a run.
+    fn lists_of(&self, name: &RunName, run: Option<&Run>, machines: &[Machine]) -> BTreeSet<i64> {
+        if self.ports.forge.registration_lists() == RegistrationLists::One {
+            return BTreeSet::from([0]);
+        }
+        let mut lists: BTreeSet<i64> = machines.iter().map(|machine| machine.repo_id).collect();
+        match run {
+            Some(run) => {
+                lists.insert(run.spec.job.repo_id);
+                lists.extend(run.status.attempt.iter().map(|attempt| attempt.runner.repo_id));
+                lists.extend(run.status.past.iter().map(|past| past.repo_id));
+            }
+            None => lists.extend(self.cache.rows.found(name)),
+        }
+        lists
+    }
+
+    /// Returns the listed registrations of a run.
+    pub(super) async fn registrations_of(
+        &self,
+        name: &RunName,
+        run: Option<&Run>,
+        machines: &[Machine],
+        ticket: u64,
+    ) -> Result<Registrations, PortError> {
+        let now = self.ports.clock.now();
+        let mut own = Vec::new();
+        for repo_id in self.lists_of(name, run, machines) {
+            if run.is_some() {
+                self.cache.rows.reconciled(repo_id, now);
+            }
+            let list = self.cache.rows.list(repo_id);
+            match &*list.after(&self.cache, ticket, self.list_rows(repo_id)).await? {
+                None => return Ok(Registrations::Unknown),
+                Some(rows) => own.extend(rows.of(name).cloned()),
+            }
+        }
+        Ok(Registrations::Seen(own))
+    }
+
+    /// Lists the registrations of the scope, and of the repositories that a sweep would read next.
+    ///
+    /// # Errors
+    /// Returns the error of any list that cannot be read.
+    pub async fn list_registrations(&self) -> Result<Registrations, PortError> {
+        let mut all = Vec::new();
+        for repo_id in self.lists_to_sweep(self.ports.clock.now()) {
+            match self.ports.forge.registrations(repo_id).await? {
+                Registrations::Unknown => return Ok(Registrations::Unknown),
+                Registrations::Seen(rows) => all.extend(rows),
+            }
+        }
+        Ok(Registrations::Seen(all))
+    }
+
+    fn lists_to_sweep(&self, now: Timestamp) -> Vec<i64> {
+        let mut lists = vec![0];
+        if self.ports.forge.registration_lists() == RegistrationLists::PerRepository {
+            lists.extend(self.cache.rows.next(now));
+        }
+        lists
+    }
+
+    async fn list_rows(&self, repo_id: i64) -> Result<Rows, PortError> {
+        Ok(match self.ports.forge.registrations(repo_id).await? {
+            Registrations::Unknown => None,
+            Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
+        })
+    }
+
+    /// Reads the lists of a sweep, and returns the attempt IDs of their registrations.
+    pub(super) async fn sweep_registrations(
+        &self,
+        ticket: u64,
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) -> Vec<AttemptId> {
+        let mut attempt_ids = Vec::new();
+        for repo_id in self.lists_to_sweep(now) {
+            let list = self.cache.rows.list(repo_id);
+            match list.after(&self.cache, ticket, self.list_rows(repo_id)).await {
+                Ok(rows) => {
+                    let rows = (*rows).as_ref().map_or(&[][..], ByRun::all);
+                    self.cache.rows.read(repo_id, rows, now);
+                    report.registrations += rows.len();
+                    attempt_ids.extend(rows.iter().map(|row| row.attempt_id.clone()));
+                }
+                Err(error) => report.errors.push(error.to_string()),
+            }
+        }
+        attempt_ids
+    }
+
+    /// Returns whether no list of a repository can show a registration that is left.
+    pub(super) fn no_registration_is_left(&self) -> bool {
+        self.ports.forge.registration_lists() == RegistrationLists::One
+            || self.cache.rows.are_empty()
+    }
+}

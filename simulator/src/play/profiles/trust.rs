@@ -1,0 +1,42 @@
+//! Profiles in which repositories and classes do not trust each other.
+
+use tinqs_ci_reconciler::model::{Class, ClassName};
+use tinqs_ci_reconciler::ports::RegistrationLists;
+
+use crate::faults::{FaultProfile, Rng};
+use crate::play::draw::{KEEP, linux, minutes, one_of, seconds};
+use crate::play::profile::Profile;
+use crate::play::user_actions;
+
+fn class(name: &str, labels: &[&str]) -> Class {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    Class { name: ClassName(name.to_owned()), labels, ..linux(KEEP) }
+}
+
+impl Profile {
+    /// Jobs of three repositories ask for labels of each other's classes and for subsets of them.
+    /// Each repository has a list of registrations of its own; lists omit rows.
+    pub fn hijack() -> Self {
+        let faults = |rng: &mut Rng| FaultProfile {
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            runner_omitted: one_of(rng, &[0.0, 0.2]),
+            list_lag: one_of(rng, &[seconds(0), seconds(20)]),
+            wake_doubled: 0.2,
+            ..FaultProfile::default()
+        };
+        Self {
+            name: "hijack",
+            faults,
+            user_actions: user_actions::foreign_labels,
+            classes: vec![
+                class("deploy", &["deploy", "linux", "secrets:host"]),
+                class("linux", &["linux", "ubuntu-latest:host"]),
+                class("any", &["*"]),
+            ],
+            lists: RegistrationLists::PerRepository,
+            waits_at_most: minutes(90),
+            ..Self::steal()
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The test world's forge.
+
+use async_trait::async_trait;
+use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner, Secret};
+use tinqs_ci_reconciler::ports::{
+    Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+};
+
+use super::TestWorld;
+
+#[async_trait]
+impl Forge for TestWorld {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        Ok(self.call("forge", "waiting")?.waiting.clone())
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
+        let state = self.call("forge", "job")?;
+        let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
+        Ok(SeenJob { times: state.times_of(job.job_id), state: seen })
+    }
+
+    fn registration_lists(&self) -> RegistrationLists {
+        self.state().lists
+    }
+
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        let state = self.call("forge", "registrations")?;
+        if state.registrations_hidden {
+            return Ok(Registrations::Unknown);
+        }
+        let apart = state.lists == RegistrationLists::PerRepository;
+        let listed = |r: &&Registration| {
+            !state.unlisted.contains(&r.id.to_string()) && (!apart || r.repo_id == repo_id)
+        };
+        Ok(Registrations::Seen(state.registrations.iter().filter(listed).cloned().collect()))
+    }
+
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
+        let state = self.call("forge", "registration")?;
+        let apart = state.lists == RegistrationLists::PerRepository;
+        let is_it = |r: &&Registration| r.id == id && (!apart || r.repo_id == repo_id);
+        Ok(state.registrations.iter().find(is_it).cloned())
+    }
+
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        let mut state = self.call("forge", "register")?;
+        let apart = state.lists == RegistrationLists::PerRepository;
+        let repo_id = if apart { repo.id } else { 0 };
+        let id = 100 + state.registered;
+        state.registered += 1;
+        state.registrations.push(Registration {
+            id,
+            repo_id,
+            attempt_id: attempt_id.clone(),
+            uuid: None,
+            online: false,
+            busy: false,
+            missing_since: None,
+        });
+        Ok(Runner {
+            id,
+            repo_id,
+            uuid: format!("00000000-0000-4000-8000-{id:012}"),
+            name: attempt_id.to_string(),
+            labels: labels.to_vec(),
+            token: Secret::new(state.runner_token.clone()),
+        })
+    }
+
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        let mut state = self.call("forge", "retire")?;
+        let apart = state.lists == RegistrationLists::PerRepository;
+        state.registrations.retain(|r| r.id != id || (apart && r.repo_id != repo_id));
+        Ok(())
+    }
+}
