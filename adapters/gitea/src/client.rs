@@ -26,15 +26,13 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use reqwest::Url;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{JobRef, Secret};
-use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, SeenJob, WaitingJob};
+use tinqs_ci_reconciler::model::Secret;
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, WaitingJob};
 use tinqs_ci_workflow::trigger::WorkflowCache;
 use tokio::sync::OnceCell;
 
 use super::version::Version;
-use super::wire::{
-    ApiJob, ApiRepository, owner_and_name, percent_encode, repository_of, waiting_job,
-};
+use super::wire::{ApiJob, ApiRepository, percent_encode, repository_of, waiting_job};
 use crate::config::{Config, RegisterIn, Scope};
 use call::Call;
 pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
