@@ -143,8 +143,8 @@ fn the_status_says_what_is_not_well_and_exits_with_1() {
         queue     ✓ ok               last contact 4 s ago
         webhooks  ✓ ok               last one 30 s ago; 15 accepted, 1 refused
 
-        CLASS  MACHINES  OPEN  WAITING  STARTING  RUNNING  WAITS FOR
-        linux  4/20      9     5        1         3        3 NoCapacity, 2 Blocked
+        CLASS  MACHINES  WAITING  STARTING  RUNNING  P50  P95  WAITS FOR
+        linux  4/20      5        1         3        –    –    3 NoCapacity, 2 Blocked
 
         7 jobs wait that no class serves
     "#]]
