@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MachineSpec, Market, Secret, Times, label_name,
-};
+use tinqs_ci_reconciler::model::{Class, ClassName, HOST, MachineSpec, Market, Times, label_name};
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};

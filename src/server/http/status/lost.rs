@@ -67,6 +67,7 @@ mod tests {
             state,
             launched_at: Timestamp::UNIX_EPOCH,
             deadline: Timestamp::UNIX_EPOCH,
+            repo_id: 0,
             registration: 1,
             ended_by: None,
             class: ClassName("linux".to_owned()),
