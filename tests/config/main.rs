@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use tinqs_ci::settings::{self, Env, Loaded};
 use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, StoreUrl};
 use tinqs_ci_gitea::{Demand, Scope};
-use tinqs_ci_reconciler::model::{Market, Times};
+use tinqs_ci_reconciler::model::{Market, Secret, Times};
 
 mod aws;
 mod server;
@@ -144,7 +144,7 @@ labels = ["*"]
     assert_eq!(settings.compute, ComputeUrl::Process("/srv/machines".into()));
     assert_eq!(settings.forge.git_token.expect("given").expose(), "secret-d");
     assert_eq!(settings.forge.webhook_secret.expect("given").expose(), "secret-c-0123456789");
-    let more: Vec<&str> = settings.server.webhook_secrets.iter().map(|s| s.expose()).collect();
+    let more: Vec<&str> = settings.server.webhook_secrets.iter().map(Secret::expose).collect();
     assert_eq!(more, ["secret-g-0123456789"]);
     let tokens: Vec<_> = settings.server.tokens().map(|t| (t.name.as_str(), t.may)).collect();
     assert_eq!(tokens, [("ops", Right::Operate), ("monitor", Right::Read)]);
@@ -646,7 +646,7 @@ fn the_reference_names_every_key() {
         for key in keys {
             match key.form {
                 settings::Form::Table(inner) | settings::Form::Tables(_, inner) => {
-                    names(inner, out)
+                    names(inner, out);
                 }
                 _ => out.push(key.name),
             }
