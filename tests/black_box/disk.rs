@@ -162,6 +162,7 @@ async fn a_start_on_a_full_disk_fails_with_a_hint() {
         .arg(host.dir.path().join("tinqs-ci.toml"))
         .env("FORGE_TOKEN", tinqs_ci_test_host::TOKEN)
         .env("HOOK_SECRET", SECRET)
+        .env("OWN_TOKEN", "any-token-of-16-bytes")
         .stdin(Stdio::null())
         .output()
         .expect("it starts");
