@@ -142,7 +142,9 @@ impl Controller {
     }
 
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
+        let began_at = self.ports.clock.now();
         let machines = self.ports.compute.list().await?;
+        self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
@@ -177,7 +179,10 @@ impl Controller {
     }
 
     pub(super) async fn list_rows(&self) -> Result<Rows, PortError> {
-        Ok(match self.ports.forge.registrations().await? {
+        let began_at = self.ports.clock.now();
+        let listed = self.ports.forge.registrations().await?;
+        self.cache.rows.reads_at(began_at);
+        Ok(match listed {
             Registrations::Unknown => None,
             Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
         })
