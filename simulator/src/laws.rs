@@ -2,6 +2,7 @@
 //! all records ever written, but not how the controller decides.
 
 mod calls;
+pub(crate) mod drift;
 mod lost;
 mod report;
 mod time;
@@ -30,7 +31,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L9`, or `time`.
+    /// The law: `L1` to `L9`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -89,6 +90,8 @@ pub struct Laws {
     /// The number of times that a run waited in vain for the machine of the job that displaced its
     /// own.
     waited_in_vain: u64,
+    /// What the check of drift knows.
+    drift: drift::DriftWatch,
     /// Number of events to keep.
     pub remembers: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -130,6 +133,7 @@ impl Laws {
             configured_at: None,
             longest_wait: (SignedDuration::ZERO, 0),
             waited_in_vain: 0,
+            drift: drift::DriftWatch::default(),
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (150, SignedDuration::from_hours(24)),
