@@ -23,6 +23,7 @@ use unserved::Changes;
 
 mod contacts;
 mod deliveries;
+mod drift;
 mod failing_runs;
 mod families;
 pub mod labels;
@@ -35,6 +36,7 @@ mod unserved;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Handled, RefusedDelivery};
+pub use drift::{OpenDrift, ResolvedBy};
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use unserved::{Polled, Unserved};
@@ -58,6 +60,8 @@ pub struct Telemetry {
     pub unserved: Unserved,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
+    /// The open drift of the last poll.
+    pub drift: OpenDrift,
     /// When this process started.
     pub started_at: Timestamp,
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
@@ -147,6 +151,7 @@ impl Telemetry {
             failing_runs: FailingRuns::default(),
             unserved: Unserved::default(),
             deliveries: Deliveries::default(),
+            drift: OpenDrift::default(),
             started_at: clock.now(),
             held: AtomicUsize::new(0),
             clock,
@@ -188,6 +193,7 @@ impl Telemetry {
     pub fn record(&self, report: &Report, elapsed: Duration) {
         self.metrics.reconcile(report, elapsed);
         self.failing_runs.note(report);
+        self.drift.note(report);
         log_reconcile(report, elapsed);
         log_breakers(report);
         progress::log(report);

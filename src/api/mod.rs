@@ -1,5 +1,6 @@
 //! The answers of `/v1`, defined once for the server and the command line.
 
+mod drift;
 pub mod explain;
 mod log;
 pub mod machine;
@@ -7,6 +8,7 @@ mod plan_view;
 pub mod status;
 mod types;
 
+pub use drift::{DriftList, DriftView, drift_views};
 pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{

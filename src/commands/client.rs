@@ -14,6 +14,7 @@ use crate::api::{
 };
 use tinqs_ci_reconciler::text::cut;
 
+mod drift;
 mod error;
 mod status;
 

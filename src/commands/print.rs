@@ -3,6 +3,7 @@
 mod columns;
 mod data;
 mod describe;
+mod drift;
 mod explain;
 mod link;
 mod lists;
@@ -10,10 +11,12 @@ mod matrix;
 mod plan;
 mod status;
 mod timeline;
+mod wrapped;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
+pub use drift::drift;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;

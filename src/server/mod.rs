@@ -1,5 +1,6 @@
 //! The server: runs the controller's loops and serves HTTP. It decides nothing.
 
+mod drift;
 mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]

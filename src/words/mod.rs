@@ -1,5 +1,6 @@
 //! Sentences for people about reasons and services, and what to do about them.
 
+pub mod drift;
 pub mod jobs;
 pub mod reasons;
 pub mod services;

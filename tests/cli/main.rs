@@ -4,6 +4,7 @@
 
 mod config;
 mod demo;
+mod drift;
 mod help;
 mod init;
 mod local;

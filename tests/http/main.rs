@@ -3,9 +3,11 @@
 mod api;
 mod asking;
 mod canceled;
+mod drift;
 mod health;
 mod logs;
 mod loops;
+mod page;
 mod reload;
 mod status;
 mod webhooks;

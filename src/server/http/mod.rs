@@ -22,12 +22,14 @@ use crate::server::state::{Parts, PollSignal, Role};
 use crate::telemetry::Telemetry;
 
 mod body;
+mod drift;
 mod etag;
 mod explain;
 mod guard;
 mod health;
 mod listen;
 mod log;
+mod page;
 mod problem;
 mod reload;
 mod runs;
@@ -116,7 +118,7 @@ pub fn router_with(app: Arc<App>, deadlines: Deadlines) -> Router {
         .route("/metrics", get(health::metrics))
         .layer(deadline(deadlines.request));
     if app.role.reconciles() {
-        routes = routes.nest("/v1", api(&app, deadlines));
+        routes = routes.nest("/v1", api(&app, deadlines)).merge(page::routes(&app, deadlines));
     }
     if app.role.ingests() {
         // Reading the body, storing it, and the sweep each have their own deadline.
@@ -151,6 +153,7 @@ fn api(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/classes", get(sides::classes))
         .route("/reload", post(reload::reload))
         .route("/status", get(status::status))
+        .route("/drift", get(drift::drift))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()
@@ -183,7 +186,8 @@ async fn dress(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        // The page has a policy of its own, and its files are kept.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     answer
 }
